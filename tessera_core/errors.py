@@ -1,0 +1,69 @@
+"""Errors whose messages are fit for a person: what is wrong, where, and what to do about it.
+
+The command line turns an :class:`InputError` into exit code 2 and any other :class:`TesseraError` into exit code 1;
+the app shows the message on the page. Neither ever shows a traceback for them.
+"""
+
+from __future__ import annotations
+
+
+class TesseraError(Exception):
+    """Base of every error that Tessera Studio raises on purpose; its message is shown to people as it is."""
+
+
+class InputError(TesseraError):
+    """Something the user gave is wrong and can be mended by giving something else."""
+
+
+class GridError(InputError):
+    """A grid cannot be built or used: no CRS, a shape of zero, a place outside the CRS."""
+
+
+class TileError(InputError):
+    """A d-pixel tile directory is incomplete or inconsistent."""
+
+
+class RasterError(InputError):
+    """An embedding raster cannot be read."""
+
+
+class MixedDatasetsError(InputError):
+    """Embeddings of two datasets would be mixed in one computation."""
+
+    def __init__(self, first: str, second: str, where: str = "one computation") -> None:
+        super().__init__(
+            f"Embeddings of {first} and {second} cannot be mixed in {where}: "
+            "their dimensions mean different things. Use one dataset, or a project for each."
+        )
+        self.first, self.second = first, second
+
+
+class CheckpointError(InputError):
+    """A checkpoint is not readable, not of a known model, or not safe to load."""
+
+
+class LabelError(InputError):
+    """A label, a class or a label file is not usable."""
+
+
+class HeadError(InputError):
+    """A head cannot be fitted, saved or loaded with what it was given."""
+
+
+class ProjectError(InputError):
+    """A project file or a change to a project is not usable."""
+
+
+class ExportError(TesseraError):
+    """Something could not be written."""
+
+
+class AcquisitionError(TesseraError):
+    """Satellite data could not be fetched; what was fetched before is kept."""
+
+
+class Cancelled(TesseraError):
+    """The user stopped the work."""
+
+    def __init__(self, message: str = "Stopped at your request; what was finished is kept.") -> None:
+        super().__init__(message)

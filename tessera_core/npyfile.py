@@ -1,0 +1,41 @@
+"""Safe reading of NumPy's .npy files: memory-mapped, never pickles, one clear sentence for each thing that can be wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.errors import InputError, RasterError
+
+
+def load_npy(path: str | Path, error: type[InputError] = RasterError) -> NDArray:
+    """Memory-map a ``.npy`` file read-only; pickles are never loaded.
+
+    Raises:
+        error: (the given class) the file is missing, truncated, no .npy file, or holds Python objects.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise error(f"{path.name} is missing in {path.parent}; the folder is incomplete.")
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            offset = file.tell()
+    except (OSError, ValueError, EOFError) as cause:
+        raise error(f"{path.name} in {path.parent} is not a NumPy .npy file.") from cause
+    if dtype.hasobject:
+        raise error(
+            f"{path.name} in {path.parent} holds pickled Python objects, which are never loaded; save it as a plain array."
+        )
+    expected = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if path.stat().st_size < expected:
+        raise error(
+            f"{path.name} in {path.parent} is cut short: {path.stat().st_size} of {expected} bytes. Copy or download it again."
+        )
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,0 +1,81 @@
+"""Where embeddings come from: the stamp that travels into samples, heads, maps and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from tessera_core import __version__
+from tessera_core.errors import MixedDatasetsError, RasterError
+
+SOFTWARE = f"tessera-studio {__version__}"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The origin of an embedding raster.
+
+    ``model``, ``version``, ``variant`` and ``dim`` together name a *dataset*: vectors of two datasets never mix.
+    ``year``, ``source``, ``software`` and ``checksum`` describe one raster of it.
+
+    Attributes:
+        model: family, e.g. ``"tessera"``, ``"studio"`` (our own checkpoints), ``"alphaearth"`` or ``"unknown"``.
+        version: e.g. ``"1.1"``, ``"2.0"``, ``"nano"``.
+        variant: e.g. ``"mpc"``, ``"2B-L"``; empty where there is none.
+        dim: length of the vectors (a prefix of 32 is another dataset than the full 128).
+        year: the year observed, or None when the window is not a calendar year (then see ``details``).
+        source: how it was obtained, e.g. ``"generated"``, ``"demo"``, ``"1.1/dclimate"``, ``"npy tiles"``.
+        software: what wrote it.
+        checksum: sha256 of the weights for generated rasters, of the codes for read ones; empty if unknown.
+        details: further facts, JSON values only (tile ids, warnings, weights file, data source...).
+    """
+
+    model: str = "unknown"
+    version: str = ""
+    variant: str = ""
+    dim: int = 128
+    year: int | None = None
+    source: str = ""
+    software: str = SOFTWARE
+    checksum: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset, e.g. ``"tessera 2.0/2B-L (128-d)"``: equal names may be mixed."""
+        label = self.model + (f" {self.version}" if self.version else "")
+        return f"{label}{'/' + self.variant if self.variant else ''} ({self.dim}-d)"
+
+    def require_same_dataset(self, other: Provenance, where: str = "one computation") -> None:
+        """Raise :class:`MixedDatasetsError`, naming both, unless ``other`` is of the same dataset."""
+        if self.dataset != other.dataset:
+            raise MixedDatasetsError(self.dataset, other.dataset, where)
+
+    def with_details(self, **details: Any) -> Provenance:
+        """A copy with further ``details``."""
+        return replace(self, details={**self.details, **details})
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object of all fields."""
+        return asdict(self) | {"details": dict(self.details)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Provenance:
+        """The inverse of :meth:`to_json`; unknown keys of a newer version are kept under ``details``.
+
+        Raises:
+            RasterError: ``value`` is not such an object.
+        """
+        if not isinstance(value, Mapping):
+            raise RasterError("The provenance is not a JSON object; the file is damaged or of another program.")
+        names = {f.name for f in fields(cls)}
+        known = {key: value[key] for key in names & set(value)}
+        extra = {key: value[key] for key in set(value) - names}
+        known["details"] = {**(known.get("details") or {}), **extra}
+        return cls(**known)
+
+    def tags(self) -> dict[str, str]:
+        """Flat string tags for GeoTIFF and GeoPackage metadata, prefixed ``tessera_``."""
+        flat = {f"tessera_{key}": value for key, value in self.to_json().items() if key != "details"}
+        return {key: str(value) for key, value in flat.items() if value not in ("", None)}

@@ -1,0 +1,188 @@
+"""The central thing: an embedding raster, int8 codes with a scale per pixel on a grid, with its provenance.
+
+The codes may be memory-mapped, so a region is bounded by disk, not by memory. There are two ways out of int8:
+:meth:`EmbeddingRaster.blocks`, dequantised float32 rows a block at a time, and :meth:`EmbeddingRaster.sample`, the vectors of
+chosen pixels. This module refuses to know file formats of others (see ``sources``) and what embeddings are used for.
+
+Own layout, a folder: ``codes.npy`` int8 (H, W, D), ``scales.npy`` float32 (H, W), ``raster.json`` (format, grid,
+provenance) and, where reasons are known, ``nodata.npy`` uint8 (H, W).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tessera_core.atomic import atomic_path
+from tessera_core.errors import RasterError
+from tessera_core.grid import Grid
+from tessera_core.npyfile import load_npy
+from tessera_core.provenance import Provenance
+
+FORMAT = "tessera-embedding-raster/1"
+BLOCK_BYTES = 16 << 20
+
+
+class NoData(IntEnum):
+    """Why a pixel has no embedding."""
+
+    VALID = 0
+    UNKNOWN = 1
+    OUTSIDE = 2
+    WATER = 3
+    MISSING_TILE = 4
+    BAD_TILE = 5
+    NO_OBSERVATIONS = 6
+
+
+@dataclass(frozen=True)
+class EmbeddingRaster:
+    """Embeddings of one dataset and year on one grid; read-only.
+
+    Attributes:
+        codes: int8 (H, W, D); value = code * scale.
+        scales: float32 (H, W); NaN, infinite or <= 0 means no data.
+        grid: where the pixels lie.
+        provenance: where the vectors come from; ``provenance.dim`` equals D.
+        reasons: uint8 (H, W) of :class:`NoData`, or None where reasons are not known.
+    """
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    grid: Grid
+    provenance: Provenance
+    reasons: NDArray[np.uint8] | None = None
+
+    def __post_init__(self) -> None:
+        if self.codes.ndim != 3 or self.codes.dtype != np.int8:
+            raise RasterError(
+                f"Embedding codes must be int8 of shape (height, width, dimensions); "
+                f"these are {self.codes.dtype} of shape {self.codes.shape}."
+            )
+        if self.scales.shape != self.codes.shape[:2]:
+            raise RasterError(
+                f"Codes and scales do not belong together: codes cover {self.codes.shape[0]} x {self.codes.shape[1]} "
+                f"pixels, scales have shape {self.scales.shape}."
+            )
+        if self.scales.dtype != np.float32:
+            object.__setattr__(self, "scales", self.scales.astype(np.float32))
+        if self.grid.shape != self.codes.shape[:2]:
+            raise RasterError(f"The grid is {self.grid.shape} but the embeddings are {self.codes.shape[:2]} pixels.")
+        if self.provenance.dim != self.codes.shape[2]:
+            object.__setattr__(self, "provenance", replace(self.provenance, dim=int(self.codes.shape[2])))
+        for array in (self.codes, self.scales, self.reasons):
+            if array is not None and array.flags.writeable:
+                array.flags.writeable = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)``."""
+        return self.grid.shape
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return int(self.codes.shape[2])
+
+    def valid(self, rows: slice = slice(None)) -> NDArray[np.bool_]:
+        """Bool (h, W): which pixels of the given rows have an embedding."""
+        return valid_scales(self.scales[rows])
+
+    def nodata_reasons(self) -> NDArray[np.uint8]:
+        """uint8 (H, W) of :class:`NoData`; ``UNKNOWN`` where no reason is recorded."""
+        reasons = np.zeros(self.shape, np.uint8) if self.reasons is None else self.reasons.copy()
+        invalid = ~self.valid()
+        reasons[~invalid] = NoData.VALID
+        reasons[invalid & (reasons == NoData.VALID)] = NoData.UNKNOWN
+        return reasons
+
+    def row_slices(self, max_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+        """Slices of whole rows whose float32 embeddings fit in ``max_bytes`` (at least one row each)."""
+        step = max(1, max_bytes // (self.grid.width * self.dim * 4))
+        for start in range(0, self.grid.height, step):
+            yield slice(start, min(start + step, self.grid.height))
+
+    def blocks(self, max_bytes: int = BLOCK_BYTES) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Dequantised rows, a block at a time: ``(rows, float32 (h, W, D))``, NaN where there is no data."""
+        for rows in self.row_slices(max_bytes):
+            yield rows, dequantise(self.codes[rows], self.scales[rows])
+
+    def sample(self, rows: ArrayLike, cols: ArrayLike) -> NDArray[np.float32]:
+        """Vectors of pixels: float32 (N, D), NaN where there is no data or the pixel lies off the grid.
+
+        Args:
+            rows, cols: (N,) pixel indices, or fractional pixel coordinates (floored).
+        """
+        rows, cols = np.atleast_1d(np.asarray(rows)), np.atleast_1d(np.asarray(cols))
+        inside = self.grid.inside(rows, cols)
+        r = np.where(inside, np.floor(np.where(inside, rows, 0)), 0).astype(np.intp)
+        c = np.where(inside, np.floor(np.where(inside, cols, 0)), 0).astype(np.intp)
+        values = dequantise(self.codes[r, c], self.scales[r, c])
+        values[~inside] = np.nan
+        return values
+
+    def sample_lonlat(self, lon: ArrayLike, lat: ArrayLike) -> NDArray[np.float32]:
+        """Vectors at places in degrees: float32 (N, D), NaN where there is none."""
+        rows, cols = self.grid.lonlat_to_pixel(lon, lat)
+        return self.sample(rows, cols)
+
+    def prefix(self, dim: int) -> EmbeddingRaster:
+        """The first ``dim`` dimensions as another dataset (Matryoshka prefix; scales stay, values are unchanged)."""
+        if not 0 < dim <= self.dim:
+            raise RasterError(f"A prefix of {dim} dimensions cannot be taken from {self.dim}.")
+        return replace(self, codes=self.codes[..., :dim], provenance=replace(self.provenance, dim=dim))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the raster in our own layout (see the module's docstring), whole or not at all.
+
+        Raises:
+            ExportError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        with atomic_path(folder, directory=True) as part:
+            np.save(part / "codes.npy", self.codes)
+            np.save(part / "scales.npy", self.scales)
+            if self.reasons is not None:
+                np.save(part / "nodata.npy", self.reasons)
+            header = {"format": FORMAT, "grid": self.grid.to_json(), "provenance": self.provenance.to_json()}
+            (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def open(cls, folder: str | Path) -> EmbeddingRaster:
+        """Open a raster in our own layout, memory-mapped.
+
+        Raises:
+            RasterError: the folder is not such a raster, or a file in it is damaged.
+        """
+        folder = Path(folder)
+        try:
+            header = json.loads((folder / "raster.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RasterError(f"{folder} holds no readable raster.json; it is not a saved embedding raster.") from error
+        if header.get("format") != FORMAT:
+            raise RasterError(f"{folder} is of the format {header.get('format')!r}; this version reads {FORMAT!r}.")
+        reasons_file = folder / "nodata.npy"
+        return cls(
+            load_npy(folder / "codes.npy"),
+            load_npy(folder / "scales.npy"),
+            Grid.from_json(header["grid"]),
+            Provenance.from_json(header["provenance"]),
+            load_npy(reasons_file) if reasons_file.exists() else None,
+        )
+
+
+def valid_scales(scales: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which scales stand for data: finite and positive (zero scale marks skipped pixels, spec/model.md section 3)."""
+    return np.isfinite(scales) & (scales > 0)
+
+
+def dequantise(codes: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``codes * scales``: float32 (..., D) from int8 (..., D) and float32 (...); NaN where the scale is no data."""
+    return codes.astype(np.float32) * np.where(valid_scales(scales), scales, np.nan).astype(np.float32)[..., None]
