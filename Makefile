@@ -1,0 +1,57 @@
+# Two commands are all a newcomer needs: `make app` and `make test`.
+PYTHON3 ?= python3
+BIN := .venv/bin
+export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+.PHONY: help app test unit lint format env env-test browser bench requirements clean
+
+help:
+	@echo "make app           open Tessera Studio on the demo region"
+	@echo "make test          lint, type check and run every test"
+	@echo "make bench         measure this machine"
+	@echo "make env           only set up .venv"
+	@echo "make lint format   check, or mend, the code's form"
+
+env:
+	@$(PYTHON3) tools/bootstrap.py
+
+env-test:
+	@$(PYTHON3) tools/bootstrap.py test lint
+
+app: env
+	@$(BIN)/tessera app $(ARGS)
+
+lint: env-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: env-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# A browser for the browser tests: installed where apt and root exist, otherwise those tests skip and say so.
+browser:
+	@if [ -z "$(TESSERA_CHROMIUM)" ] && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "[setup] Installing Chromium for the browser tests ..."; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null \
+		|| echo "[setup] Chromium could not be installed; the browser tests will be skipped."; \
+	fi
+
+test: env-test browser lint
+	$(BIN)/python -m pytest -q $(ARGS)
+
+unit: env-test
+	$(BIN)/python -m pytest -q -m "not browser and not slow" $(ARGS)
+
+bench: env
+	$(BIN)/tessera bench hot-path
+	$(BIN)/tessera bench generate
+
+# Pins for hosted Streamlit and containers; made by uv, without index addresses.
+requirements: env
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.12 --no-emit-index-url --no-annotate \
+		--custom-compile-command "make requirements" -q -o requirements.txt
+
+clean:
+	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,157 @@
+"""Make ``.venv`` with everything the project needs, from whatever Python runs this file.
+
+Usage: python3 tools/bootstrap.py [EXTRA ...]      e.g. ``test lint``
+
+The project needs Python 3.12 or newer, which is often on a machine without being on the PATH. So this looks there first
+(this interpreter, PATH, pyenv, uv's own, Homebrew, conda) and only then asks uv to fetch one. It does nothing when
+``.venv`` is up to date. Written for Python 3.8 and newer, with the standard library alone.
+"""
+
+import glob
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+STAMP = VENV / "tessera-stamp"
+OLDEST = (3, 12)
+# Compiled dependencies appear for a new Python some months after it does, so the settled versions come first.
+PREFERRED = [(3, 12), (3, 13), (3, 14)]
+
+
+def say(text):
+    """Print a line at once, also into a log."""
+    print("[setup] " + text, flush=True)
+
+
+def candidates():
+    """Paths of Python interpreters that may be on this machine."""
+    yield sys.executable
+    for version in PREFERRED:
+        found = shutil.which("python{}.{}".format(*version))
+        if found:
+            yield found
+    for name in ("python3", "python"):
+        found = shutil.which(name)
+        if found:
+            yield found
+    home = Path.home()
+    pyenv = Path(os.environ.get("PYENV_ROOT") or home / ".pyenv")
+    data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    uv_dir = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
+    patterns = [
+        str(pyenv / "versions" / "*" / "bin" / "python3"),
+        str(uv_dir / "*" / "bin" / "python3"),
+        str(uv_dir / "*" / "python.exe"),
+        "/opt/homebrew/bin/python3.1[2-9]",
+        "/usr/local/bin/python3.1[2-9]",
+        "/opt/homebrew/opt/python@3.1[2-9]/bin/python3",
+        "/opt/python/cp31[2-9]*/bin/python3",
+        "/Library/Frameworks/Python.framework/Versions/3.1[2-9]/bin/python3",
+        str(home / "miniconda3" / "bin" / "python3"),
+        str(home / "miniforge3" / "bin" / "python3"),
+        str(home / "anaconda3" / "bin" / "python3"),
+        str(home / "*conda3" / "envs" / "*" / "bin" / "python3"),
+    ]
+    for pattern in patterns:
+        for path in sorted(glob.glob(pattern)):
+            yield path
+
+
+def version_of(path):
+    """``(major, minor)`` of a working 64-bit CPython that can make virtual environments, else None."""
+    probe = (
+        "import sys, ensurepip, venv; "
+        "print(*sys.version_info[:2]) if sys.implementation.name == 'cpython' and sys.maxsize > 2**32 else None"
+    )
+    try:
+        out = subprocess.run([path, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+        major, minor = out.stdout.split()
+        return int(major), int(minor)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def find_python():
+    """The best Python >= 3.12 on this machine, or None."""
+    found = {}
+    seen = set()
+    for path in candidates():
+        real = os.path.realpath(path)
+        if real in seen:
+            continue
+        seen.add(real)
+        version = version_of(path)
+        if version and version >= OLDEST:
+            found.setdefault(version, path)
+            if version == PREFERRED[0]:
+                break
+    for version in PREFERRED + sorted(found):
+        if version in found:
+            return found[version], version
+    return None
+
+
+def run(*command):
+    """Run a command, its output shown; raises CalledProcessError."""
+    subprocess.run([str(part) for part in command], check=True, cwd=str(ROOT))
+
+
+def make_venv():
+    """Create ``.venv`` with a suitable Python and uv inside."""
+    found = find_python()
+    if found:
+        path, version = found
+        say("Python {}.{} found: {}".format(version[0], version[1], path))
+        run(path, "-m", "venv", "--clear", VENV)
+        run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv")
+        return
+    say("No Python 3.12 or newer on this machine; uv will fetch one.")
+    uv = shutil.which("uv")
+    if not uv:
+        tool = ROOT / ".cache" / "uv-tool"
+        run(sys.executable, "-m", "venv", "--clear", tool)
+        tool_bin = tool / ("Scripts" if os.name == "nt" else "bin")
+        run(tool_bin / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv")
+        uv = tool_bin / "uv"
+    run(uv, "venv", "--clear", "--seed", "--python", "3.12", VENV)
+    run(uv, "pip", "install", "--quiet", "--python", BIN / "python", "uv")
+
+
+def main(extras):
+    """Bring ``.venv`` up to date with pyproject.toml and the wanted extras; returns the exit code."""
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    have = STAMP.read_text().split() if STAMP.exists() else []
+    # A moved checkout leaves a .venv whose scripts point to the old place.
+    usable = have[1:2] == [str(VENV)] and version_of(str(BIN / "python")) is not None
+    if usable and have[0] == digest and set(extras) <= set(have[2:]):
+        return 0
+    wanted = sorted(set(extras) | (set(have[2:]) if usable else set()))
+    try:
+        if not usable:
+            make_venv()
+        else:
+            STAMP.unlink()
+        say("Installing the packages (the first time takes a few minutes and about 5 GB, most of it PyTorch) ...")
+        target = str(ROOT) + ("[{}]".format(",".join(wanted)) if wanted else "")
+        try:
+            run(BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python", "-e", target)
+        except (OSError, subprocess.CalledProcessError):
+            say("uv could not install them; trying pip, which knows your pip settings ...")
+            run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", target)
+    except (OSError, subprocess.CalledProcessError) as error:
+        say("Set-up failed: {}".format(error))
+        say("Check the network, or install Python 3.12 yourself and run the same command again.")
+        return 1
+    STAMP.write_text("\n".join([digest, str(VENV)] + wanted) + "\n")
+    say("Ready.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
