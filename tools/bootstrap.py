@@ -59,8 +59,7 @@ def candidates():
         str(home / "*conda3" / "envs" / "*" / "bin" / "python3"),
     ]
     for pattern in patterns:
-        for path in sorted(glob.glob(pattern)):
-            yield path
+        yield from sorted(glob.glob(pattern))
 
 
 def version_of(path):
@@ -107,7 +106,7 @@ def make_venv():
     found = find_python()
     if found:
         path, version = found
-        say("Python {}.{} found: {}".format(version[0], version[1], path))
+        say(f"Python {version[0]}.{version[1]} found: {path}")
         run(path, "-m", "venv", "--clear", VENV)
         run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv")
         return
@@ -145,10 +144,10 @@ def main(extras):
             say("uv could not install them; trying pip, which knows your pip settings ...")
             run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", target)
     except (OSError, subprocess.CalledProcessError) as error:
-        say("Set-up failed: {}".format(error))
+        say(f"Set-up failed: {error}")
         say("Check the network, or install Python 3.12 yourself and run the same command again.")
         return 1
-    STAMP.write_text("\n".join([digest, str(VENV)] + wanted) + "\n")
+    STAMP.write_text("\n".join([digest, str(VENV), *wanted]) + "\n")
     say("Ready.")
     return 0
 
