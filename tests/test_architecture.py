@@ -20,7 +20,7 @@ FLOORS = {
     "render": 3,
     "sources": 3,
     "generate": 3,
-    "pretrain": 3,
+    "pretrain": 4,
     "assess": 3,
     "export": 3,
     "demo": 4,
@@ -28,6 +28,7 @@ FLOORS = {
     "bench": 5,
     "cli": 6,
     "ui": 6,
+    "__main__": 7,
 }
 
 
