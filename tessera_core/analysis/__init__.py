@@ -1,0 +1,1 @@
+"""What an embedding raster holds, seen without labels: projections, clusters, similarity. Arrays in, arrays out."""

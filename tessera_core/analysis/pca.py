@@ -1,0 +1,90 @@
+"""Principal components of an embedding raster, fitted on a seeded sample and applied a block at a time.
+
+Refuses to know how components become a picture (see ``render.picture``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.errors import RasterError
+from tessera_core.raster import EmbeddingRaster, valid_scales
+
+SAMPLE = 50_000
+BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class PCA:
+    """A fitted projection.
+
+    Attributes:
+        mean: float32 (D,).
+        components: float32 (n, D), orthonormal rows, by falling variance; the largest loading of each is positive.
+        explained: float32 (n,) share of the sample's variance.
+        low, high: float32 (n,) 2nd and 98th percentile of the sample's scores, for a stretch.
+    """
+
+    mean: NDArray[np.float32]
+    components: NDArray[np.float32]
+    explained: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    def transform(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores: float32 (..., n) of vectors (..., D)."""
+        return np.asarray((values - self.mean) @ self.components.T, np.float32)
+
+    def blocks(self, raster: EmbeddingRaster) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Scores of a raster a block of rows at a time: ``(rows, float32 (h, W, n))``, NaN where there is no data."""
+        offset = self.mean @ self.components.T
+        weights = np.ascontiguousarray(self.components.T)
+        for rows in raster.row_slices(BLOCK_BYTES):
+            scales = raster.scales[rows]
+            scales = np.where(valid_scales(scales), scales, np.float32(np.nan))
+            # Projecting the codes first leaves n instead of D values per pixel to scale.
+            scores = raster.codes[rows].astype(np.float32) @ weights
+            scores *= scales[..., None]
+            scores -= offset
+            yield rows, scores
+
+
+def sample_valid(raster: EmbeddingRaster, count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of up to ``count`` pixels with data, in raster order, chosen without replacement."""
+    pixels = np.flatnonzero(raster.valid())
+    if len(pixels) > count:
+        pixels = np.sort(np.random.default_rng(seed).choice(pixels, count, replace=False))
+    rows, cols = np.divmod(pixels, raster.grid.width)
+    return rows, cols
+
+
+def fit_pca(raster: EmbeddingRaster, n: int = 3, seed: int = 0, sample: int = SAMPLE) -> PCA:
+    """Principal components of a raster from at most ``sample`` of its pixels.
+
+    Raises:
+        RasterError: the raster has no pixel with data.
+    """
+    rows, cols = sample_valid(raster, sample, seed)
+    if len(rows) == 0:
+        raise RasterError(
+            "Every pixel of this raster is without data, so there is nothing to show. Choose another area."
+        )
+    values = raster.sample(rows, cols)
+    mean = values.mean(0, dtype=np.float64)
+    centred = values - mean.astype(np.float32)
+    covariance = (centred.T @ centred).astype(np.float64) / max(1, len(values) - 1)
+    variance, vectors = np.linalg.eigh(covariance)
+    n = min(n, raster.dim)
+    components = vectors[:, ::-1][:, :n].T
+    # An eigenvector's sign is arbitrary; fixing it keeps the colours of a region the same on every machine.
+    signs = np.sign(components[np.arange(n), np.abs(components).argmax(1)])
+    components = (components * signs[:, None]).astype(np.float32)
+    scores = centred @ components.T
+    low, high = (np.percentile(scores, q, axis=0).astype(np.float32) for q in (2, 98))
+    explained = variance[::-1][:n] / max(float(variance.sum()), np.finfo(np.float64).tiny)
+    mean32 = mean.astype(np.float32)
+    return PCA(mean32, components.astype(np.float32), explained.astype(np.float32), low, high)
