@@ -1,0 +1,356 @@
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tessera_core.errors import LabelError
+from tessera_core.labels.log import LabelLog
+from tessera_core.labels.model import Label, LabelClass
+
+
+def state(log):
+    return log.classes, log.labels, log.counts
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "labels.jsonl"
+
+
+@pytest.fixture
+def log(path):
+    log = LabelLog(path)
+    log.add_class("Wood")
+    log.add_class("Water")
+    return log
+
+
+ACTIONS = st.lists(st.tuples(st.sampled_from("padrscmeikngu"), st.integers(0, 10**6)), max_size=40)
+
+
+def act(log, action, number):
+    """One random but valid thing to do; returns whether it was an event that undo takes back."""
+    classes, labels = log.classes, log.labels
+    pick = classes[number % len(classes)].id if classes else None
+    xy = [(number % 97, number % 89)]
+    if action == "p" and pick:
+        log.add("point", pick, xy)
+    elif action == "a" and pick:
+        log.add("brush", pick, [*xy, (number % 7, 3.5)], radius=2.5)
+    elif action == "d":
+        log.add("erase", None, xy, radius=1)
+    elif action == "r" and labels:
+        log.remove_label(labels[number % len(labels)].id)
+    elif action == "s" and labels and pick:
+        log.edit_label(labels[number % len(labels)].id, class_id=pick, note=str(number))
+    elif action == "c":
+        log.add_class(f"class {number} {len(classes)}")
+    elif action == "m" and len(classes) > 1:
+        log.merge_classes(pick, next(c.id for c in classes if c.id != pick))
+    elif action == "e" and pick:
+        log.edit_class(pick, name=f"renamed {number}", color=f"#{number % 0xFFFFFF:06x}")
+    elif action == "i":
+        klass = LabelClass(1, f"imported {number % 3}", "#112233")
+        log.import_labels([klass], [Label(f"i{number}", 1, "point", xy), Label(f"j{number}", 1, "point", xy)])
+    elif action == "k" and pick:
+        log.remove_class(pick)
+    elif action == "n":
+        log.clear()
+    else:
+        return False
+    return True
+
+
+@given(ACTIONS, st.data())
+@settings(max_examples=150, deadline=None)
+def test_undo_and_redo_return_the_same_states_after_any_sequence(actions, data):
+    log = LabelLog()
+    log.add_class("first")
+    states = [state(log)]
+    for action, number in actions:
+        if action in "gu":
+            back = data.draw(st.integers(0, len(states) - 1))
+            for _ in range(back):
+                assert log.undo()
+            assert state(log) == states[-1 - back]
+            for _ in range(back):
+                assert log.redo()
+            assert state(log) == states[-1]
+        elif act(log, action, number):
+            states.append(state(log))
+            assert not log.can_redo
+    for expected in reversed(states[:-1]):
+        log.undo()
+        assert state(log) == expected
+    for expected in states[1:]:
+        log.redo()
+        assert state(log) == expected
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=25, deadline=None)
+def test_what_is_read_from_disk_equals_what_was_in_memory(tmp_path_factory, seed):
+    rng = random.Random(seed)
+    path = tmp_path_factory.mktemp("log") / "labels.jsonl"
+    log = LabelLog(path)
+    log.add_class("first")
+    for _ in range(30):
+        action = rng.choice("paaddrscmeiknuuu")
+        if action == "u":
+            rng.choice([log.undo, log.redo])()
+        else:
+            act(log, action, rng.randrange(10**6))
+    again = LabelLog(path)
+    assert state(again) == state(log)
+    assert (again.version, again.can_undo, again.can_redo) == (log.version, log.can_undo, log.can_redo)
+    assert not again.notes
+    while log.undo():
+        again.sync()
+    assert state(again) == state(log)
+
+
+def test_version_changes_with_every_event_and_only_then(log):
+    seen = {log.version}
+    for change in (lambda: log.add("point", 1, [(1, 2)]), log.undo, log.redo, log.clear):
+        change()
+        assert log.version not in seen
+        seen.add(log.version)
+    before = log.version
+    with pytest.raises(LabelError):
+        log.add("point", 99, [(1, 2)])
+    assert log.sync() is False
+    assert log.version == before
+
+
+def test_class_ids_are_never_used_twice(log, path):
+    new = log.add_class("Town")
+    log.undo()
+    assert log.add_class("Field").id == new.id + 1
+    log.remove_class(new.id + 1)
+    assert LabelLog(path).add_class("Bare").id == new.id + 2
+
+
+def test_there_are_at_most_254_classes(path):
+    log = LabelLog()
+    for n in range(254):
+        log.add_class(f"class {n}")
+    assert len({c.color for c in log.classes}) == 254
+    with pytest.raises(LabelError, match="254"):
+        log.add_class("one more")
+
+
+def test_new_classes_get_colours_of_their_own_and_names_are_unique(log):
+    assert len({c.color for c in log.classes}) == 2
+    with pytest.raises(LabelError, match="already a class 'Wood'"):
+        log.add_class(" wood ")
+    with pytest.raises(LabelError, match="already a class 'Water'"):
+        log.edit_class(1, name="WATER")
+    with pytest.raises(LabelError, match="#rrggbb"):
+        log.edit_class(1, color="red")
+
+
+def test_removing_a_class_takes_its_labels_and_undo_brings_both_back_in_order(log):
+    for class_id in (1, 2, 1):
+        log.add("point", class_id, [(class_id, 0)])
+    before = state(log)
+    log.remove_class(1)
+    assert [label.class_id for label in log.labels] == [2]
+    assert log.counts == {2: 1}
+    log.undo()
+    assert state(log) == before
+
+
+def test_merging_gives_the_labels_to_the_other_class(log):
+    log.add("point", 1, [(0, 0)])
+    log.add("erase", None, [(0, 0)], radius=1)
+    log.merge_classes(1, 2)
+    assert [(label.kind, label.class_id) for label in log.labels] == [("point", 2), ("erase", 0)]
+    with pytest.raises(LabelError, match="itself"):
+        log.merge_classes(2, 2)
+
+
+def test_an_import_is_one_event_and_matches_classes_by_name(log):
+    theirs = [LabelClass(1, "WATER", "#0000ff"), LabelClass(2, "Bog", "#00ff00")]
+    labels = [Label("same", 1, "point", ((0, 0),)), Label("same", 2, "point", ((1, 1),))]
+    assert log.import_labels(theirs, labels) == 2
+    assert [c.name for c in log.classes] == ["Wood", "Water", "Bog"]
+    assert log.counts == {1: 0, 2: 1, 3: 1}
+    assert len({label.id for label in log.labels}) == 2
+    log.import_labels(theirs, labels)
+    assert len({label.id for label in log.labels}) == 4
+    log.undo()
+    log.undo()
+    assert [c.name for c in log.classes] == ["Wood", "Water"]
+    with pytest.raises(LabelError, match="does not define"):
+        log.import_labels([], labels)
+
+
+@pytest.mark.parametrize("junk", [b'{"do":"add","lab', b"\x00\xff\xfe", b'{"do":"add"', b"[[[["])
+def test_a_cut_off_last_line_is_dropped_with_a_note_and_nothing_else(log, path, junk):
+    log.add("point", 1, [(1, 2)])
+    before = state(log)
+    with path.open("ab") as file:
+        file.write(junk)
+    again = LabelLog(path)
+    assert state(again) == before
+    assert "cut off" in again.notes[0]
+    again.add("point", 2, [(3, 4)])
+    clean = LabelLog(path)
+    assert not clean.notes
+    assert state(clean) == state(again)
+    assert len(clean.labels) == 2
+
+
+def test_every_possible_cut_keeps_all_whole_events(log, path):
+    for n in range(3):
+        log.add("polygon", 1, [(0, n), (5, n), (5, n + 5)], holes=[[(1, n + 1), (2, n + 1), (2, n + 2)]])
+    data = path.read_bytes()
+    ends = [n for n, byte in enumerate(data) if byte == 10]
+    for cut in range(len(data)):
+        path.write_bytes(data[:cut])
+        # A line that lacks nothing but its newline is whole.
+        lines = sum(end <= cut for end in ends)
+        assert LabelLog(path).version == max(lines - 1, 0), cut
+
+
+def test_a_whole_last_line_without_newline_is_kept_and_appended_to(log, path):
+    log.add("point", 1, [(1, 2)])
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    again = LabelLog(path)
+    again.add("point", 1, [(3, 4)])
+    assert len(LabelLog(path).labels) == 2
+    assert not LabelLog(path).notes
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"do": "add", "label": {"id": "x", "class_id": 1, "kind": "point", "xy": [[1e999, 2]]}}',
+        '{"do": "add", "label": {"id": "x", "class_id": 77, "kind": "point", "xy": [[1, 2]]}}',
+        '{"do": "add", "label": {"id": "x", "class_id": [1], "kind": "point", "xy": [[1, 2]]}}',
+        '{"do": "add", "label": 3}',
+        '{"do": "remove_label", "id": {"a": 1}}',
+        '{"do": ["undo"]}',
+        '{"do": "explode"}',
+        '{"do": "redo"}',
+        '{"do": "add_class", "class": {"id": 1, "name": "again", "color": "#000000"}}',
+        '{"do": "add_class", "class": {"id": 400, "name": "high", "color": "#000000"}}',
+        '{"do": "edit_class", "id": 1, "color": "url(javascript:1)"}',
+        '{"do": "import", "classes": [], "labels": [{"id": "x", "class_id": 9, "kind": "point", "xy": [[0, 0]]}]}',
+        '"text"',
+        "[" * 100_000,
+        "null",
+    ],
+)
+def test_a_hostile_line_is_left_out_with_a_note_and_the_rest_is_kept(log, path, line):
+    log.add("point", 1, [(1, 2)])
+    before = state(log)
+    with path.open("a") as file:
+        file.write(line + "\n")
+    again = LabelLog(path)
+    assert state(again) == before
+    assert len(again.notes) == 1
+    assert "left out" in again.notes[0]
+    again.add("point", 2, [(3, 4)])
+    assert len(LabelLog(path).labels) == 2
+
+
+def test_two_tabs_lose_nothing(path):
+    first, second = LabelLog(path), LabelLog(path)
+    wood = first.add_class("Wood")
+    water = second.add_class("Water")
+    assert (wood.id, water.id) == (1, 2)
+    first.add("point", wood.id, [(0, 0)])
+    second.add("point", water.id, [(1, 1)])
+    first.add("point", water.id, [(2, 2)])
+    assert second.sync()
+    assert state(first) == state(second) == state(LabelLog(path))
+    assert len(first.labels) == 3
+    first.remove_class(wood.id)
+    with pytest.raises(LabelError, match="no class 1"):
+        second.add("point", wood.id, [(3, 3)])
+    assert state(first) == state(second)
+
+
+def test_many_writers_at_once_lose_nothing(path):
+    LabelLog(path).add_class("Wood")
+
+    def write(tab):
+        log = LabelLog(path)
+        for n in range(20):
+            log.add("point", 1, [(tab, n)])
+
+    threads = [threading.Thread(target=write, args=(tab,)) for tab in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log = LabelLog(path)
+    assert not log.notes
+    assert {label.xy[0] for label in log.labels} == {(tab, n) for tab in range(4) for n in range(20)}
+
+
+def test_a_replaced_file_is_refused_clearly(log, path):
+    log.add("point", 1, [(1, 2)])
+    path.write_text('{"format": "tessera-labels/1"}\n')
+    with pytest.raises(LabelError, match="open the project again"):
+        log.add("point", 1, [(3, 4)])
+    path.unlink()
+    with pytest.raises(LabelError, match="disappeared"):
+        log.sync()
+
+
+def test_a_file_of_another_format_says_so(path):
+    path.write_text('{"format": "tessera-labels/9"}\n')
+    assert "tessera-labels/9" in LabelLog(path).notes[0]
+
+
+def test_a_batch_keeps_each_event_undoable(log, path):
+    with log.batch():
+        for n in range(5):
+            log.add("point", 1, [(n, n)])
+        log.undo()
+    assert len(LabelLog(path).labels) == 4
+    log.undo()
+    assert len(log.labels) == 3
+
+
+def test_a_full_disk_shows_and_keeps_nothing_that_is_not_saved(log, path, monkeypatch):
+    log.add("point", 1, [(1, 2)])
+    before = state(log)
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LabelError, match="No space left"):
+        log.add("point", 1, [(3, 4)])
+    monkeypatch.undo()
+    assert state(log) == before == state(LabelLog(path))
+    log.add("point", 1, [(5, 6)])
+    assert len(LabelLog(path).labels) == 2
+
+
+def test_everything_is_on_disk_after_a_kill(path):
+    script = (
+        "import os, sys, signal\nfrom tessera_core.labels.log import LabelLog\n"
+        "log = LabelLog(sys.argv[1])\nlog.add_class('Wood')\n"
+        "for n in range(10): log.add('point', 1, [(n, n)])\n"
+        "os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert done.returncode != 0
+    assert len(LabelLog(path).labels) == 10
+
+
+def test_the_log_is_one_json_object_a_line(log, path):
+    log.add("point", 1, [(1, 2)], note="by\nthe gate")
+    lines = path.read_text().splitlines()
+    assert [json.loads(line).get("do") for line in lines] == [None, "add_class", "add_class", "add"]
+    assert log.labels[0].note == "by the gate"
