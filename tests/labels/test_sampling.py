@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from affine import Affine
@@ -57,7 +59,7 @@ def test_a_stroke_is_the_pixels_whose_centre_is_within_its_radius_and_those_unde
 
 def test_a_thin_stroke_has_no_gaps():
     got = sorted(pixels(label("brush", [(2.5, 2.5), (20.5, 40.5)], 0)))
-    for (r0, c0), (r1, c1) in zip(got, got[1:], strict=False):
+    for (r0, c0), (r1, c1) in itertools.pairwise(got):
         assert abs(r1 - r0) <= 1
         assert r1 != r0 or c1 - c0 == 1
 
