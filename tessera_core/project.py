@@ -1,0 +1,528 @@
+"""A project: a region, its embeddings by year, labels and settings, in a folder that is saved as it changes.
+
+A project's folder holds ``project.json`` (what is set) and ``labels.jsonl`` (the label log). Embeddings stay where they are and
+are referred to by path and provenance; nothing here reads their values. One project holds one dataset and one grid CRS,
+because labels are kept in the grid's coordinates and vectors of two datasets never mix.
+
+Two tabs may change one project: each change is merged into what is on disk, key by key, under a lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import uuid
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tessera_core.atomic import atomic_path, write_json
+from tessera_core.errors import GridError, MixedDatasetsError, ProjectError, TesseraError
+from tessera_core.grid import Grid
+from tessera_core.labels.filelock import locked
+from tessera_core.labels.log import LabelLog
+from tessera_core.labels.model import clean_name
+from tessera_core.provenance import SOFTWARE, Provenance
+
+FORMAT = "tessera-project/1"
+SUFFIX = ".tessera"
+_MAX_PROJECT_JSON = 16 << 20
+_MAX_LABELS = 1 << 30
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{stem}{n}" for stem in ("com", "lpt") for n in range(1, 10))}
+
+
+def projects_home() -> Path:
+    """The folder of this person's projects: ``$TESSERA_HOME/projects``, else in the platform's folder for user data."""
+    if home := os.environ.get("TESSERA_HOME"):
+        return Path(home) / "projects"
+    import platformdirs
+
+    return platformdirs.user_data_path("tessera-studio", appauthor=False) / "projects"
+
+
+def safe_name(name: object) -> str:
+    """``name`` as a file name that every system accepts: no separators, control or reserved characters, at most 60 long."""
+    text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', " ", clean_name(name, 200))
+    text = re.sub(r"\s+", " ", text).strip(" .")[:60].strip(" .")
+    if text.split(".")[0].casefold() in _RESERVED:
+        text = f"{text} project".strip()
+    return text or "project"
+
+
+@dataclass(frozen=True)
+class EmbeddingRef:
+    """Where the embeddings of one year of a project lie.
+
+    Attributes:
+        year: None where the window is no calendar year.
+        path: file or folder that :func:`tessera_core.sources.local.open_embeddings` opens.
+        provenance: of the raster when it was attached.
+        grid: of the raster when it was attached.
+        dpixels: the d-pixel tile the embeddings were generated from (for the true-colour picture), or None.
+    """
+
+    year: int | None
+    path: Path
+    provenance: Provenance
+    grid: Grid
+    dpixels: Path | None = None
+
+
+class Project:
+    """An open project. Everything that changes it is on disk when the call returns.
+
+    Attributes:
+        folder: where it is saved.
+        log: its labels, appended to disk as they change.
+    """
+
+    def __init__(self, folder: Path, data: dict[str, Any]) -> None:
+        self.folder = folder
+        self._data = data
+        self._stamp = _stamp(folder / "project.json")
+        self.log = LabelLog(folder / "labels.jsonl")
+
+    # ------------------------------------------------------ create and open
+
+    @classmethod
+    def create(cls, folder: str | Path, name: str | None = None, **settings: Any) -> Project:
+        """Make a new project in ``folder`` (created if needed).
+
+        Raises:
+            ProjectError: the folder holds a project already, or cannot be written.
+        """
+        folder = Path(folder)
+        if (folder / "project.json").exists():
+            raise ProjectError(f"{folder} holds a project already; open it, or choose another folder.")
+        now = time.time()
+        data = {
+            "format": FORMAT,
+            "id": uuid.uuid4().hex,
+            "name": clean_name(name or folder.name) or "Project",
+            "created": now,
+            "modified": now,
+            "software": SOFTWARE,
+            "region": {},
+            "dataset": None,
+            "grid": None,
+            "embeddings": {},
+            "settings": {},
+        }
+        _write(folder, data)
+        project = cls(folder, data)
+        if settings:
+            project.update(**settings)
+        return project
+
+    @classmethod
+    def new(cls, name: str, **settings: Any) -> Project:
+        """Make a new project under :func:`projects_home`, in a folder named after it that is not taken yet."""
+        return cls.create(free_folder(name), name, **settings)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Project:
+        """Open the project in ``folder`` (or of the given ``project.json``).
+
+        Raises:
+            ProjectError: there is no readable project.
+            LabelError: its labels cannot be read.
+        """
+        folder = Path(folder)
+        folder = folder.parent if folder.name == "project.json" else folder
+        return cls(folder, _read(folder))
+
+    @staticmethod
+    def is_project(folder: str | Path) -> bool:
+        """Whether ``folder`` looks like a project's folder."""
+        return (Path(folder) / "project.json").is_file()
+
+    # -------------------------------------------------------------- content
+
+    @property
+    def id(self) -> str:
+        """Stays the same when the project is renamed, moved, saved as a file and opened elsewhere."""
+        return str(self._data["id"])
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self._data["name"])
+
+    @property
+    def region(self) -> dict[str, Any]:
+        """JSON object that says what place this is, as the page that chose it wrote it."""
+        return dict(self._data["region"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings as a copy; change them with :meth:`update`."""
+        return dict(self._data["settings"])
+
+    @property
+    def dataset(self) -> str | None:
+        """Name of the dataset of all its embeddings, or None before the first are attached."""
+        value = self._data["dataset"]
+        return None if value is None else str(value)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid whose coordinates the labels have, or None before the first embeddings are attached."""
+        value = self._data["grid"]
+        return None if value is None else Grid.from_json(value)
+
+    @property
+    def embeddings(self) -> dict[int | None, EmbeddingRef]:
+        """References to the embeddings by year."""
+        return {ref.year: ref for ref in map(self._ref, self._data["embeddings"].values())}
+
+    @property
+    def years(self) -> list[int]:
+        """The calendar years that have embeddings, ascending."""
+        return sorted(year for year in self.embeddings if year is not None)
+
+    @property
+    def saved_at(self) -> float:
+        """Seconds since 1970 of the last change that reached the disk."""
+        return max(float(self._data["modified"]), self.log.saved_at or 0.0)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was wrong in the project's files when it was opened, one sentence each."""
+        return list(self.log.notes)
+
+    # -------------------------------------------------------------- changes
+
+    def update(self, **settings: Any) -> None:
+        """Change settings and save at once; ``name`` and ``region`` are fields of their own, None deletes a setting.
+
+        Raises:
+            ProjectError: a value cannot be written as JSON, or the disk refuses.
+        """
+        with self._changing() as data:
+            for key, value in settings.items():
+                if key == "name":
+                    data["name"] = clean_name(value) or data["name"]
+                elif key == "region":
+                    data["region"] = dict(value)
+                elif value is None:
+                    data["settings"].pop(key, None)
+                else:
+                    data["settings"][key] = value
+
+    def attach_embeddings(
+        self,
+        year: int | None,
+        path: str | Path,
+        provenance: Provenance,
+        grid: Grid,
+        *,
+        dpixels: str | Path | None = None,
+    ) -> EmbeddingRef:
+        """Refer to the embeddings of a year.
+
+        Raises:
+            MixedDatasetsError: the project has embeddings of another dataset.
+            ProjectError: their CRS is not that of the project's labels (or, without CRS, their shape differs).
+        """
+        with self._changing() as data:
+            others = {key: value for key, value in data["embeddings"].items() if key != _key(year)}
+            if others and data["dataset"] not in (None, provenance.dataset):
+                raise MixedDatasetsError(data["dataset"], provenance.dataset, f"the project {self.name!r}")
+            known = None if data["grid"] is None else Grid.from_json(data["grid"])
+            if known is not None and (others or self.log.labels):
+                self._require_same_frame(known, grid)
+            data["dataset"] = provenance.dataset
+            if known is None or not others:
+                data["grid"] = grid.to_json()
+            value = {
+                "year": year,
+                **_paths("path", path, self.folder),
+                **(_paths("dpixels", dpixels, self.folder) if dpixels is not None else {}),
+                "provenance": provenance.to_json(),
+                "grid": grid.to_json(),
+            }
+            data["embeddings"][_key(year)] = value
+        return self._ref(value)
+
+    def detach_embeddings(self, year: int | None) -> None:
+        """Forget the embeddings of a year; their files and the labels stay. Without any, another dataset may follow."""
+        with self._changing() as data:
+            data["embeddings"].pop(_key(year), None)
+            if not data["embeddings"]:
+                data["dataset"] = None
+
+    def embeddings_path(self, year: int | None) -> Path:
+        """The existing path of a year's embeddings.
+
+        Raises:
+            ProjectError: the year has none, or they are no longer where they were.
+        """
+        ref = self.embeddings.get(year)
+        if ref is None:
+            known = ", ".join(map(str, self.years)) or "none"
+            raise ProjectError(f"The project {self.name!r} has no embeddings of {year}; its years are: {known}.")
+        if not ref.path.exists():
+            raise ProjectError(
+                f"The embeddings of {year or 'this project'} are no longer at {ref.path}; put them back, or open them "
+                "again on the page Region. The labels are safe."
+            )
+        return ref.path
+
+    def refresh(self) -> bool:
+        """Read what other tabs changed; returns whether anything did. One stat each when nothing did."""
+        changed = self.log.sync()
+        stamp = _stamp(self.folder / "project.json")
+        if stamp != self._stamp:
+            self._data, self._stamp = _read(self.folder), stamp
+            changed = True
+        return changed
+
+    def _require_same_frame(self, known: Grid, grid: Grid) -> None:
+        if known.crs != grid.crs:
+            raise ProjectError(
+                f"These embeddings lie on {grid.crs or 'a grid without place'}, the labels of {self.name!r} on "
+                f"{known.crs or 'a grid without place'}; make a project of its own for them."
+            )
+        if known.crs is None and known.shape != grid.shape:
+            raise ProjectError(
+                f"These embeddings have {grid.height} x {grid.width} pixels and no place on Earth, the project has "
+                f"{known.height} x {known.width}; they cannot be laid over each other. Make a project of its own."
+            )
+
+    def _ref(self, value: Mapping[str, Any]) -> EmbeddingRef:
+        try:
+            path, dpixels = _path("path", value, self.folder), _path("dpixels", value, self.folder)
+            assert path is not None
+            provenance, grid = Provenance.from_json(value["provenance"]), Grid.from_json(value["grid"])
+        except (KeyError, TypeError, AssertionError, GridError) as error:
+            raise ProjectError(
+                f"The project file in {self.folder} refers to embeddings in a way that is damaged."
+            ) from error
+        return EmbeddingRef(value.get("year"), path, provenance, grid, dpixels)
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        """The newest data on disk, locked; what the block makes of it is saved when it ends."""
+        with _lock(self.folder):
+            data = _read(self.folder)
+            yield data
+            data["modified"] = max(time.time(), data["modified"])
+            data["software"] = SOFTWARE
+            _write(self.folder, data)
+            self._data, self._stamp = data, _stamp(self.folder / "project.json")
+
+    # ------------------------------------------------------------- one file
+
+    def export_file(self, path: str | Path) -> Path:
+        """Save the project as one ``.tessera`` file (zip): settings, the whole label log, references to the embeddings.
+
+        Raises:
+            ExportError: the file cannot be written.
+        """
+        path = Path(path)
+        path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
+        labels = self.folder / "labels.jsonl"
+        with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(self.folder / "project.json", "project.json")
+            if labels.exists():
+                with labels.open("rb") as file, locked(file, shared=True):
+                    archive.writestr("labels.jsonl", file.read())
+        return path
+
+    @classmethod
+    def import_file(cls, path: str | Path, folder: str | Path | None = None) -> Project:
+        """Open a ``.tessera`` file into a new folder (by default one under :func:`projects_home`).
+
+        Raises:
+            ProjectError: it is no project file, is damaged, or the folder holds something already.
+        """
+        path = Path(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                texts = {name: _unpack(archive, name, limit) for name, limit in _MEMBERS.items()}
+        except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise ProjectError(
+                f"{path.name} is not a readable project file ({SUFFIX}); copy or download it again."
+            ) from error
+        data = _checked(texts["project.json"], path.name)
+        target = free_folder(data["name"]) if folder is None else Path(folder)
+        if target.exists() and any(target.iterdir()):
+            raise ProjectError(f"{target} is not empty; choose a new folder for the project in {path.name}.")
+        # References relative to the old folder are tried relative to the file first.
+        for value in data["embeddings"].values():
+            for key in ("path", "dpixels"):
+                relative = value.pop(f"{key}_relative", None)
+                if isinstance(relative, str):
+                    beside = (path.parent / relative).resolve()
+                    if beside.exists():
+                        value[key] = str(beside)
+        with atomic_path(target, directory=True) as part:
+            (part / "labels.jsonl").write_bytes(texts["labels.jsonl"])
+            write_json(part / "project.json", data)
+        return cls.open(target)
+
+
+@dataclass(frozen=True)
+class RecentProject:
+    """An entry of the list of projects: where it is, what it is called, when it was last changed."""
+
+    folder: Path
+    name: str
+    saved_at: float
+    dataset: str | None
+
+
+def recent_projects(limit: int = 20) -> list[RecentProject]:
+    """Projects under :func:`projects_home` and remembered ones, last changed first; unreadable ones are left out."""
+    home = projects_home()
+    folders = {path.parent.resolve() for path in home.glob("*/project.json")}
+    folders |= {Path(path) for path in _remembered() if Project.is_project(path)}
+    found = []
+    for folder in folders:
+        try:
+            data = _read(folder)
+        except ProjectError:
+            continue
+        labels = folder / "labels.jsonl"
+        saved = max(float(data["modified"]), labels.stat().st_mtime if labels.exists() else 0.0)
+        found.append(RecentProject(folder, data["name"], saved, data["dataset"]))
+    return sorted(found, key=lambda item: (-item.saved_at, str(item.folder)))[:limit]
+
+
+def remember(project: Project) -> None:
+    """Keep a project outside :func:`projects_home` in the list of :func:`recent_projects`."""
+    folder = str(project.folder.resolve())
+    if project.folder.resolve().parent != projects_home().resolve():
+        write_json(projects_home() / "elsewhere.json", [folder, *(p for p in _remembered() if p != folder)][:100])
+
+
+def free_folder(name: str) -> Path:
+    """A folder under :func:`projects_home` for a project of that name that does not exist yet."""
+    home, stem = projects_home(), safe_name(name)
+    taken = {path.name.casefold() for path in home.iterdir()} if home.is_dir() else set()
+    number = 1
+    while (candidate := stem if number == 1 else f"{stem} {number}").casefold() in taken:
+        number += 1
+    return home / candidate
+
+
+_MEMBERS = {"project.json": _MAX_PROJECT_JSON, "labels.jsonl": _MAX_LABELS}
+
+
+def _remembered() -> list[str]:
+    try:
+        value = json.loads((projects_home() / "elsewhere.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _unpack(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """A member's bytes, never more than ``limit`` whatever the archive claims about its size."""
+    if name not in archive.namelist():
+        if name == "labels.jsonl":
+            return b""
+        raise ValueError(f"{name} is missing")
+    with archive.open(name) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{name} is too large")
+    return data
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        text = (folder / "project.json").read_bytes()
+    except FileNotFoundError:
+        raise ProjectError(f"There is no project in {folder}: it holds no project.json.") from None
+    except OSError as error:
+        raise ProjectError(f"The project in {folder} cannot be read: {error.strerror or error}.") from error
+    return _checked(text, str(folder))
+
+
+def _checked(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(f"The project file of {where} is damaged (no readable JSON).") from error
+    if not isinstance(data, dict) or not str(data.get("format", "")).startswith("tessera-project/"):
+        raise ProjectError(f"The project file of {where} is not of this program.")
+    if data["format"] != FORMAT:
+        raise ProjectError(
+            f"The project of {where} was saved by a newer version ({data['format']}); this version reads {FORMAT}. Update it."
+        )
+    defaults: dict[str, Any] = {
+        "id": uuid.uuid4().hex,
+        "name": "Project",
+        "modified": 0.0,
+        "region": {},
+        "dataset": None,
+        "grid": None,
+        "embeddings": {},
+        "settings": {},
+    }
+    data = defaults | data
+    kinds: dict[str, Any] = {"region": dict, "embeddings": dict, "settings": dict, "modified": (int, float)}
+    if any(not isinstance(data[key], kind) for key, kind in kinds.items()) or not all(
+        isinstance(value, dict) for value in data["embeddings"].values()
+    ):
+        raise ProjectError(f"The project file of {where} is damaged: a field has the wrong type.")
+    data["name"] = clean_name(data["name"]) or "Project"
+    return data
+
+
+def _write(folder: Path, data: dict[str, Any]) -> None:
+    try:
+        write_json(folder / "project.json", data)
+    except (TypeError, ValueError) as error:
+        raise ProjectError(f"A setting of the project cannot be saved: {error}.") from error
+    except TesseraError as error:
+        raise ProjectError(str(error)) from error
+    except OSError as error:
+        raise ProjectError(f"The project in {folder} cannot be saved: {error.strerror or error}.") from error
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    try:
+        with open(folder / ".lock", "ab") as file, locked(file):
+            yield
+    except OSError as error:
+        raise ProjectError(f"The project in {folder} cannot be saved: {error.strerror or error}.") from error
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def _key(year: int | None) -> str:
+    return "" if year is None else str(int(year))
+
+
+def _paths(key: str, path: str | Path, folder: Path) -> dict[str, str]:
+    """Absolute and, where there is one, relative: projects move with their data, or alone."""
+    absolute = Path(path).resolve()
+    value = {key: str(absolute)}
+    try:
+        value[f"{key}_relative"] = Path(os.path.relpath(absolute, folder.resolve())).as_posix()
+    except ValueError:
+        # Another drive on Windows: there is no relative path.
+        return value
+    return value
+
+
+def _path(key: str, value: Mapping[str, Any], folder: Path) -> Path | None:
+    if key not in value:
+        return None
+    relative = value.get(f"{key}_relative")
+    beside = (folder / relative).resolve() if isinstance(relative, str) else None
+    return beside if beside is not None and beside.exists() else Path(value[key])
