@@ -102,9 +102,8 @@ class Grid:
     @property
     def bounds(self) -> BBox:
         """``(west, south, east, north)`` in the grid's CRS."""
-        x0, y0 = self.transform * (0, 0)
-        x1, y1 = self.transform * (self.width, self.height)
-        return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+        x, y = self.pixel_to_xy([0, 0, self.height, self.height], [0, self.width, 0, self.width])
+        return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
     @property
     def pixel_area_m2(self) -> float:
@@ -170,7 +169,9 @@ class Grid:
 
     def window(self, row: int, col: int, height: int, width: int) -> Grid:
         """The grid of a sub-rectangle whose top-left pixel is ``(row, col)``."""
-        return Grid(self.crs, self.transform * Affine.translation(col, row), (height, width))
+        t = self.transform
+        x, y = t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
+        return Grid(self.crs, Affine(t.a, t.b, x, t.d, t.e, y), (height, width))
 
     def to_json(self) -> dict[str, Any]:
         """JSON object: ``crs``, ``transform`` (six numbers, row-major) and ``shape``."""

@@ -49,6 +49,17 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"tessera_core.cli.{name.replace('-', '_')}")
 
 
+def _join_bbox(argv: Sequence[str]) -> list[str]:
+    """Join ``--bbox -0.1,51,...`` into one argument: argparse takes a western longitude for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if joined and joined[-1] == "--bbox" and "," in word:
+            joined[-1] += "=" + word
+        else:
+            joined.append(word)
+    return joined
+
+
 def _overview() -> str:
     lines = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
     return (
@@ -77,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     module.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
-    args = parser.parse_args(argv[1:])
+    args = parser.parse_args(_join_bbox(argv[1:]))
     logging.basicConfig(level=os.environ.get("TESSERA_LOG", "WARNING").upper(), format="%(levelname)s %(message)s")
     try:
         result = module.run(args)

@@ -1,0 +1,97 @@
+"""Fetch Sentinel-1/2 time series of a region as d-pixel tiles.
+
+Searches Planetary Computer (mpc) or AWS, brings every scene of the window onto one UTM grid and writes tile directories
+that 'tessera generate' reads. Running the same command again goes on where it stopped and tries what was missing.
+Sentinel-1 from AWS needs a free NASA Earthdata token in the environment variable EARTHDATA_TOKEN.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+SUMMARY = "fetch Sentinel-1/2 time series as d-pixel tiles"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--bbox", metavar="W,S,E,N", help="box in degrees")
+    where.add_argument("--region", metavar="FILE", help="polygons: GeoJSON, GeoPackage, KML or zipped Shapefile")
+    when = parser.add_argument_group("when")
+    when.add_argument("--year", type=int, help="a calendar year")
+    when.add_argument("--start", metavar="YYYY-MM-DD", help="first day of another window (at most a year)")
+    when.add_argument("--end", metavar="YYYY-MM-DD", help="last day of it")
+    parser.add_argument("--source", choices=["mpc", "aws"], default="mpc", help="catalogue (default: mpc)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the tiles")
+    parser.add_argument(
+        "--offset-rule",
+        choices=["date", "baseline"],
+        default="date",
+        help="how the Sentinel-2 offset is removed: 'date' as the published models' authors did, "
+        "'baseline' correctly by each item's processing baseline (default: date)",
+    )
+    parser.add_argument("--max-cloud", type=float, default=100, metavar="PERCENT", help="skip cloudier items")
+    parser.add_argument("--patch", type=int, default=500, metavar="PIXELS", help="side of a tile (default: 500)")
+    parser.add_argument("--workers", type=int, default=8, metavar="N", help="assets read at a time (default: 8)")
+    parser.add_argument(
+        "--timeout", type=float, default=60, metavar="S", help="longest wait for a request (default: 60)"
+    )
+    parser.add_argument("--stac-url", metavar="URL", help="another STAC API with the same collections")
+    parser.add_argument("--cmr-url", metavar="URL", help="another granule search for Sentinel-1 on AWS")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Acquire; returns the report as JSON."""
+    import dataclasses
+    import datetime as dt
+
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.dpixels.acquire import CATALOGUES, Window, acquire
+    from tessera_core.errors import InputError
+    from tessera_core.region import parse_bbox, read_region
+
+    if (args.year is None) == (args.start is None and args.end is None):
+        raise InputError("Say when: either --year 2023, or --start and --end.")
+    if args.year is not None:
+        window = Window.of_year(args.year)
+    else:
+        try:
+            window = Window(dt.date.fromisoformat(args.start or ""), dt.date.fromisoformat(args.end or ""))
+        except ValueError as error:
+            raise InputError("--start and --end are days such as 2023-04-01; give both.") from error
+    for name in ("patch", "workers", "timeout"):
+        if getattr(args, name) <= 0:
+            raise InputError(f"--{name} must be greater than 0.")
+    region = parse_bbox(args.bbox) if args.bbox else read_region(args.region)
+    catalogue = CATALOGUES[args.source]
+    if args.stac_url:
+        catalogue = dataclasses.replace(catalogue, stac_url=args.stac_url, signed=False)
+    if args.cmr_url:
+        catalogue = dataclasses.replace(catalogue, cmr_url=args.cmr_url)
+    report = acquire(
+        region,
+        window,
+        catalogue,
+        args.out,
+        offset_rule=args.offset_rule,
+        max_cloud=args.max_cloud,
+        patch_px=args.patch,
+        workers=args.workers,
+        timeout_s=args.timeout,
+        progress=ConsoleProgress("acquire"),
+    )
+    return report.to_json()
+
+
+def report(result: dict[str, Any]) -> str:
+    """The report for a person."""
+    lines = [
+        f"{len(result['tiles'])} tiles, {result['days_s2']} Sentinel-2 days, {result['passes_s1']} Sentinel-1 passes."
+    ]
+    lines += [f"  {tile}" for tile in result["tiles"]]
+    if result["missing"]:
+        lines.append(f"{len(result['missing'])} pieces are missing; run the same command again to try them once more:")
+        lines += [f"  {sentence}" for sentence in result["missing"]]
+    lines += result["left_out"]
+    return "\n".join(lines)
