@@ -62,6 +62,10 @@ class AcquisitionError(TesseraError):
     """Satellite data could not be fetched; what was fetched before is kept."""
 
 
+class DownloadError(TesseraError):
+    """Model weights could not be fetched."""
+
+
 class Cancelled(TesseraError):
     """The user stopped the work."""
 
