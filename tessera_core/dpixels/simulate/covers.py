@@ -43,7 +43,7 @@ class Backscatter:
     ``opacity`` is the water-cloud model's attenuation per unit of leaf area (Attema & Ulaby 1978).
     """
 
-    soil: tuple[float, float] = (-12.0, -19.5)
+    soil: tuple[float, float] = (-11.3, -18.8)
     canopy: tuple[float, float] = (-10.5, -16.5)
     opacity: tuple[float, float] = (0.12, 0.20)
     spread: float = 0.8
@@ -138,13 +138,13 @@ COVERS: dict[str, CoverType] = {
         CoverType(
             "grassland",
             leaf="grass",
-            base_lai=(1.3, 0.5),
+            base_lai=(1.8, 0.7),
             cycles=(Cycle((88, 9), (318, 16), (2.6, 0.7), 16, 22, 30, 0.15),),
             cuts=2.6,
             timing=8,
             vigour=0.22,
             summer=0.9,
-            radar=Backscatter((-11.8, -19.0), (-12.4, -18.4), (0.10, 0.12), 0.8, moisture=0.8),
+            radar=Backscatter((-11.0, -18.2), (-11.4, -17.6), (0.10, 0.12), 0.8, moisture=0.8),
         ),
         CoverType(
             "winter wheat",
@@ -156,7 +156,7 @@ COVERS: dict[str, CoverType] = {
             ),
             timing=6,
             summer=0.35,
-            radar=Backscatter((-11.5, -19.5), (-15.5, -20.5), (0.26, 0.12), 0.7),
+            radar=Backscatter((-11.0, -18.8), (-14.8, -19.8), (0.26, 0.12), 0.7),
         ),
         CoverType(
             "rapeseed",
@@ -171,7 +171,7 @@ COVERS: dict[str, CoverType] = {
             bloom_strength=(1.0, 0.2),
             timing=6,
             summer=0.25,
-            radar=Backscatter((-11.5, -19.0), (-9.6, -13.6), (0.12, 0.16), 0.7),
+            radar=Backscatter((-11.0, -18.4), (-9.6, -13.6), (0.12, 0.16), 0.7),
         ),
         CoverType(
             "maize",
@@ -182,7 +182,7 @@ COVERS: dict[str, CoverType] = {
             ),
             timing=7,
             summer=0.7,
-            radar=Backscatter((-12.0, -20.0), (-9.8, -15.4), (0.16, 0.22), 0.7),
+            radar=Backscatter((-11.4, -19.2), (-9.8, -15.4), (0.16, 0.22), 0.7),
         ),
         CoverType(
             "sugar beet",
@@ -193,7 +193,7 @@ COVERS: dict[str, CoverType] = {
             ),
             timing=6,
             summer=0.45,
-            radar=Backscatter((-12.0, -20.0), (-8.8, -14.2), (0.20, 0.26), 0.7),
+            radar=Backscatter((-11.4, -19.2), (-8.8, -14.2), (0.20, 0.26), 0.7),
         ),
         CoverType(
             "potato",
@@ -210,7 +210,7 @@ COVERS: dict[str, CoverType] = {
             cycles=(Cycle((112, 7), (204, 6), (4.0, 0.7), 8, 6, 18, 0.8), _CATCH_CROP),
             timing=7,
             summer=0.55,
-            radar=Backscatter((-11.8, -19.5), (-14.4, -19.0), (0.24, 0.12), 0.7),
+            radar=Backscatter((-11.2, -18.8), (-14.4, -19.0), (0.24, 0.12), 0.7),
         ),
         CoverType(
             "legumes",
@@ -221,7 +221,7 @@ COVERS: dict[str, CoverType] = {
             bloom_strength=(0.3, 0.2),
             timing=9,
             summer=0.6,
-            radar=Backscatter((-11.8, -19.5), (-9.8, -15.0), (0.18, 0.20), 0.8),
+            radar=Backscatter((-11.2, -18.8), (-9.8, -15.0), (0.18, 0.20), 0.8),
         ),
         CoverType(
             "vegetables",
@@ -242,7 +242,7 @@ COVERS: dict[str, CoverType] = {
             cuts=4.2,
             timing=6,
             summer=0.8,
-            radar=Backscatter((-11.8, -19.0), (-11.8, -17.8), (0.12, 0.14), 0.8, moisture=0.8),
+            radar=Backscatter((-11.0, -18.2), (-11.0, -17.2), (0.12, 0.14), 0.8, moisture=0.8),
         ),
         CoverType(
             "orchard",

@@ -116,7 +116,7 @@ def _fill_world(
         drought=rng.choice((0.0, rng.uniform(0.2, 1.0)), p=(0.65, 0.35)),
         variety=rng.uniform(0.3, 1.2),
     )
-    weather = draw_weather(rng, rng.uniform(0.35, 0.75), rng.uniform(0.2, 0.8), climate.drought, rng.beta(1, 3))
+    weather = draw_weather(rng, rng.uniform(0.25, 0.68), rng.uniform(0.2, 0.8), climate.drought, rng.beta(1, 3))
     # Each world has its own mixture of covers, some of them absent.
     which = rng.choice(len(COVER_NAMES), parcel_count, p=rng.dirichlet(np.full(len(COVER_NAMES), 1.5)))
     parcels = draw_parcels(COVER_NAMES, which, climate, rng)
