@@ -25,6 +25,7 @@ FLOORS = {
     "export": 3,
     "demo": 4,
     "project": 4,
+    "library": 5,
     "bench": 5,
     "cli": 6,
     "ui": 6,

@@ -1,0 +1,134 @@
+"""Open Tessera Studio in the browser.
+
+The app runs on this computer only, at an address of this computer; nothing is sent anywhere. Stop it with Ctrl-C.
+Projects, the demo region and logs are kept in TESSERA_HOME (or the usual place of this system).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tessera_core.errors import InputError, TesseraError
+
+SUMMARY = "open the app in the browser"
+
+_PORTS = range(8501, 8551)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--project", type=Path, metavar="FILE", help="a *.tessera file or a project folder to open")
+    parser.add_argument("--port", type=int, help=f"port of the app (default: the first free one from {_PORTS.start})")
+    parser.add_argument("--address", default="localhost", help="who may connect: localhost (default) or 0.0.0.0")
+    parser.add_argument("--headless", action="store_true", help="do not open a browser window")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Serve the app until it is stopped.
+
+    Raises:
+        InputError: the port is taken or not a port, or the project cannot be opened.
+        TesseraError: the app's pages are not installed.
+    """
+    script = app_script()
+    port = free_port(args.address) if args.port is None else check_port(args.address, args.port)
+    if args.project is not None:
+        from tessera_core.library import adopt
+
+        os.environ["TESSERA_PROJECT"] = str(adopt(args.project.expanduser().resolve()).folder)
+    if args.address not in ("localhost", "127.0.0.1", "::1"):
+        # Whoever can connect could otherwise read any folder of this computer by its path.
+        os.environ.setdefault("TESSERA_HOSTED", "1")
+    sys.stderr.write(f"Tessera Studio is at http://{args.address}:{port} - stop it with Ctrl-C.\n")
+    serve(script, args.address, port, headless=args.headless)
+    return {"address": args.address, "port": port}
+
+
+def report(result: dict[str, Any]) -> str:
+    """What is printed after the app was stopped."""
+    return "Tessera Studio has stopped; all projects are saved."
+
+
+def app_script() -> Path:
+    """The app's entry script: of the checkout this package lies in, or of the installed package.
+
+    Raises:
+        TesseraError: neither holds it.
+    """
+    import tessera_core
+
+    places = [Path(tessera_core.__file__).resolve().parents[1], Path(sys.prefix) / "share" / "tessera-studio"]
+    for place in places:
+        if (place / "app.py").is_file() and (place / "pages" / "region.py").is_file():
+            return place / "app.py"
+    raise TesseraError(
+        "The app's pages (app.py and the folder pages) were not found in "
+        + " or ".join(str(place) for place in places)
+        + ". Run 'tessera app' from a copy of the repository, or install the package again."
+    )
+
+
+def free_port(address: str) -> int:
+    """The first free port of the usual range.
+
+    Raises:
+        InputError: all are taken.
+    """
+    for port in _PORTS:
+        if _is_free(address, port):
+            return port
+    raise InputError(f"The ports {_PORTS.start} to {_PORTS.stop - 1} are all in use. Choose one with --port.")
+
+
+def check_port(address: str, port: int) -> int:
+    """``port`` if the app can have it.
+
+    Raises:
+        InputError: it is no port, or in use.
+    """
+    if not 1 <= port <= 65535:
+        raise InputError(f"{port} is not a port; choose one between 1024 and 65535.")
+    if not _is_free(address, port):
+        raise InputError(f"Port {port} is in use (perhaps by another Tessera Studio). Choose another with --port.")
+    return port
+
+
+def _is_free(address: str, port: int) -> bool:
+    import socket
+
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise InputError(f"There is no address {address!r} on this computer. Use localhost or 0.0.0.0.") from error
+    with socket.socket(family, kind, protocol) as probe:
+        # Without this a port just left by a stopped server looks taken for a minute (not so on Windows).
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(place)
+        except OSError:
+            return False
+    return True
+
+
+def serve(script: Path, address: str, port: int, *, headless: bool) -> None:
+    """Run the web server on ``script`` in this process until it is stopped; the look comes from the config beside it."""
+    import runpy
+
+    options = {
+        "server.address": address,
+        "server.port": port,
+        "server.headless": str(headless).lower(),
+        "server.showEmailPrompt": "false",
+    }
+    sys.argv = ["streamlit", "run", str(script), *(f"--{name}={value}" for name, value in options.items())]
+    try:
+        # Only ui/ may import Streamlit; its own command line is the supported way to start it in any case.
+        runpy.run_module("streamlit", run_name="__main__")
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise TesseraError("The app's server could not start; the lines above say why.") from end

@@ -1,0 +1,219 @@
+"""Starting and keeping projects: what a path holds, projects made of it, the list of recent ones.
+
+Knows projects, sources and the demo; refuses to know how they are shown.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from tessera_core.errors import InputError, ProjectError
+from tessera_core.jobs import Progress
+from tessera_core.project import SUFFIX, Project, RecentProject, free_folder, projects_home, recent_projects, remember
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.sources import uploads
+
+if TYPE_CHECKING:
+    from tessera_core.demo import DemoRegion
+
+DEMO_NAME = "Demo region"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a path holds.
+
+    Attributes:
+        name: for the project that would be made of it.
+        rasters: by year, with the path each was opened from.
+        dpixels: d-pixel tiles that lie beside them, by year.
+        project: folder or file of a project, when it is one; ``rasters`` is empty then.
+    """
+
+    name: str
+    rasters: tuple[tuple[int | None, Path, EmbeddingRaster], ...] = ()
+    dpixels: tuple[tuple[int | None, Path], ...] = ()
+    project: Path | None = None
+
+
+def look(text: str) -> Found:
+    """What lies at a path that a person typed or pasted.
+
+    A folder may hold one raster, or one in a subfolder per year (``2023``, ``2024``; also under ``embeddings`` with d-pixel
+    tiles under ``dpixels``, as ``tessera demo`` writes them).
+
+    Raises:
+        InputError: there is nothing, or nothing readable.
+    """
+    # Explorer's "copy as path" puts quotes around it.
+    cleaned = text.strip().strip("\"'")
+    path = Path(os.path.expandvars(cleaned)).expanduser()
+    if not path.is_absolute():
+        raise InputError(f"Give the whole path, from the drive or the root on; {cleaned!r} is only a part of one.")
+    if not path.exists():
+        raise InputError(f"There is nothing at {path}. Check the spelling, or copy the path from your file manager.")
+    if path.suffix == SUFFIX and path.is_file():
+        return Found(path.stem, project=path)
+    if Project.is_project(path):
+        return Found(Project.open(path).name, project=path)
+    return _look_for_rasters(path)
+
+
+def _look_for_rasters(path: Path) -> Found:
+    from tessera_core.sources.local import open_embeddings
+
+    top = path / "embeddings" if (path / "embeddings").is_dir() else path
+    by_year = (
+        sorted(entry for entry in top.iterdir() if entry.is_dir() and _is_year(entry.name)) if top.is_dir() else []
+    )
+    if not by_year:
+        raster = open_embeddings(path)
+        return Found(path.stem, ((raster.provenance.year, path, raster),))
+    rasters = tuple((int(folder.name), folder, open_embeddings(folder)) for folder in by_year)
+    tiles = ((int(folder.name), path / "dpixels" / folder.name) for folder in by_year)
+    return Found(path.name, rasters, tuple((year, tile) for year, tile in tiles if tile.is_dir()))
+
+
+def _is_year(name: str) -> bool:
+    return len(name) == 4 and name.isdigit() and 1970 <= int(name) <= 2100
+
+
+def start(found: Found, name: str) -> Project:
+    """A project of what was found: a new one, or the one that lies there.
+
+    Raises:
+        TesseraError: the rasters do not belong together, or the project cannot be written.
+    """
+    if found.project is not None:
+        return adopt(found.project)
+    return _start_in(free_folder(name or found.name), found, name or found.name)
+
+
+def _start_in(folder: Path, found: Found, name: str) -> Project:
+    project = Project.create(folder, name)
+    tiles = dict(found.dpixels)
+    try:
+        for year, path, raster in found.rasters:
+            project.attach_embeddings(year, path, raster.provenance, raster.grid, dpixels=tiles.get(year))
+    except BaseException:
+        # Nobody has seen this project yet; an empty one would only confuse.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return project
+
+
+def adopt(path: Path) -> Project:
+    """The project at ``path``: a folder is used where it lies, a ``.tessera`` file is unpacked into a new project.
+
+    Raises:
+        ProjectError: it is no readable project.
+    """
+    if path.is_file() and path.name != "project.json":
+        return Project.import_file(path)
+    project = Project.open(path)
+    remember(project)
+    return project
+
+
+def start_upload(files: Sequence[tuple[str, BinaryIO]]) -> Project:
+    """A project of uploaded files, which it keeps in its own folder; or the uploaded project.
+
+    Raises:
+        InputError: the upload is of the wrong kind or not readable; nothing is left of it.
+    """
+    if any(Path(name).suffix == SUFFIX for name, _ in files):
+        if len(files) > 1:
+            raise InputError("Upload a project file alone, without other files beside it.")
+        return _start_project_file(*files[0])
+    name = Path(files[0][0]).stem.removesuffix("_scales") if files else ""
+    folder = free_folder(name)
+    try:
+        opened = uploads.receive(files, folder / "data")
+        found = _look_for_rasters(opened)
+        return _start_in(folder, found, name)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _start_project_file(name: str, stream: BinaryIO) -> Project:
+    projects_home().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".upload-", dir=projects_home()) as folder:
+        path = Path(folder) / uploads.plain_name(name)
+        with open(path, "wb") as file:
+            shutil.copyfileobj(stream, file)
+        return Project.import_file(path)
+
+
+# ------------------------------------------------------------------ demo
+
+
+def make_demo(progress: Progress, cancelled: Callable[[], bool]) -> DemoRegion:
+    """The demo region, made first where it is not cached."""
+    from tessera_core.demo import ensure_demo
+
+    return ensure_demo(progress=progress, cancelled=cancelled)
+
+
+def start_demo(demo: DemoRegion) -> Project:
+    """A project of the demo region: the last one without labels if there is one, else a new one."""
+    from tessera_core.sources.local import open_embeddings
+
+    rasters = tuple((year, path, open_embeddings(path)) for year, path in sorted(demo.embeddings.items()))
+    for entry in recent():
+        if entry.name == DEMO_NAME:
+            known = Project.open(entry.folder)
+            if not known.log.labels and {ref.path for ref in known.embeddings.values()} == {
+                path.resolve() for _, path, _ in rasters
+            }:
+                return known
+    found = Found(DEMO_NAME, rasters, tuple(demo.dpixels.items()))
+    return start(found, DEMO_NAME)
+
+
+# ------------------------------------------------------------------ the list
+
+
+def projects_folder() -> Path:
+    """Where projects are kept."""
+    return projects_home()
+
+
+def recent() -> list[RecentProject]:
+    """All projects, last changed first."""
+    return recent_projects(limit=100)
+
+
+def rename(entry: RecentProject, name: str) -> None:
+    """Give a project another name; its folder keeps its own.
+
+    Raises:
+        ProjectError: the name is empty, or the project is gone.
+    """
+    if not name.strip():
+        raise ProjectError("A project needs a name.")
+    Project.open(entry.folder).update(name=name)
+
+
+def delete(entry: RecentProject) -> None:
+    """Delete a project: its folder with uploaded data, or only its own files where it lies among a person's data.
+
+    Raises:
+        ProjectError: the system refuses.
+    """
+    try:
+        if entry.folder.parent == projects_home().resolve():
+            # Without this file the rest is no project any more, whatever happens next.
+            (entry.folder / "project.json").unlink()
+            shutil.rmtree(entry.folder)
+        else:
+            for name in ("project.json", "labels.jsonl", ".lock"):
+                (entry.folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ProjectError(f"{entry.folder} could not be deleted: {error.strerror or error}.") from error

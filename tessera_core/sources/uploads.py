@@ -1,0 +1,130 @@
+"""Files that people upload, laid down as a folder that :mod:`tessera_core.sources.local` reads.
+
+This module judges names, kinds and sizes and unpacks archives safely; what is inside the files is judged by the readers.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from tessera_core.atomic import atomic_path
+from tessera_core.errors import InputError
+
+KINDS = ("npy", "json", "tif", "tiff", "zip")
+WANTED = "a GeoTIFF (.tif), a pair of .npy files (embeddings and their scales), or a .zip of a folder with them"
+MAX_UNPACKED_BYTES = 8 << 30
+_MAX_MEMBERS = 20_000
+_COPY_BYTES = 1 << 20
+
+
+def receive(files: Sequence[tuple[str, BinaryIO]], folder: str | Path) -> Path:
+    """Write uploaded files into ``folder``, whole or not at all.
+
+    Args:
+        files: name and readable binary stream of each upload.
+        folder: new folder for them; replaced if it exists.
+
+    Returns:
+        The folder to open: ``folder``, or the one folder inside an archive that holds everything.
+
+    Raises:
+        InputError: nothing was uploaded, a file is of a kind that cannot hold embeddings, kinds were mixed, or the
+            archive is damaged, too large, or would write outside its folder.
+        ExportError: the disk is full or not writable.
+    """
+    folder = Path(folder)
+    kind = _kind([name for name, _ in files])
+    with atomic_path(folder, directory=True) as part:
+        if kind == "zip":
+            _unpack(files[0][0], files[0][1], part)
+        else:
+            for name, stream in files:
+                with open(part / plain_name(name), "wb") as target:
+                    shutil.copyfileobj(stream, target, _COPY_BYTES)
+    return _innermost(folder)
+
+
+def _kind(names: Sequence[str]) -> str:
+    if not names:
+        raise InputError(f"Nothing was uploaded yet. Choose {WANTED}.")
+    endings = [Path(name).suffix.lower().lstrip(".") for name in names]
+    for name, ending in zip(names, endings, strict=True):
+        if ending not in KINDS:
+            raise InputError(f"{Path(name).name!r} cannot hold embeddings. Upload {WANTED}.")
+    if "zip" in endings:
+        if len(names) > 1:
+            raise InputError("Upload the .zip alone, without other files beside it.")
+        return "zip"
+    if "npy" in endings:
+        scales = [name for name in names if Path(name).stem.endswith("scales")]
+        if len(scales) == endings.count("npy"):
+            raise InputError(
+                f"{Path(names[0]).name!r} holds only scales; upload the embeddings (.npy) together with it."
+            )
+        return "npy"
+    if not {"tif", "tiff"} & set(endings):
+        raise InputError(f"A .json file alone holds no embeddings. Upload {WANTED}.")
+    return "tif"
+
+
+def plain_name(name: str) -> str:
+    """The bare file name of an upload.
+
+    Raises:
+        InputError: there is none.
+    """
+    # Browsers send bare names, but a hand-made request may send a path of either system.
+    plain = PurePosixPath(name.replace("\\", "/")).name
+    if plain in ("", ".", ".."):
+        raise InputError(f"{name!r} is not a file name.")
+    return plain
+
+
+def _unpack(name: str, stream: BinaryIO, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
+            if not members:
+                raise InputError(f"{name!r} is an empty archive.")
+            if len(members) > _MAX_MEMBERS or sum(m.file_size for m in members) > MAX_UNPACKED_BYTES:
+                raise InputError(
+                    f"{name!r} unpacks to more than {MAX_UNPACKED_BYTES >> 30} GB or {_MAX_MEMBERS} files. Unpack it "
+                    "yourself and use 'Open a folder on this computer'."
+                )
+            for member in members:
+                _unpack_member(name, archive, member, folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # zipfile reports a password and an unknown compression as RuntimeError and NotImplementedError.
+        raise InputError(f"{name!r} is damaged, protected by a password, or no .zip archive.") from error
+
+
+def _unpack_member(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or any(":" in piece for piece in path.parts):
+        raise InputError(
+            f"{name!r} contains the path {member.filename!r}, which leads outside the archive; it was not unpacked."
+        )
+    target = folder.joinpath(*path.parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    left = member.file_size
+    with archive.open(member) as source, open(target, "wb") as sink:
+        while block := source.read(_COPY_BYTES):
+            left -= len(block)
+            if left < 0:
+                # A header may lie about the size; then the limit above was no limit.
+                raise InputError(f"{name!r} is damaged: {member.filename!r} is larger than the archive says.")
+            sink.write(block)
+
+
+def _innermost(folder: Path) -> Path:
+    """Step into folders that hold nothing but one folder, as archives of a folder do."""
+    while True:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        if len(entries) != 1 or not entries[0].is_dir():
+            return folder
+        folder = entries[0]

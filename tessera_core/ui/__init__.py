@@ -1,0 +1,1 @@
+"""The only package that knows Streamlit: the shell around the pages, session state, shared widgets, the label map."""

@@ -1,0 +1,201 @@
+"""The page Region: the welcome with every way to start, or the open project at a glance.
+
+What starts a project is in :mod:`tessera_core.library`; this module is what people see of it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from tessera_core import library
+from tessera_core.project import Project, RecentProject
+from tessera_core.sources.uploads import KINDS
+from tessera_core.ui import jobs, shell, state, words
+
+_DEMO = "demo"
+_RECENT = 10
+
+
+def page() -> None:
+    """Draw the page."""
+    project = state.current_project()
+    if project is None:
+        st.title("Make a map from satellite data")
+        st.markdown(
+            "Open a place, click a few examples of what you see, and watch the map fill in. "
+            "No account and no code; everything stays on this computer."
+            if not state.hosted()
+            else "Open a place, click a few examples of what you see, and watch the map fill in. No account and no code."
+        )
+        _ways_to_start()
+        _recent()
+    else:
+        _summary()
+        with st.expander("Open something else", icon=":material/folder_open:"):
+            _ways_to_start()
+            _recent()
+
+
+def _summary() -> None:
+    project = state.current_project()
+    assert project is not None
+    scene = state.scene_for(project)
+    raster = scene.raster
+    with st.container(border=True):
+        picture, facts = st.columns([2, 3], gap="medium")
+        picture.image(scene.thumbnail, width="stretch")
+        picture.caption("The embeddings as a picture: places that look alike through the year have a similar colour.")
+        with facts:
+            st.subheader(project.name)
+            st.markdown(
+                "\n".join(
+                    f"- **{name}:** {words.escape(text)}"
+                    for name, text in (
+                        ("Size", words.area(raster.grid)),
+                        ("Years", words.years(list(project.embeddings))),
+                        ("Data", words.dataset(raster.provenance)),
+                        ("Source", words.source(raster.provenance)),
+                        ("Labels so far", f"{len(project.log.labels)} in {len(project.log.classes)} classes"),
+                    )
+                )
+            )
+            empty = 1 - float(raster.valid().mean())
+            if empty > 0.001:
+                st.caption(f"{100 * empty:.0f} % of the pixels have no data; they stay blank on the map.")
+            with st.container(horizontal=True):
+                if st.button("Start labelling", type="primary", icon=":material/draw:", key="region_label"):
+                    st.switch_page("pages/label.py", query_params=state.query())
+                if st.button("Close project", icon=":material/close:", key="region_close"):
+                    state.close_project()
+                    st.rerun()
+
+
+def _ways_to_start() -> None:
+    columns = st.columns(2 if state.hosted() else 3, gap="medium")
+    with columns[0].container(border=True, height="stretch"):
+        _demo()
+    if not state.hosted():
+        with columns[1].container(border=True, height="stretch"):
+            _folder()
+    with columns[-1].container(border=True, height="stretch"):
+        _upload()
+
+
+def _go(project: Project) -> None:
+    state.open_project(project)
+    st.rerun()
+
+
+# ------------------------------------------------------------------ demo
+
+
+def _demo() -> None:
+    st.subheader("Try the demo region")
+    st.markdown("Fields, woods, water and a town, two years, made by this computer for practice.")
+    job = jobs.pool().get(_DEMO)
+    if job is not None and job.active:
+        jobs.show(job)
+        return
+    if job is not None:
+        # The session that asked for it goes on; others, and a second look, find it ready.
+        asked = st.session_state.pop("region_demo_asked", False)
+        if asked and jobs.outcome(job):
+            _go(library.start_demo(job.result))
+    ready = library.demo_ready()
+    if st.button("Open the demo region", type="primary", icon=":material/landscape:", key="region_demo"):
+        if ready is not None:
+            _go(library.start_demo(ready))
+        st.session_state["region_demo_asked"] = True
+        jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
+        st.rerun()
+    st.caption("Opens at once." if ready is not None else "The first time takes about a minute and a half.")
+
+
+# ------------------------------------------------------------------ folder
+
+
+def _folder() -> None:
+    st.subheader("Open a folder")
+    st.markdown("Embeddings on this computer: .npy tiles, a GeoTIFF, or what Tessera Studio made.")
+    path = st.text_input("Folder or file", placeholder="for example  D:\\data\\my-region", key="region_folder")
+    looked = st.button("Look inside", icon=":material/search:", key="region_look")
+    if not path.strip():
+        if looked:
+            st.error("Type or paste the path of a folder first.", icon=":material/error:")
+        return
+    with shell.plain_errors():
+        found = library.look(path)
+        st.success(words.found(found), icon=":material/check:")
+        name = st.text_input("Name of the project", value=found.name, key=f"region_name_{found.name}")
+        if st.button("Open it", type="primary", key="region_open", icon=":material/arrow_forward:"):
+            _go(library.start(found, name))
+
+
+# ------------------------------------------------------------------ upload
+
+
+def _upload() -> None:
+    st.subheader("Upload files")
+    st.markdown("A pair of .npy files, a GeoTIFF, a .zip of a tile folder, or a project (.tessera).")
+    files = st.file_uploader(
+        "Files", type=[*KINDS, "tessera"], accept_multiple_files=True, key="region_files", label_visibility="collapsed"
+    )
+    if st.button("Open the files", icon=":material/upload:", key="region_upload", disabled=not files):
+        with shell.plain_errors(), st.spinner("Reading…"):
+            _go(library.start_upload([(file.name, file) for file in files]))
+
+
+# ------------------------------------------------------------------ recent projects
+
+
+def _recent() -> None:
+    if state.hosted():
+        return
+    entries = library.recent()
+    if not entries:
+        return
+    st.subheader("Recent projects")
+    now = time.time()
+    for entry in entries[:_RECENT]:
+        with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
+            st.markdown(
+                f"**{words.escape(entry.name)}**  \n:small[:gray[{words.escape(entry.dataset or 'no embeddings yet')} · "
+                f"changed {words.ago(now - entry.saved_at)}]]",
+                width="stretch",
+            )
+            if st.button("Open", key=f"open_{entry.folder.name}"):
+                with shell.plain_errors():
+                    _go(Project.open(entry.folder))
+            if st.button("", icon=":material/edit:", help="Rename", key=f"rename_{entry.folder.name}"):
+                _rename(entry)
+            if st.button("", icon=":material/delete:", help="Delete", key=f"delete_{entry.folder.name}"):
+                _delete(entry)
+    if len(entries) > _RECENT:
+        st.caption(f"{len(entries) - _RECENT} older ones are in the folder {library.projects_folder()}.")
+
+
+@st.dialog("Rename project")
+@shell.shielded
+def _rename(entry: RecentProject) -> None:
+    name = st.text_input("New name", value=entry.name, key=f"new_name_{entry.folder.name}")
+    if st.button("Rename", type="primary"):
+        library.rename(entry, name)
+        st.rerun()
+
+
+@st.dialog("Delete project")
+@shell.shielded
+def _delete(entry: RecentProject) -> None:
+    st.markdown(
+        f"Delete **{words.escape(entry.name)}** with its labels and settings? This cannot be undone. "
+        "Data outside the project, such as the folder you opened, is not touched."
+    )
+    with st.container(horizontal=True):
+        if st.button("Delete for good", type="primary", icon=":material/delete:"):
+            library.delete(entry)
+            state.forget_project(entry.folder)
+            st.rerun()
+        if st.button("Keep it"):
+            st.rerun()

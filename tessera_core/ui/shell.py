@@ -1,0 +1,140 @@
+"""The shell around every page: navigation, the header with project and provenance, and errors in plain words.
+
+Everything a page may need before its first line is set up here; what a page shows is its own matter.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from tessera_core.errors import Cancelled, TesseraError
+from tessera_core.ui import logs, state, words
+
+if TYPE_CHECKING:
+    from tessera_core.project import Project
+
+log = logging.getLogger(__name__)
+
+# Loaded while the person reads the first page, so that the first click on the map does not wait for them.
+_HEAVY = (
+    "torch",
+    "rasterio",
+    "pyproj",
+    "scipy.ndimage",
+    "sklearn.linear_model",
+    "tessera_core.heads",
+    "tessera_core.render",
+)
+_WARM_UP_DELAY = 1.5
+
+
+def run() -> None:
+    """Build one run of the app; called by app.py and by nothing else."""
+    st.set_page_config(page_title="Tessera Studio", page_icon=":material/grid_on:", layout="wide")
+    logs.set_up()
+    state.mark_entered()
+    page = st.navigation(
+        [
+            st.Page("pages/region.py", title="Region", icon=":material/public:", default=True),
+            st.Page("pages/label.py", title="Label", icon=":material/draw:"),
+            st.Page("pages/export.py", title="Export", icon=":material/download:"),
+        ],
+        position="top",
+    )
+    state.forward_deep_link()
+    with plain_errors():
+        state.restore_project()
+        header()
+    with plain_errors():
+        page.run()
+    _warm_up()
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Show what goes wrong inside as one sentence on the page; the unforeseen goes to the log file with its traceback."""
+    try:
+        yield
+    except Cancelled as stopped:
+        st.info(str(stopped), icon=":material/block:")
+    except TesseraError as error:
+        st.error(str(error), icon=":material/error:")
+    except Exception as error:
+        log.exception("Unforeseen error")
+        st.error(unforeseen(error), icon=":material/error:")
+
+
+def unforeseen(error: Exception) -> str:
+    """What to tell people about an error that no one expected, and that was logged."""
+    if isinstance(error, MemoryError):
+        return "This computer has run out of memory. Close other programs, or open a smaller region."
+    return (
+        "Something unforeseen happened and this step was not finished. Your labels and settings are saved. "
+        f"Please try again; if it happens again, send the file {logs.log_file()} to the makers."
+    )
+
+
+def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:
+    """Decorator for fragments and callbacks, which run outside the page and so outside its :func:`plain_errors`."""
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        with plain_errors():
+            return function(*args, **kwargs)
+        return None
+
+    return inner
+
+
+def header() -> None:
+    """One line above every page: the project, where its embeddings come from, and when it was saved."""
+    project = state.current_project()
+    if project is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{words.escape(project.name)}**", width="content")
+        st.caption(_provenance(project), width="stretch")
+        _saved()
+
+
+def _provenance(project: Project) -> str:
+    references = list(project.embeddings.values())
+    if not references:
+        return "no embeddings yet"
+    return words.provenance_line(references[-1].provenance, [reference.year for reference in references])
+
+
+@st.fragment(run_every=10)
+@shielded
+def _saved() -> None:
+    project = state.current_project()
+    if project is not None:
+        st.caption(f":material/cloud_done: {words.saved(project.saved_at, time.time())}", width="content")
+
+
+@st.cache_resource(show_spinner=False)
+def _warm_up() -> None:
+    """Start loading the heavy libraries once per server, in the background."""
+
+    def load() -> None:
+        time.sleep(_WARM_UP_DELAY)
+        for name in _HEAVY:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                log.warning("Could not load %s: %s", name, error)
+        # What the imports left behind lives as long as the server; later collections need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    threading.Thread(target=load, name="tessera-warm-up", daemon=True).start()

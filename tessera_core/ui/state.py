@@ -1,0 +1,163 @@
+"""What the app remembers: which project is open, its scenes, and the way a deep link takes.
+
+A session keeps only the name of its project's folder; the address bar carries it (``?project=...``), so that a reload or a
+restart of the server finds everything. Projects and scenes themselves are shared by all sessions of the server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from tessera_core.errors import ProjectError
+from tessera_core.ui.scene import OpenScene, open_scene
+
+if TYPE_CHECKING:
+    from tessera_core.project import Project
+
+_ENTERED = "tessera_entered"
+_TARGET = "tessera_target"
+_PROJECT = "tessera_project"
+_STARTED = "tessera_started"
+_QUERY = "project"
+
+
+def guard(file: str) -> None:
+    """First line of every page: send a deep link on a fresh server through app.py.
+
+    Until a session has run ``st.navigation``, Streamlit runs the files of ``pages/`` without app.py, that is without header,
+    error handling and state. The page then stores where it was going and starts over (spec/streamlit.md section 6).
+    """
+    if not st.session_state.get(_ENTERED):
+        st.session_state[_TARGET] = (f"pages/{Path(file).name}", st.query_params.to_dict())
+        st.switch_page("app.py")
+
+
+def mark_entered() -> None:
+    """Note that app.py runs; before ``st.navigation``."""
+    st.session_state[_ENTERED] = True
+
+
+def forward_deep_link() -> None:
+    """Go where the guard's deep link wanted to; after ``st.navigation``."""
+    target = st.session_state.pop(_TARGET, None)
+    if target is not None:
+        page, query = target
+        st.switch_page(page, query_params=query)
+
+
+def hosted() -> bool:
+    """Whether people of other computers use this server: then its folders and others' projects are none of their business."""
+    return os.environ.get("TESSERA_HOSTED", "") not in ("", "0")
+
+
+def restore_project() -> None:
+    """Find the session's project: by the address bar, the session, or the command line that started the server.
+
+    Raises:
+        ProjectError: the address names a project that is not there (any more); the session then has none.
+    """
+    asked = st.query_params.get(_QUERY) or st.session_state.get(_PROJECT)
+    if asked is None and not st.session_state.get(_STARTED) and os.environ.get("TESSERA_PROJECT"):
+        asked = key_of(Path(os.environ["TESSERA_PROJECT"]))
+    st.session_state[_STARTED] = True
+    if asked is None:
+        return
+    try:
+        open_project(asked).refresh()
+    except ProjectError:
+        close_project()
+        raise
+
+
+def current_project() -> Project | None:
+    """The session's project, or None."""
+    key = st.session_state.get(_PROJECT)
+    return None if key is None else _open(key)
+
+
+def open_project(project: Project | str) -> Project:
+    """Make a project, given itself or by its key, the session's own.
+
+    Raises:
+        ProjectError: there is no such project.
+    """
+    key = project if isinstance(project, str) else key_of(project.folder)
+    opened = _open(key)
+    st.session_state[_PROJECT] = key
+    # Moving between pages clears the address bar.
+    if st.query_params.get(_QUERY) != key:
+        st.query_params[_QUERY] = key
+    return opened
+
+
+def close_project() -> None:
+    """Leave the project; it stays saved."""
+    st.session_state.pop(_PROJECT, None)
+    st.query_params.pop(_QUERY, None)
+
+
+def forget_project(folder: Path) -> None:
+    """Drop the server's memory of a project whose folder was deleted."""
+    _open.clear(key_of(folder))
+
+
+def key_of(folder: Path) -> str:
+    """What names a project in the address bar: its folder's name, or for one outside the projects' home a digest."""
+    from tessera_core.project import projects_home
+
+    folder = folder.resolve()
+    if folder.parent == projects_home().resolve():
+        return folder.name
+    return "~" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+
+
+def query() -> dict[str, str]:
+    """Query parameters that carry the open project to another page."""
+    key = st.session_state.get(_PROJECT)
+    return {} if key is None else {_QUERY: key}
+
+
+def current_year(project: Project) -> int | None:
+    """The year being looked at: as last chosen, else the newest; None where the embeddings have no calendar year.
+
+    Raises:
+        ProjectError: the project has no embeddings at all.
+    """
+    years = list(project.embeddings)
+    if not years:
+        raise ProjectError(f"The project {project.name!r} has no embeddings yet. Open some on the page Region.")
+    chosen = project.settings.get("year")
+    return chosen if chosen in years else max((year for year in years if year is not None), default=None)
+
+
+def scene_for(project: Project, year: int | None = None) -> OpenScene:
+    """The opened embeddings of a year (by default :func:`current_year`), shared by all sessions and read-only.
+
+    Raises:
+        ProjectError: the project has none of that year, or they are no longer where they were.
+        RasterError: they cannot be read.
+    """
+    if year is None:
+        year = current_year(project)
+    path = project.embeddings_path(year)
+    return open_scene(path, project.embeddings[year].dpixels)
+
+
+@st.cache_resource(show_spinner=False)
+def _open(key: str) -> Project:
+    # One object per project and server: two tabs then share one label log and one undo history.
+    from tessera_core.project import Project, projects_home, recent_projects
+
+    if key.startswith("~"):
+        for entry in recent_projects(limit=1000):
+            if key_of(entry.folder) == key:
+                return Project.open(entry.folder)
+    # The key comes from the address bar; it must not lead out of the projects' home.
+    elif key and Path(key).name == key and not key.startswith(".") and Project.is_project(projects_home() / key):
+        return Project.open(projects_home() / key)
+    raise ProjectError("The project in the address is not on this computer (any more). Choose one on the page Region.")

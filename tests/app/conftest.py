@@ -1,0 +1,58 @@
+"""A small landscape of smooth classes, and the app with a home of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+
+from tessera_core.grid import Grid
+from tessera_core.project import Project
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+
+APP_SECONDS = 60
+
+
+def landscape(size: int = 64, classes: int = 4, year: int = 2023, seed: int = 0, dim: int = 128) -> EmbeddingRaster:
+    """Quadrant-like patches of ``classes`` kinds, each around its own direction, quantised like a real raster."""
+    random = np.random.default_rng(seed)
+    rows, cols = np.mgrid[:size, :size] / size
+    kind = (np.floor(rows * 2) * 2 + np.floor(cols * 2)).astype(int) % classes
+    centres = np.random.default_rng(99).normal(size=(classes, dim))
+    values = centres[kind] + 0.3 * random.normal(size=(size, size, dim))
+    scales = (np.abs(values).max(-1) / 127).astype(np.float32)
+    codes = np.round(values / scales[..., None]).astype(np.int8)
+    scales[:2, :2] = np.nan
+    grid = Grid("EPSG:32631", Affine(10, 0, 600_000, 0, -10, 5_800_000), (size, size))
+    return EmbeddingRaster(codes, scales, grid, Provenance("studio", "test", "", dim, year, "demo"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """TESSERA_HOME of its own, and none of the server's caches from other tests."""
+    import streamlit as st
+
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TESSERA_HOSTED", raising=False)
+    monkeypatch.delenv("TESSERA_PROJECT", raising=False)
+    st.cache_resource.clear()
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def region_folder(tmp_path: Path) -> Path:
+    """A folder with the landscape of 2023 and 2024."""
+    for year in (2023, 2024):
+        landscape(year=year, seed=year).save(tmp_path / "my fields" / str(year))
+    return tmp_path / "my fields"
+
+
+@pytest.fixture
+def project(home: Path, region_folder: Path) -> Project:
+    """A project of that folder, without labels."""
+    from tessera_core import library
+
+    return library.start(library.look(str(region_folder)), "My fields")

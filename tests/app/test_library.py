@@ -1,0 +1,116 @@
+"""Starting projects from paths and uploads, and the list of recent ones."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tessera_core import library
+from tessera_core.errors import InputError, ProjectError, TesseraError
+from tessera_core.project import Project, projects_home
+from tests.app.conftest import landscape
+
+
+def test_folder_with_a_subfolder_per_year_becomes_a_project_of_both_years(home: Path, region_folder: Path) -> None:
+    found = library.look(f'"{region_folder}"')
+    assert [year for year, _, _ in found.rasters] == [2023, 2024]
+    project = library.start(found, "Fields")
+    assert project.years == [2023, 2024]
+    assert project.embeddings_path(2024) == (region_folder / "2024").resolve()
+
+
+def test_single_raster_and_its_own_year(home: Path, tmp_path: Path) -> None:
+    landscape(16, year=2020).save(tmp_path / "one")
+    project = library.start(library.look(str(tmp_path / "one")), "")
+    assert (project.name, project.years) == ("one", [2020])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("relative/path", "whole path"), ("/nowhere/at/all", "nothing at"), ("{tmp}", "")]
+)
+def test_paths_without_embeddings_say_so(home: Path, tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        library.look(text.format(tmp=tmp_path))
+
+
+def test_years_of_two_datasets_leave_no_project_behind(home: Path, tmp_path: Path) -> None:
+    landscape(16, year=2020).save(tmp_path / "mixed" / "2020")
+    landscape(16, year=2021, dim=64).save(tmp_path / "mixed" / "2021")
+    found = library.look(str(tmp_path / "mixed"))
+    with pytest.raises(TesseraError, match="cannot be mixed"):
+        library.start(found, "Mixed")
+    assert library.recent() == []
+    assert list(projects_home().iterdir()) == []
+
+
+def _npy(array: np.ndarray) -> io.BytesIO:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    stream.seek(0)
+    return stream
+
+
+def test_uploaded_pair_is_kept_in_the_project(home: Path) -> None:
+    raster = landscape(16)
+    scales = np.array(raster.scales)
+    project = library.start_upload([("tile.npy", _npy(np.array(raster.codes))), ("tile_scales.npy", _npy(scales))])
+    assert project.name == "tile"
+    (reference,) = project.embeddings.values()
+    assert reference.path.is_relative_to(project.folder.resolve())
+    from tessera_core.sources.local import open_embeddings
+
+    opened = open_embeddings(reference.path)
+    assert np.array_equal(opened.codes, raster.codes)
+    assert np.array_equal(opened.scales, raster.scales, equal_nan=True)
+
+
+def test_unreadable_upload_leaves_nothing(home: Path) -> None:
+    files = [("tile.npy", io.BytesIO(b"this is a letter")), ("tile_scales.npy", io.BytesIO(b"and another"))]
+    with pytest.raises(InputError, match=r"tile"):
+        library.start_upload(files)
+    assert library.recent() == []
+    assert [path for path in projects_home().rglob("*") if path.is_file()] == []
+
+
+def test_uploaded_project_file_opens_with_its_labels(home: Path, project: Project, tmp_path: Path) -> None:
+    wood = project.log.add_class("Wood")
+    project.log.add("point", wood.id, [(600_100.0, 5_799_900.0)])
+    file = project.export_file(tmp_path / "mine.tessera")
+    again = library.start_upload([("mine.tessera", io.BytesIO(file.read_bytes()))])
+    assert again.folder != project.folder
+    assert [(label.kind, label.class_id) for label in again.log.labels] == [("point", wood.id)]
+    assert again.years == project.years
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    buffer.seek(0)
+    with pytest.raises(ProjectError, match="notes"):
+        library.start_upload([("notes.tessera", buffer)])
+
+
+def test_rename_and_delete(home: Path, project: Project, region_folder: Path) -> None:
+    (entry,) = library.recent()
+    library.rename(entry, "Other name")
+    (entry,) = library.recent()
+    assert entry.name == "Other name"
+    with pytest.raises(ProjectError, match="needs a name"):
+        library.rename(entry, "  ")
+    library.delete(entry)
+    assert library.recent() == []
+    assert not project.folder.exists()
+    assert (region_folder / "2023" / "codes.npy").exists()
+
+
+def test_deleting_a_project_among_other_files_touches_only_its_own(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    library.adopt(Project.create(folder, "Work").folder)
+    (entry,) = library.recent()
+    library.delete(entry)
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+    assert library.recent() == []
