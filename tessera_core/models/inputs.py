@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import TileError
-from tessera_core.models.config import DEFAULT_BINS, EncoderConfig, SamplingRule
+from tessera_core.models.config import EncoderConfig, Sampling
 from tessera_core.models.normalisation import NORMALISATIONS, S1_CHANNELS, S2_CHANNELS, Normalisation
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "PixelSeries",
     "choose_positions",
     "distinct_positions",
+    "draw_positions",
     "prepare",
     "runnable",
     "sequence_length",
@@ -195,38 +196,35 @@ class Bucket:
     weight: float = 1.0
 
 
-def sequence_length(n: int, rule: SamplingRule, bins: tuple[int, ...] = DEFAULT_BINS) -> int:
+def sequence_length(n: int, sampling: Sampling) -> int:
     """Length of the sequence that ``n`` valid observations become under rule ``"v1.1"`` or ``"v2"``.
 
     Nothing observed is a block of the smallest bin in v1.1 and a single row in v2; more than the largest bin is thinned to it.
     """
-    if n == 0 and rule == "v2":
+    if n == 0 and sampling.rule == "v2":
         return 1
-    return next((b for b in bins if b >= n), bins[-1])
+    return next((b for b in sampling.bins if b >= n), sampling.bins[-1])
 
 
-def choose_positions(
-    n: int, rule: SamplingRule, length: int | None = None, bins: tuple[int, ...] = DEFAULT_BINS
-) -> Ints:
+def choose_positions(n: int, sampling: Sampling, length: int | None = None) -> Ints:
     """Which of ``n`` valid observations fill a sequence, in order, with repetitions (spec 2.5 and 2.6).
 
     Args:
         n: how many valid observations there are; 0 gives an empty array.
-        rule: ``"v1.1"`` or ``"v2"``; v1.0 draws at random instead.
+        sampling: of rule ``"v1.1"`` or ``"v2"``; v1.0 draws at random instead, see :func:`draw_positions`.
         length: of the sequence; None means :func:`sequence_length`.
-        bins: permitted lengths, used when ``length`` is None.
 
     Returns:
         int64 (length,) ordinals 0..n-1 among the valid observations.
     """
-    if rule not in ("v1.1", "v2"):
-        raise ValueError(f"rule {rule!r} has no fixed positions")
+    if sampling.rule == "v1.0":
+        raise ValueError("the sampling rule v1.0 has no fixed positions")
     if n == 0:
         return np.zeros(0, np.int64)
-    length = sequence_length(n, rule, bins) if length is None else length
+    length = sequence_length(n, sampling) if length is None else length
     extra = length - n
     everything = np.arange(n, dtype=np.int64)
-    if rule == "v1.1":
+    if sampling.rule == "v1.1":
         if extra <= 0:
             return everything if extra == 0 else _chunk_middles(n, length)
         inner = np.linspace(0, n - 1, extra + 2)[1:-1]
@@ -248,15 +246,34 @@ def _chunk_middles(n: int, chunks: int) -> Ints:
 
 
 @lru_cache(maxsize=4096)
-def distinct_positions(n: int, rule: SamplingRule, bins: tuple[int, ...] = DEFAULT_BINS) -> tuple[Ints, Ints]:
+def distinct_positions(n: int, sampling: Sampling) -> tuple[Ints, Ints]:
     """The distinct ones of :func:`choose_positions`, ascending, and how often each occurs; read-only.
 
     With log(multiplicity) as key bias they are exact for encoders whose pooling is not recurrent (spec 7.6).
     """
-    ordinals, counts = np.unique(choose_positions(n, rule, bins=bins), return_counts=True)
+    ordinals, counts = np.unique(choose_positions(n, sampling), return_counts=True)
     ordinals.setflags(write=False)
     counts.setflags(write=False)
     return ordinals, counts
+
+
+def draw_positions(valid: NDArray[np.bool_], draws: int, rng: np.random.RandomState | np.random.Generator) -> Ints:
+    """The random dates of v1.0 for one pixel and sensor: ``draws`` of the valid ones, sorted (spec 2.4).
+
+    Without replacement where there are enough; where nothing is valid, every date may be drawn.
+
+    Args:
+        valid: bool (T,), T > 0.
+        draws: length of the result.
+        rng: the reference's stream is a ``RandomState``'s.
+
+    Returns:
+        int64 (draws,) positions in ``valid``.
+    """
+    eligible = np.flatnonzero(valid)
+    if not len(eligible):
+        eligible = np.arange(len(valid))
+    return np.sort(rng.choice(eligible, size=draws, replace=len(eligible) < draws))
 
 
 def runnable(series: PixelSeries, config: EncoderConfig) -> NDArray[np.bool_]:
@@ -332,14 +349,13 @@ class _Ordered:
     order: Ints  # (T, N): valid positions first, in time order
     counts: Ints  # (N,)
     lengths: Ints  # (N,)
-    config: EncoderConfig
+    sampling: Sampling
 
     @classmethod
     def of(cls, valid: NDArray[np.bool_], config: EncoderConfig) -> _Ordered:
         counts = valid.sum(0)
-        rule, bins = config.sampling.rule, config.sampling.bins
-        table = np.array([sequence_length(n, rule, bins) for n in range(valid.shape[0] + 1)], np.int64)
-        return cls(np.argsort(~valid, axis=0, kind="stable"), counts, table[counts], config)
+        table = np.array([sequence_length(n, config.sampling) for n in range(valid.shape[0] + 1)], np.int64)
+        return cls(np.argsort(~valid, axis=0, kind="stable"), counts, table[counts], config.sampling)
 
     def positions(self, pixels: Ints, length: int) -> Ints:
         """Dates (P, length) that fill the sequences of ``pixels``; -1 where nothing is valid."""
@@ -347,7 +363,7 @@ class _Ordered:
         counts = self.counts[pixels]
         for n in np.unique(counts[counts > 0]):
             rows = np.flatnonzero(counts == n)
-            ordinals = choose_positions(int(n), self.config.sampling.rule, length)
+            ordinals = choose_positions(int(n), self.sampling, length)
             out[rows] = self.order[ordinals[None, :], pixels[rows, None]]
         return out
 
@@ -373,8 +389,8 @@ def _draw(
     for start in range(0, len(pixels), batch_size):
         batch = pixels[start : start + batch_size]
         for _ in range(repeats):
-            at_s2 = _draw_positions(series.s2_valid, batch, draws, rng)
-            at_s1 = _draw_positions(series.s1_valid, batch, draws, rng)
+            at_s2 = np.stack([draw_positions(series.s2_valid[:, pixel], draws, rng) for pixel in batch])
+            at_s1 = np.stack([draw_positions(series.s1_valid[:, pixel], draws, rng) for pixel in batch])
             yield Bucket(
                 batch,
                 series.gather_s2(batch, at_s2, config.normalisation),
@@ -383,16 +399,6 @@ def _draw(
                 at_s1,
                 1 / repeats,
             )
-
-
-def _draw_positions(valid: NDArray[np.bool_], pixels: Ints, draws: int, rng: Any) -> Ints:
-    out = np.empty((len(pixels), draws), np.int64)
-    for row, pixel in enumerate(pixels):
-        eligible = np.flatnonzero(valid[:, pixel])
-        if not len(eligible):
-            eligible = np.arange(valid.shape[0])
-        out[row] = np.sort(rng.choice(eligible, size=draws, replace=len(eligible) < draws))
-    return out
 
 
 def _no_passes(pixels: int) -> NDArray[np.int16]:
