@@ -26,6 +26,7 @@ FLOORS = {
     "demo": 4,
     "project": 4,
     "library": 5,
+    "mapping": 5,
     "bench": 5,
     "cli": 6,
     "ui": 6,

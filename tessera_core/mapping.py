@@ -1,0 +1,81 @@
+"""From a project's labels to its map: the one place that says which pixels teach which head.
+
+The page, the exports and the command line all come here, so that they show the same map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tessera_core.errors import HeadError
+from tessera_core.labels.model import Label
+from tessera_core.labels.sampling import label_pixels
+from tessera_core.raster import EmbeddingRaster
+
+if TYPE_CHECKING:
+    from tessera_core.heads import ClassMap, Head
+    from tessera_core.project import Project
+
+DEFAULT_HEAD = "ridge"
+
+
+@dataclass(frozen=True)
+class ProjectMap:
+    """A project's map of one year.
+
+    Attributes:
+        year: None where the embeddings have no calendar year.
+        version: of the label log when it was made.
+        head: what made it.
+        map: class ids and confidence on the raster's grid.
+    """
+
+    year: int | None
+    version: int
+    head: Head
+    map: ClassMap
+
+
+def head_name(project: Project) -> str:
+    """The head the project uses: its setting ``head``, or the quickest."""
+    return str(project.settings.get("head", DEFAULT_HEAD))
+
+
+def fit_labels(labels: Sequence[Label], raster: EmbeddingRaster, name: str = DEFAULT_HEAD) -> Head:
+    """A head fitted on the pixels under ``labels``.
+
+    Raises:
+        HeadError: fewer than two classes have labelled pixels with data, or there is no such head.
+    """
+    from tessera_core.heads import make_head
+
+    pixels = label_pixels(labels, raster.grid)
+    if len(pixels.rows) == 0:
+        raise HeadError("There are no labels yet. Click examples of at least two classes on the page Label.")
+    return make_head(name).fit(raster.sample(pixels.rows, pixels.cols), pixels.class_ids)
+
+
+def map_project(
+    project: Project,
+    raster: EmbeddingRaster,
+    year: int | None,
+    cancelled: Callable[[], bool] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> ProjectMap:
+    """The project's map of a year, whole.
+
+    Args:
+        raster: the project's embeddings of ``year``.
+        cancelled, progress: see docs/architecture.md; units are pixels.
+
+    Raises:
+        HeadError: the labels do not suffice.
+        Cancelled: ``cancelled`` said so.
+    """
+    from tessera_core.heads import predict_raster
+
+    version = project.log.version
+    head = fit_labels(project.log.labels, raster, head_name(project))
+    return ProjectMap(year, version, head, predict_raster(head, raster, cancelled=cancelled, progress=progress))
