@@ -27,6 +27,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.filelock import locked
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import clean_name
+from tessera_core.places import data_home
 from tessera_core.provenance import SOFTWARE, Provenance
 
 FORMAT = "tessera-project/1"
@@ -38,11 +39,7 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{stem}{n}" for stem in ("com", "lpt
 
 def projects_home() -> Path:
     """The folder of this person's projects: ``$TESSERA_HOME/projects``, else in the platform's folder for user data."""
-    if home := os.environ.get("TESSERA_HOME"):
-        return Path(home) / "projects"
-    import platformdirs
-
-    return platformdirs.user_data_path("tessera-studio", appauthor=False) / "projects"
+    return data_home() / "projects"
 
 
 def safe_name(name: object) -> str:

@@ -1,0 +1,26 @@
+"""Where this program keeps its own files: what can be made again, and what belongs to a person."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_APP = "tessera-studio"
+
+
+def cache_home() -> Path:
+    """Folder of what can be made or fetched again: ``$TESSERA_HOME/cache``, else the platform's cache folder."""
+    if home := os.environ.get("TESSERA_HOME"):
+        return Path(home).expanduser() / "cache"
+    import platformdirs
+
+    return platformdirs.user_cache_path(_APP, appauthor=False)
+
+
+def data_home() -> Path:
+    """Folder of what belongs to a person (projects): ``$TESSERA_HOME``, else the platform's folder for user data."""
+    if home := os.environ.get("TESSERA_HOME"):
+        return Path(home).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path(_APP, appauthor=False)

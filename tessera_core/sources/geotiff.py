@@ -1,0 +1,163 @@
+"""Embeddings as multi-band GeoTIFF: one float band per dimension, NaN or the file's nodata value = no data."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tessera_core.errors import GridError, RasterError
+from tessera_core.grid import Grid
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.sources.convert import BLOCK_BYTES, Codes, Window, converted, quantise_block
+from tessera_core.sources.npy import MIN_DIM, read_metadata, year_in_path
+
+
+@dataclass(frozen=True)
+class TiffPiece:
+    """One GeoTIFF with a float band per dimension."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the tile."""
+        return self.path.stem
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The rasterio dataset of ``path``.
+
+    Raises:
+        RasterError: it is not readable.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as dataset:
+            yield dataset
+    except RasterioError as error:
+        raise RasterError(f"{path.name} in {path.parent} cannot be read as a GeoTIFF: {_first_line(error)}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].strip().rstrip(".")[:160] if lines else type(error).__name__
+
+
+def grid_of(dataset: Any, path: Path) -> Grid:
+    """The grid of an open rasterio dataset; local where it has no CRS."""
+    if dataset.crs is None:
+        return Grid.local((dataset.height, dataset.width))
+    code = dataset.crs.to_epsg()
+    try:
+        return Grid(
+            f"EPSG:{code}" if code else dataset.crs.to_wkt(), dataset.transform, (dataset.height, dataset.width)
+        )
+    except GridError as error:
+        raise RasterError(f"The georeference of {path.name} is damaged: {error}") from error
+
+
+def read_grid(path: Path) -> Grid:
+    """The grid of a raster file, e.g. of a land mask.
+
+    Raises:
+        RasterError: it is not readable.
+    """
+    with opened(path) as dataset:
+        return grid_of(dataset, path)
+
+
+def find_piece(path: Path) -> TiffPiece | None:
+    """The raster that a GeoTIFF holds; None where it holds something else (a land mask, a class map, a photo).
+
+    Raises:
+        RasterError: it is not readable.
+    """
+    with opened(path) as dataset:
+        floats = all(np.dtype(kind).kind == "f" for kind in dataset.dtypes)
+        return TiffPiece(path) if floats and dataset.count >= MIN_DIM else None
+
+
+def open_tiff(
+    piece: TiffPiece,
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> EmbeddingRaster:
+    """Open one GeoTIFF, quantised block by block into the cache.
+
+    Raises:
+        RasterError: the file is damaged.
+    """
+    with opened(piece.path) as dataset:
+        grid = grid_of(dataset, piece.path)
+        shape = (grid.height, grid.width, int(dataset.count))
+        nodata = dataset.nodata
+        provenance = provenance_of(piece.path, dataset.tags(), shape[2])
+
+        def read(window: Window) -> Codes:
+            values = dataset.read(window=window).transpose(1, 2, 0)
+            if nodata is not None and np.isfinite(nodata):
+                values = np.where((values == nodata).any(axis=-1, keepdims=True), np.float32(np.nan), values)
+            return quantise_block(values)
+
+        windows = _windows(shape, dataset.block_shapes[0])
+        return converted(
+            [piece.path], shape, grid, provenance, windows, read, what="GeoTIFF", progress=progress, cancelled=cancelled
+        )
+
+
+def _windows(shape: tuple[int, int, int], block: tuple[int, int]) -> list[Window]:
+    """Windows of whole file blocks, several of them where they are small, cut where one is too large for memory."""
+    height, width, dim = shape
+    pixels = max(1, BLOCK_BYTES // (4 * dim))
+    rows, cols = min(block[0], height), min(block[1], width)
+    if rows * cols > 8 * pixels:
+        rows, cols = max(1, min(rows, pixels // cols)), min(cols, pixels)
+    else:
+        cols = min(width, max(1, pixels // (rows * cols)) * cols)
+        rows = min(height, max(1, pixels // (rows * cols)) * rows)
+    return [
+        (slice(r, min(r + rows, height)), slice(c, min(c + cols, width)))
+        for r in range(0, height, rows)
+        for c in range(0, width, cols)
+    ]
+
+
+def provenance_of(path: Path, tags: dict[str, str], dim: int) -> Provenance:
+    """From our own tags, else geotessera's, else from the file's surroundings."""
+    ours = {key.removeprefix("tessera_"): value for key, value in tags.items() if key.startswith("tessera_")}
+    if "model" in ours:
+        year = ours.get("year", "")
+        return Provenance(
+            model=ours["model"],
+            version=ours.get("version", ""),
+            variant=ours.get("variant", ""),
+            dim=dim,
+            year=int(year) if year.isdigit() else None,
+            source=ours.get("source", "geotiff"),
+            checksum=ours.get("checksum", ""),
+            details={"tile": path.stem},
+        )
+    facts = {key.lower(): value for key, value in (read_metadata(path.parent) | tags).items()}
+    version = str(facts.get("tessera_dataset_version", facts.get("dataset_version", ""))).removeprefix("v")
+    variant = str(facts.get("tessera_dataset_variant", facts.get("dataset_variant", facts.get("variant", ""))))
+    year = str(facts.get("tessera_year", facts.get("year", "")))
+    published = bool(version) or any("tessera" in key for key in facts) or "grid_" in path.stem
+    return Provenance(
+        model="tessera" if published else "unknown",
+        version=version,
+        variant=variant,
+        dim=dim,
+        year=int(year) if year.isdigit() else year_in_path(path),
+        source="geotiff",
+        details={"tile": path.stem},
+    )

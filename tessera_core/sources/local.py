@@ -1,0 +1,235 @@
+"""Open embeddings from local files, whatever the layout; see :func:`open_embeddings` for what is known."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tessera_core.errors import RasterError
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.sources import geotiff, npy
+from tessera_core.sources.geotiff import TiffPiece
+from tessera_core.sources.mosaic import mosaic
+from tessera_core.sources.npy import NpyPiece
+
+LOOKED_FOR = "a saved raster (raster.json), NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy) or a GeoTIFF with a float band per dimension"
+ABSURD = 50
+_HASHED_BYTES = 64 << 20
+_DEPTH = 4
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class SavedPiece:
+    """A raster in our own layout."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.path.name
+
+
+Piece = SavedPiece | NpyPiece | TiffPiece
+
+
+def open_embeddings(
+    path: str | Path,
+    *,
+    year: int | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> EmbeddingRaster:
+    """Open embeddings, memory-mapped.
+
+    Known are: our own saved folder; ``NAME.npy`` int8 (H, W, D) with ``NAME_scales.npy`` (H, W) or (H, W, D), also as
+    ``NAME_emb128_int8.npy`` with ``NAME_emb128_scales.npy``; float ``NAME.npy`` (H, W, D); GeoTIFF with a float band per
+    dimension. Grid and provenance come from ``NAME.json`` of ``tessera generate``, the GeoTIFF's tags, or the land mask
+    ``NAME.tiff``; without any of these the grid is local. A folder may hold one raster, or tiles of one dataset in one CRS,
+    which become one raster. What looks wrong but can be read is told in ``provenance.details["warnings"]``.
+
+    Args:
+        path: a file or a folder.
+        year: which year to open where a folder holds several.
+        progress, cancelled: for layouts that are converted first (floats, mosaics).
+
+    Raises:
+        RasterError: nothing readable is there, a file is damaged, or there are several years and none is chosen.
+        MixedDatasetsError: the folder holds several datasets.
+        Cancelled: ``cancelled`` returned true.
+    """
+    path = Path(path)
+    pieces, problems = find_pieces(path)
+    if not pieces:
+        raise RasterError(problems[0] if problems else _nothing(path))
+    by_year = _by_year(pieces)
+    if year is not None and year in by_year:
+        pieces = by_year[year]
+    elif len(by_year) > 1:
+        known = ", ".join(str(y or "no year") for y in sorted(by_year, key=lambda y: y or 0))
+        wanted = "Choose one of them" if year is None else f"There is no {year}"
+        raise RasterError(
+            f"{path} holds embeddings of several years ({known}). {wanted}, e.g. by opening that year's folder."
+        )
+    opened = [(piece.name, _open(piece, progress, cancelled)) for piece in pieces]
+    raster = mosaic(opened, [_source(piece) for piece in pieces], progress=progress, cancelled=cancelled)
+    return _examined(raster, problems)
+
+
+def find_years(path: str | Path) -> list[int | None]:
+    """The years of the embeddings below ``path``, ascending, None last; nothing is converted.
+
+    Raises:
+        RasterError: nothing readable is there.
+    """
+    path = Path(path)
+    pieces, problems = find_pieces(path)
+    if not pieces:
+        raise RasterError(problems[0] if problems else _nothing(path))
+    return sorted(_by_year(pieces), key=lambda year: (year is None, year or 0))
+
+
+def find_pieces(path: str | Path) -> tuple[list[Piece], list[str]]:
+    """The rasters at or below ``path`` (four levels deep), by name, and a sentence for each damaged file; headers only."""
+    path = Path(path)
+    if not path.exists():
+        return [], [f"{path} does not exist; check the spelling."]
+    pieces: list[Piece] = []
+    problems: list[str] = []
+    for candidate in _candidates(path):
+        try:
+            piece = _piece(candidate)
+        except RasterError as error:
+            problems.append(str(error))
+            continue
+        if piece is not None and piece not in pieces:
+            pieces.append(piece)
+    return pieces, problems
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        if path.name == "raster.json":
+            yield path.parent
+        elif path.suffix == ".npy" and path.stem.endswith("_scales"):
+            yield npy.codes_path(path)
+        elif path.suffix == ".json" and path.with_suffix(".npy").exists():
+            yield path.with_suffix(".npy")
+        else:
+            yield path
+        return
+    yield from _walk(path, _DEPTH)
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / "raster.json").is_file():
+        yield folder
+        return
+    if _is_tile(folder):
+        return
+    entries = sorted(folder.iterdir())
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir() and depth:
+            yield from _walk(entry, depth - 1)
+        elif entry.suffix.lower() in (".npy", ".tif", ".tiff"):
+            yield entry
+
+
+def _is_tile(folder: Path) -> bool:
+    return (folder / "bands.npy").exists() or (folder / "doys.npy").exists()
+
+
+def _piece(path: Path) -> Piece | None:
+    if path.is_dir():
+        return SavedPiece(path)
+    ending = path.suffix.lower()
+    if ending == ".npy":
+        return npy.find_piece(path)
+    if ending in (".tif", ".tiff"):
+        return geotiff.find_piece(path)
+    return None
+
+
+def _open(piece: Piece, progress: Progress | None, cancelled: Callable[[], bool] | None) -> EmbeddingRaster:
+    if isinstance(piece, SavedPiece):
+        return EmbeddingRaster.open(piece.path)
+    if isinstance(piece, NpyPiece):
+        return npy.open_npy(piece, progress=progress, cancelled=cancelled)
+    return geotiff.open_tiff(piece, progress=progress, cancelled=cancelled)
+
+
+def _source(piece: Piece) -> Path:
+    return piece.path / "codes.npy" if isinstance(piece, SavedPiece) else piece.path
+
+
+def _by_year(pieces: Sequence[Piece]) -> dict[int | None, list[Piece]]:
+    years: dict[int | None, list[Piece]] = {}
+    for piece in pieces:
+        years.setdefault(_year_of(piece), []).append(piece)
+    return years
+
+
+def _year_of(piece: Piece) -> int | None:
+    if isinstance(piece, SavedPiece):
+        return EmbeddingRaster.open(piece.path).provenance.year
+    if isinstance(piece, NpyPiece):
+        described = npy.read_description(piece)
+        return described[1].year if described else npy.year_in_path(piece.codes)
+    with geotiff.opened(piece.path) as dataset:
+        return geotiff.provenance_of(piece.path, dataset.tags(), int(dataset.count)).year
+
+
+def _nothing(path: Path) -> str:
+    if path.is_file():
+        return f"{path.name} is not a layout of embeddings that is read here. Known are: {LOOKED_FOR}."
+    if _is_tile(path) or any(_is_tile(folder) for folder in path.iterdir() if folder.is_dir()):
+        return (
+            f"{path} holds a time series (d-pixel) tile, not embeddings; make embeddings of it first with "
+            f"'tessera generate' or on the page Generate."
+        )
+    return f"Nothing in {path} can be read as embeddings. Looked for: {LOOKED_FOR}."
+
+
+def _examined(raster: EmbeddingRaster, problems: list[str]) -> EmbeddingRaster:
+    """The raster with a warning for what looks wrong, and a checksum where computing one is cheap."""
+    provenance = raster.provenance
+    warnings = list(provenance.details.get("warnings", [])) + problems + scale_warnings(raster)
+    if warnings:
+        provenance = provenance.with_details(warnings=list(dict.fromkeys(warnings)))
+    if not provenance.checksum and raster.codes.size <= _HASHED_BYTES:
+        digest = hashlib.sha256(np.ascontiguousarray(raster.codes)).hexdigest()
+        provenance = replace(provenance, checksum=digest)
+    return raster if provenance == raster.provenance else replace(raster, provenance=provenance)
+
+
+def scale_warnings(raster: EmbeddingRaster) -> list[str]:
+    """Sentences about scales that no healthy tile has: none at all, or far above the others (spec/model.md section 3)."""
+    valid = valid_scales(raster.scales)
+    if not valid.any():
+        return ["No pixel has an embedding: all scales are zero or not finite."]
+    values = raster.scales[valid]
+    median = float(np.median(values))
+    absurd = int(np.count_nonzero(values > ABSURD * median))
+    if not absurd:
+        return []
+    return [
+        f"{absurd} of {values.size} pixels have absurd scales, more than {ABSURD} times the median {median:.3g} "
+        f"(the largest is {float(values.max()):.3g}); their embeddings are probably damaged."
+    ]
+
+
+def dataset_of(provenance: Provenance) -> str:
+    """A dataset's name fit for a heading; says so where it is not known."""
+    if provenance.model == "unknown":
+        return f"unknown dataset ({provenance.dim}-d)"
+    return re.sub(r"\s+", " ", provenance.dataset)
