@@ -1,0 +1,78 @@
+"""Heads whose decision is linear in the embedding, and their hot path over int8 codes.
+
+Since ``embedding = code * scale``, a linear head acts on the codes: ``logits = (codes @ W) * scale + b``. Classes lie along
+the first axis of every temporary, so that maximum and soft-max run over pixels in vector registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head
+from tessera_core.heads.codes import BLOCK, CodeProduct
+from tessera_core.raster import valid_scales
+
+
+class LinearHead(Head):
+    """A head ``softmax(X @ coef_ + intercept_)``; the temperature of the soft-max is part of the coefficients.
+
+    Attributes:
+        coef_: float32 (D, K).
+        intercept_: float32 (K,).
+    """
+
+    coef_: Floats
+    intercept_: Floats
+    _product: CodeProduct | None
+
+    def _set(self, coef: NDArray[np.floating], intercept: NDArray[np.floating]) -> None:
+        self.coef_, self.intercept_ = coef.astype(np.float32), intercept.astype(np.float32)
+        self._product = None
+
+    def decision_function(self, X: ArrayLike) -> Floats:
+        """Logits, float32 (N, K); rows without data are NaN."""
+        X = torch.from_numpy(np.ascontiguousarray(self._check(X)))
+        return torch.addmm(torch.from_numpy(self.intercept_), X, torch.from_numpy(self.coef_)).numpy()
+
+    def _proba(self, X: Floats) -> NDArray[np.floating]:
+        return torch.softmax(torch.from_numpy(self.decision_function(X)), dim=1).numpy()
+
+    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
+        """See :meth:`Head.predict_codes`; no float copy of the codes is made."""
+        self._check_codes(codes, scales)
+        ids = torch.from_numpy(self._byte_ids())
+        product = self._code_product()
+        intercept = torch.from_numpy(self.intercept_)[:, None]
+        classes, confidence = np.empty(len(codes), np.uint8), np.empty(len(codes), np.uint8)
+        valid = valid_scales(scales)
+        usable = torch.from_numpy(scales if valid.all() else np.where(valid, scales, np.float32(0)))
+        all_codes = torch.from_numpy(codes)
+        out_classes, out_confidence = torch.from_numpy(classes), torch.from_numpy(confidence)
+        for start in range(0, len(codes), BLOCK):
+            part = slice(start, start + BLOCK)
+            logits = torch.addcmul(intercept, product(all_codes[part]), usable[part])
+            top, index = logits.max(dim=0)
+            out_classes[part] = ids[index]
+            # The largest probability is 1 / sum(exp(logit - top)).
+            out_confidence[part] = logits.sub_(top).exp_().sum(dim=0).reciprocal_().mul_(100).round_()
+        if not valid.all():
+            classes[~valid], confidence[~valid] = NO_CLASS, NO_CONFIDENCE
+        return classes, confidence
+
+    def _code_product(self) -> CodeProduct:
+        if self._product is None:
+            self._product = CodeProduct(self.coef_)
+        return self._product
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_product": None}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"coef": self.coef_, "intercept": self.intercept_}
+
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self._set(arrays["coef"], arrays["intercept"])

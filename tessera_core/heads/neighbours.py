@@ -1,0 +1,140 @@
+"""k nearest neighbours by brute force on int8 codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tessera_core.errors import HeadError
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head
+from tessera_core.heads.codes import CodeProduct
+from tessera_core.raster import valid_scales
+
+# Similarities of one block (references x pixels, float32) should stay in the second-level cache.
+SIMILARITIES = 1 << 18
+
+
+class KNNHead(Head):
+    """Majority vote of the k nearest labelled vectors (Euclidean distance).
+
+    References at exactly the distance of the k-th all vote; the nearest has half a vote more, which breaks ties. Confidence
+    is the share of votes with one vote spread over the classes in advance: ``(votes + 1/K) / (k + 1)``.
+
+    Args:
+        n_neighbors: k; at most twice the labels of the smallest class less one, so that every class can win.
+        max_references: labels kept; beyond it each class gives the same number, drawn with ``seed``. Time grows with it.
+        class_weight: ``"balanced"`` weighs a vote by the inverse frequency of its class among the references (an
+            unbalanced set of labels is an accident of labelling), None counts votes.
+        seed: for the draw.
+
+    Attributes:
+        references_: float32 (R, D), ordered by class.
+        reference_classes_: int64 (R,) indices into ``classes_``.
+    """
+
+    references_: Floats
+    reference_classes_: NDArray[np.int64]
+    _product: CodeProduct | None
+
+    def __init__(
+        self, n_neighbors: int = 5, max_references: int = 2048, class_weight: str | None = None, seed: int = 0
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.max_references = max_references
+        self.class_weight = class_weight
+        self.seed = seed
+
+    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+        for name in ("n_neighbors", "max_references"):
+            if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 1:
+                raise HeadError(f"{name} of a nearest-neighbour head must be a whole number above 0.")
+        keep = _balanced_draw(targets, self.max_references, self.seed)
+        self._restore({"references": X[keep], "reference_classes": targets[keep]})
+
+    def _votes(self, similarity: torch.Tensor) -> torch.Tensor:
+        """Share of the votes, float32 (K, n), from similarities (R, n)."""
+        nearest = kth = similarity.amax(dim=0)
+        left = similarity
+        for _ in range(self._k - 1):
+            left = torch.where(left < kth, left, -torch.inf)
+            kth = left.amax(dim=0)
+        ballots = (similarity >= kth).float().add_(similarity >= nearest, alpha=0.5)
+        votes = self._member @ ballots
+        return votes.div_(votes.sum(dim=0))
+
+    def _proba(self, X: Floats) -> NDArray[np.floating]:
+        out = np.empty((len(X), len(self.classes_)), np.float32)
+        step = max(16, SIMILARITIES // len(self.references_))
+        references = torch.from_numpy(self.references_)
+        for start in range(0, len(X), step):
+            x = torch.from_numpy(np.ascontiguousarray(X[start : start + step]))
+            similarity = torch.addmm(-self._half_norms, references, x.T)
+            out[start : start + step] = self._smooth(self._votes(similarity)).T
+        return out
+
+    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
+        """See :meth:`Head.predict_codes`; similarities are integer products of codes."""
+        self._check_codes(codes, scales)
+        ids = torch.from_numpy(self._byte_ids())
+        if self._product is None:
+            self._product = CodeProduct(self.references_.T, digits=_digits(self.references_))
+        classes, confidence = np.empty(len(codes), np.uint8), np.empty(len(codes), np.uint8)
+        valid = valid_scales(scales)
+        # Distance order at a pixel: r.x - |r|^2/2 with x = code * scale, divided by the scale.
+        inverse = torch.from_numpy(np.divide(1, scales, out=np.ones_like(scales), where=valid))
+        all_codes = torch.from_numpy(codes)
+        out_classes, out_confidence = torch.from_numpy(classes), torch.from_numpy(confidence)
+        step = max(64, SIMILARITIES // len(self.references_))
+        for start in range(0, len(codes), step):
+            part = slice(start, start + step)
+            similarity = self._product(all_codes[part])
+            similarity.addcmul_(self._half_norms, inverse[part], value=-1)
+            share, index = self._smooth(self._votes(similarity)).max(dim=0)
+            out_classes[part] = ids[index]
+            out_confidence[part] = share.mul_(100).round_()
+        classes[~valid], confidence[~valid] = NO_CLASS, NO_CONFIDENCE
+        return classes, confidence
+
+    def _smooth(self, share: torch.Tensor) -> torch.Tensor:
+        return share.mul_(self._k).add_(1 / len(self.classes_)).div_(self._k + 1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_product": None}
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"references": self.references_, "reference_classes": self.reference_classes_}
+
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self.references_ = np.ascontiguousarray(arrays["references"], np.float32)
+        self.reference_classes_ = arrays["reference_classes"].astype(np.int64)
+        self._k = min(self.n_neighbors, 2 * int(np.bincount(self.reference_classes_).min()) - 1)
+        member = torch.nn.functional.one_hot(torch.from_numpy(self.reference_classes_), len(self.classes_)).float()
+        if self.class_weight == "balanced":
+            member /= member.sum(0)
+        self._member = member.T.contiguous()
+        self._half_norms = torch.from_numpy(self.references_).square().sum(1, keepdim=True) / 2
+        self._product = None
+
+
+def _balanced_draw(targets: NDArray[np.intp], limit: int, seed: int) -> NDArray[np.intp]:
+    """Indices of at most about ``limit`` vectors, ordered by class, the largest classes thinned first."""
+    groups = [np.flatnonzero(targets == k) for k in range(targets.max() + 1)]
+    if len(targets) > limit:
+        rng = np.random.default_rng(seed)
+        sizes, room, quota = sorted(len(group) for group in groups), limit, 1
+        for position, size in enumerate(sizes):
+            quota = max(1, room // (len(sizes) - position))
+            if size > quota:
+                break
+            room -= size
+        groups = [np.sort(rng.permutation(group)[:quota]) for group in groups]
+    return np.concatenate(groups)
+
+
+def _digits(references: Floats) -> int:
+    """One digit where the references are themselves int8 codes times a scale (their largest code being 127), else three."""
+    codes = references * (127 / np.abs(references).max(axis=1, keepdims=True).clip(1e-30))
+    return 1 if np.abs(codes - np.rint(codes)).max() < 1e-3 else 3

@@ -1,0 +1,107 @@
+"""Nearest prototype: each class is the mean of its labels, compared in a shrunken common covariance."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tessera_core.errors import HeadError
+from tessera_core.heads.base import Floats
+from tessera_core.heads.linear import LinearHead
+
+TEMPERATURES = np.geomspace(1, 100, 17)
+DEFAULT_TEMPERATURE = 10.0
+
+
+class PrototypeHead(LinearHead):
+    """Nearest class mean in the metric of a pooled, shrunken covariance (linear discriminant analysis, equal priors).
+
+    The covariance within classes is shrunk toward a multiple of the identity: ``(1 - s) S + s tr(S)/D I``. With ``s = 1``
+    it is the plain nearest mean. ``s`` falls as labels accumulate: ``D / (D + n - K)``, the share of a prior worth D
+    observations. The covariance of few labels is too small away from them, so the soft-max has a temperature, chosen by
+    leave-one-out in closed form.
+
+    Args:
+        shrinkage: ``"auto"``, or a number in (0, 1].
+
+    Attributes:
+        shrinkage_: the shrinkage used.
+        temperature_: the temperature used; already divided into ``coef_``.
+        prototypes_: float32 (K, D), the class means.
+    """
+
+    def __init__(self, shrinkage: float | str = "auto") -> None:
+        self.shrinkage = shrinkage
+
+    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+        n, dim = X.shape
+        x, w, index = torch.from_numpy(X).double(), torch.from_numpy(weight), torch.from_numpy(targets)
+        member = torch.nn.functional.one_hot(index).double() * w[:, None]
+        k = member.shape[1]
+        means = (member.T @ x) / member.sum(0)[:, None]
+        if self.shrinkage == "auto":
+            self.shrinkage_ = dim / (dim + n - k)
+        elif isinstance(self.shrinkage, int | float) and 0 < self.shrinkage <= 1:
+            self.shrinkage_ = float(self.shrinkage)
+        else:
+            raise HeadError(f"The shrinkage of a prototype head must be 'auto' or in (0, 1], not {self.shrinkage!r}.")
+        inside = (x - means[index]) * w.sqrt()[:, None]
+        scatter = inside.T @ inside / (w.sum() * max(n - k, 1) / n)
+        spread = float(scatter.trace()) / dim
+        if n == k or spread <= 0:
+            # One label a class says nothing of the spread within classes: take a tenth of that between them.
+            spread, self.shrinkage_ = float((means - means.mean(0)).square().mean()) / 10 or 1.0, 1.0
+        covariance = (1 - self.shrinkage_) * scatter + self.shrinkage_ * spread * torch.eye(dim, dtype=x.dtype)
+        centre = means.mean(0)
+        precision = torch.linalg.inv(covariance)
+        coef = precision @ (means - centre).T
+        intercept = -0.5 * ((means + centre) @ coef).diagonal()
+        logits = _left_out(x, index, w, means, precision, (1 - self.shrinkage_) / max(n - k, 1))
+        self.temperature_ = _temperature(logits, index, w)
+        self.prototypes_ = means.float().numpy()
+        self._set((coef / self.temperature_).numpy(), (intercept / self.temperature_).numpy())
+
+
+def _left_out(
+    x: torch.Tensor,
+    index: torch.Tensor,
+    weight: torch.Tensor,
+    means: torch.Tensor,
+    precision: torch.Tensor,
+    gain: float,
+) -> torch.Tensor:
+    """Logits (N, K) of each label when it is left out of its class mean and of the covariance; labels alone are not.
+
+    Without x, ``v = x - m`` away from the mean of its n labels, the mean moves so that x lies ``f v`` from it, ``f = n /
+    (n - 1)``, and the scatter loses ``f v v'``; Sherman and Morrison's formula gives the inverse.
+
+    Args:
+        gain: weight of one label's scatter in the covariance.
+    """
+    rows = torch.arange(len(x))
+    counts = torch.bincount(index)[index].double()
+    f = counts / (counts - 1).clamp_min(1)
+    to_mean = x - means[index]
+    away = to_mean @ precision
+    own = (away * to_mean).sum(1)
+    crossed = (away * x).sum(1, keepdim=True) - away @ means.T
+    gains = gain * f * weight
+    left = (1 - gains * own).clamp_min(1e-3)
+    distance = (x @ precision * x).sum(1, keepdim=True) - 2 * x @ precision @ means.T
+    distance = distance + (means @ precision * means).sum(1)
+    distance = distance + (gains / left)[:, None] * crossed.square()
+    distance[rows, index] = f.square() * own / left
+    return -0.5 * distance
+
+
+def _temperature(logits: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> float:
+    """The soft-max temperature with the least log-loss on left-out labels; those alone in their class do not vote."""
+    repeated = torch.bincount(index)[index] > 1
+    if not repeated.any():
+        return DEFAULT_TEMPERATURE
+    logits, index, weight = logits[repeated], index[repeated], weight[repeated]
+    losses = [
+        float(weight @ torch.nn.functional.cross_entropy(logits / t, index, reduction="none")) for t in TEMPERATURES
+    ]
+    return float(TEMPERATURES[int(np.argmin(losses))])

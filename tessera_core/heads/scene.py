@@ -1,0 +1,159 @@
+"""Maps from heads: a whole raster block by block, or quickly and again and again from an open scene.
+
+Knows rasters and heads; refuses to know labels, projects and files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tessera_core.errors import Cancelled
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head
+from tessera_core.raster import EmbeddingRaster
+
+# Pixels between two looks at `cancelled`: about 10 ms of a linear head.
+CHUNK_PIXELS = 1 << 18
+# Share of the free memory that an open scene may take for its codes.
+MEMORY_SHARE = 0.5
+
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """A map on the grid of its raster (or of a window of it).
+
+    Attributes:
+        classes: uint8 (H, W), class ids, 0 where there is no data.
+        confidence: uint8 (H, W), percent, 255 where there is no data.
+    """
+
+    classes: Bytes
+    confidence: Bytes
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> ClassMap:
+        """A map without data."""
+        return cls(np.full(shape, NO_CLASS, np.uint8), np.full(shape, NO_CONFIDENCE, np.uint8))
+
+
+class Scene:
+    """A raster that is predicted many times, its int8 codes held in memory where that is allowed.
+
+    There is no float or bf16 working copy: integer products of the codes are faster than either (see
+    :mod:`tessera_core.heads.codes`) and take half the memory.
+
+    Args:
+        raster: memory-mapped or in memory.
+        resident: copy the codes into memory; None decides by the memory that is free.
+    """
+
+    def __init__(self, raster: EmbeddingRaster, resident: bool | None = None) -> None:
+        self.raster = raster
+        self._codes: NDArray[np.int8] = raster.codes
+        self._scales: Floats = np.asarray(raster.scales)
+        if isinstance(raster.codes, np.memmap):
+            if resident is None:
+                resident = raster.codes.nbytes <= MEMORY_SHARE * _free_memory()
+            if resident:
+                self._codes, self._scales = np.array(raster.codes), np.array(raster.scales)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)``."""
+        return self.raster.shape
+
+    def sample(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
+        """Vectors of pixels, see :meth:`EmbeddingRaster.sample`."""
+        return self.raster.sample(rows, cols)
+
+    def predict(
+        self, head: Head, window: Window | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> ClassMap:
+        """Map the scene, or only what is in view.
+
+        Args:
+            head: fitted on vectors of this dataset.
+            window: ``(row, col, height, width)``, cut to the scene; None for all of it.
+            cancelled: asked every 262,144 pixels; answer True when a newer request has made this one stale.
+
+        Raises:
+            Cancelled: ``cancelled`` said so.
+            HeadError: the head does not fit the vectors.
+        """
+        row, col, height, width = window or (0, 0, *self.shape)
+        top, left = max(row, 0), max(col, 0)
+        bottom, right = min(row + height, self.shape[0]), min(col + width, self.shape[1])
+        result = ClassMap.empty((max(bottom - top, 0), max(right - left, 0)))
+        if result.classes.size == 0:
+            return result
+        _predict_into(
+            head, self._codes[top:bottom, left:right], self._scales[top:bottom, left:right], result, cancelled, None
+        )
+        return result
+
+
+def predict_raster(
+    head: Head,
+    raster: EmbeddingRaster,
+    out: ClassMap | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> ClassMap:
+    """Map a raster of any size, reading it once from top to bottom.
+
+    Args:
+        head: fitted on vectors of this dataset.
+        raster: never held in memory as a whole.
+        out: arrays to fill (memory-mapped ones too); None makes new ones.
+        cancelled, progress: see docs/architecture.md; units are pixels.
+
+    Raises:
+        Cancelled: ``cancelled`` said so; ``out`` is filled down to where it stopped.
+        HeadError: the head does not fit the vectors.
+    """
+    result = ClassMap.empty(raster.shape) if out is None else out
+    _predict_into(head, raster.codes, raster.scales, result, cancelled, progress)
+    return result
+
+
+def _predict_into(
+    head: Head,
+    codes: NDArray[np.int8],
+    scales: Floats,
+    result: ClassMap,
+    cancelled: Callable[[], bool] | None,
+    progress: Callable[[int, int, str], None] | None,
+) -> None:
+    height, width, dim = codes.shape
+    for rows in _row_chunks(height, width):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        part_codes = np.ascontiguousarray(codes[rows]).reshape(-1, dim)
+        part_scales = np.ascontiguousarray(scales[rows], np.float32).reshape(-1)
+        classes, confidence = head.predict_codes(part_codes, part_scales)
+        shape = (rows.stop - rows.start, width)
+        result.classes[rows], result.confidence[rows] = classes.reshape(shape), confidence.reshape(shape)
+        if progress is not None:
+            progress(rows.stop * width, height * width, "mapping")
+
+
+def _row_chunks(height: int, width: int) -> Iterator[slice]:
+    step = max(1, CHUNK_PIXELS // width)
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))
+
+
+def _free_memory() -> int:
+    """Bytes that can be taken without swapping; a careful 1 GiB where the system does not say."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 1 << 30

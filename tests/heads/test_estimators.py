@@ -1,0 +1,134 @@
+"""What is particular to each head, against scikit-learn where it does the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier
+
+from tessera_core.heads import KNNHead, LogisticHead, MLPHead, PrototypeHead, RidgeHead
+from tessera_core.heads.logistic import minimise
+from tessera_core.heads.neighbours import _balanced_draw
+
+
+def blobs(n, dim=20, classes=4, noise=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    centres = np.random.default_rng(5).normal(size=(classes, dim))
+    return (centres[y] + noise * rng.normal(size=(n, dim))).astype(np.float32), y + 1
+
+
+@pytest.mark.parametrize("n", [12, 200])
+def test_ridge_equals_scikit_learn(n):
+    x, y = blobs(n)
+    head = RidgeHead(alpha=0.5, class_weight=None).fit(x, y)
+    unit = np.square(x - x.mean(0)).sum() / x.shape[1]
+    peer = Ridge(alpha=0.5 * unit).fit(x.astype(float), np.eye(4)[y - 1])
+    np.testing.assert_allclose(head.decision_function(x) * head.temperature_, peer.predict(x), atol=1e-5)
+
+
+def test_ridge_leave_one_out_equals_refitting():
+    """The closed form prefers the penalty that refitting without each label prefers."""
+    x, y = blobs(40, noise=2.0)
+    errors = {}
+    for alpha in (0.01, 1.0, 100.0):
+        unit = np.square(x - x.mean(0)).sum() / x.shape[1]
+        error = 0.0
+        for i in range(len(x)):
+            rest = np.arange(len(x)) != i
+            peer = Ridge(alpha=alpha * unit).fit(x[rest], np.eye(4)[y[rest] - 1])
+            error += float(np.square(peer.predict(x[i : i + 1]) - np.eye(4)[y[i] - 1]).sum())
+        errors[alpha] = error
+    chosen = RidgeHead(class_weight=None).fit(x, y).alpha_
+    best = min(errors, key=errors.get)
+    assert abs(np.log10(chosen / best)) <= 1
+
+
+@pytest.mark.parametrize("n", [12, 200])
+@pytest.mark.parametrize("weight", [None, "balanced"])
+def test_logistic_equals_scikit_learn(n, weight):
+    x, y = blobs(n)
+    keep = np.arange(n) % 8 != 3  # unbalanced
+    x, y = x[keep], y[keep]
+    head = LogisticHead(alpha=2.0, class_weight=weight, tol=1e-8).fit(x, y)
+    w = np.ones(len(y)) if weight is None else len(y) / (4 * np.bincount(y)[y])
+    centred = x - np.average(x, axis=0, weights=w)
+    unit = np.sqrt(np.average(np.square(centred).mean(1), weights=w))
+    peer = LogisticRegression(C=0.5, tol=1e-10, max_iter=5000).fit(centred / unit, y, sample_weight=w)
+    np.testing.assert_allclose(head.predict_proba(x), peer.predict_proba(centred / unit), atol=2e-4)
+
+
+def test_minimiser_reaches_the_minimum_of_a_badly_scaled_bowl():
+    diagonal = torch.logspace(0, 4, 30, dtype=torch.float64)
+    target = torch.arange(30, dtype=torch.float64)
+
+    def loss(x):
+        return float(0.5 * (diagonal * (x - target).square()).sum()), diagonal * (x - target)
+
+    x, steps = minimise(loss, torch.zeros(30, dtype=torch.float64), 500, 1e-8)
+    torch.testing.assert_close(x, target, rtol=0, atol=1e-4)
+    assert steps < 500
+
+
+def test_prototypes_equal_linear_discriminant_analysis():
+    x, y = blobs(400)
+    head = PrototypeHead(shrinkage=0.3).fit(x, y)
+    peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3, priors=np.full(4, 0.25)).fit(x, y)
+    assert (head.predict(x) == peer.predict(x)).mean() > 0.99
+    nearest = PrototypeHead(shrinkage=1.0).fit(x, y)
+    means = np.stack([x[y == k].mean(0) for k in (1, 2, 3, 4)])
+    distance = np.square(x[:, None] - means).sum(2)
+    np.testing.assert_array_equal(nearest.predict(x), distance.argmin(1) + 1)
+    np.testing.assert_allclose(nearest.prototypes_, means, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_neighbours_equal_scikit_learn(k):
+    x, y = blobs(120, noise=1.5)
+    head = KNNHead(n_neighbors=k).fit(x, y)
+    peer = KNeighborsClassifier(k).fit(x, y)
+    new, _ = blobs(500, noise=1.5, seed=1)
+    votes = peer.predict_proba(new) * k
+    votes[np.arange(len(new)), y[peer.kneighbors(new, 1, return_distance=False)[:, 0]] - 1] += 0.5
+    np.testing.assert_allclose(head.predict_proba(new), (votes * k / (k + 0.5) + 0.25) / (k + 1), atol=1e-5)
+
+
+def test_neighbours_thin_the_largest_classes_first():
+    targets = np.repeat([0, 1, 2], [5, 100, 1000])
+    counts = np.bincount(targets[_balanced_draw(targets, 65, seed=0)])
+    assert list(counts) == [5, 30, 30]
+    assert len(_balanced_draw(targets, 5000, seed=0)) == len(targets)
+    x, y = blobs(400)
+    assert len(KNNHead(max_references=40).fit(x, y).references_) == 40
+
+
+def test_network_folds_its_normalisation_exactly():
+    """Predictions do not depend on which vectors come along, and training leaves torch's generator alone."""
+    x, y = blobs(100)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    head = MLPHead(hidden=(16, 8), steps=50, dropout=0.0).fit(x, y)
+    assert torch.equal(before, torch.random.get_rng_state())
+    np.testing.assert_allclose(head.predict_proba(x[:1]), head.predict_proba(x)[:1], atol=1e-6)
+    assert (head.predict(x) == y).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", [RidgeHead, LogisticHead, PrototypeHead, KNNHead])
+def test_confidence_is_roughly_calibrated(kind):
+    """Ten labels for each of four overlapping classes: confidence and accuracy differ by less than 15 points."""
+    x, y = blobs(40, noise=2.0)
+    new, truth = blobs(4000, noise=2.0, seed=3)
+    head = kind().fit(x, y)
+    proba = head.predict_proba(new)
+    assert abs(proba.max(1).mean() - (head.predict(new) == truth).mean()) < 0.15
+
+
+def test_balanced_weights_give_a_rare_class_its_say():
+    x, y = blobs(400, classes=2, noise=3.0)
+    keep = (y == 1) | (np.arange(400) < 20)
+    plain = LogisticHead(class_weight=None).fit(x[keep], y[keep])
+    balanced = LogisticHead().fit(x[keep], y[keep])
+    assert (balanced.predict(x) == 2).mean() > (plain.predict(x) == 2).mean() + 0.1

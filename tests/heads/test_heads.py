@@ -1,0 +1,247 @@
+"""The contract of every head, on small synthetic scenes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from tessera_core.errors import Cancelled, HeadError
+from tessera_core.grid import Grid
+from tessera_core.heads import HEADS, ClassMap, Scene, load_head, make_head, predict_raster, save_head
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster, dequantise
+
+QUICK = {"forest": {"n_estimators": 10}, "mlp": {"hidden": (32,), "steps": 60}}
+ALL = pytest.mark.parametrize("name", list(HEADS))
+
+
+def head_of(name: str):
+    return make_head(name, **QUICK.get(name, {}))
+
+
+def quantised(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scales = (np.abs(x).max(axis=1) / 127).astype(np.float32)
+    return np.rint(x / scales[:, None]).astype(np.int8), scales
+
+
+def world(n=600, dim=24, ids=(3, 7, 200), noise=0.6, seed=0):
+    """Codes, scales, vectors and class ids of pixels around one centre for each class."""
+    rng = np.random.default_rng(seed)
+    index = rng.integers(0, len(ids), n)
+    centres = np.random.default_rng(99).normal(size=(len(ids), dim))
+    codes, scales = quantised(centres[index] + noise * rng.normal(size=(n, dim)))
+    return codes, scales, dequantise(codes, scales), np.array(ids)[index]
+
+
+@ALL
+def test_learns_and_both_ways_of_predicting_agree(name):
+    codes, scales, x, y = world()
+    head = head_of(name).fit(x[:60], y[:60])
+    proba = head.predict_proba(x)
+    assert proba.shape == (600, 3)
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
+    assert (head.predict(x) == y).mean() > 0.9
+    classes, confidence = head.predict_codes(codes, scales)
+    top = np.sort(proba, axis=1)
+    clear = top[:, -1] - top[:, -2] > 1e-3
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(classes[clear], head.predict(x)[clear])
+    assert np.abs(confidence.astype(int) - 100 * proba.max(1)).max() <= 0.51
+
+
+@ALL
+def test_one_label_for_each_class(name):
+    codes, scales, x, y = world(noise=0.2)
+    first = [int(np.flatnonzero(y == c)[0]) for c in np.unique(y)]
+    head = head_of(name).fit(x[first], y[first])
+    proba = head.predict_proba(x)
+    assert np.isfinite(proba).all()
+    # A forest of one bootstrap sample of three labels cannot be expected to be good.
+    assert (head.predict_codes(codes, scales)[0] == y).mean() > (0.5 if name == "forest" else 0.95)
+
+
+@ALL
+def test_single_class_is_refused(name):
+    _, _, x, _ = world()
+    with pytest.raises(HeadError, match="at least two classes, but only class 4"):
+        head_of(name).fit(x, np.full(len(x), 4))
+    with pytest.raises(HeadError, match="no class has"):
+        head_of(name).fit(np.full_like(x, np.nan), np.arange(len(x)))
+
+
+@ALL
+def test_vectors_without_data_are_left_out_and_flagged(name):
+    codes, scales, x, y = world()
+    holes = x[:60].copy()
+    holes[::7] = np.nan
+    head = head_of(name).fit(holes, y[:60])
+    assert head.n_ignored_ == len(range(0, 60, 7))
+    reference = head_of(name).fit(np.delete(x[:60], np.s_[::7], axis=0), np.delete(y[:60], np.s_[::7]))
+    np.testing.assert_array_equal(head.predict(x), reference.predict(x))
+    assert (head.predict(holes)[::7] == 0).all()
+    assert np.isnan(head.predict_proba(holes)[::7]).all()
+    bad = scales.copy()
+    bad[:4] = np.nan, np.inf, 0, -1
+    classes, confidence = head.predict_codes(codes, bad)
+    assert list(classes[:4]) == [0] * 4
+    assert list(confidence[:4]) == [255] * 4
+    assert (classes[4:] > 0).all()
+    assert (confidence[4:] <= 100).all()
+    assert (head.predict_codes(codes, np.full_like(scales, np.nan))[0] == 0).all()
+
+
+@ALL
+def test_is_deterministic_and_can_be_cloned(name):
+    _, _, x, y = world()
+    head = head_of(name)
+    copy = clone(head)
+    assert copy.get_params() == head.get_params()
+    np.testing.assert_array_equal(head.fit(x[:60], y[:60]).predict_proba(x), copy.fit(x[:60], y[:60]).predict_proba(x))
+
+
+@ALL
+def test_saved_heads_predict_the_same_and_hold_no_pickle(name, tmp_path):
+    codes, scales, x, y = world()
+    head = head_of(name).fit(x[:60], y[:60])
+    origin = Provenance("studio", "nano", dim=24, year=2024)
+    path = save_head(tmp_path / "h.safetensors", head, {3: "maize", 7: "grass"}, origin)
+    saved = load_head(path)
+    assert saved.class_names == {3: "maize", 7: "grass", 200: "200"}
+    assert saved.provenance == origin
+    assert saved.head.get_params() == head.get_params()
+    for ours, theirs in zip(saved.head.predict_codes(codes, scales), head.predict_codes(codes, scales), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@ALL
+def test_wrong_use_is_told_in_a_sentence(name):
+    codes, scales, x, y = world()
+    head = head_of(name)
+    with pytest.raises(NotFittedError):
+        head.predict(x)
+    with pytest.raises(HeadError, match="one class for each vector"):
+        head.fit(x, y[:-1])
+    with pytest.raises(HeadError, match="whole numbers"):
+        head.fit(x, y + 0.5)
+    with pytest.raises(HeadError, match="weights"):
+        head.fit(x, y, sample_weight=np.full(len(y), -1.0))
+    head.fit(x[:60], y[:60])
+    with pytest.raises(HeadError, match="24 dimensions, these vectors have 12"):
+        head.predict(x[:, :12])
+    with pytest.raises(HeadError, match="24 dimensions, these vectors have 12"):
+        head.predict_codes(np.ascontiguousarray(codes[:, :12]), scales)
+    with pytest.raises(HeadError, match="ids 1 to 255"):
+        head_of(name).fit(x[:60], y[:60] * 40).predict_codes(codes, scales)
+
+
+@ALL
+def test_zero_weight_is_the_same_as_absence(name):
+    _, _, x, y = world()
+    weight = np.ones(60)
+    weight[::3] = 0
+    first = head_of(name).fit(x[:60], y[:60], sample_weight=weight).predict_proba(x)
+    second = head_of(name).fit(x[:60][weight > 0], y[:60][weight > 0]).predict_proba(x)
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_unknown_heads_and_parameters():
+    with pytest.raises(HeadError, match="no head 'svm'; the heads are ridge, logistic"):
+        make_head("svm")
+    with pytest.raises(HeadError, match="no such parameter"):
+        make_head("ridge", depth=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("ridge", {"alpha": -1}),
+        ("logistic", {"alpha": 0}),
+        ("prototype", {"shrinkage": 2}),
+        ("knn", {"n_neighbors": 0}),
+        ("mlp", {"hidden": ()}),
+        ("ridge", {"class_weight": "none"}),
+    ],
+)
+def test_wrong_parameters_are_refused_on_fitting(name, params):
+    _, _, x, y = world()
+    with pytest.raises(HeadError):
+        make_head(name, **params).fit(x, y)
+
+
+def test_damaged_head_files(tmp_path):
+    _, _, x, y = world()
+    with pytest.raises(HeadError, match="no head at"):
+        load_head(tmp_path / "none.safetensors")
+    text = tmp_path / "text.safetensors"
+    text.write_text("not a head")
+    with pytest.raises(HeadError, match="not a saved head"):
+        load_head(text)
+    other = tmp_path / "other.safetensors"
+    save_file({"a": np.zeros(3)}, other)
+    with pytest.raises(HeadError, match="not a saved head"):
+        load_head(other)
+    path = save_head(tmp_path / "f.safetensors", head_of("forest").fit(x[:60], y[:60]), {}, Provenance())
+    arrays = load_file(path)
+    arrays["left_child"] = arrays["left_child"].copy()
+    arrays["left_child"][0] = 10**6
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    save_file(arrays, path, metadata=metadata)
+    with pytest.raises(HeadError, match="trees are damaged"):
+        load_head(path)
+    metadata["tessera"] = json.dumps(json.loads(metadata["tessera"]) | {"format": "tessera-head/9"})
+    save_file(arrays, path, metadata=metadata)
+    with pytest.raises(HeadError, match="'tessera-head/9'; this version reads"):
+        load_head(path)
+
+
+def raster(height=40, width=50, dim=24):
+    codes, scales, x, y = world(height * width, dim)
+    scales = scales.reshape(height, width).copy()
+    scales[3:6, 4:9] = np.nan
+    grid = Grid.local((height, width))
+    return EmbeddingRaster(codes.reshape(height, width, dim), scales, grid, Provenance(dim=dim)), x, y
+
+
+@pytest.mark.parametrize("name", ["ridge", "knn", "forest"])
+def test_scene_windows_and_raster_maps_agree(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("tessera_core.heads.scene.CHUNK_PIXELS", 333)
+    area, x, y = raster()
+    head = head_of(name).fit(x[:60], y[:60])
+    whole = predict_raster(head, area)
+    assert (whole.classes[3:6, 4:9] == 0).all()
+    assert (whole.confidence[3:6, 4:9] == 255).all()
+    area.save(tmp_path / "r")
+    for resident in (True, False, None):
+        scene = Scene(EmbeddingRaster.open(tmp_path / "r"), resident=resident)
+        np.testing.assert_array_equal(scene.predict(head).classes, whole.classes)
+        view = scene.predict(head, (-5, 10, 20, 100))
+        np.testing.assert_array_equal(view.classes, whole.classes[:15, 10:])
+        np.testing.assert_array_equal(view.confidence, whole.confidence[:15, 10:])
+        assert scene.predict(head, (100, 0, 5, 5)).classes.size == 0
+    np.testing.assert_array_equal(scene.sample([0, 1], [2, 3]), area.sample([0, 1], [2, 3]))
+
+
+def test_stale_requests_stop_and_progress_ends_at_the_total(monkeypatch):
+    monkeypatch.setattr("tessera_core.heads.scene.CHUNK_PIXELS", 500)
+    area, x, y = raster()
+    head = head_of("ridge").fit(x[:60], y[:60])
+    calls = []
+    predict_raster(head, area, progress=lambda done, total, message: calls.append((done, total)))
+    assert calls == [(500, 2000), (1000, 2000), (1500, 2000), (2000, 2000)]
+    answers = iter([False, True])
+    out = ClassMap.empty(area.shape)
+    with pytest.raises(Cancelled):
+        predict_raster(head, area, out=out, cancelled=lambda: next(answers))
+    assert (out.classes[:3] > 0).all()
+    assert (out.classes[10:] == 0).all()
+    with pytest.raises(Cancelled):
+        Scene(area).predict(head, cancelled=lambda: True)
