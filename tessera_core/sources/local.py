@@ -18,7 +18,10 @@ from tessera_core.sources.geotiff import TiffPiece
 from tessera_core.sources.mosaic import mosaic
 from tessera_core.sources.npy import NpyPiece
 
-LOOKED_FOR = "a saved raster (raster.json), NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy) or a GeoTIFF with a float band per dimension"
+LOOKED_FOR = (
+    "a saved raster (raster.json), NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy) "
+    "or a GeoTIFF with a float band per dimension"
+)
 ABSURD = 50
 _HASHED_BYTES = 64 << 20
 _DEPTH = 4

@@ -168,7 +168,7 @@ def test_a_label_moved_under_the_same_id_is_computed_again():
     [
         Grid.local((30, 30)),
         Grid("EPSG:4326", Affine(0.001, 0, 10, 0, -0.001, 50), (30, 30)),
-        Grid("EPSG:32631", Affine.translation(5e5, 5e6) @ Affine.rotation(30) @ Affine.scale(10, -10), (30, 30)),
+        Grid("EPSG:32631", Affine(8.66, 5, 500_000, 5, -8.66, 5_000_000), (30, 30)),
         Grid("EPSG:32631", Affine(10, 0, 500_000, 0, 10, 5_600_000), (30, 30)),
     ],
 )
