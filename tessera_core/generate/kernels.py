@@ -1,0 +1,171 @@
+"""The few operations the engine spends its time in, each by the quickest means this machine has.
+
+Owns the choice between oneDNN's fused linear layers, the compiled attention of :mod:`tessera_core.generate.native` and plain
+torch, which is always there and exact. Knows tensors only: no models, pixels or files.
+
+Tokens of many pixels lie packed in one (M, d) matrix, pixel after pixel, without padding. A :class:`Run` is a stretch of
+consecutive pixels with equally many tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tessera_core.generate import native
+
+_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX) and oneDNN can use it."""
+    if not _ONEDNN:
+        return False
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive pixels whose sequences have the same structure.
+
+    Attributes:
+        pixels: how many pixels.
+        tokens: distinct observations of each.
+        log_multiplicity: float32 (tokens,), log of how often each observation counts; None where all count once.
+        order: int64 (steps,), the sequence a recurrent pooling sees, as token numbers; None for tokens in order.
+    """
+
+    pixels: int
+    tokens: int
+    log_multiplicity: NDArray[np.float32] | None = None
+    order: NDArray[np.int64] | None = None
+
+
+class Layout:
+    """Where the tokens of each pixel lie in a packed batch.
+
+    Attributes:
+        runs: the batch's runs, in order.
+        offsets: int32 (P + 1,), first token of each pixel and the total.
+        bias: float32 (M,) log multiplicity of each token, or None where every token counts once.
+    """
+
+    def __init__(self, runs: Sequence[Run], device: torch.device) -> None:
+        self.runs = [run for run in runs if run.pixels and run.tokens]
+        self.device = device
+        lengths = np.repeat([r.tokens for r in self.runs], [r.pixels for r in self.runs])
+        self.offsets = np.zeros(len(lengths) + 1, np.int32)
+        np.cumsum(lengths, out=self.offsets[1:])
+        self.pixels, self.tokens = len(lengths), int(self.offsets[-1])
+        self.bias: NDArray[np.float32] | None = None
+        if any(r.log_multiplicity is not None for r in self.runs):
+            parts = [
+                np.tile(np.zeros(r.tokens, np.float32) if r.log_multiplicity is None else r.log_multiplicity, r.pixels)
+                for r in self.runs
+            ]
+            self.bias = np.ascontiguousarray(np.concatenate(parts), np.float32)
+
+    def slices(self) -> list[tuple[Run, slice, slice]]:
+        """Each run with its slice of pixels and its slice of tokens."""
+        out, pixel, token = [], 0, 0
+        for run in self.runs:
+            out.append((run, slice(pixel, pixel + run.pixels), slice(token, token := token + run.pixels * run.tokens)))
+            pixel += run.pixels
+        return out
+
+    def run_bias(self, run: Run, dtype: torch.dtype) -> Tensor | None:
+        """The run's log multiplicities (tokens,) on the batch's device."""
+        if run.log_multiplicity is None:
+            return None
+        return torch.from_numpy(run.log_multiplicity).to(self.device, dtype)
+
+
+class Linear:
+    """A linear layer ready for inference; ``relu`` and ``plus`` fuse what follows it where the library can."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, device: torch.device) -> None:
+        self.weight = weight.detach().to(device, dtype).contiguous()
+        self.bias = None if bias is None else bias.detach().to(device, dtype).contiguous()
+        # On AMD processors MKL's float32 product reaches less than half of oneDNN's rate.
+        self.onednn = _ONEDNN and device.type == "cpu" and self.weight.shape[1] > 1
+        if self.onednn:
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, None)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``x W^T + b``: (M, k) -> (M, n)."""
+        if self.onednn:
+            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return F.linear(x, self.weight, self.bias)
+
+    def relu(self, x: Tensor) -> Tensor:
+        """``max(0, x W^T + b)``."""
+        if self.onednn:
+            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "relu", [], "")
+        return F.linear(x, self.weight, self.bias).relu_()
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        """``other + x W^T + b``."""
+        if self.onednn:
+            return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.packed, self.bias, "add")
+        return F.linear(x, self.weight, self.bias).add_(other)
+
+
+class LayerNorm:
+    """LayerNorm over the last axis, eps 1e-5, statistics in float32 whatever the dtype."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, device: torch.device) -> None:
+        self.width = (weight.shape[0],)
+        # Gains stay in float32 beside bfloat16 activations on the CPU, where mixed arguments are supported.
+        kept = torch.float32 if device.type == "cpu" else dtype
+        self.weight, self.bias = (t.detach().to(device, kept).contiguous() for t in (weight, bias))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(M, d) -> (M, d)."""
+        return F.layer_norm(x, self.width, self.weight, self.bias, 1e-5)
+
+
+def attention(qkv: Tensor, layout: Layout, heads: int) -> Tensor:
+    """Self-attention inside each pixel.
+
+    Args:
+        qkv: (M, 3 d) queries, keys and values side by side, heads contiguous inside each.
+        layout: where the pixels' tokens lie; its log multiplicities are added to the logits of the keys.
+        heads: attention heads.
+
+    Returns:
+        (M, d).
+    """
+    width = qkv.shape[1] // 3
+    if qkv.device.type == "cpu" and native.attention_supported(qkv.dtype, width // heads):
+        return native.attention(qkv, layout.offsets, layout.bias, heads)
+    out = qkv.new_empty(qkv.shape[0], width)
+    for run, _, tokens in layout.slices():
+        q, k, v = qkv[tokens].view(run.pixels, run.tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        bias = layout.run_bias(run, qkv.dtype)
+        mask = None if bias is None else bias.expand(1, 1, 1, run.tokens)
+        values = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out[tokens].view(run.pixels, run.tokens, heads, width // heads).copy_(values.transpose(1, 2))
+    return out
+
+
+def pool(x: Tensor, scores: Tensor, layout: Layout) -> Tensor:
+    """Softmax over each pixel's tokens of ``scores`` (M,) plus log multiplicity, then the weighted sum of ``x`` (M, d).
+
+    Returns:
+        (P, d) float32.
+    """
+    out = torch.empty(layout.pixels, x.shape[1], dtype=torch.float32, device=x.device)
+    for run, pixels, tokens in layout.slices():
+        logits = scores[tokens].view(run.pixels, 1, run.tokens).float()
+        bias = layout.run_bias(run, torch.float32)
+        weights = torch.softmax(logits if bias is None else logits + bias, dim=-1)
+        values = x[tokens].view(run.pixels, run.tokens, -1)
+        out[pixels] = torch.bmm(weights, values.float()).squeeze(1)
+    return out

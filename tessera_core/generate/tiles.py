@@ -1,0 +1,408 @@
+"""A tile directory to embedding files: row block by row block, resumable, nothing half-written under a final name.
+
+Output (spec/model.md section 3, and the command-line contract): ``<tile>.npy`` int8 (H, W, D) with ``<tile>_scales.npy``
+float32 (H, W), NaN scale where there is no data; or float32 ``<tile>.npy`` holding exactly what the reference writes, also
+where there is nothing to embed. Beside them ``<tile>_nodata.npy`` uint8 (H, W), the reason per pixel, where any pixel has
+none, and ``<tile>.json`` with grid and provenance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.atomic import write_json
+from tessera_core.dpixels.tile import DPixelTile
+from tessera_core.errors import Cancelled, InputError
+from tessera_core.generate.engine import Cancel, Engine, Progress, check_dim, row_blocks
+from tessera_core.generate.journal import Journal
+from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
+from tessera_core.models.quantise import quantise
+from tessera_core.provenance import Provenance
+from tessera_core.raster import NoData
+
+FORMAT = "tessera-embedding-tile/1"
+LAYOUTS = ("npy", "geotiff", "zarr")
+Layout = Literal["npy", "geotiff", "zarr"]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a run over one tile did.
+
+    Attributes:
+        path: the embedding file (or the Zarr store).
+        tile: the tile's name.
+        shape: (H, W, D).
+        computed: pixels embedded in this run; 0 when everything was there already.
+        resumed_rows: rows found finished from an earlier run.
+        seconds: wall time of this run.
+        nodata: pixels without data by reason.
+        notes: sentences for people.
+    """
+
+    path: Path
+    tile: str
+    shape: tuple[int, int, int]
+    computed: int
+    resumed_rows: int
+    seconds: float
+    nodata: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object for the command line."""
+        rate = self.computed / self.seconds if self.seconds > 0 else 0.0
+        return {
+            "tile": self.tile,
+            "path": str(self.path),
+            "shape": list(self.shape),
+            "computed_pixels": self.computed,
+            "resumed_rows": self.resumed_rows,
+            "seconds": round(self.seconds, 3),
+            "pixels_per_second": round(rate, 1),
+            "nodata": dict(self.nodata),
+            "notes": list(self.notes),
+        }
+
+
+def generate_tile(
+    tile_dir: str | Path,
+    weights: str | Path | LoadedEncoder,
+    out_dir: str | Path,
+    *,
+    dim: int | None = None,
+    float32: bool = False,
+    device: str = "auto",
+    dtype: str = "auto",
+    data_source: str | None = None,
+    seed: int = 0,
+    repeats: int = 1,
+    layout: Layout = "npy",
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> Path:
+    """Embed one tile into files; see :func:`generate_tiles` for what each argument means. Returns the embedding file."""
+    results = generate_tiles(
+        [tile_dir],
+        weights,
+        out_dir,
+        dim=dim,
+        float32=float32,
+        device=device,
+        dtype=dtype,
+        data_source=data_source,
+        seed=seed,
+        repeats=repeats,
+        layout=layout,
+        progress=progress,
+        cancelled=cancelled,
+    )
+    return results[0].path
+
+
+def generate_tiles(
+    tile_dirs: Iterable[str | Path],
+    weights: str | Path | LoadedEncoder,
+    out_dir: str | Path,
+    *,
+    dim: int | None = None,
+    float32: bool = False,
+    device: str = "auto",
+    dtype: str = "auto",
+    data_source: str | None = None,
+    seed: int = 0,
+    repeats: int = 1,
+    layout: Layout = "npy",
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> list[Generated]:
+    """Embed tiles into files; calling again after an interruption goes on where it stopped.
+
+    Args:
+        tile_dirs: tile directories.
+        weights: a name, a checkpoint file, or a loaded encoder.
+        out_dir: folder for the results.
+        dim: leading values to keep; None for the published embedding (with ``float32`` 128 or what the model has).
+        float32: write float32 as the reference does, instead of int8 codes and scales.
+        device, dtype: see :class:`~tessera_core.generate.engine.Engine`.
+        data_source: ``"mpc"`` or ``"aws"`` for v1.1; None to take what the tile says.
+        seed, repeats: v1.0's random draws and how many of them are averaged.
+        layout: ``"npy"``, ``"geotiff"`` (float32 bands) or ``"zarr"`` (a store in the published convention).
+        progress: pixels done, pixels in all, a message with pixels per second.
+        cancelled: asked between batches.
+
+    Raises:
+        TileError: a folder is no tile, or has not one valid observation.
+        CheckpointError: the weights are not usable.
+        InputError: an option does not fit the model or machine.
+        ExportError: the results cannot be written.
+        Cancelled: ``cancelled`` returned true; finished blocks are kept.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"The format {layout!r} is not known; it is one of {', '.join(LAYOUTS)}.")
+    if repeats < 1:
+        raise InputError("Repeats must be at least 1.")
+    tiles = [DPixelTile.open(folder) for folder in tile_dirs]
+    names = [tile.name for tile in tiles]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(
+            f"Two tiles are called {twice}, and their results would overwrite each other; run them separately."
+        )
+    loaded = weights if isinstance(weights, LoadedEncoder) else load_checkpoint(weights, progress=progress)
+    total = sum(t.shape[0] * t.shape[1] for t in tiles)
+    engines: dict[str | None, Engine] = {}
+    results, before = [], 0
+    meter = _Meter(progress, total)
+    for tile in tiles:
+        source = data_source or _source(tile)
+        if source not in engines:
+            engines[source] = Engine(loaded.for_data(source), device, dtype)
+        run = _TileRun(tile, engines[source], Path(out_dir), dim, float32, seed, repeats, layout)
+        results.append(run.run(meter.shifted(before), cancelled))
+        before += tile.shape[0] * tile.shape[1]
+    meter.finish()
+    return results
+
+
+def _source(tile: DPixelTile) -> str | None:
+    """The data source where the tile's ``meta.json`` names it plainly."""
+    value = tile.meta.get("source")
+    return value if value in ("mpc", "aws") else None
+
+
+class _Meter:
+    """Progress over several tiles, with the pixels per second of this run."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total = progress, total
+        self.started = time.monotonic()
+        self.skipped = 0
+
+    def shifted(self, before: int) -> Progress:
+        def report(done: int, skipped: int, _: str) -> None:
+            if self.progress is None:
+                return
+            elapsed = time.monotonic() - self.started
+            fresh = before + done - skipped
+            rate = f"{fresh / elapsed:,.0f} pixels/s" if elapsed > 0.5 and fresh > 0 else ""
+            self.progress(before + done, self.total, rate)
+
+        return report
+
+    def finish(self) -> None:
+        if self.progress:
+            self.progress(self.total, self.total, "")
+
+
+class _TileRun:
+    """One tile through one engine into one folder."""
+
+    def __init__(
+        self,
+        tile: DPixelTile,
+        engine: Engine,
+        out: Path,
+        dim: int | None,
+        float32: bool,
+        seed: int,
+        repeats: int,
+        layout: Layout,
+    ) -> None:
+        config = engine.config
+        self.tile, self.engine, self.out = tile, engine, out
+        self.seed, self.repeats, self.layout = seed, repeats, layout
+        self.float32 = float32 or layout == "geotiff"
+        if not self.float32 and config.quantiser is None:
+            raise InputError(
+                f"{engine.loaded.name} has no int8 form (its authors offer none); add --float32 for its {config.output_dim} "
+                "float32 values per pixel."
+            )
+        if float32 and dim in (None, 128) and dim != config.output_dim:
+            # Reduced v1.1 models keep fewer than 128 of their values in int8, yet the reference's float32 file has them all.
+            self.dim = min(max(128, config.output_dim), config.representation_dim)
+        else:
+            self.dim = check_dim(config, None if dim == 128 and config.output_dim > 128 else dim)
+
+    def _fingerprint(self, rows: int) -> dict[str, Any]:
+        tile, config = self.tile, self.engine.config
+        arrays = {
+            name: _array_identity(getattr(tile, name))
+            for name in ("bands", "masks", "doys", "sar_asc", "doys_asc", "sar_desc", "doys_desc")
+        }
+        draws = {"seed": self.seed, "repeats": self.repeats} if config.sampling.rule == "v1.0" else {}
+        return {
+            "format": FORMAT,
+            "weights": self.engine.loaded.sha256,
+            "normalisation": config.normalisation.to_json(),
+            "dtype": str(self.engine.dtype).removeprefix("torch."),
+            "device": self.engine.device.type,
+            "dim": self.dim,
+            "float32": self.float32,
+            "rows": rows,
+            "roi": None if tile.roi is None else int(np.packbits(tile.roi).astype(np.int64).sum()),
+            "tile": arrays,
+            **draws,
+        }
+
+    def provenance(self) -> Provenance:
+        """The stamp of this run's embeddings; the same for equal inputs, so that resumed runs end in equal bytes."""
+        tile, engine = self.tile, self.engine
+        details: dict[str, Any] = {
+            "tile": tile.name,
+            "dtype": str(engine.dtype).removeprefix("torch."),
+            "normalisation": engine.config.normalisation.name,
+        }
+        if engine.config.sampling.rule == "v1.0":
+            details |= {"seed": self.seed, "repeats": self.repeats}
+        return engine.loaded.provenance(dim=self.dim, year=tile.year, source="generated", details=details)
+
+    def run(self, report: Progress, cancelled: Cancel | None) -> Generated:
+        started = time.monotonic()
+        tile, engine, name = self.tile, self.engine, self.tile.name
+        height, width = tile.shape
+        step = engine.block_rows(width)
+        fingerprint = self._fingerprint(step)
+        target = self.out / f"{name}.npy"
+        finished = _finished(self.out, name, fingerprint) if self.layout == "npy" else None
+        if finished is not None:
+            return self._result(target, 0, height, started, finished)
+        tile.require_observations()
+        kind: type = np.float32 if self.float32 else np.int8
+        spec: dict[str, tuple[tuple[int, ...], type]] = {
+            "values": ((height, width, self.dim), kind),
+            "reasons": ((height, width), np.uint8),
+        }
+        if not self.float32:
+            spec["scales"] = ((height, width), np.float32)
+        with Journal(self.out / f".{name}.generating", fingerprint, spec) as journal:
+            blocks = list(row_blocks(0, height, step))
+            todo = journal.remaining(blocks)
+            done = skipped = sum(b.stop - b.start for b in blocks) - sum(b.stop - b.start for b in todo)
+            for rows in todo:
+                if cancelled and cancelled():
+                    raise Cancelled
+
+                def inside(pixels: int, _: int, __: str, done: int = done) -> None:
+                    report(done * width + pixels, skipped * width, "")
+
+                found = engine.embed(
+                    tile,
+                    rows,
+                    seed=self.seed,
+                    repeats=self.repeats,
+                    outside=self.float32,
+                    progress=inside,
+                    cancelled=cancelled,
+                )
+                journal.commit(rows, self._block(found.values[..., : self.dim], found.reasons))
+                done += rows.stop - rows.start
+                report(done * width, skipped * width, "")
+                release(tile)
+            counts = np.bincount(np.asarray(journal.arrays["reasons"]).ravel(), minlength=len(NoData))
+            nodata = {r.name.lower(): int(counts[r]) for r in NoData if r != NoData.VALID and counts[r]}
+            header = {
+                "format": FORMAT,
+                "grid": tile.grid.to_json(),
+                "provenance": self.provenance().to_json(),
+                "nodata": nodata,
+                "fingerprint": _digest(fingerprint),
+            }
+            if self.layout == "npy":
+                self._publish(journal, header, bool(nodata))
+            else:
+                target = self._convert(journal)
+            journal.discard()
+        return self._result(target, (height - skipped) * width, skipped, started, nodata)
+
+    def _block(self, values: NDArray[np.float32], reasons: NDArray[np.uint8]) -> dict[str, NDArray]:
+        if self.float32:
+            return {"values": values, "reasons": reasons}
+        rule = self.engine.config.quantiser
+        assert rule is not None  # refused in __init__
+        codes, scales = quantise(values, rule)
+        empty = reasons != NoData.VALID
+        codes[empty], scales[empty] = 0, np.nan
+        return {"values": codes, "scales": scales, "reasons": reasons}
+
+    def _publish(self, journal: Journal, header: Mapping[str, Any], any_nodata: bool) -> None:
+        name = self.tile.name
+        final = self.out / f"{name}.npy"
+        # The embedding goes away first and comes back last: its presence says that all its companions belong to it.
+        for path in (final, self.out / f"{name}_scales.npy", self.out / f"{name}_nodata.npy"):
+            path.unlink(missing_ok=True)
+        write_json(self.out / f"{name}.json", header)
+        targets = {"scales": self.out / f"{name}_scales.npy"} if not self.float32 else {}
+        if any_nodata:
+            targets["reasons"] = self.out / f"{name}_nodata.npy"
+        journal.publish({**targets, "values": final})
+
+    def _convert(self, journal: Journal) -> Path:
+        from tessera_core.generate import layouts
+
+        arrays, provenance = journal.arrays, self.provenance()
+        if self.layout == "geotiff":
+            target = self.out / f"{self.tile.name}.tif"
+            layouts.write_geotiff(target, arrays["values"], arrays["reasons"], self.tile.grid, provenance)
+            return target
+        target = self.out / "embeddings.zarr"
+        layouts.add_to_zarr(target, arrays["values"], arrays["scales"], self.tile.grid, provenance)
+        return target
+
+    def _result(
+        self, target: Path, computed: int, resumed: int, started: float, nodata: Mapping[str, int]
+    ) -> Generated:
+        shape = (*self.tile.shape, self.dim)
+        seconds = time.monotonic() - started
+        return Generated(
+            target, self.tile.name, shape, computed, resumed, seconds, nodata, tuple(self.engine.loaded.notes)
+        )
+
+
+def _finished(out: Path, name: str, fingerprint: Mapping[str, Any]) -> dict[str, int] | None:
+    """The no-data counts of a result that is already there and was computed from the same things."""
+    if not (out / f"{name}.npy").is_file():
+        return None
+    try:
+        header = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return dict(header.get("nodata", {})) if header.get("fingerprint") == _digest(fingerprint) else None
+
+
+def _digest(fingerprint: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
+
+
+def _array_identity(array: NDArray) -> list[Any]:
+    """What tells an input file from another without reading gigabytes: shape, dtype, size and time of change."""
+    identity: list[Any] = [list(array.shape), str(array.dtype)]
+    path = getattr(array, "filename", None)
+    if path is not None:
+        stat = Path(path).stat()
+        identity += [stat.st_size, stat.st_mtime_ns]
+    elif array.size:
+        # In memory: small arrays such as days of year, or tiles that never were files.
+        identity.append(int(np.asarray(array, np.int64).sum()))
+    return identity
+
+
+def release(tile: DPixelTile) -> None:
+    """Let the system take back the pages of the tile's files that were read, so that memory is bounded by the block."""
+    import mmap
+
+    if not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    for array in (tile.bands, tile.masks, tile.sar_asc, tile.sar_desc):
+        mapped = getattr(array, "_mmap", None)
+        if mapped is not None:
+            mapped.madvise(mmap.MADV_DONTNEED)
