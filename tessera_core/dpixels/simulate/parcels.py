@@ -30,6 +30,7 @@ class Climate:
         spring, autumn: days by which growth begins later and ends later.
         growth: factor on leaf areas.
         drought: 0 none to 1 as in 2018 or 2022.
+        unevenness: how far parcels of one cover differ among themselves, as a factor on the table's spreads.
         variety: how far whole cover types depart from the table (species, breeds, practice): 0 not at all, 1 widely.
     """
 
@@ -38,6 +39,7 @@ class Climate:
     growth: float = 1.0
     drought: float = 0.0
     variety: float = 0.3
+    unevenness: float = 1.0
 
 
 @dataclass
@@ -115,16 +117,18 @@ def draw_parcels(
 
 def _draw(cover: CoverType, n: int, climate: Climate, rng: np.random.Generator) -> Parcels:
     out = empty_parcels(n)
-    variety = climate.variety
+    variety, uneven = climate.variety, climate.unevenness
 
     def normal(spread: Spread, low: float = 0.0, high: float = np.inf) -> Floats:
-        return np.clip(rng.normal(*spread, n), low, high).astype(np.float32)
+        return np.clip(rng.normal(spread[0], uneven * spread[1], n), low, high).astype(np.float32)
 
-    _draw_spectra(out, cover, n, variety, rng)
-    vigour = np.clip(rng.normal(1.0, cover.vigour, n) * climate.growth * rng.lognormal(0, 0.15 * variety), 0.25, 1.8)
+    _draw_spectra(out, cover, n, climate, rng)
+    vigour = np.clip(
+        rng.normal(1.0, uneven * cover.vigour, n) * climate.growth * rng.lognormal(0, 0.15 * variety), 0.25, 1.8
+    )
     out.built[:] = normal(cover.built, 0.0, 1.0)
     out.base_lai[:] = normal(cover.base_lai) * vigour
-    timing = rng.normal(0, cover.timing, n)
+    timing = rng.normal(0, uneven * cover.timing, n)
     type_shift = rng.normal(0, 6.0 * variety)
     for c in range(MAX_CYCLES):
         if c >= len(cover.cycles):
@@ -133,11 +137,18 @@ def _draw(cover: CoverType, n: int, climate: Climate, rng: np.random.Generator) 
             continue
         cycle = cover.cycles[c]
         grown = rng.random(n) < cycle.chance
-        out.rise[:, c] = rng.normal(*cycle.rise, n) + timing + type_shift + climate.spring * (cycle.rise[0] < 190)
+        out.rise[:, c] = (
+            rng.normal(cycle.rise[0], uneven * cycle.rise[1], n)
+            + timing
+            + type_shift
+            + climate.spring * (cycle.rise[0] < 190)
+        )
         # A late parcel is harvested later, but catches up half of its delay.
         dried = 14.0 * climate.drought * cover.summer * (150 < cycle.fall[0] < 290)
         fall_shift = climate.autumn if cycle.fall[0] > 220 else 0.6 * climate.spring
-        out.fall[:, c] = rng.normal(*cycle.fall, n) + 0.5 * timing + type_shift + fall_shift - dried
+        out.fall[:, c] = (
+            rng.normal(cycle.fall[0], uneven * cycle.fall[1], n) + 0.5 * timing + type_shift + fall_shift - dried
+        )
         out.fall[:, c] = np.maximum(out.fall[:, c], out.rise[:, c] + 25)
         out.rise_days[:, c] = cycle.rise_days * rng.lognormal(0, 0.15 + 0.15 * variety, n)
         out.fall_days[:, c] = cycle.fall_days * rng.lognormal(0, 0.2, n)
@@ -150,13 +161,17 @@ def _draw(cover: CoverType, n: int, climate: Climate, rng: np.random.Generator) 
         out.bloom_day[:] = rng.normal(*cover.bloom_day, n) + 0.5 * timing + type_shift + climate.spring
         out.bloom_strength[:] = normal(cover.bloom_strength)
     out.summer[:] = cover.summer * rng.uniform(0.6, 1.2, n)
-    _draw_radar(out, cover, n, variety, rng)
+    _draw_radar(out, cover, n, climate, rng)
     return out
 
 
-def _draw_spectra(out: Parcels, cover: CoverType, n: int, variety: float, rng: np.random.Generator) -> None:
+def _draw_spectra(out: Parcels, cover: CoverType, n: int, climate: Climate, rng: np.random.Generator) -> None:
+    variety = climate.variety
+
     def tint(own: float, shared: float) -> Floats:
-        return (rng.normal(0, own, n) + rng.normal(0, shared * variety)).astype(np.float32)[:, None]
+        return (rng.normal(0, own * climate.unevenness, n) + rng.normal(0, shared * variety)).astype(np.float32)[
+            :, None
+        ]
 
     directions = (
         tint(0.16, 0.30) * spectra.CHLOROPHYLL
@@ -187,13 +202,14 @@ def _draw_cuts(out: Parcels, cover: CoverType, n: int, climate: Climate, rng: np
         out.cut_depth[:, m] = np.where(cut, rng.beta(4, 2, n), 0)
 
 
-def _draw_radar(out: Parcels, cover: CoverType, n: int, variety: float, rng: np.random.Generator) -> None:
+def _draw_radar(out: Parcels, cover: CoverType, n: int, climate: Climate, rng: np.random.Generator) -> None:
+    variety, spread = climate.variety, climate.unevenness * cover.radar.spread
     radar = cover.radar
 
     def levels(db: tuple[float, float], extra: float = 1.0) -> Floats:
         # VV and VH of one parcel rise and fall together, but not quite.
-        common = rng.normal(0, radar.spread * extra, (n, 1)) + rng.normal(0, 0.8 * variety)
-        return (np.array(db) + common + rng.normal(0, 0.4 * radar.spread, (n, 2))).astype(np.float32)
+        common = rng.normal(0, spread * extra, (n, 1)) + rng.normal(0, 0.8 * variety)
+        return (np.array(db) + common + rng.normal(0, 0.4 * spread, (n, 2))).astype(np.float32)
 
     out.radar_soil[:] = levels(radar.soil, 1.3)
     out.radar_canopy[:] = levels(radar.canopy)

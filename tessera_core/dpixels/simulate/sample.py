@@ -115,6 +115,7 @@ def _fill_world(
         growth=rng.uniform(0.75, 1.2),
         drought=rng.choice((0.0, rng.uniform(0.2, 1.0)), p=(0.65, 0.35)),
         variety=rng.uniform(0.3, 1.2),
+        unevenness=rng.uniform(0.7, 1.8),
     )
     weather = draw_weather(rng, rng.uniform(0.25, 0.68), rng.uniform(0.2, 0.8), climate.drought, rng.beta(1, 3))
     # Each world has its own mixture of covers, some of them absent.

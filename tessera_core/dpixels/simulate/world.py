@@ -1,0 +1,203 @@
+"""A landscape and its history: which cover grows on which parcel in which year, and the truth map of it.
+
+The same seed and size always give the same place. Its years form one chain from :data:`FIRST_YEAR`: crops rotate, stands are
+felled and grow over, the town eats into the fields around it, even years have a dry summer. So a year does not depend on
+which other years are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from tessera_core.dpixels.simulate import spectra
+from tessera_core.dpixels.simulate.layout import Layout, Use, make_layout
+from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
+from tessera_core.dpixels.simulate.terrain import PIXEL_M, Terrain, fractal, make_terrain
+from tessera_core.errors import InputError
+from tessera_core.grid import Grid
+
+FIRST_YEAR, LAST_YEAR = 2017, 2035
+MIN_SIZE = 96
+DROUGHT = 0.75
+
+# Cover type -> (name, colour) of the class it is mapped as; ids are 1 + position.
+CLASS_TABLE: tuple[tuple[str, str, str], ...] = (
+    ("water", "Water", "#3b76b8"),
+    ("broadleaf wood", "Broadleaf wood", "#5aa84a"),
+    ("conifer wood", "Conifer wood", "#1f5f3f"),
+    ("scrub", "Scrub and clearings", "#a08250"),
+    ("grassland", "Grassland", "#b4dc78"),
+    ("winter wheat", "Winter wheat", "#e6c35c"),
+    ("rapeseed", "Rapeseed", "#f7f01e"),
+    ("maize", "Maize", "#ef8e2c"),
+    ("sugar beet", "Sugar beet", "#b65fa5"),
+    ("built-up", "Built-up", "#c9443e"),
+    ("bare ground", "Bare ground", "#b8b2a7"),
+)
+WORLD_COVERS = tuple(cover for cover, _, _ in CLASS_TABLE)
+_INDEX = {cover: i for i, cover in enumerate(WORLD_COVERS)}
+_CROPS = ("winter wheat", "rapeseed", "maize", "sugar beet")
+_ROTATION = {  # what follows what: after a break crop comes wheat, wheat after wheat is rare
+    "winter wheat": (0.10, 0.32, 0.30, 0.28),
+    "rapeseed": (0.92, 0.00, 0.05, 0.03),
+    "maize": (0.45, 0.05, 0.38, 0.12),
+    "sugar beet": (0.80, 0.00, 0.20, 0.00),
+}
+_FIRST_COVER = {
+    Use.WATER: "water",
+    Use.BROADLEAF: "broadleaf wood",
+    Use.CONIFER: "conifer wood",
+    Use.SCRUB: "scrub",
+    Use.TOWN: "built-up",
+    Use.QUARRY: "bare ground",
+    Use.ROAD: "built-up",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """A simulated landscape.
+
+    Attributes:
+        seed: what it was made from.
+        grid: UTM grid of 10 m pixels.
+        terrain: relief.
+        layout: parcels and edges.
+        covers: year -> uint8 (P,), index into :data:`WORLD_COVERS`.
+        truth: year -> uint8 (H, W), class ids 1..K of :data:`CLASS_TABLE`.
+        vigour: float32 (H, W), where within its parcel a pixel grows better (1) or worse (0).
+    """
+
+    seed: int
+    grid: Grid
+    terrain: Terrain
+    layout: Layout
+    covers: dict[int, NDArray[np.uint8]]
+    truth: dict[int, NDArray[np.uint8]] = field(repr=False)
+    vigour: Floats = field(repr=False)
+
+    @property
+    def years(self) -> tuple[int, ...]:
+        """The years that can be observed."""
+        return tuple(self.covers)
+
+    def climate(self, year: int) -> Climate:
+        """How the year departs from the norm."""
+        rng = np.random.default_rng((self.seed, year, 1))
+        return Climate(
+            spring=rng.normal(0, 5),
+            autumn=rng.normal(0, 5),
+            drought=DROUGHT if year % 2 == 0 else 0.0,
+            variety=0.25,
+            unevenness=1.6,
+        )
+
+    def parcels(self, year: int) -> Parcels:
+        """Traits of all parcels in a year: a wood keeps its character, a field gets that of its crop."""
+        covers, count = self.covers[year], len(self.layout.use)
+        climate = self.climate(year)
+        everywhere = Climate(drought=climate.drought, variety=climate.variety, unevenness=climate.unevenness)
+        out = None
+        for index, name in enumerate(WORLD_COVERS):
+            # Same chance in every year, so that what stays the same looks the same.
+            rng = np.random.default_rng((self.seed, 2, index))
+            drawn = draw_parcels([name], np.zeros(count, np.int8), everywhere, rng)
+            rows = np.flatnonzero(covers == index)
+            if out is None:
+                out = drawn
+            else:
+                out.put(rows, drawn.take(rows))
+        if out is None:
+            raise InputError("The world has no covers.")
+        rng = np.random.default_rng((self.seed, year, 3))
+        shift = rng.normal(0, 3.5, (count, 1)).astype(np.float32)
+        out.rise += shift + climate.spring * (out.rise < 190)
+        out.fall += 0.5 * shift + np.where(out.fall > 220, climate.autumn, 0.6 * climate.spring)
+        out.cut_day += rng.normal(0, 10, out.cut_day.shape)
+        out.bloom_day += 0.5 * shift[:, 0] + climate.spring
+        roads = np.flatnonzero(self.layout.use == Use.ROAD)
+        out.built[roads] = np.maximum(out.built[roads], 0.8)
+        out.fixed[roads] = 0.75 * spectra.MATERIALS["asphalt"] + 0.25 * spectra.MATERIALS["concrete"]
+        return out
+
+
+def make_world(seed: int = 0, size: int = 384, years: tuple[int, ...] = (2023, 2024)) -> World:
+    """Make a landscape of ``size`` x ``size`` pixels of 10 m.
+
+    Raises:
+        InputError: the size is odd or too small, or a year lies outside 2017 to 2035.
+    """
+    if size < MIN_SIZE or size % 2:
+        raise InputError(f"A simulated landscape needs an even size of at least {MIN_SIZE} pixels, not {size}.")
+    if not years or any(not FIRST_YEAR <= year <= LAST_YEAR for year in years):
+        raise InputError(f"Simulated years run from {FIRST_YEAR} to {LAST_YEAR}; asked for {list(years)}.")
+    rng = np.random.default_rng((seed, 0))
+    terrain = make_terrain(size, rng)
+    layout = make_layout(terrain, rng)
+    smooth = fractal(size, rng, 1.0, 0.15)
+    vigour = np.clip(0.5 + 0.30 * smooth + rng.normal(0, 0.14, (size, size)), -0.3, 1.3).astype(np.float32)
+    history = _history(layout, seed, max(years))
+    covers = {year: history[year] for year in sorted(set(years))}
+    truth = {year: (covers[year] + 1).astype(np.uint8)[layout.parcel] for year in covers}
+    # 52 N in zone 31, a plain where such a landscape could lie.
+    transform = Affine(PIXEL_M, 0, 560000, 0, -PIXEL_M, 5765000)
+    return World(seed, Grid("EPSG:32631", transform, (size, size)), terrain, layout, covers, truth, vigour)
+
+
+def _history(layout: Layout, seed: int, last: int) -> dict[int, NDArray[np.uint8]]:
+    rng = np.random.default_rng((seed, 4))
+    now = np.zeros(len(layout.use), np.uint8)
+    for use, cover in _FIRST_COVER.items():
+        now[layout.use == use] = _INDEX[cover]
+    fields = layout.use == Use.FIELD
+    meadow = fields & (rng.random(len(now)) < 0.16 + 0.62 * layout.wetness)
+    now[meadow] = _INDEX["grassland"]
+    crops = np.array([_INDEX[name] for name in _CROPS])
+    arable = fields & ~meadow
+    now[arable] = crops[rng.choice(4, int(arable.sum()), p=(0.38, 0.18, 0.26, 0.18))]
+    history = {FIRST_YEAR: now}
+    felled = np.zeros(len(now), int)
+    for year in range(FIRST_YEAR + 1, last + 1):
+        rng = np.random.default_rng((seed, 5, year))
+        now = now.copy()
+        draws = rng.random(len(now))
+        before = history[year - 1]
+        for name, chances in _ROTATION.items():
+            rows = np.flatnonzero(fields & (before == _INDEX[name]))
+            now[rows] = crops[rng.choice(4, len(rows), p=chances)]
+        ploughed = np.flatnonzero(fields & (before == _INDEX["grassland"]) & (draws < 0.02))
+        now[ploughed] = _INDEX["maize"]
+        _fell(now, felled, layout, year, rng)
+        _build(now, layout, rng)
+        history[year] = now
+    return history
+
+
+def _fell(now: NDArray[np.uint8], felled: NDArray, layout: Layout, year: int, rng: np.random.Generator) -> None:
+    """Clear some stands, conifers first; a clearing is wood again after twelve years."""
+    wood = np.isin(now, (_INDEX["conifer wood"], _INDEX["broadleaf wood"]))
+    grown = (felled > 0) & (year - felled > 12)
+    now[grown] = np.where(layout.use[grown] == Use.CONIFER, _INDEX["conifer wood"], _INDEX["broadleaf wood"])
+    felled[grown] = 0
+    stands = np.flatnonzero(wood & (layout.area > 60))
+    if len(stands):
+        weight = np.where(now[stands] == _INDEX["conifer wood"], 3.0, 1.0)
+        count = min(len(stands), max(1, round(0.035 * len(stands))))
+        chosen = rng.choice(stands, count, replace=False, p=weight / weight.sum())
+        now[chosen], felled[chosen] = _INDEX["scrub"], year
+
+
+def _build(now: NDArray[np.uint8], layout: Layout, rng: np.random.Generator) -> None:
+    """Turn a small field or two at the town's edge into a building site, and last year's sites into houses."""
+    sites = np.flatnonzero((layout.use == Use.FIELD) & (now == _INDEX["bare ground"]))
+    now[sites] = _INDEX["built-up"]
+    fields = (layout.use == Use.FIELD) & (now != _INDEX["built-up"]) & (layout.area < 500)
+    near = np.flatnonzero(fields & (layout.town_distance < 16))
+    if len(near):
+        chosen = rng.choice(near, min(2, len(near)), replace=False)
+        now[chosen[0]] = _INDEX["built-up"]
+        now[chosen[1:]] = _INDEX["bare ground"]
