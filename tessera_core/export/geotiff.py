@@ -1,0 +1,210 @@
+"""Class maps and confidence as Cloud Optimized GeoTIFF that open styled and named in QGIS, GDAL and rasterio.
+
+The colour table and all tags are inside the file. Category names have no place inside a GeoTIFF, so they stand both in the
+band's tags (``class_1 = "Wood"``) and in GDAL's sidecar ``NAME.tif.aux.xml``, with a raster attribute table.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.atomic import atomic_path, write_text
+from tessera_core.errors import ExportError
+from tessera_core.grid import Grid
+from tessera_core.labels.model import LabelClass
+from tessera_core.provenance import SOFTWARE, Provenance
+
+NO_CONFIDENCE = 255
+
+
+def write_class_map(
+    path: str | Path,
+    classes: NDArray[np.uint8],
+    confidence: NDArray[np.uint8] | None,
+    grid: Grid,
+    label_classes: Iterable[LabelClass],
+    provenance: Provenance,
+    *,
+    tags: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a class map as COG; with ``confidence`` also ``NAME_confidence.tif`` beside it.
+
+    Args:
+        path: the map's file; ``.tif`` is added where it has no such ending.
+        classes: uint8 (H, W), 0 = no data.
+        confidence: uint8 (H, W), 0..100 percent, 255 = no data, or None.
+        grid: of both; without CRS the file has none either and a tag says so.
+        label_classes: names and colours; an id of the map that is not among them is named by its number.
+        provenance: of the embeddings; becomes tags.
+        tags: further tags, e.g. the score.
+
+    Returns:
+        The file written.
+
+    Raises:
+        ExportError: shapes disagree, or the file cannot be written.
+    """
+    path = _tif(path)
+    _require_shape(classes, grid, "class map")
+    named = _named(classes, label_classes)
+    colors = {c.id: (*_rgb(c.color), 255) for c in named}
+    band_tags = {f"class_{c.id}": c.name for c in named} | {f"class_{c.id}_color": c.color for c in named}
+    band_tags |= {f"class_{c.id}_code": c.code for c in named if c.code}
+    _write_cog(
+        path,
+        classes,
+        grid,
+        nodata=0,
+        overviews="MODE",
+        description="class",
+        colormap={0: (0, 0, 0, 0), **colors},
+        band_tags=band_tags,
+        tags=_tags(provenance, grid) | dict(tags or {}),
+    )
+    counts = np.bincount(classes.ravel(), minlength=256)
+    write_text(path.with_name(path.name + ".aux.xml"), _sidecar(named, counts))
+    if confidence is not None:
+        write_confidence(path.with_name(f"{path.stem}_confidence.tif"), confidence, grid, provenance)
+    return path
+
+
+def write_confidence(path: str | Path, confidence: NDArray[np.uint8], grid: Grid, provenance: Provenance) -> Path:
+    """Write confidence, uint8 (H, W) in percent with 255 = no data, as COG.
+
+    Raises:
+        ExportError: shapes disagree, or the file cannot be written.
+    """
+    path = _tif(path)
+    _require_shape(confidence, grid, "confidence")
+    tags = _tags(provenance, grid) | {"tessera_unit": "percent"}
+    _write_cog(
+        path, confidence, grid, nodata=NO_CONFIDENCE, overviews="AVERAGE", description="confidence (percent)", tags=tags
+    )
+    return path
+
+
+def _tif(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix.lower() in (".tif", ".tiff") else path.with_name(path.name + ".tif")
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def _require_shape(values: NDArray[np.uint8], grid: Grid, what: str) -> None:
+    if values.shape != grid.shape or values.dtype != np.uint8:
+        raise ExportError(
+            f"The {what} is {values.dtype} of shape {values.shape}, its grid has the shape {grid.shape}; nothing was written."
+        )
+
+
+def _named(classes: NDArray[np.uint8], label_classes: Iterable[LabelClass]) -> list[LabelClass]:
+    known = {c.id: c for c in label_classes}
+    for value in np.flatnonzero(np.bincount(classes.ravel())):
+        if 0 < value <= 254 and int(value) not in known:
+            known[int(value)] = LabelClass(int(value), f"class {value}", "#808080")
+    return [known[id_] for id_ in sorted(known)]
+
+
+def _tags(provenance: Provenance, grid: Grid) -> dict[str, str]:
+    tags = provenance.tags() | {"tessera_dataset": provenance.dataset, "TIFFTAG_SOFTWARE": SOFTWARE}
+    if provenance.details:
+        tags["tessera_details"] = json.dumps(dict(provenance.details), ensure_ascii=False, default=str)
+    if not grid.georeferenced:
+        tags["tessera_grid"] = "no georeference: pixels only, the place on Earth is not known"
+    return tags
+
+
+def _write_cog(
+    path: Path,
+    values: NDArray[np.uint8],
+    grid: Grid,
+    *,
+    nodata: int,
+    overviews: str,
+    description: str,
+    tags: Mapping[str, str],
+    band_tags: Mapping[str, str] | None = None,
+    colormap: Mapping[int, tuple[int, int, int, int]] | None = None,
+) -> None:
+    import rasterio
+    import rasterio.shutil
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": grid.height,
+        "width": grid.width,
+        "count": 1,
+        "dtype": "uint8",
+        "nodata": nodata,
+        "bigtiff": "IF_SAFER",
+    }
+    if grid.georeferenced:
+        profile |= {"crs": grid.crs, "transform": grid.transform}
+    try:
+        with atomic_path(path) as part, tempfile.TemporaryDirectory(dir=path.parent, prefix=".cog-") as folder:
+            plain = Path(folder) / "plain.tif"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                with rasterio.open(plain, "w", **profile) as file:
+                    file.write(values, 1)
+                    if colormap is not None:
+                        file.write_colormap(1, dict(colormap))
+                    file.update_tags(**tags)
+                    file.update_tags(1, **(band_tags or {}))
+                    file.set_band_description(1, description)
+                rasterio.shutil.copy(
+                    plain,
+                    part,
+                    driver="COG",
+                    COMPRESS="DEFLATE",
+                    OVERVIEW_RESAMPLING=overviews,
+                    BIGTIFF="IF_SAFER",
+                    NUM_THREADS="ALL_CPUS",
+                )
+    except RasterioError as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ExportError(f"{path.name} could not be written: {first}") from error
+
+
+def _sidecar(classes: list[LabelClass], counts: NDArray[np.int64]) -> str:
+    """GDAL's ``.aux.xml`` with category names and a raster attribute table (GDAL raster data model, RAT field usages)."""
+    root = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(root, "PAMRasterBand", band="1")
+    names = {c.id: c.name for c in classes}
+    categories = ElementTree.SubElement(band, "CategoryNames")
+    for value in range(max(names, default=0) + 1):
+        ElementTree.SubElement(categories, "Category").text = names.get(value, "")
+    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    # (name, type 0 integer / 2 text, usage)
+    fields = [
+        ("Value", 0, 5),
+        ("Class", 2, 2),
+        ("Count", 0, 1),
+        ("Red", 0, 6),
+        ("Green", 0, 7),
+        ("Blue", 0, 8),
+        ("Alpha", 0, 9),
+    ]
+    for index, (name, kind, usage) in enumerate(fields):
+        field = ElementTree.SubElement(table, "FieldDefn", index=str(index))
+        for tag, text in (("Name", name), ("Type", str(kind)), ("Usage", str(usage))):
+            ElementTree.SubElement(field, tag).text = text
+    for index, c in enumerate(classes):
+        row = ElementTree.SubElement(table, "Row", index=str(index))
+        cells: tuple[object, ...] = (c.id, c.name, int(counts[c.id]), *_rgb(c.color), 255)
+        for cell in cells:
+            ElementTree.SubElement(row, "F").text = str(cell)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
