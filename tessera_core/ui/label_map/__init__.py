@@ -1,0 +1,95 @@
+"""The label map: a Leaflet map in the page on which people label and watch the class map follow.
+
+Three components of Streamlit 1.67's second kind, registered inline (no build step, no CDN, nothing to install):
+:func:`loader` carries Leaflet and our modules once per session and never changes; :func:`label_map` is a few lines that hand
+each message over; :func:`label_panel` shows classes and layers wherever the page wants them. :func:`picture` sends a static
+picture once. This module only wires; the protocol is in ``protocol``, what is sent in ``payload``, what is computed in ``live``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.ui.label_map import payload
+from tessera_core.ui.label_map.protocol import ProtocolState
+
+__all__ = ["ProtocolState", "label_map", "label_panel", "loader", "message", "picture"]
+
+# In the order of their imports: each may import those before it.
+MODULES = ("wire.js", "dom.js", "queue.js", "layers.js", "tools.js", "panel.js", "view.js", "main.js")
+
+
+def loader() -> None:
+    """Bring the map's code into the page; call it once per page run, outside every fragment."""
+    _component("tessera_label_map_loader", _boot())(key="tessera_label_map_loader", height=1)
+
+
+def label_map(key: str, data: bytes, on_ops: Callable[[], None]) -> None:
+    """Show the map.
+
+    Args:
+        key: names the map within the session; its view, tools and unsent operations live under it.
+        data: from :func:`tessera_core.ui.label_map.live.LiveMap.message`.
+        on_ops: called before the script when the browser sent operations; read them with :func:`message`.
+    """
+    _component("tessera_label_map", _asset("mount.js"))(key=key, data=data, on_ops_change=on_ops)
+
+
+def message(key: str) -> object:
+    """What the browser sent to the map ``key`` in this run, or None; untrusted."""
+    state = st.session_state.get(key)
+    return None if state is None else getattr(state, "ops", None)
+
+
+def label_panel(key: str) -> None:
+    """Show the classes, layers and state of the map ``key``; call it in the container where they shall stand."""
+    data = payload.pack({"kind": "panel", "key": key})
+    _component("tessera_label_map", _asset("mount.js"))(key=f"{key}_panel", data=data)
+
+
+def picture(key: str, name: str, header: dict[str, Any], png: bytes) -> None:
+    """Send the static picture ``name`` of the map ``key``; Streamlit sends equal bytes only once.
+
+    Args:
+        key: the map.
+        name: ``"pca"`` or ``"truecolour"``.
+        header: from :func:`tessera_core.ui.label_map.live.LiveMap.picture_header`.
+        png: display PNG.
+    """
+    data = payload.pack({"kind": "picture", "key": key, "name": name, **header}, png)
+    _component("tessera_label_map", _asset("mount.js"))(key=f"{key}_{name}", data=data, height=1)
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _boot() -> str:
+    import xstatic.pkg.leaflet as leaflet
+
+    folder = Path(leaflet.BASE_DIR)
+    modules = [("leaflet.js", (folder / "leaflet.js").read_text(encoding="utf-8").split("//# sourceMappingURL")[0])]
+    modules += [(name, _asset(name)) for name in MODULES]
+    assets = {"modules": modules, "css": [_leaflet_css(folder), _asset("style.css")]}
+    return _asset("boot.js").replace('"__ASSETS__"', json.dumps(assets).replace("</", "<\\/"))
+
+
+def _leaflet_css(folder: Path) -> str:
+    # Its pictures (layer control, markers) are not used, and their relative addresses would not resolve.
+    return "\n".join(
+        line for line in (folder / "leaflet.css").read_text(encoding="utf-8").splitlines() if "url(" not in line
+    )
+
+
+@cache
+def _component(name: str, js: str) -> Callable[..., Any]:
+    return st.components.v2.component(name, js=js)

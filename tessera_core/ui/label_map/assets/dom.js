@@ -1,0 +1,65 @@
+// Small helpers for building elements, and the icons.
+
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (name.startsWith("on")) node[name] = value;
+    else if (name === "style" || name === "class" || name.includes("-") || name === "for" || name === "role")
+      node.setAttribute(name, value);
+    else node[name] = value;
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+// 24 x 24 line icons, drawn for this component.
+const PATHS = {
+  pan: "M12 3v18M3 12h18M12 3l-2.5 2.5M12 3l2.5 2.5M12 21l-2.5-2.5M12 21l2.5-2.5M3 12l2.5-2.5M3 12l2.5 2.5M21 12l-2.5-2.5M21 12l-2.5 2.5",
+  point: "M12 21c4-5 6-8 6-11a6 6 0 1 0-12 0c0 3 2 6 6 11zM12 12.2a2.2 2.2 0 1 0 0-4.4 2.2 2.2 0 0 0 0 4.4z",
+  brush: "M20 4c-4 2-8 6-10 9l2 2c3-2 7-6 8-11zM9.5 14c-3 0-4 2-4 4 0 1-1 2-2 2 3 1.500 8 .5 8-4z",
+  polygon: "M5 9l8-5 7 7-4 9-9-2z",
+  rectangle: "M4 6h16v12H4z",
+  erase: "M8 20h12M4 14l9-9 7 7-8 8H9z M9 9.500l7 7",
+  undo: "M8 5L4 9l4 4M4 9h9a6 6 0 0 1 0 12h-3",
+  redo: "M16 5l4 4-4 4M20 9h-9a6 6 0 0 0 0 12h3",
+  plus: "M12 5v14M5 12h14",
+  minus: "M5 12h14",
+  home: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
+  edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
+  eye: "M2 12c3-5 6-7 10-7s7 2 10 7c-3 5-6 7-10 7s-7-2-10-7zM12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6z",
+  eyeoff: "M4 4l16 16M6.500 7.500C4.500 8.700 3 10.400 2 12c3 5 6 7 10 7 1.800 0 3.400-.4 5-1.300M10 5.200c.7-.1 1.300-.2 2-.2 4 0 7 2 10 7-.8 1.300-1.700 2.400-2.600 3.300",
+  swipe: "M12 3v18M8 9l-3 3 3 3M16 9l3 3-3 3",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  check: "M5 12l5 5 9-11",
+  north: "M12 3l5 17-5-4-5 4z",
+  keys: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M8 14h8",
+};
+
+export function icon(name) {
+  const span = document.createElement("span");
+  span.className = "tl-icon";
+  span.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true"><path d="${PATHS[name]}"/></svg>`;
+  return span;
+}
+
+// Choices that colour-blind people tell apart: Okabe and Ito (2008), then Tol's muted scheme (SRON/EPS/TN/09-002).
+export const SWATCHES = [
+  "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#332288",
+  "#117733", "#882255", "#44aa99", "#999933", "#aa4499", "#ddcc77", "#88ccee", "#661100",
+];
+
+// Black or white, whichever is read more easily on the colour (relative luminance, WCAG 2.2).
+export function inkOn(hex) {
+  const [r, g, b] = [1, 3, 5].map((i) => {
+    const v = parseInt(hex.slice(i, i + 2), 16) / 255;
+    return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#111" : "#fff";
+}
+
+export function area(value, unit) {
+  if (unit !== "ha") return `${Math.round(value).toLocaleString("en")} px`;
+  if (value >= 10000) return `${(value / 100).toLocaleString("en", { maximumFractionDigits: 0 })} km²`;
+  return `${value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })} ha`;
+}

@@ -1,0 +1,149 @@
+// The hub: one session per key (memory, queue, pictures) that outlives the elements Streamlit mounts and unmounts.
+
+import "./leaflet.js";
+
+import { Panel } from "./panel.js";
+import { Queue } from "./queue.js";
+import { MapView } from "./view.js";
+import { unpack } from "./wire.js";
+
+const DEFAULTS = () => ({
+  tool: "point", class: 0, radius: 2, threshold: 0, hidden: [], views: {},
+  layers: {
+    labels: { on: true, opacity: 1 }, classes: { on: true, opacity: 0.65 }, confidence: { on: false, opacity: 0.85 },
+    truecolour: { on: false, opacity: 1 }, pca: { on: true, opacity: 1 }, base: { on: false, opacity: 1, name: "" },
+  },
+  swipe: { on: false, left: "pca", right: "classes", at: 0.5 },
+});
+
+class Session {
+  constructor(key) {
+    this.key = key;
+    this.memory = DEFAULTS();
+    this.restore();
+    this.queue = new Queue(() => this.panel?.tick());
+    this.pictures = new Map();
+    this.noted = new Set();
+    this.selectAfter = 0;
+  }
+
+  // View, tool and layers also survive a reload of the page; a browser that refuses storage just starts afresh.
+  get store() {
+    return `tessera-label-map:${this.key}`;
+  }
+  restore() {
+    try {
+      const kept = JSON.parse(sessionStorage.getItem(this.store) ?? "{}");
+      for (const [name, value] of Object.entries(kept.layers ?? {})) Object.assign(this.memory.layers[name] ?? {}, value);
+      Object.assign(this.memory, { ...kept, layers: this.memory.layers });
+    } catch (error) {
+      console.info("The map's view could not be restored:", error);
+    }
+  }
+  keep() {
+    clearTimeout(this.keeping);
+    this.keeping = setTimeout(() => {
+      try {
+        sessionStorage.setItem(this.store, JSON.stringify(this.memory));
+      } catch (error) {
+        console.info("The map's view could not be kept:", error);
+      }
+    }, 300);
+  }
+
+  choose(id) {
+    this.memory.class = id;
+    this.keep();
+    this.panel?.fillClasses();
+    this.view?.chosen();
+  }
+
+  receive(message) {
+    const { header } = message;
+    this.message = message;
+    const ours = this.queue.answered(header);
+    const ids = header.classes.map((c) => c.id);
+    if (ours && this.selectAfter && header.ack >= this.selectAfter) {
+      this.selectAfter = 0;
+      this.memory.class = Math.max(...ids, 0);
+      this.view?.chosen();
+    } else if (!ids.includes(this.memory.class)) this.memory.class = ids[0] ?? 0;
+    this.view?.receive(header, message.picture);
+    this.panel?.receive(header);
+  }
+}
+
+export function start(hub, css) {
+  hub.L = globalThis.L.noConflict();
+  hub.sessions = new Map();
+  const mounted = new WeakMap();
+  const sheets = css.map((text) => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(text);
+    return sheet;
+  });
+  const session = (key) => {
+    if (!hub.sessions.has(key)) hub.sessions.set(key, new Session(key));
+    return hub.sessions.get(key);
+  };
+
+  function mount(parent, kind, key) {
+    const known = mounted.get(parent);
+    if (known && known.kind === kind && known.key === key) return known;
+    if (known) unmount(parent);
+    const tree = parent.getRootNode();
+    const scope = parent instanceof ShadowRoot ? parent : tree;
+    for (const sheet of sheets) if (!scope.adoptedStyleSheets.includes(sheet)) scope.adoptedStyleSheets.push(sheet);
+    let root = parent.querySelector(".tl-root");
+    if (!root) {
+      root = document.createElement("div");
+      root.className = "tl-root";
+      parent.append(root);
+    }
+    root.dataset.kind = kind;
+    const owner = session(key);
+    const entry = { kind, key, root };
+    if (kind === "map") owner.view = entry.part = new MapView(hub, owner, root);
+    if (kind === "panel") owner.panel = entry.part = new Panel(owner, root);
+    mounted.set(parent, entry);
+    return entry;
+  }
+
+  function unmount(parent) {
+    const entry = mounted.get(parent);
+    if (!entry) return;
+    mounted.delete(parent);
+    entry.part?.destroy();
+    const owner = session(entry.key);
+    if (owner.view === entry.part) {
+      owner.view = null;
+      owner.queue.trigger = null;
+    }
+    if (owner.panel === entry.part) owner.panel = null;
+  }
+
+  // Called for every message of every mounted component, and for theme changes with the same message again.
+  hub.render = (component) => {
+    const message = unpack(component.data);
+    const { kind, key } = message.header;
+    const owner = session(key);
+    const entry = mount(component.parentElement, kind, key);
+    if (kind === "picture") {
+      const { header, picture } = message;
+      owner.pictures.set(header.name, { header, png: picture });
+      owner.view?.header && owner.view.receivePicture(owner.pictures.get(header.name));
+    } else if (kind === "panel") {
+      if (owner.message) entry.part.receive(owner.message.header);
+    } else {
+      // Streamlit drops triggers that are set while a component mounts; the queue waits for the next turn.
+      setTimeout(() => {
+        if (!entry.part.gone) owner.queue.trigger = component.setTriggerValue;
+        owner.queue.flush();
+      }, 0);
+      if (message.header.scene) owner.receive(message);
+    }
+  };
+  hub.unmount = unmount;
+  for (const component of hub.waiting.values()) hub.render(component);
+  hub.waiting.clear();
+}

@@ -1,0 +1,222 @@
+"""The class map that follows every label: what the label map shows, from a scene and a label log. Pure.
+
+One :class:`LiveMap` serves all browser tabs on one year of one project. Everything expensive is kept until what it was
+made from has changed: the prediction by label version and head, its picture by class colours and confidence.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tessera_core.errors import HeadError
+from tessera_core.labels.log import LabelLog
+from tessera_core.labels.model import LabelClass
+from tessera_core.mapping import fit_labels
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.render.display import DisplayGrid
+from tessera_core.ui.label_map import payload
+from tessera_core.ui.label_map.protocol import ProtocolState
+
+if TYPE_CHECKING:
+    from tessera_core.heads import ClassMap, Scene
+
+# Tile servers whose terms allow light use with attribution. Nothing is asked of them unless a person switches one on.
+BASE_MAPS = (
+    {
+        "name": "Streets",
+        "url": "https://tile.openstreetmap.org/{z}/{x}/{y}.png",
+        "zoom": 19,
+        "attribution": '© <a href="https://www.openstreetmap.org/copyright">OpenStreetMap</a> contributors',
+    },
+    {
+        "name": "Satellite, 2016 and 2017",
+        "url": "https://tiles.maps.eox.at/wmts/1.0.0/s2cloudless_3857/default/g/{z}/{y}/{x}.jpg",
+        "zoom": 15,
+        "attribution": '<a href="https://s2maps.eu">Sentinel-2 cloudless</a> by EOX (contains modified Copernicus '
+        "Sentinel data 2016 and 2017), CC BY 4.0",
+    },
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the labels of one version say.
+
+    Attributes:
+        version: of the label log.
+        head: name of the head.
+        map: class ids and confidence, or None while there is no map.
+        hint: the next thing to do, or why there is no map; empty when all is well.
+        areas: pixels of each class id in the map.
+        number: counts readings, so that the browser knows whether it has this one.
+    """
+
+    version: int
+    head: str
+    map: ClassMap | None
+    hint: str
+    areas: dict[int, int]
+    number: int
+
+
+class LiveMap:
+    """One year of one project on the screen.
+
+    Args:
+        key: names scene and project, for the browser's memory.
+        place: the same for all years of the project; the view is kept across them.
+        raster: the embeddings.
+        scene: makes the open scene, when first needed.
+        display: the grid to draw on.
+        title, subtitle: printed on the map: what is seen, of when, from which dataset.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        place: str,
+        raster: EmbeddingRaster,
+        scene: Callable[[], Scene],
+        display: DisplayGrid,
+        title: str,
+        subtitle: str,
+    ) -> None:
+        self.key, self.place, self.raster, self.display = key, place, raster, display
+        self.title, self.subtitle = title, subtitle
+        self._scene = scene
+        self._mutex = threading.Lock()
+        self._reading: Reading | None = None
+        self._overlay: tuple[tuple[object, ...], bytes, int] | None = None
+        self._label_text = payload.LabelText(display)
+        self._count = 0
+        area = raster.grid.pixel_area_m2
+        self.unit, self._pixel_area = ("ha", area / 10_000) if np.isfinite(area) else ("px", 1.0)
+
+    def message(
+        self,
+        key: str,
+        labels: LabelLog,
+        head: str,
+        state: ProtocolState,
+        run: int,
+        saved_at: float | None = None,
+        pictures: Sequence[str] = ("pca",),
+    ) -> bytes:
+        """What the browser needs to show the labels as they are now.
+
+        Args:
+            key: of the component.
+            labels: the project's log.
+            head: name of the head.
+            state: of the protocol; its ack and confidence wish are answered.
+            run: grows with every answer, so that Streamlit passes on even an unchanged picture.
+            saved_at: seconds since 1970 of the last save.
+            pictures: names of the static pictures that are sent beside.
+        """
+        with self._mutex:
+            reading = self._read(labels, head)
+            classes = labels.classes
+            png, levels = self._picture(reading, classes, state.confidence)
+            header = {
+                "kind": "map",
+                "key": key,
+                "scene": self.key,
+                "place": self.place,
+                "seq": run,
+                "epoch": state.epoch,
+                "ack": state.ack,
+                "seen": state.seen,
+                "notes": state.notes,
+                **self.picture_header(),
+                "frame": self.display.frame,
+                "pixel": self.display.pixel_size,
+                "metres": self._pixel_area**0.5 * 100 if self.unit == "ha" else None,
+                "title": self.title,
+                "subtitle": self.subtitle,
+                "classes": self._classes(labels, classes, reading),
+                "unit": self.unit,
+                "undo": labels.can_undo,
+                "redo": labels.can_redo,
+                "map": {"v": f"{reading.number}.{levels}", "levels": levels} if reading.map is not None else None,
+                "saved": saved_at,
+                "hint": reading.hint,
+                "pictures": list(pictures),
+                "base": BASE_MAPS if self.display.frame == "mercator" else (),
+            }
+            text = json.dumps(header, separators=(",", ":"), allow_nan=False)
+            # The labels' JSON is kept ready, label by label.
+            text = f'{text[:-1]},"labels":{self._label_text(labels.labels)}}}'
+        return payload.pack_json(text.encode(), png)
+
+    def picture_header(self) -> dict[str, Any]:
+        """The part of a header that says where a picture of this scene lies."""
+        return {"scene": self.key, "bounds": self.display.bounds}
+
+    def reading(self, labels: LabelLog, head: str) -> Reading:
+        """The current map of ``labels``, computed if something has changed."""
+        with self._mutex:
+            return self._read(labels, head)
+
+    def _read(self, labels: LabelLog, head: str) -> Reading:
+        known = self._reading
+        version = labels.version
+        if known is not None and (known.version, known.head) == (version, head):
+            return known
+        self._count += 1
+        hint = next_step(labels)
+        mapped, areas = None, {}
+        if not hint:
+            try:
+                mapped = self._scene().predict(fit_labels(labels.labels, self.raster, head))
+                counts = np.bincount(mapped.classes.ravel(), minlength=256)
+                areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i}
+            except HeadError as error:
+                hint = str(error)
+        self._reading = Reading(version, head, mapped, hint, areas, self._count)
+        return self._reading
+
+    def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int]:
+        if reading.map is None:
+            return b"", 1
+        wanted = (reading.number, confidence, tuple((c.id, c.color) for c in classes))
+        if self._overlay is None or self._overlay[0] != wanted:
+            shown = reading.map.confidence if confidence else None
+            self._overlay = (wanted, *payload.overlay(reading.map.classes, shown, classes, self.display))
+        return self._overlay[1:]
+
+    def _classes(self, labels: LabelLog, classes: Sequence[LabelClass], reading: Reading) -> list[dict[str, Any]]:
+        counts = labels.counts
+        return [
+            {
+                "id": c.id,
+                "name": c.name,
+                "color": c.color,
+                "count": counts[c.id],
+                "area": None if reading.map is None else round(reading.areas.get(c.id, 0) * self._pixel_area, 2),
+            }
+            for c in classes
+        ]
+
+
+def next_step(labels: LabelLog) -> str:
+    """What to do so that a map appears; empty when nothing is missing."""
+    classes = labels.classes
+    if not classes:
+        return "Add your first class, for example Forest, in the field below."
+    counts = labels.counts
+    started = [c for c in classes if counts[c.id]]
+    if not started:
+        first = classes[0].name
+        return f"Choose a class and click places of it on the map. Start with {first}."
+    if len(started) == 1:
+        others = [c for c in classes if not counts[c.id]]
+        if not others:
+            return f"Now add a second class, so that the map can tell {started[0].name} from something else."
+        return f"Now label another class, for example {others[0].name}: choose it and click a place of it."
+    return ""
