@@ -404,10 +404,8 @@ def _identify(loaded: LoadedEncoder, asked: zoo.PublishedFile | None) -> LoadedE
 
 
 def _same_architecture(config: EncoderConfig, preset: EncoderConfig) -> bool:
-    return (
-        replace(config, normalisation=preset.normalisation, sampling=preset.sampling, prefixes=preset.prefixes)
-        == preset
-    )
+    ours, theirs = config.to_json(), preset.to_json()
+    return all(ours[key] == theirs[key] for key in theirs if key not in ("normalisation", "sampling", "prefixes"))
 
 
 def _build(config: EncoderConfig, state: Mapping[str, Tensor], path: Path) -> Encoder:

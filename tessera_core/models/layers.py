@@ -99,7 +99,8 @@ class QKNormLayer(nn.Module):
         return self.out_proj(attend(q, k, v, self.heads, log_multiplicity, self.dropout if self.training else 0.0))
 
     def _normalise_heads(self, x: Tensor, norm: nn.RMSNorm) -> Tensor:
-        return norm(x.float().unflatten(-1, (self.heads, -1))).flatten(-2)
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        return norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
 
     def _feedforward(self, x: Tensor) -> Tensor:
         return self.linear2(self.drop(F.relu(self.linear1(x))))

@@ -11,17 +11,18 @@ import hashlib
 import importlib.util
 import os
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from urllib.parse import urlsplit
 
 from tessera_core.errors import CheckpointError, DownloadError, ExportError
 
 Progress = Callable[[int, int, str], None]
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
-_CHUNK = 1 << 22
+_PATIENCE = 5
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,8 @@ def _cache_folder() -> Path:
 class _Transfer:
     """Fetch one file of the hub into its cache's blob folder, resuming what an earlier process left.
 
-    The hub's client throws partial files away when a process ends; for gigabytes on a slow line that means never finishing.
+    The hub's client throws partial files away when a process ends, and up to ten megabytes with every broken connection; for
+    gigabytes on a slow line that means never finishing.
     """
 
     def __init__(self, file: PublishedFile, progress: Progress | None) -> None:
@@ -228,14 +230,13 @@ class _Transfer:
     def run(self) -> None:
         """Leave the whole, verified file under its blob name; a partial one stays as ``.part``, a wrong one is removed."""
         from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
-        from huggingface_hub.file_download import http_get, repo_folder_name
-        from huggingface_hub.utils import WeakFileLock, build_hf_headers, disable_progress_bars
+        from huggingface_hub.file_download import repo_folder_name
+        from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
         network = _network_errors()
-        disable_progress_bars("huggingface_hub.http_get")
         endpoint = os.environ.get("HF_ENDPOINT")
         url = hf_hub_url(self.file.repo, self.file.filename, endpoint=endpoint)
-        host = re.sub(r"^\w+://|/.*$", "", url)
+        host = urlsplit(url).netloc
         try:
             meta = get_hf_file_metadata(url, endpoint=endpoint)
         except (errors.RepositoryNotFoundError, errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
@@ -250,39 +251,65 @@ class _Transfer:
         folder = repo_folder_name(repo_id=self.file.repo, repo_type="model")
         blobs, locks = _cache_folder() / folder / "blobs", _cache_folder() / ".locks" / folder
         target, part = blobs / meta.etag, blobs / f"{meta.etag}.part"
+        headers = build_hf_headers()
+        if urlsplit(meta.location).netloc != host:
+            headers.pop("authorization", None)  # a token for the hub is not meant for its content network
         try:
             blobs.mkdir(parents=True, exist_ok=True)
             locks.mkdir(parents=True, exist_ok=True)
             with WeakFileLock(locks / f"{meta.etag}.part.lock"):
                 if target.exists():
                     return
-                headers = build_hf_headers()
-                if meta.location != url and host not in meta.location:
-                    headers.pop("authorization", None)  # a token for the hub is not meant for its content network
-                have = part.stat().st_size if part.exists() else 0
-                if meta.size is not None and have > meta.size:
-                    part.unlink()
-                    have = 0
-                with part.open("r+b" if have else "wb") as raw:
-                    raw.seek(have)
-                    watched = _Watched(raw, meta.size or self.file.size, self.file.name, self.progress)
-                    http_get(
-                        meta.location,
-                        cast(BinaryIO, watched),
-                        resume_size=have,
-                        headers=headers,
-                        expected_size=meta.size,
-                    )
+                self._receive(meta.location, headers, part, meta.size or self.file.size, network)
                 self._verify(part, meta.etag, host)
                 os.replace(part, target)
         except network as error:
             raise DownloadError(self.unreachable(host, error)) from error
         except OSError as error:
-            if error.errno is None:  # the hub client's own check: fewer or more bytes than announced
-                raise DownloadError(self.unreachable(host, error)) from error
             raise ExportError(
                 f"Cannot write {part}: {error.strerror}. Free some space or set HF_HOME elsewhere."
             ) from error
+
+    def _receive(
+        self, url: str, headers: dict[str, str], part: Path, size: int, network: tuple[type[Exception], ...]
+    ) -> None:
+        """Fill ``part``, going on where a broken connection left it; gives up when attempts stop bringing anything new."""
+        best = have = part.stat().st_size if part.exists() else 0
+        failures = 0
+        while not size or have < size:
+            try:
+                self._stream(url, headers, part, have, size)
+                if not size:
+                    return
+            except network:
+                if failures == _PATIENCE:
+                    raise
+            have = part.stat().st_size if part.exists() else 0
+            failures = 0 if have > best else failures + 1
+            best = max(best, have)
+            if have < size:
+                if failures > _PATIENCE:
+                    raise DownloadError(
+                        f"The weights {self.file.name} end after {have} of {size} bytes; try again later."
+                    )
+                time.sleep(1)
+
+    def _stream(self, url: str, headers: dict[str, str], part: Path, have: int, size: int) -> None:
+        from huggingface_hub.utils import get_session
+
+        # Identity: offsets count bytes of the file, not of a compressed stream.
+        request = headers | {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with get_session().stream("GET", url, headers=request, follow_redirects=True) as response:
+            response.raise_for_status()
+            if response.status_code != 206:
+                have = 0  # the server sends the whole file again
+            with part.open("r+b" if have else "wb") as out:
+                out.seek(have)
+                for chunk in response.iter_bytes():
+                    out.write(chunk)
+                    have += len(chunk)
+                    if self.progress is not None:
+                        self.progress(have, max(size, have), f"downloading {self.file.name}")
 
     def _verify(self, part: Path, etag: str, host: str) -> None:
         # For large files the hub's etag is the sha256 of the content, so even files without a published sum are checked.
@@ -297,7 +324,7 @@ class _Transfer:
 
     def unreachable(self, host: str, error: BaseException) -> str:
         """A sentence for a fetch that failed."""
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
         return (
             f"The weights {self.file.name} could not be fetched from {host} ({reason}). Check the connection and try again: "
             "what has arrived is kept."
@@ -313,26 +340,3 @@ def _network_errors() -> tuple[type[Exception], ...]:
         if importlib.util.find_spec(library):
             found.append(importlib.import_module(library).HTTPError)
     return tuple(found)
-
-
-class _Watched:
-    """A binary file that reports how far it has been written."""
-
-    def __init__(self, file: BinaryIO, total: int, name: str, progress: Progress | None) -> None:
-        self._file, self._total, self._name, self._progress = file, total, name, progress
-
-    def write(self, data: bytes) -> int:
-        written = self._file.write(data)
-        if self._progress is not None:
-            done = self._file.tell()
-            self._progress(done, max(self._total, done), f"downloading {self._name}")
-        return written
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def truncate(self, size: int | None = None) -> int:
-        return self._file.truncate(size)
