@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tessera_core.generate import kernels
-from tessera_core.generate.kernels import LayerNorm, Layout, Linear
+from tessera_core.generate.kernels import Embedding, LayerNorm, Layout, Linear, RecurrentLogits
 from tessera_core.models.config import EncoderConfig, StackConfig
 from tessera_core.models.encoder import Backbone
 from tessera_core.models.layers import doy_encoding
@@ -90,8 +90,10 @@ class _Layer:
             x = x.float()
             x = x + self.out(self._attend(self.norm1(x).to(self.dtype), layout)).float()
             return x + self.down(self.up.relu(self.norm2(x).to(self.dtype))).float()
-        x = self.norm1(self.out.plus(self._attend(x, layout), x))
-        return self.norm2(self.down.plus(self.up.relu(x), x))
+        x = self.out.plus(self._attend(x, layout), x)
+        x = self.norm1(x, out=x)
+        x = self.down.plus(self.up.relu(x), x)
+        return self.norm2(x, out=x)
 
 
 class FastBackbone:
@@ -112,7 +114,7 @@ class FastBackbone:
         # Raw band values keep float32 into the first layer: it is tiny, and inputs rounded to bfloat16 cost accuracy.
         # The day of year rides along in the last column under zero weights, which spares splitting the rows.
         bands = F.pad(state["embedding.0.weight"], (0, 1))
-        self.embed1 = Linear(bands, state["embedding.0.bias"], torch.float32, device)
+        self.embed1 = Embedding(bands, state["embedding.0.bias"], dtype, device)
         self.embed2 = Linear(state["embedding.2.weight"], state["embedding.2.bias"], dtype, device)
         self.days = doy_encoding(torch.arange(LAST_DAY + 1), config.width).to(device, dtype)
         level = "" if "transformer_encoder.0.norm1.weight" in state else "layers."
@@ -120,18 +122,28 @@ class FastBackbone:
             _Layer(state, f"transformer_encoder.{level}{i}.", stack.heads, config, dtype, device)
             for i in range(stack.layers)
         ]
-        self.query = state["attn_pool.query.weight"].to(device).t().contiguous()
-        self.query_bias = state["attn_pool.query.bias"].to(device)
+        self.query = state["attn_pool.query.weight"].to(device).flatten()
         self.gru: torch.nn.Module | None = None
-        self.context: _CustomContext | None = None
+        self.context: RecurrentLogits | None = None
         if config.pooling == "custom-gru":
-            self.context = _CustomContext(state, dtype, device)
+            cell = "attn_pool.temporal_context.gru_cell."
+            self.context = RecurrentLogits(
+                (
+                    torch.cat([state[f"{cell}W_i{g}.weight"] for g in "rzh"]),
+                    torch.cat([state[f"{cell}b_{g}"] for g in "rzh"]),
+                ),
+                torch.cat([state[f"{cell}W_h{g}.weight"] for g in "rz"]),
+                state[f"{cell}W_hh.weight"],
+                state["attn_pool.layer_norm.weight"].to(device) * self.query,
+                dtype,
+                device,
+            )
         elif config.pooling == "torch-gru":
             self.gru = backbone.attn_pool.temporal_context
 
     def tokens(self, batch: Batch) -> Tensor:
         """Output of the transformer layers for every token: (M, d)."""
-        x = self.embed1.relu(batch.rows).to(self.dtype)
+        x = self.embed1(batch.rows)
         x = self.embed2.plus(x, self.days.index_select(0, batch.rows[:, -1].int()))
         for layer in self.layers:
             x = layer(x, batch.layout)
@@ -141,8 +153,7 @@ class FastBackbone:
         """Pooled vector of each pixel: (P, d) float32."""
         x = self.tokens(batch)
         if self.config.pooling == "attention":
-            scores = (x.float() @ self.query).squeeze(-1)
-            return kernels.pool(x, scores, batch.layout)
+            return kernels.pool(x, self.query, batch.layout)
         out = torch.empty(batch.layout.pixels, x.shape[1], dtype=torch.float32, device=x.device)
         for run, pixels, tokens in batch.layout.slices():
             values = x[tokens].view(run.pixels, run.tokens, -1)
@@ -152,47 +163,12 @@ class FastBackbone:
                 out[pixels] = values[:, 0].float()
                 continue
             if self.context is not None:
-                scores = self.context.scores(values, order, self.query)
+                scores = self.context(values, order)
             else:
                 assert self.gru is not None
-                scores = (self.gru(values.float()[:, order]) @ self.query).squeeze(-1)
+                scores = self.gru(values.float()[:, order]) @ self.query
             weights = torch.softmax(scores, dim=1)
             # A repeated observation's weights add up on its one token.
             gathered = torch.zeros(run.pixels, run.tokens, device=x.device).index_add_(1, order, weights)
             out[pixels] = torch.bmm(gathered.unsqueeze(1), values.float()).squeeze(1)
         return out
-
-
-class _CustomContext:
-    """TESSERA's recurrent cell (spec 1.3) with its LayerNorm and query: pooling logits of a repeated sequence.
-
-    The input projections of all distinct tokens are one product, the state's r and z projections another per step. The state
-    is kept in float32.
-    """
-
-    def __init__(self, state: Mapping[str, Tensor], dtype: torch.dtype, device: torch.device) -> None:
-        cell = "attn_pool.temporal_context.gru_cell."
-        weight = torch.cat([state[f"{cell}W_i{g}.weight"] for g in "rzh"])
-        bias = torch.cat([state[f"{cell}b_{g}"] for g in "rzh"])
-        self.inputs = Linear(weight, bias, dtype, device)
-        self.rz = Linear(torch.cat([state[f"{cell}W_h{g}.weight"] for g in "rz"]), None, dtype, device)
-        self.candidate = Linear(state[f"{cell}W_hh.weight"], None, dtype, device)
-        self.norm = LayerNorm(
-            state["attn_pool.layer_norm.weight"], state["attn_pool.layer_norm.bias"], torch.float32, device
-        )
-        self.dtype = dtype
-
-    def scores(self, values: Tensor, order: Tensor, query: Tensor) -> Tensor:
-        """Logits (B, steps) float32 of ``values`` (B, T, d) visited in ``order`` (steps,); a constant bias is left out."""
-        pixels, tokens, width = values.shape
-        inputs = self.inputs(values.reshape(-1, width)).view(pixels, tokens, 3 * width)
-        state = torch.zeros(pixels, width, device=values.device)
-        logits = torch.empty(pixels, len(order), device=values.device)
-        for step, token in enumerate(order.tolist()):
-            given = inputs[:, token]
-            gates = torch.sigmoid_(self.rz(state.to(self.dtype)).float() + given[:, : 2 * width])
-            r, z = gates[:, :width], gates[:, width:]
-            candidate = self.candidate((r * state).to(self.dtype)).float().add_(given[:, 2 * width :]).tanh_()
-            state = torch.lerp(state, candidate, z)
-            logits[:, step] = (self.norm(state) @ query).squeeze(-1)
-        return logits

@@ -126,9 +126,28 @@ class LayerNorm:
         kept = torch.float32 if device.type == "cpu" else dtype
         self.weight, self.bias = (t.detach().to(device, kept).contiguous() for t in (weight, bias))
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(M, d) -> (M, d)."""
+    def __call__(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """(M, d) -> (M, d); ``out`` may be x itself where the caller is done with it."""
+        if native.usable(x, self.width[0]) and self.weight.dtype == torch.float32:
+            return native.layer_norm(x, self.weight, self.bias, torch.empty_like(x) if out is None else out)
         return F.layer_norm(x, self.width, self.weight, self.bias, 1e-5)
+
+
+class Embedding:
+    """``relu(x W^T + b)`` of few inputs kept in float32, the result in the dtype of the work."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, device: torch.device) -> None:
+        self.width, self.dtype = weight.shape[0], dtype
+        self.plain = Linear(weight, bias, torch.float32, device)
+        pad = -self.width % 16
+        self.columns = F.pad(weight.detach().float(), (0, 0, 0, pad)).t().contiguous()
+        self.offset = F.pad(bias.detach().float(), (0, pad)).contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """float32 (M, k) -> (M, d)."""
+        if native.usable(x, self.width):
+            return native.embed(x, self.columns, self.offset, self.width, self.dtype)
+        return self.plain.relu(x).to(self.dtype)
 
 
 def attention(qkv: Tensor, layout: Layout, heads: int) -> Tensor:
@@ -143,7 +162,7 @@ def attention(qkv: Tensor, layout: Layout, heads: int) -> Tensor:
         (M, d).
     """
     width = qkv.shape[1] // 3
-    if qkv.device.type == "cpu" and native.attention_supported(qkv.dtype, width // heads):
+    if native.attention_usable(qkv, width // heads):
         return native.attention(qkv, layout.offsets, layout.bias, heads)
     out = qkv.new_empty(qkv.shape[0], width)
     for run, _, tokens in layout.slices():
@@ -155,17 +174,76 @@ def attention(qkv: Tensor, layout: Layout, heads: int) -> Tensor:
     return out
 
 
-def pool(x: Tensor, scores: Tensor, layout: Layout) -> Tensor:
-    """Softmax over each pixel's tokens of ``scores`` (M,) plus log multiplicity, then the weighted sum of ``x`` (M, d).
+def pool(x: Tensor, query: Tensor, layout: Layout) -> Tensor:
+    """Softmax over each pixel's tokens of ``<query, x>`` plus log multiplicity, then the weighted sum of ``x`` (M, d).
+
+    Args:
+        x: (M, d) tokens.
+        query: (d,) float32; a constant added to all scores would cancel.
+        layout: which tokens belong to which pixel.
 
     Returns:
         (P, d) float32.
     """
+    if native.usable(x, x.shape[1]):
+        return native.pool(x, query, layout.offsets, layout.bias)
     out = torch.empty(layout.pixels, x.shape[1], dtype=torch.float32, device=x.device)
     for run, pixels, tokens in layout.slices():
-        logits = scores[tokens].view(run.pixels, 1, run.tokens).float()
+        values = x[tokens].view(run.pixels, run.tokens, -1).float()
         bias = layout.run_bias(run, torch.float32)
+        logits = (values @ query).unsqueeze(1)
         weights = torch.softmax(logits if bias is None else logits + bias, dim=-1)
-        values = x[tokens].view(run.pixels, run.tokens, -1)
-        out[pixels] = torch.bmm(weights, values.float()).squeeze(1)
+        out[pixels] = torch.bmm(weights, values).squeeze(1)
     return out
+
+
+class RecurrentLogits:
+    """TESSERA's recurrent cell (spec 1.3) with its LayerNorm and query: pooling logits of a repeated sequence.
+
+    The input projections of all distinct tokens are one product; the state's r and z projections another per step. The state
+    is kept in float32. The LayerNorm never materialises: ``<LN(h) g + b, q> = (<h, g q> - mean(h) sum(g q)) / std(h)`` plus a
+    constant that the softmax over time cancels.
+
+    Args:
+        inputs: weight (3 d, d) and bias (3 d,) of the input projections r, z, n.
+        rz, candidate: state weights (2 d, d) and (d, d).
+        folded: gain times query, float32 (d,).
+    """
+
+    def __init__(
+        self,
+        inputs: tuple[Tensor, Tensor],
+        rz: Tensor,
+        candidate: Tensor,
+        folded: Tensor,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.inputs = Linear(*inputs, dtype, device)
+        self.rz, self.candidate = Linear(rz, None, dtype, device), Linear(candidate, None, dtype, device)
+        self.folded = folded.detach().float().to(device).contiguous()
+        self.total = float(self.folded.sum())
+        self.dtype = dtype
+
+    def __call__(self, values: Tensor, order: Tensor) -> Tensor:
+        """Logits (B, steps) float32 of ``values`` (B, T, d) visited in ``order`` (steps,)."""
+        pixels, tokens, width = values.shape
+        inputs = self.inputs(values.reshape(-1, width)).view(pixels, tokens, 3 * width)
+        state = torch.zeros(pixels, width, device=values.device)
+        logits = torch.empty(pixels, len(order), device=values.device)
+        compiled = width % 16 == 0 and native.usable(inputs, width)
+        z, rounded = torch.empty_like(state), torch.zeros_like(state, dtype=self.dtype)
+        for step, token in enumerate(order.tolist()):
+            given = inputs[:, token]
+            if compiled:
+                reset = torch.empty_like(rounded)
+                native.gru_gates(self.rz(rounded), given, state, z, reset)
+                product = self.candidate(reset)
+                native.gru_update(product, given, state, z, rounded, self.folded, self.total, logits[:, step])
+                continue
+            gates = torch.sigmoid_(self.rz(state.to(self.dtype)).float() + given[:, : 2 * width])
+            candidate = self.candidate((gates[:, :width] * state).to(self.dtype)).float().add_(given[:, 2 * width :])
+            state = torch.lerp(state, candidate.tanh_(), gates[:, width:])
+            var, mean = torch.var_mean(state, dim=1, correction=0)
+            logits[:, step] = (state @ self.folded - mean * self.total) * torch.rsqrt(var + 1e-5)
+        return logits
