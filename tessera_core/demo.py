@@ -107,10 +107,29 @@ def ensure_demo(
         Cancelled: ``cancelled`` returned true.
         ExportError: the cache cannot be written.
     """
+    root, recipe = _cache_place(cache_dir, size, seed)
+    return _make(root, recipe, years, DEMO_WEIGHTS, progress, cancelled)
+
+
+def cached_demo(
+    cache_dir: str | Path | None = None, size: int = DEMO_SIZE, years: Sequence[int] = DEMO_YEARS, seed: int = 0
+) -> DemoRegion | None:
+    """What :func:`ensure_demo` would return at once, or None where it would have to make something.
+
+    Raises:
+        CheckpointError: the weights are not there.
+        InputError: the cache holds something else.
+    """
+    root, recipe = _cache_place(cache_dir, size, seed)
+    region = DemoRegion.at(root, size, seed, tuple(sorted(set(years))))
+    return region if _claim(root, recipe) and region.complete else None
+
+
+def _cache_place(cache_dir: str | Path | None, size: int, seed: int) -> tuple[Path, dict[str, Any]]:
     home = Path(cache_dir) if cache_dir is not None else cache_home() / "demo"
     recipe = _recipe(size, seed, DEMO_WEIGHTS)
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:10]
-    return _make(home / f"{size}-{seed}-{digest}", recipe, years, DEMO_WEIGHTS, progress, cancelled)
+    return home / f"{size}-{seed}-{digest}", recipe
 
 
 def write_demo(

@@ -154,11 +154,28 @@ def _start_project_file(name: str, stream: BinaryIO) -> Project:
 # ------------------------------------------------------------------ demo
 
 
+def demo_ready() -> DemoRegion | None:
+    """The demo region if it is cached, else None; quick."""
+    from tessera_core.demo import cached_demo
+
+    return cached_demo(size=_demo_size())
+
+
 def make_demo(progress: Progress, cancelled: Callable[[], bool]) -> DemoRegion:
     """The demo region, made first where it is not cached."""
     from tessera_core.demo import ensure_demo
 
-    return ensure_demo(progress=progress, cancelled=cancelled)
+    return ensure_demo(size=_demo_size(), progress=progress, cancelled=cancelled)
+
+
+def _demo_size() -> int:
+    """Pixels along each side of the demo region; smaller ones make slow machines and tests quick."""
+    from tessera_core.demo import DEMO_SIZE
+
+    try:
+        return int(os.environ.get("TESSERA_DEMO_SIZE", DEMO_SIZE))
+    except ValueError as error:
+        raise InputError("TESSERA_DEMO_SIZE must be a whole number of pixels, such as 320.") from error
 
 
 def start_demo(demo: DemoRegion) -> Project:

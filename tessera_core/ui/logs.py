@@ -7,14 +7,14 @@ from functools import lru_cache
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from tessera_core.project import projects_home
+from tessera_core.places import cache_home
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def log_file() -> Path:
     """Path of the app's log file."""
-    return projects_home().parent / "logs" / "app.log"
+    return cache_home() / "logs" / "app.log"
 
 
 @lru_cache(maxsize=1)

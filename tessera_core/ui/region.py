@@ -6,6 +6,7 @@ What starts a project is in :mod:`tessera_core.library`; this module is what peo
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import streamlit as st
 
@@ -32,44 +33,49 @@ def page() -> None:
         _ways_to_start()
         _recent()
     else:
-        _summary()
-        with st.expander("Open something else", icon=":material/folder_open:"):
+        opened = False
+        with shell.plain_errors():
+            _summary(project)
+            opened = True
+        with st.expander("Open something else", icon=":material/folder_open:", expanded=not opened):
             _ways_to_start()
             _recent()
 
 
-def _summary() -> None:
-    project = state.current_project()
-    assert project is not None
+def _summary(project: Project) -> None:
     scene = state.scene_for(project)
     raster = scene.raster
+    labels = project.log.labels
+    facts = {
+        "Size": words.area(raster.grid),
+        "Years": words.years(list(project.embeddings)),
+        "Embeddings": f"{words.dataset(raster.provenance)}, {raster.dim} numbers a pixel",
+        "Source": words.source(raster.provenance),
+        "Labels": f"{len(labels)} in {len(project.log.classes)} classes" if labels else "none yet",
+    }
     with st.container(border=True):
-        picture, facts = st.columns([2, 3], gap="medium")
-        picture.image(scene.thumbnail, width="stretch")
-        picture.caption("The embeddings as a picture: places that look alike through the year have a similar colour.")
-        with facts:
-            st.subheader(project.name)
-            st.markdown(
-                "\n".join(
-                    f"- **{name}:** {words.escape(text)}"
-                    for name, text in (
-                        ("Size", words.area(raster.grid)),
-                        ("Years", words.years(list(project.embeddings))),
-                        ("Data", words.dataset(raster.provenance)),
-                        ("Source", words.source(raster.provenance)),
-                        ("Labels so far", f"{len(project.log.labels)} in {len(project.log.classes)} classes"),
-                    )
-                )
-            )
+        left, right = st.columns([1, 1], gap="medium")
+        with left:
+            st.subheader("Your region")
+            st.markdown("  \n".join(f"**{name}:** {words.escape(text)}" for name, text in facts.items()))
+            for note in [*raster.provenance.details.get("warnings", ()), *project.notes]:
+                st.warning(words.escape(str(note)), icon=":material/warning:")
             empty = 1 - float(raster.valid().mean())
             if empty > 0.001:
-                st.caption(f"{100 * empty:.0f} % of the pixels have no data; they stay blank on the map.")
+                st.caption(f"{max(1, round(100 * empty))} % of the pixels have no data; they stay blank on the map.")
             with st.container(horizontal=True):
-                if st.button("Start labelling", type="primary", icon=":material/draw:", key="region_label"):
+                if st.button(
+                    "Go on labelling" if labels else "Start labelling",
+                    type="primary",
+                    icon=":material/draw:",
+                    key="region_label",
+                ):
                     st.switch_page("pages/label.py", query_params=state.query())
                 if st.button("Close project", icon=":material/close:", key="region_close"):
                     state.close_project()
                     st.rerun()
+        right.image(scene.thumbnail, width="stretch")
+        right.caption("The embeddings as a picture: what behaves alike through the year has a similar colour.")
 
 
 def _ways_to_start() -> None:
@@ -119,18 +125,27 @@ def _demo() -> None:
 def _folder() -> None:
     st.subheader("Open a folder")
     st.markdown("Embeddings on this computer: .npy tiles, a GeoTIFF, or what Tessera Studio made.")
-    path = st.text_input("Folder or file", placeholder="for example  D:\\data\\my-region", key="region_folder")
+    path = st.text_input("Folder or file", placeholder=f"for example {Path.home() / 'my-region'}", key="region_folder")
     looked = st.button("Look inside", icon=":material/search:", key="region_look")
     if not path.strip():
         if looked:
             st.error("Type or paste the path of a folder first.", icon=":material/error:")
         return
     with shell.plain_errors():
-        found = library.look(path)
+        found = _look(path)
         st.success(words.found(found), icon=":material/check:")
         name = st.text_input("Name of the project", value=found.name, key=f"region_name_{found.name}")
         if st.button("Open it", type="primary", key="region_open", icon=":material/arrow_forward:"):
             _go(library.start(found, name))
+
+
+def _look(path: str) -> library.Found:
+    """What is at a path; looked up again only when another path is given, since a GeoTIFF may have to be converted."""
+    known = st.session_state.get("region_found")
+    if known is None or known[0] != path:
+        with st.spinner("Looking inside…"):
+            known = st.session_state["region_found"] = (path, library.look(path))
+    return known[1]
 
 
 # ------------------------------------------------------------------ upload

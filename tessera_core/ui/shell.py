@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
+from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.ui import logs, state, words
@@ -40,7 +42,7 @@ _WARM_UP_DELAY = 1.5
 
 def run() -> None:
     """Build one run of the app; called by app.py and by nothing else."""
-    st.set_page_config(page_title="Tessera Studio", page_icon=":material/grid_on:", layout="wide")
+    st.set_page_config(page_title="Tessera Studio", page_icon=_icon(), layout="wide")
     logs.set_up()
     state.mark_entered()
     page = st.navigation(
@@ -58,6 +60,14 @@ def run() -> None:
     with plain_errors():
         page.run()
     _warm_up()
+
+
+@functools.cache
+def _icon() -> Image:
+    """The icon of the browser tab, drawn here because Streamlit would fetch an icon by name from the web."""
+    mosaic = np.array([[11, 122, 117], [89, 201, 193], [226, 183, 20], [28, 37, 38]], np.uint8)
+    pattern = np.array([[0, 0, 1, 2], [0, 1, 1, 2], [3, 1, 2, 2], [3, 3, 0, 0]])
+    return fromarray(mosaic[pattern].repeat(16, 0).repeat(16, 1))
 
 
 @contextmanager
@@ -102,9 +112,12 @@ def header() -> None:
     if project is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**{words.escape(project.name)}**", width="content")
-        st.caption(_provenance(project), width="stretch")
-        _saved()
+        st.markdown(
+            f"**{words.escape(project.name)}** &nbsp; :small[:gray[{words.escape(_provenance(project))}]]",
+            width="stretch",
+        )
+        with st.container(width="content"):
+            _saved()
 
 
 def _provenance(project: Project) -> str:
@@ -119,7 +132,7 @@ def _provenance(project: Project) -> str:
 def _saved() -> None:
     project = state.current_project()
     if project is not None:
-        st.caption(f":material/cloud_done: {words.saved(project.saved_at, time.time())}", width="content")
+        st.caption(f":material/check: {words.saved(project.saved_at, time.time())}", width="content")
 
 
 @st.cache_resource(show_spinner=False)

@@ -32,13 +32,13 @@ def guard(file: str) -> None:
     Until a session has run ``st.navigation``, Streamlit runs the files of ``pages/`` without app.py, that is without header,
     error handling and state. The page then stores where it was going and starts over (spec/streamlit.md section 6).
     """
-    if not st.session_state.get(_ENTERED):
+    if not st.session_state.pop(_ENTERED, False):
         st.session_state[_TARGET] = (f"pages/{Path(file).name}", st.query_params.to_dict())
         st.switch_page("app.py")
 
 
 def mark_entered() -> None:
-    """Note that app.py runs; before ``st.navigation``."""
+    """Note that app.py runs, for the guard of the page that follows in the same run; before ``st.navigation``."""
     st.session_state[_ENTERED] = True
 
 

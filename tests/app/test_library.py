@@ -30,7 +30,8 @@ def test_single_raster_and_its_own_year(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("relative/path", "whole path"), ("/nowhere/at/all", "nothing at"), ("{tmp}", "")]
+    ("text", "says"),
+    [("relative/path", "whole path"), ("/nowhere/at/all", "nothing at"), ("{tmp}", "can be read as embeddings")],
 )
 def test_paths_without_embeddings_say_so(home: Path, tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):

@@ -1,0 +1,144 @@
+"""The pages' logic without a browser: what each shows without a project, after an error, and with one open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest, app_test
+
+from tessera_core.project import Project
+from tests.app.conftest import APP_SECONDS
+
+
+class _VisitedServer:
+    """Stands for the class PagesManager in AppTest, which would reset a flag of it before every run."""
+
+    def __call__(self, *args: object, **kwargs: object) -> PagesManager:
+        return PagesManager(*args, **kwargs)
+
+
+@pytest.fixture
+def app(home: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The app as a new visitor finds it on a server that others have visited."""
+    # AppTest makes every run that of a fresh server, on which Streamlit runs page files without app.py.
+    monkeypatch.setattr(PagesManager, "uses_pages_directory", False)
+    monkeypatch.setattr(app_test, "PagesManager", _VisitedServer())
+    return AppTest.from_file(str(root / "app.py"), default_timeout=APP_SECONDS)
+
+
+def _errors(app: AppTest) -> list[str]:
+    return [error.value for error in app.error] + [str(exception.value) for exception in app.exception]
+
+
+def _button(app: AppTest, label: str):
+    (found,) = [button for button in app.button if button.label == label]
+    return found
+
+
+def test_welcome_offers_every_way_to_start(app: AppTest) -> None:
+    app.run()
+    assert _errors(app) == []
+    assert [title.value for title in app.title] == ["Make a map from satellite data"]
+    assert [head.value for head in app.subheader] == ["Try the demo region", "Open a folder", "Upload files"]
+
+
+def test_wrong_folder_is_one_sentence_and_what_was_typed_stays(app: AppTest) -> None:
+    app.run()
+    app.text_input(key="region_folder").input("/no/such/place").run()
+    (error,) = _errors(app)
+    assert "/no/such/place" in error
+    assert "Traceback" not in error
+    assert app.text_input(key="region_folder").value == "/no/such/place"
+
+
+def test_empty_look_asks_for_a_path(app: AppTest) -> None:
+    app.run()
+    _button(app, "Look inside").click().run()
+    assert _errors(app) == ["Type or paste the path of a folder first."]
+
+
+def test_folder_becomes_an_open_project(app: AppTest, region_folder: Path) -> None:
+    app.run()
+    app.text_input(key="region_folder").input(str(region_folder)).run()
+    assert "0.4 km²" in app.success[0].value
+    _button(app, "Open it").click().run()
+    assert _errors(app) == []
+    assert "Your region" in [head.value for head in app.subheader]
+    header = next(text.value for text in app.markdown if "**my fields**" in text.value)
+    assert "2023 and 2024" in header
+    assert app.query_params["project"] == ["my fields"]
+
+
+def test_address_reopens_the_project_in_a_new_session(app: AppTest, project: Project) -> None:
+    app.query_params["project"] = project.folder.name
+    app.run()
+    assert _errors(app) == []
+    assert any("**My fields**" in text.value for text in app.markdown)
+
+
+@pytest.mark.parametrize("name", ["gone", "../../etc", ".", "", "~0123456789ab"])
+def test_address_of_no_project_says_so_and_shows_the_welcome(app: AppTest, home: Path, name: str) -> None:
+    app.query_params["project"] = name
+    app.run()
+    assert all("address" in error for error in _errors(app))
+    assert bool(_errors(app)) == bool(name)
+    assert [title.value for title in app.title] == ["Make a map from satellite data"]
+
+
+def test_missing_embeddings_are_named_and_the_rest_of_the_app_lives(
+    app: AppTest, project: Project, region_folder: Path
+) -> None:
+    region_folder.rename(region_folder.with_name("moved"))
+    app.query_params["project"] = project.folder.name
+    app.run()
+    (error,) = _errors(app)
+    assert "no longer at" in error
+    assert [head.value for head in app.subheader][-1:] == ["Recent projects"]
+
+
+def test_rename_and_delete_ask_first(app: AppTest, project: Project) -> None:
+    app.run()
+    app.button(key=f"rename_{project.folder.name}").click().run()
+    assert app.text_input(key=f"new_name_{project.folder.name}").value == "My fields"
+    app.button(key=f"delete_{project.folder.name}").click().run()
+    assert [button.label for button in app.button if button.label in ("Delete for good", "Keep it")] == [
+        "Delete for good",
+        "Keep it",
+    ]
+    assert project.folder.exists()
+
+
+def test_strangers_see_neither_folders_nor_projects(
+    app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    app.run()
+    assert [head.value for head in app.subheader] == ["Try the demo region", "Upload files"]
+    assert not any("My fields" in text.value for text in app.markdown)
+
+
+def test_unforeseen_errors_are_logged_and_never_shown_raw(
+    app: AppTest, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tessera_core.ui import region
+
+    def broken() -> None:
+        raise ZeroDivisionError("inner details")
+
+    monkeypatch.setattr(region, "_ways_to_start", broken)
+    app.run()
+    (error,) = _errors(app)
+    assert "app.log" in error
+    assert "inner details" not in error
+
+
+def test_deep_link_on_a_fresh_server_goes_through_the_shell(home: Path, root: Path, project: Project) -> None:
+    app = AppTest.from_file(str(root / "app.py"), default_timeout=APP_SECONDS)
+    app.run()
+    app.query_params["project"] = project.folder.name
+    app.switch_page("pages/export.py").run()
+    assert _errors(app) == []
+    assert [title.value for title in app.title] == ["Export"]
+    assert any("**My fields**" in text.value for text in app.markdown)
