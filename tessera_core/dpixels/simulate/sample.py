@@ -73,7 +73,7 @@ def sample_dpixels(
 
     Args:
         n: number of pixels.
-        seed: world ``k`` depends on ``(seed, k)`` only, so a longer draw begins with the shorter one.
+        seed: world ``k`` depends on ``(seed, k)`` only, so a longer draw begins with the whole worlds of a shorter one.
         pixels_per_parcel, parcels_per_world: few pixels per parcel and many worlds make a more varied sample.
     """
     out = _empty(n)
