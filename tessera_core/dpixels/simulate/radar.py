@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gamma
+from scipy.special import gammaincinv
 
 from tessera_core.dpixels.simulate.canopy import Canopy
 from tessera_core.dpixels.simulate.parcels import Floats, Parcels
@@ -72,4 +72,4 @@ def _power(decibels: NDArray[np.floating]) -> NDArray[np.floating]:
 def _speckle_table(looks: float) -> Floats:
     # Drawing from a table of quantiles is ten times faster than a gamma generator and as good for 16-bit values.
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    return (10 * np.log10(gamma.ppf(levels, looks) / looks)).astype(np.float32)
+    return (10 * np.log10(gammaincinv(looks, levels) / looks)).astype(np.float32)
