@@ -146,7 +146,7 @@ def load_checkpoint(
     asked = zoo.PUBLISHED.get(str(path_or_name)) if str(path_or_name) != str(path) else None
     if asked and asked.sha256 and asked.sha256 != sha256:
         raise CheckpointError(
-            f"The cached file {path} is not the released {asked.name} (its sha256 differs); delete it and try again."
+            f"The cached file {path.resolve()} is not the released {asked.name} (its sha256 differs); delete it and try again."
         )
     tensors, hints, ours = _read(path)
     state = _encoder_tensors(tensors, path)

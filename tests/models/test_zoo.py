@@ -145,8 +145,11 @@ def test_damaged_cache_is_noticed(hub: Hub) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.resolve().write_bytes(content)
-    with pytest.raises(CheckpointError, match="delete it"):
+    with pytest.raises(CheckpointError, match="delete it") as caught:
         load_checkpoint(NAME)
+    assert str(path.resolve()) in str(caught.value)
+    path.resolve().unlink()
+    assert load_checkpoint(NAME).path == path, "doing what the message says helps"
 
 
 def test_not_there(hub: Hub) -> None:
