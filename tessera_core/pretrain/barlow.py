@@ -77,11 +77,18 @@ def _mixup(s1: Tensor, s2: Tensor, sm: Tensor, order: Tensor, alpha: float, lamb
 def objective(
     z1: Tensor, z2: Tensor, zm: Tensor | None, order: Tensor | None, alpha: float, lambd: float, weight: float
 ) -> tuple[Tensor, BarlowTerms, Tensor]:
-    """Total loss, Barlow terms and mix-up term (zero without ``zm``), each batch standardised once."""
+    """Total loss, Barlow terms and mix-up term (zero without ``zm``).
+
+    ``zm`` and ``order`` may have fewer rows than the views: the mix-up term is then that of the batch's first rows, with
+    their own correlations.
+    """
     s1, s2 = standardise(z1), standardise(z2)
     terms = _barlow(s1, s2, lambd)
     if zm is None or order is None:
         return terms.loss, terms, torch.zeros((), device=s1.device)
+    rows = len(order)
+    if rows < len(z1):
+        s1, s2 = standardise(z1[:rows]), standardise(z2[:rows])
     mix = _mixup(s1, s2, standardise(zm), order, alpha, lambd, weight)
     return terms.loss + mix, terms, mix
 

@@ -1,0 +1,377 @@
+"""The training loop: views, forward pass, objective, optimiser, checkpoints; resumable to the bit.
+
+Everything random in a step is drawn from its number and the seed, so a resumed run needs only weights, optimiser state and the
+step. Owns the run's folder: ``training.pt`` (whole state), ``log.jsonl``, ``encoder.safetensors`` (best by the held-out probe)
+and ``encoder-last.safetensors``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tessera_core.atomic import atomic_path
+from tessera_core.errors import Cancelled
+from tessera_core.models.checkpoint import save_checkpoint
+from tessera_core.models.encoder import Encoder
+from tessera_core.models.normalisation import NORMALISATIONS
+from tessera_core.pretrain import prepare
+from tessera_core.pretrain.barlow import effective_rank, objective
+from tessera_core.pretrain.config import PretrainConfig, PretrainError, differences
+from tessera_core.pretrain.monitor import probe
+from tessera_core.pretrain.pixels import PixelSet
+from tessera_core.pretrain.projector import Projector
+from tessera_core.pretrain.schedule import learning_rate
+from tessera_core.pretrain.views import Disturbance, draw_view
+
+STATE_FILE = "training.pt"
+LOG_FILE = "log.jsonl"
+BEST_FILE = "encoder.safetensors"
+LAST_FILE = "encoder-last.safetensors"
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass
+class StepInputs:
+    """What one step's encoder call gets: both views and, below them, the mixtures; ``order`` and ``alpha`` made these."""
+
+    s2: Tensor
+    s1: Tensor
+    order: Tensor | None
+    alpha: float
+
+
+class Trainer:
+    """One run in one folder.
+
+    Args:
+        config: the run's settings.
+        out: the run's folder.
+        base: folder that tile paths in the configuration start from.
+        resume: go on from ``training.pt``.
+        progress, cancelled: as everywhere.
+
+    Raises:
+        PretrainError: the folder already holds a run (without ``resume``), or one with other settings.
+    """
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        out: str | Path,
+        *,
+        base: str | Path = ".",
+        resume: bool = False,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        self.config, self.out = config, Path(out)
+        self.progress, self.cancelled = progress, cancelled
+        state = self._read_state(resume)
+        torch.set_num_threads(config.run.threads)
+        shards = prepare.prepare_shards(
+            config.data, self.out / "shards", config.seed, base, progress=progress, cancelled=cancelled
+        )
+        self.reader = prepare.ShardReader(shards, config.run.batch, config.seed, config.data.shuffle)
+        self.holdout = prepare.holdout_pixels(config.data, config.seed) if config.run.probe_every else []
+        encoder_config = config.encoder_config()
+        if config.model.normalisation == "data":
+            encoder_config = encoder_config.with_normalisation(prepare.statistics_of(shards, config.name))
+        else:
+            encoder_config = encoder_config.with_normalisation(NORMALISATIONS[config.model.normalisation])
+        self.normalisation = encoder_config.normalisation
+        prefixes = config.objective.prefixes
+        self.encoder_config = replace(encoder_config, prefixes=(*prefixes, encoder_config.output_dim))
+        torch.manual_seed(config.seed)
+        self.encoder = Encoder(self.encoder_config)
+        widths = config.objective.projector
+        full = encoder_config.representation_dim
+        # A prefix's projector is narrower in proportion, but wide enough to decorrelate in.
+        self.projectors = nn.ModuleList(
+            [Projector(full, widths)] + [Projector(p, [max(4 * p, w * p // full) for w in widths]) for p in prefixes]
+        )
+        self.optimiser = self._optimiser()
+        v = config.views
+        self.disturbance = Disturbance(
+            v.drop_s1,
+            v.drop_s2,
+            v.drop_orbit,
+            v.window,
+            (v.window_days[0], v.window_days[1]),
+            v.gain,
+            v.haze,
+            v.radar_db,
+        )
+        self.step = 0
+        self.best = -1.0
+        self.seconds = 0.0
+        if state is not None:
+            self._restore(state)
+
+    # -- one step ------------------------------------------------------------------------------------------------------------
+
+    def inputs(self, pixels: PixelSet, step: int) -> StepInputs:
+        """Both views of ``pixels`` and their mixtures, stacked in this order, for one encoder call."""
+        views, objective_ = self.config.views, self.config.objective
+        rng = np.random.default_rng((self.config.seed, 30, step))
+        k2 = int(rng.integers(views.s2[0], views.s2[1] + 1))
+        k1 = int(rng.integers(views.s1[0], views.s1[1] + 1))
+        first, second = (draw_view(pixels, k2, k1, self.normalisation, rng, self.disturbance) for _ in range(2))
+        s2, s1 = [torch.from_numpy(np.concatenate(pair)) for pair in zip(first, second, strict=True)]
+        if not objective_.mixup:
+            return StepInputs(s2, s1, None, 0.0)
+        rows = max(2, round(objective_.mixup_rows * len(pixels)))
+        order, alpha = torch.from_numpy(rng.permutation(rows)), float(rng.beta(1, 1))
+
+        def mixed(x: Tensor) -> Tensor:
+            # The day of year is mixed like the bands, as published.
+            return torch.cat([x, alpha * x[:rows] + (1 - alpha) * x[len(pixels) :][order]])
+
+        return StepInputs(mixed(s2), mixed(s1), order, alpha)
+
+    def represent(self, s2: Tensor, s1: Tensor) -> Tensor:
+        """Representations, a cache-sized slice of rows at a time."""
+        size = self.config.run.micro_batch
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.config.run.dtype == "bf16"):
+            parts = [self.encoder(a, b) for a, b in zip(s2.split(size), s1.split(size), strict=True)]
+        r = torch.cat(parts).float()
+        return fake_quantise(r) if self.config.objective.int8 else r
+
+    def losses(self, representation: Tensor, inputs: StepInputs, batch: int) -> tuple[Tensor, dict[str, float]]:
+        """Total loss of a step and its parts, over the full representation and the configured prefixes."""
+        settings = self.config.objective
+        total = representation.new_zeros(())
+        parts: dict[str, float] = {}
+        for index, projector in enumerate(self.projectors):
+            r = representation[:, : projector.inputs]
+            z1, z2 = projector(r[:batch]), projector(r[batch : 2 * batch])
+            zm = None if inputs.order is None else projector(r[2 * batch :])
+            loss, terms, mix = objective(z1, z2, zm, inputs.order, inputs.alpha, settings.lambda_, settings.mixup)
+            total = total + (loss if index == 0 else settings.prefix_weight * loss)
+            if index == 0:
+                parts = {
+                    "on_diagonal": float(terms.on_diagonal.detach()),
+                    "off_diagonal": settings.lambda_ * float(terms.off_diagonal.detach()),
+                    "mixup": float(mix.detach()),
+                }
+        return total, parts
+
+    def train_step(self) -> dict[str, float]:
+        """Take one optimiser step; returns what is logged.
+
+        Raises:
+            PretrainError: the loss is not finite.
+        """
+        config, step = self.config, self.step
+        rate = learning_rate(
+            step, config.run.steps, config.optimiser.learning_rate, config.optimiser.warmup, config.optimiser.plateau
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
+        # Dropout is the only chance left to torch; seeding it by the step makes resuming exact.
+        torch.manual_seed((config.seed << 32) + step)
+        pixels = self.reader(step)
+        inputs = self.inputs(pixels, step)
+        representation = self.represent(inputs.s2, inputs.s1)
+        loss, parts = self.losses(representation, inputs, len(pixels))
+        if not torch.isfinite(loss):
+            raise PretrainError(
+                f"The loss is not finite at step {step}; lower optimiser.learning_rate. The last checkpoint is intact in "
+                f"{self.out}."
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, config.optimiser.clip or float("inf"))
+        self.optimiser.step()
+        self.step += 1
+        record = {"step": step, "loss": float(loss.detach()), **parts, "rate": rate, "gradient": float(norm)}
+        if step % 50 == 0:
+            record["rank"] = effective_rank(representation[: len(pixels)].detach())
+        return record
+
+    # -- the run -------------------------------------------------------------------------------------------------------------
+
+    def run(self, stop_after: int | None = None) -> dict[str, Any]:
+        """Train to the last step (or ``stop_after`` more), logging, probing and writing checkpoints on the way.
+
+        Returns:
+            JSON object: steps, seconds, final losses, best probe, files.
+
+        Raises:
+            Cancelled: stopped; the state was written.
+            ExportError: a checkpoint cannot be written; the last one is intact.
+        """
+        run = self.config.run
+        self._trim_log()
+        last = min(run.steps, self.step + stop_after) if stop_after is not None else run.steps
+        record: dict[str, float] = {}
+        mark = time.monotonic()
+        self.encoder.train()
+        while self.step < last:
+            if self.cancelled and self.cancelled():
+                self.save()
+                raise Cancelled()
+            record = self.train_step()
+            now = time.monotonic()
+            self.seconds += now - mark
+            mark = now
+            if self.progress:
+                self.progress(self.step, run.steps, f"loss {record['loss']:.1f}")
+            extra: dict[str, Any] = {}
+            if run.probe_every and (self.step % run.probe_every == 0 or self.step == run.steps):
+                extra = self._probe()
+                mark = time.monotonic()
+            if extra or "rank" in record or (self.step - 1) % run.log_every == 0 or self.step == last:
+                self._log({**record, "seconds": round(self.seconds, 2), **extra})
+            if self.step % run.checkpoint_every == 0 or self.step == last:
+                self.save()
+                mark = time.monotonic()
+        return {
+            "name": self.config.name,
+            "steps": self.step,
+            "pixels": self.step * run.batch,
+            "seconds": round(self.seconds, 1),
+            "loss": record.get("loss"),
+            "best_probe": self.best if self.best >= 0 else None,
+            "checkpoint": str(self.out / (BEST_FILE if (self.out / BEST_FILE).exists() else LAST_FILE)),
+        }
+
+    def _probe(self) -> dict[str, Any]:
+        labels = self.config.run.probe_labels
+        result = probe(self.encoder, self.holdout, self.normalisation, labels)
+        score = float(np.mean(list(result.macro_f1.values())))
+        if score > self.best:
+            self.best = score
+            self._save_encoder(BEST_FILE, {"probe_macro_f1": {str(n): round(s, 4) for n, s in result.macro_f1.items()}})
+        return {"probe": {str(n): s for n, s in result.macro_f1.items()}, "probe_rank": result.rank}
+
+    # -- files ---------------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write the whole state and the current encoder; a failure leaves the last ones intact.
+
+        Raises:
+            ExportError: the disk is full or the folder not writable.
+        """
+        state = {
+            "config": json.dumps(self.config.to_json(), sort_keys=True),
+            "step": self.step,
+            "best": self.best,
+            "seconds": self.seconds,
+            "encoder": self.encoder.state_dict(),
+            "projectors": self.projectors.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        target = self.out / STATE_FILE
+        with atomic_path(target) as part, open(part, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        self._save_encoder(LAST_FILE, {})
+
+    def _save_encoder(self, name: str, extra: Mapping[str, Any]) -> None:
+        card = {
+            "name": self.config.name,
+            "model": "studio",
+            "version": self.config.name.removeprefix("studio-"),
+            "training": {
+                "objective": "Barlow Twins with mix-up" if self.config.objective.mixup else "Barlow Twins",
+                "steps": self.step,
+                "pixels": self.step * self.config.run.batch,
+                "seconds": round(self.seconds),
+                "simulated_pixels": self.config.data.simulated,
+                "tiles": len(self.config.data.tiles),
+                **extra,
+            },
+        }
+        save_checkpoint(self.out / name, self.encoder, self.encoder_config, card)
+
+    def _log(self, record: Mapping[str, Any]) -> None:
+        with open(self.out / LOG_FILE, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def _trim_log(self) -> None:
+        """Drop log lines of steps that a resumed run takes again, and a line cut short by a kill."""
+        path = self.out / LOG_FILE
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] < self.step:
+                    kept.append(line)
+            except ValueError:
+                continue
+        with atomic_path(path) as part:
+            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def _read_state(self, resume: bool) -> dict[str, Any] | None:
+        path = self.out / STATE_FILE
+        if not path.exists():
+            return None
+        if not resume:
+            raise PretrainError(
+                f"{self.out} already holds a training run; add --resume to go on, or choose another folder."
+            )
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            saved = json.loads(state["config"])
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise PretrainError(f"{path} is damaged and cannot be resumed from ({type(error).__name__}).") from error
+        changed = differences(saved, self.config.to_json())
+        if changed:
+            raise PretrainError(
+                f"The run in {self.out} was made with other settings ({', '.join(changed)}); resume it with its own "
+                "configuration or choose another folder."
+            )
+        return state
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.encoder.load_state_dict(state["encoder"])
+        self.projectors.load_state_dict(state["projectors"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.best, self.seconds = int(state["step"]), float(state["best"]), float(state["seconds"])
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        settings = self.config.optimiser
+        parameters = [*self.encoder.parameters(), *self.projectors.parameters()]
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "factor": settings.matrix_rate},
+            {"params": [p for p in parameters if p.ndim <= 1], "factor": settings.vector_rate},
+        ]
+        return torch.optim.AdamW(groups, lr=0.0, weight_decay=settings.weight_decay)
+
+
+def fake_quantise(r: Tensor) -> Tensor:
+    """Round ``r`` (B, D) to int8 with one symmetric scale per vector; the gradient passes straight through.
+
+    Published training used one scale per tensor; one per vector is what inference does (spec/model.md section 3).
+    """
+    with torch.no_grad():
+        scale = r.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
+        rounded = torch.clamp(torch.round(r / scale), -127, 127) * scale
+    return r + (rounded - r).detach()
+
+
+def pretrain(
+    config: PretrainConfig,
+    out: str | Path,
+    *,
+    base: str | Path = ".",
+    resume: bool = False,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Prepare the data and train; what ``tessera pretrain`` calls. See :class:`Trainer`."""
+    return Trainer(config, out, base=base, resume=resume, progress=progress, cancelled=cancelled).run()
