@@ -98,7 +98,8 @@ def _declared_frame(xy: NDArray[np.float64], grid: Grid, declared: str, notes: l
     if len(xy) == 0:
         return as_said
     inside = _share_inside(xy, grid, as_said)
-    impossible = CRS.from_user_input(declared).is_geographic and bool(np.mean(np.abs(xy[:, 1]) > 90) > _WORTH_CHANGING)
+    geographic = CRS.from_user_input(declared).is_geographic
+    impossible = geographic and not _like_degrees(xy) and _like_degrees(xy[:, ::-1])
     other = _share_inside(xy, grid, swapped)
     if (inside == 0 and other >= _WORTH_CHANGING) or impossible:
         notes.append(
@@ -106,7 +107,7 @@ def _declared_frame(xy: NDArray[np.float64], grid: Grid, declared: str, notes: l
             f"{other:.0%} of the places fall in the region."
         )
         return swapped
-    if inside == 0 and CRS.from_user_input(declared).is_geographic and not _like_degrees(xy):
+    if inside == 0 and geographic and not _like_degrees(xy):
         # GeoJSON by its standard is in degrees, and people save metres in it all the same.
         notes.append("The coordinates are too large for degrees.")
         frame = _undeclared_frame(xy, grid, notes)

@@ -7,6 +7,7 @@ files carry are never used: they are taken anew at the geometry.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +17,21 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
-from tessera_core.labels.importing import ImportedLabels, ImportReport, Read, assemble
+from tessera_core.labels.importing import ImportedLabels, ImportReport, Read, assemble, class_names
 from tessera_core.labels.jsonfiles import read_json
 from tessera_core.labels.tables import read_csv
 from tessera_core.labels.vectorfiles import read_ogr, read_zip
 
-__all__ = ["ClassRaster", "ImportReport", "ImportedLabels", "is_class_raster", "read_class_raster", "read_labels"]
+__all__ = [
+    "ClassRaster",
+    "ImportReport",
+    "ImportedLabels",
+    "Survey",
+    "is_class_raster",
+    "read_class_raster",
+    "read_labels",
+    "survey",
+]
 
 _READERS: dict[str, Callable[[Path], Read]] = {
     ".json": read_json,
@@ -70,12 +80,42 @@ def read_labels(path: str | Path, grid: Grid, field: str | None = None, crs: str
         LabelError: the file is not readable, has no places, or ``field`` does not exist.
     """
     path = Path(path)
+    return assemble(_read(path), grid, _stem(path), field, crs)
+
+
+def _stem(path: Path) -> str:
+    return path.stem.removesuffix("_labels") or path.stem
+
+
+def _read(path: Path) -> Read:
     if not path.exists():
         raise LabelError(f"{path} does not exist; check the spelling.")
     reader = _READERS.get(path.suffix.lower())
     if reader is None or path.is_dir():
         raise LabelError(f"{path.name} is not a kind of label file that is read here. Known are {KINDS}.")
-    return assemble(reader(path), grid, path.stem.removesuffix("_labels") or path.stem, field, crs)
+    return reader(path)
+
+
+class Survey(NamedTuple):
+    """What a label file says by itself: places, names and counts of the classes, its CRS if stated, remarks."""
+
+    places: int
+    classes: dict[str, int]
+    crs: str | None
+    notes: list[str]
+
+
+def survey(path: str | Path, field: str | None = None) -> Survey:
+    """Look into a label file without a region.
+
+    Raises:
+        LabelError: the file is not readable, or ``field`` does not exist.
+    """
+    path = Path(path)
+    read = _read(path)
+    report = ImportReport(notes=list(read.notes))
+    counts = Counter(name for name in class_names(read, _stem(path), field, report) if name)
+    return Survey(len(read.features), dict(counts.most_common()), read.crs, report.notes)
 
 
 def is_class_raster(path: str | Path) -> bool:

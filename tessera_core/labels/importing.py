@@ -135,7 +135,7 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
     skipped, mended = Counter(read.skipped), Counter[str]()
     if not read.features and not read.skipped:
         raise LabelError(f"{stem}: there are no places in this file.")
-    names = _names(read, stem, class_field, report)
+    names = class_names(read, stem, class_field, report)
     usable: list[tuple[Feature, str]] = []
     for feature, name in zip(read.features, names, strict=True):
         if not name:
@@ -174,7 +174,12 @@ def _plain(name: object) -> str:
     return re.sub(r"[^a-z0-9]", "", str(name).casefold())
 
 
-def _names(read: Read, stem: str, class_field: str | None, report: ImportReport) -> list[str]:
+def class_names(read: Read, stem: str, class_field: str | None, report: ImportReport) -> list[str]:
+    """The class name of each feature, empty where it has none; ``report.notes`` says where they were found.
+
+    Raises:
+        LabelError: the field does not exist or has too many values.
+    """
     if class_field is None and any(f.name is not None for f in read.features):
         return [_text(f.name) for f in read.features]
     fields = list(dict.fromkeys(key for f in read.features for key in f.properties))

@@ -93,7 +93,7 @@ def open_npy(
     """
     array = load_npy(piece.codes)
     shape = (int(array.shape[0]), int(array.shape[1]), int(array.shape[2]))
-    grid, provenance = _origin(piece, shape)
+    grid, provenance = origin(piece)
     if piece.scales is None:
 
         def read_floats(window: Window) -> Codes:
@@ -158,13 +158,18 @@ def _same_in_all_bands(scales: NDArray) -> bool:
     return True
 
 
-def _origin(piece: NpyPiece, shape: tuple[int, int, int]) -> tuple[Grid, Provenance]:
-    """Grid and provenance: from our own JSON, else from a land mask, else unknown."""
+def origin(piece: NpyPiece) -> tuple[Grid, Provenance]:
+    """Grid and provenance of a piece by headers alone: from our own JSON, else from a land mask, else unknown.
+
+    Raises:
+        RasterError: a file is damaged.
+    """
+    shape = load_npy(piece.codes).shape
     described = read_description(piece)
     if described is not None:
         return described
     warnings: list[str] = []
-    grid = _landmask_grid(piece, shape[:2], warnings)
+    grid = _landmask_grid(piece, (int(shape[0]), int(shape[1])), warnings)
     details: dict[str, Any] = {"tile": piece.name} | ({"warnings": warnings} if warnings else {})
     metadata = read_metadata(piece.codes.parent)
     known = bool(metadata) or GRID_NAME.fullmatch(piece.name) is not None
@@ -172,7 +177,7 @@ def _origin(piece: NpyPiece, shape: tuple[int, int, int]) -> tuple[Grid, Provena
         model="tessera" if known else "unknown",
         version=str(metadata.get("dataset_version", metadata.get("version", ""))).removeprefix("v"),
         variant=str(metadata.get("variant", metadata.get("dataset_variant", ""))),
-        dim=shape[2],
+        dim=int(shape[2]),
         year=year_in_path(piece.codes),
         source="npy tiles",
         details=details,

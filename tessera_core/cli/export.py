@@ -1,0 +1,115 @@
+"""Write a project's map and labels for others to use.
+
+qgis     a zip with the map, confidence and labels that open styled in QGIS
+report   one HTML page with the map, areas, labels, and how far to trust it
+bundle   the project as one .tessera file, to open elsewhere
+script   a Python script that makes the map again, with the project file beside it
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tessera_core.cli.console import ConsoleProgress
+from tessera_core.errors import ExportError, ProjectError
+
+if TYPE_CHECKING:
+    from tessera_core.export.product import Product
+    from tessera_core.project import Project
+
+SUMMARY = "write a project's map and labels for others to use"
+KINDS = ("qgis", "report", "script", "bundle")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("project", metavar="PROJECT", help="a project's folder or .tessera file")
+    parser.add_argument("--to", choices=KINDS, required=True, help="what to write")
+    parser.add_argument("--out", metavar="PATH", required=True, help="the file to write")
+    parser.add_argument("--year", type=int, help="the year to map, where the project has several")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Write one export; returns the files written and the areas of the classes."""
+    from tessera_core.project import Project
+
+    source, out = Path(args.project), Path(args.out)
+    if out.is_dir():
+        raise ExportError(f"{out} is a folder; give the name of the file to write.")
+    with ExitStack() as stack:
+        if source.is_file() and source.name != "project.json":
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            project = Project.import_file(source, Path(folder) / "project")
+        else:
+            project = Project.open(source)
+        if args.to == "bundle":
+            return {"kind": "bundle", "project": project.name, "files": [str(project.export_file(out))]}
+        made = product(project, args.year)
+        files = _write(args.to, out, made, project)
+    areas = {
+        area.klass.name: {"pixels": area.pixels, "hectares": area.hectares, "labels": area.labels}
+        for area in made.areas()
+    }
+    result: dict[str, Any] = {"kind": args.to, "project": project.name, "year": made.year}
+    return result | {"files": [str(file) for file in files], "head": made.head, "classes": areas}
+
+
+def product(project: Project, year: int | None) -> Product:
+    """The project's map of a year with everything an export needs.
+
+    Raises:
+        ProjectError: the project has no embeddings, or several years and none is chosen.
+        HeadError: the labels do not suffice.
+    """
+    from tessera_core.export.product import Product
+    from tessera_core.mapping import head_name, map_project
+    from tessera_core.sources.local import open_embeddings
+
+    years = list(project.embeddings)
+    if not years:
+        raise ProjectError(f"The project {project.name!r} has no embeddings yet; open a region in it first.")
+    if year is None and len(years) > 1:
+        raise ProjectError(
+            f"The project has several years ({', '.join(map(str, project.years))}); choose one with --year."
+        )
+    year = years[0] if year is None else year
+    raster = open_embeddings(project.embeddings_path(year), year=year)
+    made = map_project(project, raster, year, progress=ConsoleProgress("map"))
+    return Product(
+        project.name,
+        made.map.classes,
+        made.map.confidence,
+        raster.grid,
+        project.log.classes,
+        project.log.labels,
+        raster.provenance,
+        head_name(project),
+    )
+
+
+def _write(kind: str, out: Path, made: Product, project: Project) -> list[Path]:
+    if kind == "qgis":
+        from tessera_core.export.archive import write_qgis
+
+        return [write_qgis(out, made)]
+    if kind == "report":
+        from tessera_core.export.report import write_report
+
+        return [write_report(out, made)]
+    from tessera_core.export.script import write_script
+
+    bundle = project.export_file(out.with_suffix(".tessera"))
+    return [write_script(out, made, bundle.name), bundle]
+
+
+def report(result: dict[str, Any]) -> str:
+    """What was written, for people."""
+    lines = [f"Wrote {file}" for file in result["files"]]
+    for name, area in result.get("classes", {}).items():
+        size = f"{area['hectares']:,.1f} ha" if area["hectares"] is not None else f"{area['pixels']:,} pixels"
+        lines.append(f"  {name}: {size}, {area['labels']} labels")
+    return "\n".join(lines)

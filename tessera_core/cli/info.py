@@ -1,0 +1,411 @@
+"""Say in plain words what a tile, raster, checkpoint, head, label file or project is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tessera_core.errors import InputError
+from tessera_core.grid import Grid
+
+SUMMARY = "say what a tile, raster, checkpoint, head or project is"
+
+Item = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="files, folders, or names of checkpoints")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look at every path; returns ``{"items": [...]}``, one or more items a path."""
+    return {"items": [item for path in args.paths for item in describe(path)]}
+
+
+def report(result: dict[str, Any]) -> str:
+    """The sentences of all items."""
+    return "\n\n".join(f"{item['path']}\n  " + "\n  ".join(item["text"]) for item in result["items"])
+
+
+def describe(name: str) -> list[Item]:
+    """What lies at a path (or is a checkpoint of that name).
+
+    Raises:
+        InputError: nothing there is known, or it is damaged.
+    """
+    path = Path(name)
+    if not path.exists():
+        from tessera_core.models import zoo
+
+        if name in zoo.names():
+            return [_checkpoint_name(name)]
+        raise InputError(f"{name} does not exist, and no checkpoint has that name; check the spelling.")
+    return _folder(path) if path.is_dir() else [_file(path)]
+
+
+# ------------------------------------------------------------------ folders
+
+
+def _folder(path: Path) -> list[Item]:
+    from tessera_core.dpixels.tile import find_tiles
+    from tessera_core.errors import TileError
+    from tessera_core.project import Project
+    from tessera_core.sources.local import find_pieces
+
+    if Project.is_project(path):
+        return [_project(Project.open(path), path)]
+    items: list[Item] = []
+    try:
+        tiles = find_tiles(path)
+    except TileError:
+        tiles = []
+    items += [_tile(folder) for folder in tiles]
+    if tiles == [path]:
+        return items
+    pieces, damaged = find_pieces(path)
+    items += [_piece(piece) for piece in pieces]
+    known = {Path(item["path"]).resolve() for item in items}
+    for file in sorted(path.iterdir()):
+        kind = _KINDS.get(file.suffix.lower())
+        if (
+            not file.is_file()
+            or kind is None
+            or file.resolve() in known
+            or file.suffix.lower() in (".npy", ".json", ".zip")
+        ):
+            continue
+        try:
+            items.append(kind(file))
+        except InputError as error:
+            damaged.append(str(error))
+    if not items and damaged:
+        raise InputError(damaged[0])
+    if not items:
+        raise InputError(
+            f"Nothing in {path} can be read: no project, time series (d-pixel) tile, embeddings, checkpoint or head was found."
+        )
+    for sentence in dict.fromkeys(damaged):
+        items[-1]["text"].append(f"Not readable: {sentence}")
+    return items
+
+
+# -------------------------------------------------------------------- files
+
+
+def _file(path: Path) -> Item:
+    kind = _KINDS.get(path.suffix.lower())
+    if path.name == "project.json":
+        from tessera_core.project import Project
+
+        return _project(Project.open(path), path)
+    if path.name == "raster.json":
+        from tessera_core.sources.local import SavedPiece
+
+        return _piece(SavedPiece(path.parent))
+    if kind is None:
+        known = ", ".join(sorted(_KINDS))
+        raise InputError(f"{path.name} is of no kind that is known here ({known}).")
+    return kind(path)
+
+
+def _project(project: Any, path: Path) -> Item:
+    counts = project.log.counts
+    classes = {c.name: counts[c.id] for c in project.log.classes}
+    saved = datetime.fromtimestamp(project.saved_at).astimezone().isoformat(timespec="seconds")
+    missing = [str(ref.path) for ref in project.embeddings.values() if not ref.path.exists()]
+    named = ", ".join(f"{name} ({count})" for name, count in classes.items()) or "none yet"
+    text = [
+        f"A project, {project.name!r}, last saved {saved}.",
+        f"Embeddings: {project.dataset or 'none yet'}; years: {', '.join(map(str, project.years)) or 'none'}.",
+        f"{sum(counts.values())} labels in {len(classes)} classes: {named}.",
+        *(f"Missing: its embeddings are no longer at {path}." for path in missing),
+        *project.notes,
+    ]
+    return {
+        "path": str(path),
+        "kind": "project",
+        "name": project.name,
+        "dataset": project.dataset,
+        "years": project.years,
+        "classes": classes,
+        "labels": sum(counts.values()),
+        "saved_at": saved,
+        "embeddings": {str(year): str(ref.path) for year, ref in project.embeddings.items()},
+        "missing": missing,
+        "text": text,
+    }
+
+
+def _bundle(path: Path) -> Item:
+    import tempfile
+
+    from tessera_core.project import Project
+
+    with tempfile.TemporaryDirectory() as folder:
+        item = _project(Project.import_file(path, Path(folder) / "project"), path)
+    item["text"][0] = item["text"][0].replace("A project", "A project saved as one file")
+    return item
+
+
+def _tile(folder: Path) -> Item:
+    from tessera_core.dpixels.tile import DPixelTile
+
+    tile = DPixelTile.open(folder)
+    height, width = tile.shape
+    dates, ascending, descending = len(tile.doys), len(tile.doys_asc), len(tile.doys_desc)
+    span = f", day {int(tile.doys.min())} to {int(tile.doys.max())}" if dates else ""
+    text = [
+        f"A time series (d-pixel) tile of {height} x {width} pixels{f', {tile.year}' if tile.year else ''}{_place(tile.grid)}.",
+        f"{dates} Sentinel-2 dates{span}; {ascending} ascending and {descending} descending Sentinel-1 passes.",
+        "Make embeddings of it with 'tessera generate'.",
+    ]
+    return {
+        "path": str(folder),
+        "kind": "dpixel-tile",
+        "shape": [height, width],
+        "year": tile.year,
+        "s2_dates": dates,
+        "s1_ascending": ascending,
+        "s1_descending": descending,
+        "grid": tile.grid.to_json(),
+        "text": text,
+    }
+
+
+def _piece(piece: Any) -> Item:
+    from tessera_core.sources.geotiff import TiffPiece
+    from tessera_core.sources.local import dataset_of, open_embeddings
+    from tessera_core.sources.npy import NpyPiece
+
+    if isinstance(piece, TiffPiece) or (isinstance(piece, NpyPiece) and piece.scales is None):
+        return _floats(piece)
+    raster = open_embeddings(piece.path)
+    valid = int(np.count_nonzero(raster.valid()))
+    height, width = raster.shape
+    warnings = list(raster.provenance.details.get("warnings", []))
+    text = [
+        f"Embeddings of {height} x {width} pixels in {raster.dim} dimensions, {dataset_of(raster.provenance)}"
+        f"{f', {raster.provenance.year}' if raster.provenance.year else ''}{_place(raster.grid)}.",
+        f"{100 * valid / (height * width):.1f} % of the pixels have data.",
+        *(f"Warning: {warning}" for warning in warnings),
+    ]
+    return {
+        "path": str(piece.path),
+        "kind": "embeddings",
+        "shape": [height, width],
+        "dim": raster.dim,
+        "dataset": raster.provenance.dataset,
+        "year": raster.provenance.year,
+        "valid_share": valid / (height * width),
+        "grid": raster.grid.to_json(),
+        "provenance": raster.provenance.to_json(),
+        "warnings": warnings,
+        "text": text,
+    }
+
+
+def _floats(piece: Any) -> Item:
+    """Float embeddings by their header alone: looking must not convert gigabytes."""
+    from tessera_core.sources import geotiff, npy
+    from tessera_core.sources.local import dataset_of
+
+    if isinstance(piece, npy.NpyPiece):
+        grid, provenance = npy.origin(piece)
+    else:
+        with geotiff.opened(piece.path) as dataset:
+            grid = geotiff.grid_of(dataset, piece.path)
+            provenance = geotiff.provenance_of(piece.path, dataset.tags(), int(dataset.count))
+    height, width = grid.shape
+    text = [
+        f"Embeddings of {height} x {width} pixels in {provenance.dim} dimensions as float numbers, {dataset_of(provenance)}"
+        f"{f', {provenance.year}' if provenance.year else ''}{_place(grid)}.",
+        "They are converted to int8 with a scale for each pixel when they are first opened.",
+    ]
+    return {
+        "path": str(piece.path),
+        "kind": "embeddings",
+        "shape": [height, width],
+        "dim": provenance.dim,
+        "dataset": provenance.dataset,
+        "year": provenance.year,
+        "grid": grid.to_json(),
+        "provenance": provenance.to_json(),
+        "warnings": list(provenance.details.get("warnings", [])),
+        "text": text,
+    }
+
+
+def _npy(path: Path) -> Item:
+    from tessera_core.npyfile import load_npy
+    from tessera_core.sources import npy
+
+    piece = npy.find_piece(npy.codes_path(path) if path.stem.endswith("_scales") else path)
+    if piece is not None:
+        return _piece(piece)
+    array = load_npy(path)
+    text = [
+        f"A NumPy array of {array.dtype} and shape {tuple(array.shape)}, which is no embeddings by its shape and type."
+    ]
+    return {"path": str(path), "kind": "array", "dtype": str(array.dtype), "shape": list(array.shape), "text": text}
+
+
+def _tif(path: Path) -> Item:
+    from tessera_core.sources import geotiff
+
+    piece = geotiff.find_piece(path)
+    if piece is not None:
+        return _piece(piece)
+    with geotiff.opened(path) as dataset:
+        grid = geotiff.grid_of(dataset, path)
+        dtype, count, tags, band_tags = dataset.dtypes[0], dataset.count, dataset.tags(), dataset.tags(1)
+    classes = {
+        int(key[6:]): value for key, value in band_tags.items() if key.startswith("class_") and key[6:].isdigit()
+    }
+    height, width = grid.shape
+    if count == 1 and np.dtype(dtype).kind in "iu":
+        what, kind = "A class raster", "class-raster"
+    else:
+        what, kind = f"A raster of {count} bands ({dtype}), which is no embeddings", "raster"
+    text = [f"{what} of {height} x {width} pixels{_place(grid)}."]
+    if classes:
+        text.append(f"Classes: {', '.join(f'{number} {name}' for number, name in sorted(classes.items()))}.")
+    if dataset_name := tags.get("tessera_dataset"):
+        text.append(f"Made from embeddings of {dataset_name}.")
+    return {
+        "path": str(path),
+        "kind": kind,
+        "shape": [height, width],
+        "bands": count,
+        "dtype": dtype,
+        "classes": {str(number): name for number, name in sorted(classes.items())},
+        "grid": grid.to_json(),
+        "text": text,
+    }
+
+
+def _weights(path: Path) -> Item:
+    """A head or a checkpoint: told apart by the header of the safetensors file, everything else is a checkpoint."""
+    if path.suffix.lower() == ".safetensors" and "tessera" in _safetensors_metadata(path):
+        return _head(path)
+    return _checkpoint(path, str(path))
+
+
+def _safetensors_metadata(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, 100 << 20)))
+        metadata = header.get("__metadata__", {})
+    except (OSError, ValueError, struct.error, AttributeError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _head(path: Path) -> Item:
+    from tessera_core.heads import load_head
+
+    saved = load_head(path)
+    names = list(saved.class_names.values())
+    kind = type(saved.head).__name__
+    text = [
+        f"A trained head ({kind}) for {len(names)} classes: {', '.join(names)}.",
+        f"It maps embeddings of {saved.provenance.dataset} and of no other dataset.",
+    ]
+    return {
+        "path": str(path),
+        "kind": "head",
+        "head": kind,
+        "classes": {str(key): name for key, name in saved.class_names.items()},
+        "dataset": saved.provenance.dataset,
+        "text": text,
+    }
+
+
+def _checkpoint(source: str | Path, shown: str) -> Item:
+    from tessera_core.models.checkpoint import load_checkpoint
+
+    loaded = load_checkpoint(source)
+    config = loaded.config
+    parameters = sum(tensor.numel() for tensor in loaded.encoder.parameters())
+    text = [
+        f"An encoder checkpoint, {loaded.name}: {loaded.model} {loaded.version}{f'/{loaded.variant}' if loaded.variant else ''}, "
+        f"family {config.family}, {parameters / 1e6:.2f} million parameters, embeddings of {config.output_dim} dimensions.",
+        f"sha256 {loaded.sha256[:16]}...",
+        *loaded.notes,
+    ]
+    return {
+        "path": shown,
+        "kind": "checkpoint",
+        "name": loaded.name,
+        "family": config.family,
+        "model": loaded.model,
+        "version": loaded.version,
+        "variant": loaded.variant,
+        "parameters": parameters,
+        "dim": config.output_dim,
+        "sha256": loaded.sha256,
+        "notes": list(loaded.notes),
+        "text": text,
+    }
+
+
+def _checkpoint_name(name: str) -> Item:
+    """A checkpoint by name is described only where its weights are on this machine already: info downloads nothing."""
+    from tessera_core.models import zoo
+
+    file = zoo.PUBLISHED.get(name)
+    if file is None:
+        return _checkpoint(name, name)
+    text = [f"A published encoder checkpoint that 'tessera generate --weights {name}' downloads when it is first used."]
+    return {"path": name, "kind": "checkpoint-name", "name": name, "text": text}
+
+
+def _labels(path: Path) -> Item:
+    """A label file without a region: what it holds, by its own word."""
+    from tessera_core.labels.files import survey
+
+    found = survey(path)
+    listed = (
+        ", ".join(f"{name} ({count})" for name, count in list(found.classes.items())[:20]) or "not named in the file"
+    )
+    text = [f"A label file with {found.places} places.", f"Classes: {listed}.", *found.notes]
+    return {
+        "path": str(path),
+        "kind": "labels",
+        "places": found.places,
+        "classes": found.classes,
+        "crs": found.crs,
+        "text": text,
+    }
+
+
+def _place(grid: Grid) -> str:
+    if not grid.georeferenced:
+        return ", without georeference"
+    west, south, east, north = grid.bounds_lonlat
+    lon, lat = (west + east) / 2, (south + north) / 2
+    where = f"{abs(lat):.4f} {'N' if lat >= 0 else 'S'}, {abs(lon):.4f} {'E' if lon >= 0 else 'W'}"
+    area = grid.height * grid.width * grid.pixel_area_m2 / 1e6
+    crs = grid.crs if grid.crs and len(grid.crs) < 20 else "own CRS"
+    return f" ({area:,.2f} km²) around {where} in {crs}"
+
+
+_KINDS: dict[str, Callable[[Path], Item]] = {
+    ".npy": _npy,
+    ".tif": _tif,
+    ".tiff": _tif,
+    ".safetensors": _weights,
+    ".pt": _weights,
+    ".pth": _weights,
+    ".ckpt": _weights,
+    ".tessera": _bundle,
+    **dict.fromkeys((".geojson", ".json", ".gpkg", ".shp", ".kml", ".kmz", ".csv", ".zip", ".fgb"), _labels),
+}
