@@ -1,0 +1,140 @@
+"""Global shuffling: everything kept, neighbours scattered, interrupted work continued."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tessera_core.dpixels.tile import write_tile
+from tessera_core.errors import Cancelled, TileError
+from tessera_core.grid import Grid
+from tessera_core.pretrain import prepare
+from tessera_core.pretrain.config import DataSettings, PretrainError
+from tessera_core.pretrain.pixels import PixelSet
+
+
+def tile(folder: Path, shape: tuple[int, int], seed: int, valid: float = 0.7) -> Path:
+    rng = np.random.default_rng(seed)
+    return write_tile(
+        folder,
+        bands=rng.integers(1, 5000, (12, *shape, 10)).astype(np.uint16),
+        masks=(rng.random((12, *shape)) < valid).astype(np.uint8),
+        doys=np.arange(12) * 30 + 1,
+        grid=Grid.local(shape),
+        sar_asc=rng.integers(1000, 6000, (6, *shape, 2)).astype(np.int16) if valid else None,
+        doys_asc=np.arange(6) * 60 + 1 if valid else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory) -> Path:
+    """Six tiles of different sizes."""
+    folder = tmp_path_factory.mktemp("tiles")
+    for number in range(6):
+        tile(folder / f"t{number}", (20 + number, 24), number)
+    return folder
+
+
+def settings(tiles: Path, **changes) -> DataSettings:
+    return DataSettings(tiles=(str(tiles),), shards=3, max_s2=10, max_s1=6, **changes)
+
+
+def test_every_pixel_lands_in_exactly_one_shard(tiles, tmp_path):
+    shards = prepare.prepare_shards(settings(tiles), tmp_path / "s")
+    pool = PixelSet.concatenate([PixelSet.open(shard) for shard in shards])
+    assert len(np.unique(pool.place, axis=0)) == len(pool) == sum((20 + n) * 24 for n in range(6))
+    assert not (tmp_path / "s/units").exists()
+
+
+def neighbours(batch: PixelSet) -> int:
+    """Pairs of pixels of the batch that touch on the ground."""
+    places = {tuple(p) for p in batch.place.tolist()}
+    return sum((t, r + dr, c + dc) in places for t, r, c in places for dr, dc in ((0, 1), (1, 0), (1, 1), (1, -1)))
+
+
+def test_a_batch_holds_no_more_neighbours_than_chance(tiles, tmp_path):
+    shards = prepare.prepare_shards(settings(tiles), tmp_path / "s")
+    reader = prepare.ShardReader(shards, 128, seed=5)
+    total = sum(reader.sizes)
+    found = np.mean([neighbours(reader(step)) for step in range(2 * reader.per_epoch)])
+    pool = PixelSet.concatenate([PixelSet.open(shard) for shard in shards])
+    # Expected number: all touching pairs, each kept with the chance that both its pixels are drawn.
+    expected = neighbours(pool) * (128 / total) * (127 / (total - 1))
+    assert found == pytest.approx(expected, rel=0.25)
+    # And the test can fail: without shuffling, batches are runs of neighbours.
+    plain = prepare.prepare_shards(settings(tiles, shuffle=False), tmp_path / "plain")
+    ordered = prepare.ShardReader(plain, 128, seed=5, shuffle=False)
+    assert neighbours(ordered(0)) > 10 * expected
+
+
+def test_batches_of_one_epoch_do_not_repeat_a_pixel(tiles, tmp_path):
+    reader = prepare.ShardReader(prepare.prepare_shards(settings(tiles), tmp_path / "s"), 64, seed=1)
+    seen = np.concatenate([reader(step).place for step in range(reader.per_epoch)])
+    assert len(np.unique(seen, axis=0)) == len(seen) == 64 * reader.per_epoch
+    assert (reader(0).place != reader(reader.per_epoch).place).any()
+
+
+def test_interrupted_preparation_goes_on(tiles, tmp_path):
+    stop_at, calls = 4, []
+
+    def cancelled() -> bool:
+        calls.append(1)
+        return len(calls) > stop_at
+
+    with pytest.raises(Cancelled):
+        prepare.prepare_shards(settings(tiles), tmp_path / "s", cancelled=cancelled)
+    assert len(list((tmp_path / "s/units").iterdir())) == stop_at
+    resumed = prepare.prepare_shards(settings(tiles), tmp_path / "s")
+    whole = prepare.prepare_shards(settings(tiles), tmp_path / "w")
+    for a, b in zip(resumed, whole, strict=True):
+        assert (PixelSet.open(a).s2 == PixelSet.open(b).s2).all()
+
+
+def test_other_settings_do_not_reuse_shards(tiles, tmp_path):
+    prepare.prepare_shards(settings(tiles), tmp_path / "s")
+    with pytest.raises(PretrainError, match="other settings"):
+        prepare.prepare_shards(settings(tiles, pixels_per_tile=5), tmp_path / "s")
+
+
+def test_simulated_and_real_pixels_mix(tiles, tmp_path):
+    shards = prepare.prepare_shards(settings(tiles, simulated=500, pixels_per_tile=50), tmp_path / "s", seed=3)
+    pool = PixelSet.concatenate([PixelSet.open(shard) for shard in shards])
+    real = pool.place[:, 0] < 0
+    assert real.sum() == 300
+    assert (~real).sum() == 500
+    assert (pool.label[~real] > 0).all()
+    assert not pool.label[real].any()
+
+
+def test_statistics_are_those_of_valid_observations(tiles, tmp_path):
+    shards = prepare.prepare_shards(settings(tiles), tmp_path / "s")
+    norm = prepare.statistics_of(shards, "x")
+    pool = PixelSet.concatenate([PixelSet.open(shard) for shard in shards])
+    valid = pool.s2[np.arange(10)[None] < pool.s2_count[:, None]]
+    assert norm.s2_mean == pytest.approx(valid.astype(float).mean(0), rel=1e-4)
+    assert norm.s2_std == pytest.approx(valid.astype(float).std(0), rel=1e-4)
+    # There is no descending pass, so it gets the ascending numbers.
+    assert norm.desc_mean == norm.asc_mean
+
+
+def test_a_tile_of_clouds_only_is_named(tiles, tmp_path):
+    tile(tmp_path / "tiles/cloudy", (5, 5), 0, valid=0.0)
+    with pytest.raises(TileError, match="cloudy has not one valid observation"):
+        prepare.prepare_shards(DataSettings(tiles=(str(tmp_path / "tiles"),)), tmp_path / "s")
+
+
+def test_too_few_pixels_for_a_batch(tiles, tmp_path):
+    shards = prepare.prepare_shards(settings(tiles), tmp_path / "s")
+    with pytest.raises(PretrainError, match="whole batch of 5000"):
+        prepare.ShardReader(shards, 5000, seed=0)
+
+
+def test_held_out_worlds_are_not_training_worlds(tmp_path):
+    data = DataSettings(simulated=400, shards=1, holdout_worlds=1)
+    train = PixelSet.open(prepare.prepare_shards(data, tmp_path / "s", seed=0)[0])
+    (held,) = prepare.holdout_pixels(data, seed=0)
+    rows = {bytes(row) for row in np.ascontiguousarray(train.s2).reshape(len(train), -1)}
+    assert not rows & {bytes(row) for row in np.ascontiguousarray(held.s2).reshape(len(held), -1)}
+    assert len(np.unique(held.label)) >= 8
