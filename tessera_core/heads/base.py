@@ -42,6 +42,27 @@ def balanced_weights(targets: NDArray[np.intp], sample_weight: NDArray[np.float6
     return weights * (len(weights) / weights.sum())
 
 
+def balanced_draw(targets: NDArray[np.intp], limit: int, seed: int) -> NDArray[np.intp]:
+    """Indices of at most about ``limit`` labels, ordered by class, the largest classes thinned first.
+
+    Args:
+        targets: (N,) indices 0..K-1, each present; at least one label of each class is kept.
+        limit: labels wanted.
+        seed: for the draw.
+    """
+    groups = [np.flatnonzero(targets == k) for k in range(targets.max() + 1)]
+    if len(targets) > limit:
+        rng = np.random.default_rng(seed)
+        sizes, room, quota = sorted(len(group) for group in groups), limit, 1
+        for position, size in enumerate(sizes):
+            quota = max(1, room // (len(sizes) - position))
+            if size > quota:
+                break
+            room -= size
+        groups = [np.sort(rng.permutation(group)[:quota]) for group in groups]
+    return np.concatenate(groups)
+
+
 class Head(ClassifierMixin, BaseEstimator):
     """Base of the heads; a subclass implements ``_fit`` and ``_proba``.
 

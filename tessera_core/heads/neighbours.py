@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head, balanced_draw
 from tessera_core.heads.codes import CodeProduct
 from tessera_core.raster import valid_scales
 
@@ -51,7 +51,7 @@ class KNNHead(Head):
         for name in ("n_neighbors", "max_references"):
             if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 1:
                 raise HeadError(f"{name} of a nearest-neighbour head must be a whole number above 0.")
-        keep = _balanced_draw(targets, self.max_references, self.seed)
+        keep = balanced_draw(targets, self.max_references, self.seed)
         self._restore({"references": X[keep], "reference_classes": targets[keep]})
 
     def _votes(self, similarity: torch.Tensor) -> torch.Tensor:
@@ -117,21 +117,6 @@ class KNNHead(Head):
         self._member = member.T.contiguous()
         self._half_norms = torch.from_numpy(self.references_).square().sum(1, keepdim=True) / 2
         self._product = None
-
-
-def _balanced_draw(targets: NDArray[np.intp], limit: int, seed: int) -> NDArray[np.intp]:
-    """Indices of at most about ``limit`` vectors, ordered by class, the largest classes thinned first."""
-    groups = [np.flatnonzero(targets == k) for k in range(targets.max() + 1)]
-    if len(targets) > limit:
-        rng = np.random.default_rng(seed)
-        sizes, room, quota = sorted(len(group) for group in groups), limit, 1
-        for position, size in enumerate(sizes):
-            quota = max(1, room // (len(sizes) - position))
-            if size > quota:
-                break
-            room -= size
-        groups = [np.sort(rng.permutation(group)[:quota]) for group in groups]
-    return np.concatenate(groups)
 
 
 def _digits(references: Floats) -> int:

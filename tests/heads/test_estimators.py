@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
 from tessera_core.heads import KNNHead, LogisticHead, MLPHead, PrototypeHead, RidgeHead
+from tessera_core.heads.base import balanced_draw
 from tessera_core.heads.logistic import minimise
-from tessera_core.heads.neighbours import _balanced_draw
 
 
 def blobs(n, dim=20, classes=4, noise=1.0, seed=0):
@@ -98,9 +98,9 @@ def test_neighbours_equal_scikit_learn(k):
 
 def test_neighbours_thin_the_largest_classes_first():
     targets = np.repeat([0, 1, 2], [5, 100, 1000])
-    counts = np.bincount(targets[_balanced_draw(targets, 65, seed=0)])
+    counts = np.bincount(targets[balanced_draw(targets, 65, seed=0)])
     assert list(counts) == [5, 30, 30]
-    assert len(_balanced_draw(targets, 5000, seed=0)) == len(targets)
+    assert len(balanced_draw(targets, 5000, seed=0)) == len(targets)
     x, y = blobs(400)
     assert len(KNNHead(max_references=40).fit(x, y).references_) == 40
 

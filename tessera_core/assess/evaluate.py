@@ -1,0 +1,143 @@
+"""Score a head by holding labels out, and beside it the score that a random split would have claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
+from tessera_core.assess.samples import Samples
+from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds, not_judged
+from tessera_core.errors import Cancelled, LabelError
+from tessera_core.heads.base import Head, balanced_draw
+
+# More labels than this change no head's score but do change the wait.
+MAX_TRAIN = 20_000
+SCORES = ("accuracy", "macro_f1", "weighted_f1")
+
+
+def evaluate(
+    samples: Samples,
+    head: Head,
+    *,
+    split: str = "field",
+    n_folds: int = 3,
+    per_class: int | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+    block_px: int = BLOCK_PX,
+    buffer_px: int = BUFFER_PX,
+    max_train: int = MAX_TRAIN,
+    naive: bool = True,
+    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Cross-validate a head.
+
+    Every label is predicted by a head that saw nothing of its field (block); the predictions of all folds make one confusion
+    matrix. With ``repeats``, folds (and the labels drawn for ``per_class``) are drawn anew with another seed; scores are means.
+
+    Args:
+        samples: labelled pixels.
+        head: unfitted; it is cloned for each fold.
+        split: ``"field"``, ``"blocked"`` or ``"random"``, see :mod:`tessera_core.assess.splits`.
+        n_folds: parts.
+        per_class: train on this many labelled pixels of each class only, drawn from the training part; None for all.
+        repeats: how often.
+        seed: of everything random.
+        block_px, buffer_px: for ``blocked``.
+        max_train: labels to train on at most; larger parts are thinned, large classes first.
+        naive: add the same under a random split.
+        progress, cancelled: see docs/architecture.md; units are fits.
+
+    Returns:
+        JSON object: the scores of :func:`tessera_core.assess.metrics.score` with ``sd`` (over repeats), ``split``,
+        ``n_train`` (mean labels a head saw), ``n_test``, ``folds``, ``repeats``, ``per_class_labels``, ``notes`` and ``naive``.
+
+    Raises:
+        LabelError: the labels cannot be split this way.
+        HeadError: the head cannot be fitted.
+        Cancelled: ``cancelled`` said so.
+    """
+    if repeats < 1 or (per_class is not None and per_class < 1):
+        raise LabelError("Repeats and labels per class must be at least 1.")
+    kinds = [split] + (["random"] if naive and split != "random" else [])
+    total, done = n_folds * repeats * len(kinds), 0
+
+    def step() -> None:
+        nonlocal done
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        done += 1
+        if progress is not None:
+            progress(min(done, total), total, "fitting")
+
+    results = []
+    for kind in kinds:
+        matrices, seen, notes = [], [], set()
+        for repeat in range(repeats):
+            parts = folds(samples, kind, n_folds, seed + repeat, block_px, buffer_px)
+            matrix, n_train = _cross_validate(samples, head, parts, per_class, seed + repeat, max_train, step)
+            matrices.append(matrix)
+            seen.append(n_train)
+            if left := not_judged(samples, parts):
+                names = ", ".join(samples.names.get(i, str(i)) for i in left)
+                notes.add(f"Not judged, because they lie in a single field or block: {names}.")
+        results.append(_summary(samples, matrices) | {"split": kind, "n_train": round(float(np.mean(seen)))})
+        results[-1] |= {"notes": sorted(notes)}
+    result = results[0] | {"folds": n_folds, "repeats": repeats, "per_class_labels": per_class, "seed": seed}
+    if samples.ignored:
+        result["notes"] = [*result["notes"], f"{samples.ignored} labelled pixels have no data and were left out."]
+    if len(results) > 1:
+        result["naive"] = results[1]
+    return result
+
+
+def _cross_validate(
+    samples: Samples,
+    head: Head,
+    parts: list[Fold],
+    per_class: int | None,
+    seed: int,
+    max_train: int,
+    step: Callable[[], None],
+) -> tuple[NDArray[np.int64], float]:
+    ids, targets = np.unique(samples.y, return_inverse=True)
+    predicted, tested, seen = np.zeros(len(targets), np.int64), np.zeros(len(targets), bool), []
+    for number, (train, test) in enumerate(parts):
+        step()
+        if per_class is not None:
+            train = _draw(targets, train, per_class, np.random.default_rng([seed, number]))
+        elif len(train) > max_train:
+            _, dense = np.unique(targets[train], return_inverse=True)
+            train = train[balanced_draw(dense, max_train, seed)]
+        seen.append(len(train))
+        predicted[test] = samples.features.fit_predict(clone(head), train, samples.y[train], test)
+        tested[test] = True
+    return confusion_matrix(samples.y[tested], predicted[tested], ids.tolist()), float(np.mean(seen))
+
+
+def _draw(
+    targets: NDArray[np.intp], train: NDArray[np.intp], per_class: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """``per_class`` labels of each class among ``train``, or as many as there are."""
+    picked = [rng.permutation(train[targets[train] == k])[:per_class] for k in np.unique(targets[train])]
+    return np.sort(np.concatenate(picked))
+
+
+def _summary(samples: Samples, matrices: list[NDArray[np.int64]]) -> dict[str, Any]:
+    """Scores of the summed matrix, the headline ones as means over repeats with their standard deviation."""
+    ids = np.unique(samples.y).tolist()
+    each = [score(matrix, ids, samples.names) for matrix in matrices]
+    total = np.sum(matrices, axis=0)
+    result = score(total, ids, samples.names)
+    for name in SCORES:
+        result[name] = float(np.mean([one[name] for one in each]))
+    result["sd"] = {name: float(np.std([one[name] for one in each])) for name in SCORES}
+    result["n_test"] = int(np.mean([matrix.sum() for matrix in matrices]))
+    result["worst_confusion"] = worst_confusion(total, ids, samples.names)
+    return result

@@ -1,0 +1,73 @@
+"""Scores of a classification from its confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], ids: Sequence[int]) -> NDArray[np.int64]:
+    """Counts (K, K): rows are the truth, columns the prediction, both in the order of ``ids``.
+
+    Every value of ``truth`` and ``predicted`` must be one of ``ids``.
+    """
+    order = np.argsort(ids)
+    sorted_ids = np.asarray(ids)[order]
+    position = [order[np.searchsorted(sorted_ids, values)] for values in (truth, predicted)]
+    k = len(ids)
+    return np.bincount(position[0] * k + position[1], minlength=k * k).reshape(k, k).astype(np.int64)
+
+
+def score(confusion: NDArray[np.int64], ids: Sequence[int], names: Mapping[int, str]) -> dict[str, Any]:
+    """All scores that follow from a confusion matrix.
+
+    Macro-F1 is the mean over the classes that occur in the truth; a class that is never predicted has precision and F1 of 0,
+    not "undefined", so a head cannot gain by ignoring it.
+
+    Args:
+        confusion: (K, K), rows the truth.
+        ids: class ids in the order of the matrix.
+        names: class id -> name.
+
+    Returns:
+        JSON object: ``accuracy``, ``macro_f1``, ``weighted_f1``, ``per_class`` (by name: id, precision, recall, f1,
+        support), ``confusion`` (list of rows), ``classes`` (names in the order of the matrix).
+    """
+    hits = np.diag(confusion).astype(float)
+    support, guesses = confusion.sum(1), confusion.sum(0)
+    precision = hits / np.maximum(guesses, 1)
+    recall = hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(support + guesses, 1)
+    present = support > 0
+    total = max(int(confusion.sum()), 1)
+    return {
+        "accuracy": float(hits.sum() / total),
+        "macro_f1": float(f1[present].mean()) if present.any() else 0.0,
+        "weighted_f1": float((f1 * support).sum() / total),
+        "per_class": {
+            names.get(class_id, str(class_id)): {
+                "id": int(class_id),
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "support": int(support[i]),
+            }
+            for i, class_id in enumerate(ids)
+        },
+        "confusion": confusion.tolist(),
+        "classes": [names.get(i, str(i)) for i in ids],
+    }
+
+
+def worst_confusion(confusion: NDArray[np.int64], ids: Sequence[int], names: Mapping[int, str]) -> str:
+    """One sentence about the pair of classes that is confused most; empty where nothing is."""
+    errors = confusion * (1 - np.eye(len(ids), dtype=np.int64))
+    if not errors.any():
+        return ""
+    i, j = divmod(int(errors.argmax()), len(ids))
+    share = 100 * errors[i, j] / confusion[i].sum()
+    true_name, wrong_name = names.get(ids[i], str(ids[i])), names.get(ids[j], str(ids[j]))
+    return f"Most often confused: {share:.0f} % of {true_name} is mapped as {wrong_name}."

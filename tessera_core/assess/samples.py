@@ -1,0 +1,89 @@
+"""Labelled pixels with their features: what splits split and heads are judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.heads.base import Head
+from tessera_core.raster import dequantise, valid_scales
+
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class CodeFeatures:
+    """Embeddings as rasters hold them; only what a head trains on becomes float32.
+
+    Attributes:
+        codes: int8 (N, D).
+        scales: float32 (N,).
+    """
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+
+    def usable(self) -> NDArray[np.bool_]:
+        """Which pixels have data."""
+        return valid_scales(self.scales)
+
+    def take(self, index: Index) -> CodeFeatures:
+        """Those of some pixels."""
+        return CodeFeatures(self.codes[index], self.scales[index])
+
+    def fit_predict(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[Any]:
+        """Fit on the pixels ``train`` of the classes ``y``; class ids of the pixels ``test``."""
+        head.fit(dequantise(self.codes[train], self.scales[train]), y)
+        return head.predict_codes(self.codes[test], self.scales[test])[0]
+
+
+@dataclass(frozen=True)
+class MatrixFeatures:
+    """Other features, standardised by what is trained on.
+
+    Attributes:
+        values: float32 (N, F); NaN is no data.
+    """
+
+    values: NDArray[np.float32]
+
+    def usable(self) -> NDArray[np.bool_]:
+        """Which pixels have every feature."""
+        return np.isfinite(self.values).all(axis=1)
+
+    def take(self, index: Index) -> MatrixFeatures:
+        """Those of some pixels."""
+        return MatrixFeatures(self.values[index])
+
+    def fit_predict(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[Any]:
+        """Fit on the pixels ``train`` of the classes ``y``; class ids of the pixels ``test``."""
+        mean, spread = self.values[train].mean(0), self.values[train].std(0)
+        spread[spread == 0] = 1
+        head.fit((self.values[train] - mean) / spread, y)
+        return head.predict((self.values[test] - mean) / spread)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N labelled pixels.
+
+    Attributes:
+        features: of the pixels.
+        y: int (N,) class ids, 1..255.
+        groups: int (N,), which field (polygon, stroke, patch) each lies in.
+        rows, cols: int (N,).
+        names: class id -> name.
+        ignored: labelled pixels left out because they have no data.
+    """
+
+    features: CodeFeatures | MatrixFeatures
+    y: NDArray[Any]
+    groups: NDArray[Any]
+    rows: NDArray[Any]
+    cols: NDArray[Any]
+    names: Mapping[int, str]
+    ignored: int = 0
