@@ -96,13 +96,14 @@ def _water(terrain: Terrain, rng: np.random.Generator) -> Bools:
     size = terrain.elevation.shape[0]
     shapes = []
     courses = channels(terrain.elevation)
-    for points, flow in courses[:6]:
-        width = 0.55 + 3.0 * np.sqrt(min(flow, 0.4))
-        meander = sum(
-            ndimage.gaussian_filter1d(rng.normal(0, a, points.shape), b, axis=0) for a, b in ((16, 5), (7, 1.6))
-        )
-        line = LineString((points + meander)[:, ::-1])
-        shapes.append(line.buffer(width))
+    # One field bends all courses, so that tributaries still meet their river.
+    bend = 6.0 * np.stack([fractal(size, rng, 2.2, 0.14), fractal(size, rng, 2.2, 0.14)], -1)
+    for points, flow in courses[:7]:
+        at = np.clip(points.astype(int), 0, size - 1)
+        line = (points + bend[at[:, 0], at[:, 1]])[:, ::-1]
+        # Springs are ditches below a pixel's width; only where a channel widens does it show.
+        widths = 0.35 + 3.4 * np.sqrt(np.clip(flow - 0.03, 0, 0.4))
+        shapes += [LineString(line[i : i + 2]).buffer(widths[i]) for i in range(len(line) - 1)]
     water = np.zeros((size, size), bool)
     if shapes:
         water |= rasterize(shapes, (size, size)).astype(bool)

@@ -100,35 +100,38 @@ def drainage(elevation: Floats) -> tuple[NDArray[np.intp], Floats]:
     return receiver.reshape(elevation.shape), drained.reshape(elevation.shape)
 
 
-def channels(elevation: Floats, coarse: int = 4, share: float = 0.035) -> list[tuple[NDArray[np.float64], float]]:
-    """River courses: ``(points (N, 2) of row, col, cells drained as a share of the map)``, downstream, rivers first.
+def channels(
+    elevation: Floats, coarse: int = 4, share: float = 0.035
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """River courses, the longest first: ``(points (N, 2) of row, col; share of the map drained at each)``, downstream.
 
-    Drainage is computed on cells of ``coarse`` pixels; a channel begins where it drains ``share`` of the map.
+    Drainage is computed on cells of ``coarse`` pixels; a channel begins where it drains ``share`` of the map. A tributary
+    ends on the point of its river, other courses at the edge of the map.
     """
     size = elevation.shape[0] // coarse * coarse
     blocks = elevation[:size, :size].reshape(size // coarse, coarse, size // coarse, coarse).mean((1, 3))
     receiver, drained = drainage(blocks)
-    flat, flow = receiver.ravel(), drained.ravel() / drained.size
+    flat, flow = receiver.ravel(), drained.ravel().astype(np.float64) / drained.size
     width = blocks.shape[1]
-    feeds = np.zeros(flat.size, bool)
-    inflow = flat[(flow >= share) & (flat >= 0)]
-    feeds[inflow] = True
-    heads = np.flatnonzero((flow >= share) & ~feeds)
-    taken = np.zeros(flat.size, bool)
+    fed = np.zeros(flat.size, bool)
+    fed[flat[(flow >= share) & (flat >= 0)]] = True
+    heads = np.flatnonzero((flow >= share) & ~fed)
+    placed: dict[int, NDArray[np.float64]] = {}
     courses = []
     for head in sorted(heads, key=lambda cell: -_length(int(cell), flat)):
         path, cell = [], int(head)
         while cell >= 0:
             path.append(cell)
-            if taken[cell]:
+            if cell in placed:
                 break
-            taken[cell] = True
             cell = int(flat[cell])
         if len(path) < 6:
             continue
-        points = np.stack(np.divmod(np.array(path), width), 1).astype(np.float64)
-        points = _smooth(points) * coarse + coarse / 2
-        courses.append((points, float(flow[path[-1]])))
+        points = np.stack(np.divmod(np.array(path), width), 1) * float(coarse) + coarse / 2
+        points[-1] = placed.get(path[-1], points[-1])
+        points = _smooth(points)
+        placed |= {cell: point for cell, point in zip(path, points, strict=True) if cell not in placed}
+        courses.append((points, flow[path]))
     return courses
 
 

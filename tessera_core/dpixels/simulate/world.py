@@ -178,16 +178,19 @@ def _history(layout: Layout, seed: int, last: int) -> dict[int, NDArray[np.uint8
 
 
 def _fell(now: NDArray[np.uint8], felled: NDArray, layout: Layout, year: int, rng: np.random.Generator) -> None:
-    """Clear some stands, conifers first; a clearing is wood again after twelve years."""
+    """Clear some stands, a conifer stand among them; a clearing is wood again after twelve years."""
     wood = np.isin(now, (_INDEX["conifer wood"], _INDEX["broadleaf wood"]))
     grown = (felled > 0) & (year - felled > 12)
     now[grown] = np.where(layout.use[grown] == Use.CONIFER, _INDEX["conifer wood"], _INDEX["broadleaf wood"])
     felled[grown] = 0
-    stands = np.flatnonzero(wood & (layout.area > 60))
+    large = layout.area > 60
+    conifers = np.flatnonzero(large & (now == _INDEX["conifer wood"]))
+    stands = np.flatnonzero(large & wood)
     if len(stands):
-        weight = np.where(now[stands] == _INDEX["conifer wood"], 3.0, 1.0)
-        count = min(len(stands), max(1, round(0.035 * len(stands))))
-        chosen = rng.choice(stands, count, replace=False, p=weight / weight.sum())
+        count = max(2, round(0.035 * len(stands)))
+        chosen = rng.choice(stands, min(count, len(stands)), replace=False)
+        if len(conifers):
+            chosen[0] = rng.choice(conifers)
         now[chosen], felled[chosen] = _INDEX["scrub"], year
 
 
