@@ -98,7 +98,7 @@ def test_draws(valid: list[bool], seed: int) -> None:
     np.testing.assert_array_equal(drawn, draw_positions(mask, 40, np.random.RandomState(seed)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), name=st.sampled_from(["v1.1-mpc", "v2-nano", "v2-teacher"]), n=st.integers(1, 9))
 def test_every_row_is_a_valid_observation_of_its_pixel(seed: int, name: str, n: int) -> None:
     series, config = PixelSeries.of_arrays(**arrays(12, n, 7, 4, seed)), PRESETS[name]
