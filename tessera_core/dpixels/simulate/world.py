@@ -178,20 +178,17 @@ def _history(layout: Layout, seed: int, last: int) -> dict[int, NDArray[np.uint8
 
 
 def _fell(now: NDArray[np.uint8], felled: NDArray, layout: Layout, year: int, rng: np.random.Generator) -> None:
-    """Clear some stands, a conifer stand among them; a clearing is wood again after twelve years."""
-    wood = np.isin(now, (_INDEX["conifer wood"], _INDEX["broadleaf wood"]))
+    """Clear some stands, more of conifers; a clearing is wood again after twelve years."""
     grown = (felled > 0) & (year - felled > 12)
     now[grown] = np.where(layout.use[grown] == Use.CONIFER, _INDEX["conifer wood"], _INDEX["broadleaf wood"])
     felled[grown] = 0
     large = layout.area > 60
-    conifers = np.flatnonzero(large & (now == _INDEX["conifer wood"]))
-    stands = np.flatnonzero(large & wood)
-    if len(stands):
-        count = max(2, round(0.035 * len(stands)))
-        chosen = rng.choice(stands, min(count, len(stands)), replace=False)
-        if len(conifers):
-            chosen[0] = rng.choice(conifers)
-        now[chosen], felled[chosen] = _INDEX["scrub"], year
+    for name, share in (("conifer wood", 0.05), ("broadleaf wood", 0.02)):
+        stands = np.flatnonzero(large & (now == _INDEX[name]))
+        if len(stands) > 3:  # small maps keep some of their woods
+            weight = layout.area[stands] / layout.area[stands].sum()
+            chosen = rng.choice(stands, max(1, round(share * len(stands))), replace=False, p=weight)
+            now[chosen], felled[chosen] = _INDEX["scrub"], year
 
 
 def _build(now: NDArray[np.uint8], layout: Layout, rng: np.random.Generator) -> None:
