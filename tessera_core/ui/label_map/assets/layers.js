@@ -92,7 +92,11 @@ export function drawShape(context, t, shape, colour, dot) {
       context.stroke(path);
       context.globalCompositeOperation = "source-over";
     } else {
-      context.globalAlpha = 0.62;
+      context.globalAlpha = 0.8;
+      context.lineWidth = width + 3;
+      context.strokeStyle = "#fff";
+      context.stroke(path);
+      context.lineWidth = width;
       context.strokeStyle = colour;
       context.stroke(path);
       context.globalAlpha = 1;

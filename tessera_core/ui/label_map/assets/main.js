@@ -10,7 +10,7 @@ import { unpack } from "./wire.js";
 const DEFAULTS = () => ({
   tool: "point", class: 0, radius: 2, threshold: 0, hidden: [], views: {},
   layers: {
-    labels: { on: true, opacity: 1 }, classes: { on: true, opacity: 0.65 }, confidence: { on: false, opacity: 0.85 },
+    labels: { on: true, opacity: 1 }, classes: { on: true, opacity: 0.8 }, confidence: { on: false, opacity: 0.85 },
     truecolour: { on: false, opacity: 1 }, pca: { on: true, opacity: 1 }, base: { on: false, opacity: 1, name: "" },
   },
   swipe: { on: false, left: "pca", right: "classes", at: 0.5 },

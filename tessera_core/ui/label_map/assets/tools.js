@@ -61,6 +61,7 @@ export class Tools {
   }
 
   down(event) {
+    this.view.box.classList.remove("tl-keys");
     if (!this.onMap(event)) return;
     this.pointers.set(event.pointerId, { x: event.clientX, y: event.clientY, moved: false });
     if (this.pointers.size > 1) return this.cancelDraft();
@@ -229,6 +230,7 @@ export class Tools {
     const typing = target.matches?.("input:not([type=range]):not([type=checkbox]), textarea, select, [contenteditable]");
     if (typing || event.altKey || !this.view.visible()) return;
     const key = event.key.toLowerCase();
+    if (target === this.view.box && !this.pointers.size && /^(arrow|enter|tab|[+-])/.test(key)) this.view.box.classList.add("tl-keys");
     const command = event.ctrlKey || event.metaKey;
     const view = this.view;
     let done = true;

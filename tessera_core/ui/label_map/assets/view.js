@@ -74,8 +74,11 @@ export class MapView {
       el("div", { class: "tl-group" }, this.undo, this.redo),
     );
     this.bottom = el("div", { class: "tl-bottom" }, this.readout);
+    // On a phone the classes stand in the map, so that choosing one needs no scrolling.
+    this.strip = el("div", { class: "tl-control tl-strip", role: "listbox", "aria-label": "Classes" });
+    this.foot = el("div", { class: "tl-foot" }, this.sizer, this.strip, this.bar);
     this.box.append(
-      this.draft, this.cross, this.divider, this.bar, zoom, this.sizer, this.finisher, this.title, this.caption, this.bottom, this.toast,
+      this.draft, this.cross, this.divider, this.foot, zoom, this.finisher, this.title, this.caption, this.bottom, this.toast,
     );
     this.root.replaceChildren(this.box);
     this.wireDivider();
@@ -171,11 +174,14 @@ export class MapView {
     this.map.setMaxBounds(bounds.pad(1.5));
     const view = this.memory.views[this.header.scene] ?? this.memory.views[this.header.place];
     if (view) this.map.setView(view.center, view.zoom, { animate: false });
-    else this.map.fitBounds(bounds, { padding: [8, 8], animate: false });
+    else this.fit(false);
   }
 
-  fit() {
-    this.map.fitBounds(this.frame.bounds(this.header.bounds), { padding: [8, 8] });
+  fit(animate = true) {
+    // On a phone, plates at the head and tools at the foot cover part of the map.
+    const phone = getComputedStyle(this.foot).display === "flex";
+    const options = { paddingTopLeft: [8, phone ? 62 : 8], paddingBottomRight: [8, phone ? 112 : 8], animate };
+    this.map.fitBounds(this.frame.bounds(this.header.bounds), options);
   }
 
   moved() {
@@ -414,6 +420,7 @@ export class MapView {
   refreshTools() {
     const { tool, radius } = this.memory;
     for (const [name, button] of Object.entries(this.buttons)) button.setAttribute("aria-pressed", String(name === tool));
+    this.fillStrip();
     this.undo.disabled = !this.header.undo;
     this.redo.disabled = !this.header.redo;
     this.sizer.hidden = tool !== "brush" && tool !== "erase";
@@ -424,6 +431,23 @@ export class MapView {
     else this.map.dragging.disable();
     this.root.dataset.tool = tool;
     this.cursor();
+  }
+
+  fillStrip() {
+    const chips = this.header.classes.map((c) => {
+      const chosen = c.id === this.memory.class;
+      const chip = el(
+        "button",
+        { type: "button", class: "tl-stripchip", role: "option", "aria-selected": String(chosen), onclick: () => this.session.choose(c.id) },
+        el("i", { style: `background:${c.color}` }),
+        c.name,
+        el("b", {}, String(c.count)),
+      );
+      return chip;
+    });
+    const at = this.strip.scrollLeft;
+    this.strip.replaceChildren(...chips);
+    this.strip.scrollLeft = at;
   }
 
   cursor() {
@@ -456,6 +480,7 @@ export class MapView {
 
   chosen() {
     if (this.memory.tool === "pan" || this.memory.tool === "erase") this.setTool("point");
+    else if (this.header) this.fillStrip();
     this.tools?.paint();
   }
 

@@ -1,0 +1,210 @@
+"""Click to pixels: how long after a click on the label map its new class map is on the screen, in a real browser.
+
+The app runs as people start it, with a project of a seeded synthetic scene; headless Chromium clicks. The time of a click
+runs from the browser's own time stamp of the pointer event to the second animation frame after the new class map was
+drawn, which is after the frame that shows it: event, web socket, label log on disk, fit, prediction of every pixel,
+picture, transport, decoding and painting are all in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+
+from tessera_core.errors import TesseraError
+from tessera_core.grid import Grid
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+
+SIZES = (512, 1000)
+CLICKS = 30
+QUICK_CLICKS, QUICK_GAP_MS = 20, 120
+CLASSES = 6
+SEED_LABELS = 60
+WARM_UP = 5
+
+_FIND = """() => {
+  const find = (root) => {
+    for (const node of root.querySelectorAll("*")) {
+      const map = node.shadowRoot?.querySelector('.tl-root[data-kind="map"]');
+      if (map) return map;
+    }
+    return root.querySelector('.tl-root[data-kind="map"]');
+  };
+  const map = (window.benchMap = find(document));
+  window.benchTimes = {};
+  let pressed = [];
+  window.addEventListener("pointerdown", (event) => pressed.push(event.timeStamp), true);
+  let acked = Number(map.dataset.shownAck ?? 0);
+  map.addEventListener("tl-shown", ({ detail }) => {
+    for (; acked < detail.ack; acked++) window.benchTimes[acked + 1] = detail.at - pressed.shift();
+  });
+}"""
+
+
+def synthetic_raster(size: int, seed: int = 0, dim: int = 128) -> tuple[EmbeddingRaster, np.ndarray]:
+    """A smooth scene of :data:`CLASSES` kinds of ground: the raster and its classes, uint8 (size, size) from 1."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    field = np.stack([gaussian_filter(rng.normal(size=(size, size)), 14) for _ in range(CLASSES)], -1)
+    share = np.exp(4 * field / field.std())
+    share = (share / share.sum(-1, keepdims=True)).astype(np.float32)
+    spectra = rng.normal(size=(CLASSES, dim)).astype(np.float32) * 40
+    codes = np.empty((size, size, dim), np.int8)
+    for start in range(0, size, 64):
+        rows = slice(start, start + 64)
+        noise = rng.normal(0, 4, (*share[rows].shape[:2], dim)).astype(np.float32)
+        codes[rows] = np.clip(share[rows] @ spectra + noise, -127, 127)
+    grid = Grid("EPSG:32631", Affine(10, 0, 700_000, 0, -10, 5_800_000), (size, size))
+    provenance = Provenance(model="synthetic", dim=dim, year=2024, source="bench")
+    raster = EmbeddingRaster(codes, np.full((size, size), 0.01, np.float32), grid, provenance)
+    return raster, share.argmax(-1).astype(np.uint8) + 1
+
+
+def measure(
+    sizes: tuple[int, ...] = SIZES, clicks: int = CLICKS, seed: int = 0, chromium: str | None = None
+) -> dict[str, Any]:
+    """Milliseconds from click to pixels for each scene size, and how many of 20 quick clicks were kept.
+
+    Raises:
+        TesseraError: Playwright or Chromium is missing, or the app does not start.
+    """
+    results: dict[str, Any] = {"load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "sizes": {}}
+    with tempfile.TemporaryDirectory(prefix="tessera-bench-") as home:
+        truths = {size: _make_project(Path(home), size, seed) for size in sizes}
+        with _server(Path(home)) as url, _browser(chromium) as browser:
+            for size in sizes:
+                results["sizes"][str(size)] = _measure_one(
+                    browser, f"{url}/label?project=bench-{size}", truths[size], clicks, seed
+                )
+    return results
+
+
+def _make_project(home: Path, size: int, seed: int) -> np.ndarray:
+    from tessera_core.labels.model import Label, LabelClass, next_color
+    from tessera_core.project import Project
+
+    raster, truth = synthetic_raster(size, seed)
+    folder = raster.save(home / "rasters" / str(size))
+    project = Project.create(home / "projects" / f"bench-{size}", f"Bench {size}")
+    project.attach_embeddings(2024, folder, raster.provenance, raster.grid)
+    classes: list[LabelClass] = []
+    for number in range(1, CLASSES + 1):
+        classes.append(LabelClass(number, f"Class {number}", next_color(classes, number)))
+    rng = np.random.default_rng(seed)
+    rows, cols = rng.integers(0, size, (2, SEED_LABELS))
+    x, y = raster.grid.pixel_to_xy(rows + 0.5, cols + 0.5)
+    labels = [
+        Label(f"seed-{n}", int(truth[rows[n], cols[n]]), "point", ((float(x[n]), float(y[n])),))
+        for n in range(SEED_LABELS)
+    ]
+    project.log.import_labels(classes, labels)
+    return truth
+
+
+@contextmanager
+def _server(home: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://localhost:{port}"
+    command = [sys.executable, "-m", "tessera_core", "app", "--headless", "--port", str(port)]
+    with open(home / "server.log", "wb") as log:
+        process = subprocess.Popen(command, env=os.environ | {"TESSERA_HOME": str(home)}, stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                try:
+                    with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
+                        if answer.read() == b"ok":
+                            break
+                except (urllib.error.URLError, OSError):
+                    time.sleep(0.2)
+            else:
+                raise TesseraError(f"The app did not start: {(home / 'server.log').read_text()[-500:]}")
+            yield url
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _browser(chromium: str | None) -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise TesseraError(
+            "The browser measurement needs Playwright: install the extra 'test' and try again."
+        ) from error
+    path = chromium or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        raise TesseraError("The browser measurement needs Chromium on the search path; install it and try again.")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def _measure_one(browser: Any, url: str, truth: np.ndarray, clicks: int, seed: int) -> dict[str, Any]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    try:
+        page.goto(url)
+        page.wait_for_selector(".tl-root[data-shown] canvas.leaflet-image-layer", timeout=90_000)
+        # Until the server's background warm-up (heavy imports, frozen garbage collection) is over.
+        page.wait_for_timeout(8_000)
+        page.evaluate(_FIND)
+        box = page.locator(".tl-map").bounding_box()
+        rng = np.random.default_rng(seed + 1)
+        times = []
+        for number in range(1, WARM_UP + clicks + 1):
+            page.keyboard.press(str(1 + number % CLASSES))
+            # The middle of the map, clear of its tools.
+            x, y = rng.uniform(0.32, 0.68), rng.uniform(0.15, 0.85)
+            page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            page.wait_for_function(f"() => window.benchTimes[{number}] !== undefined", timeout=30_000)
+            if number > WARM_UP:
+                times.append(page.evaluate(f"() => window.benchTimes[{number}]"))
+            page.wait_for_timeout(150)
+        before = WARM_UP + clicks
+        started = time.monotonic()
+        for _ in range(QUICK_CLICKS):
+            x, y = rng.uniform(0.32, 0.68), rng.uniform(0.15, 0.85)
+            page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            page.wait_for_timeout(QUICK_GAP_MS)
+        page.wait_for_function(
+            f"() => Number(window.benchMap.dataset.shownAck) >= {before + QUICK_CLICKS}", timeout=60_000
+        )
+        settled = time.monotonic() - started
+        counts = page.locator(".tl-count").all_inner_texts()
+        kept = sum(int(text) for text in counts) - SEED_LABELS - before
+    finally:
+        page.close()
+    return {
+        "pixels": int(truth.size),
+        "clicks": clicks,
+        "median_ms": round(statistics.median(times), 1),
+        "p90_ms": round(float(np.percentile(times, 90)), 1),
+        "min_ms": round(min(times), 1),
+        "max_ms": round(max(times), 1),
+        "quick_clicks": QUICK_CLICKS,
+        "quick_clicks_kept": kept,
+        "quick_clicks_settled_s": round(settled, 2),
+    }
