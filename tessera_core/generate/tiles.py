@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,12 +25,16 @@ from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError
 from tessera_core.generate.engine import Cancel, Engine, Progress, check_dim, row_blocks
 from tessera_core.generate.journal import Journal
+from tessera_core.grid import Grid
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
+from tessera_core.models.config import EncoderConfig
 from tessera_core.models.quantise import quantise
+from tessera_core.npyfile import load_npy
 from tessera_core.provenance import Provenance
-from tessera_core.raster import NoData
+from tessera_core.raster import EmbeddingRaster, NoData
 
 FORMAT = "tessera-embedding-tile/1"
+STORE = "embeddings.zarr"
 LAYOUTS = ("npy", "geotiff", "zarr")
 Layout = Literal["npy", "geotiff", "zarr"]
 
@@ -163,15 +168,43 @@ def generate_tiles(
     engines: dict[str | None, Engine] = {}
     results, before = [], 0
     meter = _Meter(progress, total)
+    out = Path(out_dir)
+    # A store is written whole at the end; until then its tiles wait as ordinary results in a hidden folder.
+    place = out / ".zarr-tiles" if layout == "zarr" else out
+    if layout == "zarr" and float32:
+        raise InputError("A Zarr store holds int8 codes and scales; leave --float32 away, or choose another format.")
     for tile in tiles:
         source = data_source or _source(tile)
         if source not in engines:
             engines[source] = Engine(loaded.for_data(source), device, dtype)
-        run = _TileRun(tile, engines[source], Path(out_dir), dim, float32, seed, repeats, layout)
+        run = _TileRun(tile, engines[source], place, dim, float32, seed, repeats, layout)
         results.append(run.run(meter.shifted(before), cancelled))
         before += tile.shape[0] * tile.shape[1]
+    if layout == "zarr":
+        store = _write_store(out / STORE, place, results, loaded.config)
+        results = [replace(result, path=store) for result in results]
     meter.finish()
     return results
+
+
+def _write_store(store: Path, place: Path, results: Iterable[Generated], config: EncoderConfig) -> Path:
+    """The Zarr store of finished tiles; the tiles go away once it stands."""
+    from tessera_core.generate import layouts
+
+    rasters = []
+    for result in results:
+        header = json.loads((place / f"{result.tile}.json").read_text(encoding="utf-8"))
+        rasters.append(
+            EmbeddingRaster(
+                load_npy(place / f"{result.tile}.npy"),
+                load_npy(place / f"{result.tile}_scales.npy"),
+                Grid.from_json(header["grid"]),
+                Provenance.from_json(header["provenance"]),
+            )
+        )
+    layouts.write_zarr(store, rasters, config.prefixes)
+    shutil.rmtree(place)
+    return store
 
 
 def _source(tile: DPixelTile) -> str | None:
@@ -273,7 +306,7 @@ class _TileRun:
         step = engine.block_rows(width)
         fingerprint = self._fingerprint(step)
         target = self.out / f"{name}.npy"
-        finished = _finished(self.out, name, fingerprint) if self.layout == "npy" else None
+        finished = _finished(self.out, name, fingerprint) if self.layout != "geotiff" else None
         if finished is not None:
             return self._result(target, 0, height, started, finished)
         tile.require_observations()
@@ -317,10 +350,14 @@ class _TileRun:
                 "nodata": nodata,
                 "fingerprint": _digest(fingerprint),
             }
-            if self.layout == "npy":
+            if self.layout != "geotiff":
                 self._publish(journal, header, bool(nodata))
-            else:
-                target = self._convert(journal)
+            if self.layout == "geotiff":
+                from tessera_core.generate import layouts
+
+                target = self.out / f"{name}.tif"
+                arrays = journal.arrays
+                layouts.write_geotiff(target, arrays["values"], arrays["reasons"], tile.grid, self.provenance())
             journal.discard()
         return self._result(target, (height - skipped) * width, skipped, started, nodata)
 
@@ -345,18 +382,6 @@ class _TileRun:
         if any_nodata:
             targets["reasons"] = self.out / f"{name}_nodata.npy"
         journal.publish({**targets, "values": final})
-
-    def _convert(self, journal: Journal) -> Path:
-        from tessera_core.generate import layouts
-
-        arrays, provenance = journal.arrays, self.provenance()
-        if self.layout == "geotiff":
-            target = self.out / f"{self.tile.name}.tif"
-            layouts.write_geotiff(target, arrays["values"], arrays["reasons"], self.tile.grid, provenance)
-            return target
-        target = self.out / "embeddings.zarr"
-        layouts.add_to_zarr(target, arrays["values"], arrays["scales"], self.tile.grid, provenance)
-        return target
 
     def _result(
         self, target: Path, computed: int, resumed: int, started: float, nodata: Mapping[str, int]
