@@ -1,6 +1,6 @@
 """Embeddings from d-pixel tiles: the inference engine, resumable runs over tiles, writers of the published layouts.
 
-``engine`` computes, ``tiles`` runs over a tile and keeps what is done, ``layouts`` writes GeoTIFF and Zarr, ``estimate`` says
+``engine`` computes, ``tiles`` runs over a tile and keeps what is done, ``layouts`` writes GeoTIFF and Zarr, ``calibration`` says
 beforehand how long it will take.
 """
 
@@ -14,8 +14,8 @@ _HOMES = {
     "embed_tile": "engine",
     "generate_tile": "tiles",
     "Generated": "tiles",
-    "estimate": "estimate",
-    "Estimate": "estimate",
+    "estimate": "calibration",
+    "Estimate": "calibration",
 }
 
 

@@ -232,7 +232,7 @@ class Engine:
             if progress:
                 progress(round(len(index) * done / weight), len(index), "")
 
-        self._parallel(tasks[::-1], report, cancelled)
+        self.run_tasks(tasks[::-1], report, cancelled)
         step = 4096
         parts = [self._fuse(pooled[0][i : i + step], pooled[1][i : i + step]) for i in range(0, len(index), step)]
         return np.concatenate(parts) if parts else np.zeros((0, self.config.representation_dim), np.float32)
@@ -269,17 +269,25 @@ class Engine:
     def _fuse(self, s2: torch.Tensor, s1: torch.Tensor) -> NDArray[np.float32]:
         return self.encoder.fuse(s2.float(), s1.float()).float().cpu().numpy()
 
-    def _parallel(
-        self, tasks: list[Callable[[], int]], report: Callable[[int], None], cancelled: Cancel | None
+    def run_tasks(
+        self,
+        tasks: list[Callable[[], int]],
+        report: Callable[[int], None] = lambda done: None,
+        cancelled: Cancel | None = None,
     ) -> None:
-        """Run tasks that return their weight, on ``threads`` threads of one core each."""
+        """Run tasks that return their weight, on ``threads`` threads of one core each; ``report`` gets the weight done.
+
+        Raises:
+            Cancelled: ``cancelled`` returned true between two tasks.
+        """
         done = 0
         if self.threads == 1 or len(tasks) < 2:
-            for task in tasks:
-                if cancelled and cancelled():
-                    raise Cancelled
-                done += task()
-                report(done)
+            with torch.inference_mode():
+                for task in tasks:
+                    if cancelled and cancelled():
+                        raise Cancelled
+                    done += task()
+                    report(done)
             return
         queue = iter(tasks)
         lock, stop = threading.Lock(), threading.Event()

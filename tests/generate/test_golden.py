@@ -50,8 +50,17 @@ def test_command_line_gives_the_expected_array(
     folder = shared / "golden" / model
     options = ["--data-source", source] if source else []
     code = main(
-        ["generate", str(folder / "tiles" / tile), "--weights", str(folder / "checkpoint.pt"), "--float32"]
-        + ["--out", str(tmp_path), "--json", *options]
+        [
+            "generate",
+            str(folder / "tiles" / tile),
+            "--weights",
+            str(folder / "checkpoint.pt"),
+            "--float32",
+            "--out",
+            str(tmp_path),
+            "--json",
+            *options,
+        ]
     )
     assert code == 0
     assert json.loads(capsys.readouterr().out)["tiles"][0]["tile"] == tile
@@ -82,8 +91,18 @@ def test_int8_equals_the_published_codes_but_for_ties(shared: Path, tmp_path: Pa
     for dim, stem in ((128, ""), (64, "_dim64"), (16, "_dim16")):
         out = tmp_path / str(dim)
         code = main(
-            ["generate", str(folder / "tiles/a"), "--weights", str(folder / "checkpoint.pt"), "--out", str(out)]
-            + ["--dim", str(dim), "--dtype", "fp32"]
+            [
+                "generate",
+                str(folder / "tiles/a"),
+                "--weights",
+                str(folder / "checkpoint.pt"),
+                "--out",
+                str(out),
+                "--dim",
+                str(dim),
+                "--dtype",
+                "fp32",
+            ]
         )
         assert code == 0
         codes, scales = np.load(out / "a.npy"), np.load(out / "a_scales.npy")
@@ -101,8 +120,18 @@ def test_int8_equals_the_published_codes_but_for_ties(shared: Path, tmp_path: Pa
 def test_v1_1_codes_of_the_kept_dimensions(shared: Path, tmp_path: Path) -> None:
     folder = shared / "golden/v1_1_tiny"
     code = main(
-        ["generate", str(folder / "tiles/long"), "--weights", str(folder / "checkpoint.pt"), "--out", str(tmp_path)]
-        + ["--dtype", "fp32", "--data-source", "mpc"]
+        [
+            "generate",
+            str(folder / "tiles/long"),
+            "--weights",
+            str(folder / "checkpoint.pt"),
+            "--out",
+            str(tmp_path),
+            "--dtype",
+            "fp32",
+            "--data-source",
+            "mpc",
+        ]
     )
     assert code == 0
     want = np.load(folder / "expected/long_mpc/tile_emb16_int8.npy")

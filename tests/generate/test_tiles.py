@@ -1,0 +1,265 @@
+"""Runs over tiles: resuming, cancelling, no data, layouts, and clear sentences for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from affine import Affine
+
+from tessera_core.cli import main
+from tessera_core.dpixels.tile import DPixelTile, write_tile
+from tessera_core.errors import Cancelled, InputError, TileError
+from tessera_core.generate import embed_tile, estimate, generate_tile
+from tessera_core.generate.tiles import generate_tiles
+from tessera_core.grid import Grid
+from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_checkpoint
+from tessera_core.models.config import v1_0_qat, v2_student
+from tessera_core.models.encoder import Encoder
+from tessera_core.raster import NoData
+
+
+def make_tile(
+    folder: Path, shape: tuple[int, int] = (12, 10), clear: float = 0.5, seed: int = 0, **meta: object
+) -> Path:
+    rng = np.random.default_rng(seed)
+    roi = np.ones(shape, bool)
+    roi[0, :3] = False
+    bands = rng.integers(1, 6000, (20, *shape, 10)).astype(np.uint16)
+    masks = (rng.random((20, *shape)) < clear).astype(np.uint8)
+    radar = rng.integers(1, 9000, (15, *shape, 2)).astype(np.int16)
+    if clear == 0:
+        radar[:] = 0
+    masks[:, 5, 5] = 0
+    radar[:, 5, 5] = 0
+    return write_tile(
+        folder,
+        bands=bands,
+        masks=masks,
+        doys=np.arange(1, 21) * 10,
+        sar_asc=radar,
+        doys_asc=np.arange(1, 16) * 20,
+        grid=Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), shape),
+        roi=roi,
+        meta={"year": 2023, **meta},
+    )
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = v2_student(8, 1, 2, 48, out=32, prefixes=(16, 32))
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    return save_checkpoint(path, Encoder(config), config, {"name": "small"})
+
+
+@pytest.fixture(scope="module")
+def loaded(weights: Path) -> LoadedEncoder:
+    return load_checkpoint(weights)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tessera_core.generate.engine.MAX_BLOCK_PIXELS", 30)
+
+
+def test_no_data_is_marked_with_its_reason(tmp_path: Path, loaded: LoadedEncoder) -> None:
+    path = generate_tile(make_tile(tmp_path / "t"), loaded, tmp_path / "out")
+    codes, scales = np.load(path), np.load(tmp_path / "out/t_scales.npy")
+    reasons = np.load(tmp_path / "out/t_nodata.npy")
+    assert (reasons[0, :3] == NoData.OUTSIDE).all()
+    assert reasons[5, 5] == NoData.NO_OBSERVATIONS
+    assert (np.isnan(scales) == (reasons != NoData.VALID)).all()
+    assert (codes[np.isnan(scales)] == 0).all()
+    header = json.loads((tmp_path / "out/t.json").read_text())
+    assert header["format"] == "tessera-embedding-tile/1"
+    assert header["nodata"] == {"outside": 3, "no_observations": 1}
+    assert Grid.from_json(header["grid"]).crs == "EPSG:32631"
+    assert header["provenance"]["year"] == 2023
+    assert header["provenance"]["dim"] == 32
+
+
+def test_in_memory_and_on_disk_agree(tmp_path: Path, loaded: LoadedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_tile(tmp_path / "t")
+    tile = DPixelTile.open(folder)
+    whole = embed_tile(tile, loaded, dtype="fp32")
+    assert np.isnan(whole[0, :3]).all()
+    some = embed_tile(tile, loaded, dtype="fp32", rows=slice(4, 7), dim=16)
+    np.testing.assert_allclose(some, whole[4:7, :, :16], atol=1e-5)
+    small_blocks(monkeypatch)
+    path = generate_tile(folder, loaded, tmp_path / "out", float32=True, dtype="fp32")
+    valid = ~np.isnan(whole)
+    np.testing.assert_allclose(np.load(path)[valid], whole[valid], atol=1e-5)
+
+
+def test_cancelled_work_is_kept_and_ends_in_the_same_bytes(
+    tmp_path: Path, loaded: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    folder = make_tile(tmp_path / "t")
+    generate_tile(folder, loaded, tmp_path / "whole")
+    seen: list[int] = []
+    with pytest.raises(Cancelled):
+        generate_tile(
+            folder,
+            loaded,
+            tmp_path / "cut",
+            progress=lambda done, *_: seen.append(done),
+            cancelled=lambda: max(seen, default=0) >= 60,
+        )
+    assert not list((tmp_path / "cut").glob("*.npy"))
+    result = generate_tiles([folder], loaded, tmp_path / "cut")[0]
+    assert 0 < result.resumed_rows < 12
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    assert not list((tmp_path / "cut").glob(".*"))
+
+
+def test_other_weights_or_a_changed_tile_start_over(
+    tmp_path: Path, loaded: LoadedEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    folder = make_tile(tmp_path / "t")
+    calls = iter([False, False, True])
+    with pytest.raises(Cancelled):
+        generate_tile(folder, loaded, tmp_path / "out", cancelled=lambda: next(calls, True))
+    result = generate_tiles([folder], loaded, tmp_path / "out", dim=16)[0]
+    assert result.resumed_rows == 0
+    assert np.load(result.path).shape == (12, 10, 16)
+    assert generate_tiles([folder], loaded, tmp_path / "out", dim=16)[0].computed == 0
+    make_tile(folder, seed=1)
+    assert generate_tiles([folder], loaded, tmp_path / "out", dim=16)[0].computed == 120
+
+
+def test_kill_9_in_the_middle_then_the_same_command(tmp_path: Path, weights: Path) -> None:
+    folder = make_tile(tmp_path / "t", shape=(40, 40))
+    # Blocks of four rows, and a long pause after the fourth where the test asks for it.
+    script = (
+        "import os, sys, time\n"
+        "import tessera_core.generate.engine as engine\n"
+        "from tessera_core.generate.journal import Journal\n"
+        "from tessera_core.cli import main\n"
+        "engine.MAX_BLOCK_PIXELS = 160\n"
+        "commit = Journal.commit\n"
+        "def announced(self, rows, blocks):\n"
+        "    commit(self, rows, blocks)\n"
+        "    print('block', flush=True)\n"
+        "    if rows.start == 12 and 'PAUSE' in os.environ: time.sleep(60)\n"
+        "Journal.commit = announced\n"
+        "raise SystemExit(main(sys.argv[1:]))\n"
+    )
+
+    def command(out: Path) -> list[str]:
+        return [sys.executable, "-c", script, "generate", str(folder), "--weights", str(weights), "--out", str(out)]
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment)
+    pausing = {**environment, "PAUSE": "1"}
+    process = subprocess.Popen(command(tmp_path / "cut"), stdout=subprocess.PIPE, env=pausing, text=True)
+    assert process.stdout is not None
+    for _ in range(4):
+        assert process.stdout.readline() == "block\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == [".t.generating"]
+    done = subprocess.run(command(tmp_path / "cut"), check=True, capture_output=True, env=environment, text=True)
+    assert done.stdout.count("block") == 6
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_zarr_and_geotiff_from_the_command_line(tmp_path: Path, weights: Path) -> None:
+    import rasterio
+    from geotessera import GeoTesseraZarr
+
+    folder = make_tile(tmp_path / "t")
+    for layout in ("zarr", "geotiff", "npy"):
+        assert (
+            main(["generate", str(folder), "--weights", str(weights), "--out", str(tmp_path), "--format", layout]) == 0
+        )
+    scales = np.load(tmp_path / "t_scales.npy")
+    opened = GeoTesseraZarr(str(tmp_path / "embeddings.zarr"))
+    values, _ = opened.open_zone(zone=31).tessera.read_region((500000, 5599880, 500100, 5600000), 2023)
+    codes = np.load(tmp_path / "t.npy")
+    np.testing.assert_array_equal(values, np.where(np.isnan(scales)[..., None], np.nan, codes * scales[..., None]))
+    with rasterio.open(tmp_path / "t.tif") as file:
+        floats = file.read().transpose(1, 2, 0)
+    assert (np.isnan(floats).all(-1) == np.isnan(scales)).all()
+    valid = ~np.isnan(scales)
+    assert (np.abs(floats[valid] - values[valid]) <= 0.51 * scales[valid][:, None] + 1e-6).all()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "embeddings.zarr", "t", "t.json", "t.npy", "t.tif", "t_nodata.npy", "t_scales.npy"
+    ]  # fmt: skip
+
+
+def test_a_tile_without_observations_is_refused_in_one_sentence(
+    tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_tile(tmp_path / "clouds", clear=0)
+    assert main(["generate", str(folder), "--weights", str(weights), "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert "clouds has not one valid observation" in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(TileError):
+        embed_tile(DPixelTile.open(folder), load_checkpoint(weights))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--dim", "64"], "16, 32"), (["--repeats", "0"], "at least 1"), (["--device", "cuda"], "GPU")],
+)
+def test_options_that_do_not_fit(
+    tmp_path: Path, weights: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "cuda" in options and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    folder = make_tile(tmp_path / "t")
+    assert main(["generate", str(folder), "--weights", str(weights), "--out", str(tmp_path / "out"), *options]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_tiles_of_one_name_do_not_overwrite_each_other(tmp_path: Path, loaded: LoadedEncoder) -> None:
+    folders = [make_tile(tmp_path / year / "t") for year in ("2023", "2024")]
+    with pytest.raises(InputError, match="called t"):
+        generate_tiles(folders, loaded, tmp_path / "out")
+
+
+def test_random_draws_follow_the_seed_and_not_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    config = v1_0_qat(8, 1, 2, 32, 16)
+    weights = save_checkpoint(tmp_path / "w.safetensors", Encoder(config), config, {"name": "w"})
+    tile, loaded = DPixelTile.open(make_tile(tmp_path / "t")), load_checkpoint(weights)
+    first = embed_tile(tile, loaded, dtype="fp32", seed=1)
+    small_blocks(monkeypatch)
+    np.testing.assert_allclose(embed_tile(tile, loaded, dtype="fp32", seed=1), first, atol=1e-5)
+    assert np.nanmax(np.abs(embed_tile(tile, loaded, dtype="fp32", seed=2) - first)) > 1e-3
+    averaged = embed_tile(tile, loaded, dtype="fp32", seed=1, repeats=3)
+    assert np.nanmax(np.abs(averaged - first)) > 1e-3
+
+
+def test_progress_reaches_the_end_and_never_goes_back(tmp_path: Path, loaded: LoadedEncoder) -> None:
+    seen: list[tuple[int, int]] = []
+    folders = [make_tile(tmp_path / name) for name in ("a", "b")]
+    generate_tiles(folders, loaded, tmp_path / "out", progress=lambda done, total, _: seen.append((done, total)))
+    done = [d for d, _ in seen]
+    assert done == sorted(done)
+    assert seen[-1] == (240, 240)
+
+
+def test_estimate_scales_with_the_pixels(loaded: LoadedEncoder) -> None:
+    small = estimate((10, 10), (20, 30), loaded)
+    assert small.output_bytes == 100 * 36
+    assert small.seconds > 0
+    assert small.flops_per_pixel > 0
+    assert estimate((10, 10), (0, 0), loaded).seconds == 0
