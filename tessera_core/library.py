@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.jobs import Progress
+from tessera_core.places import cache_home
 from tessera_core.project import SUFFIX, Project, RecentProject, free_folder, projects_home, recent_projects, remember
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import uploads
@@ -156,6 +157,9 @@ def _start_project_file(name: str, stream: BinaryIO) -> Project:
 
 def demo_ready() -> DemoRegion | None:
     """The demo region if it is cached, else None; quick."""
+    # Asked on everyone's first page, where importing the simulator for nothing would be felt.
+    if not (cache_home() / "demo").is_dir():
+        return None
     from tessera_core.demo import cached_demo
 
     return cached_demo(size=_demo_size())

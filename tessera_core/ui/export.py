@@ -17,6 +17,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
+from tessera_core.export.product import Product
 from tessera_core.mapping import ProjectMap, head_name, map_project
 from tessera_core.project import SUFFIX, Project, safe_name
 from tessera_core.ui import state, words
@@ -28,24 +29,26 @@ class _Item:
     """A file on offer.
 
     Attributes:
-        key: of its button.
-        title: on its button.
+        title: what it is.
         about: what it is for, one line.
+        button: text of its button.
         name: of the file.
         mime: its media type.
         write: writes it to a path.
         size: estimated bytes, 0 where there is no telling.
         missing: why it cannot be had now, or empty.
+        first: whether it is what most people want.
     """
 
-    key: str
     title: str
     about: str
+    button: str
     name: str
     mime: str
     write: Callable[[Path], object]
     size: int = 0
     missing: str = ""
+    first: bool = False
 
 
 def page() -> None:
@@ -64,20 +67,36 @@ def page() -> None:
         st.info(missing, icon=":material/info:")
         if st.button("Go to Label", type="primary", icon=":material/draw:", key="export_label"):
             st.switch_page("pages/label.py", query_params=state.query())
-    _offer(project, scene, made, missing)
-    if made is not None:
-        _areas(project, scene, made)
+        _labels_and_project(project, scene, year)
+        return
+    product = Product(
+        name=project.name,
+        classes=made.map.classes,
+        confidence=made.map.confidence,
+        grid=scene.raster.grid,
+        label_classes=project.log.classes,
+        labels=project.log.labels,
+        provenance=scene.raster.provenance,
+        head=head_name(project),
+    )
+    files, areas = st.columns([3, 2], gap="large")
+    with files:
+        st.subheader("The map")
+        for item in _map_items(product, made, _stem(project, year)):
+            _row(item)
+        _labels_and_project(project, scene, year)
+    with areas:
+        _areas(product)
 
 
 def _year(project: Project) -> int | None:
-    years = project.years
     current = state.current_year(project)
-    if len(years) < 2:
+    if len(project.years) < 2:
         return current
     chosen = st.segmented_control(
-        "Year of the map", years, default=current, key=f"export_year_{project.id}", required=True
+        "Year of the map", project.years, default=current, key=f"export_year_{project.id}", required=True
     )
-    return chosen if chosen in years else current
+    return chosen if chosen in project.years else current
 
 
 def _map(project: Project, scene: OpenScene, year: int | None) -> tuple[ProjectMap | None, str]:
@@ -96,98 +115,111 @@ def _made(
     return map_project(_project, _scene.raster, _year)
 
 
-def _offer(project: Project, scene: OpenScene, made: ProjectMap | None, missing: str) -> None:
-    items = _items(project, scene, made, missing)
-    st.subheader("The map")
-    _rows(items["map"])
-    st.subheader("Your labels")
-    _rows(items["labels"])
-    st.subheader("To go on later")
-    _rows(items["project"])
+# ------------------------------------------------------------------ files
 
 
-def _items(project: Project, scene: OpenScene, made: ProjectMap | None, missing: str) -> dict[str, list[_Item]]:
-    """All files on offer, by heading."""
+def _stem(project: Project, year: int | None) -> str:
+    return safe_name(project.name if year is None else f"{project.name} {year}").replace(" ", "-")
+
+
+def _map_items(product: Product, made: ProjectMap, stem: str) -> list[_Item]:
+    from tessera_core.export.archive import write_qgis
     from tessera_core.export.geotiff import write_class_map, write_confidence
-    from tessera_core.export.vector import write_labels_geojson, write_labels_gpkg
+    from tessera_core.export.report import write_report
     from tessera_core.heads import save_head
 
+    grid, provenance, classes = product.grid, product.provenance, product.label_classes
+    names = {c.id: c.name for c in classes}
+    map_size, sure_size = _deflated(product.classes), _deflated(product.confidence)
+    return [
+        _Item(
+            "Everything for QGIS",
+            "Map, confidence and labels, with colours and names; unpack and open.",
+            "All for QGIS (.zip)",
+            f"{stem}-qgis.zip",
+            "application/zip",
+            lambda path: write_qgis(path, product),
+            map_size + sure_size,
+            first=True,
+        ),
+        _Item(
+            "Report",
+            "One page to read, print or send: the map, its areas, where it comes from.",
+            "Report (.html)",
+            f"{stem}-report.html",
+            "text/html",
+            lambda path: write_report(path, product),
+        ),
+        _Item(
+            "Class map",
+            "One class for every pixel, with names and colours (GeoTIFF).",
+            "Class map (.tif)",
+            f"{stem}-classes.tif",
+            "image/tiff",
+            lambda path: write_class_map(path, product.classes, None, grid, classes, provenance),
+            map_size,
+        ),
+        _Item(
+            "Confidence",
+            "How sure the map is of each pixel, in percent (GeoTIFF).",
+            "Confidence (.tif)",
+            f"{stem}-confidence.tif",
+            "image/tiff",
+            lambda path: write_confidence(path, product.confidence, grid, provenance),
+            sure_size,
+        ),
+        _Item(
+            "Trained head",
+            "What was learnt from your labels, to map other regions of the same dataset.",
+            "Head (.safetensors)",
+            f"{stem}-head.safetensors",
+            "application/octet-stream",
+            lambda path: save_head(path, made.head, names, provenance),
+        ),
+    ]
+
+
+def _labels_and_project(project: Project, scene: OpenScene, year: int | None) -> None:
+    from tessera_core.export.vector import write_labels_geojson, write_labels_gpkg
+
     log, grid, provenance = project.log, scene.raster.grid, scene.raster.provenance
-    year = None if made is None else made.year
-    stem = safe_name(project.name if year is None else f"{project.name} {year}").replace(" ", "-")
+    stem = _stem(project, year)
     unlabelled = "" if log.labels else "There are no labels yet."
     unplaced = "" if grid.georeferenced else "GeoJSON needs a place on Earth, which this region does not have."
-
-    def tif(write: Callable[..., object], *arguments: object) -> Callable[[Path], object]:
-        return lambda path: write(path, *arguments, provenance)
-
-    def labels(write: Callable[..., object]) -> Callable[[Path], object]:
-        return lambda path: write(path, log.labels, log.classes, grid, provenance)
-
-    maps = []
-    if made is not None:
-        names = {c.id: c.name for c in log.classes}
-        maps = [
-            _Item(
-                "classes",
-                "Class map",
-                "One class for every pixel, with names and colours (GeoTIFF).",
-                f"{stem}-classes.tif",
-                "image/tiff",
-                tif(write_class_map, made.map.classes, None, grid, log.classes),
-                _deflated(made.map.classes),
-            ),
-            _Item(
-                "confidence",
-                "Confidence",
-                "How sure the map is of each pixel, in percent (GeoTIFF).",
-                f"{stem}-confidence.tif",
-                "image/tiff",
-                tif(write_confidence, made.map.confidence, grid),
-                _deflated(made.map.confidence),
-            ),
-            _Item(
-                "head",
-                "Trained head",
-                "What was learnt from your labels, to map other regions of the same dataset (safetensors).",
-                f"{stem}-head.safetensors",
-                "application/octet-stream",
-                lambda path: save_head(path, made.head, names, provenance),
-            ),
-        ]
-    return {
-        "map": maps,
-        "labels": [
-            _Item(
-                "gpkg",
-                "Labels for QGIS and ArcGIS",
-                "Points and areas with class names and colours (GeoPackage).",
-                f"{stem}-labels.gpkg",
-                "application/geopackage+sqlite3",
-                labels(write_labels_gpkg),
-                missing=unlabelled,
-            ),
-            _Item(
-                "geojson",
-                "Labels for the web",
-                "The same in longitude and latitude (GeoJSON).",
-                f"{stem}-labels.geojson",
-                "application/geo+json",
-                labels(write_labels_geojson),
-                missing=unlabelled or unplaced,
-            ),
-        ],
-        "project": [
-            _Item(
-                "project",
-                "Project file",
-                "Labels, classes and settings in one file. The embeddings stay where they are.",
-                f"{safe_name(project.name)}{SUFFIX}",
-                "application/zip",
-                project.export_file,
-            )
-        ],
-    }
+    st.subheader("Your labels")
+    _row(
+        _Item(
+            "Labels for QGIS and ArcGIS",
+            "Points and areas with class names and colours (GeoPackage).",
+            "Labels (.gpkg)",
+            f"{stem}-labels.gpkg",
+            "application/geopackage+sqlite3",
+            lambda path: write_labels_gpkg(path, log.labels, log.classes, grid, provenance),
+            missing=unlabelled,
+        )
+    )
+    _row(
+        _Item(
+            "Labels for the web",
+            "The same in longitude and latitude (GeoJSON).",
+            "Labels (.geojson)",
+            f"{stem}-labels.geojson",
+            "application/geo+json",
+            lambda path: write_labels_geojson(path, log.labels, log.classes, grid, provenance),
+            missing=unlabelled or unplaced,
+        )
+    )
+    st.subheader("To go on later")
+    _row(
+        _Item(
+            "Project file",
+            "Labels, classes and settings in one file. The embeddings stay where they are.",
+            f"Project ({SUFFIX})",
+            f"{safe_name(project.name)}{SUFFIX}",
+            "application/zip",
+            project.export_file,
+        )
+    )
 
 
 def _deflated(array: NDArray[np.uint8]) -> int:
@@ -195,23 +227,23 @@ def _deflated(array: NDArray[np.uint8]) -> int:
     return 4 * len(zlib.compress(np.ascontiguousarray(array[::4]), 1))
 
 
-def _rows(items: list[_Item]) -> None:
-    for item in items:
-        with st.container(horizontal=True, vertical_alignment="center", border=True):
-            about = item.missing or item.about
-            size = f" About {words.size(item.size)}." if item.size and not item.missing else ""
-            st.markdown(f"**{item.title}**  \n:small[:gray[{words.escape(about + size)}]]", width="stretch")
-            st.download_button(
-                "Download",
-                functools.partial(_build, item),
-                item.name,
-                item.mime,
-                key=f"export_{item.key}",
-                help=item.missing or f"Saves {item.name}",
-                on_click="ignore",
-                icon=":material/download:",
-                disabled=bool(item.missing),
-            )
+def _row(item: _Item) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", border=True):
+        about = item.missing or item.about
+        size = f" About {words.size(item.size)}." if item.size and not item.missing else ""
+        st.markdown(f"**{item.title}**  \n:small[:gray[{words.escape(about + size)}]]", width="stretch")
+        st.download_button(
+            item.button,
+            functools.partial(_build, item),
+            item.name,
+            item.mime,
+            key=f"export_{item.button}",
+            help=item.missing or f"Saves {item.name}",
+            on_click="ignore",
+            icon=":material/download:",
+            disabled=bool(item.missing),
+            type="primary" if item.first else "secondary",
+        )
 
 
 def _build(item: _Item) -> bytes:
@@ -222,22 +254,21 @@ def _build(item: _Item) -> bytes:
         return path.read_bytes()
 
 
-def _areas(project: Project, scene: OpenScene, made: ProjectMap) -> None:
+# ------------------------------------------------------------------ areas
+
+
+def _areas(product: Product) -> None:
     st.subheader("How much of each class")
-    classes, confidence = made.map.classes, made.map.confidence
-    total = int(np.count_nonzero(classes))
-    pixels = np.bincount(classes.ravel(), minlength=256)
-    sure = np.bincount(classes.ravel(), weights=confidence.ravel(), minlength=256)
-    km2 = scene.raster.grid.pixel_area_m2 / 1e6
+    sums = np.bincount(product.classes.ravel(), weights=product.confidence.ravel(), minlength=256)
     table = [
         {
-            "Class": c.name,
-            "Labels": project.log.counts.get(c.id, 0),
-            "Share of the map": 100 * pixels[c.id] / max(total, 1),
-            "Area (km²)": pixels[c.id] * km2 if np.isfinite(km2) else None,
-            "Mean confidence": sure[c.id] / pixels[c.id] if pixels[c.id] else None,
+            "Class": area.klass.name,
+            "Labels": area.labels,
+            "Share of the map": 100 * area.share,
+            "Area (ha)": area.hectares,
+            "Mean confidence": sums[area.klass.id] / area.pixels if area.pixels else None,
         }
-        for c in project.log.classes
+        for area in product.areas()
     ]
     st.dataframe(
         table,
@@ -245,7 +276,7 @@ def _areas(project: Project, scene: OpenScene, made: ProjectMap) -> None:
         width="stretch",
         column_config={
             "Share of the map": st.column_config.NumberColumn(format="%.1f %%"),
-            "Area (km²)": st.column_config.NumberColumn(format="%.2f"),
+            "Area (ha)": st.column_config.NumberColumn(format="%.1f"),
             "Mean confidence": st.column_config.NumberColumn(format="%.0f %%"),
         },
     )

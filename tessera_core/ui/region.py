@@ -80,12 +80,12 @@ def _summary(project: Project) -> None:
 
 def _ways_to_start() -> None:
     columns = st.columns(2 if state.hosted() else 3, gap="medium")
-    with columns[0].container(border=True, height="stretch"):
+    with columns[0].container(border=True, height="stretch"), shell.plain_errors():
         _demo()
     if not state.hosted():
-        with columns[1].container(border=True, height="stretch"):
+        with columns[1].container(border=True, height="stretch"), shell.plain_errors():
             _folder()
-    with columns[-1].container(border=True, height="stretch"):
+    with columns[-1].container(border=True, height="stretch"), shell.plain_errors():
         _upload()
 
 

@@ -121,11 +121,10 @@ class Studio:
         screen = np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))
         return screen[np.floor(y).astype(int), np.floor(x).astype(int)]
 
-    def download(self, title: str, folder: Path) -> Path:
+    def download(self, button: str, folder: Path) -> Path:
         """Press the download button of a file on the page Export."""
-        row = self.page.get_by_test_id("stVerticalBlock").filter(has=self.page.get_by_text(title, exact=True))
         with self.page.expect_download() as waiting:
-            row.get_by_role("button", name="Download").last.click()
+            self.button(button).click()
         path = folder / waiting.value.suggested_filename
         waiting.value.save_as(path)
         return path

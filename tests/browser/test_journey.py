@@ -164,10 +164,10 @@ def journey(studio: Studio, server: AppServer, place: Place, folder: Path) -> No
     # Export, and compare the file with the screen.
     studio.go("Export")
     studio.sees("How much of each class")
-    classes = studio.download("Class map", folder)
-    confidence = studio.download("Confidence", folder)
-    labels = studio.download("Labels for the web", folder)
-    project = studio.download("Project file", folder)
+    classes = studio.download("Class map (.tif)", folder)
+    confidence = studio.download("Confidence (.tif)", folder)
+    labels = studio.download("Labels (.geojson)", folder)
+    project = studio.download("Project (.tessera)", folder)
     assert project.suffix == ".tessera"
     assert labels.read_text(encoding="utf-8").count('"Point"') == 6
     with rasterio.open(confidence) as file:
