@@ -159,7 +159,7 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:0;padding:1.5rem}
 main{max-width:62rem;margin:auto}
 h1{margin:0;font-size:1.7rem}h2{font-size:1.15rem;margin:1.6rem 0 .4rem}
-figure{margin:1rem 0}img{max-width:100%;image-rendering:pixelated;border:1px solid #8886;display:block}
+figure{margin:1rem 0}img{width:100%;image-rendering:pixelated;border:1px solid #8886;display:block}
 figcaption{font-size:.85rem;opacity:.75;margin-top:.3rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.2rem .8rem .2rem 0;text-align:right;border-bottom:1px solid #8883}

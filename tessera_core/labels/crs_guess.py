@@ -161,8 +161,8 @@ def _like_degrees(xy: NDArray[np.float64]) -> bool:
 
 def _share_inside(xy: NDArray[np.float64], grid: Grid, frame: Frame) -> float:
     x, y = _to_grid(xy, frame, grid)
-    rows, cols = grid.xy_to_pixel(x, y)
     with np.errstate(invalid="ignore"):
+        rows, cols = grid.xy_to_pixel(x, y)
         return float(np.mean(grid.inside(rows, cols)))
 
 

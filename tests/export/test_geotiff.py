@@ -1,0 +1,111 @@
+import json
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+from tessera_core.errors import ExportError
+from tessera_core.export.geotiff import write_class_map, write_confidence
+from tessera_core.grid import Grid
+from tessera_core.labels.model import LabelClass
+from tessera_core.provenance import Provenance
+
+GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (700, 1100))
+CLASSES = [
+    LabelClass(1, "Wood & <fen>", "#ff0000"),
+    LabelClass(2, "Wässer", "#0000ff", "w1"),
+    LabelClass(200, "Far", "#00ff00"),
+]
+V2 = Provenance("tessera", "2.0", "2B-L", year=2023, checksum="abc", details={"warnings": ["x"]})
+
+
+@pytest.fixture
+def classes():
+    blocks = np.random.default_rng(0).integers(0, 3, (7, 11)).astype(np.uint8)
+    values = np.kron(blocks, np.ones((100, 100), np.uint8))
+    values[0, 0] = 200
+    return values
+
+
+def test_a_class_map_is_a_styled_named_cog(tmp_path, classes):
+    path = write_class_map(tmp_path / "out" / "map", classes, None, GRID, CLASSES, V2, tags={"tessera_score": "0.9"})
+    assert path == tmp_path / "out" / "map.tif"
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(file.read(1), classes)
+        assert file.crs.to_epsg() == 32631
+        assert file.transform == GRID.transform
+        assert file.nodata == 0
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert file.compression.value == "DEFLATE"
+        assert file.overviews(1)
+        colors = file.colormap(1)
+        assert [colors[n] for n in (1, 2, 200)] == [(255, 0, 0, 255), (0, 0, 255, 255), (0, 255, 0, 255)]
+        assert colors[0][3] == 0
+        band, tags = file.tags(1), file.tags()
+        assert (band["class_1"], band["class_2"], band["class_2_code"]) == ("Wood & <fen>", "Wässer", "w1")
+        assert tags["tessera_dataset"] == "tessera 2.0/2B-L (128-d)"
+        assert (tags["tessera_year"], tags["tessera_checksum"], tags["tessera_score"]) == ("2023", "abc", "0.9")
+        assert json.loads(tags["tessera_details"]) == {"warnings": ["x"]}
+
+
+def test_overviews_keep_classes(tmp_path, classes):
+    path = write_class_map(tmp_path / "map.tif", classes, None, GRID, CLASSES, V2)
+    with rasterio.open(path, overview_level=0) as file:
+        small = file.read(1)
+    assert set(np.unique(small)) <= set(np.unique(classes))
+    np.testing.assert_array_equal(small[25, ::50], classes[50, ::100])
+
+
+def test_gdal_sees_the_category_names(tmp_path, classes):
+    path = write_class_map(tmp_path / "map.tif", classes, None, GRID, CLASSES, V2)
+    rasterio.shutil.copy(path, tmp_path / "map.vrt", driver="VRT")
+    text = (tmp_path / "map.vrt").read_text(encoding="utf-8")
+    assert "<Category>Wood &amp; &lt;fen&gt;</Category>" in text
+    assert "<Category>Far</Category>" in text
+    sidecar = path.with_name("map.tif.aux.xml").read_text(encoding="utf-8")
+    assert f"<F>{np.count_nonzero(classes == 1)}</F>" in sidecar
+
+
+def test_an_id_without_a_class_is_named_by_its_number(tmp_path, classes):
+    path = write_class_map(tmp_path / "map.tif", classes, None, GRID, CLASSES[:1], V2)
+    with rasterio.open(path) as file:
+        assert file.tags(1)["class_2"] == "class 2"
+        np.testing.assert_array_equal(file.read(1), classes)
+
+
+def test_confidence_is_written_beside_the_map(tmp_path, classes):
+    confidence = np.where(classes == 0, 255, 90).astype(np.uint8)
+    write_class_map(tmp_path / "map.tif", classes, confidence, GRID, CLASSES, V2)
+    with rasterio.open(tmp_path / "map_confidence.tif") as file:
+        np.testing.assert_array_equal(file.read(1), confidence)
+        assert file.nodata == 255
+        assert file.read(1, masked=True).mask.sum() == np.count_nonzero(classes == 0)
+
+
+def test_a_local_grid_is_written_without_crs_and_says_so(tmp_path):
+    grid = Grid.local((30, 40))
+    path = write_class_map(tmp_path / "map.tif", np.ones((30, 40), np.uint8), None, grid, CLASSES, V2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path) as file:
+            assert file.crs is None
+            assert "no georeference" in file.tags()["tessera_grid"]
+            assert file.read(1).all()
+
+
+def test_nothing_is_left_where_writing_fails(tmp_path, classes):
+    with pytest.raises(ExportError, match=r"700, 1100"):
+        write_class_map(tmp_path / "map.tif", classes[1:], None, GRID, CLASSES, V2)
+    with pytest.raises(ExportError, match="int64"):
+        write_confidence(tmp_path / "c.tif", classes.astype(np.int64), GRID, V2)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ExportError, match="Cannot create the folder"):
+        write_class_map(tmp_path / "file" / "map.tif", classes, None, GRID, CLASSES, V2)
+    (tmp_path / "taken.tif").mkdir()
+    with pytest.raises((ExportError, OSError)):
+        write_class_map(tmp_path / "taken.tif", classes, None, GRID, CLASSES, V2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.tif"]
