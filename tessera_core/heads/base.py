@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from tessera_core.errors import HeadError
+from tessera_core.heads.threads import run_alone
 from tessera_core.raster import dequantise, valid_scales
 
 Floats = NDArray[np.float32]
@@ -73,6 +74,8 @@ class Head(ClassifierMixin, BaseEstimator):
     """
 
     class_weight: str | None = "balanced"
+    # Whether fitting is a matter of milliseconds, in which threads would only wait for each other.
+    _fits_alone = True
     classes_: NDArray[Any]
     n_features_in_: int
     n_ignored_: int
@@ -115,7 +118,11 @@ class Head(ClassifierMixin, BaseEstimator):
         self.classes_, self.n_features_in_ = classes, X.shape[1]
         if self.class_weight == "balanced":
             weight = balanced_weights(targets, weight)
-        self._fit(X, targets.astype(np.intp), weight)
+        indices = targets.astype(np.intp)
+        if self._fits_alone:
+            run_alone(lambda: self._fit(X, indices, weight))
+        else:
+            self._fit(X, indices, weight)
         return self
 
     def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:

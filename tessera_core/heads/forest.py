@@ -25,6 +25,8 @@ class ForestHead(Head):
         seed: for bootstrap and feature draws.
     """
 
+    _fits_alone = False
+
     def __init__(
         self,
         n_estimators: int = 200,

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head
 from tessera_core.heads.codes import BLOCK, CodeProduct
+from tessera_core.heads.threads import run_blocks
 from tessera_core.raster import valid_scales
 
 
@@ -52,13 +53,15 @@ class LinearHead(Head):
         usable = torch.from_numpy(scales if valid.all() else np.where(valid, scales, np.float32(0)))
         all_codes = torch.from_numpy(codes)
         out_classes, out_confidence = torch.from_numpy(classes), torch.from_numpy(confidence)
-        for start in range(0, len(codes), BLOCK):
-            part = slice(start, start + BLOCK)
+
+        def classify(part: slice) -> None:
             logits = torch.addcmul(intercept, product(all_codes[part]), usable[part])
             top, index = logits.max(dim=0)
             out_classes[part] = ids[index]
             # The largest probability is 1 / sum(exp(logit - top)).
             out_confidence[part] = logits.sub_(top).exp_().sum(dim=0).reciprocal_().mul_(100).round_()
+
+        run_blocks(classify, len(codes), BLOCK)
         if not valid.all():
             classes[~valid], confidence[~valid] = NO_CLASS, NO_CONFIDENCE
         return classes, confidence

@@ -32,6 +32,8 @@ class MLPHead(Head):
         seed: for weights, batches and dropout.
     """
 
+    _fits_alone = False
+
     def __init__(
         self,
         hidden: tuple[int, ...] = (256, 128),

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head, balanced_draw
 from tessera_core.heads.codes import CodeProduct
+from tessera_core.heads.threads import run_blocks
 from tessera_core.raster import valid_scales
 
 # Similarities of one block (references x pixels, float32) should stay in the second-level cache.
-SIMILARITIES = 1 << 18
+SIMILARITIES = 1 << 19
 
 
 class KNNHead(Head):
@@ -81,6 +82,7 @@ class KNNHead(Head):
         ids = torch.from_numpy(self._byte_ids())
         if self._product is None:
             self._product = CodeProduct(self.references_.T, digits=_digits(self.references_))
+        product = self._product
         classes, confidence = np.empty(len(codes), np.uint8), np.empty(len(codes), np.uint8)
         valid = valid_scales(scales)
         # Distance order at a pixel: r.x - |r|^2/2 with x = code * scale, divided by the scale.
@@ -88,13 +90,15 @@ class KNNHead(Head):
         all_codes = torch.from_numpy(codes)
         out_classes, out_confidence = torch.from_numpy(classes), torch.from_numpy(confidence)
         step = max(64, SIMILARITIES // len(self.references_))
-        for start in range(0, len(codes), step):
-            part = slice(start, start + step)
-            similarity = self._product(all_codes[part])
+
+        def classify(part: slice) -> None:
+            similarity = product(all_codes[part])
             similarity.addcmul_(self._half_norms, inverse[part], value=-1)
             share, index = self._smooth(self._votes(similarity)).max(dim=0)
             out_classes[part] = ids[index]
             out_confidence[part] = share.mul_(100).round_()
+
+        run_blocks(classify, len(codes), step)
         classes[~valid], confidence[~valid] = NO_CLASS, NO_CONFIDENCE
         return classes, confidence
 

@@ -1,0 +1,49 @@
+"""Measure this machine: how long the parts take here, beside the usual tools in the same run.
+
+Every comparison is a key ratio_<peer> = the peer's time / ours, beside both times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+from typing import Any
+
+SUMMARY = "measure this machine"
+
+BENCHES = {
+    "hot-path": "label to map: sample, fit, predict, PNG",
+    "generate": "pixels per second of the encoders",
+    "pretrain": "pretraining steps per second",
+    "load": "opening the app",
+    "explore": "similarity, clusters and projections",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "name", choices=tuple(BENCHES), help="; ".join(f"{name}: {what}" for name, what in BENCHES.items())
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run one measurement.
+
+    Raises:
+        InputError: this version cannot measure that.
+    """
+    from tessera_core.errors import InputError
+
+    module = f"tessera_core.bench.{args.name.replace('-', '_')}"
+    if importlib.util.find_spec(module) is None:
+        raise InputError(f"This version has no measurement {args.name!r} yet; try 'tessera bench hot-path'.")
+    return importlib.import_module(module).run(args)
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result for people: indented JSON reads well enough."""
+    return json.dumps(result, indent=2, allow_nan=False)
