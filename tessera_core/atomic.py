@@ -1,6 +1,6 @@
 """Files and folders that appear under their final name only when they are whole.
 
-A process killed while writing leaves a hidden ``.<name>.<pid>.part`` beside the target, never a half-written target.
+A process killed while writing leaves a hidden ``.<name>.<pid>-<thread>.part`` beside the target, never a half-written target.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,7 @@ def atomic_path(target: str | Path, *, directory: bool = False) -> Iterator[Path
     except OSError as error:
         raise ExportError(f"Cannot create the folder {target.parent}: {error.strerror or error}.") from error
     # The ending is kept because writers such as GDAL choose the format by it.
-    part = target.parent / f".{target.stem}.{os.getpid()}.part{target.suffix}"
+    part = target.parent / f".{target.stem}.{os.getpid()}-{threading.get_ident():x}.part{target.suffix}"
     _remove(part)
     try:
         if directory:
@@ -49,6 +50,8 @@ def atomic_path(target: str | Path, *, directory: bool = False) -> Iterator[Path
             raise ExportError(f"The disk is full: {target} was not written. Free some space and try again.") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise ExportError(f"No permission to write {target}. Choose another folder.") from error
+        if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG):
+            raise ExportError(f"{target} cannot be written: {error.strerror}. Choose another name.") from error
         raise
     except BaseException:
         _remove(part)

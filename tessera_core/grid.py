@@ -69,7 +69,7 @@ class Grid:
         if height <= 0 or width <= 0:
             raise GridError(f"A raster needs at least one pixel, this one is {height} x {width}.")
         object.__setattr__(self, "shape", (height, width))
-        if self.transform.is_degenerate:
+        if self.transform.is_degenerate or not np.isfinite(list(self.transform)).all():
             raise GridError("The raster's geotransform has no area; its georeference is damaged.")
         if self.crs is not None:
             try:
@@ -144,7 +144,8 @@ class Grid:
             GridError: the grid is local.
         """
         x, y = self._transform("EPSG:4326", False, np.asarray(lon, np.float64), np.asarray(lat, np.float64))
-        return self.xy_to_pixel(x, y)
+        with np.errstate(invalid="ignore"):
+            return self.xy_to_pixel(x, y)
 
     def _transform(self, other: str, forward: bool, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         if self.crs is None:
@@ -187,5 +188,5 @@ class Grid:
         try:
             height, width = value["shape"]
             return cls(value["crs"], Affine(*value["transform"]), (int(height), int(width)))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise GridError("The grid description is incomplete: it needs crs, transform and shape.") from error

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import tokenize
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import InputError, RasterError
+
+# What NumPy's header parser raises on bytes that are no header, besides ValueError.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    SyntaxError,
+    MemoryError,
+    RecursionError,
+    OverflowError,
+    tokenize.TokenError,
+)
 
 
 def load_npy(path: str | Path, error: type[InputError] = RasterError) -> NDArray:
@@ -25,17 +40,22 @@ def load_npy(path: str | Path, error: type[InputError] = RasterError) -> NDArray
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(file)
             offset = file.tell()
-    except (OSError, ValueError, EOFError) as cause:
+    except _UNREADABLE as cause:
         raise error(f"{path.name} in {path.parent} is not a NumPy .npy file.") from cause
+    if any(isinstance(side, bool) or side < 0 for side in shape):
+        raise error(f"{path.name} in {path.parent} is not a NumPy .npy file: its shape {shape} is impossible.")
     if dtype.hasobject:
         raise error(
             f"{path.name} in {path.parent} holds pickled Python objects, which are never loaded; save it as a plain array."
         )
-    expected = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    expected = offset + math.prod(shape) * dtype.itemsize
     if path.stat().st_size < expected:
         raise error(
             f"{path.name} in {path.parent} is cut short: {path.stat().st_size} of {expected} bytes. Copy or download it again."
         )
     if 0 in shape:
         return np.empty(shape, dtype)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except _UNREADABLE as cause:
+        raise error(f"{path.name} in {path.parent} is not a NumPy .npy file.") from cause

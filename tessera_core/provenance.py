@@ -71,11 +71,28 @@ class Provenance:
             raise RasterError("The provenance is not a JSON object; the file is damaged or of another program.")
         names = {f.name for f in fields(cls)}
         known = {key: value[key] for key in names & set(value)}
+        details = known.get("details")
+        texts = ("model", "version", "variant", "source", "software", "checksum")
+        usable = (
+            all(isinstance(known.get(key, ""), str) for key in texts)
+            and isinstance(details, Mapping | None)
+            and _whole(known.get("dim", 1))
+            and known.get("dim", 1) > 0
+            and (known.get("year") is None or _whole(known["year"]))
+        )
+        if not usable:
+            raise RasterError(
+                "A field of the provenance is of the wrong kind; the file is damaged or of another program."
+            )
         extra = {key: value[key] for key in set(value) - names}
-        known["details"] = {**(known.get("details") or {}), **extra}
+        known["details"] = {**(details or {}), **extra}
         return cls(**known)
 
     def tags(self) -> dict[str, str]:
         """Flat string tags for GeoTIFF and GeoPackage metadata, prefixed ``tessera_``."""
         flat = {f"tessera_{key}": value for key, value in self.to_json().items() if key != "details"}
         return {key: str(value) for key, value in flat.items() if value not in ("", None)}
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

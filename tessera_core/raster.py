@@ -65,10 +65,17 @@ class EmbeddingRaster:
                 f"Embedding codes must be int8 of shape (height, width, dimensions); "
                 f"these are {self.codes.dtype} of shape {self.codes.shape}."
             )
+        if self.codes.shape[2] == 0:
+            raise RasterError("Embeddings need at least one dimension; these have none.")
         if self.scales.shape != self.codes.shape[:2]:
             raise RasterError(
                 f"Codes and scales do not belong together: codes cover {self.codes.shape[0]} x {self.codes.shape[1]} "
                 f"pixels, scales have shape {self.scales.shape}."
+            )
+        if self.reasons is not None and (self.reasons.shape != self.scales.shape or self.reasons.dtype != np.uint8):
+            raise RasterError(
+                f"The no-data reasons must be uint8 of shape {self.scales.shape}; they are {self.reasons.dtype} of shape "
+                f"{self.reasons.shape}."
             )
         if self.scales.dtype != np.float32:
             object.__setattr__(self, "scales", self.scales.astype(np.float32))
@@ -166,6 +173,8 @@ class EmbeddingRaster:
             header = json.loads((folder / "raster.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RasterError(f"{folder} holds no readable raster.json; it is not a saved embedding raster.") from error
+        if not isinstance(header, dict) or not {"grid", "provenance"} <= set(header):
+            raise RasterError(f"raster.json in {folder} is incomplete: it needs format, grid and provenance.")
         if header.get("format") != FORMAT:
             raise RasterError(f"{folder} is of the format {header.get('format')!r}; this version reads {FORMAT!r}.")
         reasons_file = folder / "nodata.npy"
