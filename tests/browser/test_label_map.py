@@ -1,0 +1,416 @@
+"""The label map in a real browser: mouse, keyboard, touch, lost connections. A synthetic scene, the app as people start it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tessera_core.bench.browser_click import synthetic_raster
+from tessera_core.heads import predict_raster
+from tessera_core.labels.log import LabelLog
+from tessera_core.mapping import fit_labels
+from tessera_core.project import Project
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.render.display import DisplayGrid
+from tessera_core.render.palette import rgb
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SIZE = 160
+PATIENCE = 60_000
+# Pixels of the map's canvases as the browser draws them: name of the pane -> [r, g, b, a] at a place of the screen.
+PIXEL = """(map, [pane, x, y]) => {
+  const canvas = map.querySelector(`.leaflet-${pane}-pane canvas`);
+  const box = canvas.getBoundingClientRect();
+  const at = [(x - box.left) / box.width * canvas.width, (y - box.top) / box.height * canvas.height].map(Math.floor);
+  return [...canvas.getContext("2d").getImageData(at[0], at[1], 1, 1).data];
+}"""
+
+
+class MapPage:
+    """A browser page on the label map of one project."""
+
+    def __init__(self, browser: Any, url: str, folder: Path, **context: Any) -> None:
+        self.context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | context))
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.url, self.folder = f"{url}/label?project={folder.name}", folder
+        self.open()
+
+    def open(self) -> None:
+        self.page.goto(self.url)
+        self.ready()
+
+    def ready(self) -> None:
+        self.root = self.page.locator('.tl-root[data-kind="map"]')
+        self.page.wait_for_selector('.tl-root[data-kind="map"][data-shown]', timeout=PATIENCE)
+        self.page.wait_for_selector(".leaflet-pca-pane canvas", timeout=PATIENCE)
+        self.box = self.page.locator(".tl-map").bounding_box()
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        return self.box["x"] + x * self.box["width"], self.box["y"] + y * self.box["height"]
+
+    def click(self, x: float, y: float) -> None:
+        self.page.mouse.click(*self.at(x, y))
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        self.page.mouse.move(*self.at(*places[0]))
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*self.at(*place), steps=5)
+        self.page.mouse.up()
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}; {self.root.evaluate('map => ({...map.dataset})')}"
+            self.page.wait_for_timeout(40)
+
+    def acked(self, number: int) -> None:
+        """Wait until the server's answer to operation ``number`` is on the screen."""
+        self.until(
+            lambda: int(self.root.get_attribute("data-shown-ack") or 0) >= number, f"operation {number} is not answered"
+        )
+
+    def pixel(self, pane: str, x: float, y: float) -> list[int]:
+        return self.root.evaluate(PIXEL, [pane, *self.at(x, y)])
+
+    def class_map(self) -> np.ndarray:
+        """The class map's canvas, uint8 (height, width, 4)."""
+        url = self.root.evaluate("map => map.querySelector('.leaflet-classes-pane canvas').toDataURL()")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA"))
+
+    def has(self, pane: str) -> bool:
+        return self.page.locator(f".leaflet-{pane}-pane canvas").count() > 0
+
+    def counts(self) -> list[int]:
+        return [int(text) for text in self.page.locator(".tl-count").all_inner_texts()]
+
+    def log(self) -> LabelLog:
+        return LabelLog(self.folder / "labels.jsonl")
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.errors == []
+
+
+@pytest.fixture
+def project(server: Any, request: pytest.FixtureRequest) -> Project:
+    rasters = server.home / "rasters"
+    if not rasters.exists():
+        synthetic_raster(SIZE, seed=2)[0].save(rasters)
+    raster = EmbeddingRaster.open(rasters)
+    name = request.node.name.split("[")[0].replace("_", "-")[:50]
+    project = Project.create(server.home / "projects" / name, name)
+    project.attach_embeddings(2024, rasters, raster.provenance, raster.grid)
+    for class_name, color in (("Forest", "#117733"), ("Water", "#0072b2"), ("Arable", "#e69f00")):
+        project.log.add_class(class_name, color)
+    return project
+
+
+@pytest.fixture
+def open_map(chromium: Any, server: Any, project: Project) -> Iterator[Callable[..., MapPage]]:
+    pages: list[MapPage] = []
+
+    def make(**context: Any) -> MapPage:
+        pages.append(MapPage(chromium, server.url, project.folder, **context))
+        return pages[-1]
+
+    yield make
+    for page in pages:
+        page.close()
+
+
+PLACES = [("1", 0.4, 0.3), ("1", 0.55, 0.35), ("2", 0.45, 0.5), ("2", 0.6, 0.6), ("3", 0.5, 0.7), ("3", 0.38, 0.62)]
+
+
+def expected_picture(log: LabelLog, project: Project) -> np.ndarray:
+    """The class map of the labels as the display should show it, uint8 (height, width, 4)."""
+    raster = EmbeddingRaster.open(project.embeddings_path(2024))
+    classes = predict_raster(fit_labels(log.labels, raster), raster).classes
+    colors = np.zeros((256, 4), np.uint8)
+    for label_class in log.classes:
+        colors[label_class.id] = (*rgb(label_class.color), 255)
+    return colors[DisplayGrid(raster.grid).warp(classes)]
+
+
+def test_label_three_classes_undo_and_reload(open_map: Callable[..., MapPage], project: Project) -> None:
+    page = open_map()
+    hint = page.page.locator(".tl-hint")
+    assert "Forest" in hint.inner_text()
+    for number, (key, x, y) in enumerate(PLACES, start=1):
+        page.page.keyboard.press(key)
+        page.click(x, y)
+        page.acked(number)
+        # A map as soon as two classes have a label.
+        assert page.has("classes") == (number >= 3)
+    assert page.counts() == [2, 2, 2]
+    assert not hint.is_visible()
+    # What is on the screen is what the same labels give outside the app, pixel by pixel.
+    np.testing.assert_array_equal(page.class_map(), expected_picture(page.log(), project))
+    with_six = page.class_map()
+
+    page.page.keyboard.press("z")
+    page.acked(7)
+    assert page.counts() == [2, 2, 1]
+    assert not np.array_equal(page.class_map(), with_six)
+    page.page.keyboard.press("Control+y")
+    page.acked(8)
+    assert page.counts() == [2, 2, 2]
+    np.testing.assert_array_equal(page.class_map(), with_six)
+
+    page.page.reload()
+    page.ready()
+    page.until(lambda: page.has("classes"), "no class map after the reload")
+    assert page.counts() == [2, 2, 2]
+    np.testing.assert_array_equal(page.class_map(), with_six)
+
+
+def test_a_click_lands_on_the_pixel_under_the_pointer(open_map: Callable[..., MapPage], project: Project) -> None:
+    page = open_map()
+    readout = page.page.locator(".tl-readout")
+    page.page.mouse.move(*page.at(0.5, 0.4))
+    lat, lon = (float(part.split("°")[0]) for part in readout.inner_text().split(" · ")[0].split(", "))
+    page.click(0.5, 0.4)
+    page.acked(1)
+    (label,) = page.log().labels
+    grid = project.grid
+    assert grid is not None
+    rows, cols = grid.lonlat_to_pixel([lon], [lat])
+    there = grid.xy_to_pixel(*np.array(label.xy).T)
+    # The read-out has five decimals: about a metre, a tenth of a pixel.
+    np.testing.assert_allclose([there[0][0], there[1][0]], [rows[0], cols[0]], atol=0.2)
+
+
+def test_twenty_quick_clicks_are_all_kept(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    for number in range(20):
+        page.page.keyboard.press(str(1 + number % 3))
+        page.click(0.36 + 0.014 * number, 0.3 + 0.4 * ((number * 7) % 20) / 20)
+        page.page.wait_for_timeout(120)
+    page.acked(20)
+    assert page.counts() == [7, 7, 6]
+    assert len(page.log().labels) == 20
+
+
+def test_every_tool(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    press = page.page.keyboard.press
+    press("b")
+    press("]")
+    page.drag((0.4, 0.3), (0.45, 0.32), (0.5, 0.3))
+    press("2")
+    press("p")
+    for place in ((0.4, 0.6), (0.46, 0.6), (0.46, 0.7)):
+        page.click(*place)
+    press("Enter")
+    press("p")
+    page.drag((0.52, 0.6), (0.56, 0.6), (0.56, 0.66), (0.52, 0.66))
+    press("3")
+    press("r")
+    page.drag((0.6, 0.4), (0.64, 0.45))
+    press("e")
+    page.drag((0.44, 0.28), (0.46, 0.36))
+    page.acked(5)
+    labels = page.log().labels
+    assert [label.kind for label in labels] == ["brush", "polygon", "polygon", "rectangle", "erase"]
+    assert [label.class_id for label in labels] == [1, 2, 2, 3, 0]
+    assert labels[0].radius == pytest.approx(30)
+    assert len(labels[1].xy) == 3
+    # An unfinished polygon can be given up, and leaves nothing.
+    press("p")
+    page.click(0.4, 0.8)
+    page.click(0.45, 0.8)
+    press("Escape")
+    press("d")
+    page.click(0.5, 0.5)
+    page.acked(6)
+    assert len(page.log().labels) == 6
+
+
+def test_classes_are_added_renamed_recoloured_merged_and_deleted(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    page.page.get_by_label("Name of a new class").fill("Bare ground")
+    page.page.keyboard.press("Enter")
+    page.acked(1)
+    assert page.page.locator(".tl-chosen .tl-name").inner_text() == "Bare ground"
+    page.click(0.5, 0.5)
+    page.acked(2)
+    page.page.locator(".tl-more").nth(3).click()
+    page.page.get_by_label("Class name").fill("Quarry")
+    page.page.get_by_label("Colour #882255").click()
+    page.page.get_by_role("button", name="Done").click()
+    page.acked(4)
+    new = page.log().classes[-1]
+    assert (new.name, new.color) == ("Quarry", "#882255")
+    page.page.locator(".tl-more").nth(3).click()
+    page.page.get_by_label("Merge into another class").select_option(label="Forest")
+    page.acked(5)
+    assert page.counts() == [1, 0, 0]
+    page.page.locator(".tl-more").nth(1).click()
+    page.page.get_by_role("button", name="Delete").click()
+    page.acked(6)
+    assert [c.name for c in page.log().classes] == ["Forest", "Arable"]
+    # A name that is taken is refused in words, and nothing is stuck.
+    page.page.get_by_label("Name of a new class").fill("Forest")
+    page.page.keyboard.press("Enter")
+    page.acked(7)
+    assert "already a class" in page.page.locator(".tl-toast").inner_text()
+
+
+def test_view_and_tool_stay_over_clicks_and_page_switches(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+
+    def place() -> str:
+        return page.page.locator(".tl-readout").inner_text().split(" · ")[0]
+
+    page.page.mouse.move(*page.at(0.55, 0.45))
+    for _ in range(3):
+        page.page.mouse.wheel(0, -300)
+        page.page.wait_for_timeout(300)
+    page.drag((0.55, 0.45), (0.5, 0.4))
+    page.page.wait_for_timeout(500)
+    page.page.mouse.move(*page.at(0.6, 0.5))
+    zoomed = place()
+    page.click(0.6, 0.5)
+    page.acked(1)
+    page.page.mouse.move(*page.at(0.6, 0.5))
+    assert place() == zoomed
+    page.page.keyboard.press("b")
+    page.page.get_by_role("link", name="Region").first.click()
+    page.page.wait_for_selector(".tl-map", state="detached", timeout=PATIENCE)
+    page.page.get_by_role("link", name="Label").first.click()
+    page.ready()
+    page.page.mouse.move(*page.at(0.3, 0.3))
+    page.page.mouse.move(*page.at(0.6, 0.5))
+    assert place() == zoomed
+    assert page.root.get_attribute("data-tool") == "brush"
+
+
+def test_nothing_is_lost_when_the_server_dies_and_comes_back(open_map: Callable[..., MapPage], server: Any) -> None:
+    page = open_map()
+    page.click(0.4, 0.4)
+    page.acked(1)
+    server.stop()
+    for x in (0.45, 0.5, 0.55):
+        page.click(x, 0.45)
+    page.page.wait_for_timeout(500)
+    assert len(page.log().labels) == 1
+    server.start()
+    page.acked(4)
+    assert len(page.log().labels) == 4
+    assert len({label.id for label in page.log().labels}) == 4
+
+
+def test_confidence_threshold_and_swipe_need_no_label(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    for number, (key, x, y) in enumerate(PLACES, start=1):
+        page.page.keyboard.press(key)
+        page.click(x, y)
+        page.acked(number)
+    assert not page.has("confidence")
+    page.page.locator('.tl-layer[data-layer="confidence"] input[type=checkbox]').check()
+    page.until(lambda: page.has("confidence"), "the confidence layer does not appear")
+    page.page.locator(".tl-unsure input").fill("100")
+    page.until(lambda: page.pixel("classes", 0.5, 0.45)[:3] == [150, 150, 150], "unsure pixels do not turn grey")
+    page.page.locator(".tl-unsure input").fill("0")
+    page.until(lambda: page.pixel("classes", 0.5, 0.45)[:3] != [150, 150, 150], "grey pixels do not come back")
+    page.page.locator(".tl-swipe input").check()
+    page.page.wait_for_selector(".tl-divider", timeout=PATIENCE)
+    clip = page.root.evaluate("map => map.querySelector('.leaflet-classes-pane').style.clip")
+    assert clip.startswith("rect(")
+    assert len(page.log().labels) == 6
+
+
+def test_touch_on_a_phone(open_map: Callable[..., MapPage]) -> None:
+    page = open_map(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    small = page.page.evaluate(
+        """() => {
+          const sizes = [];
+          const visit = (root) => root.querySelectorAll("*").forEach((node) => {
+            if (node.shadowRoot) visit(node.shadowRoot);
+            if (!node.matches(".tl-tool, .tl-stripchip, .tl-pick, .tl-button")) return;
+            const box = node.getBoundingClientRect();
+            if (box.width && (box.height < 44 || box.width < 40)) sizes.push([node.className, box.width, box.height]);
+          });
+          visit(document);
+          return [sizes, document.documentElement.scrollWidth];
+        }"""
+    )
+    assert small == [[], 390]
+    page.page.touchscreen.tap(*page.at(0.5, 0.4))
+    page.acked(1)
+    page.page.locator(".tl-stripchip", has_text="Water").tap()
+    page.page.locator('.tl-tool[data-tool="brush"]').tap()
+    touches = page.context.new_cdp_session(page.page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        places = [page.at(*point) for point in points]
+        spots = [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(places)]
+        touches.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": spots})
+
+    touch("touchStart", (0.4, 0.35))
+    for step in range(8):
+        touch("touchMove", (0.4 + 0.02 * step, 0.35))
+    touch("touchEnd")
+    page.acked(2)
+    assert [(label.kind, label.class_id) for label in page.log().labels] == [("point", 1), ("brush", 2)]
+
+    def shown_width() -> float:
+        return page.root.evaluate("map => map.querySelector('.leaflet-pca-pane canvas').getBoundingClientRect().width")
+
+    before = shown_width()
+    touch("touchStart", (0.45, 0.4))
+    touch("touchStart", (0.45, 0.4), (0.55, 0.45))
+    for step in range(1, 9):
+        touch("touchMove", (0.45 - 0.02 * step, 0.4 - 0.01 * step), (0.55 + 0.02 * step, 0.45 + 0.01 * step))
+    touch("touchEnd")
+    page.page.wait_for_timeout(700)
+    assert shown_width() > 1.5 * before
+    assert len(page.log().labels) == 2
+
+
+def test_keyboard_alone(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    page.page.locator(".tl-map").focus()
+    press = page.page.keyboard.press
+    press("1")
+    press("Enter")
+    page.acked(1)
+    for _ in range(2):
+        press("ArrowDown")
+        page.page.wait_for_timeout(400)
+    press("2")
+    press("Enter")
+    page.acked(2)
+    labels = page.log().labels
+    assert [label.class_id for label in labels] == [1, 2]
+    assert labels[1].xy[0][1] < labels[0].xy[0][1]
+    page.until(lambda: page.has("classes"), "no map")
+
+
+def test_messages_stay_small(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    sizes: list[int] = []
+    sockets: list[Any] = []
+    page.page.on("websocket", lambda socket: sockets.append(socket))
+    page.page.reload()
+    page.ready()
+    (socket,) = sockets
+    socket.on("framereceived", lambda frame: sizes.append(len(frame)))
+    for number, (key, x, y) in enumerate(PLACES, start=1):
+        page.page.keyboard.press(key)
+        page.click(x, y)
+        page.acked(number)
+    assert sizes
+    # Neither Leaflet nor the static pictures travel again: 160 x 160 pixels and a header are a few KB.
+    assert max(sizes) < 40_000
