@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.atomic import write_json
-from tessera_core.dpixels.simulate.world import CLASS_TABLE
+from tessera_core.dpixels.simulate.classes import CLASS_TABLE
 from tessera_core.errors import InputError
 from tessera_core.labels.filelock import locked
 from tessera_core.labels.model import LabelClass

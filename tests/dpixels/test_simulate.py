@@ -9,6 +9,7 @@ from scipy import ndimage
 from tessera_core.dpixels.preprocess import sar_code
 from tessera_core.dpixels.simulate import COVER_NAMES, sample_dpixels, stream_dpixels
 from tessera_core.dpixels.simulate.canopy import grow, reflectance
+from tessera_core.dpixels.simulate.classes import CLASS_TABLE, WORLD_COVERS
 from tessera_core.dpixels.simulate.covers import COVERS
 from tessera_core.dpixels.simulate.layout import Use
 from tessera_core.dpixels.simulate.observe import observe
@@ -17,7 +18,7 @@ from tessera_core.dpixels.simulate.radar import encode, speckle
 from tessera_core.dpixels.simulate.scene import draw_optical_dates, draw_weather, sun_position
 from tessera_core.dpixels.simulate.spectra import BLOSSOM, DRY, LEAVES, MATERIALS, SOILS
 from tessera_core.dpixels.simulate.terrain import drainage, fractal, make_terrain
-from tessera_core.dpixels.simulate.world import CLASS_TABLE, WORLD_COVERS, make_world
+from tessera_core.dpixels.simulate.world import make_world
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.errors import Cancelled, InputError
 

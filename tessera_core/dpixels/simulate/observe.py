@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tessera_core import __version__
 from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.canopy import Canopy, grow, reflectance
+from tessera_core.dpixels.simulate.classes import WORLD_COVERS
 from tessera_core.dpixels.simulate.clouds import CloudMaker, classify, cover_with
 from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, gamma0, speckle
@@ -26,7 +27,7 @@ from tessera_core.dpixels.simulate.scene import (
     draw_radar_passes,
     draw_weather,
 )
-from tessera_core.dpixels.simulate.world import WORLD_COVERS, World
+from tessera_core.dpixels.simulate.world import World
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile, TileArrays, create_tile
 from tessera_core.errors import Cancelled
 

@@ -14,6 +14,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core.dpixels.simulate import spectra
+from tessera_core.dpixels.simulate.classes import WORLD_COVERS
 from tessera_core.dpixels.simulate.layout import Layout, Use, make_layout
 from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.terrain import PIXEL_M, Terrain, fractal, make_terrain
@@ -24,21 +25,6 @@ FIRST_YEAR, LAST_YEAR = 2017, 2035
 MIN_SIZE = 96
 DROUGHT = 0.75
 
-# Cover type -> (name, colour) of the class it is mapped as; ids are 1 + position.
-CLASS_TABLE: tuple[tuple[str, str, str], ...] = (
-    ("water", "Water", "#3b76b8"),
-    ("broadleaf wood", "Broadleaf wood", "#5aa84a"),
-    ("conifer wood", "Conifer wood", "#1f5f3f"),
-    ("scrub", "Scrub and clearings", "#a08250"),
-    ("grassland", "Grassland", "#b4dc78"),
-    ("winter wheat", "Winter wheat", "#e6c35c"),
-    ("rapeseed", "Rapeseed", "#f7f01e"),
-    ("maize", "Maize", "#ef8e2c"),
-    ("sugar beet", "Sugar beet", "#b65fa5"),
-    ("built-up", "Built-up", "#c9443e"),
-    ("bare ground", "Bare ground", "#b8b2a7"),
-)
-WORLD_COVERS = tuple(cover for cover, _, _ in CLASS_TABLE)
 _INDEX = {cover: i for i, cover in enumerate(WORLD_COVERS)}
 _CROPS = ("winter wheat", "rapeseed", "maize", "sugar beet")
 _ROTATION = {  # what follows what: after a break crop comes wheat, wheat after wheat is rare
@@ -67,8 +53,8 @@ class World:
         grid: UTM grid of 10 m pixels.
         terrain: relief.
         layout: parcels and edges.
-        covers: year -> uint8 (P,), index into :data:`WORLD_COVERS`.
-        truth: year -> uint8 (H, W), class ids 1..K of :data:`CLASS_TABLE`.
+        covers: year -> uint8 (P,), index into :data:`.classes.WORLD_COVERS`.
+        truth: year -> uint8 (H, W), class ids 1..K of :data:`.classes.CLASS_TABLE`.
         vigour: float32 (H, W), where within its parcel a pixel grows better (1) or worse (0).
     """
 
