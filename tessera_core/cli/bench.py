@@ -15,6 +15,7 @@ SUMMARY = "measure this machine"
 
 BENCHES = {
     "hot-path": "label to map: sample, fit, predict, PNG",
+    "click": "click on the label map to pixels on the screen, in a real browser",
     "generate": "pixels per second of the encoders",
     "pretrain": "pretraining steps per second",
     "load": "opening the app",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tessera_core.bench.browser_click import synthetic_raster
+from tessera_core.bench.click import synthetic_raster
 from tessera_core.heads import predict_raster
 from tessera_core.labels.log import LabelLog
 from tessera_core.mapping import fit_labels

@@ -1,4 +1,4 @@
-"""Click to pixels: how long after a click on the label map its new class map is on the screen, in a real browser.
+"""``tessera bench click``, click to pixels: how long after a click on the label map its new class map is on the screen, in a real browser.
 
 The app runs as people start it, with a project of a seeded synthetic scene; headless Chromium clicks. The time of a click
 runs from the browser's own time stamp of the pointer event to the second animation frame after the new class map was
@@ -8,6 +8,7 @@ picture, transport, decoding and painting are all in it.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import socket
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
+from tessera_core.bench.hot_path import machine
 from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
@@ -57,6 +59,12 @@ _FIND = """() => {
 }"""
 
 
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure both sizes, or with ``--quick`` the smaller one with ten clicks."""
+    quick = bool(getattr(args, "quick", False))
+    return measure(SIZES[:1] if quick else SIZES, 10 if quick else CLICKS)
+
+
 def synthetic_raster(size: int, seed: int = 0, dim: int = 128) -> tuple[EmbeddingRaster, np.ndarray]:
     """A smooth scene of :data:`CLASSES` kinds of ground: the raster and its classes, uint8 (size, size) from 1."""
     from scipy.ndimage import gaussian_filter
@@ -85,7 +93,7 @@ def measure(
     Raises:
         TesseraError: Playwright or Chromium is missing, or the app does not start.
     """
-    results: dict[str, Any] = {"load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None, "sizes": {}}
+    results: dict[str, Any] = {"bench": "click", "machine": machine(), "unit": "milliseconds", "sizes": {}}
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as home:
         truths = {size: _make_project(Path(home), size, seed) for size in sizes}
         with _server(Path(home)) as url, _browser(chromium) as browser:
