@@ -30,6 +30,12 @@ def expected(shared: Path, model: str, run: str) -> np.ndarray:
     return np.load(next(folder.glob("embedding_fp32*.npy")))
 
 
+def generate(folder: Path, tile: str, out: Path, *options: str) -> int:
+    """Exit code of ``tessera generate`` for a golden tile with its golden checkpoint."""
+    tiles, weights = str(folder / "tiles" / tile), str(folder / "checkpoint.pt")
+    return main(["generate", tiles, "--weights", weights, "--out", str(out), *options])
+
+
 @pytest.fixture(params=[True, False], ids=["native", "torch"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Runs a test with the compiled kernels and without."""
@@ -49,19 +55,7 @@ def test_command_line_gives_the_expected_array(
     tile = run.split("_")[0]
     folder = shared / "golden" / model
     options = ["--data-source", source] if source else []
-    code = main(
-        [
-            "generate",
-            str(folder / "tiles" / tile),
-            "--weights",
-            str(folder / "checkpoint.pt"),
-            "--float32",
-            "--out",
-            str(tmp_path),
-            "--json",
-            *options,
-        ]
-    )
+    code = generate(folder, tile, tmp_path, "--float32", "--json", *options)
     assert code == 0
     assert json.loads(capsys.readouterr().out)["tiles"][0]["tile"] == tile
     got = np.load(tmp_path / f"{tile}.npy")
@@ -90,20 +84,7 @@ def test_int8_equals_the_published_codes_but_for_ties(shared: Path, tmp_path: Pa
     folder = shared / "golden/v2_student_nano"
     for dim, stem in ((128, ""), (64, "_dim64"), (16, "_dim16")):
         out = tmp_path / str(dim)
-        code = main(
-            [
-                "generate",
-                str(folder / "tiles/a"),
-                "--weights",
-                str(folder / "checkpoint.pt"),
-                "--out",
-                str(out),
-                "--dim",
-                str(dim),
-                "--dtype",
-                "fp32",
-            ]
-        )
+        code = generate(folder, "a", out, "--dim", str(dim), "--dtype", "fp32")
         assert code == 0
         codes, scales = np.load(out / "a.npy"), np.load(out / "a_scales.npy")
         want = np.load(folder / f"expected/a/embedding{stem}_int8.npy")
@@ -119,20 +100,7 @@ def test_int8_equals_the_published_codes_but_for_ties(shared: Path, tmp_path: Pa
 
 def test_v1_1_codes_of_the_kept_dimensions(shared: Path, tmp_path: Path) -> None:
     folder = shared / "golden/v1_1_tiny"
-    code = main(
-        [
-            "generate",
-            str(folder / "tiles/long"),
-            "--weights",
-            str(folder / "checkpoint.pt"),
-            "--out",
-            str(tmp_path),
-            "--dtype",
-            "fp32",
-            "--data-source",
-            "mpc",
-        ]
-    )
+    code = generate(folder, "long", tmp_path, "--dtype", "fp32", "--data-source", "mpc")
     assert code == 0
     want = np.load(folder / "expected/long_mpc/tile_emb16_int8.npy")
     difference = np.abs(np.load(tmp_path / "long.npy").astype(int) - want)
@@ -142,9 +110,7 @@ def test_v1_1_codes_of_the_kept_dimensions(shared: Path, tmp_path: Path) -> None
 
 def test_the_teacher_offers_no_int8(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = shared / "golden/v2_teacher_tiny"
-    code = main(
-        ["generate", str(folder / "tiles/a"), "--weights", str(folder / "checkpoint.pt"), "--out", str(tmp_path)]
-    )
+    code = generate(folder, "a", tmp_path)
     assert code == 2
     assert "--float32" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
