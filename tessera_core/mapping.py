@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tessera_core.errors import HeadError
-from tessera_core.labels.model import Label
+import numpy as np
+
+from tessera_core.errors import HeadError, LabelError
+from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster
 
@@ -79,3 +81,44 @@ def map_project(
     version = project.log.version
     head = fit_labels(project.log.labels, raster, head_name(project))
     return ProjectMap(year, version, head, predict_raster(head, raster, cancelled=cancelled, progress=progress))
+
+
+def score_labels(
+    labels: Sequence[Label],
+    classes: Sequence[LabelClass],
+    raster: EmbeddingRaster,
+    name: str = DEFAULT_HEAD,
+    *,
+    seed: int = 0,
+    cancelled: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """How well the head predicts labels it has not seen: by blocks of ground, else by whole labels; empty where too few.
+
+    Returns:
+        What :func:`tessera_core.assess.evaluate` returns, or ``{}`` where fewer than two classes could be judged.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
+    from tessera_core.assess import CodeFeatures, Samples, evaluate
+    from tessera_core.heads import make_head
+
+    pixels = label_pixels(labels, raster.grid)
+    features = CodeFeatures(raster.codes[pixels.rows, pixels.cols], raster.scales[pixels.rows, pixels.cols])
+    usable = np.flatnonzero(features.usable())
+    samples = Samples(
+        features.take(usable),
+        pixels.class_ids[usable].astype(np.int64),
+        pixels.label_index[usable].astype(np.int64),
+        pixels.rows[usable],
+        pixels.cols[usable],
+        {c.id: c.name for c in classes},
+        len(pixels.rows) - len(usable),
+    )
+    for split in ("blocked", "field"):
+        try:
+            return evaluate(samples, make_head(name), split=split, seed=seed, cancelled=cancelled)
+        except (LabelError, HeadError):
+            # Too few blocks or labels to hold any out this way; the next split asks for less.
+            continue
+    return {}

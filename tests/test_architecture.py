@@ -22,7 +22,7 @@ FLOORS = {
     "generate": 3,
     "pretrain": 4,
     "assess": 3,
-    "export": 3,
+    "export": 4,
     "demo": 4,
     "project": 4,
     "library": 5,

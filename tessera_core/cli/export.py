@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         for area in made.areas()
     }
     result: dict[str, Any] = {"kind": args.to, "project": project.name, "year": made.year}
-    return result | {"files": [str(file) for file in files], "head": made.head, "classes": areas}
+    scores = {key: made.score[key] for key in ("split", "accuracy", "macro_f1", "n_test") if key in made.score} or None
+    return result | {"files": [str(file) for file in files], "head": made.head, "classes": areas, "score": scores}
 
 
 def product(project: Project, year: int | None) -> Product:
@@ -66,7 +67,7 @@ def product(project: Project, year: int | None) -> Product:
         HeadError: the labels do not suffice.
     """
     from tessera_core.export.product import Product
-    from tessera_core.mapping import head_name, map_project
+    from tessera_core.mapping import head_name, map_project, score_labels
     from tessera_core.sources.local import open_embeddings
 
     years = list(project.embeddings)
@@ -88,6 +89,7 @@ def product(project: Project, year: int | None) -> Product:
         project.log.labels,
         raster.provenance,
         head_name(project),
+        score_labels(project.log.labels, project.log.classes, raster, head_name(project)),
     )
 
 

@@ -50,11 +50,11 @@ def act(log, action, number):
     elif action == "s" and labels and pick:
         log.edit_label(labels[number % len(labels)].id, class_id=pick, note=str(number))
     elif action == "c":
-        log.add_class(f"class {number} {len(classes)}")
+        log.add_class(f"class {log.version}")
     elif action == "m" and len(classes) > 1:
         log.merge_classes(pick, next(c.id for c in classes if c.id != pick))
     elif action == "e" and pick:
-        log.edit_class(pick, name=f"renamed {number}", color=f"#{number % 0xFFFFFF:06x}")
+        log.edit_class(pick, name=f"renamed {log.version}", color=f"#{number % 0xFFFFFF:06x}")
     elif action == "i":
         klass = LabelClass(1, f"imported {number % 3}", "#112233")
         log.import_labels([klass], [Label(f"i{number}", 1, "point", xy), Label(f"j{number}", 1, "point", xy)])
