@@ -16,7 +16,14 @@ from tessera_core.sources.uploads import KINDS
 from tessera_core.ui import jobs, shell, state, words
 
 _DEMO = "demo"
+_WAITING = "region_demo_waiting"
 _RECENT = 10
+_NEXT_STEPS = """
+1. Name a class, for example Wood, and click a few places that show it.
+2. Do the same for another class: the map appears.
+3. Find where the map is wrong, click there, and watch it learn.
+4. Take the map with you on the page Export.
+"""
 
 
 def page() -> None:
@@ -74,6 +81,8 @@ def _summary(project: Project) -> None:
                 if st.button("Close project", icon=":material/close:", key="region_close"):
                     state.close_project()
                     st.rerun()
+            if not labels:
+                st.markdown(_NEXT_STEPS)
         right.image(scene.thumbnail, width="stretch")
         right.caption("The embeddings as a picture: what behaves alike through the year has a similar colour.")
 
@@ -102,18 +111,17 @@ def _demo() -> None:
     st.markdown("Fields, woods, water and a town, two years, made by this computer for practice.")
     job = jobs.pool().get(_DEMO)
     if job is not None and job.active:
+        # Also in a session that only finds it running, such as the one after a reload.
+        st.session_state[_WAITING] = True
         jobs.show(job)
         return
-    if job is not None:
-        # The session that asked for it goes on; others, and a second look, find it ready.
-        asked = st.session_state.pop("region_demo_asked", False)
-        if asked and jobs.outcome(job):
-            _go(library.start_demo(job.result))
+    if job is not None and st.session_state.pop(_WAITING, False) and jobs.outcome(job):
+        _go(library.start_demo(job.result))
     ready = library.demo_ready()
     if st.button("Open the demo region", type="primary", icon=":material/landscape:", key="region_demo"):
         if ready is not None:
             _go(library.start_demo(ready))
-        st.session_state["region_demo_asked"] = True
+        st.session_state[_WAITING] = True
         jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
         st.rerun()
     st.caption("Opens at once." if ready is not None else "The first time takes about a minute and a half.")
@@ -183,9 +191,9 @@ def _recent() -> None:
             if st.button("Open", key=f"open_{entry.folder.name}"):
                 with shell.plain_errors():
                     _go(Project.open(entry.folder))
-            if st.button("", icon=":material/edit:", help="Rename", key=f"rename_{entry.folder.name}"):
+            if st.button("Rename", icon=":material/edit:", type="tertiary", key=f"rename_{entry.folder.name}"):
                 _rename(entry)
-            if st.button("", icon=":material/delete:", help="Delete", key=f"delete_{entry.folder.name}"):
+            if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete_{entry.folder.name}"):
                 _delete(entry)
     if len(entries) > _RECENT:
         st.caption(f"{len(entries) - _RECENT} older ones are in the folder {library.projects_folder()}.")

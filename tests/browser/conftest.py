@@ -13,14 +13,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.browser.studio import Studio
+
 START_SECONDS = 60
+VIEW = {"width": 1440, "height": 900}
+# Pixels along each side of the demo region in these tests: enough to see and label three classes.
+DEMO_SIZE = 96
 
 
 class AppServer:
     """``tessera app`` as people start it, stoppable and startable again on the same port."""
+
+    launcher = ("-m", "tessera_core")
 
     def __init__(self, root: Path, home: Path) -> None:
         self.root, self.home = root, home
@@ -32,8 +40,12 @@ class AppServer:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        environment = os.environ | {"TESSERA_HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "tessera_core", "app", "--headless", "--port", str(self.port)]
+        environment = os.environ | {
+            "TESSERA_HOME": str(self.home),
+            "TESSERA_DEMO_SIZE": str(DEMO_SIZE),
+            "PYTHONUNBUFFERED": "1",
+        }
+        command = [sys.executable, *self.launcher, "app", "--headless", "--port", str(self.port)]
         self.log = open(self.home.parent / "server.log", "ab")  # noqa: SIM115  (lives as long as the server)
         self.process = subprocess.Popen(
             command, cwd=self.root, env=environment, stdout=self.log, stderr=subprocess.STDOUT
@@ -90,3 +102,24 @@ def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def studio(chromium: Any, server: AppServer) -> Iterator[Studio]:
+    """A browser window of its own, with the network off but for the app itself."""
+    context = chromium.new_context(viewport=VIEW, accept_downloads=True)
+    blocked: list[str] = []
+
+    def only_the_app(route: Any) -> None:
+        if route.request.url.startswith((server.url, "data:", "blob:")):
+            route.continue_()
+        else:
+            blocked.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", only_the_app)
+    studio = Studio(context.new_page(), server.url)
+    yield studio
+    context.close()
+    assert blocked == [], "the app asked for something from the network"
+    assert studio.errors == []

@@ -1,0 +1,85 @@
+"""The ways to start besides the demo and a folder: uploads, right and wrong, and the list of projects."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.app.conftest import landscape
+from tests.browser.conftest import AppServer
+from tests.browser.studio import Studio
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+def _upload(studio: Studio, *files: tuple[str, bytes]) -> None:
+    studio.page.locator("input[type=file]").set_input_files(
+        [{"name": name, "mimeType": "application/octet-stream", "buffer": content} for name, content in files]
+    )
+    button = studio.page.get_by_role("button", name="Open the files")
+    studio.page.wait_for_function("b => !b.disabled", arg=button.element_handle())
+    button.click()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def test_uploads_wrong_and_right_then_rename_and_delete(studio: Studio, server: AppServer, tmp_path: Path) -> None:
+    raster = landscape(48)
+    page = studio.page
+    studio.open()
+
+    _upload(studio, ("tile.npy", b"Dear diary,"), ("tile_scales.npy", b"today it rained."))
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert "tile.npy" in alert.inner_text()
+    assert "Traceback" not in page.locator("body").inner_text()
+
+    page.reload()
+    studio.sees("Upload files")
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("north/tile.npy", _npy(np.array(raster.codes)))
+        file.writestr("north/tile_scales.npy", _npy(np.array(raster.scales)))
+    _upload(studio, ("north.zip", archive.getvalue()))
+    studio.button("Start labelling").wait_for()
+    studio.sees("48 x 48 pixels, place on Earth unknown")
+
+    studio.button("Close project").click()
+    studio.sees("Recent projects")
+    page.get_by_role("button", name="Rename").first.click()
+    page.get_by_label("New name").fill("The far north")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    studio.sees("The far north")
+    page.get_by_role("button", name="Delete").first.click()
+    studio.button("Keep it").click()
+    page.get_by_role("dialog").wait_for(state="hidden")
+    page.get_by_role("button", name="Delete").first.click()
+    studio.button("Delete for good").click()
+    page.get_by_text("The far north").wait_for(state="hidden")
+    assert list((server.home / "projects").glob("*/project.json")) == []
+
+
+def test_deep_link_on_a_fresh_server_has_navigation_and_header(
+    studio: Studio, server: AppServer, tmp_path: Path
+) -> None:
+    landscape(48).save(tmp_path / "fields")
+    studio.open()
+    studio.page.get_by_label("Folder or file").fill(str(tmp_path / "fields"))
+    studio.button("Look inside").click()
+    studio.button("Open it").click()
+    studio.button("Start labelling").wait_for()
+    query = studio.page.url.split("?")[1]
+    server.restart()
+    studio.open(f"/export?{query}")
+    studio.page.get_by_role("heading", name="Export").wait_for()
+    studio.sees("Saved")
+    assert studio.page.get_by_test_id("stTopNavLink").count() == 3
+    assert studio.page.url.endswith(f"/export?{query}")
