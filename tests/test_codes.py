@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tessera_core.heads.codes import CodeProduct, int8_products_work, split_digits
+from tessera_core.codes import CodeProduct, int8_products_work, split_digits
 
 KERNELS = [False] + ([True] if int8_products_work() else [])
 

@@ -1,0 +1,140 @@
+"""How alike pixels are to chosen seeds, on an absolute scale: the same value means the same likeness after every click.
+
+Cosine likeness needs no scales: with ``embedding = code * scale`` the scale cancels. Works on int8 codes in blocks; a
+region's code norms are computed once and kept (:class:`SimilarityIndex`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tessera_core.codes import BLOCK, CodeProduct
+from tessera_core.errors import Cancelled, RasterError
+from tessera_core.raster import EmbeddingRaster, valid_scales
+
+Metric = Literal["cosine", "euclidean"]
+PER_MILLE = 1000
+NO_SCORE = np.uint16(65535)
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Scores of a raster.
+
+    Attributes:
+        scores: uint16 (H, W), 0..1000 per mille; 65535 where there is no data. Cosine: ``max(cos, 0)``. Euclidean:
+            ``1 - distance / (|pixel| + |seed|)``, which is 1 for equal and 0 for opposite vectors.
+        histogram: int64 (101,), pixels per whole percent (0..100).
+    """
+
+    scores: NDArray[np.uint16]
+    histogram: NDArray[np.int64]
+
+    def above(self, percent: float) -> NDArray[np.bool_]:
+        """bool (H, W): pixels at least ``percent`` alike; a look-up, nothing is computed anew."""
+        return (self.scores >= round(percent * 10)) & (self.scores != NO_SCORE)
+
+    def default_percent(self) -> float:
+        """A starting threshold: the valley that best splits the scores in two (Otsu 1979)."""
+        counts = self.histogram.astype(np.float64)
+        levels = np.arange(len(counts))
+        below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
+        total = (counts * levels).sum()
+        mass = np.cumsum(counts * levels)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            between = below * above * (mass / below - (total - mass) / above) ** 2
+        return float(np.nanargmax(np.nan_to_num(between, nan=-1.0)) + 1)
+
+
+class SimilarityIndex:
+    """Answers likeness queries on one raster.
+
+    Args:
+        raster: the embeddings; only a float32 norm per pixel is kept in memory beside them.
+        cancelled: asked while the norms are computed.
+    """
+
+    def __init__(self, raster: EmbeddingRaster, cancelled: Callable[[], bool] | None = None) -> None:
+        self.raster = raster
+        self._codes = raster.codes.reshape(-1, raster.dim)
+        self._scales = np.ascontiguousarray(raster.scales).reshape(-1)
+        self._valid = valid_scales(self._scales)
+        self._norms = code_norms(self._codes, cancelled)
+
+    def query(
+        self,
+        positive: NDArray[np.floating],
+        negative: NDArray[np.floating] | None = None,
+        metric: Metric = "cosine",
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Likeness:
+        """Likeness to the nearest of several positive seeds; pixels nearer to a negative seed score 0.
+
+        Args:
+            positive: float (n, D) or (D,) embeddings, n >= 1.
+            negative: float (m, D) or None.
+            metric: see :class:`Likeness`.
+
+        Raises:
+            RasterError: no seed, a seed without data, or seeds of another dimension.
+            Cancelled: the user stopped.
+        """
+        seeds = _seeds(positive, self.raster.dim, "positive")
+        if not len(seeds):
+            raise RasterError("Choose at least one place that is an example of what you look for.")
+        wanted = len(seeds)
+        if negative is not None and len(negative):
+            seeds = np.concatenate([seeds, _seeds(negative, self.raster.dim, "negative")])
+        lengths = np.linalg.norm(seeds, axis=1)
+        units = seeds / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
+        product = CodeProduct(units.T.astype(np.float32))
+        scores = np.empty(len(self._codes), np.uint16)
+        codes, norms = torch.from_numpy(self._codes), torch.from_numpy(self._norms)
+        scales = torch.from_numpy(np.where(self._valid, self._scales, np.float32(0)))
+        seed_norms = torch.from_numpy(lengths.astype(np.float32))[:, None]
+        for start in range(0, len(codes), BLOCK):
+            if cancelled is not None and cancelled():
+                raise Cancelled
+            part = slice(start, start + BLOCK)
+            cosine = product(codes[part]).div_(norms[part])
+            if metric == "euclidean":
+                size = norms[part] * scales[part]
+                distance = (size**2 + seed_norms**2 - 2 * cosine * size * seed_norms).clamp_(min=0).sqrt_()
+                alike = 1 - distance / (size + seed_norms)
+            else:
+                alike = cosine
+            best = alike[:wanted].max(0).values
+            if wanted < len(seeds):
+                best[alike[wanted:].max(0).values > best] = 0
+            scores[part] = best.clamp_(0, 1).mul_(PER_MILLE).round_().to(torch.int32).numpy()
+        scores[~self._valid] = NO_SCORE
+        histogram = np.bincount(scores, minlength=65536)[: PER_MILLE + 1]
+        percent = np.add.reduceat(histogram, np.arange(0, PER_MILLE + 1, 10))
+        return Likeness(scores.reshape(self.raster.shape), percent)
+
+
+def code_norms(codes: NDArray[np.int8], cancelled: Callable[[], bool] | None = None) -> NDArray[np.float32]:
+    """Euclidean norms float32 (N,) of int8 codes (N, D); at least tiny, so that a division is safe."""
+    norms = np.empty(len(codes), np.float32)
+    tensor = torch.from_numpy(codes)
+    for start in range(0, len(codes), BLOCK):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        block = tensor[start : start + BLOCK].float()
+        norms[start : start + BLOCK] = torch.linalg.vector_norm(block, dim=1).numpy()
+    return np.maximum(norms, np.float32(1e-20))
+
+
+def _seeds(values: NDArray[np.floating], dim: int, kind: str) -> NDArray[np.float32]:
+    seeds = np.atleast_2d(np.asarray(values, np.float32))
+    if seeds.shape[1] != dim:
+        raise RasterError(f"The {kind} examples have {seeds.shape[1]} dimensions but this region has {dim}.")
+    if not np.isfinite(seeds).all():
+        raise RasterError(f"One of the {kind} examples lies where there is no data; choose another place.")
+    return seeds

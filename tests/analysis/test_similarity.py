@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affine import Affine
+
+from tessera_core.analysis.similarity import NO_SCORE, SimilarityIndex
+from tessera_core.errors import RasterError
+from tessera_core.grid import Grid
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+
+
+def make_raster(seed: int = 0, shape: tuple[int, int] = (40, 50), dim: int = 32) -> EmbeddingRaster:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(5, dim)) * 2
+    values = centres[rng.integers(0, 5, shape)] + rng.normal(size=(*shape, dim))
+    top = np.abs(values).max(-1)
+    codes = np.rint(values / top[..., None] * 127).astype(np.int8)
+    scales = (top / 127).astype(np.float32)
+    scales[0, :3] = np.nan
+    grid = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), shape)
+    return EmbeddingRaster(codes, scales, grid, Provenance(dim=dim))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_scores_equal_plain_numpy(metric: str) -> None:
+    raster = make_raster()
+    seeds = raster.sample([5, 9], [7, 30])
+    got = SimilarityIndex(raster).query(seeds, metric=metric)  # type: ignore[arg-type]
+    values = raster.sample(*[a.ravel() for a in np.indices(raster.shape)]).astype(np.float64)
+    lengths, ends = np.linalg.norm(values, axis=1), np.linalg.norm(seeds, axis=1)
+    if metric == "cosine":
+        expected = (values @ seeds.T) / (lengths[:, None] * ends)
+    else:
+        distance = np.linalg.norm(values[:, None] - seeds, axis=2)
+        expected = 1 - distance / (lengths[:, None] + ends)
+    expected = np.clip(expected.max(1), 0, 1).reshape(raster.shape)
+    valid = raster.valid()
+    assert (got.scores[~valid] == NO_SCORE).all()
+    assert np.abs(got.scores[valid] / 1000 - expected[valid]).max() <= 0.0006
+    assert got.scores[5, 7] == 1000
+    assert got.histogram.sum() == valid.sum()
+
+
+def test_the_scale_is_absolute_and_thresholds_compute_nothing() -> None:
+    raster = make_raster()
+    index = SimilarityIndex(raster)
+    alone = index.query(raster.sample([5], [7]))
+    both = index.query(raster.sample([5, 9], [7, 30]))
+    assert (both.scores.astype(int) >= alone.scores).all()
+    assert alone.above(90).sum() <= alone.above(50).sum() <= raster.valid().sum()
+    assert 0 < alone.default_percent() <= 100
+
+
+def test_negative_examples_push_their_kind_out() -> None:
+    raster = make_raster()
+    index = SimilarityIndex(raster)
+    wanted, unwanted = raster.sample([5], [7]), raster.sample([9], [30])
+    scores = index.query(wanted, unwanted).scores
+    assert scores[9, 30] == 0
+    assert scores[5, 7] == 1000
+
+
+def test_scores_do_not_depend_on_scales() -> None:
+    raster = make_raster()
+    louder = EmbeddingRaster(raster.codes, raster.scales * 7, raster.grid, raster.provenance)
+    seed = raster.sample([5], [7])
+    first, second = (SimilarityIndex(r).query(seed).scores for r in (raster, louder))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_bad_seeds_get_a_sentence() -> None:
+    raster = make_raster()
+    index = SimilarityIndex(raster)
+    with pytest.raises(RasterError, match="at least one place"):
+        index.query(np.empty((0, 32), np.float32))
+    with pytest.raises(RasterError, match="no data"):
+        index.query(raster.sample([0], [0]))
+    with pytest.raises(RasterError, match="16 dimensions"):
+        index.query(np.ones(16, np.float32))
