@@ -10,6 +10,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,16 +98,12 @@ def _measure(shape: tuple[int, int], quick: bool) -> dict[str, Any]:
     heads: dict[str, Any] = {}
     for name in INSTANT_HEADS:
         head = make_head(name)
-        fit = _time(lambda head=head: head.fit(x, y), 2 * repeats)
+        times = {"sample_ms": sample, "fit_ms": _time(partial(head.fit, x, y), 2 * repeats)}
+        times["predict_confidence_ms"] = _time(partial(scene.predict, head), 3 if name == "knn" else repeats)
         made = scene.predict(head)
-        heads[name] = {
-            "sample_ms": sample,
-            "fit_ms": fit,
-            "predict_confidence_ms": _time(lambda head=head: scene.predict(head), 3 if name == "knn" else repeats),
-            "png_ms": _time(lambda made=made: palette.encode(made.classes, colors), repeats),
-            "accuracy": round(float((made.classes == truth).mean()), 4),
-        }
-        heads[name]["total_ms"] = round(sum(value for key, value in heads[name].items() if key.endswith("_ms")), 3)
+        times["png_ms"] = _time(partial(palette.encode, made.classes, colors), repeats)
+        times["total_ms"] = round(sum(times.values()), 3)
+        heads[name] = {**times, "accuracy": round(float((made.classes == truth).mean()), 4)}
 
     codes, scales = raster.codes.reshape(-1, DIM), raster.scales.reshape(-1)
     plain = dequantise(codes, scales)
