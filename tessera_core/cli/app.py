@@ -118,6 +118,7 @@ def _is_free(address: str, port: int) -> bool:
 def serve(script: Path, address: str, port: int, *, headless: bool) -> None:
     """Run the web server on ``script`` in this process until it is stopped; the look comes from the config beside it."""
     import runpy
+    from contextlib import redirect_stdout
 
     options = {
         "server.address": address,
@@ -127,8 +128,10 @@ def serve(script: Path, address: str, port: int, *, headless: bool) -> None:
     }
     sys.argv = ["streamlit", "run", str(script), *(f"--{name}={value}" for name, value in options.items())]
     try:
+        # Its greeting goes to stderr like all that is no result, and so stdout stays whole for --json.
         # Only ui/ may import Streamlit; its own command line is the supported way to start it in any case.
-        runpy.run_module("streamlit", run_name="__main__")
+        with redirect_stdout(sys.stderr):
+            runpy.run_module("streamlit", run_name="__main__")
     except SystemExit as end:
         if end.code not in (None, 0):
             raise TesseraError("The app's server could not start; the lines above say why.") from end

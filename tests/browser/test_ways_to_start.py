@@ -63,7 +63,7 @@ def test_uploads_wrong_and_right_then_rename_and_delete(studio: Studio, server: 
     page.get_by_role("dialog").wait_for(state="hidden")
     page.get_by_role("button", name="Delete").first.click()
     studio.button("Delete for good").click()
-    page.get_by_text("The far north").wait_for(state="hidden")
+    page.get_by_test_id("stMainBlockContainer").get_by_text("The far north").wait_for(state="hidden")
     assert list((server.home / "projects").glob("*/project.json")) == []
 
 

@@ -1,0 +1,85 @@
+"""``tessera app``: finding the pages, the port and the project; the server itself is tested in tests/browser."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tessera_core.cli import app as command
+from tessera_core.cli import main
+from tessera_core.errors import InputError, TesseraError
+from tessera_core.project import Project, projects_home
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Where the app would have been served."""
+    calls: list[tuple[str, int]] = []
+    monkeypatch.setattr(command, "serve", lambda script, address, port, headless: calls.append((address, port)))
+    return calls
+
+
+def test_pages_are_found_in_the_checkout(root: Path) -> None:
+    assert command.app_script() == root / "app.py"
+
+
+def test_missing_pages_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import tessera_core
+
+    monkeypatch.setattr(tessera_core, "__file__", str(tmp_path / "tessera_core" / "__init__.py"))
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    with pytest.raises(TesseraError, match="not found"):
+        command.app_script()
+    pages = tmp_path / "share" / "tessera-studio" / "pages"
+    pages.mkdir(parents=True)
+    (pages / "region.py").touch()
+    (pages.parent / "app.py").touch()
+    assert command.app_script() == pages.parent / "app.py"
+
+
+def test_taken_port_is_bad_input_and_another_is_found() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"Port {port} is in use"):
+            command.check_port("127.0.0.1", port)
+    with pytest.raises(InputError, match="not a port"):
+        command.check_port("127.0.0.1", 70_000)
+    assert command.free_port("127.0.0.1") in range(8501, 8551)
+
+
+def test_project_file_is_unpacked_and_opened(
+    home: Path, project: Project, tmp_path: Path, served: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_PROJECT", "")
+    file = project.export_file(tmp_path / "mine.tessera")
+    assert main(["app", "--headless", "--project", str(file)]) == 0
+    opened = Path(os.environ["TESSERA_PROJECT"])
+    assert opened.parent == projects_home()
+    assert opened != project.folder
+    assert served[0][0] == "localhost"
+
+
+@pytest.mark.parametrize("content", [None, b"not a project"])
+def test_wrong_project_is_exit_code_2_and_nothing_is_served(
+    home: Path, tmp_path: Path, served: list, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.tessera"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["app", "--headless", "--project", str(path)]) == 2
+    assert served == []
+    assert capsys.readouterr().err.startswith("tessera app: ")
+
+
+def test_server_for_others_hides_this_computers_folders(
+    home: Path, served: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "0")
+    monkeypatch.delenv("TESSERA_HOSTED")
+    assert main(["app", "--headless", "--address", "0.0.0.0"]) == 0
+    assert os.environ["TESSERA_HOSTED"] == "1"
