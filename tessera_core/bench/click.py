@@ -1,4 +1,4 @@
-"""``tessera bench click``, click to pixels: how long after a click on the label map its new class map is on the screen, in a real browser.
+"""``tessera bench click``: how long after a click on the label map its new class map is on the screen, in a real browser.
 
 The app runs as people start it, with a project of a seeded synthetic scene; headless Chromium clicks. The time of a click
 runs from the browser's own time stamp of the pointer event to the second animation frame after the new class map was
