@@ -184,7 +184,10 @@ def _piece(piece: Any) -> Item:
     from tessera_core.sources.geotiff import TiffPiece
     from tessera_core.sources.local import dataset_of, open_embeddings
     from tessera_core.sources.npy import NpyPiece
+    from tessera_core.sources.zarrstore import ZarrPiece
 
+    if isinstance(piece, ZarrPiece):
+        return _store(piece)
     if isinstance(piece, TiffPiece) or (isinstance(piece, NpyPiece) and piece.scales is None):
         return _floats(piece)
     raster = open_embeddings(piece.path)
@@ -239,6 +242,32 @@ def _floats(piece: Any) -> Item:
         "grid": grid.to_json(),
         "provenance": provenance.to_json(),
         "warnings": list(provenance.details.get("warnings", [])),
+        "text": text,
+    }
+
+
+def _store(piece: Any) -> Item:
+    """One zone and year of a Zarr store by its metadata alone."""
+    from tessera_core.sources.local import dataset_of
+    from tessera_core.sources.zarrstore import survey
+
+    grid, provenance = survey(piece)
+    height, width = grid.shape
+    year = f", {piece.year}" if piece.year else ""
+    text = [
+        f"A Zarr store's zone {piece.name} of {height} x {width} pixels in {provenance.dim} dimensions, "
+        f"{dataset_of(provenance)}{year}, in {grid.crs}; not all of it need hold data."
+    ]
+    return {
+        "path": str(piece.path),
+        "kind": "embeddings",
+        "shape": [height, width],
+        "dim": provenance.dim,
+        "dataset": provenance.dataset,
+        "year": piece.year,
+        "grid": grid.to_json(),
+        "provenance": provenance.to_json(),
+        "warnings": [],
         "text": text,
     }
 

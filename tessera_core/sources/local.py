@@ -13,14 +13,15 @@ import numpy as np
 from tessera_core.errors import RasterError
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.sources import geotiff, npy
+from tessera_core.sources import geotiff, npy, zarrstore
 from tessera_core.sources.geotiff import TiffPiece
 from tessera_core.sources.mosaic import mosaic
 from tessera_core.sources.npy import NpyPiece
+from tessera_core.sources.zarrstore import ZarrPiece
 
 LOOKED_FOR = (
-    "a saved raster (raster.json), NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy) "
-    "or a GeoTIFF with a float band per dimension"
+    "a saved raster (raster.json), NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy), "
+    "a GeoTIFF with a float band per dimension or a Zarr store"
 )
 ABSURD = 50
 _HASHED_BYTES = 64 << 20
@@ -41,7 +42,7 @@ class SavedPiece:
         return self.path.name
 
 
-Piece = SavedPiece | NpyPiece | TiffPiece
+Piece = SavedPiece | NpyPiece | TiffPiece | ZarrPiece
 
 
 def open_embeddings(
@@ -53,10 +54,11 @@ def open_embeddings(
 ) -> EmbeddingRaster:
     """Open embeddings, memory-mapped.
 
-    Known are: our own saved folder; ``NAME.npy`` int8 (H, W, D) with ``NAME_scales.npy`` (H, W) or (H, W, D), also as
-    ``NAME_emb128_int8.npy`` with ``NAME_emb128_scales.npy``; float ``NAME.npy`` (H, W, D); GeoTIFF with a float band per
-    dimension. Grid and provenance come from ``NAME.json`` of ``tessera generate``, the GeoTIFF's tags, or the land mask
-    ``NAME.tiff``; without any of these the grid is local. A folder may hold one raster, or tiles of one dataset in one CRS,
+    Known are: our own saved folder; a Zarr store of UTM zones, or one zone's group in it; ``NAME.npy`` int8 (H, W, D) with
+    ``NAME_scales.npy`` (H, W) or (H, W, D), also as ``NAME_emb128_int8.npy`` with ``NAME_emb128_scales.npy``; float
+    ``NAME.npy`` (H, W, D); GeoTIFF with a float band per dimension. Grid and provenance come from ``NAME.json`` of
+    ``tessera generate``, the file's own tags, or the land mask ``NAME.tiff``; without any of these the grid is local. A
+    folder may hold one raster, or tiles of one dataset in one CRS,
     which become one raster. What looks wrong but can be read is told in ``provenance.details["warnings"]``.
 
     Args:
@@ -109,12 +111,9 @@ def find_pieces(path: str | Path) -> tuple[list[Piece], list[str]]:
     problems: list[str] = []
     for candidate in _candidates(path):
         try:
-            piece = _piece(candidate)
+            pieces += [piece for piece in _pieces(candidate) if piece not in pieces]
         except RasterError as error:
             problems.append(str(error))
-            continue
-        if piece is not None and piece not in pieces:
-            pieces.append(piece)
     return pieces, problems
 
 
@@ -133,7 +132,7 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / "raster.json").is_file():
+    if (folder / "raster.json").is_file() or zarrstore.is_group(folder):
         yield folder
         return
     if _is_tile(folder):
@@ -152,15 +151,16 @@ def _is_tile(folder: Path) -> bool:
     return (folder / "bands.npy").exists() or (folder / "doys.npy").exists()
 
 
-def _piece(path: Path) -> Piece | None:
+def _pieces(path: Path) -> Sequence[Piece]:
     if path.is_dir():
-        return SavedPiece(path)
+        return zarrstore.find_pieces(path) if zarrstore.is_group(path) else [SavedPiece(path)]
     ending = path.suffix.lower()
+    piece: Piece | None = None
     if ending == ".npy":
-        return npy.find_piece(path)
-    if ending in (".tif", ".tiff"):
-        return geotiff.find_piece(path)
-    return None
+        piece = npy.find_piece(path)
+    elif ending in (".tif", ".tiff"):
+        piece = geotiff.find_piece(path)
+    return [piece] if piece is not None else []
 
 
 def _open(piece: Piece, progress: Progress | None, cancelled: Callable[[], bool] | None) -> EmbeddingRaster:
@@ -168,11 +168,15 @@ def _open(piece: Piece, progress: Progress | None, cancelled: Callable[[], bool]
         return EmbeddingRaster.open(piece.path)
     if isinstance(piece, NpyPiece):
         return npy.open_npy(piece, progress=progress, cancelled=cancelled)
+    if isinstance(piece, ZarrPiece):
+        return zarrstore.open_zarr(piece, progress=progress, cancelled=cancelled)
     return geotiff.open_tiff(piece, progress=progress, cancelled=cancelled)
 
 
 def _source(piece: Piece) -> Path:
-    return piece.path / "codes.npy" if isinstance(piece, SavedPiece) else piece.path
+    if isinstance(piece, SavedPiece):
+        return piece.path / "codes.npy"
+    return piece.path / "zarr.json" if isinstance(piece, ZarrPiece) else piece.path
 
 
 def _by_year(pieces: Sequence[Piece]) -> dict[int | None, list[Piece]]:
@@ -185,6 +189,8 @@ def _by_year(pieces: Sequence[Piece]) -> dict[int | None, list[Piece]]:
 def _year_of(piece: Piece) -> int | None:
     if isinstance(piece, SavedPiece):
         return EmbeddingRaster.open(piece.path).provenance.year
+    if isinstance(piece, ZarrPiece):
+        return piece.year
     if isinstance(piece, NpyPiece):
         described = npy.read_description(piece)
         return described[1].year if described else npy.year_in_path(piece.codes)
