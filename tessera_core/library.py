@@ -52,6 +52,20 @@ def look(text: str) -> Found:
     Raises:
         InputError: there is nothing, or nothing readable.
     """
+    path = typed_path(text)
+    if path.suffix == SUFFIX and path.is_file():
+        return Found(path.stem, project=path)
+    if Project.is_project(path):
+        return Found(Project.open(path).name, project=path)
+    return _look_for_rasters(path)
+
+
+def typed_path(text: str) -> Path:
+    """The existing path that a person typed or pasted.
+
+    Raises:
+        InputError: it is only a part of a path, or there is nothing.
+    """
     # Explorer's "copy as path" puts quotes around it.
     cleaned = text.strip().strip("\"'")
     path = Path(os.path.expandvars(cleaned)).expanduser()
@@ -59,11 +73,7 @@ def look(text: str) -> Found:
         raise InputError(f"Give the whole path, from the drive or the root on; {cleaned!r} is only a part of one.")
     if not path.exists():
         raise InputError(f"There is nothing at {path}. Check the spelling, or copy the path from your file manager.")
-    if path.suffix == SUFFIX and path.is_file():
-        return Found(path.stem, project=path)
-    if Project.is_project(path):
-        return Found(Project.open(path).name, project=path)
-    return _look_for_rasters(path)
+    return path
 
 
 def _look_for_rasters(path: Path) -> Found:

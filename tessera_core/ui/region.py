@@ -38,6 +38,10 @@ def page() -> None:
             else "Open a place, click a few examples of what you see, and watch the map fill in. No account and no code."
         )
         _ways_to_start()
+        st.caption(
+            "Embeddings are numbers that say how each place changed through a year, as satellites saw it. "
+            "A map can be learnt from them with a handful of examples."
+        )
         _recent()
     else:
         opened = False

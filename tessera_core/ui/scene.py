@@ -90,14 +90,17 @@ class OpenScene:
 
     @property
     def thumbnail(self) -> bytes:
-        """The embedding picture as PNG bytes, at most 512 pixels a side."""
+        """The embedding picture as PNG bytes, about 512 pixels a side."""
 
         def make() -> bytes:
             from PIL import Image
 
-            step = max(1, -(-max(self.raster.shape) // _THUMBNAIL))
+            side = max(self.raster.shape)
+            step, zoom = max(1, -(-side // _THUMBNAIL)), max(1, _THUMBNAIL // side)
+            # A small scene is enlarged here, pixel by pixel: the browser would blur it.
+            picture = self.picture[::step, ::step].repeat(zoom, 0).repeat(zoom, 1)
             file = io.BytesIO()
-            Image.fromarray(self.picture[::step, ::step]).save(file, "PNG", compress_level=1)
+            Image.fromarray(picture).save(file, "PNG", compress_level=1)
             return file.getvalue()
 
         return self._part("thumbnail", make)

@@ -50,9 +50,11 @@ def run() -> None:
             st.Page("pages/region.py", title="Region", icon=":material/public:", default=True),
             st.Page("pages/label.py", title="Label", icon=":material/draw:"),
             st.Page("pages/export.py", title="Export", icon=":material/download:"),
+            st.Page("pages/generate.py", title="Make embeddings", icon=":material/satellite_alt:"),
         ],
         position="top",
     )
+    st.logo(_icon(), size="large")
     state.forward_deep_link()
     with plain_errors():
         state.restore_project()
