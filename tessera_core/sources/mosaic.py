@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 
 from tessera_core.errors import RasterError
-from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster, NoData, valid_scales
 from tessera_core.sources.convert import Codes, Window, converted, row_windows
 
@@ -61,7 +59,7 @@ def mosaic(
             raise RasterError(
                 f"The pixels of {name} are not of the same size as those of {first_name}; open them one at a time."
             )
-        col, row = ~base * (t.c, t.f)
+        row, col = (float(v) for v in first.grid.xy_to_pixel(t.c, t.f))
         places.append((round(row), round(col)))
         off = max(abs(row - round(row)), abs(col - round(col)))
         if off > 1e-3:
@@ -74,7 +72,7 @@ def mosaic(
         raise RasterError(
             f"The tiles lie too far apart for one raster ({width} x {height} pixels); open neighbours together."
         )
-    grid = Grid(first.grid.crs, base * Affine.translation(left, top), (height, width))
+    grid = first.grid.window(top, left, height, width)
     spots = [(row - top, col - left, raster) for (row, col), (_, raster) in zip(places, named, strict=True)]
     shape = (height, width, first.dim)
 
