@@ -90,10 +90,8 @@ class _Layer:
             x = x.float()
             x = x + self.out(self._attend(self.norm1(x).to(self.dtype), layout)).float()
             return x + self.down(self.up.relu(self.norm2(x).to(self.dtype))).float()
-        x = self.out.plus(self._attend(x, layout), x)
-        x = self.norm1(x, out=x)
-        x = self.down.plus(self.up.relu(x), x)
-        return self.norm2(x, out=x)
+        x = kernels.residual_norm(self.out, self._attend(x, layout), x, self.norm1)
+        return kernels.residual_norm(self.down, self.up.relu(x), x, self.norm2)
 
 
 class FastBackbone:

@@ -146,7 +146,7 @@ class Engine:
         per_token = flops_per_token(self.config, self.config.s1, S1_CHANNELS, tokens_per_pixel)
         pixels = min(MAX_BLOCK_PIXELS, BLOCK_FLOPS / (per_token * tokens_per_pixel))
         if self.device.type == "cuda":
-            pixels = MAX_BLOCK_PIXELS
+            pixels = 4 * MAX_BLOCK_PIXELS
         return max(1, int(pixels) // width)
 
     def embed(

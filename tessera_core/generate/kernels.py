@@ -9,8 +9,11 @@ consecutive pixels with equally many tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +63,7 @@ class Layout:
     def __init__(self, runs: Sequence[Run], device: torch.device) -> None:
         self.runs = [run for run in runs if run.pixels and run.tokens]
         self.device = device
+        self._biases: dict[tuple[int, torch.dtype], Tensor] = {}
         lengths = np.repeat([r.tokens for r in self.runs], [r.pixels for r in self.runs])
         self.offsets = np.zeros(len(lengths) + 1, np.int32)
         np.cumsum(lengths, out=self.offsets[1:])
@@ -84,7 +88,10 @@ class Layout:
         """The run's log multiplicities (tokens,) on the batch's device."""
         if run.log_multiplicity is None:
             return None
-        return torch.from_numpy(run.log_multiplicity).to(self.device, dtype)
+        key = id(run), dtype
+        if key not in self._biases:
+            self._biases[key] = torch.from_numpy(run.log_multiplicity).to(self.device, dtype)
+        return self._biases[key]
 
 
 class Linear:
@@ -131,6 +138,44 @@ class LayerNorm:
         if native.usable(x, self.width[0]) and self.weight.dtype == torch.float32:
             return native.layer_norm(x, self.weight, self.bias, torch.empty_like(x) if out is None else out)
         return F.layer_norm(x, self.width, self.weight, self.bias, 1e-5)
+
+
+def _add_norm(product: Tensor, residual: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.layer_norm((product + residual).float(), weight.shape, weight.float(), bias.float(), 1e-5).to(
+        product.dtype
+    )
+
+
+def _gates(product: Tensor, given: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    width = state.shape[1]
+    gates = torch.sigmoid(product.float() + given[:, : 2 * width].float())
+    return (gates[:, :width] * state).to(product.dtype), gates[:, width:]
+
+
+def _advance(
+    product: Tensor, given: Tensor, state: Tensor, z: Tensor, folded: Tensor, total: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    candidate = torch.tanh(product.float() + given[:, 2 * state.shape[1] :].float())
+    state = torch.lerp(state, candidate, z)
+    var, mean = torch.var_mean(state, dim=1, correction=0)
+    logits = ((state * folded).sum(1) - mean * total) * torch.rsqrt(var + 1e-5)
+    return state, state.to(product.dtype), logits
+
+
+@lru_cache(maxsize=8)
+def _fused(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """The function as one GPU kernel where torch can compile it (needs Triton); itself elsewhere."""
+    if device != "cuda" or importlib.util.find_spec("triton") is None:
+        return function
+    return torch.compile(function, dynamic=True)
+
+
+def residual_norm(linear: Linear, x: Tensor, residual: Tensor, norm: LayerNorm) -> Tensor:
+    """``norm(residual + linear(x))``, with as few passes over memory as the device allows."""
+    if x.device.type == "cuda":
+        return _fused(_add_norm, "cuda")(linear(x), residual, norm.weight, norm.bias)
+    total = linear.plus(x, residual)
+    return norm(total, out=total)
 
 
 class Embedding:
@@ -241,9 +286,10 @@ class RecurrentLogits:
                 product = self.candidate(reset)
                 native.gru_update(product, given, state, z, rounded, self.folded, self.total, logits[:, step])
                 continue
-            gates = torch.sigmoid_(self.rz(state.to(self.dtype)).float() + given[:, : 2 * width])
-            candidate = self.candidate((gates[:, :width] * state).to(self.dtype)).float().add_(given[:, 2 * width :])
-            state = torch.lerp(state, candidate.tanh_(), gates[:, width:])
-            var, mean = torch.var_mean(state, dim=1, correction=0)
-            logits[:, step] = (state @ self.folded - mean * self.total) * torch.rsqrt(var + 1e-5)
+            device = values.device.type
+            reset, z = _fused(_gates, device)(self.rz(rounded), given, state)
+            product = self.candidate(reset)
+            state, rounded, logits[:, step] = _fused(_advance, device)(
+                product, given, state, z, self.folded, self.total
+            )
         return logits

@@ -310,6 +310,7 @@ class _TileRun:
         if finished is not None:
             return self._result(target, 0, height, started, finished)
         tile.require_observations()
+        release(tile)
         kind: type = np.float32 if self.float32 else np.int8
         spec: dict[str, tuple[tuple[int, ...], type]] = {
             "values": ((height, width, self.dim), kind),
