@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest, app_test
 
 from tessera_core.grid import Grid
 from tessera_core.project import Project
@@ -56,3 +58,19 @@ def project(home: Path, region_folder: Path) -> Project:
     from tessera_core import library
 
     return library.start(library.look(str(region_folder)), "My fields")
+
+
+class _VisitedServer:
+    """Stands for the class PagesManager in AppTest, which would reset a flag of it before every run."""
+
+    def __call__(self, *args: object, **kwargs: object) -> PagesManager:
+        return PagesManager(*args, **kwargs)
+
+
+@pytest.fixture
+def app(home: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The app as a new visitor finds it on a server that others have visited."""
+    # AppTest makes every run that of a fresh server, on which Streamlit runs page files without app.py.
+    monkeypatch.setattr(PagesManager, "uses_pages_directory", False)
+    monkeypatch.setattr(app_test, "PagesManager", _VisitedServer())
+    return AppTest.from_file(str(root / "app.py"), default_timeout=APP_SECONDS)
