@@ -17,6 +17,7 @@ from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
+    from tessera_core.assess import Samples
     from tessera_core.heads import ClassMap, Head
     from tessera_core.project import Project
 
@@ -83,6 +84,24 @@ def map_project(
     return ProjectMap(year, version, head, predict_raster(head, raster, cancelled=cancelled, progress=progress))
 
 
+def label_samples(labels: Sequence[Label], classes: Sequence[LabelClass], raster: EmbeddingRaster) -> Samples:
+    """The labelled pixels with data as :mod:`tessera_core.assess` takes them; each label is a group."""
+    from tessera_core.assess import CodeFeatures, Samples
+
+    pixels = label_pixels(labels, raster.grid)
+    features = CodeFeatures(raster.codes[pixels.rows, pixels.cols], raster.scales[pixels.rows, pixels.cols])
+    usable = np.flatnonzero(features.usable())
+    return Samples(
+        features.take(usable),
+        pixels.class_ids[usable].astype(np.int64),
+        pixels.label_index[usable].astype(np.int64),
+        pixels.rows[usable],
+        pixels.cols[usable],
+        {c.id: c.name for c in classes},
+        len(pixels.rows) - len(usable),
+    )
+
+
 def score_labels(
     labels: Sequence[Label],
     classes: Sequence[LabelClass],
@@ -100,21 +119,10 @@ def score_labels(
     Raises:
         Cancelled: ``cancelled`` said so.
     """
-    from tessera_core.assess import CodeFeatures, Samples, evaluate
+    from tessera_core.assess import evaluate
     from tessera_core.heads import make_head
 
-    pixels = label_pixels(labels, raster.grid)
-    features = CodeFeatures(raster.codes[pixels.rows, pixels.cols], raster.scales[pixels.rows, pixels.cols])
-    usable = np.flatnonzero(features.usable())
-    samples = Samples(
-        features.take(usable),
-        pixels.class_ids[usable].astype(np.int64),
-        pixels.label_index[usable].astype(np.int64),
-        pixels.rows[usable],
-        pixels.cols[usable],
-        {c.id: c.name for c in classes},
-        len(pixels.rows) - len(usable),
-    )
+    samples = label_samples(labels, classes, raster)
     for split in ("blocked", "field"):
         try:
             return evaluate(samples, make_head(name), split=split, seed=seed, cancelled=cancelled)

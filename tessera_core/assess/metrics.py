@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], ids: Sequence[int]) -> NDArray[np.int64]:
-    """Counts (K, K): rows are the truth, columns the prediction, both in the order of ``ids``.
+def confusion_matrix(
+    truth: NDArray[Any], predicted: NDArray[Any], ids: Sequence[int], weight: NDArray[np.float64] | None = None
+) -> NDArray[Any]:
+    """Counts int64 (K, K), or sums of ``weight`` in float64: rows are the truth, columns the prediction, ordered as ``ids``.
 
     Every value of ``truth`` and ``predicted`` must be one of ``ids``.
     """
@@ -18,17 +20,18 @@ def confusion_matrix(truth: NDArray[Any], predicted: NDArray[Any], ids: Sequence
     sorted_ids = np.asarray(ids)[order]
     position = [order[np.searchsorted(sorted_ids, values)] for values in (truth, predicted)]
     k = len(ids)
-    return np.bincount(position[0] * k + position[1], minlength=k * k).reshape(k, k).astype(np.int64)
+    counts = np.bincount(position[0] * k + position[1], weight, minlength=k * k).reshape(k, k)
+    return counts if weight is not None else counts.astype(np.int64)
 
 
-def score(confusion: NDArray[np.int64], ids: Sequence[int], names: Mapping[int, str]) -> dict[str, Any]:
+def score(confusion: NDArray[Any], ids: Sequence[int], names: Mapping[int, str]) -> dict[str, Any]:
     """All scores that follow from a confusion matrix.
 
     Macro-F1 is the mean over the classes that occur in the truth; a class that is never predicted has precision and F1 of 0,
     not "undefined", so a head cannot gain by ignoring it.
 
     Args:
-        confusion: (K, K), rows the truth.
+        confusion: (K, K), rows the truth; counts, or sums of weights.
         ids: class ids in the order of the matrix.
         names: class id -> name.
 
@@ -38,11 +41,11 @@ def score(confusion: NDArray[np.int64], ids: Sequence[int], names: Mapping[int, 
     """
     hits = np.diag(confusion).astype(float)
     support, guesses = confusion.sum(1), confusion.sum(0)
-    precision = hits / np.maximum(guesses, 1)
-    recall = hits / np.maximum(support, 1)
-    f1 = 2 * hits / np.maximum(support + guesses, 1)
+    precision = _share(hits, guesses)
+    recall = _share(hits, support)
+    f1 = _share(2 * hits, support + guesses)
     present = support > 0
-    total = max(int(confusion.sum()), 1)
+    total = confusion.sum() or 1
     return {
         "accuracy": float(hits.sum() / total),
         "macro_f1": float(f1[present].mean()) if present.any() else 0.0,
@@ -53,7 +56,7 @@ def score(confusion: NDArray[np.int64], ids: Sequence[int], names: Mapping[int, 
                 "precision": float(precision[i]),
                 "recall": float(recall[i]),
                 "f1": float(f1[i]),
-                "support": int(support[i]),
+                "support": round(float(support[i])),
             }
             for i, class_id in enumerate(ids)
         },
@@ -62,7 +65,11 @@ def score(confusion: NDArray[np.int64], ids: Sequence[int], names: Mapping[int, 
     }
 
 
-def worst_confusion(confusion: NDArray[np.int64], ids: Sequence[int], names: Mapping[int, str]) -> str:
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+
+
+def worst_confusion(confusion: NDArray[Any], ids: Sequence[int], names: Mapping[int, str]) -> str:
     """One sentence about the pair of classes that is confused most; empty where nothing is."""
     errors = confusion * (1 - np.eye(len(ids), dtype=np.int64))
     if not errors.any():

@@ -40,6 +40,11 @@ class CodeFeatures:
         head.fit(dequantise(self.codes[train], self.scales[train]), y)
         return head.predict_codes(self.codes[test], self.scales[test])[0]
 
+    def fit_proba(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
+        """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
+        head.fit(dequantise(self.codes[train], self.scales[train]), y)
+        return head.predict_proba(dequantise(self.codes[test], self.scales[test]))
+
 
 @dataclass(frozen=True)
 class MatrixFeatures:
@@ -61,10 +66,18 @@ class MatrixFeatures:
 
     def fit_predict(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[Any]:
         """Fit on the pixels ``train`` of the classes ``y``; class ids of the pixels ``test``."""
+        return head.predict(self._fit(head, train, y, test))
+
+    def fit_proba(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
+        """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
+        return head.predict_proba(self._fit(head, train, y, test))
+
+    def _fit(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
+        """Fit on ``train``; the features of ``test``, standardised likewise."""
         mean, spread = self.values[train].mean(0), self.values[train].std(0)
         spread[spread == 0] = 1
         head.fit((self.values[train] - mean) / spread, y)
-        return head.predict((self.values[test] - mean) / spread)
+        return (self.values[test] - mean) / spread
 
 
 @dataclass(frozen=True)

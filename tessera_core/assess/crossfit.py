@@ -1,0 +1,163 @@
+"""Predictions for labels by heads that saw nothing of their place: what every honest number of the studio rests on.
+
+A *place* is what is held out together: whole labels (a polygon or stroke is never split), and with them all labels whose
+centre lies in the same square of ground. Around what is held out, a belt is not trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from tessera_core.assess.samples import Samples
+from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds
+from tessera_core.errors import Cancelled, LabelError
+from tessera_core.heads.base import Head, balanced_draw
+
+# More pixels of one label say nothing new about how well a head does elsewhere.
+MAX_PER_LABEL = 48
+MAX_PIXELS = 8000
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Labelled pixels, each predicted by a head that saw nothing of its place.
+
+    Attributes:
+        samples: the labelled pixels that were used, N of them.
+        ids: (K,) class ids, sorted.
+        proba: float32 (N, K) in the order of ``ids``; NaN rows were not held out (their class lies in a single place).
+        fold: int (N,), in which fold a pixel was held out; -1 for none.
+        places: int (N,).
+        weight: float (N,), each label has the weight 1, shared by its pixels.
+    """
+
+    samples: Samples
+    ids: NDArray[np.int64]
+    proba: NDArray[np.float32]
+    fold: NDArray[np.int64]
+    places: NDArray[Any]
+    weight: NDArray[np.float64]
+
+    @property
+    def judged(self) -> NDArray[np.intp]:
+        """Indices of the pixels that were held out."""
+        return np.flatnonzero(self.fold >= 0)
+
+    @property
+    def targets(self) -> NDArray[np.intp]:
+        """(N,) column of ``proba`` that is the label's class."""
+        return np.searchsorted(self.ids, self.samples.y)
+
+
+def thin(samples: Samples, per_label: int = MAX_PER_LABEL, limit: int = MAX_PIXELS, seed: int = 0) -> Samples:
+    """At most ``per_label`` pixels of each label, and about ``limit`` in all, the largest classes thinned first."""
+    order = np.random.default_rng(seed).permutation(len(samples.y))
+    _, first, counts = np.unique(samples.groups[order], return_inverse=True, return_counts=True)
+    by_group = np.argsort(first, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[by_group] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    keep = np.sort(order[rank < per_label])
+    if len(keep) > limit:
+        _, dense = np.unique(samples.y[keep], return_inverse=True)
+        keep = np.sort(keep[balanced_draw(dense, limit, seed)])
+    return samples if len(keep) == len(samples.y) else take(samples, keep)
+
+
+def take(samples: Samples, index: NDArray[np.intp]) -> Samples:
+    """Some of the samples."""
+    return replace(
+        samples,
+        features=samples.features.take(index),
+        y=samples.y[index],
+        groups=samples.groups[index],
+        rows=samples.rows[index],
+        cols=samples.cols[index],
+    )
+
+
+def places(samples: Samples, block_px: int = BLOCK_PX) -> NDArray[np.int64]:
+    """The place (N,) of each pixel: the square of ground, ``block_px`` wide, in which its label's centre lies."""
+    _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
+    row = (np.bincount(label, samples.rows) / counts // block_px).astype(np.int64)
+    col = (np.bincount(label, samples.cols) / counts // block_px).astype(np.int64)
+    return (row * (col.max(initial=0) + 1) + col)[label]
+
+
+def place_folds(
+    samples: Samples, n_folds: int = 5, seed: int = 0, block_px: int = BLOCK_PX, buffer_px: int = BUFFER_PX
+) -> list[Fold]:
+    """Folds that hold out whole places, with no training pixel within ``buffer_px`` (in rows or columns) of them.
+
+    Raises:
+        LabelError: fewer than two classes lie in two places.
+    """
+    from scipy.spatial import cKDTree
+
+    parts = folds(replace(samples, groups=places(samples, block_px)), "field", n_folds, seed)
+    ground = np.stack([samples.rows, samples.cols], axis=1)
+    result = []
+    for train, test in parts:
+        near, _ = cKDTree(ground[test]).query(ground[train], p=np.inf, distance_upper_bound=buffer_px + 0.5)
+        train = train[np.isinf(near)]
+        # Where the belt takes all that there was of a class, that class cannot be judged in this fold.
+        test = test[np.isin(samples.y[test], samples.y[train])]
+        if len(test) and len(np.unique(samples.y[train])) > 1:
+            result.append((train, test))
+    if not result:
+        raise LabelError("The labels lie too close together to hold any out; label places further apart.")
+    return result
+
+
+def hold_out(
+    samples: Samples,
+    head: Head,
+    *,
+    n_folds: int = 5,
+    seed: int = 0,
+    block_px: int = BLOCK_PX,
+    buffer_px: int = BUFFER_PX,
+    cancelled: Callable[[], bool] | None = None,
+) -> HeldOut:
+    """Predict every label by a head fitted on the labels of other places.
+
+    Args:
+        samples: labelled pixels; at most :data:`MAX_PIXELS` of them are used.
+        head: unfitted; cloned for each fold.
+
+    Raises:
+        LabelError: fewer than two classes lie in two places.
+        HeadError: the head cannot be fitted.
+        Cancelled: ``cancelled`` said so.
+    """
+    samples = thin(samples, seed=seed)
+    parts = place_folds(samples, n_folds, seed, block_px, buffer_px)
+    return predict_folds(samples, head, parts, places(samples, block_px), cancelled)
+
+
+def predict_folds(
+    samples: Samples,
+    head: Head,
+    parts: list[Fold],
+    place: NDArray[Any],
+    cancelled: Callable[[], bool] | None = None,
+) -> HeldOut:
+    """Fit on each fold's training part and predict its test part; see :func:`hold_out`."""
+    ids = np.unique(samples.y).astype(np.int64)
+    proba = np.full((len(samples.y), len(ids)), np.nan, np.float32)
+    fold = np.full(len(samples.y), -1)
+    for number, (train, test) in enumerate(parts):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        fitted = clone(head)
+        found = samples.features.fit_proba(fitted, train, samples.y[train], test)
+        proba[test] = 0
+        proba[np.ix_(test, np.searchsorted(ids, fitted.classes_))] = found
+        fold[test] = number
+    _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
+    return HeldOut(samples, ids, proba, fold, place, 1 / counts[label])

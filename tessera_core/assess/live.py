@@ -1,0 +1,259 @@
+"""The honest score that the page shows after each training: how often the map is right at places it has not seen.
+
+Every label counts once, however many pixels it covers, so that one large polygon does not drown ten clicks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.assess.crossfit import HeldOut, hold_out, places, predict_folds
+from tessera_core.assess.metrics import confusion_matrix, score
+from tessera_core.assess.samples import Samples
+from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, folds
+from tessera_core.errors import HeadError, LabelError
+from tessera_core.heads.base import Head
+
+N_FOLDS = 5
+Z95 = 1.959964
+# Below this share of labels, "most often confused" would speak of chance.
+WORTH_SAYING = 0.02
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How one class fares on labels held out; shares in 0..1.
+
+    Attributes:
+        recall: share of the class's labels that are mapped as the class.
+        precision: share of what is mapped as the class that is labelled so.
+        labels: labels of the class that were held out.
+    """
+
+    id: int
+    name: str
+    recall: float
+    precision: float
+    f1: float
+    labels: int
+
+
+@dataclass(frozen=True)
+class LiveScore:
+    """A score with the sentences that explain it; where nothing can be judged yet, ``accuracy`` is None.
+
+    Attributes:
+        accuracy: share of labels right when their place is held out, each label counting once.
+        interval: 95 % interval of ``accuracy`` (Wilson), with as many trials as there are independent places.
+        macro_f1: mean F1 of the classes.
+        naive: the accuracy that a random split of the same pixels claims; None where it cannot be had.
+        n_labels, n_places: labels judged, and places they lie in.
+        per_class: the classes judged, weakest first.
+        confusion: (K, K) labels, rows the truth; ``classes`` gives the order.
+        classes: names.
+        headline, gap, weakest, confused: sentences; empty where there is nothing to say.
+        notes: further sentences, e.g. what could not be judged and what to label so that it can.
+        held_out: the predictions behind the score, for calibration; None where there are none.
+    """
+
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    macro_f1: float | None
+    naive: float | None
+    n_labels: int
+    n_places: int
+    per_class: tuple[ClassScore, ...]
+    confusion: NDArray[np.float64]
+    classes: tuple[str, ...]
+    headline: str
+    gap: str = ""
+    weakest: str = ""
+    confused: str = ""
+    notes: tuple[str, ...] = ()
+    held_out: HeldOut | None = None
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that is to be said, the most important first."""
+        return tuple(s for s in (self.headline, self.weakest, self.confused, self.gap, *self.notes) if s)
+
+
+def live_score(
+    samples: Samples,
+    head: Head,
+    *,
+    naive: bool = True,
+    n_folds: int = N_FOLDS,
+    seed: int = 0,
+    block_px: int = BLOCK_PX,
+    buffer_px: int = BUFFER_PX,
+    cancelled: Callable[[], bool] | None = None,
+) -> LiveScore:
+    """Score a head by holding whole places out (see :mod:`tessera_core.assess.crossfit`), and beside it a random split.
+
+    Args:
+        samples: labelled pixels.
+        head: unfitted.
+        naive: also the score of a random split, for the sentence on the gap.
+
+    Returns:
+        Never fails for want of labels: the headline then says what to label.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
+    try:
+        held = hold_out(
+            samples, head, n_folds=n_folds, seed=seed, block_px=block_px, buffer_px=buffer_px, cancelled=cancelled
+        )
+    except (LabelError, HeadError):
+        return _not_yet(samples, block_px)
+    labels = _confusion(held)
+    result = score(labels, held.ids.tolist(), samples.names)
+    judged = held.judged
+    n_labels = len(np.unique(held.samples.groups[judged]))
+    accuracy = result["accuracy"]
+    trials = independent_trials(held.weight[judged], held.places[judged])
+    low, high = wilson(accuracy, trials)
+    per_class = sorted(
+        (
+            ClassScore(c["id"], name, c["recall"], c["precision"], c["f1"], c["support"])
+            for name, c in result["per_class"].items()
+            if c["support"] > 0
+        ),
+        key=lambda c: c.f1,
+    )
+    n_places = len(np.unique(held.places[judged]))
+    claimed = _naive(held, head, n_folds, seed, cancelled) if naive else None
+    return LiveScore(
+        accuracy,
+        (low, high),
+        result["macro_f1"],
+        claimed,
+        n_labels,
+        n_places,
+        tuple(per_class),
+        labels,
+        tuple(result["classes"]),
+        f"About {_percent(accuracy)} right at places the map has not seen (95 % sure: {_percent(low)} to {_percent(high)}; "
+        f"{_count(n_labels, 'label')} in {_count(n_places, 'place')}, each held out in turn).",
+        _gap(accuracy, claimed),
+        _weakest(per_class),
+        _confused(labels, held.ids, samples),
+        _notes(samples, held),
+        held,
+    )
+
+
+def wilson(share: float, trials: float) -> tuple[float, float]:
+    """95 % interval of a share seen in ``trials`` independent trials (Wilson, JASA 22, 1927)."""
+    z2 = Z95**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 / (1 + z2 / trials) * np.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def independent_trials(weight: NDArray[np.float64], place: NDArray[Any]) -> float:
+    """How many independent trials weighted pixels amount to, taking a place as one (Kish 1965, effective sample size)."""
+    _, index = np.unique(place, return_inverse=True)
+    totals = np.bincount(index, weight)
+    return float(totals.sum() ** 2 / (totals**2).sum())
+
+
+def _confusion(held: HeldOut) -> NDArray[np.float64]:
+    judged = held.judged
+    predicted = held.ids[held.proba[judged].argmax(axis=1)]
+    return confusion_matrix(held.samples.y[judged], predicted, held.ids.tolist(), held.weight[judged])
+
+
+def _naive(held: HeldOut, head: Head, n_folds: int, seed: int, cancelled: Callable[[], bool] | None) -> float | None:
+    samples = held.samples
+    try:
+        parts = folds(samples, "random", n_folds, seed)
+        random = predict_folds(samples, head, parts, held.places, cancelled)
+    except (LabelError, HeadError):
+        return None
+    # Over the labels that the honest score judges, so that the two differ by nothing but the split.
+    both = np.intersect1d(held.judged, random.judged)
+    fold = np.full(len(samples.y), -1)
+    fold[both] = 0
+    matrix = _confusion(replace(random, fold=fold))
+    return float(np.trace(matrix) / matrix.sum()) if len(both) else None
+
+
+def _gap(accuracy: float, naive: float | None) -> str:
+    if naive is None:
+        return ""
+    points = round(100 * naive) - round(100 * accuracy)
+    if points <= 1:
+        return f"A random split of the labelled pixels says {_percent(naive)}, about the same."
+    return (
+        f"A random split of the labelled pixels would claim {_percent(naive)}, {points} points too many: it tests on neighbours of "
+        "what it learned from."
+    )
+
+
+def _weakest(per_class: Sequence[ClassScore]) -> str:
+    if len(per_class) < 2 or per_class[0].f1 > 0.995:
+        return ""
+    weak = per_class[0]
+    return f"Weakest class: {weak.name}, found at {_percent(weak.recall)} of its {_count(weak.labels, 'label')}."
+
+
+def _confused(labels: NDArray[np.float64], ids: NDArray[np.int64], samples: Samples) -> str:
+    errors = labels * (1 - np.eye(len(ids)))
+    if errors.max(initial=0) < WORTH_SAYING * labels.sum():
+        return ""
+    i, j = divmod(int(errors.argmax()), len(ids))
+    share = errors[i, j] / labels[i].sum()
+    return f"Most often confused: {_percent(share)} of {_name(samples, ids[i])} is mapped as {_name(samples, ids[j])}."
+
+
+def _notes(samples: Samples, held: HeldOut) -> tuple[str, ...]:
+    notes = []
+    left = sorted(set(held.ids.tolist()) - set(np.unique(held.samples.y[held.judged]).tolist()))
+    if left:
+        names = ", ".join(_name(samples, i) for i in left)
+        notes.append(f"Not judged yet, because it lies at a single place: {names}. Label a second place, further away.")
+    if samples.ignored:
+        notes.append(f"{_count(samples.ignored, 'labelled pixel')} without data left out.")
+    return tuple(notes)
+
+
+def _not_yet(samples: Samples, block_px: int) -> LiveScore:
+    place = places(samples, block_px) if len(samples.y) else np.zeros(0, np.int64)
+    counts = {int(i): len(np.unique(place[samples.y == i])) for i in np.unique(samples.y)}
+    single = [_name(samples, i) for i, n in counts.items() if n < 2]
+    if single:
+        headline = f"No score yet: label a second place, further away, of {' and '.join(single[:2])}."
+    else:
+        headline = "No score yet: label further places of each class, a few hundred metres apart."
+    return LiveScore(
+        None,
+        None,
+        None,
+        None,
+        len(np.unique(samples.groups)),
+        len(np.unique(place)),
+        (),
+        np.zeros((0, 0)),
+        (),
+        headline,
+    )
+
+
+def _name(samples: Samples, class_id: int) -> str:
+    return samples.names.get(int(class_id), str(class_id))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

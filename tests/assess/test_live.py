@@ -1,0 +1,117 @@
+"""The score on the page: honest by place, weighed by label, in sentences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tessera_core.assess.crossfit import hold_out, place_folds, places, take, thin
+from tessera_core.assess.live import independent_trials, live_score, wilson
+from tessera_core.errors import Cancelled
+from tessera_core.heads import make_head
+from tests.assess.fields import labelled_fields
+
+
+def test_no_training_pixel_lies_in_a_held_out_place_or_its_belt():
+    samples = labelled_fields(apart=7)  # closer than blocks, so that places hold several labels and belts matter
+    place = places(samples)
+    for train, test in place_folds(samples, 5, buffer_px=4):
+        assert not set(place[train]) & set(place[test])
+        assert not set(samples.groups[train]) & set(samples.groups[test])
+        gap = np.maximum(
+            abs(samples.rows[train][:, None] - samples.rows[test]),
+            abs(samples.cols[train][:, None] - samples.cols[test]),
+        )
+        assert gap.min() > 4
+
+
+def test_clicks_close_together_are_one_place_and_a_large_polygon_is_never_split():
+    samples = labelled_fields(per_class=4, pixels=1)
+    close = replace(samples, rows=np.array([0, 3, *range(100, 1100, 100)]), cols=np.zeros(12, int))
+    assert len(np.unique(places(close))) == 11
+    wide = labelled_fields(per_class=3, pixels=400)
+    for group in np.unique(wide.groups):
+        assert len(np.unique(places(wide)[wide.groups == group])) == 1
+
+
+def test_the_gap_to_a_random_split_is_found_and_said():
+    samples = labelled_fields(offset=2.0)
+    found = live_score(samples, make_head("ridge"))
+    assert found.naive > found.accuracy + 0.05
+    assert found.interval[0] < found.accuracy < found.interval[1]
+    assert (found.n_labels, found.n_places) == (24, 24)
+    assert f"would claim {100 * found.naive:.0f} %" in found.gap
+    assert found.weakest.startswith(f"Weakest class: {found.per_class[0].name}, found at")
+    assert found.per_class[0].f1 == min(c.f1 for c in found.per_class)
+    assert "Most often confused" in found.confused
+    assert found.sentences[0] == found.headline
+
+
+def test_without_likeness_of_neighbours_there_is_no_gap():
+    found = live_score(labelled_fields(per_class=20, pixels=1, offset=0.0, noise=1.0), make_head("ridge"))
+    assert "about the same" in found.gap or found.naive - found.accuracy < 0.06
+
+
+def test_one_large_polygon_counts_as_one_label():
+    samples = labelled_fields(per_class=6, pixels=4, offset=1.5)
+    many = np.concatenate([np.repeat(np.flatnonzero(samples.groups == 0), 10), np.flatnonzero(samples.groups != 0)])
+    found = live_score(take(samples, many), make_head("prototype"))
+    held = found.held_out
+    right = held.ids[held.proba.argmax(1)] == held.samples.y
+    of_each = [right[held.samples.groups == g].mean() for g in np.unique(samples.groups)]
+    assert found.accuracy == pytest.approx(np.mean(of_each))
+    assert found.accuracy != pytest.approx(right.mean())
+    assert found.confusion.sum() == pytest.approx(18)
+
+
+def test_thinning_keeps_every_label_and_is_repeatable():
+    samples = labelled_fields(per_class=5, pixels=200)
+    few = thin(samples, per_label=10)
+    assert (np.bincount(few.groups) == 10).all()
+    np.testing.assert_array_equal(few.rows, thin(samples, per_label=10).rows)
+    assert len(thin(samples, limit=100).y) <= 103
+
+
+def test_too_few_labels_say_what_to_label():
+    samples = labelled_fields(per_class=1)
+    found = live_score(samples, make_head("ridge"))
+    assert found.accuracy is None
+    assert found.held_out is None
+    assert "second place" in found.headline
+    assert "maize" in found.headline
+    empty = take(samples, np.zeros(0, np.intp))
+    assert live_score(empty, make_head("ridge")).accuracy is None
+
+
+def test_a_class_at_one_place_is_named():
+    samples = labelled_fields()
+    single = np.flatnonzero((samples.y != 3) | (samples.groups == samples.groups[samples.y == 3][0]))
+    found = live_score(take(samples, single), make_head("ridge"))
+    assert any("wood" in note for note in found.notes)
+    assert {c.name for c in found.per_class} == {"maize", "grass"}
+
+
+def test_held_out_probabilities_are_those_of_heads_that_did_not_see_the_place():
+    samples = labelled_fields(per_class=4, pixels=2)
+    held = hold_out(samples, make_head("logistic"), n_folds=3)
+    train, test = place_folds(samples, 3)[1]
+    head = make_head("logistic")
+    expected = samples.features.fit_proba(head, train, samples.y[train], test)
+    np.testing.assert_allclose(held.proba[test], expected, atol=1e-6)
+    np.testing.assert_allclose(held.proba.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.bincount(samples.groups, held.weight), 1)
+
+
+def test_wilson_matches_the_textbook_and_places_bound_the_trials():
+    # Wilson's interval of 9 in 10 by hand: centre (0.9 + 0.19207) / 1.38415, half width 0.19272...
+    assert wilson(0.9, 10) == pytest.approx((0.59585, 0.98212), abs=1e-4)
+    assert wilson(1.0, 9)[0] == pytest.approx(9 / (9 + 1.959964**2), abs=1e-9)
+    assert independent_trials(np.ones(12), np.arange(12)) == 12
+    assert independent_trials(np.ones(12), np.arange(12) // 3) == 4
+
+
+def test_stops_when_asked():
+    with pytest.raises(Cancelled):
+        live_score(labelled_fields(), make_head("ridge"), cancelled=lambda: True)
