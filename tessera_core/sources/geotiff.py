@@ -17,6 +17,8 @@ from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.convert import BLOCK_BYTES, Codes, Window, converted, quantise_block
 from tessera_core.sources.npy import MIN_DIM, read_metadata, year_in_path
 
+_GDAL_CACHE_MB = 128
+
 
 @dataclass(frozen=True)
 class TiffPiece:
@@ -41,7 +43,8 @@ def opened(path: Path) -> Iterator[Any]:
     from rasterio.errors import RasterioError
 
     try:
-        with rasterio.open(path) as dataset:
+        # GDAL would keep up to 5 % of all memory in decoded blocks that are read once.
+        with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), rasterio.open(path) as dataset:
             yield dataset
     except RasterioError as error:
         raise RasterError(f"{path.name} in {path.parent} cannot be read as a GeoTIFF: {_first_line(error)}.") from error
