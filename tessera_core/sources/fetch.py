@@ -191,10 +191,9 @@ def fetch(
     cancelled: Callable[[], bool] | None = None,
 ) -> Fetched:
     """Fetch one year of a region from an open source; see :func:`fetch_years`."""
-    if year not in source.years:
-        raise InputError(
-            f"{source.name} has no {year}; it has {', '.join(map(str, source.years)) or 'no year at all'}."
-        )
+    years = _patiently(lambda: source.years, source.location, attempts, cancelled)
+    if year not in years:
+        raise InputError(f"{source.name} has no {year}; it has {', '.join(map(str, years)) or 'no year at all'}.")
     depth = dim or source.dim
     if not 0 < depth <= source.dim:
         raise InputError(f"The embeddings of {source.name} have {source.dim} dimensions, not {depth}.")
@@ -224,7 +223,7 @@ def _patiently(work: Callable[[], Any], what: str, attempts: int, cancelled: Cal
         except PieceError as error:
             if attempt == attempts - 1:
                 raise AcquisitionError(
-                    f"{error} Check the address {what} and your connection; regions in the cache open without it."
+                    f"Cannot read {what}: {error}. Check the address and your connection; regions in the cache open without it."
                 ) from error
             deadline = time.monotonic() + _wait_s(attempt)
             while time.monotonic() < deadline:
@@ -255,7 +254,7 @@ class _Work:
         self.region, self.source, self.year, self.dim, self.target = region, source, year, dim, target
         self.attempts = max(1, attempts)
         self.progress, self.cancelled = progress, cancelled
-        self.frame = source.frame(region)
+        self.frame = _patiently(lambda: source.frame(region), source.location, attempts, cancelled)
         self.folder = target.parent / f".{target.name}.fetching"
         self.stop = threading.Event()
         self.guard = threading.Lock()

@@ -183,7 +183,7 @@ class _CarefulStore(WrapperStore[Any]):
             else:
                 self.received += len(value)
                 self.absent.discard(key)
-                if index:
+                if index and _checksum_holds(value.to_bytes()):
                     self._indexes[index] = value
                     while len(self._indexes) > _INDEXES:
                         self._indexes.popitem(last=False)
@@ -203,6 +203,13 @@ class _CarefulStore(WrapperStore[Any]):
                 # Zarr would take it for never written.
                 raise ConnectionError("the server says it is not there (404)") from errors
             raise
+
+
+def _checksum_holds(index: bytes) -> bool:
+    """Whether the bytes end with their own CRC-32C, as shard indexes do; what fails that must not be kept."""
+    import google_crc32c
+
+    return len(index) > 4 and google_crc32c.value(index[:-4]) == int.from_bytes(index[-4:], "little")
 
 
 # ------------------------------------------------------------------ stores
@@ -254,10 +261,22 @@ class Zone:
 
     @cached_property
     def years(self) -> tuple[int, ...]:
-        """Years on the time axis."""
+        """Years on the time axis.
+
+        Raises:
+            PieceError: they cannot be read.
+        """
         if self.store.icechunk is not None:
             return tuple(int(y) for y in self.store.icechunk.years)
-        return tuple(int(y) for y in self._arrays["time"][:])
+        try:
+            time = self._arrays["time"]
+            years = tuple(int(y) for y in time[:])
+        except Exception as error:
+            raise fault(error) from error
+        if self.store.careful is not None and any(f"{time.path}/" in key for key in self.store.careful.absent):
+            self.store.forget()
+            raise PieceError("the list of its years is absent")
+        return years
 
     def array(self, dim: int) -> Any:
         """The array with the first ``dim`` dimensions, or a longer one."""
@@ -734,12 +753,12 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
         cause = fault(error)
         if cause.reason == NoData.BAD_TILE:
             raise RasterError(f"What {location} holds is not a Zarr v3 store; its zarr.json is damaged.") from error
-        raise PieceError(f"The store {location} cannot be opened: {cause}.") from error
+        raise cause from error
     store = Store(location, root, careful, icechunk, remote)
     try:
         zones = store.zones
     except Exception as error:
-        raise PieceError(f"The store {location} cannot be read: {fault(error)}.") from error
+        raise fault(error) from error
     if not zones:
         raise RasterError(
             f"{location} is a Zarr store, but not one of embeddings in the published layout: it has no groups utm01 to utm60."
