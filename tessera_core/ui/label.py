@@ -6,11 +6,13 @@ operation -> :func:`_on_ops` -> label log -> head -> class map -> palette PNG ->
 
 from __future__ import annotations
 
+import threading
+
 import streamlit as st
 
 from tessera_core.mapping import DEFAULT_HEAD, head_name
 from tessera_core.project import Project
-from tessera_core.ui import label_map, shell, state
+from tessera_core.ui import label_map, shell, state, words
 from tessera_core.ui.label_map.live import LiveMap
 from tessera_core.ui.label_map.protocol import ProtocolState, apply_message
 from tessera_core.ui.scene import OpenScene
@@ -86,14 +88,16 @@ def _key(project: Project) -> str:
 
 def _live_map(project: Project, scene: OpenScene) -> LiveMap:
     provenance = scene.raster.provenance
-    subtitle = f"{provenance.year or ''} · {provenance.dataset}".strip(" ·")
+    subtitle = f"{provenance.year or ''} · {words.dataset(provenance)}".strip(" ·")
     return _live(project.id, scene.key, project.name, subtitle, scene)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
 def _live(project_id: str, scene_key: str, title: str, subtitle: str, _scene: OpenScene) -> LiveMap:
     key = f"{project_id}@{scene_key}"
-    return LiveMap(key, project_id, _scene.raster, lambda: _scene.scene, _scene.display, title, subtitle)
+    live = LiveMap(key, project_id, _scene.raster, lambda: _scene.scene, _scene.display, title, subtitle)
+    threading.Thread(target=live.warm_up, name="tessera-label-warm-up", daemon=True).start()
+    return live
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

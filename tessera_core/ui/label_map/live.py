@@ -7,6 +7,7 @@ made from has changed: the prediction by label version and head, its picture by 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tessera_core.errors import HeadError
+from tessera_core.analysis.pca import sample_valid
+from tessera_core.errors import HeadError, TesseraError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
-from tessera_core.mapping import fit_labels
+from tessera_core.mapping import DEFAULT_HEAD, fit_labels
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.ui.label_map import payload
@@ -25,6 +27,8 @@ from tessera_core.ui.label_map.protocol import ProtocolState
 
 if TYPE_CHECKING:
     from tessera_core.heads import ClassMap, Scene
+
+log = logging.getLogger(__name__)
 
 # Tile servers whose terms allow light use with attribution. Nothing is asked of them unless a person switches one on.
 BASE_MAPS = (
@@ -162,6 +166,20 @@ class LiveMap:
         """The current map of ``labels``, computed if something has changed."""
         with self._mutex:
             return self._read(labels, head)
+
+    def warm_up(self) -> None:
+        """Do everything once that is slow the first time (imports, the open scene, kernels), so that the first click is not.
+
+        Runs beside the page, in a thread.
+        """
+        from tessera_core.heads import make_head
+
+        rows, cols = sample_valid(self.raster, 64, seed=0)
+        try:
+            head = make_head(DEFAULT_HEAD).fit(self.raster.sample(rows, cols), np.arange(len(rows)) % 2 + 1)
+            self._scene().predict(head, window=(0, 0, 64, self.raster.grid.width))
+        except TesseraError as error:
+            log.info("The label map could not be warmed up: %s", error)
 
     def _read(self, labels: LabelLog, head: str) -> Reading:
         known = self._reading

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tessera_core.errors import LabelError, TesseraError
+from tessera_core.labels.colors import color_for
 from tessera_core.labels.log import LabelLog
 from tessera_core.render.display import DisplayGrid
 
@@ -123,7 +124,8 @@ def _apply(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], label_
         case "clear":
             labels.clear()
         case "add_class":
-            labels.add_class(_text(op, "name"), _text(op, "color") if "color" in op else None)
+            name = _text(op, "name")
+            labels.add_class(name, _text(op, "color") if "color" in op else _fitting_color(labels, name))
         case "edit_class":
             changes = {key: _text(op, key) for key in ("name", "color") if key in op}
             labels.edit_class(_class_id(op, "class"), **changes)
@@ -133,6 +135,11 @@ def _apply(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], label_
             labels.merge_classes(_class_id(op, "class"), _class_id(op, "into"))
         case other:
             raise LabelError(f"The map asked for {str(other)[:40]!r}, which this version does not know.")
+
+
+def _fitting_color(labels: LabelLog, name: str) -> str:
+    classes = labels.classes
+    return color_for(name, classes, max((c.id for c in classes), default=0) + 1)
 
 
 def _add(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], label_id: str) -> None:

@@ -101,6 +101,8 @@ export function start(hub, css) {
       parent.append(root);
     }
     root.dataset.kind = kind;
+    // Streamlit fades elements while a run takes long; the map shows its own state and stays usable meanwhile.
+    (scope.host ?? parent).closest('[data-testid="stElementContainer"]')?.style.setProperty("opacity", "1", "important");
     const owner = session(key);
     const entry = { kind, key, root };
     if (kind === "map") owner.view = entry.part = new MapView(hub, owner, root);
