@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.assess.crossfit import HeldOut, hold_out, places, predict_folds
-from tessera_core.assess.metrics import confusion_matrix, score
+from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, folds
 from tessera_core.errors import HeadError, LabelError
@@ -209,9 +209,7 @@ def _confused(labels: NDArray[np.float64], ids: NDArray[np.int64], samples: Samp
     errors = labels * (1 - np.eye(len(ids)))
     if errors.max(initial=0) < WORTH_SAYING * labels.sum():
         return ""
-    i, j = divmod(int(errors.argmax()), len(ids))
-    share = errors[i, j] / labels[i].sum()
-    return f"Most often confused: {_percent(share)} of {_name(samples, ids[i])} is mapped as {_name(samples, ids[j])}."
+    return worst_confusion(labels, ids.tolist(), samples.names)
 
 
 def _notes(samples: Samples, held: HeldOut) -> tuple[str, ...]:

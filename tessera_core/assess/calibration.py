@@ -1,0 +1,303 @@
+"""Whether "80 % sure" means right in 80 of 100 cases, how to make it so, and sets of classes that hold the truth often enough.
+
+Both are fitted on predictions for labels whose place was held out (:mod:`tessera_core.assess.crossfit`), because a head is
+always surer of what it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.assess.crossfit import HeldOut
+from tessera_core.errors import Cancelled, LabelError
+from tessera_core.heads.base import FLOAT_BLOCK, Head
+from tessera_core.heads.tempered import FLOOR, soften
+from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
+
+BINS = 10
+RANGE = (0.05, 20.0)
+NO_SET = 255
+# Classes that fit into the widest mask.
+MASK_CLASSES = 64
+
+Floats = NDArray[np.floating]
+Method = Literal["lac", "aps"]
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Predictions whose confidence lies in ``[low, high)``: their weight, mean confidence and share that is right."""
+
+    low: float
+    high: float
+    weight: float
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How honest a head's confidence is, before and after one temperature.
+
+    Attributes:
+        temperature: by which the log-probabilities are divided; above 1 where the head is too sure of itself, exactly 1
+            where none would lower the log-loss of labels held out.
+        ece_before, ece_after: expected calibration error in 0..1; ``after`` with temperatures fitted without the fold
+            they are judged on.
+        before, after: reliability tables for a plot, empty bins left out.
+        sentence: for the page.
+    """
+
+    temperature: float
+    ece_before: float
+    ece_after: float
+    before: tuple[ReliabilityBin, ...]
+    after: tuple[ReliabilityBin, ...]
+    sentence: str
+
+
+def calibrate(held: HeldOut) -> Calibration:
+    """Fit and judge a temperature on labels held out.
+
+    Raises:
+        LabelError: no label was held out.
+    """
+    judged = held.judged
+    if len(judged) == 0:
+        raise LabelError("Confidence cannot be checked before labels of two classes lie at two places each.")
+    proba, targets, weight = held.proba[judged], held.targets[judged], held.weight[judged]
+    temperature = fit_temperature(proba, targets, weight)
+    after = np.empty(proba.shape)
+    for number in np.unique(held.fold[judged]):
+        own = held.fold[judged] == number
+        other = ~own if not own.all() else own
+        after[own] = soften(proba[own], fit_temperature(proba[other], targets[other], weight[other]))
+    if _log_loss(after, targets, weight) >= _log_loss(proba, targets, weight):
+        # Fitted elsewhere, a temperature does harm: there is nothing to mend.
+        temperature, after = 1.0, proba
+    tables = [reliability(p, targets, weight) for p in (proba, after)]
+    ece = [expected_error(table) for table in tables]
+    sentence = _sentence(proba, targets, weight, ece, temperature)
+    return Calibration(temperature, ece[0], ece[1], tables[0], tables[1], sentence)
+
+
+def _log_loss(proba: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> float:
+    return float(-weight @ np.log(np.maximum(proba[np.arange(len(targets)), targets], FLOOR)))
+
+
+def fit_temperature(proba: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64] | None = None) -> float:
+    """The temperature with the least log-loss (Guo et al., ICML 2017).
+
+    Args:
+        proba: (N, K).
+        targets: (N,) column of the truth.
+        weight: (N,) or None.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits = np.log(np.maximum(proba.astype(np.float64), FLOOR))
+    rows = np.arange(len(targets))
+    weight = np.ones(len(targets)) if weight is None else weight
+
+    def loss(log_t: float) -> float:
+        scaled = logits * np.exp(-log_t)
+        top = scaled.max(axis=1)
+        norm = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
+        # A weak pull to 1, worth one label: ten labels that are all right are no proof of certainty.
+        return float(weight @ (norm - scaled[rows, targets])) + 0.5 * log_t**2
+
+    return float(np.exp(minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded").x))
+
+
+def reliability(
+    proba: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64] | None = None, bins: int = BINS
+) -> tuple[ReliabilityBin, ...]:
+    """Confidence beside accuracy in equal steps of confidence (Guo et al. 2017); bins without predictions are left out."""
+    top = proba.max(axis=1)
+    right = proba.argmax(axis=1) == targets
+    weight = np.ones(len(targets)) if weight is None else weight
+    number = np.minimum((top * bins).astype(int), bins - 1)
+    sums = [np.bincount(number, w, minlength=bins) for w in (weight, weight * top, weight * right)]
+    return tuple(
+        ReliabilityBin(i / bins, (i + 1) / bins, float(w), float(c / w), float(a / w))
+        for i, (w, c, a) in enumerate(zip(*sums, strict=True))
+        if w > 0
+    )
+
+
+def expected_error(table: tuple[ReliabilityBin, ...]) -> float:
+    """Expected calibration error: the mean distance of confidence from accuracy over the bins (Naeini et al., AAAI 2015)."""
+    total = sum(row.weight for row in table)
+    return sum(row.weight * abs(row.confidence - row.accuracy) for row in table) / total
+
+
+def _sentence(
+    proba: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64], ece: list[float], temperature: float
+) -> str:
+    sure = float(weight @ proba.max(axis=1) / weight.sum())
+    right = float(weight @ (proba.argmax(axis=1) == targets) / weight.sum())
+    if abs(sure - right) < 0.02:
+        mood = "The head is as sure as it should be"
+    else:
+        mood = "The head is too sure of itself" if sure > right else "The head is more careful than it need be"
+    first = f"{mood}: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
+    if temperature == 1:
+        return f"{first} Calibrating would not improve it; confidence is off by {100 * ece[0]:.0f} points on average."
+    return (
+        f"{first} Calibrated (temperature {temperature:.2f}), confidence is off by {100 * ece[1]:.0f} points on average "
+        f"instead of {100 * ece[0]:.0f}."
+    )
+
+
+# -- prediction sets -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Sets of classes that hold the true one in ``1 - error`` of cases.
+
+    Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates 2023, section 1): the threshold is the
+    ``ceil((n + 1)(1 - error))``-th smallest nonconformity of n labels that the head has not seen. With labels held out by
+    folds this is cross-conformal (Vovk, Ann. Math. Artif. Intell. 74, 2015). It holds for places like the labelled ones.
+
+    Attributes:
+        method: ``"lac"``, all classes above one probability (least ambiguous sets; Sadinle, Lei & Wasserman, JASA 114,
+            2019), or ``"aps"``, the likeliest classes up to one total (adaptive sets; Romano, Sesia & Candes, NeurIPS 2020,
+            without its random last class).
+        error: share of cases in which the truth may be missing.
+        threshold: of the nonconformity; infinite where there are too few labels for so small an error.
+        temperature: softens the head's probabilities first.
+        ids: (K,) class ids, the order of probabilities.
+        n: labels it rests on.
+    """
+
+    method: Method
+    error: float
+    threshold: float
+    temperature: float
+    ids: NDArray[np.int64]
+    n: int
+
+    def contains(self, proba: Floats) -> NDArray[np.bool_]:
+        """Which classes are in the set: bool (N, K) from a head's probabilities (N, K); all False where they are NaN."""
+        return nonconformity(soften(proba, self.temperature), self.method) <= self.threshold
+
+    @property
+    def sentence(self) -> str:
+        """What the layer shows."""
+        if np.isinf(self.threshold):
+            need = int(np.ceil(1 / self.error)) - 1
+            return (
+                f"{self.n} held-out labels are too few for an error rate of {100 * self.error:.0f} %: every class stays "
+                f"possible everywhere. Label at least {need} places, or allow more error."
+            )
+        return (
+            f"At each pixel these are the classes that remain possible; the true one is missing in about "
+            f"{100 * self.error:.0f} of 100 cases like your labels."
+        )
+
+
+def conformal(held: HeldOut, error: float = 0.1, method: Method = "lac", temperature: float = 1.0) -> Conformal:
+    """Prediction sets from labels held out, each label counting once.
+
+    Raises:
+        LabelError: the error is not between 0 and 1, or no label was held out.
+    """
+    judged = held.judged
+    if len(judged) == 0:
+        raise LabelError("Sets of possible classes need labels of two classes at two places each.")
+    scores = nonconformity(soften(held.proba[judged], temperature), method)
+    own = scores[np.arange(len(judged)), held.targets[judged]]
+    n = len(np.unique(held.samples.groups[judged]))
+    return Conformal(method, error, quantile(own, error, held.weight[judged]), temperature, held.ids, n)
+
+
+def nonconformity(proba: Floats, method: Method) -> NDArray[np.floating]:
+    """How strange each class would be, (N, K): ``1 - p`` ("lac"), or the probability of all classes likelier plus its own."""
+    if method == "lac":
+        return 1 - proba
+    order = np.argsort(-proba, axis=1, kind="stable")
+    sums = np.cumsum(np.take_along_axis(proba, order, axis=1), axis=1)
+    out = np.empty_like(sums)
+    np.put_along_axis(out, order, sums, axis=1)
+    return out
+
+
+def quantile(scores: Floats, error: float, weight: NDArray[np.float64] | None = None) -> float:
+    """The conformal threshold of nonconformity ``scores`` (N,); infinite where there are too few.
+
+    Args:
+        scores: of the truth.
+        error: in (0, 1).
+        weight: (N,), summing to the number of independent labels; None for 1 each.
+
+    Raises:
+        LabelError: ``error`` is out of range.
+    """
+    if not 0 < error < 1:
+        raise LabelError(f"The error rate must lie between 0 and 100 %, not {100 * error:g} %.")
+    weight = np.ones(len(scores)) if weight is None else weight
+    order = np.argsort(scores, kind="stable")
+    total = np.cumsum(weight[order])
+    # A hair of tolerance, so that sums of thirds reach their whole number.
+    position = np.searchsorted(total, (total[-1] + 1) * (1 - error) - 1e-9)
+    return float(scores[order[position]]) if position < len(scores) else float("inf")
+
+
+@dataclass(frozen=True)
+class SetMap:
+    """Prediction sets of a raster.
+
+    Attributes:
+        size: uint8 (H, W), classes in the set; 255 where there is no data. 0 means that no class fits.
+        members: unsigned (H, W), bit k set where the k-th class of ``ids`` is in the set; None beyond 64 classes.
+        ids: (K,) class ids in the order of the bits.
+    """
+
+    size: NDArray[np.uint8]
+    members: NDArray[np.unsignedinteger] | None
+    ids: NDArray[np.int64]
+
+
+def map_sets(
+    rule: Conformal,
+    head: Head,
+    raster: EmbeddingRaster,
+    cancelled: Callable[[], bool] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> SetMap:
+    """The prediction set of every pixel, a block at a time.
+
+    Args:
+        rule: fitted for a head of this kind on these labels.
+        head: fitted on all labels.
+        cancelled, progress: see docs/architecture.md; units are rows.
+
+    Raises:
+        LabelError: the head knows other classes than the rule.
+        Cancelled: ``cancelled`` said so.
+    """
+    if not np.array_equal(head.classes_, rule.ids):
+        raise LabelError("The labels have changed since the prediction sets were fitted; fit them again.")
+    k = len(rule.ids)
+    size = np.full(raster.shape, NO_SET, np.uint8)
+    masks = k <= MASK_CLASSES
+    kind = np.min_scalar_type(2 ** min(k, MASK_CLASSES) - 1)
+    members = np.zeros(raster.shape, kind) if masks else None
+    bits = np.left_shift(np.ones(k, np.uint64), np.arange(k, dtype=np.uint64)) if masks else None
+    for rows in raster.row_slices(FLOAT_BLOCK * raster.dim * 4):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        valid = valid_scales(raster.scales[rows])
+        inside = rule.contains(head.predict_proba(dequantise(raster.codes[rows][valid], raster.scales[rows][valid])))
+        size[rows][valid] = inside.sum(axis=1)
+        if members is not None and bits is not None:
+            members[rows][valid] = (inside * bits).sum(axis=1, dtype=np.uint64).astype(kind)
+        if progress is not None:
+            progress(rows.stop, raster.shape[0], "finding the possible classes")
+    return SetMap(size, members, rule.ids)

@@ -1,0 +1,166 @@
+"""Temperature, reliability and prediction sets, on simulated predictions whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tessera_core.assess.calibration import (
+    NO_SET,
+    Conformal,
+    calibrate,
+    conformal,
+    expected_error,
+    fit_temperature,
+    map_sets,
+    nonconformity,
+    quantile,
+    reliability,
+)
+from tessera_core.assess.crossfit import hold_out, take
+from tessera_core.errors import HeadError, LabelError
+from tessera_core.grid import Grid
+from tessera_core.heads import make_head
+from tessera_core.heads.tempered import soften, temper
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+from tests.assess.fields import labelled_fields, quantised
+
+
+def simulated(n, k=5, spread=2.0, seed=0):
+    """Honest probabilities (n, k) and truths drawn from them."""
+    rng = np.random.default_rng(seed)
+    proba = soften(np.exp(spread * rng.normal(size=(n, k))), 1.0)
+    truth = (proba.cumsum(1) < rng.random((n, 1))).sum(1)
+    return proba, np.minimum(truth, k - 1)
+
+
+@pytest.mark.parametrize("spoiled", [0.4, 1.0, 2.5])
+def test_the_temperature_undoes_overconfidence_and_timidity(spoiled):
+    proba, truth = simulated(20_000)
+    wrong = soften(proba, spoiled)
+    assert fit_temperature(wrong, truth) == pytest.approx(1 / spoiled, rel=0.05)
+    fresh, fresh_truth = simulated(20_000, seed=1)
+    mended = soften(soften(fresh, spoiled), fit_temperature(wrong, truth))
+    assert expected_error(reliability(mended, fresh_truth)) < 0.015
+    if spoiled != 1:
+        assert expected_error(reliability(soften(fresh, spoiled), fresh_truth)) > 0.05
+
+
+def test_the_expected_error_by_hand():
+    proba = np.array([[0.95, 0.05], [0.95, 0.05], [0.25, 0.75], [0.65, 0.35]])
+    truth = np.array([0, 1, 1, 0])
+    table = reliability(proba, truth)
+    assert [(row.low, row.weight) for row in table] == [(0.6, 1), (0.7, 1), (0.9, 2)]
+    assert expected_error(table) == pytest.approx((0.35 + 0.25 + 2 * 0.45) / 4)
+    # A weight of two is a label twice.
+    twice = reliability(proba[[0, 0, 1, 2, 3]], truth[[0, 0, 1, 2, 3]])
+    assert expected_error(reliability(proba, truth, np.array([2.0, 1, 1, 1]))) == pytest.approx(expected_error(twice))
+
+
+def test_labels_of_a_head_are_calibrated_without_judging_a_fold_by_itself():
+    held = hold_out(labelled_fields(per_class=40, pixels=2, offset=1.8), make_head("logistic"))
+    bold = replace(held, proba=soften(held.proba, 0.3))
+    found = calibrate(bold)
+    assert found.temperature > 1.5
+    assert found.ece_after < found.ece_before
+    assert "too sure of itself" in found.sentence
+    assert sum(row.weight for row in found.before) == pytest.approx(120)
+    honest = calibrate(replace(held, proba=soften(bold.proba, found.temperature)))
+    assert 0.9 < honest.temperature < 1.1
+
+
+def test_all_right_is_no_proof_of_certainty():
+    proba = np.tile([0.8, 0.2], (5, 1))
+    assert fit_temperature(proba, np.zeros(5, int)) > 0.3
+
+
+@pytest.mark.parametrize("method", ["lac", "aps"])
+@pytest.mark.parametrize("error", [0.1, 0.2])
+def test_coverage_is_within_two_points_of_what_was_asked(method, error):
+    covered = []
+    for repeat in range(100):
+        proba, truth = simulated(600, spread=1.0, seed=repeat)
+        proba = soften(proba, 0.5)  # overconfident: conformal sets need no honest head
+        scores = nonconformity(proba, method)
+        own = scores[np.arange(600), truth]
+        covered.append((own[200:] <= quantile(own[:200], error)).mean())
+    assert np.mean(covered) == pytest.approx(1 - error, abs=0.02)
+
+
+@pytest.mark.parametrize("method", ["lac", "aps"])
+def test_cross_conformal_sets_of_a_head_cover_new_places(method):
+    covered = []
+    for seed in range(12):
+        # Exchangeable: labels and new places are drawn alike.
+        samples = labelled_fields(per_class=80, pixels=1, offset=1.6, noise=0.0, seed=seed)
+        train, new = np.arange(0, 240, 2), np.arange(1, 240, 2)
+        labels = take(samples, train)
+        head = make_head("logistic")
+        rule = conformal(hold_out(labels, head, n_folds=8), 0.1, method)
+        proba = labels.features.fit_proba(head, np.arange(len(train)), labels.y, np.arange(len(train)))
+        assert proba.shape[1] == 3
+        unseen = take(samples, new)
+        x = unseen.features.codes * unseen.features.scales[:, None]
+        inside = rule.contains(head.predict_proba(x))
+        covered.append(inside[np.arange(len(new)), unseen.y - 1].mean())
+    # 12 repeats of 120 places leave a standard error of a point and a half.
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.04)
+
+
+def test_quantiles_by_hand_and_too_few_labels():
+    scores = np.arange(1.0, 10)
+    assert quantile(scores, 0.1) == 9
+    assert quantile(scores, 0.2) == 8
+    assert quantile(scores[:8], 0.1) == float("inf")
+    # Pixels of one label share its weight.
+    assert quantile(scores.repeat(3), 0.2, np.full(27, 1 / 3)) == 8
+    with pytest.raises(LabelError, match="between 0 and 100"):
+        quantile(scores, 1.5)
+    rule = Conformal("lac", 0.1, float("inf"), 1.0, np.array([1, 2]), 8)
+    assert "at least 9" in rule.sentence
+    assert rule.contains(np.array([[0.99, 0.01]])).all()
+    assert not rule.contains(np.array([[np.nan, np.nan]])).any()
+
+
+def test_adaptive_scores_are_sums_of_the_likelier():
+    np.testing.assert_allclose(nonconformity(np.array([[0.2, 0.5, 0.3]]), "aps"), [[1.0, 0.5, 0.8]])
+    np.testing.assert_allclose(nonconformity(np.array([[0.2, 0.5, 0.3]]), "lac"), [[0.8, 0.5, 0.7]])
+
+
+def test_the_layer_equals_the_rule_pixel_by_pixel():
+    samples = labelled_fields(per_class=12, pixels=1, offset=1.6)
+    head = make_head("ridge")
+    rule = conformal(hold_out(samples, head), 0.15)
+    head.fit(samples.features.codes * samples.features.scales[:, None], samples.y)
+    codes, scales = quantised(np.random.default_rng(0).normal(size=(600, 16)))
+    scales[7] = np.nan
+    grid = Grid.local((20, 30))
+    raster = EmbeddingRaster(codes.reshape(20, 30, 16), scales.reshape(20, 30), grid, Provenance(dim=16))
+    layer = map_sets(rule, head, raster)
+    inside = rule.contains(head.predict_proba(raster.sample(*np.divmod(np.arange(600), 30))))
+    inside[7] = False
+    assert layer.members.dtype == np.uint8
+    np.testing.assert_array_equal((layer.members.ravel()[:, None] >> np.arange(3)) & 1, inside)
+    assert layer.size.ravel()[7] == NO_SET
+    np.testing.assert_array_equal(np.delete(layer.size.ravel(), 7), np.delete(inside.sum(1), 7))
+    other = make_head("ridge").fit(head.coef_.T, [1, 2, 4])
+    with pytest.raises(LabelError, match="changed"):
+        map_sets(rule, other, raster)
+
+
+@pytest.mark.parametrize("name", ["ridge", "knn"])
+def test_a_tempered_head_has_the_same_map_with_softer_confidence(name):
+    samples = labelled_fields(per_class=12, pixels=1)
+    head = make_head(name).fit(samples.features.codes * samples.features.scales[:, None], samples.y)
+    softer = temper(head, 3.0)
+    x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
+    np.testing.assert_allclose(softer.predict_proba(x), soften(head.predict_proba(x), 3.0), atol=2e-5)
+    codes, scales = quantised(x)
+    before, after = head.predict_codes(codes, scales), softer.predict_codes(codes, scales)
+    np.testing.assert_array_equal(before[0], after[0])
+    assert after[1].mean() < before[1].mean()
+    with pytest.raises(HeadError, match="positive"):
+        temper(head, 0)
