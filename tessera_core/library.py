@@ -192,12 +192,12 @@ def _demo_size() -> int:
         raise InputError("TESSERA_DEMO_SIZE must be a whole number of pixels, such as 320.") from error
 
 
-def start_demo(demo: DemoRegion) -> Project:
-    """A project of the demo region: the last one without labels if there is one, else a new one."""
+def start_demo(demo: DemoRegion, *, fresh: bool = False) -> Project:
+    """A project of the demo region: the last one without labels if there is one and ``fresh`` is false, else a new one."""
     from tessera_core.sources.local import open_embeddings
 
     rasters = tuple((year, path, open_embeddings(path)) for year, path in sorted(demo.embeddings.items()))
-    for entry in recent():
+    for entry in [] if fresh else recent():
         if entry.name == DEMO_NAME:
             known = Project.open(entry.folder)
             if not known.log.labels and {ref.path for ref in known.embeddings.values()} == {

@@ -26,6 +26,7 @@ FLOORS = {
     "demo": 5,
     "project": 5,
     "library": 6,
+    "embed": 6,
     "mapping": 6,
     "bench": 6,
     "cli": 7,

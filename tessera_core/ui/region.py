@@ -120,11 +120,11 @@ def _demo() -> None:
         jobs.show(job)
         return
     if job is not None and st.session_state.pop(_WAITING, False) and jobs.outcome(job):
-        _go(library.start_demo(job.result))
+        _go(library.start_demo(job.result, fresh=state.hosted()))
     ready = library.demo_ready()
     if st.button("Open the demo region", type="primary", icon=":material/landscape:", key="region_demo"):
         if ready is not None:
-            _go(library.start_demo(ready))
+            _go(library.start_demo(ready, fresh=state.hosted()))
         st.session_state[_WAITING] = True
         jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
         st.rerun()

@@ -6,14 +6,18 @@ restart of the server finds everything. Projects and scenes themselves are share
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from tessera_core.atomic import atomic_path
 from tessera_core.errors import ProjectError
+from tessera_core.places import data_home
 from tessera_core.ui.scene import OpenScene, open_scene
 
 if TYPE_CHECKING:
@@ -102,18 +106,37 @@ def close_project() -> None:
 
 
 def forget_project(folder: Path) -> None:
-    """Drop the server's memory of a project whose folder was deleted."""
-    _open.clear(key_of(folder))
+    """Drop the server's and the session's memory of a project whose folder was deleted."""
+    key = key_of(folder)
+    _open.clear(key)
+    if st.session_state.get(_PROJECT) == key:
+        close_project()
 
 
 def key_of(folder: Path) -> str:
-    """What names a project in the address bar: its folder's name, or for one outside the projects' home a digest."""
+    """What names a project in the address bar: its folder's name, or a digest.
+
+    A digest stands for a project outside the projects' home, and for every project of a server for strangers, where it works
+    as a password: whoever has the address may open the project, and nobody can guess it.
+    """
     from tessera_core.project import projects_home
 
     folder = folder.resolve()
-    if folder.parent == projects_home().resolve():
+    if folder.parent == projects_home().resolve() and not hosted():
         return folder.name
-    return "~" + hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return "~" + hashlib.blake2b(str(folder).encode(), key=_secret() if hosted() else b"", digest_size=16).hexdigest()
+
+
+@functools.cache
+def _secret() -> bytes:
+    """Random bytes of this server's own, the same after a restart."""
+    path = data_home() / "secret"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as part:
+            part.touch(0o600)
+            part.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()
 
 
 def query() -> dict[str, str]:
@@ -158,6 +181,12 @@ def _open(key: str) -> Project:
             if key_of(entry.folder) == key:
                 return Project.open(entry.folder)
     # The key comes from the address bar; it must not lead out of the projects' home.
-    elif key and Path(key).name == key and not key.startswith(".") and Project.is_project(projects_home() / key):
+    elif (
+        key
+        and Path(key).name == key
+        and not key.startswith(".")
+        and not hosted()
+        and Project.is_project(projects_home() / key)
+    ):
         return Project.open(projects_home() / key)
     raise ProjectError("The project in the address is not on this computer (any more). Choose one on the page Region.")

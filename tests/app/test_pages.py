@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.project import Project
+from tessera_core.ui import state
 from tests.app.conftest import APP_SECONDS
 
 
@@ -100,6 +101,24 @@ def test_strangers_see_neither_folders_nor_projects(
     app.run()
     assert [head.value for head in app.subheader] == ["Try the demo region", "Upload files"]
     assert not any("My fields" in text.value for text in app.markdown)
+
+
+def test_strangers_open_projects_only_by_an_address_nobody_can_guess(
+    app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    state._secret.cache_clear()
+    key = state.key_of(project.folder)
+    state._secret.cache_clear()
+    assert state.key_of(project.folder) == key
+    app.query_params["project"] = project.folder.name
+    app.run()
+    assert "address" in _errors(app)[0]
+    app.query_params["project"] = key
+    app.run()
+    assert _errors(app) == []
+    assert any("**My fields**" in text.value for text in app.markdown)
+    state._secret.cache_clear()
 
 
 def test_unforeseen_errors_are_logged_and_never_shown_raw(
