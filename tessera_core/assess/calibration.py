@@ -72,7 +72,7 @@ def calibrate(held: HeldOut) -> Calibration:
         raise LabelError("Confidence cannot be checked before labels of two classes lie at two places each.")
     proba, targets, weight = held.proba[judged], held.targets[judged], held.weight[judged]
     temperature = fit_temperature(proba, targets, weight)
-    after = np.empty(proba.shape)
+    after: Floats = np.empty(proba.shape)
     for number in np.unique(held.fold[judged]):
         own = held.fold[judged] == number
         other = ~own if not own.all() else own

@@ -55,8 +55,9 @@ def evaluate(
         progress, cancelled: see docs/architecture.md; units are fits.
 
     Returns:
-        JSON object: the scores of :func:`tessera_core.assess.metrics.score` with ``sd`` (over repeats), ``split``,
-        ``n_train`` (mean labels a head saw), ``n_test``, ``folds``, ``repeats``, ``per_class_labels``, ``notes`` and ``naive``.
+        JSON object: the scores of :func:`tessera_core.assess.metrics.score` (``confusion`` is the sum over repeats) with
+        ``sd`` (over repeats), ``split``, ``n_train`` (mean labels a head saw), ``n_test``, ``folds``, ``repeats``,
+        ``per_class_labels``, ``worst_confusion``, ``notes`` and ``naive``.
 
     Raises:
         LabelError: the labels cannot be split this way.
@@ -138,6 +139,8 @@ def _summary(samples: Samples, matrices: list[NDArray[np.int64]]) -> dict[str, A
     for name in SCORES:
         result[name] = float(np.mean([one[name] for one in each]))
     result["sd"] = {name: float(np.std([one[name] for one in each])) for name in SCORES}
+    for one in result["per_class"].values():
+        one["support"] = round(one["support"] / len(matrices))
     result["n_test"] = int(np.mean([matrix.sum() for matrix in matrices]))
     result["worst_confusion"] = worst_confusion(total, ids, samples.names)
     return result

@@ -14,6 +14,7 @@ from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.files import is_class_raster, read_class_raster, read_labels
+from tessera_core.labels.importing import parse_color
 from tessera_core.labels.model import LabelClass, next_color
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster
@@ -29,7 +30,8 @@ class Reference:
         rows, cols: int (N,).
         y: uint8 (N,) class ids.
         groups: int (N,), the polygon, stroke or connected patch each pixel belongs to.
-        classes: what the ids mean. Codes of a raster above 254 are renumbered from 1; the code is the name.
+        classes: what the ids mean. Codes of a raster above 254 are renumbered from 1. A raster's class is
+            named by its tag ``class_<code>``, or else by its code.
     """
 
     rows: NDArray[Any]
@@ -118,9 +120,11 @@ def read_reference(path: str | Path, grid: Grid, field: str | None = None) -> Re
                 f"{Path(path).name} has {len(codes)} classes, a map holds {MAX_CLASSES}; is it a class raster at all?"
             )
         ids = codes if codes[-1] <= MAX_CLASSES else np.arange(1, len(codes) + 1)
-        classes: list[LabelClass] = []
-        for class_id, code in zip(ids, codes, strict=True):
-            classes.append(LabelClass(int(class_id), str(code), next_color(classes, int(class_id)), str(code)))
+        tags, classes = _class_tags(path), list[LabelClass]()
+        for class_id, code in zip(ids.tolist(), codes.tolist(), strict=True):
+            name = tags.get(f"class_{code}") or str(code)
+            color = parse_color(tags.get(f"class_{code}_color")) or next_color(classes, class_id)
+            classes.append(LabelClass(class_id, name, color, str(code)))
         y = ids.astype(np.uint8)[index]
         return Reference(rows, cols, y, raster.groups[rows, cols], classes)
     imported = read_labels(path, grid, field)
@@ -128,3 +132,13 @@ def read_reference(path: str | Path, grid: Grid, field: str | None = None) -> Re
     if len(pixels.rows) == 0:
         raise LabelError(f"Not one label of {Path(path).name} lies on the embeddings; check the region and the CRS.")
     return Reference(pixels.rows, pixels.cols, pixels.class_ids, pixels.label_index, imported.classes)
+
+
+def _class_tags(path: str | Path) -> dict[str, str]:
+    """The tags ``class_<code>`` and ``class_<code>_color`` that our class maps, and those of TEE, carry."""
+    if Path(path).suffix.lower() == ".npy":
+        return {}
+    import rasterio
+
+    with rasterio.open(path) as file:
+        return file.tags() | file.tags(1)

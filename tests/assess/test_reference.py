@@ -13,8 +13,10 @@ from tessera_core.assess import evaluate, read_reference
 from tessera_core.assess.baseline import _interpolate, raw_medians
 from tessera_core.dpixels.tile import DPixelTile, write_tile
 from tessera_core.errors import LabelError
+from tessera_core.export.geotiff import write_class_map
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
+from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -58,6 +60,19 @@ def test_small_codes_keep_their_ids(tmp_path):
     reference = read_reference(write_raster(tmp_path / "lc.tif", values), GRID)
     assert reference.names == {7: "7", 30: "30"}
     assert len({c.color for c in reference.classes}) == 2
+
+
+def test_our_own_maps_bring_their_names_and_colours(tmp_path):
+    values = np.zeros((20, 30), np.uint8)
+    values[:5], values[10:] = 7, 30
+    known = [LabelClass(7, "maize", "#aabbcc"), LabelClass(30, "grass", "#112233")]
+    path = write_class_map(tmp_path / "map.tif", values, None, GRID, known, Provenance())
+    reference = read_reference(path, GRID)
+    assert [(c.id, c.name, c.color, c.code) for c in reference.classes] == [
+        (7, "maize", "#aabbcc", "7"),
+        (30, "grass", "#112233", "30"),
+    ]
+    assert len(reference.only(["grass"]).y) == len(reference.only(["30"]).y) == 300
 
 
 def test_too_many_classes_are_no_classes(tmp_path):
