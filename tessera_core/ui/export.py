@@ -9,7 +9,7 @@ import functools
 import tempfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
 from tessera_core.export.product import Product
-from tessera_core.mapping import ProjectMap, head_name, map_project
+from tessera_core.mapping import ProjectMap, head_name, map_project, score_labels
 from tessera_core.project import SUFFIX, Project, safe_name
+from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import state, words
 from tessera_core.ui.scene import OpenScene
 
@@ -82,7 +83,7 @@ def page() -> None:
     files, areas = st.columns([3, 2], gap="large")
     with files:
         st.subheader("The map")
-        for item in _map_items(product, made, _stem(project, year)):
+        for item in _map_items(product, made, scene.raster, _stem(project, year)):
             _row(item)
         _labels_and_project(project, scene, year)
     with areas:
@@ -122,11 +123,16 @@ def _stem(project: Project, year: int | None) -> str:
     return safe_name(project.name if year is None else f"{project.name} {year}").replace(" ", "-")
 
 
-def _map_items(product: Product, made: ProjectMap, stem: str) -> list[_Item]:
+def _map_items(product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str) -> list[_Item]:
     from tessera_core.export.archive import write_qgis
     from tessera_core.export.geotiff import write_class_map, write_confidence
     from tessera_core.export.report import write_report
     from tessera_core.heads import save_head
+
+    def report(path: Path) -> object:
+        # Scoring takes a moment, and only the report tells the score.
+        score = score_labels(product.labels, product.label_classes, raster, product.head)
+        return write_report(path, replace(product, score=score))
 
     grid, provenance, classes = product.grid, product.provenance, product.label_classes
     names = {c.id: c.name for c in classes}
@@ -144,11 +150,11 @@ def _map_items(product: Product, made: ProjectMap, stem: str) -> list[_Item]:
         ),
         _Item(
             "Report",
-            "One page to read, print or send: the map, its areas, where it comes from.",
+            "One page to read, print or send: the map, its areas, how far to trust it.",
             "Report (.html)",
             f"{stem}-report.html",
             "text/html",
-            lambda path: write_report(path, product),
+            report,
         ),
         _Item(
             "Class map",
