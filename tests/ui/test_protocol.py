@@ -256,3 +256,16 @@ def test_a_full_disk_is_reported_and_the_page_does_not_repeat_for_ever(tmp_path:
     state = apply_message(log, DISPLAY, message(add(1)), ProtocolState())
     assert state.ack == 1
     assert len(state.notes) == 1
+
+
+def test_a_class_can_be_used_before_its_id_is_known() -> None:
+    log = new_log(1)
+    add_class = {"id": 1, "do": "add_class", "name": "Water"}
+    state = apply_message(log, DISPLAY, message(add_class, add(2, class_id=-1)), ProtocolState())
+    state = apply_message(log, DISPLAY, message(add(3, class_id=-1), n=2), state)
+    assert state.created == ((1, 2),)
+    assert [label.class_id for label in log.labels] == [2, 2]
+    again = {"id": 4, "do": "add_class", "name": "Water"}
+    state = apply_message(log, DISPLAY, message(again, add(5, class_id=-4), n=3), state)
+    assert len(log.labels) == 2
+    assert [op_id for op_id, _ in state.notes] == [4, 5]

@@ -136,6 +136,7 @@ class LiveMap:
                 "epoch": state.epoch,
                 "ack": state.ack,
                 "seen": state.seen,
+                "created": state.created,
                 "notes": state.notes,
                 **self.picture_header(),
                 "frame": self.display.frame,

@@ -6,6 +6,9 @@ answers with the new ack; duplicates, reordering and lost messages therefore cha
 impossible) is acknowledged and reported as a note, because refusing it would make the browser send it for ever. Messages
 are untrusted. Pure: knows the label log and the display grid, not Streamlit.
 
+A class that was just added has no id in the browser yet, so operations may name it by minus the number of the operation
+that adds it.
+
 Coordinates are those of the display grid's frame (EPSG:3857 metres, or x = column, y = -row); radii are scene pixels.
 """
 
@@ -31,6 +34,7 @@ MAX_POINTS = 20_000
 MAX_RADIUS = 500.0
 MAX_ID = 2**53
 MAX_NOTES = 5
+MAX_CREATED = 50
 GEOMETRIES = {"point": 1, "brush": 1, "erase": 1, "polygon": 3, "rectangle": 4}
 
 
@@ -43,6 +47,7 @@ class ProtocolState:
         ack: highest operation applied or refused in this epoch.
         seen: number of the last message received; opens the browser's gate for the next one.
         confidence: whether the page shows confidence, so that it has to be sent.
+        created: ``(operation id, class id)`` of the last classes added.
         notes: ``(operation id, sentence)`` of what was refused in the last messages, oldest first.
     """
 
@@ -50,6 +55,7 @@ class ProtocolState:
     ack: int = 0
     seen: int = 0
     confidence: bool = False
+    created: tuple[tuple[int, int], ...] = ()
     notes: tuple[tuple[int, str], ...] = ()
 
 
@@ -104,7 +110,9 @@ def _apply_all(
             continue
         state = replace(state, ack=op["id"])
         try:
-            _apply(labels, display, op, f"{state.epoch}-{op['id']}")
+            created = _apply(labels, display, op, state)
+            if created is not None:
+                state = replace(state, created=(*state.created, (op["id"], created))[-MAX_CREATED:])
         except TesseraError as error:
             state = _noted(state, op["id"], str(error))
         except Exception:
@@ -113,10 +121,11 @@ def _apply_all(
     return state
 
 
-def _apply(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], label_id: str) -> None:
+def _apply(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState) -> int | None:
+    """Do one operation; returns the id of a class that it added."""
     match op.get("do"):
         case "add":
-            _add(labels, display, op, label_id)
+            _add(labels, display, op, state)
         case "undo":
             labels.undo()
         case "redo":
@@ -125,16 +134,17 @@ def _apply(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], label_
             labels.clear()
         case "add_class":
             name = _text(op, "name")
-            labels.add_class(name, _text(op, "color") if "color" in op else _fitting_color(labels, name))
+            return labels.add_class(name, _text(op, "color") if "color" in op else _fitting_color(labels, name)).id
         case "edit_class":
             changes = {key: _text(op, key) for key in ("name", "color") if key in op}
-            labels.edit_class(_class_id(op, "class"), **changes)
+            labels.edit_class(_class_id(op, "class", state), **changes)
         case "remove_class":
-            labels.remove_class(_class_id(op, "class"))
+            labels.remove_class(_class_id(op, "class", state))
         case "merge_classes":
-            labels.merge_classes(_class_id(op, "class"), _class_id(op, "into"))
+            labels.merge_classes(_class_id(op, "class", state), _class_id(op, "into", state))
         case other:
             raise LabelError(f"The map asked for {str(other)[:40]!r}, which this version does not know.")
+    return None
 
 
 def _fitting_color(labels: LabelLog, name: str) -> str:
@@ -142,7 +152,8 @@ def _fitting_color(labels: LabelLog, name: str) -> str:
     return color_for(name, classes, max((c.id for c in classes), default=0) + 1)
 
 
-def _add(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], label_id: str) -> None:
+def _add(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState) -> None:
+    label_id = f"{state.epoch}-{op['id']}"
     kind = op.get("tool")
     if not isinstance(kind, str) or kind not in GEOMETRIES:
         raise LabelError(f"The map drew with the tool {str(kind)[:40]!r}, which this version does not know.")
@@ -166,7 +177,7 @@ def _add(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], label_id
     gx, gy = display.grid.pixel_to_xy(rows, cols)
     size = math.sqrt(abs(display.grid.transform.determinant))
     xy = zip(gx.tolist(), gy.tolist(), strict=True)
-    class_id = None if kind == "erase" else _class_id(op, "class")
+    class_id = None if kind == "erase" else _class_id(op, "class", state)
     labels.add(kind, class_id, xy, radius * size, id=label_id)
 
 
@@ -191,8 +202,10 @@ def _radius(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def _class_id(op: Mapping[str, Any], key: str) -> int:
+def _class_id(op: Mapping[str, Any], key: str, state: ProtocolState) -> int:
     value = op.get(key)
+    if type(value) is int and value < 0:
+        value = dict(state.created).get(-value)
     if type(value) is not int:
         raise LabelError("Choose a class first.")
     return value

@@ -24,7 +24,7 @@ class Session {
     this.queue = new Queue(() => this.panel?.tick());
     this.pictures = new Map();
     this.noted = new Set();
-    this.selectAfter = 0;
+    this.before = 0;
   }
 
   // View, tool and layers also survive a reload of the page; a browser that refuses storage just starts afresh.
@@ -35,7 +35,7 @@ class Session {
     try {
       const kept = JSON.parse(sessionStorage.getItem(this.store) ?? "{}");
       for (const [name, value] of Object.entries(kept.layers ?? {})) Object.assign(this.memory.layers[name] ?? {}, value);
-      Object.assign(this.memory, { ...kept, layers: this.memory.layers });
+      Object.assign(this.memory, { ...kept, layers: this.memory.layers, class: Math.max(0, kept.class ?? 0) });
     } catch (error) {
       console.info("The map's view could not be restored:", error);
     }
@@ -58,16 +58,24 @@ class Session {
     this.view?.chosen();
   }
 
+  // Chosen at once: labels that follow name the class by the operation that adds it.
+  addClass(name) {
+    if (this.memory.class >= 0) this.before = this.memory.class;
+    this.choose(-this.view.op({ do: "add_class", name }));
+  }
+
   receive(message) {
     const { header } = message;
     this.message = message;
     const ours = this.queue.answered(header);
     const ids = header.classes.map((c) => c.id);
-    if (ours && this.selectAfter && header.ack >= this.selectAfter) {
-      this.selectAfter = 0;
-      this.memory.class = Math.max(...ids, 0);
+    if (ours && this.memory.class < 0 && header.ack >= -this.memory.class) {
+      // The class that was chosen while it was being added has its id now (or was refused).
+      const created = new Map(header.created).get(-this.memory.class);
+      this.memory.class = ids.includes(created) ? created : this.before;
       this.view?.chosen();
-    } else if (!ids.includes(this.memory.class)) this.memory.class = ids[0] ?? 0;
+    }
+    if (this.memory.class >= 0 && !ids.includes(this.memory.class)) this.memory.class = ids[0] ?? 0;
     this.view?.receive(header, message.picture);
     this.panel?.receive(header);
   }

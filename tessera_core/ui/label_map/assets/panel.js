@@ -123,7 +123,7 @@ export class Panel {
     event.preventDefault();
     const name = this.name.value.trim();
     if (!name) return this.name.focus();
-    this.session.selectAfter = this.session.view.op({ do: "add_class", name });
+    this.session.addClass(name);
     this.name.value = "";
     this.name.blur();
   }

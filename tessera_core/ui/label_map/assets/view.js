@@ -485,7 +485,7 @@ export class MapView {
   }
 
   needClass() {
-    if (this.header.classes.some((c) => c.id === this.memory.class)) return true;
+    if (this.memory.class < 0 || this.header.classes.some((c) => c.id === this.memory.class)) return true;
     this.note(`need${Date.now()}`, this.header.classes.length ? "Choose a class first." : "Add a class first.");
     this.session.panel?.attention();
     return false;
