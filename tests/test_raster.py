@@ -19,7 +19,7 @@ def make(height=7, width=9, dim=5, seed=0, provenance=V2, reasons=None):
     rng = np.random.default_rng(seed)
     codes = rng.integers(-127, 128, (height, width, dim)).astype(np.int8)
     scales = rng.uniform(0.01, 0.1, (height, width)).astype(np.float32)
-    scales.flat[::11] = [np.nan, np.inf, 0, -1][seed % 4]
+    scales.flat[5::11] = [np.nan, np.inf, 0, -1][seed % 4]
     grid = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (height, width))
     return EmbeddingRaster(codes, scales, grid, provenance, reasons)
 
@@ -43,7 +43,7 @@ def test_value_is_code_times_scale_and_nan_without_data(codes, scales):
 @pytest.mark.parametrize("seed", range(4))
 def test_every_way_to_say_no_data_is_no_data(seed):
     raster = make(seed=seed)
-    np.testing.assert_array_equal(raster.valid().ravel(), np.arange(63) % 11 != 0)
+    np.testing.assert_array_equal(raster.valid().ravel(), np.arange(63) % 11 != 5)
     np.testing.assert_array_equal(raster.valid(slice(2, 4)), raster.valid()[2:4])
     np.testing.assert_array_equal(valid_scales(raster.scales), raster.valid())
 

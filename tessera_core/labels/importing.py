@@ -17,6 +17,7 @@ import numpy as np
 
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.colors import color_for
 from tessera_core.labels.crs_guess import Frame, find_frame, moved
 from tessera_core.labels.model import (
     KINDS,
@@ -26,7 +27,6 @@ from tessera_core.labels.model import (
     clean_name,
     hsl_to_hex,
     new_id,
-    next_color,
 )
 
 # Attributes that usually are the class, most telling first; compared without case and punctuation.
@@ -271,7 +271,7 @@ def _new_class(
         None,
     )
     code = _text(feature.properties.get("code")) if class_field != "code" else ""
-    return LabelClass(class_id, name, theirs or next_color(known, class_id), code)
+    return LabelClass(class_id, name, theirs or color_for(name, known, class_id), code)
 
 
 def _colors_in(properties: Mapping[str, Any]) -> list[object]:

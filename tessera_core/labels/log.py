@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tessera_core.errors import LabelError
+from tessera_core.labels.colors import color_for
 from tessera_core.labels.filelock import locked
 from tessera_core.labels.model import (
     MAX_CLASS_ID,
@@ -185,7 +186,7 @@ class LabelLog:
         return self._step({"do": "redo"}, "can_redo")
 
     def add_class(self, name: str, color: str | None = None, *, code: str = "") -> LabelClass:
-        """Add a class under the next free id, in a colour of its own unless one is given.
+        """Add a class under the next free id, in a colour of its own that fits its name unless one is given.
 
         Raises:
             LabelError: the name is empty or taken, the colour is no colour, or all 254 ids are used up.
@@ -194,7 +195,7 @@ class LabelLog:
             class_id = self._highest_class + 1
             if class_id > MAX_CLASS_ID:
                 raise LabelError(f"A project holds at most {MAX_CLASS_ID} classes over its life; start a new project.")
-            new = LabelClass(class_id, name, color or next_color(self.classes, class_id), code)
+            new = LabelClass(class_id, name, color or color_for(name, self.classes, class_id), code)
             self._append(file, {"do": "add_class", "class": new.to_json()})
             return new
 

@@ -60,6 +60,16 @@ def test_overviews_keep_classes(tmp_path, classes):
     np.testing.assert_array_equal(small[25, ::50], classes[50, ::100])
 
 
+def test_an_overview_shows_the_commonest_class_and_no_mixture(tmp_path):
+    classes = np.full(GRID.shape, 1, np.uint8)
+    classes[::2, ::2] = 2
+    # Three parts of the first colour and one of the second would average to the third.
+    kinds = [LabelClass(1, "a", "#ff0000"), LabelClass(2, "b", "#000000"), LabelClass(3, "c", "#bf0000")]
+    path = write_class_map(tmp_path / "map.tif", classes, None, GRID, kinds, V2)
+    with rasterio.open(path, overview_level=0) as file:
+        assert (file.read(1) == 1).all()
+
+
 def test_gdal_sees_the_category_names(tmp_path, classes):
     path = write_class_map(tmp_path / "map.tif", classes, None, GRID, CLASSES, V2)
     rasterio.shutil.copy(path, tmp_path / "map.vrt", driver="VRT")

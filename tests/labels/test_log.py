@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_core.errors import LabelError
+from tessera_core.labels.filelock import locked
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass
 
@@ -134,6 +135,11 @@ def test_class_ids_are_never_used_twice(log, path):
     assert log.add_class("Field").id == new.id + 1
     log.remove_class(new.id + 1)
     assert LabelLog(path).add_class("Bare").id == new.id + 2
+    log.sync()
+    log.remove_class(new.id + 2)
+    log.remove_class(1)
+    log.undo()
+    assert log.add_class("Road").id == new.id + 3
 
 
 def test_there_are_at_most_254_classes(path):
@@ -191,7 +197,9 @@ def test_an_import_is_one_event_and_matches_classes_by_name(log):
         log.import_labels([], labels)
 
 
-@pytest.mark.parametrize("junk", [b'{"do":"add","lab', b"\x00\xff\xfe", b'{"do":"add"', b"[[[["])
+@pytest.mark.parametrize(
+    "junk", [b'{"do":"add","lab', b"\x00\xff\xfe", b'{"do":"add"', b"[[[[", b'{"do":"' + b"x" * 5000]
+)
 def test_a_cut_off_last_line_is_dropped_with_a_note_and_nothing_else(log, path, junk):
     log.add("point", 1, [(1, 2)])
     before = state(log)
@@ -294,6 +302,17 @@ def test_many_writers_at_once_lose_nothing(path):
     log = LabelLog(path)
     assert not log.notes
     assert {label.xy[0] for label in log.labels} == {(tab, n) for tab in range(4) for n in range(20)}
+
+
+def test_a_writer_waits_for_the_other(log, path):
+    with path.open("r+b") as file:
+        with locked(file):
+            thread = threading.Thread(target=log.add, args=("point", 1, [(1, 2)]))
+            thread.start()
+            thread.join(0.3)
+            assert thread.is_alive()
+        thread.join(10)
+    assert len(LabelLog(path).labels) == 1
 
 
 def test_a_replaced_file_is_refused_clearly(log, path):

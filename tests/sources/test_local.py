@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import pickle
 import tracemalloc
 
@@ -379,6 +380,14 @@ def test_a_large_float_raster_is_never_whole_in_memory(tmp_path):
     tracemalloc.stop()
     assert raster.shape == (700, 700)
     assert peak < 700 * 700 * 128 * 4 * 0.75
+
+
+def test_a_changed_file_is_converted_again(tmp_path):
+    path = tmp_path / "x.npy"
+    for value in (1, 2):
+        np.save(path, np.full((6, 8, 16), value, np.float32))
+        os.utime(path, ns=(value * 10**9, value * 10**9))
+        assert values_of(open_embeddings(path))[0, 0, 0] == pytest.approx(value)
 
 
 def test_the_cache_is_bounded(tmp_path, home, monkeypatch):
