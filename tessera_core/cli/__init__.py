@@ -27,6 +27,8 @@ COMMANDS = {
     "app": "open the app in the browser",
     "demo": "write the demo region: time series, embeddings and ground truth",
     "info": "say what a tile, raster, checkpoint, head or project is",
+    "coverage": "say what published embeddings there are of a region",
+    "fetch": "fetch published embeddings of a region, or at points",
     "acquire": "fetch Sentinel-1/2 time series as d-pixel tiles",
     "generate": "turn d-pixel tiles into embeddings",
     "pretrain": "train an encoder on d-pixels",

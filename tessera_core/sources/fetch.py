@@ -155,7 +155,7 @@ def fetch_years(
         known = cached(region, location, year, dim)
         if known is None and source is None:
             options = {} if timeout_s is None else {"timeout_s": timeout_s}
-            source = _patiently(lambda: open_store(location, **options), location, attempts, cancelled)  # noqa: B023
+            source = patiently(lambda: open_store(location, **options), location, attempts, cancelled)  # noqa: B023
 
         def report(part: int, whole: int, message: str, number: int = number) -> None:
             if progress is not None:
@@ -191,7 +191,7 @@ def fetch(
     cancelled: Callable[[], bool] | None = None,
 ) -> Fetched:
     """Fetch one year of a region from an open source; see :func:`fetch_years`."""
-    years = _patiently(lambda: source.years, source.location, attempts, cancelled)
+    years = patiently(lambda: source.years, source.location, attempts, cancelled)
     if year not in years:
         raise InputError(f"{source.name} has no {year}; it has {', '.join(map(str, years)) or 'no year at all'}.")
     depth = dim or source.dim
@@ -216,7 +216,13 @@ def _lock_file(target: Path) -> Any:
         raise ExportError(f"Cannot write the cache in {target.parent}: {error.strerror or error}.") from error
 
 
-def _patiently(work: Callable[[], Any], what: str, attempts: int, cancelled: Callable[[], bool] | None) -> Any:
+def patiently(work: Callable[[], Any], what: str, attempts: int, cancelled: Callable[[], bool] | None) -> Any:
+    """The result of ``work``, tried again with growing waits while it raises :class:`PieceError`.
+
+    Raises:
+        AcquisitionError: it never succeeded.
+        Cancelled: ``cancelled`` returned true.
+    """
     for attempt in range(attempts):
         try:
             return work()
@@ -254,7 +260,7 @@ class _Work:
         self.region, self.source, self.year, self.dim, self.target = region, source, year, dim, target
         self.attempts = max(1, attempts)
         self.progress, self.cancelled = progress, cancelled
-        self.frame = _patiently(lambda: source.frame(region), source.location, attempts, cancelled)
+        self.frame = patiently(lambda: source.frame(region), source.location, attempts, cancelled)
         self.folder = target.parent / f".{target.name}.fetching"
         self.stop = threading.Event()
         self.guard = threading.Lock()

@@ -295,33 +295,13 @@ class Zone:
             height, width = min(height, shards[2]), min(width, shards[3])
         return (height, width) if height * width <= limit else BLOCK
 
-    def read_scales(self, year: int, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """float32 (h, w) scales, NaN without data, and uint8 (h, w) reasons; may reach beyond the zone's arrays.
-
-        Raises:
-            PieceError: it cannot be read.
-        """
-        shape = (rows.stop - rows.start, cols.stop - cols.start)
-        block = Block.empty(shape, 0, NoData.OUTSIDE)
-        there = self._there(rows, cols)
-        if there is None or year not in self.years:
-            return block.scales, block.reasons if there is None else np.full(shape, NoData.MISSING_TILE, np.uint8)
-        ours, theirs = there
-        try:
-            scales = np.asarray(self._arrays["scales"][(self.years.index(year), *theirs)], np.float32)
-        except Exception as error:
-            raise fault(error) from error
-        block.reasons[ours] = self._reasons(scales)
-        block.scales[ours] = np.where(valid_scales(scales), scales, np.float32(np.nan))
-        return block.scales, block.reasons
-
     def read(self, year: int, rows: slice, cols: slice, dim: int, *, last: bool = True) -> Block:
         """Codes and scales of a window of lattice pixels, which may reach beyond the zone's arrays.
 
         Args:
             year: one that the zone has not is all ``MISSING_TILE``.
             rows, cols: of the lattice.
-            dim: leading dimensions.
+            dim: leading dimensions; 0 reads the scales alone, which suffices to know where there is data.
             last: take what is there and name what is not; else anything missing raises, to be tried again.
 
         Raises:
@@ -393,7 +373,7 @@ class Zone:
         try:
             codes, scales = self._raw(time, window, dim)
             valid = valid_scales(scales)
-            zero = valid & ~codes.any(axis=-1)
+            zero = valid & ~codes.any(axis=-1) if dim else np.zeros_like(valid)
             if self._doubtful(codes, scales, valid, zero):
                 again = self._raw(time, window, dim)
                 if not (np.array_equal(codes, again[0]) and np.array_equal(scales, again[1], equal_nan=True)):
@@ -421,7 +401,7 @@ class Zone:
 
     def _raw(self, time: int, window: Window, dim: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
         scales = np.array(self._arrays["scales"][(time, *window)], np.float32)
-        if not valid_scales(scales).any():
+        if not dim or not valid_scales(scales).any():
             return np.zeros((*scales.shape, dim), np.int8), scales
         array = self.array(dim)
         codes = np.asarray(array[(time, slice(0, dim), *window)])
@@ -437,7 +417,7 @@ class Zone:
             return False
         values = scales[valid]
         absurd = float(values.max()) > ABSURD * float(np.median(values)) or bool((scales <= 0).any())
-        return absurd or bool(zero.any()) or int(codes.min()) == -128
+        return absurd or bool(zero.any()) or int(codes.min(initial=0)) == -128
 
     def _absences(self, time: int, window: Window, dim: int, valid: NDArray[np.bool_]) -> list[tuple[Window, str]]:
         """Parts of a window whose scales or embeddings, but not both, are absent from the store."""
@@ -681,7 +661,7 @@ class Store:
             spots, mine = np.flatnonzero(wanted), owner[wanted] == number
             usable = valid_scales(theirs.scales[row, col])
             take = usable & (mine | gap[wanted])
-            codes.reshape(-1, dim)[spots[take]] = theirs.codes[row[take], col[take]]
+            codes.reshape(scales.size, dim)[spots[take]] = theirs.codes[row[take], col[take]]
             scales.ravel()[spots[take]] = theirs.scales[row[take], col[take]]
             reasons.ravel()[spots[take]] = NoData.VALID
             # Where neither has anything, the owner knows why.

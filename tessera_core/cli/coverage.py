@@ -1,0 +1,164 @@
+"""Say what published embeddings there are of a region, before anything is fetched.
+
+For each dataset and year: how much of the region is covered, which 0.1 degree tiles are missing, megabytes and minutes to fetch,
+memory, and what the cache holds. --request writes a ready-made request for what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tessera_core.region import Region
+
+SUMMARY = "say what published embeddings there are of a region"
+
+
+def add_where(parser: argparse.ArgumentParser, *, points: bool = False) -> None:
+    """Arguments that say where; shared with ``tessera fetch``."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--bbox", metavar="W,S,E,N", help="box in degrees")
+    where.add_argument("--region", metavar="FILE", help="polygons: GeoJSON, GeoPackage, KML or zipped Shapefile")
+    if points:
+        where.add_argument(
+            "--points", metavar="CSV", help="a table with columns lon and lat: sample these points instead"
+        )
+
+
+def add_source(parser: argparse.ArgumentParser, dataset_help: str) -> None:
+    """Arguments that say from where; shared with ``tessera fetch``."""
+    parser.add_argument("--dataset", metavar="NAME", help=dataset_help)
+    parser.add_argument("--store-url", metavar="URL", help="any store in the published layout instead: URL or path")
+    parser.add_argument("--dim", type=int, metavar="N", help="only the first N dimensions (default: all)")
+    parser.add_argument("--attempts", type=int, default=5, metavar="N", help="tries for each piece (default: 5)")
+    parser.add_argument(
+        "--timeout", type=float, default=120.0, metavar="S", help="longest wait for an answer (default: 120)"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_where(parser)
+    parser.add_argument("--years", metavar="Y,Y", help="such as 2022,2024 or 2018-2024 (default: all there are)")
+    add_source(parser, "such as 1.1/dclimate, several with commas, or all (default: the default dataset)")
+    parser.add_argument("--request", metavar="FILE", help="write a request for what is missing")
+
+
+def parse_years(text: str) -> list[int]:
+    """Years from ``"2022,2024"`` or ``"2018-2024"``.
+
+    Raises:
+        InputError: the text is neither.
+    """
+    from tessera_core.errors import InputError
+
+    years: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.strip().partition("-")
+            years.update(range(int(first), int(last or first) + 1))
+    except ValueError as error:
+        raise InputError(f"{text!r} is not a list of years; write 2022,2024 or 2018-2024.") from error
+    if not years or min(years) < 1970 or max(years) > 2100:
+        raise InputError(f"{text!r} is not a list of years; write 2022,2024 or 2018-2024.")
+    return sorted(years)
+
+
+def region_of(args: argparse.Namespace) -> Region:
+    """The region that the arguments name."""
+    from tessera_core.region import parse_bbox, read_region
+
+    return parse_bbox(args.bbox) if args.bbox else read_region(args.region)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse numbers that make no sense.
+
+    Raises:
+        InputError: one does not.
+    """
+    from tessera_core.errors import InputError
+
+    for name in ("attempts", "timeout", "dim", "workers"):
+        value = getattr(args, name, None)
+        if value is not None and value <= 0:
+            raise InputError(f"--{name} must be greater than 0.")
+    if args.dataset and args.store_url:
+        raise InputError("Give either --dataset or --store-url; a store is one dataset.")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Look; returns the coverage as JSON."""
+    from tessera_core.atomic import write_text
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import AcquisitionError
+    from tessera_core.sources.coverage import Coverage, coverage, request_text, survey
+    from tessera_core.sources.fetch import patiently
+    from tessera_core.sources.store import dataset_named, datasets, open_store
+
+    check(args)
+    region = region_of(args)
+    years = parse_years(args.years) if args.years else None
+    shown = ConsoleProgress("coverage")
+    covers: Sequence[Coverage]
+    if args.store_url:
+        url = args.store_url
+        source = patiently(lambda: open_store(url, timeout_s=args.timeout), url, args.attempts, None)
+        covers = [coverage(region, source, years=years, dim=args.dim, attempts=args.attempts, progress=shown)]
+    else:
+        known = datasets()
+        names = [args.dataset] if args.dataset else [known[0].name]
+        chosen = known if args.dataset == "all" else [dataset_named(name) for text in names for name in text.split(",")]
+        covers = survey(
+            region,
+            chosen,
+            years=years,
+            dim=args.dim,
+            attempts=args.attempts,
+            timeout_s=args.timeout,
+            progress=shown,
+        )
+    if all(cover.problem for cover in covers):
+        raise AcquisitionError(covers[0].problem)
+    request = "\n".join(text for text in (request_text(region, cover) for cover in covers if not cover.problem) if text)
+    if args.request and request:
+        write_text(args.request, request)
+    west, south, east, north = region.bbox
+    return {
+        "region": region.name,
+        "bbox": [west, south, east, north],
+        "datasets": [cover.to_json() for cover in covers],
+        "request": request,
+    }
+
+
+def report(result: dict[str, Any]) -> str:
+    """The coverage as a table for people."""
+    lines = []
+    for cover in result["datasets"]:
+        title = cover["dataset"] + (" (default)" if cover["default"] else "")
+        lines.append(f"{title}: {cover['description'] or cover['location']}")
+        if cover["problem"]:
+            lines.append(f"  {cover['problem']}")
+            continue
+        height, width = cover["shape"]
+        looked = "every pixel" if cover["exact"] else "a sample of squares in each tile"
+        lines.append(
+            f"  {width} x {height} pixels, {cover['dim']} dimensions; fetching takes at most "
+            f"{cover['memory_mb']:,.0f} MB of memory; looked at {looked}"
+        )
+        for year in cover["years"]:
+            minutes = "" if year["minutes"] is None else f", about {max(year['minutes'], 0.1):.1f} min"
+            cost = "in the cache" if year["cached"] else f"{year['mb_to_fetch']:,.0f} MB to fetch{minutes}"
+            water = f", {100 * year['water']:.0f} % water" if year["water"] > 0 else ""
+            lines.append(f"  {year['year']}: {100 * year['covered']:.1f} % covered{water}, {cost}")
+            if year["missing_tiles"]:
+                names = year["missing_tiles"]
+                more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+                lines.append(f"        missing: {', '.join(names[:8])}{more}")
+    if result["request"]:
+        lines.append("Something is missing; '--request FILE' writes a request for it, 'tessera acquire' makes it here.")
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""Fetch published embeddings of a region, or at the points of a table.
+
+A region becomes OUT/<year>/, rasters that every other command opens; they also stay in the cache, so asking again needs no network.
+Killed or cut off, the same command goes on where it stopped; what cannot be had is left without data and named. With
+--points, OUT is a .csv or .parquet file: the table with year, nodata and the embedding added to each row.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tessera_core.cli.coverage import add_source, add_where, check, parse_years, region_of
+
+SUMMARY = "fetch published embeddings of a region, or at points"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_where(parser, points=True)
+    parser.add_argument("--years", metavar="Y,Y", required=True, help="such as 2022,2024 or 2018-2024")
+    parser.add_argument("--out", metavar="PATH", required=True, help="folder; with --points a .csv or .parquet file")
+    add_source(parser, "such as 1.1/dclimate (default: the default dataset)")
+    parser.add_argument("--workers", type=int, default=4, metavar="N", help="pieces at a time (default: 4)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Fetch; returns what was written and what is missing."""
+    from tessera_core.sources.store import dataset_named, datasets
+
+    check(args)
+    years = parse_years(args.years)
+    dataset = dataset_named(args.dataset) if args.dataset else datasets()[0]
+    location = str(args.store_url or dataset.location)
+    # The same store under the same path gives the same cache entry, wherever the command is started.
+    if "://" not in location:
+        location = str(Path(location).expanduser().resolve())
+    return _points(args, location, years) if args.points else _region(args, location, years)
+
+
+def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.sources import cache
+    from tessera_core.sources.fetch import fetch_years
+
+    region = region_of(args)
+    got = fetch_years(
+        region,
+        location,
+        years,
+        dim=args.dim,
+        workers=args.workers,
+        attempts=args.attempts,
+        timeout_s=args.timeout,
+        progress=ConsoleProgress("fetch"),
+    )
+    rasters = []
+    for fetched in got:
+        entry = fetched.entry
+        path = cache.take(entry, Path(args.out) / str(entry.year))
+        rasters.append(
+            {
+                "year": entry.year,
+                "path": str(path),
+                "dataset": entry.dataset,
+                "shape": list(entry.shape),
+                "dim": entry.dim,
+                "pixels": entry.facts["pixels"],
+                "complete": not fetched.missing and not fetched.absent,
+                "missing": list(fetched.missing),
+                "missing_tiles": list(fetched.absent),
+                "cached": fetched.cached,
+                "mb_received": round(fetched.received / 1e6, 2),
+                "seconds": round(fetched.seconds, 2),
+            }
+        )
+    return {
+        "out": str(args.out),
+        "location": location,
+        "rasters": rasters,
+        "missing": [sentence for raster in rasters for sentence in raster["missing"]],
+    }
+
+
+def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+    from tessera_core.sources.fetch import patiently
+    from tessera_core.sources.points import read_points, sample_points, write_points
+    from tessera_core.sources.store import open_store
+
+    out = Path(args.out)
+    if out.suffix.lower() not in (".csv", ".parquet", ".pq"):
+        raise InputError(f"With --points, --out is a file that ends in .csv or .parquet, not {out.name!r}.")
+    table = read_points(args.points)
+    store = patiently(lambda: open_store(location, timeout_s=args.timeout), location, args.attempts, None)
+    dim = args.dim or store.dim
+    samples, missing = [], []
+    for year in years:
+        values, reasons, problems = sample_points(
+            store, table.lon, table.lat, year, dim, attempts=args.attempts, progress=ConsoleProgress(f"fetch {year}")
+        )
+        samples.append((year, values, reasons))
+        missing += problems
+    write_points(out, table, samples)
+    found = {str(year): int((reasons == 0).sum()) for year, _, reasons in samples}
+    return {
+        "out": str(out),
+        "location": location,
+        "points": len(table.rows),
+        "dim": dim,
+        "found": found,
+        "missing": missing,
+    }
+
+
+def report(result: dict[str, Any]) -> str:
+    """What was fetched, for people."""
+    lines = []
+    for raster in result.get("rasters", []):
+        height, width = raster["shape"]
+        came = "from the cache" if raster["cached"] else f"{raster['mb_received']:,.1f} MB in {raster['seconds']:.1f} s"
+        lines.append(f"{raster['path']}: {width} x {height} pixels, {came}")
+        if raster["missing_tiles"]:
+            lines.append(f"  the publisher has not: {', '.join(raster['missing_tiles'])}")
+    for year, count in result.get("found", {}).items():
+        lines.append(f"{result['out']}: {count} of {result['points']} points of {year} have an embedding")
+    if result["missing"]:
+        lines.append(f"{len(result['missing'])} pieces are missing; run the same command again to try them once more:")
+        lines += [f"  {sentence}" for sentence in result["missing"]]
+    return "\n".join(lines)
