@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 # Loaded while the person reads the first page, so that the first click on the map does not wait for them.
 _HEAVY = (
-    "torch",
-    "rasterio",
     "pyproj",
-    "scipy.ndimage",
-    "sklearn.linear_model",
+    "tessera_core.sources.local",
+    "tessera_core.render.picture",
     "tessera_core.heads",
-    "tessera_core.render",
+    "tessera_core.mapping",
+    "tessera_core.ui.label_map.live",
+    "rasterio",
 )
 _WARM_UP_DELAY = 1.5
 
