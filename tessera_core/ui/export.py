@@ -270,9 +270,9 @@ def _areas(product: Product) -> None:
         {
             "Class": area.klass.name,
             "Labels": area.labels,
-            "Share of the map": 100 * area.share,
+            "Share": 100 * area.share,
             "Area (ha)": area.hectares,
-            "Mean confidence": sums[area.klass.id] / area.pixels if area.pixels else None,
+            "Confidence": sums[area.klass.id] / area.pixels if area.pixels else None,
         }
         for area in product.areas()
     ]
@@ -281,9 +281,9 @@ def _areas(product: Product) -> None:
         hide_index=True,
         width="stretch",
         column_config={
-            "Share of the map": st.column_config.NumberColumn(format="%.1f %%"),
+            "Share": st.column_config.NumberColumn(format="%.1f %%"),
             "Area (ha)": st.column_config.NumberColumn(format="%.1f"),
-            "Mean confidence": st.column_config.NumberColumn(format="%.0f %%"),
+            "Confidence": st.column_config.NumberColumn(format="%.0f %%"),
         },
     )
     st.caption("Counted on the map as it is. Mistakes of the map shift these areas, so do not publish them unchecked.")

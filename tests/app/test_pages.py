@@ -205,7 +205,7 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
     assert all(downloads.values())
     table = app.dataframe[0].value
     assert list(table["Class"]) == ["Wood", "Water"]
-    assert table["Share of the map"].sum() == pytest.approx(100)
+    assert table["Share"].sum() == pytest.approx(100)
     # 64 x 64 pixels of 100 m2 but for the four without data.
     assert table["Area (ha)"].sum() == pytest.approx((64 * 64 - 4) / 100)
 
