@@ -374,6 +374,53 @@ def test_json_of_another_kind_is_refused(tmp_path, value):
         read_labels(write(tmp_path / "a.json", value), GRID)
 
 
+KEYS = (
+    *("type", "features", "geometry", "coordinates", "properties", "labels", "training_points", "name", "lat", "lon"),
+    *("vertices", "id", "crs", "source_pixel", "kind"),
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-400, 400)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(
+        ["FeatureCollection", "Feature", "Point", "Polygon", "MultiPolygon", "LineString", "brush", "x", ""]
+    )
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.sampled_from(KEYS), children, max_size=5),
+    max_leaves=25,
+)
+ROOTS = st.one_of(
+    TREES,
+    st.builds(lambda items: {"type": "FeatureCollection", "features": items}, st.lists(TREES, max_size=4)),
+    st.builds(
+        lambda kind, c, p: collection(
+            {"type": "Feature", "geometry": {"type": kind, "coordinates": c}, "properties": p}
+        ),
+        st.sampled_from(["Point", "Polygon", "MultiPolygon", "LineString", "GeometryCollection"]),
+        TREES,
+        TREES,
+    ),
+    st.builds(
+        lambda items: {"labels": items}, st.lists(st.dictionaries(st.sampled_from(KEYS), TREES, max_size=6), max_size=4)
+    ),
+    st.builds(lambda items: {"training_points": items, "class_color_map": items}, TREES),
+)
+
+
+@given(ROOTS)
+@settings(max_examples=200, deadline=None)
+def test_any_json_is_labels_or_one_sentence(tmp_path_factory, value):
+    path = write(tmp_path_factory.getbasetemp() / "fuzz.json", value)
+    try:
+        got = read_labels(path, GRID)
+    except LabelError:
+        return
+    assert got.report.labels == len(got.labels)
+
+
 def test_an_archive_without_vectors_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "x")
