@@ -2,7 +2,8 @@
 
 Each event is one JSON line. A process killed while writing leaves at most a half-written last line, which is dropped with a note
 when the log is opened again. Several logs may write one file at once (two browser tabs, an app and a script): before it
-appends, a log takes a lock and replays what the others wrote, so both tabs' labels are kept in the order of writing.
+appends, a log takes a lock and replays what the others wrote, so both tabs' labels are kept in the order of writing; undo takes
+back the last event of any of them.
 
 Every event is turned into a *delta* (what was, what is), so that undo costs what the event cost, not a replay.
 """
