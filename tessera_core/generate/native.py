@@ -37,7 +37,7 @@ _DTYPES = (torch.float32, torch.bfloat16)
 
 
 def available() -> bool:
-    """Whether the compiled kernels can be used here; builds them if need be (about two seconds, once per machine)."""
+    """Whether the compiled kernels can be used here; builds them if need be (a few seconds, once per machine)."""
     return _library() is not None
 
 
