@@ -109,8 +109,13 @@ export function start(hub, css) {
       parent.append(root);
     }
     root.dataset.kind = kind;
+    const element = (scope.host ?? parent).closest('[data-testid="stElementContainer"]');
     // Streamlit fades elements while a run takes long; the map shows its own state and stays usable meanwhile.
-    (scope.host ?? parent).closest('[data-testid="stElementContainer"]')?.style.setProperty("opacity", "1", "important");
+    element?.style.setProperty("opacity", "1", "important");
+    // The map stays in sight while a long panel beside it is scrolled (on a phone the panel is below).
+    if (element && kind === "map" && matchMedia("(min-width: 641px)").matches) {
+      Object.assign(element.style, { position: "sticky", top: "4rem" });
+    }
     const owner = session(key);
     const entry = { kind, key, root };
     if (kind === "map") owner.view = entry.part = new MapView(hub, owner, root);

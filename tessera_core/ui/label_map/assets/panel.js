@@ -45,7 +45,7 @@ export class Panel {
             "div",
             {},
             ...[
-              ["1 – 9", "choose a class"], ["D B P R E", "point, brush, polygon, rectangle, erase"], ["[ ]", "brush size"],
+              ["1 – 9", "choose a class"], ["D B P R E", "the tools, from point to erase"], ["[ ]", "brush size"],
               ["Z / Y", "undo / redo"], ["V, Space", "move the map"], ["+ −, arrows", "zoom, move"],
               ["Enter", "label at the cross, finish a polygon"], ["Two fingers", "move and zoom"],
             ].map(([keys, text]) => el("p", {}, el("kbd", {}, keys), text)),
@@ -301,7 +301,7 @@ export class Panel {
     const late = waiting && Date.now() - queue.oldest > 6000;
     const seconds = this.header.saved ? Math.max(0, Math.round(Date.now() / 1000 - this.header.saved)) : null;
     let text = "Nothing to save yet";
-    if (late) text = `Not connected: ${waiting} change${waiting === 1 ? "" : "s"} waiting to be sent`;
+    if (late) text = `${waiting} change${waiting === 1 ? " is" : "s are"} waiting for the server; nothing is lost`;
     else if (waiting) text = "Saving…";
     else if (seconds !== null) text = `Saved ${ago(seconds)}`;
     this.status.textContent = text;

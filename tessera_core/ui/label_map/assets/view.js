@@ -320,15 +320,17 @@ export class MapView {
     if (!wanted) return;
     let loaded = 0;
     const layer = this.L.tileLayer(source.url, { pane: "base", maxNativeZoom: source.zoom, maxZoom: 24, attribution: source.attribution });
+    const missing = () => {
+      if (loaded || this.baseLayer !== layer) return;
+      this.caption.textContent = "The base map needs the internet and cannot be reached now.";
+      this.caption.hidden = false;
+    };
     layer.on("tileload", () => {
       loaded += 1;
       this.caption.hidden = true;
     });
-    layer.on("tileerror", () => {
-      if (loaded) return;
-      this.caption.textContent = "The base map needs the internet and could not be reached.";
-      this.caption.hidden = false;
-    });
+    layer.on("tileerror", missing);
+    setTimeout(missing, 4000);
     this.baseLayer = layer.addTo(this.map);
   }
 
