@@ -15,7 +15,7 @@ from tessera_core.project import Project
 from tessera_core.ui import label_map, shell, state, words
 from tessera_core.ui.label_map.live import LiveMap
 from tessera_core.ui.label_map.protocol import ProtocolState, apply_message
-from tessera_core.ui.scene import OpenScene
+from tessera_core.ui.scene import MAX_OPEN, OpenScene
 
 # The instant ones; how to make each is the business of tessera_core.heads.
 HEAD_NAMES = {
@@ -92,7 +92,8 @@ def _live_map(project: Project, scene: OpenScene) -> LiveMap:
     return _live(project.id, scene.key, project.name, subtitle, scene)
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
+# No more than open scenes, because each keeps its scene in memory.
+@st.cache_resource(max_entries=MAX_OPEN, show_spinner=False)
 def _live(project_id: str, scene_key: str, title: str, subtitle: str, _scene: OpenScene) -> LiveMap:
     key = f"{project_id}@{scene_key}"
     live = LiveMap(key, project_id, _scene.raster, lambda: _scene.scene, _scene.display, title, subtitle)
