@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tessera_core.codes import CodeProduct
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head, balanced_draw
-from tessera_core.codes import CodeProduct
 from tessera_core.heads.threads import run_blocks
 from tessera_core.raster import valid_scales
 
