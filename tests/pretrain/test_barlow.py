@@ -83,3 +83,12 @@ def test_schedule_equals_golden(shared):
         lr = learning_rate(step, total, 0.002, float(row["warmup_ratio"]), float(row["plateau_ratio"]))
         assert 0.2 * lr == pytest.approx(float(row["lr_weights"]), rel=1e-6, abs=1e-18)
         assert 0.0048 * lr == pytest.approx(float(row["lr_biases"]), rel=1e-6, abs=1e-18)
+
+
+def test_mixup_of_a_part_of_the_batch_is_that_parts_own_term():
+    generator = torch.Generator().manual_seed(2)
+    z1, z2 = (torch.randn(20, 6, generator=generator) for _ in range(2))
+    zm, order = torch.randn(8, 6, generator=generator), torch.randperm(8, generator=generator)
+    total, terms, mix = objective(z1, z2, zm, order, 0.4, 5e-3, 1.0)
+    assert float(mix) == pytest.approx(float(mixup_loss(z1[:8], z2[:8], zm, order, 0.4)), rel=1e-5)
+    assert float(total) == pytest.approx(float(terms.loss + mix), rel=1e-6)
