@@ -43,6 +43,7 @@ TIMEOUT_S = 120.0
 BLOCK = (256, 512)
 MAX_BLOCK_BYTES = 128 << 20
 ABSURD = 50.0
+FUSED = "zarr.core.codec_pipeline.FusedCodecPipeline"
 _INDEXES = 64
 
 
@@ -407,7 +408,7 @@ class Zone:
         codes = np.asarray(array[(time, slice(0, dim), *window)])
         if codes.dtype != np.int8:
             raise PieceError(f"the embeddings are {codes.dtype}, not int8", NoData.BAD_TILE)
-        return np.ascontiguousarray(codes.transpose(1, 2, 0)), scales
+        return _pixels_first(codes), scales
 
     def _doubtful(
         self, codes: NDArray[np.int8], scales: NDArray[np.float32], valid: NDArray[np.bool_], zero: NDArray[np.bool_]
@@ -440,6 +441,18 @@ class Zone:
         rows = slice(window[0].start + where[0].start, window[0].start + where[0].stop)
         cols = slice(window[1].start + where[1].start, window[1].start + where[1].stop)
         return any(self.store.exists(key) for key, _ in _units(codes, time, (rows, cols)))
+
+
+def _pixels_first(codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """int8 (h, w, D) from (D, h, w); eight pixels at a time, which is three times quicker than NumPy's byte by byte."""
+    dim, height, width = codes.shape
+    flat = np.ascontiguousarray(codes).reshape(dim, height * width)
+    whole = flat.shape[1] // 8 * 8
+    out = np.empty((flat.shape[1], dim), np.int8)
+    eights = np.ascontiguousarray(flat[:, :whole].view(np.uint64).T)
+    np.copyto(out[:whole].reshape(-1, 8, dim), eights.view(np.int8).reshape(-1, dim, 8).transpose(0, 2, 1))
+    out[whole:] = flat[:, whole:].T
+    return out.reshape(height, width, dim)
 
 
 def _units(array: Any, time: int, window: Window) -> list[tuple[str, Window]]:
@@ -497,7 +510,7 @@ class Store:
 
     @property
     def received(self) -> int:
-        """Bytes that came from the store so far; 0 for Icechunk, which does not tell."""
+        """Bytes that came over the network so far; 0 for Icechunk, which does not tell."""
         return self.careful.received if self.careful else 0
 
     @cached_property
@@ -543,7 +556,9 @@ class Store:
             return None
         except Exception as error:
             raise fault(error) from error
-        return Zone(self, number, _Arrays(group), dict(group.attrs))
+        # Files answer at once: Zarr's pipeline without an event loop takes half the time of the other.
+        options = {} if self.remote or not _fused() else {"codec_pipeline.path": FUSED}
+        return Zone(self, number, _Arrays(group, options), dict(group.attrs))
 
     def array_of(self, dim: int) -> str:
         """Name of the shortest array with at least ``dim`` dimensions.
@@ -722,8 +737,9 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
             icechunk = IcechunkStore(location)
             root = icechunk.root
         else:
-            careful = _CarefulStore(_http(location, timeout_s) if location.startswith("http") else zarr_store(location))
-            root = zarr.open_group(careful, mode="r", zarr_format=3)
+            plain = _http(location, timeout_s) if location.startswith("http") else zarr_store(location)
+            careful = _CarefulStore(plain) if remote else None
+            root = zarr.open_group(careful or plain, mode="r", zarr_format=3)
     except (zarr.errors.GroupNotFoundError, zarr.errors.ArrayNotFoundError, FileNotFoundError, KeyError) as error:
         raise InputError(
             f"There is no store of embeddings at {location}: no zarr.json of a Zarr v3 group is there. Check the address; "
@@ -767,16 +783,25 @@ def _http(location: str, timeout_s: float) -> Any:
     return ObjectStore(http, read_only=True)
 
 
+def _fused() -> bool:
+    from zarr.core import codec_pipeline
+
+    return hasattr(codec_pipeline, FUSED.rpartition(".")[2])
+
+
 class _Arrays(Mapping[str, Any]):
     """Arrays of a Zarr group by name, each opened once."""
 
-    def __init__(self, group: Any) -> None:
-        self._group = group
+    def __init__(self, group: Any, options: Mapping[str, Any]) -> None:
+        self._group, self._options = group, dict(options)
         self._open: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._open:
-            self._open[name] = self._group[name]
+            import zarr
+
+            with zarr.config.set(self._options):
+                self._open[name] = self._group[name]
         return self._open[name]
 
     def __iter__(self) -> Any:
