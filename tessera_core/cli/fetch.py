@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.coverage import add_source, add_where, check, parse_years, region_of
+
+if TYPE_CHECKING:
+    from tessera_core.sources.fetch import Fetched
+    from tessera_core.sources.store import Dataset
 
 SUMMARY = "fetch published embeddings of a region, or at points"
 
@@ -22,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--years", metavar="Y,Y", required=True, help="such as 2022,2024 or 2018-2024")
     parser.add_argument("--out", metavar="PATH", required=True, help="folder; with --points a .csv or .parquet file")
     add_source(parser, "such as 1.1/dclimate (default: the default dataset)")
+    parser.add_argument("--tiles", action="store_true", help="the dataset's NPY tiles instead of its store")
+    parser.add_argument("--tiles-url", metavar="URL", help="another address of NPY tiles (npy/ and landmasks/)")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="pieces at a time (default: 4)")
 
 
@@ -32,6 +38,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check(args)
     years = parse_years(args.years)
     dataset = dataset_named(args.dataset) if args.dataset else datasets()[0]
+    if args.tiles or args.tiles_url:
+        return _tiles(args, dataset, years)
     location = str(args.store_url or dataset.location)
     # The same store under the same path gives the same cache entry, wherever the command is started.
     if "://" not in location:
@@ -41,7 +49,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.sources import cache
     from tessera_core.sources.fetch import fetch_years
 
     region = region_of(args)
@@ -55,6 +62,31 @@ def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
         timeout_s=args.timeout,
         progress=ConsoleProgress("fetch"),
     )
+    return _taken(args, location, got)
+
+
+def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict[str, Any]:
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+    from tessera_core.sources.fetch import fetch
+    from tessera_core.sources.tiles import open_tiles
+
+    if args.points or args.store_url:
+        raise InputError("NPY tiles are fetched for a region, and without --store-url.")
+    region = region_of(args)
+    source = open_tiles(dataset, region, base=args.tiles_url)
+    got = []
+    for year in years:
+        shown = ConsoleProgress(f"fetch {year}")
+        got.append(
+            fetch(region, source, year, dim=args.dim, workers=args.workers, attempts=args.attempts, progress=shown)
+        )
+    return _taken(args, source.location, got)
+
+
+def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[str, Any]:
+    from tessera_core.sources import cache
+
     rasters = []
     for fetched in got:
         entry = fetched.entry

@@ -187,11 +187,12 @@ def empty() -> int:
 
 
 def make_room(needed: int) -> None:
-    """Evict what was not used for longest until ``needed`` more bytes fit the limit, and unfinished fetches of last week."""
+    """Evict what was not used for longest until ``needed`` more bytes fit the limit, and what fetches of last week left."""
     now = time.time()
-    for folder in home().glob(".*.fetching"):
-        if now - folder.stat().st_mtime > _STALE_S:
-            _remove(folder)
+    for pattern in (".*.fetching", ".tiles-*"):
+        for folder in home().glob(pattern):
+            if now - folder.stat().st_mtime > _STALE_S:
+                _remove(folder)
     known = entries()
     total = sum(entry.bytes for entry in known) + needed
     for entry in reversed(known):
@@ -220,8 +221,10 @@ def take(entry: Entry, target: Path) -> Path:
 
 def _size(folder: Path) -> int:
     total = 0
-    for path in folder.iterdir():
+    for path in folder.rglob("*"):
         stat = path.stat()
+        if path.is_dir():
+            continue
         # A file being filled has its full length before it has its blocks.
         total += min(stat.st_size, stat.st_blocks * 512) if hasattr(stat, "st_blocks") else stat.st_size
     return total
