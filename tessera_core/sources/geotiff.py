@@ -1,19 +1,21 @@
-"""Embeddings as multi-band GeoTIFF: one float band per dimension, NaN or the file's nodata value = no data."""
+"""Embeddings as multi-band GeoTIFF: a float band per dimension, NaN or the nodata value = no data; AlphaEarth's int8 COGs."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from affine import Affine
 
 from tessera_core.errors import GridError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.sources import alphaearth
 from tessera_core.sources.convert import BLOCK_BYTES, Codes, Window, converted, quantise_block
 from tessera_core.sources.npy import MIN_DIM, read_metadata, year_in_path
 
@@ -86,7 +88,7 @@ def find_piece(path: Path) -> TiffPiece | None:
     """
     with opened(path) as dataset:
         floats = all(np.dtype(kind).kind == "f" for kind in dataset.dtypes)
-        return TiffPiece(path) if floats and dataset.count >= MIN_DIM else None
+        return TiffPiece(path) if (floats and dataset.count >= MIN_DIM) or alphaearth.holds(dataset) else None
 
 
 def open_tiff(
@@ -105,9 +107,22 @@ def open_tiff(
         shape = (grid.height, grid.width, int(dataset.count))
         nodata = dataset.nodata
         provenance = provenance_of(piece.path, dataset.tags(), shape[2])
+        coded = alphaearth.holds(dataset)
+        if coded or alphaearth.named(dataset):
+            provenance = replace(provenance, model="alphaearth", version="1", variant="", source="alphaearth cog")
+        upward = grid.transform.e > 0
+        if upward:
+            # The public COGs run from south to north.
+            t = grid.transform
+            grid = Grid(grid.crs, t * Affine.translation(0, grid.height) * Affine.scale(1, -1), grid.shape)
 
         def read(window: Window) -> Codes:
-            values = dataset.read(window=window).transpose(1, 2, 0)
+            rows, cols = window
+            if upward:
+                window = (slice(shape[0] - rows.stop, shape[0] - rows.start), cols)
+            values = dataset.read(window=window).transpose(1, 2, 0)[:: -1 if upward else 1]
+            if coded:
+                return quantise_block(alphaearth.decode(values))
             if nodata is not None and np.isfinite(nodata):
                 values = np.where((values == nodata).any(axis=-1, keepdims=True), np.float32(np.nan), values)
             return quantise_block(values)
