@@ -3,7 +3,7 @@ PYTHON3 ?= python3
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test unit lint format env env-test browser bench requirements clean
+.PHONY: help app test unit lint format env env-test browser bench check-live requirements clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region"
@@ -47,6 +47,10 @@ unit: env-test
 bench: env
 	$(BIN)/tessera bench hot-path
 	$(BIN)/tessera bench generate
+
+# A small real region of every published dataset against geotessera; needs the internet, and says so where there is none.
+check-live: env
+	@$(BIN)/python tools/check_live.py
 
 # Pins for hosted Streamlit and containers; made by uv, without index addresses.
 requirements: env

@@ -22,7 +22,9 @@ Item = dict[str, Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="files, folders, or names of checkpoints")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="files, folders, URLs of stores, or names of checkpoints"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -41,6 +43,8 @@ def describe(name: str) -> list[Item]:
     Raises:
         InputError: nothing there is known, or it is damaged.
     """
+    if "://" in name:
+        return [_web_store(name)]
     path = Path(name)
     if not path.exists():
         from tessera_core.models import zoo
@@ -271,6 +275,33 @@ def _store(piece: Any) -> Item:
         "provenance": provenance.to_json(),
         "warnings": [],
         "text": text,
+    }
+
+
+def _web_store(url: str) -> Item:
+    """A published store, by its metadata."""
+    from tessera_core.sources.fetch import patiently
+    from tessera_core.sources.store import open_store
+
+    store = patiently(lambda: open_store(url, timeout_s=30), url, 3, None)
+    years = patiently(lambda: store.years, url, 3, None)
+    zones = [f"utm{zone:02d}" for zone in store.zones]
+    provenance = store.provenance(years[-1] if years else 0, store.dim)
+    lengths = ", ".join(str(dim) for dim in sorted(store.depths))
+    return {
+        "path": url,
+        "kind": "store",
+        "dataset": provenance.dataset,
+        "dim": store.dim,
+        "dims": sorted(store.depths),
+        "years": list(years),
+        "zones": zones,
+        "provenance": provenance.to_json(),
+        "text": [
+            f"A published store of {provenance.dataset}, {len(zones)} UTM zones, years "
+            f"{', '.join(map(str, years)) or 'none'}, lengths {lengths}.",
+            "See what it has of a region with 'tessera coverage --store-url', fetch it with 'tessera fetch'.",
+        ],
     }
 
 

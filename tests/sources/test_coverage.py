@@ -228,6 +228,12 @@ def test_coverage_prints_one_object_and_a_table(
     assert "2022: 87" in capsys.readouterr().out
 
 
+def test_info_says_what_a_store_is(web: WebStore, capsys: pytest.CaptureFixture[str]) -> None:
+    item = result_of(capsys, "info", web.store)["items"][0]
+    assert (item["kind"], item["years"], item["zones"]) == ("store", [2022, 2023, 2024], ["utm32", "utm33"])
+    assert item["dims"] == [16, 32, 64, 128]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
