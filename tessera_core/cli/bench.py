@@ -20,6 +20,7 @@ BENCHES = {
     "pretrain": "pretraining steps per second",
     "load": "a region of 1,000 km2 from a published store, beside geotessera",
     "explore": "similarity, clusters and projections",
+    "suggest": "labels that suggested places save against random ones",
 }
 
 
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
         "name", choices=tuple(BENCHES), help="; ".join(f"{name}: {what}" for name, what in BENCHES.items())
+    )
+    parser.add_argument(
+        "--points", metavar="FOLDER", help="for suggest: CSV files of AlphaEarth points to measure on too"
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
 

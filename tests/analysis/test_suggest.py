@@ -45,10 +45,10 @@ def test_suggestions_are_apart_doubtful_and_give_reasons() -> None:
     distance = np.linalg.norm(every[:, None] - every[None], axis=2) + 1e9 * np.eye(len(every))
     assert distance[:5].min() >= MIN_DISTANCE_PX
     assert raster.valid()[places[:, 0], places[:, 1]].all()
-    # Wood and the two fields are told apart; what wavers is among fields, or was never labelled.
+    # What was never labelled comes first, then the two fields that are hard to tell apart.
     kinds = truth[places[:, 0], places[:, 1]]
-    assert np.isin(kinds, [1, 2, 4]).all()
-    assert 4 in kinds
+    assert kinds[0] == 4
+    assert np.isin(kinds[1:], [1, 2]).sum() >= 3
     for s in found:
         assert s.reason.endswith(".")
         assert NAMES[s.likely[0]] in s.reason
@@ -74,11 +74,14 @@ def test_twins_are_chosen_once() -> None:
     x = rng.normal(size=(50, 8)).astype(np.float32)
     x[1:20] = x[0]
     order, doubt, novelty, proba = choose(x, labelled, head, 10)
-    assert len(set(order)) == 10
-    assert sum(i < 20 for i in order) <= 1
-    assert (novelty >= 0).all()
-    assert novelty.max() == 1
+    assert len(set(order)) == len(order) == 10
+    assert sum(i < 20 for i in order) == 1  # so much ground in one spot is worth one label, and only one
+    assert ((novelty >= 0) & (novelty <= 1)).all()
     np.testing.assert_allclose(doubt, 1 - np.abs(proba[:, 0] - proba[:, 1]), atol=1e-6)
+    # A candidate that is labelled already covers itself.
+    again, _, seen, _ = choose(x, np.concatenate([labelled, x[:1]]), head, 10)
+    assert min(again) >= 20
+    assert seen[:20].max() < 1e-3
 
 
 def test_without_labels_there_is_a_sentence() -> None:
