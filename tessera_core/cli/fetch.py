@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--years", metavar="Y,Y", required=True, help="such as 2022,2024 or 2018-2024")
     parser.add_argument("--out", metavar="PATH", required=True, help="folder; with --points a .csv or .parquet file")
     add_source(parser, "such as 1.1/dclimate (default: the default dataset)")
+    parser.add_argument("--refresh", action="store_true", help="fetch anew what the cache holds")
     parser.add_argument("--tiles", action="store_true", help="the dataset's NPY tiles instead of its store")
     parser.add_argument("--tiles-url", metavar="URL", help="another address of NPY tiles (npy/ and landmasks/)")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="pieces at a time (default: 4)")
@@ -41,9 +42,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.tiles or args.tiles_url:
         return _tiles(args, dataset, years)
     location = str(args.store_url or dataset.location)
-    # The same store under the same path gives the same cache entry, wherever the command is started.
-    if "://" not in location:
-        location = str(Path(location).expanduser().resolve())
     return _points(args, location, years) if args.points else _region(args, location, years)
 
 
@@ -60,6 +58,7 @@ def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
         workers=args.workers,
         attempts=args.attempts,
         timeout_s=args.timeout,
+        refresh=args.refresh,
         progress=ConsoleProgress("fetch"),
     )
     return _taken(args, location, got)

@@ -126,6 +126,7 @@ def fetch_years(
     workers: int = WORKERS,
     attempts: int = ATTEMPTS,
     timeout_s: float | None = None,
+    refresh: bool = False,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Fetched]:
@@ -137,6 +138,7 @@ def fetch_years(
         years: which.
         dim: leading dimensions; None for all.
         workers, attempts, timeout_s: pieces at a time, tries for each, longest wait for one answer.
+        refresh: fetch anew what lies in the cache, e.g. because the publisher has filled a gap.
         progress: pixels done, pixels in all years, what is being done.
         cancelled: asked often; what was fetched is kept.
 
@@ -149,9 +151,12 @@ def fetch_years(
     wanted = sorted(set(years))
     if not wanted:
         raise InputError("Say which years to fetch.")
+    location = location if "://" in location else os.path.abspath(os.path.expanduser(location))
     source: Source | None = None
     done: list[Fetched] = []
     for number, year in enumerate(wanted):
+        if refresh:
+            cache.evict([cache.key_of(location, region, year, dim)])
         known = cached(region, location, year, dim)
         if known is None and source is None:
             options = {} if timeout_s is None else {"timeout_s": timeout_s}

@@ -730,6 +730,9 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
     location = os.fsdecode(os.fspath(location)).rstrip("/")
     icechunk = careful = None
     remote = "://" in location
+    if not remote:
+        # One store has one name, wherever it is opened from: the cache goes by it.
+        location = os.path.abspath(os.path.expanduser(location))
     if not remote and not os.path.isdir(location):
         raise InputError(f"There is no store at {location}; check the path, or give a URL such as https://...")
     try:
@@ -747,7 +750,8 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
         ) from error
     except Exception as error:
         cause = fault(error)
-        if cause.reason == NoData.BAD_TILE:
+        # Over a network it may be whole the next time.
+        if cause.reason == NoData.BAD_TILE and not remote:
             raise RasterError(f"What {location} holds is not a Zarr v3 store; its zarr.json is damaged.") from error
         raise cause from error
     store = Store(location, root, careful, icechunk, remote)

@@ -66,6 +66,14 @@ def test_the_second_time_it_comes_from_the_cache_with_the_network_off(web: WebSt
     assert same(first.open(), again.open())
 
 
+def test_refreshing_fetches_anew(web: WebStore) -> None:
+    one(web)
+    web.hits.clear()
+    again = one(web, refresh=True)
+    assert not again.cached
+    assert [path for path in web.hits if "/embeddings/c/" in path]
+
+
 def test_a_smaller_region_takes_its_pixels_from_a_larger_cached_one(web: WebStore, world: Path) -> None:
     one(web)
     web.hits.clear()
@@ -99,6 +107,9 @@ def test_prefixes_are_another_dataset(web: WebStore) -> None:
         Fault("embeddings/c/", "404", 3),
         Fault("scales/c/", "404", 3),
         Fault("zarr.json", "503", 2),
+        Fault("world.zarr/zarr.json", "garbage", 1),
+        Fault("embeddings/c/", "reset", 4),
+        Fault("time/c/", "404", 2),
     ],
     ids=lambda fault: f"{fault.kind} of {fault.match}",
 )
@@ -117,8 +128,17 @@ def test_a_stall_is_cut_off_and_tried_again(web: WebStore) -> None:
     assert one(web, timeout_s=1.0).missing == ()
 
 
-@pytest.mark.parametrize("kind", ["404", "503", "truncate", "garbage"])
-@pytest.mark.parametrize("what", ["utm32/embeddings/c/1/0/0/1", "utm32/scales/c/1/0/0"])
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("404", "utm32/embeddings/c/1/0/0/1"),
+        ("404", "utm32/scales/c/1/0/0"),
+        ("503", "utm32/scales/c/1/0/0"),
+        ("reset", "utm32/embeddings/c/1/0/0/1"),
+        ("truncate", "utm32/embeddings/c/1/0/0/1"),
+        ("garbage", "utm32/embeddings/c/1/0/0/1"),
+    ],
+)
 def test_lasting_faults_end_in_a_partial_result_that_names_its_gaps_and_can_be_completed(
     web: WebStore, kind: str, what: str
 ) -> None:

@@ -7,6 +7,7 @@ arrays are written with zarr alone, so that nothing of the code under test decid
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -155,7 +156,7 @@ class Fault:
     """What requests whose path contains ``match`` meet: ``kind`` for the next ``times`` of them."""
 
     match: str
-    kind: str  # "404", "503", "stall", "truncate", "garbage"
+    kind: str  # "404", "503", "stall", "truncate", "garbage", "reset", "reset"
     times: int = 1_000_000
     method: str = ""
 
@@ -192,6 +193,8 @@ class WebStore:
 class _Handler(BaseHTTPRequestHandler):
     web: WebStore
     protocol_version = "HTTP/1.1"
+    # Else every answer waits 40 ms for an acknowledgement.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None:
         """Stay silent."""
@@ -211,6 +214,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "stall":
             time.sleep(4)
             self.close_connection = True
+            return
+        if fault == "reset":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
             return
         if fault in ("404", "503") or not file.is_file():
             self.send_response(int(fault) if fault in ("404", "503") else 404)
