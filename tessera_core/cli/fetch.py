@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--years", metavar="Y,Y", required=True, help="such as 2022,2024 or 2018-2024")
     parser.add_argument("--out", metavar="PATH", required=True, help="folder; with --points a .csv or .parquet file")
     add_source(parser, "such as 1.1/dclimate (default: the default dataset)")
+    parser.add_argument("--inspect", action="store_true", help="look for bad tiles and seams in what was fetched")
     parser.add_argument("--refresh", action="store_true", help="fetch anew what the cache holds")
     parser.add_argument("--tiles", action="store_true", help="the dataset's NPY tiles instead of its store")
     parser.add_argument("--tiles-url", metavar="URL", help="another address of NPY tiles (npy/ and landmasks/)")
@@ -86,7 +87,7 @@ def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict
 def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[str, Any]:
     from tessera_core.sources import cache
 
-    rasters = []
+    rasters: list[dict[str, Any]] = []
     for fetched in got:
         entry = fetched.entry
         path = cache.take(entry, Path(args.out) / str(entry.year))
@@ -106,6 +107,12 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
                 "seconds": round(fetched.seconds, 2),
             }
         )
+        if args.inspect:
+            from tessera_core.cli.console import ConsoleProgress
+            from tessera_core.sources.inspect import inspect
+
+            shown = ConsoleProgress(f"inspect {entry.year}")
+            rasters[-1]["inspection"] = inspect(fetched.open(), progress=shown).to_json()
     return {
         "out": str(args.out),
         "location": location,
@@ -155,6 +162,13 @@ def report(result: dict[str, Any]) -> str:
         lines.append(f"{raster['path']}: {width} x {height} pixels, {came}")
         if raster["missing_tiles"]:
             lines.append(f"  the publisher has not: {', '.join(raster['missing_tiles'])}")
+        if found := raster.get("inspection"):
+            lines += [f"  {sentence}" for sentences in found["bad_tiles"].values() for sentence in sentences]
+            for seam in found["seams"]:
+                first, second = seam["between"]
+                lines.append(f"  a seam between {first} and {second}: {seam['step']} times the usual step")
+            if not found["bad_tiles"] and not found["seams"]:
+                lines.append(f"  no bad tile and no seam in {found['tiles']} tiles")
     for year, count in result.get("found", {}).items():
         lines.append(f"{result['out']}: {count} of {result['points']} points of {year} have an embedding")
     if result["missing"]:

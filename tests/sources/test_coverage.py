@@ -188,6 +188,15 @@ def test_fetch_names_what_is_missing_and_ends_well(
     assert not got["rasters"][0]["complete"]
 
 
+def test_fetch_inspects_what_it_fetched(web: WebStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fetch", "--bbox", "11.82,-0.12,12.18,0.08", "--store-url", web.store, "--years", "2023", "--inspect"]
+    found = result_of(capsys, *words, "--out", str(tmp_path))["rasters"][0]["inspection"]
+    assert list(found["bad_tiles"]) == ["grid_12.15_-0.05"]
+    assert "scales" in found["bad_tiles"]["grid_12.15_-0.05"][0]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    assert "grid_12.15_-0.05: " in capsys.readouterr().out
+
+
 def test_points_become_csv_and_parquet(
     web: WebStore, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
