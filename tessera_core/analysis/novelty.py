@@ -55,16 +55,18 @@ class Spread:
         k, (n, dim) = int(index.max()) + 1, values.shape
         means = np.stack([values[index == i].mean(0) for i in range(k)])
         inside = values - means[index]
-        scatter = inside.T @ inside / max(n - k, 1)
-        spread = float(np.trace(scatter)) / dim
+        spread = float((inside**2).sum()) / max(n - k, 1) / dim
         if spread <= 0:
             spread = float(((means - means.mean(0)) ** 2).mean()) / 10 or 1.0
         shrink = dim / (dim + n - k)
-        variances, vectors = np.linalg.eigh(scatter)
-        variances = (1 - shrink) * np.maximum(variances[::-1], 0) + shrink * spread
-        rank = min(rank, dim - 1)
-        floor = float(variances[rank:].mean())
-        return cls(means, vectors[:, ::-1][:, :rank].T, 1 / floor - 1 / variances[:rank], floor)
+        variances, axes = _principal(inside)
+        # Off the span of few labels the scatter is zero; there the shrinkage alone speaks.
+        full = np.zeros(dim)
+        full[: len(variances)] = variances / max(n - k, 1)
+        full = (1 - shrink) * full + shrink * spread
+        rank = min(rank, dim - 1, len(axes))
+        floor = float(full[rank:].mean())
+        return cls(means, axes[:rank], 1 / floor - 1 / full[:rank], floor)
 
     def precise(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
         """``v @ P`` for (N, D)."""
@@ -76,6 +78,16 @@ class Spread:
         pm = self.precise(self.means)
         own = (values * self.precise(values)).sum(1)
         return np.maximum(own + (-2 * values @ pm.T + (self.means * pm).sum(1)).min(1), 0)
+
+
+def _principal(inside: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Squared singular values, falling, and right singular vectors (r, D) of (N, D), by the cheaper of two ways."""
+    n, dim = inside.shape
+    if n < dim:
+        _, values, axes = np.linalg.svd(inside, full_matrices=False)
+        return values**2, axes
+    values, vectors = np.linalg.eigh(inside.T @ inside)
+    return np.maximum(values[::-1], 0), vectors[:, ::-1].T
 
 
 @dataclass(frozen=True)
@@ -138,10 +150,13 @@ def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.in
         LabelError: fewer than three labels belong to classes that have another label.
     """
     from scipy.special import stdtrit
+    from threadpoolctl import threadpool_limits
 
     usable = np.isfinite(x).all(axis=1)
     x, y, groups = x[usable], y[usable], groups[usable]
-    logs = _left_out(x, y, groups)
+    # Twenty fits of milliseconds: several threads would only wait for each other.
+    with threadpool_limits(1, "blas"):
+        logs = _left_out(x, y, groups)
     n = len(logs)
     if n < 3:
         raise LabelError("To tell what is unlike your labels, label at least two places of two classes each.")
