@@ -21,6 +21,7 @@ from tessera_core.analysis.similarity import code_norms
 from tessera_core.codes import BLOCK, CodeProduct
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.threads import run_blocks
 
 NO_SCORE = 255
 RANK = 16
@@ -216,14 +217,16 @@ def map_novelty(
     usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
     percent = np.empty(len(codes), np.uint8)
     out = torch.from_numpy(percent)
-    for start in range(0, len(codes), BLOCK):
+
+    def judge(part: slice) -> None:
         if cancelled is not None and cancelled():
             raise Cancelled
-        part = slice(start, start + BLOCK)
         scores = product(all_codes[part]).mul_(usable[part])
         distance = torch.add(scores[rank:], constant).amin(0)
         distance.add_((all_norms[part] * usable[part]).square_(), alpha=1 / spread.floor)
         distance.sub_(scores[:rank].square_().mul_(signs).sum(0))
         out[part] = torch.bucketize(distance, thresholds, out_int32=True).to(torch.uint8)
+
+    run_blocks(judge, len(codes), BLOCK)
     percent[~valid] = NO_SCORE
     return NoveltyMap(percent.reshape(raster.shape))

@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.threads import run_alone
 from tessera_core.raster import dequantise, valid_scales
+from tessera_core.threads import run_alone
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
