@@ -56,30 +56,26 @@ class Parity:
         same = self.cosine_median >= GREEN_MEDIAN and self.cosine_p1 >= GREEN_LOW
         return "green" if same and self.scale_difference <= GREEN_SCALE else "amber"
 
-    @property
-    def sentence(self) -> str:
-        """What it means, for people."""
+    def sentence(self, others: str = "the published ones") -> str:
+        """What it means, for people; ``others`` names what these were compared with."""
         if self.verdict == "green":
-            exact = self.equal_codes == 1 and self.scale_difference == 0
-            return (
-                "These embeddings equal the published ones, number for number."
-                if exact
-                else "These embeddings match the published ones; maps learnt on either can be used on both."
-            )
+            if self.equal_codes == 1 and self.scale_difference == 0:
+                return f"These embeddings equal {others}, number for number."
+            return f"These embeddings match {others}; maps learnt on either can be used on both."
         if self.verdict == "amber":
             shifted = "" if self.aligned else ", also because their pixels do not lie on each other"
             return (
-                f"These embeddings are like the published ones but not the same{shifted}; "
+                f"These embeddings are like {others} but not the same{shifted}; "
                 "check a map learnt on one before you use it on the other."
             )
         return (
-            "These embeddings differ from the published ones; do not mix them. "
+            f"These embeddings differ from {others}; do not mix them. "
             "Check that model, year, source of the images and place are the same."
         )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object with the figures, the verdict and the sentence."""
-        return asdict(self) | {"verdict": self.verdict, "sentence": self.sentence}
+        """JSON object with the figures and the verdict."""
+        return asdict(self) | {"verdict": self.verdict}
 
 
 def compare(

@@ -13,7 +13,7 @@ import streamlit as st
 from tessera_core import library
 from tessera_core.project import Project, RecentProject
 from tessera_core.sources.uploads import KINDS
-from tessera_core.ui import jobs, shell, state, words
+from tessera_core.ui import generate, jobs, shell, state, words
 
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
@@ -69,8 +69,12 @@ def _summary(project: Project) -> None:
         with left:
             st.subheader("Your region")
             st.markdown("  \n".join(f"**{name}:** {words.escape(text)}" for name, text in facts.items()))
-            for note in [*raster.provenance.details.get("warnings", ()), *project.notes]:
-                st.warning(words.escape(str(note)), icon=":material/warning:")
+            details = raster.provenance.details
+            # A raster of another program may have anything under the name of ours.
+            told = [note for name in ("warnings", "notes") for note in _sentences(details.get(name))]
+            for note in [*told, *project.notes]:
+                st.warning(words.escape(note), icon=":material/warning:")
+            generate.show_outcome(project.settings)
             empty = 1 - float(raster.valid().mean())
             if empty > 0.001:
                 st.caption(f"{max(1, round(100 * empty))} % of the pixels have no data; they stay blank on the map.")
@@ -89,6 +93,10 @@ def _summary(project: Project) -> None:
                 st.markdown(_NEXT_STEPS)
         right.image(scene.thumbnail, width="stretch")
         right.caption("The embeddings as a picture: what behaves alike through the year has a similar colour.")
+
+
+def _sentences(value: object) -> list[str]:
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
 
 
 def _ways_to_start() -> None:

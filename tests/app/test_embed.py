@@ -91,6 +91,8 @@ def test_page_says_what_it_found_and_what_is_wrong(app: AppTest, tiles_folder: P
     app.run()
     app.switch_page("pages/generate.py").run()
     assert not app.error
+    app.session_state["generate_source"] = "folder"
+    app.run()
     app.text_input(key="generate_folder").input(str(tiles_folder)).run()
     assert not app.error
     assert app.success[0].value.startswith("2 tiles, 96 pixels in all; 2021 and 2022; 5 optical and 3 radar dates")

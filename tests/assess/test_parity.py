@@ -40,7 +40,7 @@ def test_a_raster_equals_itself_and_its_windows() -> None:
     found = compare(whole, whole)
     assert found == parity.Parity(30 * 40 - 15, 1.0, 1.0, 1.0, 0.0, True)
     assert found.verdict == "green"
-    assert "number for number" in found.sentence
+    assert "number for number" in found.sentence()
     part = compare(window(whole, 5, 7, 20, 11), whole)
     assert (part.pixels, part.equal_codes, part.aligned) == (20 * 11 - 2, 1.0, True)
     assert compare(whole, window(whole, 5, 7, 20, 11)).pixels == part.pixels
@@ -91,9 +91,13 @@ def test_verdicts() -> None:
 
     slightly = compare(made, shaken(1))
     assert slightly.verdict == "green"
-    assert "number for number" not in slightly.sentence
+    assert "number for number" not in slightly.sentence()
     assert compare(made, shaken(25)).verdict == "amber"
-    assert compare(made, raster(seed=5)).verdict == "red"
+    assert "those of mine" in slightly.sentence("those of mine")
+    assert "not the same;" in compare(made, shaken(25)).sentence()
+    far = compare(made, raster(seed=5))
+    assert far.verdict == "red"
+    assert "do not mix them" in far.sentence()
     # One pixel in twenty from elsewhere does not move the median, and must not be green.
     codes = made.codes.copy()
     codes[::20] = raster(seed=5).codes[::20]
