@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tessera_core.codes import BLOCK, CodeProduct
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.threads import run_blocks
 
 Metric = Literal["cosine", "euclidean"]
 PER_MILLE = 1000
@@ -123,11 +124,14 @@ def code_norms(codes: NDArray[np.int8], cancelled: Callable[[], bool] | None = N
     """Euclidean norms float32 (N,) of int8 codes (N, D); at least tiny, so that a division is safe."""
     norms = np.empty(len(codes), np.float32)
     tensor = torch.from_numpy(codes)
-    for start in range(0, len(codes), BLOCK):
+    out = torch.from_numpy(norms)
+
+    def measure(part: slice) -> None:
         if cancelled is not None and cancelled():
             raise Cancelled
-        block = tensor[start : start + BLOCK].float()
-        norms[start : start + BLOCK] = torch.linalg.vector_norm(block, dim=1).numpy()
+        out[part] = tensor[part].float().square_().sum(1).sqrt_()
+
+    run_blocks(measure, len(codes), BLOCK)
     return np.maximum(norms, np.float32(1e-20))
 
 
