@@ -13,7 +13,8 @@ import numpy as np
 from tessera_core.errors import TesseraError
 from tessera_core.raster import dequantise
 from tessera_core.region import parse_bbox
-from tessera_core.sources.store import datasets, open_store
+from tessera_core.sources.datasets import datasets
+from tessera_core.sources.store import open_store
 
 BOX = "0.100,52.190,0.115,52.200"
 

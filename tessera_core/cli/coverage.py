@@ -96,8 +96,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import AcquisitionError
     from tessera_core.sources.coverage import Coverage, coverage, request_text, survey
+    from tessera_core.sources.datasets import dataset_named, datasets
     from tessera_core.sources.fetch import patiently
-    from tessera_core.sources.store import dataset_named, datasets, open_store
+    from tessera_core.sources.store import open_store
 
     check(args)
     region = region_of(args)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tessera_core.cli.coverage import add_source, add_where, check, parse_years, region_of
 
 if TYPE_CHECKING:
+    from tessera_core.sources.datasets import Dataset
     from tessera_core.sources.fetch import Fetched
-    from tessera_core.sources.store import Dataset
 
 SUMMARY = "fetch published embeddings of a region, or at points"
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Fetch; returns what was written and what is missing."""
-    from tessera_core.sources.store import dataset_named, datasets
+    from tessera_core.sources.datasets import dataset_named, datasets
 
     check(args)
     years = parse_years(args.years)

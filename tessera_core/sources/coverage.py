@@ -21,9 +21,11 @@ from tessera_core.errors import AcquisitionError, Cancelled
 from tessera_core.raster import NoData
 from tessera_core.region import Region
 from tessera_core.sources import cache
+from tessera_core.sources.careful import PieceError
+from tessera_core.sources.datasets import Dataset
 from tessera_core.sources.fetch import ATTEMPTS, WORKERS, Progress, Source, patiently
 from tessera_core.sources.frame import Frame, Window, tile_centres, tile_name
-from tessera_core.sources.store import Dataset, PieceError, open_store
+from tessera_core.sources.store import open_store
 
 # Up to here every pixel's scale is read.
 EXACT_PIXELS = 4 << 20

@@ -27,15 +27,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.atomic import write_json
-from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError, RasterError, TesseraError
-from tessera_core.grid import Grid
+from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError, RasterError
 from tessera_core.labels.filelock import locked
 from tessera_core.provenance import Provenance
 from tessera_core.raster import FORMAT, EmbeddingRaster, NoData
 from tessera_core.region import Region
 from tessera_core.sources import cache
+from tessera_core.sources.careful import PieceError
+from tessera_core.sources.donors import Donor, donors_of
 from tessera_core.sources.frame import Frame, Window, named_tiles
-from tessera_core.sources.store import Block, PieceError, open_store
+from tessera_core.sources.store import open_store
+from tessera_core.sources.zone import Block
 
 WORKERS = 4
 ATTEMPTS = 5
@@ -366,7 +368,7 @@ class _Work:
         todo = self._begin()
         try:
             self._report()
-            donors = cache_donors(self.source, self.year, self.dim, self.frame, self.target)
+            donors = donors_of(self.source.identity, self.year, self.dim, self.frame, self.target)
             self._all(todo, donors, max(1, workers))
             if self.failed and len(self.failed) == len(todo) and not self.lines:
                 why = next(iter(self.failed.values()))
@@ -549,65 +551,6 @@ class _Work:
         if codes.size <= HASHED_BYTES:
             stamp = replace(stamp, checksum=hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest())
         return stamp
-
-
-# ------------------------------------------------------------------ pixels that the cache holds already
-
-
-@dataclass(frozen=True)
-class Donor:
-    """A cached raster of the same embeddings on the same lattice, of which a new region may take pixels."""
-
-    raster: EmbeddingRaster
-    reasons: NDArray[np.uint8]
-    row: int
-    col: int
-    complete: bool
-
-    def block(self, frame: Frame, window: Window) -> Block | None:
-        """The window's pixels, if the raster has them all."""
-        rows, cols = window
-        top, left = rows.start - self.row, cols.start - self.col
-        bottom, right = rows.stop - self.row, cols.stop - self.col
-        if top < 0 or left < 0 or bottom > self.raster.shape[0] or right > self.raster.shape[1]:
-            return None
-        there = (slice(top, bottom), slice(left, right))
-        reasons = np.array(self.reasons[there])
-        if (reasons == NoData.OUTSIDE).any() or (not self.complete and reasons.any()):
-            return None
-        codes, scales = np.array(self.raster.codes[there]), np.array(self.raster.scales[there])
-        if frame.inside is not None:
-            outside = ~frame.inside[window]
-            codes[outside], scales[outside], reasons[outside] = 0, np.nan, NoData.OUTSIDE
-        return Block(codes, scales, reasons)
-
-
-def cache_donors(source: Source, year: int, dim: int, frame: Frame, target: Path) -> list[Donor]:
-    """Cached rasters that overlap a frame and hold the same vectors."""
-    donors = []
-    for entry in cache.entries():
-        facts = entry.facts
-        same = facts.get("identity") == source.identity and entry.year == year and entry.dim == dim
-        if not same or entry.folder == target:
-            continue
-        try:
-            raster = EmbeddingRaster.open(entry.folder)
-        except TesseraError:
-            continue
-        spot = _offset(frame.grid, raster.grid)
-        if spot is not None and raster.reasons is not None:
-            donors.append(Donor(raster, raster.reasons, *spot, entry.complete))
-    return donors
-
-
-def _offset(grid: Grid, other: Grid) -> tuple[int, int] | None:
-    t, o = grid.transform, other.transform
-    if grid.crs != other.crs or (t.a, t.e) != (o.a, o.e):
-        return None
-    row, col = (o.f - t.f) / t.e, (o.c - t.c) / t.a
-    if abs(row - round(row)) > 1e-6 or abs(col - round(col)) > 1e-6:
-        return None
-    return round(row), round(col)
 
 
 def _numbers(window: Window) -> tuple[int, int, int, int]:

@@ -4,28 +4,22 @@ A seam is a step of the embeddings along the edge of two 0.1 degree tiles. Its s
 the two sides, taken along the edge, so that what a landscape does here and there does not count; it is told in units of the same
 number along parallel lines inside the tiles, where no seam can be. An edge counts as a seam when it exceeds what all but a
 stated share of those lines reach, and twice the usual. Nothing here changes a raster;
-:func:`mask_tiles` and :func:`level_tiles` write a new one.
+``mend`` writes new ones.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path
-from tessera_core.errors import Cancelled, InputError, RasterError
+from tessera_core.errors import Cancelled, RasterError
 from tessera_core.grid import Grid
-from tessera_core.raster import FORMAT, EmbeddingRaster, NoData, dequantise, valid_scales
-from tessera_core.sources.convert import quantise_block
+from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
 from tessera_core.sources.fetch import Progress
 from tessera_core.sources.frame import TILE_DEGREES, tile_name
 
@@ -149,7 +143,7 @@ def inspect(
     """
     if not raster.grid.georeferenced:
         raise RasterError("This raster has no georeference, so it is not known where its tiles meet.")
-    lonlat = _LonLat(raster.grid)
+    lonlat = LonLat(raster.grid)
     stats: dict[Key, _TileStats] = {}
     slices = list(raster.row_slices(64 << 20))
     for done, rows in enumerate(slices):
@@ -171,7 +165,7 @@ def inspect(
 # ------------------------------------------------------------------ where tiles lie
 
 
-class _LonLat:
+class LonLat:
     """Degrees of pixel centres, interpolated between knots; good to a few hundredths of a pixel."""
 
     STEP = 64
@@ -204,11 +198,13 @@ def _hats(at: NDArray[np.int64], knots: NDArray[np.int64]) -> NDArray[np.float64
     return weights
 
 
-def _cells(degrees: NDArray[np.float64]) -> NDArray[np.int64]:
+def cells(degrees: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Index of the tile, east or north of 0, that each longitude or latitude lies in."""
     return np.floor(degrees / TILE_DEGREES + 1e-9).astype(np.int64)
 
 
-def _name(cell: Key) -> str:
+def cell_name(cell: Key) -> str:
+    """Published name of a tile by its indices (east, north)."""
     return tile_name(round(cell[0] * TILE_DEGREES + 0.05, 2), round(cell[1] * TILE_DEGREES + 0.05, 2))
 
 
@@ -225,10 +221,10 @@ class _TileStats:
         self.sketch = np.empty(0, np.uint64)
 
 
-def _collect(raster: EmbeddingRaster, rows: slice, lonlat: _LonLat, stats: dict[Key, _TileStats]) -> None:
+def _collect(raster: EmbeddingRaster, rows: slice, lonlat: LonLat, stats: dict[Key, _TileStats]) -> None:
     codes, scales = raster.codes[rows], raster.scales[rows]
     lon, lat = lonlat.block(rows)
-    x, y = _cells(lon), _cells(lat)
+    x, y = cells(lon), cells(lat)
     valid = valid_scales(scales)
     hashes = _hashes(codes)
     for cell_x in range(int(x.min()), int(x.max()) + 1):
@@ -280,19 +276,19 @@ def _tile_reports(stats: dict[Key, _TileStats]) -> tuple[TileReport, ...]:
         if (tile.low == tile.high).all():
             problems.append(("constant", "all its pixels have one and the same embedding"))
         elif cell in twins:
-            problems.append(("duplicate", f"its embeddings are those of {_name(twins[cell])}"))
+            problems.append(("duplicate", f"its embeddings are those of {cell_name(twins[cell])}"))
         if saturated > SATURATED:
             problems.append(("saturated", f"{100 * saturated:.0f} % of its codes are at the end of int8"))
         lon, lat = (round(c * TILE_DEGREES + 0.05, 2) for c in cell)
         reports.append(
             TileReport(
-                _name(cell),
+                cell_name(cell),
                 lon,
                 lat,
                 tile.pixels,
                 medians[cell],
                 tuple(kind for kind, _ in problems),
-                tuple(f"{_name(cell)}: {text}." for _, text in problems),
+                tuple(f"{cell_name(cell)}: {text}." for _, text in problems),
             )
         )
     return tuple(reports)
@@ -326,7 +322,7 @@ class _Edge:
     down: bool
 
 
-def _edges(raster: EmbeddingRaster, lonlat: _LonLat) -> list[_Edge]:
+def _edges(raster: EmbeddingRaster, lonlat: LonLat) -> list[_Edge]:
     found: list[_Edge] = []
     height, width = raster.shape
     margin = FAR + 2
@@ -336,7 +332,7 @@ def _edges(raster: EmbeddingRaster, lonlat: _LonLat) -> list[_Edge]:
         step = max(1, lines // 4000)
         for start in range(0, height, 256) if not down else (0,):
             rows = slice(start, min(start + 256, height)) if not down else slice(0, height)
-            x, y = (_cells(values) for values in lonlat.block(rows))
+            x, y = (cells(values) for values in lonlat.block(rows))
             if down:
                 x, y = x[:, ::step].T, y[:, ::step].T
             changed = (np.diff(y if down else x, axis=1) != 0) & (np.diff(x if down else y, axis=1) == 0)
@@ -380,7 +376,7 @@ def _jump(raster: EmbeddingRaster, edge: _Edge, offset: int) -> tuple[NDArray[np
 
 def _edge_reports(
     raster: EmbeddingRaster,
-    lonlat: _LonLat,
+    lonlat: LonLat,
     false_alarms: float,
     bad: set[str],
     cancelled: Callable[[], bool] | None,
@@ -391,7 +387,7 @@ def _edge_reports(
         if cancelled is not None and cancelled():
             raise Cancelled()
         # A damaged tile is told as such; its edges would only hide other seams.
-        if {_name(edge.first), _name(edge.second)} & bad:
+        if {cell_name(edge.first), cell_name(edge.second)} & bad:
             continue
         across = _jump(raster, edge, 0)
         beside = [jump[1] for jump in (_jump(raster, edge, offset) for offset in OFFSETS) if jump is not None]
@@ -406,115 +402,10 @@ def _edge_reports(
         ends = [0, -1]
         lon, lat = raster.grid.pixel_to_lonlat(edge.rows[ends], edge.cols[ends])
         line = ((float(lon[0]), float(lat[0])), (float(lon[1]), float(lat[1])))
-        reports.append(EdgeReport(_name(edge.first), _name(edge.second), line, step, step > threshold, jump))
+        reports.append(EdgeReport(cell_name(edge.first), cell_name(edge.second), line, step, step > threshold, jump))
     return tuple(reports), threshold, len(quiet)
 
 
-# ------------------------------------------------------------------ what can be done
-
-
-def mask_tiles(raster: EmbeddingRaster, folder: Path, names: Iterable[str], target: Path) -> Path:
-    """Write a raster without the named tiles; their pixels become ``BAD_TILE``. Codes are linked, not copied, where possible.
-
-    Args:
-        raster: opened from ``folder``.
-        folder: a saved raster.
-        names: tiles, as in :class:`TileReport`.
-        target: folder to write, another one.
-
-    Raises:
-        InputError: the target is the raster itself.
-        ExportError: it cannot be written.
-    """
-    if target.resolve() == folder.resolve():
-        raise InputError("The masked raster needs a folder of its own.")
-    wanted = set(names)
-    lonlat = _LonLat(raster.grid)
-    scales, reasons = np.array(raster.scales), raster.nodata_reasons()
-    for rows in raster.row_slices(64 << 20):
-        lon, lat = lonlat.block(rows)
-        x, y = _cells(lon), _cells(lat)
-        for cell in _present(x, y):
-            if _name(cell) in wanted:
-                mine = (x == cell[0]) & (y == cell[1]) & valid_scales(scales[rows])
-                scales[rows][mine], reasons[rows][mine] = np.nan, NoData.BAD_TILE
-    stamp = raster.provenance.with_details(masked_tiles=sorted(wanted))
-    with atomic_path(target, directory=True) as part:
-        try:
-            os.link(folder / "codes.npy", part / "codes.npy")
-        except OSError:
-            shutil.copyfile(folder / "codes.npy", part / "codes.npy")
-        np.save(part / "scales.npy", scales)
-        np.save(part / "nodata.npy", reasons)
-        header = {"format": FORMAT, "grid": raster.grid.to_json(), "provenance": stamp.to_json()}
-        (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
-    return target
-
-
-def tile_offsets(inspection: Inspection) -> dict[str, NDArray[np.float32]]:
-    """For each tile the vector (D,) to add so that the steps across all edges become small, by regularised least squares.
-
-    The offsets' mean is zero: nothing tells which of two tiles is right.
-    """
-    names = sorted({name for edge in inspection.edges for name in (edge.first, edge.second)})
-    if not names:
-        return {}
-    index = {name: n for n, name in enumerate(names)}
-    matrix = np.zeros((len(inspection.edges) + len(names), len(names)))
-    jumps = np.zeros((len(matrix), inspection.edges[0].jump.size))
-    for row, edge in enumerate(inspection.edges):
-        weight = 1.0 if edge.seam else 0.3
-        matrix[row, index[edge.first]], matrix[row, index[edge.second]] = weight, -weight
-        jumps[row] = weight * edge.jump
-    matrix[len(inspection.edges) :] = 0.05 * np.eye(len(names))
-    solved = np.linalg.lstsq(matrix, jumps, rcond=None)[0]
-    solved -= solved.mean(0)
-    return {name: solved[n].astype(np.float32) for name, n in index.items()}
-
-
-def level_tiles(
-    raster: EmbeddingRaster,
-    offsets: dict[str, NDArray[np.float32]],
-    target: Path,
-    *,
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> EmbeddingRaster:
-    """Write a raster with an offset added to every pixel of a tile, quantised again; before and after are both kept.
-
-    It stays an approximation: a step that depends on what grows on the ground is not an offset. Inspect the result.
-
-    Raises:
-        ExportError: it cannot be written.
-        Cancelled: ``cancelled`` returned true.
-    """
-    lonlat = _LonLat(raster.grid)
-    slices = list(raster.row_slices())
-    stamp = replace(raster.provenance, checksum="").with_details(levelled_tiles=sorted(offsets))
-    with atomic_path(target, directory=True) as part:
-        codes = np.lib.format.open_memmap(part / "codes.npy", "w+", np.int8, raster.codes.shape)
-        scales = np.lib.format.open_memmap(part / "scales.npy", "w+", np.float32, raster.scales.shape)
-        for done, rows in enumerate(slices):
-            if cancelled is not None and cancelled():
-                raise Cancelled()
-            if progress is not None:
-                progress(done, len(slices), "level")
-            values = dequantise(raster.codes[rows], raster.scales[rows])
-            lon, lat = lonlat.block(rows)
-            x, y = _cells(lon), _cells(lat)
-            for cell in _present(x, y):
-                if _name(cell) in offsets:
-                    values[(x == cell[0]) & (y == cell[1])] += offsets[_name(cell)]
-            codes[rows], scales[rows] = quantise_block(values)
-        codes.flush()
-        scales.flush()
-        del codes, scales
-        if raster.reasons is not None:
-            np.save(part / "nodata.npy", raster.reasons)
-        header = {"format": FORMAT, "grid": raster.grid.to_json(), "provenance": stamp.to_json()}
-        (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
-    return EmbeddingRaster.open(target)
-
-
-def _present(x: NDArray[np.int64], y: NDArray[np.int64]) -> Sequence[Key]:
+def present(x: NDArray[np.int64], y: NDArray[np.int64]) -> Sequence[Key]:
+    """Indices of all tiles that a block may touch."""
     return list(itertools.product(range(int(x.min()), int(x.max()) + 1), range(int(y.min()), int(y.max()) + 1)))

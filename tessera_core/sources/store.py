@@ -1,474 +1,34 @@
 """Published stores of embeddings: Zarr v3 and Icechunk, by URL or path, opened the way geotessera opens them.
 
 A store has a group per UTM zone with ``embeddings`` int8 (time, band, y, x), ``scales`` float32 (time, y, x) and perhaps
-prefix arrays ``embeddings_d16`` ... (spec/formats.md "Published embedding layouts"). This module reads windows of a zone and says
-for each pixel without data why; what it cannot be sure of it refuses. It refuses to know regions' files, caches and retries
-(see ``fetch``).
-
-Zarr takes an object that is not there for one that was never written. A server that answers 404 by mistake would so turn
-land into no data, or valid scales into vectors of zeros. Therefore absent objects are asked for twice, remembered, and compared:
-scales without their embeddings, or the other way round, are a fault and not data.
+prefix arrays ``embeddings_d16`` ... (spec/formats.md "Published embedding layouts"). This module brings the zones together on a
+region's working grid. It refuses to know files, caches and retries (see ``fetch``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from zarr.abc.store import SuffixByteRequest
-from zarr.storage import WrapperStore
 
-from tessera_core.errors import InputError, RasterError, TesseraError
+from tessera_core.errors import InputError, RasterError
 from tessera_core.grid import transformer
 from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData, valid_scales
 from tessera_core.region import Region
+from tessera_core.sources.careful import CarefulStore, fault, open_http
+from tessera_core.sources.datasets import dataset_named
 from tessera_core.sources.frame import SEAM_DEGREES, Frame, Lattice, Window, centre_zone, check_region, frame, zone_of
+from tessera_core.sources.zone import BLOCK, Block, Zone
 
-if TYPE_CHECKING:
-    from zarr.core.buffer import Buffer, BufferPrototype
-
-CONNECT_S = 15.0
 TIMEOUT_S = 120.0
-BLOCK = (256, 512)
-MAX_BLOCK_BYTES = 128 << 20
-ABSURD = 50.0
 FUSED = "zarr.core.codec_pipeline.FusedCodecPipeline"
-_INDEXES = 64
-
-
-# ------------------------------------------------------------------ which datasets there are
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A published run of a TESSERA model; vectors of two datasets never mix.
-
-    Attributes:
-        name: ``"1.1/dclimate"``.
-        version, variant: the parts of the name.
-        location: of its store, Zarr where there is one, else Icechunk.
-        tiles: its folder among the published NPY tiles, or empty.
-        description: as its publisher puts it.
-        default: whether it is the one to take when nothing speaks for another.
-    """
-
-    name: str
-    version: str
-    variant: str
-    location: str
-    tiles: str
-    description: str
-    default: bool
-
-
-def datasets() -> list[Dataset]:
-    """The datasets that the installed geotessera knows, the default first."""
-    from geotessera import registry
-
-    default = registry._parse_dataset_version(registry.DEFAULT_VERSION)[1]
-    known = []
-    for entry in registry.DATASETS:
-        first = entry.version == default and entry.variant == registry.default_variant(default, "stream")
-        known.append(
-            Dataset(
-                f"{entry.version}/{entry.variant}",
-                entry.version,
-                entry.variant,
-                registry.zarr_store_url(entry.version, entry.variant) if entry.zarr or entry.icechunk else "",
-                entry.npy or "",
-                entry.description,
-                first,
-            )
-        )
-    return sorted(known, key=lambda dataset: not dataset.default)
-
-
-def dataset_named(name: str) -> Dataset:
-    """The dataset of that name; ``"1.1"`` alone means the default variant of that version.
-
-    Raises:
-        InputError: there is none.
-    """
-    wanted = name.strip().removeprefix("v")
-    known = datasets()
-    for dataset in known:
-        if wanted in (dataset.name, f"{dataset.version}-{dataset.variant}", dataset.version):
-            return dataset
-    raise InputError(f"There is no dataset {name!r}; known are {', '.join(dataset.name for dataset in known)}.")
-
-
-# ------------------------------------------------------------------ faults
-
-
-class PieceError(TesseraError):
-    """A window of a source could not be read.
-
-    Attributes:
-        reason: ``MISSING_TILE`` where it could not be had, ``BAD_TILE`` where what came is damaged.
-    """
-
-    def __init__(self, message: str, reason: NoData = NoData.MISSING_TILE) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-# What obstore tells of a failed request, in the order in which to look.
-_FAULTS: tuple[tuple[str, str], ...] = (
-    (r"status code: (\d{3})|status: (\d{3})", "the server answered with error {}"),
-    (r"TimedOut|kind: Timeout|timed out", "the server did not answer in time"),
-    (r"IncompleteBody|UnexpectedEof|body error|end of file", "the answer was cut short"),
-    (r"error sending request|[Cc]onnect|dns|refused|unreachable", "the server cannot be reached"),
-)
-
-
-def fault(error: BaseException) -> PieceError:
-    """What went wrong in reading a window, in a few words."""
-    if isinstance(error, PieceError):
-        return error
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    text = str(error)
-    if isinstance(error, FileNotFoundError):
-        return PieceError("the server says it is not there (404)")
-    if type(error).__module__.startswith(("obstore", "icechunk")) or isinstance(error, OSError):
-        for pattern, words in _FAULTS:
-            if match := re.search(pattern, text):
-                return PieceError(words.format(next((group for group in match.groups() if group), "")))
-        return PieceError(f"it could not be read ({(text.splitlines() or ['?'])[0][:120]})")
-    return PieceError("what came is damaged", NoData.BAD_TILE)
-
-
-class _CarefulStore(WrapperStore[Any]):
-    """Asks twice for what is not there and remembers it; keeps shard indexes, which every window of a shard needs."""
-
-    def __init__(self, store: Any) -> None:
-        super().__init__(store)
-        self.absent: set[str] = set()
-        self.received = 0
-        self._indexes: OrderedDict[str, Any] = OrderedDict()
-        self._guard = threading.Lock()
-
-    def forget(self) -> None:
-        """Drop what was remembered, so that a second try asks anew."""
-        with self._guard:
-            self._indexes.clear()
-            self.absent.clear()
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: Any = None) -> Buffer | None:
-        """The object or a part of it; None only after a second request."""
-        index = f"{key}:{byte_range.suffix}" if isinstance(byte_range, SuffixByteRequest) else ""
-        with self._guard:
-            if index and index in self._indexes:
-                self._indexes.move_to_end(index)
-                return self._indexes[index]
-        value = await self._store.get(key, prototype, byte_range)
-        chunk = "/c/" in key
-        if value is None and chunk:
-            await asyncio.sleep(0.02)
-            value = await self._store.get(key, prototype, byte_range)
-        with self._guard:
-            if value is None:
-                if chunk:
-                    self.absent.add(key)
-            else:
-                self.received += len(value)
-                self.absent.discard(key)
-                if index and _checksum_holds(value.to_bytes()):
-                    self._indexes[index] = value
-                    while len(self._indexes) > _INDEXES:
-                        self._indexes.popitem(last=False)
-        return value
-
-    async def get_ranges(
-        self, key: str, byte_ranges: Sequence[Any], *, prototype: BufferPrototype, **options: Any
-    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
-        """Parts of an object, which must be there: its index was read before."""
-        try:
-            async for group in self._store.get_ranges(key, byte_ranges, prototype=prototype, **options):
-                with self._guard:
-                    self.received += sum(len(value) for _, value in group if value is not None)
-                yield group
-        except BaseExceptionGroup as errors:
-            if errors.subgroup(FileNotFoundError) is not None:
-                # Zarr would take it for never written.
-                raise ConnectionError("the server says it is not there (404)") from errors
-            raise
-
-
-def _checksum_holds(index: bytes) -> bool:
-    """Whether the bytes end with their own CRC-32C, as shard indexes do; what fails that must not be kept."""
-    import google_crc32c
-
-    return len(index) > 4 and google_crc32c.value(index[:-4]) == int.from_bytes(index[-4:], "little")
-
-
-# ------------------------------------------------------------------ stores
-
-
-@dataclass(frozen=True)
-class Block:
-    """A window that was read.
-
-    Attributes:
-        codes: int8 (h, w, D).
-        scales: float32 (h, w), NaN where there is no data.
-        reasons: uint8 (h, w) of :class:`NoData`.
-        problems: what is missing of it and why, for people.
-    """
-
-    codes: NDArray[np.int8]
-    scales: NDArray[np.float32]
-    reasons: NDArray[np.uint8]
-    problems: tuple[str, ...] = ()
-
-    @classmethod
-    def empty(cls, shape: tuple[int, int], dim: int, reason: NoData) -> Block:
-        """A block without data."""
-        return cls(
-            np.zeros((*shape, dim), np.int8),
-            np.full(shape, np.nan, np.float32),
-            np.full(shape, reason, np.uint8),
-        )
-
-
-class Zone:
-    """One UTM zone of a store: arrays over a part of its lattice."""
-
-    def __init__(self, store: Store, number: int, arrays: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
-        self.store, self.number, self._arrays = store, number, arrays
-        try:
-            t = [float(v) for v in attributes["spatial:transform"]]
-            self.lattice = Lattice(number, t[2], t[5], t[0])
-            self.rows, self.cols = (int(n) for n in arrays["scales"].shape[1:])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise RasterError(
-                f"The zone utm{number:02d} of {store.location} lacks the arrays or attributes of the published layout."
-            ) from error
-        if t[1] or t[3] or t[4] != -t[0] or t[0] <= 0:
-            raise RasterError(f"The zone utm{number:02d} of {store.location} has no north-up grid of square pixels.")
-        # In some stores NaN means that nothing was embedded, not that there is water.
-        self._nan = NoData.MISSING_TILE if attributes.get("geotessera:mask_source") == "source_nodata" else NoData.WATER
-
-    @cached_property
-    def years(self) -> tuple[int, ...]:
-        """Years on the time axis.
-
-        Raises:
-            PieceError: they cannot be read.
-        """
-        if self.store.icechunk is not None:
-            return tuple(int(y) for y in self.store.icechunk.years)
-        try:
-            time = self._arrays["time"]
-            years = tuple(int(y) for y in time[:])
-        except Exception as error:
-            raise fault(error) from error
-        if self.store.careful is not None and any(f"{time.path}/" in key for key in self.store.careful.absent):
-            self.store.forget()
-            raise PieceError("the list of its years is absent")
-        return years
-
-    def array(self, dim: int) -> Any:
-        """The array with the first ``dim`` dimensions, or a longer one."""
-        return self._arrays[self.store.array_of(dim)]
-
-    def block_shape(self, dim: int) -> tuple[int, int]:
-        """Rows and columns of a window that needs no chunk twice and is not too large."""
-        array = self.array(dim)
-        chunks = getattr(array, "chunks", None)
-        if chunks is None:
-            return BLOCK
-        limit = max(1, MAX_BLOCK_BYTES // int(array.shape[1]))
-        height, width = (chunk * max(1, round(n / chunk)) for chunk, n in zip(chunks[2:], BLOCK, strict=True))
-        shards = getattr(array, "shards", None)
-        if shards:
-            height, width = min(height, shards[2]), min(width, shards[3])
-        return (height, width) if height * width <= limit else BLOCK
-
-    def read(self, year: int, rows: slice, cols: slice, dim: int, *, last: bool = True) -> Block:
-        """Codes and scales of a window of lattice pixels, which may reach beyond the zone's arrays.
-
-        Args:
-            year: one that the zone has not is all ``MISSING_TILE``.
-            rows, cols: of the lattice.
-            dim: leading dimensions; 0 reads the scales alone, which suffices to know where there is data.
-            last: take what is there and name what is not; else anything missing raises, to be tried again.
-
-        Raises:
-            PieceError: the window cannot be read, or not be trusted.
-        """
-        shape = (rows.stop - rows.start, cols.stop - cols.start)
-        there = self._there(rows, cols)
-        if there is None:
-            return Block.empty(shape, dim, NoData.OUTSIDE)
-        if year not in self.years:
-            return Block.empty(shape, dim, NoData.MISSING_TILE)
-        ours, theirs = there
-        part = self._read(self.years.index(year), theirs, dim, last)
-        if part.scales.shape == shape:
-            return part
-        block = Block.empty(shape, dim, NoData.OUTSIDE)
-        block.codes[ours], block.scales[ours], block.reasons[ours] = part.codes, part.scales, part.reasons
-        return Block(block.codes, block.scales, block.reasons, part.problems)
-
-    def sample(
-        self, year: int, rows: NDArray[np.int64], cols: NDArray[np.int64], dim: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Vectors of lattice pixels: float32 (N, dim), NaN without data, and uint8 (N,) reasons.
-
-        Raises:
-            PieceError: they cannot be read.
-        """
-        values = np.full((len(rows), dim), np.nan, np.float32)
-        reasons = np.full(len(rows), NoData.OUTSIDE, np.uint8)
-        there = np.flatnonzero((rows >= 0) & (rows < self.rows) & (cols >= 0) & (cols < self.cols))
-        if year not in self.years:
-            reasons[there] = NoData.MISSING_TILE
-            return values, reasons
-        if not there.size:
-            return values, reasons
-        time = np.full(there.size, self.years.index(year))
-        try:
-            scales = np.asarray(self._arrays["scales"].vindex[time, rows[there], cols[there]], np.float32)
-            reasons[there] = self._reasons(scales)
-            good = np.flatnonzero(valid_scales(scales))
-            if good.size:
-                at = there[good]
-                index = np.broadcast_arrays(time[good, None], np.arange(dim)[None], rows[at, None], cols[at, None])
-                codes = np.asarray(self.array(dim).vindex[tuple(index)])
-                values[at] = codes.astype(np.float32) * scales[good, None]
-                zero = at[~codes.any(axis=1)]
-                values[zero], reasons[zero] = np.nan, NoData.BAD_TILE
-        except Exception as error:
-            self.store.forget()
-            raise fault(error) from error
-        return values, reasons
-
-    def _there(self, rows: slice, cols: slice) -> tuple[Window, Window] | None:
-        top, bottom = max(rows.start, 0), min(rows.stop, self.rows)
-        left, right = max(cols.start, 0), min(cols.stop, self.cols)
-        if top >= bottom or left >= right:
-            return None
-        ours = (slice(top - rows.start, bottom - rows.start), slice(left - cols.start, right - cols.start))
-        return ours, (slice(top, bottom), slice(left, right))
-
-    def _reasons(self, scales: NDArray[np.float32]) -> NDArray[np.uint8]:
-        reasons = np.zeros(scales.shape, np.uint8)
-        reasons[~valid_scales(scales)] = NoData.BAD_TILE
-        reasons[np.isnan(scales)] = self._nan
-        reasons[np.isposinf(scales)] = NoData.MISSING_TILE
-        return reasons
-
-    def _read(self, time: int, window: Window, dim: int, last: bool) -> Block:
-        try:
-            codes, scales = self._raw(time, window, dim)
-            valid = valid_scales(scales)
-            zero = valid & ~codes.any(axis=-1) if dim else np.zeros_like(valid)
-            if self._doubtful(codes, scales, valid, zero):
-                again = self._raw(time, window, dim)
-                if not (np.array_equal(codes, again[0]) and np.array_equal(scales, again[1], equal_nan=True)):
-                    raise PieceError("what came was different each time", NoData.BAD_TILE)
-        except Exception as error:
-            self.store.forget()
-            raise fault(error) from error
-        reasons = self._reasons(scales)
-        problems = []
-        for where, sentence in self._absences(time, window, dim, valid):
-            if not last:
-                self.store.forget()
-                raise PieceError(sentence)
-            reasons[where] = NoData.MISSING_TILE
-            problems.append(sentence)
-        zero &= reasons == NoData.VALID
-        if zero.any():
-            reasons[zero] = NoData.BAD_TILE
-            problems.append(f"{int(zero.sum())} pixels have a scale but only zeros for an embedding")
-        nothing = reasons != NoData.VALID
-        if nothing.any():
-            scales = np.where(nothing, np.float32(np.nan), scales)
-            codes[nothing] = 0
-        return Block(codes, scales, reasons, tuple(problems))
-
-    def _raw(self, time: int, window: Window, dim: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-        scales = np.array(self._arrays["scales"][(time, *window)], np.float32)
-        if not dim or not valid_scales(scales).any():
-            return np.zeros((*scales.shape, dim), np.int8), scales
-        array = self.array(dim)
-        codes = np.asarray(array[(time, slice(0, dim), *window)])
-        if codes.dtype != np.int8:
-            raise PieceError(f"the embeddings are {codes.dtype}, not int8", NoData.BAD_TILE)
-        return _pixels_first(codes), scales
-
-    def _doubtful(
-        self, codes: NDArray[np.int8], scales: NDArray[np.float32], valid: NDArray[np.bool_], zero: NDArray[np.bool_]
-    ) -> bool:
-        """Whether bytes look unlike embeddings, so that reading them again is worth it; what repeats is believed."""
-        if not valid.any() or not self.store.remote:
-            return False
-        values = scales[valid]
-        absurd = float(values.max()) > ABSURD * float(np.median(values)) or bool((scales <= 0).any())
-        return absurd or bool(zero.any()) or int(codes.min(initial=0)) == -128
-
-    def _absences(self, time: int, window: Window, dim: int, valid: NDArray[np.bool_]) -> list[tuple[Window, str]]:
-        """Parts of a window whose scales or embeddings, but not both, are absent from the store."""
-        careful = self.store.careful
-        if careful is None:
-            return []
-        found: list[tuple[Window, str]] = []
-        scales, codes = self._arrays["scales"], self.array(dim)
-        if any(f"{codes.path}/" in key for key in careful.absent):
-            for key, where in _units(codes, time, window):
-                if key in careful.absent and valid[where].any():
-                    found.append((where, "the embeddings are absent where there are scales"))
-        if any(f"{scales.path}/" in key for key in careful.absent):
-            for key, where in _units(scales, time, window):
-                if key in careful.absent and self._has_codes(time, window, where, codes):
-                    found.append((where, "the scales are absent where there are embeddings"))
-        return found
-
-    def _has_codes(self, time: int, window: Window, where: Window, codes: Any) -> bool:
-        rows = slice(window[0].start + where[0].start, window[0].start + where[0].stop)
-        cols = slice(window[1].start + where[1].start, window[1].start + where[1].stop)
-        return any(self.store.exists(key) for key, _ in _units(codes, time, (rows, cols)))
-
-
-def _pixels_first(codes: NDArray[np.int8]) -> NDArray[np.int8]:
-    """int8 (h, w, D) from (D, h, w); eight pixels at a time, which is three times quicker than NumPy's byte by byte."""
-    dim, height, width = codes.shape
-    flat = np.ascontiguousarray(codes).reshape(dim, height * width)
-    whole = flat.shape[1] // 8 * 8
-    out = np.empty((flat.shape[1], dim), np.int8)
-    eights = np.ascontiguousarray(flat[:, :whole].view(np.uint64).T)
-    np.copyto(out[:whole].reshape(-1, 8, dim), eights.view(np.int8).reshape(-1, dim, 8).transpose(0, 2, 1))
-    out[whole:] = flat[:, whole:].T
-    return out.reshape(height, width, dim)
-
-
-def _units(array: Any, time: int, window: Window) -> list[tuple[str, Window]]:
-    """Keys of the stored objects under a window, and the part of the window that each holds."""
-    height, width = (array.shards or array.chunks)[-2:]
-    rows, cols = window
-    found = []
-    for i in range(rows.start // height, (rows.stop - 1) // height + 1):
-        for j in range(cols.start // width, (cols.stop - 1) // width + 1):
-            middle = (0,) if len(array.shape) == 4 else ()
-            key = f"{array.path}/{array.metadata.encode_chunk_key((time, *middle, i, j))}"
-            top, left = max(i * height, rows.start) - rows.start, max(j * width, cols.start) - cols.start
-            bottom = min((i + 1) * height, rows.stop) - rows.start
-            right = min((j + 1) * width, cols.stop) - cols.start
-            found.append((key, (slice(top, bottom), slice(left, right))))
-    return found
 
 
 class Store:
@@ -481,7 +41,7 @@ class Store:
         depths: array name by dimensions.
     """
 
-    def __init__(self, location: str, root: Any, careful: _CarefulStore | None, icechunk: Any, remote: bool) -> None:
+    def __init__(self, location: str, root: Any, careful: CarefulStore | None, icechunk: Any, remote: bool) -> None:
         self.location, self.remote, self.icechunk, self.careful = location, remote, icechunk, careful
         self._root = root
         self._zones: dict[int, Zone | None] = {}
@@ -740,8 +300,8 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
             icechunk = IcechunkStore(location)
             root = icechunk.root
         else:
-            plain = _http(location, timeout_s) if location.startswith("http") else zarr_store(location)
-            careful = _CarefulStore(plain) if remote else None
+            plain = open_http(location, timeout_s) if location.startswith("http") else zarr_store(location)
+            careful = CarefulStore(plain) if remote else None
             root = zarr.open_group(careful or plain, mode="r", zarr_format=3)
     except (zarr.errors.GroupNotFoundError, zarr.errors.ArrayNotFoundError, FileNotFoundError, KeyError) as error:
         raise InputError(
@@ -764,27 +324,6 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
             f"{location} is a Zarr store, but not one of embeddings in the published layout: it has no groups utm01 to utm60."
         )
     return store
-
-
-def _http(location: str, timeout_s: float) -> Any:
-    from geotessera.registry import TESSERA_MIRROR_S3_HTTP_URL, TESSERA_MIRROR_URL, canonical_store_location
-    from obstore.store import HTTPStore
-    from zarr.storage import ObjectStore
-
-    url = canonical_store_location(location)
-    if url.startswith(f"{TESSERA_MIRROR_URL}/"):
-        # As geotessera does: the gateway in front drops requests under the volume of a region read.
-        url = TESSERA_MIRROR_S3_HTTP_URL + url[len(TESSERA_MIRROR_URL) :]
-    http = HTTPStore.from_url(
-        url,
-        retry_config={"max_retries": 0},
-        client_options={
-            "timeout": timedelta(seconds=timeout_s),
-            "connect_timeout": timedelta(seconds=min(CONNECT_S, timeout_s)),
-            "allow_http": True,
-        },
-    )
-    return ObjectStore(http, read_only=True)
 
 
 def _fused() -> bool:

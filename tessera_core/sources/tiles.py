@@ -24,6 +24,8 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData, valid_scales
 from tessera_core.region import Region
 from tessera_core.sources import cache
+from tessera_core.sources.careful import PieceError
+from tessera_core.sources.datasets import Dataset
 from tessera_core.sources.frame import (
     FALSE_NORTHING,
     Frame,
@@ -37,7 +39,7 @@ from tessera_core.sources.frame import (
     tiles_in,
 )
 from tessera_core.sources.geotiff import read_grid
-from tessera_core.sources.store import BLOCK, Block, Dataset, PieceError
+from tessera_core.sources.zone import BLOCK, Block
 
 Key = tuple[int, int]
 

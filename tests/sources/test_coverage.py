@@ -19,9 +19,10 @@ from tessera_core.region import Region, parse_bbox
 from tessera_core.sources import cache
 from tessera_core.sources import coverage as preflight
 from tessera_core.sources.coverage import coverage, request_text, survey
+from tessera_core.sources.datasets import Dataset
 from tessera_core.sources.fetch import fetch_years
 from tessera_core.sources.points import read_points, sample_points
-from tessera_core.sources.store import Dataset, open_store
+from tessera_core.sources.store import open_store
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
 

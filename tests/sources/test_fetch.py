@@ -18,7 +18,7 @@ from shapely.geometry import Polygon
 from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.region import Region, parse_bbox
-from tessera_core.sources import cache, fetch, store
+from tessera_core.sources import cache, fetch, zone
 from tessera_core.sources.fetch import fetch_years
 from tests.sources.world_store import Fault, WebStore
 
@@ -29,7 +29,7 @@ REGION = parse_bbox(BOX)
 @pytest.fixture(autouse=True)
 def small_pieces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So small that the little store has many."""
-    monkeypatch.setattr(store, "BLOCK", (32, 32))
+    monkeypatch.setattr(zone, "BLOCK", (32, 32))
 
 
 def one(web: WebStore, year: int = 2023, region: Region = REGION, **options: object) -> fetch.Fetched:
@@ -195,8 +195,8 @@ def test_cancelling_keeps_what_was_fetched(web: WebStore) -> None:
 SCRIPT = """
 import sys
 from tessera_core.region import parse_bbox
-from tessera_core.sources import fetch, store
-store.BLOCK = (32, 32)
+from tessera_core.sources import fetch, zone
+zone.BLOCK = (32, 32)
 fetch.fetch_years(parse_bbox(sys.argv[2]), sys.argv[1], [2023], workers=1, progress=lambda *a: print(*a, flush=True))
 """
 

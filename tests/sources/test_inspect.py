@@ -15,7 +15,8 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.sources.convert import quantise_block
 from tessera_core.sources.frame import tile_centres, tile_name
-from tessera_core.sources.inspect import inspect, level_tiles, mask_tiles, tile_offsets
+from tessera_core.sources.inspect import inspect
+from tessera_core.sources.mend import level_tiles, mask_tiles, tile_offsets
 
 DIM = 32
 GRID = Grid("EPSG:32631", Affine(100, 0, 488_000, 0, -100, 5_572_000), (340, 260))

@@ -14,9 +14,11 @@ from shapely.geometry import Polygon
 from tessera_core.errors import InputError, RasterError
 from tessera_core.raster import NoData, dequantise, valid_scales
 from tessera_core.region import Region, parse_bbox
-from tessera_core.sources import store as stores
-from tessera_core.sources.frame import frame, tile_centres, tiles_in
-from tessera_core.sources.store import Block, PieceError, Store, open_store
+from tessera_core.sources import datasets as published
+from tessera_core.sources.careful import PieceError
+from tessera_core.sources.frame import Frame, Lattice, frame, tile_centres, tiles_in
+from tessera_core.sources.store import Store, open_store
+from tessera_core.sources.zone import Block
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
 
@@ -24,7 +26,7 @@ NORTH, SOUTH, BOTH = "11.82,0.01,11.98,0.09", "11.82,-0.14,11.98,-0.02", "11.82,
 SEAM = "11.93,-0.08,12.06,0.04"
 
 
-def read(store: Store, text: str | Region, year: int, dim: int = 128, last: bool = True) -> tuple[stores.Frame, Block]:
+def read(store: Store, text: str | Region, year: int, dim: int = 128, last: bool = True) -> tuple[Frame, Block]:
     region = parse_bbox(text) if isinstance(text, str) else text
     place = store.frame(region)
     height, width = place.grid.shape
@@ -202,14 +204,14 @@ def test_what_is_no_store_is_told_in_a_sentence(web: WebStore, tmp_path: Path) -
 
 
 def test_the_known_datasets_are_geotesseras() -> None:
-    known = stores.datasets()
+    known = published.datasets()
     assert known[0].name == "1.1/dclimate"
     assert known[0].default
     assert {"1.0/vultr", "1.1/cambridge", "2.0/2B-L~beta1"} <= {dataset.name for dataset in known}
-    assert stores.dataset_named("1.1") == known[0]
-    assert stores.dataset_named("v1.0").name == "1.0/vultr"
+    assert published.dataset_named("1.1") == known[0]
+    assert published.dataset_named("v1.0").name == "1.0/vultr"
     with pytest.raises(InputError, match="known are"):
-        stores.dataset_named("9.9")
+        published.dataset_named("9.9")
 
 
 def test_tiles_of_a_region_are_named_by_their_centres() -> None:
@@ -217,7 +219,7 @@ def test_tiles_of_a_region_are_named_by_their_centres() -> None:
 
 
 def test_a_frame_on_a_lattice_covers_the_pixel_centres_in_the_box() -> None:
-    place = frame(parse_bbox("3.1,52.0,3.2,52.1"), stores.Lattice(31, 100.0, 6_000_000.0, 10.0))
+    place = frame(parse_bbox("3.1,52.0,3.2,52.1"), Lattice(31, 100.0, 6_000_000.0, 10.0))
     lon, lat = place.lonlat((slice(0, place.grid.height), slice(0, place.grid.width)))
     assert lon.min() < 3.1 < 3.2 < lon.max()
     assert lat.min() < 52.0 < 52.1 < lat.max()

@@ -18,7 +18,7 @@ from tessera_core.errors import AcquisitionError, InputError
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.region import parse_bbox
 from tessera_core.sources import fetch
-from tessera_core.sources.store import Dataset
+from tessera_core.sources.datasets import Dataset
 from tessera_core.sources.tiles import TileArchive, open_tiles
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore

@@ -1,0 +1,65 @@
+"""Which datasets of TESSERA embeddings are published, as the installed geotessera knows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tessera_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A published run of a TESSERA model; vectors of two datasets never mix.
+
+    Attributes:
+        name: ``"1.1/dclimate"``.
+        version, variant: the parts of the name.
+        location: of its store, Zarr where there is one, else Icechunk.
+        tiles: its folder among the published NPY tiles, or empty.
+        description: as its publisher puts it.
+        default: whether it is the one to take when nothing speaks for another.
+    """
+
+    name: str
+    version: str
+    variant: str
+    location: str
+    tiles: str
+    description: str
+    default: bool
+
+
+def datasets() -> list[Dataset]:
+    """The datasets that the installed geotessera knows, the default first."""
+    from geotessera import registry
+
+    default = registry._parse_dataset_version(registry.DEFAULT_VERSION)[1]
+    known = []
+    for entry in registry.DATASETS:
+        first = entry.version == default and entry.variant == registry.default_variant(default, "stream")
+        known.append(
+            Dataset(
+                f"{entry.version}/{entry.variant}",
+                entry.version,
+                entry.variant,
+                registry.zarr_store_url(entry.version, entry.variant) if entry.zarr or entry.icechunk else "",
+                entry.npy or "",
+                entry.description,
+                first,
+            )
+        )
+    return sorted(known, key=lambda dataset: not dataset.default)
+
+
+def dataset_named(name: str) -> Dataset:
+    """The dataset of that name; ``"1.1"`` alone means the default variant of that version.
+
+    Raises:
+        InputError: there is none.
+    """
+    wanted = name.strip().removeprefix("v")
+    known = datasets()
+    for dataset in known:
+        if wanted in (dataset.name, f"{dataset.version}-{dataset.variant}", dataset.version):
+            return dataset
+    raise InputError(f"There is no dataset {name!r}; known are {', '.join(dataset.name for dataset in known)}.")
