@@ -221,7 +221,8 @@ def _notes(samples: Samples, held: HeldOut) -> tuple[str, ...]:
     left = sorted(set(held.ids.tolist()) - set(np.unique(held.samples.y[held.judged]).tolist()))
     if left:
         names = ", ".join(_name(samples, i) for i in left)
-        notes.append(f"Not judged yet, because it lies at a single place: {names}. Label a second place, further away.")
+        more = "it" if len(left) == 1 else "each"
+        notes.append(f"Labelled at a single place and so not judged yet: {names}. Label {more} again, further away.")
     if samples.ignored:
         notes.append(f"{_count(samples.ignored, 'labelled pixel')} without data left out.")
     return tuple(notes)
