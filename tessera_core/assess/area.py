@@ -92,6 +92,35 @@ class Assessment:
     total_area: float
     notes: tuple[str, ...]
 
+    def sentences(self, names: Mapping[int, str], unit: str = "ha") -> tuple[str, ...]:
+        """For the page: overall accuracy, then the area of each class beside what counting the map's pixels gives.
+
+        Args:
+            names: class id -> name.
+            unit: of ``total_area``.
+        """
+        first = f"The map is right at {_percent(self.overall, 1.0)} of the region, estimated from {self.n} places looked at."
+        areas = [
+            f"{names.get(c.id, str(c.id))} truly covers {_amount(c.area, self.total_area)} {unit}; the map shows about "
+            f"{c.mapped * self.total_area:,.0f} {unit}."
+            for c in self.classes
+        ]
+        return (first, *areas, *self.notes)
+
+
+def _percent(share: Estimate, most: float) -> str:
+    low, high = (100 * min(max(v, 0.0), most) for v in share.interval)
+    if not np.isfinite(share.se):
+        return f"{100 * share.value:.0f} %"
+    return f"{100 * share.value:.0f} % (95 % sure: {low:.0f} to {high:.0f} %)"
+
+
+def _amount(area: Estimate, most: float) -> str:
+    low, high = (min(max(v, 0.0), most) for v in area.interval)
+    if not np.isfinite(area.se):
+        return f"{area.value:,.0f}"
+    return f"{area.value:,.0f} (95 % sure: {low:,.0f} to {high:,.0f})"
+
 
 def assess_sample(
     strata: ArrayLike,

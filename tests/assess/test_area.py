@@ -131,6 +131,18 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     assert ((coverage > 0.93) & (coverage < 0.97)).all(), coverage
 
 
+def test_sentences_give_unit_interval_and_number_of_places():
+    found = olofsson(HECTARES).sentences({1: "Deforestation"})
+    assert (
+        found[0]
+        == "The map is right at 95 % (95 % sure: 93 to 96 %) of the region, estimated from 640 places looked at."
+    )
+    expected = "Deforestation truly covers 21,158 (95 % sure: 15,000 to 27,315) ha; the map shows about 18,000 ha."
+    assert found[1] == expected
+    single = assess_sample([1, 1, 2], [1, 1, 2], [1, 2, 2], {1: 10, 2: 10})
+    assert single.sentences({})[0].startswith("The map is right at 75 % of the region")
+
+
 def test_what_cannot_be_estimated_is_said():
     with pytest.raises(LabelError, match="size of stratum 2"):
         assess_sample([1, 2], [1, 1], [1, 1], {1: 10})
