@@ -26,12 +26,13 @@ FLOORS = {
     "demo": 5,
     "project": 5,
     "library": 6,
-    "embed": 6,
+    "acquisition": 6,
+    "embed": 7,
     "mapping": 6,
     "bench": 6,
-    "cli": 7,
-    "ui": 7,
-    "__main__": 8,
+    "cli": 8,
+    "ui": 8,
+    "__main__": 9,
 }
 
 
