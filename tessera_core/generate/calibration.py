@@ -107,12 +107,12 @@ def _seconds_per_pixel(engine: Engine, backbone: FastBackbone, seen: Structure, 
         return 1
 
     done, started, best = 0, time.monotonic(), float("inf")
-    while not done or time.monotonic() - started < CALIBRATION_SECONDS / 2:
+    # The first round also pays for warming up, and in a fresh process that can take longer than the whole calibration.
+    while done < 2 or time.monotonic() - started < CALIBRATION_SECONDS / 2:
         before = time.monotonic()
         engine.run_tasks([task] * engine.threads)
         if engine.device.type == "cuda":
             torch.cuda.synchronize()
-        # The first round also pays for warming up.
         best = min(best, time.monotonic() - before)
         done += 1
     return best / (pixels * engine.threads)

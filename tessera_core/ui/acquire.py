@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -18,7 +19,7 @@ from tessera_core.dpixels.acquire import Window
 from tessera_core.places import data_home
 from tessera_core.region import Region, parse_bbox, read_region
 from tessera_core.sources.uploads import plain_name
-from tessera_core.ui import words
+from tessera_core.ui import shell, words
 
 _ARCHIVES = {"mpc": "Planetary Computer", "aws": "AWS"}
 _FIRST_YEAR = 2017  # the first with both Sentinel-2 satellites and surface reflectance nearly everywhere
@@ -28,13 +29,14 @@ _RULES = {"date": "As for published embeddings", "baseline": "Physically correct
 
 
 def request() -> Request | None:
-    """The form; None until it is filled in.
-
-    Raises:
-        InputError: what was given is no region or no window, in one sentence.
-    """
-    region = _region()
-    window, archive = _when_and_where()
+    """The form; None until it is filled in with what can be fetched. What is wrong is said where it was typed."""
+    region = window = None
+    # A wrong box must not take the rest of the form away.
+    with shell.plain_errors():
+        region = _region()
+    archive = "mpc"
+    with shell.plain_errors():
+        window, archive = _when_and_where()
     with st.expander("How the images are prepared", icon=":material/tune:"):
         rule = st.radio(
             "Brightness of Sentinel-2",
@@ -57,8 +59,10 @@ def request() -> Request | None:
     if region is None or window is None:
         return None
     wanted = Request(region, window, archive, "baseline" if rule == "baseline" else "date")
-    _cost(wanted)
-    return wanted
+    with shell.plain_errors():
+        _cost(wanted)
+        return wanted
+    return None
 
 
 def _region() -> Region | None:
@@ -82,7 +86,7 @@ def _region() -> Region | None:
             persist_state="session",
             help="Longitudes first: the western and southern edge, then the eastern and northern one.",
         )
-        return parse_bbox(text) if text.strip() else None
+        return _named(parse_bbox(text)) if text.strip() else None
     upload = st.file_uploader(
         "GeoJSON, GeoPackage, KML or zipped Shapefile",
         type=["geojson", "json", "gpkg", "kml", "zip"],
@@ -96,6 +100,12 @@ def _region() -> Region | None:
     region = read_region(path)
     st.caption(f"Region from {words.escape(Path(path).name)}.")
     return region
+
+
+def _named(box: Region) -> Region:
+    """The box under a name that people can read in a list of projects: its centre."""
+    lon, lat = box.geometry.centroid.x, box.geometry.centroid.y
+    return replace(box, name=f"{abs(lat):.2f} {'N' if lat >= 0 else 'S'} {abs(lon):.2f} {'E' if lon >= 0 else 'W'}")
 
 
 def _keep(name: str, content: bytes) -> Path:

@@ -211,11 +211,11 @@ def _start(what: embed.TileSet | Request, plan: embed.Plan, dim: int | None, dev
     for note in plan.notes:
         st.warning(words.escape(note), icon=":material/warning:")
     fetched = isinstance(what, Request)
-    time, speed, memory, disk = st.columns(4)
-    time.metric("Embedding, about" if fetched else "Time, about", words.duration(cost.seconds))
-    speed.metric("Pixels per second", f"{cost.pixels_per_second:,.0f}")
-    memory.metric("Memory", words.size(cost.memory_bytes))
-    disk.metric("Embeddings on disk", words.size(cost.output_bytes))
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Embedding, about" if fetched else "Time, about", words.duration(cost.seconds), width="content")
+        st.metric("Pixels per second", f"{cost.pixels_per_second:,.0f}", width="content")
+        st.metric("Memory", words.size(cost.memory_bytes), width="content")
+        st.metric("Embeddings on disk", words.size(cost.output_bytes), width="content")
     if fetched:
         st.caption("Fetching the images comes first; how long it takes depends on your connection and the archive.")
     if plan.reference:

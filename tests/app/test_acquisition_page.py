@@ -80,12 +80,13 @@ def test_from_an_archive_to_a_project_through_the_page(archive: Archive, page: A
     assert any("Fetches very roughly" in caption.value for caption in page.caption)
     page.button(key="generate_plan").click().run()
     _finish(page, "generate-plan")
-    assert [metric.label for metric in page.metric][0] == "Embedding, about"
+    assert next(metric.label for metric in page.metric) == "Embedding, about"
     page.button(key="generate_start").click().run()
     _finish(page, "generate-run")
     assert not page.error
     project = jobs.pool().get("generate-run").result  # type: ignore[union-attr]
     assert project.years == [2023]
+    assert project.name == "51.50 N 0.00 E 2023"
     assert page.session_state["tessera_project"] == project.folder.name
     reference = project.embeddings[2023]
     raster = open_embeddings(reference.path, year=2023)
@@ -100,6 +101,7 @@ def test_from_an_archive_to_a_project_through_the_page(archive: Archive, page: A
 def test_what_was_typed_is_checked_and_kept(page: AppTest) -> None:
     page.text_input(key="acquire_box").input("51.2,0.1,51.3,120").run()
     assert page.error[0].value.startswith("Latitudes run from -90 to 90")
+    assert page.selectbox(key="acquire_year").value == dt.date.today().year - 1
     page.text_input(key="acquire_box").input("52.1,100.1,52.3,100.2").run()
     assert "Are longitude and latitude swapped? Then write 100.1,52.1,100.2,52.3" in page.error[0].value
     page.text_input(key="acquire_box").input("0.1,85,0.2,86").run()
@@ -111,6 +113,23 @@ def test_what_was_typed_is_checked_and_kept(page: AppTest) -> None:
     page.switch_page("pages/generate.py").run()
     assert page.text_input(key="acquire_box").value == "0.1,85,0.2,86"
     assert page.selectbox(key="acquire_archive").value == "aws"
+
+
+def test_polygons_of_a_file_and_other_days(page: AppTest, tmp_path: Path) -> None:
+    ring = [[3.0, 51.0], [3.1, 51.0], [3.0, 51.1], [3.0, 51.0]]
+    path = tmp_path / "my fields.geojson"
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    page.session_state["acquire_kind"] = "file"
+    page.session_state["acquire_file_path"] = str(path)
+    page.selectbox(key="acquire_year").select("Other days…").run()
+    assert not page.error
+    # Half of the box around it.
+    assert page.success[0].value.startswith("39 km²; 702 x 1113 pixels")
+    assert "in 6 tiles" in page.success[0].value
+    path.write_text("no polygons")
+    page.run()
+    assert "my fields.geojson is not a readable" in page.error[0].value
+    assert page.selectbox(key="acquire_year").value == "Other days…"
 
 
 def test_no_network_is_one_sentence_and_the_next_run_goes_on(
@@ -272,14 +291,14 @@ def test_wrong_pairing_is_told_before_and_in_the_provenance(
 def test_another_model_on_the_demo_region(
     app: AppTest, home: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TESSERA_DEMO_SIZE", "64")
+    monkeypatch.setenv("TESSERA_DEMO_SIZE", "96")
     app.run()
     app.switch_page("pages/generate.py").run()
     app.session_state["generate_source"] = "demo"
     app.run()
     app.button(key="generate_demo").click().run()
     _finish(app, "demo")
-    assert app.success[0].value.startswith("2 tiles, 8,192 pixels in all; 2023 and 2024")
+    assert app.success[0].value.startswith("2 tiles, 18,432 pixels in all; 2023 and 2024")
     from tessera_core import library
 
     ready = library.demo_ready()
