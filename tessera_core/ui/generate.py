@@ -19,7 +19,7 @@ from tessera_core.ui import acquire, jobs, state, words
 _PLAN, _RUN = "generate-plan", "generate-run"
 # The same job as on the page Region: whoever asks for the demo first makes it for both.
 _DEMO = "demo"
-_SOURCES = {"region": "A region to fetch", "folder": "A folder of tiles", "demo": "The demo region"}
+_SOURCES = {"region": "A region", "folder": "A folder of tiles", "demo": "The demo"}
 _WAITING = "generate_waiting"
 _OWN_FILE = "A file of mine…"
 _DEVICES = {"auto": "The best there is", "cpu": "Processor", "cuda": "Graphics card"}
@@ -117,7 +117,7 @@ def _folder() -> embed.TileSet | None:
         "as 'tessera acquire' and the TESSERA tools write them.",
     )
     if not path.strip():
-        st.caption("The folder holds what the satellites saw (d-pixel tiles). 'A region to fetch' makes such a folder.")
+        st.caption("The folder holds what the satellites saw (d-pixel tiles). 'A region' fetches them.")
         return None
     tiles = embed.open_tiles(typed_path(path))
     st.success(_found(tiles), icon=":material/check:")
@@ -211,7 +211,7 @@ def _start(what: embed.TileSet | Request, plan: embed.Plan, dim: int | None, dev
     for note in plan.notes:
         st.warning(words.escape(note), icon=":material/warning:")
     fetched = isinstance(what, Request)
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric("Embedding, about" if fetched else "Time, about", words.duration(cost.seconds), width="content")
         st.metric("Pixels per second", f"{cost.pixels_per_second:,.0f}", width="content")
         st.metric("Memory", words.size(cost.memory_bytes), width="content")

@@ -304,7 +304,9 @@ def test_another_model_on_the_demo_region(
     ready = library.demo_ready()
     assert ready is not None
     tiles = embed.demo_tiles(ready)
-    again = _run(tiles).settings["parity"]
+    made = _run(tiles)
+    assert made.name == "Demo region, studio-nano"
+    again = made.settings["parity"]
     assert [entry["year"] for entry in again] == [2023, 2024]
     assert all(entry["verdict"] == "green" and "the demo region came with" in entry["sentence"] for entry in again)
     weights = shared / "golden" / "v2_student_nano" / "checkpoint.pt"
