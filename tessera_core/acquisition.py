@@ -31,7 +31,7 @@ from tessera_core.region import Region
 
 # A guess before anything is asked: both satellites of a pair together, mid-latitudes, half of the optical views cloudy.
 _S2_DATES, _S1_PASSES, _CLEAR = 73, 60, 0.5
-# Archive files come in compressed blocks of 512 x 512 pixels; bytes of one as measured order of magnitude, not exact.
+# Archive files come in compressed blocks of about 512 x 512 pixels; the bytes of one are an assumption, not measured.
 _BLOCK_PX, _S2_BLOCK, _S1_BLOCK = 512, 370_000, 840_000
 _S2_10M, _S2_20M, _POLARISATIONS = 4, 7, 2
 # Per pixel and date: ten bands of uint16 and a mask byte; two polarisations of int16.
