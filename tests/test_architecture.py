@@ -82,7 +82,8 @@ def test_imports_only_go_down(root: Path) -> None:
 def test_modules_have_no_import_cycle(root: Path) -> None:
     names = dict(_modules(root))
     edges = {
-        name: {m for m in _imports(path, top_level_only=True) if m in names and m != name} for name, path in names.items()
+        name: {m for m in _imports(path, top_level_only=True) if m in names and m != name}
+        for name, path in names.items()
     }
     done: set[str] = set()
 
