@@ -92,7 +92,7 @@ def split_digits(weights: NDArray[np.floating], digits: int) -> tuple[list[NDArr
 
 @lru_cache(maxsize=1)
 def int8_products_work() -> bool:
-    """Whether integer products are exact on this machine and faster than float32 ones; tried once, about 10 ms."""
+    """Whether integer products are exact on this machine and faster than float32 ones; tried once, about 20 ms."""
     # All-extreme codes: kernels without true int8 dot products saturate on these.
     codes = torch.full((BLOCK, 128), -127, dtype=torch.int8)
     codes[::2] = 127
@@ -108,7 +108,7 @@ def int8_products_work() -> bool:
 
 def _best_time(work) -> float:  # type: ignore[no-untyped-def]
     times = []
-    for _ in range(4):
+    for _ in range(12):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
