@@ -48,9 +48,13 @@ def run() -> None:
     page = st.navigation(
         [
             st.Page("pages/region.py", title="Region", icon=":material/public:", default=True),
+            st.Page("pages/explore.py", title="Explore", icon=":material/travel_explore:"),
             st.Page("pages/label.py", title="Label", icon=":material/draw:"),
+            st.Page("pages/validate.py", title="Validate", icon=":material/fact_check:"),
+            st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
             st.Page("pages/export.py", title="Export", icon=":material/download:"),
             st.Page("pages/generate.py", title="Make embeddings", icon=":material/satellite_alt:"),
+            st.Page("pages/data.py", title="Data", icon=":material/folder_open:"),
         ],
         position="top",
     )
