@@ -250,7 +250,7 @@ def _lines(text: str) -> list[tuple[int, str, str, str, str]]:
         if content and not (content.startswith("#") and not _COLOR.search(" " + content)):
             raw.append((len(expanded) - len(expanded.lstrip()), content, f"line {number}"))
     letters = sum(bool((m := _CODE.match(content)) and m["code"]) for _, content, _ in raw) > len(raw) / 2
-    result = []
+    result: list[tuple[int, str, str, str, str]] = []
     stack: list[int] = []
     for indent, content, where in raw:
         while stack and indent < stack[-1]:
