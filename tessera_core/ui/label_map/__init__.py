@@ -8,27 +8,25 @@ picture once. This module only wires; the protocol is in ``protocol``, what is s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from tessera_core.ui import component
 from tessera_core.ui.label_map import payload
 from tessera_core.ui.label_map.protocol import ProtocolState
 
 __all__ = ["ProtocolState", "label_map", "label_panel", "loader", "message", "picture"]
 
-# In the order of their imports: each may import those before it.
+HUB = "__tesseraLabelMap"
 MODULES = ("wire.js", "dom.js", "queue.js", "layers.js", "tools.js", "panel.js", "view.js", "main.js")
 
 
 def loader() -> None:
     """Bring the map's code into the page; call it once per page run, outside every fragment."""
-    _component("tessera_label_map_loader", _boot())(key="tessera_label_map_loader", height=1)
+    script = component.loader(HUB, __package__, MODULES, ((__package__, "style.css"),))
+    component.load("tessera_label_map_loader", script)
 
 
 def label_map(key: str, data: bytes, on_ops: Callable[[], None]) -> None:
@@ -39,7 +37,7 @@ def label_map(key: str, data: bytes, on_ops: Callable[[], None]) -> None:
         data: from :func:`tessera_core.ui.label_map.live.LiveMap.message`.
         on_ops: called before the script when the browser sent operations; read them with :func:`message`.
     """
-    _component("tessera_label_map", _asset("mount.js"))(key=key, data=data, on_ops_change=on_ops)
+    _component()(key=key, data=data, on_ops_change=on_ops)
 
 
 def message(key: str) -> object:
@@ -51,7 +49,7 @@ def message(key: str) -> object:
 def label_panel(key: str) -> None:
     """Show the classes, layers and state of the map ``key``; call it in the container where they shall stand."""
     data = payload.pack({"kind": "panel", "key": key})
-    _component("tessera_label_map", _asset("mount.js"))(key=f"{key}_panel", data=data)
+    _component()(key=f"{key}_panel", data=data)
 
 
 def picture(key: str, name: str, header: dict[str, Any], png: bytes) -> None:
@@ -64,32 +62,8 @@ def picture(key: str, name: str, header: dict[str, Any], png: bytes) -> None:
         png: display PNG.
     """
     data = payload.pack({"kind": "picture", "key": key, "name": name, **header}, png)
-    _component("tessera_label_map", _asset("mount.js"))(key=f"{key}_{name}", data=data, height=1)
+    _component()(key=f"{key}_{name}", data=data, height=1)
 
 
-@cache
-def _asset(name: str) -> str:
-    return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _boot() -> str:
-    import xstatic.pkg.leaflet as leaflet
-
-    folder = Path(leaflet.BASE_DIR)
-    modules = [("leaflet.js", (folder / "leaflet.js").read_text(encoding="utf-8").split("//# sourceMappingURL")[0])]
-    modules += [(name, _asset(name)) for name in MODULES]
-    assets = {"modules": modules, "css": [_leaflet_css(folder), _asset("style.css")]}
-    return _asset("boot.js").replace('"__ASSETS__"', json.dumps(assets).replace("</", "<\\/"))
-
-
-def _leaflet_css(folder: Path) -> str:
-    # Its pictures (layer control, markers) are not used, and their relative addresses would not resolve.
-    return "\n".join(
-        line for line in (folder / "leaflet.css").read_text(encoding="utf-8").splitlines() if "url(" not in line
-    )
-
-
-@cache
-def _component(name: str, js: str) -> Callable[..., Any]:
-    return st.components.v2.component(name, js=js)
+def _component() -> Callable[..., Any]:
+    return component.mount("tessera_label_map", HUB)

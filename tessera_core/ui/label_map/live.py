@@ -54,7 +54,9 @@ class Reading:
 
     Attributes:
         version: of the label log.
-        head: name of the head.
+        head: name of the head that was asked for.
+        temperature: by which its probabilities are softened.
+        preview: whether the map is a quick one, because the head asked for is slow and its map is still being made.
         map: class ids and confidence, or None while there is no map.
         hint: the next thing to do, or why there is no map; empty when all is well.
         areas: pixels of each class id in the map.
@@ -63,6 +65,8 @@ class Reading:
 
     version: int
     head: str
+    temperature: float
+    preview: bool
     map: ClassMap | None
     hint: str
     areas: dict[int, int]
@@ -99,6 +103,8 @@ class LiveMap:
         self._overlay: tuple[tuple[object, ...], bytes, int] | None = None
         self._label_text = payload.LabelText(display)
         self._count = 0
+        self._temperatures: dict[str, float] = {}
+        self._slow: tuple[int, str, ClassMap] | None = None
         area = raster.grid.pixel_area_m2
         self.unit, self._pixel_area = ("ha", area / 10_000) if np.isfinite(area) else ("px", 1.0)
 
@@ -151,6 +157,8 @@ class LiveMap:
                 "map": {"v": f"{reading.number}.{levels}", "levels": levels} if reading.map is not None else None,
                 "saved": saved_at,
                 "hint": reading.hint,
+                "version": reading.version,
+                "preview": reading.preview,
                 "pictures": list(pictures),
                 "base": BASE_MAPS if self.display.frame == "mercator" else (),
             }
@@ -168,6 +176,17 @@ class LiveMap:
         with self._mutex:
             return self._read(labels, head)
 
+    def set_temperature(self, head: str, temperature: float) -> None:
+        """From now on soften the probabilities of ``head``, as its confidence on held-out labels showed to be right."""
+        with self._mutex:
+            self._temperatures[head] = temperature
+
+    def accept(self, version: int, head: str, made: ClassMap) -> None:
+        """Take the finished map of a slow head; it is shown while the labels are still of that version."""
+        with self._mutex:
+            self._slow = (version, head, made)
+            self._reading = None
+
     def warm_up(self) -> None:
         """Do everything once that is slow the first time (imports, the open scene, kernels), so that the first click is not.
 
@@ -184,21 +203,33 @@ class LiveMap:
 
     def _read(self, labels: LabelLog, head: str) -> Reading:
         known = self._reading
-        version = labels.version
-        if known is not None and (known.version, known.head) == (version, head):
+        version, temperature = labels.version, self._temperatures.get(head, 1.0)
+        if known is not None and (known.version, known.head, known.temperature) == (version, head, temperature):
             return known
         self._count += 1
         hint = next_step(labels)
-        mapped, areas = None, {}
+        mapped, areas, preview = None, {}, False
         if not hint:
             try:
-                mapped = self._scene().predict(fit_labels(labels.labels, self.raster, head))
+                mapped, preview = self._map(labels, head, temperature)
                 counts = np.bincount(mapped.classes.ravel(), minlength=256)
                 areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i}
             except HeadError as error:
                 hint = str(error)
-        self._reading = Reading(version, head, mapped, hint, areas, self._count)
+        self._reading = Reading(version, head, temperature, preview, mapped, hint, areas, self._count)
         return self._reading
+
+    def _map(self, labels: LabelLog, head: str, temperature: float) -> tuple[ClassMap, bool]:
+        """The map, and whether it is only a quick one in the place of a slow head's."""
+        from tessera_core.heads import INSTANT_HEADS
+        from tessera_core.heads.tempered import temper
+
+        if head not in INSTANT_HEADS:
+            if self._slow is not None and self._slow[:2] == (labels.version, head):
+                return self._slow[2], False
+            return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True
+        fitted = fit_labels(labels.labels, self.raster, head)
+        return self._scene().predict(fitted if temperature == 1 else temper(fitted, temperature)), False
 
     def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int]:
         if reading.map is None:

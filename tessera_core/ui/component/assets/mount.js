@@ -1,6 +1,6 @@
 // Small component: hands each message to the code that boot.js loaded, or keeps it until that is there.
 export default function (component) {
-  const hub = (globalThis.__tesseraLabelMap ??= { waiting: new Map() });
+  const hub = (globalThis.__HUB__ ??= { waiting: new Map() });
   if (hub.render) hub.render(component);
   else hub.waiting.set(component.parentElement, component);
   return () => {

@@ -9,10 +9,10 @@ async function load() {
     urls[name] = URL.createObjectURL(new Blob([linked], { type: "text/javascript" }));
   }
   const main = await import(urls["main.js"]);
-  main.start(globalThis.__tesseraLabelMap, ASSETS.css);
+  main.start(globalThis.__HUB__, ASSETS.css);
 }
 
 export default function () {
-  const hub = (globalThis.__tesseraLabelMap ??= { waiting: new Map() });
+  const hub = (globalThis.__HUB__ ??= { waiting: new Map() });
   hub.loading ??= load();
 }
