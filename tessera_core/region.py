@@ -112,34 +112,142 @@ def parse_bbox(text: str) -> Region:
     return Region(box(west, south, east, north), f"{west:.4f}_{south:.4f}_{east:.4f}_{north:.4f}")
 
 
+@dataclass(frozen=True)
+class RegionReport:
+    """What happened to a file that became a region, for people.
+
+    Attributes:
+        read: features in the file.
+        used: features whose polygons are part of the region.
+        mended: of those, invalid ones (crossing edges) that were made valid.
+        holes: in the region.
+        parts: separate pieces of the region.
+        skipped: features left out, by reason.
+        crs: of the file, as it declares it; empty where it declares none.
+        notes: further sentences.
+    """
+
+    read: int
+    used: int
+    mended: int
+    holes: int
+    parts: int
+    skipped: dict[str, int]
+    crs: str
+    notes: tuple[str, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """What was read, mended and left out."""
+        said = [
+            f"{self.used} of {self.read} features used, in {self.parts} {'piece' if self.parts == 1 else 'pieces'}"
+            + (f" with {self.holes} {'hole' if self.holes == 1 else 'holes'}" if self.holes else "")
+            + "."
+        ]
+        if self.mended:
+            said.append(f"{self.mended} had crossing edges and were mended.")
+        said += [f"{count} left out: {reason}." for reason, count in self.skipped.items()]
+        if self.crs and self.crs not in _DEGREES:
+            said.append(f"Converted from {self.crs} to degrees.")
+        return [*said, *self.notes]
+
+
+_DEGREES = ("EPSG:4326", "OGC:CRS84")
+
+
 def read_region(path: str | Path) -> Region:
     """A region from the polygons of a GeoJSON, GeoPackage, KML or (zipped) Shapefile in any CRS.
 
     Raises:
         InputError: the file is missing, not readable, or holds no polygon.
     """
-    import pyogrio.raw
+    return read_region_report(path)[0]
+
+
+def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region, RegionReport]:
+    """Like :func:`read_region`, with what was read, mended and left out.
+
+    Args:
+        path: of the file; all its layers are read.
+        swap: take the file's first coordinate for the latitude.
+
+    Raises:
+        InputError: the file is missing, not readable, holds no polygon, or does not lie on Earth.
+    """
     import shapely
-    from pyogrio.errors import DataLayerError, DataSourceError
 
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist; give a GeoJSON, GeoPackage, KML or zipped Shapefile with polygons.")
-    try:
-        meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        raise InputError(f"{path.name} is not a readable GeoJSON, GeoPackage, KML or zipped Shapefile.") from error
-    shapes = [shapely.make_valid(shape) for shape in shapely.from_wkb(wkb) if shape is not None]
-    union = shapely.union_all([shape for shape in shapes if shape.area > 0])
-    polygons = [part for part in getattr(union, "geoms", [union]) if part.geom_type in ("Polygon", "MultiPolygon")]
-    if not polygons:
+    layers = _layers(path)
+    pieces: list[Any] = []
+    skipped: dict[str, int] = {}
+    read = mended = 0
+    declared = {str(crs) for crs, _ in layers if crs}
+    for crs, shapes in layers:
+        project = transformer(crs, "EPSG:4326") if crs and crs not in _DEGREES else None
+        for shape in shapes:
+            read += 1
+            polygons, why = _polygons(shape)
+            if why:
+                skipped[why] = skipped.get(why, 0) + 1
+                continue
+            mended += not shape.is_valid
+            if project is not None:
+                polygons = shapely.transform(polygons, lambda p: np.column_stack(project.transform(p[:, 0], p[:, 1])))  # noqa: B023
+            pieces.append(shapely.transform(polygons, lambda p: p[:, ::-1]) if swap else polygons)
+    if not pieces:
         raise InputError(f"{path.name} holds no polygon; a region is an area, so draw one.")
-    geometry = shapely.union_all(polygons)
-    crs = meta.get("crs")
-    if crs and str(crs) not in ("EPSG:4326", "OGC:CRS84"):
-        project = transformer(str(crs), "EPSG:4326")
-        geometry = shapely.transform(geometry, lambda p: np.column_stack(project.transform(p[:, 0], p[:, 1])))
+    geometry = shapely.union_all(pieces)
     west, south, east, north = geometry.bounds
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         raise InputError(f"The polygons of {path.name} do not lie on Earth in degrees; save them with their CRS.")
-    return Region(geometry, path.stem)
+    parts = list(getattr(geometry, "geoms", [geometry]))
+    notes = () if declared else ("The file names no coordinate system; its numbers were taken as degrees.",)
+    report = RegionReport(
+        read,
+        len(pieces),
+        mended,
+        sum(len(part.interiors) for part in parts),
+        len(parts),
+        skipped,
+        ", ".join(sorted(declared)),
+        (*notes, *(("Latitude and longitude were swapped.",) if swap else ())),
+    )
+    return Region(geometry, path.stem), report
+
+
+def _layers(path: Path) -> list[tuple[str, list[Any]]]:
+    """CRS (may be empty) and shapely geometries in two dimensions of each layer of a file."""
+    import pyogrio
+    import pyogrio.raw
+    import shapely
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    found = []
+    try:
+        for name in dict.fromkeys(str(row[0]) for row in pyogrio.list_layers(path)):
+            meta, _, wkb, _ = pyogrio.raw.read(path, layer=name, columns=[])
+            shapes = [] if wkb is None else list(shapely.force_2d(shapely.from_wkb(wkb)))
+            found.append((str(meta.get("crs") or ""), shapes))
+    except (DataSourceError, DataLayerError, ValueError, shapely.errors.GEOSException) as error:
+        raise InputError(f"{path.name} is not a readable GeoJSON, GeoPackage, KML or zipped Shapefile.") from error
+    return found
+
+
+def _polygons(shape: Any) -> tuple[Any, str]:
+    """The valid polygons of a feature's geometry, or why there are none."""
+    import shapely
+
+    if shape is None or shape.is_empty:
+        return None, "without geometry"
+    if not np.isfinite(shape.bounds).all():
+        return None, "coordinates that are not numbers"
+    valid = shapely.make_valid(shape)
+    parts = [
+        part for part in shapely.get_parts(shapely.get_parts(valid)) if part.geom_type == "Polygon" and part.area > 0
+    ]
+    if not parts:
+        return None, "points, not areas" if "Point" in shape.geom_type else "lines, not areas" if (
+            "Line" in shape.geom_type
+        ) else "areas of size zero"
+    return shapely.union_all(parts), ""

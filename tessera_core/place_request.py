@@ -1,0 +1,196 @@
+"""A request for published embeddings: region, years and dataset, and the address that stands for it in a permalink.
+
+The same request has the same address, and the same address the same cached rasters: coordinates are rounded before anything
+else sees them. Refuses to know how embeddings are fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tessera_core.atomic import write_json
+from tessera_core.errors import InputError
+from tessera_core.places import data_home
+from tessera_core.region import Region
+from tessera_core.sources.datasets import Dataset, dataset_named, datasets
+
+# A hundred-thousandth of a degree is about a metre, a tenth of a pixel.
+DECIMALS = 5
+MAX_VERTICES_IN_ADDRESS = 60
+FIRST_YEAR = 2017
+_KEYS = ("place", "name", "years", "dataset", "store", "dim")
+
+
+@dataclass(frozen=True)
+class PlaceRequest:
+    """What published embeddings a person wants.
+
+    Attributes:
+        region: where, with rounded coordinates (see :func:`rounded`).
+        years: ascending.
+        dataset: name of a published dataset; not used when ``store`` is given.
+        store: URL or path of a store in the published layout, or empty.
+        dim: leading dimensions, or None for all.
+    """
+
+    region: Region
+    years: tuple[int, ...]
+    dataset: str
+    store: str = ""
+    dim: int | None = None
+
+    @property
+    def source(self) -> Dataset:
+        """Where to read it: the published dataset, or the store given by its address.
+
+        Raises:
+            InputError: there is no such dataset.
+        """
+        if self.store:
+            return Dataset(self.store, "", "", self.store, "", "a store given by its address", False)
+        return dataset_named(self.dataset)
+
+    @property
+    def key(self) -> str:
+        """Names the request; equal requests have equal keys."""
+        return hashlib.sha256(json.dumps(self.query(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def query(self) -> dict[str, str]:
+        """The request as parameters of an address; the inverse of :func:`from_query`."""
+        found = {"place": address_of(self.region), "name": self.region.name, "years": ",".join(map(str, self.years))}
+        found |= {"store": self.store} if self.store else {"dataset": self.dataset}
+        return found | ({"dim": str(self.dim)} if self.dim else {})
+
+
+def from_query(query: Mapping[str, str]) -> PlaceRequest | None:
+    """The request that an address stands for, or None where it names no place.
+
+    Raises:
+        InputError: a part of the address is not usable.
+    """
+    if not query.get("place"):
+        return None
+    region = region_at(query["place"], query.get("name", ""))
+    try:
+        years = tuple(sorted({int(part) for part in query.get("years", "").split(",") if part.strip()}))
+        dim = int(query["dim"]) if query.get("dim") else None
+    except ValueError as error:
+        raise InputError("The years in the address are not whole numbers, such as 2023,2024.") from error
+    if any(not 1970 <= year <= 2100 for year in years) or (dim is not None and dim < 1):
+        raise InputError("The years in the address are not years, such as 2023,2024.")
+    store = query.get("store", "")
+    name = query.get("dataset", "")
+    dataset = "" if store else dataset_named(name).name if name else datasets()[0].name
+    return PlaceRequest(region, years, dataset, store, dim)
+
+
+def drop_from(query: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of an address without those of a request."""
+    return {key: value for key, value in query.items() if key not in _KEYS}
+
+
+# ------------------------------------------------------------------ the region's address
+
+
+def rounded(region: Region) -> Region:
+    """The region with coordinates of whole hundred-thousandths of a degree, so that an address can hold it exactly."""
+    import shapely
+
+    geometry = shapely.transform(region.geometry, lambda points: np.round(points, DECIMALS))
+    if not geometry.is_valid:
+        geometry = shapely.make_valid(geometry)
+        parts = [
+            part for part in getattr(geometry, "geoms", [geometry]) if part.geom_type in ("Polygon", "MultiPolygon")
+        ]
+        geometry = shapely.transform(shapely.union_all(parts), lambda points: np.round(points, DECIMALS))
+    if geometry.is_empty or geometry.area == 0:
+        raise InputError("This region is smaller than a few metres; choose a larger one.")
+    return replace(region, geometry=geometry)
+
+
+def address_of(region: Region) -> str:
+    """Text for an address: a box as four numbers, a simple polygon as its corners, others by a digest of a kept file."""
+    geometry = region.geometry
+    if geometry.equals(geometry.envelope):
+        return ",".join(_number(value) for value in geometry.bounds)
+    if geometry.geom_type == "Polygon" and not geometry.interiors:
+        corners = list(geometry.exterior.coords)[:-1]
+        if len(corners) <= MAX_VERTICES_IN_ADDRESS:
+            return ";".join(f"{_number(lon)},{_number(lat)}" for lon, lat in corners)
+    return "~" + keep(region).stem
+
+
+def keep(region: Region) -> Path:
+    """The region as a GeoJSON file of ours, named after its shape; written only once."""
+    import shapely
+
+    digest = hashlib.sha256(region.geometry.normalize().wkb).hexdigest()[:20]
+    path = data_home() / "regions" / f"{digest}.geojson"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shape = json.loads(shapely.to_geojson(region.geometry))
+        write_json(path, {"type": "Feature", "properties": {"name": region.name}, "geometry": shape})
+    return path
+
+
+def region_at(text: str, name: str = "") -> Region:
+    """The region that :func:`address_of` wrote.
+
+    Raises:
+        InputError: the text is no such address, or stands for a file that this computer does not have.
+    """
+    import shapely
+
+    from tessera_core.region import parse_bbox
+
+    if text.startswith("~"):
+        return replace(_kept(text[1:]), **({"name": name} if name else {}))
+    if ";" not in text:
+        box = parse_bbox(text)
+        return rounded(replace(box, name=name or box.name))
+    try:
+        corners = [tuple(float(number) for number in corner.split(",")) for corner in text.split(";")]
+        polygon = shapely.Polygon(corners)
+    except (ValueError, shapely.errors.GEOSException) as error:
+        raise InputError("The place in the address is no list of corners (lon,lat;lon,lat;...).") from error
+    west, south, east, north = polygon.bounds
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise InputError("The place in the address does not lie on Earth; corners are lon,lat in degrees.")
+    return rounded(Region(polygon, name or "region"))
+
+
+def _kept(digest: str) -> Region:
+    import shapely
+
+    # The digest comes from the address bar; it must not lead out of the folder.
+    path = data_home() / "regions" / f"{digest}.geojson"
+    if not digest.isalnum() or not path.is_file():
+        raise InputError(
+            "The region in the address was drawn or uploaded on another computer; ask for its file and upload it here."
+        )
+    try:
+        feature = json.loads(path.read_text(encoding="utf-8"))
+        geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
+        return Region(geometry, str(feature["properties"]["name"]))
+    except (OSError, ValueError, KeyError, TypeError, shapely.errors.GEOSException) as error:
+        raise InputError(f"The region in {path.name} is damaged; upload or draw it again.") from error
+
+
+def _number(value: float) -> str:
+    return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+
+
+def swapped(region: Region) -> Region | None:
+    """The region with latitude and longitude swapped, or None where that is not on Earth."""
+    import shapely
+
+    west, south, east, north = region.bbox
+    if not (-90 <= west <= east <= 90 and -180 <= south <= north <= 180):
+        return None
+    return replace(region, geometry=shapely.transform(region.geometry, lambda points: points[:, ::-1]))
