@@ -32,6 +32,7 @@ FLOORS = {
     "acquisition": 6,
     "embed": 7,
     "mapping": 6,
+    "validation": 6,
     "bench": 6,
     "cli": 8,
     "ui": 8,

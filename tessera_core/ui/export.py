@@ -16,12 +16,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.errors import HeadError
 from tessera_core.export.product import Product
-from tessera_core.mapping import ProjectMap, head_name, map_project, score_labels
+from tessera_core.mapping import ProjectMap, head_name, score_labels
 from tessera_core.project import SUFFIX, Project, safe_name
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import state, words
+from tessera_core.ui import maps, state, words
 from tessera_core.ui.scene import OpenScene
 
 
@@ -63,7 +62,7 @@ def page() -> None:
         return
     year = _year(project)
     scene = state.scene_for(project, year)
-    made, missing = _map(project, scene, year)
+    made, missing = maps.project_map(project, scene, year)
     if made is None:
         st.info(missing, icon=":material/info:")
         if st.button("Go to Label", type="primary", icon=":material/draw:", key="export_label"):
@@ -98,22 +97,6 @@ def _year(project: Project) -> int | None:
         "Year of the map", project.years, default=current, key=f"export_year_{project.id}", required=True
     )
     return chosen if chosen in project.years else current
-
-
-def _map(project: Project, scene: OpenScene, year: int | None) -> tuple[ProjectMap | None, str]:
-    """The map, or None and the reason."""
-    try:
-        with st.spinner("Making the map…"):
-            return _made(project.id, scene.key, project.log.version, head_name(project), project, scene, year), ""
-    except HeadError as error:
-        return None, str(error)
-
-
-@st.cache_resource(scope="session", max_entries=2, show_spinner=False)
-def _made(
-    project_id: str, scene: str, version: int, head: str, _project: Project, _scene: OpenScene, _year: int | None
-) -> ProjectMap:
-    return map_project(_project, _scene.raster, _year)
 
 
 # ------------------------------------------------------------------ files

@@ -1,0 +1,35 @@
+"""The finished map of a project, made when a page needs it whole and kept for the session."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from tessera_core.errors import HeadError
+from tessera_core.mapping import ProjectMap, head_name, map_project
+from tessera_core.project import Project
+from tessera_core.ui.scene import OpenScene
+
+
+def project_map(project: Project, scene: OpenScene, year: int | None) -> tuple[ProjectMap | None, str]:
+    """The map of a year by the project's labels and head, or None and the reason."""
+    try:
+        with st.spinner("Making the map…"):
+            return _made(project.id, scene.key, project.log.version, head_name(project), project, scene, year), ""
+    except HeadError as error:
+        return None, str(error)
+
+
+@st.cache_resource(scope="session", max_entries=2, show_spinner=False)
+def _made(
+    project_id: str, scene: str, version: int, head: str, _project: Project, _scene: OpenScene, _year: int | None
+) -> ProjectMap:
+    return map_project(_project, _scene.raster, _year)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def scene_png(scene_key: str, name: str, _scene: OpenScene) -> bytes:
+    """A scene's own picture, ``"pca"`` or ``"truecolour"``, as PNG bytes on its display grid; empty where there is none."""
+    from tessera_core.render.picture import encode_picture
+
+    picture = _scene.picture if name == "pca" else _scene.true_colour
+    return b"" if picture is None else encode_picture(picture, _scene.raster.valid(), _scene.display)
