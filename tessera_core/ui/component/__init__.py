@@ -17,7 +17,7 @@ from typing import Any
 import streamlit as st
 
 # Modules here, which any component may name besides its own; in the order of their imports.
-SHARED = ("wire.js", "dom.js", "layers.js")
+SHARED = ("wire.js", "dom.js", "layers.js", "links.js", "mounting.js")
 
 
 @cache

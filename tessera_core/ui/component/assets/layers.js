@@ -152,12 +152,12 @@ function covers([, , radius, ring], [x, y], pixel) {
   return false;
 }
 
-export function makeInk(L, frame, draw) {
+export function makeInk(L, frame, draw, pane = "ink") {
   const Ink = L.Layer.extend({
     onAdd(map) {
       this._map = map;
       this._canvas = L.DomUtil.create("canvas", "leaflet-zoom-animated tl-ink");
-      map.getPane("ink").appendChild(this._canvas);
+      map.getPane(pane).appendChild(this._canvas);
       this._reset();
     },
     onRemove() {

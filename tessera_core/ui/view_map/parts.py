@@ -1,0 +1,105 @@
+"""What a view map shows and what people do on it: plain values, no Streamlit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Tool = Literal["click", "box", "polygon"]
+Kind = Literal["click", "box", "polygon", "marker", "outline"]
+LonLat = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A picture on the map's display grid.
+
+    Attributes:
+        name: names the layer within the map.
+        title: what people read.
+        png: encoded on the map's display grid (``render.picture.encode_picture`` or ``render.palette``).
+        version: changes when the picture does; only then is it drawn anew.
+        opacity: 0..1, to begin with; people may change it.
+        visible: to begin with; people may change it.
+        legend: ``(colour "#rrggbb", text)`` entries shown while the layer is.
+        group: of the ``"base"`` layers one is shown at a time; ``"overlay"`` ones lie above, in the order given.
+    """
+
+    name: str
+    title: str
+    png: bytes = field(repr=False)
+    version: str
+    opacity: float = 1.0
+    visible: bool = True
+    legend: tuple[tuple[str, str], ...] = ()
+    group: Literal["overlay", "base"] = "overlay"
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A marked place, by scene pixel or by longitude and latitude (degrees).
+
+    Attributes:
+        id: told back when people click it.
+        row, col: fractional scene pixels; the middle of pixel (3, 5) is (3.5, 5.5).
+        lon, lat: degrees, used where ``row`` is None.
+        label: printed in it (``"number"``) or beside it.
+        colour: ``"#rrggbb"``.
+        text: shown when pointed at.
+        kind: how it looks.
+    """
+
+    id: str
+    row: float | None = None
+    col: float | None = None
+    lon: float | None = None
+    lat: float | None = None
+    label: str = ""
+    colour: str = "#d55e00"
+    text: str = ""
+    kind: Literal["dot", "pin", "number"] = "dot"
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A shape drawn as lines.
+
+    Attributes:
+        id: told back when people click it.
+        geojson: a geometry or feature in degrees: Polygon, MultiPolygon, LineString or MultiLineString.
+        colour: ``"#rrggbb"``.
+        fill: opacity of its inside, 0 = only lines (which then cannot be clicked).
+        text: shown when pointed at.
+    """
+
+    id: str
+    geojson: dict[str, Any]
+    colour: str = "#0f766e"
+    fill: float = 0.0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class MapEvent:
+    """Something a person did on the map.
+
+    Attributes:
+        id: unique within the session.
+        kind: ``"click"``, ``"box"``, ``"polygon"``, or ``"marker"``/``"outline"`` for a click on one.
+        lon, lat: degrees of the click (of the shape's middle); None where the scene has no place on Earth.
+        row, col: fractional scene pixels, None without a scene; may lie off the scene.
+        ring: corners of a box or polygon as (lon, lat), not closed; empty where degrees are not known.
+        rows, cols: the same corners in fractional scene pixels; empty without a scene.
+        target: id of the clicked marker or outline.
+    """
+
+    id: str
+    kind: Kind
+    lon: float | None = None
+    lat: float | None = None
+    row: float | None = None
+    col: float | None = None
+    ring: tuple[LonLat, ...] = ()
+    rows: tuple[float, ...] = ()
+    cols: tuple[float, ...] = ()
+    target: str = ""
