@@ -125,6 +125,21 @@ def cached_demo(
     return region if _claim(root, recipe) and region.complete else None
 
 
+def stale_demos(cache_dir: str | Path | None = None) -> list[Path]:
+    """Folders of the cache with demo regions that an older version made and this one does not use."""
+    home = Path(cache_dir) if cache_dir is not None else cache_home() / "demo"
+    stale = []
+    for header in sorted(home.glob("*/demo.json")):
+        try:
+            recipe = json.loads(header.read_text(encoding="utf-8"))
+            current, _ = _cache_place(home, int(recipe["size"]), int(recipe["seed"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if current != header.parent:
+            stale.append(header.parent)
+    return stale
+
+
 def _cache_place(cache_dir: str | Path | None, size: int, seed: int) -> tuple[Path, dict[str, Any]]:
     home = Path(cache_dir) if cache_dir is not None else cache_home() / "demo"
     recipe = _recipe(size, seed, DEMO_WEIGHTS)

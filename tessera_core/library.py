@@ -208,6 +208,53 @@ def start_demo(demo: DemoRegion, *, fresh: bool = False) -> Project:
     return start(found, DEMO_NAME)
 
 
+@dataclass(frozen=True)
+class OldDemo:
+    """A demo region in the cache that an older version made.
+
+    Attributes:
+        folder: where it lies.
+        bytes: on disk.
+        projects: names of the projects that still use it.
+    """
+
+    folder: Path
+    bytes: int
+    projects: tuple[str, ...]
+
+
+def old_demos() -> list[OldDemo]:
+    """Demo regions of older versions."""
+    if not (cache_home() / "demo").is_dir():
+        return []
+    from tessera_core.demo import stale_demos
+
+    folders = stale_demos()
+    users: dict[Path, list[str]] = {folder: [] for folder in folders}
+    for entry in recent() if folders else []:
+        paths = [reference.path for reference in Project.open(entry.folder).embeddings.values()]
+        for folder in folders:
+            if any(path.is_relative_to(folder.resolve()) for path in paths):
+                users[folder].append(entry.name)
+    return [OldDemo(folder, _size(folder), tuple(users[folder])) for folder in folders]
+
+
+def remove_old_demos() -> int:
+    """Delete the demo regions of older versions that no project uses; returns the bytes freed."""
+    freed = 0
+    for old in old_demos():
+        if not old.projects:
+            # Without this file the rest is no demo region any more, whatever happens next.
+            (old.folder / "demo.json").unlink(missing_ok=True)
+            shutil.rmtree(old.folder, ignore_errors=True)
+            freed += old.bytes
+    return freed
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 # ------------------------------------------------------------------ the list
 
 

@@ -24,7 +24,10 @@ from tessera_core.sources.datasets import Dataset, dataset_named, datasets
 DECIMALS = 5
 MAX_VERTICES_IN_ADDRESS = 60
 FIRST_YEAR = 2017
-_KEYS = ("place", "name", "years", "dataset", "store", "dim")
+_KM_PER_DEGREE = 111.32
+# Of a region that nobody has given a name yet.
+UNNAMED = "region"
+KEYS = ("place", "name", "years", "dataset", "store", "dim")
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,6 @@ def from_query(query: Mapping[str, str]) -> PlaceRequest | None:
     return PlaceRequest(region, years, dataset, store, dim)
 
 
-def drop_from(query: Mapping[str, str]) -> dict[str, str]:
-    """The parameters of an address without those of a request."""
-    return {key: value for key, value in query.items() if key not in _KEYS}
-
-
 # ------------------------------------------------------------------ the region's address
 
 
@@ -153,7 +151,7 @@ def region_at(text: str, name: str = "") -> Region:
         return replace(_kept(text[1:]), **({"name": name} if name else {}))
     if ";" not in text:
         box = parse_bbox(text)
-        return rounded(replace(box, name=name or box.name))
+        return rounded(replace(box, name=name or UNNAMED))
     try:
         corners = [tuple(float(number) for number in corner.split(",")) for corner in text.split(";")]
         polygon = shapely.Polygon(corners)
@@ -162,7 +160,7 @@ def region_at(text: str, name: str = "") -> Region:
     west, south, east, north = polygon.bounds
     if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
         raise InputError("The place in the address does not lie on Earth; corners are lon,lat in degrees.")
-    return rounded(Region(polygon, name or "region"))
+    return rounded(Region(polygon, name or UNNAMED))
 
 
 def _kept(digest: str) -> Region:
@@ -184,6 +182,37 @@ def _kept(digest: str) -> Region:
 
 def _number(value: float) -> str:
     return f"{value:.{DECIMALS}f}".rstrip("0").rstrip(".")
+
+
+def box_around(lon: float, lat: float, side_km: float, name: str) -> Region:
+    """A box of so many kilometres a side around a place in degrees.
+
+    Raises:
+        InputError: the box would reach a pole or the 180th meridian, or the place is not on Earth.
+    """
+    import shapely
+
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise InputError(f"There is no place at longitude {lon:g}, latitude {lat:g}; latitudes run from -90 to 90.")
+    half_lat = side_km / 2 / _KM_PER_DEGREE
+    half_lon = half_lat / max(float(np.cos(np.deg2rad(lat))), 1e-6)
+    if abs(lat) + half_lat > 90 or abs(lon) + half_lon > 180:
+        raise InputError("A box around this place would reach a pole or the 180th meridian; choose another place.")
+    box = shapely.box(lon - half_lon, lat - half_lat, lon + half_lon, lat + half_lat)
+    return rounded(Region(box, name))
+
+
+def size_of(region: Region) -> tuple[float, float, float]:
+    """Width and height of the region's box in km, and the region's own area in km2, on the WGS 84 ellipsoid."""
+    from pyproj import Geod
+
+    west, south, east, north = region.bbox
+    earth = Geod(ellps="WGS84")
+    middle = (south + north) / 2
+    _, _, width = earth.inv(west, middle, east, middle)
+    _, _, height = earth.inv(west, south, west, north)
+    area, _ = earth.geometry_area_perimeter(region.geometry)
+    return width / 1000, height / 1000, abs(float(area)) / 1e6
 
 
 def swapped(region: Region) -> Region | None:

@@ -163,3 +163,17 @@ def _cost(wanted: Request) -> None:
         st.warning(
             "This is a large region: fetching it will take hours. Try a smaller one first.", icon=":material/warning:"
         )
+
+
+def prefill(region: Region, year: int) -> None:
+    """Fill the form in with a region and year of another page; before its widgets are drawn."""
+    from tessera_core.place_request import address_of, keep
+
+    st.session_state["generate_source"] = "region"
+    st.session_state["acquire_year"] = year
+    if region.geometry.equals(region.geometry.envelope):
+        st.session_state["acquire_kind"] = "box"
+        st.session_state["acquire_box"] = address_of(region).replace(",", ", ")
+    else:
+        st.session_state["acquire_kind"] = "file"
+        st.session_state[_FILE] = str(keep(region))

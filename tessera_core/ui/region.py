@@ -1,6 +1,7 @@
 """The page Region: the welcome with every way to start, or the open project at a glance.
 
-What starts a project is in :mod:`tessera_core.library`; this module is what people see of it.
+What starts a project is in :mod:`tessera_core.library`; this module is what people see of it. Choosing a place on Earth is in
+``region_place``, what is wrong with tiles in ``region_tiles``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import streamlit as st
 from tessera_core import library
 from tessera_core.project import Project, RecentProject
 from tessera_core.sources.uploads import KINDS
-from tessera_core.ui import generate, jobs, shell, state, words
+from tessera_core.ui import generate, jobs, region_chosen, region_load, region_place, region_tiles, shell, state, words
 
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
@@ -28,6 +29,9 @@ _NEXT_STEPS = """
 
 def page() -> None:
     """Draw the page."""
+    if region_chosen.is_open():
+        region_place.page()
+        return
     project = state.current_project()
     if project is None:
         st.title("Make a map from satellite data")
@@ -48,6 +52,7 @@ def page() -> None:
         with shell.plain_errors():
             _summary(project)
             opened = True
+            region_tiles.panel(project)
         with st.expander("Open something else", icon=":material/folder_open:", expanded=not opened):
             _ways_to_start()
             _recent()
@@ -72,9 +77,13 @@ def _summary(project: Project) -> None:
             details = raster.provenance.details
             # A raster of another program may have anything under the name of ours.
             told = [note for name in ("warnings", "notes") for note in _sentences(details.get(name))]
+            if absent := _sentences(details.get("missing_tiles")):
+                more = f" and {len(absent) - 6} more" if len(absent) > 6 else ""
+                told.append(f"The publisher has nothing for {', '.join(absent[:6])}{more}; they stay blank.")
             for note in [*told, *project.notes]:
                 st.warning(words.escape(note), icon=":material/warning:")
             generate.show_outcome(project.settings)
+            region_load.retry(project)
             empty = 1 - float(raster.valid().mean())
             if empty > 0.001:
                 st.caption(f"{max(1, round(100 * empty))} % of the pixels have no data; they stay blank on the map.")
@@ -86,6 +95,7 @@ def _summary(project: Project) -> None:
                     key="region_label",
                 ):
                     st.switch_page("pages/label.py", query_params=state.query())
+                region_load.add_years(project)
                 if st.button("Close project", icon=":material/close:", key="region_close"):
                     state.close_project()
                     st.rerun()
@@ -100,11 +110,14 @@ def _sentences(value: object) -> list[str]:
 
 
 def _ways_to_start() -> None:
-    columns = st.columns(2 if state.hosted() else 3, gap="medium")
-    with columns[0].container(border=True, height="stretch"), shell.plain_errors():
+    first, second = st.columns(2, gap="medium")
+    with first.container(border=True, height="stretch"), shell.plain_errors():
         _demo()
+    with second.container(border=True, height="stretch"), shell.plain_errors():
+        _place()
+    columns = st.columns(1 if state.hosted() else 2, gap="medium")
     if not state.hosted():
-        with columns[1].container(border=True, height="stretch"), shell.plain_errors():
+        with columns[0].container(border=True, height="stretch"), shell.plain_errors():
             _folder()
     with columns[-1].container(border=True, height="stretch"), shell.plain_errors():
         _upload()
@@ -137,6 +150,18 @@ def _demo() -> None:
         jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
         st.rerun()
     st.caption("Opens at once." if ready is not None else "The first time takes about a minute and a half.")
+
+
+# ------------------------------------------------------------------ a place on Earth
+
+
+def _place() -> None:
+    st.subheader("A place on Earth")
+    st.markdown("Published TESSERA embeddings of any place, 2017 on: draw it, type its name, or use a file.")
+    if st.button("Choose a place", icon=":material/travel_explore:", key="region_place"):
+        region_chosen.open_here()
+        st.rerun()
+    st.caption("Needs the internet the first time; what was loaded stays on this computer.")
 
 
 # ------------------------------------------------------------------ folder

@@ -92,18 +92,22 @@ class OpenScene:
     def thumbnail(self) -> bytes:
         """The embedding picture as PNG bytes, about 512 pixels a side."""
 
-        def make() -> bytes:
-            from PIL import Image
+        return self._part("thumbnail", lambda: small_png(self.picture, self.raster.valid()))
 
-            side = max(self.raster.shape)
-            step, zoom = max(1, -(-side // _THUMBNAIL)), max(1, _THUMBNAIL // side)
-            # A small scene is enlarged here, pixel by pixel: the browser would blur it.
-            picture = self.picture[::step, ::step].repeat(zoom, 0).repeat(zoom, 1)
-            file = io.BytesIO()
-            Image.fromarray(picture).save(file, "PNG", compress_level=1)
-            return file.getvalue()
 
-        return self._part("thumbnail", make)
+def small_png(picture: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:
+    """A picture uint8 (H, W, 3) as PNG bytes, about 512 pixels a side; transparent where bool (H, W) says there is no data."""
+    from PIL import Image
+
+    side = max(picture.shape[:2])
+    step, zoom = max(1, -(-side // _THUMBNAIL)), max(1, _THUMBNAIL // side)
+    # What has no data is transparent: black would look like data.
+    alpha = np.where(valid[::step, ::step], np.uint8(255), np.uint8(0))
+    # A small scene is enlarged here, pixel by pixel: the browser would blur it.
+    pixels = np.dstack([picture[::step, ::step], alpha]).repeat(zoom, 0).repeat(zoom, 1)
+    file = io.BytesIO()
+    Image.fromarray(pixels, "RGBA").save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def open_scene(embeddings: Path, dpixels: Path | None = None) -> OpenScene:

@@ -62,7 +62,8 @@ def run() -> None:
     state.forward_deep_link()
     with plain_errors():
         state.restore_project()
-        header()
+        # The map of the page Label says itself when it was saved.
+        header(saved=page.url_path != "label")
     with plain_errors():
         page.run()
     _warm_up()
@@ -112,7 +113,7 @@ def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:
     return inner
 
 
-def header() -> None:
+def header(*, saved: bool = True) -> None:
     """One line above every page: the project, where its embeddings come from, and when it was saved."""
     project = state.current_project()
     if project is None:
@@ -122,8 +123,9 @@ def header() -> None:
             f"**{words.escape(project.name)}** &nbsp; :small[:gray[{words.escape(_provenance(project))}]]",
             width="stretch",
         )
-        with st.container(width="content"):
-            _saved()
+        if saved:
+            with st.container(width="content"):
+                _saved()
 
 
 def _provenance(project: Project) -> str:

@@ -1,0 +1,362 @@
+"""Part of the page Region: choose a place on Earth by drawing, by name, by coordinates or by a file.
+
+Where the choice is kept is the matter of ``region_chosen``, what then happens with it that of ``region_load``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.atomic import atomic_path
+from tessera_core.errors import InputError, TesseraError
+from tessera_core.place_request import UNNAMED, box_around, rounded, size_of, swapped
+from tessera_core.places import data_home
+from tessera_core.region import Region, RegionReport, read_region_report
+from tessera_core.sources.uploads import plain_name
+from tessera_core.ui import region_chosen, region_load, shell, view_map, words
+
+MAP = "place_map"
+_TEXT, _SIDE, _FILE, _FOUND, _CLOSED = (f"place_{name}" for name in ("text", "side", "file", "found", "closed"))
+SIDES_KM = (2, 5, 10, 20)
+_SUFFIXES = ["geojson", "json", "gpkg", "kml", "zip"]
+_NEAR_KM, _FAR_KM = 50.0, 300.0
+_CHOSEN = "#0f766e"
+_COLOURS = {"covered": "#0f766e", "water": "#3b82c4", "partial": "#e2b714", "missing": "#d55e00"}
+
+
+def page() -> None:
+    """Draw this part of the page."""
+    view_map.loader()
+    with shell.plain_errors():
+        region_chosen.follow_address()
+        region = region_chosen.region()
+        if region is not None and region.name == UNNAMED:
+            region_chosen.choose(replace(region, name=_name_near(region)), *region_chosen.notes())
+    region_chosen.open_here()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.title("A place on Earth", width="stretch")
+        if st.button("Back", icon=":material/arrow_back:", key="place_back"):
+            region_chosen.close()
+            st.rerun()
+    st.markdown(
+        "Choose a place, see which published embeddings there are, and load them. Nothing is fetched before you say so."
+    )
+    left, right = st.columns([2, 3], gap="medium")
+    request = None
+    with left:
+        with shell.plain_errors():
+            _search()
+        with shell.plain_errors():
+            _file()
+        with shell.plain_errors():
+            region = region_chosen.region()
+            _chosen(region)
+            if region is not None:
+                request = region_load.choose(region)
+    if request is not None:
+        region_chosen.write_address(request)
+    card = st.container()
+    cover = None
+    with card, shell.plain_errors():
+        if request is not None:
+            cover = region_load.card(request)
+    with right, shell.plain_errors():
+        _map(cover)
+
+
+# ------------------------------------------------------------------ what was chosen
+
+
+def _choose(region: Region, *notes: str) -> None:
+    region_chosen.choose(region, *notes)
+    st.session_state.pop(_FOUND, None)
+
+
+def _chosen(region: Region | None) -> None:
+    if region is None:
+        st.info("No place yet: search above, upload a file, or draw a box on the map.", icon=":material/crop_free:")
+        return
+    width, height, area = size_of(region)
+    near = _near(region)
+    with st.container(border=True):
+        st.markdown(
+            f"**{words.escape(region.name)}**  \n{_km(width)} x {_km(height)} km, {area:,.{1 if area < 100 else 0}f} km²"
+            + (f", {near}" if near else "")
+        )
+        for note in region_chosen.notes():
+            st.caption(words.escape(note))
+        other = swapped(region)
+        doubtful = other is not None and _probably_swapped(region, other)
+        if doubtful and other is not None:
+            st.warning(
+                f"There is no town within {_FAR_KM:.0f} km. With latitude and longitude swapped it would be {_near(other)}.",
+                icon=":material/swap_horiz:",
+            )
+        if other is not None:
+            st.button(
+                "Swap latitude and longitude",
+                icon=":material/swap_horiz:",
+                type="primary" if doubtful else "tertiary",
+                key="place_swap",
+                on_click=_swap,
+                args=(other,),
+            )
+
+
+def _swap(region: Region) -> None:
+    name = _name_near(region) if region.name in (UNNAMED, _name_near(swapped(region))) else region.name
+    _choose(replace(region, name=name), "Latitude and longitude were swapped.")
+
+
+def _km(value: float) -> str:
+    return f"{value:.{2 if value < 1 else 1 if value < 100 else 0}f}"
+
+
+def _nearest(region: Region) -> tuple[str, float]:
+    """Name and distance in km of the town nearest to the region's centre."""
+    from tessera_core.sources import places_names
+
+    centre = region.geometry.centroid
+    place, distance = places_names.nearest(centre.x, centre.y)
+    return f"{place.name}, {place.country}", distance
+
+
+def _near(region: Region) -> str:
+    name, distance = _nearest(region)
+    if distance < 3:
+        return f"at {name}"
+    return f"{distance:,.0f} km from {name}" if distance < 1000 else ""
+
+
+def _name_near(region: Region | None) -> str:
+    """A readable name for a region that has none of its own."""
+    if region is None:
+        return ""
+    name, distance = _nearest(region)
+    if distance < _NEAR_KM:
+        return name.split(",")[0] if distance < 3 else f"near {name.split(',')[0]}"
+    lon, lat = region.geometry.centroid.x, region.geometry.centroid.y
+    return f"{abs(lat):.2f} {'N' if lat >= 0 else 'S'} {abs(lon):.2f} {'E' if lon >= 0 else 'W'}"
+
+
+def _probably_swapped(region: Region, other: Region) -> bool:
+    return _nearest(region)[1] > _FAR_KM and _nearest(other)[1] < _NEAR_KM
+
+
+# ------------------------------------------------------------------ by name and coordinates
+
+
+def _search() -> None:
+    st.text_input(
+        "Name of a place, or coordinates",
+        placeholder="Cambridge, or 52.2 N 0.12 E, or west, south, east, north",
+        key=_TEXT,
+        on_change=shell.shielded(_read_text),
+        help="Coordinates in degrees, in degrees and minutes, UTM (33N 500000 4649776) or a box (west, south, east, north). "
+        "Names are looked up on this computer.",
+    )
+    side = st.segmented_control(
+        "Box around it",
+        SIDES_KM,
+        default=5,
+        required=True,
+        format_func=lambda km: f"{km} km",
+        key=_SIDE,
+        persist_state="session",
+    )
+    found: list[Any] | str = st.session_state.get(_FOUND, [])
+    if isinstance(found, str):
+        st.error(found, icon=":material/error:")
+        return
+    for number, place in enumerate(found):
+        people = f" ({place.population:,} people)" if place.population else ""
+        if st.button(
+            f"{place.name}, {place.country}{people}",
+            key=f"place_found_{number}",
+            type="tertiary",
+            icon=":material/place:",
+        ):
+            _choose(box_around(place.lon, place.lat, float(side or 5), place.name))
+            st.rerun()
+
+
+def _read_text() -> None:
+    text = str(st.session_state.get(_TEXT, "")).strip()
+    st.session_state.pop(_FOUND, None)
+    if not text:
+        return
+    try:
+        found = _read_coordinates(text) if _looks_like_numbers(text) else _look_up(text)
+    except TesseraError as error:
+        st.session_state[_FOUND] = str(error)
+        return
+    if found:
+        st.session_state[_FOUND] = found
+
+
+def _looks_like_numbers(text: str) -> bool:
+    return sum(character.isdigit() for character in text) >= 2
+
+
+def _read_coordinates(text: str) -> list[Any]:
+    import shapely
+
+    from tessera_core.sources import coordinates
+
+    parsed = coordinates.parse(text)
+    notes = [parsed.order_note] if parsed.order_note else []
+    if parsed.bbox is not None:
+        region = Region(shapely.box(*parsed.bbox))
+    else:
+        region = box_around(parsed.lon, parsed.lat, float(st.session_state.get(_SIDE) or 5), UNNAMED)
+    _choose(replace(region, name=_name_near(region)), *notes)
+    return []
+
+
+def _look_up(text: str) -> list[Any]:
+    from tessera_core.sources import places_names
+
+    found = places_names.search(text)
+    if not found:
+        raise InputError(
+            f"No town called {text!r} is known here; villages and fields are not. Try the nearest town, coordinates, or the map."
+        )
+    return list(found)
+
+
+# ------------------------------------------------------------------ by a file
+
+
+def _file() -> None:
+    with st.expander("Use a file of polygons", icon=":material/upload_file:"):
+        upload = st.file_uploader("GeoJSON, GeoPackage, KML or zipped Shapefile", type=_SUFFIXES, key=_FILE)
+        if upload is None:
+            st.session_state.pop(_CLOSED, None)
+            return
+        path = _keep(upload.name, upload.getvalue())
+        if st.session_state.get(_CLOSED) != str(path):
+            _take_file(path, swap=False)
+
+
+def _take_file(path: Path, *, swap: bool) -> None:
+    """Make a file the region, once: later choices on the map are not overruled by a file that is still there."""
+    try:
+        region, report = read_region_report(path, swap=swap)
+    except InputError as error:
+        st.error(str(error), icon=":material/error:")
+        if not swap and _readable_when_swapped(path):
+            st.button(
+                "Swap latitude and longitude",
+                type="primary",
+                icon=":material/swap_horiz:",
+                key="place_swap_file",
+                on_click=_take_swapped,
+                args=(path,),
+            )
+        return
+    st.session_state[_CLOSED] = str(path)
+    _choose_file(region, report)
+    st.rerun()
+
+
+def _take_swapped(path: Path) -> None:
+    region, report = read_region_report(path, swap=True)
+    st.session_state[_CLOSED] = str(path)
+    _choose_file(region, report)
+
+
+def _choose_file(region: Region, report: RegionReport) -> None:
+    _choose(region, "From your file: " + " ".join(report.sentences()))
+
+
+def _readable_when_swapped(path: Path) -> bool:
+    try:
+        read_region_report(path, swap=True)
+    except InputError:
+        return False
+    return True
+
+
+def _keep(name: str, content: bytes) -> Path:
+    """The uploaded file on disk, where the reader of polygons wants it."""
+    path = data_home() / "regions" / hashlib.sha256(content).hexdigest()[:10] / plain_name(name)
+    if not path.exists():
+        with atomic_path(path) as part:
+            part.write_bytes(content)
+    return path
+
+
+# ------------------------------------------------------------------ by drawing
+
+
+def _map(cover: Any) -> None:
+    region = region_chosen.region()
+    outlines = [] if cover is None else [_tile_outline(tile) for tile in cover.tiles]
+    if region is not None:
+        outlines.append(view_map.Outline("chosen", _geojson(region), _CHOSEN, 0.0, region.name))
+    view_map.view_map(
+        MAP,
+        display=None,
+        world=True,
+        outlines=outlines,
+        tools=("box", "polygon", "click"),
+        fly_to=None if region is None else _padded(region.bbox),
+        height=520,
+        on_event=shell.shielded(_on_map),
+    )
+    st.caption(
+        "Draw a box or a polygon, or click for a box of the size chosen. The land outline comes with the program; "
+        "other base maps are fetched from the internet when you choose them."
+    )
+
+
+def _on_map() -> None:
+    import shapely
+
+    event = view_map.event(MAP)
+    if event is None:
+        return
+    if event.kind in ("box", "polygon") and len(event.ring) >= 3:
+        drawn = Region(shapely.Polygon(event.ring))
+    elif event.kind == "click" and event.lon is not None and event.lat is not None:
+        drawn = box_around(event.lon, event.lat, float(st.session_state.get(_SIDE) or 5), UNNAMED)
+    else:
+        return
+    try:
+        _choose(replace(rounded(drawn), name=_name_near(drawn)))
+    except TesseraError as error:
+        st.session_state[_FOUND] = str(error)
+
+
+def _geojson(region: Region) -> dict[str, Any]:
+    import shapely
+
+    shape: dict[str, Any] = json.loads(shapely.to_geojson(region.geometry))
+    return shape
+
+
+def _padded(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    west, south, east, north = box
+    x, y = 0.3 * (east - west), 0.3 * (north - south)
+    return max(west - x, -180.0), max(south - y, -85.0), min(east + x, 180.0), min(north + y, 85.0)
+
+
+def _tile_outline(tile: Any) -> view_map.Outline:
+    half = 0.05
+    west, south, east, north = tile.lon - half, tile.lat - half, tile.lon + half, tile.lat + half
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    told = {"covered": "complete", "partial": "only a part is there", "missing": "nothing there", "water": "water"}
+    return view_map.Outline(
+        f"tile {tile.name}",
+        shape,
+        _COLOURS[tile.state],
+        0.12 if tile.state != "covered" else 0.0,
+        f"{tile.name}: {told[tile.state]}",
+    )
