@@ -57,7 +57,9 @@ def folds(
             f"The split {split!r} holds whole {what} out, but fewer than two classes have two of them. "
             "Label further places, or use another split."
         )
-    n_folds = min(n_folds, len(np.unique(groups[judged])))
+    # No more folds than the largest class has labels: scikit-learn refuses to leave every class out of some fold.
+    largest = int(np.unique(samples.y[judged], return_counts=True)[1].max())
+    n_folds = max(2, min(n_folds, len(np.unique(groups[judged])), largest))
     splitter = StratifiedKFold if split == "random" else StratifiedGroupKFold
     with warnings.catch_warnings():
         # A class with fewer labels than folds is tested in fewer folds; that is meant.

@@ -54,6 +54,13 @@ def test_without_likeness_of_neighbours_there_is_no_gap():
     assert "about the same" in found.gap or found.naive - found.accuracy < 0.06
 
 
+def test_a_few_single_clicks_of_each_class_can_be_scored():
+    # Fewer labels in every class than there would be folds.
+    found = live_score(labelled_fields(per_class=5, pixels=1), make_head("ridge"))
+    assert found.accuracy is not None
+    assert (found.n_labels, found.n_places) == (15, 15)
+
+
 def test_one_large_polygon_counts_as_one_label():
     samples = labelled_fields(per_class=6, pixels=4, offset=1.5)
     many = np.concatenate([np.repeat(np.flatnonzero(samples.groups == 0), 10), np.flatnonzero(samples.groups != 0)])
