@@ -7,7 +7,9 @@ measured in :mod:`tessera_core.assess.cleaning`, because a smooth map only looks
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
 
 Bytes = NDArray[np.uint8]
+METHODS = ("majority", "sieve", "potts")
 
 NO_CLASS = 0
 BETA = 1.0
@@ -26,6 +29,64 @@ ROUNDS = 4
 STRIP_BYTES = 32 << 20
 # Less than any probability that a head can mean.
 LEAST = 1e-4
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """One way to clean a map, as a project keeps it.
+
+    Attributes:
+        method: ``"majority"``, ``"sieve"`` or ``"potts"``.
+        size: side of the majority window in pixels.
+        hectares: smallest patch that the sieve leaves.
+        beta: weight of a neighbour in the random field.
+    """
+
+    method: str
+    size: int = 3
+    hectares: float = 0.1
+    beta: float = BETA
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise LabelError(f"There is no way of cleaning {self.method!r}; there are {', '.join(METHODS)}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """For a project's settings."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Cleaning:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            LabelError: a field is missing or wrong.
+        """
+        try:
+            return cls(str(value["method"]), int(value["size"]), float(value["hectares"]), float(value["beta"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LabelError(
+                "How the map is to be cleaned is not readable; choose it again on the page Label."
+            ) from error
+
+    def __call__(
+        self, classes: Bytes, raster: EmbeddingRaster, head: Predicts, cancelled: Callable[[], bool] | None = None
+    ) -> Bytes:
+        """The cleaned map.
+
+        Args:
+            classes: uint8 (H, W) of ``raster``.
+            head: fitted; made the map.
+
+        Raises:
+            LabelError: the method cannot be applied, see :func:`majority` and :func:`sieve`.
+            Cancelled: ``cancelled`` said so.
+        """
+        if self.method == "majority":
+            return majority(classes, self.size)
+        if self.method == "sieve":
+            return sieve(classes, self.hectares, raster.grid)
+        return potts(raster, head, self.beta, cancelled=cancelled)
 
 
 def majority(classes: Bytes, size: int = 3) -> Bytes:

@@ -1,7 +1,8 @@
-"""The page Label: the map on which people label, its panel, and the choice of year and method.
+"""The page Label: the map on which people label, and beside it what is known about the map.
 
-Map and panel are one fragment, so that a click costs nothing of the rest of the page. What a click does: the component's
-operation -> :func:`_on_ops` -> label log -> head -> class map -> palette PNG -> component.
+The map is a fragment of its own, so that a click costs nothing of the rest of the page: component's operation ->
+:func:`_on_ops` -> label log -> head -> class map -> palette PNG -> component. Everything else (score, next places, doubts,
+further layers, tools) is a second fragment with its own channel to the browser, which speaks only while nobody labels.
 """
 
 from __future__ import annotations
@@ -10,22 +11,20 @@ import threading
 
 import streamlit as st
 
-from tessera_core.mapping import DEFAULT_HEAD, head_name
+from tessera_core.mapping import head_name
 from tessera_core.project import Project
 from tessera_core.ui import label_map, shell, state, words
 from tessera_core.ui.label_map.live import LiveMap
 from tessera_core.ui.label_map.protocol import ProtocolState, apply_message
+from tessera_core.ui.labelling import panels
+from tessera_core.ui.labelling.desk import Desk
+from tessera_core.ui.labelling.side import SideState, apply_wishes
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 
-# The instant ones; how to make each is the business of tessera_core.heads.
-HEAD_NAMES = {
-    "ridge": "Linear (ridge), instant",
-    "logistic": "Logistic regression",
-    "prototype": "Nearest class average",
-    "knn": "Nearest labels",
-}
 _RUNS = "label_runs"
+_SIDE_RUNS = "label_side_runs"
 _PROTOCOL = "label_protocol"
+_SIDE = "label_side"
 
 
 def page() -> None:
@@ -36,31 +35,50 @@ def page() -> None:
         st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
         return
     label_map.loader()
-    _studio()
+    map_column, panel_column = st.columns([7, 2], gap="small")
+    with map_column:
+        _map()
+    with panel_column:
+        _panel()
 
 
 @st.fragment
 @shell.shielded
-def _studio() -> None:
+def _map() -> None:
     project = state.current_project()
     if project is None:
         return
     scene = state.scene_for(project)
     key = _key(project)
-    live = _live_map(project, scene)
+    live = _desk(project, scene).live
     pictures = ["pca", "truecolour"] if scene.has_true_colour else ["pca"]
-    protocol = _protocol(key)
-    map_column, panel_column = st.columns([7, 2], gap="small")
-    with map_column:
-        run = st.session_state.setdefault(_RUNS, 0)
-        data = live.message(key, project.log, head_name(project), protocol, run, project.saved_at, pictures)
-        label_map.label_map(key, data, _on_ops)
-        for name in pictures:
-            label_map.picture(key, name, {**live.picture_header(), "version": scene.key}, _png(scene.key, name, scene))
-    with panel_column:
-        _year(project)
-        label_map.label_panel(key)
-        _method(project)
+    run = st.session_state.setdefault(_RUNS, 0)
+    data = live.message(key, project.log, head_name(project), _protocol(key), run, project.saved_at, pictures)
+    label_map.label_map(key, data, _on_ops)
+    for name in pictures:
+        label_map.picture(key, name, {**live.picture_header(), "version": scene.key}, _png(scene.key, name, scene))
+
+
+@st.fragment
+@shell.shielded
+def _panel() -> None:
+    project = state.current_project()
+    if project is None:
+        return
+    scene = state.scene_for(project)
+    key = _key(project)
+    desk = _desk(project, scene)
+    label_map.label_panel(key)
+    _year(project)
+    panels.show(desk, project, scene)
+    side = _side(key)
+    run = st.session_state.setdefault(_SIDE_RUNS, 0)
+    layers, header = desk.answer(key, project, side, run)
+    for layer in layers:
+        if layer.png:
+            where = {**desk.live.picture_header(), "version": layer.version, "mode": layer.mode}
+            label_map.picture(key, layer.name, where, layer.png)
+    label_map.insight(key, header, _on_wishes)
 
 
 @shell.shielded
@@ -70,11 +88,26 @@ def _on_ops() -> None:
     if project is None:
         return
     key = _key(project)
-    live = _live_map(project, state.scene_for(project))
-    protocol = apply_message(project.log, live.display, label_map.message(key), _protocol(key))
+    desk = _desk(project, state.scene_for(project))
+    desk.study.pause()
+    protocol = apply_message(project.log, desk.live.display, label_map.message(key), _protocol(key))
     # One assignment each: a run may be interrupted between two.
     st.session_state[_PROTOCOL] = {key: protocol}
     st.session_state[_RUNS] = st.session_state.get(_RUNS, 0) + 1
+
+
+@shell.shielded
+def _on_wishes() -> None:
+    """What the browser wants to know, or to have done, beside the map."""
+    project = state.current_project()
+    if project is None:
+        return
+    key = _key(project)
+    desk = _desk(project, state.scene_for(project))
+    display, known = desk.live.display, _side(key)
+    wished = apply_wishes(label_map.wishes(key), display, known, lambda op, now: desk.act(project, op, now))
+    st.session_state[_SIDE] = {key: wished}
+    st.session_state[_SIDE_RUNS] = st.session_state.get(_SIDE_RUNS, 0) + 1
 
 
 def _protocol(key: str) -> ProtocolState:
@@ -82,23 +115,28 @@ def _protocol(key: str) -> ProtocolState:
     return known.get(key, ProtocolState())
 
 
+def _side(key: str) -> SideState:
+    known: dict[str, SideState] = st.session_state.get(_SIDE, {})
+    return known.get(key, SideState())
+
+
 def _key(project: Project) -> str:
     return f"label_map_{project.id}"
 
 
-def _live_map(project: Project, scene: OpenScene) -> LiveMap:
+def _desk(project: Project, scene: OpenScene) -> Desk:
     provenance = scene.raster.provenance
     subtitle = f"{provenance.year or ''} · {words.dataset(provenance)}".strip(" ·")
-    return _live(project.id, scene.key, project.name, subtitle, scene)
+    return _make_desk(project.id, scene.key, project.name, subtitle, scene)
 
 
 # No more than open scenes, because each keeps its scene in memory.
 @st.cache_resource(max_entries=MAX_OPEN, show_spinner=False)
-def _live(project_id: str, scene_key: str, title: str, subtitle: str, _scene: OpenScene) -> LiveMap:
+def _make_desk(project_id: str, scene_key: str, title: str, subtitle: str, _scene: OpenScene) -> Desk:
     key = f"{project_id}@{scene_key}"
     live = LiveMap(key, project_id, _scene.raster, lambda: _scene.scene, _scene.display, title, subtitle)
     threading.Thread(target=live.warm_up, name="tessera-label-warm-up", daemon=True).start()
-    return live
+    return Desk(live)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -125,19 +163,3 @@ def _year(project: Project) -> None:
         on_change=lambda: project.update(year=st.session_state[key]),
         width="stretch",
     )
-
-
-def _method(project: Project) -> None:
-    key = f"label_head_{project.id}"
-    current = head_name(project)
-    options = list(dict.fromkeys([*HEAD_NAMES, current]))
-    with st.expander("Method", icon=":material/tune:"):
-        st.selectbox(
-            "How the map is made from your labels",
-            options,
-            index=options.index(current),
-            format_func=lambda name: HEAD_NAMES.get(name, name),
-            key=key,
-            on_change=lambda: project.update(head=st.session_state[key]),
-            help=f"{HEAD_NAMES[DEFAULT_HEAD]} suits most regions; the others are worth a look when two classes look alike.",
-        )

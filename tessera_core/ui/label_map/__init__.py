@@ -17,10 +17,10 @@ from tessera_core.ui import component
 from tessera_core.ui.label_map import payload
 from tessera_core.ui.label_map.protocol import ProtocolState
 
-__all__ = ["ProtocolState", "label_map", "label_panel", "loader", "message", "picture"]
+__all__ = ["ProtocolState", "insight", "label_map", "label_panel", "loader", "message", "picture", "wishes"]
 
 HUB = "__tesseraLabelMap"
-MODULES = ("wire.js", "dom.js", "queue.js", "layers.js", "tools.js", "panel.js", "view.js", "main.js")
+MODULES = ("wire.js", "dom.js", "queue.js", "layers.js", "tools.js", "insight.js", "panel.js", "view.js", "main.js")
 
 
 def loader() -> None:
@@ -52,12 +52,28 @@ def label_panel(key: str) -> None:
     _component()(key=f"{key}_panel", data=data)
 
 
+def insight(key: str, header: dict[str, Any], on_wishes: Callable[[], None]) -> None:
+    """Tell the map ``key`` and its panel what is known about the map: score, next places, doubts, extra layers.
+
+    Args:
+        key: the map.
+        header: from :func:`tessera_core.ui.labelling.side.header`.
+        on_wishes: called before the script when the browser wants to know or do something; read it with :func:`wishes`.
+    """
+    _component()(key=f"{key}_insight", data=payload.pack(header), on_ops_change=on_wishes, height=1)
+
+
+def wishes(key: str) -> object:
+    """What the browser sent for :func:`insight` in this run, or None; untrusted."""
+    return message(f"{key}_insight")
+
+
 def picture(key: str, name: str, header: dict[str, Any], png: bytes) -> None:
     """Send the static picture ``name`` of the map ``key``; Streamlit sends equal bytes only once.
 
     Args:
         key: the map.
-        name: ``"pca"`` or ``"truecolour"``.
+        name: ``"pca"``, ``"truecolour"``, or that of an extra layer of :mod:`tessera_core.ui.labelling.layers`.
         header: from :func:`tessera_core.ui.label_map.live.LiveMap.picture_header`.
         png: display PNG.
     """

@@ -83,6 +83,9 @@ class LiveMap:
         scene: makes the open scene, when first needed.
         display: the grid to draw on.
         title, subtitle: printed on the map: what is seen, of when, from which dataset.
+
+    Attributes:
+        unit, pixel_area: unit of areas (``"ha"`` or ``"px"``), and the area of a pixel in it.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class LiveMap:
         self._temperatures: dict[str, float] = {}
         self._slow: tuple[int, str, ClassMap] | None = None
         area = raster.grid.pixel_area_m2
-        self.unit, self._pixel_area = ("ha", area / 10_000) if np.isfinite(area) else ("px", 1.0)
+        self.unit, self.pixel_area = ("ha", area / 10_000) if np.isfinite(area) else ("px", 1.0)
 
     def message(
         self,
@@ -147,7 +150,7 @@ class LiveMap:
                 **self.picture_header(),
                 "frame": self.display.frame,
                 "pixel": self.display.pixel_size,
-                "metres": self._pixel_area**0.5 * 100 if self.unit == "ha" else None,
+                "metres": self.pixel_area**0.5 * 100 if self.unit == "ha" else None,
                 "title": self.title,
                 "subtitle": self.subtitle,
                 "classes": self._classes(labels, classes, reading),
@@ -157,6 +160,7 @@ class LiveMap:
                 "map": {"v": f"{reading.number}.{levels}", "levels": levels} if reading.map is not None else None,
                 "saved": saved_at,
                 "hint": reading.hint,
+                "stamp": self._stamp(labels, head),
                 "version": reading.version,
                 "preview": reading.preview,
                 "pictures": list(pictures),
@@ -175,6 +179,15 @@ class LiveMap:
         """The current map of ``labels``, computed if something has changed."""
         with self._mutex:
             return self._read(labels, head)
+
+    def stamp(self, labels: LabelLog, head: str) -> str:
+        """Names what :meth:`message` would show now, so that the page knows when its map is out of date."""
+        with self._mutex:
+            return self._stamp(labels, head)
+
+    def _stamp(self, labels: LabelLog, head: str) -> str:
+        slow = self._slow is not None and self._slow[:2] == (labels.version, head)
+        return f"{self.key}|{labels.version}|{head}|{self._temperatures.get(head, 1.0):.3f}|{slow:d}"
 
     def set_temperature(self, head: str, temperature: float) -> None:
         """From now on soften the probabilities of ``head``, as its confidence on held-out labels showed to be right."""
@@ -248,7 +261,7 @@ class LiveMap:
                 "name": c.name,
                 "color": c.color,
                 "count": counts[c.id],
-                "area": None if reading.map is None else round(reading.areas.get(c.id, 0) * self._pixel_area, 2),
+                "area": None if reading.map is None else round(reading.areas.get(c.id, 0) * self.pixel_area, 2),
             }
             for c in classes
         ]

@@ -132,6 +132,11 @@ def _apply(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state:
             labels.redo()
         case "clear":
             labels.clear()
+        case "edit_label":
+            class_id = _class_id(op, "class", state) if "class" in op else None
+            labels.edit_label(_text(op, "label"), class_id=class_id, note=_text(op, "note") if "note" in op else None)
+        case "remove_label":
+            labels.remove_label(_text(op, "label"))
         case "add_class":
             name = _text(op, "name")
             return labels.add_class(name, _text(op, "color") if "color" in op else _fitting_color(labels, name)).id
@@ -214,7 +219,7 @@ def _class_id(op: Mapping[str, Any], key: str, state: ProtocolState) -> int:
 def _text(op: Mapping[str, Any], key: str) -> str:
     value = op.get(key)
     if not isinstance(value, str):
-        raise LabelError(f"The {key} of a class must be text.")
+        raise LabelError(f"The page sent a {key} that is no text; nothing was changed.")
     return value
 
 

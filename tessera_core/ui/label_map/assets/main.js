@@ -2,6 +2,7 @@
 
 import "./leaflet.js";
 
+import { Insight } from "./insight.js";
 import { Panel } from "./panel.js";
 import { Queue } from "./queue.js";
 import { MapView } from "./view.js";
@@ -11,8 +12,11 @@ const DEFAULTS = () => ({
   tool: "point", class: 0, radius: 2, threshold: 0, hidden: [], views: {},
   layers: {
     labels: { on: true, opacity: 1 }, classes: { on: true, opacity: 0.8 }, confidence: { on: false, opacity: 0.85 },
+    tidied: { on: true, opacity: 1 }, groups: { on: true, opacity: 0.85 }, similar: { on: true, opacity: 0.85 },
+    novelty: { on: false, opacity: 0.85 }, sets: { on: false, opacity: 0.85 },
     truecolour: { on: false, opacity: 1 }, pca: { on: true, opacity: 1 }, base: { on: false, opacity: 1, name: "" },
   },
+  error: 0.1,
   swipe: { on: false, left: "pca", right: "classes", at: 0.5 },
 });
 
@@ -22,6 +26,7 @@ class Session {
     this.memory = DEFAULTS();
     this.restore();
     this.queue = new Queue(() => this.panel?.tick());
+    this.insight = new Insight(this);
     this.pictures = new Map();
     this.noted = new Set();
     this.before = 0;
@@ -78,6 +83,7 @@ class Session {
     if (this.memory.class >= 0 && !ids.includes(this.memory.class)) this.memory.class = ids[0] ?? 0;
     this.view?.receive(header, message.picture);
     this.panel?.receive(header);
+    this.insight.mapped(header);
   }
 }
 
@@ -130,11 +136,12 @@ export function start(hub, css) {
     mounted.delete(parent);
     entry.part?.destroy();
     const owner = session(entry.key);
-    if (owner.view === entry.part) {
+    if (entry.kind === "map" && owner.view === entry.part) {
       owner.view = null;
       owner.queue.trigger = null;
     }
-    if (owner.panel === entry.part) owner.panel = null;
+    if (entry.kind === "insight") owner.insight.queue.trigger = null;
+    if (entry.kind === "panel" && owner.panel === entry.part) owner.panel = null;
   }
 
   // Called for every message of every mounted component, and for theme changes with the same message again.
@@ -150,12 +157,14 @@ export function start(hub, css) {
     } else if (kind === "panel") {
       if (owner.message) entry.part.receive(owner.message.header);
     } else {
+      const queue = kind === "insight" ? owner.insight.queue : owner.queue;
       // Streamlit drops triggers that are set while a component mounts; the queue waits for the next turn.
       setTimeout(() => {
-        if (!entry.part.gone) owner.queue.trigger = component.setTriggerValue;
-        owner.queue.flush();
+        if (mounted.get(component.parentElement) === entry) queue.trigger = component.setTriggerValue;
+        queue.flush();
       }, 0);
-      if (message.header.scene) owner.receive(message);
+      if (kind === "insight") owner.insight.receive(message.header);
+      else if (message.header.scene) owner.receive(message);
     }
   };
   hub.unmount = unmount;

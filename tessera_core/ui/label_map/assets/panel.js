@@ -1,11 +1,17 @@
 // The panel beside the map: what to do next, the classes, the layers. It only shows and sets; the map does the work.
 
 import { SWATCHES, area, el, icon, inkOn } from "./dom.js";
+import { title } from "./insight.js";
 
 const LAYERS = [
   ["labels", "Labels"],
-  ["classes", "Class map"],
+  ["similar", "Similar places"],
+  ["novelty", "Unlike your labels"],
+  ["sets", "Possible classes"],
   ["confidence", "Confidence"],
+  ["groups", "Groups"],
+  ["tidied", "Tidied map"],
+  ["classes", "Class map"],
   ["truecolour", "True colour"],
   ["pca", "Embedding picture"],
   ["base", "Base map"],
@@ -25,6 +31,12 @@ export class Panel {
       this.name,
       el("button", { type: "submit", class: "tl-button", title: "Add this class" }, icon("plus"), "Add"),
     );
+    this.score = el("div", { class: "tl-score", hidden: true });
+    this.places = el("div", { class: "tl-places", hidden: true });
+    this.doubts = el("details", { class: "tl-fold", hidden: true });
+    this.similar = el("details", { class: "tl-fold", ontoggle: () => this.fillSimilar() }, el("summary", {}, icon("search"), "Find similar"));
+    this.similarBody = el("div", { class: "tl-foldbody" });
+    this.similar.append(this.similarBody);
     this.layers = el("div", { class: "tl-layers" });
     this.status = el("div", { class: "tl-status" });
     root.replaceChildren(
@@ -35,6 +47,10 @@ export class Panel {
         el("h4", {}, "Classes", el("span", { class: "tl-unit" }, "labels · mapped area")),
         this.list,
         this.form,
+        this.score,
+        this.places,
+        this.doubts,
+        this.similar,
         el("h4", {}, "Layers"),
         this.layers,
         el(
@@ -46,7 +62,7 @@ export class Panel {
             {},
             ...[
               ["1 – 9", "choose a class"], ["D B P R E", "the tools, from point to erase"], ["[ ]", "brush size"],
-              ["Z / Y", "undo / redo"], ["V, Space", "move the map"], ["+ −, arrows", "zoom, move"],
+              ["Z / Y", "undo / redo"], ["N", "next suggested place; then 1 – 9"], ["V, Space", "move the map"], ["+ −, arrows", "zoom, move"],
               ["Enter", "label at the cross, finish a polygon"], ["Two fingers", "move and zoom"],
             ].map(([keys, text]) => el("p", {}, el("kbd", {}, keys), text)),
           ),
@@ -67,7 +83,179 @@ export class Panel {
     this.hint.textContent = header.hint;
     this.fillClasses();
     this.fillLayers();
+    this.receiveInsight();
     this.tick();
+  }
+
+  // ------------------------------------------------------------ what is known
+
+  receiveInsight() {
+    if (!this.header) return;
+    this.fillScore();
+    this.fillPlaces();
+    this.fillDoubts();
+    this.fillSimilar();
+    this.fillLayers();
+  }
+
+  get known() {
+    const header = this.session.insight.header;
+    return header?.ready && !this.header.hint ? header : null;
+  }
+
+  fillScore() {
+    const known = this.known;
+    this.score.hidden = !known;
+    if (!known) return;
+    const { score } = known;
+    const behind = known.version !== this.header.version || known.pending;
+    const parts = [];
+    if (this.header.preview) {
+      const made = Math.round(100 * known.progress);
+      parts.push(
+        el(
+          "div",
+          { class: "tl-slow" },
+          el("progress", { max: 100, value: made }),
+          el("span", {}, known.problem || `Quick map for now; yours is ${made} % made`),
+          known.pending ? el("button", { type: "button", class: "tl-button", onclick: () => this.session.insight.act({ do: "stop_map" }) }, "Stop") : null,
+        ),
+      );
+    }
+    if (!score) parts.push(el("p", { class: "tl-soft" }, known.pending ? "Checking how good the map is…" : known.problem || "Not checked yet."));
+    else if (score.accuracy === null) parts.push(el("p", { class: "tl-soft" }, score.headline));
+    else {
+      const percent = (share) => `${Math.round(100 * share)} %`;
+      const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+      parts.push(
+        el("div", { class: "tl-big" }, el("b", {}, percent(score.accuracy)), el("span", {}, "right at places it has not seen")),
+        scale(score),
+        el("p", { class: "tl-unit" }, `95 % sure: ${percent(score.low)} to ${percent(score.high)} · ${count(score.labels, "label")}, ${count(score.places, "place")}`),
+      );
+      if (score.gap) parts.push(el("p", {}, score.gap));
+      const rest = [score.confused, ...score.notes].filter(Boolean).map((text) => el("p", {}, text));
+      if (score.weakest && rest.length) parts.push(el("details", { open: this.scoreOpen, ontoggle: (event) => (this.scoreOpen = event.target.open) }, el("summary", {}, score.weakest), ...rest));
+      else if (score.weakest) parts.push(el("p", {}, score.weakest));
+      else parts.push(...rest);
+    }
+    this.score.classList.toggle("tl-behind", behind);
+    this.score.dataset.version = known.pending ? "" : known.version;
+    this.score.replaceChildren(...parts);
+  }
+
+  fillPlaces() {
+    const known = this.known;
+    const { guide } = this.session.insight;
+    this.places.hidden = !known || !(known.next.length || guide.kind === "next");
+    if (this.places.hidden) return;
+    const on = guide.kind === "next";
+    const text = on ? "Showing you where to label" : `Label here next: ${known.next.length} places`;
+    this.places.replaceChildren(
+      el(
+        "button",
+        {
+          type: "button", class: `tl-button ${on ? "" : "tl-primary"} tl-next`, title: "Places whose labels teach the map most (N)",
+          onclick: () => (on ? guide.leave() : guide.start("next")),
+        },
+        icon("target"), text, el("kbd", {}, on ? "Esc" : "N"),
+      ),
+    );
+  }
+
+  fillDoubts() {
+    const known = this.known;
+    const found = known?.doubts ?? [];
+    this.doubts.hidden = !found.length;
+    if (!found.length) return;
+    const signature = JSON.stringify(found);
+    if (signature === this.doubtsShown) return;
+    this.doubtsShown = signature;
+    const serious = found.filter((doubt) => doubt.severity === "high").length;
+    this.doubts.classList.toggle("tl-serious", serious > 0);
+    this.doubts.replaceChildren(
+      el("summary", {}, icon("doubt"), "Doubtful labels", el("span", { class: "tl-badge" }, String(found.length))),
+      el(
+        "div",
+        { class: "tl-foldbody tl-list" },
+        ...found.map((doubt, n) =>
+          el(
+            "button",
+            { type: "button", class: `tl-item tl-${doubt.severity}`, onclick: () => this.session.insight.guide.start("doubts", n) },
+            el("b", {}, title(doubt)), el("span", {}, doubt.text),
+          ),
+        ),
+      ),
+    );
+  }
+
+  // ------------------------------------------------------------------ similar
+
+  fillSimilar() {
+    if (!this.similar.open || !this.header) return;
+    const { insight, view } = this.session;
+    const { pos, neg } = insight.seeds;
+    const found = insight.header?.similar;
+    const tool = this.memory.tool;
+    const mode = (name, text, n) =>
+      el("button", { type: "button", class: "tl-button", "aria-pressed": String(tool === name), onclick: () => view.setTool(tool === name ? "point" : name) }, text, n ? el("span", { class: "tl-badge" }, String(n)) : null);
+    const parts = [
+      el("p", {}, pos.length ? "Add examples, or places it must not look like." : "Press “Like this”, then click what you look for on the map."),
+      el("div", { class: "tl-actions" }, mode("like", "+ Like this", pos.length), mode("unlike", "− Not this", neg.length)),
+    ];
+    if (found?.problem) parts.push(el("p", { class: "tl-soft" }, found.problem));
+    if (found?.areas && insight.threshold !== null) parts.push(...this.likeness(found));
+    // The slider must not be replaced under the finger that drags it.
+    if (this.sliding && found?.areas) return;
+    const typed = this.similarBody.querySelector("input[type=text]")?.value;
+    this.similarBody.replaceChildren(...parts);
+    const again = this.similarBody.querySelector("input[type=text]");
+    if (typed && again) again.value = typed;
+  }
+
+  likeness(found) {
+    const { insight, view } = this.session;
+    const text = el("span", { class: "tl-value" });
+    const say = () => {
+      text.textContent = `${insight.threshold} % alike or more: ${area(found.areas[insight.threshold], this.header.unit)}`;
+    };
+    const slider = el("input", {
+      type: "range", min: 1, max: 100, value: insight.threshold, "aria-label": "How much alike, in percent",
+      oninput: () => {
+        this.sliding = true;
+        insight.threshold = Number(slider.value);
+        say();
+        view?.thresholdMoved();
+      },
+      onchange: () => (this.sliding = false),
+    });
+    say();
+    const most = Math.max(...found.bars.slice(1));
+    const bars = found.bars.map((n, p) => `M${p + 0.5} 24V${24 - 23 * Math.sqrt(n / (most || 1))}`).join("");
+    const picture = el("div", { class: "tl-bars", "aria-hidden": "true" });
+    picture.innerHTML = `<svg viewBox="0 0 101 24" preserveAspectRatio="none"><path d="${bars}"/></svg>`;
+    const { classes } = this.header;
+    const name = el("input", { type: "text", maxLength: 80, placeholder: "New class", "aria-label": "New class for similar places", hidden: classes.length > 0 });
+    const choice = el(
+      "select",
+      { "aria-label": "Class for similar places", onchange: () => (name.hidden = choice.value !== "") },
+      ...classes.map((c) => el("option", { value: c.id, selected: c.id === this.memory.class }, c.name)),
+      el("option", { value: "" }, "New class…"),
+    );
+    const make = () => {
+      const which = choice.value === "" ? { name: name.value.trim() } : { class: Number(choice.value) };
+      if (choice.value === "" && !which.name) return name.focus();
+      insight.act({ do: "similar_labels", percent: insight.threshold, ...which });
+    };
+    return [
+      picture, slider, text,
+      el("div", { class: "tl-actions" }, choice, name),
+      el(
+        "div",
+        { class: "tl-actions" },
+        el("button", { type: "button", class: "tl-button tl-primary", title: "30 places spread over them become labels; undo takes them back", onclick: make }, "Make labels"),
+        el("button", { type: "button", class: "tl-button", onclick: () => insight.clearSeeds() }, "Start over"),
+      ),
+    ];
   }
 
   // -------------------------------------------------------------------- classes
@@ -207,7 +395,10 @@ export class Panel {
   // --------------------------------------------------------------------- layers
 
   available() {
+    const extra = this.session.insight.header?.layers ?? [];
+    const ready = this.header.map !== null;
     const have = new Set(["labels", "classes", "confidence", ...this.header.pictures]);
+    for (const { name } of extra) if (ready || !["novelty", "sets", "tidied"].includes(name)) have.add(name);
     if (this.header.frame === "mercator" && this.header.base.length) have.add("base");
     return LAYERS.filter(([name]) => have.has(name));
   }
@@ -225,10 +416,37 @@ export class Panel {
       row.toggle.checked = layers[name].on;
       row.slider.value = Math.round(100 * layers[name].opacity);
     }
+    for (const [name, row] of this.layerRows) this.explain(name, row);
     this.threshold.value = threshold;
     this.thresholdText.textContent = threshold ? `below ${threshold} %` : "off";
     this.swipe.checked = swipe.on;
     this.swipeBox.hidden = !swipe.on;
+  }
+
+  // The legend and the one sentence of a layer, while it is on.
+  explain(name, row) {
+    const insight = this.session.insight.header;
+    const layer = insight?.layers.find((other) => other.name === name);
+    if (!row.about || !this.memory.layers[name].on) return row.about?.replaceChildren();
+    const sentence = name === "confidence" ? insight?.confidence : layer?.sentence;
+    const parts = (layer?.legend ?? []).map(([colour, text]) => el("div", { class: "tl-key" }, el("i", { style: `background:${colour}` }), text));
+    if (["novelty", "sets"].includes(name) && !layer?.version) parts.splice(0, parts.length, el("p", {}, "Being made…"));
+    if (sentence) parts.push(el("p", {}, sentence));
+    if (name === "sets") {
+      const pick = el(
+        "select",
+        { "aria-label": "How often the true class may be missing", onchange: () => {
+          this.memory.error = Number(pick.value);
+          this.session.keep();
+          this.session.insight.wish();
+        } },
+        ...[0.01, 0.05, 0.1, 0.2].map((error) => el("option", { value: error, selected: error === this.memory.error }, `may miss the truth in ${100 * error} of 100`)),
+      );
+      parts.push(pick);
+    }
+    const signature = JSON.stringify([layer?.version, layer?.legend, sentence]);
+    if (row.said !== signature || !row.about.childElementCount) row.about.replaceChildren(...parts);
+    row.said = signature;
   }
 
   buildLayers(available) {
@@ -244,6 +462,7 @@ export class Panel {
         layers[name].on = toggle.checked;
         changed();
         if (name === "confidence") this.session.view?.repaint();
+        if (name === "novelty" || name === "sets") this.session.insight.wish();
       } });
       const slider = el("input", { type: "range", min: 0, max: 100, "aria-label": `Opacity of ${text}`, oninput: () => {
         layers[name].opacity = slider.value / 100;
@@ -257,9 +476,10 @@ export class Panel {
         } }, ...this.header.base.map((b) => el("option", { value: b.name, selected: b.name === layers.base.name }, b.name)));
       }
       const legend = name === "confidence" ? el("div", { class: "tl-legend" }, el("span", {}, "0 %"), el("i"), el("span", {}, "100 %")) : null;
-      const box = el("div", { class: "tl-layer" }, el("label", {}, toggle, el("span", {}, text)), slider, legend, choice);
+      const about = el("div", { class: "tl-about" });
+      const box = el("div", { class: "tl-layer" }, el("label", {}, toggle, el("span", {}, text)), slider, legend, choice, about);
       box.dataset.layer = name;
-      this.layerRows.set(name, { box, toggle, slider });
+      this.layerRows.set(name, { box, toggle, slider, about });
       return box;
     });
     this.thresholdText = el("span", { class: "tl-value" });
@@ -307,6 +527,16 @@ export class Panel {
     this.status.textContent = text;
     this.status.classList.toggle("tl-late", Boolean(late));
   }
+}
+
+// From 0 to 100 %: the interval as a band, the honest score as a dot, what a random split claims as a ring.
+function scale({ accuracy, low, high, naive }) {
+  const box = el("div", { class: "tl-scale", "aria-hidden": "true" });
+  const ring = naive === null ? "" : `<circle class="tl-naive" cx="${200 * naive}" cy="7" r="4.500"/>`;
+  box.innerHTML =
+    `<svg viewBox="-6 0 212 14"><path d="M0 7H200"/><path class="tl-band" d="M${200 * low} 7H${200 * high}"/>` +
+    `${ring}<circle class="tl-honest" cx="${200 * accuracy}" cy="7" r="5"/></svg>`;
+  return box;
 }
 
 function ago(seconds) {

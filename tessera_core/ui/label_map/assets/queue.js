@@ -8,14 +8,14 @@ function newEpoch() {
 }
 
 export class Queue {
-  constructor(changed) {
+  constructor(changed, want = { confidence: false }) {
     this.epoch = newEpoch();
     this.next = 1;
     this.pending = [];
     this.sent = 0; // number of the last message
     this.seen = 0; // number of the last message the server answered
     this.ack = 0;
-    this.want = { confidence: false };
+    this.want = want;
     this.wantSent = JSON.stringify(this.want);
     this.trigger = null;
     this.changed = changed;

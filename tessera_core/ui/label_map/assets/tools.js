@@ -124,7 +124,9 @@ export class Tools {
     }
     const clicked = !pointer.moved && !this.multi && event.button === 0 && this.onMap(event);
     if (!this.pointers.size) this.multi = false;
-    if (clicked && this.tool === "point" && this.view.needClass()) {
+    const seeds = this.tool === "like" || this.tool === "unlike";
+    if (clicked && seeds) this.view.session.insight.seed(this.xy(event), this.tool === "like");
+    else if (clicked && this.tool === "point" && this.view.needClass()) {
       this.view.add("point", [this.xy(event)], 0);
     }
   }
@@ -243,7 +245,10 @@ export class Tools {
     else if (BY_KEY[key]) view.setTool(BY_KEY[key]);
     else if (key === "[") view.setRadius(view.memory.radius - 1);
     else if (key === "]") view.setRadius(view.memory.radius + 1);
+    else if (key === "n") view.session.insight.guide.kind ? view.session.insight.guide.skip() : view.session.insight.guide.next();
     else if (key === "escape" && (this.corners || this.draft)) this.abandon();
+    else if (key === "escape" && view.session.insight.guide.kind) view.session.insight.guide.leave();
+    else if (key === "escape" && (this.tool === "like" || this.tool === "unlike")) view.setTool("point");
     else if (key === "enter" && this.corners) this.finish();
     else if (key === "enter" && target === view.box) this.here();
     else if (key === " " && !target.matches?.("button, summary, a, input")) {
@@ -265,9 +270,11 @@ export class Tools {
 
   // Keyboard only: Enter labels what lies under the cross in the middle.
   here() {
+    const middle = this.view.frame.xy(this.view.map.getCenter());
+    if (this.tool === "like" || this.tool === "unlike") return this.view.session.insight.seed(middle, this.tool === "like");
     const tool = SIZED.has(this.tool) ? this.tool : "point";
     if (tool !== "erase" && !this.view.needClass()) return;
-    this.view.add(tool, [this.view.frame.xy(this.view.map.getCenter())], SIZED.has(tool) ? this.view.memory.radius : 0);
+    this.view.add(tool, [middle], SIZED.has(tool) ? this.view.memory.radius : 0);
   }
 }
 

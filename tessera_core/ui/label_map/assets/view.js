@@ -6,7 +6,13 @@ import { Frame, drawShape, makeInk, makePicture, withoutErased } from "./layers.
 import { TOOLS, Tools } from "./tools.js";
 import { decode, indices, recolour, rgb } from "./wire.js";
 
-const PANES = { base: 210, pca: 310, truecolour: 320, classes: 340, confidence: 350, ink: 450 };
+const PANES = {
+  base: 210, pca: 310, truecolour: 320, classes: 340, tidied: 342, groups: 345, confidence: 350, novelty: 360, sets: 362, similar: 364,
+  ink: 450, marks: 470,
+};
+const PICTURES = Object.keys(PANES).filter((name) => !["base", "ink", "marks"].includes(name));
+const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const CLICKS = new Set(["pan", "point", "like", "unlike"]);
 const UNSURE = [150, 150, 150, 255];
 // Cividis, which people with and without colour vision read alike (Nunez et al. 2018), from 0 to 100 %.
 const RAMP = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
@@ -73,12 +79,13 @@ export class MapView {
       el("div", { class: "tl-group", role: "toolbar", "aria-label": "Tools" }, ...tools),
       el("div", { class: "tl-group" }, this.undo, this.redo),
     );
+    this.card = el("div", { class: "tl-control tl-card", role: "dialog", "aria-live": "polite", hidden: true });
     this.bottom = el("div", { class: "tl-bottom" }, this.readout);
     // On a phone the classes stand in the map, so that choosing one needs no scrolling.
     this.strip = el("div", { class: "tl-control tl-strip", role: "listbox", "aria-label": "Classes" });
     this.foot = el("div", { class: "tl-foot" }, this.sizer, this.strip, this.bar);
     this.box.append(
-      this.draft, this.cross, this.divider, this.foot, zoom, this.finisher, this.title, this.caption, this.bottom, this.toast,
+      this.draft, this.cross, this.divider, this.foot, zoom, this.finisher, this.title, this.caption, this.bottom, this.card, this.toast,
     );
     this.root.replaceChildren(this.box);
     this.wireDivider();
@@ -106,6 +113,7 @@ export class MapView {
       this.tools.paint();
       this.clip();
     });
+    this.marks = L.layerGroup([], { pane: "marks" }).addTo(this.map);
     this.tools = new Tools(this);
     this.resizer = new ResizeObserver(() => this.resized());
     this.resizer.observe(this.box);
@@ -152,6 +160,7 @@ export class MapView {
     this.overlay(header, png);
     this.refreshTools();
     this.ink.redraw();
+    this.drawMarks();
     this.tools.paint();
     for (const [id, text] of header.notes) this.note(`${id}:${text}`, text);
     this.root.dataset.seq = header.seq;
@@ -203,12 +212,32 @@ export class MapView {
     this.drop(name);
     const layer = makePicture(this.L, this.frame, picture.header.bounds, name);
     this.pictures.set(name, { layer, version });
-    decode(new Blob([picture.png], { type: "image/png" })).then((bitmap) => {
+    const { mode } = picture.header;
+    decode(mode === "percent" ? this.above(picture.png) : new Blob([picture.png], { type: "image/png" })).then((bitmap) => {
       if (this.gone || this.pictures.get(name)?.layer !== layer) return;
       layer.draw(bitmap);
       layer.addTo(this.map);
       this.showLayers();
     });
+  }
+
+  // Likeness is cached in the picture: index 1 + p stands for p percent, and the slider only rewrites colours.
+  above(png) {
+    const from = this.session.insight.threshold ?? 0;
+    return recolour(png, (i) => {
+      if (!i || i - 1 < from) return [0, 0, 0, 0];
+      const deep = (i - 1 - from) / Math.max(1, 100 - from);
+      return [Math.round(240 - 80 * deep), Math.round(90 - 80 * deep), Math.round(190 - 50 * deep), 255];
+    });
+  }
+
+  async thresholdMoved() {
+    const picture = this.session.pictures.get("similar");
+    const entry = this.pictures.get("similar");
+    if (!picture || !entry) return;
+    const wanted = (this.wantedSimilar = {});
+    const bitmap = await decode(this.above(picture.png));
+    if (this.wantedSimilar === wanted && this.pictures.get("similar") === entry && !this.gone) entry.layer.draw(bitmap);
   }
 
   drop(name) {
@@ -290,7 +319,7 @@ export class MapView {
   showLayers() {
     const { layers, swipe } = this.memory;
     const pair = swipe.on ? [swipe.left, swipe.right] : null;
-    for (const name of ["pca", "truecolour", "classes", "confidence"]) {
+    for (const name of PICTURES) {
       const pane = this.map?.getPane(name);
       if (!pane) continue;
       const on = pair ? pair.includes(name) : layers[name].on;
@@ -361,7 +390,7 @@ export class MapView {
     const max = this.map.containerPointToLayerPoint(size);
     const at = min.x + size.x * swipe.at;
     this.divider.style.left = `${100 * swipe.at}%`;
-    for (const name of ["pca", "truecolour", "classes", "confidence"]) {
+    for (const name of PICTURES) {
       const pane = this.map.getPane(name);
       if (!swipe.on) pane.style.clip = "";
       else if (name === swipe.left) pane.style.clip = `rect(${min.y}px, ${at}px, ${max.y}px, ${min.x}px)`;
@@ -417,6 +446,44 @@ export class MapView {
     return this.queue.push(op);
   }
 
+  // ----------------------------------------------------------------- the guide
+
+  visit([x, y], near) {
+    const now = Math.abs(this.frame.toContainer(this.map).sx) * this.pixel;
+    const zoom = now < near ? this.map.getZoom() + Math.log2(near / now) : this.map.getZoom();
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.map.setView(this.frame.latLng(x, y), Math.round(4 * zoom) / 4, { animate: !calm });
+  }
+
+  mark([x, y], text, css, tip, press) {
+    const icon = this.L.divIcon({ className: "", html: "", iconSize: [0, 0] });
+    const marker = this.L.marker(this.frame.latLng(x, y), { icon, pane: "marks", keyboard: false, interactive: false }).addTo(this.marks);
+    const button = el("button", { type: "button", class: `tl-control tl-mark ${css}`, title: tip, "aria-label": tip, onclick: press }, text);
+    marker.getElement().append(button);
+  }
+
+  drawMarks() {
+    if (!this.map || !this.header) return;
+    this.marks.clearLayers();
+    const { insight } = this.session;
+    const { guide, seeds } = insight;
+    for (const place of guide.marks) {
+      if (!place.xy) continue;
+      const at = LETTERS.indexOf(place.letter);
+      const press = () => (guide.kind === "doubts" ? guide.show() : guide.kind ? ((guide.at = at), guide.show()) : guide.start("next", at));
+      this.mark(place.xy, place.letter, `${place.now ? "tl-now" : ""} ${guide.kind === "doubts" ? "tl-bad" : ""}`, place.text, press);
+    }
+    for (const xy of seeds.pos) this.mark(xy, "+", "tl-seed", "An example; press to take it away", () => insight.unseed(xy));
+    for (const xy of seeds.neg) this.mark(xy, "−", "tl-seed tl-unlike", "A counter-example; press to take it away", () => insight.unseed(xy));
+  }
+
+  drawCard() {
+    const body = this.session.insight.guide.card();
+    this.card.hidden = !body;
+    this.card.replaceChildren(...(body ? [body] : []));
+    this.box.classList.toggle("tl-guided", Boolean(body));
+  }
+
   // ------------------------------------------------------------------- controls
 
   refreshTools() {
@@ -429,7 +496,7 @@ export class MapView {
     this.size.value = radius;
     const metres = this.header.metres ? ` · ${Math.round(2 * radius * this.header.metres).toLocaleString("en")} m` : "";
     this.sizeText.textContent = `${(2 * radius).toLocaleString("en")} px${metres} wide`;
-    if (tool === "pan" || tool === "point") this.map.dragging.enable();
+    if (CLICKS.has(tool)) this.map.dragging.enable();
     else this.map.dragging.disable();
     this.root.dataset.tool = tool;
     this.cursor();
@@ -454,10 +521,9 @@ export class MapView {
 
   cursor() {
     const pans = this.memory.tool === "pan" || this.tools?.space;
-    this.box.style.cursor = pans ? "grab" : this.memory.tool === "point" ? "crosshair" : "none";
-    if (!pans && (this.memory.tool === "polygon" || this.memory.tool === "rectangle")) this.box.style.cursor = "crosshair";
+    this.box.style.cursor = pans ? "grab" : this.memory.tool === "brush" || this.memory.tool === "erase" ? "none" : "crosshair";
     if (this.tools?.space) this.map.dragging.disable();
-    else if (this.memory.tool === "pan" || this.memory.tool === "point") this.map?.dragging.enable();
+    else if (CLICKS.has(this.memory.tool)) this.map?.dragging.enable();
   }
 
   setTool(tool) {
@@ -466,6 +532,7 @@ export class MapView {
     this.session.keep();
     this.refreshTools();
     this.tools.paint();
+    this.session.panel?.fillSimilar();
   }
 
   setRadius(radius) {
@@ -477,11 +544,13 @@ export class MapView {
 
   chooseAt(position) {
     const chosen = this.header.classes[position];
-    if (chosen) this.session.choose(chosen.id);
+    const { guide } = this.session.insight;
+    if (chosen && guide.kind === "next" && guide.current) guide.label(chosen.id);
+    else if (chosen) this.session.choose(chosen.id);
   }
 
   chosen() {
-    if (this.memory.tool === "pan" || this.memory.tool === "erase") this.setTool("point");
+    if (["pan", "erase", "like", "unlike"].includes(this.memory.tool)) this.setTool("point");
     else if (this.header) this.fillStrip();
     this.tools?.paint();
   }

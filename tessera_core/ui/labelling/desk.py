@@ -1,0 +1,196 @@
+"""Everything the page Label has about one year of one project: the live map, what is known about it, and what was made of it.
+
+Pure: knows no browser and no Streamlit. One desk serves all browser tabs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.errors import LabelError, TesseraError
+from tessera_core.heads import INSTANT_HEADS
+from tessera_core.labels.model import MAX_CLASS_ID, clean_name
+from tessera_core.mapping import head_name
+from tessera_core.project import Project
+from tessera_core.ui.label_map.live import LiveMap, next_step
+from tessera_core.ui.labelling import layers, side
+from tessera_core.ui.labelling.finder import Finder, Found, label_area
+from tessera_core.ui.labelling.layers import ExtraLayer
+from tessera_core.ui.labelling.study import Insight, Question, Study
+
+if TYPE_CHECKING:
+    from tessera_core.analysis.cleanup import Cleaning
+    from tessera_core.analysis.clusters import Clusters
+    from tessera_core.assess.cleaning import CleaningScore
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """A cleaned map: how, of which labels and head, and whether it is better."""
+
+    cleaning: Cleaning
+    version: int
+    head: str
+    classes: NDArray[np.uint8]
+    score: CleaningScore | None
+    sentence: str
+
+
+class Desk:
+    """See the module.
+
+    Args:
+        live: the map that follows every label.
+
+    Attributes:
+        study: what is worked out beside it.
+        finder: similar places.
+        groups: the last clustering, or None.
+        tidied: the last cleaned map, or None.
+    """
+
+    def __init__(self, live: LiveMap) -> None:
+        self.live = live
+        self.study = Study(live.raster, live.accept, live.set_temperature)
+        self.finder = Finder(live.raster)
+        self.groups: Clusters | None = None
+        self.tidied: Tidied | None = None
+        self._pngs: dict[str, tuple[object, bytes, str]] = {}
+        self._count = 0
+        self._lock = threading.Lock()
+
+    # ---------------------------------------------------------------- answers
+
+    def answer(
+        self, key: str, project: Project, state: side.SideState, run: int
+    ) -> tuple[list[ExtraLayer], dict[str, Any]]:
+        """Extra layers, and what to tell the page.
+
+        Args:
+            key: of the label map.
+            state: what the page wants.
+            run: grows with every answer.
+        """
+        head = head_name(project)
+        ready = not next_step(project.log)
+        insight = self.study.ask(self._question(project, state, head)) if ready else Insight()
+        found, problem = self._look(state)
+        shown = self.extra_layers(project, state, insight if ready else Insight(), found)
+        header = side.header(
+            key,
+            state,
+            insight,
+            self.live.display,
+            shown,
+            run=run,
+            ready=ready,
+            found=found,
+            problem=problem,
+            pixel_area=self.live.pixel_area,
+        )
+        header["stamp"] = self.live.stamp(project.log, head)
+        header["error"] = round(100 * state.error)
+        return shown, header
+
+    def _question(self, project: Project, state: side.SideState, head: str) -> Question:
+        log = project.log
+        return Question(
+            log.version,
+            head,
+            tuple(log.labels),
+            tuple(log.classes),
+            state.skipped,
+            state.novelty,
+            state.sets,
+            state.error,
+            head not in INSTANT_HEADS,
+        )
+
+    def _look(self, state: side.SideState) -> tuple[Found | None, str]:
+        if not state.positive:
+            return None, "Mark at least one place that is an example." if state.negative else ""
+        try:
+            return self.finder.look(state.positive, state.negative), ""
+        except TesseraError as error:
+            return None, str(error)
+
+    # ----------------------------------------------------------------- layers
+
+    def extra_layers(
+        self, project: Project, state: side.SideState, insight: Insight, found: Found | None
+    ) -> list[ExtraLayer]:
+        """The layers above the class map that there are now, or that can be had."""
+        display = self.live.display
+        novelty, sets = insight.novelty, insight.sets
+        result = []
+        png, version = b"", ""
+        if state.novelty and novelty is not None:
+            png, version = self._png("novelty", novelty, lambda: layers.novelty_png(novelty.percent, display))
+        sentence = novelty.sentence if novelty is not None else ""
+        result.append(ExtraLayer("novelty", "Unlike your labels", png, version, sentence, layers.NOVELTY_LEGEND))
+        png, version, sentence = b"", "", insight.rule.sentence if insight.rule is not None else ""
+        if state.sets and sets is not None:
+            png, version = self._png("sets", sets, lambda: layers.sets_png(sets.size, display))
+            one = float((sets.size == 1).sum() / max(int((sets.size != 255).sum()), 1))
+            sentence = f"{sentence} A single class remains on {100 * one:.0f} % of the region."
+        result.append(ExtraLayer("sets", "Possible classes", png, version, sentence, layers.SETS_LEGEND))
+        if found is not None:
+            png, version = self._png("similar", found, lambda: layers.percent_png(found.percent, display))
+            result.append(ExtraLayer("similar", "Similar places", png, version, mode="percent"))
+        groups = self.groups
+        if groups is not None:
+            colours = layers.group_colours(len(groups.sizes))
+            png, version = self._png("groups", groups, lambda: layers.classes_png(groups.labels, colours, display))
+            result.append(ExtraLayer("groups", "Groups", png, version))
+        tidied = self.tidied
+        if tidied is not None and tidied.version == project.log.version:
+            colours = {c.id: c.color for c in project.log.classes}
+            png, version = self._png("tidied", tidied, lambda: layers.classes_png(tidied.classes, colours, display))
+            result.append(ExtraLayer("tidied", "Tidied map", png, version, tidied.sentence))
+        return result
+
+    def _png(self, name: str, source: object, make: Any) -> tuple[bytes, str]:
+        """The picture of a layer, made once for each ``source``."""
+        with self._lock:
+            known = self._pngs.get(name)
+            if known is None or known[0] is not source:
+                self._count += 1
+                known = self._pngs[name] = (source, make(), str(self._count))
+            return known[1], known[2]
+
+    # ---------------------------------------------------------------- actions
+
+    def act(self, project: Project, op: Mapping[str, Any], state: side.SideState) -> str:
+        """Do what the page asks for beside the map; returns a sentence about it.
+
+        Raises:
+            TesseraError: it cannot be done.
+        """
+        match op.get("do"):
+            case "similar_labels":
+                return self._label_similar(project, op, state)
+            case "stop_map":
+                self.study.cancel()
+                return ""
+            case other:
+                raise LabelError(f"The page asked for {str(other)[:40]!r}, which this version does not know.")
+
+    def _label_similar(self, project: Project, op: Mapping[str, Any], state: side.SideState) -> str:
+        percent = side.required(op, "percent", 1, 100)
+        found, problem = self._look(state)
+        if found is None:
+            raise LabelError(problem or "Mark at least one place that is an example.")
+        name = op.get("name")
+        if "class" in op:
+            name = project.log.label_class(side.required(op, "class", 1, MAX_CLASS_ID)).name
+        if not isinstance(name, str) or not clean_name(name):
+            raise LabelError("Choose a class for these places, or type a new name.")
+        area, note = found.likeness.above(percent), f"similar places, {percent} % alike or more"
+        made = label_area(project.log, self.live.raster, [(area, clean_name(name))], note)
+        return f"{made} places at least {percent} % alike are now labelled {clean_name(name)}. Undo takes them back."

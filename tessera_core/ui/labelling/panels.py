@@ -1,0 +1,420 @@
+"""The folded panels beside the map: how good it is, groups, tidying up, class trees, and the method.
+
+What a panel computes runs on the shared pool with progress; what it makes appears as a layer of the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.errors import TesseraError
+from tessera_core.mapping import DEFAULT_HEAD, head_name, label_samples
+from tessera_core.project import Project
+from tessera_core.ui import jobs, words
+from tessera_core.ui.label_map.live import next_step
+from tessera_core.ui.labelling.desk import Desk, Tidied
+from tessera_core.ui.scene import OpenScene
+
+# How to make each is the business of tessera_core.heads; names that are not here are shown as they are.
+HEAD_NAMES = {
+    "ridge": "Linear (ridge), instant",
+    "logistic": "Logistic regression, instant",
+    "prototype": "Nearest class average, instant",
+    "knn": "Nearest labels, instant",
+    "forest": "Random forest, takes a while",
+    "boosting": "Gradient boosting, takes a while",
+    "mlp": "Neural network, takes a while",
+    "unet": "Neural network with neighbourhood (U-Net), takes minutes",
+}
+TIDY_NAMES = {
+    "majority": "Most frequent of its neighbours",
+    "sieve": "Smallest patch",
+    "potts": "Smooth edges, weighing certainty",
+}
+GROUPS = (2, 4, 6, 8, 12, 16, 24, 32)
+
+
+def show(desk: Desk, project: Project, scene: OpenScene) -> None:
+    """All panels, folded; what is inside one is made only while it is open."""
+    ready = not next_step(project.log)
+    for name, title, icon, body in (
+        ("quality", "How good is it?", ":material/verified:", _quality),
+        ("groups", "Groups", ":material/bubble_chart:", _groups),
+        ("tidy", "Tidy up", ":material/cleaning_services:", _tidy),
+        ("tree", "Classes as a tree", ":material/account_tree:", _tree),
+        ("method", "Method", ":material/tune:", _method),
+    ):
+        with st.expander(title, icon=icon, key=f"label_{name}_{project.id}", on_change="rerun") as panel:
+            if panel.open:
+                body(desk, project, scene, ready)
+
+
+# ------------------------------------------------------------------ how good
+
+
+def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+    insight = desk.study.insight
+    score = insight.score
+    if not ready or score is None:
+        st.caption("Label two places of two classes each, then the map is checked here.")
+        return
+    if score.accuracy is None or score.interval is None:
+        st.markdown(words.escape(score.headline))
+        return
+    low, high = score.interval
+    left, right = st.columns(2)
+    left.metric(
+        "At unseen places", f"{100 * score.accuracy:.0f} %", help="Whole places are held out, with a belt around."
+    )
+    naive = "–" if score.naive is None else f"{100 * score.naive:.0f} %"
+    right.metric("Random split", naive, help="What most tools report. It tests beside what was learned from.")
+    st.caption(
+        f"Labels right when held out. 95 % sure: {100 * low:.0f} to {100 * high:.0f} %. n = {score.n_labels} labels in "
+        f"{score.n_places} places."
+    )
+    for sentence in (score.gap, score.weakest, score.confused, *score.notes):
+        if sentence:
+            st.markdown(f":small[{words.escape(sentence)}]")
+    _per_class(desk)
+    calibration = insight.calibration
+    if calibration is not None:
+        st.markdown(f"**Confidence.** :small[{words.escape(calibration.sentence)}]")
+        if st.toggle("Show it as a plot", key=f"label_reliability_{project.id}"):
+            _reliability(calibration)
+    _curve(project, scene)
+
+
+def _per_class(desk: Desk) -> None:
+    score = desk.study.insight.score
+    if score is None:
+        return
+    rows = {
+        "Class": [c.name for c in score.per_class],
+        "Found": [100 * c.recall for c in score.per_class],
+        "Right": [100 * c.precision for c in score.per_class],
+        "n": [c.labels for c in score.per_class],
+    }
+    percent = st.column_config.NumberColumn(format="%.0f %%")
+    st.dataframe(
+        rows,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "Found": st.column_config.NumberColumn(
+                format="%.0f %%", help="Share of the class's held-out labels that the map finds"
+            ),
+            "Right": st.column_config.NumberColumn(
+                format="%.0f %%", help="Share of what is mapped as the class that is labelled so"
+            ),
+            "n": st.column_config.NumberColumn(help="Labels held out"),
+        },
+    )
+    if score.confusion.size and st.toggle("Which classes are confused", key="label_confusion"):
+        total = score.confusion.sum(axis=1, keepdims=True)
+        shares = 100 * score.confusion / total.clip(min=1e-9)
+        st.dataframe(
+            {"Labelled": list(score.classes), **{n: shares[:, i] for i, n in enumerate(score.classes)}},
+            hide_index=True,
+            column_config={n: percent for n in score.classes},
+        )
+        st.caption("Rows: what you labelled. Columns: what the map says there, in % of the row's held-out labels.")
+
+
+def _reliability(calibration: Any) -> None:
+    points = [
+        {"sure": round(100 * b.confidence, 1), "right": round(100 * b.accuracy, 1), "labels": b.weight, "which": name}
+        for name, bins in (("as it is", calibration.before), ("calibrated", calibration.after))
+        for b in bins
+        if name == "as it is" or calibration.temperature != 1
+    ]
+    scale = {"domain": [0, 100]}
+    spec = {
+        "height": 210,
+        "layer": [
+            {
+                "data": {"values": [{"x": 0, "y": 0}, {"x": 100, "y": 100}]},
+                "mark": {"type": "line", "strokeDash": [4, 4], "color": "#888888"},
+                "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
+            },
+            {
+                "data": {"values": points},
+                "mark": {"type": "point", "filled": True, "opacity": 0.9},
+                "encoding": {
+                    "x": {"field": "sure", "type": "quantitative", "title": "How sure the map is, %", "scale": scale},
+                    "y": {
+                        "field": "right",
+                        "type": "quantitative",
+                        "title": "How often it is right, %",
+                        "scale": scale,
+                    },
+                    "size": {"field": "labels", "type": "quantitative", "legend": None},
+                    "color": {"field": "which", "type": "nominal", "title": None, "legend": {"orient": "bottom"}},
+                    "tooltip": [{"field": f, "type": "quantitative"} for f in ("sure", "right", "labels")],
+                },
+            },
+        ],
+    }
+    st.vega_lite_chart(spec=spec, width="stretch", alt="How often the map is right, by how sure it is")
+    st.caption("On the dashed line, “80 % sure” is right in 80 of 100 cases. Larger dots stand for more labels.")
+
+
+def _curve(project: Project, scene: OpenScene) -> None:
+    from tessera_core.assess.curve import learning_curve
+    from tessera_core.heads import make_head
+
+    name = head_name(project)
+    labels, classes = project.log.labels, project.log.classes
+
+    def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
+        samples = label_samples(labels, classes, scene.raster)
+        return learning_curve(samples, make_head(name), progress=progress, cancelled=cancelled)
+
+    done = _job(
+        f"curve {project.id} {scene.key} {project.log.version} {name}", "Would more labels help?", work, "Check"
+    )
+    if done is None:
+        return
+    rows = [
+        {"labels": n, "f1": f, "low": max(f - s, 0), "high": min(f + s, 1)}
+        for n, f, s in zip(done.labels, done.macro_f1, done.spread, strict=True)
+    ]
+    x = {"field": "labels", "type": "quantitative", "title": "Labels of each class", "scale": {"type": "log"}}
+    spec = {
+        "height": 190,
+        "data": {"values": rows},
+        "layer": [
+            {
+                "mark": {"type": "area", "opacity": 0.2},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "low", "type": "quantitative", "title": "Score (macro-F1)"},
+                    "y2": {"field": "high"},
+                },
+            },
+            {
+                "mark": {"type": "line", "point": True},
+                "encoding": {"x": x, "y": {"field": "f1", "type": "quantitative", "scale": {"zero": False}}},
+            },
+        ],
+    }
+    st.vega_lite_chart(spec=spec, width="stretch", alt="Score by labels of each class")
+    st.caption(f"{done.sentence} Band: one standard deviation over repeated draws.")
+
+
+def _job(key: str, title: str, work: Any, button: str, help: str | None = None) -> Any:
+    """A button that starts ``work``; its progress; its result, or None while there is none."""
+    job = jobs.pool().get(key)
+    if job is None or (not job.active and job.state != "done"):
+        if st.button(title, key=f"start_{key}", help=help, width="stretch"):
+            jobs.pool().start(key, title, work)
+            st.rerun(scope="fragment")
+        if job is not None:
+            jobs.outcome(job)
+        return None
+    if job.active:
+        jobs.show(job)
+        return None
+    return job.result
+
+
+# -------------------------------------------------------------------- groups
+
+
+def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+    from tessera_core.analysis.clusters import kmeans
+    from tessera_core.ui.labelling import layers
+
+    st.caption("Sort all pixels into groups that look alike, without labels; then name the groups you recognise.")
+    k = st.select_slider("How many groups", GROUPS, value=8, key=f"label_k_{project.id}")
+
+    def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
+        desk.groups = kmeans(scene.raster, k, progress=progress, cancelled=cancelled)
+        return desk.groups
+
+    key = f"groups {project.id} {scene.key} {k}"
+    found = _job(key, "Find groups", work, "Find groups")
+    if found is None:
+        return
+    desk.groups = found
+    colours = layers.group_colours(len(found.sizes))
+    total = int(found.sizes.sum())
+    names = {}
+    for number, size in enumerate(found.sizes.tolist(), 1):
+        swatch = f"<span style='color:{colours[number]}'>&#9632;</span>"
+        left, right = st.columns([2, 3], vertical_alignment="center")
+        left.html(f"{swatch} {100 * size / total:.0f} % &nbsp;<small>{number}</small>")
+        names[number] = right.text_input(
+            f"Name of group {number}",
+            key=f"label_group_{key}_{number}",
+            placeholder="name it, or leave it",
+            label_visibility="collapsed",
+            max_chars=80,
+        )
+    named = {n: text.strip() for n, text in names.items() if text.strip()}
+    st.caption("Groups of the same name become one class. 20 places spread over each group are labelled.")
+    if st.button("Make labels of the named groups", disabled=not named, key=f"label_promote_{key}", width="stretch"):
+        _promote(desk, project, found, named)
+
+
+def _promote(desk: Desk, project: Project, found: Any, named: dict[int, str]) -> None:
+    from tessera_core.ui.labelling.finder import label_area
+
+    areas = [(found.labels == number, name) for number, name in named.items()]
+    try:
+        count = label_area(project.log, desk.live.raster, areas, "named group", count=20)
+    except TesseraError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.toast(f"{count} labels made of {len(named)} groups. Undo takes them back.", icon=":material/check:")
+
+
+# ---------------------------------------------------------------------- tidy
+
+
+def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+    from tessera_core.analysis.cleanup import Cleaning, pixels_of
+
+    if not ready:
+        st.caption("Once there is a map, single odd pixels can be removed here.")
+        return
+    st.caption("Remove single odd pixels, and see whether that makes the map better or worse.")
+    method = st.radio("How", list(TIDY_NAMES), format_func=TIDY_NAMES.__getitem__, key=f"label_tidy_how_{project.id}")
+    size, hectares, beta = 3, 0.1, 1.0
+    grid = scene.raster.grid
+    if method == "majority":
+        size = st.segmented_control(
+            "Window", [3, 5, 7], default=3, required=True, format_func=lambda n: f"{n} x {n} px", key="label_tidy_size"
+        )
+    elif method == "sieve":
+        hectares = st.number_input("Smallest patch, hectares", 0.01, 1000.0, 0.1, 0.05, key="label_tidy_ha")
+        if grid.georeferenced:
+            st.caption(f"That is {pixels_of(hectares, grid)} pixels; smaller patches go to their largest neighbour.")
+    else:
+        beta = st.slider("Strength", 0.2, 3.0, 1.0, 0.2, key="label_tidy_beta")
+    cleaning = Cleaning(str(method), int(size), float(hectares), float(beta))
+    version, name = project.log.version, head_name(project)
+    labels, classes = project.log.labels, project.log.classes
+
+    def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
+        return _tidied(desk, scene, labels, classes, version, name, cleaning, progress, cancelled)
+
+    done = _job(f"tidy {project.id} {scene.key} {version} {name} {cleaning}", "Preview", work, "Preview")
+    if done is not None:
+        desk.tidied = done
+        st.markdown(f":small[{words.escape(done.sentence)}]")
+    used = project.settings.get("tidy") == cleaning.to_json()
+    if st.toggle("Export the map tidied like this", used, key=f"label_tidy_use_{cleaning}") != used:
+        project.update(tidy=None if used else cleaning.to_json())
+
+
+def _tidied(
+    desk: Desk,
+    scene: OpenScene,
+    labels: Any,
+    classes: Any,
+    version: int,
+    name: str,
+    cleaning: Any,
+    progress: Callable[[int, int, str], None],
+    cancelled: Callable[[], bool],
+) -> Tidied:
+    from tessera_core.assess.cleaning import score_cleaning
+    from tessera_core.heads import make_head, predict_raster
+    from tessera_core.mapping import fit_labels
+
+    head = fit_labels(labels, scene.raster, name)
+    rough = predict_raster(head, scene.raster, cancelled=cancelled).classes
+    smooth = cleaning(rough, scene.raster, head, cancelled)
+    score, sentence = None, ""
+    try:
+        samples = label_samples(labels, classes, scene.raster)
+        score = score_cleaning(
+            samples,
+            make_head(name),
+            scene.raster,
+            lambda m, h: cleaning(m, scene.raster, h, cancelled),
+            cancelled=cancelled,
+            progress=progress,
+        )
+        sentence = score.sentence
+    except TesseraError as error:
+        if cancelled():
+            raise
+        changed = float((rough != smooth).sum()) / max(int((rough > 0).sum()), 1)
+        sentence = f"{100 * changed:.1f} % of the map changed. Whether it is better cannot be said yet: {error}"
+    return Tidied(cleaning, version, name, smooth, score, sentence)
+
+
+# ---------------------------------------------------------------------- tree
+
+
+def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+    from tessera_core.labels.schema import SHIPPED, adopt, parse_tree, tree_of
+
+    tree = tree_of(project.settings)
+    if tree is not None:
+        lines = [
+            f"{'&nbsp;' * 4 * row.depth}{words.escape(row.name)} :small[:gray[{row.below or ''}]]"
+            for row in tree.rows(project.log.classes, project.log.counts)
+        ]
+        st.markdown("  \n".join(lines))
+        st.caption("Label at any level. Numbers: labels of a class and everything beneath it.")
+        if st.button("Take the tree away (classes stay)", key=f"label_tree_off_{project.id}", width="stretch"):
+            project.update(schema=None)
+            st.rerun(scope="fragment")
+        return
+    key = f"label_tree_text_{project.id}"
+
+    def fill() -> None:
+        chosen = st.session_state[f"label_tree_pick_{project.id}"]
+        if chosen in SHIPPED:
+            st.session_state[key] = SHIPPED[chosen].to_text()
+
+    st.selectbox(
+        "Begin with",
+        ["your own", *SHIPPED],
+        key=f"label_tree_pick_{project.id}",
+        on_change=fill,
+    )
+    text = st.text_area(
+        "One class a line, indented beneath its parent (or JSON)",
+        key=key,
+        height=180,
+        placeholder="Woodland\n  Broadleaved\n  Coniferous\nGrassland",
+    )
+    if st.button("Use this tree", disabled=not text.strip(), key=f"label_tree_use_{project.id}", width="stretch"):
+        try:
+            parsed = parse_tree(text)
+            added = adopt(project.log, parsed)
+            project.update(schema=parsed.to_json())
+        except TesseraError as error:
+            st.error(str(error), icon=":material/error:")
+            return
+        st.toast(f"{added} classes added; undo takes them back.", icon=":material/check:")
+        st.rerun(scope="fragment")
+
+
+# -------------------------------------------------------------------- method
+
+
+def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+    from tessera_core.heads import HEADS
+
+    key = f"label_head_{project.id}"
+    current = head_name(project)
+    options = list(dict.fromkeys([*(n for n in HEAD_NAMES if n in HEADS), current]))
+    st.selectbox(
+        "How the map is made from your labels",
+        options,
+        index=options.index(current),
+        format_func=lambda name: HEAD_NAMES.get(name, name),
+        key=key,
+        on_change=lambda: project.update(head=st.session_state[key]),
+        help=f"{HEAD_NAMES[DEFAULT_HEAD]} suits most regions; the others are worth a look when two classes look alike.",
+    )
+    st.caption(
+        "Where a method takes a while, a quick map follows your clicks and the real one replaces it when it is ready."
+    )
