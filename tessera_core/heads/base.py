@@ -1,29 +1,49 @@
-"""What every head shares: checking labels, class weights, pixels without data, and the two ways to predict.
+"""What every head shares: checking labels, class weights, pixels without data, and the ways to fit and predict.
 
-A head is a scikit-learn classifier over embedding vectors, with one addition, :meth:`Head.predict_codes`, which takes
-int8 codes and scales as rasters hold them. Heads refuse to know where vectors come from.
+A head is a scikit-learn classifier over embedding vectors, with two additions: :meth:`Head.predict_codes` takes int8 codes
+and scales as rasters hold them, and ``fit_at``, ``proba_at`` and ``predict_window`` take places of a raster, so that heads
+that look at a pixel's surroundings (:mod:`tessera_core.heads.context`, :mod:`tessera_core.heads.unet`) are used like any
+other. Heads refuse to know where vectors come from.
 """
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from tessera_core.errors import HeadError
+from tessera_core.errors import Cancelled, HeadError
 from tessera_core.raster import dequantise, valid_scales
 from tessera_core.threads import run_alone
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
+Progress = Callable[[int, int, str], None]
+ClassWeight = str | Mapping[int, float] | None
+
 NO_CLASS = 0
 NO_CONFIDENCE = 255
 # 8 MB of float32 at 128 dimensions: large enough for the trees' overhead per call, small beside the memory.
 FLOAT_BLOCK = 16_384
+
+
+class Pixels(Protocol):
+    """What heads need of a raster: codes int8 (H, W, D), scales float32 (H, W), vectors of pixels."""
+
+    @property
+    def codes(self) -> NDArray[np.int8]: ...  # noqa: D102
+    @property
+    def scales(self) -> Floats: ...  # noqa: D102
+    def sample(self, rows: ArrayLike, cols: ArrayLike) -> Floats: ...  # noqa: D102
+
+
+Area = tuple[int, int, int, int]
+"""``(top, left, bottom, right)`` in pixels, the last two not included."""
 
 
 def percent(probability: NDArray[np.floating]) -> Bytes:
@@ -64,33 +84,120 @@ def balanced_draw(targets: NDArray[np.intp], limit: int, seed: int) -> NDArray[n
     return np.concatenate(groups)
 
 
-class Head(ClassifierMixin, BaseEstimator):
+def class_weights(
+    rule: ClassWeight, classes: NDArray[Any], targets: NDArray[np.intp], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Weights (N,) under a head's ``class_weight``: ``"balanced"``, None, or a weight for some class ids.
+
+    Raises:
+        HeadError: the rule is none of these, or a weight is not positive.
+    """
+    if rule is None:
+        return weight
+    if rule == "balanced":
+        return balanced_weights(targets, weight)
+    if not isinstance(rule, Mapping):
+        raise HeadError(f"class_weight must be 'balanced', None, or a weight for each class id, not {rule!r}.")
+    factors = np.array([float(rule.get(int(i), 1.0)) for i in classes])
+    if not (np.isfinite(factors) & (factors > 0)).all():
+        raise HeadError("Class weights must be positive numbers.")
+    weight = weight * factors[targets]
+    return weight * (len(weight) / weight.sum())
+
+
+def require_two(classes: Sequence[Any] | NDArray[Any]) -> None:
+    """Refuse to learn from the labels of fewer than two classes.
+
+    Raises:
+        HeadError: there are fewer than two.
+    """
+    if len(classes) < 2:
+        found = f"only class {classes[0]} has" if len(classes) else "no class has"
+        raise HeadError(
+            f"A map needs at least two classes, but {found} labelled pixels with data. Label another class."
+        )
+
+
+class Stepwise:
+    """A fit in steps that tells how far it is and can be stopped; for heads that take seconds."""
+
+    _progress: Progress | None = None
+    _cancelled: Callable[[], bool] | None = None
+
+    def _step(self, done: int, total: int, message: str = "training") -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled("Training was stopped; the map stays as it was.")
+        if self._progress is not None:
+            self._progress(done, total, message)
+
+    def _reporting(
+        self, work: Callable[[], None], progress: Progress | None, cancelled: Callable[[], bool] | None
+    ) -> None:
+        self._progress, self._cancelled = progress, cancelled
+        try:
+            work()
+        finally:
+            # Nothing of the caller may stay in a head that is copied, sent to another thread or saved.
+            del self._progress, self._cancelled
+
+
+class Head(Stepwise, ClassifierMixin, BaseEstimator):
     """Base of the heads; a subclass implements ``_fit`` and ``_proba``.
 
     Attributes:
         classes_: (K,) sorted class ids seen in :meth:`fit`.
         n_features_in_: length of the vectors.
         n_ignored_: how many training vectors were left out because they had no data.
+        reach: how many pixels around a pixel the head looks at; 0 for the pixel alone.
     """
 
-    class_weight: str | None = "balanced"
+    class_weight: ClassWeight = "balanced"
+    reach: int = 0
     # Whether fitting is a matter of milliseconds, in which threads would only wait for each other.
     _fits_alone = True
     classes_: NDArray[Any]
     n_features_in_: int
     n_ignored_: int
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Self:
         """Learn from labelled vectors.
 
         Args:
             X: float (N, D); rows that are not finite are left out and counted in ``n_ignored_``.
             y: int (N,) class ids, in any numbering.
             sample_weight: (N,) non-negative; None for equal weights. Rows of weight 0 are left out.
+            progress, cancelled: see docs/architecture.md; only heads that take seconds ask and tell.
 
         Raises:
             HeadError: shapes disagree, or fewer than two classes have a vector with data.
+            Cancelled: ``cancelled`` said so; the head is not fitted.
         """
+        X, y, weight = self._table(X, y, sample_weight)
+        self.classes_, targets, weight = self._learnable(y, weight)
+        self.n_features_in_ = X.shape[1]
+
+        def work() -> None:
+            self._fit(X, targets, weight)
+
+        try:
+            self._reporting((lambda: run_alone(work)) if self._fits_alone else work, progress, cancelled)
+        except Cancelled:
+            del self.classes_, self.n_features_in_
+            raise
+        return self
+
+    def _table(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[Floats, NDArray[Any], NDArray[np.float64]]:
+        """Vectors (N, D), class ids and weights (N,) of the labels that can be used."""
         X, y = np.asarray(X, np.float32), np.asarray(y)
         if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
             raise HeadError(
@@ -107,23 +214,16 @@ class Head(ClassifierMixin, BaseEstimator):
         self.n_ignored_ = int(len(X) - usable.sum())
         if self.n_ignored_:
             X, y, weight = X[usable], y[usable], weight[usable]
+        return X, y, weight
+
+    def _learnable(
+        self, y: NDArray[Any], weight: NDArray[np.float64]
+    ) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.float64]]:
+        """Class ids (K,), indices into them (N,) and weights (N,) of the labels to learn from."""
         classes, targets = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            found = f"only class {classes[0]} has" if len(classes) else "no class has"
-            raise HeadError(
-                f"A map needs at least two classes, but {found} labelled pixels with data. Label another class."
-            )
-        if self.class_weight not in (None, "balanced"):
-            raise HeadError(f"class_weight must be 'balanced' or None, not {self.class_weight!r}.")
-        self.classes_, self.n_features_in_ = classes, X.shape[1]
-        if self.class_weight == "balanced":
-            weight = balanced_weights(targets, weight)
+        require_two(classes)
         indices = targets.astype(np.intp)
-        if self._fits_alone:
-            run_alone(lambda: self._fit(X, indices, weight))
-        else:
-            self._fit(X, indices, weight)
-        return self
+        return classes, indices, class_weights(self.class_weight, classes, indices, weight)
 
     def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         """Learn from finite vectors (N, D), class indices (N,) all of 0..K-1 present, and positive weights (N,)."""
@@ -172,6 +272,47 @@ class Head(ClassifierMixin, BaseEstimator):
                 classes[valid] = ids[proba.argmax(axis=1)]
                 confidence[valid] = percent(proba.max(axis=1))
         return classes, confidence
+
+    # -- places of a raster ---------------------------------------------------------------------------------------------
+
+    def fit_at(
+        self,
+        raster: Pixels,
+        rows: NDArray[np.integer],
+        cols: NDArray[np.integer],
+        y: ArrayLike,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Self:
+        """Learn from labelled pixels of a raster; see :meth:`fit`."""
+        return self.fit(raster.sample(rows, cols), y, progress=progress, cancelled=cancelled)
+
+    def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
+        """Class probabilities of pixels of a raster; see :meth:`predict_proba`."""
+        return self.predict_proba(raster.sample(rows, cols))
+
+    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> Floats:
+        """Probabilities float32 (h, w, K) of a small window of a raster, NaN where there is no data."""
+        top, left, bottom, right = window
+        part = dequantise(codes[top:bottom, left:right], np.asarray(scales[top:bottom, left:right]))
+        return self.predict_proba(part.reshape(-1, codes.shape[2])).reshape(*part.shape[:2], -1)
+
+    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> tuple[Bytes, Bytes]:
+        """Classes and confidences (h, w) of a window of a raster; see :meth:`predict_codes`.
+
+        Args:
+            codes: int8 (H, W, D) of the whole raster, so that a head may look beyond the window.
+            scales: float32 (H, W).
+            window: inside the raster. The result at a pixel does not depend on the window it lies in.
+        """
+        top, left, bottom, right = window
+        part = codes[top:bottom, left:right]
+        classes, confidence = self.predict_codes(
+            np.ascontiguousarray(part).reshape(-1, codes.shape[2]),
+            np.ascontiguousarray(scales[top:bottom, left:right], np.float32).reshape(-1),
+        )
+        return classes.reshape(part.shape[:2]), confidence.reshape(part.shape[:2])
 
     def _byte_ids(self) -> Bytes:
         if self.classes_[0] < 1 or self.classes_[-1] > 255:

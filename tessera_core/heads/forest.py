@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Floats, Head
+from tessera_core.heads.base import ClassWeight, Floats, Head
 
 LEAF = -1
+TREES_A_STEP = 10
 NODE_FIELDS = ("left_child", "right_child", "feature", "threshold", "missing_go_to_left")
 
 
@@ -21,7 +24,7 @@ class ForestHead(Head):
     Args:
         n_estimators: trees.
         max_depth: None grows until the leaves are pure.
-        class_weight: ``"balanced"`` or None.
+        class_weight: ``"balanced"``, None, or weights by class id.
         seed: for bootstrap and feature draws.
     """
 
@@ -31,7 +34,7 @@ class ForestHead(Head):
         self,
         n_estimators: int = 200,
         max_depth: int | None = None,
-        class_weight: str | None = "balanced",
+        class_weight: ClassWeight = "balanced",
         seed: int = 0,
     ) -> None:
         self.n_estimators = n_estimators
@@ -42,49 +45,97 @@ class ForestHead(Head):
     def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         from sklearn.ensemble import RandomForestClassifier
 
-        forest = RandomForestClassifier(
-            self.n_estimators, max_depth=self.max_depth, random_state=self.seed, n_jobs=-1
-        ).fit(X, targets, sample_weight=weight)
+        if self.n_estimators < 1:
+            raise HeadError("A forest needs at least one tree.")
+        forest = RandomForestClassifier(max_depth=self.max_depth, random_state=self.seed, n_jobs=-1, warm_start=True)
+        grow(forest, self.n_estimators, self._step, X, targets, weight)
         self._trees = [estimator.tree_ for estimator in forest.estimators_]
 
     def _proba(self, X: Floats) -> NDArray[np.floating]:
-        X = np.ascontiguousarray(X)
+        k = len(self.classes_)
 
-        def votes(trees: list[Any]) -> NDArray[np.float64]:
-            total = np.zeros((len(X), len(self.classes_)))
-            for tree in trees:
-                leaf = tree.predict(X)
-                total += leaf / leaf.sum(axis=1, keepdims=True)
-            return total
+        def votes(tree: Any, X: Floats) -> NDArray[np.float64]:
+            leaf = tree.predict(X)
+            return leaf / leaf.sum(axis=1, keepdims=True)
 
-        # Tree traversal releases the interpreter lock.
-        with ThreadPoolExecutor() as pool:
-            workers = pool._max_workers
-            parts = list(pool.map(votes, [self._trees[i::workers] for i in range(workers)]))
-        return np.sum(parts, axis=0) / len(self._trees)
+        return summed(self._trees, X, k, votes) / len(self._trees)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        states = [tree.__getstate__() for tree in self._trees]
-        arrays = {name: np.concatenate([state["nodes"][name] for state in states]) for name in NODE_FIELDS}
-        arrays["values"] = np.concatenate([state["values"][:, 0, :] for state in states]).astype(np.float32)
-        arrays["sizes"] = np.array([state["node_count"] for state in states])
-        arrays["depths"] = np.array([state["max_depth"] for state in states])
-        return arrays
+        return tree_arrays(self._trees)
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        from sklearn.tree._tree import NODE_DTYPE, Tree
+        self._trees = trees_from(arrays, self.n_features_in_, len(self.classes_))
 
-        k, ends = len(self.classes_), np.cumsum(arrays["sizes"])
-        self._trees = []
-        for start, end, depth in zip(np.r_[0, ends[:-1]], ends, arrays["depths"], strict=True):
-            nodes = np.zeros(end - start, NODE_DTYPE)
-            for name in NODE_FIELDS:
-                nodes[name] = arrays[name][start:end]
-            _check_nodes(nodes, self.n_features_in_)
-            tree = Tree(self.n_features_in_, np.array([k]), 1)
-            values = np.ascontiguousarray(arrays["values"][start:end], np.float64)[:, None, :]
-            tree.__setstate__({"max_depth": int(depth), "node_count": len(nodes), "nodes": nodes, "values": values})
-            self._trees.append(tree)
+
+def grow(
+    forest: Any,
+    trees: int,
+    step: Callable[[int, int], None],
+    X: Floats,
+    y: NDArray[Any],
+    weight: NDArray[np.float64],
+) -> None:
+    """Grow a scikit-learn forest (``warm_start``) a few trees at a time; ``step`` tells how far and may stop it."""
+    for done in range(0, trees, TREES_A_STEP):
+        step(done, trees)
+        with warnings.catch_warnings():
+            # Out-of-bag values of the first few trees are not used.
+            warnings.simplefilter("ignore", UserWarning)
+            forest.set_params(n_estimators=min(done + TREES_A_STEP, trees)).fit(X, y, sample_weight=weight)
+    step(trees, trees)
+
+
+def summed(
+    trees: list[Any], X: Floats, width: int, values: Callable[[Any, Floats], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Sum over trees of ``values(tree, X)``, (N, width)."""
+    X = np.ascontiguousarray(X)
+
+    def part(some: list[Any]) -> NDArray[np.float64]:
+        total = np.zeros((len(X), width))
+        for tree in some:
+            total += values(tree, X)
+        return total
+
+    # Tree traversal releases the interpreter lock.
+    with ThreadPoolExecutor() as pool:
+        workers = pool._max_workers
+        return np.sum(list(pool.map(part, [trees[i::workers] for i in range(workers)])), axis=0)
+
+
+def tree_arrays(trees: list[Any]) -> dict[str, NDArray[Any]]:
+    """scikit-learn trees of one output as plain arrays."""
+    states = [tree.__getstate__() for tree in trees]
+    arrays = {name: np.concatenate([state["nodes"][name] for state in states]) for name in NODE_FIELDS}
+    arrays["values"] = np.concatenate([state["values"][:, 0, :] for state in states]).astype(np.float32)
+    arrays["sizes"] = np.array([state["node_count"] for state in states])
+    arrays["depths"] = np.array([state["max_depth"] for state in states])
+    return arrays
+
+
+def trees_from(arrays: dict[str, NDArray[Any]], dim: int, width: int) -> list[Any]:
+    """The inverse of :func:`tree_arrays`.
+
+    Args:
+        dim: length of the vectors.
+        width: classes, or 1.
+
+    Raises:
+        HeadError: the arrays are no trees.
+    """
+    from sklearn.tree._tree import NODE_DTYPE, Tree
+
+    ends, trees = np.cumsum(arrays["sizes"]), []
+    for start, end, depth in zip(np.r_[0, ends[:-1]], ends, arrays["depths"], strict=True):
+        nodes = np.zeros(end - start, NODE_DTYPE)
+        for name in NODE_FIELDS:
+            nodes[name] = arrays[name][start:end]
+        _check_nodes(nodes, dim)
+        tree = Tree(dim, np.array([width]), 1)
+        values = np.ascontiguousarray(arrays["values"][start:end], np.float64)[:, None, :]
+        tree.__setstate__({"max_depth": int(depth), "node_count": len(nodes), "nodes": nodes, "values": values})
+        trees.append(tree)
+    return trees
 
 
 def _check_nodes(nodes: NDArray[Any], dim: int) -> None:

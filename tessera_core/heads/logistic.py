@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Floats
+from tessera_core.heads.base import ClassWeight, Floats
 from tessera_core.heads.linear import LinearHead
 
 
@@ -24,7 +24,7 @@ class LogisticHead(LinearHead):
     Args:
         alpha: the penalty. 5 had the best log-loss and macro-F1 of 0.1 to 20 on 18 classes of AlphaEarth points at 3 to 30
             labels a class (docs/performance.md).
-        class_weight: ``"balanced"`` gives every class the same say, None every label.
+        class_weight: ``"balanced"`` gives every class the same say, None every label; or weights by class id.
         max_iter: steps at most.
         tol: relative size of the gradient at which to stop.
 
@@ -33,7 +33,7 @@ class LogisticHead(LinearHead):
     """
 
     def __init__(
-        self, alpha: float = 5.0, class_weight: str | None = "balanced", max_iter: int = 200, tol: float = 1e-4
+        self, alpha: float = 5.0, class_weight: ClassWeight = "balanced", max_iter: int = 200, tol: float = 1e-4
     ) -> None:
         self.alpha = alpha
         self.class_weight = class_weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Floats, Head
+from tessera_core.heads.base import ClassWeight, Floats, Head
 
 BATCH = 1024
+STEPS_A_REPORT = 10
+
+Layers = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class MLPHead(Head):
@@ -28,7 +32,7 @@ class MLPHead(Head):
         epochs: passes over the labels at least.
         dropout: share of hidden units dropped while training.
         learning_rate: highest rate of the schedule.
-        class_weight: ``"balanced"`` or None.
+        class_weight: ``"balanced"``, None, or weights by class id.
         seed: for weights, batches and dropout.
     """
 
@@ -36,12 +40,12 @@ class MLPHead(Head):
 
     def __init__(
         self,
-        hidden: tuple[int, ...] = (256, 128),
+        hidden: tuple[int, ...] = (512, 256),
         steps: int = 200,
         epochs: int = 20,
         dropout: float = 0.3,
         learning_rate: float = 3e-3,
-        class_weight: str | None = "balanced",
+        class_weight: ClassWeight = "balanced",
         seed: int = 0,
     ) -> None:
         self.hidden = hidden
@@ -55,57 +59,112 @@ class MLPHead(Head):
     def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         if not self.hidden or min(self.hidden) < 1:
             raise HeadError(f"A network needs at least one hidden layer of at least one unit, not {self.hidden!r}.")
-        x, y, w = torch.from_numpy(X), torch.from_numpy(targets), torch.from_numpy(weight).float()
-        mean, spread = x.mean(0), x.std(0).mean().clamp_min(1e-12)
-        x = (x - mean) / spread
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            widths = [x.shape[1], *self.hidden]
-            linears = [nn.Linear(a, b) for a, b in pairwise([*widths, len(self.classes_)])]
-            norms = [nn.BatchNorm1d(width) for width in self.hidden]
-            rest = nn.Sequential(nn.ReLU(), nn.Dropout(self.dropout))
-            hidden = [nn.Sequential(linear, norm, rest) for linear, norm in zip(linears, norms, strict=False)]
-            net = nn.Sequential(*hidden, linears[-1])
-            batch = min(BATCH, len(x))
-            steps = max(self.steps, self.epochs * -(-len(x) // batch))
-            optimiser = torch.optim.AdamW(net.parameters(), lr=self.learning_rate, weight_decay=0.01)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, total_steps=steps)
-            order = torch.randperm(len(x))
-            for step in range(steps):
-                first = step * batch % len(x)
-                if first + batch > len(x):
-                    order, first = torch.randperm(len(x)), 0
-                pick = order[first : first + batch]
-                loss = nn.functional.cross_entropy(net(x[pick]), y[pick], reduction="none", label_smoothing=0.05)
-                optimiser.zero_grad()
-                ((loss * w[pick]).sum() / w[pick].sum()).backward()
-                optimiser.step()
-                schedule.step()
-        layers = [_folded(linear, norm) for linear, norm in zip(linears, norms, strict=False)]
-        layers.append((linears[-1].weight.detach(), linears[-1].bias.detach()))
-        first_weight, first_bias = layers[0]
-        layers[0] = (first_weight / spread, first_bias - first_weight @ (mean / spread))
-        self._layers = layers
+        y, w = torch.from_numpy(targets), torch.from_numpy(weight).float()
+
+        def loss(out: torch.Tensor, pick: torch.Tensor) -> torch.Tensor:
+            each = nn.functional.cross_entropy(out, y[pick], reduction="none", label_smoothing=0.05)
+            return (each * w[pick]).sum() / w[pick].sum()
+
+        self._layers = train_layers(
+            X,
+            (*self.hidden, len(self.classes_)),
+            loss,
+            self._step,
+            steps=self.steps,
+            epochs=self.epochs,
+            dropout=self.dropout,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+        )
 
     def _proba(self, X: Floats) -> NDArray[np.floating]:
-        x = torch.from_numpy(np.ascontiguousarray(X))
-        for weight, bias in self._layers[:-1]:
-            x = torch.addmm(bias, x, weight.T).relu_()
-        weight, bias = self._layers[-1]
-        return torch.softmax(torch.addmm(bias, x, weight.T), dim=1).numpy()
+        return torch.softmax(forward(self._layers, X), dim=1).numpy()
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {
-            f"layer{i}.{name}": tensor.numpy()
-            for i, layer in enumerate(self._layers)
-            for name, tensor in zip(("weight", "bias"), layer, strict=True)
-        }
+        return layer_arrays(self._layers)
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        self._layers = [
-            (torch.from_numpy(arrays[f"layer{i}.weight"]), torch.from_numpy(arrays[f"layer{i}.bias"]))
-            for i in range(len(arrays) // 2)
-        ]
+        self._layers = layers_from(arrays)
+
+
+def train_layers(
+    X: Floats,
+    widths: tuple[int, ...],
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    step: Callable[[int, int], None],
+    *,
+    steps: int,
+    epochs: int,
+    dropout: float,
+    learning_rate: float,
+    seed: int,
+) -> Layers:
+    """Train a perceptron and fold its normalisations into its layers.
+
+    Args:
+        X: finite vectors (N, D).
+        widths: of the hidden layers and the output.
+        loss: of outputs (n, widths[-1]) and the indices (n,) of their vectors.
+        step: told how far training is; may raise to stop it.
+    """
+    x = torch.from_numpy(X)
+    mean, spread = x.mean(0), (x.std(0).mean() if len(x) > 1 else x.std(unbiased=False)).clamp_min(1e-12)
+    x = (x - mean) / spread
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        linears = [nn.Linear(a, b) for a, b in pairwise([x.shape[1], *widths])]
+        norms = [nn.BatchNorm1d(width) for width in widths[:-1]]
+        rest = nn.Sequential(nn.ReLU(), nn.Dropout(dropout))
+        hidden = [nn.Sequential(linear, norm, rest) for linear, norm in zip(linears, norms, strict=False)]
+        net = nn.Sequential(*hidden, linears[-1])
+        batch = min(BATCH, len(x))
+        steps = max(steps, epochs * -(-len(x) // batch))
+        optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
+        order = torch.randperm(len(x))
+        for number in range(steps):
+            if number % STEPS_A_REPORT == 0:
+                step(number, steps)
+            first = number * batch % len(x)
+            if first + batch > len(x):
+                order, first = torch.randperm(len(x)), 0
+            pick = order[first : first + batch]
+            optimiser.zero_grad()
+            loss(net(x[pick]), pick).backward()
+            optimiser.step()
+            schedule.step()
+    step(steps, steps)
+    layers = [_folded(linear, norm) for linear, norm in zip(linears, norms, strict=False)]
+    layers.append((linears[-1].weight.detach(), linears[-1].bias.detach()))
+    first_weight, first_bias = layers[0]
+    layers[0] = (first_weight / spread, first_bias - first_weight @ (mean / spread))
+    return layers
+
+
+def forward(layers: Layers, X: Floats) -> torch.Tensor:
+    """Outputs (N, K) of folded layers."""
+    x = torch.from_numpy(np.ascontiguousarray(X))
+    for weight, bias in layers[:-1]:
+        x = torch.addmm(bias, x, weight.T).relu_()
+    weight, bias = layers[-1]
+    return torch.addmm(bias, x, weight.T)
+
+
+def layer_arrays(layers: Layers) -> dict[str, NDArray[Any]]:
+    """Folded layers as plain arrays."""
+    return {
+        f"layer{i}.{name}": tensor.numpy()
+        for i, layer in enumerate(layers)
+        for name, tensor in zip(("weight", "bias"), layer, strict=True)
+    }
+
+
+def layers_from(arrays: dict[str, NDArray[Any]]) -> Layers:
+    """The inverse of :func:`layer_arrays`."""
+    return [
+        (torch.from_numpy(arrays[f"layer{i}.weight"]), torch.from_numpy(arrays[f"layer{i}.bias"]))
+        for i in range(len(arrays) // 2)
+    ]
 
 
 def _folded(linear: nn.Linear, norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from tessera_core.codes import CodeProduct
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head, balanced_draw
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, ClassWeight, Floats, Head, balanced_draw
 from tessera_core.raster import valid_scales
 from tessera_core.threads import run_blocks
 
@@ -28,7 +29,7 @@ class KNNHead(Head):
         n_neighbors: k; at most twice the labels of the smallest class less one, so that every class can win.
         max_references: labels kept; beyond it each class gives the same number, drawn with ``seed``. Time grows with it.
         class_weight: ``"balanced"`` weighs a vote by the inverse frequency of its class among the references (an
-            unbalanced set of labels is an accident of labelling), None counts votes.
+            unbalanced set of labels is an accident of labelling), None counts votes, a mapping gives weights by class id.
         seed: for the draw.
 
     Attributes:
@@ -41,7 +42,7 @@ class KNNHead(Head):
     _product: CodeProduct | None
 
     def __init__(
-        self, n_neighbors: int = 5, max_references: int = 2048, class_weight: str | None = None, seed: int = 0
+        self, n_neighbors: int = 5, max_references: int = 2048, class_weight: ClassWeight = None, seed: int = 0
     ) -> None:
         self.n_neighbors = n_neighbors
         self.max_references = max_references
@@ -118,6 +119,8 @@ class KNNHead(Head):
         member = torch.nn.functional.one_hot(torch.from_numpy(self.reference_classes_), len(self.classes_)).float()
         if self.class_weight == "balanced":
             member /= member.sum(0)
+        elif isinstance(self.class_weight, Mapping):
+            member *= torch.tensor([float(self.class_weight.get(int(i), 1.0)) for i in self.classes_])
         self._member = member.T.contiguous()
         self._half_norms = torch.from_numpy(self.references_).square().sum(1, keepdim=True) / 2
         self._product = None

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Floats
+from tessera_core.heads.base import ClassWeight, Floats
 from tessera_core.heads.linear import LinearHead
 
 TEMPERATURES = np.geomspace(1, 100, 17)
@@ -15,7 +15,7 @@ DEFAULT_TEMPERATURE = 10.0
 
 
 class PrototypeHead(LinearHead):
-    """Nearest class mean in the metric of a pooled, shrunken covariance (linear discriminant analysis, equal priors).
+    """Nearest class mean in the metric of a pooled, shrunken covariance (linear discriminant analysis).
 
     The covariance within classes is shrunk toward a multiple of the identity: ``(1 - s) S + s tr(S)/D I``. With ``s = 1``
     it is the plain nearest mean. ``s`` falls as labels accumulate: ``D / (D + n - K)``, the share of a prior worth D
@@ -24,6 +24,7 @@ class PrototypeHead(LinearHead):
 
     Args:
         shrinkage: ``"auto"``, or a number in (0, 1].
+        class_weight: ``"balanced"`` makes classes equally likely in advance, None as likely as their labels are many.
 
     Attributes:
         shrinkage_: the shrinkage used.
@@ -31,8 +32,9 @@ class PrototypeHead(LinearHead):
         prototypes_: float32 (K, D), the class means.
     """
 
-    def __init__(self, shrinkage: float | str = "auto") -> None:
+    def __init__(self, shrinkage: float | str = "auto", class_weight: ClassWeight = "balanced") -> None:
         self.shrinkage = shrinkage
+        self.class_weight = class_weight
 
     def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         n, dim = X.shape
@@ -60,7 +62,8 @@ class PrototypeHead(LinearHead):
         logits = _left_out(x, index, w, means, precision, (1 - self.shrinkage_) / max(n - k, 1))
         self.temperature_ = _temperature(logits, index, w)
         self.prototypes_ = means.float().numpy()
-        self._set((coef / self.temperature_).numpy(), (intercept / self.temperature_).numpy())
+        prior = (member.sum(0) / member.sum()).log() + np.log(k)
+        self._set((coef / self.temperature_).numpy(), (intercept / self.temperature_ + prior).numpy())
 
 
 def _left_out(

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Floats
+from tessera_core.heads.base import ClassWeight, Floats
 from tessera_core.heads.linear import LinearHead
 
 # Penalties tried, relative to the mean eigenvalue of the labels' scatter matrix.
@@ -23,14 +23,14 @@ class RidgeHead(LinearHead):
 
     Args:
         alpha: ``"loo"``, or the penalty relative to the mean eigenvalue of the scatter matrix.
-        class_weight: ``"balanced"`` gives every class the same say, None every label.
+        class_weight: ``"balanced"`` gives every class the same say, None every label; or weights by class id.
 
     Attributes:
         alpha_: the relative penalty used.
         temperature_: the temperature used; already divided into ``coef_``.
     """
 
-    def __init__(self, alpha: float | str = "loo", class_weight: str | None = "balanced") -> None:
+    def __init__(self, alpha: float | str = "loo", class_weight: ClassWeight = "balanced") -> None:
         self.alpha = alpha
         self.class_weight = class_weight
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tessera_core.atomic import atomic_path
 from tessera_core.errors import HeadError, TesseraError
 from tessera_core.heads.base import Head
+from tessera_core.heads.regression import RegressionHead
 from tessera_core.provenance import Provenance
 
 FORMAT = "tessera-head/1"
@@ -22,17 +24,19 @@ class SavedHead:
     """A head with what is needed to use it elsewhere.
 
     Attributes:
-        head: fitted.
-        class_names: name of each class id in ``head.classes_``.
+        head: fitted, of classes or of numbers.
+        class_names: name of each class id that the head maps; empty for a head of numbers.
         provenance: of the raster it was trained on; only rasters of the same dataset may be mapped with it.
     """
 
-    head: Head
+    head: Head | RegressionHead
     class_names: dict[int, str]
     provenance: Provenance
 
 
-def save_head(path: str | Path, head: Head, class_names: Mapping[int, str], provenance: Provenance) -> Path:
+def save_head(
+    path: str | Path, head: Head | RegressionHead, class_names: Mapping[int, str], provenance: Provenance
+) -> Path:
     """Write a fitted head to ``path`` (``.safetensors``), whole or not at all.
 
     Raises:
@@ -41,23 +45,30 @@ def save_head(path: str | Path, head: Head, class_names: Mapping[int, str], prov
     """
     from safetensors.numpy import save_file
 
-    from tessera_core.heads import HEADS
+    from tessera_core.heads import HEADS, REGRESSION_HEADS, ContextHead, ContextRegressionHead
 
-    names = [name for name, kind in HEADS.items() if type(head) is kind]
+    context, inner = 1, head
+    if isinstance(head, ContextHead | ContextRegressionHead):
+        context, inner = head.size, head.head
+    names = [name for name, kind in (HEADS | REGRESSION_HEADS).items() if type(inner) is kind]
     if not names:
-        raise HeadError(f"A head of type {type(head).__name__} cannot be saved; it is not one of {', '.join(HEADS)}.")
+        raise HeadError(f"A head of type {type(inner).__name__} cannot be saved; it is not one of {', '.join(HEADS)}.")
     head._check_fitted()
     header = {
         "format": FORMAT,
         "head": names[0],
-        "params": head.get_params(),
-        "classes": [int(i) for i in head.classes_],
-        "class_names": {str(int(i)): class_names.get(int(i), str(int(i))) for i in head.classes_},
-        "n_features": int(head.n_features_in_),
+        "params": {key: _plain(value) for key, value in inner.get_params().items()},
+        "n_features": int(inner.n_features_in_),
         "provenance": provenance.to_json(),
     }
+    if context > 1:
+        header["context"] = context
+    if isinstance(inner, Head):
+        ids = sorted({int(i) for i in (*inner.classes_, *getattr(inner, "nodes_", ()))})
+        header["classes"] = [int(i) for i in inner.classes_]
+        header["class_names"] = {str(i): class_names.get(i, str(i)) for i in ids}
     with atomic_path(path) as part:
-        arrays = {name: np.ascontiguousarray(array) for name, array in head._arrays().items()}
+        arrays = {name: np.ascontiguousarray(array) for name, array in inner._arrays().items()}
         save_file(arrays, part, metadata={"tessera": json.dumps(header)})
     return Path(path)
 
@@ -70,7 +81,13 @@ def load_head(path: str | Path) -> SavedHead:
     """
     from safetensors import SafetensorError, safe_open
 
-    from tessera_core.heads import make_head
+    from tessera_core.heads import (
+        REGRESSION_HEADS,
+        ContextHead,
+        ContextRegressionHead,
+        make_head,
+        make_regression_head,
+    )
 
     path = Path(path)
     if not path.is_file():
@@ -85,14 +102,20 @@ def load_head(path: str | Path) -> SavedHead:
         header = json.loads(metadata["tessera"])
         if header["format"] != FORMAT:
             raise HeadError(f"{path.name} is of the format {header['format']!r}; this version reads {FORMAT!r}.")
-        head = make_head(
-            header["head"], **{k: tuple(v) if isinstance(v, list) else v for k, v in header["params"].items()}
+        make = make_regression_head if header["head"] in REGRESSION_HEADS else make_head
+        inner: Head | RegressionHead = make(
+            header["head"], **{key: _params(key, value) for key, value in header["params"].items()}
         )
-        head.classes_ = np.array(header["classes"], np.int64)
-        head.n_features_in_ = int(header["n_features"])
-        head.n_ignored_ = 0
-        head._restore(arrays)
-        names = {int(key): str(value) for key, value in header["class_names"].items()}
+        if isinstance(inner, Head):
+            inner.classes_ = np.array(header["classes"], np.int64)
+        inner.n_features_in_ = int(header["n_features"])
+        inner.n_ignored_ = 0
+        inner._restore(arrays)
+        head: Head | RegressionHead = inner
+        if (context := int(header.get("context", 1))) > 1:
+            around = ContextHead if isinstance(inner, Head) else ContextRegressionHead
+            head = around(inner, context)._take_up()
+        names = {int(key): str(value) for key, value in header.get("class_names", {}).items()}
         return SavedHead(head, names, Provenance.from_json(header["provenance"]))
     except TesseraError:
         raise
@@ -100,3 +123,19 @@ def load_head(path: str | Path) -> SavedHead:
         raise HeadError(
             f"{path.name} is not a saved head: its header is incomplete or its arrays do not fit."
         ) from error
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON holds it."""
+    if isinstance(value, Mapping):
+        return {str(key): float(one) for key, one in value.items()}
+    return [list(pair) if isinstance(pair, tuple) else pair for pair in value] if isinstance(value, tuple) else value
+
+
+def _params(key: str, value: Any) -> Any:
+    """The inverse of :func:`_plain`."""
+    if key == "class_weight" and isinstance(value, dict):
+        return {int(one): float(weight) for one, weight in value.items()}
+    if isinstance(value, list):
+        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in value)
+    return value

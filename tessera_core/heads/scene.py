@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tessera_core.errors import Cancelled
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Area, Bytes, Floats, Head, Progress
+from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import EmbeddingRaster
 
 # Pixels between two looks at `cancelled`: about 10 ms of a linear head.
@@ -40,6 +41,24 @@ class ClassMap:
     def empty(cls, shape: tuple[int, int]) -> ClassMap:
         """A map without data."""
         return cls(np.full(shape, NO_CLASS, np.uint8), np.full(shape, NO_CONFIDENCE, np.uint8))
+
+
+@dataclass(frozen=True)
+class ValueMap:
+    """A map of numbers on the grid of its raster.
+
+    Attributes:
+        values: float32 (H, W), NaN where there is no data.
+        margins: float32 (H, W); value - margin to value + margin holds nine of ten labels that the head has not seen.
+    """
+
+    values: Floats
+    margins: Floats
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> ValueMap:
+        """A map without data."""
+        return cls(np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
 
 
 class Scene:
@@ -92,9 +111,7 @@ class Scene:
         result = ClassMap.empty((max(bottom - top, 0), max(right - left, 0)))
         if result.classes.size == 0:
             return result
-        _predict_into(
-            head, self._codes[top:bottom, left:right], self._scales[top:bottom, left:right], result, cancelled, None
-        )
+        _predict_into(head, self._codes, self._scales, (top, left, bottom, right), result, cancelled, None)
         return result
 
 
@@ -103,7 +120,7 @@ def predict_raster(
     raster: EmbeddingRaster,
     out: ClassMap | None = None,
     cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> ClassMap:
     """Map a raster of any size, reading it once from top to bottom.
 
@@ -118,7 +135,31 @@ def predict_raster(
         HeadError: the head does not fit the vectors.
     """
     result = ClassMap.empty(raster.shape) if out is None else out
-    _predict_into(head, raster.codes, raster.scales, result, cancelled, progress)
+    _predict_into(head, raster.codes, raster.scales, (0, 0, *raster.shape), result, cancelled, progress)
+    return result
+
+
+def predict_values(
+    head: RegressionHead,
+    raster: EmbeddingRaster,
+    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+) -> ValueMap:
+    """Map numbers over a raster of any size, reading it once from top to bottom; see :func:`predict_raster`.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+        HeadError: the head does not fit the vectors.
+    """
+    result = ValueMap.empty(raster.shape)
+    height, width = raster.shape
+    for rows in _row_chunks(height, width):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        part = (rows.start, 0, rows.stop, width)
+        result.values[rows], result.margins[rows] = head.predict_window(raster.codes, raster.scales, part)
+        if progress is not None:
+            progress(rows.stop * width, height * width, "mapping")
     return result
 
 
@@ -126,19 +167,18 @@ def _predict_into(
     head: Head,
     codes: NDArray[np.int8],
     scales: Floats,
+    window: Area,
     result: ClassMap,
     cancelled: Callable[[], bool] | None,
-    progress: Callable[[int, int, str], None] | None,
+    progress: Progress | None,
 ) -> None:
-    height, width, dim = codes.shape
+    top, left, bottom, right = window
+    height, width = bottom - top, right - left
     for rows in _row_chunks(height, width):
         if cancelled is not None and cancelled():
             raise Cancelled
-        part_codes = np.ascontiguousarray(codes[rows]).reshape(-1, dim)
-        part_scales = np.ascontiguousarray(scales[rows], np.float32).reshape(-1)
-        classes, confidence = head.predict_codes(part_codes, part_scales)
-        shape = (rows.stop - rows.start, width)
-        result.classes[rows], result.confidence[rows] = classes.reshape(shape), confidence.reshape(shape)
+        part = (top + rows.start, left, top + rows.stop, right)
+        result.classes[rows], result.confidence[rows] = head.predict_window(codes, scales, part)
         if progress is not None:
             progress(rows.stop * width, height * width, "mapping")
 

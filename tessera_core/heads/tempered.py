@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import Floats, Head
+from tessera_core.heads.context import ContextHead
 from tessera_core.heads.linear import LinearHead
+from tessera_core.heads.tree import TreeHead
+from tessera_core.heads.unet import UNetHead
 
 # A vote of no neighbour or tree is rare evidence, not proof of impossibility.
 FLOOR = 1e-6
@@ -27,7 +30,8 @@ def soften(proba: NDArray[np.floating], temperature: float) -> NDArray[np.float6
 def temper(head: Head, temperature: float) -> Head:
     """A copy of a fitted ``head`` whose probabilities are softened by ``temperature``.
 
-    A linear head stays one, as fast as before and fit to be saved; another head is wrapped.
+    A linear head stays one, as fast as before and fit to be saved; so do heads over surroundings and trees of them; another head
+    is wrapped.
 
     Raises:
         HeadError: the temperature is not positive.
@@ -38,6 +42,18 @@ def temper(head: Head, temperature: float) -> Head:
         softer = copy.copy(head)
         softer._set(head.coef_ / temperature, head.intercept_ / temperature)
         return softer
+    if isinstance(head, ContextHead):
+        around = copy.copy(head)
+        around.head = temper(head.head, temperature)
+        return around._take_up()
+    if isinstance(head, TreeHead):
+        tree = copy.copy(head)
+        tree._settle(head.nodes_.tolist(), {n: temper(one, temperature) for n, one in head._heads.items()})
+        return tree
+    if isinstance(head, UNetHead):
+        net = copy.copy(head)
+        net.temperature_ = head.temperature_ * temperature
+        return net
     wrapped = TemperedHead(head, temperature)
     wrapped.classes_, wrapped.n_features_in_, wrapped.n_ignored_ = head.classes_, head.n_features_in_, head.n_ignored_
     return wrapped

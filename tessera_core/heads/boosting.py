@@ -1,0 +1,130 @@
+"""Gradient boosting: scikit-learn's histogram version grows the trees, they are kept as plain arrays."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.errors import HeadError
+from tessera_core.heads.base import ClassWeight, Floats, Head
+
+# Fields of a node that prediction reads; the others are bookkeeping of the fit.
+NODE_FIELDS = ("value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf")
+MIN_LEAF = 20
+ROUNDS_A_STEP = 10
+
+
+class BoostingHead(Head):
+    """Gradient boosted trees; for thousands of labels and for the patient. With few labels linear heads are better.
+
+    Args:
+        rounds: boosting rounds; each grows one tree a class (one in all for two classes).
+        learning_rate: share of each tree that counts.
+        max_leaf_nodes: of a tree.
+        min_samples_leaf: labels in a leaf at least; None takes 20, or fewer where classes have fewer than 40 labels.
+        l2: penalty on leaf values.
+        class_weight: ``"balanced"``, None, or weights by class id.
+        seed: for binning large sets of labels.
+    """
+
+    _fits_alone = False
+
+    def __init__(
+        self,
+        rounds: int = 60,
+        learning_rate: float = 0.1,
+        max_leaf_nodes: int = 15,
+        min_samples_leaf: int | None = None,
+        l2: float = 1.0,
+        class_weight: ClassWeight = "balanced",
+        seed: int = 0,
+    ) -> None:
+        self.rounds = rounds
+        self.learning_rate = learning_rate
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_samples_leaf = min_samples_leaf
+        self.l2 = l2
+        self.class_weight = class_weight
+        self.seed = seed
+
+    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        if self.rounds < 1 or self.max_leaf_nodes < 2 or not self.learning_rate > 0:
+            raise HeadError("Boosting needs at least one round, two leaves a tree and a positive learning rate.")
+        typical = int(np.median(np.bincount(targets)))
+        leaf = self.min_samples_leaf or min(MIN_LEAF, max(1, typical // 2))
+        model = HistGradientBoostingClassifier(
+            learning_rate=self.learning_rate,
+            max_leaf_nodes=self.max_leaf_nodes,
+            min_samples_leaf=leaf,
+            l2_regularization=self.l2,
+            early_stopping=False,
+            random_state=self.seed,
+            warm_start=True,
+        )
+        with warnings.catch_warnings():
+            # A class with a single label is said to be rare; that is for the person to mend, and the page says so.
+            warnings.simplefilter("ignore", UserWarning)
+            for done in range(0, self.rounds, ROUNDS_A_STEP):
+                self._step(done, self.rounds)
+                model.set_params(max_iter=min(done + ROUNDS_A_STEP, self.rounds)).fit(X, targets, weight)
+        self._step(self.rounds, self.rounds)
+        self._start = np.asarray(model._baseline_prediction, np.float64).ravel()
+        trees = [tree for stage in model._predictors for tree in stage]
+        self._keep([np.array(tree.nodes) for tree in trees])
+
+    def _keep(self, nodes: list[NDArray[Any]]) -> None:
+        from sklearn.ensemble._hist_gradient_boosting.common import X_BITSET_INNER_DTYPE
+        from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+
+        none = np.zeros((0, 8), X_BITSET_INNER_DTYPE)
+        self._trees = [TreePredictor(one, none, none) for one in nodes]
+        self._no_categories = (np.zeros((0, 8), X_BITSET_INNER_DTYPE), np.zeros(self.n_features_in_, np.uint32))
+
+    def _proba(self, X: Floats) -> NDArray[np.floating]:
+        from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+        known, index = self._no_categories
+        width = len(self._start)
+        values, threads = np.ascontiguousarray(X, np.float64), _openmp_effective_n_threads()
+        logits = np.tile(self._start, (len(X), 1))
+        for number, tree in enumerate(self._trees):
+            logits[:, number % width] += tree.predict(values, known, index, threads)
+        if width == 1:
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        logits -= logits.max(axis=1, keepdims=True)
+        np.exp(logits, out=logits)
+        return logits / logits.sum(axis=1, keepdims=True)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays = {name: np.concatenate([tree.nodes[name] for tree in self._trees]) for name in NODE_FIELDS}
+        return arrays | {"sizes": np.array([len(tree.nodes) for tree in self._trees]), "start": self._start}
+
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+
+        self._start = arrays["start"].astype(np.float64)
+        ends = np.cumsum(arrays["sizes"])
+        trees = []
+        for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+            nodes = np.zeros(end - start, PREDICTOR_RECORD_DTYPE)
+            for name in NODE_FIELDS:
+                nodes[name] = arrays[name][start:end]
+            _check_nodes(nodes, self.n_features_in_)
+            trees.append(nodes)
+        if len(self._start) not in (1, len(self.classes_)) or len(trees) % len(self._start):
+            raise HeadError("The head's trees are damaged: there are not as many as its classes need.")
+        self._keep(trees)
+
+
+def _check_nodes(nodes: NDArray[Any], dim: int) -> None:
+    """Refuse trees whose indices would make compiled code read outside its arrays or never end."""
+    inner, own = nodes["is_leaf"] == 0, np.arange(len(nodes))
+    fits = (nodes["left"] > own) & (nodes["right"] > own) & (nodes["left"] < len(nodes)) & (nodes["right"] < len(nodes))
+    fits &= (nodes["feature_idx"] >= 0) & (nodes["feature_idx"] < dim)
+    if len(nodes) == 0 or not fits[inner].all():
+        raise HeadError("The head's trees are damaged: a node points outside its tree. Train and save the head again.")

@@ -1,0 +1,315 @@
+"""A small U-Net: a head that sees shapes and textures, for labels that are polygons.
+
+It learns from crops of the raster; only labelled pixels have a say in the loss. It is for hundreds of labelled pixels and for
+people who can wait a minute: with a few points, heads of single pixels are better (docs/heads.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from tessera_core.errors import Cancelled, HeadError
+from tessera_core.heads.base import (
+    NO_CLASS,
+    NO_CONFIDENCE,
+    Area,
+    Bytes,
+    ClassWeight,
+    Floats,
+    Head,
+    Pixels,
+    Progress,
+    percent,
+)
+from tessera_core.raster import dequantise, valid_scales
+
+# Two poolings: places on the raster are taken at multiples of four, so that a map does not depend on its blocks.
+STRIDE = 4
+# Farther than this from a pixel nothing changes its class: 2 + 2*2 + 2*4 + 2*2 + 2 pixels of convolutions, and the pooling's.
+REACH = 24
+TILE = 96
+
+
+class _Double(nn.Sequential):
+    """Two 3x3 convolutions with batch normalisation, which in use acts on each pixel alone."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(
+            *(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()),
+            *(nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()),
+        )
+
+
+class _UNet(nn.Module):
+    """Ronneberger, Fischer & Brox (MICCAI 2015) with two levels, after a 1x1 convolution that narrows the embedding."""
+
+    def __init__(self, dim: int, width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(dim, width, 1)
+        self.drop = nn.Dropout2d(dropout)
+        self.first, self.second, self.third = (
+            _Double(width, width),
+            _Double(width, 2 * width),
+            _Double(2 * width, 4 * width),
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.up_second, self.up_first = (nn.ConvTranspose2d(n * width, n * width // 2, 2, 2) for n in (4, 2))
+        self.back_second, self.back_first = _Double(4 * width, 2 * width), _Double(2 * width, width)
+        self.out = nn.Conv2d(width, classes, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first = self.first(self.drop(self.narrow(x)))
+        second = self.second(self.pool(first))
+        deep = self.third(self.pool(second))
+        second = self.back_second(torch.cat([self.up_second(deep), second], 1))
+        return self.out(self.back_first(torch.cat([self.up_first(second), first], 1)))
+
+
+class UNetHead(Head):
+    """Segmentation of a raster by a small U-Net. It is fitted with :meth:`fit_at`, on places instead of vectors.
+
+    Args:
+        width: channels of the first level.
+        steps: optimiser steps.
+        crop: edge of the crops it learns from, pixels, a multiple of 4.
+        batch: crops a step.
+        dropout: share of channels dropped while training.
+        learning_rate: highest rate of the schedule.
+        class_weight: ``"balanced"``, None, or weights by class id.
+        seed: for weights, crops and dropout.
+    """
+
+    reach = REACH
+    # By which the logits are divided, see heads/tempered.py.
+    temperature_: float = 1.0
+
+    def __init__(
+        self,
+        width: int = 24,
+        steps: int = 150,
+        crop: int = 48,
+        batch: int = 6,
+        dropout: float = 0.1,
+        learning_rate: float = 3e-3,
+        class_weight: ClassWeight = "balanced",
+        seed: int = 0,
+    ) -> None:
+        self.width = width
+        self.steps = steps
+        self.crop = crop
+        self.batch = batch
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.class_weight = class_weight
+        self.seed = seed
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Self:
+        """Not possible: vectors in a row have no shape on the ground.
+
+        Raises:
+            HeadError: always.
+        """
+        raise HeadError("A U-Net learns from places of a raster (fit_at), not from loose vectors.")
+
+    def fit_at(
+        self,
+        raster: Pixels,
+        rows: NDArray[np.integer],
+        cols: NDArray[np.integer],
+        y: ArrayLike,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Self:
+        """See :meth:`Head.fit_at`; the pixels around labelled ones are looked at, too."""
+        rows, cols, y = np.asarray(rows, np.intp), np.asarray(cols, np.intp), np.asarray(y)
+        if not rows.shape == cols.shape == y.shape or rows.ndim != 1:
+            raise HeadError("A head needs one class for each place; rows, columns and classes differ in number.")
+        if y.dtype.kind not in "iub":
+            raise HeadError(f"Classes must be whole numbers; these are of type {y.dtype}.")
+        if self.width < 1 or self.steps < 1 or self.batch < 1 or self.crop < STRIDE or self.crop % STRIDE:
+            raise HeadError(
+                "A U-Net needs a width, steps and a batch of at least 1, and a crop that is a multiple of 4."
+            )
+        usable = valid_scales(np.asarray(raster.scales[rows, cols]))
+        self.n_ignored_ = int(len(y) - usable.sum())
+        places, y = (rows[usable], cols[usable]), y[usable]
+        classes, targets, weight = self._learnable(y, np.ones(len(y)))
+        self.classes_, self.n_features_in_ = classes, int(raster.codes.shape[2])
+
+        def work() -> None:
+            self._train(raster, *places, targets, weight)
+
+        try:
+            self._reporting(work, progress, cancelled)
+        except Cancelled:
+            del self.classes_, self.n_features_in_
+            raise
+        return self
+
+    def _train(
+        self,
+        raster: Pixels,
+        rows: NDArray[np.integer],
+        cols: NDArray[np.integer],
+        targets: NDArray[np.intp],
+        weight: NDArray[np.float64],
+    ) -> None:
+        x = raster.sample(rows, cols)
+        self._mean, self._spread = x.mean(0), max(float(x.std(0).mean()), 1e-12)
+        truth = np.full(raster.scales.shape, -1, np.int16)
+        truth[rows, cols] = targets
+        say = torch.zeros(len(self.classes_))
+        # Each class's weight is what its labels have on average.
+        say += torch.from_numpy(np.bincount(targets, weight) / np.bincount(targets)).float()
+        rng = np.random.default_rng(self.seed)
+        by_class = [np.flatnonzero(targets == k) for k in range(len(self.classes_))]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            net = _UNet(self.n_features_in_, self.width, len(self.classes_), self.dropout)
+            optimiser = torch.optim.AdamW(net.parameters(), lr=self.learning_rate, weight_decay=0.01)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimiser, self.learning_rate, total_steps=max(self.steps, 2)
+            )
+            for step in range(self.steps):
+                self._step(step, self.steps)
+                crops, marks = [], []
+                for _ in range(self.batch):
+                    # Classes take turns, so that a rare one is seen as often.
+                    near = int(rng.choice(by_class[int(rng.integers(len(by_class)))]))
+                    top, left = (int(n) - int(rng.integers(self.crop)) for n in (rows[near], cols[near]))
+                    area = (top, left, top + self.crop, left + self.crop)
+                    turn, flip = int(rng.integers(4)), bool(rng.integers(2))
+                    crops.append(_turned(self._input(raster.codes, raster.scales, area), turn, flip))
+                    marks.append(_turned(torch.from_numpy(_cut(truth, area, -1)), turn, flip))
+                out, mark = net(torch.stack(crops)), torch.stack(marks).long()
+                loss = nn.functional.cross_entropy(out, mark, weight=say, ignore_index=-1, label_smoothing=0.05)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+        self._step(self.steps, self.steps)
+        self._net = net.eval()
+
+    def _input(self, codes: NDArray[np.int8], scales: Floats, area: Area) -> torch.Tensor:
+        """float32 (D, h, w) of a window that may reach beyond the raster; zero where there is no data."""
+        near = dequantise(_cut(codes, area, 0), _cut(np.asarray(scales), area, np.nan))
+        x = (near - self._mean) / self._spread
+        return torch.from_numpy(np.nan_to_num(x, copy=False)).permute(2, 0, 1).contiguous()
+
+    def _tile(self, codes: NDArray[np.int8], scales: Floats, tile: Area) -> torch.Tensor:
+        """Probabilities (K, h, w) of a tile that starts at a multiple of 4."""
+        top, left, bottom, right = tile
+        high, wide = bottom - top, right - left
+        extra = [-n % STRIDE for n in (high, wide)]
+        area = (top - REACH, left - REACH, bottom + extra[0] + REACH, right + extra[1] + REACH)
+        with torch.inference_mode():
+            out = self._net(self._input(codes, scales, area)[None])[0]
+            return torch.softmax(out[:, REACH : REACH + high, REACH : REACH + wide] / self.temperature_, dim=0)
+
+    def _proba(self, X: Floats) -> NDArray[np.floating]:
+        raise HeadError("A U-Net looks at a pixel's surroundings; it maps windows of a raster, not loose pixels.")
+
+    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
+        """Not possible: pixels in a row have no surroundings.
+
+        Raises:
+            HeadError: always.
+        """
+        raise HeadError("A U-Net looks at a pixel's surroundings; it maps windows of a raster, not loose pixels.")
+
+    def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
+        """See :meth:`Head.proba_at`."""
+        self._check_fitted()
+        self._check_dim(int(raster.codes.shape[2]))
+        rows, cols = np.asarray(rows, np.intp), np.asarray(cols, np.intp)
+        out = np.full((len(rows), len(self.classes_)), np.nan, np.float32)
+        tiles, which = np.unique(np.stack([rows // TILE, cols // TILE], axis=1), axis=0, return_inverse=True)
+        valid = valid_scales(np.asarray(raster.scales[rows, cols]))
+        for number, (down, across) in enumerate(tiles):
+            own = np.flatnonzero((which.ravel() == number) & valid)
+            top, left = int(down) * TILE, int(across) * TILE
+            proba = self._tile(raster.codes, raster.scales, (top, left, top + TILE, left + TILE)).numpy()
+            out[own] = proba[:, rows[own] - top, cols[own] - left].T
+        return out
+
+    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> tuple[Bytes, Bytes]:
+        """See :meth:`Head.predict_window`."""
+        self._check_fitted()
+        self._check_dim(codes.shape[2])
+        ids = self._byte_ids()
+        top, left, bottom, right = window
+        classes = np.full((bottom - top, right - left), NO_CLASS, np.uint8)
+        confidence = np.full(classes.shape, NO_CONFIDENCE, np.uint8)
+        for outer, proba in self._tiles(codes, scales, window):
+            classes[outer], confidence[outer] = ids[proba.argmax(0)], percent(proba.max(0))
+        missing = ~valid_scales(np.asarray(scales[top:bottom, left:right]))
+        classes[missing], confidence[missing] = NO_CLASS, NO_CONFIDENCE
+        return classes, confidence
+
+    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> Floats:
+        """See :meth:`Head.proba_window`."""
+        self._check_fitted()
+        self._check_dim(codes.shape[2])
+        top, left, bottom, right = window
+        out = np.full((bottom - top, right - left, len(self.classes_)), np.nan, np.float32)
+        for outer, proba in self._tiles(codes, scales, window):
+            out[outer] = proba.transpose(1, 2, 0)
+        out[~valid_scales(np.asarray(scales[top:bottom, left:right]))] = np.nan
+        return out
+
+    def _tiles(
+        self, codes: NDArray[np.int8], scales: Floats, window: Area
+    ) -> Iterator[tuple[tuple[slice, slice], Floats]]:
+        """Parts of a window and their probabilities (K, h, w), tile by tile; tiles without data are left out."""
+        top, left, bottom, right = window
+        for y in range(top // TILE * TILE, bottom, TILE):
+            for x in range(left // TILE * TILE, right, TILE):
+                y0, x0, y1, x1 = max(y, top), max(x, left), min(y + TILE, bottom), min(x + TILE, right)
+                if valid_scales(np.asarray(scales[y0:y1, x0:x1])).any():
+                    proba = self._tile(codes, scales, (y, x, y + TILE, x + TILE)).numpy()
+                    yield (
+                        (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)),
+                        proba[:, y0 - y : y1 - y, x0 - x : x1 - x],
+                    )
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays = {f"net.{name}": tensor.numpy() for name, tensor in self._net.state_dict().items()}
+        return arrays | {"mean": self._mean, "numbers": np.array([self._spread, self.temperature_])}
+
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self._mean = arrays["mean"].astype(np.float32)
+        self._spread, self.temperature_ = (float(v) for v in arrays["numbers"])
+        net = _UNet(self.n_features_in_, self.width, len(self.classes_), self.dropout)
+        net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in arrays.items() if k.startswith("net.")})
+        self._net = net.eval()
+
+
+def _cut(values: NDArray[Any], area: Area, fill: float) -> NDArray[Any]:
+    """A window (h, w, ...) of an array, filled up where it reaches beyond."""
+    top, left, bottom, right = area
+    y0, x0, y1, x1 = max(top, 0), max(left, 0), min(bottom, values.shape[0]), min(right, values.shape[1])
+    out = np.full((bottom - top, right - left, *values.shape[2:]), fill, values.dtype)
+    if y0 < y1 and x0 < x1:
+        out[y0 - top : y1 - top, x0 - left : x1 - left] = values[y0:y1, x0:x1]
+    return out
+
+
+def _turned(values: torch.Tensor, turn: int, flip: bool) -> torch.Tensor:
+    """One of the eight ways to lay a square."""
+    values = torch.rot90(values, turn, (-2, -1))
+    return values.flip(-1) if flip else values
