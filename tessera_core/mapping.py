@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tessera_core.errors import HeadError, LabelError
+from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
     from tessera_core.assess import Samples
-    from tessera_core.heads import ClassMap, Head
+    from tessera_core.heads import ClassMap, Head, HeadChoice
     from tessera_core.project import Project
-
-DEFAULT_HEAD = "ridge"
 
 
 @dataclass(frozen=True)
@@ -46,18 +45,37 @@ def head_name(project: Project) -> str:
     return str(project.settings.get("head", DEFAULT_HEAD))
 
 
-def fit_labels(labels: Sequence[Label], raster: EmbeddingRaster, name: str = DEFAULT_HEAD) -> Head:
+def head_choice(project: Project) -> HeadChoice:
+    """The head the project uses with its options: settings ``head``, ``context`` (1, 3, 5), ``class_weight``, ``certainty``,
+    and the class tree in ``schema``. Every function here that takes a head's name takes this as well."""
+    from tessera_core.heads import HeadChoice
+    from tessera_core.labels.schema import tree_of
+
+    tree = tree_of(project.settings)
+    return HeadChoice.from_settings(project.settings, tree.parents(project.log.classes) if tree else None)
+
+
+def fit_labels(
+    labels: Sequence[Label],
+    raster: EmbeddingRaster,
+    name: str | HeadChoice = DEFAULT_HEAD,
+    *,
+    cancelled: Callable[[], bool] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Head:
     """A head fitted on the pixels under ``labels``.
 
     Raises:
         HeadError: fewer than two classes have labelled pixels with data, or there is no such head.
+        Cancelled: ``cancelled`` said so.
     """
     from tessera_core.heads import make_head
 
     pixels = label_pixels(labels, raster.grid)
     if len(pixels.rows) == 0:
         raise HeadError("There are no labels yet. Click examples of at least two classes on the page Label.")
-    return make_head(name).fit(raster.sample(pixels.rows, pixels.cols), pixels.class_ids)
+    head = make_head(name)
+    return head.fit_at(raster, pixels.rows, pixels.cols, pixels.class_ids, progress=progress, cancelled=cancelled)
 
 
 def map_project(
@@ -80,7 +98,7 @@ def map_project(
     from tessera_core.heads import predict_raster
 
     version = project.log.version
-    head = fit_labels(project.log.labels, raster, head_name(project))
+    head = fit_labels(project.log.labels, raster, head_choice(project), cancelled=cancelled, progress=progress)
     return ProjectMap(year, version, head, predict_raster(head, raster, cancelled=cancelled, progress=progress))
 
 
@@ -89,7 +107,7 @@ def label_samples(labels: Sequence[Label], classes: Sequence[LabelClass], raster
     from tessera_core.assess import CodeFeatures, Samples
 
     pixels = label_pixels(labels, raster.grid)
-    features = CodeFeatures(raster.codes[pixels.rows, pixels.cols], raster.scales[pixels.rows, pixels.cols])
+    features = CodeFeatures.at(raster, pixels.rows, pixels.cols)
     usable = np.flatnonzero(features.usable())
     return Samples(
         features.take(usable),
@@ -106,7 +124,7 @@ def score_labels(
     labels: Sequence[Label],
     classes: Sequence[LabelClass],
     raster: EmbeddingRaster,
-    name: str = DEFAULT_HEAD,
+    name: str | HeadChoice = DEFAULT_HEAD,
     *,
     seed: int = 0,
     cancelled: Callable[[], bool] | None = None,

@@ -209,7 +209,7 @@ def _evidence(raster: EmbeddingRaster, head: Predicts, rows: slice) -> tuple[NDA
     evidence = np.zeros((len(head.classes_), *valid.shape), np.float32)
     r, c = np.nonzero(valid)
     if len(r):
-        proba = head.predict_proba(raster.sample(r + rows.start, c))
+        proba = head.proba_at(raster, r + rows.start, c)
         evidence[:, r, c] = np.log(np.maximum(proba, LEAST)).T
     return evidence, valid
 

@@ -39,6 +39,12 @@ class Predicts(Protocol):
         """Probabilities (N, K) of vectors (N, D)."""
         ...
 
+    def proba_at(
+        self, raster: EmbeddingRaster, rows: NDArray[np.integer], cols: NDArray[np.integer]
+    ) -> NDArray[np.float32]:
+        """Probabilities (N, K) of pixels of a raster."""
+        ...
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -97,7 +103,8 @@ def suggest(
     x = raster.sample(candidate_rows, candidate_cols)
     labelled = raster.sample(rows, cols)
     labelled = labelled[np.isfinite(labelled).all(axis=1)]
-    order, doubt, novelty, proba = choose(x, labelled, head, count, ground, taken)
+    proba = head.proba_at(raster, candidate_rows, candidate_cols)
+    order, doubt, novelty, proba = choose(x, labelled, head, count, ground, taken, proba=proba)
     top = np.argsort(-proba, axis=1)[:, :2]
     result = []
     for i in order:
@@ -125,6 +132,7 @@ def choose(
     ground: NDArray[np.floating] | None = None,
     taken: NDArray[np.floating] | None = None,
     min_distance: float = MIN_DISTANCE_PX,
+    proba: NDArray[np.float32] | None = None,
 ) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
     """Greedy choice among candidates, without a raster; the greedy sum is within 63 % of the best possible.
 
@@ -136,11 +144,13 @@ def choose(
         ground: (N, 2) where candidates lie, or None to leave the ground out of it.
         taken: (M, 2) where labels lie.
         min_distance: from labels and from each other, in the units of ``ground``.
+        proba: float32 (N, K) that the head gives the candidates, where it needs more than ``x`` to say so.
 
     Returns:
         Indices in order of choice; doubt (N,), novelty (N,) in 0..1 and probabilities (N, K) of all candidates.
     """
-    proba = head.predict_proba(x)
+    if proba is None:
+        proba = head.predict_proba(x)
     ordered = np.sort(proba, axis=1)
     doubt = (1 - (ordered[:, -1] - ordered[:, -2])).astype(np.float64)
     if len(x) == 0:

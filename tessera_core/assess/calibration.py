@@ -17,7 +17,7 @@ from tessera_core.assess.crossfit import HeldOut
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import FLOAT_BLOCK, Head
 from tessera_core.heads.tempered import FLOOR, soften
-from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
+from tessera_core.raster import EmbeddingRaster, valid_scales
 
 BINS = 10
 RANGE = (0.05, 20.0)
@@ -142,9 +142,9 @@ def _sentence(
     sure = float(weight @ proba.max(axis=1) / weight.sum())
     right = float(weight @ (proba.argmax(axis=1) == targets) / weight.sum())
     if abs(sure - right) < 0.02:
-        mood = "The head is as sure as it should be"
+        mood = "The map is as sure as it should be"
     else:
-        mood = "The head is too sure of itself" if sure > right else "The head is more careful than it need be"
+        mood = "The map is too sure of itself" if sure > right else "The map is more careful than it need be"
     first = f"{mood}: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
     if temperature == 1:
         return f"{first} Calibrating would not improve it; confidence is off by {100 * ece[0]:.0f} points on average."
@@ -294,7 +294,8 @@ def map_sets(
         if cancelled is not None and cancelled():
             raise Cancelled
         valid = valid_scales(raster.scales[rows])
-        inside = rule.contains(head.predict_proba(dequantise(raster.codes[rows][valid], raster.scales[rows][valid])))
+        window = (rows.start, 0, rows.stop, raster.shape[1])
+        inside = rule.contains(head.proba_window(raster.codes, raster.scales, window)[valid])
         size[rows][valid] = inside.sum(axis=1)
         if members is not None and bits is not None:
             members[rows][valid] = (inside * bits).sum(axis=1, dtype=np.uint64).astype(kind)

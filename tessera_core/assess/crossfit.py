@@ -18,6 +18,8 @@ from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import Head, balanced_draw
+from tessera_core.heads.context import ContextHead
+from tessera_core.heads.tree import TreeHead
 
 # More pixels of one label say nothing new about how well a head does elsewhere.
 MAX_PER_LABEL = 48
@@ -156,8 +158,19 @@ def predict_folds(
             raise Cancelled
         fitted = clone(head)
         found = samples.features.fit_proba(fitted, train, samples.y[train], test)
-        proba[test] = 0
-        proba[np.ix_(test, np.searchsorted(ids, fitted.classes_))] = found
+        proba[test] = _by_class(fitted, found, ids, samples.y[test])
         fold[test] = number
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
     return HeldOut(samples, ids, proba, fold, place, 1 / counts[label])
+
+
+def _by_class(
+    head: Head, found: NDArray[np.float32], ids: NDArray[np.int64], truth: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Probabilities (n, K) in the order of ``ids``; a tree's head decides what labels of upper levels are to be credited."""
+    inner = head.head if isinstance(head, ContextHead) else head
+    if isinstance(inner, TreeHead):
+        return inner.credit(found, ids, truth)
+    proba = np.zeros((len(found), len(ids)), np.float32)
+    proba[:, np.searchsorted(ids, head.classes_)] = found
+    return proba

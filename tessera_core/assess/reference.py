@@ -76,7 +76,14 @@ class Reference:
         Raises:
             LabelError: none has.
         """
-        codes, scales = raster.codes[self.rows, self.cols], raster.scales[self.rows, self.cols]
+        return self.with_codes(raster.codes[self.rows, self.cols], raster.scales[self.rows, self.cols])
+
+    def with_codes(self, codes: NDArray[np.int8], scales: NDArray[np.floating]) -> Samples:
+        """The labelled pixels that have an embedding, given theirs: int8 (N, D) and (N,).
+
+        Raises:
+            LabelError: none has.
+        """
         return self._with(CodeFeatures(codes, np.asarray(scales, np.float32)))
 
     def with_matrix(self, values: NDArray[np.float32]) -> Samples:

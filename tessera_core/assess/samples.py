@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.errors import HeadError
 from tessera_core.heads.base import Head
-from tessera_core.raster import dequantise, valid_scales
+from tessera_core.heads.regression import RegressionHead
+from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
 
 Index = NDArray[np.intp]
 
@@ -22,10 +24,19 @@ class CodeFeatures:
     Attributes:
         codes: int8 (N, D).
         scales: float32 (N,).
+        raster: that they were taken from, with ``rows`` and ``cols`` int (N,), for heads that look around a pixel; or None.
     """
 
     codes: NDArray[np.int8]
     scales: NDArray[np.float32]
+    raster: EmbeddingRaster | None = None
+    rows: NDArray[Any] | None = None
+    cols: NDArray[Any] | None = None
+
+    @classmethod
+    def at(cls, raster: EmbeddingRaster, rows: NDArray[Any], cols: NDArray[Any]) -> CodeFeatures:
+        """Those of pixels of a raster."""
+        return cls(raster.codes[rows, cols], np.asarray(raster.scales[rows, cols], np.float32), raster, rows, cols)
 
     def usable(self) -> NDArray[np.bool_]:
         """Which pixels have data."""
@@ -33,17 +44,44 @@ class CodeFeatures:
 
     def take(self, index: Index) -> CodeFeatures:
         """Those of some pixels."""
-        return CodeFeatures(self.codes[index], self.scales[index])
+        rows = None if self.rows is None else self.rows[index]
+        cols = None if self.cols is None else self.cols[index]
+        return CodeFeatures(self.codes[index], self.scales[index], self.raster, rows, cols)
+
+    def fit(self, head: Head | RegressionHead, train: Index, y: NDArray[Any]) -> None:
+        """Fit on the pixels ``train`` of the classes (or numbers) ``y``."""
+        if head.reach:
+            head.fit_at(*self._places(train), y)
+        else:
+            head.fit(dequantise(self.codes[train], self.scales[train]), y)
 
     def fit_predict(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[Any]:
         """Fit on the pixels ``train`` of the classes ``y``; class ids of the pixels ``test``."""
-        head.fit(dequantise(self.codes[train], self.scales[train]), y)
+        self.fit(head, train, y)
+        if head.reach:
+            return head.classes_[head.proba_at(*self._places(test)).argmax(axis=1)]
         return head.predict_codes(self.codes[test], self.scales[test])[0]
 
     def fit_proba(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
-        head.fit(dequantise(self.codes[train], self.scales[train]), y)
+        self.fit(head, train, y)
+        if head.reach:
+            return head.proba_at(*self._places(test))
         return head.predict_proba(dequantise(self.codes[test], self.scales[test]))
+
+    def fit_margin(
+        self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Fit numbers ``y`` on the pixels ``train``; values and margins (n,) of the pixels ``test``."""
+        self.fit(head, train, y)
+        if head.reach:
+            return head.margin_at(*self._places(test))
+        return head.predict_margin(dequantise(self.codes[test], self.scales[test]))
+
+    def _places(self, index: Index) -> tuple[EmbeddingRaster, NDArray[Any], NDArray[Any]]:
+        if self.raster is None or self.rows is None or self.cols is None:
+            raise HeadError("This head looks around a pixel, and these samples do not say where they lie.")
+        return self.raster, self.rows[index], self.cols[index]
 
 
 @dataclass(frozen=True)
@@ -72,8 +110,16 @@ class MatrixFeatures:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
         return head.predict_proba(self._fit(head, train, y, test))
 
-    def _fit(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
+    def fit_margin(
+        self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Fit numbers ``y`` on the pixels ``train``; values and margins (n,) of the pixels ``test``."""
+        return head.predict_margin(self._fit(head, train, y, test))
+
+    def _fit(self, head: Head | RegressionHead, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
         """Fit on ``train``; the features of ``test``, standardised likewise."""
+        if head.reach:
+            raise HeadError("This head looks around a pixel; it works on embeddings, not on other features.")
         mean, spread = self.values[train].mean(0), self.values[train].std(0)
         spread[spread == 0] = 1
         head.fit((self.values[train] - mean) / spread, y)

@@ -10,6 +10,7 @@ from typing import Any
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import Head
 from tessera_core.heads.boosting import BoostingHead
+from tessera_core.heads.choice import DEFAULT_HEAD, HeadChoice
 from tessera_core.heads.context import ContextHead, ContextRegressionHead
 from tessera_core.heads.forest import ForestHead
 from tessera_core.heads.logistic import LogisticHead
@@ -55,17 +56,19 @@ CHOICES: dict[str, str] = {
 }
 
 
-def make_head(name: str, *, context: int = 1, **params: Any) -> Head:
+def make_head(name: str | HeadChoice, *, context: int = 1, **params: Any) -> Head:
     """An unfitted head by its name.
 
     Args:
-        name: one of :data:`HEADS`.
+        name: one of :data:`HEADS`, or a choice with options.
         context: edge of the square around a pixel that the head looks at: 1 (the pixel alone), 3 or 5.
         params: of the head.
 
     Raises:
         HeadError: there is no such head or parameter.
     """
+    if isinstance(name, HeadChoice):
+        return name.make(**params)
     head = _made(HEADS, name, params)
     return head if context == 1 else ContextHead(head, _checked(context, head))
 
@@ -98,6 +101,7 @@ def _checked(context: int, head: Head | RegressionHead) -> int:
 
 __all__ = [
     "CHOICES",
+    "DEFAULT_HEAD",
     "HEADS",
     "INSTANT_HEADS",
     "REGRESSION_HEADS",
@@ -108,6 +112,7 @@ __all__ = [
     "ForestHead",
     "ForestRegressionHead",
     "Head",
+    "HeadChoice",
     "KNNHead",
     "LogisticHead",
     "MLPHead",

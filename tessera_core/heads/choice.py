@@ -1,0 +1,78 @@
+"""Which head, and with which options: a value that can be compared, hashed and kept in a project's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tessera_core.errors import HeadError
+from tessera_core.heads.tree import CERTAINTY
+
+if TYPE_CHECKING:
+    from tessera_core.heads.base import Head
+
+DEFAULT_HEAD = "ridge"
+
+
+@dataclass(frozen=True)
+class HeadChoice:
+    """A head of classes with its options.
+
+    Attributes:
+        name: one of ``HEADS``.
+        context: edge of the square around a pixel that it looks at: 1, 3 or 5.
+        class_weight: ``"balanced"``, None, or pairs of class id and weight; the head's own rule where it is ``"own"``.
+        parents: pairs ``(class id, id of the class above)`` of a class tree; empty for none.
+        certainty: with a tree, the probability a class needs to be mapped instead of the one above it.
+    """
+
+    name: str = DEFAULT_HEAD
+    context: int = 1
+    class_weight: str | tuple[tuple[int, float], ...] | None = "own"
+    parents: tuple[tuple[int, int], ...] = ()
+    certainty: float = CERTAINTY
+
+    def make(self, **params: Any) -> Head:
+        """An unfitted head of this choice.
+
+        Args:
+            params: of the head named, beside the options.
+
+        Raises:
+            HeadError: there is no such head, or the options do not go together.
+        """
+        from tessera_core.heads import HEADS, make_head
+
+        weight = dict(self.class_weight) if isinstance(self.class_weight, tuple) else self.class_weight
+        known = HEADS[self.name]().get_params() if self.name in HEADS else {}
+        if weight != "own" and "class_weight" in known:
+            params = params | {"class_weight": weight}
+        if not self.parents:
+            return make_head(self.name, context=self.context, **params)
+        if self.name == "unet":
+            raise HeadError("A U-Net knows no class trees; choose another head, or take the tree away.")
+        options: dict[str, Any] = {"parents": self.parents, "head": self.name, "certainty": self.certainty}
+        if weight != "own":
+            options["class_weight"] = weight
+        return make_head("tree", context=self.context, **options)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], parents: Mapping[int, int] | None = None) -> HeadChoice:
+        """The choice a project's settings hold: ``head``, ``context``, ``class_weight`` (or weights by class id) and
+        ``certainty``.
+
+        Args:
+            settings: of the project.
+            parents: class id -> id of the class above, where the project has a tree.
+        """
+        weight = settings.get("class_weight", "own")
+        if isinstance(weight, Mapping):
+            weight = tuple(sorted((int(i), float(w)) for i, w in weight.items()))
+        return cls(
+            str(settings.get("head", DEFAULT_HEAD)),
+            int(settings.get("context", 1)),
+            weight,
+            tuple(sorted((parents or {}).items())),
+            float(settings.get("certainty", CERTAINTY)),
+        )
