@@ -44,6 +44,19 @@ def run_alone[T](work: Callable[[], T]) -> T:
     return _pool()[0].submit(work).result()
 
 
+def run_beside[T](work: Callable[[], T]) -> T:
+    """The result of long ``work``, computed by a single thread of its own, so that short work finds the others free."""
+    with _lock:
+        workers = torch.get_num_threads()
+        pool = ThreadPoolExecutor(
+            1, thread_name_prefix="tessera-beside", initializer=torch.set_num_threads, initargs=(1,)
+        )
+        pool.submit(int).result()
+        torch.set_num_threads(workers)
+    with pool:
+        return pool.submit(work).result()
+
+
 def run_blocks(work: Callable[[slice], None], n: int, block: int) -> None:
     """Call ``work`` for all slices of ``block`` items of ``n``, each by one thread; whichever is free takes the next."""
     slices = [slice(start, min(start + block, n)) for start in range(0, n, block)]
