@@ -65,10 +65,7 @@ def kmeans(
     rows, cols = sample_valid(raster, SAMPLE, seed)
     if len(rows) < k:
         raise RasterError(f"There are only {len(rows)} pixels with data, too few for {k} groups.")
-    values = torch.from_numpy(raster.sample(rows, cols))
-    generator = torch.Generator().manual_seed(seed)
-    runs = [_lloyd(values, _plus_plus(values, k, generator)) for _ in range(RESTARTS)]
-    centres = min(runs, key=lambda run: run[1])[0]
+    centres = cluster_sample(torch.from_numpy(raster.sample(rows, cols)), k, seed)
     codes = torch.from_numpy(raster.codes.reshape(-1, raster.dim))
     scales = np.ascontiguousarray(raster.scales).reshape(-1)
     valid = valid_scales(scales)
@@ -109,6 +106,13 @@ def kmeans(
     rank[order] = np.arange(1, k + 1)
     ranked = np.where(valid, rank[groups], 0).astype(np.uint8).reshape(raster.shape)
     return Clusters(centres.numpy()[order], ranked, sizes[order], max(inertia, 0.0))
+
+
+def cluster_sample(values: torch.Tensor, k: int, seed: int = 0, restarts: int = RESTARTS) -> torch.Tensor:
+    """Centres float32 (k, D) of vectors float32 (N, D), the best of a few runs to convergence."""
+    generator = torch.Generator().manual_seed(seed)
+    runs = [_lloyd(values, _plus_plus(values, k, generator)) for _ in range(restarts)]
+    return min(runs, key=lambda run: run[1])[0]
 
 
 def _plus_plus(values: torch.Tensor, k: int, generator: torch.Generator) -> torch.Tensor:
