@@ -103,7 +103,8 @@ def test_marked_stable_ground_replaces_the_fitted_null() -> None:
     stable = ~years.changed
     stable[:, ::2] = False
     marked = detect_change(years.first, years.second, stable=stable)
-    assert marked.null.source == "marked" and marked.null.pixels > 500
+    assert marked.null.source == "marked"
+    assert marked.null.pixels > 500
     assert _false_share(marked, years.changed, 0.05) <= 0.05
     assert (marked.mask(0.05) & years.changed).sum() > 0.8 * years.changed.sum()
     again = detect_change(years.first, years.second).with_stable(stable)
