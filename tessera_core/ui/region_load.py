@@ -44,7 +44,7 @@ def choose(region: Region) -> PlaceRequest | None:
     options = sorted({*range(FIRST_YEAR, last + 1), *st.session_state.get(YEARS, [])})
     if YEARS not in st.session_state:
         st.session_state[YEARS] = [last - 1]
-    years = st.pills("Years", options, selection_mode="multi", key=YEARS, persist_state="session")
+    years = st.pills("Years", options, selection_mode="multi", key=YEARS, persist_state="session", wrap=True)
     known = {dataset.name: dataset for dataset in datasets() if dataset.location}
     store = "" if state.hosted() else str(st.session_state.get(STORE, ""))
     name = st.selectbox(
@@ -230,6 +230,10 @@ def _table(found: Sequence[Coverage]) -> None:
                     "Here already": "yes" if year.cached else "no",
                 }
             )
+    if len(found) == 1:
+        # A phone has no room for a column that says the same in every line.
+        st.caption(f"{words.escape(found[0].dataset)}{' (default)' if found[0].default else ''}")
+        rows = [{key: value for key, value in row.items() if key != "Dataset"} for row in rows]
     if rows:
         st.dataframe(
             rows,

@@ -28,7 +28,7 @@ SIDES_KM = (2, 5, 10, 20)
 _SUFFIXES = ["geojson", "json", "gpkg", "kml", "zip"]
 _AT_KM, _NEAR_KM, _FAR_KM = 3.0, 50.0, 300.0
 _CHOSEN = "#0f766e"
-_COLOURS = {"covered": "#0f766e", "water": "#3b82c4", "partial": "#e2b714", "missing": "#d55e00"}
+_COLOURS = {"covered": "#7d8f8f", "water": "#3b82c4", "partial": "#e2b714", "missing": "#d55e00"}
 
 
 def page() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlparse
 
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
@@ -101,6 +102,9 @@ def source(provenance: Provenance) -> str:
         "npy tiles": "published tiles",
         "": "source not recorded",
     }
+    if "://" in provenance.source:
+        # An address would be made a link, and a store's says nothing to people who follow it.
+        return f"store at {urlparse(provenance.source).netloc}"
     return known.get(provenance.source, provenance.source)
 
 
