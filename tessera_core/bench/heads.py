@@ -1,0 +1,283 @@
+"""``tessera bench heads``: how good each head is with few labels, how long it takes to fit, and to map a million pixels.
+
+Labels are single pixels drawn from ground that is not judged on; the score is macro-F1 on fields, squares or cells that no label
+lies in. Each result is written down as soon as it is there, so that an interrupted run goes on where it stopped, and new
+weights only cost what depends on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.bench.hot_path import machine
+from tessera_core.bench.sites import Site, sites
+from tessera_core.errors import InputError
+from tessera_core.heads import Head, make_head
+from tessera_core.places import cache_home
+from tessera_core.raster import EmbeddingRaster
+
+SIZES = (3, 5, 10, 20, 50)
+REPEATS, SLOW_REPEATS = 20, 5
+TEST = 4000
+MARK = "<!-- tessera bench heads -->"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A head in the race.
+
+    Attributes:
+        title: for people.
+        name, params: of the head.
+        context: edge of the square it looks at.
+        repeats: draws of labels.
+        sizes: labels a class.
+    """
+
+    title: str
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    context: int = 1
+    repeats: int = REPEATS
+    sizes: tuple[int, ...] = SIZES
+
+    def make(self) -> Head:
+        """Unfitted."""
+        return make_head(self.name, context=self.context, **self.params)
+
+
+# The quick ones first; the slow ones with fewer repeats, which the table says.
+ENTRIES = (
+    Entry("ridge", "ridge"),
+    Entry("logistic", "logistic"),
+    Entry("prototype", "prototype"),
+    Entry("knn", "knn"),
+    Entry("ridge 3x3", "ridge", context=3),
+    Entry("ridge 5x5", "ridge", context=5),
+    Entry("logistic 5x5", "logistic", context=5),
+    Entry("forest", "forest", repeats=SLOW_REPEATS),
+    Entry("mlp", "mlp", repeats=SLOW_REPEATS),
+    Entry("boosting", "boosting", repeats=SLOW_REPEATS),
+    Entry("unet", "unet", repeats=2, sizes=(10, 50)),
+)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure what is not measured yet, and give the whole table.
+
+    ``args``: ``data`` (folder of the real data sets, or None), ``quick``, ``state`` (file of results), ``heads`` (names
+    separated by commas, or None), ``markdown`` (file to write the table into, or None).
+
+    Raises:
+        InputError: a head or folder does not exist.
+    """
+    quick = bool(getattr(args, "quick", False))
+    wanted = getattr(args, "heads", None)
+    entries = [e for e in ENTRIES if wanted is None or e.title in [name.strip() for name in wanted.split(",")]]
+    if not entries:
+        raise InputError(f"There is no head {wanted!r} to measure; there are {', '.join(e.title for e in ENTRIES)}.")
+    if quick:
+        entries = [
+            Entry(e.title, e.name, e.params, e.context, min(2, e.repeats), (e.sizes[-1],))
+            for e in entries
+            if e.name != "unet"
+        ]
+    state = Path(getattr(args, "state", None) or cache_home() / "bench" / "heads.jsonl")
+    places = sites(getattr(args, "data", None), 96 if quick else None)
+    result = measure(places, entries, state)
+    markdown = getattr(args, "markdown", None)
+    if markdown:
+        write_table(Path(markdown), result)
+    return result
+
+
+def measure(places: Sequence[Site], entries: Sequence[Entry], state: Path | None = None) -> dict[str, Any]:
+    """Race ``entries`` on ``places``; results in ``state`` are taken from there.
+
+    Returns:
+        JSON object: ``machine`` and ``sites``, by name: title, what is held out, classes, and ``heads`` by title with a row for
+        each number of labels: mean and standard deviation of macro-F1, median seconds to fit, repeats; and seconds to map a
+        million pixels.
+    """
+    known = _read(state)
+    for entry, site in ((e, s) for e in entries for s in places):
+        if site.raster is None and entry.make().reach:
+            continue
+        for size in entry.sizes:
+            for seed in range(entry.repeats):
+                key = _key(site, entry, size, seed)
+                if key not in known:
+                    known[key] = _once(site, entry, size, seed)
+                    _write(state, key, known[key])
+        key = _key(site, entry, 0, 0)
+        if key not in known:
+            known[key] = {"map_s": _map_seconds(site, entry)}
+            _write(state, key, known[key])
+    return {"bench": "heads", "machine": machine(), "sites": {s.name: _summary(s, entries, known) for s in places}}
+
+
+def _key(site: Site, entry: Entry, size: int, seed: int) -> str:
+    params = json.dumps(entry.make().get_params(deep=False), sort_keys=True, default=str) if entry.params else ""
+    return "|".join([site.name, site.digest, entry.title, params, str(size), str(seed)])
+
+
+def _once(site: Site, entry: Entry, size: int, seed: int) -> dict[str, float]:
+    """One draw of labels: fit, and judge on what was held out."""
+    from sklearn.metrics import f1_score
+
+    pool, test = site.split(seed)
+    labelled = draw(site.y, pool, size, seed)
+    test = np.random.default_rng([seed, 5]).permutation(test)[:TEST]
+    test = test[np.isin(site.y[test], site.y[labelled])]
+    head = entry.make()
+    start = time.perf_counter()
+    if head.reach:
+        assert site.raster is not None and site.rows is not None and site.cols is not None  # noqa: PT018
+        head.fit_at(site.raster, site.rows[labelled], site.cols[labelled], site.y[labelled])
+        fitted = time.perf_counter() - start
+        guess = head.classes_[head.proba_at(site.raster, site.rows[test], site.cols[test]).argmax(axis=1)]
+    else:
+        head.fit(site.x[labelled], site.y[labelled])
+        fitted = time.perf_counter() - start
+        guess = head.predict(site.x[test])
+    labels = np.unique(site.y[test])
+    score = f1_score(site.y[test], guess, labels=labels, average="macro", zero_division=0)
+    return {"f1": float(score), "fit_s": fitted}
+
+
+def draw(y: NDArray[np.int64], pool: NDArray[np.intp], size: int, seed: int) -> NDArray[np.intp]:
+    """Indices of ``size`` labels of each class among ``pool``, or as many as there are."""
+    rng = np.random.default_rng([seed, 4])
+    return np.concatenate([rng.permutation(pool[y[pool] == k])[:size] for k in np.unique(y[pool])])
+
+
+def _map_seconds(site: Site, entry: Entry) -> float:
+    """Seconds to map a million pixels of the site, by a head of 20 labels a class; the better of two."""
+    pool, _ = site.split(0)
+    labelled = draw(site.y, pool, min(20, max(entry.sizes)), 0)
+    head, raster = entry.make(), site.raster
+    if raster is None:
+        raster = _as_raster(site)
+        head.fit(site.x[labelled], site.y[labelled])
+    else:
+        assert site.rows is not None and site.cols is not None  # noqa: PT018
+        head.fit_at(raster, site.rows[labelled], site.cols[labelled], site.y[labelled])
+    window = (0, 0, *raster.shape)
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        head.predict_window(raster.codes, raster.scales, window)
+        times.append(time.perf_counter() - start)
+    return min(times) / (raster.shape[0] * raster.shape[1]) * 1e6
+
+
+def _as_raster(site: Site) -> EmbeddingRaster:
+    """Loose points as pixels in rows, to time the way from codes to classes."""
+    from tessera_core.grid import Grid
+    from tessera_core.provenance import Provenance
+
+    rows = max(1, len(site.x) // 32)
+    x = site.x[: rows * 32]
+    scales = np.maximum(np.abs(x).max(axis=1) / 127, 1e-12).astype(np.float32)
+    codes = np.rint(x / scales[:, None]).astype(np.int8)
+    shape = (rows, len(x) // rows)
+    return EmbeddingRaster(
+        codes.reshape(*shape, -1), scales.reshape(shape), Grid.local(shape), Provenance(dim=x.shape[1])
+    )
+
+
+def _read(state: Path | None) -> dict[str, dict[str, float]]:
+    known: dict[str, dict[str, float]] = {}
+    if state is not None and state.is_file():
+        for line in state.read_text(encoding="utf-8").splitlines():
+            # A process killed while writing leaves half a line, which is measured again.
+            if line.endswith("}"):
+                value = json.loads(line)
+                known[value.pop("key")] = value
+    return known
+
+
+def _write(state: Path | None, key: str, value: dict[str, float]) -> None:
+    if state is not None:
+        state.parent.mkdir(parents=True, exist_ok=True)
+        with state.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key} | value) + "\n")
+
+
+def _summary(site: Site, entries: Sequence[Entry], known: dict[str, dict[str, float]]) -> dict[str, Any]:
+    heads: dict[str, Any] = {}
+    for entry in entries:
+        rows = {}
+        for size in entry.sizes:
+            runs = [known[key] for seed in range(entry.repeats) if (key := _key(site, entry, size, seed)) in known]
+            if runs:
+                scores = [one["f1"] for one in runs]
+                rows[str(size)] = {
+                    "macro_f1": round(statistics.fmean(scores), 4),
+                    "sd": round(statistics.pstdev(scores), 4),
+                    "fit_ms": round(1000 * statistics.median(one["fit_s"] for one in runs), 2),
+                    "repeats": len(runs),
+                }
+        if rows:
+            whole = known.get(_key(site, entry, 0, 0), {})
+            heads[entry.title] = {"labels": rows, "map_s": round(whole["map_s"], 3) if whole else None}
+    return {
+        "title": site.title,
+        "held_out": site.held_out,
+        "classes": len(np.unique(site.y)),
+        "heads": heads,
+    }
+
+
+def tables(result: dict[str, Any]) -> Iterator[str]:
+    """The result as Markdown, line by line."""
+    for site in result["sites"].values():
+        sizes = sorted({int(n) for head in site["heads"].values() for n in head["labels"]})
+        yield f"### {site['title']}"
+        yield ""
+        yield f"{site['classes']} classes, {site['held_out']} held out. Macro-F1, mean ± standard deviation."
+        yield ""
+        yield "| head | " + " | ".join(f"{n} a class" for n in sizes) + " | fit | map of 1 million pixels | repeats |"
+        yield "|---" * (len(sizes) + 4) + "|"
+        best = {
+            n: max(h["labels"][str(n)]["macro_f1"] for h in site["heads"].values() if str(n) in h["labels"])
+            for n in sizes
+        }
+        for title, head in site["heads"].items():
+            cells = []
+            for n in sizes:
+                row = head["labels"].get(str(n))
+                text = f"{row['macro_f1']:.3f} ± {row['sd']:.3f}" if row else ""
+                cells.append(f"**{text}**" if row and row["macro_f1"] == best[n] else text)
+            last = head["labels"][max(head["labels"], key=int)]
+            mapped = "" if head["map_s"] is None else _duration(head["map_s"])
+            repeats = {row["repeats"] for row in head["labels"].values()}
+            yield f"| {title} | {' | '.join(cells)} | {_duration(last['fit_ms'] / 1000)} | {mapped} | {max(repeats)} |"
+        yield ""
+
+
+def _duration(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def write_table(path: Path, result: dict[str, Any]) -> None:
+    """Put the tables between the two marks of a Markdown file.
+
+    Raises:
+        InputError: the file lacks the marks.
+    """
+    parts = path.read_text(encoding="utf-8").split(MARK) if path.is_file() else []
+    if len(parts) != 3:
+        raise InputError(f"{path} needs two lines {MARK}, between which the tables are written.")
+    text = parts[0] + MARK + "\n" + "\n".join(tables(result)) + MARK + parts[2]
+    path.write_text(text, encoding="utf-8")
