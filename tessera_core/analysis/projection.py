@@ -8,6 +8,7 @@ umap-learn's: it can be watched and stopped, needs no compilation at run time an
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Umap:
         """Where new embeddings (M, D) belong, float32 (M, n): among their nearest fitted ones, without fitting anew."""
         index, distance = nearest(np.asarray(values, np.float32), self.values, NEIGHBOURS)
         weights = _memberships(distance)
-        weights = weights / np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
+        weights /= np.maximum(weights.sum(1, keepdims=True), np.finfo(np.float32).tiny)
         return np.asarray((self.points[index] * weights[..., None]).sum(1), np.float32)
 
 
@@ -94,9 +95,10 @@ def fit_umap(
     heads, tails, weights = _graph(index, _memberships(distance))
     start = scores[:, :n] if scores.shape[1] >= n else np.pad(scores, ((0, 0), (0, n - scores.shape[1])))
     rng = np.random.default_rng(seed)
-    start = 10 * start / max(float(np.abs(start).max()), 1e-9) + rng.normal(0, 1e-4, start.shape)
+    # Ten units wide, with a trace of noise so that equal vectors do not fall on one spot.
+    first = 10 * start / max(float(np.abs(start).max()), 1e-9) + rng.normal(0, 1e-4, start.shape)
     report = _part(progress, 60, total, total)
-    points = _layout(start.astype(np.float32), heads, tails, weights, epochs, seed, report, cancelled)
+    points = _layout(first.astype(np.float32), heads, tails, weights, epochs, seed, report, cancelled)
     return Umap(values, points)
 
 
@@ -336,7 +338,7 @@ def learn_projection(
     x, y = (values - mean) / spread, (places - centre) / size
     widths = [x.shape[1], 128, 128, y.shape[1]]
     layers = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         weight = torch.randn(inputs, outputs, generator=generator) * (2 / inputs) ** 0.5
         layers.append((weight.requires_grad_(), torch.zeros(outputs, requires_grad=True)))
     tensors = [tensor for layer in layers for tensor in layer]

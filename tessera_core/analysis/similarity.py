@@ -68,6 +68,30 @@ class SimilarityIndex:
         self._valid = valid_scales(self._scales)
         self._norms = code_norms(self._codes, cancelled)
 
+    def nearest(self, vector: NDArray[np.floating], count: int, spacing: int = 8) -> list[tuple[int, int, float]]:
+        """The places most alike a vector (by cosine), as ``(row, col, likeness 0..1)``, the best first.
+
+        Args:
+            count: how many at most.
+            spacing: pixels between any two of them at least, so that they are not all one neighbourhood.
+
+        Raises:
+            RasterError: the vector has no data or another dimension.
+        """
+        scores = self.query(vector).scores
+        flat = np.where(scores == NO_SCORE, 0, scores).ravel()
+        found: list[tuple[int, int, float]] = []
+        # A place takes at most a square of this many pixels out of the running.
+        pool = min(len(flat), count * (2 * spacing + 1) ** 2)
+        best = np.argpartition(-flat.astype(np.int32), pool - 1)[:pool]
+        for pixel in best[np.argsort(-flat[best].astype(np.int32), kind="stable")].tolist():
+            row, col = divmod(pixel, self.raster.grid.width)
+            if flat[pixel] and all(max(abs(row - r), abs(col - c)) >= spacing for r, c, _ in found):
+                found.append((row, col, flat[pixel] / PER_MILLE))
+                if len(found) == count:
+                    break
+        return found
+
     def query(
         self,
         positive: NDArray[np.floating],

@@ -6,6 +6,7 @@ Arrays are visited a block of rows at a time. Refuses to know where a picture is
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
+from tessera_core.render.palette import rgb
 
 if TYPE_CHECKING:
     from tessera_core.dpixels.tile import DPixelTile
@@ -21,10 +23,23 @@ if TYPE_CHECKING:
 # Red, green and blue in the Sentinel-2 band order B04, B02, B03, ... of d-pixel tiles.
 RED_GREEN_BLUE = (0, 2, 1)
 MEDIAN_BYTES = 32 << 20
+# Value and colour; people without red-green vision read it by its lightness.
+NDVI_RAMP = ((0.0, "#8c510a"), (0.2, "#d8b365"), (0.4, "#f6e8c3"), (0.6, "#7fbc41"), (0.9, "#00441b"))
 
 
-def pca_picture(raster: EmbeddingRaster, seed: int = 0, pca: PCA | None = None) -> NDArray[np.uint8]:
-    """The first three principal components as red, green and blue, stretched from the 2nd to the 98th percentile.
+def pca_picture(
+    raster: EmbeddingRaster,
+    seed: int = 0,
+    pca: PCA | None = None,
+    components: Sequence[int] = (0, 1, 2),
+    equalise: bool = False,
+) -> NDArray[np.uint8]:
+    """Three principal components as red, green and blue.
+
+    Args:
+        pca: to use, such as one shared by several years; None fits one on this raster.
+        components: which to show, counted from 0; those that the raster does not have repeat its last one.
+        equalise: give every shade the same share of the sample, instead of a stretch from the 2nd to the 98th percentile.
 
     Returns:
         uint8 (H, W, 3); black where there is no data (see ``raster.valid()``).
@@ -32,16 +47,36 @@ def pca_picture(raster: EmbeddingRaster, seed: int = 0, pca: PCA | None = None) 
     Raises:
         RasterError: no pixel has data.
     """
-    pca = pca or fit_pca(raster, 3, seed)
+    pca = pca or fit_pca(raster, max(components) + 1, seed)
+    chosen = np.minimum(components, len(pca.components) - 1)
     out = np.zeros((*raster.shape, 3), np.uint8)
-    span = np.maximum(pca.high - pca.low, np.finfo(np.float32).tiny)
-    for rows, scores in pca.blocks(raster):
-        n = scores.shape[-1]
-        scaled = np.clip((scores[..., :3] - pca.low[:3]) * (255 / span[:3]), 0, 255)
-        block = np.nan_to_num(scaled).astype(np.uint8)
-        # Rasters with fewer than three dimensions repeat the last one, which shows as grey.
-        out[rows] = block[..., np.minimum(np.arange(3), n - 1)]
+    low, span = pca.low[chosen], np.maximum(pca.high - pca.low, np.finfo(np.float32).tiny)[chosen]
+    for rows, scores in pca.blocks(raster, chosen.tolist()):
+        if equalise:
+            shades = [np.searchsorted(pca.levels[:, c], scores[..., i]) for i, c in enumerate(chosen)]
+            block = np.minimum(np.stack(shades, -1), 255) * ~np.isnan(scores)
+        else:
+            block = np.nan_to_num(np.clip((scores - low) * (255 / span), 0, 255))
+        out[rows] = block
     return out
+
+
+def ndvi_picture(tile: DPixelTile) -> NDArray[np.uint8]:
+    """Median vegetation index of the year, from brown (0 and below) over yellow to dark green (0.9), see :data:`NDVI_RAMP`.
+
+    NDVI = (B08 - B04) / (B08 + B04) of the median reflectances of valid observations.
+
+    Returns:
+        uint8 (H, W, 3); black where no observation is valid.
+    """
+    median = _year_median(tile, (0, 3))
+    red, infrared = median[..., 0], median[..., 1]
+    seen = red + infrared > 0
+    index = np.where(seen, (infrared - red) / np.maximum(red + infrared, 1), 0)
+    stops = np.array([value for value, _ in NDVI_RAMP])
+    colours = np.array([rgb(colour) for _, colour in NDVI_RAMP], np.float32)
+    out = np.stack([np.interp(index, stops, colours[:, band]) for band in range(3)], -1)
+    return (out * seen[..., None]).astype(np.uint8)
 
 
 def true_colour(tile: DPixelTile) -> NDArray[np.uint8]:
@@ -53,25 +88,28 @@ def true_colour(tile: DPixelTile) -> NDArray[np.uint8]:
     Returns:
         uint8 (H, W, 3); black where no observation is valid.
     """
-    height, width = tile.masks.shape[1:]
-    dates = tile.masks.shape[0]
-    median = np.zeros((height, width, 3), np.float32)
-    if dates:
-        step = max(1, MEDIAN_BYTES // (dates * width * 3 * 2))
-        for start in range(0, height, step):
-            rows = slice(start, min(start + step, height))
-            median[rows] = _masked_median(
-                np.asarray(tile.bands[:, rows][..., RED_GREEN_BLUE]), tile.masks[:, rows] != 0
-            )
+    median = _year_median(tile, RED_GREEN_BLUE)
     seen = median.max(-1) > 0
     if not seen.any():
-        return np.zeros((height, width, 3), np.uint8)
+        return np.zeros(median.shape, np.uint8)
     white = max(float(np.percentile(median[seen], 99)), 1.0)
     return (255 * np.clip(median / white, 0, 1) ** (1 / 1.6)).round().astype(np.uint8)
 
 
+def _year_median(tile: DPixelTile, bands: tuple[int, ...]) -> NDArray[np.float32]:
+    """Medians (H, W, bands) of the valid observations, a block of rows at a time; 0 where there is none."""
+    dates, height, width = tile.masks.shape
+    median = np.zeros((height, width, len(bands)), np.float32)
+    if dates:
+        step = max(1, MEDIAN_BYTES // (dates * width * len(bands) * 2))
+        for start in range(0, height, step):
+            rows = slice(start, min(start + step, height))
+            median[rows] = _masked_median(np.asarray(tile.bands[:, rows][..., bands]), tile.masks[:, rows] != 0)
+    return median
+
+
 def _masked_median(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Lower median over axis 0 of values (T, h, W, 3) where valid (T, h, W); 0 where nothing is valid."""
+    """Lower median over axis 0 of values (T, h, W, B) where valid (T, h, W); 0 where nothing is valid."""
     count = valid.sum(0)
     # Sorting with invalid observations last makes the median an index; along the last axis the sort is vectorised.
     last = np.iinfo(np.uint16).max
