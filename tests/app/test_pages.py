@@ -25,7 +25,12 @@ def test_welcome_offers_every_way_to_start(app: AppTest) -> None:
     app.run()
     assert _errors(app) == []
     assert [title.value for title in app.title] == ["Make a map from satellite data"]
-    assert [head.value for head in app.subheader] == ["Try the demo region", "Open a folder", "Upload files"]
+    assert [head.value for head in app.subheader] == [
+        "Try the demo region",
+        "A place on Earth",
+        "Open a folder",
+        "Upload files",
+    ]
 
 
 def test_wrong_folder_is_one_sentence_and_what_was_typed_stays(app: AppTest) -> None:
@@ -99,7 +104,11 @@ def test_strangers_see_neither_folders_nor_projects(
 ) -> None:
     monkeypatch.setenv("TESSERA_HOSTED", "1")
     app.run()
-    assert [head.value for head in app.subheader] == ["Try the demo region", "Upload files"]
+    assert [head.value for head in app.subheader] == [
+        "Try the demo region",
+        "A place on Earth",
+        "Upload files",
+    ]
     assert not any("My fields" in text.value for text in app.markdown)
 
 

@@ -1,0 +1,311 @@
+"""The pages Region and Data without a browser: choosing a place, the preflight card, loading, a second dataset, tiles."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tessera_core import library
+from tessera_core.project import Project
+from tessera_core.sources import cache
+from tests.sources import world_store
+from tests.sources.world_store import Fault, WebStore
+
+WAIT_S = 90
+BOX = "11.82,-0.12,12.18,0.08"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published store as a folder."""
+    return world_store.write_world(tmp_path_factory.mktemp("world") / "world.zarr")
+
+
+@pytest.fixture
+def web(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebStore]:
+    """A server of the store; waits between tries do not hold up the tests."""
+    from tessera_core.sources import fetch
+
+    monkeypatch.setattr(fetch, "FIRST_WAIT_S", 0.01)
+    with world_store.serve(world.parent) as server:
+        yield server
+
+
+def _errors(app: AppTest) -> list[str]:
+    return [error.value for error in app.error] + [str(exception.value) for exception in app.exception]
+
+
+def _texts(app: AppTest) -> str:
+    kinds = (app.markdown, app.caption, app.info, app.warning, app.success, app.error, app.subheader)
+    return "\n".join(str(element.value) for elements in kinds for element in elements)
+
+
+def _has(app: AppTest, key: str) -> bool:
+    return any(button.key == key for button in app.button)
+
+
+def _until(app: AppTest, ready: Callable[[], bool]) -> None:
+    """Run the page again, as its polling does, until a background job has done its work."""
+    deadline = time.monotonic() + WAIT_S
+    while not ready():
+        assert time.monotonic() < deadline, _texts(app)
+        time.sleep(0.1)
+        app.run()
+
+
+def _at(app: AppTest, web: WebStore, years: str, **more: str) -> AppTest:
+    query = {"place": BOX, "years": years, "store": web.store, "name": "Equator"} | more
+    for key, value in query.items():
+        app.query_params[key] = value
+    return app.run()
+
+
+def _look(app: AppTest) -> None:
+    app.button(key="place_look").click().run()
+    _until(app, lambda: any(head.value == "What there is" for head in app.subheader) or bool(_errors(app)))
+
+
+def _load(app: AppTest) -> None:
+    app.button(key="place_load").click().run()
+    _until(app, lambda: any(head.value == "Your region" for head in app.subheader) or bool(_errors(app)))
+
+
+def _type(app: AppTest, text: str) -> None:
+    app.text_input(key="place_text").input(text).run()
+
+
+# ------------------------------------------------------------------ choosing
+
+
+def test_a_place_by_coordinates_is_in_the_address(app: AppTest) -> None:
+    app.run()
+    app.button(key="region_place").click().run()
+    assert _errors(app) == []
+    assert [title.value for title in app.title] == ["A place on Earth"]
+    assert "No place yet" in _texts(app)
+    _type(app, "52.2 N 0.12 E")
+    assert _errors(app) == []
+    assert "Cambridge" in _texts(app)
+    assert "5.0 x 5.0 km" in _texts(app)
+    west, south, east, north = map(float, app.query_params["place"].split(","))
+    assert west < 0.12 < east
+    assert south < 52.2 < north
+    assert app.query_params["dataset"] == "1.1/dclimate"
+    app.button(key="place_back").click().run()
+    assert [title.value for title in app.title] == ["Make a map from satellite data"]
+    assert "place" not in app.query_params
+
+
+def test_a_place_by_name(app: AppTest) -> None:
+    pytest.importorskip("tessera_core.sources.places_names")
+    app.run()
+    app.button(key="region_place").click().run()
+    _type(app, "Reykjavik")
+    (first, *_) = [button for button in app.button if button.key == "place_found_0"]
+    assert "Iceland" in first.label
+    first.click().run()
+    assert "at Reykjav" in _texts(app)
+    _type(app, "Nowhere at all xyz")
+    assert "No town" in _errors(app)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("1 2 3", "coordinates"), ("95.5, 200.1", "not on Earth"), ("1,2,3,95", "95")]
+)
+def test_wrong_coordinates_are_one_sentence_and_stay(app: AppTest, text: str, says: str) -> None:
+    app.run()
+    app.button(key="region_place").click().run()
+    _type(app, text)
+    (error,) = _errors(app)
+    assert says in error
+    assert app.text_input(key="place_text").value == text
+
+
+def test_swapped_latitude_and_longitude_are_noticed_and_mended(app: AppTest) -> None:
+    app.query_params["place"] = "52.1,0.05,52.2,0.2"
+    app.run()
+    assert "swapped it would be" in app.warning[0].value
+    assert "United Kingdom" in app.warning[0].value
+    app.button(key="place_swap").click().run()
+    assert app.warning == []
+    assert app.query_params["place"] == "0.05,52.1,0.2,52.2"
+    assert "were swapped" in _texts(app)
+
+
+@pytest.mark.parametrize(("key", "value", "says"), [("place", "1,2", "not a box"), ("years", "soon", "whole numbers")])
+def test_a_damaged_address_is_one_sentence(app: AppTest, key: str, value: str, says: str) -> None:
+    app.query_params["place"] = "0.05,52.1,0.2,52.2"
+    app.query_params[key] = value
+    app.run()
+    assert says in _errors(app)[0]
+    assert [title.value for title in app.title] == ["A place on Earth"]
+
+
+def test_strangers_cannot_make_the_server_read_an_address_of_theirs(
+    app: AppTest, web: WebStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    _at(app, web, "2024")
+    assert _errors(app) == []
+    assert "store" not in app.query_params
+    assert not any(field.key == "place_store" for field in app.text_input)
+
+
+# ------------------------------------------------------------------ the preflight card and loading
+
+
+def test_the_card_says_what_there_is_and_loading_ends_in_a_project(app: AppTest, web: WebStore) -> None:
+    _at(app, web, "2022,2023,2030")
+    assert library.recent() == []
+    _look(app)
+    assert _errors(app) == []
+    table = app.dataframe[0].value
+    assert list(table["Year"]) == ["2022", "2023", "2030"]
+    assert list(table["Tiles complete"]) == ["11 of 12", "12 of 12", "0 of 12"]
+    assert table["Covered"][0] == pytest.approx(89.4, abs=0.5)
+    assert table["Water"][1] == pytest.approx(1.75, abs=0.1)
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert metrics["To fetch, at most"].endswith("MB")
+    assert metrics["Time, about"] == "a few seconds"
+    assert "**2022:** grid\\_11.85\\_0.05 \\(missing\\)" in _texts(app)
+    assert "Of 2030 there is nothing here; only 2022 and 2023 will be loaded." in _texts(app)
+    assert _has(app, "place_make_2030")
+    app.toggle(key="place_request_shown").set_value(True).run()
+    request = app.code[0].value
+    assert "Missing tiles of 2022 (1)" in request
+    assert '"type": "Polygon"' in request
+    _load(app)
+    assert _errors(app) == []
+    (entry,) = library.recent()
+    project = Project.open(entry.folder)
+    assert (project.name, project.years) == ("Equator", [2022, 2023])
+    assert app.query_params["project"] == project.folder.name
+    assert "place" not in app.query_params
+    assert "store at 127.0.0.1" in _texts(app)
+    assert "2022" in app.warning[0].value or "absurd scales" in app.warning[0].value
+
+
+def test_what_is_cached_opens_without_the_network(app: AppTest, web: WebStore) -> None:
+    _at(app, web, "2024")
+    _look(app)
+    _load(app)
+    web.faults.append(Fault("", "reset"))
+    app.button(key="region_close").click().run()
+    _at(app, web, "2024")
+    assert "on this computer already" in app.success[0].value
+    _load(app)
+    assert _errors(app) == []
+    assert len(library.recent()) == 2
+
+
+def test_a_server_that_does_not_answer_is_one_sentence_and_a_way_on(app: AppTest, web: WebStore) -> None:
+    web.faults.append(Fault("", "503"))
+    _at(app, web, "2024")
+    _look(app)
+    (error,) = _errors(app)
+    assert "connection" in error
+    assert _has(app, "place_make_2024")
+    web.faults.clear()
+    app.button(key="place_again").click().run()
+    _look(app)
+    assert _errors(app) == []
+    assert _has(app, "place_load")
+
+
+def test_years_of_another_dataset_are_refused_with_the_reason_unless_in_a_second_project(
+    app: AppTest, web: WebStore
+) -> None:
+    _at(app, web, "2024", dim="64")
+    _look(app)
+    _load(app)
+    app.button(key="place_add").click().run()
+    app.selectbox(key="place_dim").set_value("all").run()
+    _look(app)
+    _load(app)
+    (error,) = _errors(app)
+    assert "64-d" in error
+    assert "128-d" in error
+    assert "cannot be mixed" in error
+    assert len(library.recent()) == 1
+    app.button(key="place_second").click().run()
+    _until(app, lambda: any(head.value == "Your region" for head in app.subheader))
+    assert [entry.dataset for entry in library.recent()] == ["tessera 2.0/test (128-d)", "tessera 2.0/test (64-d)"]
+
+
+def test_years_are_added_to_the_open_project(app: AppTest, web: WebStore) -> None:
+    _at(app, web, "2024")
+    _look(app)
+    _load(app)
+    app.button(key="place_add").click().run()
+    assert app.query_params["place"] == BOX
+    app.session_state["place_years"] = [2023]
+    app.run()
+    _look(app)
+    _load(app)
+    (entry,) = library.recent()
+    assert Project.open(entry.folder).years == [2023, 2024]
+
+
+def test_make_it_here_fills_the_form_of_the_other_page(app: AppTest, web: WebStore) -> None:
+    _at(app, web, "2022")
+    _look(app)
+    app.button(key="place_make_2022").click().run()
+    assert _errors(app) == []
+    assert [title.value for title in app.title] == ["Make embeddings"]
+    assert app.text_input(key="acquire_box").value == "11.82, -0.12, 12.18, 0.08"
+    assert app.selectbox(key="acquire_year").value == 2022
+
+
+# ------------------------------------------------------------------ tiles
+
+
+def test_a_bad_tile_is_named_masked_and_brought_back(app: AppTest, web: WebStore) -> None:
+    _at(app, web, "2023")
+    _look(app)
+    _load(app)
+    app.button(key="tiles_look").click().run()
+    _until(app, lambda: "In 12 tiles" in _texts(app))
+    assert "1 bad tile" in _texts(app)
+    (entry,) = library.recent()
+    before = Project.open(entry.folder).embeddings_path(2023)
+    app.button(key="tile_grid_12.15_-0.05").click().run()
+    assert _errors(app) == []
+    assert "is masked" in _texts(app)
+    assert Project.open(entry.folder).embeddings_path(2023) != before
+    app.button(key="tiles_restore").click().run()
+    assert Project.open(entry.folder).embeddings_path(2023) == before
+
+
+# ------------------------------------------------------------------ the page Data
+
+
+def test_data_lists_what_was_loaded_and_lets_go_of_it(app: AppTest, web: WebStore) -> None:
+    _at(app, web, "2024")
+    _look(app)
+    _load(app)
+    app.switch_page("pages/data.py").run()
+    assert _errors(app) == []
+    assert list(app.dataframe[0].value["Place"]) == ["Equator"]
+    assert app.button(key="data_delete").disabled
+    app.number_input(key="data_limit").set_value(3.0).run()
+    assert cache.limit_bytes() == 3_000_000_000
+    app.button(key="data_empty").click().run()
+    assert _has(app, "data_empty_yes")
+    assert len(cache.entries()) == 1
+    cache.empty()
+    app.switch_page("pages/region.py").run()
+    assert _errors(app) == []
+    assert "Your region" in _texts(app)
+
+
+def test_data_of_a_server_for_strangers_shows_nothing(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    app.run()
+    app.switch_page("pages/data.py").run()
+    assert _errors(app) == []
+    assert "owner" in app.info[0].value
+    assert not app.button
