@@ -123,10 +123,11 @@ class SimilarityIndex:
         codes, norms = torch.from_numpy(self._codes), torch.from_numpy(self._norms)
         scales = torch.from_numpy(np.where(self._valid, self._scales, np.float32(0)))
         seed_norms = torch.from_numpy(lengths.astype(np.float32))[:, None]
-        for start in range(0, len(codes), BLOCK):
+        out = torch.from_numpy(scores)
+
+        def score(part: slice) -> None:
             if cancelled is not None and cancelled():
                 raise Cancelled
-            part = slice(start, start + BLOCK)
             cosine = product(codes[part]).div_(norms[part])
             if metric == "euclidean":
                 size = norms[part] * scales[part]
@@ -134,10 +135,12 @@ class SimilarityIndex:
                 alike = 1 - distance / (size + seed_norms)
             else:
                 alike = cosine
-            best = alike[:wanted].max(0).values
+            best = alike[:wanted].amax(0)
             if wanted < len(seeds):
-                best[alike[wanted:].max(0).values > best] = 0
-            scores[part] = best.clamp_(0, 1).mul_(PER_MILLE).round_().to(torch.int32).numpy()
+                best[alike[wanted:].amax(0) > best] = 0
+            out[part] = best.clamp_(0, 1).mul_(PER_MILLE).round_().to(torch.int32).to(torch.uint16)
+
+        run_blocks(score, len(codes), BLOCK)
         scores[~self._valid] = NO_SCORE
         histogram = np.bincount(scores, minlength=65536)[: PER_MILLE + 1]
         percent = np.add.reduceat(histogram, np.arange(0, PER_MILLE + 1, 10))
