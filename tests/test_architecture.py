@@ -31,6 +31,7 @@ FLOORS = {
     "mending": 6,
     "acquisition": 6,
     "embed": 7,
+    "exploring": 6,
     "mapping": 6,
     "validation": 6,
     "bench": 6,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
+
 import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
@@ -15,6 +18,58 @@ _POLL_SECONDS = 0.4
 def pool() -> JobPool:
     """The pool that all sessions share."""
     return JobPool(workers=2)
+
+
+class Wanted:
+    """Which jobs the pages that are open still wait for; a job that no page waits for any more is cancelled."""
+
+    def __init__(self) -> None:
+        self._by_session: dict[str, dict[str, str]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, session: str, page: str, key: str) -> None:
+        """The session's ``page`` waits for the job ``key``."""
+        with self._lock:
+            self._by_session.setdefault(session, {})[key] = page
+
+    def left(self, session: str, page: str | None) -> list[str]:
+        """The session shows ``page`` now (None: nothing): keys of the jobs that nobody waits for any more."""
+        with self._lock:
+            mine = self._by_session.get(session, {})
+            gone = [key for key, of in mine.items() if of != page]
+            for key in gone:
+                del mine[key]
+            if not mine:
+                self._by_session.pop(session, None)
+            return [key for key in gone if not any(key in others for others in self._by_session.values())]
+
+
+@st.cache_resource(show_spinner=False)
+def _wanted() -> Wanted:
+    return Wanted()
+
+
+# Released when the browser tab is closed.
+@st.cache_resource(scope="session", show_spinner=False, on_release=lambda session: _cancel(session, None))
+def _session() -> str:
+    return secrets.token_hex(8)
+
+
+def wait_on(page: str, key: str) -> None:
+    """Note that ``page`` shows the job ``key``; the job is cancelled when the person leaves the page or closes the tab."""
+    _wanted().add(_session(), page, key)
+
+
+def entered(page: str) -> None:
+    """A run of ``page`` begins: cancel what only the page before it waited for."""
+    _cancel(_session(), page)
+
+
+def _cancel(session: str, page: str | None) -> None:
+    for key in _wanted().left(session, page):
+        job = pool().get(key)
+        if job is not None:
+            job.cancel()
 
 
 def show(job: Job) -> None:

@@ -66,6 +66,10 @@ def run() -> None:
         state.restore_project()
         # The map of the page Label says itself when it was saved.
         header(saved=page.url_path != "label")
+    # Here, because jobs are shown inside this shell.
+    from tessera_core.ui import jobs
+
+    jobs.entered(page.url_path)
     with plain_errors():
         page.run()
     _warm_up()

@@ -21,21 +21,24 @@ SHARED = ("wire.js", "dom.js", "layers.js", "links.js", "mounting.js")
 
 
 @cache
-def loader(hub: str, package: str, modules: tuple[str, ...], css: tuple[tuple[str, str], ...]) -> str:
+def loader(
+    hub: str, package: str, modules: tuple[str, ...], css: tuple[tuple[str, str], ...], leaflet: bool = True
+) -> str:
     """The code of a component that links ``modules`` and style sheets into the page, for :func:`load`.
 
     Args:
         hub: name of the global object where loader and mounts meet.
         package: where the modules lie that are not :data:`SHARED`, in its folder ``assets``.
         modules: in the order of their imports: each may import those before it. The last is ``main.js``, which exports
-            ``start(hub, css)``. Leaflet comes first, as ``leaflet.js``.
+            ``start(hub, css)``. Leaflet, where wanted, comes first, as ``leaflet.js``.
         css: ``(package, file)`` of style sheets, after Leaflet's.
+        leaflet: whether the modules want it.
     """
-    linked = [("leaflet.js", _leaflet("leaflet.js").split("//# sourceMappingURL")[0])]
+    linked = [("leaflet.js", _leaflet("leaflet.js").split("//# sourceMappingURL")[0])] if leaflet else []
     linked += [(module, asset(__package__ if module in SHARED else package, module)) for module in modules]
     # Leaflet's pictures (layer control, markers) are not used, and their relative addresses would not resolve.
-    leaflet = "\n".join(line for line in _leaflet("leaflet.css").splitlines() if "url(" not in line)
-    assets = {"modules": linked, "css": [leaflet, *(asset(*sheet) for sheet in css)]}
+    sheets = ["\n".join(line for line in _leaflet("leaflet.css").splitlines() if "url(" not in line)] if leaflet else []
+    assets = {"modules": linked, "css": sheets + [asset(*sheet) for sheet in css]}
     text = json.dumps(assets).replace("</", "<\\/")
     return asset(__package__, "boot.js").replace("__HUB__", hub).replace('"__ASSETS__"', text)
 
