@@ -52,6 +52,7 @@ class Desk:
         study: what is worked out beside it.
         finder: similar places.
         groups: the last clustering, or None.
+        used: the clustering that was turned into labels last.
         tidied: the last cleaned map, or None.
     """
 
@@ -60,6 +61,7 @@ class Desk:
         self.study = Study(live.raster, live.accept, live.set_temperature)
         self.finder = Finder(live.raster)
         self.groups: Clusters | None = None
+        self.used: Clusters | None = None
         self.tidied: Tidied | None = None
         self._pngs: dict[str, tuple[object, bytes, str]] = {}
         self._count = 0
@@ -147,7 +149,8 @@ class Desk:
         if groups is not None:
             colours = layers.group_colours(len(groups.sizes))
             png, version = self._png("groups", groups, lambda: layers.classes_png(groups.labels, colours, display))
-            result.append(ExtraLayer("groups", "Groups", png, version))
+            used = "used" if self.used is groups else ""
+            result.append(ExtraLayer("groups", "Groups", png, version + used, mode=used))
         tidied = self.tidied
         if tidied is not None and tidied.version == project.log.version:
             colours = {c.id: c.color for c in project.log.classes}

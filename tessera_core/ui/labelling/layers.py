@@ -34,7 +34,8 @@ class ExtraLayer:
         version: changes when the picture does.
         sentence: what it means.
         legend: ``(colour, text)``.
-        mode: ``"percent"`` where palette index 1 + p stands for p percent, so that the browser can apply a threshold.
+        mode: ``"percent"`` where palette index 1 + p stands for p percent, so that the browser can apply a threshold;
+            ``"used"`` where labels were made of it, so that it makes way for the map.
     """
 
     name: str

@@ -131,8 +131,9 @@ def _reliability(calibration: Any) -> None:
         if name == "as it is" or calibration.temperature != 1
     ]
     scale = {"domain": [0, 100]}
+    legend = {"orient": "bottom"} if calibration.temperature != 1 else None
     spec = {
-        "height": 210,
+        "height": 260,
         "layer": [
             {
                 "data": {"values": [{"x": 0, "y": 0}, {"x": 100, "y": 100}]},
@@ -143,15 +144,15 @@ def _reliability(calibration: Any) -> None:
                 "data": {"values": points},
                 "mark": {"type": "point", "filled": True, "opacity": 0.9},
                 "encoding": {
-                    "x": {"field": "sure", "type": "quantitative", "title": "How sure the map is, %", "scale": scale},
+                    "x": {"field": "sure", "type": "quantitative", "title": "Sure, %", "scale": scale},
                     "y": {
                         "field": "right",
                         "type": "quantitative",
-                        "title": "How often it is right, %",
+                        "title": "Right, %",
                         "scale": scale,
                     },
                     "size": {"field": "labels", "type": "quantitative", "legend": None},
-                    "color": {"field": "which", "type": "nominal", "title": None, "legend": {"orient": "bottom"}},
+                    "color": {"field": "which", "type": "nominal", "title": None, "legend": legend},
                     "tooltip": [{"field": f, "type": "quantitative"} for f in ("sure", "right", "labels")],
                 },
             },
@@ -183,7 +184,7 @@ def _curve(project: Project, scene: OpenScene) -> None:
     ]
     x = {"field": "labels", "type": "quantitative", "title": "Labels of each class", "scale": {"type": "log"}}
     spec = {
-        "height": 190,
+        "height": 240,
         "data": {"values": rows},
         "layer": [
             {
@@ -243,9 +244,9 @@ def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
     total = int(found.sizes.sum())
     names = {}
     for number, size in enumerate(found.sizes.tolist(), 1):
-        swatch = f"<span style='color:{colours[number]}'>&#9632;</span>"
+        box = f"display:inline-block;width:1.1em;height:1.1em;border-radius:3px;vertical-align:-2px;background:{colours[number]}"
         left, right = st.columns([2, 3], vertical_alignment="center")
-        left.html(f"{swatch} {100 * size / total:.0f} % &nbsp;<small>{number}</small>")
+        left.html(f"<span style='{box}'></span>&ensp;{100 * size / total:.0f} %")
         names[number] = right.text_input(
             f"Name of group {number}",
             key=f"label_group_{key}_{number}",
@@ -268,7 +269,9 @@ def _promote(desk: Desk, project: Project, found: Any, named: dict[int, str]) ->
     except TesseraError as error:
         st.error(str(error), icon=":material/error:")
         return
-    st.toast(f"{count} labels made of {len(named)} groups. Undo takes them back.", icon=":material/check:")
+    desk.used = found
+    groups = "a group" if len(named) == 1 else f"{len(named)} groups"
+    st.toast(f"{count} labels made of {groups}. Undo takes them back.", icon=":material/check:")
 
 
 # ---------------------------------------------------------------------- tidy

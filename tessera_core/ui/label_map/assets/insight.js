@@ -7,6 +7,7 @@ import { Queue } from "./queue.js";
 const QUIET = 700; // milliseconds without a click before anything is asked
 const AGAIN = 450; // between two looks while the answer is being worked out
 const MADE_ON_WISH = ["novelty", "sets"];
+const RESULTS = ["groups", "tidied"];
 const NEAR = 10; // screen pixels that a scene pixel gets when a place is visited
 
 export class Insight {
@@ -51,12 +52,13 @@ export class Insight {
 
   receive(header) {
     const { session } = this;
-    const before = new Set((this.header?.layers ?? []).map((layer) => layer.name));
+    const before = new Map((this.header?.layers ?? []).map((layer) => [layer.name, layer]));
+    this.present(header.layers, before);
     this.header = header;
     this.queue.answered(header);
     if (header.epoch !== this.queue.epoch && MADE_ON_WISH.some((name) => this.memory.layers[name].on)) this.wish();
     for (const layer of header.layers) before.delete(layer.name);
-    for (const gone of before) {
+    for (const gone of before.keys()) {
       session.pictures.delete(gone);
       session.view?.drop(gone);
     }
@@ -73,6 +75,16 @@ export class Insight {
     clearTimeout(this.timer);
     if (header.pending) this.settle(AGAIN);
     else if (shown && header.ready && shown.version !== header.version) this.settle();
+  }
+
+  // What was just made is shown, and covers nothing else that was made; what was turned into labels makes way for the map.
+  present(layers, before) {
+    const { layers: shown } = this.memory;
+    for (const { name, version, mode } of layers) {
+      const known = before.get(name);
+      if (!RESULTS.includes(name) || !this.header || known?.version === version) continue;
+      for (const other of RESULTS) shown[other].on = other === name && mode !== "used";
+    }
   }
 
   // ------------------------------------------------------------------ similar
@@ -273,6 +285,24 @@ class Guide {
           c.name,
         ),
       ),
+      this.other(),
+    );
+  }
+
+  // A place of a class that nobody has thought of yet.
+  other() {
+    const name = el("input", { type: "text", maxLength: 80, placeholder: "Something else…", "aria-label": "Another class for this place" });
+    return el(
+      "form",
+      { class: "tl-other", onsubmit: (event) => {
+        event.preventDefault();
+        const text = name.value.trim();
+        if (!text) return;
+        this.session.addClass(text);
+        this.label(this.session.memory.class);
+      } },
+      name,
+      el("button", { type: "submit", class: "tl-button" }, "Add"),
     );
   }
 

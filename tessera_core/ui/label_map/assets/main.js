@@ -119,8 +119,9 @@ export function start(hub, css) {
     // Streamlit fades elements while a run takes long; the map shows its own state and stays usable meanwhile.
     element?.style.setProperty("opacity", "1", "important");
     // The map stays in sight while a long panel beside it is scrolled (on a phone the panel is below).
-    if (element && kind === "map" && matchMedia("(min-width: 641px)").matches) {
-      Object.assign(element.style, { position: "sticky", top: "4rem" });
+    const column = kind === "map" && element?.closest('[data-testid="stColumn"]');
+    if (column && matchMedia("(min-width: 641px)").matches) {
+      Object.assign(column.style, { position: "sticky", top: "4rem", alignSelf: "flex-start" });
     }
     const owner = session(key);
     const entry = { kind, key, root };

@@ -5,13 +5,13 @@ import { title } from "./insight.js";
 
 const LAYERS = [
   ["labels", "Labels"],
-  ["similar", "Similar places"],
+  ["classes", "Class map"],
+  ["tidied", "Tidied map"],
+  ["confidence", "Confidence"],
   ["novelty", "Unlike your labels"],
   ["sets", "Possible classes"],
-  ["confidence", "Confidence"],
+  ["similar", "Similar places"],
   ["groups", "Groups"],
-  ["tidied", "Tidied map"],
-  ["classes", "Class map"],
   ["truecolour", "True colour"],
   ["pca", "Embedding picture"],
   ["base", "Base map"],
@@ -244,6 +244,7 @@ export class Panel {
     const make = () => {
       const which = choice.value === "" ? { name: name.value.trim() } : { class: Number(choice.value) };
       if (choice.value === "" && !which.name) return name.focus();
+      this.memory.layers.similar.on = false;
       insight.act({ do: "similar_labels", percent: insight.threshold, ...which });
     };
     return [

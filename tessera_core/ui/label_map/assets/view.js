@@ -52,6 +52,8 @@ export class MapView {
       el("button", { type: "button", class: "tl-tool", title: text, "aria-label": text, onclick: action }, icon(name));
     this.undo = press("undo", "Undo (Z)", () => this.op({ do: "undo" }));
     this.redo = press("redo", "Redo (Y)", () => this.op({ do: "redo" }));
+    this.tour = press("target", "Where to label next (N)", () => this.session.insight.guide.next());
+    this.tour.dataset.tool = "next";
     this.undo.dataset.tool = "undo";
     this.redo.dataset.tool = "redo";
     const zoom = el(
@@ -77,7 +79,7 @@ export class MapView {
       "div",
       { class: "tl-control tl-bar" },
       el("div", { class: "tl-group", role: "toolbar", "aria-label": "Tools" }, ...tools),
-      el("div", { class: "tl-group" }, this.undo, this.redo),
+      el("div", { class: "tl-group" }, this.undo, this.redo, this.tour),
     );
     this.card = el("div", { class: "tl-control tl-card", role: "dialog", "aria-live": "polite", hidden: true });
     this.bottom = el("div", { class: "tl-bottom" }, this.readout);
@@ -467,6 +469,7 @@ export class MapView {
     this.marks.clearLayers();
     const { insight } = this.session;
     const { guide, seeds } = insight;
+    this.tour.disabled = !guide.kind && !(insight.header?.ready && insight.header.next.length);
     for (const place of guide.marks) {
       if (!place.xy) continue;
       const at = LETTERS.indexOf(place.letter);
