@@ -32,6 +32,7 @@ COMMANDS = {
     "acquire": "fetch Sentinel-1/2 time series as d-pixel tiles",
     "generate": "turn d-pixel tiles into embeddings",
     "pretrain": "train an encoder on d-pixels",
+    "study": "measure what an encoder is worth, with tables",
     "map": "train a head on labels and map a region",
     "evaluate": "score a head honestly, with whole fields held out",
     "export": "write a project's map and labels for others to use",

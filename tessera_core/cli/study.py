@@ -1,0 +1,89 @@
+"""Study encoders, one table of docs/pretraining.md a command, as Markdown and JSON in a folder.
+
+ablations  what each part of the method is worth: trains an encoder without it on a fixed budget (an hour on one core)
+labels     a frozen encoder with 1 to 50 labels a class, beside a random forest and logistic regression on raw statistics
+sampling   whether an embedding depends on which dates were clear, and how many dates it needs
+
+All hold whole fields out. An interrupted study of ablations goes on where it stopped when it is started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "study what an encoder is worth, with tables"
+
+STUDIES = ("ablations", "labels", "sampling")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("name", choices=STUDIES)
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for tables and results")
+    parser.add_argument("--weights", default="studio-nano", help="name or file of the encoder (not for ablations)")
+    parser.add_argument("--worlds", type=int, default=3, help="held-out simulated worlds to judge on (default: 3)")
+    parser.add_argument("--tile", type=Path, help="d-pixel tile to judge on too")
+    parser.add_argument("--labels", type=Path, help="its labels: class raster or label file")
+    parser.add_argument("--classes", default="", help="only these classes of the labels, separated by commas")
+    parser.add_argument("--seeds", type=int, default=None, help="training runs (ablations: 3) or draws (others: 10)")
+    parser.add_argument("--steps", type=int, default=288, help="ablations: training steps a variant (default: 288)")
+    parser.add_argument("--pixels", type=int, default=49152, help="ablations: simulated pixels (default: 49152)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run one study; returns the JSON object that it wrote.
+
+    Raises:
+        InputError: the arguments contradict each other or something given is not usable.
+    """
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+
+    if args.worlds < 1:
+        raise InputError("--worlds must be at least 1: every study judges on held-out simulated worlds.")
+    if (args.tile is None) != (args.labels is None):
+        raise InputError("A tile to judge on needs both --tile and --labels.")
+    if args.seeds is not None and args.seeds < 1:
+        raise InputError("--seeds must be at least 1.")
+    progress = ConsoleProgress(args.name)
+    if args.name == "ablations":
+        return _ablations(args, progress)
+    from tessera_core.models.checkpoint import load_checkpoint
+    from tessera_core.pretrain.studies import labels, sampling
+
+    study = {"labels": labels, "sampling": sampling}[args.name]
+    # Rare covers need enough parcels that 50 labels of each can be drawn beside those tested.
+    scenes = _scenes(args, parcels=800 if args.name == "labels" else 300)
+    return study.run(scenes, load_checkpoint(args.weights), args.out, draws=args.seeds or 10, progress=progress)
+
+
+def _scenes(args: argparse.Namespace, parcels: int) -> list[Any]:
+    from tessera_core.pretrain.studies.scenes import held_out_worlds, labelled_tile
+
+    scenes = held_out_worlds(args.worlds, parcels=parcels)
+    if args.tile is not None:
+        only = [name.strip() for name in args.classes.split(",") if name.strip()]
+        scenes.append(labelled_tile(args.tile, args.labels, only))
+    return scenes
+
+
+def _ablations(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
+    from tessera_core.pretrain.studies import ablations
+
+    scenes = _scenes(args, parcels=200)
+    worlds = tuple(range(args.worlds))
+    measures = [
+        ablations.Measure("worlds_10", "simulated worlds, 10 labels a class", worlds, 10),
+        ablations.Measure("worlds_all", "simulated worlds, all labels", worlds, None),
+    ]
+    if args.tile is not None:
+        measures.append(ablations.Measure("tile_all", f"{scenes[-1].name}, all labels", (args.worlds,), None))
+    config = ablations.budget(args.steps, args.pixels)
+    return ablations.run(scenes, measures, config, args.out, range(args.seeds or 3), progress)
+
+
+def report(result: dict[str, Any]) -> str:
+    """The Markdown table."""
+    return str(result["table"])

@@ -1,0 +1,23 @@
+"""Markdown tables of means and spreads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def mean_sd(values: Sequence[float], *, signed: bool = False) -> str:
+    """``.812 ± .014`` for scores; with ``signed``, losses in points as changes: ``-3.1 ± 0.4``."""
+    if not len(values):
+        return "-"
+    mean, spread = float(np.mean(values)), float(np.std(values))
+    if signed:
+        return f"{-mean:+.1f} ± {spread:.1f}"
+    return f"{mean:.3f} ± {spread:.3f}".replace("0.", ".")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
