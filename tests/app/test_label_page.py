@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -63,6 +65,8 @@ def test_labels_of_the_project_make_a_map_and_the_year_can_change(app: AppTest, 
     assert len(header["labels"]) == 3
     assert sum(c["area"] for c in header["classes"]) == pytest.approx((64 * 64 - 4) * 0.01, abs=0.1)
 
+    app.session_state[f"label_method_{project.id}"] = True
+    app.run()
     head = next(box for box in app.selectbox if "How the map" in box.label)
     head.select("prototype").run()
     assert not app.exception
@@ -79,3 +83,115 @@ def test_labels_of_the_project_make_a_map_and_the_year_can_change(app: AppTest, 
     assert other["scene"] != again["scene"]
     assert other["place"] == again["place"]
     assert other["labels"] == again["labels"]
+
+
+def labelled(project: Project) -> None:
+    """Five clicks in each quarter of the landscape."""
+    grid = project.grid
+    assert grid is not None
+    for number, (top, left) in enumerate(((4, 4), (4, 36), (36, 4), (36, 36))):
+        label_class = project.log.add_class(f"Kind {number}")
+        for row, col in ((2, 2), (2, 20), (12, 11), (20, 3), (22, 22)):
+            x, y = grid.pixel_to_xy(top + row, left + col)
+            project.log.add("point", label_class.id, [(float(x), float(y))])
+
+
+def test_what_is_known_about_the_map_is_sent_beside_it(app: AppTest, project: Project) -> None:
+    labelled(project)
+    open_label_page(app, project)
+    header, _ = messages(app)["insight"]
+    assert header["ready"]
+    deadline = time.monotonic() + 60
+    while header["pending"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+        app.run()
+        header, _ = messages(app)["insight"]
+    assert not app.exception
+    assert header["version"] == project.log.version
+    assert header["score"]["accuracy"] > 0.9
+    assert header["score"]["labels"] == 20
+    assert "random split" in header["score"]["gap"]
+    assert 0 < len(header["next"]) <= 5
+    assert header["confidence"]
+    assert header["stamp"] == messages(app)["map"][0]["stamp"]
+
+
+def open_panel(app: AppTest, project: Project, name: str) -> AppTest:
+    app.session_state[f"label_{name}_{project.id}"] = True
+    return app.run()
+
+
+def press(app: AppTest, text: str) -> AppTest:
+    return next(button for button in app.button if button.label == text).click().run()
+
+
+def until_done(app: AppTest, label: str) -> None:
+    deadline = time.monotonic() + 90
+    while any(text.value == f"**{label}**" for text in app.markdown) and time.monotonic() < deadline:
+        time.sleep(0.3)
+        app.run()
+
+
+def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Project) -> None:
+    labelled(project)
+    open_label_page(app, project)
+    time.sleep(4)
+    open_panel(app, project, "quality")
+    assert not app.exception
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert metrics["At unseen places"].endswith(" %")
+    assert any("n = 20 labels" in caption.value for caption in app.caption)
+    press(app, "Would more labels help?")
+    until_done(app, "Would more labels help?")
+    assert not app.exception
+    assert any("labels a class the score" in caption.value for caption in app.caption)
+
+
+def test_groups_get_names_and_become_labels(app: AppTest, project: Project) -> None:
+    open_label_page(app, project)
+    open_panel(app, project, "groups")
+    app.select_slider[0].set_value(4).run()
+    press(app, "Find groups")
+    until_done(app, "Find groups")
+    names = [field for field in app.text_input if field.label.startswith("Name of group")]
+    assert len(names) == 4
+    names[0].set_value("Wood")
+    names[1].set_value("Field")
+    names[2].set_value("wood")
+    app.run()
+    press(app, "Make labels of the named groups")
+    assert not app.exception
+    project.refresh()
+    assert {c.name: project.log.counts[c.id] for c in project.log.classes} == {"Wood": 40, "Field": 20}
+    assert "groups" in messages(app)
+
+
+def test_tidying_shows_a_score_and_reaches_the_export(app: AppTest, project: Project) -> None:
+    labelled(project)
+    open_label_page(app, project)
+    open_panel(app, project, "tidy")
+    press(app, "Preview")
+    until_done(app, "Preview")
+    assert not app.exception
+    assert any("held-out labels before" in text.value for text in app.markdown)
+    assert messages(app)["tidied"][1].startswith(b"\x89PNG")
+    (use,) = [toggle for toggle in app.toggle if "Export" in toggle.label]
+    use.set_value(True).run()
+    assert Project.open(project.folder).settings["tidy"]["method"] == "majority"
+
+
+def test_a_pasted_tree_becomes_classes(app: AppTest, project: Project) -> None:
+    open_label_page(app, project)
+    open_panel(app, project, "tree")
+    app.text_area[0].set_value("Woodland\n  Broadleaved\n  Coniferous\nGrassland").run()
+    press(app, "Use this tree")
+    assert not app.exception
+    project.refresh()
+    assert [c.name for c in project.log.classes] == ["Woodland", "Broadleaved", "Coniferous", "Grassland"]
+    assert "schema" in Project.open(project.folder).settings
+    press(app, "Take the tree away (classes stay)")
+    assert len(project.log.classes) == 4
+    app.text_area[0].set_value("Woodland\n  Oak\n  Oak").run()
+    press(app, "Use this tree")
+    assert not app.exception
+    assert any("Oak" in error.value for error in app.error)

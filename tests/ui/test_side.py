@@ -120,7 +120,8 @@ def test_the_answer_tells_score_places_and_layers(desk: Desk, project: Project) 
     west, south, east, north = DISPLAY.bounds
     for suggestion in header["next"]:
         x, y = suggestion["xy"]
-        assert west < x < east and south < y < north
+        assert west < x < east
+        assert south < y < north
         assert set(suggestion["likely"]) <= {1, 2, 3, 4}
     made = {layer.name: layer for layer in layers}
     assert made["novelty"].png.startswith(b"\x89PNG")

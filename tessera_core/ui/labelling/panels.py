@@ -6,7 +6,7 @@ What a panel computes runs on the shared pool with progress; what it makes appea
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -17,6 +17,9 @@ from tessera_core.ui import jobs, words
 from tessera_core.ui.label_map.live import next_step
 from tessera_core.ui.labelling.desk import Desk, Tidied
 from tessera_core.ui.scene import OpenScene
+
+if TYPE_CHECKING:
+    from tessera_core.analysis.clusters import Clusters
 
 # How to make each is the business of tessera_core.heads; names that are not here are shown as they are.
 HEAD_NAMES = {
@@ -34,6 +37,7 @@ TIDY_NAMES = {
     "sieve": "Smallest patch",
     "potts": "Smooth edges, weighing certainty",
 }
+GROUP_LABELS = 20
 GROUPS = (2, 4, 6, 8, 12, 16, 24, 32)
 
 
@@ -173,9 +177,7 @@ def _curve(project: Project, scene: OpenScene) -> None:
         samples = label_samples(labels, classes, scene.raster)
         return learning_curve(samples, make_head(name), progress=progress, cancelled=cancelled)
 
-    done = _job(
-        f"curve {project.id} {scene.key} {project.log.version} {name}", "Would more labels help?", work, "Check"
-    )
+    done = _job(f"curve {project.id} {scene.key} {project.log.version} {name}", "Would more labels help?", work)
     if done is None:
         return
     rows = [
@@ -205,13 +207,11 @@ def _curve(project: Project, scene: OpenScene) -> None:
     st.caption(f"{done.sentence} Band: one standard deviation over repeated draws.")
 
 
-def _job(key: str, title: str, work: Any, button: str, help: str | None = None) -> Any:
+def _job(key: str, title: str, work: Any) -> Any:
     """A button that starts ``work``; its progress; its result, or None while there is none."""
     job = jobs.pool().get(key)
     if job is None or (not job.active and job.state != "done"):
-        if st.button(title, key=f"start_{key}", help=help, width="stretch"):
-            jobs.pool().start(key, title, work)
-            st.rerun(scope="fragment")
+        st.button(title, key=f"start_{key}", width="stretch", on_click=lambda: jobs.pool().start(key, title, work))
         if job is not None:
             jobs.outcome(job)
         return None
@@ -236,7 +236,7 @@ def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
         return desk.groups
 
     key = f"groups {project.id} {scene.key} {k}"
-    found = _job(key, "Find groups", work, "Find groups")
+    found = _job(key, "Find groups", work)
     if found is None:
         return
     desk.groups = found
@@ -255,23 +255,41 @@ def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
             max_chars=80,
         )
     named = {n: text.strip() for n, text in names.items() if text.strip()}
-    st.caption("Groups of the same name become one class. 20 places spread over each group are labelled.")
-    if st.button("Make labels of the named groups", disabled=not named, key=f"label_promote_{key}", width="stretch"):
-        _promote(desk, project, found, named)
+    st.caption(f"Groups of the same name become one class. {GROUP_LABELS} places spread over each are labelled.")
+    st.button(
+        "Make labels of the named groups",
+        disabled=not named,
+        key=f"label_promote_{key}",
+        width="stretch",
+        on_click=lambda: _say("groups", lambda: _promote(desk, project, found, named)),
+    )
+    _said("groups")
 
 
-def _promote(desk: Desk, project: Project, found: Any, named: dict[int, str]) -> None:
+def _promote(desk: Desk, project: Project, found: Clusters, named: dict[int, str]) -> str:
     from tessera_core.ui.labelling.finder import label_area
 
     areas = [(found.labels == number, name) for number, name in named.items()]
-    try:
-        count = label_area(project.log, desk.live.raster, areas, "named group", count=20)
-    except TesseraError as error:
-        st.error(str(error), icon=":material/error:")
-        return
+    count = label_area(project.log, desk.live.raster, areas, "named group", count=GROUP_LABELS)
     desk.used = found
     groups = "a group" if len(named) == 1 else f"{len(named)} groups"
-    st.toast(f"{count} labels made of {groups}. Undo takes them back.", icon=":material/check:")
+    return f"{count} labels made of {groups}. Undo takes them back."
+
+
+def _say(panel: str, act: Callable[[], str]) -> None:
+    """Do something for a button of a panel; the panel then says how it went, see :func:`_said`."""
+    try:
+        st.session_state[f"label_said_{panel}"] = ("done", act())
+    except TesseraError as error:
+        st.session_state[f"label_said_{panel}"] = ("error", str(error))
+
+
+def _said(panel: str) -> None:
+    kind, text = st.session_state.pop(f"label_said_{panel}", ("", ""))
+    if kind == "error":
+        st.error(text, icon=":material/error:")
+    elif text:
+        st.toast(text, icon=":material/check:")
 
 
 # ---------------------------------------------------------------------- tidy
@@ -304,7 +322,7 @@ def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
         return _tidied(desk, scene, labels, classes, version, name, cleaning, progress, cancelled)
 
-    done = _job(f"tidy {project.id} {scene.key} {version} {name} {cleaning}", "Preview", work, "Preview")
+    done = _job(f"tidy {project.id} {scene.key} {version} {name} {cleaning}", "Preview", work)
     if done is not None:
         desk.tidied = done
         st.markdown(f":small[{words.escape(done.sentence)}]")
@@ -365,9 +383,13 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
         ]
         st.markdown("  \n".join(lines))
         st.caption("Label at any level. Numbers: labels of a class and everything beneath it.")
-        if st.button("Take the tree away (classes stay)", key=f"label_tree_off_{project.id}", width="stretch"):
-            project.update(schema=None)
-            st.rerun(scope="fragment")
+        st.button(
+            "Take the tree away (classes stay)",
+            key=f"label_tree_off_{project.id}",
+            width="stretch",
+            on_click=lambda: project.update(schema=None),
+        )
+        _said("tree")
         return
     key = f"label_tree_text_{project.id}"
 
@@ -388,16 +410,21 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
         height=180,
         placeholder="Woodland\n  Broadleaved\n  Coniferous\nGrassland",
     )
-    if st.button("Use this tree", disabled=not text.strip(), key=f"label_tree_use_{project.id}", width="stretch"):
-        try:
-            parsed = parse_tree(text)
-            added = adopt(project.log, parsed)
-            project.update(schema=parsed.to_json())
-        except TesseraError as error:
-            st.error(str(error), icon=":material/error:")
-            return
-        st.toast(f"{added} classes added; undo takes them back.", icon=":material/check:")
-        st.rerun(scope="fragment")
+
+    def use() -> str:
+        parsed = parse_tree(text)
+        added = adopt(project.log, parsed)
+        project.update(schema=parsed.to_json())
+        return f"{added} classes added; undo takes them back."
+
+    st.button(
+        "Use this tree",
+        disabled=not text.strip(),
+        key=f"label_tree_use_{project.id}",
+        width="stretch",
+        on_click=lambda: _say("tree", use),
+    )
+    _said("tree")
 
 
 # -------------------------------------------------------------------- method
