@@ -1,8 +1,10 @@
 """Requests to a store that can be trusted: what fails is told in a few words, and what seems absent is asked for twice.
 
 Zarr takes an object that is not there for one that was never written. A server that answers 404 by mistake would so turn
-land into no data, or valid scales into vectors of zeros. Therefore absent objects are asked for twice and remembered, so that a
-reader can compare: scales without their embeddings, or the other way round, are a fault and not data. Knows no arrays.
+land into no data, or valid scales into vectors of zeros. Therefore absent objects are asked for twice and noted, so that a
+reader can compare: scales without their embeddings, or the other way round, are a fault and not data. Several threads read at
+once, so a note is never taken back: what one reader was told is not there does not become there because another got it since.
+Knows no arrays.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
 CONNECT_S = 15.0
+SECOND_REQUEST_S = 0.02
+GONE = "the server says it is not there (404)"
 _INDEXES = 64
 
 
@@ -57,7 +61,7 @@ def fault(error: BaseException) -> PieceError:
         error = error.exceptions[0]
     text = str(error)
     if isinstance(error, FileNotFoundError):
-        return PieceError("the server says it is not there (404)")
+        return PieceError(GONE)
     if type(error).__module__.startswith(("obstore", "icechunk")) or isinstance(error, OSError):
         for pattern, words in _FAULTS:
             if match := re.search(pattern, text):
@@ -67,20 +71,30 @@ def fault(error: BaseException) -> PieceError:
 
 
 class CarefulStore(WrapperStore[Any]):
-    """Asks twice for what is not there and remembers it; keeps shard indexes, which every window of a shard needs."""
+    """Asks twice for what is not there and notes it; keeps shard indexes, which every window of a shard needs."""
 
     def __init__(self, store: Any) -> None:
         super().__init__(store)
-        self.absent: set[str] = set()
         self.received = 0
+        self._absent: dict[str, int] = {}
+        self._answers = 0
         self._indexes: OrderedDict[str, Any] = OrderedDict()
         self._guard = threading.Lock()
 
+    def mark(self) -> int:
+        """The present, to be given to :meth:`absent_since` when a read has ended."""
+        with self._guard:
+            return self._answers
+
+    def absent_since(self, mark: int) -> set[str]:
+        """Keys of objects of which any reader has been told since then that they are not there."""
+        with self._guard:
+            return {key for key, answer in self._absent.items() if answer > mark}
+
     def forget(self) -> None:
-        """Drop what was remembered, so that a second try asks anew."""
+        """Drop the shard indexes, so that a second try asks anew."""
         with self._guard:
             self._indexes.clear()
-            self.absent.clear()
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: Any = None) -> Buffer | None:
         """The object or a part of it; None only after a second request."""
@@ -92,20 +106,27 @@ class CarefulStore(WrapperStore[Any]):
         value = await self._store.get(key, prototype, byte_range)
         chunk = "/c/" in key
         if value is None and chunk:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(SECOND_REQUEST_S)
             value = await self._store.get(key, prototype, byte_range)
         with self._guard:
             if value is None:
                 if chunk:
-                    self.absent.add(key)
+                    self._answers += 1
+                    self._absent[key] = self._answers
             else:
                 self.received += len(value)
-                self.absent.discard(key)
                 if index and _checksum_holds(value.to_bytes()):
                     self._indexes[index] = value
                     while len(self._indexes) > _INDEXES:
                         self._indexes.popitem(last=False)
         return value
+
+    async def exists(self, key: str) -> bool:
+        """Whether the object is there; false only after a second request."""
+        if await self._store.exists(key):
+            return True
+        await asyncio.sleep(SECOND_REQUEST_S)
+        return bool(await self._store.exists(key))
 
     async def get_ranges(
         self, key: str, byte_ranges: Sequence[Any], *, prototype: BufferPrototype, **options: Any
@@ -119,7 +140,7 @@ class CarefulStore(WrapperStore[Any]):
         except BaseExceptionGroup as errors:
             if errors.subgroup(FileNotFoundError) is not None:
                 # Zarr would take it for never written.
-                raise ConnectionError("the server says it is not there (404)") from errors
+                raise ConnectionError(GONE) from errors
             raise
 
 

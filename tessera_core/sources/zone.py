@@ -21,6 +21,8 @@ from tessera_core.sources.frame import Lattice, Window
 BLOCK = (256, 512)
 MAX_BLOCK_BYTES = 128 << 20
 ABSURD = 50.0
+NO_CODES = "the embeddings are absent where there are scales"
+NO_SCALES = "the scales are absent where there are embeddings"
 
 
 class Host(Protocol):
@@ -94,12 +96,13 @@ class Zone:
         """
         if self.store.icechunk is not None:
             return tuple(int(y) for y in self.store.icechunk.years)
+        mark = self._mark()
         try:
             time = self._arrays["time"]
             years = tuple(int(y) for y in time[:])
         except Exception as error:
             raise fault(error) from error
-        if self.store.careful is not None and any(f"{time.path}/" in key for key in self.store.careful.absent):
+        if any(f"{time.path}/" in key for key in self._absent_since(mark)):
             self.store.forget()
             raise PieceError("the list of its years is absent")
         return years
@@ -163,7 +166,9 @@ class Zone:
             return values, reasons
         if not there.size:
             return values, reasons
-        time = np.full(there.size, self.years.index(year))
+        moment = self.years.index(year)
+        time = np.full(there.size, moment)
+        mark = self._mark()
         try:
             scales = np.asarray(self._arrays["scales"].vindex[time, rows[there], cols[there]], np.float32)
             reasons[there] = self._reasons(scales)
@@ -175,10 +180,28 @@ class Zone:
                 values[at] = codes.astype(np.float32) * scales[good, None]
                 zero = at[~codes.any(axis=1)]
                 values[zero], reasons[zero] = np.nan, NoData.BAD_TILE
+            self._require_whole(moment, rows[there], cols[there], dim, self._absent_since(mark))
         except Exception as error:
             self.store.forget()
             raise fault(error) from error
         return values, reasons
+
+    def _require_whole(
+        self, time: int, rows: NDArray[np.int64], cols: NDArray[np.int64], dim: int, absent: set[str]
+    ) -> None:
+        """Raise :class:`PieceError` where scales or embeddings under the pixels, but not both, were absent."""
+        if not absent:
+            return
+        scales, codes = self._arrays["scales"], self.array(dim)
+        spots = {
+            (slice(row, row + 1), slice(col, col + 1)) for row, col in zip(rows.tolist(), cols.tolist(), strict=True)
+        }
+        pairs = {(_units(scales, time, spot)[0][0], _units(codes, time, spot)[0][0]) for spot in spots}
+        for scale_key, code_key in pairs:
+            if scale_key in absent and self.store.exists(code_key):
+                raise PieceError(NO_SCALES)
+            if code_key in absent and scale_key not in absent:
+                raise PieceError(NO_CODES)
 
     def _there(self, rows: slice, cols: slice) -> tuple[Window, Window] | None:
         top, bottom = max(rows.start, 0), min(rows.stop, self.rows)
@@ -195,7 +218,14 @@ class Zone:
         reasons[np.isposinf(scales)] = NoData.MISSING_TILE
         return reasons
 
+    def _mark(self) -> int:
+        return self.store.careful.mark() if self.store.careful is not None else 0
+
+    def _absent_since(self, mark: int) -> set[str]:
+        return self.store.careful.absent_since(mark) if self.store.careful is not None else set()
+
     def _read(self, time: int, window: Window, dim: int, last: bool) -> Block:
+        mark = self._mark()
         try:
             codes, scales = self._raw(time, window, dim)
             valid = valid_scales(scales)
@@ -209,7 +239,7 @@ class Zone:
             raise fault(error) from error
         reasons = self._reasons(scales)
         problems = []
-        for where, sentence in self._absences(time, window, dim, valid):
+        for where, sentence in self._absences(time, window, dim, valid, zero, self._absent_since(mark)):
             if not last:
                 self.store.forget()
                 raise PieceError(sentence)
@@ -245,21 +275,29 @@ class Zone:
         absurd = float(values.max()) > ABSURD * float(np.median(values)) or bool((scales <= 0).any())
         return absurd or bool(zero.any()) or int(codes.min(initial=0)) == -128
 
-    def _absences(self, time: int, window: Window, dim: int, valid: NDArray[np.bool_]) -> list[tuple[Window, str]]:
-        """Parts of a window whose scales or embeddings, but not both, are absent from the store."""
-        careful = self.store.careful
-        if careful is None:
-            return []
+    def _absences(
+        self,
+        time: int,
+        window: Window,
+        dim: int,
+        valid: NDArray[np.bool_],
+        zero: NDArray[np.bool_],
+        absent: set[str],
+    ) -> list[tuple[Window, str]]:
+        """Parts of a window whose scales or embeddings, but not both, were absent while it was read.
+
+        Another reader may have been told so and this one not: then there is what an absent object would not give.
+        """
         found: list[tuple[Window, str]] = []
         scales, codes = self._arrays["scales"], self.array(dim)
-        if any(f"{codes.path}/" in key for key in careful.absent):
+        if any(f"{codes.path}/" in key for key in absent):
             for key, where in _units(codes, time, window):
-                if key in careful.absent and valid[where].any():
-                    found.append((where, "the embeddings are absent where there are scales"))
-        if any(f"{scales.path}/" in key for key in careful.absent):
+                if key in absent and valid[where].any() and zero[where][valid[where]].all():
+                    found.append((where, NO_CODES))
+        if any(f"{scales.path}/" in key for key in absent):
             for key, where in _units(scales, time, window):
-                if key in careful.absent and self._has_codes(time, window, where, codes):
-                    found.append((where, "the scales are absent where there are embeddings"))
+                if key in absent and not valid[where].any() and self._has_codes(time, window, where, codes):
+                    found.append((where, NO_SCALES))
         return found
 
     def _has_codes(self, time: int, window: Window, where: Window, codes: Any) -> bool:

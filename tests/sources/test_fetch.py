@@ -161,10 +161,6 @@ def test_lasting_faults_end_in_a_partial_result_that_names_its_gaps_and_can_be_c
     np.testing.assert_array_equal(partial.scales[kept], raster.scales[kept])
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known race: on a busy machine one chunk of a completed or repeated fetch is now and then taken for no data",
-)
 def test_a_completed_fetch_equals_a_fresh_one(web: WebStore) -> None:
     web.faults = [Fault("utm32/scales/c/1/0/0", "404")]
     assert one(web, attempts=2).missing

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tessera_core.errors import InputError, RasterError
 from tessera_core.raster import NoData, dequantise, valid_scales
 from tessera_core.region import Region, parse_bbox
 from tessera_core.sources import datasets as published
+from tessera_core.sources import zone
 from tessera_core.sources.careful import PieceError
 from tessera_core.sources.frame import Frame, Lattice, frame, tile_centres, tiles_in
 from tessera_core.sources.store import Store, open_store
@@ -162,6 +165,78 @@ def test_on_the_last_try_what_is_absent_is_left_out_and_named(web: WebStore) -> 
     np.testing.assert_array_equal(block.scales[kept], right.scales[kept])
     lost = valid_scales(right.scales) & ~kept
     assert set(block.reasons[lost]) == {NoData.MISSING_TILE}
+
+
+@pytest.mark.parametrize("what", ["scales/c/2/0/0", "embeddings/c/2/0/0/0"])
+@pytest.mark.parametrize("last", [False, True])
+def test_what_one_reader_is_refused_is_not_forgotten_because_another_gets_it(
+    web: WebStore, monkeypatch: pytest.MonkeyPatch, what: str, last: bool
+) -> None:
+    store = open_store(web.store)
+    _, right = read(store, NORTH, 2024)
+    store.forget()
+    raw = zone.Zone._raw
+    others = iter([True])
+
+    def overtaken(self: zone.Zone, *args: Any) -> Any:
+        """Between this reader's answer and its doubt, another fails, forgets, and then reads the same without a fault."""
+        mine = raw(self, *args)
+        if next(others, False):
+            store.forget()
+            web.faults = []
+            with ThreadPoolExecutor(1) as other:
+                other.submit(raw, self, *args).result()
+        return mine
+
+    monkeypatch.setattr(zone.Zone, "_raw", overtaken)
+    # What has zeros for embeddings is read twice; here it must be found out by the absence alone.
+    monkeypatch.setattr(zone.Zone, "_doubtful", lambda *_: False)
+    web.faults = [Fault(what, "404")]
+    if not last:
+        with pytest.raises(PieceError, match="absent where there are"):
+            read(store, NORTH, 2024, last=False)
+        return
+    _, block = read(store, NORTH, 2024, last=True)
+    assert any("absent where there are" in sentence for sentence in block.problems)
+    kept = valid_scales(block.scales)
+    np.testing.assert_array_equal(block.codes[kept], right.codes[kept])
+    assert set(block.reasons[valid_scales(right.scales) & ~kept]) == {NoData.MISSING_TILE}
+
+
+def test_data_that_came_are_not_doubted_because_another_reader_was_refused(
+    web: WebStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(web.store)
+    _, right = read(store, NORTH, 2024)
+    raw = zone.Zone._raw
+    others = iter([True])
+
+    def beside(self: zone.Zone, *args: Any) -> Any:
+        mine = raw(self, *args)
+        if next(others, False):
+            store.forget()
+            web.faults = [Fault("/c/2/", "404")]
+            raw(self, *args)
+            web.faults = []
+        return mine
+
+    monkeypatch.setattr(zone.Zone, "_raw", beside)
+    _, block = read(store, NORTH, 2024, last=False)
+    assert block.problems == ()
+    np.testing.assert_array_equal(block.codes, right.codes)
+    np.testing.assert_array_equal(block.scales, right.scales)
+
+
+@pytest.mark.parametrize("what", ["utm32/scales/c/", "utm32/embeddings/c/"])
+def test_points_whose_scales_or_embeddings_are_absent_are_tried_again(web: WebStore, what: str) -> None:
+    lon, lat = np.array([11.9, 11.93]), np.array([0.03, 0.05])
+    right, _ = open_store(web.store).sample(lon, lat, 2024, world_store.DIM)
+    web.faults = [Fault(what, "404")]
+    store = open_store(web.store)
+    with pytest.raises(PieceError, match="absent where there are"):
+        store.sample(lon, lat, 2024, world_store.DIM)
+    web.faults = []
+    np.testing.assert_array_equal(store.sample(lon, lat, 2024, world_store.DIM)[0], right)
 
 
 def test_a_shard_that_vanishes_while_it_is_read_is_a_fault(web: WebStore) -> None:
