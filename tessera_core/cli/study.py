@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--worlds", type=int, default=3, help="held-out simulated worlds to judge on (default: 3)")
     parser.add_argument("--tile", type=Path, help="d-pixel tile to judge on too")
     parser.add_argument("--labels", type=Path, help="its labels: class raster or label file")
+    parser.add_argument("--title", default="", help="what to call the tile in tables")
     parser.add_argument("--classes", default="", help="only these classes of the labels, separated by commas")
     parser.add_argument("--seeds", type=int, default=None, help="training runs (ablations: 3) or draws (others: 10)")
     parser.add_argument("--steps", type=int, default=288, help="ablations: training steps a variant (default: 288)")
@@ -54,25 +55,25 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.pretrain.studies import labels, sampling
 
     study = {"labels": labels, "sampling": sampling}[args.name]
-    # Rare covers need enough parcels that 50 labels of each can be drawn beside those tested.
-    scenes = _scenes(args, parcels=800 if args.name == "labels" else 300)
+    # Most covers then have parcels for 50 labels beside those that are tested.
+    scenes = _scenes(args, parcels=400 if args.name == "labels" else 200, per_parcel=3)
     return study.run(scenes, load_checkpoint(args.weights), args.out, draws=args.seeds or 10, progress=progress)
 
 
-def _scenes(args: argparse.Namespace, parcels: int) -> list[Any]:
+def _scenes(args: argparse.Namespace, parcels: int, per_parcel: int) -> list[Any]:
     from tessera_core.pretrain.studies.scenes import held_out_worlds, labelled_tile
 
-    scenes = held_out_worlds(args.worlds, parcels=parcels)
+    scenes = held_out_worlds(args.worlds, parcels=parcels, per_parcel=per_parcel)
     if args.tile is not None:
         only = [name.strip() for name in args.classes.split(",") if name.strip()]
-        scenes.append(labelled_tile(args.tile, args.labels, only))
+        scenes.append(labelled_tile(args.tile, args.labels, only, args.title))
     return scenes
 
 
 def _ablations(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
     from tessera_core.pretrain.studies import ablations
 
-    scenes = _scenes(args, parcels=200)
+    scenes = _scenes(args, parcels=200, per_parcel=4)
     worlds = tuple(range(args.worlds))
     measures = [
         ablations.Measure("worlds_10", "simulated worlds, 10 labels a class", worlds, 10),

@@ -37,7 +37,7 @@ NAMES = {
     "random": "no training (random encoder)",
 }
 TRAINED = (FULL, "no-shuffle", "no-mixup", "neither", "no-radar")
-DRAWS = 10  # divisions of the fields behind each score
+DRAWS = 5  # divisions of the fields behind each score
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,7 @@ def _keep_shards(place: Path, folder: Path, name: str) -> None:
     (folder / "shards").rename(common)
 
 
-def probes(
-    scenes: Sequence[Scene], measures: Sequence[Measure], features: Sequence[Floats]
-) -> dict[str, list[float]]:
+def probes(scenes: Sequence[Scene], measures: Sequence[Measure], features: Sequence[Floats]) -> dict[str, list[float]]:
     """Macro-F1 of logistic regression for each measure, mean over its scenes, one value a draw."""
     return {
         m.name: np.mean(

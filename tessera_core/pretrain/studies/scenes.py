@@ -36,6 +36,7 @@ FOLDS = 4
 # Classes in fewer fields than this are left out: some must teach and some be tested, in several divisions.
 MIN_FIELDS = 4
 MAX_S2, MAX_S1 = 96, 144
+WORLDS = "simulated worlds"
 _STREAM = 77  # of the seeds: no world here is one that training or the choice of a checkpoint saw
 
 
@@ -48,12 +49,14 @@ class Scene:
         pixels: N pixels, all their valid observations.
         reference: class and field of each.
         medians: float32 (N, F), what people use without embeddings; see :func:`.raw_medians`.
+        group: scenes of one group are averaged in tables.
     """
 
     name: str
     pixels: PixelSet
     reference: Reference
     medians: Floats
+    group: str = ""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -76,10 +79,8 @@ def held_out_worlds(count: int, seed: int = 0, *, parcels: int = 300, per_parcel
     scenes = []
     for number in range(count):
         own = int(np.random.SeedSequence((seed, _STREAM, number)).generate_state(1, np.uint64)[0] >> 1)
-        sample = sample_dpixels(
-            parcels * per_parcel, own, pixels_per_parcel=per_parcel, parcels_per_world=parcels
-        )
-        scenes.append(_of_sample(sample, f"simulated world {number + 1}"))
+        sample = sample_dpixels(parcels * per_parcel, own, pixels_per_parcel=per_parcel, parcels_per_world=parcels)
+        scenes.append(replace(_of_sample(sample, f"simulated world {number + 1}"), group=WORLDS))
     return scenes
 
 
@@ -144,7 +145,7 @@ def _of_tile(tile: DPixelTile, reference: Reference, name: str) -> Scene:
         groups=reference.groups[keep],
     )
     pixels = pack_tile(tile, reference.rows, reference.cols, max_s2=MAX_S2, max_s1=MAX_S1, seed=0)
-    return Scene(name, pixels, reference, medians[keep])
+    return Scene(name, pixels, reference, medians[keep], name)
 
 
 def embed(encoder: Encoder, normalisation: Normalisation, pixels: PixelSet) -> Floats:
