@@ -77,7 +77,8 @@ def mask(project: Project, year: int | None, names: Iterable[str]) -> None:
         _use(project, year, original, {})
         return
     source = _own_layout(project, original, year)
-    made = mask_tiles(open_embeddings(source), source, wanted, _free(project, f"{_name(year)}-masked"))
+    # As it was saved: what its reader warns of now may be masked in a moment.
+    made = mask_tiles(EmbeddingRaster.open(source), source, wanted, _free(project, f"{_name(year)}-masked"))
     _use(project, year, made, {"masked": wanted, "original": str(original)})
 
 
@@ -93,7 +94,7 @@ def try_levelling(
     from tessera_core.analysis.pca import fit_pca
     from tessera_core.render.picture import pca_picture
 
-    raster = open_embeddings(project.embeddings_path(year))
+    raster = EmbeddingRaster.open(_own_layout(project, project.embeddings_path(year), year))
 
     def part(start: int, name: str) -> Progress:
         return lambda done, total, _: progress(start + 30 * done // max(total, 1), 100, name)

@@ -18,7 +18,7 @@ from tessera_core.errors import InputError, TesseraError
 from tessera_core.place_request import UNNAMED, box_around, rounded, size_of, swapped
 from tessera_core.places import data_home
 from tessera_core.region import Region, RegionReport, read_region_report
-from tessera_core.sources.towns import Town, nearest
+from tessera_core.sources import coordinates, places_names
 from tessera_core.sources.uploads import plain_name
 from tessera_core.ui import region_chosen, region_load, shell, view_map, words
 
@@ -119,32 +119,32 @@ def _km(value: float) -> str:
     return f"{value:.{2 if value < 1 else 1 if value < 100 else 0}f}"
 
 
-def _nearest(region: Region) -> Town:
-    """The town nearest to the region's centre."""
+def _nearest(region: Region) -> tuple[places_names.Place, float]:
+    """The town nearest to the region's centre, and how many km away it is."""
     centre = region.geometry.centroid
-    return nearest(centre.x, centre.y)
+    return places_names.nearest(centre.x, centre.y)
 
 
 def _near(region: Region) -> str:
-    town = _nearest(region)
-    if town.km < _AT_KM:
+    town, km = _nearest(region)
+    if km < _AT_KM:
         return f"at {town.name}, {town.country}"
-    return f"{town.km:,.0f} km from {town.name}, {town.country}" if town.km < 1000 else ""
+    return f"{km:,.0f} km from {town.name}, {town.country}" if km < 1000 else ""
 
 
 def _name_near(region: Region | None) -> str:
     """A readable name for a region that has none of its own."""
     if region is None:
         return ""
-    town = _nearest(region)
-    if town.km < _NEAR_KM:
-        return town.name if town.km < _AT_KM else f"near {town.name}"
+    town, km = _nearest(region)
+    if km < _NEAR_KM:
+        return town.name if km < _AT_KM else f"near {town.name}"
     lon, lat = region.geometry.centroid.x, region.geometry.centroid.y
     return f"{abs(lat):.2f} {'N' if lat >= 0 else 'S'} {abs(lon):.2f} {'E' if lon >= 0 else 'W'}"
 
 
 def _probably_swapped(region: Region, other: Region) -> bool:
-    return _nearest(region).km > _FAR_KM and _nearest(other).km < _NEAR_KM
+    return _nearest(region)[1] > _FAR_KM and _nearest(other)[1] < _NEAR_KM
 
 
 # ------------------------------------------------------------------ by name and coordinates
@@ -205,8 +205,6 @@ def _looks_like_numbers(text: str) -> bool:
 def _read_coordinates(text: str) -> list[Any]:
     import shapely
 
-    from tessera_core.sources import coordinates
-
     parsed = coordinates.parse(text)
     notes = [parsed.order_note] if parsed.order_note else []
     if parsed.bbox is not None:
@@ -218,8 +216,6 @@ def _read_coordinates(text: str) -> list[Any]:
 
 
 def _look_up(text: str) -> list[Any]:
-    from tessera_core.sources import places_names
-
     found = places_names.search(text)
     if not found:
         raise InputError(

