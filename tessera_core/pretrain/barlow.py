@@ -1,6 +1,7 @@
 """The objective: Barlow Twins and its mix-up term, and the rank that is watched beside it.
 
-Formulas: spec/model.md section 5 (Zbontar et al. 2021, arXiv 2103.03230; Feng et al. 2025, arXiv 2506.20380). Knows tensors only.
+Formulas: spec/model.md section 5 (Zbontar et al. 2021, arXiv 2103.03230; Feng et al. 2025, arXiv 2506.20380). Knows tensors, and
+the processes that share a batch.
 
 Frobenius norms of D x D correlation matrices are taken from B x B Gram matrices where the batch is smaller than the
 projection: ``|X^T Y|_F^2 = <X X^T, Y Y^T>``. And since column standardisation commutes with a permutation of the rows, the
@@ -14,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tessera_core.pretrain.ranks import ALONE, Ranks
+
 
 class BarlowTerms(NamedTuple):
     """Parts of the objective, all scalars: ``loss = on_diagonal + lambda * off_diagonal``."""
@@ -25,8 +28,17 @@ class BarlowTerms(NamedTuple):
 
 def standardise(z: Tensor) -> Tensor:
     """Columns of ``z`` (B, D) with the batch's own mean 0 and unbiased standard deviation 1 (clamped at 1e-9), float32."""
+    return _standardise(z, ALONE, len(z))
+
+
+def _standardise(z: Tensor, ranks: Ranks, count: int) -> Tensor:
+    """The same over the ``count`` rows that all ranks hold together."""
     z = z.float()
-    return (z - z.mean(0)) / z.std(0).clamp_min(1e-9)
+    if ranks.world == 1:
+        return (z - z.mean(0)) / z.std(0).clamp_min(1e-9)
+    centred = z - ranks.total(z.sum(0)) / count
+    variance = ranks.total(centred.square().sum(0)) / (count - 1)
+    return centred / variance.clamp_min(1e-18).sqrt()
 
 
 def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
@@ -34,8 +46,10 @@ def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
     return standardise(z1).T @ standardise(z2) / z1.shape[0]
 
 
-def _correlation_power(x: Tensor, y: Tensor) -> Tensor:
-    """``|x^T y / B|_F^2`` of two (B, D) matrices, by whichever Gram matrices are smaller."""
+def _correlation_power(x: Tensor, y: Tensor, ranks: Ranks = ALONE, count: int = 0) -> Tensor:
+    """``|x^T y / B|_F^2`` of two (B, D) matrices, by whichever Gram matrices are smaller; over ranks only D x D adds up."""
+    if ranks.world > 1:
+        return ranks.total(x.T @ y).square().sum() / count**2
     batch, width = x.shape
     power = ((x @ x.T) * (y @ y.T)).sum() if batch < width else (x.T @ y).square().sum()
     return power / batch**2
@@ -43,13 +57,13 @@ def _correlation_power(x: Tensor, y: Tensor) -> Tensor:
 
 def barlow_loss(z1: Tensor, z2: Tensor, lambd: float = 5e-3) -> BarlowTerms:
     """Barlow Twins loss of two batches of projections (B, D)."""
-    return _barlow(standardise(z1), standardise(z2), lambd)
+    return _barlow(standardise(z1), standardise(z2), lambd, ALONE, len(z1))
 
 
-def _barlow(s1: Tensor, s2: Tensor, lambd: float) -> BarlowTerms:
-    diagonal = (s1 * s2).sum(0) / s1.shape[0]
+def _barlow(s1: Tensor, s2: Tensor, lambd: float, ranks: Ranks, count: int) -> BarlowTerms:
+    diagonal = ranks.total((s1 * s2).sum(0)) / count
     on_diagonal = (diagonal - 1).square().sum()
-    off_diagonal = _correlation_power(s1, s2) - diagonal.square().sum()
+    off_diagonal = _correlation_power(s1, s2, ranks, count) - diagonal.square().sum()
     return BarlowTerms(on_diagonal + lambd * off_diagonal, on_diagonal, off_diagonal)
 
 
@@ -66,30 +80,49 @@ def mixup_loss(
         lambd: Barlow Twins' lambda.
         weight: lambda of the mix-up term.
     """
-    return _mixup(standardise(z1), standardise(z2), standardise(zm), order, alpha, lambd, weight)
+    residual = standardise(zm) - alpha * standardise(z1) - (1 - alpha) * standardise(z2)[order]
+    return _mixup(residual, standardise(z1), standardise(z2), lambd, weight, ALONE, len(zm))
 
 
-def _mixup(s1: Tensor, s2: Tensor, sm: Tensor, order: Tensor, alpha: float, lambd: float, weight: float) -> Tensor:
-    residual = sm - alpha * s1 - (1 - alpha) * s2[order]
-    return weight * lambd * (_correlation_power(residual, s1) + _correlation_power(residual, s2))
+def _mixup(residual: Tensor, s1: Tensor, s2: Tensor, lambd: float, weight: float, ranks: Ranks, count: int) -> Tensor:
+    power = _correlation_power(residual, s1, ranks, count) + _correlation_power(residual, s2, ranks, count)
+    return weight * lambd * power
 
 
 def objective(
-    z1: Tensor, z2: Tensor, zm: Tensor | None, order: Tensor | None, alpha: float, lambd: float, weight: float
+    z1: Tensor,
+    z2: Tensor,
+    zm: Tensor | None,
+    order: Tensor | None,
+    alpha: float,
+    lambd: float,
+    weight: float,
+    ranks: Ranks = ALONE,
+    batch: int | None = None,
 ) -> tuple[Tensor, BarlowTerms, Tensor]:
     """Total loss, Barlow terms and mix-up term (zero without ``zm``).
 
     ``zm`` and ``order`` may have fewer rows than the views: the mix-up term is then that of the batch's first rows, with
     their own correlations.
+
+    Args:
+        z1, z2, zm: projections (B, D); with several ``ranks`` the rows ``ranks.rows(...)`` of them.
+        order: the whole permutation, of all ranks' mixtures.
+        alpha, lambd, weight: see :func:`mixup_loss`.
+        ranks: the processes over whose rows all means, deviations and correlations are taken; all get the same loss.
+        batch: rows of all ranks together; needed with several.
     """
-    s1, s2 = standardise(z1), standardise(z2)
-    terms = _barlow(s1, s2, lambd)
+    count = batch if batch is not None else len(z1)
+    s1, s2 = _standardise(z1, ranks, count), _standardise(z2, ranks, count)
+    terms = _barlow(s1, s2, lambd, ranks, count)
     if zm is None or order is None:
         return terms.loss, terms, torch.zeros((), device=s1.device)
     rows = len(order)
-    if rows < len(z1):
-        s1, s2 = standardise(z1[:rows]), standardise(z2[:rows])
-    mix = _mixup(s1, s2, standardise(zm), order, alpha, lambd, weight)
+    if rows < count:
+        s1, s2 = _standardise(z1[: len(zm)], ranks, rows), _standardise(z2[: len(zm)], ranks, rows)
+    partners = ranks.gather(s2, rows)[order[torch.from_numpy(ranks.rows(rows)).to(order.device)]]
+    residual = _standardise(zm, ranks, rows) - alpha * s1 - (1 - alpha) * partners
+    mix = _mixup(residual, s1, s2, lambd, weight, ranks, rows)
     return terms.loss + mix, terms, mix
 
 

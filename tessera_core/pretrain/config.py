@@ -111,6 +111,24 @@ class ObjectiveSettings:
 
 
 @dataclass(frozen=True)
+class DistillationSettings:
+    """``[distillation]``: learn from the embeddings of a trained encoder (spec/model.md section 5, v2 students).
+
+    Attributes:
+        teacher: name or file of its checkpoint; empty = no distillation.
+        loss: between the teacher's embedding of all observations of a pixel and what one linear head per prefix (and for the
+            full width) makes of each view's representation.
+        weight: of this loss, a mean over pixels, heads and values.
+        barlow: weight of the Barlow Twins objective beside it; 0 leaves projectors and mix-up out.
+    """
+
+    teacher: str = _setting("")
+    loss: str = _setting("cosine", choices=("cosine", "mse", "cosine+mse"))
+    weight: float = _setting(1.0, 0)
+    barlow: float = _setting(0.0, 0)
+
+
+@dataclass(frozen=True)
 class OptimiserSettings:
     """``[optimiser]``: AdamW with two parameter groups.
 
@@ -137,9 +155,12 @@ class RunSettings:
 
     Attributes:
         steps: optimiser steps.
-        batch: pixels per step; the correlations are over all of them.
+        batch: pixels per step, of all processes together; the correlations are over all of them.
         micro_batch: rows per encoder call, so that activations stay in cache; does not change the result's meaning.
-        dtype: ``"fp32"``, or ``"bf16"`` autocast.
+        accumulate: keep the activations of one micro-batch only, for batches larger than memory: the encoder runs a second
+            time for the gradients, a third more work. The loss and the gradients stay those of the whole batch.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
+        dtype: ``"fp32"``, or ``"bf16"`` autocast of the encoder.
         threads: torch's threads; a resumed run must use as many to give the same numbers.
         checkpoint_every, probe_every, log_every: in steps; ``probe_every = 0`` never probes.
         probe_labels: labels per class of the monitor's linear probe.
@@ -148,6 +169,8 @@ class RunSettings:
     steps: int = _setting(1000, 1)
     batch: int = _setting(512, 2)
     micro_batch: int = _setting(256, 1)
+    accumulate: bool = _setting(False)
+    device: str = _setting("auto", choices=("auto", "cpu", "cuda"))
     dtype: str = _setting("fp32", choices=("fp32", "bf16"))
     threads: int = _setting(2, 1, 1024)
     checkpoint_every: int = _setting(100, 1)
@@ -166,6 +189,7 @@ class PretrainConfig:
     data: DataSettings = field(default_factory=DataSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     run: RunSettings = field(default_factory=RunSettings)
 
@@ -229,6 +253,16 @@ class PretrainConfig:
                 prefix < out,
                 f"objective.prefixes has {prefix}, but must be shorter than the {out} values of {self.model.preset}",
             )
+        distillation = self.distillation
+        if distillation.teacher:
+            require(
+                distillation.weight > 0,
+                "distillation.weight must be above 0 where distillation.teacher names a teacher",
+            )
+        else:
+            require(
+                distillation == DistillationSettings(), "distillation has settings but distillation.teacher is missing"
+            )
         require(run.batch * self.objective.mixup_rows >= 2, "run.batch x objective.mixup_rows must be at least 2")
 
     def encoder_config(self) -> EncoderConfig:
@@ -239,9 +273,27 @@ class PretrainConfig:
             PRESETS[self.model.preset], dropout=self.model.dropout, reducer_dropout=self.model.reducer_dropout
         )
 
+    @property
+    def contrasts(self) -> bool:
+        """Whether the Barlow Twins objective takes part; in a distillation it may not."""
+        return not self.distillation.teacher or self.distillation.barlow > 0
+
     def to_json(self) -> dict[str, Any]:
         """JSON object of all settings, defaults included."""
         return asdict(self)
+
+
+def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that an earlier version wrote, with the defaults of those that it did not know."""
+
+    def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        both = {**base, **own}
+        return {
+            key: merge(base[key], value) if isinstance(value, Mapping) and isinstance(base.get(key), Mapping) else value
+            for key, value in both.items()
+        }
+
+    return merge(PretrainConfig().to_json(), saved)
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -33,12 +33,14 @@ def embed(encoder: Encoder, pixels: PixelSet, normalisation: Normalisation) -> N
     ascending = (radar_position < pixels.s1_ascending[:, None])[..., None]
     values = np.where(ascending, normalisation.ascending(pixels.s1), normalisation.descending(pixels.s1))
     s1 = np.concatenate([values, pixels.s1_doy[..., None].astype(np.float32)], axis=-1)
+    if encoder.config.order_matters:
+        raise ValueError("packed pixels suit encoders without recurrent pooling only")
     parts = [
         _backbone(encoder.s2_backbone, s2, position < pixels.s2_count[:, None]),
         _backbone(encoder.s1_backbone, s1, radar_position < pixels.s1_count[:, None]),
     ]
     with torch.inference_mode():
-        return encoder.fuse(*parts).float().numpy()
+        return encoder.fuse(*parts).float().cpu().numpy()
 
 
 def _backbone(backbone: Backbone, x: NDArray[np.float32], valid: NDArray[np.bool_]) -> Tensor:
@@ -48,7 +50,8 @@ def _backbone(backbone: Backbone, x: NDArray[np.float32], valid: NDArray[np.bool
     valid[empty, 0] = True
     counts = valid.sum(1)
     order = np.argsort(counts, kind="stable")
-    out = torch.empty(len(x), backbone.width)
+    device = next(backbone.parameters()).device
+    out = torch.empty(len(x), backbone.width, device=device)
     start = 0
     with torch.inference_mode():
         while start < len(order):
@@ -57,7 +60,9 @@ def _backbone(backbone: Backbone, x: NDArray[np.float32], valid: NDArray[np.bool
             rows = order[start : start + size]
             longest = int(counts[rows].max())
             mask = torch.from_numpy(np.where(valid[rows, :longest], np.float32(0), np.float32(-np.inf)))
-            out[rows] = backbone(torch.from_numpy(x[rows, :longest]), mask).float()
+            out[torch.from_numpy(rows)] = backbone(
+                torch.from_numpy(x[rows, :longest]).to(device), mask.to(device)
+            ).float()
             start += size
     return out
 

@@ -127,9 +127,9 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
 
         def simulated(number: int, n: int = n) -> PixelSet:
             sample = sample_dpixels(
-                n, _seed(seed, _TRAIN_STREAM, number), pixels_per_parcel=_PER_PARCEL, parcels_per_world=_PARCELS
+                n, seed_of(seed, _TRAIN_STREAM, number), pixels_per_parcel=_PER_PARCEL, parcels_per_world=_PARCELS
             )
-            return _pack_sample(sample, number * _WORLDS_PER_UNIT, _seed(seed, 3, number), **most)
+            return _pack_sample(sample, number * _WORLDS_PER_UNIT, seed_of(seed, 3, number), **most)
 
         sources.append(simulated)
     for path in (tile for given in settings.tiles for tile in find_tiles(base / given)):
@@ -147,7 +147,7 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
                 tile,
                 rows,
                 cols,
-                seed=_seed(seed, 3, number),
+                seed=seed_of(seed, 3, number),
                 number=-1 - number,
                 max_s2=settings.max_s2,
                 max_s1=settings.max_s1,
@@ -157,7 +157,8 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
     return sources
 
 
-def _seed(*parts: int) -> int:
+def seed_of(*parts: int) -> int:
+    """A seed made of several numbers, such as a run's seed and a step."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -184,7 +185,7 @@ def holdout_pixels(settings: DataSettings, seed: int) -> list[PixelSet]:
     for number in range(settings.holdout_worlds):
         sample = sample_dpixels(
             HOLDOUT_PARCELS * HOLDOUT_PER_PARCEL,
-            _seed(seed, _HOLDOUT_STREAM, number),
+            seed_of(seed, _HOLDOUT_STREAM, number),
             pixels_per_parcel=HOLDOUT_PER_PARCEL,
             parcels_per_world=HOLDOUT_PARCELS,
         )

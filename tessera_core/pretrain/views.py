@@ -55,14 +55,42 @@ class View(NamedTuple):
     s1: Floats
 
 
-def draw_positions(allowed: NDArray[np.bool_], k: int, rng: np.random.Generator) -> NDArray[np.intp]:
+class RowDraws:
+    """Random numbers for some ``rows`` of a batch of ``n``, the same ones whichever other rows are asked for.
+
+    All rows' numbers are drawn, which is cheap, so that processes that share a batch see the views a single one would.
+    """
+
+    def __init__(self, rng: np.random.Generator, n: int, rows: NDArray[np.intp]) -> None:
+        self.rng, self.n, self.rows = rng, n, rows
+
+    def uniform(self, *shape: int) -> Floats:
+        """float32 (rows, *shape) in [0, 1)."""
+        return self.rng.random((self.n, *shape), dtype=np.float32)[self.rows]
+
+    def normal(self, *shape: int) -> Floats:
+        """float32 (rows, *shape), standard normal."""
+        return self.rng.standard_normal((self.n, *shape), np.float32)[self.rows]
+
+    def whole(self, low: int, high: int) -> NDArray[np.int64]:
+        """(rows,) integers from low to high - 1."""
+        return self.rng.integers(low, high, self.n)[self.rows]
+
+    def lot(self) -> NDArray[np.float64]:
+        """float64 (rows,) in [0, 1)."""
+        return self.rng.random(self.n)[self.rows]
+
+
+def draw_positions(allowed: NDArray[np.bool_], k: int, draws: np.random.Generator | RowDraws) -> NDArray[np.intp]:
     """k positions per row among the ``allowed`` (N, T) ones, sorted; -1 throughout where a row allows none.
 
     Without replacement where a row allows at least k; otherwise every allowed position once and random ones cyclically again.
     """
     n, dates = allowed.shape
     counts = allowed.sum(1)
-    key = rng.random((n, dates), dtype=np.float32)
+    if isinstance(draws, np.random.Generator):
+        draws = RowDraws(draws, n, np.arange(n))
+    key = draws.uniform(dates)
     key[~allowed] = 2.0
     order = np.argsort(key, axis=1)
     slot = np.arange(k)[None] % np.maximum(counts, 1)[:, None]
@@ -78,31 +106,36 @@ def draw_view(
     normalisation: Normalisation,
     rng: np.random.Generator,
     disturbance: Disturbance | None = None,
+    rows: NDArray[np.intp] | None = None,
 ) -> View:
-    """One random view of every pixel; a modality without observations becomes normalised zeros with day of year 0."""
+    """One random view of every pixel; a modality without observations becomes normalised zeros with day of year 0.
+
+    With ``rows`` only the views of these pixels, equal to what they would be among all.
+    """
     d = disturbance or Disturbance()
-    n = len(pixels)
+    draws = RowDraws(rng, len(pixels), np.arange(len(pixels)) if rows is None else rows)
+    if rows is not None:
+        pixels = pixels.take(rows)
     position_s2, position_s1 = np.arange(pixels.s2.shape[1])[None], np.arange(pixels.s1.shape[1])[None]
     allowed_s2 = position_s2 < pixels.s2_count[:, None]
     allowed_s1 = position_s1 < pixels.s1_count[:, None]
     ascending = position_s1 < pixels.s1_ascending[:, None]
     if d.window:
-        start = rng.integers(1, 367, n)[:, None]
-        length = np.where(rng.random(n) < d.window, rng.integers(d.window_days[0], d.window_days[1] + 1, n), 400)[
-            :, None
-        ]
+        start = draws.whole(1, 367)[:, None]
+        narrow, days = draws.lot() < d.window, draws.whole(d.window_days[0], d.window_days[1] + 1)
+        length = np.where(narrow, days, 400)[:, None]
         allowed_s2 = _restrict(allowed_s2, (pixels.s2_doy.astype(np.int32) - start) % 366 < length)
         allowed_s1 = _restrict(allowed_s1, (pixels.s1_doy.astype(np.int32) - start) % 366 < length)
     if d.drop_orbit:
-        keep = rng.random(n)[:, None]
+        keep = draws.lot()[:, None]
         only_ascending, only_descending = keep < d.drop_orbit / 2, keep > 1 - d.drop_orbit / 2
         allowed_s1 = _restrict(allowed_s1, ~(only_ascending & ~ascending) & ~(only_descending & ascending))
     if d.drop_s1 or d.drop_s2:
-        lot = rng.random(n)
+        lot = draws.lot()
         allowed_s1 &= ~((lot < d.drop_s1) & (pixels.s2_count > 0))[:, None]
         allowed_s2 &= ~((lot > 1 - d.drop_s2) & (pixels.s1_count > 0))[:, None]
-    s2 = _optical(pixels, draw_positions(allowed_s2, k_s2, rng), normalisation, rng, d)
-    s1 = _radar(pixels, draw_positions(allowed_s1, k_s1, rng), normalisation, rng, d)
+    s2 = _optical(pixels, draw_positions(allowed_s2, k_s2, draws), normalisation, draws, d)
+    s1 = _radar(pixels, draw_positions(allowed_s1, k_s1, draws), normalisation, draws, d)
     return View(s2, s1)
 
 
@@ -113,17 +146,17 @@ def _restrict(allowed: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> NDArray[
 
 
 def _optical(
-    pixels: PixelSet, chosen: NDArray[np.intp], normalisation: Normalisation, rng: np.random.Generator, d: Disturbance
+    pixels: PixelSet, chosen: NDArray[np.intp], normalisation: Normalisation, draws: RowDraws, d: Disturbance
 ) -> Floats:
     n, k = chosen.shape
     safe = np.maximum(chosen, 0)
     out = np.empty((n, k, 11), np.float32)
     values = pixels.s2[np.arange(n)[:, None], safe].astype(np.float32)
     if d.gain:
-        common, own = rng.standard_normal((n, 1, 1), np.float32), rng.standard_normal((n, 1, 10), np.float32)
+        common, own = draws.normal(1, 1), draws.normal(1, 10)
         values *= 1 + d.gain * np.float32(0.5**0.5) * (common + own)
     if d.haze:
-        values += 1e4 * d.haze * np.abs(rng.standard_normal((n, 1, 1), np.float32)) * _HAZE
+        values += 1e4 * d.haze * np.abs(draws.normal(1, 1)) * _HAZE
     out[..., :10] = normalisation.s2(values)
     out[..., 10] = np.take_along_axis(pixels.s2_doy, safe, 1)
     out[chosen[:, 0] < 0] = 0
@@ -131,7 +164,7 @@ def _optical(
 
 
 def _radar(
-    pixels: PixelSet, chosen: NDArray[np.intp], normalisation: Normalisation, rng: np.random.Generator, d: Disturbance
+    pixels: PixelSet, chosen: NDArray[np.intp], normalisation: Normalisation, draws: RowDraws, d: Disturbance
 ) -> Floats:
     n, k = chosen.shape
     safe = np.maximum(chosen, 0)
@@ -139,9 +172,8 @@ def _radar(
     values = pixels.s1[np.arange(n)[:, None], safe].astype(np.float32)
     if d.radar_db:
         # A missing polarisation (raw zero) stays the raw zero that the model knows.
-        values = np.where(
-            values == 0, values, values + DB * d.radar_db * rng.standard_normal((n, 1, 2), np.float32)
-        ).astype(np.float32)
+        shift = DB * d.radar_db * draws.normal(1, 2)
+        values = np.where(values == 0, values, values + shift).astype(np.float32)
     ascending = (safe < pixels.s1_ascending[:, None])[..., None]
     out[..., :2] = np.where(ascending, normalisation.ascending(values), normalisation.descending(values))
     out[..., 2] = np.take_along_axis(pixels.s1_doy, safe, 1)

@@ -138,6 +138,91 @@ def test_micro_batches_do_not_change_the_loss(config, tmp_path):
     assert values[0] == pytest.approx(values[1], rel=1e-4)
 
 
+def gradients(run: Trainer) -> list[torch.Tensor]:
+    run.encoder.train()
+    pixels = run.reader(0)
+    run.gradients(run.inputs(pixels, 0), len(pixels), None)
+    return [p.grad.clone() for p in run.modules.parameters()]
+
+
+@pytest.mark.parametrize("mixup_rows", [1.0, 0.5])
+def test_accumulated_gradients_are_those_of_the_whole_batch(config, tmp_path, mixup_rows):
+    """With dropout and int8 rounding on: the second pass of the encoder must replay the first one's chance."""
+    config = replace(
+        config,
+        model=replace(config.model, dropout=0.2, reducer_dropout=0.3),
+        objective=replace(config.objective, mixup_rows=mixup_rows, int8=True),
+        run=replace(config.run, micro_batch=13),
+    )
+    whole = gradients(Trainer(config, tmp_path / "whole"))
+    parts = gradients(Trainer(replace(config, run=replace(config.run, accumulate=True)), tmp_path / "parts"))
+    assert sum(float(g.abs().sum()) > 0 for g in whole) > len(whole) // 2
+    for a, b in zip(whole, parts, strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max()) + 1e-7)
+
+
+def test_averaging_micro_batches_would_not_do(config, tmp_path):
+    """The correlations are the batch's: losses of its parts, each with its own, average to something else."""
+    config = replace(config, model=replace(config.model, reducer_dropout=0.0))
+    run = Trainer(config, tmp_path / "run")
+    pixels = run.reader(0)
+    inputs = run.inputs(pixels, 0)
+    with torch.no_grad():
+        r = run.represent(inputs.s2, inputs.s1)[: 2 * len(pixels)]
+        plain = replace(inputs, order=None)
+        whole = float(run.losses(r, plain, len(pixels))[0])
+        half = len(pixels) // 2
+        rows = [torch.arange(k * half, (k + 1) * half) for k in range(2)]
+        parts = [float(run.losses(torch.cat([r[i], r[len(pixels) + i]]), plain, half)[0]) for i in rows]
+    assert abs(np.mean(parts) - whole) > 0.05 * whole
+
+
+def test_accumulation_keeps_one_micro_batch_in_memory(config, tmp_path):
+    """What autograd holds between the passes shrinks with the micro-batch."""
+
+    def held(accumulate: bool) -> int:
+        settings = replace(config.run, micro_batch=8, accumulate=accumulate)
+        run = Trainer(replace(config, run=settings), tmp_path / str(accumulate))
+        pixels = run.reader(0)
+        inputs = run.inputs(pixels, 0)
+        sizes: dict[str, int] = {"now": 0, "most": 0}
+
+        class Held:
+            def __init__(self, x: torch.Tensor) -> None:
+                self.x, self.size = x, x.numel()
+                sizes["now"] += self.size
+                sizes["most"] = max(sizes["most"], sizes["now"])
+
+            def __del__(self) -> None:
+                sizes["now"] -= self.size
+
+        with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.x):
+            run.gradients(inputs, len(pixels), None)
+        return sizes["most"]
+
+    assert held(True) < 0.4 * held(False)
+
+
+def test_resuming_accumulated_training_is_exact_too(config, tmp_path):
+    settings = replace(config.run, accumulate=True, micro_batch=11)
+    config = replace(config, run=settings, model=replace(config.model, dropout=0.1))
+    Trainer(config, tmp_path / "whole").run()
+    Trainer(config, tmp_path / "cut").run(stop_after=4)
+    Trainer(config, tmp_path / "cut", resume=True).run()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_a_state_of_an_earlier_version_resumes(config, tmp_path):
+    """Settings that did not exist yet count as their defaults."""
+    out = tmp_path / "run"
+    Trainer(config, out).run(stop_after=2)
+    state = torch.load(out / "training.pt", weights_only=True)
+    saved = json.loads(state["config"])
+    del saved["distillation"], saved["run"]["accumulate"]
+    torch.save({**state, "config": json.dumps(saved)}, out / "training.pt")
+    assert Trainer(config, out, resume=True).step == 2
+
+
 def test_resuming_with_other_settings_names_them(config, tmp_path):
     Trainer(config, tmp_path / "run").run(stop_after=2)
     changed = replace(config, run=replace(config.run, steps=9), seed=4)
