@@ -183,8 +183,8 @@ def estimates_csv(found: Assessment, names: Mapping[int, str], unit: str = "ha")
     area = (f"mapped_{unit}", f"area_{unit}", f"area_{unit}_se")
     table.writerow(("class", *area, "users_accuracy", "users_se", "producers_accuracy", "producers_se", "places"))
     for c in found.classes:
-        values = (c.mapped * found.total_area, c.area.value, c.area.se)
-        values += (c.users.value, c.users.se, c.producers.value, c.producers.se)
+        values = [c.mapped * found.total_area, c.area.value, c.area.se]
+        values += [c.users.value, c.users.se, c.producers.value, c.producers.se]
         table.writerow((names.get(c.id, str(c.id)), *map(_number, values), c.sampled))
     overall = (_number(found.overall.value), _number(found.overall.se))
     table.writerow(("all", _number(found.total_area), _number(found.total_area), "", *overall, "", "", found.n))
@@ -228,9 +228,8 @@ def start(project: Project, validation: Validation) -> Path | None:
     path = _path(project, validation.year)
     kept = None
     if path.exists():
-        number = 1
-        while (kept := path.with_name(f"{path.stem}-earlier-{number}.json")).exists():
-            number += 1
+        taken = len(list(path.parent.glob(f"{path.stem}-earlier-*.json")))
+        kept = path.with_name(f"{path.stem}-earlier-{taken + 1}.json")
         path.rename(kept)
     save(project, validation)
     return kept

@@ -179,7 +179,7 @@ def _from_file(project: Project, scene: OpenScene, year: int | None, key: str) -
 def _begin(project: Project, new: Validation) -> None:
     validation.start(project, new)
     st.session_state[_place_key(project, new.year)] = 0
-    st.rerun(scope="fragment")
+    st.rerun()
 
 
 def _again(project: Project, scene: OpenScene, year: int | None, classes: NDArray[np.uint8]) -> None:
