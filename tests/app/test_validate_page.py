@@ -1,0 +1,100 @@
+"""The page Validate without a browser: design, answers, results, files."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tessera_core import validation
+from tessera_core.project import Project
+from tessera_core.ui import state
+
+
+@pytest.fixture
+def labelled(project: Project) -> Project:
+    """With three classes of one label each."""
+    grid = project.grid
+    assert grid is not None
+    for number, (row, col) in enumerate(((10, 10), (10, 50), (50, 10))):
+        x, y = grid.pixel_to_xy(row, col)
+        project.log.add("point", project.log.add_class(f"Kind {number}").id, [(float(x), float(y))])
+    return project
+
+
+def open_page(app: AppTest, project: Project) -> AppTest:
+    app.query_params["project"] = project.folder.name
+    app.run()
+    app.switch_page("pages/validate.py").run()
+    assert not app.exception
+    return app
+
+
+def button(app: AppTest, label: str):
+    (found,) = [button for button in app.button if button.label == label]
+    return found
+
+
+def test_without_project_or_map_the_page_says_where_to_go(app: AppTest, project: Project) -> None:
+    app.run()
+    app.switch_page("pages/validate.py").run()
+    assert "Open a region first" in app.info[0].value
+    open_page(app, project)
+    assert "no labels yet" in app.info[0].value
+
+
+def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> None:
+    open_page(app, labelled)
+    number = next(int(head.value.split()[0]) for head in app.subheader if head.value.endswith("places"))
+    button(app, "Draw the places").click().run()
+    assert not app.exception
+    assert not app.error
+    sample = validation.load(labelled, state.current_year(labelled))
+    assert sample is not None
+    assert len(sample.sample) == number
+    assert "Nothing yet" in app.info[0].value
+
+    button(app, "Kind 1").click().run()
+    button(app, "Cannot tell").click().run()
+    assert not app.exception
+    again = validation.load(labelled, sample.year)
+    assert again is not None
+    assert (again.seen, again.sample.answered, again.sample.reference[0]) == (2, 1, 2)
+    assert any("Place 3" in text.value for text in app.markdown)
+
+    button(app, "Back").click().run()
+    button(app, "Take the answer back").click().run()
+    again = validation.load(labelled, sample.year)
+    assert again is not None
+    assert again.seen == 1
+
+
+def test_results_follow_the_answers_and_a_new_map(app: AppTest, labelled: Project) -> None:
+    open_page(app, labelled)
+    button(app, "Draw the places").click().run()
+    year = state.current_year(labelled)
+    current = validation.load(labelled, year)
+    assert current is not None
+    for place in range(len(current.sample)):
+        current = current.answer(place, int(current.sample.mapped[place]))
+    validation.save(labelled, current)
+    app.run()
+    assert not app.exception
+    sentence = next(text.value for text in app.markdown if "right at" in text.value)
+    assert "100 %" in sentence
+    areas = app.dataframe[0].value
+    assert list(areas["Class"]) == ["Kind 0", "Kind 1", "Kind 2"]
+    assert list(areas["Right of mapped"]) == ["100 ± 0 %"] * 3
+
+    # Half of the region is given another class: the same answers now say that the map is wrong there.
+    labelled.log.remove_class(2)
+    app.run()
+    assert not app.exception
+    sentence = next(text.value for text in app.markdown if "right at" in text.value)
+    assert "100 %" not in sentence
+
+
+def test_a_damaged_sample_is_one_sentence(app: AppTest, labelled: Project) -> None:
+    year = state.current_year(labelled)
+    (labelled.folder / f"validation-{year}.json").write_text("{")
+    open_page(app, labelled)
+    assert any("damaged" in error.value for error in app.error)
