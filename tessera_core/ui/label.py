@@ -11,7 +11,7 @@ import threading
 
 import streamlit as st
 
-from tessera_core.mapping import head_name
+from tessera_core.mapping import head_choice
 from tessera_core.project import Project
 from tessera_core.ui import label_map, shell, state, words
 from tessera_core.ui.label_map.live import LiveMap
@@ -53,7 +53,7 @@ def _map() -> None:
     live = _desk(project, scene).live
     pictures = ["pca", "truecolour"] if scene.has_true_colour else ["pca"]
     run = st.session_state.setdefault(_RUNS, 0)
-    data = live.message(key, project.log, head_name(project), _protocol(key), run, project.saved_at, pictures)
+    data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures)
     label_map.label_map(key, data, _on_ops)
     for name in pictures:
         label_map.picture(key, name, {**live.picture_header(), "version": scene.key}, _png(scene.key, name, scene))

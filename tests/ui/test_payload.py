@@ -7,6 +7,7 @@ from affine import Affine
 from PIL import Image
 
 from tessera_core.grid import Grid
+from tessera_core.heads import HeadChoice
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import Provenance
@@ -102,7 +103,7 @@ def test_the_map_appears_with_the_second_class_and_follows_undo() -> None:
     live, log, truth = live_map()
 
     def header() -> dict:
-        found, png = payload.unpack(live.message("k", log, "ridge", ProtocolState(), 1))
+        found, png = payload.unpack(live.message("k", log, HeadChoice("ridge"), ProtocolState(), 1))
         assert (found["map"] is None) == (png == b"")
         return found
 
@@ -116,7 +117,7 @@ def test_the_map_appears_with_the_second_class_and_follows_undo() -> None:
     click(log, b.id, 30, 10)
     found = header()
     assert found["hint"] == ""
-    mapped = live.reading(log, "ridge").map
+    mapped = live.reading(log, HeadChoice("ridge")).map
     assert mapped is not None
     valid = live.raster.valid()
     assert ((mapped.classes == np.where(truth, b.id, a.id)) == valid).all()
@@ -132,15 +133,15 @@ def test_nothing_is_computed_twice() -> None:
         log.add_class(name)
     click(log, 1, 5, 10)
     click(log, 2, 30, 10)
-    first = live.reading(log, "ridge")
-    assert live.reading(log, "ridge") is first
-    live.message("k", log, "ridge", ProtocolState(), 1)
+    first = live.reading(log, HeadChoice("ridge"))
+    assert live.reading(log, HeadChoice("ridge")) is first
+    live.message("k", log, HeadChoice("ridge"), ProtocolState(), 1)
     assert (
-        live.message("k", log, "ridge", ProtocolState(), 2)[-50:]
-        == live.message("k", log, "ridge", ProtocolState(), 3)[-50:]
+        live.message("k", log, HeadChoice("ridge"), ProtocolState(), 2)[-50:]
+        == live.message("k", log, HeadChoice("ridge"), ProtocolState(), 3)[-50:]
     )
-    assert live.reading(log, "ridge") is first
-    assert live.reading(log, "prototype") is not first
+    assert live.reading(log, HeadChoice("ridge")) is first
+    assert live.reading(log, HeadChoice("prototype")) is not first
 
 
 def test_confidence_is_sent_only_when_asked_for() -> None:
@@ -149,8 +150,8 @@ def test_confidence_is_sent_only_when_asked_for() -> None:
         log.add_class(name)
     click(log, 1, 5, 10)
     click(log, 2, 30, 10)
-    header, png = payload.unpack(live.message("k", log, "ridge", ProtocolState(), 1))
-    asked, more = payload.unpack(live.message("k", log, "ridge", ProtocolState(confidence=True), 2))
+    header, png = payload.unpack(live.message("k", log, HeadChoice("ridge"), ProtocolState(), 1))
+    asked, more = payload.unpack(live.message("k", log, HeadChoice("ridge"), ProtocolState(confidence=True), 2))
     assert header["map"]["levels"] == 1
     assert asked["map"]["levels"] == payload.MAX_LEVELS
     assert header["map"]["v"] != asked["map"]["v"]
@@ -164,7 +165,7 @@ def test_labels_where_nothing_is_known_give_a_reason_instead_of_a_map() -> None:
         log.add_class(name)
     click(log, 1, 1, 1)
     click(log, 2, 30, 10)
-    reading = live.reading(log, "ridge")
+    reading = live.reading(log, HeadChoice("ridge"))
     assert reading.map is None
     assert reading.hint.endswith(".")
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
+from tessera_core.mapping import head_choice
 from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
@@ -146,7 +147,7 @@ def test_the_stamp_follows_what_the_map_should_show(desk: Desk, project: Project
     assert stamp() == first
     project.update(head="prototype")
     second = stamp()
-    desk.live.set_temperature("prototype", 1.4)
+    desk.live.set_temperature(head_choice(project), 1.4)
     third = stamp()
     project.log.undo()
     assert len({first, second, third, stamp()}) == 4

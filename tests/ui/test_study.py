@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tessera_core.heads import make_head, predict_raster
+from tessera_core.heads import HeadChoice, make_head, predict_raster
 from tessera_core.labels.log import LabelLog
 from tessera_core.mapping import fit_labels
 from tessera_core.raster import EmbeddingRaster
@@ -37,7 +37,7 @@ def labelled(raster: EmbeddingRaster, per_class: int = PER_CLASS, seed: int = 0)
 
 
 def question(log: LabelLog, head: str = "ridge", **more: object) -> Question:
-    return Question(log.version, head, tuple(log.labels), tuple(log.classes), **more)  # type: ignore[arg-type]
+    return Question(log.version, HeadChoice(head), tuple(log.labels), tuple(log.classes), **more)  # type: ignore[arg-type]
 
 
 def test_every_stage_answers_the_question(raster: EmbeddingRaster) -> None:
@@ -53,7 +53,7 @@ def test_every_stage_answers_the_question(raster: EmbeddingRaster) -> None:
     assert found.score.n_labels == 4 * PER_CLASS
     assert len(found.suggestions) == 5
     assert found.calibration is not None
-    assert set(told) == {"ridge"}
+    assert set(told) == {HeadChoice("ridge")}
     assert found.novelty is not None
     assert found.novelty.percent.shape == raster.shape
     assert found.sets is not None
@@ -65,9 +65,9 @@ def test_every_stage_answers_the_question(raster: EmbeddingRaster) -> None:
 def test_the_newest_question_wins_and_stops_the_one_before(raster: EmbeddingRaster) -> None:
     log = labelled(raster)
     study = Study(raster, quiet=0.2)
-    for _ in range(6):
+    for n in range(6):
         study.ask(question(log))
-        log.add("point", 1, [raster_place(raster, 10, 12)])
+        log.add("point", 1, [raster_place(raster, 10, 6 + 4 * n)])
         time.sleep(0.01)
     study.ask(question(log))
     found = study.wait()
@@ -130,7 +130,7 @@ def test_a_slow_head_maps_in_the_background_and_can_be_stopped(raster: Embedding
     study.ask(question(log, "forest", slow=True))
     found = study.wait()
     ((version, head, classes),) = made
-    assert (version, head) == (log.version, "forest")
+    assert (version, head) == (log.version, HeadChoice("forest"))
     np.testing.assert_array_equal(
         classes.classes, predict_raster(fit_labels(log.labels, raster, "forest"), raster).classes
     )

@@ -26,7 +26,7 @@ from tessera_core.ui.label_map import payload
 from tessera_core.ui.label_map.protocol import ProtocolState
 
 if TYPE_CHECKING:
-    from tessera_core.heads import ClassMap, Scene
+    from tessera_core.heads import ClassMap, HeadChoice, Scene
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Reading:
 
     Attributes:
         version: of the label log.
-        head: name of the head that was asked for.
+        head: that was asked for.
         temperature: by which its probabilities are softened.
         preview: whether the map is a quick one, because the head asked for is slow and its map is still being made.
         map: class ids and confidence, or None while there is no map.
@@ -64,7 +64,7 @@ class Reading:
     """
 
     version: int
-    head: str
+    head: HeadChoice
     temperature: float
     preview: bool
     map: ClassMap | None
@@ -106,8 +106,8 @@ class LiveMap:
         self._overlay: tuple[tuple[object, ...], bytes, int] | None = None
         self._label_text = payload.LabelText(display)
         self._count = 0
-        self._temperatures: dict[str, float] = {}
-        self._slow: tuple[int, str, ClassMap] | None = None
+        self._temperatures: dict[HeadChoice, float] = {}
+        self._slow: tuple[int, HeadChoice, ClassMap] | None = None
         area = raster.grid.pixel_area_m2
         self.unit, self.pixel_area = ("ha", area / 10_000) if np.isfinite(area) else ("px", 1.0)
 
@@ -115,7 +115,7 @@ class LiveMap:
         self,
         key: str,
         labels: LabelLog,
-        head: str,
+        head: HeadChoice,
         state: ProtocolState,
         run: int,
         saved_at: float | None = None,
@@ -126,7 +126,7 @@ class LiveMap:
         Args:
             key: of the component.
             labels: the project's log.
-            head: name of the head.
+            head: the project's.
             state: of the protocol; its ack and confidence wish are answered.
             run: grows with every answer, so that Streamlit passes on even an unchanged picture.
             saved_at: seconds since 1970 of the last save.
@@ -175,26 +175,26 @@ class LiveMap:
         """The part of a header that says where a picture of this scene lies."""
         return {"scene": self.key, "bounds": self.display.bounds}
 
-    def reading(self, labels: LabelLog, head: str) -> Reading:
+    def reading(self, labels: LabelLog, head: HeadChoice) -> Reading:
         """The current map of ``labels``, computed if something has changed."""
         with self._mutex:
             return self._read(labels, head)
 
-    def stamp(self, labels: LabelLog, head: str) -> str:
+    def stamp(self, labels: LabelLog, head: HeadChoice) -> str:
         """Names what :meth:`message` would show now, so that the page knows when its map is out of date."""
         with self._mutex:
             return self._stamp(labels, head)
 
-    def _stamp(self, labels: LabelLog, head: str) -> str:
+    def _stamp(self, labels: LabelLog, head: HeadChoice) -> str:
         slow = self._slow is not None and self._slow[:2] == (labels.version, head)
         return f"{self.key}|{labels.version}|{head}|{self._temperatures.get(head, 1.0):.3f}|{slow:d}"
 
-    def set_temperature(self, head: str, temperature: float) -> None:
+    def set_temperature(self, head: HeadChoice, temperature: float) -> None:
         """From now on soften the probabilities of ``head``, as its confidence on held-out labels showed to be right."""
         with self._mutex:
             self._temperatures[head] = temperature
 
-    def accept(self, version: int, head: str, made: ClassMap) -> None:
+    def accept(self, version: int, head: HeadChoice, made: ClassMap) -> None:
         """Take the finished map of a slow head; it is shown while the labels are still of that version."""
         with self._mutex:
             self._slow = (version, head, made)
@@ -214,7 +214,7 @@ class LiveMap:
         except TesseraError as error:
             log.info("The label map could not be warmed up: %s", error)
 
-    def _read(self, labels: LabelLog, head: str) -> Reading:
+    def _read(self, labels: LabelLog, head: HeadChoice) -> Reading:
         known = self._reading
         version, temperature = labels.version, self._temperatures.get(head, 1.0)
         if known is not None and (known.version, known.head, known.temperature) == (version, head, temperature):
@@ -232,12 +232,11 @@ class LiveMap:
         self._reading = Reading(version, head, temperature, preview, mapped, hint, areas, self._count)
         return self._reading
 
-    def _map(self, labels: LabelLog, head: str, temperature: float) -> tuple[ClassMap, bool]:
+    def _map(self, labels: LabelLog, head: HeadChoice, temperature: float) -> tuple[ClassMap, bool]:
         """The map, and whether it is only a quick one in the place of a slow head's."""
-        from tessera_core.heads import INSTANT_HEADS
         from tessera_core.heads.tempered import temper
 
-        if head not in INSTANT_HEADS:
+        if not is_instant(head):
             if self._slow is not None and self._slow[:2] == (labels.version, head):
                 return self._slow[2], False
             return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True
@@ -265,6 +264,13 @@ class LiveMap:
             }
             for c in classes
         ]
+
+
+def is_instant(head: HeadChoice) -> bool:
+    """Whether a head is quick enough to be fitted and painted after every click."""
+    from tessera_core.heads import INSTANT_HEADS
+
+    return head.name in INSTANT_HEADS and head.context == 1
 
 
 def next_step(labels: LabelLog) -> str:

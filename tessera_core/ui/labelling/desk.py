@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError, TesseraError
-from tessera_core.heads import INSTANT_HEADS
 from tessera_core.labels.model import MAX_CLASS_ID, clean_name
-from tessera_core.mapping import head_name
+from tessera_core.mapping import head_choice
 from tessera_core.project import Project
-from tessera_core.ui.label_map.live import LiveMap, next_step
+from tessera_core.ui.label_map.live import LiveMap, is_instant, next_step
 from tessera_core.ui.labelling import layers, side
 from tessera_core.ui.labelling.finder import Finder, Found, label_area
 from tessera_core.ui.labelling.layers import ExtraLayer
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from tessera_core.analysis.cleanup import Cleaning
     from tessera_core.analysis.clusters import Clusters
     from tessera_core.assess.cleaning import CleaningScore
+    from tessera_core.heads import HeadChoice
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Tidied:
 
     cleaning: Cleaning
     version: int
-    head: str
+    head: HeadChoice
     classes: NDArray[np.uint8]
     score: CleaningScore | None
     sentence: str
@@ -79,7 +79,7 @@ class Desk:
             state: what the page wants.
             run: grows with every answer.
         """
-        head = head_name(project)
+        head = head_choice(project)
         ready = not next_step(project.log)
         insight = self.study.ask(self._question(project, state, head)) if ready else Insight()
         found, problem = self._look(state)
@@ -100,7 +100,7 @@ class Desk:
         header["error"] = round(100 * state.error)
         return shown, header
 
-    def _question(self, project: Project, state: side.SideState, head: str) -> Question:
+    def _question(self, project: Project, state: side.SideState, head: HeadChoice) -> Question:
         log = project.log
         return Question(
             log.version,
@@ -111,7 +111,7 @@ class Desk:
             state.novelty,
             state.sets,
             state.error,
-            head not in INSTANT_HEADS,
+            not is_instant(head),
         )
 
     def _look(self, state: side.SideState) -> tuple[Found | None, str]:

@@ -11,27 +11,18 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.mapping import DEFAULT_HEAD, head_name, label_samples
+from tessera_core.mapping import head_choice, label_samples
 from tessera_core.project import Project
 from tessera_core.ui import jobs, words
-from tessera_core.ui.label_map.live import next_step
+from tessera_core.ui.label_map.live import is_instant, next_step
 from tessera_core.ui.labelling.desk import Desk, Tidied
 from tessera_core.ui.scene import OpenScene
 
 if TYPE_CHECKING:
+    from tessera_core.analysis.cleanup import Cleaning
     from tessera_core.analysis.clusters import Clusters
+    from tessera_core.heads import HeadChoice
 
-# How to make each is the business of tessera_core.heads; names that are not here are shown as they are.
-HEAD_NAMES = {
-    "ridge": "Linear (ridge), instant",
-    "logistic": "Logistic regression, instant",
-    "prototype": "Nearest class average, instant",
-    "knn": "Nearest labels, instant",
-    "forest": "Random forest, takes a while",
-    "boosting": "Gradient boosting, takes a while",
-    "mlp": "Neural network, takes a while",
-    "unet": "Neural network with neighbourhood (U-Net), takes minutes",
-}
 TIDY_NAMES = {
     "majority": "Most frequent of its neighbours",
     "sieve": "Smallest patch",
@@ -170,14 +161,14 @@ def _curve(project: Project, scene: OpenScene) -> None:
     from tessera_core.assess.curve import learning_curve
     from tessera_core.heads import make_head
 
-    name = head_name(project)
+    choice = head_choice(project)
     labels, classes = project.log.labels, project.log.classes
 
     def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
         samples = label_samples(labels, classes, scene.raster)
-        return learning_curve(samples, make_head(name), progress=progress, cancelled=cancelled)
+        return learning_curve(samples, make_head(choice), progress=progress, cancelled=cancelled)
 
-    done = _job(f"curve {project.id} {scene.key} {project.log.version} {name}", "Would more labels help?", work)
+    done = _job(f"curve {project.id} {scene.key} {project.log.version} {choice}", "Would more labels help?", work)
     if done is None:
         return
     rows = [
@@ -211,7 +202,11 @@ def _job(key: str, title: str, work: Any) -> Any:
     """A button that starts ``work``; its progress; its result, or None while there is none."""
     job = jobs.pool().get(key)
     if job is None or (not job.active and job.state != "done"):
-        st.button(title, key=f"start_{key}", width="stretch", on_click=lambda: jobs.pool().start(key, title, work))
+
+        def start() -> None:
+            jobs.pool().start(key, title, work)
+
+        st.button(title, key=f"start_{key}", width="stretch", on_click=start)
         if job is not None:
             jobs.outcome(job)
         return None
@@ -316,13 +311,13 @@ def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     else:
         beta = st.slider("Strength", 0.2, 3.0, 1.0, 0.2, key="label_tidy_beta")
     cleaning = Cleaning(str(method), int(size), float(hectares), float(beta))
-    version, name = project.log.version, head_name(project)
+    version, choice = project.log.version, head_choice(project)
     labels, classes = project.log.labels, project.log.classes
 
     def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
-        return _tidied(desk, scene, labels, classes, version, name, cleaning, progress, cancelled)
+        return _tidied(desk, scene, labels, classes, version, choice, cleaning, progress, cancelled)
 
-    done = _job(f"tidy {project.id} {scene.key} {version} {name} {cleaning}", "Preview", work)
+    done = _job(f"tidy {project.id} {scene.key} {version} {choice} {cleaning}", "Preview", work)
     if done is not None:
         desk.tidied = done
         st.markdown(f":small[{words.escape(done.sentence)}]")
@@ -337,8 +332,8 @@ def _tidied(
     labels: Any,
     classes: Any,
     version: int,
-    name: str,
-    cleaning: Any,
+    choice: HeadChoice,
+    cleaning: Cleaning,
     progress: Callable[[int, int, str], None],
     cancelled: Callable[[], bool],
 ) -> Tidied:
@@ -346,7 +341,7 @@ def _tidied(
     from tessera_core.heads import make_head, predict_raster
     from tessera_core.mapping import fit_labels
 
-    head = fit_labels(labels, scene.raster, name)
+    head = fit_labels(labels, scene.raster, choice, cancelled=cancelled)
     rough = predict_raster(head, scene.raster, cancelled=cancelled).classes
     smooth = cleaning(rough, scene.raster, head, cancelled)
     score, sentence = None, ""
@@ -354,7 +349,7 @@ def _tidied(
         samples = label_samples(labels, classes, scene.raster)
         score = score_cleaning(
             samples,
-            make_head(name),
+            make_head(choice),
             scene.raster,
             lambda m, h: cleaning(m, scene.raster, h, cancelled),
             cancelled=cancelled,
@@ -366,7 +361,7 @@ def _tidied(
             raise
         changed = float((rough != smooth).sum()) / max(int((rough > 0).sum()), 1)
         sentence = f"{100 * changed:.1f} % of the map changed. Whether it is better cannot be said yet: {error}"
-    return Tidied(cleaning, version, name, smooth, score, sentence)
+    return Tidied(cleaning, version, choice, smooth, score, sentence)
 
 
 # ---------------------------------------------------------------------- tree
@@ -431,20 +426,50 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
 
 
 def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
-    from tessera_core.heads import HEADS
+    from tessera_core.heads import CHOICES
+
+    choice = head_choice(project)
+    options = list(dict.fromkeys([*CHOICES, choice.name]))
+
+    def keep(setting: str, key: str) -> Callable[[], None]:
+        return lambda: project.update(**{setting: st.session_state[key]})
 
     key = f"label_head_{project.id}"
-    current = head_name(project)
-    options = list(dict.fromkeys([*(n for n in HEAD_NAMES if n in HEADS), current]))
     st.selectbox(
         "How the map is made from your labels",
         options,
-        index=options.index(current),
-        format_func=lambda name: HEAD_NAMES.get(name, name),
+        index=options.index(choice.name),
+        format_func=lambda name: str(CHOICES.get(name, name)).partition(":")[0],
         key=key,
-        on_change=lambda: project.update(head=st.session_state[key]),
-        help=f"{HEAD_NAMES[DEFAULT_HEAD]} suits most regions; the others are worth a look when two classes look alike.",
+        on_change=keep("head", key),
     )
-    st.caption(
-        "Where a method takes a while, a quick map follows your clicks and the real one replaces it when it is ready."
-    )
+    about = CHOICES.get(choice.name, "").partition(":")[2].strip()
+    if about:
+        st.caption(f"{about[0].upper()}{about[1:]}")
+    if choice.name != "unet":
+        key = f"label_context_{project.id}"
+        st.segmented_control(
+            "What it looks at",
+            [1, 3, 5],
+            default=choice.context,
+            required=True,
+            format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
+            key=key,
+            on_change=keep("context", key),
+            help="The pixel alone, or with its neighbours. Neighbours smooth the map and blur narrow things; it takes longer.",
+            width="stretch",
+        )
+    if choice.parents:
+        key = f"label_certainty_{project.id}"
+        st.slider(
+            "Sure enough for the finer class, %",
+            0,
+            95,
+            round(100 * choice.certainty),
+            5,
+            key=key,
+            on_change=lambda: project.update(certainty=st.session_state[key] / 100),
+            help="Where the map is less sure than this, it shows the class above in your tree.",
+        )
+    if not is_instant(choice):
+        st.caption("A quick map follows your clicks; this method's own map replaces it when it is ready.")

@@ -29,15 +29,18 @@ if TYPE_CHECKING:
     from tessera_core.analysis.suggest import Suggestion
     from tessera_core.assess.calibration import Calibration, Conformal, SetMap
     from tessera_core.assess.live import LiveScore
-    from tessera_core.heads import ClassMap, Head
+    from tessera_core.heads import ClassMap, Head, HeadChoice
 
 log = logging.getLogger(__name__)
+Progress = Callable[[int, int, str], None]
 
 # Seconds of quiet before the work begins: clicks in quick succession are answered once.
 QUIET = 0.35
 ERRORS = (0.01, 0.05, 0.1, 0.2)
 # A temperature nearer to 1 changes no whole percent that people would notice.
 WORTH_TEMPERING = 0.02
+# Of the time a slow head's map takes, as a guess.
+FIT_SHARE = 0.4
 STOPPED = "Stopped. What you see is the quick map; choose the method again to make the other one."
 
 
@@ -47,7 +50,7 @@ class Question:
 
     Attributes:
         version: of the label log.
-        head: name of the head.
+        head: the project's.
         labels, classes: of that version.
         skipped: ``(row, col)`` of places suggested and passed over.
         novelty, sets: whether those layers are shown.
@@ -56,7 +59,7 @@ class Question:
     """
 
     version: int
-    head: str
+    head: HeadChoice
     labels: tuple[Label, ...] = field(repr=False)
     classes: tuple[LabelClass, ...] = field(repr=False)
     skipped: tuple[tuple[int, int], ...] = ()
@@ -81,7 +84,7 @@ class Insight:
     """
 
     version: int = -1
-    head: str = ""
+    head: HeadChoice | None = None
     fresh: frozenset[str] = frozenset()
     stage: str = ""
     number: int = 0
@@ -119,9 +122,16 @@ class _Work:
     @property
     def fitted(self) -> Head:
         if "head" not in self._parts:
-            self._parts["head"] = fit_labels(self.question.labels, self.raster, self.question.head)
+            self._parts["head"] = self.fit()
         head: Head = self._parts["head"]
         return head
+
+    def fit(self, cancelled: Callable[[], bool] | None = None, progress: Progress | None = None) -> Head:
+        """Fit the head, for a slow one with progress."""
+        labels, head = self.question.labels, self.question.head
+        cancelled = cancelled or self.cancelled
+        self._parts["head"] = fitted = fit_labels(labels, self.raster, head, cancelled=cancelled, progress=progress)
+        return fitted
 
 
 class Study:
@@ -129,16 +139,16 @@ class Study:
 
     Args:
         raster: the embeddings.
-        on_map: given ``(version, head name, map)`` when the map of a slow head is ready.
-        on_temperature: given ``(head name, temperature)`` when confidence has been checked.
+        on_map: given ``(version, head, map)`` when the map of a slow head is ready.
+        on_temperature: given ``(head, temperature)`` when confidence has been checked.
         quiet: seconds to wait before a question is taken up.
     """
 
     def __init__(
         self,
         raster: EmbeddingRaster,
-        on_map: Callable[[int, str, ClassMap], None] | None = None,
-        on_temperature: Callable[[str, float], None] | None = None,
+        on_map: Callable[[int, HeadChoice, ClassMap], None] | None = None,
+        on_temperature: Callable[[HeadChoice, float], None] | None = None,
         quiet: float = QUIET,
     ) -> None:
         self.raster = raster
@@ -263,13 +273,17 @@ class Study:
         def cancelled() -> bool:
             return work.cancelled() or self._stopped is question
 
-        def progress(done: int, total: int, message: str) -> None:
-            with self._lock:
-                self._update(map_progress=0.1 + 0.9 * done / max(total, 1))
+        def report(start: float, end: float) -> Progress:
+            def progress(done: int, total: int, message: str = "") -> None:
+                with self._lock:
+                    self._update(map_progress=start + (end - start) * done / max(total, 1))
+
+            return progress
 
         if cancelled():
             raise Cancelled
-        made = predict_raster(work.fitted, self.raster, cancelled=cancelled, progress=progress)
+        fitted = work.fit(cancelled, report(0, FIT_SHARE))
+        made = predict_raster(fitted, self.raster, cancelled=cancelled, progress=report(FIT_SHARE, 1))
         if self._on_map is not None:
             self._on_map(question.version, question.head, made)
         return {"map_progress": 1.0}
@@ -306,8 +320,10 @@ class Study:
             return {"calibration": None}
         calibration = calibrate(held)
         if self._on_temperature is not None:
-            worth = abs(calibration.temperature - 1) >= WORTH_TEMPERING
-            self._on_temperature(work.question.head, calibration.temperature if worth else 1.0)
+            # Heads that look around or down a tree have no single temperature that their map could be made with.
+            head = work.question.head
+            worth = abs(calibration.temperature - 1) >= WORTH_TEMPERING and head.context == 1 and not head.parents
+            self._on_temperature(head, calibration.temperature if worth else 1.0)
         return {"calibration": calibration}
 
     def _doubts(self, work: _Work) -> dict[str, Any]:
