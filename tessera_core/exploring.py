@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.analysis.projection import LearntProjection, Umap, fit_umap, learn_projection
 from tessera_core.atomic import atomic_path
+from tessera_core.codes import BLOCK, CodeProduct
 from tessera_core.errors import RasterError
 from tessera_core.labels.model import Label
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.raster import EmbeddingRaster
-from tessera_core.threads import run_beside
+from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.threads import run_beside, run_blocks
 
 FORMAT = 1
 MAX_LABELLED = 5_000
@@ -99,6 +101,29 @@ def _sample(rasters: Years, picked: Sequence[tuple[NDArray[np.integer], NDArray[
         np.concatenate([cols for _, cols in picked]).astype(np.int64),
         np.concatenate([raster.sample(rows, cols) for raster, (rows, cols) in pairs]),
     )
+
+
+def groups_of(raster: EmbeddingRaster, centres: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The group of every pixel by the centres of another year's clustering: uint8 (H, W) 1..k, 0 without data.
+
+    Args:
+        centres: float32 (k, D) of ``analysis.clusters.Clusters``.
+    """
+    product = CodeProduct(centres.T)
+    half = torch.from_numpy((centres.astype(np.float32) ** 2).sum(1, keepdims=True) / 2)
+    codes = torch.from_numpy(raster.codes.reshape(-1, raster.dim))
+    scales = np.ascontiguousarray(raster.scales).reshape(-1)
+    valid = valid_scales(scales)
+    usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
+    groups = np.empty(len(codes), np.uint8)
+
+    def assign(part: slice) -> None:
+        # argmin |x - c|^2 = argmax x.c - |c|^2 / 2, with x = code * scale.
+        groups[part] = torch.addcmul(-half, product(codes[part]), usable[part]).argmax(0).numpy() + 1
+
+    run_blocks(assign, len(codes), BLOCK)
+    groups[~valid] = 0
+    return groups.reshape(raster.shape)
 
 
 # ------------------------------------------------------------------ UMAP on disk

@@ -19,11 +19,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Radar:
-    """Sentinel-1 of one pixel and orbit direction, valid passes only, by day.
+    """Sentinel-1 of one pixel and orbit direction, passes that saw it only, by day.
 
     Attributes:
         days: int16 (P,) day of the year.
-        db: float32 (P, 2) VV and VH in decibels.
+        db: float32 (P, 2) VV and VH in decibels; NaN where one of them was too faint to store.
     """
 
     days: NDArray[np.int16]
@@ -82,6 +82,7 @@ def _radar(sar: NDArray[np.integer], days: NDArray[np.integer], row: int, col: i
         return Radar(np.zeros(0, np.int16), np.zeros((0, len(S1_POLARISATIONS)), np.float32))
     order = np.argsort(days, kind="stable")
     raw = np.asarray(sar[:, row, col])[order].astype(np.float32)
-    seen = (raw > 0).all(1)
-    # Stored as (dB + 50) * 200.
-    return Radar(np.asarray(days)[order][seen].astype(np.int16), (raw[seen] / 200 - 50).astype(np.float32))
+    seen = (raw != 0).any(1)
+    # Stored is (20 log10(power) + 50) * 200, which counts decibels twice; 0 = missing (spec/model.md section 4).
+    db = np.where(raw != 0, (raw / 200 - 50) / 2, np.nan)
+    return Radar(np.asarray(days)[order][seen].astype(np.int16), db[seen].astype(np.float32))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,20 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
     from tessera_core.heads import Scene
     from tessera_core.render.display import DisplayGrid
 
+# Scenes whose big parts (codes, pictures) are in memory; more may be open, memory-mapped.
 MAX_OPEN = 3
+MAX_MAPPED = 16
 _THUMBNAIL = 512
+_BIG = frozenset({"scene", "picture", "true_colour"})
+_held: OrderedDict[int, OpenScene] = OrderedDict()
+_held_lock = threading.Lock()
 
 
 class OpenScene:
@@ -49,14 +56,24 @@ class OpenScene:
                     value.flags.writeable = False
                 self._parts[name] = value
             part: T = self._parts[name]
-            return part
+        if name in _BIG:
+            self._hold()
+        return part
+
+    def _hold(self) -> None:
+        """Keep this scene's big parts, and drop those of the scene that was used longest ago when they are too many."""
+        with _held_lock:
+            _held[id(self)] = self
+            _held.move_to_end(id(self))
+            dropped = [_held.popitem(last=False)[1] for _ in range(len(_held) - MAX_OPEN)]
+        for scene in dropped:
+            for name in _BIG:
+                scene._parts.pop(name, None)
 
     @property
     def display(self) -> DisplayGrid:
         """The grid the map is drawn on."""
-        from tessera_core.render.display import DisplayGrid
-
-        return self._part("display", lambda: DisplayGrid(self.raster.grid))
+        return self._part("display", lambda: _display(str(self.raster.grid.to_json()), self.raster.grid))
 
     @property
     def scene(self) -> Scene:
@@ -128,7 +145,15 @@ def _stamp(path: Path) -> int:
         return 0
 
 
+# Years of one region lie on one grid and share its table.
 @st.cache_resource(max_entries=MAX_OPEN, show_spinner=False)
+def _display(grid: str, _grid: Grid) -> DisplayGrid:
+    from tessera_core.render.display import DisplayGrid
+
+    return DisplayGrid(_grid)
+
+
+@st.cache_resource(max_entries=MAX_MAPPED, show_spinner=False)
 def _open(embeddings: str, stamp: int, dpixels: str | None) -> OpenScene:
     from tessera_core.sources.local import open_embeddings
 

@@ -56,6 +56,7 @@ def view_map(
     title: str = "",
     subtitle: str = "",
     link: str = "",
+    sticky: bool = False,
 ) -> None:
     """Show the map.
 
@@ -74,6 +75,7 @@ def view_map(
         on_event: called before the script when people did something; read it with :func:`event`.
         title, subtitle: printed on the map.
         link: name of a linked scatter (``ui.scatter``) whose points are highlighted here.
+        sticky: whether the map stays in sight while a long panel in the column beside it is scrolled.
     """
     state = _state(key)
     st.session_state[_display_key(key)] = display
@@ -100,6 +102,7 @@ def view_map(
         "title": title,
         "subtitle": subtitle,
         "link": link,
+        "sticky": sticky,
     }
     mount = component.mount("tessera_view_map", HUB)
     with st.container(gap=None):

@@ -144,6 +144,7 @@ export class MapView {
     const before = this.header;
     this.header = header;
     this.box.style.height = header.height ? `${header.height}px` : "";
+    if (header.sticky) this.stick();
     this.wishes(header);
     const rebuilt = this.ensureStages(header);
     if (!before || before.place !== header.place || rebuilt) {
@@ -165,6 +166,15 @@ export class MapView {
     this.redraw();
     this.root.dataset.seen = header.seen;
     requestAnimationFrame(() => requestAnimationFrame(() => (this.root.dataset.shown = Number(this.root.dataset.shown ?? 0) + 1)));
+  }
+
+  // Stays in sight while the column beside is scrolled; on a phone that column is below.
+  stick() {
+    let node = (this.root.getRootNode().host ?? this.root).closest('[data-testid="stElementContainer"]');
+    const column = node?.closest('[data-testid="stColumn"]');
+    if (!column || !matchMedia("(min-width: 641px)").matches) return;
+    while (node.parentElement && node.parentElement.parentElement !== column && node.parentElement !== column) node = node.parentElement;
+    Object.assign(node.style, { position: "sticky", top: "4rem" });
   }
 
   // The page's wishes count when they are new; afterwards people's own choices do.
