@@ -39,8 +39,10 @@ def panel(project: Project) -> None:
         if (masked or mending.levelled(project, year)) and st.button(
             "Use all tiles as published", icon=":material/undo:", key="tiles_restore"
         ):
+            if mending.levelled(project, year):
+                # What was found is of the levelled tiles.
+                jobs.pool().forget(_key(project, year))
             mending.restore(project, year)
-            jobs.pool().forget(_key(project, year))
             st.rerun()
         job = jobs.pool().get(_key(project, year))
         if job is not None and job.active:
