@@ -15,6 +15,8 @@ from affine import Affine
 from PIL import Image
 
 from tessera_core import pack
+from tessera_core.cli import main
+from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.project import Project
@@ -100,6 +102,39 @@ def test_two_projects_in_one_pack_and_a_name_that_is_taken(project: Project, tmp
     third, _ = pack.open_pack(made, into=tmp_path / "mine")
     assert third.folder == tmp_path / "mine" / "Wicken fen"
     assert pack.open_pack(made, into=tmp_path / "mine")[0].folder.name == "Wicken fen 2"
+
+
+def test_the_command_line_packs_and_describes(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(project.folder), "--to", "pack", "--out", str(tmp_path / "x"), "--json"]) == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert main(["info", file]) == 0
+    told = capsys.readouterr().out
+    assert "Wicken fen: tessera 2.0/2B-L (16-d), years 2023, 2024, 1 labels" in told
+
+
+def test_time_series_travel_when_asked_for(
+    project: Project, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile = shared / "data" / "treesatai-stand"
+    tile = next(path.parent for path in tile.rglob("bands.npy"))
+    one = EmbeddingRaster(
+        np.ones((6, 6, 4), np.int8), np.ones((6, 6), np.float32), Grid.local((6, 6)), Provenance(dim=4)
+    )
+    made = Project.new("Stand")
+    made.attach_embeddings(2020, one.save(tmp_path / "stand"), one.provenance, one.grid, dpixels=tile)
+    (light,) = pack.open_pack(pack.make_pack([made], tmp_path / "light"))
+    assert light.embeddings[2020].dpixels is None
+    full = pack.make_pack([made], tmp_path / "full", timeseries=True)
+    assert full.stat().st_size > (tmp_path / "light.tesserapack").stat().st_size
+    (again,) = pack.open_pack(full)
+    got = again.embeddings[2020].dpixels
+    assert got is not None
+    assert got.is_relative_to(again.folder)
+    np.testing.assert_array_equal(DPixelTile.open(got).bands, DPixelTile.open(tile).bands)
+    # With the time series at hand the picture is the true colour, which is opaque.
+    assert (np.asarray(Image.open(light.folder / "pictures" / "2020.png"))[..., 3] == 255).all()
 
 
 def test_an_upload_opens(project: Project, tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ _PORTS = range(8501, 8551)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--project", type=Path, metavar="FILE", help="a *.tessera file or a project folder to open")
+    parser.add_argument(
+        "--project", type=Path, metavar="FILE", help="a *.tessera or *.tesserapack file or a project folder to open"
+    )
     parser.add_argument("--port", type=int, help=f"port of the app (default: the first free one from {_PORTS.start})")
     parser.add_argument("--address", default="localhost", help="who may connect: localhost (default) or 0.0.0.0")
     parser.add_argument("--headless", action="store_true", help="do not open a browser window")
@@ -38,8 +40,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     port = free_port(args.address) if args.port is None else check_port(args.address, args.port)
     if args.project is not None:
         from tessera_core.library import adopt
+        from tessera_core.pack import is_pack, open_pack
 
-        os.environ["TESSERA_PROJECT"] = str(adopt(args.project.expanduser().resolve()).folder)
+        path = args.project.expanduser().resolve()
+        os.environ["TESSERA_PROJECT"] = str((open_pack(path)[0] if is_pack(path) else adopt(path)).folder)
     if args.address not in ("localhost", "127.0.0.1", "::1"):
         # Whoever can connect could otherwise read any folder of this computer by its path.
         os.environ.setdefault("TESSERA_HOSTED", "1")

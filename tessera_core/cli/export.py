@@ -2,7 +2,8 @@
 
 qgis     a zip with the map, confidence and labels that open styled in QGIS
 report   one HTML page with the map, areas, labels, and how far to trust it
-bundle   the project as one .tessera file, to open elsewhere
+bundle   the project's settings and labels as one .tessera file, to open where the embeddings are
+pack     the project with its embeddings and pictures as one .tesserapack file, to open anywhere without a network
 script   a Python script that makes the map again, with the project file beside it
 """
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tessera_core.project import Project
 
 SUMMARY = "write a project's map and labels for others to use"
-KINDS = ("qgis", "report", "script", "bundle")
+KINDS = ("qgis", "report", "script", "bundle", "pack")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             project = Project.open(source)
         if args.to == "bundle":
             return {"kind": "bundle", "project": project.name, "files": [str(project.export_file(out))]}
+        if args.to == "pack":
+            from tessera_core.pack import make_pack
+
+            packed = make_pack([project], out, progress=ConsoleProgress("pack"))
+            return {"kind": "pack", "project": project.name, "files": [str(packed)]}
         made = product(project, args.year)
         files = _write(args.to, out, made, project)
     areas = {

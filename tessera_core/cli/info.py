@@ -161,6 +161,23 @@ def _bundle(path: Path) -> Item:
     return item
 
 
+def _pack(path: Path) -> Item:
+    from tessera_core.pack import look_into
+
+    held = look_into(path)
+    lines = [
+        f"{project.name}: {project.dataset or 'no embeddings'}, years {', '.join(map(str, project.years)) or 'none'}, "
+        f"{project.labels} labels, {project.bytes / 1e6:,.1f} MB"
+        for project in held
+    ]
+    return {
+        "path": str(path),
+        "kind": "pack",
+        "projects": [vars(project) | {"years": list(project.years)} for project in held],
+        "text": ["A pack to open without a network, with 'tessera app --project'.", *lines],
+    }
+
+
 def _tile(folder: Path) -> Item:
     from tessera_core.dpixels.tile import DPixelTile
 
@@ -469,5 +486,6 @@ _KINDS: dict[str, Callable[[Path], Item]] = {
     ".pth": _weights,
     ".ckpt": _weights,
     ".tessera": _bundle,
+    ".tesserapack": _pack,
     **dict.fromkeys((".geojson", ".json", ".gpkg", ".shp", ".kml", ".kmz", ".csv", ".zip", ".fgb"), _labels),
 }
