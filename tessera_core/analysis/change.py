@@ -328,6 +328,10 @@ def _robust_shift(
     """
     difference = b - a
     distance = torch.linalg.vector_norm(difference, dim=1)
+    if float(distance.median()) <= 1e-6 * float(torch.linalg.vector_norm(a, dim=1).median()):
+        raise RasterError(
+            "The two years hold the same numbers nearly everywhere, so one is a copy of the other; load it again."
+        )
     core = distance < distance.median() if known is None else torch.from_numpy(known)
     slope, intercept, noise = torch.zeros(a.shape[1], a.shape[1]), torch.zeros(a.shape[1]), 0.0
     for _ in range(FIT_ROUNDS if known is None else 1):

@@ -92,6 +92,24 @@ def write_confidence(path: str | Path, confidence: NDArray[np.uint8], grid: Grid
     return path
 
 
+def write_values(
+    path: str | Path, values: NDArray[np.float32], grid: Grid, provenance: Provenance, *, description: str
+) -> Path:
+    """Write real numbers, float32 (H, W) with NaN = no data, as COG; ``description`` names the band and its unit.
+
+    Raises:
+        ExportError: shapes disagree, or the file cannot be written.
+    """
+    path = _tif(path)
+    if values.shape != grid.shape or values.dtype != np.float32:
+        raise ExportError(
+            f"The values are {values.dtype} of shape {values.shape}, their grid has the shape {grid.shape}."
+        )
+    tags = _tags(provenance, grid)
+    _write_cog(path, values, grid, nodata=float("nan"), overviews="AVERAGE", description=description, tags=tags)
+    return path
+
+
 def _tif(path: str | Path) -> Path:
     path = Path(path)
     return path if path.suffix.lower() in (".tif", ".tiff") else path.with_name(path.name + ".tif")
@@ -127,10 +145,10 @@ def _tags(provenance: Provenance, grid: Grid) -> dict[str, str]:
 
 def _write_cog(
     path: Path,
-    values: NDArray[np.uint8],
+    values: NDArray[np.generic],
     grid: Grid,
     *,
-    nodata: int,
+    nodata: float,
     overviews: str,
     description: str,
     tags: Mapping[str, str],
@@ -146,7 +164,7 @@ def _write_cog(
         "height": grid.height,
         "width": grid.width,
         "count": 1,
-        "dtype": "uint8",
+        "dtype": values.dtype.name,
         "nodata": nodata,
         "bigtiff": "IF_SAFER",
     }

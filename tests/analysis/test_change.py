@@ -131,6 +131,8 @@ def test_what_cannot_be_compared_is_refused() -> None:
     empty = replace(years.second, scales=np.full_like(years.second.scales, np.nan))
     with pytest.raises(RasterError, match="too few"):
         detect_change(years.first, empty)
+    with pytest.raises(RasterError, match="copy"):
+        detect_change(years.first, years.first)
     with pytest.raises(Cancelled):
         detect_change(years.first, years.second, cancelled=lambda: True)
 
