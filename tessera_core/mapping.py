@@ -75,7 +75,15 @@ def fit_labels(
     if len(pixels.rows) == 0:
         raise HeadError("There are no labels yet. Click examples of at least two classes on the page Label.")
     head = make_head(name)
-    return head.fit_at(raster, pixels.rows, pixels.cols, pixels.class_ids, progress=progress, cancelled=cancelled)
+    return head.fit_at(
+        raster,
+        pixels.rows,
+        pixels.cols,
+        pixels.class_ids,
+        groups=pixels.label_index,
+        progress=progress,
+        cancelled=cancelled,
+    )
 
 
 def map_project(

@@ -80,7 +80,8 @@ def score_cleaning(
             raise Cancelled
         if progress is not None:
             progress(number, len(parts), "scoring the cleaned map")
-        fitted = clone(head).fit_at(raster, samples.rows[train], samples.cols[train], samples.y[train])
+        fitted = clone(head)
+        fitted.fit_at(raster, samples.rows[train], samples.cols[train], samples.y[train], groups=samples.groups[train])
         rough = predict_raster(fitted, raster, cancelled=cancelled).classes
         smooth = clean(rough, fitted)
         for i, classes in enumerate((rough, smooth)):

@@ -157,7 +157,7 @@ def predict_folds(
         if cancelled is not None and cancelled():
             raise Cancelled
         fitted = clone(head)
-        found = samples.features.fit_proba(fitted, train, samples.y[train], test)
+        found = samples.features.fit_proba(fitted, train, samples.y[train], test, samples.groups[train])
         proba[test] = _by_class(fitted, found, ids, samples.y[test])
         fold[test] = number
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)

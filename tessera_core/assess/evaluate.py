@@ -117,7 +117,9 @@ def _cross_validate(
             _, dense = np.unique(targets[train], return_inverse=True)
             train = train[balanced_draw(dense, max_train, seed)]
         seen.append(len(train))
-        predicted[test] = samples.features.fit_predict(clone(head), train, samples.y[train], test)
+        predicted[test] = samples.features.fit_predict(
+            clone(head), train, samples.y[train], test, samples.groups[train]
+        )
         tested[test] = True
     return confusion_matrix(samples.y[tested], predicted[tested], ids.tolist()), float(np.mean(seen))
 

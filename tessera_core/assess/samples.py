@@ -15,6 +15,7 @@ from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
 
 Index = NDArray[np.intp]
+Groups = NDArray[Any] | None
 
 
 @dataclass(frozen=True)
@@ -48,32 +49,36 @@ class CodeFeatures:
         cols = None if self.cols is None else self.cols[index]
         return CodeFeatures(self.codes[index], self.scales[index], self.raster, rows, cols)
 
-    def fit(self, head: Head | RegressionHead, train: Index, y: NDArray[Any]) -> None:
-        """Fit on the pixels ``train`` of the classes (or numbers) ``y``."""
+    def fit(self, head: Head | RegressionHead, train: Index, y: NDArray[Any], groups: Groups = None) -> None:
+        """Fit on the pixels ``train`` of the classes (or numbers) ``y``; ``groups`` (n,) says which label each belongs to."""
         if head.reach:
-            head.fit_at(*self._places(train), y)
+            head.fit_at(*self._places(train), y, groups=groups)
         else:
-            head.fit(dequantise(self.codes[train], self.scales[train]), y)
+            head.fit(dequantise(self.codes[train], self.scales[train]), y, groups=groups)
 
-    def fit_predict(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[Any]:
+    def fit_predict(
+        self, head: Head, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
+    ) -> NDArray[Any]:
         """Fit on the pixels ``train`` of the classes ``y``; class ids of the pixels ``test``."""
-        self.fit(head, train, y)
+        self.fit(head, train, y, groups)
         if head.reach:
             return head.classes_[head.proba_at(*self._places(test)).argmax(axis=1)]
         return head.predict_codes(self.codes[test], self.scales[test])[0]
 
-    def fit_proba(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
+    def fit_proba(
+        self, head: Head, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
+    ) -> NDArray[np.float32]:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
-        self.fit(head, train, y)
+        self.fit(head, train, y, groups)
         if head.reach:
             return head.proba_at(*self._places(test))
         return head.predict_proba(dequantise(self.codes[test], self.scales[test]))
 
     def fit_margin(
-        self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index
+        self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Fit numbers ``y`` on the pixels ``train``; values and margins (n,) of the pixels ``test``."""
-        self.fit(head, train, y)
+        self.fit(head, train, y, groups)
         if head.reach:
             return head.margin_at(*self._places(test))
         return head.predict_margin(dequantise(self.codes[test], self.scales[test]))
@@ -102,27 +107,33 @@ class MatrixFeatures:
         """Those of some pixels."""
         return MatrixFeatures(self.values[index])
 
-    def fit_predict(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[Any]:
+    def fit_predict(
+        self, head: Head, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
+    ) -> NDArray[Any]:
         """Fit on the pixels ``train`` of the classes ``y``; class ids of the pixels ``test``."""
-        return head.predict(self._fit(head, train, y, test))
+        return head.predict(self._fit(head, train, y, test, groups))
 
-    def fit_proba(self, head: Head, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
+    def fit_proba(
+        self, head: Head, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
+    ) -> NDArray[np.float32]:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
-        return head.predict_proba(self._fit(head, train, y, test))
+        return head.predict_proba(self._fit(head, train, y, test, groups))
 
     def fit_margin(
-        self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index
+        self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Fit numbers ``y`` on the pixels ``train``; values and margins (n,) of the pixels ``test``."""
-        return head.predict_margin(self._fit(head, train, y, test))
+        return head.predict_margin(self._fit(head, train, y, test, groups))
 
-    def _fit(self, head: Head | RegressionHead, train: Index, y: NDArray[Any], test: Index) -> NDArray[np.float32]:
+    def _fit(
+        self, head: Head | RegressionHead, train: Index, y: NDArray[Any], test: Index, groups: Groups
+    ) -> NDArray[np.float32]:
         """Fit on ``train``; the features of ``test``, standardised likewise."""
         if head.reach:
             raise HeadError("This head looks around a pixel; it works on embeddings, not on other features.")
         mean, spread = self.values[train].mean(0), self.values[train].std(0)
         spread[spread == 0] = 1
-        head.fit((self.values[train] - mean) / spread, y)
+        head.fit((self.values[train] - mean) / spread, y, groups=groups)
         return (self.values[test] - mean) / spread
 
 

@@ -8,11 +8,14 @@ weights only cost what depends on them.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import inspect
 import json
 import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from numpy.typing import NDArray
 from tessera_core.bench.hot_path import machine
 from tessera_core.bench.sites import Site, sites
 from tessera_core.errors import InputError
-from tessera_core.heads import Head, make_head
+from tessera_core.heads import HEADS, Head, make_head
 from tessera_core.places import cache_home
 from tessera_core.raster import EmbeddingRaster
 
@@ -127,8 +130,15 @@ def measure(places: Sequence[Site], entries: Sequence[Entry], state: Path | None
 
 
 def _key(site: Site, entry: Entry, size: int, seed: int) -> str:
-    params = json.dumps(entry.make().get_params(deep=False), sort_keys=True, default=str) if entry.params else ""
-    return "|".join([site.name, site.digest, entry.title, params, str(size), str(seed)])
+    return "|".join([site.name, site.digest, entry.title, _version(entry.name), str(size), str(seed)])
+
+
+@lru_cache
+def _version(name: str) -> str:
+    """Names the head's code, so that results of an older version are not taken for this one's."""
+    source = inspect.getsourcefile(HEADS[name])
+    assert source is not None
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:8]
 
 
 def _once(site: Site, entry: Entry, size: int, seed: int) -> dict[str, float]:

@@ -105,6 +105,29 @@ def class_weights(
     return weight * (len(weight) / weight.sum())
 
 
+def dense_groups(groups: ArrayLike | None, usable: NDArray[np.bool_]) -> NDArray[np.intp] | None:
+    """Group numbers from 0 of the usable rows; None where no group has two.
+
+    Raises:
+        HeadError: there is not one group for each vector.
+    """
+    if groups is None:
+        return None
+    values = np.asarray(groups)
+    if values.shape != usable.shape:
+        raise HeadError("Groups must be one number for each vector.")
+    names, dense = np.unique(values[usable], return_inverse=True)
+    return None if len(names) == len(dense) else dense.astype(np.intp)
+
+
+def independent(groups: NDArray[np.intp] | None, n: int) -> float:
+    """How many independent labels ``n`` vectors amount to: the pixels of one label count for the root of their number.
+
+    On whole Belgian fields this rule was the best of several for the penalties that rest on it (docs/heads.md).
+    """
+    return float(n) if groups is None else float(np.sqrt(np.bincount(groups)).sum())
+
+
 def require_two(classes: Sequence[Any] | NDArray[Any]) -> None:
     """Refuse to learn from the labels of fewer than two classes.
 
@@ -123,6 +146,8 @@ class Stepwise:
 
     _progress: Progress | None = None
     _cancelled: Callable[[], bool] | None = None
+    # While fitting: which label each vector belongs to, (N,) from 0, or None where each is a label of its own.
+    _groups: NDArray[np.intp] | None = None
 
     def _step(self, done: int, total: int, message: str = "training") -> None:
         if self._cancelled is not None and self._cancelled():
@@ -139,6 +164,7 @@ class Stepwise:
         finally:
             # Nothing of the caller may stay in a head that is copied, sent to another thread or saved.
             del self._progress, self._cancelled
+            self.__dict__.pop("_groups", None)
 
 
 class Head(Stepwise, ClassifierMixin, BaseEstimator):
@@ -165,6 +191,7 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
@@ -174,13 +201,15 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
             X: float (N, D); rows that are not finite are left out and counted in ``n_ignored_``.
             y: int (N,) class ids, in any numbering.
             sample_weight: (N,) non-negative; None for equal weights. Rows of weight 0 are left out.
+            groups: int (N,), which label each vector belongs to, where a label (a polygon) has several: they are no
+                independent witnesses, and penalties are chosen accordingly. None where each vector is a label of its own.
             progress, cancelled: see docs/architecture.md; only heads that take seconds ask and tell.
 
         Raises:
             HeadError: shapes disagree, or fewer than two classes have a vector with data.
             Cancelled: ``cancelled`` said so; the head is not fitted.
         """
-        X, y, weight = self._table(X, y, sample_weight)
+        X, y, weight, self._groups = self._table(X, y, sample_weight, groups)
         self.classes_, targets, weight = self._learnable(y, weight)
         self.n_features_in_ = X.shape[1]
 
@@ -195,9 +224,9 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         return self
 
     def _table(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
-    ) -> tuple[Floats, NDArray[Any], NDArray[np.float64]]:
-        """Vectors (N, D), class ids and weights (N,) of the labels that can be used."""
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None
+    ) -> tuple[Floats, NDArray[Any], NDArray[np.float64], NDArray[np.intp] | None]:
+        """Vectors (N, D), class ids, weights and groups (N,) of the labels that can be used."""
         X, y = np.asarray(X, np.float32), np.asarray(y)
         if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
             raise HeadError(
@@ -214,7 +243,7 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         self.n_ignored_ = int(len(X) - usable.sum())
         if self.n_ignored_:
             X, y, weight = X[usable], y[usable], weight[usable]
-        return X, y, weight
+        return X, y, weight, dense_groups(groups, usable)
 
     def _learnable(
         self, y: NDArray[Any], weight: NDArray[np.float64]
@@ -282,11 +311,12 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         cols: NDArray[np.integer],
         y: ArrayLike,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
         """Learn from labelled pixels of a raster; see :meth:`fit`."""
-        return self.fit(raster.sample(rows, cols), y, progress=progress, cancelled=cancelled)
+        return self.fit(raster.sample(rows, cols), y, groups=groups, progress=progress, cancelled=cancelled)
 
     def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
         """Class probabilities of pixels of a raster; see :meth:`predict_proba`."""

@@ -125,12 +125,13 @@ class ContextHead(_Around, Head):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
         """See :meth:`Head.fit`."""
         self._check_size(self.head.reach)
-        self.head.fit(X, y, sample_weight, progress=progress, cancelled=cancelled)
+        self.head.fit(X, y, sample_weight, groups=groups, progress=progress, cancelled=cancelled)
         return self._take_up()
 
     def _take_up(self) -> Self:
@@ -147,11 +148,13 @@ class ContextHead(_Around, Head):
         cols: NDArray[np.integer],
         y: ArrayLike,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
         """See :meth:`Head.fit_at`."""
-        return self.fit(with_surroundings(raster, rows, cols, self.size), y, progress=progress, cancelled=cancelled)
+        x = with_surroundings(raster, rows, cols, self.size)
+        return self.fit(x, y, groups=groups, progress=progress, cancelled=cancelled)
 
     def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
         """See :meth:`Head.proba_at`."""
@@ -253,12 +256,13 @@ class ContextRegressionHead(_Around, RegressionHead):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
         """See :meth:`RegressionHead.fit`."""
         self._check_size(self.head.reach)
-        self.head.fit(X, y, sample_weight, progress=progress, cancelled=cancelled)
+        self.head.fit(X, y, sample_weight, groups=groups, progress=progress, cancelled=cancelled)
         return self._take_up()
 
     def _take_up(self) -> Self:
@@ -273,11 +277,13 @@ class ContextRegressionHead(_Around, RegressionHead):
         cols: NDArray[np.integer],
         y: ArrayLike,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
         """See :meth:`RegressionHead.fit_at`."""
-        return self.fit(with_surroundings(raster, rows, cols, self.size), y, progress=progress, cancelled=cancelled)
+        x = with_surroundings(raster, rows, cols, self.size)
+        return self.fit(x, y, groups=groups, progress=progress, cancelled=cancelled)
 
     def margin_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> tuple[Floats, Floats]:
         """See :meth:`RegressionHead.margin_at`."""

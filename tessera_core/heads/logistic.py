@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Floats
+from tessera_core.heads.base import ClassWeight, Floats, independent
 from tessera_core.heads.linear import LinearHead
 
 
@@ -22,8 +22,9 @@ class LogisticHead(LinearHead):
     Math. 44, 1992), where L-BFGS needs 10 to 30 steps.
 
     Args:
-        alpha: the penalty. 5 had the best log-loss and macro-F1 of 0.1 to 20 on 18 classes of AlphaEarth points at 3 to 30
-            labels a class (docs/performance.md).
+        alpha: the penalty, of labels of one pixel; where labels have several it grows with them (:func:`independent`). 5
+            had the best log-loss and macro-F1 of 0.1 to 20 on 18 classes of AlphaEarth points at 3 to 30 labels a class
+            (docs/performance.md).
         class_weight: ``"balanced"`` gives every class the same say, None every label; or weights by class id.
         max_iter: steps at most.
         tol: relative size of the gradient at which to stop.
@@ -46,6 +47,8 @@ class LogisticHead(LinearHead):
         x, w = torch.from_numpy(X).double(), torch.from_numpy(weight)
         truth = torch.from_numpy(targets)
         k = int(truth.max()) + 1
+        # The sum of the loss grows with the pixels of a label, what they say does not.
+        alpha = self.alpha * len(X) / independent(self._groups, len(X))
         mean = (w / w.sum()) @ x
         x = x - mean
         unit = (w[:, None] * x.square()).sum().div(w.sum() * x.shape[1]).sqrt().clamp_min(1e-12)
@@ -61,9 +64,9 @@ class LogisticHead(LinearHead):
             values, axes = torch.linalg.eigh(weighted.T @ weighted)
             values = values.clamp_min(0)
         # Hessian <= (1/2) X'X + alpha I: dividing each axis by its root makes the problem nearly round.
-        scale = (values / 2 + self.alpha).rsqrt()
+        scale = (values / 2 + alpha).rsqrt()
         z = torch.cat([x @ axes * scale, torch.ones(n, 1, dtype=x.dtype) * (w.sum() / 2) ** -0.5], dim=1)
-        penalty = torch.cat([self.alpha * scale.square(), torch.zeros(1, dtype=x.dtype)])[:, None]
+        penalty = torch.cat([alpha * scale.square(), torch.zeros(1, dtype=x.dtype)])[:, None]
         rows, zt = torch.arange(n), z.T.contiguous()
 
         def loss(v: torch.Tensor) -> tuple[float, torch.Tensor]:

@@ -18,14 +18,16 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import NotFittedError
 
 from tessera_core.errors import Cancelled, HeadError
-from tessera_core.heads.base import FLOAT_BLOCK, Area, Floats, Pixels, Progress, Stepwise
+from tessera_core.heads.base import FLOAT_BLOCK, Area, Floats, Pixels, Progress, Stepwise, dense_groups
 from tessera_core.heads.forest import grow, summed, tree_arrays, trees_from
 from tessera_core.heads.mlp import Layers, forward, layer_arrays, layers_from, train_layers
-from tessera_core.heads.ridge import _left_basis
+from tessera_core.heads.ridge import LeftOut, left_basis
 from tessera_core.raster import dequantise, valid_scales
 from tessera_core.threads import run_alone, run_blocks
 
 COVERAGE = 0.9
+# Parts that labels are held out in where a head cannot leave single ones out.
+PARTS = 4
 PENALTIES = np.geomspace(1e-3, 1e3, 19)
 
 
@@ -50,6 +52,7 @@ class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
@@ -59,6 +62,7 @@ class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
             X: float (N, D); rows that are not finite are left out and counted in ``n_ignored_``.
             y: float (N,); likewise.
             sample_weight: (N,) non-negative; None for equal weights.
+            groups: int (N,), which label each vector belongs to, see :meth:`Head.fit`; margins then are for other labels.
             progress, cancelled: see docs/architecture.md.
 
         Raises:
@@ -80,6 +84,7 @@ class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
         usable = np.isfinite(X).all(axis=1) & np.isfinite(y) & (weight > 0)
         self.n_ignored_ = int(len(X) - usable.sum())
         X, y, weight = X[usable], y[usable], weight[usable]
+        self._groups = dense_groups(groups, usable)
         if len(y) < 3 or y.min() == y.max():
             raise HeadError(
                 f"A map of numbers needs at least three labelled pixels with data and two different numbers; there are {len(y)} "
@@ -164,11 +169,12 @@ class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
         cols: NDArray[np.integer],
         y: ArrayLike,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
         """Learn from pixels of a raster; see :meth:`fit`."""
-        return self.fit(raster.sample(rows, cols), y, progress=progress, cancelled=cancelled)
+        return self.fit(raster.sample(rows, cols), y, groups=groups, progress=progress, cancelled=cancelled)
 
     def margin_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> tuple[Floats, Floats]:
         """Values and margins of pixels of a raster; see :meth:`predict_margin`."""
@@ -212,7 +218,8 @@ class RidgeRegressionHead(RegressionHead):
         coef_: float64 (D,).
         intercept_: of centred vectors.
         alpha_: the relative penalty used.
-        left_out_doubt_: float64 (N,), doubt of each label when it is left out.
+        left_out_: int (n,), vectors that were left out in turn to learn the margins.
+        left_out_doubt_: float64 (n,), their doubt.
     """
 
     _fits_alone = True
@@ -227,30 +234,26 @@ class RidgeRegressionHead(RegressionHead):
         share, root = w / w.sum(), w.sqrt()
         mean, level = share @ x, float(share @ t)
         xs, ys = (x - mean) * root[:, None], (t - level) * root
-        basis, spectrum = _left_basis(xs)
-        unit = float(spectrum.sum()) / x.shape[1]
-        projected = basis.T @ ys
+        judge = LeftOut(x, t[:, None], w, self._groups)
         best = None
         for alpha in PENALTIES if self.alpha == "loo" else [float(self.alpha)]:
-            shrink = spectrum / (spectrum + alpha * unit)
-            leverage = (basis.square() * shrink).sum(1) + share
-            residual = (ys - basis @ (shrink * projected)) / root / (1 - leverage).clamp_min(1e-6)
-            error = float(share @ residual.square())
+            residual, doubt = judge.residuals(float(alpha))
+            error = float(judge.weight @ residual[:, 0].square())
             if best is None or error < best[0]:
-                best = error, float(alpha), residual
+                best = error, float(alpha), residual[:, 0], doubt
         assert best is not None
-        _, self.alpha_, residual = best
+        _, self.alpha_, residual, doubt = best
+        basis, spectrum = left_basis(xs)
+        unit = float(spectrum.sum()) / x.shape[1]
         ridge = spectrum + self.alpha_ * unit
         axes = xs.T @ basis / spectrum.sqrt()
-        self.coef_ = (axes @ (spectrum.sqrt() * projected / ridge)).numpy()
+        self.coef_ = (axes @ (spectrum.sqrt() * (basis.T @ ys) / ridge)).numpy()
         self.intercept_ = level
         self._mean = mean.numpy()
         # x' (X'X + a I)^-1 x within the span of the labels, and |x|^2 / a beside it.
         self._axes = (axes * (1 / (self.alpha_ * unit) - 1 / ridge).sqrt()).numpy()
         self._prior = 1 / (self.alpha_ * unit)
-        leverage = (basis.square() * (spectrum / ridge)).sum(1) + share
-        # The doubt of a left-out label, by Sherman and Morrison: h / (1 - h).
-        doubt = (1 + leverage / (1 - leverage).clamp_min(1e-6)).sqrt()
+        self.left_out_ = judge.kept.numpy()
         self.left_out_doubt_ = doubt.numpy()
         self._set_margin(residual.numpy(), self.left_out_doubt_)
 
@@ -303,7 +306,24 @@ class ForestRegressionHead(RegressionHead):
         grow(forest, self.n_estimators, self._step, X, y, weight)
         self._trees = [estimator.tree_ for estimator in forest.estimators_]
         self._floor = float(0.1 * y.std())
-        self._set_margin(*self._out_of_bag(forest, X, y))
+        self._set_margin(*(self._out_of_bag(forest, X, y) if self._groups is None else self._by_parts(X, y, weight)))
+
+    def _by_parts(
+        self, X: Floats, y: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Residuals and doubts of labels of several vectors, by smaller forests that saw none of a label's vectors."""
+        assert self._groups is not None
+        number = int(self._groups.max()) + 1
+        part = (np.random.default_rng(self.seed).permutation(number) % min(PARTS, number))[self._groups]
+        value, spread = np.zeros(len(y)), np.zeros(len(y))
+        for k in range(int(part.max()) + 1):
+            other = part != k
+            few = ForestRegressionHead(
+                max(10, self.n_estimators // PARTS), self.max_depth, self.min_samples_leaf, self.seed
+            )
+            few.fit(X[other], y[other], weight[other], cancelled=self._cancelled)
+            value[~other], spread[~other] = few._values(X[~other])
+        return y - value, spread
 
     def _out_of_bag(
         self, forest: Any, X: Floats, y: NDArray[np.float64]
@@ -378,7 +398,9 @@ class MLPRegressionHead(RegressionHead):
             raise HeadError("A network for numbers needs a hidden layer of at least one unit and at least two members.")
         level, spread = float(np.average(y, weights=weight)), float(y.std())
         target, w = torch.from_numpy((y - level) / spread).float(), torch.from_numpy(weight).float()
-        part = np.random.default_rng(self.seed).permutation(len(y)) % min(self.members, len(y))
+        groups = np.arange(len(y)) if self._groups is None else self._groups
+        number = int(groups.max()) + 1
+        part = (np.random.default_rng(self.seed).permutation(number) % min(self.members, number))[groups]
         nets: list[Layers] = []
         held = np.zeros(len(y))
         for number in range(part.max() + 1):
@@ -407,8 +429,9 @@ class MLPRegressionHead(RegressionHead):
             held[part == number] = forward(layers, X[part == number])[:, 0].numpy() * spread + level
         self._nets = nets
         self._numbers = (level, spread)
-        self._doubt = RidgeRegressionHead().fit(X, y, weight)
-        self._set_margin(y - held, self._doubt.left_out_doubt_)
+        self._doubt = RidgeRegressionHead().fit(X, y, weight, groups=self._groups)
+        kept = self._doubt.left_out_
+        self._set_margin((y - held)[kept], self._doubt.left_out_doubt_)
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         level, spread = self._numbers

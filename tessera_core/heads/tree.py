@@ -73,6 +73,7 @@ class TreeHead(Head):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
@@ -82,7 +83,7 @@ class TreeHead(Head):
         if not 0 <= self.certainty <= 1:
             raise HeadError(f"The certainty must lie between 0 and 1, not {self.certainty!r}.")
         up = self._up()
-        X, y, weight = self._table(X, y, sample_weight)
+        X, y, weight, dense = self._table(X, y, sample_weight, groups)
         labelled = {int(i) for i in np.unique(y)}
         nodes = sorted({n for i in labelled for n in _line(i, up)}, key=lambda n: (len(_line(n, up)), n))
         # With one kind of a class labelled beside the class itself, nothing says what another kind looks like.
@@ -102,6 +103,7 @@ class TreeHead(Head):
                 X[rows],
                 np.array([which[int(i)] for i in y[rows]]),
                 weight[rows],
+                groups=None if dense is None else dense[rows],
                 cancelled=cancelled,
             )
             if progress is not None:

@@ -115,6 +115,7 @@ class UNetHead(Head):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:
@@ -132,6 +133,7 @@ class UNetHead(Head):
         cols: NDArray[np.integer],
         y: ArrayLike,
         *,
+        groups: ArrayLike | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Self:

@@ -105,7 +105,7 @@ def test_held_out_probabilities_are_those_of_heads_that_did_not_see_the_place():
     held = hold_out(samples, make_head("logistic"), n_folds=3)
     train, test = place_folds(samples, 3)[1]
     head = make_head("logistic")
-    expected = samples.features.fit_proba(head, train, samples.y[train], test)
+    expected = samples.features.fit_proba(head, train, samples.y[train], test, samples.groups[train])
     np.testing.assert_allclose(held.proba[test], expected, atol=1e-6)
     np.testing.assert_allclose(held.proba.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(np.bincount(samples.groups, held.weight), 1)

@@ -12,6 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from tessera_core.heads import KNNHead, LogisticHead, MLPHead, PrototypeHead, RidgeHead
 from tessera_core.heads.base import balanced_draw
 from tessera_core.heads.logistic import minimise
+from tessera_core.heads.ridge import LeftOut
 
 
 def blobs(n, dim=20, classes=4, noise=1.0, seed=0):
@@ -132,3 +133,64 @@ def test_balanced_weights_give_a_rare_class_its_say():
     plain = LogisticHead(class_weight=None).fit(x[keep], y[keep])
     balanced = LogisticHead().fit(x[keep], y[keep])
     assert (balanced.predict(x) == 2).mean() > (plain.predict(x) == 2).mean() + 0.1
+
+
+def patches(labels=12, pixels=20, dim=20, spread=1.0, seed=0):
+    """Labels of many alike pixels each: the class says where a label lies, chance where its pixels lie around it."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(labels) % 3
+    centres = np.random.default_rng(5).normal(size=(3, dim))
+    field = centres[y] + spread * rng.normal(size=(labels, dim))
+    x = np.repeat(field, pixels, axis=0) + 0.2 * rng.normal(size=(labels * pixels, dim))
+    return x.astype(np.float32), np.repeat(y, pixels) + 1, np.repeat(np.arange(labels), pixels)
+
+
+def test_leaving_whole_labels_out_equals_refitting():
+    x, y, groups = patches(labels=9, pixels=5)
+    targets = np.eye(3)[y - 1]
+    judge = LeftOut(*(torch.from_numpy(a).double() for a in (x, targets, np.ones(len(x)))), groups)
+    assert len(judge.kept) == len(x)
+    for alpha in (0.03, 1.0):
+        unit = np.square(x - x.mean(0)).sum() / x.shape[1]
+        residual, doubt = judge.residuals(alpha)
+        assert (doubt >= 1).all()
+        for label in range(9):
+            own = groups == label
+            # The penalty is on the centred problem, as if the mean were known: refit around the same mean.
+            rest, centre = ~own, x.mean(0)
+            peer = Ridge(alpha=alpha * unit).fit((x - centre)[rest].astype(float), targets[rest])
+            np.testing.assert_allclose(residual.numpy()[own], targets[own] - peer.predict((x - centre)[own]), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [RidgeHead, LogisticHead, PrototypeHead])
+def test_pixels_of_one_label_are_no_independent_witnesses(kind):
+    """Told which pixels belong together, a head does better on labels it has not seen."""
+    gain = []
+    for seed in range(12):
+        x, y, groups = patches(seed=seed, spread=1.6)
+        new, truth, _ = patches(labels=300, pixels=1, seed=100 + seed, spread=1.6)
+        plain, told = kind().fit(x, y), kind().fit(x, y, groups=groups)
+        gain.append((told.predict(new) == truth).mean() - (plain.predict(new) == truth).mean())
+    assert np.mean(gain) > 0.005
+
+
+def test_many_pixels_of_a_label_are_thinned_evenly():
+    groups = np.repeat([2, 0, 1], [3, 40, 400])
+    x = np.random.default_rng(0).normal(size=(443, 5))
+    judge = LeftOut(*(torch.from_numpy(a) for a in (x, x[:, :1], np.ones(443))), groups)
+    kept, names = judge.kept.numpy(), judge.groups.numpy()
+    assert np.bincount(names).tolist() == [8, 8, 3]
+    assert np.all(np.diff(kept[names == 1]) == 50)
+    np.testing.assert_allclose(np.bincount(names, judge.weight.numpy()), [40, 400, 3])
+
+
+def test_prototypes_need_fewer_labels_to_trust_their_covariance_where_leaving_out_shows_it():
+    rng = np.random.default_rng(0)
+    stretch = np.geomspace(0.05, 5, 20)
+    y = np.arange(400) % 4
+    x = (np.random.default_rng(1).normal(size=(4, 20))[y] * 0.4 + rng.normal(size=(400, 20)) * stretch).astype(
+        np.float32
+    )
+    few, many = PrototypeHead().fit(x[:12], y[:12]), PrototypeHead().fit(x, y)
+    assert few.shrinkage_ == pytest.approx(20 / (20 + 3 * (12 - 4)))
+    assert many.shrinkage_ < 20 / (20 + 3 * (400 - 4)) / 2
