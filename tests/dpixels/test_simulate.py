@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -10,11 +12,14 @@ from tessera_core.dpixels.preprocess import sar_code
 from tessera_core.dpixels.simulate import COVER_NAMES, sample_dpixels, stream_dpixels
 from tessera_core.dpixels.simulate.canopy import grow, reflectance
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE, WORLD_COVERS
+from tessera_core.dpixels.simulate.climates import CLIMATES, ZONES, draw_zone_weather, find_zone
 from tessera_core.dpixels.simulate.covers import COVERS
 from tessera_core.dpixels.simulate.layout import Use
 from tessera_core.dpixels.simulate.observe import observe
 from tessera_core.dpixels.simulate.parcels import Climate, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, speckle
+from tessera_core.dpixels.simulate.regional import ALL_COVERS, REGIONAL
+from tessera_core.dpixels.simulate.sample import TEMPERATE_COVERS
 from tessera_core.dpixels.simulate.scene import draw_optical_dates, draw_weather, sun_position
 from tessera_core.dpixels.simulate.spectra import BLOSSOM, DRY, LEAVES, MATERIALS, SOILS
 from tessera_core.dpixels.simulate.terrain import drainage, fractal, make_terrain
@@ -45,7 +50,7 @@ def tiles(world, tmp_path_factory):
 
 
 def test_covers_name_only_what_the_spectra_have():
-    for cover in COVERS.values():
+    for cover in ALL_COVERS.values():
         assert cover.leaf in LEAVES
         assert cover.dry in DRY
         assert set(cover.soils) <= set(SOILS)
@@ -177,7 +182,7 @@ def test_the_sample_is_varied_and_close_to_real_values(sample, shared):
     passes = np.asarray(tile.sar_asc).reshape(-1, 2).mean(0)
     simulated = sample.sar_asc[sample.doys_asc > 0].mean(0)
     assert np.all(np.abs(simulated - passes) < 1600)  # 4 dB: real land here is sigma0 of a built-up corner
-    assert len(np.unique(sample.covers)) == len(COVER_NAMES)
+    assert len(np.unique(sample.covers)) == len(TEMPERATE_COVERS)
 
 
 # ------------------------------------------------------------------ the landscape
@@ -304,3 +309,139 @@ def test_progress_runs_to_the_end(world, tmp_path):
     observe(world, 2023, tmp_path / "t", progress=lambda *step: seen.append(step))
     assert [done for done, _, _ in seen] == list(range(1, len(seen) + 1))
     assert seen[-1][0] == seen[-1][1]
+
+
+# ------------------------------------------------------------------ other climates
+
+
+@pytest.fixture(scope="module")
+def everywhere():
+    return sample_dpixels(24 * 384, seed=3, climates=CLIMATES)
+
+
+def year_of(name: str, seed: int, drought: float = 0.0):
+    return draw_zone_weather(ZONES[name], np.random.default_rng(seed), drought)
+
+
+def test_the_temperate_worlds_stay_bit_for_bit(sample):
+    # Figures in the docs, the demo and the shipped weights rest on these bytes.
+    digest = hashlib.sha256()
+    drawn = sample_dpixels(1500, seed=5)
+    for name in ("s2", "masks", "doys", "sar_asc", "doys_asc", "sar_desc", "doys_desc", "covers", "parcels", "worlds"):
+        digest.update(getattr(drawn, name).tobytes())
+    assert digest.hexdigest() == "b73fa17992af3e6781ed03f7d7f4b8241f94cb8defd73efd6a0573010b4c530c"
+    assert COVER_NAMES[: len(COVERS)] == tuple(COVERS)
+    assert not sample.climates.any()
+
+
+def test_a_temperate_world_among_others_is_the_one_it_is_alone(everywhere):
+    alone = sample_dpixels(24 * 384, seed=3)
+    temperate = everywhere.climates == CLIMATES.index("temperate")
+    assert 0 < temperate.sum() < len(everywhere)
+    np.testing.assert_array_equal(everywhere.s2[temperate], alone.s2[temperate])
+    np.testing.assert_array_equal(everywhere.sar_asc[temperate], alone.sar_asc[temperate])
+
+
+def test_other_climates_repeat_and_are_within_what_sensors_measure(everywhere):
+    again = sample_dpixels(24 * 384, seed=3, climates=CLIMATES)
+    for field in ("s2", "masks", "doys", "sar_asc", "sar_desc", "covers", "climates"):
+        np.testing.assert_array_equal(getattr(again, field), getattr(everywhere, field))
+    assert set(np.unique(everywhere.climates)) == set(range(len(CLIMATES)))
+    valid = everywhere.s2[everywhere.masks > 0].astype(int)
+    assert valid.min() >= 1
+    assert np.quantile(valid, 0.999) < 13000
+    passes = everywhere.sar_asc[everywhere.sar_asc > 0] / 400 - 25  # dB
+    assert np.quantile(passes, 0.001) > -26
+    assert np.quantile(passes, 0.999) < 8
+    assert everywhere.doys.max() <= 366
+
+
+def test_only_what_a_climate_grows_is_there(everywhere):
+    for number, name in enumerate(CLIMATES):
+        present = {COVER_NAMES[i] for i in np.unique(everywhere.covers[everywhere.climates == number])}
+        grows = set(ZONES[name].covers) if name in ZONES else set(COVERS)
+        assert present <= grows, name
+    used = {cover for zone in ZONES.values() for cover in (*zone.covers, *zone.roles.values())}
+    assert set(REGIONAL) <= used  # every row of the table is used by a climate
+    assert used <= set(ALL_COVERS)
+
+
+@pytest.mark.parametrize("name", ZONES)
+def test_snow_lies_only_where_and_when_it_is_cold(name):
+    for seed in range(6):
+        weather = year_of(name, seed)
+        assert weather.temperature is not None
+        for series, high in ((weather.snow, 1.0), (weather.moisture, 1.0), (weather.cloud, 0.95)):
+            assert series.shape == (366,)
+            assert 0 <= series.min() <= series.max() <= high
+        snowy = weather.snow > 0.3
+        if name in ("tropical", "semi-arid"):
+            assert not weather.snow.any()
+        if snowy.any():
+            assert weather.temperature[snowy].mean() < 3
+            assert not snowy[175:235].any()
+        # Snow grows only on days that are cold enough for it.
+        grows = np.flatnonzero(np.diff(weather.snow) > 0.02) + 1
+        assert (weather.temperature[grows] <= 1.0).all()
+
+
+def test_the_north_has_a_snow_season():
+    days = {name: np.mean([(year_of(name, seed).snow > 0.5).sum() for seed in range(8)]) for name in ZONES}
+    assert days["boreal"] > days["continental"] > days["mediterranean"]
+    assert 100 < days["boreal"] < 230
+    assert 15 < days["continental"] < 150
+    assert days["mediterranean"] < 5
+
+
+def test_clouds_follow_the_climate():
+    def mean(name: str, *days: int) -> float:
+        return float(np.mean([year_of(name, seed).cloud[days[0] : days[1]].mean() for seed in range(8)]))
+
+    assert mean("mediterranean", 0, 40) > mean("mediterranean", 180, 230) + 0.2  # dry summers
+    assert mean("tropical", 190, 240) > mean("tropical", 10, 50) + 0.25  # wet summers
+    annual = {name: mean(name, 0, 366) for name in ZONES}
+    assert annual["boreal"] > annual["mediterranean"] > annual["semi-arid"]
+
+
+def test_soils_are_wet_in_the_wet_season():
+    def mean(name: str, first: int, last: int) -> float:
+        return float(np.mean([year_of(name, seed).moisture[first:last].mean() for seed in range(8)]))
+
+    assert mean("mediterranean", 0, 60) > mean("mediterranean", 190, 250) + 0.1
+    assert mean("tropical", 200, 260) > mean("tropical", 30, 90) + 0.1
+    assert mean("semi-arid", 0, 366) < mean("boreal", 0, 366)
+
+
+def test_deserts_are_bright_and_rainforests_green_all_year():
+    assert seasonal("desert", 200)[RED] > 0.15
+    for day in (20, 110, 200, 290):
+        assert ndvi(seasonal("evergreen rainforest", day)) > 0.75
+    assert ndvi(seasonal("savanna", 230)) - ndvi(seasonal("savanna", 60)) > 0.2
+    assert ndvi(seasonal("winter cereal, dry", 110)) > ndvi(seasonal("winter cereal, dry", 200)) + 0.3
+
+
+def test_a_landscape_in_another_climate(tmp_path):
+    south = make_world(seed=0, size=96, years=(2023,), climate="mediterranean")
+    north = make_world(seed=0, size=96, years=(2023,))
+    np.testing.assert_array_equal(south.layout.parcel, north.layout.parcel)
+    assert south.class_names[WORLD_COVERS.index("sugar beet")] == "Olive grove"
+    assert north.class_names == tuple(name for _, name, _ in CLASS_TABLE)
+    # Two roles that the same cover plays are one class.
+    ids = np.unique(south.truth[2023])
+    assert len({south.class_names[i - 1] for i in ids}) == len(ids)
+    tile = observe(south, 2023, tmp_path / "south")
+    assert tile.meta["climate"] == "mediterranean"
+    assert south.grid.crs != north.grid.crs
+    assert 34 < south.grid.bounds_lonlat[1] < 44
+    # Dry summers are clear, wet winters are not.
+    clear = np.asarray(tile.masks).mean((1, 2))
+    assert clear[(tile.doys > 150) & (tile.doys < 250)].mean() > clear[(tile.doys < 60) | (tile.doys > 310)].mean()
+
+
+def test_unknown_climates_are_refused():
+    assert find_zone("temperate") is None
+    for wrong in (lambda: make_world(0, 96, (2023,), "lunar"), lambda: sample_dpixels(8, 0, climates=("lunar",))):
+        with pytest.raises(InputError, match=r"lunar.*mediterranean"):
+            wrong()
+    with pytest.raises(InputError, match="at least one climate"):
+        sample_dpixels(8, 0, climates=())

@@ -10,6 +10,8 @@ Floors, imports only go down::
     scene                 one year's sky over a place: overpass dates, clouds, haze, rain, snow
     canopy, radar         parcels and days -> reflectance, backscatter
     parcels               the traits of parcels, drawn from cover types
+    climates              other climates: temperature, rain, cloud, snow, and what grows there
+    regional              covers of other climates
     covers, classes       what each land cover does in a year: the table to widen; what of it is mapped
     spectra               reflectance of leaves, soils, water and materials
 

@@ -16,6 +16,7 @@ from tessera_core import __version__
 from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.canopy import Canopy, grow, reflectance
 from tessera_core.dpixels.simulate.classes import WORLD_COVERS
+from tessera_core.dpixels.simulate.climates import draw_zone_weather
 from tessera_core.dpixels.simulate.clouds import CloudMaker, classify, cover_with
 from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, gamma0, speckle
@@ -70,8 +71,12 @@ def observe(
     """
     rng = np.random.default_rng((world.seed, year, 10))
     climate = world.climate(year)
-    weather = draw_weather(rng, cloudiness=0.38, wetness=0.5, drought=climate.drought, winter=0.15)
-    dates = draw_optical_dates(rng, weather, latitude=LATITUDE, outage=0.08)
+    latitude, zone = LATITUDE, world.zone
+    if zone is None:
+        weather = draw_weather(rng, cloudiness=0.38, wetness=0.5, drought=climate.drought, winter=0.15)
+    else:
+        weather, latitude = draw_zone_weather(zone, rng, climate.drought), sum(zone.latitude) / 2
+    dates = draw_optical_dates(rng, weather, latitude=latitude, outage=0.08)
     ascending, descending = (draw_radar_passes(rng, repeat=12) for _ in range(2))
     edge_rng = np.random.default_rng((world.seed, 11))
     edges = draw_parcels(_EDGE_COVERS, np.arange(len(_EDGE_COVERS)), Climate(variety=0.0), edge_rng)
@@ -88,6 +93,8 @@ def observe(
             progress(done, total, message)
 
     meta = {"year": year, "source": "simulated", "software": f"tessera-studio {__version__}", "seed": world.seed}
+    if zone is not None:
+        meta["climate"] = zone.name
     with create_tile(folder, world.grid, dates.doys, ascending.doys, descending.doys, meta=meta) as arrays:
         _observe_optical(shared, dates, arrays, np.random.default_rng((world.seed, year, 12)), step)
         directions = ((arrays.sar_asc, ascending, _ASCENDING_LOOK), (arrays.sar_desc, descending, _DESCENDING_LOOK))

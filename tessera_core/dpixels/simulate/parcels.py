@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.dpixels.simulate import spectra
-from tessera_core.dpixels.simulate.covers import COVERS, CoverType, Spread
+from tessera_core.dpixels.simulate.covers import CoverType, Spread
+from tessera_core.dpixels.simulate.regional import ALL_COVERS
 
 Floats = NDArray[np.float32]
 MAX_CYCLES = 3
@@ -102,7 +103,7 @@ def draw_parcels(
     """Draw parcels.
 
     Args:
-        covers: names in :data:`.covers.COVERS`.
+        covers: names in :data:`.regional.ALL_COVERS`.
         which: (P,) index into ``covers`` of each parcel.
         climate: departures of this place and year.
         rng: the source of all chance.
@@ -111,7 +112,7 @@ def draw_parcels(
     for index, name in enumerate(covers):
         rows = np.flatnonzero(which == index)
         if len(rows):
-            parcels.put(rows, _draw(COVERS[name], len(rows), climate, rng))
+            parcels.put(rows, _draw(ALL_COVERS[name], len(rows), climate, rng))
     return parcels
 
 

@@ -7,17 +7,20 @@ purpose, wider than any one place, so that an encoder trained on them has to cop
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.canopy import grow, reflectance
+from tessera_core.dpixels.simulate.climates import CLIMATES, TEMPERATE, Zone, draw_zone_weather, find_zone
 from tessera_core.dpixels.simulate.covers import COVERS
 from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, gamma0, speckle
+from tessera_core.dpixels.simulate.regional import ALL_COVERS
 from tessera_core.dpixels.simulate.scene import (
     OpticalDates,
     RadarPasses,
@@ -27,13 +30,15 @@ from tessera_core.dpixels.simulate.scene import (
     draw_weather,
     through_atmosphere,
 )
+from tessera_core.errors import InputError
 
 S2_DATES = 96
 S1_PASSES = 72
 PIXELS_PER_PARCEL = 8
 PARCELS_PER_WORLD = 48
-COVER_NAMES = tuple(COVERS)
-"""What ``DPixelSample.covers`` indexes."""
+COVER_NAMES = tuple(ALL_COVERS)
+"""What ``DPixelSample.covers`` indexes; those of the temperate climate come first."""
+TEMPERATE_COVERS = tuple(COVERS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class DPixelSample:
         covers: uint8 (N,) index into :data:`COVER_NAMES` (of the larger part of a mixed pixel).
         parcels: int32 (N,), equal for pixels of one parcel.
         worlds: int32 (N,), equal for pixels of one world.
+        climates: uint8 (N,) index into :data:`.climates.CLIMATES`.
     """
 
     s2: NDArray[np.uint16]
@@ -61,13 +67,19 @@ class DPixelSample:
     covers: NDArray[np.uint8]
     parcels: NDArray[np.int32]
     worlds: NDArray[np.int32]
+    climates: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.covers)
 
 
 def sample_dpixels(
-    n: int, seed: int, *, pixels_per_parcel: int = PIXELS_PER_PARCEL, parcels_per_world: int = PARCELS_PER_WORLD
+    n: int,
+    seed: int,
+    *,
+    pixels_per_parcel: int = PIXELS_PER_PARCEL,
+    parcels_per_world: int = PARCELS_PER_WORLD,
+    climates: Sequence[str] = (TEMPERATE,),
 ) -> DPixelSample:
     """Draw ``n`` pixels of as many random worlds as needed; the same arguments give the same bytes.
 
@@ -75,16 +87,27 @@ def sample_dpixels(
         n: number of pixels.
         seed: world ``k`` depends on ``(seed, k)`` only, so a longer draw begins with the whole worlds of a shorter one.
         pixels_per_parcel, parcels_per_world: few pixels per parcel and many worlds make a more varied sample.
+        climates: names in :data:`.climates.CLIMATES`; each world draws one of them, with even chances.
+
+    Raises:
+        InputError: there is no such climate, or none is named.
     """
+    if not climates:
+        raise InputError("A sample of simulated pixels needs at least one climate.")
+    zones = [find_zone(name) for name in climates]
     out = _empty(n)
     per_world = pixels_per_parcel * parcels_per_world
     for k, start in enumerate(range(0, n, per_world)):
         rng = np.random.default_rng((seed, k))
-        _fill_world(out, slice(start, min(start + per_world, n)), k, rng, pixels_per_parcel, parcels_per_world)
+        rows = slice(start, min(start + per_world, n))
+        # A choice of its own, so that temperate worlds are the same whether or not there are others.
+        lot = int(np.random.default_rng((seed, k, 1)).integers(len(zones)))
+        out.climates[rows] = CLIMATES.index(climates[lot])
+        _fill_world(out, rows, k, rng, pixels_per_parcel, parcels_per_world, zones[lot])
     return out
 
 
-def stream_dpixels(chunk: int, seed: int, **arrangement: int) -> Iterator[DPixelSample]:
+def stream_dpixels(chunk: int, seed: int, **arrangement: Any) -> Iterator[DPixelSample]:
     """Endless chunks of ``chunk`` pixels, no world in two of them; arguments as in :func:`sample_dpixels`."""
     seeds = np.random.SeedSequence(seed)
     while True:
@@ -103,23 +126,38 @@ def _empty(n: int) -> DPixelSample:
         covers=np.zeros(n, np.uint8),
         parcels=np.zeros(n, np.int32),
         worlds=np.zeros(n, np.int32),
+        climates=np.zeros(n, np.uint8),
     )
 
 
 def _fill_world(
-    out: DPixelSample, rows: slice, world: int, rng: np.random.Generator, per_parcel: int, parcel_count: int
+    out: DPixelSample,
+    rows: slice,
+    world: int,
+    rng: np.random.Generator,
+    per_parcel: int,
+    parcel_count: int,
+    zone: Zone | None,
 ) -> None:
-    climate = Climate(
-        spring=rng.normal(0, 12),
-        autumn=rng.normal(0, 10),
-        growth=rng.uniform(0.75, 1.2),
-        drought=rng.choice((0.0, rng.uniform(0.2, 1.0)), p=(0.65, 0.35)),
-        variety=rng.uniform(0.3, 1.2),
-        unevenness=rng.uniform(0.7, 1.8),
-    )
-    weather = draw_weather(rng, rng.uniform(0.25, 0.68), rng.uniform(0.2, 0.8), climate.drought, rng.beta(1, 3))
+    if zone is None:
+        climate = Climate(
+            spring=rng.normal(0, 12),
+            autumn=rng.normal(0, 10),
+            growth=rng.uniform(0.75, 1.2),
+            drought=rng.choice((0.0, rng.uniform(0.2, 1.0)), p=(0.65, 0.35)),
+            variety=rng.uniform(0.3, 1.2),
+            unevenness=rng.uniform(0.7, 1.8),
+        )
+        weather = draw_weather(rng, rng.uniform(0.25, 0.68), rng.uniform(0.2, 0.8), climate.drought, rng.beta(1, 3))
+        common = np.ones(len(TEMPERATE_COVERS))
+        kinds = np.arange(len(TEMPERATE_COVERS))
+    else:
+        climate = zone.draw_climate(rng)
+        weather = draw_zone_weather(zone, rng, climate.drought)
+        common = np.array(list(zone.covers.values()))
+        kinds = np.array([COVER_NAMES.index(name) for name in zone.covers])
     # Each world has its own mixture of covers, some of them absent.
-    which = rng.choice(len(COVER_NAMES), parcel_count, p=rng.dirichlet(np.full(len(COVER_NAMES), 1.5)))
+    which = kinds[rng.choice(len(kinds), parcel_count, p=rng.dirichlet(1.5 * common))]
     parcels = draw_parcels(COVER_NAMES, which, climate, rng)
     n = rows.stop - rows.start
     parcel_of = np.repeat(np.arange(parcel_count), per_parcel)[:n]
@@ -128,7 +166,13 @@ def _fill_world(
     share = np.where(rng.random(n) < 0.25, rng.uniform(0, 0.5, n), 0).astype(np.float32)
 
     dates = _gapped(
-        draw_optical_dates(rng, weather, latitude=rng.uniform(42, 58), orbits=1 + int(rng.random() < 0.35)), rng
+        draw_optical_dates(
+            rng,
+            weather,
+            latitude=rng.uniform(*(zone.latitude if zone else (42, 58))),
+            orbits=1 + int(rng.random() < 0.35),
+        ),
+        rng,
     )
     t = len(dates.doys)
     contrast = rng.uniform(0.08, 0.25)

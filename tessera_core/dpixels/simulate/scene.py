@@ -29,6 +29,7 @@ class Weather:
         snow: share of open ground under snow.
         cloud: expected cloud cover, 0 to 1.
         drought: severity of the summer's drought, 0 to 1.
+        temperature: of the air in degrees C; None in the temperate climate, whose snow is drawn as spells.
     """
 
     moisture: Floats
@@ -36,10 +37,13 @@ class Weather:
     snow: Floats
     cloud: Floats
     drought: float
+    temperature: Floats | None = None
 
     def on(self, name: str, doys: NDArray[np.integer]) -> Floats:
         """The series ``name`` on days of year (T,)."""
-        series: Floats = getattr(self, name)
+        series: Floats | None = getattr(self, name)
+        if series is None:
+            raise ValueError(f"this weather has no {name}")
         return series[np.asarray(doys, np.intp) - 1]
 
 

@@ -38,6 +38,9 @@ LEAVES: dict[str, Spectrum] = {  # an infinitely dense canopy
     "conifer": _tile_order(.018,  .031,  .018,  .050,  .142,  .178,  .195,  .205,  .090,  .040),
     "scrub":   _tile_order(.030,  .052,  .036,  .085,  .205,  .255,  .275,  .290,  .165,  .085),
     "reed":    _tile_order(.028,  .052,  .036,  .086,  .220,  .280,  .300,  .310,  .145,  .070),
+    "olive":   _tile_order(.038,  .060,  .048,  .094,  .205,  .248,  .272,  .286,  .195,  .115),
+    "rice":    _tile_order(.026,  .056,  .029,  .092,  .300,  .400,  .432,  .445,  .165,  .075),
+    "rainforest": _tile_order(.020, .040, .020, .068, .255, .335, .360, .372, .140, .055),
 }
 DRY: dict[str, Spectrum] = {  # dead standing or lying plants
     "straw":   _tile_order(.075,  .118,  .168,  .210,  .250,  .270,  .300,  .322,  .345,  .235),
@@ -51,6 +54,9 @@ SOILS: dict[str, Spectrum] = {  # air-dry
     "peat":    _tile_order(.040,  .052,  .066,  .078,  .092,  .104,  .122,  .134,  .185,  .160),
     "chalk":   _tile_order(.190,  .245,  .290,  .312,  .332,  .346,  .364,  .374,  .420,  .368),
     "forest floor": _tile_order(.034, .046, .060, .076, .098, .112, .130, .142, .185, .130),
+    "laterite": _tile_order(.058, .092, .168, .198, .214, .224, .240, .252, .330, .280),
+    "paddy":   _tile_order(.056,  .078,  .088,  .098,  .100,  .104,  .108,  .112,  .105,  .075),
+    "lichen":  _tile_order(.150,  .195,  .225,  .250,  .290,  .305,  .325,  .335,  .350,  .270),
 }
 MATERIALS: dict[str, Spectrum] = {
     "clear water":  _tile_order(.038, .030, .016,  .013,  .009,  .008,  .007,  .007,  .004,  .003),
@@ -62,6 +68,7 @@ MATERIALS: dict[str, Spectrum] = {
     "concrete":     _tile_order(.150, .178, .200,  .210,  .220,  .226,  .234,  .240,  .268,  .250),
     "rock":         _tile_order(.178, .222, .262,  .282,  .300,  .310,  .324,  .334,  .392,  .350),
     "gravel":       _tile_order(.132, .162, .192,  .208,  .224,  .234,  .248,  .258,  .306,  .280),
+    "dune":         _tile_order(.150, .225, .320,  .345,  .362,  .374,  .392,  .404,  .490,  .455),
 }
 SNOW = _tile_order(.92,  .92,  .90,  .88,  .86,  .84,  .82,  .80,  .12,  .10)
 BLOSSOM = {  # what is added to a canopy in full flower: rapeseed's petals shine in green and red, not in blue

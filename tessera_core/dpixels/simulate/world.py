@@ -7,14 +7,15 @@ which other years are asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core.dpixels.simulate import spectra
-from tessera_core.dpixels.simulate.classes import WORLD_COVERS
+from tessera_core.dpixels.simulate.classes import CLASS_TABLE, WORLD_COVERS
+from tessera_core.dpixels.simulate.climates import TEMPERATE, Zone, find_zone
 from tessera_core.dpixels.simulate.layout import Layout, Use, make_layout
 from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.terrain import PIXEL_M, Terrain, fractal, make_terrain
@@ -56,6 +57,7 @@ class World:
         covers: year -> uint8 (P,), index into :data:`.classes.WORLD_COVERS`.
         truth: year -> uint8 (H, W), class ids 1..K of :data:`.classes.CLASS_TABLE`.
         vigour: float32 (H, W), where within its parcel a pixel grows better (1) or worse (0).
+        zone: its climate where that is not the temperate one; some covers are then others (:attr:`Zone.roles`).
     """
 
     seed: int
@@ -65,15 +67,31 @@ class World:
     covers: dict[int, NDArray[np.uint8]]
     truth: dict[int, NDArray[np.uint8]] = field(repr=False)
     vigour: Floats = field(repr=False)
+    zone: Zone | None = None
 
     @property
     def years(self) -> tuple[int, ...]:
         """The years that can be observed."""
         return tuple(self.covers)
 
+    @property
+    def growing(self) -> tuple[str, ...]:
+        """What grows here: names in :data:`.regional.ALL_COVERS`, in the order of the class ids."""
+        roles = self.zone.roles if self.zone else {}
+        return tuple(roles.get(cover, cover) for cover in WORLD_COVERS)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the class ids 1..K. Ids whose covers are the same here have the same name."""
+        names = {cover: name for cover, name, _ in CLASS_TABLE}
+        return tuple(names.get(cover, cover.capitalize()) for cover in self.growing)
+
     def climate(self, year: int) -> Climate:
         """How the year departs from the norm."""
         rng = np.random.default_rng((self.seed, year, 1))
+        if self.zone is not None:
+            drawn = self.zone.draw_climate(rng)
+            return replace(drawn, variety=0.25, unevenness=1.6)
         return Climate(
             spring=rng.normal(0, 5),
             autumn=rng.normal(0, 5),
@@ -86,9 +104,11 @@ class World:
         """Traits of all parcels in a year: a wood keeps its character, a field gets that of its crop."""
         covers, count = self.covers[year], len(self.layout.use)
         climate = self.climate(year)
-        everywhere = Climate(drought=climate.drought, variety=climate.variety, unevenness=climate.unevenness)
+        everywhere = Climate(
+            growth=climate.growth, drought=climate.drought, variety=climate.variety, unevenness=climate.unevenness
+        )
         out = None
-        for index, name in enumerate(WORLD_COVERS):
+        for index, name in enumerate(self.growing):
             # Same chance in every year, so that what stays the same looks the same.
             rng = np.random.default_rng((self.seed, 2, index))
             drawn = draw_parcels([name], np.zeros(count, np.int8), everywhere, rng)
@@ -111,12 +131,21 @@ class World:
         return out
 
 
-def make_world(seed: int = 0, size: int = 384, years: tuple[int, ...] = (2023, 2024)) -> World:
+def make_world(
+    seed: int = 0, size: int = 384, years: tuple[int, ...] = (2023, 2024), climate: str = TEMPERATE
+) -> World:
     """Make a landscape of ``size`` x ``size`` pixels of 10 m.
 
+    Args:
+        seed: the same landscape of parcels in every climate; what grows on them differs.
+        size: pixels along each side.
+        years: that can be observed.
+        climate: name in :data:`.climates.CLIMATES`.
+
     Raises:
-        InputError: the size is odd or too small, or a year lies outside 2017 to 2035.
+        InputError: the size is odd or too small, a year lies outside 2017 to 2035, or there is no such climate.
     """
+    zone = find_zone(climate)
     if size < MIN_SIZE or size % 2:
         raise InputError(f"A simulated landscape needs an even size of at least {MIN_SIZE} pixels, not {size}.")
     if not years or any(not FIRST_YEAR <= year <= LAST_YEAR for year in years):
@@ -130,8 +159,20 @@ def make_world(seed: int = 0, size: int = 384, years: tuple[int, ...] = (2023, 2
     covers = {year: history[year] for year in sorted(set(years))}
     truth = {year: (covers[year] + 1).astype(np.uint8)[layout.parcel] for year in covers}
     # 52 N in zone 31, a plain where such a landscape could lie.
-    transform = Affine(PIXEL_M, 0, 560000, 0, -PIXEL_M, 5765000)
-    return World(seed, Grid("EPSG:32631", transform, (size, size)), terrain, layout, covers, truth, vigour)
+    crs, north = "EPSG:32631", 5765000.0
+    if zone is not None:
+        # A degree of latitude is about 110.6 km; in the middle of the climate's belt.
+        crs, north = f"EPSG:{zone.epsg}", 10 * round(11060 * sum(zone.latitude) / 2)
+        first_id = _one_id_each(zone)
+        truth = {year: first_id[ids] for year, ids in truth.items()}
+    transform = Affine(PIXEL_M, 0, 560000, 0, -PIXEL_M, north)
+    return World(seed, Grid(crs, transform, (size, size)), terrain, layout, covers, truth, vigour, zone)
+
+
+def _one_id_each(zone: Zone) -> NDArray[np.uint8]:
+    """Class id -> the first id with the same cover in this climate, uint8 (K + 1,)."""
+    growing = [zone.roles.get(cover, cover) for cover in WORLD_COVERS]
+    return np.array([0, *(1 + growing.index(cover) for cover in growing)], np.uint8)
 
 
 def _history(layout: Layout, seed: int, last: int) -> dict[int, NDArray[np.uint8]]:
