@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tessera_core.demo import DemoRegion
 
 DEMO_NAME = "Demo region"
+# Of tessera_core.pack, which stands beside this module.
+PACK_SUFFIX = ".tesserapack"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def look(text: str) -> Found:
         InputError: there is nothing, or nothing readable.
     """
     path = typed_path(text)
+    if path.suffix.lower() == PACK_SUFFIX:
+        raise InputError(f"{path.name} is a pack of projects; open it on the page Data.")
     if path.suffix == SUFFIX and path.is_file():
         return Found(path.stem, project=path)
     if Project.is_project(path):

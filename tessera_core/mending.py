@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.errors import ProjectError
 from tessera_core.jobs import Progress
 from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
@@ -69,6 +70,7 @@ def mask(project: Project, year: int | None, names: Iterable[str]) -> None:
 
     Raises:
         ExportError: it cannot be written.
+        ProjectError: what was read is not on this computer.
         RasterError: the embeddings cannot be read.
     """
     wanted = sorted(set(names))
@@ -79,7 +81,7 @@ def mask(project: Project, year: int | None, names: Iterable[str]) -> None:
     source = _own_layout(project, original, year)
     # As it was saved: what its reader warns of now may be masked in a moment.
     made = mask_tiles(EmbeddingRaster.open(source), source, wanted, _free(project, f"{_name(year)}-masked"))
-    _use(project, year, made, {"masked": wanted, "original": str(original)})
+    _use(project, year, made, {"masked": wanted, "original": _noted_path(project, original)})
 
 
 def try_levelling(
@@ -114,7 +116,12 @@ def try_levelling(
 def keep_levelling(project: Project, year: int | None, made: Levelling) -> None:
     """Let the project's year use a levelled raster; tiles masked before stay masked."""
     original = _original(project, year)
-    _use(project, year, made.folder, {**_noted(project, year), "levelled": True, "original": str(original)})
+    _use(
+        project,
+        year,
+        made.folder,
+        {**_noted(project, year), "levelled": True, "original": _noted_path(project, original)},
+    )
 
 
 def drop_levelling(made: Levelling) -> None:
@@ -141,8 +148,27 @@ def _name(year: int | None) -> str:
 
 
 def _original(project: Project, year: int | None) -> Path:
+    """What was read, before anything was mended.
+
+    Raises:
+        ProjectError: it is not on this computer.
+    """
     noted = _noted(project, year).get("original")
-    return Path(noted) if isinstance(noted, str) and Path(noted).exists() else project.embeddings_path(year)
+    if not isinstance(noted, str):
+        return project.embeddings_path(year)
+    # Relative to the project where it lies in it, so that both can be moved.
+    path = project.folder / noted
+    if not path.exists():
+        raise ProjectError(
+            f"The tiles of {project.name!r} as they were published are not on this computer: the project came from another "
+            "one with tiles masked or levelled. Load the place anew to have them all."
+        )
+    return path
+
+
+def _noted_path(project: Project, path: Path) -> str:
+    home = project.folder.resolve()
+    return str(path.resolve().relative_to(home)) if path.resolve().is_relative_to(home) else str(path.resolve())
 
 
 def _own_layout(project: Project, path: Path, year: int | None) -> Path:

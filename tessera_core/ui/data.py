@@ -13,7 +13,7 @@ import streamlit as st
 from tessera_core import library
 from tessera_core.places import cache_home
 from tessera_core.sources import cache
-from tessera_core.ui import shell, state, words
+from tessera_core.ui import data_packs, shell, state, words
 
 _LIMIT, _TABLE = "data_limit", "data_table"
 
@@ -26,6 +26,8 @@ def page() -> None:
         return
     with shell.plain_errors():
         _cache()
+    with shell.plain_errors():
+        data_packs.panel()
     with shell.plain_errors():
         _demos()
 

@@ -302,6 +302,35 @@ def test_data_lists_what_was_loaded_and_lets_go_of_it(app: AppTest, web: WebStor
     assert "Your region" in _texts(app)
 
 
+def test_a_pack_is_made_and_opened_as_another_project(app: AppTest, project: Project) -> None:
+    app.run()
+    app.switch_page("pages/data.py").run()
+    app.multiselect(key="data_pack_projects").set_value([project.folder.resolve()]).run()
+    app.button(key="data_pack_make").click().run()
+    _until(app, lambda: any("My fields.tesserapack" in text.value for text in app.success) or bool(_errors(app)))
+    assert _errors(app) == []
+    (made,) = (project.folder.parent.parent / "packs").glob("*.tesserapack")
+    app.text_input(key="data_pack_path").input(str(made)).run()
+    assert "**My fields**: 2023 and 2024, 0 labels" in _texts(app)
+    app.button(key="data_pack_open").click().run()
+    _until(app, lambda: "Your region" in _texts(app) or bool(_errors(app)))
+    assert _errors(app) == []
+    assert [entry.name for entry in library.recent()] == ["My fields", "My fields"]
+    app.switch_page("pages/data.py").run()
+    app.text_input(key="data_pack_path").input("/no/such.tesserapack").run()
+    assert "nothing at" in _errors(app)[0]
+
+
+def test_a_pack_in_the_wrong_place_is_shown_the_right_one(app: AppTest, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "work.tesserapack").write_bytes(b"PK")
+    app.run()
+    app.text_input(key="region_folder").input(str(tmp_path / "work.tesserapack")).run()
+    assert "page Data" in _errors(app)[0]
+    app.switch_page("pages/data.py").run()
+    app.text_input(key="data_pack_path").input(str(tmp_path / "work.tesserapack")).run()
+    assert "not a readable pack" in _errors(app)[0]
+
+
 def test_data_of_a_server_for_strangers_shows_nothing(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESSERA_HOSTED", "1")
     app.run()
