@@ -12,13 +12,7 @@ from tessera_core.ui import scatter, shell, state, view_map, words
 from tessera_core.ui.exploring import alike, groups, pictures, pixel, space
 from tessera_core.ui.exploring.place import MAP, Place, year_name
 
-MODES = {
-    "Picture": ":material/palette:",
-    "Scatter": ":material/scatter_plot:",
-    "Pixel": ":material/query_stats:",
-    "Alike": ":material/join_inner:",
-    "Groups": ":material/workspaces:",
-}
+MODES = ("Picture", "Scatter", "Pixel", "Alike", "Groups")
 
 
 def page() -> None:
@@ -40,31 +34,31 @@ def _studio() -> None:
     if project is None:
         return
     place = Place.of(project)
-    map_column, panel_column = st.columns([7, 5], gap="medium")
-    with panel_column:
-        _year(place)
+    # Above the map, so that they are in sight on a phone too.
+    with st.container(horizontal=True, gap="small"):
         mode = st.segmented_control(
             "What to look at",
-            list(MODES),
-            default="Picture",
+            MODES,
+            default=MODES[0],
             required=True,
-            format_func=lambda name: f"{MODES[name]} {name}",
             key=_mode_key(place),
             label_visibility="collapsed",
-            width="stretch",
+            width="content",
         )
-        with shell.plain_errors():
-            match mode:
-                case "Scatter":
-                    space.panel(place)
-                case "Pixel":
-                    pixel.panel(place)
-                case "Alike":
-                    alike.panel(place)
-                case "Groups":
-                    groups.panel(place)
-                case _:
-                    pictures.panel(place)
+        _year(place)
+    map_column, panel_column = st.columns([7, 5], gap="medium")
+    with panel_column, shell.plain_errors():
+        match mode:
+            case "Scatter":
+                space.panel(place)
+            case "Pixel":
+                pixel.panel(place)
+            case "Alike":
+                alike.panel(place)
+            case "Groups":
+                groups.panel(place)
+            case _:
+                pictures.panel(place)
     with map_column:
         _map(place, mode or "Picture")
 
@@ -124,7 +118,8 @@ def _year(place: Place) -> None:
         key=key,
         format_func=year_name,
         on_change=lambda: place.project.update(year=st.session_state[key]),
-        width="stretch",
+        label_visibility="collapsed",
+        width="content",
     )
 
 

@@ -109,49 +109,29 @@ def _neighbours(place: Place, row: int, col: int) -> None:
 
 def _probabilities(place: Place, row: int, col: int) -> None:
     classes = {c.id: c for c in place.project.log.classes}
-    rows: list[dict[str, str | float]] = []
-    colours: dict[str, str] = {}
+    shares: dict[str, dict[str, float]] = {}
     for year, raster in place.rasters.items():
         try:
             for class_id, share in _proba(place, year, raster, row, col):
                 if class_id in classes:
-                    colours[classes[class_id].name] = classes[class_id].color
-                    rows.append(
-                        {"year": year_name(year), "class": classes[class_id].name, "percent": round(100 * share, 1)}
-                    )
+                    shares.setdefault(classes[class_id].name, {})[year_name(year)] = 100 * share
         except HeadError as error:
             st.caption(f"What class it is: {error}")
             return
-    if not rows:
+    now = year_name(place.year)
+    likely = sorted(shares, key=lambda name: -max(shares[name].values()))
+    likely = [name for name in likely if max(shares[name].values()) >= 1][:5]
+    if not likely:
         st.caption("There is no data at this place.")
         return
-    best = max(
-        (r for r in rows if r["year"] == year_name(place.year)), key=lambda r: float(r["percent"]), default=rows[0]
-    )
-    st.markdown(f"**{words.escape(str(best['class']))}**, {best['percent']:.0f} % sure in {best['year']}")
-    st.vega_lite_chart(
-        rows,
-        {
-            "mark": {"type": "bar", "tooltip": True},
-            "encoding": {
-                "y": {"field": "year", "type": "nominal", "title": None},
-                "x": {
-                    "field": "percent",
-                    "type": "quantitative",
-                    "title": "probability, %",
-                    "scale": {"domain": [0, 100]},
-                },
-                "color": {
-                    "field": "class",
-                    "type": "nominal",
-                    "title": None,
-                    "scale": {"domain": list(colours), "range": list(colours.values())},
-                    "legend": {"orient": "bottom", "columns": 3},
-                },
-            },
-        },
-        width="stretch",
-        height=110 + 24 * len(place.scenes),
+    best = max(likely, key=lambda name: shares[name].get(now, 0))
+    st.markdown(f"**{words.escape(best)}**, {shares[best].get(now, 0):.0f} % sure in {now}")
+    table: dict[str, list[object]] = {"Class": [*likely]}
+    for year in place.scenes:
+        table[year_name(year)] = [shares[name].get(year_name(year)) for name in likely]
+    column = st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
+    st.dataframe(
+        table, hide_index=True, width="stretch", column_config={year_name(year): column for year in place.scenes}
     )
 
 
@@ -224,7 +204,7 @@ def _satellite(year: int | None, story: PixelStory) -> None:
                     "mark": {"type": "point", "filled": True, "size": 38, "opacity": 1, "tooltip": True},
                     "encoding": {
                         "x": day,
-                        "y": {"field": "ndvi", "type": "quantitative", "scale": {"domain": [-0.2, 1]}},
+                        "y": {"field": "ndvi", "type": "quantitative", "scale": {"zero": True}},
                         "color": {
                             "field": "seen",
                             "type": "nominal",
