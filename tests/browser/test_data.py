@@ -1,0 +1,70 @@
+"""The page Data in the browser: what was loaded is listed, chosen and deleted; packs are made, saved, uploaded and opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.app.conftest import landscape
+from tests.browser.conftest import AppServer
+from tests.browser.studio import Studio
+from tests.sources import world_store
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+def test_loaded_embeddings_are_listed_and_deleted_without_harm_to_the_project(
+    studio: Studio, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    page = studio.page
+    world = world_store.write_world(tmp_path_factory.mktemp("world") / "world.zarr")
+    query = {"place": "11.9,-0.1,12.1,0.05", "years": "2023,2024", "name": "Two years"}
+    studio.open("/?" + urlencode(query | {"store": str(world)}))
+    studio.button("Look what there is").click()
+    studio.button("Load 2023 and 2024").click()
+    page.get_by_role("heading", name="Your region").wait_for()
+    studio.go("Data")
+    page.get_by_role("heading", name="Loaded embeddings").wait_for()
+    table = page.get_by_test_id("stDataFrame")
+    table.wait_for()
+    page.wait_for_timeout(1500)
+    # The first column of the table is for choosing lines; tables are drawn, so there is nothing to click but a place.
+    table.click(position={"x": 18, "y": 52})
+    chosen = page.get_by_role("button", name="Delete the chosen (")
+    chosen.wait_for()
+    chosen.click()
+    page.get_by_test_id("stMetric").filter(has_text="Regions and years").get_by_text("1", exact=True).wait_for()
+    studio.button("Empty all").click()
+    studio.button("Empty it").click()
+    studio.sees("Nothing was loaded yet.")
+    studio.go("Region")
+    studio.sees("2023 and 2024")
+    studio.button("Start labelling").wait_for()
+
+
+def test_a_pack_goes_out_and_comes_in(studio: Studio, server: AppServer, tmp_path: Path) -> None:
+    page = studio.page
+    landscape(48).save(tmp_path / "fields")
+    studio.open()
+    page.get_by_role("textbox", name="Folder or file").fill(str(tmp_path / "fields"))
+    studio.button("Look inside").click()
+    studio.button("Open it").click()
+    studio.button("Start labelling").wait_for()
+    studio.go("Data")
+    page.get_by_test_id("stMultiSelect").locator("input").click()
+    page.get_by_role("option", name="fields").click()
+    page.keyboard.press("Escape")
+    studio.button("Make the pack").click()
+    studio.button("Save a copy").wait_for()
+    saved = studio.download("Save a copy", tmp_path)
+    assert saved.name == "fields.tesserapack"
+    # On another computer the folder is not there.
+    (tmp_path / "fields").rename(tmp_path / "gone")
+    page.locator("input[type=file]").set_input_files(str(saved))
+    studio.sees("2023, 0 labels")
+    studio.button("Open it").click()
+    studio.button("Start labelling").wait_for()
+    studio.sees("48 x 48 pixels")
+    assert list((server.home / "packs" / ".uploads").iterdir()) == []
