@@ -6,7 +6,7 @@ The page, the exports and the command line all come here, so that they show the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
+    from tessera_core.analysis.cleanup import Cleaning
     from tessera_core.assess import Samples
     from tessera_core.heads import ClassMap, Head, HeadChoice
     from tessera_core.project import Project
@@ -93,7 +94,7 @@ def map_project(
     cancelled: Callable[[], bool] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> ProjectMap:
-    """The project's map of a year, whole.
+    """The project's map of a year, whole, and cleaned where the project says so.
 
     Args:
         raster: the project's embeddings of ``year``.
@@ -107,7 +108,23 @@ def map_project(
 
     version = project.log.version
     head = fit_labels(project.log.labels, raster, head_choice(project), cancelled=cancelled, progress=progress)
-    return ProjectMap(year, version, head, predict_raster(head, raster, cancelled=cancelled, progress=progress))
+    made = predict_raster(head, raster, cancelled=cancelled, progress=progress)
+    cleaning = cleaning_of(project)
+    if cleaning is not None:
+        made = replace(made, classes=cleaning(made.classes, raster, head, cancelled))
+    return ProjectMap(year, version, head, made)
+
+
+def cleaning_of(project: Project) -> Cleaning | None:
+    """How the project's finished map is cleaned: its setting ``tidy``, or None.
+
+    Raises:
+        LabelError: the setting is damaged.
+    """
+    from tessera_core.analysis.cleanup import Cleaning
+
+    value = project.settings.get("tidy")
+    return None if value is None else Cleaning.from_json(value)
 
 
 def label_samples(labels: Sequence[Label], classes: Sequence[LabelClass], raster: EmbeddingRaster) -> Samples:

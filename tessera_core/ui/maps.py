@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.errors import HeadError
-from tessera_core.mapping import ProjectMap, head_name, map_project
+from tessera_core.mapping import ProjectMap, head_choice, map_project
 from tessera_core.project import Project
 from tessera_core.ui.scene import OpenScene
 
@@ -14,14 +14,15 @@ def project_map(project: Project, scene: OpenScene, year: int | None) -> tuple[P
     """The map of a year by the project's labels and head, or None and the reason."""
     try:
         with st.spinner("Making the map…"):
-            return _made(project.id, scene.key, project.log.version, head_name(project), project, scene, year), ""
+            how = f"{head_choice(project)} {project.settings.get('tidy')}"
+            return _made(project.id, scene.key, project.log.version, how, project, scene, year), ""
     except HeadError as error:
         return None, str(error)
 
 
 @st.cache_resource(scope="session", max_entries=2, show_spinner=False)
 def _made(
-    project_id: str, scene: str, version: int, head: str, _project: Project, _scene: OpenScene, _year: int | None
+    project_id: str, scene: str, version: int, how: str, _project: Project, _scene: OpenScene, _year: int | None
 ) -> ProjectMap:
     return map_project(_project, _scene.raster, _year)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import ndimage
 from tessera_core.analysis import cleanup
 from tessera_core.errors import Cancelled, LabelError, RasterError
 from tessera_core.grid import Grid
-from tessera_core.heads import make_head
+from tessera_core.heads import make_head, predict_raster
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -120,3 +121,25 @@ def test_wrong_wishes() -> None:
         cleanup.potts(raster, head_of(raster, truth), beta=-1)
     with pytest.raises(Cancelled):
         cleanup.potts(raster, head_of(raster, truth), cancelled=lambda: True)
+
+
+def test_a_cleaning_survives_a_project_and_does_what_its_method_does() -> None:
+    local, truth = field()
+    grid = Grid("EPSG:32631", Affine(10, 0, 600_000, 0, -10, 5_800_000), local.shape)
+    raster = EmbeddingRaster(local.codes, local.scales, grid, local.provenance)
+    head = head_of(raster, truth)
+    classes = predict_raster(head, raster).classes
+    for way, expected in (
+        (cleanup.Cleaning("majority", size=5), cleanup.majority(classes, 5)),
+        (cleanup.Cleaning("sieve", hectares=0.05), cleanup.sieve(classes, 0.05, raster.grid)),
+        (cleanup.Cleaning("potts", beta=2.0), cleanup.potts(raster, head, 2.0)),
+    ):
+        again = cleanup.Cleaning.from_json(json.loads(json.dumps(way.to_json())))
+        assert again == way
+        np.testing.assert_array_equal(again(classes, raster, head), expected)
+
+
+@pytest.mark.parametrize("value", [{}, {"method": "majority"}, {"method": "blur", "size": 3, "hectares": 1, "beta": 1}])
+def test_a_damaged_cleaning_is_refused_in_words(value: dict[str, object]) -> None:
+    with pytest.raises(LabelError):
+        cleanup.Cleaning.from_json(value)

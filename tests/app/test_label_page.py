@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tessera_core.analysis.cleanup import majority
+from tessera_core.mapping import map_project
 from tessera_core.project import Project
+from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui.label_map import payload
 
 
@@ -177,7 +181,11 @@ def test_tidying_shows_a_score_and_reaches_the_export(app: AppTest, project: Pro
     assert messages(app)["tidied"][1].startswith(b"\x89PNG")
     (use,) = [toggle for toggle in app.toggle if "Export" in toggle.label]
     use.set_value(True).run()
-    assert Project.open(project.folder).settings["tidy"]["method"] == "majority"
+    tidy = Project.open(project.folder)
+    assert tidy.settings["tidy"]["method"] == "majority"
+    raster = EmbeddingRaster.open(tidy.embeddings_path(2024))
+    rough = map_project(project, raster, 2024).map.classes
+    np.testing.assert_array_equal(map_project(tidy, raster, 2024).map.classes, majority(rough, 3))
 
 
 def test_a_pasted_tree_becomes_classes(app: AppTest, project: Project) -> None:
