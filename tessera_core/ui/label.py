@@ -13,7 +13,7 @@ import streamlit as st
 
 from tessera_core.mapping import head_choice
 from tessera_core.project import Project
-from tessera_core.ui import label_map, shell, state, words
+from tessera_core.ui import label_map, maps, shell, state, words
 from tessera_core.ui.label_map.live import LiveMap
 from tessera_core.ui.label_map.protocol import ProtocolState, apply_message
 from tessera_core.ui.labelling import panels
@@ -56,7 +56,9 @@ def _map() -> None:
     data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures)
     label_map.label_map(key, data, _on_ops)
     for name in pictures:
-        label_map.picture(key, name, {**live.picture_header(), "version": scene.key}, _png(scene.key, name, scene))
+        label_map.picture(
+            key, name, {**live.picture_header(), "version": scene.key}, maps.scene_png(scene.key, name, scene)
+        )
 
 
 @st.fragment
@@ -137,16 +139,6 @@ def _make_desk(project_id: str, scene_key: str, title: str, subtitle: str, _scen
     live = LiveMap(key, project_id, _scene.raster, lambda: _scene.scene, _scene.display, title, subtitle)
     threading.Thread(target=live.warm_up, name="tessera-label-warm-up", daemon=True).start()
     return Desk(live)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _png(scene_key: str, name: str, _scene: OpenScene) -> bytes:
-    from tessera_core.render.picture import encode_picture
-
-    picture = _scene.picture if name == "pca" else _scene.true_colour
-    if picture is None:
-        return b""
-    return encode_picture(picture, _scene.raster.valid(), _scene.display)
 
 
 def _year(project: Project) -> None:

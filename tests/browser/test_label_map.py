@@ -133,10 +133,11 @@ def open_map(chromium: Any, server: Any, project: Project) -> Iterator[Callable[
 PLACES = [("1", 0.4, 0.3), ("1", 0.55, 0.35), ("2", 0.45, 0.5), ("2", 0.6, 0.6), ("3", 0.5, 0.7), ("3", 0.38, 0.62)]
 
 
-def expected_picture(log: LabelLog, project: Project) -> np.ndarray:
-    """The class map of the labels as the display should show it, uint8 (height, width, 4)."""
+def expected_picture(log: LabelLog, project: Project, classes: np.ndarray | None = None) -> np.ndarray:
+    """The class map (by default that of the labels) as the display should show it, uint8 (height, width, 4)."""
     raster = EmbeddingRaster.open(project.embeddings_path(2024))
-    classes = predict_raster(fit_labels(log.labels, raster), raster).classes
+    if classes is None:
+        classes = predict_raster(fit_labels(log.labels, raster), raster).classes
     colors = np.zeros((256, 4), np.uint8)
     for label_class in log.classes:
         colors[label_class.id] = (*rgb(label_class.color), 255)

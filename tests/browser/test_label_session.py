@@ -1,0 +1,332 @@
+"""Whole sessions on the page Label: with the mouse, with the keyboard alone, and with a finger on a phone.
+
+Each begins with an empty project, follows the app's own advice (hints, next places, doubtful labels) and ends with a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tessera_core.bench.click import CLASSES, synthetic_raster
+from tessera_core.project import Project
+from tests.browser.test_label_map import PATIENCE, SIZE, MapPage, open_map, project
+
+__all__ = ["open_map", "project"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(420)]
+
+OpenMap = Callable[..., MapPage]
+# Labels of a class that are witnesses enough against a wrong one.
+MANY = 6
+NAMES = ("Forest", "Water", "Arable", "Rock", "Meadow", "Town")
+
+
+@pytest.fixture(scope="module")
+def truth() -> np.ndarray:
+    """uint8 (SIZE, SIZE), 1..6: the classes of the synthetic scene."""
+    return synthetic_raster(SIZE, seed=2)[1]
+
+
+def pixel_of(page: MapPage, project: Project, label: int = -1) -> tuple[int, int]:
+    """Row and column of a label in the log."""
+    grid = project.grid
+    assert grid is not None
+    rows, cols = grid.xy_to_pixel(*np.array(page.log().labels[label].xy[:1]).T)
+    return int(rows[0]), int(cols[0])
+
+
+def places(truth: np.ndarray, kind: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
+    """Pixels well inside patches of a kind, far from the edge of the scene and from each other."""
+    from scipy import ndimage
+
+    depth = ndimage.distance_transform_edt(truth == kind)
+    inside = np.zeros_like(depth)
+    inside[6:-6, 6:-6] = depth[6:-6, 6:-6]
+    found = []
+    for _ in range(count):
+        row, col = np.unravel_index(int(inside.argmax()), inside.shape)
+        assert inside[row, col] > 0
+        found.append((int(row), int(col)))
+        rows, cols = np.ogrid[: inside.shape[0], : inside.shape[1]]
+        inside[(rows - row) ** 2 + (cols - col) ** 2 < 14**2] = 0
+    return found
+
+
+def on_screen(page: MapPage, project: Project, row: float, col: float) -> tuple[float, float]:
+    """Where a scene pixel is in the window."""
+    from tessera_core.render.display import DisplayGrid
+
+    assert project.grid is not None
+    display = DisplayGrid(project.grid)
+    box = page.page.locator(".leaflet-pca-pane canvas").bounding_box()
+    west, south, east, north = display.bounds
+    x, y = display.from_pixel(row + 0.5, col + 0.5)
+    return (
+        box["x"] + (float(x) - west) / (east - west) * box["width"],
+        box["y"] + (north - float(y)) / (north - south) * box["height"],
+    )
+
+
+def known(page: MapPage, version_of: int | None = None) -> None:
+    """Wait until the score card speaks of the labels as they are now."""
+    page.until(
+        lambda: (page.page.locator(".tl-score").get_attribute("data-version") or "") == str(page.log().version),
+        "the score does not follow the labels",
+    )
+
+
+def label_all(page: MapPage, project: Project, truth: np.ndarray, kinds: int, each: int, tap: bool = False) -> int:
+    """Label well-chosen places of the first kinds; returns how many operations that were."""
+    number = 0
+    for kind in range(1, kinds + 1):
+        if tap:
+            page.page.locator(".tl-stripchip").nth(kind - 1).tap()
+        else:
+            page.page.keyboard.press(str(kind))
+        for row, col in places(truth, kind, each):
+            x, y = on_screen(page, project, row, col)
+            if tap:
+                page.page.touchscreen.tap(x, y)
+            else:
+                page.page.mouse.click(x, y)
+            number += 1
+            page.acked(number)
+    return number
+
+
+def test_a_session_with_the_mouse(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
+    page = open_map()
+    view = page.page
+    for name in NAMES[3:]:
+        view.get_by_label("Name of a new class").fill(name)
+        view.get_by_role("button", name="Add").click()
+    page.acked(3)
+    number = 3
+    view.locator(".tl-map").focus()
+    for kind in range(1, CLASSES + 1):
+        view.locator(".tl-pick").nth(kind - 1).click()
+        for row, col in places(truth, kind, MANY if kind <= 2 else 2):
+            view.mouse.click(*on_screen(page, project, row, col))
+            number += 1
+            page.acked(number)
+    known(page)
+    card = view.locator(".tl-score").inner_text()
+    assert "right at places it has not seen" in card
+    assert "95 % sure" in card
+    assert f"{2 * MANY + 2 * (CLASSES - 2)} labels" in card
+    assert "random split" in card
+
+    # Label here next: one click jumps to the place, one click labels it, and the next one comes.
+    view.get_by_role("button", name="Label here next").click()
+    dialog = view.locator(".tl-card")
+    dialog.wait_for()
+    first = dialog.locator("p").inner_text()
+    dialog.locator(".tl-cardchip", has_text="Rock").click()
+    number += 1
+    page.acked(number)
+    assert page.log().labels[-1].class_id == 4
+    assert dialog.locator("p").first.inner_text() != first or "Place B" in dialog.inner_text()
+    assert "Place B" in dialog.inner_text()
+    dialog.get_by_label("Leave").click()
+    assert not dialog.is_visible()
+
+    # A mistake on purpose: the doctor finds it, one click goes there, one click mends it.
+    row, col = places(truth, 2, MANY + 1)[-1]
+    view.get_by_title("Show the whole area").click()
+    view.wait_for_timeout(600)
+    view.locator(".tl-pick").nth(0).click()
+    view.mouse.click(*on_screen(page, project, row, col))
+    number += 1
+    page.acked(number)
+    known(page)
+    view.locator(".tl-fold summary", has_text="Doubtful labels").click()
+    item = view.locator(".tl-item", has_text="Labelled Forest, but it looks like Water")
+    item.first.wait_for()
+    item.first.click()
+    dialog.get_by_role("button", name="It is Water").click()
+    number += 1
+    page.acked(number)
+    assert page.log().labels[-1].class_id == 2
+    view.keyboard.press("Escape")
+
+    # Both confidences, each with its sentence.
+    view.locator('[data-layer="novelty"] input[type=checkbox]').check()
+    page.until(lambda: page.has("novelty"), "the layer of what is unlike the labels does not come")
+    assert "region" in view.locator('[data-layer="novelty"] .tl-about').inner_text()
+    view.locator('[data-layer="sets"] input[type=checkbox]').check()
+    page.until(lambda: page.has("sets"), "the layer of possible classes does not come")
+    about = view.locator('[data-layer="sets"] .tl-about')
+    assert "10 of 100" in about.inner_text()
+    about.locator("select").select_option("0.2")
+    about.get_by_text("20 of 100 cases").wait_for(timeout=PATIENCE)
+    view.locator('[data-layer="confidence"] input[type=checkbox]').check()
+    page.until(lambda: page.has("confidence"), "no confidence")
+    assert "confident on average" in view.locator('[data-layer="confidence"] .tl-about').inner_text()
+
+
+def test_similar_places_become_a_class(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
+    page = open_map()
+    view = page.page
+    view.locator(".tl-fold summary", has_text="Find similar").click()
+    view.get_by_role("button", name="Like this").click()
+    (row, col), (other_row, other_col) = places(truth, 5, 1)[0], places(truth, 3, 1)[0]
+    view.mouse.click(*on_screen(page, project, row, col))
+    page.until(lambda: page.has("similar"), "no likeness")
+    view.get_by_role("button", name="Not this").click()
+    view.mouse.click(*on_screen(page, project, other_row, other_col))
+    page.until(lambda: view.locator(".tl-seed").count() == 2, "the counter-example is not shown")
+    view.wait_for_timeout(1500)
+    assert page.log().labels == []
+    slider = view.get_by_label("How much alike, in percent")
+
+    def shown() -> int:
+        return page.root.evaluate(
+            """map => {
+              const canvas = map.querySelector('.leaflet-similar-pane canvas');
+              const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+              let n = 0;
+              for (let i = 3; i < data.length; i += 4) n += data[i] > 0;
+              return n;
+            }"""
+        )
+
+    slider.fill("40")
+    page.until(lambda: shown() > 0, "nothing is alike")
+    view.wait_for_timeout(300)
+    many = shown()
+    # The slider is answered by the browser alone.
+    sent: list[object] = []
+    view.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    slider.fill("92")
+    page.until(lambda: shown() < many, "the threshold changes nothing")
+    view.get_by_label("Class for similar places").select_option("")
+    view.get_by_label("New class for similar places").fill("Meadow")
+    view.get_by_role("button", name="Make labels").click()
+    page.until(lambda: page.counts()[-1:] == [30], "no labels were made")
+    labels = page.log().labels
+    grid = project.grid
+    assert grid is not None
+    rows, cols = grid.xy_to_pixel(*np.array([label.xy[0] for label in labels]).T)
+    kinds = truth[rows.astype(int), cols.astype(int)]
+    assert (kinds == 5).mean() > 0.9
+    view.locator(".tl-map").focus()
+    view.keyboard.press("z")
+    page.until(lambda: page.log().labels == [], "one undo does not take them back")
+
+
+def test_a_session_with_the_keyboard_alone(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
+    page = open_map()
+    view = page.page
+    view.locator(".tl-map").focus()
+    press = view.keyboard.press
+
+    def here() -> tuple[int, int]:
+        # The cross is in the middle of the map.
+        from tessera_core.render.display import DisplayGrid
+
+        assert project.grid is not None
+        display = DisplayGrid(project.grid)
+        box, middle = view.locator(".leaflet-pca-pane canvas").bounding_box(), page.at(0.5, 0.5)
+        west, south, east, north = display.bounds
+        x = west + (middle[0] - box["x"]) / box["width"] * (east - west)
+        y = north - (middle[1] - box["y"]) / box["height"] * (north - south)
+        row, col = display.to_pixel(x, y)
+        return int(row), int(col)
+
+    number = 0
+    for key in ("ArrowLeft", "ArrowUp", "ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown", "ArrowLeft", "ArrowLeft"):
+        press(key)
+        view.wait_for_timeout(400)
+        row, col = here()
+        if not (0 <= row < SIZE and 0 <= col < SIZE):
+            continue
+        kind = min(int(truth[row, col]), 3)
+        press(str(kind))
+        press("Enter")
+        number += 1
+        page.acked(number)
+    assert len({label.class_id for label in page.log().labels}) >= 2
+    known(page)
+    # N goes to the next place, a digit labels it and moves on; here until all five are done and new ones are found.
+    press("n")
+    card = view.locator(".tl-card")
+    card.wait_for()
+    letters = []
+    for _ in range(5):
+        letters.append(card.locator("b").first.inner_text()[:7])
+        press("3")
+        number += 1
+        page.acked(number)
+    assert letters == [f"Place {letter}" for letter in "ABCDE"]
+    page.until(lambda: "Place A" in card.inner_text(), "no further places are suggested")
+    before = len(page.log().labels)
+    press("n")
+    assert "Place B" in card.inner_text()
+    press("Escape")
+    assert not card.is_visible()
+    assert len(page.log().labels) == before
+    for _ in range(5):
+        press("z")
+        number += 1
+    page.acked(number)
+    assert len(page.log().labels) == before - 5
+    for _ in range(5):
+        press("y")
+        number += 1
+    page.acked(number)
+    assert len(page.log().labels) == before
+
+
+def test_a_session_on_a_phone(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
+    page = open_map(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    view = page.page
+    number = label_all(page, project, truth, 3, 2, tap=True)
+    assert [label.class_id for label in page.log().labels] == [1, 1, 2, 2, 3, 3]
+    known(page)
+    view.locator('[data-tool="next"]').tap()
+    card = view.locator(".tl-card")
+    card.wait_for()
+    box = card.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    small = card.locator("button").evaluate_all(
+        "list => list.filter(b => b.getBoundingClientRect().height < 43).map(b => b.textContent)"
+    )
+    assert small == []
+    card.locator(".tl-cardchip", has_text="Water").tap()
+    number += 1
+    page.acked(number)
+    assert page.log().labels[-1].class_id == 2
+    card.get_by_role("button", name="Not sure, next").tap()
+    assert "Place C" in card.inner_text()
+    card.get_by_label("Leave").tap()
+    view.locator('.tl-tool[data-tool="undo"]').tap()
+    number += 1
+    page.acked(number)
+    assert len(page.log().labels) == 6
+    assert view.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_slow_method_replaces_the_quick_map(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
+    from tessera_core.heads import predict_raster
+    from tessera_core.mapping import fit_labels
+    from tessera_core.raster import EmbeddingRaster
+    from tests.browser.test_label_map import expected_picture
+
+    page = open_map()
+    label_all(page, project, truth, 3, 3)
+    known(page)
+    quick = page.class_map()
+    project.refresh()
+    project.update(head="forest")
+    page.page.reload()
+    page.ready()
+    page.until(lambda: page.has("classes"), "no map")
+    raster = EmbeddingRaster.open(project.embeddings_path(2024))
+    slow = predict_raster(fit_labels(page.log().labels, raster, "forest"), raster).classes
+    wanted = expected_picture(page.log(), project, slow)
+    assert not np.array_equal(wanted, quick)
+    page.until(lambda: np.array_equal(page.class_map(), wanted), "the map of the forest does not come")
