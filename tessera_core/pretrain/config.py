@@ -49,6 +49,7 @@ class DataSettings:
 
     Attributes:
         simulated: pixels drawn from simulated worlds.
+        climates: of those worlds, names in :data:`tessera_core.dpixels.simulate.climates.CLIMATES`.
         tiles: folders with d-pixel tiles, relative to the configuration file.
         pixels_per_tile: most pixels taken from each tile.
         shards: files that the globally shuffled pixels are cut into.
@@ -58,6 +59,7 @@ class DataSettings:
     """
 
     simulated: int = _setting(0, 0)
+    climates: tuple[str, ...] = _setting(("temperate",))
     tiles: tuple[str, ...] = _setting(())
     pixels_per_tile: int = _setting(65536, 1)
     shards: int = _setting(8, 1)
@@ -232,7 +234,16 @@ class PretrainConfig:
             if not condition:
                 raise PretrainError(f"In {where}, {message}.")
 
+        from tessera_core.dpixels.simulate.climates import CLIMATES
+
         data, views, run = self.data, self.views, self.run
+        for name in data.climates:
+            close = "".join(f"; did you mean {c!r}?" for c in difflib.get_close_matches(name, CLIMATES, 1))
+            require(
+                name in CLIMATES,
+                f"data.climates has {name!r}, but the simulator's climates are {', '.join(CLIMATES)}{close}",
+            )
+        require(bool(data.climates), "data.climates names no climate; leave it out for the temperate one")
         require(bool(data.simulated or data.tiles), "data needs simulated above 0, or tiles")
         require(
             not (run.probe_every and data.holdout_worlds == 0),

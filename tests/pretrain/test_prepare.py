@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tessera_core.dpixels.simulate import COVER_NAMES
 from tessera_core.dpixels.tile import write_tile
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.grid import Grid
@@ -138,3 +140,14 @@ def test_held_out_worlds_are_not_training_worlds(tmp_path):
     rows = {bytes(row) for row in np.ascontiguousarray(train.s2).reshape(len(train), -1)}
     assert not rows & {bytes(row) for row in np.ascontiguousarray(held.s2).reshape(len(held), -1)}
     assert len(np.unique(held.label)) >= 8
+
+
+def test_worlds_of_other_climates(tmp_path):
+    climates = ("temperate", "boreal", "tropical")
+    data = DataSettings(simulated=1600, shards=1, holdout_worlds=1, climates=climates)
+    (shard,) = prepare.prepare_shards(data, tmp_path / "many")
+    names = {COVER_NAMES[label - 1] for label in np.unique(PixelSet.open(shard).label)}
+    assert names & {"birch wood", "peat bog", "lichen heath", "savanna", "rice", "evergreen rainforest"}
+    assert prepare.prepare_shards(data, tmp_path / "many") == [shard]
+    with pytest.raises(PretrainError, match="other settings"):
+        prepare.prepare_shards(replace(data, climates=("temperate",)), tmp_path / "many")

@@ -55,6 +55,8 @@ def test_shipped_configurations_load_by_name(path):
         ({"model": {"preset": "v3"}}, ("model.preset", "v2-nano")),
         ({"objective": {"prefixes": [128]}}, ("objective.prefixes", "shorter")),
         ({"optimiser": {"warmup": 0.7, "plateau": 0.7}}, ("warmup + optimiser.plateau",)),
+        ({"data": {"simulated": 9, "climates": ["borael"]}}, ("data.climates", "'borael'", "did you mean 'boreal'")),
+        ({"data": {"simulated": 9, "climates": []}}, ("data.climates names no climate",)),
         ({"data": {}}, ("data needs simulated above 0, or tiles",)),
         ({"data": {"simulated": 100, "holdout_worlds": 0}, "run": {"probe_every": 5}}, ("holdout_worlds",)),
     ],
