@@ -34,6 +34,8 @@ COMMANDS = {
     "pretrain": "train an encoder on d-pixels",
     "study": "measure what an encoder is worth, with tables",
     "map": "train a head on labels and map a region",
+    "change": "find what changed between two years",
+    "fuse": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole fields held out",
     "export": "write a project's map and labels for others to use",
     "bench": "measure this machine",

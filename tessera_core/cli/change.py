@@ -1,0 +1,91 @@
+"""What changed between two years: a map of changed ground at a chosen false-discovery rate, and p-values.
+
+The years are judged against what unchanged ground does, found in the scene itself or given with --stable; the shift of the
+whole scene (weather, sensors) is reported apart and not counted as change (docs/change.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "find what changed between two years"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("first", help="embeddings of the earlier year, in any layout we read")
+    parser.add_argument("second", help="embeddings of the later year")
+    parser.add_argument("--out", required=True, help="map to write: 1 unchanged, 2 changed (Cloud Optimized GeoTIFF)")
+    parser.add_argument("--rate", type=float, default=0.05, help="share of false alarms to accept (default: 0.05)")
+    parser.add_argument("--stable", metavar="FILE", help="polygons of places that did not change, any vector file")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Compare and return what was found and written.
+
+    Raises:
+        InputError: something given is not usable.
+        ExportError: a file cannot be written.
+    """
+    import numpy as np
+
+    from tessera_core.analysis.change import detect_change
+    from tessera_core.assess.reference import read_reference
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+    from tessera_core.export.change import write_change
+    from tessera_core.sources.local import open_embeddings
+
+    if not 0 < args.rate < 1:
+        raise InputError(f"--rate is a share between 0 and 1, such as 0.05, not {args.rate:g}.")
+    first, second = open_embeddings(args.first), open_embeddings(args.second)
+    stable = None
+    if args.stable:
+        reference = read_reference(args.stable, first.grid)
+        stable = np.zeros(first.shape, bool)
+        stable[reference.rows, reference.cols] = True
+    layer = detect_change(first, second, stable=stable, seed=args.seed, progress=ConsoleProgress("change"))
+    written = write_change(args.out, layer, args.rate, first.grid, second.provenance)
+    hectares = first.grid.pixel_area_m2 / 10_000
+    count = layer.count(args.rate)
+    return {
+        "out": str(written[0]),
+        "p_values": str(written[1]),
+        "dataset": first.provenance.dataset,
+        "years": list(layer.years),
+        "rate": args.rate,
+        "pixels": layer.pixels,
+        "changed": count,
+        "changed_share": round(count / layer.pixels, 6),
+        "changed_hectares": round(count * hectares, 4) if first.grid.georeferenced else None,
+        "null": {
+            "source": layer.null.source,
+            "centre": round(layer.null.centre, 4),
+            "spread": round(layer.null.spread, 4),
+            "pixels": layer.null.pixels,
+        },
+        "scene_shift": {
+            "distance_before": round(layer.shift.before, 6),
+            "distance_after": round(layer.shift.after, 6),
+            "share_of_difference": round(layer.shift.share, 4),
+        },
+        "noisier_ground": [{"share": round(share, 4), "factor": round(factor, 3)} for share, factor in layer.raised],
+    }
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result for people."""
+    area = f" ({result['changed_hectares']:,.1f} ha)" if result["changed_hectares"] is not None else ""
+    years = " and ".join(str(year) for year in result["years"])
+    shift = 100 * result["scene_shift"]["share_of_difference"]
+    return "\n".join(
+        (
+            f"{Path(result['out'])}: {100 * result['changed_share']:.2f} % of the region{area} changed between {years}, with up "
+            f"to {100 * result['rate']:g} % false alarms.",
+            f"{shift:.0f} % of the difference on unchanged ground was a shift of the whole scene; it is not counted.",
+            f"p-values: {result['p_values']}",
+        )
+    )

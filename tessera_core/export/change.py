@@ -1,0 +1,44 @@
+"""A change layer as files for a GIS: what changed at a false-discovery rate, and the p-value of every pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tessera_core.analysis.change import NO_LEVEL, ChangeLayer
+from tessera_core.export.geotiff import write_class_map, write_values
+from tessera_core.grid import Grid
+from tessera_core.labels.model import LabelClass
+from tessera_core.provenance import Provenance
+
+CLASSES = (LabelClass(1, "unchanged", "#d9d9d9"), LabelClass(2, "changed", "#d62728"))
+
+
+def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, provenance: Provenance) -> list[Path]:
+    """Write ``NAME.tif`` (1 unchanged, 2 changed, 0 no data) and ``NAME_p.tif`` (p-values, float32), both COG.
+
+    Args:
+        path: of the map; the p-values lie beside it.
+        layer: of two years.
+        rate: false-discovery rate of the map.
+        grid: of both years.
+        provenance: of the later year.
+
+    Returns:
+        The files, the map first.
+
+    Raises:
+        ExportError: a file cannot be written.
+    """
+    changed = np.where(layer.levels == NO_LEVEL, 0, np.where(layer.mask(rate), 2, 1)).astype(np.uint8)
+    tags = {
+        "tessera_years": "-".join(str(year) for year in layer.years),
+        "tessera_false_discovery_rate": f"{rate:g}",
+        "tessera_null": layer.null.source,
+    }
+    written = write_class_map(path, changed, None, grid, CLASSES, provenance, tags=tags)
+    p_file = written.with_name(f"{written.stem}_p.tif")
+    sidecar = written.with_name(f"{written.name}.aux.xml")
+    values = write_values(p_file, layer.p_values(), grid, provenance, description="p-value of no change")
+    return [written, values, *([sidecar] if sidecar.exists() else [])]

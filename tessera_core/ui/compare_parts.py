@@ -1,0 +1,193 @@
+"""What the parts of the page Compare share: the years chosen, pictures with one meaning of colour, and results that are kept.
+
+Results are kept for all sessions, a few at a time, so that memory is bounded however many years and people there are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.jobs import Progress
+from tessera_core.project import Project
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.ui import jobs
+from tessera_core.ui.scene import OpenScene
+from tessera_core.ui.view_map import Layer
+
+PAGE = "compare"
+MAX_KEPT = 6
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the page looks at.
+
+    Attributes:
+        project: the open one.
+        scenes: every chosen year's scene, by rising year; two at least.
+    """
+
+    project: Project
+    scenes: Mapping[int, OpenScene]
+
+    @property
+    def years(self) -> list[int]:
+        """The chosen years."""
+        return sorted(self.scenes)
+
+    @property
+    def first(self) -> int:
+        """The earliest chosen year."""
+        return self.years[0]
+
+    @property
+    def last(self) -> int:
+        """The latest."""
+        return self.years[-1]
+
+    @property
+    def rasters(self) -> dict[int, EmbeddingRaster]:
+        """Embeddings by year."""
+        return {year: self.scenes[year].raster for year in self.years}
+
+    def key(self, *parts: object) -> str:
+        """Names a result of these years and whatever else it depends on."""
+        return "|".join([PAGE, *(self.scenes[year].key for year in self.years), *map(str, parts)])
+
+
+class Kept:
+    """The last few results, by key."""
+
+    def __init__(self, limit: int = MAX_KEPT) -> None:
+        self._limit, self._values = limit, OrderedDict[str, Any]()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> Any:
+        """The result of a key, or None."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+            return self._values.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep a result, and drop those that were used longest ago when they are too many."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._limit:
+                self._values.popitem(last=False)
+
+
+@st.cache_resource(show_spinner=False)
+def kept() -> Kept:
+    """The results that all sessions share."""
+    return Kept()
+
+
+def result_of(key: str, title: str, work: Callable[[Progress, Callable[[], bool]], Any], again: str) -> Any:
+    """A kept result, or None while it is made in the background; leaving the page cancels that.
+
+    Args:
+        key: of the work and its result.
+        title: what people see while it runs.
+        work: ``work(progress, cancelled)``.
+        again: text of the button that starts it again after it failed or was stopped.
+    """
+    known = kept().get(key)
+    if known is not None:
+        return known
+    job = jobs.pool().get(key)
+    if job is None:
+        job = jobs.pool().start(key, title, work)
+    if job.active and not job.cancelling:
+        jobs.wait_on(PAGE, key)
+    if job.active:
+        jobs.show(job)
+        return None
+    if jobs.outcome(job):
+        kept().put(key, job.result)
+        jobs.pool().forget(key)
+        return kept().get(key)
+    if st.button(again, key=f"again_{key}", icon=":material/refresh:"):
+        jobs.pool().forget(key)
+        st.rerun()
+    return None
+
+
+def picture_layers(place: Place) -> list[Layer]:
+    """The pictures of the first and the last year, in shared colours; natural colour where both have it."""
+    wanted = "Embedding colours"
+    if all(place.scenes[year].has_true_colour for year in (place.first, place.last)):
+        wanted = st.session_state.get(f"compare_picture_{place.project.id}", wanted)
+    layers = []
+    for year in (place.first, place.last):
+        scene = place.scenes[year]
+        if wanted == "Satellite picture":
+            png, version = _true_colour(scene.key, scene), f"true|{scene.key}"
+        else:
+            other = place.scenes[place.first], place.scenes[place.last]
+            version = "|".join(("pca", scene.key, *(each.key for each in other)))
+            png = _picture(version, scene, other)
+        layers.append(Layer(f"year{year}", str(year), png, version, visible=year == place.last, group="base"))
+    return layers
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _picture(version: str, _scene: OpenScene, _both: tuple[OpenScene, OpenScene]) -> bytes:
+    from tessera_core.analysis.pca import fit_pca
+    from tessera_core.render.picture import encode_picture, pca_picture
+
+    # Fitted on both years, so that a colour means the same in both.
+    pca = fit_pca([each.raster for each in _both], 3)
+    return encode_picture(pca_picture(_scene.raster, pca=pca), _scene.raster.valid(), _scene.display)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _true_colour(key: str, _scene: OpenScene) -> bytes:
+    from tessera_core.render.picture import encode_picture
+
+    picture = _scene.true_colour
+    assert picture is not None
+    return encode_picture(picture, _scene.raster.valid(), _scene.display)
+
+
+def picture_choice(place: Place) -> None:
+    """Which picture of the years lies below; only where there is a choice."""
+    if all(place.scenes[year].has_true_colour for year in (place.first, place.last)):
+        st.segmented_control(
+            "Picture",
+            ["Embedding colours", "Satellite picture"],
+            default="Embedding colours",
+            required=True,
+            key=f"compare_picture_{place.project.id}",
+            help="In embedding colours, equal colours mean alike ground, in both years.",
+        )
+
+
+def area_text(pixels: float, place: Place) -> str:
+    """``"12.3 ha"``, or pixels where the place on Earth is not known."""
+    hectares = place.scenes[place.first].raster.grid.pixel_area_m2 / 10_000
+    if not np.isfinite(hectares):
+        return f"{pixels:,.0f} pixels"
+    value = pixels * hectares
+    if value >= 1000:
+        return f"{value / 100:,.1f} km²"
+    return f"{value:,.1f} ha" if value < 100 else f"{value:,.0f} ha"
+
+
+def rgb_of_classes(classes: NDArray[np.uint8], colours: Mapping[int, str]) -> NDArray[np.uint8]:
+    """A class map as uint8 (H, W, 3) in its colours, light grey where there is no data."""
+    from tessera_core.render.palette import rgb
+
+    table = np.full((256, 3), 225, np.uint8)
+    for class_id, colour in colours.items():
+        table[class_id] = rgb(colour)
+    return table[classes]
