@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for tables and results")
     parser.add_argument("--weights", default="studio-nano", help="name or file of the encoder (not for ablations)")
     parser.add_argument("--worlds", type=int, default=3, help="held-out simulated worlds to judge on (default: 3)")
+    parser.add_argument("--demo", action="store_true", help="labels, sampling: judge on the demo region too")
     parser.add_argument("--tile", type=Path, help="d-pixel tile to judge on too")
     parser.add_argument("--labels", type=Path, help="its labels: class raster or label file")
     parser.add_argument("--title", default="", help="what to call the tile in tables")
@@ -61,9 +62,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _scenes(args: argparse.Namespace, parcels: int, per_parcel: int) -> list[Any]:
-    from tessera_core.pretrain.studies.scenes import held_out_worlds, labelled_tile
+    from tessera_core.pretrain.studies.scenes import held_out_worlds, labelled_tile, landscape
 
     scenes = held_out_worlds(args.worlds, parcels=parcels, per_parcel=per_parcel)
+    if args.demo and args.name != "ablations":
+        from tessera_core.demo import DEMO_SIZE
+
+        scenes.append(landscape("demo region", DEMO_SIZE))
     if args.tile is not None:
         only = [name.strip() for name in args.classes.split(",") if name.strip()]
         scenes.append(labelled_tile(args.tile, args.labels, only, args.title))

@@ -83,6 +83,15 @@ def test_scores_know_good_features_from_noise():
     assert max(scenes.score(blind, "logistic", 5, repeats=2)) < 0.6
 
 
+def test_a_landscape_is_a_scene_of_few_pixels_of_many_parcels():
+    scene = scenes.landscape("small", 96)
+    parcels, counts = np.unique(scene.reference.groups, return_counts=True)
+    assert len(parcels) > 20
+    assert counts.max() <= 3
+    world = scenes.make_world(0, 96, (2023,))
+    np.testing.assert_array_equal(scene.reference.y, world.truth[2023][scene.reference.rows, scene.reference.cols])
+
+
 def test_a_labelled_tile_is_a_scene(shared):
     folder = shared / "data/belgium-2018/dpixel"
     scene = scenes.labelled_tile(folder, folder / "labels_ct.tif", ["1200", "9120"])

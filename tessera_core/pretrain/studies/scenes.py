@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,8 @@ from tessera_core.assess.metrics import confusion_matrix
 from tessera_core.assess.metrics import score as metrics
 from tessera_core.assess.reference import Reference, read_reference
 from tessera_core.assess.samples import Samples
-from tessera_core.dpixels.simulate import COVER_NAMES, DPixelSample, sample_dpixels
+from tessera_core.dpixels.simulate import COVER_NAMES, DPixelSample, make_world, sample_dpixels
+from tessera_core.dpixels.simulate.observe import observe
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
@@ -82,6 +84,35 @@ def held_out_worlds(count: int, seed: int = 0, *, parcels: int = 300, per_parcel
         sample = sample_dpixels(parcels * per_parcel, own, pixels_per_parcel=per_parcel, parcels_per_world=parcels)
         scenes.append(replace(_of_sample(sample, f"simulated world {number + 1}"), group=WORLDS))
     return scenes
+
+
+def landscape(
+    name: str, size: int, seed: int = 0, year: int = 2023, *, per_parcel: int = 3, climate: str = "temperate"
+) -> Scene:
+    """A simulated map, such as the demo region (320 pixels, seed 0), as its tile shows it: whole parcels are its fields.
+
+    Args:
+        name: for people.
+        size, seed, year, climate: of the landscape, see :func:`.make_world`.
+        per_parcel: pixels drawn from each parcel.
+
+    Raises:
+        InputError: there is no such landscape.
+    """
+    world = make_world(seed, size, (year,), climate)
+    parcel = world.layout.parcel.ravel()
+    order = np.random.default_rng((seed, _STREAM)).permutation(parcel.size)
+    order = order[np.argsort(parcel[order], kind="stable")]
+    # The first few of each parcel's shuffled pixels.
+    starts = np.searchsorted(parcel[order], parcel[order])
+    rows, cols = np.divmod(np.sort(order[np.arange(parcel.size) - starts < per_parcel]), size)
+    classes: list[LabelClass] = []
+    for number, title in enumerate(world.class_names, start=1):
+        classes.append(LabelClass(number, title, next_color(classes, number)))
+    y, groups = world.truth[year][rows, cols], world.layout.parcel[rows, cols]
+    with TemporaryDirectory() as folder:
+        tile = observe(world, year, Path(folder) / "tile")
+        return _of_tile(tile, Reference(rows, cols, y, groups, classes), name)
 
 
 def labelled_tile(folder: str | Path, labels: str | Path, only: Sequence[str] = (), name: str = "") -> Scene:
