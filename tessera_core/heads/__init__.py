@@ -45,9 +45,9 @@ REGRESSION_HEADS: dict[str, type[RegressionHead]] = {
 INSTANT_HEADS = ("ridge", "logistic", "prototype", "knn")
 # What a person chooses from, with what to expect; a tree is used where the project has one.
 CHOICES: dict[str, str] = {
-    "ridge": "Ridge: instant, and good from the first labels on.",
-    "logistic": "Logistic regression: instant; best of the instant ones with many labels.",
-    "prototype": "Class means: instant; steady with one or two labels a class.",
+    "prototype": "Class means: instant, and the best with few labels.",
+    "ridge": "Ridge: instant; as good with many labels.",
+    "logistic": "Logistic regression: instant; for classes that overlap.",
     "knn": "Nearest neighbours: instant in small regions; for classes that have several faces.",
     "forest": "Random forest: seconds to minutes; for hundreds of labels.",
     "boosting": "Gradient boosting: seconds to minutes; for hundreds of labels.",

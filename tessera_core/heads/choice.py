@@ -12,7 +12,8 @@ from tessera_core.heads.tree import CERTAINTY
 if TYPE_CHECKING:
     from tessera_core.heads.base import Head
 
-DEFAULT_HEAD = "ridge"
+# The best at 3 to 50 labels a class over our sites (docs/heads.md).
+DEFAULT_HEAD = "prototype"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from tessera_core.errors import HeadError
 from tessera_core.heads.base import ClassWeight, Floats, independent
 from tessera_core.heads.linear import LinearHead
 
-TEMPERATURES = np.geomspace(1, 100, 17)
+TEMPERATURES = np.geomspace(1, 100, 11)
 DEFAULT_TEMPERATURE = 10.0
 # What a label weighs against the prior on the covariance; others are tried where there are enough labels to tell.
-GAIN, GAINS, MIN_FREE = 3.0, (1.0, 10.0, 30.0), 10
+GAIN, GAINS, GAIN_DOWN, MIN_FREE = 3.0, (10.0, 30.0), 1.0, 10
 
 
 class PrototypeHead(LinearHead):
@@ -71,7 +71,10 @@ class PrototypeHead(LinearHead):
         logits, precision = left_out(self.shrinkage_)
         self.temperature_, loss = _temperature(logits, index, w)
         if self.shrinkage == "auto" and self._groups is None and loss is not None and n - k > MIN_FREE:
-            for gain in GAINS:
+            # Up as long as that helps, else once down.
+            todo = list(GAINS)
+            while todo:
+                gain = todo.pop(0)
                 shrinkage = dim / (dim + gain * free)
                 logits, other_precision = left_out(shrinkage)
                 temperature, other = _temperature(logits, index, w)
@@ -79,6 +82,8 @@ class PrototypeHead(LinearHead):
                 if _clearly_less(other, loss):
                     self.shrinkage_, self.temperature_ = shrinkage, temperature
                     precision, loss = other_precision, other
+                elif gain == GAINS[0]:
+                    todo = [GAIN_DOWN]
         middle = centres.mean(0)
         inner = precision[:, None] * (centres - middle).T
         intercept = -0.5 * ((centres + middle) @ inner).diagonal()
