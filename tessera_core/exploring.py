@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -186,7 +187,7 @@ def load_umap(
             arrays = {name: kept[name] for name in kept.files}
         layers = tuple((arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(3))
         points, low, high, r2 = arrays["points"], arrays["low"], arrays["high"], float(arrays["r2"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, BadZipFile):
         return None
     sample = draw_pixels(rasters, count, seed)
     if len(points) != len(sample):

@@ -11,11 +11,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tessera_core.errors import InputError
 
 Line = NDArray[np.float64]
 
@@ -35,8 +38,16 @@ class WorldOutline:
 
 @cache
 def world_outline() -> WorldOutline:
-    """The world's outline; the same read-only object every time."""
-    topology = json.loads((files("bqplot") / "map_data" / "WorldMap.json").read_text(encoding="utf-8"))
+    """The world's outline; the same read-only object every time.
+
+    Raises:
+        InputError: the package that holds it is not installed.
+    """
+    # Found without importing the package, which would load all of Jupyter's widgets.
+    spec = find_spec("bqplot")
+    if spec is None or spec.origin is None:
+        raise InputError("The world's outline is not installed. Install the package bqplot: pip install bqplot.")
+    topology = json.loads((Path(spec.origin).parent / "map_data" / "WorldMap.json").read_text(encoding="utf-8"))
     scale, shift = (np.asarray(topology["transform"][name]) for name in ("scale", "translate"))
     # Arcs hold differences of whole numbers (TopoJSON specification 1.0, section 2.2).
     arcs = [np.cumsum(np.asarray(arc, np.int64), axis=0) * scale + shift for arc in topology["arcs"]]

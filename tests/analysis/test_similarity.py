@@ -79,3 +79,21 @@ def test_bad_seeds_get_a_sentence() -> None:
         index.query(raster.sample([0], [0]))
     with pytest.raises(RasterError, match="16 dimensions"):
         index.query(np.ones(16, np.float32))
+
+
+def test_nearest_places_are_the_best_and_apart() -> None:
+    raster = make_raster()
+    index = SimilarityIndex(raster)
+    seed = raster.sample([5], [7])[0]
+    found = index.nearest(seed, 5, spacing=6)
+    assert found[0] == (5, 7, 1.0)
+    assert len(found) == 5
+    likeness = [share for _, _, share in found]
+    assert likeness == sorted(likeness, reverse=True)
+    for i, (row, col, _) in enumerate(found):
+        assert all(max(abs(row - r), abs(col - c)) >= 6 for r, c, _ in found[:i])
+    # Nothing that is better was left out but for being near one that was taken.
+    scores = index.query(seed).scores
+    rows, cols = np.nonzero((scores != NO_SCORE) & (scores > 1000 * likeness[-1]))
+    for row, col in zip(rows.tolist(), cols.tolist(), strict=True):
+        assert any(max(abs(row - r), abs(col - c)) < 6 for r, c, _ in found)

@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 from tessera_core.analysis.pca import fit_pca
-from tessera_core.errors import RasterError
+from tessera_core.errors import MixedDatasetsError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
-from tessera_core.render.picture import encode_picture, pca_picture, true_colour
+from tessera_core.render.picture import encode_picture, ndvi_picture, pca_picture, true_colour
 
 
 def raster(height: int = 40, width: int = 30, dim: int = 16, seed: int = 0) -> EmbeddingRaster:
@@ -95,3 +95,45 @@ def test_encoded_picture_is_transparent_without_data() -> None:
     data = encode_picture(pca_picture(source), source.valid(), DisplayGrid(source.grid))
     image = np.asarray(Image.open(io.BytesIO(data)))
     np.testing.assert_array_equal(image[..., 3] > 0, source.valid())
+
+
+def test_years_fitted_together_share_their_colours() -> None:
+    first, second = raster(seed=0), raster(seed=3)
+    shared = fit_pca([first, second], 3)
+    assert shared.components.shape == (3, 16)
+    same = np.array_equal(pca_picture(first, pca=shared), pca_picture(first))
+    assert not same
+    # The same embedding has the same colour in both pictures.
+    twin = EmbeddingRaster(second.codes.copy(), second.scales.copy(), second.grid, second.provenance)
+    np.testing.assert_array_equal(pca_picture(second, pca=shared), pca_picture(twin, pca=shared))
+    with pytest.raises(MixedDatasetsError):
+        fit_pca([first, EmbeddingRaster(first.codes, first.scales, first.grid, Provenance(model="other", dim=16))])
+
+
+def test_chosen_components_and_equalised_shades() -> None:
+    source = raster()
+    pca = fit_pca(source, 5)
+    plain = pca_picture(source, pca=pca, components=(2, 1, 0))
+    np.testing.assert_array_equal(plain[..., ::-1], pca_picture(source, pca=pca))
+    equal = pca_picture(source, pca=pca, equalise=True)[source.valid()]
+    shares = np.histogram(equal[:, 0], bins=8, range=(0, 256))[0] / len(equal)
+    assert np.abs(shares - 1 / 8).max() < 0.02
+    # A component that is not there repeats the last.
+    np.testing.assert_array_equal(
+        pca_picture(source, pca=pca, components=(4, 9, 9))[..., 2],
+        pca_picture(source, pca=pca, components=(4, 4, 4))[..., 0],
+    )
+
+
+def test_vegetation_index_of_clear_days() -> None:
+    bands = np.full((3, 2, 2, 10), 1000, np.uint16)
+    bands[:, 0, 0, 3] = 9000  # NDVI 0.8 where the rest has 0
+    bands[2, 1, 1] = 9999
+    masks = np.ones((3, 2, 2), np.uint8)
+    masks[:, 0, 1] = 0
+    masks[2, 1, 1] = 0
+    picture = ndvi_picture(SimpleNamespace(bands=bands, masks=masks))  # type: ignore[arg-type]
+    assert picture[0, 0, 1] > picture[0, 0, 0]  # green
+    assert picture[1, 0, 0] > picture[1, 0, 1]  # brown
+    np.testing.assert_array_equal(picture[1, 0], picture[1, 1])
+    assert (picture[0, 1] == 0).all()

@@ -217,7 +217,7 @@ def _satellite(year: int | None, story: PixelStory) -> None:
             ],
         },
         width="stretch",
-        height=210,
+        height=250,
     )
     bands = [
         {"day": int(story.days[t]), "band": band, "reflectance": round(float(story.reflectance[t, b]), 4)}
@@ -272,5 +272,5 @@ def _lines(
             },
         },
         width="stretch",
-        height=250,
+        height=340,
     )

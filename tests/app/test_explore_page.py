@@ -1,0 +1,168 @@
+"""The page Explore without a browser: what it shows and sends, what clicks do, and what is not computed anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tessera_core.analysis.similarity import SimilarityIndex
+from tessera_core.project import Project
+from tessera_core.ui.jobs import Wanted
+from tessera_core.ui.label_map import payload
+
+
+def messages(app: AppTest) -> dict[str, tuple[dict[str, Any], bytes]]:
+    """Kind, or name of the layer -> header and bytes of everything sent to the page's components."""
+    found = {}
+    for element in app.get("bidi_component"):
+        if element.proto.bytes:
+            header, body = payload.unpack(element.proto.bytes)
+            found[header.get("name", header["kind"])] = (header, body)
+    return found
+
+
+def open_page(app: AppTest, project: Project, mode: str = "Picture") -> AppTest:
+    app.query_params["project"] = project.folder.name
+    app.run()
+    app.switch_page("pages/explore.py").run()
+    if mode != "Picture":
+        choose(app, project, "mode", mode)
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def choose(app: AppTest, project: Project, name: str, value: Any) -> None:
+    app.session_state[f"explore_{project.id}_{name}"] = value
+    app.run()
+
+
+def test_without_a_project_the_page_says_where_to_go(app: AppTest) -> None:
+    app.run()
+    app.switch_page("pages/explore.py").run()
+    assert not app.exception
+    assert "Open a region first" in app.info[0].value
+
+
+def test_pictures_of_all_years_share_their_colours(app: AppTest, project: Project) -> None:
+    open_page(app, project)
+    sent = messages(app)
+    header = sent["map"][0]
+    assert [layer["name"] for layer in header["layers"]] == ["pca2023", "pca2024"]
+    assert [layer["on"] for layer in header["layers"]] == [False, True]
+    assert header["title"] == "My fields"
+    assert header["subtitle"].startswith("2024")
+    assert sent["pca2023"][1].startswith(b"\x89PNG")
+    assert "|shared" in sent["pca2023"][0]["version"]
+    before = sent["pca2024"][1]
+    choose(app, project, "contrast", "Equalised")
+    assert messages(app)["pca2024"][1] != before
+
+
+def test_the_scatter_holds_pixels_of_both_years(app: AppTest, project: Project) -> None:
+    open_page(app, project, "Scatter")
+    sent = messages(app)
+    header, colours = sent["scatter"]
+    points, body = sent["points"]
+    # Every pixel of two small years, but for the eight without data.
+    assert points["count"] == 2 * (64 * 64 - 4)
+    assert len(body) == points["count"] * (2 * 4 + 2 * 8)
+    assert len(colours) == points["count"]
+    assert header["version"] == points["version"]
+    assert sent["map"][0]["link"] == header["link"]
+    app.selectbox(f"explore_{project.id}_colour").set_value("Year").run()
+    sent = messages(app)
+    assert [text for _, text in sent["scatter"][0]["legend"]] == ["2023", "2024"]
+    assert sent["points"][0]["version"] == points["version"]
+
+
+def test_labels_colour_the_scatter_and_predict(app: AppTest, project: Project) -> None:
+    grid = project.grid
+    assert grid is not None
+    for number, (row, col) in enumerate(((10, 10), (10, 50), (50, 10), (50, 50))):
+        x, y = grid.pixel_to_xy(row + 0.5, col + 0.5)
+        project.log.add("point", project.log.add_class(f"Kind {number}").id, [(float(x), float(y))])
+    open_page(app, project, "Scatter")
+    box = app.selectbox(f"explore_{project.id}_colour")
+    box.set_value("Predicted class").run()
+    header, colours = messages(app)["scatter"]
+    assert [text for _, text in header["legend"]] == ["Kind 0", "Kind 1", "Kind 2", "Kind 3", "no data"]
+    share = np.bincount(np.frombuffer(colours, np.uint8), minlength=5) / len(colours)
+    assert share[0] == 0
+    np.testing.assert_allclose(share[1:], 0.25, atol=0.03)
+    box.set_value("Your labels").run()
+    labelled = np.frombuffer(messages(app)["scatter"][1], np.uint8)
+    # Four labels in two years, placed after the drawn pixels.
+    assert np.bincount(labelled, minlength=5)[1:].tolist() == [2, 2, 2, 2]
+    assert (labelled[-8:] > 0).all()
+
+
+def test_a_seed_lights_up_what_is_alike_and_a_slider_computes_nothing(
+    app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    query = SimilarityIndex.query
+
+    def counted(self: SimilarityIndex, *args: Any, **kwargs: Any) -> Any:
+        asked.append(1)
+        return query(self, *args, **kwargs)
+
+    monkeypatch.setattr(SimilarityIndex, "query", counted)
+    open_page(app, project, "Alike")
+    assert "Click a place" in app.info[0].value
+    app.session_state[f"explore_{project.id}_seeds"] = ((2024, 10, 10),)
+    app.run()
+    sent = messages(app)
+    assert sent["alike"][1].startswith(b"\x89PNG")
+    assert [entry[0] for entry in sent["map"][0]["markers"]] == ["seed0"]
+    assert len(asked) == 2  # once for each year
+    table = app.dataframe[0].value
+    assert table["Year"].tolist() == ["2023", "2024"]
+    for percent in (30, 50, 70, 90, 99):
+        app.slider[0].set_value(percent).run()
+    assert len(asked) == 2
+    assert messages(app)["alike"][1] != sent["alike"][1]
+    # A quarter of the landscape is of that kind, in both years.
+    app.slider[0].set_value(60).run()
+    shares = [float(text.split()[0]) for text in app.dataframe[0].value["Alike"]]
+    assert all(abs(share - 25) < 3 for share in shares)
+    assert not app.exception
+
+
+def test_groups_are_the_same_in_all_years(app: AppTest, project: Project) -> None:
+    open_page(app, project, "Groups")
+    app.slider[0].set_value(4).run()
+    table = app.dataframe[0].value
+    assert table["Group"].tolist() == ["1", "2", "3", "4"]
+    for year in (2023, 2024):
+        shares = [float(text.split()[0]) for text in table[f"{year}: share"]]
+        np.testing.assert_allclose(shares, 25, atol=1)
+    sent = messages(app)
+    assert sent["groups"][1].startswith(b"\x89PNG")
+
+
+def test_a_pixels_story_without_satellite_data_tells_what_there_is(app: AppTest, project: Project) -> None:
+    open_page(app, project, "Pixel")
+    app.session_state[f"explore_{project.id}_pixel"] = (10, 10)
+    app.run()
+    assert not app.exception
+    assert not app.error
+    text = " ".join(entry.value for entry in [*app.markdown, *app.caption])
+    assert "Row 10, column 10" in text
+    assert "only its embeddings" in text
+    assert "Most alike elsewhere in 2024" in text
+    assert [entry[6] for entry in messages(app)["map"][0]["markers"]][:2] == ["pin", "number"]
+
+
+def test_jobs_end_when_no_page_waits_for_them() -> None:
+    wanted = Wanted()
+    wanted.add("one", "explore", "umap")
+    assert wanted.left("one", "explore") == []
+    wanted.add("two", "explore", "umap")
+    # Another tab still waits.
+    assert wanted.left("one", "label") == []
+    assert wanted.left("two", None) == ["umap"]
+    assert wanted.left("two", "label") == []
