@@ -6,6 +6,7 @@ Each begins with an empty project, follows the app's own advice (hints, next pla
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,6 +171,12 @@ def test_a_session_with_the_mouse(open_map: OpenMap, project: Project, truth: np
 def test_similar_places_become_a_class(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
     page = open_map()
     view = page.page
+    sockets: list[Any] = []
+    sent: list[object] = []
+    view.on("websocket", lambda socket: sockets.append(socket))
+    view.reload()
+    page.ready()
+    sockets[-1].on("framesent", lambda frame: sent.append(frame))
     view.locator(".tl-fold summary", has_text="Find similar").click()
     view.get_by_role("button", name="Like this").click()
     (row, col), (other_row, other_col) = places(truth, 5, 1)[0], places(truth, 3, 1)[0]
@@ -198,11 +205,11 @@ def test_similar_places_become_a_class(open_map: OpenMap, project: Project, trut
     view.wait_for_timeout(300)
     many = shown()
     # The slider is answered by the browser alone.
-    sent: list[object] = []
-    view.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    before = len(sent)
     slider.fill("92")
     page.until(lambda: shown() < many, "the threshold changes nothing")
-    view.get_by_label("Class for similar places").select_option("")
+    assert len(sent) == before
+    view.get_by_label("Class for similar places", exact=True).select_option("")
     view.get_by_label("New class for similar places").fill("Meadow")
     view.get_by_role("button", name="Make labels").click()
     page.until(lambda: page.counts()[-1:] == [30], "no labels were made")
