@@ -81,6 +81,7 @@ def map_years(
     layers: Mapping[tuple[int, int], ChangeLayer],
     label_year: int,
     *,
+    label_raster: EmbeddingRaster | None = None,
     head: str = DEFAULT_HEAD,
     rate: float = RATE,
     seed: int = 0,
@@ -94,7 +95,8 @@ def map_years(
 
     Args:
         labels: made for ``label_year``.
-        rasters: by year, of one dataset on one grid.
+        rasters: the years to map, of one dataset on one grid.
+        label_raster: embeddings of ``label_year``; needed where it is none of the years to map.
         layers: change layers; those between ``label_year`` and other years are made where they are missing.
         head: name of the head.
         rate: false-discovery rate at which a change confirms a transition.
@@ -106,17 +108,18 @@ def map_years(
         Cancelled: ``cancelled`` said so.
     """
     years = sorted(rasters)
-    grid = rasters[label_year].grid
+    source = label_raster if label_raster is not None else rasters[label_year]
+    grid = source.grid
     total = 3 * len(years)
     transfers: dict[int, Transfer] = {}
     for number, year in enumerate(other for other in years if other != label_year):
         report = _share(progress, number, total, f"Trying the labels on {year}")
         layer = layers.get((label_year, year)) or layers.get((year, label_year))
         if layer is None:
-            layer = detect_change(rasters[label_year], rasters[year], progress=report, cancelled=cancelled)
+            layer = detect_change(source, rasters[year], progress=report, cancelled=cancelled)
         # A layer is of the pair; the labels go from their year to the other, whichever came first.
         transfers[year] = transfer_labels(labels, grid, replace(layer, years=(label_year, year)))
-    x, y, group = _training(labels, rasters, label_year, transfers)
+    x, y, group = _training(labels, source, rasters, transfers)
     fitted = make_head(head).fit(x, y)
     maps = {}
     for number, year in enumerate(years):
@@ -158,12 +161,15 @@ def confirm(maps: YearMaps, layers: Mapping[tuple[int, int], ChangeLayer], rate:
 
 
 def _training(
-    labels: Sequence[Label], rasters: Mapping[int, EmbeddingRaster], label_year: int, transfers: Mapping[int, Transfer]
+    labels: Sequence[Label],
+    source: EmbeddingRaster,
+    rasters: Mapping[int, EmbeddingRaster],
+    transfers: Mapping[int, Transfer],
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Vectors, classes and groups: what is resampled together is a label in all its years."""
-    own = label_pixels(labels, rasters[label_year].grid)
+    own = label_pixels(labels, source.grid)
     group_of = {(int(r), int(c)): int(g) for r, c, g in zip(own.rows, own.cols, own.label_index, strict=True)}
-    xs = [rasters[label_year].sample(own.rows, own.cols)]
+    xs = [source.sample(own.rows, own.cols)]
     ys, groups = [own.class_ids.astype(np.int64)], [own.label_index.astype(np.int64)]
     for year, transfer in transfers.items():
         if len(transfer.rows):

@@ -7,6 +7,7 @@ and stops when the page is left.
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from tessera_core.project import Project
 from tessera_core.ui import compare_change, compare_classes, compare_join, state, view_map
@@ -29,14 +30,14 @@ def page() -> None:
         st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
         return
     view_map.loader()
-    part = st.segmented_control(
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    part = bar.segmented_control(
         "What to compare",
         list(_PARTS),
         default="change",
         required=True,
         key="compare_part",
         format_func=_PARTS.__getitem__,
-        label_visibility="collapsed",
     )
     if part == "join":
         compare_join.show(project)
@@ -47,7 +48,7 @@ def page() -> None:
         )
         st.page_link("pages/region.py", label="Load another year", icon=":material/public:", query_params=state.query())
         return
-    place = _place(project)
+    place = _place(project, bar)
     if place is None:
         return
     if part == "change":
@@ -58,7 +59,7 @@ def page() -> None:
         compare_classes.show_labels(place)
 
 
-def _place(project: Project) -> Place | None:
+def _place(project: Project, bar: DeltaGenerator) -> Place | None:
     years = project.years
     chosen = years
     if len(years) > 2:

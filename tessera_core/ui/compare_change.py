@@ -34,7 +34,7 @@ COLOUR = (214, 39, 40)
 STEP_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#f0e442", "#000000")
 # Drawn shapes: rows and columns of the corners in pixels, and the corners in degrees.
 Marks = list[tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, float], ...]]]
-_VIEWS = {"swipe": "Divider", "beside": "Side by side", "one": "One map"}
+_VIEWS = {"one": "One map", "swipe": "Divider", "beside": "Side by side"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _studio(place: Place, found: Compared) -> None:
         if problem:
             st.warning(problem, icon=":material/warning:")
         view = st.segmented_control(
-            "View", list(_VIEWS), default="swipe", required=True, key="compare_view", format_func=_VIEWS.__getitem__
+            "View", list(_VIEWS), default="one", required=True, key="compare_view", format_func=_VIEWS.__getitem__
         )
         picture_choice(place)
         _marking(marks, marks_key, layer)

@@ -62,13 +62,23 @@ def _made(place: Place) -> tuple[YearMaps, Compared] | None:
         return None
     name = head_name(place.project)
     labels = tuple(place.project.log.labels)
+    label_scene = state.scene_for(place.project, label_year)
 
     def work(progress: Progress, cancelled: Callable[[], bool]) -> YearMaps:
         layers = {(a, b): step for step in comparison.steps for a, b in [_pair(step.years)]}
         layers[place.first, place.last] = comparison.ends
         # A head that looks at neighbours cannot learn from single vectors of several years.
         head = name if name in PLAIN_HEADS else DEFAULT_HEAD
-        return map_years(labels, place.rasters, layers, label_year, head=head, progress=progress, cancelled=cancelled)
+        return map_years(
+            labels,
+            place.rasters,
+            layers,
+            label_year,
+            label_raster=label_scene.raster,
+            head=head,
+            progress=progress,
+            cancelled=cancelled,
+        )
 
     key = place.key("maps", place.project.id, place.project.log.version, name, label_year)
     maps: YearMaps | None = result_of(key, f"Mapping {place.first} to {place.last} with one method", work, "Map again")
@@ -83,11 +93,12 @@ def _pair(years: tuple[int | None, int | None]) -> tuple[int, int]:
 
 def _label_year(place: Place) -> int:
     key = f"compare_label_year_{place.project.id}"
+    years = place.project.years
     known = place.project.settings.get("label_year", place.project.settings.get("year"))
-    current = known if known in place.years else place.last
+    current = known if known in years else years[-1]
     chosen: int = st.segmented_control(
         "Which year did you label?",
-        place.years,
+        years,
         default=current,
         required=True,
         key=key,

@@ -112,10 +112,7 @@ def test_the_year_of_change_is_that_of_the_step_in_which_it_lies() -> None:
 
 def test_the_plot_carries_all_ground() -> None:
     three = maps(2, 3)
-    steps = [
-        count_transitions(a, b, 0.5, years=(y, y + 1))
-        for y, (a, b) in enumerate(itertools.pairwise(three), 2021)
-    ]
+    steps = [count_transitions(a, b, 0.5, years=(y, y + 1)) for y, (a, b) in enumerate(itertools.pairwise(three), 2021)]
     plot = sankey(steps, NAMES, COLOURS)
     assert sum(plot["value"]) == pytest.approx(0.5 * sum(step.pixels.sum() for step in steps))
     assert max(plot["target"]) < len(plot["labels"]) == len(plot["colours"]) == 9

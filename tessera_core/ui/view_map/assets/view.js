@@ -302,12 +302,16 @@ export class MapView {
 
   // --------------------------------------------------------------------- layers
 
-  // What is on, for each stage: with a comparison its layers only, else everything that is switched on.
+  // What is on, for each stage: with a comparison its layers (and what lies over two base layers), else everything switched on.
   shown(side) {
     const { layers, compare } = this.memory;
     const all = this.header.layers;
-    if (compare.mode === "swipe") return new Map([[compare.left, 1], [compare.right, 1]]);
-    if (compare.mode === "beside") return new Map([[side ? compare.right : compare.left, 1]]);
+    const group = (name) => all.find((layer) => layer.name === name)?.group;
+    const pair = [compare.left, compare.right];
+    const over = pair.every((name) => group(name) === "base") ? all.filter((l) => l.group !== "base" && layers[l.name].on) : [];
+    const above = over.map((layer) => [layer.name, layers[layer.name].opacity]);
+    if (compare.mode === "swipe") return new Map([[compare.left, 1], [compare.right, 1], ...above]);
+    if (compare.mode === "beside") return new Map([[pair[side ? 1 : 0], 1], ...above]);
     const base = all.filter((layer) => layer.group === "base" && layers[layer.name].on).at(-1);
     const visible = all.filter((layer) => layers[layer.name].on && (layer.group !== "base" || layer === base));
     return new Map(visible.map((layer) => [layer.name, layers[layer.name].opacity]));
@@ -429,10 +433,10 @@ export class MapView {
     this.leaveLink();
     this.shared = shared;
     if (!shared) return;
-    this.linked = () => {
+    this.linked = (event) => {
       for (const stage of this.stages) stage.ink.redraw();
       this.root.dataset.highlighted = shared.selected ? shared.selected.reduce((n, v) => n + v, 0) : 0;
-      this.root.dispatchEvent(new CustomEvent("tv-highlight", { detail: { at: performance.now() } }));
+      this.root.dispatchEvent(new CustomEvent("tv-highlight", { detail: { what: event.type } }));
     };
     for (const what of ["points", "selected", "hover"]) shared.addEventListener(what, this.linked);
   }
