@@ -44,10 +44,12 @@ def atomic_path(target: str | Path, *, directory: bool = False) -> Iterator[Path
         if directory and target.is_dir():
             _remove(target)
         os.replace(part, target)
-    except OSError as error:
+    except Exception as error:
         _remove(part)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if _disk_is_full(error):
             raise ExportError(f"The disk is full: {target} was not written. Free some space and try again.") from error
+        if not isinstance(error, OSError):
+            raise
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise ExportError(f"No permission to write {target}. Choose another folder.") from error
         if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG):
@@ -56,6 +58,20 @@ def atomic_path(target: str | Path, *, directory: bool = False) -> Iterator[Path
     except BaseException:
         _remove(part)
         raise
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error came from a full disk or quota, also where a library wraps it (torch, safetensors) or hides it (numpy)."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if "No space left on device" in str(error):
+            return True
+        # numpy says only how many items it could not write.
+        if isinstance(error, OSError) and error.errno is None and "requested and" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _remove(path: Path) -> None:

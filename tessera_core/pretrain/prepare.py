@@ -19,7 +19,7 @@ import numpy as np
 from tessera_core.atomic import write_json
 from tessera_core.dpixels.simulate import DPixelSample, sample_dpixels
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
-from tessera_core.errors import Cancelled
+from tessera_core.errors import Cancelled, TileError
 from tessera_core.models.normalisation import Normalisation
 from tessera_core.pretrain.config import DataSettings, PretrainError
 from tessera_core.pretrain.pixels import PixelSet, pack_pixels, pack_tile
@@ -62,8 +62,6 @@ def prepare_shards(
     """
     folder = Path(folder)
     recipe = json.loads(json.dumps({**asdict(settings), "holdout_worlds": None, "seed": seed}))
-    if recipe["climates"] == ["temperate"]:
-        del recipe["climates"]  # shards of before there were others stay good
     manifest = folder / "shards.json"
     if manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["recipe"] != recipe:
         raise PretrainError(
@@ -129,11 +127,7 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
 
         def simulated(number: int, n: int = n) -> PixelSet:
             sample = sample_dpixels(
-                n,
-                seed_of(seed, _TRAIN_STREAM, number),
-                pixels_per_parcel=_PER_PARCEL,
-                parcels_per_world=_PARCELS,
-                climates=settings.climates,
+                n, seed_of(seed, _TRAIN_STREAM, number), pixels_per_parcel=_PER_PARCEL, parcels_per_world=_PARCELS
             )
             return _pack_sample(sample, number * _WORLDS_PER_UNIT, seed_of(seed, 3, number), **most)
 
@@ -149,7 +143,7 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
                 rng = np.random.default_rng((seed, 12, number))
                 some = np.sort(rng.choice(len(rows), settings.pixels_per_tile, replace=False))
                 rows, cols = rows[some], cols[some]
-            return pack_tile(
+            pixels = pack_tile(
                 tile,
                 rows,
                 cols,
@@ -158,6 +152,11 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
                 max_s2=settings.max_s2,
                 max_s1=settings.max_s1,
             )
+            # Valid dates of nothing but zeros (padding outside the swath) were dropped while packing.
+            seen_any = (pixels.s2_count > 0) | (pixels.s1_count > 0)
+            if not seen_any.any():
+                raise TileError(f"The tile {path} has not one valid observation; take it out of data.tiles.")
+            return pixels if seen_any.all() else pixels.take(seen_any)
 
         sources.append(real)
     return sources
@@ -194,7 +193,6 @@ def holdout_pixels(settings: DataSettings, seed: int) -> list[PixelSet]:
             seed_of(seed, _HOLDOUT_STREAM, number),
             pixels_per_parcel=HOLDOUT_PER_PARCEL,
             parcels_per_world=HOLDOUT_PARCELS,
-            climates=settings.climates,
         )
         worlds.append(_pack_sample(sample, number, 0, max_s2=settings.max_s2, max_s1=settings.max_s1))
     return worlds

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tessera_core.atomic import atomic_path
-from tessera_core.errors import Cancelled
+from tessera_core.errors import Cancelled, ExportError
 from tessera_core.models.checkpoint import save_checkpoint
 from tessera_core.models.encoder import Encoder
 from tessera_core.models.normalisation import NORMALISATIONS
@@ -262,6 +262,18 @@ class Trainer:
         self.ranks.add_gradients(self.modules.parameters())
         return loss.detach(), parts, representation.detach()
 
+    def update(
+        self, inputs: StepInputs, batch: int, target: Tensor | None
+    ) -> tuple[Tensor, dict[str, float], Tensor, Tensor]:
+        """Change the weights by one step; returns what :meth:`gradients` does and the norm of the gradient before clipping."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with QuickProducts():
+            loss, parts, representation = self.gradients(inputs, batch, target)
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.optimiser.clip or float("inf"))
+        self.optimiser.step()
+        return loss, parts, representation, norm
+
     def train_step(self) -> dict[str, float]:
         """Take one optimiser step; returns what is logged.
 
@@ -277,12 +289,7 @@ class Trainer:
         pixels = self.reader(step)
         own = self.ranks.rows(len(pixels))
         target = None if self.teacher is None else self.teacher(pixels.take(own))
-        self.optimiser.zero_grad(set_to_none=True)
-        with QuickProducts():
-            loss, parts, representation = self.gradients(self.inputs(pixels, step), len(pixels), target)
-        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, config.optimiser.clip or float("inf"))
-        self.optimiser.step()
+        loss, parts, representation, norm = self.update(self.inputs(pixels, step), len(pixels), target)
         self.step += 1
         record = {"step": step, "loss": float(loss), **parts, "rate": rate, "gradient": float(norm)}
         if step % RANK_EVERY == 0:
@@ -415,8 +422,14 @@ class Trainer:
     def _log(self, record: Mapping[str, Any]) -> None:
         if not self.ranks.first:
             return
-        with open(self.out / LOG_FILE, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        path = self.out / LOG_FILE
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record, allow_nan=False) + "\n")
+        except OSError as error:
+            raise ExportError(
+                f"{path} cannot be written: {error.strerror or error}. The last checkpoint is intact; go on with --resume."
+            ) from error
 
     def _trim_log(self) -> None:
         """Drop log lines of steps that a resumed run takes again, and a line cut short by a kill."""
