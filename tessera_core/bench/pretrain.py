@@ -27,7 +27,7 @@ from tessera_core.models.config import StackConfig
 from tessera_core.models.encoder import Backbone
 from tessera_core.models.layers import doy_encoding
 from tessera_core.pretrain.config import PretrainConfig
-from tessera_core.pretrain.projector import Projector
+from tessera_core.pretrain.projector import BatchNorm, Projector
 from tessera_core.pretrain.trainer import StepInputs, Trainer
 
 BATCH, DATES, PROJECTOR = 256, 40, 1024
@@ -155,8 +155,7 @@ class PlainStep:
         projector = copy.deepcopy(trainer.projectors[0])
         assert isinstance(projector, Projector)
         for part in projector.net:
-            norm = isinstance(part, nn.BatchNorm1d)
-            parts.append(nn.BatchNorm1d(part.num_features) if norm else part)
+            parts.append(nn.BatchNorm1d(int(part.num_features)) if isinstance(part, BatchNorm) else part)
         self.projector = nn.Sequential(*parts)
         modules = nn.ModuleList([self.s2, self.s1, self.reducer, self.projector]).train()
         self.parameters = list(modules.parameters())

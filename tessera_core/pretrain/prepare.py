@@ -62,6 +62,8 @@ def prepare_shards(
     """
     folder = Path(folder)
     recipe = json.loads(json.dumps({**asdict(settings), "holdout_worlds": None, "seed": seed}))
+    if recipe["climates"] == ["temperate"]:
+        del recipe["climates"]  # shards of before there were others stay good
     manifest = folder / "shards.json"
     if manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["recipe"] != recipe:
         raise PretrainError(
@@ -127,7 +129,11 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
 
         def simulated(number: int, n: int = n) -> PixelSet:
             sample = sample_dpixels(
-                n, seed_of(seed, _TRAIN_STREAM, number), pixels_per_parcel=_PER_PARCEL, parcels_per_world=_PARCELS
+                n,
+                seed_of(seed, _TRAIN_STREAM, number),
+                pixels_per_parcel=_PER_PARCEL,
+                parcels_per_world=_PARCELS,
+                climates=settings.climates,
             )
             return _pack_sample(sample, number * _WORLDS_PER_UNIT, seed_of(seed, 3, number), **most)
 
@@ -193,6 +199,7 @@ def holdout_pixels(settings: DataSettings, seed: int) -> list[PixelSet]:
             seed_of(seed, _HOLDOUT_STREAM, number),
             pixels_per_parcel=HOLDOUT_PER_PARCEL,
             parcels_per_world=HOLDOUT_PARCELS,
+            climates=settings.climates,
         )
         worlds.append(_pack_sample(sample, number, 0, max_s2=settings.max_s2, max_s1=settings.max_s1))
     return worlds
