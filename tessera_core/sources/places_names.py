@@ -129,6 +129,14 @@ def nearest(lon: float, lat: float) -> tuple[Place, float]:
     return index.place(int(number)), 2 * 6371.0 * float(np.arcsin(min(1.0, chord / 2)))
 
 
+def within(west: float, south: float, east: float, north: float, limit: int = 12) -> list[Place]:
+    """Places in a box of degrees, the most populous first."""
+    index = _index()
+    lon, lat = index.lon_lat[:, 0], index.lon_lat[:, 1]
+    inside = np.flatnonzero((lon >= west) & (lon <= east) & (lat >= south) & (lat <= north))
+    return [index.place(int(number)) for number in inside[:limit]]
+
+
 def fold(text: str) -> str:
     """A name without accents, case, hyphens and points, for comparing."""
     plain = text.casefold()

@@ -101,8 +101,25 @@ def _summary(project: Project) -> None:
                     st.rerun()
             if not labels:
                 st.markdown(_NEXT_STEPS)
-        right.image(scene.thumbnail, width="stretch")
-        right.caption("The embeddings as a picture: what behaves alike through the year has a similar colour.")
+        with right:
+            _year(project)
+            st.image(scene.thumbnail, width="stretch")
+            st.caption("The embeddings as a picture: what behaves alike through the year has a similar colour.")
+
+
+def _year(project: Project) -> None:
+    """Which year is looked at, where there are several."""
+    if len(project.years) > 1:
+        key = f"region_year_{project.id}"
+        st.segmented_control(
+            "Year",
+            project.years,
+            default=state.current_year(project),
+            required=True,
+            key=key,
+            on_change=lambda: project.update(year=st.session_state[key]),
+            label_visibility="collapsed",
+        )
 
 
 def _sentences(value: object) -> list[str]:

@@ -27,7 +27,7 @@ from tessera_core.ui.region_chosen import DATASET, DIM, STORE, YEARS
 _ALSO, _INTO, _TOKEN = "place_also", "place_into", "place_token"
 _ABOUT = {
     "1.0/vultr": "TESSERA 1.0: the first public model; most regions have 2024, some all years",
-    "1.1/dclimate": "TESSERA 1.1: the complete global run, 2017 on",
+    "1.1/dclimate": "TESSERA 1.1: the global run, 2017 on",
     "1.1/cambridge": "TESSERA 1.1: a test run by Cambridge, few regions",
     "2.0/2B-L~beta1": "TESSERA 2.0 beta 1: the newest family, few regions yet",
     "2.0/2B-L~beta2": "TESSERA 2.0 beta 2: the newest family, few regions yet",
@@ -90,7 +90,10 @@ def _dataset_line(dataset: Dataset) -> str:
 
 def _why(dataset: Dataset) -> str:
     if dataset.default:
-        return f"{dataset.name} is the default because it covers the whole land surface in every year since 2017."
+        return (
+            f"{dataset.name} is the default: it is the one run made for all land (59 S to 84 N) and every year since 2017. "
+            "The card below says what it has of your place."
+        )
     default = next((other.name for other in datasets() if other.default), "")
     return f"{dataset.name} ({dataset.description.lower()}) is not the default, {default}; take it to go on with older work."
 
@@ -345,6 +348,8 @@ def _loading(request: PlaceRequest, job: Job) -> bool:
         return True
     if job.state == "done":
         jobs.pool().forget(job.key)
+        # What was looked up says what was still to fetch.
+        jobs.pool().forget(_look_key(request))
         region_chosen.close()
         state.open_project(job.result)
         st.rerun()

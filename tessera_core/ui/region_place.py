@@ -18,7 +18,8 @@ from tessera_core.errors import InputError, TesseraError
 from tessera_core.place_request import UNNAMED, box_around, rounded, size_of, swapped
 from tessera_core.places import data_home
 from tessera_core.region import Region, RegionReport, read_region_report
-from tessera_core.sources import coordinates, places_names
+from tessera_core.sources import coordinates, geocode, places_names
+from tessera_core.sources.places_names import Place
 from tessera_core.sources.uploads import plain_name
 from tessera_core.ui import region_chosen, region_load, shell, view_map, words
 
@@ -27,7 +28,8 @@ _TEXT, _SIDE, _FILE, _FOUND, _CLOSED = (f"place_{name}" for name in ("text", "si
 SIDES_KM = (2, 5, 10, 20)
 _SUFFIXES = ["geojson", "json", "gpkg", "kml", "zip"]
 _AT_KM, _NEAR_KM, _FAR_KM = 3.0, 50.0, 300.0
-_CHOSEN = "#0f766e"
+_CHOSEN, _TOWN = "#0f766e", "#4b5563"
+_TOWNS = 8
 _COLOURS = {"covered": "#7d8f8f", "water": "#3b82c4", "partial": "#e2b714", "missing": "#d55e00"}
 
 
@@ -159,7 +161,7 @@ def _search() -> None:
         help="Coordinates in degrees, in degrees and minutes, UTM (33N 500000 4649776) or a box (west, south, east, north). "
         "Names are looked up on this computer.",
     )
-    side = st.segmented_control(
+    st.segmented_control(
         "Box around it",
         SIDES_KM,
         default=5,
@@ -168,20 +170,54 @@ def _search() -> None:
         key=_SIDE,
         persist_state="session",
     )
-    found: list[Any] | str = st.session_state.get(_FOUND, [])
+    found: list[Place] | str = st.session_state.get(_FOUND, [])
     if isinstance(found, str):
         st.error(found, icon=":material/error:")
-        return
-    for number, place in enumerate(found):
-        people = f" ({place.population:,} people)" if place.population else ""
-        if st.button(
-            f"{place.name}, {place.country}{people}",
-            key=f"place_found_{number}",
-            type="tertiary",
-            icon=":material/place:",
-        ):
-            _choose(box_around(place.lon, place.lat, float(side or 5), place.name))
-            st.rerun()
+    with st.container(gap=None):
+        for number, place in enumerate(_places()):
+            st.button(
+                _place_line(place),
+                key=f"place_found_{number}",
+                type="tertiary",
+                icon=":material/place:",
+                on_click=shell.shielded(_take_place),
+                args=(place,),
+            )
+    text = str(st.session_state.get(_TEXT, "")).strip()
+    if found and text and not _looks_like_numbers(text):
+        st.button(
+            "Search OpenStreetMap",
+            icon=":material/travel_explore:",
+            key="place_online",
+            on_click=_look_up_online,
+            args=(text,),
+            help="Looks this name up on the internet: what you typed is sent to OpenStreetMap.",
+        )
+
+
+def _places() -> list[Place]:
+    """What the last search found."""
+    found = st.session_state.get(_FOUND, [])
+    return found if isinstance(found, list) else []
+
+
+def _place_line(place: Place) -> str:
+    return f"{place.name}, {place.country}" + (f" ({place.population:,} people)" if place.population else "")
+
+
+def _take_place(place: Place) -> None:
+    side = float(st.session_state.get(_SIDE) or 5)
+    _choose(box_around(place.lon, place.lat, side, place.name))
+
+
+def _look_up_online(text: str) -> None:
+    try:
+        found = geocode.search_online(text)
+        if not found:
+            raise InputError(f"OpenStreetMap knows no place called {text!r}. Try coordinates, or the map.")
+        st.session_state[_FOUND] = found
+    except TesseraError as error:
+        st.session_state[_FOUND] = str(error)
 
 
 def _read_text() -> None:
@@ -202,7 +238,7 @@ def _looks_like_numbers(text: str) -> bool:
     return sum(character.isdigit() for character in text) >= 2
 
 
-def _read_coordinates(text: str) -> list[Any]:
+def _read_coordinates(text: str) -> list[Place]:
     import shapely
 
     parsed = coordinates.parse(text)
@@ -215,13 +251,13 @@ def _read_coordinates(text: str) -> list[Any]:
     return []
 
 
-def _look_up(text: str) -> list[Any]:
+def _look_up(text: str) -> list[Place]:
     found = places_names.search(text)
     if not found:
         raise InputError(
             f"No town called {text!r} is known here; villages and fields are not. Try the nearest town, coordinates, or the map."
         )
-    return list(found)
+    return found
 
 
 # ------------------------------------------------------------------ by a file
@@ -299,6 +335,7 @@ def _map(cover: Any) -> None:
         display=None,
         world=True,
         outlines=outlines,
+        markers=_markers(region),
         tools=("box", "polygon", "click"),
         fly_to=None if region is None else _padded(region.bbox),
         height=520,
@@ -310,11 +347,42 @@ def _map(cover: Any) -> None:
     )
 
 
+def _markers(region: Region | None) -> list[view_map.Marker]:
+    """What a search found, to click on; else the towns about the region, to see where one is without a base map."""
+    if places := _places():
+        return [
+            view_map.Marker(
+                f"found {number}",
+                lon=place.lon,
+                lat=place.lat,
+                label=str(number + 1),
+                text=_place_line(place),
+                kind="number",
+            )
+            for number, place in enumerate(places)
+        ]
+    if region is None:
+        return []
+    towns = places_names.within(*_padded(region.bbox), limit=_TOWNS)
+    return [
+        view_map.Marker(
+            f"town {number}", lon=town.lon, lat=town.lat, label=town.name, colour=_TOWN, text=_place_line(town)
+        )
+        for number, town in enumerate(towns)
+    ]
+
+
 def _on_map() -> None:
     import shapely
 
     event = view_map.event(MAP)
     if event is None:
+        return
+    if event.kind == "marker" and event.target.startswith("found "):
+        places = _places()
+        number = int(event.target.removeprefix("found "))
+        if number < len(places):
+            _take_place(places[number])
         return
     if event.kind in ("box", "polygon") and len(event.ring) >= 3:
         drawn = Region(shapely.Polygon(event.ring))

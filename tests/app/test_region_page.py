@@ -202,6 +202,34 @@ def test_what_is_cached_opens_without_the_network(app: AppTest, web: WebStore) -
     assert len(library.recent()) == 2
 
 
+def test_a_load_is_cancelled_and_goes_on_later(app: AppTest, web: WebStore) -> None:
+    _at(app, web, "2023,2024")
+    _look(app)
+    web.slow = 0.5
+    app.button(key="place_load").click().run()
+    assert "You can go to other pages" in _texts(app)
+    (cancel,) = [button for button in app.button if button.label == "Cancel"]
+    cancel.click().run()
+    web.slow = 0.0
+    _until(app, lambda: "Stopped at your request" in _texts(app))
+    assert library.recent() == []
+    _load(app)
+    assert _errors(app) == []
+    assert len(library.recent()) == 1
+
+
+def test_the_picture_follows_the_year(app: AppTest, web: WebStore) -> None:
+    _at(app, web, "2023,2024")
+    _look(app)
+    _load(app)
+    (entry,) = library.recent()
+    project = Project.open(entry.folder)
+    assert "Tiles and seams of 2024" in _texts(app)
+    project.update(year=2023)
+    app.run()
+    assert "Tiles and seams of 2023" in _texts(app)
+
+
 def test_a_server_that_does_not_answer_is_one_sentence_and_a_way_on(app: AppTest, web: WebStore) -> None:
     web.faults.append(Fault("", "503"))
     _at(app, web, "2024")
