@@ -19,6 +19,7 @@ BENCHES = {
     "generate": "pixels per second of the encoders",
     "pretrain": "pretraining steps per second",
     "load": "a region of 1,000 km2 from a published store, beside geotessera",
+    "brush": "scatter and map that highlight each other, in a real browser",
     "explore": "similarity, clusters and projections",
     "suggest": "labels that suggested places save against random ones",
 }
