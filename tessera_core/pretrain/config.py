@@ -52,7 +52,8 @@ class DataSettings:
         climates: of those worlds, names in :data:`tessera_core.dpixels.simulate.climates.CLIMATES`.
         tiles: folders with d-pixel tiles, relative to the configuration file.
         pixels_per_tile: most pixels taken from each tile.
-        shards: files that the globally shuffled pixels are cut into.
+        shards: files that the globally shuffled pixels are cut into, at least.
+        shard_pixels: most pixels, about, in a shard, which training holds in memory (2 kB each); more shards are cut if need be.
         max_s2, max_s1: most observations kept per pixel.
         holdout_worlds: further simulated worlds, with other seeds, that only the monitor sees.
         shuffle: global shuffling; without it pixels stay in the order of their tiles and worlds (for ablations).
@@ -63,6 +64,7 @@ class DataSettings:
     tiles: tuple[str, ...] = _setting(())
     pixels_per_tile: int = _setting(65536, 1)
     shards: int = _setting(8, 1)
+    shard_pixels: int = _setting(500_000, 1)
     max_s2: int = _setting(64, 2, 512)
     max_s1: int = _setting(96, 2, 1024)
     holdout_worlds: int = _setting(4, 0)

@@ -2,7 +2,8 @@
 
 The method (spec/facts.md section 1.5) pools the pixels of many tiles, permutes them and cuts chunks. Here that is done out of
 core and resumably: every source is packed once, its rows permuted, into a *unit* folder; shard ``s`` is then slice ``s`` of every
-unit, permuted again. Any shard, and so any batch, is a random sample of all sources; memory holds one shard at a time.
+unit, permuted again. Any shard, and so any batch, is a random sample of all sources. Memory holds one source or one shard at a
+time, however many there are: large pools are cut into more shards. Disk holds everything twice until the units are deleted.
 """
 
 from __future__ import annotations
@@ -61,22 +62,22 @@ def prepare_shards(
         Cancelled: stopped; what was finished is kept.
     """
     folder = Path(folder)
-    recipe = json.loads(json.dumps({**asdict(settings), "holdout_worlds": None, "seed": seed}))
-    if recipe["climates"] == ["temperate"]:
-        del recipe["climates"]  # shards of before there were others stay good
+    recipe = {**_recipe(asdict(settings)), "seed": seed}
     manifest = folder / "shards.json"
-    if manifest.exists() and json.loads(manifest.read_text(encoding="utf-8"))["recipe"] != recipe:
+    made = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
+    # Settings that did not exist yet when the shards were made count as their defaults.
+    if made and {**_recipe(asdict(DataSettings())), **made["recipe"]} != recipe:
         raise PretrainError(
             f"{folder} holds training pixels prepared with other settings; choose another output folder or delete it."
         )
-    shards = [folder / f"shard-{s:04d}" for s in range(settings.shards)]
-    if manifest.exists() and all(shard.is_dir() for shard in shards):
+    shards = _shards(folder, made.get("shards", settings.shards))
+    if made and all(shard.is_dir() for shard in shards) and not (folder / "units").exists():
         return shards
     sources = _sources(settings, seed, Path(base))
     write_json(manifest, {"recipe": recipe, "sources": len(sources)})
-    total = len(sources) + len(shards)
 
     def step(done: int, message: str) -> None:
+        total = len(sources) + len(shards)
         if cancelled and cancelled():
             raise Cancelled()
         if progress:
@@ -92,33 +93,58 @@ def prepare_shards(
             if settings.shuffle:
                 pixels = pixels.take(np.random.default_rng((seed, 10, number)).permutation(len(pixels)))
             pixels.save(unit)
+    shards = _shards(folder, _shard_count(units, settings))
+    write_json(manifest, {"recipe": recipe, "sources": len(sources), "shards": len(shards)})
     for s, shard in enumerate(shards):
         step(len(sources) + s, f"shard {s + 1} of {len(shards)}")
         if not shard.is_dir():
-            _cut(units, s, settings, np.random.default_rng((seed, 11, s))).save(shard)
-    step(total, "")
+            _cut(units, s, len(shards), settings.shuffle, np.random.default_rng((seed, 11, s))).save(shard)
+    step(len(sources) + len(shards), "")
     shutil.rmtree(folder / "units", ignore_errors=True)
     return shards
 
 
-def _cut(units: list[Path], s: int, settings: DataSettings, rng: np.random.Generator) -> PixelSet:
-    if not settings.shuffle:
+def _recipe(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the shards depend on, as JSON gives it back."""
+    recipe: dict[str, Any] = json.loads(json.dumps({**settings, "holdout_worlds": None}))
+    return recipe
+
+
+def _shards(folder: Path, count: int) -> list[Path]:
+    return [folder / f"shard-{s:04d}" for s in range(count)]
+
+
+def _shard_count(units: list[Path], settings: DataSettings) -> int:
+    """As many shards as asked for, or more where they would not fit into memory."""
+    pixels = sum(len(PixelSet.open(unit)) for unit in units)
+    needed = -(-pixels // settings.shard_pixels)
+    # Without shuffling a shard is made of whole sources.
+    return max(settings.shards, needed if settings.shuffle else min(needed, len(units)))
+
+
+def _cut(units: list[Path], s: int, shards: int, shuffle: bool, rng: np.random.Generator) -> PixelSet:
+    if not shuffle:
         # Without shuffling a shard is a run of neighbouring sources.
-        first, last = (len(units) * k // settings.shards for k in (s, s + 1))
+        first, last = (len(units) * k // shards for k in (s, s + 1))
         if first == last:
             raise PretrainError(
-                f"data.shuffle = false needs at least as many sources ({len(units)}) as data.shards ({settings.shards})."
+                f"data.shuffle = false needs at least as many sources ({len(units)}) as data.shards ({shards})."
             )
         return PixelSet.concatenate([PixelSet.open(unit) for unit in units[first:last]])
     parts = []
     for unit in units:
         pixels = PixelSet.open(unit)
-        first, last = (len(pixels) * k // settings.shards for k in (s, s + 1))
-        parts.append(pixels.take(slice(first, last)))
+        first, last = (len(pixels) * k // shards for k in (s, s + 1))
+        # Copied: thousands of sources kept mapped would exceed what the system allows.
+        parts.append(_in_memory(pixels.take(slice(first, last))))
     pool = PixelSet.concatenate(parts)
     if len(pool) == 0:
-        raise PretrainError(f"The sources hold too few pixels for {settings.shards} shards; lower data.shards.")
+        raise PretrainError(f"The sources hold too few pixels for {shards} shards; lower data.shards.")
     return pool.take(rng.permutation(len(pool)))
+
+
+def _in_memory(pixels: PixelSet) -> PixelSet:
+    return PixelSet(*(np.array(getattr(pixels, f.name)) for f in fields(pixels)))
 
 
 def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[int], PixelSet]]:
@@ -293,7 +319,7 @@ class ShardReader:
         if self._loaded is None or self._loaded[0] != shard:
             self._loaded = None
             pixels = PixelSet.open(self.shards[shard])
-            self._loaded = (shard, PixelSet(*(np.array(getattr(pixels, f.name)) for f in fields(pixels))))
+            self._loaded = (shard, _in_memory(pixels))
         return self._loaded[1]
 
     def __iter__(self) -> Iterator[PixelSet]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import shutil
+import tracemalloc
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +95,47 @@ def test_interrupted_preparation_goes_on(tiles, tmp_path):
     whole = prepare.prepare_shards(settings(tiles), tmp_path / "w")
     for a, b in zip(resumed, whole, strict=True):
         assert (PixelSet.open(a).s2 == PixelSet.open(b).s2).all()
+
+
+def test_large_pools_are_cut_into_more_shards_and_memory_stays_bounded(tiles, tmp_path):
+    """Peak memory follows the shard, not the pool: four times the pixels, the same shards."""
+
+    data = DataSettings(tiles=(str(tiles),), shards=3, max_s2=10, max_s1=6, pixels_per_tile=400, shard_pixels=800)
+    for number in range(4):
+        shutil.copytree(tiles, tmp_path / "more" / str(number))
+
+    def peak(folder: Path, data: DataSettings) -> tuple[int, list[Path]]:
+        tracemalloc.start()
+        try:
+            shards = prepare.prepare_shards(data, folder)
+            return tracemalloc.get_traced_memory()[1], shards
+        finally:
+            tracemalloc.stop()
+
+    peak(tmp_path / "warm", data)
+    small, few = peak(tmp_path / "small", data)
+    data = replace(data, tiles=(str(tmp_path / "more"),))
+    large, many = peak(tmp_path / "large", data)
+    assert (len(few), len(many)) == (3, 12)
+    assert max(len(PixelSet.open(shard)) for shard in many) <= 800 + 24
+    # Python's own objects grow a little with the number of files; pixels held would grow fourfold.
+    assert large < 2 * small
+    pool = PixelSet.concatenate([PixelSet.open(shard) for shard in many])
+    assert large < 0.5 * sum(getattr(pool, field.name).nbytes for field in fields(pool))
+    assert len(np.unique(pool.place, axis=0)) == len(pool) == 24 * 400
+    # Found made, with their number, without the units.
+    assert prepare.prepare_shards(data, tmp_path / "large") == many
+
+
+def test_shards_of_an_earlier_version_are_found(tiles, tmp_path):
+    shards = prepare.prepare_shards(settings(tiles), tmp_path / "s")
+    manifest = tmp_path / "s/shards.json"
+    made = json.loads(manifest.read_text())
+    del made["shards"], made["recipe"]["shard_pixels"], made["recipe"]["climates"]
+    manifest.write_text(json.dumps(made))
+    times = [shard.stat().st_mtime_ns for shard in shards]
+    assert prepare.prepare_shards(settings(tiles), tmp_path / "s") == shards
+    assert [shard.stat().st_mtime_ns for shard in shards] == times
 
 
 def test_other_settings_do_not_reuse_shards(tiles, tmp_path):
