@@ -38,6 +38,8 @@ def page() -> None:
         required=True,
         key="compare_part",
         format_func=_PARTS.__getitem__,
+        label_visibility="collapsed",
+        width="content",
     )
     if part == "join":
         compare_join.show(project)
@@ -64,7 +66,9 @@ def _place(project: Project, bar: DeltaGenerator) -> Place | None:
     chosen = years
     if len(years) > 2:
         key = f"compare_years_{project.id}"
-        chosen = sorted(st.segmented_control("Years", years, selection_mode="multi", default=years[-2:], key=key))
+        chosen = sorted(
+            st.segmented_control("Years", years, selection_mode="multi", default=years[-2:], key=key, width="content")
+        )
         if len(chosen) < 2:
             st.info("Choose two years or more.", icon=":material/info:")
             return None

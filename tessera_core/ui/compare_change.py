@@ -81,7 +81,7 @@ def show(place: Place) -> None:
 @st.fragment
 @shell.shielded
 def _studio(place: Place, found: Compared) -> None:
-    marks_key = f"compare_marks_{place.key('marks')}"
+    marks_key = f"compare_marks_{place.project.id}"
     map_key = f"compare_map_{place.project.id}"
     marks: Marks = st.session_state.setdefault(marks_key, [])
     map_column, panel = st.columns([7, 3], gap="medium")
@@ -99,7 +99,7 @@ def _studio(place: Place, found: Compared) -> None:
         _download(place, layer, rate)
     with map_column:
         display = place.scenes[place.first].display
-        layers = [*picture_layers(place), _layer(place, layer, rate)]
+        layers = [*picture_layers(place, pale=view == "one"), _layer(place, layer, rate)]
         if len(found.steps) > 1:
             layers.append(_when_layer(place, found.steps, rate))
         outlines = [
@@ -142,12 +142,10 @@ def _slider(place: Place) -> float:
 def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> None:
     count = layer.count(rate)
     share = 100 * count / max(layer.pixels, 1)
-    st.metric(
-        f"Changed from {place.first} to {place.last}", area_text(count, place), f"{share:.1f} % of the region", "off"
-    )
+    st.metric(f"Changed from {place.first} to {place.last}", f"{area_text(count, place)} · {share:.1f} %")
     if count:
         st.caption(
-            f"At most about {area_text(rate * count, place)} of it are false alarms. A rule that calls the more different half "
+            f"At most about {area_text(rate * count, place)} of it is a false alarm. A rule that calls the more different half "
             f"changed would show {area_text(layer.pixels / 2, place)}."
         )
     else:

@@ -24,6 +24,7 @@ from tessera_core.ui.view_map import Layer
 
 PAGE = "compare"
 MAX_KEPT = 6
+SATELLITE, EMBEDDING = "Satellite picture", "Embedding colours"
 
 
 @dataclass(frozen=True)
@@ -122,32 +123,46 @@ def result_of(key: str, title: str, work: Callable[[Progress, Callable[[], bool]
     return None
 
 
-def picture_layers(place: Place) -> list[Layer]:
-    """The pictures of the first and the last year, in shared colours; natural colour where both have it."""
-    wanted = "Embedding colours"
-    if all(place.scenes[year].has_true_colour for year in (place.first, place.last)):
-        wanted = st.session_state.get(f"compare_picture_{place.project.id}", wanted)
+def picture_layers(place: Place, *, pale: bool = False) -> list[Layer]:
+    """The pictures of the first and the last year, in shared colours; natural colour where both have it.
+
+    Args:
+        pale: embedding colours as light greys, for a map on which another colour must be seen.
+    """
+    satellite = _has_satellite(place) and st.session_state.get(_picture_key(place), SATELLITE) == SATELLITE
     layers = []
+    both = place.scenes[place.first], place.scenes[place.last]
     for year in (place.first, place.last):
         scene = place.scenes[year]
-        if wanted == "Satellite picture":
+        if satellite:
             png, version = _true_colour(scene.key, scene), f"true|{scene.key}"
         else:
-            other = place.scenes[place.first], place.scenes[place.last]
-            version = "|".join(("pca", scene.key, *(each.key for each in other)))
-            png = _picture(version, scene, other)
+            version = "|".join(("pale" if pale else "pca", scene.key, *(each.key for each in both)))
+            png = _picture(version, scene, both, pale)
         layers.append(Layer(f"year{year}", str(year), png, version, visible=year == place.last, group="base"))
     return layers
 
 
+def _has_satellite(place: Place) -> bool:
+    return all(place.scenes[year].has_true_colour for year in (place.first, place.last))
+
+
+def _picture_key(place: Place) -> str:
+    return f"compare_picture_{place.project.id}"
+
+
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _picture(version: str, _scene: OpenScene, _both: tuple[OpenScene, OpenScene]) -> bytes:
+def _picture(version: str, _scene: OpenScene, _both: tuple[OpenScene, OpenScene], _pale: bool) -> bytes:
     from tessera_core.analysis.pca import fit_pca
     from tessera_core.render.picture import encode_picture, pca_picture
 
     # Fitted on both years, so that a colour means the same in both.
     pca = fit_pca([each.raster for each in _both], 3)
-    return encode_picture(pca_picture(_scene.raster, pca=pca), _scene.raster.valid(), _scene.display)
+    picture = pca_picture(_scene.raster, pca=pca)
+    if _pale:
+        grey = 130 + picture.mean(-1, keepdims=True) * (110 / 255)
+        picture = np.broadcast_to(grey, picture.shape).astype(np.uint8)
+    return encode_picture(picture, _scene.raster.valid(), _scene.display)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -161,14 +176,14 @@ def _true_colour(key: str, _scene: OpenScene) -> bytes:
 
 def picture_choice(place: Place) -> None:
     """Which picture of the years lies below; only where there is a choice."""
-    if all(place.scenes[year].has_true_colour for year in (place.first, place.last)):
+    if _has_satellite(place):
         st.segmented_control(
             "Picture",
-            ["Embedding colours", "Satellite picture"],
-            default="Embedding colours",
+            [SATELLITE, EMBEDDING],
+            default=SATELLITE,
             required=True,
-            key=f"compare_picture_{place.project.id}",
-            help="In embedding colours, equal colours mean alike ground, in both years.",
+            key=_picture_key(place),
+            help="In embedding colours, equal colours mean alike ground, in both years; on one map they are shown as greys.",
         )
 
 

@@ -1,0 +1,189 @@
+"""The page Compare without a browser: what it says, what the slider costs, and what it needs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tessera_core import library
+from tessera_core.analysis import change
+from tessera_core.labels.model import Label, LabelClass
+from tessera_core.project import Project
+from tessera_core.ui.compare_parts import Kept
+from tests.analysis.two_years import two_years
+
+PATIENCE = 40
+
+
+@pytest.fixture
+def years(home: Path, tmp_path: Path) -> Project:
+    """A project of two years with 25 % changed parcels and labels of four classes."""
+    made = two_years(0, share=0.25, weather=2.0, size=96)
+    for raster in (made.first, made.second):
+        raster.save(tmp_path / "fields" / str(raster.provenance.year))
+    project = library.start(library.look(str(tmp_path / "fields")), "Fields")
+    classes = [LabelClass(k, f"Kind {k}", f"#{40 * k:02x}8080") for k in range(1, 5)]
+    labels = []
+    for row in range(6, 96, 12):
+        for col in range(6, 96, 12):
+            kind = int(made.covers[row, col]) % 4 + 1
+            x, y = made.first.grid.pixel_to_xy(row + 0.5, col + 0.5)
+            labels.append(Label(f"l{row}-{col}", kind, "point", ((float(x), float(y)),)))
+    project.log.import_labels(classes, labels)
+    project.update(label_year=2023)
+    return project
+
+
+def _errors(app: AppTest) -> list[str]:
+    return [error.value for error in app.error] + [str(exception.value) for exception in app.exception]
+
+
+def _open(app: AppTest, project: Project, part: str = "change") -> AppTest:
+    app.query_params["project"] = project.folder.name
+    app.session_state["compare_part"] = part
+    app.run()
+    app.switch_page("pages/compare.py").run()
+    return app
+
+
+def _finished(app: AppTest, ready: Any) -> None:
+    """Run again until the background work has ended."""
+    from tessera_core.ui import jobs
+
+    for _ in range(PATIENCE):
+        if ready(app):
+            return
+        for job in list(jobs.pool()._jobs.values()):
+            job.wait(30)
+        app.run()
+    pytest.fail(f"not finished: {_errors(app)}")
+
+
+def _compared(app: AppTest) -> bool:
+    return any("Compared once" in caption.value for caption in app.caption)
+
+
+def test_without_a_project_or_a_second_year_it_says_what_to_do(app: AppTest, home: Path, tmp_path: Path) -> None:
+    app.run()
+    app.switch_page("pages/compare.py").run()
+    assert "two years" in app.info[0].value
+    two_years(0, size=48).first.save(tmp_path / "one" / "2023")
+    project = library.start(library.look(str(tmp_path / "one")), "One")
+    _open(app, project)
+    assert _errors(app) == []
+    assert "one year" in app.info[0].value
+
+
+def test_the_slider_looks_up_and_computes_nothing(
+    app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    real = change.detect_change
+    monkeypatch.setattr("tessera_core.comparison.detect_change", lambda *a, **k: runs.append(1) or real(*a, **k))
+    monkeypatch.setattr(change, "detect_change", lambda *a, **k: runs.append(1) or real(*a, **k))
+    _open(app, years)
+    _finished(app, _compared)
+    assert _errors(app) == []
+    shown = {app.metric[0].value}
+    (slider,) = app.select_slider
+    for rate in (0.001, 0.01, 0.2, 0.05):
+        slider.set_value(rate).run()
+        assert _errors(app) == []
+        shown.add(app.metric[0].value)
+        (slider,) = app.select_slider
+    assert len(shown) >= 4
+    assert len(runs) == 1
+
+
+def test_the_shift_of_the_scene_is_told_apart(app: AppTest, years: Project) -> None:
+    _open(app, years)
+    _finished(app, _compared)
+    assert "Whole scene" in " ".join(text.value for text in app.markdown)
+    assert "taken out and not counted" in " ".join(text.value for text in app.markdown)
+    assert "false alarm" in " ".join(caption.value for caption in app.caption)
+
+
+def test_marked_ground_takes_the_place_of_the_estimate(app: AppTest, years: Project) -> None:
+    _open(app, years)
+    _finished(app, _compared)
+    key = f"compare_marks_{years.id}"
+    app.session_state[key] = [((10.0, 10.0, 12.0, 12.0), (10.0, 12.0, 12.0, 10.0), ())]
+    app.run()
+    assert "mark at least" in app.warning[0].value
+    app.session_state[key] = [((4.0, 4.0, 90.0, 90.0), (4.0, 90.0, 90.0, 4.0), ())]
+    app.run()
+    assert not app.warning
+    assert any("marked pixels" in text.value for text in app.markdown)
+
+
+def test_classes_and_labels_over_the_years(app: AppTest, years: Project) -> None:
+    _open(app, years, "classes")
+    _finished(app, lambda app: len(app.dataframe) > 0)
+    assert _errors(app) == []
+    table = app.dataframe[0].value
+    assert {"From", "To", "Changed, ha"} <= set(table.columns)
+    assert (np.diff(table["Changed, ha"]) <= 0).all()
+    app.segmented_control(key="compare_part").set_value("labels").run()
+    assert _errors(app) == []
+    held = app.dataframe[0].value
+    assert held["Labels"].sum() == 64
+    assert 0 < held["Hold in 2024"].sum() < 64
+    assert any("labels of 2023 hold in 2024" in text.value for text in app.markdown)
+
+
+def test_leaving_the_page_cancels_its_work(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tessera_core.errors import Cancelled
+    from tessera_core.ui import compare_change, jobs
+
+    def endless(*_: object, cancelled: Any, **__: object) -> None:
+        for _turn in range(3000):
+            if cancelled():
+                raise Cancelled
+            time.sleep(0.02)
+
+    monkeypatch.setattr(compare_change, "compare_steps", endless)
+    _open(app, years)
+    (job,) = jobs.pool()._jobs.values()
+    assert job.active
+    app.switch_page("pages/label.py").run()
+    assert job.wait(20)
+    assert job.state == "cancelled"
+
+
+def test_what_is_kept_is_bounded() -> None:
+    kept = Kept(3)
+    for number in range(10):
+        kept.put(str(number), number)
+        kept.get("0")
+    assert [number for number in range(10) if kept.get(str(number)) is not None] == [0, 8, 9]
+
+
+def test_joined_years_become_a_region(app: AppTest, years: Project) -> None:
+    _open(app, years, "join")
+    app.selectbox(key="compare_join_second").set_value(2023).run()
+    next(button for button in app.button if button.label == "Join them").click().run()
+    _finished(app, lambda app: len(app.success) > 0)
+    assert _errors(app) == []
+    assert "96 numbers a pixel" in app.success[0].value
+    next(button for button in app.button if button.label == "Open it as a region").click().run()
+    assert _errors(app) == []
+    assert any("**Fields joined**" in text.value for text in app.markdown)
+
+
+def test_strangers_may_not_name_folders(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tessera_core.ui import state
+
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    state._secret.cache_clear()
+    app.query_params["project"] = state.key_of(years.folder)
+    app.session_state["compare_part"] = "join"
+    app.run()
+    app.switch_page("pages/compare.py").run()
+    assert _errors(app) == []
+    assert app.selectbox(key="compare_join_second").options == ["2023"]
+    state._secret.cache_clear()
