@@ -20,7 +20,8 @@ BENCHES = {
     "pretrain": "pretraining steps per second",
     "load": "a region of 1,000 km2 from a published store, beside geotessera",
     "brush": "scatter and map that highlight each other, in a real browser",
-    "explore": "similarity, clusters and projections",
+    "explore": "pictures, similarity, clusters, change and projections of a million embeddings",
+    "change": "change between years where the truth is known, and where nothing changed",
     "suggest": "labels that suggested places save against random ones",
 }
 
