@@ -87,7 +87,7 @@ def held_out_worlds(count: int, seed: int = 0, *, parcels: int = 300, per_parcel
 
 
 def landscape(
-    name: str, size: int, seed: int = 0, year: int = 2023, *, per_parcel: int = 3, climate: str = "temperate"
+    name: str, size: int, seed: int = 0, year: int = 2023, *, per_parcel: int = 2, climate: str = "temperate"
 ) -> Scene:
     """A simulated map, such as the demo region (320 pixels, seed 0), as its tile shows it: whole parcels are its fields.
 
