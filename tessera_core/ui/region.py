@@ -9,16 +9,25 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
 from tessera_core import library
 from tessera_core.project import Project, RecentProject
+from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.uploads import KINDS
 from tessera_core.ui import generate, jobs, region_chosen, region_load, region_place, region_tiles, shell, state, words
 
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
 _RECENT = 10
+_REASONS = {
+    NoData.WATER: "water",
+    NoData.OUTSIDE: "outside your region",
+    NoData.MISSING_TILE: "not published",
+    NoData.BAD_TILE: "bad tiles",
+    NoData.NO_OBSERVATIONS: "never seen clearly",
+}
 _NEXT_STEPS = """
 1. Name a class, for example Wood, and click a few places that show it.
 2. Do the same for another class: the map appears.
@@ -84,9 +93,8 @@ def _summary(project: Project) -> None:
                 st.warning(words.escape(note), icon=":material/warning:")
             generate.show_outcome(project.settings)
             region_load.retry(project)
-            empty = 1 - float(raster.valid().mean())
-            if empty > 0.001:
-                st.caption(f"{max(1, round(100 * empty))} % of the pixels have no data; they stay blank on the map.")
+            if blank := _blank(raster):
+                st.caption(blank)
             with st.container(horizontal=True):
                 if st.button(
                     "Go on labelling" if labels else "Start labelling",
@@ -120,6 +128,22 @@ def _year(project: Project) -> None:
             on_change=lambda: project.update(year=st.session_state[key]),
             label_visibility="collapsed",
         )
+
+
+def _blank(raster: EmbeddingRaster) -> str:
+    """How many pixels have no data, and why; empty where hardly any."""
+    counts = np.bincount(raster.nodata_reasons().ravel(), minlength=len(NoData))
+    empty = 1 - counts[NoData.VALID] / counts.sum()
+    if empty <= 0.001:
+        return ""
+    total = counts.sum() - counts[NoData.VALID]
+    why = [f"{_REASONS[reason]} {_percent(counts[reason] / total)}" for reason in _REASONS if counts[reason]]
+    reasons = f" ({', '.join(why)})" if why and not counts[NoData.UNKNOWN] else ""
+    return f"{_percent(empty)} of the pixels have no data{reasons}; they stay blank on the map."
+
+
+def _percent(share: float) -> str:
+    return f"{max(1, round(100 * share))} %"
 
 
 def _sentences(value: object) -> list[str]:

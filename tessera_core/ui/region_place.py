@@ -176,7 +176,7 @@ def _search() -> None:
     with st.container(gap=None):
         for number, place in enumerate(_places()):
             st.button(
-                _place_line(place),
+                f"{number + 1}\\. {words.escape(_place_line(place))}",
                 key=f"place_found_{number}",
                 type="tertiary",
                 icon=":material/place:",

@@ -77,6 +77,7 @@ def _found(project: Project, year: int | None, scene: OpenScene, found: Inspecti
     st.markdown(_summary(found))
     if not found.bad_tiles and not found.seams and not masked:
         return
+    view_map.loader()
     _map(project, year, scene, found, masked)
     for tile in [tile for tile in found.tiles if tile.problems or tile.name in masked][:_SHOWN]:
         _tile_row(project, year, tile, masked)

@@ -171,6 +171,8 @@ def test_a_bad_tile_is_masked_by_a_click_on_the_map(studio: Studio, web: WebStor
     studio.open(_address(web, place=",".join(map(str, BOX)), years="2023", name="Bad tile"))
     _look_and_load(studio, "Load 2023")
     studio.sees("absurd scales")
+    # The map must come without another page's having loaded its code.
+    page.reload()
     studio.button("Look for bad tiles and seams").click()
     studio.sees("1 bad tile")
     _map(studio).wait_for()
