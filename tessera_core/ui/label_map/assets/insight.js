@@ -30,6 +30,8 @@ export class Insight {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       if (this.session.queue.pending.length || this.session.queue.busy) return this.settle();
+      // An answer redraws the panel's own widgets, and that would close a list that is being chosen from.
+      if (document.querySelector('[role="listbox"]')) return this.settle(AGAIN);
       this.queue.ask({ tick: this.queue.want.tick + 1 });
     }, delay);
   }

@@ -52,16 +52,17 @@ export class MapView {
       el("button", { type: "button", class: "tl-tool", title: text, "aria-label": text, onclick: action }, icon(name));
     this.undo = press("undo", "Undo (Z)", () => this.op({ do: "undo" }));
     this.redo = press("redo", "Redo (Y)", () => this.op({ do: "redo" }));
-    this.tour = press("target", "Where to label next (N)", () => this.session.insight.guide.next());
-    this.tour.dataset.tool = "next";
     this.undo.dataset.tool = "undo";
     this.redo.dataset.tool = "redo";
+    this.tour = press("target", "Where to label next (N)", () => this.session.insight.guide.next());
+    this.tour.dataset.tool = "next";
     const zoom = el(
       "div",
       { class: "tl-control tl-group tl-zoom" },
       press("plus", "Zoom in (+)", () => this.map.zoomIn()),
       press("minus", "Zoom out (-)", () => this.map.zoomOut()),
       press("home", "Show the whole area", () => this.fit()),
+      this.tour,
     );
     this.size = el("input", {
       type: "range", min: 0.5, max: 20, step: 0.5, "aria-label": "Brush size in pixels", oninput: () => this.setRadius(Number(this.size.value)),
@@ -79,7 +80,7 @@ export class MapView {
       "div",
       { class: "tl-control tl-bar" },
       el("div", { class: "tl-group", role: "toolbar", "aria-label": "Tools" }, ...tools),
-      el("div", { class: "tl-group" }, this.undo, this.redo, this.tour),
+      el("div", { class: "tl-group" }, this.undo, this.redo),
     );
     this.card = el("div", { class: "tl-control tl-card", role: "dialog", "aria-live": "polite", hidden: true });
     this.bottom = el("div", { class: "tl-bottom" }, this.readout);
