@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tessera_core.region import Region
+    from tessera_core.sources.archive import Archive
 
 SUMMARY = "say what published embeddings there are of a region"
 
@@ -32,6 +33,11 @@ def add_source(parser: argparse.ArgumentParser, dataset_help: str) -> None:
     """Arguments that say from where; shared with ``tessera fetch``."""
     parser.add_argument("--dataset", metavar="NAME", help=dataset_help)
     parser.add_argument("--store-url", metavar="URL", help="any store in the published layout instead: URL or path")
+    parser.add_argument(
+        "--tiles-url",
+        metavar="URL",
+        help="another address of NPY tiles (npy/ and landmasks/), or of AlphaEarth's archive",
+    )
     parser.add_argument("--dim", type=int, metavar="N", help="only the first N dimensions (default: all)")
     parser.add_argument("--attempts", type=int, default=5, metavar="N", help="tries for each piece (default: 5)")
     parser.add_argument(
@@ -43,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_where(parser)
     parser.add_argument("--years", metavar="Y,Y", help="such as 2022,2024 or 2018-2024 (default: all there are)")
-    add_source(parser, "such as 1.1/dclimate, several with commas, or all (default: the default dataset)")
+    add_source(parser, "such as 1.1/dclimate, several with commas, all, or alphaearth (default: the default dataset)")
     parser.add_argument("--request", metavar="FILE", help="write a request for what is missing")
 
 
@@ -65,6 +71,22 @@ def parse_years(text: str) -> list[int]:
     if not years or min(years) < 1970 or max(years) > 2100:
         raise InputError(f"{text!r} is not a list of years; write 2022,2024 or 2018-2024.")
     return sorted(years)
+
+
+def archive_of(args: argparse.Namespace, region: Region) -> Archive | None:
+    """AlphaEarth's archive around a region where the arguments ask for it, else None."""
+    from tessera_core.sources import archive
+
+    if args.dataset != archive.NAME:
+        return None
+    return archive.open_archive(region, archive_address(args), timeout_s=args.timeout)
+
+
+def archive_address(args: argparse.Namespace) -> str:
+    """Where AlphaEarth's archive is to be read."""
+    from tessera_core.sources import archive
+
+    return str(args.tiles_url or archive.ADDRESS).rstrip("/")
 
 
 def region_of(args: argparse.Namespace) -> Region:
@@ -109,6 +131,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         url = args.store_url
         source = patiently(lambda: open_store(url, timeout_s=args.timeout), url, args.attempts, None)
         covers = [coverage(region, source, years=years, dim=args.dim, attempts=args.attempts, progress=shown)]
+    elif (found := archive_of(args, region)) is not None:
+        covers = [coverage(region, found, years=years, attempts=args.attempts, progress=shown)]
     else:
         known = datasets()
         names = [args.dataset] if args.dataset else [known[0].name]
@@ -125,6 +149,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if all(cover.problem for cover in covers):
         raise AcquisitionError(covers[0].problem)
     request = "\n".join(text for text in (request_text(region, cover) for cover in covers if not cover.problem) if text)
+    if args.dataset == "alphaearth":
+        # Its publisher takes no requests.
+        request = ""
     if args.request and request:
         write_text(args.request, request)
     west, south, east, north = region.bbox

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.cli.coverage import add_source, add_where, check, parse_years, region_of
+from tessera_core.cli.coverage import add_source, add_where, archive_address, archive_of, check, parse_years, region_of
 
 if TYPE_CHECKING:
     from tessera_core.sources.datasets import Dataset
@@ -25,20 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_where(parser, points=True)
     parser.add_argument("--years", metavar="Y,Y", required=True, help="such as 2022,2024 or 2018-2024")
     parser.add_argument("--out", metavar="PATH", required=True, help="folder; with --points a .csv or .parquet file")
-    add_source(parser, "such as 1.1/dclimate (default: the default dataset)")
+    add_source(parser, "such as 1.1/dclimate, or alphaearth (default: the default dataset)")
     parser.add_argument("--inspect", action="store_true", help="look for bad tiles and seams in what was fetched")
     parser.add_argument("--refresh", action="store_true", help="fetch anew what the cache holds")
     parser.add_argument("--tiles", action="store_true", help="the dataset's NPY tiles instead of its store")
-    parser.add_argument("--tiles-url", metavar="URL", help="another address of NPY tiles (npy/ and landmasks/)")
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="pieces at a time (default: 4)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Fetch; returns what was written and what is missing."""
+    from tessera_core.sources.archive import NAME
     from tessera_core.sources.datasets import dataset_named, datasets
 
     check(args)
     years = parse_years(args.years)
+    if args.dataset == NAME:
+        return _archive(args, years)
     dataset = dataset_named(args.dataset) if args.dataset else datasets()[0]
     if args.tiles or args.tiles_url:
         return _tiles(args, dataset, years)
@@ -82,6 +84,26 @@ def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict
             fetch(region, source, year, dim=args.dim, workers=args.workers, attempts=args.attempts, progress=shown)
         )
     return _taken(args, source.location, got)
+
+
+def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+    from tessera_core.sources.fetch import cached, fetch
+
+    if args.points or args.dim not in (None, 64):
+        raise InputError("AlphaEarth embeddings are fetched for a region, with all their 64 dimensions.")
+    region, address = region_of(args), archive_address(args)
+    got, source = [], None
+    for year in years:
+        known = None if args.refresh else cached(region, address, year)
+        if known is None:
+            source = source or archive_of(args, region)
+            assert source is not None
+            shown = ConsoleProgress(f"fetch {year}")
+            known = fetch(region, source, year, workers=args.workers, attempts=args.attempts, progress=shown)
+        got.append(known)
+    return _taken(args, address, got)
 
 
 def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from tessera_core.region import Region
 from tessera_core.sources import cache
 from tessera_core.sources.careful import PieceError
 from tessera_core.sources.datasets import Dataset
+from tessera_core.sources.download import download
 from tessera_core.sources.frame import (
     FALSE_NORTHING,
     Frame,
@@ -238,23 +239,9 @@ class TileArchive:
             raise PieceError(f"the land mask of {name} is damaged", NoData.BAD_TILE) from error
 
     def _download(self, url: str, path: Path) -> Path:
-        import urllib3
-        from geotessera.registry import HTTPStatusError, UnwritableDestination, download_file_to_temp
-
-        if path.is_file():
-            return path
-        try:
-            download_file_to_temp(url, cache_path=path)
-        except UnwritableDestination as error:
-            raise AcquisitionError(
-                f"Cannot write {path.parent}: {error.strerror}. Free some space or set TESSERA_HOME."
-            ) from error
-        except HTTPStatusError as error:
-            raise PieceError(f"the server answered with error {error.status} for {path.name}") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise PieceError(f"{path.name} could not be downloaded whole") from error
+        came = download(url, path)
         with self._guard:
-            self._received += path.stat().st_size
+            self._received += came
         return path
 
 

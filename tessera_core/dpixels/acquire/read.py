@@ -100,13 +100,13 @@ def read_asset(
         except (RasterioError, NotGeoreferencedWarning, OSError) as error:
             log.info("%s, attempt %d of %d: %s", label, attempt, ATTEMPTS, error)
             if attempt == ATTEMPTS:
-                raise AssetError(f"{label} could not be read: {_plain(error)}") from error
+                raise AssetError(f"{label} could not be read: {cause_of(error)}") from error
             time.sleep(wait)
             wait *= 2
     raise AssertionError("unreachable")
 
 
-def _plain(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """The root cause in a few words, without the address, which may carry a token."""
     root = error.__cause__ or error
     text = str(root)
