@@ -263,7 +263,8 @@ export class MapView {
     if (!this.stages.length || !this.box.clientWidth) return;
     for (const stage of this.stages) stage.map.invalidateSize({ pan: false });
     const bounds = this.bounds();
-    if (this.header.bounds && !this.header.world) for (const stage of this.stages) stage.map.setMaxBounds(bounds.pad(1.5));
+    const limit = this.header.bounds && !this.header.world ? bounds.pad(1.5) : null;
+    for (const stage of this.stages) stage.map.setMaxBounds(limit);
     if (!this.placed) {
       const view = this.memory.views[this.header.place];
       this.placed = true;

@@ -1,0 +1,284 @@
+"""The view map in a real browser: what it draws, what it tells, what it keeps. A page of its own, without a project."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+PATIENCE = 90_000
+PAGE = """
+import numpy as np
+import streamlit as st
+from affine import Affine
+from tessera_core.grid import Grid
+from tessera_core.render.display import DisplayGrid
+from tessera_core.render.picture import encode_picture
+from tessera_core.ui import view_map
+from tessera_core.ui.view_map import Layer, Marker, Outline
+
+st.set_page_config(layout="wide")
+view_map.loader()
+world = st.checkbox("World")
+blue = st.checkbox("Blue")
+display = None if world else DisplayGrid(Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_800_000), (80, 100)))
+
+@st.fragment
+def body():
+    layers, markers, outlines = [], [], []
+    if display is not None:
+        everywhere = np.ones((80, 100), bool)
+        left = np.zeros((80, 100, 3), np.uint8)
+        left[..., 2 if blue else 0] = 200
+        right = np.zeros((80, 100, 3), np.uint8)
+        right[..., 1] = 200
+        layers = [
+            Layer("red", "Red", encode_picture(left, everywhere, display), str(blue), group="base"),
+            Layer("green", "Green", encode_picture(right, everywhere, display), "1", visible=False, legend=(("#00c800", "grass"),)),
+        ]
+        markers = [Marker("first", 20.5, 30.5, text="Twenty, thirty", kind="pin")]
+    else:
+        ring = [[-10, 35], [30, 35], [30, 60], [-10, 60], [-10, 35]]
+        outlines = [Outline("europe", {"type": "Polygon", "coordinates": [ring]}, fill=0.3, text="Europe")]
+    shown = {"layers": layers, "markers": markers, "outlines": outlines, "world": world}
+    view_map.view_map("test", display=display, **shown, height=500, title="Field")
+    log = st.session_state.setdefault("log", [])
+    log.extend(view_map.events("test"))
+    for i, event in enumerate(log):
+        where = "nowhere" if event.row is None else f"{event.row:.1f}/{event.col:.1f}"
+        degrees = "nowhere" if event.lon is None else f"{event.lon:.3f}/{event.lat:.3f}"
+        st.text(f"event {i}: {event.kind} at {where} and {degrees} on {event.target or 'nothing'} with {len(event.ring)}")
+
+body()
+"""
+
+
+@pytest.fixture(scope="module")
+def url(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("view-map")
+    (folder / "page.py").write_text(PAGE)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(folder / "page.py"), "--server.port", str(port)]
+    command += ["--server.headless", "true", "--browser.gatherUsageStats", "false"]
+    environment = os.environ | {"PYTHONPATH": str(root), "TESSERA_HOME": str(folder / "home")}
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=2):
+                    break
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        yield f"http://localhost:{port}"
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+class Map:
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.root = page.locator(".tl-root[data-kind=map]")
+        page.wait_for_selector(".tl-root[data-kind=map][data-shown]", timeout=PATIENCE)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        box = self.page.locator(".tv-map").bounding_box()
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    def events(self, count: int) -> list[str]:
+        """The texts of all events so far, once there are ``count``."""
+        self.page.get_by_text(f"event {count - 1}:").wait_for(timeout=PATIENCE)
+        return self.page.get_by_text(re.compile(r"^event \d+:")).all_inner_texts()
+
+    def colour(self, x: float, y: float) -> list[int]:
+        """What the screen shows at a place of the map."""
+        self.page.mouse.move(2, 2)
+        self.page.wait_for_timeout(400)
+        screen = np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))
+        px, py = self.at(x, y)
+        return screen[int(py), int(px)].tolist()
+
+    def layers(self) -> None:
+        self.page.get_by_label("Layers and comparison").click()
+
+
+@pytest.fixture
+def view(chromium: Any, url: str) -> Iterator[Map]:
+    context = chromium.new_context(viewport={"width": 1200, "height": 800}, accept_downloads=True)
+    asked: list[str] = []
+
+    def only_ours(route: Any) -> None:
+        if route.request.url.startswith((url, "data:", "blob:")):
+            route.continue_()
+        else:
+            asked.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", only_ours)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_default_timeout(PATIENCE)
+    page.goto(url)
+    yield Map(page)
+    context.close()
+    assert errors == []
+    assert [u for u in asked if "tile" in u] == [], "the map asked for tiles that nobody switched on"
+
+
+def test_clicks_boxes_shapes_and_markers_arrive_once_and_in_place(view: Map) -> None:
+    page = view.page
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
+    page.mouse.click(*view.at(0.5, 0.5))
+    (click,) = view.events(1)
+    row, col = map(float, re.search(r"at ([\d.]+)/([\d.]+)", click).groups())
+    assert abs(row - 40) < 1
+    assert abs(col - 50) < 1
+    page.locator("[data-tool=box]").click()
+    page.mouse.move(*view.at(0.45, 0.4))
+    page.mouse.down()
+    page.mouse.move(*view.at(0.55, 0.6), steps=4)
+    page.mouse.up()
+    assert "box at" in view.events(2)[1]
+    page.locator("[data-tool=polygon]").click()
+    for place in ((0.45, 0.4), (0.55, 0.4), (0.5, 0.6)):
+        page.mouse.click(*view.at(*place))
+    page.get_by_role("button", name="Finish shape").click()
+    assert re.search(r"polygon at .* with 3$", view.events(3)[2])
+    # Quick clicks: none is lost, none counts twice.
+    page.locator("[data-tool=click]").click()
+    for i in range(12):
+        page.mouse.click(*view.at(0.42 + 0.01 * i, 0.5))
+    assert len(view.events(15)) == 15
+    page.wait_for_timeout(1000)
+    assert len(view.events(15)) == 15
+
+
+def test_a_marker_tells_its_text_and_its_name(view: Map) -> None:
+    page = view.page
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
+    box = page.locator(".leaflet-layer-red-pane canvas").bounding_box()
+    # The grid lies on a central meridian, so that display and pixels are parallel; a pin's head is above its place.
+    x, y = box["x"] + 30.5 / 100 * box["width"], box["y"] + 20.5 / 80 * box["height"] - 17
+    page.mouse.move(x, y)
+    page.get_by_text("Twenty, thirty").wait_for()
+    page.mouse.click(x, y)
+    assert re.search(r"marker at .* on first", view.events(1)[0])
+
+
+def test_layers_swap_swipe_and_stand_side_by_side(view: Map) -> None:
+    page = view.page
+    page.wait_for_selector("[data-layergreen]", timeout=PATIENCE)
+    assert view.colour(0.4, 0.5) == [200, 0, 0]
+    view.layers()
+    page.locator("[data-layer=green] input[type=checkbox]").check()
+    assert view.colour(0.5, 0.5) == [0, 200, 0]
+    page.get_by_text("grass").wait_for()
+    page.locator("[data-layer=green] input[type=range]").fill("50")
+    assert view.colour(0.5, 0.5) == [100, 100, 0]
+    page.get_by_label("Comparison", exact=True).select_option("swipe")
+    assert view.colour(0.45, 0.8) == [200, 0, 0]
+    assert view.colour(0.55, 0.8) == [0, 200, 0]
+    page.get_by_label("Comparison", exact=True).select_option("beside")
+    page.wait_for_timeout(300)
+    assert page.locator(".tv-stage").count() == 2
+    assert view.colour(0.25, 0.8) == [200, 0, 0]
+    assert view.colour(0.75, 0.8) == [0, 200, 0]
+    # Both halves move together.
+    page.mouse.move(*view.at(0.75, 0.5))
+    page.mouse.wheel(0, -600)
+    page.wait_for_timeout(800)
+    left = page.locator(".tv-stage").nth(0).locator(".leaflet-layer-red-pane canvas").bounding_box()
+    right = page.locator(".tv-stage").nth(1).locator(".leaflet-layer-green-pane canvas").bounding_box()
+    assert left["width"] == pytest.approx(right["width"])
+    assert left["width"] > 1000
+
+
+def test_a_new_version_is_drawn_and_the_view_stays(view: Map) -> None:
+    page = view.page
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
+    page.mouse.move(*view.at(0.5, 0.5))
+    page.mouse.wheel(0, -600)
+    page.wait_for_timeout(800)
+    before = page.locator(".leaflet-layer-red-pane canvas").bounding_box()
+    page.get_by_text("Blue").click()
+    page.wait_for_selector("[data-layerred=True]", timeout=PATIENCE)
+    assert view.colour(0.5, 0.5) == [0, 0, 200]
+    after = page.locator(".leaflet-layer-red-pane canvas").bounding_box()
+    assert after["width"] == pytest.approx(before["width"])
+    page.reload()
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
+    page.wait_for_timeout(500)
+    assert page.locator(".leaflet-layer-red-pane canvas").bounding_box()["width"] == pytest.approx(
+        before["width"], rel=0.01
+    )
+
+
+def test_the_picture_can_be_saved(view: Map, tmp_path: Path) -> None:
+    page = view.page
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
+    with page.expect_download() as waiting:
+        page.get_by_label("Save as PNG").click()
+    assert waiting.value.suggested_filename == "field.png"
+    path = tmp_path / "field.png"
+    waiting.value.save_as(path)
+    saved = np.asarray(Image.open(path).convert("RGB"))
+    assert saved.shape[0] >= 990
+    assert saved[500, saved.shape[1] // 2].tolist() == [200, 0, 0]
+
+
+def test_the_world_needs_no_network_and_keys_suffice(view: Map) -> None:
+    page = view.page
+    page.get_by_text("World").click()
+    page.wait_for_timeout(2500)
+    canvas = page.locator(".leaflet-land-pane canvas")
+    drawn = canvas.evaluate(
+        "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 === 3 && v > 0).length"
+    )
+    assert drawn > 20_000
+    page.locator(".tv-map").focus()
+    page.keyboard.press("Enter")
+    first = view.events(1)[0]
+    assert "at nowhere and" in first
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(500)
+    page.keyboard.press("Enter")
+    degrees = [float(re.search(r"and (-?[\d.]+)/", text).group(1)) for text in view.events(2)]
+    assert degrees[1] > degrees[0] + 5
+
+
+def test_a_finger_clicks_and_a_phone_shows_everything(chromium: Any, url: str) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(url)
+    view = Map(page)
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
+    box = page.locator(".tv-map").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    page.touchscreen.tap(*view.at(0.5, 0.5))
+    assert "click at" in view.events(1)[0]
+    view.layers()
+    panel = page.locator(".tv-panel").bounding_box()
+    assert panel["x"] >= 0
+    assert panel["x"] + panel["width"] <= 390
+    context.close()
