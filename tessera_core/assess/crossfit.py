@@ -158,13 +158,13 @@ def predict_folds(
             raise Cancelled
         fitted = clone(head)
         found = samples.features.fit_proba(fitted, train, samples.y[train], test, samples.groups[train])
-        proba[test] = _by_class(fitted, found, ids, samples.y[test])
+        proba[test] = by_class(fitted, found, ids, samples.y[test])
         fold[test] = number
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
     return HeldOut(samples, ids, proba, fold, place, 1 / counts[label])
 
 
-def _by_class(
+def by_class(
     head: Head, found: NDArray[np.float32], ids: NDArray[np.int64], truth: NDArray[Any]
 ) -> NDArray[np.float32]:
     """Probabilities (n, K) in the order of ``ids``; a tree's head decides what labels of upper levels are to be credited."""

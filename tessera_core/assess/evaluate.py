@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from tessera_core.assess.crossfit import by_class
 from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds, not_judged
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import Head, balanced_draw
+from tessera_core.heads.context import ContextHead
+from tessera_core.heads.tree import TreeHead
 
 # More labels than this change no head's score but do change the wait.
 MAX_TRAIN = 20_000
@@ -117,9 +120,13 @@ def _cross_validate(
             _, dense = np.unique(targets[train], return_inverse=True)
             train = train[balanced_draw(dense, max_train, seed)]
         seen.append(len(train))
-        predicted[test] = samples.features.fit_predict(
-            clone(head), train, samples.y[train], test, samples.groups[train]
-        )
+        fitted = clone(head)
+        if isinstance(fitted.head if isinstance(fitted, ContextHead) else fitted, TreeHead):
+            # Labels of upper levels are right where a class beneath them is mapped.
+            found = samples.features.fit_proba(fitted, train, samples.y[train], test, samples.groups[train])
+            predicted[test] = ids[by_class(fitted, found, ids, samples.y[test]).argmax(axis=1)]
+        else:
+            predicted[test] = samples.features.fit_predict(fitted, train, samples.y[train], test, samples.groups[train])
         tested[test] = True
     return confusion_matrix(samples.y[tested], predicted[tested], ids.tolist()), float(np.mean(seen))
 

@@ -76,7 +76,7 @@ class Reference:
         Raises:
             LabelError: none has.
         """
-        return self.with_codes(raster.codes[self.rows, self.cols], raster.scales[self.rows, self.cols])
+        return self._with(CodeFeatures.at(raster, self.rows, self.cols))
 
     def with_codes(self, codes: NDArray[np.int8], scales: NDArray[np.floating]) -> Samples:
         """The labelled pixels that have an embedding, given theirs: int8 (N, D) and (N,).

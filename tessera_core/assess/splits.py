@@ -72,7 +72,7 @@ def folds(
     for train, test in parts:
         training, held = np.concatenate([judged[train], always]), judged[test]
         if split == "blocked":
-            training = training[~_near(samples, groups, held, training, block_px, buffer_px)]
+            training = training[~near_blocks(samples.rows, samples.cols, held, training, block_px, buffer_px)]
         # Where a fold holds out all that there is of a class, that class cannot be tested in it.
         held = held[np.isin(samples.y[held], samples.y[training])]
         if len(held) and len(np.unique(samples.y[training])) > 1:
@@ -106,14 +106,19 @@ def _judged(y: NDArray[Any], groups: NDArray[Any]) -> Index:
     return np.flatnonzero(np.isin(y, ids[counts > 1]))
 
 
-def _near(
-    samples: Samples, groups: NDArray[Any], held: Index, training: Index, block_px: int, buffer_px: int
+def near_blocks(
+    rows: NDArray[Any], cols: NDArray[Any], held: Index, training: Index, block_px: int, buffer_px: int
 ) -> NDArray[np.bool_]:
-    """Which training labels lie within ``buffer_px`` (in rows or columns) of a held-out block."""
-    rows, cols = samples.rows // block_px, samples.cols // block_px
-    blocks = np.zeros((rows.max() + 1, cols.max() + 1), bool)
-    blocks[rows[held], cols[held]] = True
+    """Which training labels lie within ``buffer_px`` (in rows or columns) of a held-out block.
+
+    Args:
+        rows, cols: int (N,) of all labels.
+        held, training: indices into them.
+    """
+    down, across = rows // block_px, cols // block_px
+    blocks = np.zeros((down.max() + 1, across.max() + 1), bool)
+    blocks[down[held], across[held]] = True
     pixels = blocks.repeat(block_px, axis=0).repeat(block_px, axis=1)
     if buffer_px > 0:
         pixels = ndimage.maximum_filter(pixels, size=2 * buffer_px + 1)
-    return pixels[samples.rows[training], samples.cols[training]]
+    return pixels[rows[training], cols[training]]

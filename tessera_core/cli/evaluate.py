@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_core.cli.map import add_head_options, chosen_head, chosen_regression_head, is_regression
+
 SUMMARY = "score a head honestly, with whole fields held out"
 
 
@@ -16,11 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("embeddings", help="a folder or file of embeddings in any layout we read")
     parser.add_argument("--labels", required=True, help="GeoJSON, GPKG, CSV, KML, zipped shapefile, or class raster")
-    parser.add_argument("--field", help="attribute of the label file that is the class")
+    parser.add_argument("--field", help="attribute of the label file that is the class, or the number")
     parser.add_argument("--classes", help="only these classes, by name or code, separated by commas")
-    parser.add_argument(
-        "--head", default="ridge", help="ridge, logistic, prototype, knn, forest or mlp (default: ridge)"
-    )
+    add_head_options(parser)
     parser.add_argument("--split", default="field", choices=("field", "blocked", "random"), help="what is held out")
     parser.add_argument("--folds", type=int, default=3, help="parts that are held out in turn (default: 3)")
     parser.add_argument("--per-class", type=int, help="train on this many labelled pixels of each class only")
@@ -44,10 +44,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.assess import evaluate, read_reference
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import TileError
-    from tessera_core.heads import make_head
+    from tessera_core.heads import DEFAULT_HEAD, make_head
     from tessera_core.sources.local import open_embeddings
 
-    head = make_head(args.head)
+    if is_regression(args):
+        return _evaluate_numbers(args)
     raster = open_embeddings(args.embeddings)
     reference = read_reference(args.labels, raster.grid, args.field)
     if args.classes:
@@ -61,9 +62,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "block_px": args.block,
         "buffer_px": args.buffer,
     }
+    head = chosen_head(args, list(reference.classes))
     samples = reference.with_embeddings(raster)
     result = evaluate(samples, head, **options, progress=ConsoleProgress("evaluate"))
-    result |= {"head": args.head, "dataset": raster.provenance.dataset, "labels": str(args.labels)}
+    result |= {"head": args.head or DEFAULT_HEAD, "dataset": raster.provenance.dataset, "labels": str(args.labels)}
     if args.baseline:
         from tessera_core.assess.baseline import raw_medians
         from tessera_core.dpixels.tile import DPixelTile
@@ -75,18 +77,49 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             )
         medians = raw_medians(tile, reference.rows, reference.cols)
         plain = reference.with_matrix(medians)
+        # What looks around a pixel, or at shapes, has nothing to look at here.
+        plain_name = DEFAULT_HEAD if args.head in (None, "unet") else args.head
         result["baseline"] = {
             "features": "medians of 10 Sentinel-2 bands and means of Sentinel-1 VV and VH in twelfths of the year",
             "n_features": medians.shape[1],
         } | {
             name: evaluate(plain, make_head(name), **options, progress=ConsoleProgress(f"baseline {name}"))
-            for name in dict.fromkeys((args.head, "forest"))
+            for name in dict.fromkeys((plain_name, "forest"))
         }
     return result
 
 
+def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
+    """The same for labels that are numbers."""
+    from tessera_core.assess.numbers import evaluate_numbers, number_sentence, read_number_labels
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+    from tessera_core.sources.local import open_embeddings
+
+    if args.per_class or args.baseline:
+        raise InputError("--per-class and --baseline are for classes; this head maps numbers.")
+    head = chosen_regression_head(args)
+    raster = open_embeddings(args.embeddings)
+    samples = read_number_labels(args.labels, raster.grid, args.field).with_embeddings(raster)
+    result = evaluate_numbers(
+        samples,
+        head,
+        split=args.split,
+        n_folds=args.folds,
+        repeats=args.repeats,
+        seed=args.seed,
+        block_px=args.block,
+        buffer_px=args.buffer,
+        progress=ConsoleProgress("evaluate"),
+    )
+    result |= {"head": args.head, "dataset": raster.provenance.dataset, "labels": str(args.labels)}
+    return result | {"sentence": number_sentence(result)}
+
+
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
+    if "r2" in result:
+        return "\n".join([result["sentence"], *result["notes"]])
     held_out = {"field": "whole fields", "blocked": "blocks of ground", "random": "random pixels"}[result["split"]]
     spread = f" (sd {result['sd']['macro_f1']:.3f} over {result['repeats']} repeats)" if result["repeats"] > 1 else ""
     lines = [

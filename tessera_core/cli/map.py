@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tessera_core.heads import Head, RegressionHead
+    from tessera_core.labels.model import LabelClass
 
 SUMMARY = "train a head on labels and map a region"
 
@@ -18,15 +22,107 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--labels", help="GeoJSON, GPKG, CSV, KML, zipped shapefile, or class raster (0 = unlabelled)")
     source.add_argument("--use-head", metavar="FILE", help="a head saved earlier")
-    parser.add_argument("--field", help="attribute of the label file that is the class")
+    parser.add_argument("--field", help="attribute of the label file that is the class, or the number")
     parser.add_argument("--classes", help="only these classes, by name or code, separated by commas")
-    parser.add_argument(
-        "--head", default="ridge", help="ridge, logistic, prototype, knn, forest or mlp (default: ridge)"
-    )
+    add_head_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    parser.add_argument("--out", required=True, help="class map to write, a Cloud Optimized GeoTIFF")
+    parser.add_argument("--out", required=True, help="map to write, a Cloud Optimized GeoTIFF")
     parser.add_argument("--confidence", metavar="FILE", help="also write confidence in percent, GeoTIFF")
+    parser.add_argument(
+        "--margin", metavar="FILE", help="for numbers: also write how far off nine of ten may be, GeoTIFF"
+    )
     parser.add_argument("--save-head", metavar="FILE", help="also write the head, for --use-head elsewhere")
+
+
+def add_head_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say which head."""
+    parser.add_argument(
+        "--head",
+        help="prototype (default), ridge, logistic, knn, forest, boosting, mlp, unet; for labels that are numbers "
+        "ridge-regression, forest-regression, mlp-regression",
+    )
+    parser.add_argument(
+        "--context", type=int, default=1, choices=(1, 3, 5), help="look at a square of so many pixels around each pixel"
+    )
+    parser.add_argument(
+        "--class-weight",
+        choices=("balanced", "none"),
+        help="classes have the same say, or every label (default: the head's)",
+    )
+    parser.add_argument(
+        "--tree",
+        metavar="FILE",
+        help="tree of classes, indented lines or JSON: labels of any level, map as fine as certain",
+    )
+    parser.add_argument(
+        "--certainty", type=float, default=0.6, help="with --tree: probability that a finer class needs (default: 0.6)"
+    )
+
+
+def chosen_head(args: argparse.Namespace, classes: list[LabelClass]) -> Head:
+    """The unfitted head that the options name.
+
+    Args:
+        args: parsed.
+        classes: of the labels; those of ``--tree`` that are missing are added.
+
+    Raises:
+        InputError: there is no such head, or the tree cannot be read or has no class of the labels.
+    """
+    from tessera_core.errors import InputError, LabelError
+    from tessera_core.heads import DEFAULT_HEAD, HEADS, HeadChoice
+    from tessera_core.labels.colors import color_for
+    from tessera_core.labels.model import LabelClass
+    from tessera_core.labels.schema import parse_tree
+
+    name = args.head or DEFAULT_HEAD
+    parents: dict[int, int] = {}
+    if args.tree:
+        try:
+            tree = parse_tree(Path(args.tree).read_text(encoding="utf-8"), Path(args.tree).stem)
+        except (OSError, UnicodeDecodeError) as error:
+            raise LabelError(f"The class tree {args.tree} cannot be read; give a text or JSON file.") from error
+        if not tree.class_ids(classes):
+            raise InputError(f"No class of the labels is in the tree {args.tree}; their names have to be the same.")
+        free = iter(i for i in range(1, 255) if i not in {c.id for c in classes})
+        known = {c.name.casefold() for c in classes}
+        for node in tree.nodes:
+            if node.name.casefold() not in known:
+                class_id = next(free, 0)
+                if not class_id:
+                    raise InputError("Labels and tree have more classes than a map holds (254); take some out.")
+                color = node.color or color_for(node.name, classes, class_id)
+                classes.append(LabelClass(class_id, node.name, color, node.code))
+        parents = tree.parents(classes)
+    weight = {"balanced": "balanced", "none": None, None: "own"}[args.class_weight]
+    choice = HeadChoice(name, args.context, weight, tuple(sorted(parents.items())), args.certainty)
+    seeded = name in HEADS and not parents and "seed" in HEADS[name]().get_params()
+    return choice.make(**({"seed": args.seed} if seeded else {}))
+
+
+def chosen_regression_head(args: argparse.Namespace) -> RegressionHead:
+    """The unfitted head for numbers that the options name.
+
+    Raises:
+        InputError: an option does not go with it.
+    """
+    from tessera_core.errors import InputError
+    from tessera_core.heads import ContextRegressionHead, make_regression_head
+
+    if args.classes or args.tree or args.class_weight:
+        raise InputError("--classes, --tree and --class-weight are for classes; this head maps numbers.")
+    head = make_regression_head(args.head, context=args.context)
+    inner = head.head if isinstance(head, ContextRegressionHead) else head
+    if "seed" in inner.get_params():
+        inner.set_params(seed=args.seed)
+    return head
+
+
+def is_regression(args: argparse.Namespace) -> bool:
+    """Whether the options name a head for numbers."""
+    from tessera_core.heads import REGRESSION_HEADS
+
+    return args.head in REGRESSION_HEADS
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -42,12 +138,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
     from tessera_core.export.geotiff import write_class_map, write_confidence
-    from tessera_core.heads import load_head, predict_raster, save_head
+    from tessera_core.heads import RegressionHead, load_head, predict_raster, save_head
     from tessera_core.labels.model import LabelClass, next_color
     from tessera_core.sources.local import open_embeddings
 
-    if args.use_head and (args.field or args.classes):
-        raise InputError("--field and --classes choose among labels; with --use-head there are none.")
+    if args.use_head and (args.field or args.classes or args.head or args.tree or args.context > 1):
+        raise InputError(
+            "--field, --classes, --head, --tree and --context are for training; --use-head trains nothing."
+        )
     raster = open_embeddings(args.embeddings)
     result: dict[str, Any] = {"out": str(args.out), "dataset": raster.provenance.dataset}
     classes: list[LabelClass] = []
@@ -55,19 +153,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         saved = load_head(args.use_head)
         raster.provenance.require_same_dataset(saved.provenance, "one map")
         head, trained_on = saved.head, saved.provenance
+        if isinstance(head, RegressionHead):
+            return _map_numbers(args, raster, head, result)
         for class_id, name in saved.class_names.items():
             classes.append(LabelClass(class_id, name, next_color(classes, class_id)))
+    elif is_regression(args):
+        numbers_head, n_train = _train_numbers(args, raster)
+        result |= {"n_train": n_train, "n_without_data": numbers_head.n_ignored_}
+        return _map_numbers(args, raster, numbers_head, result)
     else:
         reference = read_reference(args.labels, raster.grid, args.field)
         if args.classes:
             reference = reference.only([name.strip() for name in args.classes.split(",") if name.strip()])
-        head, n_train = _train(args, raster, reference)
-        classes, trained_on = reference.classes, raster.provenance
+        classes, trained_on = list(reference.classes), raster.provenance
+        head, n_train = _train(args, raster, reference, classes)
         result |= {"n_train": n_train, "n_without_data": head.n_ignored_}
+    if args.margin:
+        raise InputError("--margin is for numbers; a map of classes has --confidence.")
     made = predict_raster(head, raster, progress=ConsoleProgress("map"))
-    tags = {"tessera_head": type(head).__name__, "tessera_trained_on_year": str(trained_on.year or "")}
+    tags = {"tessera_head": _kind(head), "tessera_trained_on_year": str(trained_on.year or "")}
     written = write_class_map(args.out, made.classes, None, raster.grid, classes, raster.provenance, tags=tags)
-    result |= {"out": str(written), "head": type(head).__name__}
+    result |= {"out": str(written), "head": _kind(head)}
     if args.confidence:
         result["confidence"] = str(write_confidence(args.confidence, made.confidence, raster.grid, raster.provenance))
     names = {c.id: c.name for c in classes}
@@ -77,12 +183,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     hectares = raster.grid.pixel_area_m2 / 10_000
     result["classes"] = [
         {
-            "id": int(i),
-            "name": names.get(int(i), str(i)),
+            "id": i,
+            "name": names.get(i, str(i)),
             "pixels": int(counts[i]),
             "hectares": round(float(counts[i] * hectares), 4) if raster.grid.georeferenced else None,
         }
-        for i in head.classes_
+        for i in sorted({int(i) for i in head.classes_} | {int(i) for i in np.flatnonzero(counts[1:]) + 1})
     ]
     known = made.confidence[made.confidence != 255]
     result |= {"pixels": int(made.classes.size), "no_data": int(counts[0])}
@@ -90,28 +196,89 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _train(args: argparse.Namespace, raster: Any, reference: Any) -> tuple[Any, int]:
+def _kind(head: Any) -> str:
+    """The name of a head's kind, with its surroundings."""
+    inner = getattr(head, "head", None)
+    return f"{type(inner).__name__} {head.size}x{head.size}" if hasattr(head, "size") else type(head).__name__
+
+
+def _train(args: argparse.Namespace, raster: Any, reference: Any, classes: list[LabelClass]) -> tuple[Any, int]:
     """A head fitted on at most as many labels as scores are computed with, so that map and score belong together."""
     import numpy as np
 
     from tessera_core.assess.evaluate import MAX_TRAIN
-    from tessera_core.heads import HEADS, make_head
+    from tessera_core.cli.console import ConsoleProgress
     from tessera_core.heads.base import balanced_draw
 
-    head = make_head(args.head)
-    if args.head in HEADS and "seed" in head.get_params():
-        head.set_params(seed=args.seed)
+    head = chosen_head(args, classes)
     keep = np.arange(len(reference.y))
     if len(keep) > MAX_TRAIN:
         keep = balanced_draw(np.unique(reference.y, return_inverse=True)[1], MAX_TRAIN, args.seed)
-    head.fit(raster.sample(reference.rows[keep], reference.cols[keep]), reference.y[keep])
+    rows, cols, groups = reference.rows[keep], reference.cols[keep], reference.groups[keep]
+    head.fit_at(raster, rows, cols, reference.y[keep], groups=groups, progress=ConsoleProgress("train"))
     return head, len(keep) - head.n_ignored_
+
+
+def _train_numbers(args: argparse.Namespace, raster: Any) -> tuple[Any, int]:
+    """A head for numbers and how many pixels taught it."""
+    import numpy as np
+
+    from tessera_core.assess.numbers import MAX_TRAIN, read_number_labels
+    from tessera_core.cli.console import ConsoleProgress
+
+    head = chosen_regression_head(args)
+    numbers = read_number_labels(args.labels, raster.grid, args.field)
+    keep = np.sort(np.random.default_rng(args.seed).permutation(len(numbers.values))[:MAX_TRAIN])
+    rows, cols, groups = numbers.rows[keep], numbers.cols[keep], numbers.groups[keep]
+    head.fit_at(raster, rows, cols, numbers.values[keep], groups=groups, progress=ConsoleProgress("train"))
+    return head, len(keep) - head.n_ignored_
+
+
+def _map_numbers(args: argparse.Namespace, raster: Any, head: Any, result: dict[str, Any]) -> dict[str, Any]:
+    """Write a map of numbers, and say what lies on it."""
+    import numpy as np
+
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+    from tessera_core.export.geotiff import write_values
+    from tessera_core.heads import predict_values, save_head
+
+    if args.confidence:
+        raise InputError("--confidence is for classes; a map of numbers has --margin.")
+    made = predict_values(head, raster, progress=ConsoleProgress("map"))
+    name = args.field or "value"
+    written = write_values(args.out, made.values, raster.grid, raster.provenance, description=name)
+    result |= {"out": str(written), "head": _kind(head)}
+    if args.margin:
+        text = f"margin of {name}, nine of ten"
+        result["margin"] = str(
+            write_values(args.margin, made.margins, raster.grid, raster.provenance, description=text)
+        )
+    if args.save_head:
+        result["saved_head"] = str(save_head(Path(args.save_head), head, {}, raster.provenance))
+    known = np.isfinite(made.values)
+    result |= {"pixels": int(known.size), "no_data": int(known.size - known.sum())}
+    if known.any():
+        values = made.values[known]
+        result["values"] = {
+            "min": round(float(values.min()), 6),
+            "mean": round(float(values.mean(dtype=np.float64)), 6),
+            "max": round(float(values.max()), 6),
+            "median_margin": round(float(np.median(made.margins[known])), 6),
+        }
+    return result
 
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
     mapped = result["pixels"] - result["no_data"]
     lines = [f"{result['out']}: {mapped} of {result['pixels']} pixels mapped with {result['head']}"]
+    if "classes" not in result:
+        if "values" in result:
+            one = result["values"]
+            span = f"from {one['min']:.4g} to {one['max']:.4g}, mean {one['mean']:.4g}"
+            lines.append(f"  {span}; nine of ten within ± {one['median_margin']:.4g} (median)")
+        return "\n".join(lines)
     width = max(len(one["name"]) for one in result["classes"])
     for one in result["classes"]:
         area = f"  {one['hectares']:.2f} ha" if one["hectares"] is not None else ""

@@ -67,7 +67,7 @@ def test_few_shot_and_the_report_for_people(region, capsys):
     words = ["evaluate", region / "E", "--labels", region / "l.tif", "--per-class", "3", "--repeats", "4"]
     assert main([str(word) for word in words]) == 0
     out = capsys.readouterr().out
-    assert "ridge on studio nano (16-d), whole fields held out" in out
+    assert "prototype on studio nano (16-d), whole fields held out" in out
     assert "over 4 repeats" in out
     assert "A random split would have claimed" in out
 

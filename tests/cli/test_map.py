@@ -112,7 +112,7 @@ def test_a_head_of_another_dataset_is_refused(region, capsys):
         (["--labels", "l.tif", "--classes", "1200"], "at least two classes"),
         (["--labels", "l.tif", "--classes", "1200,5"], "no class '5'"),
         (["--use-head", "l.tif"], "not a saved head"),
-        (["--use-head", "l.tif", "--field", "a"], "--field and --classes"),
+        (["--use-head", "l.tif", "--field", "a"], "--use-head trains nothing"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(region, capsys, monkeypatch, words, message):

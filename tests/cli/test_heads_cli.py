@@ -1,0 +1,166 @@
+"""tessera map and evaluate with the heads that need more than a name: surroundings, trees, numbers, shapes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from tessera_core.cli import main
+from tessera_core.grid import Grid
+from tessera_core.heads import HEADS, UNetHead
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+
+GRID = Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), (48, 60))
+
+
+@pytest.fixture
+def region(tmp_path, monkeypatch):
+    """Embeddings of five stripes, and plots of them with a class and a height in a GeoJSON file."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(5), 12)[None].repeat(48, 0)
+    x = rng.normal(size=(5, 16))[truth] + 0.3 * rng.normal(size=(48, 60, 16))
+    scales = (np.abs(x).max(2) / 127).astype(np.float32)
+    codes = np.rint(x / scales[..., None]).astype(np.int8)
+    scales[0, :4] = np.nan
+    EmbeddingRaster(codes, scales, GRID, Provenance("studio", "nano", dim=16, year=2024)).save(tmp_path / "E")
+    names = ["Oak", "Pine", "Spruce", "Lake", "Hay"]
+    features = []
+    for row in (4, 14, 24, 34):
+        for k, name in enumerate(names):
+            col = 12 * k + 4
+            ring = [
+                [500000 + 10 * (col + c), 5600000 - 10 * (row + r)] for c, r in ((0, 0), (3, 0), (3, 3), (0, 3), (0, 0))
+            ]
+            # The pines of one row are known as conifers only.
+            shown = "Conifer" if name == "Pine" and row == 4 else name
+            features.append(
+                {
+                    "type": "Feature",
+                    "geometry": {"type": "Polygon", "coordinates": [ring]},
+                    "properties": {"id": len(features), "cover": shown, "height": 5.5 * k + 0.1 * row, "text": "x"},
+                }
+            )
+    crs = {"type": "name", "properties": {"name": "EPSG:32631"}}
+    (tmp_path / "plots.geojson").write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    (tmp_path / "tree.txt").write_text("Wood\n  Oak\n  Conifer\n    Pine\n    Spruce\nOpen\n  Lake\n  Hay\n")
+    (tmp_path / "other.txt").write_text("Rock\nIce\n")
+    return truth
+
+
+def tessera(capsys, *words):
+    code = main([str(word) for word in words])
+    out = capsys.readouterr()
+    return code, json.loads(out.out) if out.out.startswith("{") else out.out, out.err
+
+
+@pytest.mark.parametrize(
+    "options", [["--head", "forest", "--context", "3"], ["--context", "5"], ["--head", "boosting"]]
+)
+def test_heads_map_are_saved_and_scored(region, capsys, options):
+    code, made, err = tessera(
+        capsys, "map", "E", "--labels", "plots.geojson", "--field", "cover", "--classes", "Oak,Spruce,Lake,Hay", *options,
+        "--out", "m.tif", "--save-head", "h.safetensors", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert [c["name"] for c in made["classes"]] == ["Oak", "Spruce", "Lake", "Hay"]
+    code, _, _ = tessera(capsys, "map", "E", "--use-head", "h.safetensors", "--out", "n.tif", "--json")
+    assert code == 0
+    with rasterio.open("m.tif") as first, rasterio.open("n.tif") as second:
+        np.testing.assert_array_equal(first.read(1), second.read(1))
+    code, scored, err = tessera(
+        capsys, "evaluate", "E", "--labels", "plots.geojson", "--field", "cover", "--classes", "Oak,Spruce,Lake,Hay",
+        *options, "--folds", "2", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert scored["macro_f1"] > 0.9
+
+
+def test_a_tree_takes_labels_of_any_level(region, capsys):
+    words = ["E", "--labels", "plots.geojson", "--field", "cover", "--tree", "tree.txt", "--head", "ridge"]
+    code, made, err = tessera(capsys, "map", *words, "--certainty", "1", "--out", "m.tif", "--json")
+    assert code == 0, err
+    names = {c["name"] for c in made["classes"] if c["pixels"]}
+    assert names <= {"Wood", "Open", "Oak", "Lake", "Hay", "Conifer", "Pine", "Spruce"}
+    assert {"Wood", "Open"} <= names
+    code, made, _ = tessera(capsys, "map", *words, "--certainty", "0", "--out", "m.tif", "--json")
+    assert {c["name"] for c in made["classes"] if c["pixels"]} == {"Oak", "Pine", "Spruce", "Lake", "Hay"}
+    code, scored, _ = tessera(capsys, "evaluate", *words, "--folds", "2", "--json")
+    assert code == 0
+    assert scored["per_class"]["Pine"]["f1"] > 0.8
+    assert "Wood" not in scored["per_class"]
+
+
+@pytest.mark.parametrize("options", [["--head", "ridge-regression"], ["--head", "forest-regression", "--context", "3"]])
+def test_numbers_become_a_map_with_margins_and_a_score(region, capsys, options):
+    words = ["E", "--labels", "plots.geojson", *options]
+    code, made, err = tessera(
+        capsys, "map", *words, "--out", "v.tif", "--margin", "w.tif", "--save-head", "h.safetensors", "--json"
+    )
+    assert code == 0, err
+    with rasterio.open("v.tif") as file:
+        values = file.read(1)
+        assert file.dtypes == ("float32",)
+        assert np.isnan(file.nodata)
+        assert file.crs.to_epsg() == 32631
+    assert np.isnan(values[0, :4]).all()
+    assert np.corrcoef(values[1:].ravel(), region[1:].ravel())[0, 1] > 0.97
+    with rasterio.open("w.tif") as file:
+        assert (file.read(1)[1:] > 0).all()
+    code, again, _ = tessera(capsys, "map", "E", "--use-head", "h.safetensors", "--out", "u.tif", "--json")
+    assert again["values"] == made["values"]
+    code, scored, _ = tessera(
+        capsys, "evaluate", *words, "--field", "height", "--split", "blocked", "--block", "10", "--json"
+    )
+    assert code == 0
+    assert scored["r2"] > 0.8
+    assert scored["mae"] < scored["rmse"] < 5
+    assert scored["naive"]["split"] == "random"
+    code, text, _ = tessera(capsys, "evaluate", *words)
+    assert "of the differences between places it has not seen" in text
+
+
+def test_shapes_are_mapped(region, capsys, monkeypatch):
+    class Quick(UNetHead):
+        def __init__(
+            self, width=6, steps=60, crop=16, batch=3, dropout=0.0, learning_rate=0.01, class_weight="balanced", seed=0
+        ):
+            super().__init__(width, steps, crop, batch, dropout, learning_rate, class_weight, seed)
+
+    monkeypatch.setitem(HEADS, "unet", Quick)
+    words = ["E", "--labels", "plots.geojson", "--field", "cover", "--classes", "Oak,Lake,Hay", "--head", "unet"]
+    code, made, err = tessera(capsys, "map", *words, "--out", "m.tif", "--json")
+    assert code == 0, err
+    assert made["head"] == "Quick"
+    code, scored, err = tessera(capsys, "evaluate", *words, "--folds", "2", "--json")
+    assert code == 0, err
+    assert scored["macro_f1"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--head", "svm"], "no head 'svm'"),
+        (["--head", "unet", "--context", "3"], "looks around by itself"),
+        (["--head", "ridge-regression", "--field", "text"], "holds no numbers"),
+        (["--head", "ridge-regression", "--field", "volume"], "no field 'volume'"),
+        (["--head", "ridge-regression", "--classes", "Oak"], "this head maps numbers"),
+        (["--tree", "none.txt"], "cannot be read"),
+        (["--tree", "other.txt"], "No class of the labels is in the tree"),
+        (["--head", "unet", "--tree", "tree.txt"], "knows no class trees"),
+        (["--margin", "w.tif"], "--margin is for numbers"),
+        (["--head", "ridge-regression", "--confidence", "c.tif"], "has --margin"),
+    ],
+)
+def test_bad_input_is_one_sentence(region, capsys, words, says):
+    field = [] if "--field" in words or "regression" in words[1] else ["--field", "cover"]
+    assert main(["map", "E", "--labels", "plots.geojson", "--out", "m.tif", *field, *words]) == 2
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert says in out.err
+    assert "Traceback" not in out.err
