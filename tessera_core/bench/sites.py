@@ -123,8 +123,13 @@ def belgium_medians(data: Path) -> Site:
 
 def alphaearth(data: Path) -> Site:
     """AlphaEarth vectors of Iowa and the Amazon with Dynamic World classes: cells of 0.1 degree held out."""
+    return alphaearth_files(point_files(data / POINTS))
+
+
+def alphaearth_files(files: list[Path]) -> Site:
+    """The same from its CSV files."""
     vectors, classes, cells = [], [], []
-    for number, path in enumerate(point_files(data / POINTS)):
+    for number, path in enumerate(files):
         with open(path, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 vectors.append([float(row[f"A{i:02d}"]) for i in range(64)])

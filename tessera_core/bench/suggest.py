@@ -7,7 +7,6 @@ the number of labels at which the mean curve first reaches 95 % of the score tha
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis.suggest import choose
-from tessera_core.errors import InputError
-from tessera_core.heads import make_head
+from tessera_core.bench.sites import POINTS, alphaearth_files, point_files
+from tessera_core.heads import DEFAULT_HEAD, make_head
 
 START, BATCH, MOST, SEEDS = 6, 5, 406, 20
 POOL, TEST, FULL = 2000, 4000, 2000
 BLOCK_PX = 32
 TARGET = 0.95
-HEAD = "ridge"
+HEAD = DEFAULT_HEAD
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     seeds = 5 if getattr(args, "quick", False) else SEEDS
     result: dict[str, Any] = {"bench": "suggest", "head": HEAD, "seeds": seeds, "target": TARGET}
     result["demo"] = compare(demo_world, seeds)
-    points = getattr(args, "points", None)
+    data = getattr(args, "data", None)
+    points = getattr(args, "points", None) or (Path(data) / POINTS if data else None)
     if points:
         result["points"] = compare(lambda seed: point_world(Path(points), seed), seeds)
     return result
@@ -147,19 +147,8 @@ def split_world(raster: Any, truth: NDArray[np.uint8], seed: int) -> World:
 
 def point_world(folder: Path, seed: int) -> World:
     """AlphaEarth points with Dynamic World classes: cells of 0.1 degree to label in, others to judge on."""
-    files = sorted(folder.glob("*.csv"))
-    if not files:
-        raise InputError(f"{folder} holds no CSV files of AlphaEarth points.")
-    vectors, classes, cells = [], [], []
-    for number, path in enumerate(files):
-        with open(path, encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                vectors.append([float(row[f"A{i:02d}"]) for i in range(64)])
-                classes.append(int(float(row["dw_label"])))
-                cells.append((number, *(int(np.floor(float(row[name]) * 10)) for name in ("longitude", "latitude"))))
-    x, y = np.array(vectors, np.float32), np.array(classes) + 1
-    _, cell = np.unique(np.array(cells), axis=0, return_inverse=True)
-    frequent = np.isin(y, np.flatnonzero(np.bincount(y) >= 20))
-    x, y, cell = x[frequent], y[frequent], cell[frequent]
-    labelled = np.isin(cell, np.random.default_rng([seed, 4]).permutation(cell.max() + 1)[: (cell.max() + 1) * 2 // 3])
-    return World(x[labelled], y[labelled], None, x[~labelled], y[~labelled])
+    site = alphaearth_files(point_files(folder))
+    rng = np.random.default_rng([seed, 4])
+    number = int(site.groups.max()) + 1
+    labelled = np.isin(site.groups, rng.permutation(number)[: number * 2 // 3])
+    return World(site.x[labelled], site.y[labelled], None, site.x[~labelled], site.y[~labelled])

@@ -22,6 +22,8 @@ BENCHES = {
     "brush": "scatter and map that highlight each other, in a real browser",
     "explore": "pictures, similarity, clusters, change and projections of a million embeddings",
     "change": "change between years where the truth is known, and where nothing changed",
+    "heads": "scores of every head at 3 to 50 labels a class, times to fit and map; resumable",
+    "calibration": "confidence against accuracy, and sets of classes against their promise",
     "suggest": "labels that suggested places save against random ones",
 }
 
@@ -34,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--points", metavar="FOLDER", help="for suggest: CSV files of AlphaEarth points to measure on too"
     )
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="for heads, calibration and suggest: real data sets to measure on too"
+    )
+    parser.add_argument("--heads", metavar="NAMES", help="for heads: only these, separated by commas")
+    parser.add_argument("--state", metavar="FILE", help="for heads: results so far (default: in the cache folder)")
+    parser.add_argument("--markdown", metavar="FILE", help="for heads: put the tables between the marks of this file")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
 
 
