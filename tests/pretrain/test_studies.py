@@ -207,7 +207,10 @@ def test_an_embedding_stays_itself_with_other_dates(tmp_path, world, nano):
 
 def test_tables():
     assert mean_sd([0.5, 0.7]) == ".600 ± .100"
+    assert mean_sd([1.0, 0.904]) == ".952 ± .048"
+    assert mean_sd([1.0]) == "1.000"
     assert mean_sd([2.0, 4.0], signed=True) == "-3.0 ± 1.0"
+    assert mean_sd([0.04, 0.0], signed=True) == "+0.0 ± 0.0"
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |\n"
 
 
