@@ -4,6 +4,9 @@ The app runs as people start it, with a project of a seeded synthetic scene; hea
 runs from the browser's own time stamp of the pointer event to the second animation frame after the new class map was
 drawn, which is after the frame that shows it: event, web socket, label log on disk, fit, prediction of every pixel,
 picture, transport, decoding and painting are all in it.
+
+Clicks in quick succession are measured, and clicks with pauses as people make them: then the score, the next places and the
+doubts are being worked out beside the map when the next click comes.
 """
 
 from __future__ import annotations
@@ -39,7 +42,11 @@ QUICK_CLICKS, QUICK_GAP_MS = 20, 120
 CLASSES = 6
 SEED_LABELS = 60
 WARM_UP = 5
+# Milliseconds between a click and the next: at once, and so long that the work beside the map has begun.
+AT_ONCE_MS, PAUSE_MS = 150, 1100
 
+# Whether a place of the screen is bare map, not a tool, a card or the mark of a suggested place.
+_BARE = "([x, y]) => !window.benchMap.getRootNode().elementFromPoint(x, y)?.closest('.tl-control')"
 _FIND = """() => {
   const find = (root) => {
     for (const node of root.querySelectorAll("*")) {
@@ -181,21 +188,13 @@ def _measure_one(browser: Any, url: str, truth: np.ndarray, clicks: int, seed: i
         page.evaluate(_FIND)
         box = page.locator(".tl-map").bounding_box()
         rng = np.random.default_rng(seed + 1)
-        times = []
-        for number in range(1, WARM_UP + clicks + 1):
-            page.keyboard.press(str(1 + number % CLASSES))
-            # The middle of the map, clear of its tools.
-            x, y = rng.uniform(0.32, 0.68), rng.uniform(0.15, 0.85)
-            page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
-            page.wait_for_function(f"() => window.benchTimes[{number}] !== undefined", timeout=30_000)
-            if number > WARM_UP:
-                times.append(page.evaluate(f"() => window.benchTimes[{number}]"))
-            page.wait_for_timeout(150)
-        before = WARM_UP + clicks
+        _click_through(page, box, rng, 0, WARM_UP, AT_ONCE_MS)
+        times = _click_through(page, box, rng, WARM_UP, clicks, AT_ONCE_MS)
+        paused = _click_through(page, box, rng, WARM_UP + clicks, clicks, PAUSE_MS)
+        before = WARM_UP + 2 * clicks
         started = time.monotonic()
         for _ in range(QUICK_CLICKS):
-            x, y = rng.uniform(0.32, 0.68), rng.uniform(0.15, 0.85)
-            page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            page.mouse.click(*_bare_place(page, box, rng))
             page.wait_for_timeout(QUICK_GAP_MS)
         page.wait_for_function(
             f"() => Number(window.benchMap.dataset.shownAck) >= {before + QUICK_CLICKS}", timeout=60_000
@@ -208,11 +207,39 @@ def _measure_one(browser: Any, url: str, truth: np.ndarray, clicks: int, seed: i
     return {
         "pixels": int(truth.size),
         "clicks": clicks,
+        **_summary(times),
+        "with_pauses": _summary(paused),
+        "quick_clicks": QUICK_CLICKS,
+        "quick_clicks_kept": kept,
+        "quick_clicks_settled_s": round(settled, 2),
+    }
+
+
+def _click_through(page: Any, box: Any, rng: np.random.Generator, done: int, clicks: int, gap_ms: int) -> list[float]:
+    """Click ``clicks`` places and wait for each map; ``done`` clicks came before. Milliseconds."""
+    times = []
+    for number in range(done + 1, done + clicks + 1):
+        page.keyboard.press(str(1 + number % CLASSES))
+        page.mouse.click(*_bare_place(page, box, rng))
+        page.wait_for_function(f"() => window.benchTimes[{number}] !== undefined", timeout=30_000)
+        times.append(page.evaluate(f"() => window.benchTimes[{number}]"))
+        page.wait_for_timeout(gap_ms)
+    return times
+
+
+def _bare_place(page: Any, box: Any, rng: np.random.Generator) -> tuple[float, float]:
+    """A random place in the middle of the map, clear of everything that lies on it."""
+    while True:
+        x = box["x"] + rng.uniform(0.32, 0.68) * box["width"]
+        y = box["y"] + rng.uniform(0.15, 0.85) * box["height"]
+        if page.evaluate(_BARE, [x, y]):
+            return x, y
+
+
+def _summary(times: list[float]) -> dict[str, float]:
+    return {
         "median_ms": round(statistics.median(times), 1),
         "p90_ms": round(float(np.percentile(times, 90)), 1),
         "min_ms": round(min(times), 1),
         "max_ms": round(max(times), 1),
-        "quick_clicks": QUICK_CLICKS,
-        "quick_clicks_kept": kept,
-        "quick_clicks_settled_s": round(settled, 2),
     }

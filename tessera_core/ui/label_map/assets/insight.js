@@ -48,6 +48,9 @@ export class Insight {
   mapped(header) {
     if (!this.header || header.version !== this.header.version || header.scene !== this.scene) this.settle();
     this.scene = header.scene;
+    const classes = JSON.stringify(header.classes.map((c) => [c.id, c.name, c.color]));
+    if (classes !== this.classes && this.guide.kind) this.session.view?.drawCard();
+    this.classes = classes;
   }
 
   // ------------------------------------------------------------------ answers

@@ -128,7 +128,7 @@ export class Panel {
       const percent = (share) => `${Math.round(100 * share)} %`;
       const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
       parts.push(
-        el("div", { class: "tl-big" }, el("b", {}, percent(score.accuracy)), el("span", {}, "right at places it has not seen")),
+        el("div", { class: "tl-big" }, el("b", {}, percent(score.accuracy)), el("span", {}, known.pending && !score.fresh ? "was right; checking the new map…" : "right at places it has not seen")),
         scale(score),
         el("p", { class: "tl-unit" }, `95 % sure: ${percent(score.low)} to ${percent(score.high)} · ${count(score.labels, "label")}, ${count(score.places, "place")}`),
       );
