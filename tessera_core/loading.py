@@ -13,7 +13,7 @@ from typing import Any
 
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.jobs import Progress
-from tessera_core.place_request import PlaceRequest, from_query
+from tessera_core.place_request import PlaceRequest, from_query, title_of
 from tessera_core.project import Project, free_folder
 from tessera_core.sources import cache
 from tessera_core.sources.fetch import ATTEMPTS, Fetched, cached, fetch_years, patiently
@@ -125,10 +125,11 @@ def _refuse_another_dataset(
 
 
 def _start(request: PlaceRequest, got: Sequence[Fetched]) -> Project:
-    folder = free_folder(request.region.name)
-    project = Project.create(folder, request.region.name)
+    name = title_of(request.region)
+    folder = free_folder(name)
+    project = Project.create(folder, name)
     try:
-        project.update(region={"name": request.region.name, "request": request.query()})
+        project.update(region={"name": name, "request": request.query()})
         _attach(project, got)
     except BaseException:
         # Nobody has seen this project yet; an empty one would only confuse.

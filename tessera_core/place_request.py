@@ -61,8 +61,9 @@ class PlaceRequest:
 
     @property
     def key(self) -> str:
-        """Names the request; equal requests have equal keys."""
-        return hashlib.sha256(json.dumps(self.query(), sort_keys=True).encode()).hexdigest()[:16]
+        """Names what is asked for; equal requests have equal keys, whatever people call the place."""
+        facts = {name: value for name, value in self.query().items() if name != "name"}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def query(self) -> dict[str, str]:
         """The request as parameters of an address; the inverse of :func:`from_query`."""
@@ -200,6 +201,14 @@ def box_around(lon: float, lat: float, side_km: float, name: str) -> Region:
         raise InputError("A box around this place would reach a pole or the 180th meridian; choose another place.")
     box = shapely.box(lon - half_lon, lat - half_lat, lon + half_lon, lat + half_lat)
     return rounded(Region(box, name))
+
+
+def title_of(region: Region) -> str:
+    """The region's name, or its centre in degrees where nobody has given it one."""
+    if region.name != UNNAMED:
+        return region.name
+    lon, lat = region.geometry.centroid.x, region.geometry.centroid.y
+    return f"{abs(lat):.2f} {'N' if lat >= 0 else 'S'} {abs(lon):.2f} {'E' if lon >= 0 else 'W'}"
 
 
 def size_of(region: Region) -> tuple[float, float, float]:

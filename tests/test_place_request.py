@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_an_address_is_the_whole_request(shape: shapely.Geometry) -> None:
     assert again.region.geometry.normalize().wkb == region.geometry.normalize().wkb
     assert (again.region.name, again.years, again.dataset, again.dim) == (region.name, (2020, 2024), "1.1/dclimate", 64)
     assert again.key == request.key
+    assert PlaceRequest(replace(region, name="Another name"), (2020, 2024), "1.1/dclimate", dim=64).key == request.key
 
 
 def test_another_store_takes_the_place_of_the_dataset() -> None:

@@ -122,6 +122,16 @@ def search(text: str, limit: int = 8) -> list[Place]:
     return [index.place(number) for number in list(found)[:limit]]
 
 
+def ready() -> bool:
+    """Whether a search would answer at once; the first on a computer has to sort all names before."""
+    return _read.cache_info().currsize > 0
+
+
+def load() -> None:
+    """Do what the first search would wait for."""
+    _ = _index().tree
+
+
 def nearest(lon: float, lat: float) -> tuple[Place, float]:
     """The place nearest to a point in degrees, and how far it is in km along the great circle."""
     index = _index()

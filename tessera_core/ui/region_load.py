@@ -16,7 +16,7 @@ import streamlit as st
 from tessera_core import loading
 from tessera_core.errors import MixedDatasetsError, ProjectError
 from tessera_core.jobs import Job
-from tessera_core.place_request import FIRST_YEAR, PlaceRequest
+from tessera_core.place_request import FIRST_YEAR, PlaceRequest, title_of
 from tessera_core.project import Project, safe_name
 from tessera_core.region import Region
 from tessera_core.sources.coverage import Coverage, YearCover, request_text, survey
@@ -279,7 +279,7 @@ def _gaps(request: PlaceRequest, cover: Coverage, years: Sequence[int]) -> None:
             st.download_button(
                 "Request (.txt)",
                 text,
-                file_name=f"request-{safe_name(request.region.name).replace(' ', '-')}.txt",
+                file_name=f"request-{safe_name(title_of(request.region)).replace(' ', '-')}.txt",
                 mime="text/plain",
                 icon=":material/mail:",
                 key="place_request",
@@ -332,7 +332,7 @@ def start(request: PlaceRequest, into: Project | None) -> Job:
     jobs.pool().forget(key)
     return jobs.pool().start(
         key,
-        f"Loading {request.region.name}",
+        f"Loading {title_of(request.region)}",
         lambda progress, cancelled: loading.load(request, progress, cancelled, project=into),
     )
 

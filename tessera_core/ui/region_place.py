@@ -15,15 +15,16 @@ import streamlit as st
 
 from tessera_core.atomic import atomic_path
 from tessera_core.errors import InputError, TesseraError
-from tessera_core.place_request import UNNAMED, box_around, rounded, size_of, swapped
+from tessera_core.place_request import UNNAMED, box_around, rounded, size_of, swapped, title_of
 from tessera_core.places import data_home
 from tessera_core.region import Region, RegionReport, read_region_report
 from tessera_core.sources import coordinates, geocode, places_names
 from tessera_core.sources.places_names import Place
 from tessera_core.sources.uploads import plain_name
-from tessera_core.ui import region_chosen, region_load, shell, view_map, words
+from tessera_core.ui import jobs, region_chosen, region_load, shell, view_map, words
 
 MAP = "place_map"
+_LOADING = "gazetteer"
 _TEXT, _SIDE, _FILE, _FOUND, _CLOSED = (f"place_{name}" for name in ("text", "side", "file", "found", "closed"))
 SIDES_KM = (2, 5, 10, 20)
 _SUFFIXES = ["geojson", "json", "gpkg", "kml", "zip"]
@@ -55,6 +56,8 @@ def page() -> None:
     with left:
         with shell.plain_errors():
             _search()
+        if not _gazetteer() and (job := jobs.pool().get(_LOADING)) is not None and job.active:
+            _await_gazetteer()
         with shell.plain_errors():
             _file()
         with shell.plain_errors():
@@ -89,7 +92,7 @@ def _chosen(region: Region | None) -> None:
     near = _near(region)
     with st.container(border=True):
         st.markdown(
-            f"**{words.escape(region.name)}**  \n{_km(width)} x {_km(height)} km, {area:,.{1 if area < 100 else 0}f} km²"
+            f"**{words.escape(title_of(region))}**  \n{_km(width)} x {_km(height)} km, {area:,.{1 if area < 100 else 0}f} km²"
             + (f", {near}" if near else "")
         )
         for note in region_chosen.notes():
@@ -128,6 +131,8 @@ def _nearest(region: Region) -> tuple[places_names.Place, float]:
 
 
 def _near(region: Region) -> str:
+    if not _gazetteer():
+        return ""
     town, km = _nearest(region)
     if km < _AT_KM:
         return f"at {town.name}, {town.country}"
@@ -138,15 +143,33 @@ def _name_near(region: Region | None) -> str:
     """A readable name for a region that has none of its own."""
     if region is None:
         return ""
+    if not _gazetteer():
+        return UNNAMED
     town, km = _nearest(region)
     if km < _NEAR_KM:
         return town.name if km < _AT_KM else f"near {town.name}"
-    lon, lat = region.geometry.centroid.x, region.geometry.centroid.y
-    return f"{abs(lat):.2f} {'N' if lat >= 0 else 'S'} {abs(lon):.2f} {'E' if lon >= 0 else 'W'}"
+    return title_of(replace(region, name=UNNAMED))
+
+
+def _gazetteer() -> bool:
+    """Whether the list of places is loaded; if not, that is done in the background, since the first time takes seconds."""
+    if places_names.ready():
+        return True
+    if jobs.pool().get(_LOADING) is None:
+        jobs.pool().start(_LOADING, "Loading the list of places", lambda progress, cancelled: places_names.load())
+    return False
+
+
+@st.fragment(run_every=0.5)
+def _await_gazetteer() -> None:
+    job = jobs.pool().get(_LOADING)
+    if job is None or not job.active:
+        st.rerun()
+    st.caption("Getting the list of places ready…")
 
 
 def _probably_swapped(region: Region, other: Region) -> bool:
-    return _nearest(region)[1] > _FAR_KM and _nearest(other)[1] < _NEAR_KM
+    return _gazetteer() and _nearest(region)[1] > _FAR_KM and _nearest(other)[1] < _NEAR_KM
 
 
 # ------------------------------------------------------------------ by name and coordinates
@@ -329,7 +352,7 @@ def _map(cover: Any) -> None:
     region = region_chosen.region()
     outlines = [] if cover is None else [_tile_outline(tile) for tile in cover.tiles]
     if region is not None:
-        outlines.append(view_map.Outline("chosen", _geojson(region), _CHOSEN, 0.0, region.name))
+        outlines.append(view_map.Outline("chosen", _geojson(region), _CHOSEN, 0.0, title_of(region)))
     view_map.view_map(
         MAP,
         display=None,
@@ -362,6 +385,8 @@ def _markers(region: Region | None) -> list[view_map.Marker]:
             for number, place in enumerate(places)
         ]
     if region is None:
+        return []
+    if not _gazetteer():
         return []
     towns = places_names.within(*_padded(region.bbox), limit=_TOWNS)
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,12 +12,18 @@ from streamlit.testing.v1 import AppTest
 
 from tessera_core import library
 from tessera_core.project import Project
-from tessera_core.sources import cache
+from tessera_core.sources import cache, places_names
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
 
 WAIT_S = 90
 BOX = "11.82,-0.12,12.18,0.08"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gazetteer() -> None:
+    """Loaded, as it is on a computer where the page was open before."""
+    places_names.load()
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +107,25 @@ def test_a_place_by_coordinates_is_in_the_address(app: AppTest) -> None:
     assert "place" not in app.query_params
 
 
+def test_the_page_does_not_wait_for_the_list_of_places(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tessera_core.ui import region_place
+
+    proceed = threading.Event()
+    loaded = threading.Event()
+    monkeypatch.setattr(region_place.places_names, "ready", loaded.is_set)
+    monkeypatch.setattr(region_place.places_names, "load", lambda: (proceed.wait(WAIT_S), loaded.set()))
+    app.query_params["place"] = "0.05,52.1,0.2,52.2"
+    app.run()
+    assert _errors(app) == []
+    assert "Getting the list of places ready" in _texts(app)
+    assert "**52.15 N 0.12 E**" in _texts(app)
+    assert _has(app, "place_look")
+    proceed.set()
+    _until(app, lambda: "United Kingdom" in _texts(app))
+    assert "**near " in _texts(app)
+
+
 def test_a_place_by_name(app: AppTest) -> None:
-    pytest.importorskip("tessera_core.sources.places_names")
     app.run()
     app.button(key="region_place").click().run()
     _type(app, "Reykjavik")
