@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from tessera_core.cli import main
+from tests.analysis.two_years import TwoYears, two_years
+
+
+@pytest.fixture
+def years(tmp_path: Path) -> TwoYears:
+    made = two_years(0, share=0.25)
+    made.first.save(tmp_path / "2023")
+    made.second.save(tmp_path / "2024")
+    return made
+
+
+def _run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in argv])
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def test_change_writes_what_changed_and_how_sure_it_is(
+    tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out" / "change.tif"
+    target.parent.mkdir()
+    code, out, _ = _run(
+        capsys, "change", tmp_path / "2023", tmp_path / "2024", "--out", target, "--rate", "0.1", "--json"
+    )
+    assert code == 0
+    result = json.loads(out)
+    with rasterio.open(result["out"]) as file:
+        changed = file.read(1)
+        assert file.tags()["tessera_years"] == "2023-2024"
+        assert file.tags()["tessera_false_discovery_rate"] == "0.1"
+        assert file.nodata == 0
+    with rasterio.open(result["p_values"]) as file:
+        p = file.read(1)
+        assert file.crs.to_epsg() == 32631
+    assert result["changed"] == (changed == 2).sum()
+    assert result["changed_hectares"] == pytest.approx(0.01 * result["changed"])
+    called = changed == 2
+    assert (called & ~years.changed).sum() <= 0.1 * called.sum()
+    assert np.isnan(p[changed == 0]).all()
+    assert p[called].max() < p[changed == 1].min()
+    code, out, _ = _run(capsys, "change", tmp_path / "2023", tmp_path / "2024", "--out", target)
+    assert code == 0
+    assert "false alarms" in out
+
+
+def test_change_against_marked_ground(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
+    stable = np.where(years.changed, 0, 1).astype(np.uint8)
+    with rasterio.open(
+        tmp_path / "stable.tif",
+        "w",
+        driver="GTiff",
+        height=144,
+        width=144,
+        count=1,
+        dtype="uint8",
+        nodata=0,
+        crs=years.first.grid.crs,
+        transform=years.first.grid.transform,
+    ) as file:
+        file.write(stable, 1)
+    argv = (
+        "change",
+        tmp_path / "2023",
+        tmp_path / "2024",
+        "--out",
+        tmp_path / "c.tif",
+        "--stable",
+        tmp_path / "stable.tif",
+    )
+    code, out, _ = _run(capsys, *argv, "--json")
+    assert code == 0
+    assert json.loads(out)["null"]["source"] == "marked"
+
+
+def test_wrong_input_is_one_sentence(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = _run(
+        capsys, "change", tmp_path / "2023", tmp_path / "2024", "--out", tmp_path / "c.tif", "--rate", "5"
+    )
+    assert code == 2
+    assert "between 0 and 1" in err
+    code, _, err = _run(capsys, "change", tmp_path / "2023", tmp_path / "2023", "--out", tmp_path / "c.tif")
+    assert code == 2
+    assert "copy" in err
+
+
+def test_fuse_writes_embeddings_of_both(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "fuse", tmp_path / "2023", tmp_path / "2024", "--out", tmp_path / "both", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["dim"] == 96
+    assert result["cosine_to_unrounded"] > 0.999
+    assert "of 2023" in result["dataset"]
+    code, out, _ = _run(capsys, "info", tmp_path / "both", "--json")
+    assert code == 0
+    assert "fusion" in out
