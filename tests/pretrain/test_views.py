@@ -144,3 +144,15 @@ def test_a_missing_polarisation_stays_raw_zero():
     expected = {np.float32(-NORM.asc_mean[1] / NORM.asc_std[1]), np.float32(-NORM.desc_mean[1] / NORM.desc_std[1])}
     values = np.unique(view.s1[pixels.s1_count > 0][..., 1])
     assert all(min(abs(v - e) for e in expected) < 1e-5 for v in values)
+
+
+def test_some_rows_get_the_views_they_would_get_among_all():
+    """What lets several processes share a batch."""
+    pixels = some_pixels(30)
+    disturbed = Disturbance(drop_s1=0.2, drop_s2=0.2, drop_orbit=0.3, window=0.5, gain=0.1, haze=0.1, radar_db=1.0)
+    rows = np.array([2, 3, 17, 29])
+    whole = draw_view(pixels, 6, 5, NORM, np.random.default_rng(7), disturbed)
+    part = draw_view(pixels, 6, 5, NORM, np.random.default_rng(7), disturbed, rows)
+    assert (part.s2 == whole.s2[rows]).all()
+    assert (part.s1 == whole.s1[rows]).all()
+    assert (part.s2 != whole.s2[rows + [1, 1, 1, -1]]).any()
