@@ -301,11 +301,12 @@ def test_a_frame_on_a_lattice_covers_the_pixel_centres_in_the_box() -> None:
     assert place.near_seam((slice(0, 10), slice(0, 10))) is False
 
 
-def test_icechunk_reads_like_the_same_zarr(world: Path, tmp_path: Path) -> None:
+def write_icechunk(path: Path) -> Path:
+    """Zone 32 of the world as an Icechunk repository."""
     icechunk = pytest.importorskip("icechunk")
     west, north, rows, cols = world_store.zone_grid(32)
     codes, scales = world_store.zone_data(32, 2023)
-    repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(tmp_path / "w.icechunk")))
+    repository = icechunk.Repository.create(icechunk.local_filesystem_storage(str(path)))
     session = repository.writable_session("main")
     root = zarr.open_group(session.store, mode="w", zarr_format=3)
     root.attrs.update({"geoemb:dimensions": 128, "geoemb:model": "https://geotessera.org/model/2.0/test"})
@@ -336,8 +337,29 @@ def test_icechunk_reads_like_the_same_zarr(world: Path, tmp_path: Path) -> None:
         e[0], s[0] = codes[part], scales[part]
         group.create_array("time", shape=(1,), dtype="int32", dimension_names=["time"])[:] = 2023
     session.commit("world")
+    return path
+
+
+def test_icechunk_reads_like_the_same_zarr(world: Path, tmp_path: Path) -> None:
+    write_icechunk(tmp_path / "w.icechunk")
     place, block = read(open_store(tmp_path / "w.icechunk"), BOTH, 2023)
     other_place, other = read(open_store(world), BOTH, 2023)
     assert place.grid == other_place.grid
     np.testing.assert_array_equal(block.scales, other.scales)
     np.testing.assert_array_equal(block.codes, other.codes)
+
+
+@pytest.mark.parametrize("how", ["gone", "cut"])
+def test_damaged_icechunk_chunks_are_told_and_never_become_values(tmp_path: Path, how: str) -> None:
+    # Bytes changed inside a chunk of the right length cannot be told: neither Icechunk nor Zarr keeps checksums of chunks.
+    path = write_icechunk(tmp_path / "w.icechunk")
+    sizes = {file: file.stat().st_size for file in (path / "chunks").iterdir()}
+    for file in sorted(sizes, key=lambda file: -sizes[file])[: len(sizes) // 3]:
+        data = file.read_bytes()
+        file.unlink()
+        if how == "cut":
+            file.write_bytes(data[: len(data) // 2])
+    with pytest.raises(PieceError) as caught:
+        read(open_store(path), BOTH, 2023, last=False)
+    assert len(str(caught.value)) < 200
+    assert "\n" not in str(caught.value)

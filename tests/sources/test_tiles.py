@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import urllib3
 from affine import Affine
 from pyproj import Transformer
 
@@ -17,7 +22,7 @@ from tessera_core.cli import main
 from tessera_core.errors import AcquisitionError, InputError
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.region import parse_bbox
-from tessera_core.sources import fetch
+from tessera_core.sources import cache, fetch
 from tessera_core.sources.datasets import Dataset
 from tessera_core.sources.tiles import TileArchive, open_tiles
 from tests.sources import world_store
@@ -134,8 +139,10 @@ def test_the_manifest_names_what_is_missing_and_what_it_costs(web: WebStore) -> 
     assert NoData.MISSING_TILE in got.open().reasons
 
 
-@pytest.mark.parametrize("kind", ["404", "truncate", "garbage"])
+@pytest.mark.parametrize("kind", ["404", "503", "truncate", "garbage", "flip", "reset"])
 def test_one_tile_that_cannot_be_had_is_named_and_the_rest_is_there(web: WebStore, kind: str) -> None:
+    # The publisher's server sends checksums; without them bytes changed inside a tile could not be noticed.
+    web.etags = True
     web.faults = [Fault("2023/grid_11.85_-0.05/grid_11.85_-0.05.npy", kind)]
     got = fetch.fetch(REGION, opened(web), 2023, attempts=2)
     assert got.missing
@@ -143,7 +150,9 @@ def test_one_tile_that_cannot_be_had_is_named_and_the_rest_is_there(web: WebStor
     partial = got.open()
     assert 0.4 < partial.valid().mean() < 0.9
     web.faults = []
-    whole = fetch.fetch(REGION, opened(web), 2023).open()
+    again = fetch.fetch(REGION, opened(web), 2023)
+    assert again.missing == ()
+    whole = again.open()
     kept = partial.valid()
     np.testing.assert_array_equal(partial.codes[kept], whole.codes[kept])
     assert whole.valid().sum() > kept.sum()
@@ -152,6 +161,57 @@ def test_one_tile_that_cannot_be_had_is_named_and_the_rest_is_there(web: WebStor
 def test_a_passing_fault_leaves_no_trace(web: WebStore) -> None:
     web.faults = [Fault("2023/", "503", 2), Fault("landmasks/v1/grid", "503", 1), Fault("2023/", "garbage", 1)]
     assert fetch.fetch(REGION, opened(web), 2023, attempts=4).missing == ()
+
+
+def test_a_stalled_download_is_cut_off_and_tried_again(web: WebStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from geotessera import registry
+
+    source = opened(web)
+    pool = registry._http()
+    monkeypatch.setattr(
+        pool, "request", functools.partial(pool.request, timeout=urllib3.Timeout(connect=1, read=1), retries=False)
+    )
+    web.faults = [Fault("2023/grid_11.85_-0.05/grid_11.85_-0.05.npy", "stall", 1)]
+    assert fetch.fetch(REGION, source, 2023).missing == ()
+
+
+SCRIPT = """
+import sys
+from tessera_core.region import parse_bbox
+from tessera_core.sources import cache, fetch
+from tessera_core.sources.datasets import Dataset
+from tessera_core.sources.tiles import open_tiles
+region = parse_bbox("11.83,-0.03,11.97,0.03")
+source = open_tiles(Dataset("1.0/vultr", "1.0", "vultr", "", "v1", "", False), region, base=sys.argv[1])
+print("begin", flush=True)
+fetch.fetch(region, source, 2023, workers=1, progress=lambda *step: print(*step, flush=True))
+"""
+
+
+def test_killed_and_started_again_it_gives_equal_bytes(web: WebStore) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, web.url], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    web.slow = 0.3
+    for line in process.stdout:
+        if web.hits["/npy/v1/2023/grid_11.85_0.05/grid_11.85_0.05.npy"]:
+            break
+        assert line
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert cache.entries() == []
+    web.slow = 0.0
+    resumed = fetch.fetch(REGION, opened(web), 2023)
+    assert resumed.missing == ()
+    codes, scales = np.array(resumed.open().codes), np.array(resumed.open().scales)
+    cache.empty()
+    fresh = fetch.fetch(REGION, opened(web), 2023).open()
+    np.testing.assert_array_equal(codes, fresh.codes)
+    np.testing.assert_array_equal(scales, fresh.scales)
+
+
+def test_a_server_that_refuses_is_told(web: WebStore) -> None:
+    with pytest.raises(AcquisitionError, match="check your connection"):
+        open_tiles(DATASET, REGION, base="http://127.0.0.1:9")
 
 
 def test_the_command_fetches_tiles(web: WebStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

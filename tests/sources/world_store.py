@@ -7,6 +7,7 @@ arrays are written with zarr alone, so that nothing of the code under test decid
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 import time
@@ -156,7 +157,7 @@ class Fault:
     """What requests whose path contains ``match`` meet: ``kind`` for the next ``times`` of them."""
 
     match: str
-    kind: str  # "404", "503", "stall", "truncate", "garbage", "reset", "reset"
+    kind: str  # "404", "503", "stall", "truncate", "garbage", "flip", "reset"
     times: int = 1_000_000
     method: str = ""
 
@@ -172,6 +173,7 @@ class WebStore:
     sent: int = 0
     name: str = "world.zarr"
     slow: float = 0.0
+    etags: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -236,7 +238,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = data[first : last + 1]
         if fault == "garbage":
             body = np.random.default_rng(len(body)).integers(0, 256, len(body), np.uint8).tobytes()
+        if fault == "flip":
+            body = body[:-40] + bytes(byte ^ 0x55 for byte in body[-40:])
         self.send_response(status)
+        if self.web.etags:
+            self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
