@@ -32,6 +32,9 @@ from tessera_core.raster import EmbeddingRaster
 SIZES = (3, 5, 10, 20, 50)
 REPEATS, SLOW_REPEATS = 20, 5
 TEST = 4000
+# In the place of a number of labels: times.
+TIMES = -1
+SLOW_FIT_S = 5.0
 MARK = "<!-- tessera bench heads -->"
 
 
@@ -109,8 +112,8 @@ def measure(places: Sequence[Site], entries: Sequence[Entry], state: Path | None
 
     Returns:
         JSON object: ``machine`` and ``sites``, by name: title, what is held out, classes, and ``heads`` by title with a row for
-        each number of labels: mean and standard deviation of macro-F1, median seconds to fit, repeats; and seconds to map a
-        million pixels.
+        each number of labels: mean and standard deviation of macro-F1, repeats; and seconds of processor time to fit the most
+        labels (``fit_s``) and to map a million pixels (``map_s``).
     """
     known = _read(state)
     for entry, site in ((e, s) for e in entries for s in places):
@@ -122,9 +125,9 @@ def measure(places: Sequence[Site], entries: Sequence[Entry], state: Path | None
                 if key not in known:
                     known[key] = _once(site, entry, size, seed)
                     _write(state, key, known[key])
-        key = _key(site, entry, 0, 0)
+        key = _key(site, entry, TIMES, 0)
         if key not in known:
-            known[key] = {"map_s": _map_seconds(site, entry)}
+            known[key] = _times(site, entry)
             _write(state, key, known[key])
     return {"bench": "heads", "machine": machine(), "sites": {s.name: _summary(s, entries, known) for s in places}}
 
@@ -150,19 +153,16 @@ def _once(site: Site, entry: Entry, size: int, seed: int) -> dict[str, float]:
     test = np.random.default_rng([seed, 5]).permutation(test)[:TEST]
     test = test[np.isin(site.y[test], site.y[labelled])]
     head = entry.make()
-    start = time.perf_counter()
     if head.reach:
         assert site.raster is not None and site.rows is not None and site.cols is not None  # noqa: PT018
         head.fit_at(site.raster, site.rows[labelled], site.cols[labelled], site.y[labelled])
-        fitted = time.perf_counter() - start
         guess = head.classes_[head.proba_at(site.raster, site.rows[test], site.cols[test]).argmax(axis=1)]
     else:
         head.fit(site.x[labelled], site.y[labelled])
-        fitted = time.perf_counter() - start
         guess = head.predict(site.x[test])
     labels = np.unique(site.y[test])
     score = f1_score(site.y[test], guess, labels=labels, average="macro", zero_division=0)
-    return {"f1": float(score), "fit_s": fitted}
+    return {"f1": float(score)}
 
 
 def draw(y: NDArray[np.int64], pool: NDArray[np.intp], size: int, seed: int) -> NDArray[np.intp]:
@@ -171,24 +171,28 @@ def draw(y: NDArray[np.int64], pool: NDArray[np.intp], size: int, seed: int) -> 
     return np.concatenate([rng.permutation(pool[y[pool] == k])[:size] for k in np.unique(y[pool])])
 
 
-def _map_seconds(site: Site, entry: Entry) -> float:
-    """Seconds to map a million pixels of the site, by a head of 20 labels a class; the better of two."""
+def _times(site: Site, entry: Entry) -> dict[str, float]:
+    """Seconds of processor time to fit the most labels of a class, and to map a million pixels of the site.
+
+    Processor time, not time on the clock, so that other work on the machine does not count. The best of three fits.
+    """
     pool, _ = site.split(0)
-    labelled = draw(site.y, pool, min(20, max(entry.sizes)), 0)
-    head, raster = entry.make(), site.raster
-    if raster is None:
-        raster = _as_raster(site)
-        head.fit(site.x[labelled], site.y[labelled])
-    else:
-        assert site.rows is not None and site.cols is not None  # noqa: PT018
-        head.fit_at(raster, site.rows[labelled], site.cols[labelled], site.y[labelled])
-    window = (0, 0, *raster.shape)
-    times = []
-    for _ in range(2):
-        start = time.perf_counter()
-        head.predict_window(raster.codes, raster.scales, window)
-        times.append(time.perf_counter() - start)
-    return min(times) / (raster.shape[0] * raster.shape[1]) * 1e6
+    labelled = draw(site.y, pool, max(entry.sizes), 0)
+    raster, rows, cols = site.raster, site.rows, site.cols
+    fits: list[float] = []
+    head = entry.make()
+    while len(fits) < 3 and (not fits or fits[0] < SLOW_FIT_S):
+        start = time.process_time()
+        if raster is None or rows is None or cols is None:
+            head.fit(site.x[labelled], site.y[labelled])
+        else:
+            head.fit_at(raster, rows[labelled], cols[labelled], site.y[labelled])
+        fits.append(time.process_time() - start)
+    raster = raster or _as_raster(site)
+    start = time.process_time()
+    head.predict_window(raster.codes, raster.scales, (0, 0, *raster.shape))
+    spent = time.process_time() - start
+    return {"fit_s": min(fits), "map_s": spent / (raster.shape[0] * raster.shape[1]) * 1e6}
 
 
 def _as_raster(site: Site) -> EmbeddingRaster:
@@ -235,12 +239,12 @@ def _summary(site: Site, entries: Sequence[Entry], known: dict[str, dict[str, fl
                 rows[str(size)] = {
                     "macro_f1": round(statistics.fmean(scores), 4),
                     "sd": round(statistics.pstdev(scores), 4),
-                    "fit_ms": round(1000 * statistics.median(one["fit_s"] for one in runs), 2),
                     "repeats": len(runs),
                 }
         if rows:
-            whole = known.get(_key(site, entry, 0, 0), {})
-            heads[entry.title] = {"labels": rows, "map_s": round(whole["map_s"], 3) if whole else None}
+            whole = known.get(_key(site, entry, TIMES, 0), {})
+            times = {name: round(whole[name], 4) if whole else None for name in ("fit_s", "map_s")}
+            heads[entry.title] = {"labels": rows} | times
     return {
         "title": site.title,
         "held_out": site.held_out,
@@ -257,22 +261,25 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield f"{site['classes']} classes, {site['held_out']} held out. Macro-F1, mean ± standard deviation."
         yield ""
-        yield "| head | " + " | ".join(f"{n} a class" for n in sizes) + " | fit | map of 1 million pixels | repeats |"
+        yield "| head | " + " | ".join(f"{n} a class" for n in sizes) + " | fit | 1 million pixels | repeats |"
         yield "|---" * (len(sizes) + 4) + "|"
-        best = {
-            n: max(h["labels"][str(n)]["macro_f1"] for h in site["heads"].values() if str(n) in h["labels"])
-            for n in sizes
-        }
+        # Heads with fewer repeats have seen other draws; they are not compared to the last digit.
+        most = max(row["repeats"] for head in site["heads"].values() for row in head["labels"].values())
+        best: dict[str, float] = {}
+        for head in site["heads"].values():
+            for n, row in head["labels"].items():
+                if row["repeats"] == most:
+                    best[n] = max(row["macro_f1"], best.get(n, 0.0))
         for title, head in site["heads"].items():
             cells = []
-            for n in sizes:
-                row = head["labels"].get(str(n))
+            for n in map(str, sizes):
+                row = head["labels"].get(n)
                 text = f"{row['macro_f1']:.3f} ± {row['sd']:.3f}" if row else ""
-                cells.append(f"**{text}**" if row and row["macro_f1"] == best[n] else text)
-            last = head["labels"][max(head["labels"], key=int)]
-            mapped = "" if head["map_s"] is None else _duration(head["map_s"])
-            repeats = {row["repeats"] for row in head["labels"].values()}
-            yield f"| {title} | {' | '.join(cells)} | {_duration(last['fit_ms'] / 1000)} | {mapped} | {max(repeats)} |"
+                top = row and row["repeats"] == most and row["macro_f1"] == best[n]
+                cells.append(f"**{text}**" if top else text)
+            times = ["" if head[name] is None else _duration(head[name]) for name in ("fit_s", "map_s")]
+            repeats = max(row["repeats"] for row in head["labels"].values())
+            yield f"| {title} | {' | '.join([*cells, *times])} | {repeats} |"
         yield ""
 
 

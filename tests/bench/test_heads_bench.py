@@ -1,0 +1,101 @@
+"""The race of heads: fair splits, results that survive an interruption, tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tessera_core.bench import heads as race
+from tessera_core.bench.calibration import measure as measure_calibration
+from tessera_core.bench.sites import Site, alphaearth, belgium_medians, sites
+from tessera_core.errors import InputError
+from tessera_core.grid import Grid
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+
+ENTRIES = (
+    race.Entry("ridge", "ridge", repeats=3, sizes=(3, 10)),
+    race.Entry("ridge 3x3", "ridge", context=3, repeats=3, sizes=(3, 10)),
+)
+
+
+def small_site() -> Site:
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.repeat(rng.integers(0, 3, (6, 6)), 8, 0), 8, 1)
+    x = rng.normal(size=(3, 8))[truth] + rng.normal(size=(48, 48, 8))
+    scales = (np.abs(x).max(2) / 127).astype(np.float32)
+    codes = np.rint(x / scales[..., None]).astype(np.int8)
+    raster = EmbeddingRaster(codes, scales, Grid.local((48, 48)), Provenance(dim=8))
+    rows, cols = (a.ravel() for a in np.indices((48, 48)))
+    groups = rows // 8 * 6 + cols // 8
+    return Site("small", "Small", raster.sample(rows, cols), truth.ravel() + 1, groups, "squares", raster, rows, cols)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_group_is_learnt_from_and_judged_on(seed) -> None:
+    site = small_site()
+    pool, test = site.split(seed)
+    assert not set(site.groups[pool]) & set(site.groups[test])
+    assert len(pool) + len(test) == len(site.y)
+    assert set(site.y[pool]) == set(site.y[test]) == {1, 2, 3}
+    again = site.split(seed)
+    np.testing.assert_array_equal(again[0], pool)
+    counts = np.bincount(site.y[race.draw(site.y, pool, 7, seed)])
+    assert counts.tolist() == [0, 7, 7, 7]
+
+
+def test_real_sites_hold_whole_fields_and_cells_out(shared) -> None:
+    for site in (belgium_medians(shared / "data"), alphaearth(shared / "data")):
+        for seed in range(5):
+            pool, test = site.split(seed)
+            assert not set(site.groups[pool]) & set(site.groups[test])
+            assert set(np.unique(site.y[pool])) == set(np.unique(site.y[test])) == set(np.unique(site.y))
+    with pytest.raises(InputError, match="does not hold the folder"):
+        sites(shared)
+
+
+def test_an_interrupted_race_goes_on_where_it_stopped(tmp_path, monkeypatch) -> None:
+    state = tmp_path / "state.jsonl"
+    whole = race.measure([small_site()], ENTRIES, state)
+    rows = whole["sites"]["small"]["heads"]["ridge"]["labels"]
+    assert rows["3"]["repeats"] == 3
+    assert rows["10"]["macro_f1"] > rows["3"]["macro_f1"] - 0.1
+    assert whole["sites"]["small"]["heads"]["ridge 3x3"]["labels"]["10"]["macro_f1"] > rows["10"]["macro_f1"]
+    lines = state.read_text().splitlines()
+    state.write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
+    calls = []
+    once = race._once
+    monkeypatch.setattr(race, "_once", lambda *words: calls.append(words) or once(*words))
+    again = race.measure([small_site()], ENTRIES, state)
+    assert len(calls) == 8
+    scores = [
+        {n: row["macro_f1"] for n, row in one["sites"]["small"]["heads"]["ridge"]["labels"].items()}
+        for one in (whole, again)
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_tables_go_between_the_marks(tmp_path) -> None:
+    result = race.measure([small_site()], ENTRIES)
+    page = tmp_path / "heads.md"
+    page.write_text(f"Before\n{race.MARK}\nold\n{race.MARK}\nAfter\n")
+    race.write_table(page, result)
+    race.write_table(page, result)
+    text = page.read_text()
+    assert text.startswith("Before\n")
+    assert text.endswith("After\n")
+    assert "old" not in text
+    assert text.count("| ridge 3x3 |") == 1
+    page.write_text("no marks")
+    with pytest.raises(InputError, match="two lines"):
+        race.write_table(page, result)
+
+
+def test_confidence_and_sets_keep_their_promise_on_real_points(shared) -> None:
+    """AlphaEarth points: sets hold the truth as often as said, within two points; calibrating does not make matters worse."""
+    found = measure_calibration([alphaearth(shared / "data")], ("prototype",), repeats=30)
+    one = found["sites"]["alphaearth-points"]["prototype"]
+    for nominal, row in one["coverage"].items():
+        assert abs(row["like_labels"] - float(nominal)) < 0.03
+        assert row["size"] > 1
+    assert one["ece_after"] < one["ece_before"] + 0.01
