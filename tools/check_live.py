@@ -12,7 +12,7 @@ import numpy as np
 
 from tessera_core.errors import TesseraError
 from tessera_core.raster import dequantise
-from tessera_core.region import parse_bbox
+from tessera_core.region import Region, parse_bbox
 from tessera_core.sources.datasets import datasets
 from tessera_core.sources.store import open_store
 
@@ -47,11 +47,33 @@ def main() -> int:
                 f"{dataset.name} {year}: {raster.shape}, {100 * share:.0f} % with data, {'equal' if same else 'DIFFERENT'}"
             )
             wrong += not same
+        # Without the others there is no network, and its index is large.
+        if reached:
+            _alphaearth(region)
     if not reached:
         print(
             "NOT CHECKED: there is no internet here, or none of the published stores can be reached from this machine."
         )
     return 1 if wrong else 0
+
+
+def _alphaearth(region: Region) -> None:
+    """Read the same place from AlphaEarth's archive; geotessera has it not, so its unit lengths are the check."""
+    from tessera_core.sources.archive import open_archive
+    from tessera_core.sources.fetch import fetch
+
+    try:
+        source = open_archive(region)
+        got = fetch(region, source, source.years[-1])
+    except TesseraError as error:
+        print(f"alphaearth: not reached ({error})")
+        return
+    raster = got.open()
+    lengths = np.linalg.norm(dequantise(raster.codes, raster.scales)[raster.valid()], axis=-1)
+    print(
+        f"alphaearth {source.years[-1]}: {raster.shape}, {100 * raster.valid().mean():.0f} % with data, lengths of vectors "
+        f"{lengths.min():.3f} to {lengths.max():.3f}{''.join(f'; {sentence}' for sentence in got.missing)}"
+    )
 
 
 if __name__ == "__main__":

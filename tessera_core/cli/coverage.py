@@ -7,6 +7,7 @@ memory, and what the cache holds. --request writes a ready-made request for what
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def archive_address(args: argparse.Namespace) -> str:
     """Where AlphaEarth's archive is to be read."""
     from tessera_core.sources import archive
 
-    return str(args.tiles_url or archive.ADDRESS).rstrip("/")
+    address = str(args.tiles_url or archive.ADDRESS).rstrip("/")
+    return address if "://" in address else str(Path(address).expanduser().resolve())
 
 
 def region_of(args: argparse.Namespace) -> Region:

@@ -11,11 +11,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.cli.coverage import add_source, add_where, archive_address, archive_of, check, parse_years, region_of
+from tessera_core.cli.coverage import add_source, add_where, archive_address, check, parse_years, region_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tessera_core.region import Region
     from tessera_core.sources.datasets import Dataset
-    from tessera_core.sources.fetch import Fetched
+    from tessera_core.sources.fetch import Fetched, Source
 
 SUMMARY = "fetch published embeddings of a region, or at points"
 
@@ -68,40 +71,50 @@ def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
 
 
 def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict[str, Any]:
-    from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.sources.fetch import fetch
-    from tessera_core.sources.tiles import open_tiles
+    from tessera_core.sources.tiles import location_of, open_tiles
 
     if args.points or args.store_url:
         raise InputError("NPY tiles are fetched for a region, and without --store-url.")
-    region = region_of(args)
-    source = open_tiles(dataset, region, base=args.tiles_url)
-    got = []
-    for year in years:
-        shown = ConsoleProgress(f"fetch {year}")
-        got.append(
-            fetch(region, source, year, dim=args.dim, workers=args.workers, attempts=args.attempts, progress=shown)
-        )
-    return _taken(args, source.location, got)
+    region, address = region_of(args), location_of(dataset, args.tiles_url)
+    return _each_year(args, address, region, years, lambda: open_tiles(dataset, region, base=args.tiles_url))
 
 
 def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
-    from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.sources.fetch import cached, fetch
+    from tessera_core.sources.archive import open_archive
 
     if args.points or args.dim not in (None, 64):
         raise InputError("AlphaEarth embeddings are fetched for a region, with all their 64 dimensions.")
     region, address = region_of(args), archive_address(args)
-    got, source = [], None
+    return _each_year(args, address, region, years, lambda: open_archive(region, address, timeout_s=args.timeout))
+
+
+def _each_year(
+    args: argparse.Namespace, address: str, region: Region, years: list[int], opened: Callable[[], Source]
+) -> dict[str, Any]:
+    """Fetch from a source that is opened only when a year is not in the cache."""
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.sources import cache
+    from tessera_core.sources.fetch import cached, fetch
+
+    if args.refresh:
+        cache.evict([cache.key_of(address, region, year, args.dim) for year in years])
+    got: list[Fetched] = []
+    source: Source | None = None
     for year in years:
-        known = None if args.refresh else cached(region, address, year)
+        known = cached(region, address, year, args.dim)
         if known is None:
-            source = source or archive_of(args, region)
-            assert source is not None
-            shown = ConsoleProgress(f"fetch {year}")
-            known = fetch(region, source, year, workers=args.workers, attempts=args.attempts, progress=shown)
+            source = source or opened()
+            known = fetch(
+                region,
+                source,
+                year,
+                dim=args.dim,
+                workers=args.workers,
+                attempts=args.attempts,
+                progress=ConsoleProgress(f"fetch {year}"),
+            )
         got.append(known)
     return _taken(args, address, got)
 

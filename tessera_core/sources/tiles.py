@@ -63,7 +63,7 @@ class TileArchive:
 
     def __init__(self, dataset: Dataset, region: Region, base: str, registry: Any) -> None:
         self.dataset, self.region, self.base, self._registry = dataset, region, base, registry
-        self.location = f"{base}/npy/{dataset.tiles}"
+        self.location = location_of(dataset, base)
         self.dim = 128
         self._received = 0
         self._open: dict[tuple[Key, int], _Tile | None] = {}
@@ -243,6 +243,13 @@ class TileArchive:
         with self._guard:
             self._received += came
         return path
+
+
+def location_of(dataset: Dataset, base: str | None = None) -> str:
+    """Address of a dataset's NPY tiles, by which the cache knows what was fetched from there."""
+    from geotessera import registry
+
+    return f"{(base or registry.TESSERA_MIRROR_URL).rstrip('/')}/npy/{dataset.tiles}"
 
 
 def open_tiles(dataset: Dataset, region: Region, *, base: str | None = None) -> TileArchive:

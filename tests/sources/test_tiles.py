@@ -230,6 +230,8 @@ def test_the_command_fetches_tiles(web: WebStore, tmp_path: Path, capsys: pytest
     got = json.loads(capsys.readouterr().out)["rasters"][0]
     assert got["complete"]
     assert EmbeddingRaster.open(tmp_path / "out" / "2023").shape == tuple(got["shape"])
+    web.faults = [Fault("", "503")]
+    assert main(["fetch", *words, "--out", str(tmp_path / "again")]) == 0
 
 
 def test_what_is_not_there_is_told(web: WebStore) -> None:
