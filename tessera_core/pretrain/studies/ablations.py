@@ -224,7 +224,7 @@ def summary(out: Path, measures: Sequence[Measure], config: PretrainConfig) -> d
 def markdown(result: Mapping[str, Any]) -> str:
     """The table of docs/pretraining.md: points of macro-F1 lost against the full recipe, mean and deviation over seeds."""
     titles = result["measures"]
-    header = ["", *titles.values(), "rank", "published loss (points of F1)"]
+    header = ["", *titles.values(), "rank", "published change (points of F1)"]
     rows = []
     for name, one in result["variants"].items():
         cells = []
