@@ -73,6 +73,15 @@ def test_more_than_two_years_are_compared_step_by_step(years: TwoYears, labels: 
     assert len(found.steps[0].ids) <= CLASSES
 
 
+def test_labels_of_a_year_that_is_not_mapped_teach_from_it(years: TwoYears, labels: list[Label]) -> None:
+    found = map_years(labels, {2024: years.second}, {}, 2023, label_raster=years.first)
+    assert list(found.maps) == [2024]
+    assert found.steps == ()
+    assert found.transfers[2024].years == (2023, 2024)
+    calm = ~years.changed & (np.indices(years.changed.shape) % PARCEL > 1).all(0)
+    assert (found.maps[2024].classes[calm] == years.covers[calm] + 1).mean() > 0.9
+
+
 def test_one_class_is_no_map_and_stopping_stops(years: TwoYears, labels: list[Label]) -> None:
     rasters = {2023: years.first, 2024: years.second}
     layers = compare_steps(rasters)
