@@ -16,7 +16,7 @@ from tessera_core import library
 from tessera_core.project import Project, RecentProject
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.uploads import KINDS
-from tessera_core.ui import generate, jobs, region_chosen, region_load, region_place, region_tiles, shell, state, words
+from tessera_core.ui import generate, jobs, region_chosen, shell, state, words
 
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
@@ -39,6 +39,9 @@ _NEXT_STEPS = """
 def page() -> None:
     """Draw the page."""
     if region_chosen.is_open():
+        # What reads stores and maps is not loaded for those who only want the demo.
+        from tessera_core.ui import region_place
+
         region_place.page()
         return
     project = state.current_project()
@@ -61,7 +64,10 @@ def page() -> None:
         with shell.plain_errors():
             _summary(project)
             opened = True
-            region_tiles.panel(project)
+            if any(ref.provenance.source not in ("demo", "generated") for ref in project.embeddings.values()):
+                from tessera_core.ui import region_tiles
+
+                region_tiles.panel(project)
         with st.expander("Open something else", icon=":material/folder_open:", expanded=not opened):
             _ways_to_start()
             _recent()
@@ -92,7 +98,10 @@ def _summary(project: Project) -> None:
             for note in [*told, *project.notes]:
                 st.warning(words.escape(note), icon=":material/warning:")
             generate.show_outcome(project.settings)
-            region_load.retry(project)
+            if "request" in project.region:
+                from tessera_core.ui import region_load
+
+                region_load.retry(project)
             if blank := _blank(raster):
                 st.caption(blank)
             with st.container(horizontal=True):
@@ -103,7 +112,8 @@ def _summary(project: Project) -> None:
                     key="region_label",
                 ):
                     st.switch_page("pages/label.py", query_params=state.query())
-                region_load.add_years(project)
+                if "request" in project.region:
+                    region_load.add_years(project)
                 if st.button("Close project", icon=":material/close:", key="region_close"):
                     state.close_project()
                     st.rerun()

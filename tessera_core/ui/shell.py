@@ -36,8 +36,8 @@ _HEAVY = (
     "tessera_core.mapping",
     "tessera_core.ui.label_map.live",
     "rasterio",
-    "tessera_core.sources.coverage",
-    "tessera_core.sources.places_names",
+    "tessera_core.ui.region_place",
+    "tessera_core.ui.region_tiles",
 )
 _WARM_UP_DELAY = 1.5
 

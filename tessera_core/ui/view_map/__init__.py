@@ -18,8 +18,8 @@ import streamlit as st
 from tessera_core.grid import BBox
 from tessera_core.render.display import DisplayGrid
 from tessera_core.ui import component
+from tessera_core.ui.component.base_maps import BASE_MAPS
 from tessera_core.ui.label_map import payload
-from tessera_core.ui.label_map.live import BASE_MAPS
 from tessera_core.ui.view_map import message
 from tessera_core.ui.view_map.parts import Layer, MapEvent, Marker, Outline, Tool
 
