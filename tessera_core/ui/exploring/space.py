@@ -37,10 +37,8 @@ def layers(place: Place) -> list[Layer]:
     path = str(_path(place))
     version = f"{place.scene.key}|{path}"
     png = _umap_png(version, place.scene, learnt)
-    note = f"learnt from the scatter; explains {100 * learnt.r2:.0f} % of it"
-    return [
-        Layer("umap", f"UMAP colours {year_name(place.year)}", png, version, visible=False, legend=((_GREY, note),))
-    ]
+    title = f"UMAP colours {year_name(place.year)} ({100 * learnt.r2:.0f} % of the picture)"
+    return [Layer("umap", title, png, version, visible=False, group="base")]
 
 
 def panel(place: Place) -> None:
@@ -57,6 +55,11 @@ def panel(place: Place) -> None:
     scatter.scatter(KEY, cloud[0], link=MAP, height=430)
     with st.expander("What distances here mean", icon=":material/straighten:"):
         st.markdown(exploring.DISTANCES)
+        if method == "UMAP":
+            st.markdown(
+                "The layer *UMAP colours* paints the whole region by where each pixel would lie in this picture. That is learnt "
+                "from the pixels laid out; its percentage says how much of their places it has learnt."
+            )
     _selection(place, cloud[1])
 
 

@@ -51,7 +51,8 @@ function drawStage(context, view, stage) {
   const shown = view.shown(view.stages.indexOf(stage));
   for (const name of [...stage.pictures.keys()].sort((a, b) => stage.pane(a).style.zIndex - stage.pane(b).style.zIndex)) {
     if (!shown.has(name)) continue;
-    const clip = stage.pair ? (name === stage.pair[0] ? [0, at] : [at, 1]) : null;
+    const [onLeft, onRight] = stage.sides(name);
+    const clip = onLeft && onRight ? null : onLeft ? [0, at] : [at, 1];
     put(stage.pane(name).querySelector("canvas"), shown.get(name), clip);
   }
   for (const element of panes.ink.querySelectorAll("canvas")) put(element, 1);

@@ -70,6 +70,12 @@ export class Stage {
     this.clip();
   }
 
+  // On which sides of the divider a layer lies: both without one, for overlays above the pair, and for a layer beside itself.
+  sides(name) {
+    const { pair } = this;
+    return pair?.includes(name) ? [name === pair[0], name === pair[1]] : [true, true];
+  }
+
   // With a divider, the left layer is cut at it on the right and the right one on the left.
   clip() {
     const at = this.view.memory.compare.at;
@@ -79,8 +85,9 @@ export class Stage {
     const middle = min.x + size.x * at;
     for (const name of this.pictures.keys()) {
       const pane = this.pane(name);
-      if (!this.pair) pane.style.clip = "";
-      else if (name === this.pair[0]) pane.style.clip = `rect(${min.y}px, ${middle}px, ${max.y}px, ${min.x}px)`;
+      const sides = this.sides(name);
+      if (sides[0] && sides[1]) pane.style.clip = "";
+      else if (sides[0]) pane.style.clip = `rect(${min.y}px, ${middle}px, ${max.y}px, ${min.x}px)`;
       else pane.style.clip = `rect(${min.y}px, ${max.x}px, ${max.y}px, ${middle}px)`;
     }
   }
