@@ -154,9 +154,10 @@ def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> Non
         )
     st.markdown(_shift_sentence(place, layer))
     if layer.raised:
+        share = 100 * sum(share for share, _ in layer.raised)
         st.caption(
-            f"{len(layer.raised)} kinds of ground ({100 * sum(share for share, _ in layer.raised):.0f} % of the region) vary more "
-            "than the rest without changing; they must differ more before they are called changed."
+            f"Some ground ({share:.0f} % of the region) varies more than the rest without changing; it must differ more before "
+            "it is called changed."
         )
     at = time.strftime("%H:%M:%S", time.localtime(found.at))
     st.caption(f"Compared once, at {at}, in {found.seconds:.1f} s; the slider only looks up.")
