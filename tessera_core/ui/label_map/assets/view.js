@@ -332,6 +332,7 @@ export class MapView {
     if (this.map) {
       this.map.getPane("ink").style.display = layers.labels.on ? "" : "none";
       this.map.getPane("ink").style.opacity = layers.labels.opacity;
+      this.showMarks();
       this.showBase();
       this.clip();
     }
@@ -468,6 +469,7 @@ export class MapView {
   drawMarks() {
     if (!this.map || !this.header) return;
     this.marks.clearLayers();
+    this.showMarks();
     const { insight } = this.session;
     const { guide, seeds } = insight;
     this.tour.disabled = !guide.kind && !(insight.header?.ready && insight.header.next.length);
@@ -479,6 +481,13 @@ export class MapView {
     }
     for (const xy of seeds.pos) this.mark(xy, "+", "tl-seed", "An example; press to take it away", () => insight.unseed(xy));
     for (const xy of seeds.neg) this.mark(xy, "−", "tl-seed tl-unlike", "A counter-example; press to take it away", () => insight.unseed(xy));
+  }
+
+  // Without labels in sight, only marks that somebody is working with.
+  showMarks() {
+    const { guide, seeds } = this.session.insight;
+    const wanted = this.memory.layers.labels.on || guide.kind || seeds.pos.length || seeds.neg.length;
+    this.map.getPane("marks").style.display = wanted ? "" : "none";
   }
 
   drawCard() {
