@@ -155,4 +155,4 @@ def test_some_rows_get_the_views_they_would_get_among_all():
     part = draw_view(pixels, 6, 5, NORM, np.random.default_rng(7), disturbed, rows)
     assert (part.s2 == whole.s2[rows]).all()
     assert (part.s1 == whole.s1[rows]).all()
-    assert (part.s2 != whole.s2[rows + [1, 1, 1, -1]]).any()
+    assert (part.s2 != whole.s2[rows - 1]).any()
