@@ -161,7 +161,10 @@ export function start(hub, css) {
       const queue = kind === "insight" ? owner.insight.queue : owner.queue;
       // Streamlit drops triggers that are set while a component mounts; the queue waits for the next turn.
       setTimeout(() => {
-        if (mounted.get(component.parentElement) === entry) queue.trigger = component.setTriggerValue;
+        if (mounted.get(component.parentElement) === entry) {
+          queue.trigger = component.setTriggerValue;
+          queue.page = location.pathname;
+        }
         queue.flush();
       }, 0);
       if (kind === "insight") owner.insight.receive(message.header);

@@ -1,6 +1,11 @@
 // Operations on their way to the server: numbered, repeated until acknowledged, one message in flight.
 
 const RESEND = 5000;
+const AWAY = 3000;
+
+// A message of a page that is being left would stop the run that draws the next one, and leave that half drawn.
+let leaving = -Infinity;
+document.addEventListener("click", (event) => event.target.closest?.("a[href]") && (leaving = performance.now()), true);
 
 function newEpoch() {
   const bytes = crypto.getRandomValues(new Uint8Array(9));
@@ -18,6 +23,7 @@ export class Queue {
     this.want = want;
     this.wantSent = JSON.stringify(this.want);
     this.trigger = null;
+    this.page = location.pathname;
     this.changed = changed;
     this.oldest = 0;
   }
@@ -36,6 +42,10 @@ export class Queue {
     this.flush();
   }
 
+  get away() {
+    return location.pathname !== this.page || performance.now() - leaving < AWAY;
+  }
+
   get busy() {
     return this.sent > this.seen;
   }
@@ -43,6 +53,11 @@ export class Queue {
   flush() {
     const want = JSON.stringify(this.want);
     if (!this.trigger || this.busy || (!this.pending.length && want === this.wantSent)) return;
+    if (this.away) {
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.flush(), AWAY / 3);
+      return;
+    }
     this.wantSent = want;
     this.sent += 1;
     clearTimeout(this.timer);
