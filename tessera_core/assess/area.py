@@ -259,7 +259,7 @@ def _notes(names: NDArray[Any], counts: NDArray[np.intp], classes: list[ClassEst
         single = ", ".join(str(name) for name in names[counts < 2].tolist())
         notes.append(f"Stratum {single} has a single place, so there is no interval; add a second place there.")
     if len(names) > 1 and counts.min() < 20:
-        notes.append("A stratum has fewer than 20 places; its intervals are rough.")
+        notes.append("A class of the map (or zone) has fewer than 20 places; its intervals are rough.")
     rare = [c for c in classes if 0 < c.sampled < 5]
     if rare:
         notes.append(f"{len(rare)} of the classes were met at fewer than 5 places; their areas are rough.")

@@ -42,16 +42,12 @@ _VIEW_M = 250.0
 
 def page() -> None:
     """Build the page."""
-    st.title("Validate")
+    st.header("Validate")
     project = state.current_project()
     if project is None:
         st.info("Open a region first; then its map can be checked here.", icon=":material/info:")
         st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
         return
-    st.caption(
-        "Look at a few places chosen by chance and say what is there. From that follow the areas and the accuracy of the "
-        "map with honest intervals, whatever mistakes it makes."
-    )
     view_map.loader()
     _studio()
 
@@ -71,6 +67,10 @@ def _studio() -> None:
         st.page_link("pages/label.py", label="Label some places", icon=":material/draw:", query_params=state.query())
         return
     if saved is None:
+        st.caption(
+            "Look at a few places chosen by chance and say what is there. From that follow the areas and the accuracy of "
+            "the map with honest intervals, whatever mistakes it makes."
+        )
         _design(project, scene, year, made.map.classes)
         return
     try:
@@ -160,7 +160,7 @@ def _outcome(project: Project, plan: Plan) -> None:
     if plan.per_class:
         names = _names(project)
         rows = [{"Class of the map": names.get(k, str(k)), "Places": n} for k, n in plan.per_class.items()]
-        st.dataframe(rows, hide_index=True, width="stretch", height=min(38 * len(rows) + 40, 320))
+        st.dataframe(rows, hide_index=True, width="stretch", height=min(35 * len(rows) + 38, 320))
 
 
 def _from_file(project: Project, scene: OpenScene, year: int | None, key: str) -> None:
@@ -199,7 +199,7 @@ def _screen(project: Project, scene: OpenScene, current: Validation) -> None:
     """One place: the map around it, and a key for each answer."""
     total = len(current.sample)
     key = _place_key(project, current.year)
-    place = min(int(st.session_state.get(key, current.next_open() or 0)), total - 1)
+    place = min(int(st.session_state.setdefault(key, current.next_open() or 0)), total - 1)
     done = current.seen
     st.progress(done / total, text=f"{done} of {total} places looked at")
     looking, answering = st.columns([5, 3], gap="medium")
@@ -218,12 +218,12 @@ def _screen(project: Project, scene: OpenScene, current: Validation) -> None:
         _answers(project, current, place, blind=mode != "check")
         with st.container(horizontal=True):
             st.button("Back", icon=":material/arrow_back:", key=f"{key}_back", shortcut="Left",
-                      on_click=_go, args=(project, current, place - 1), disabled=place == 0)  # fmt: skip
+                      on_click=_step, args=(key, -1, total), disabled=place == 0)  # fmt: skip
             st.button("Next", icon=":material/arrow_forward:", key=f"{key}_next", shortcut="Right",
-                      on_click=_go, args=(project, current, place + 1), disabled=place == total - 1)  # fmt: skip
+                      on_click=_step, args=(key, 1, total), disabled=place == total - 1)  # fmt: skip
             left = current.next_open(place)
             st.button("Next without answer", key=f"{key}_open", disabled=left is None,
-                      on_click=_go, args=(project, current, left or 0))  # fmt: skip
+                      on_click=_go, args=(key, left or 0))  # fmt: skip
         st.text_input(
             "Note",
             value=current.sample.notes[place],
@@ -254,7 +254,7 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
         outlines=[_pixel(scene, int(row), int(col))] if grid.georeferenced else [],
         tools=(),
         fly_to=box,
-        height=440,
+        height=400,
         subtitle=f"{current.year or ''}",
     )
     st.caption("Say what covers most of the square. With internet, choose an aerial picture under the map's layers.")
@@ -286,7 +286,7 @@ def _answers(project: Project, current: Validation, place: int, *, blind: bool) 
         st.caption("Wrong? Then say what it is:")
     else:
         st.caption("What is there? One key each; the next place comes by itself.")
-    with st.container(height=min(58 * len(project.log.classes) + 20, 330), border=False):
+    with st.container(horizontal=True, gap="small"):
         for number, klass in enumerate(project.log.classes, start=1):
             if blind or klass.id != mapped:
                 _class_button(project, current, place, klass, number, klass.id == chosen)
@@ -305,7 +305,6 @@ def _class_button(
         key=f"{_place_key(project, current.year)}_class_{klass.id}",
         shortcut=str(number) if number <= 9 else None,
         type="primary" if chosen else "secondary",
-        width="stretch",
         on_click=_answer,
         args=(project, current, place, klass.id),
     )
@@ -328,8 +327,13 @@ def _note(project: Project, year: int | None, place: int, widget: str) -> None:
         validation.save(project, newest.with_note(place, st.session_state[widget]))
 
 
-def _go(project: Project, current: Validation, place: int) -> None:
-    st.session_state[_place_key(project, current.year)] = place
+def _go(key: str, place: int) -> None:
+    st.session_state[key] = place
+
+
+def _step(key: str, by: int, total: int) -> None:
+    # From where the session is, not from what the pressed button was drawn for: keys may come faster than pages.
+    st.session_state[key] = min(max(int(st.session_state.get(key, 0)) + by, 0), total - 1)
 
 
 # ------------------------------------------------------------------ results
@@ -373,7 +377,7 @@ def _table(found: Assessment, names: Mapping[int, str], unit: str) -> list[dict[
             "Class": names.get(c.id, str(c.id)),
             "On the map": c.mapped * found.total_area,
             "Truly": c.area.value,
-            "± ": _finite(c.area.margin),
+            "± ": _finite(c.area.margin) if c.sampled else None,
             "Right of mapped": _percent(c.users),
             "Found": _percent(c.producers),
             "Places": c.sampled,
@@ -399,7 +403,7 @@ def _finite(value: float) -> float | None:
 def _percent(share: Estimate) -> str:
     if not math.isfinite(share.value):
         return "no place"
-    margin = f" ± {100 * share.margin:.0f}" if math.isfinite(share.se) else ""
+    margin = f" ± {100 * share.margin:.0f}" if math.isfinite(share.se) and share.se > 0 else ""
     return f"{100 * share.value:.0f}{margin} %"
 
 

@@ -83,7 +83,7 @@ def test_results_follow_the_answers_and_a_new_map(app: AppTest, labelled: Projec
     assert "100 %" in sentence
     areas = app.dataframe[0].value
     assert list(areas["Class"]) == ["Kind 0", "Kind 1", "Kind 2"]
-    assert list(areas["Right of mapped"]) == ["100 ± 0 %"] * 3
+    assert list(areas["Right of mapped"]) == ["100 %"] * 3
 
     # Half of the region is given another class: the same answers now say that the map is wrong there.
     labelled.log.remove_class(2)
