@@ -1,6 +1,6 @@
 """Validate: check a map on a sample, and give its areas with intervals."""
 
-from tessera_core.ui import validate, state
+from tessera_core.ui import state, validate
 
 state.guard(__file__)
 validate.page()
