@@ -73,7 +73,7 @@ def product(project: Project, year: int | None) -> Product:
         HeadError: the labels do not suffice.
     """
     from tessera_core.export.product import Product
-    from tessera_core.mapping import head_name, map_project, score_labels
+    from tessera_core.mapping import head_choice, head_name, map_project, score_labels
     from tessera_core.sources.local import open_embeddings
 
     years = list(project.embeddings)
@@ -95,7 +95,7 @@ def product(project: Project, year: int | None) -> Product:
         project.log.labels,
         raster.provenance,
         head_name(project),
-        score_labels(project.log.labels, project.log.classes, raster, head_name(project)),
+        score_labels(project.log.labels, project.log.classes, raster, head_choice(project)),
     )
 
 

@@ -17,7 +17,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.export.product import Product
-from tessera_core.mapping import ProjectMap, head_name, score_labels
+from tessera_core.mapping import ProjectMap, head_choice, head_name, score_labels
 from tessera_core.project import SUFFIX, Project, safe_name
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import maps, state, words
@@ -82,7 +82,7 @@ def page() -> None:
     files, areas = st.columns([3, 2], gap="large")
     with files:
         st.subheader("The map")
-        for item in _map_items(product, made, scene.raster, _stem(project, year)):
+        for item in _map_items(project, product, made, scene.raster, _stem(project, year)):
             _row(item)
         _labels_and_project(project, scene, year)
     with areas:
@@ -106,7 +106,9 @@ def _stem(project: Project, year: int | None) -> str:
     return safe_name(project.name if year is None else f"{project.name} {year}").replace(" ", "-")
 
 
-def _map_items(product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str) -> list[_Item]:
+def _map_items(
+    project: Project, product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str
+) -> list[_Item]:
     from tessera_core.export.archive import write_qgis
     from tessera_core.export.geotiff import write_class_map, write_confidence
     from tessera_core.export.report import write_report
@@ -114,7 +116,7 @@ def _map_items(product: Product, made: ProjectMap, raster: EmbeddingRaster, stem
 
     def report(path: Path) -> object:
         # Scoring takes a moment, and only the report tells the score.
-        score = score_labels(product.labels, product.label_classes, raster, product.head)
+        score = score_labels(product.labels, product.label_classes, raster, head_choice(project))
         return write_report(path, replace(product, score=score))
 
     grid, provenance, classes = product.grid, product.provenance, product.label_classes

@@ -93,6 +93,21 @@ def test_the_report_is_complete_in_itself_and_escapes_names(tmp_path, capsys):
     assert result["score"]["split"] in ("blocked", "field")
 
 
+def test_the_score_is_of_the_head_with_its_options(tmp_path, capsys):
+    project, _ = make_project(tmp_path, labels=8)
+    plain = export(capsys, project.folder, "report", tmp_path / "plain.html")[1]["score"]
+    raster = EmbeddingRaster.open(tmp_path / "emb2023")
+    noisy = np.random.default_rng(1).integers(-127, 128, raster.codes.shape).astype(np.int8)
+    both = np.where(np.random.default_rng(2).random(raster.shape)[..., None] < 0.5, noisy, raster.codes)
+    EmbeddingRaster(both, np.asarray(raster.scales), raster.grid, raster.provenance).save(tmp_path / "noisy")
+    project.attach_embeddings(2023, tmp_path / "noisy", raster.provenance, raster.grid)
+    alone = export(capsys, project.folder, "report", tmp_path / "alone.html")[1]["score"]
+    project.update(context=5)
+    around = export(capsys, project.folder, "report", tmp_path / "around.html")[1]["score"]
+    # Half of the pixels are noise: who looks at the square around each is hardly disturbed.
+    assert plain["macro_f1"] >= around["macro_f1"] > alone["macro_f1"] + 0.05
+
+
 def test_a_report_without_a_score_says_so(tmp_path, capsys):
     project, _ = make_project(tmp_path, labels=1)
     code, result = export(capsys, project.folder, "report", tmp_path / "r.html")
