@@ -1,7 +1,8 @@
-"""Seeded k-means over an embedding raster: groups of alike pixels, found without labels.
+"""Seeded k-means over an embedding raster, and a tree of its groups: alike pixels, found without labels.
 
 Lloyd's iterations start from k-means++ seeds (Arthur & Vassilvitskii 2007), run on a sample first and then over all pixels;
-distances come from int8 codes, so no float copy of the raster is made.
+distances come from int8 codes, so no float copy of the raster is made. The tree merges the k-means groups two by two
+(Ward 1963), so that any number of groups is a cut of it and nothing is fitted again.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ RESTARTS, START_SAMPLE, START_ROUNDS = 3, 4_096, 10
 # Two digits of 8 bits: a distance is then right to a part in 30,000.
 DIGITS = 2
 TOLERANCE = 3e-4
+FINEST = 32
 Progress = Callable[[int, int, str], None]
 
 
@@ -97,6 +99,123 @@ def kmeans(
     rank[order] = np.arange(1, k + 1)
     ranked = np.where(valid, rank[groups], 0).astype(np.uint8).reshape(raster.shape)
     return Clusters(centres.numpy()[order], ranked, sizes[order], max(inertia, 0.0))
+
+
+@dataclass(frozen=True)
+class GroupTree:
+    """Groups from coarse to fine: those of a cut into k are unions of those of a cut into k + 1.
+
+    Groups are numbered in the order in which they split off from the coarse end: from k to k + 1, one group gives its smaller
+    half to the new number k + 1, and all others, with their numbers, stay.
+
+    Attributes:
+        leaves: the finest groups, none of them empty.
+        paths: int64 (L, L): ``paths[k - 1, leaf]`` is the number from 0 of the leaf's group in a cut into k.
+        costs: float64 (L,): how much the sum of squared distances of a cut into k exceeds that of the leaves, at ``k - 1``.
+    """
+
+    leaves: Clusters
+    paths: NDArray[np.int64]
+    costs: NDArray[np.float64]
+
+    @property
+    def finest(self) -> int:
+        """The largest number of groups a cut can have."""
+        return len(self.leaves.sizes)
+
+    def members(self, k: int) -> list[list[int]]:
+        """The leaves, from 0, in each of k groups.
+
+        Raises:
+            RasterError: k outside 1..finest.
+        """
+        return [np.flatnonzero(self._path(k) == group).tolist() for group in range(k)]
+
+    def cut(self, k: int) -> Clusters:
+        """The tree cut into k groups, numbered as the tree does and not by size.
+
+        Raises:
+            RasterError: k outside 1..finest.
+        """
+        path, leaves = self._path(k), self.leaves
+        number = np.concatenate([[0], path + 1]).astype(np.uint8)
+        weights = leaves.sizes.astype(np.float64)
+        sizes = np.bincount(path, leaves.sizes, k).astype(np.int64)
+        sums = np.zeros((k, leaves.centres.shape[1]))
+        np.add.at(sums, path, leaves.centres * weights[:, None])
+        centres = (sums / sizes[:, None]).astype(np.float32)
+        return Clusters(centres, number[leaves.labels], sizes, leaves.inertia + float(self.costs[k - 1]))
+
+    def _path(self, k: int) -> NDArray[np.int64]:
+        if not 1 <= k <= self.finest:
+            raise RasterError(f"This tree can be cut into 1 to {self.finest} groups, not {k}.")
+        return self.paths[k - 1]
+
+
+def group_tree(
+    raster: EmbeddingRaster,
+    *,
+    finest: int = FINEST,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> GroupTree:
+    """The tree over a k-means of all pixels with data.
+
+    Args:
+        finest: groups at the fine end; there are fewer where pixels with data, or different ones, are fewer.
+
+    Raises:
+        RasterError: fewer than two pixels with data, all of them equal, or ``finest`` outside 2..254.
+        Cancelled: the user stopped.
+    """
+    pixels = int(raster.valid().sum())
+    found = kmeans(raster, max(2, min(finest, pixels)), seed=seed, progress=progress, cancelled=cancelled)
+    # Groups come by falling size, so the empty ones, of equal pixels, are last.
+    count = int((found.sizes > 0).sum())
+    if count < 2:
+        raise RasterError("All pixels are equal here, so there are no groups to find.")
+    return tree_of_clusters(Clusters(found.centres[:count], found.labels, found.sizes[:count], found.inertia))
+
+
+def tree_of_clusters(leaves: Clusters) -> GroupTree:
+    """Merge groups two by two, always the two whose union adds least to the sum of squares (Ward 1963).
+
+    The union of groups of n and m pixels with centres a and b adds ``n m / (n + m) |a - b|^2``.
+
+    Args:
+        leaves: groups of at least one pixel each.
+    """
+    count = len(leaves.sizes)
+    centres, sizes = leaves.centres.astype(np.float64), leaves.sizes.astype(np.float64)
+    gone = np.zeros(count, bool)
+    costs = np.zeros(count)
+    merges = []
+    for k in range(count - 1, 0, -1):
+        squares = (centres**2).sum(1)
+        apart = np.maximum(squares[:, None] + squares - 2 * centres @ centres.T, 0)
+        adds = apart * (sizes[:, None] * sizes / (sizes[:, None] + sizes))
+        adds[gone] = adds[:, gone] = np.inf
+        np.fill_diagonal(adds, np.inf)
+        one, other = divmod(int(adds.argmin()), count)
+        keeps, goes = (one, other) if sizes[one] >= sizes[other] else (other, one)
+        costs[k - 1] = costs[k] + adds[one, other]
+        total = sizes[keeps] + sizes[goes]
+        centres[keeps] = (sizes[keeps] * centres[keeps] + sizes[goes] * centres[goes]) / total
+        sizes[keeps], gone[goes] = total, True
+        merges.append((keeps, goes))
+    # Each group goes by its leading leaf; backwards, a merge is the split that brings the next number.
+    leads = {merges[-1][0]: 0}
+    for _keeps, goes in reversed(merges):
+        leads[goes] = len(leads)
+    lead = np.arange(count)
+    paths = np.empty((count, count), np.int64)
+    order = np.array([leads[leaf] for leaf in range(count)])
+    paths[count - 1] = order
+    for k, (keeps, goes) in zip(range(count - 1, 0, -1), merges, strict=True):
+        lead[lead == goes] = keeps
+        paths[k - 1] = order[lead]
+    return GroupTree(leaves, paths, costs)
 
 
 @dataclass(frozen=True)
