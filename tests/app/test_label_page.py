@@ -72,11 +72,11 @@ def test_labels_of_the_project_make_a_map_and_the_year_can_change(app: AppTest, 
     app.session_state[f"label_method_{project.id}"] = True
     app.run()
     head = next(box for box in app.selectbox if "How the map" in box.label)
-    head.select("prototype").run()
+    head.select("ridge").run()
     assert not app.exception
     again, _ = messages(app)["map"]
     assert again["map"]["v"] != header["map"]["v"]
-    assert Project.open(project.folder).settings["head"] == "prototype"
+    assert Project.open(project.folder).settings["head"] == "ridge"
 
     (year,) = [group for group in app.get("button_group") if group.proto.label == "Year"]
     assert [option.content for option in year.proto.options] == ["2023", "2024"]
@@ -154,10 +154,11 @@ def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Pro
 def test_groups_get_names_and_become_labels(app: AppTest, project: Project) -> None:
     open_label_page(app, project)
     open_panel(app, project, "groups")
-    app.select_slider[0].set_value(4).run()
     press(app, "Find groups")
     until_done(app, "Find groups")
-    names = [field for field in app.text_input if field.label.startswith("Name of group")]
+    assert len(group_names(app)) == 8
+    app.slider[0].set_value(4).run()
+    names = group_names(app)
     assert len(names) == 4
     names[0].set_value("Wood")
     names[1].set_value("Field")
@@ -168,6 +169,50 @@ def test_groups_get_names_and_become_labels(app: AppTest, project: Project) -> N
     project.refresh()
     assert {c.name: project.log.counts[c.id] for c in project.log.classes} == {"Wood": 40, "Field": 20}
     assert "groups" in messages(app)
+
+
+def group_names(app: AppTest) -> list[Any]:
+    return [field for field in app.text_input if field.label.startswith("Name of group")]
+
+
+def test_names_of_groups_survive_coarser_and_finer(app: AppTest, project: Project) -> None:
+    open_label_page(app, project)
+    open_panel(app, project, "groups")
+    press(app, "Find groups")
+    until_done(app, "Find groups")
+    app.slider[0].set_value(2).run()
+    one, other = group_names(app)
+    one.set_value("Wood")
+    other.set_value("Field")
+    app.run()
+    coarse = messages(app)["groups"][1]
+    app.slider[0].set_value(9).run()
+    assert not app.exception
+    assert {field.value for field in group_names(app)} == {"Wood", "Field"}
+    assert messages(app)["groups"][1] != coarse
+    # One part gets a name of its own; the whole then has no single name, and gets it back with its parts.
+    group_names(app)[8].set_value("Hedge").run()
+    assert [field.value for field in group_names(app)].count("Hedge") == 1
+    app.slider[0].set_value(2).run()
+    assert sorted(field.value for field in group_names(app)) in (["", "Field"], ["", "Wood"])
+    assert messages(app)["groups"][1] == coarse
+    app.slider[0].set_value(9).run()
+    assert group_names(app)[8].value == "Hedge"
+
+
+def test_classes_can_count_by_their_labels(app: AppTest, project: Project) -> None:
+    labelled(project)
+    open_label_page(app, project)
+    open_panel(app, project, "method")
+    (evenly,) = [toggle for toggle in app.toggle if toggle.label == "Classes count the same"]
+    assert evenly.value
+    evenly.set_value(False).run()
+    assert not app.exception
+    assert head_choice(Project.open(project.folder)).class_weight is None
+    (evenly,) = [toggle for toggle in app.toggle if toggle.label == "Classes count the same"]
+    assert not evenly.value
+    evenly.set_value(True).run()
+    assert head_choice(Project.open(project.folder)).class_weight == "balanced"
 
 
 def test_tidying_shows_a_score_and_reaches_the_export(app: AppTest, project: Project) -> None:

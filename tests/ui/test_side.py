@@ -145,7 +145,7 @@ def test_the_stamp_follows_what_the_map_should_show(desk: Desk, project: Project
 
     first = stamp()
     assert stamp() == first
-    project.update(head="prototype")
+    project.update(head="ridge")
     second = stamp()
     desk.live.set_temperature(head_choice(project), 1.4)
     third = stamp()
