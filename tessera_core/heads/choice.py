@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # The best at 3 to 50 labels a class over our sites (docs/heads.md).
 DEFAULT_HEAD = "prototype"
+# Settings cannot hold None, which takes a setting away.
+EVERY_LABEL = "every label"
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class HeadChoice:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], parents: Mapping[int, int] | None = None) -> HeadChoice:
-        """The choice a project's settings hold: ``head``, ``context``, ``class_weight`` (or weights by class id) and
-        ``certainty``.
+        """The choice a project's settings hold: ``head``, ``context``, ``class_weight`` (``"balanced"``, ``"every label"``
+        for every label the same, or weights by class id) and ``certainty``.
 
         Args:
             settings: of the project.
@@ -70,6 +72,8 @@ class HeadChoice:
         weight = settings.get("class_weight", "own")
         if isinstance(weight, Mapping):
             weight = tuple(sorted((int(i), float(w)) for i, w in weight.items()))
+        elif weight == EVERY_LABEL:
+            weight = None
         return cls(
             str(settings.get("head", DEFAULT_HEAD)),
             int(settings.get("context", 1)),

@@ -16,7 +16,7 @@ from tessera_core.project import Project
 from tessera_core.ui import label_map, maps, shell, state, words
 from tessera_core.ui.label_map.live import LiveMap
 from tessera_core.ui.label_map.protocol import ProtocolState, apply_message
-from tessera_core.ui.labelling import panels
+from tessera_core.ui.labelling import notes, panels
 from tessera_core.ui.labelling.desk import Desk
 from tessera_core.ui.labelling.side import SideState, apply_wishes
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
@@ -76,6 +76,7 @@ def _panel() -> None:
     side = _side(key)
     run = st.session_state.setdefault(_SIDE_RUNS, 0)
     layers, header = desk.answer(key, project, side, run)
+    header["note"] = notes.chosen_place(project, desk.live.display)
     for layer in layers:
         if layer.png:
             where = {**desk.live.picture_header(), "version": layer.version, "mode": layer.mode}

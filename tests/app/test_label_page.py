@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.analysis.cleanup import majority
-from tessera_core.mapping import map_project
+from tessera_core.mapping import head_choice, map_project
 from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui.label_map import payload
@@ -198,6 +199,34 @@ def test_names_of_groups_survive_coarser_and_finer(app: AppTest, project: Projec
     assert messages(app)["groups"][1] == coarse
     app.slider[0].set_value(9).run()
     assert group_names(app)[8].value == "Hedge"
+
+
+def test_a_note_is_written_read_and_shown_on_the_map(app: AppTest, project: Project) -> None:
+    labelled(project)
+    open_label_page(app, project)
+    open_panel(app, project, "notes")
+    (pick,) = [box for box in app.selectbox if box.label == "Label"]
+    assert len(pick.options) == 20
+    assert pick.options[0] == "20. Kind 3, point"
+    assert messages(app)["insight"][0]["note"] is None
+    wanted = project.log.labels[18]
+    pick.select(wanted.id).run()
+    note = messages(app)["insight"][0]["note"]
+    assert note["id"] == wanted.id
+    shown = messages(app)["map"][0]["labels"][18]
+    assert note["xy"] == pytest.approx(shown[3], abs=0.1)
+    (field,) = [text for text in app.text_input if text.label == "Note"]
+    field.set_value("Old oak, seen 3 May").run()
+    assert not app.exception
+    project.refresh()
+    assert project.log.labels[18].note == "Old oak, seen 3 May"
+    (pick,) = [box for box in app.selectbox if box.label == "Label"]
+    assert pick.options[1] == "19. Kind 3, point: Old oak, seen 3 May"
+    assert any("1 of 20 labels carry a note" in caption.value for caption in app.caption)
+    project.log.remove_label(wanted.id)
+    app.run()
+    assert not app.exception
+    assert messages(app)["insight"][0]["note"] is None
 
 
 def test_classes_can_count_by_their_labels(app: AppTest, project: Project) -> None:

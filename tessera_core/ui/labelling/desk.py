@@ -25,7 +25,7 @@ from tessera_core.ui.labelling.study import Insight, Question, Study
 
 if TYPE_CHECKING:
     from tessera_core.analysis.cleanup import Cleaning
-    from tessera_core.analysis.clusters import Clusters
+    from tessera_core.analysis.clusters import Clusters, GroupTree
     from tessera_core.assess.cleaning import CleaningScore
     from tessera_core.heads import HeadChoice
 
@@ -51,7 +51,7 @@ class Desk:
     Attributes:
         study: what is worked out beside it.
         finder: similar places.
-        groups: the last clustering, or None.
+        groups: the last clustering, or None; a cut of a tree of groups.
         used: the clustering that was turned into labels last.
         tidied: the last cleaned map, or None.
     """
@@ -61,11 +61,19 @@ class Desk:
         self.study = Study(live.raster, live.accept, live.set_temperature)
         self.finder = Finder(live.raster)
         self.groups: Clusters | None = None
+        self._cut: tuple[GroupTree, int] | None = None
         self.used: Clusters | None = None
         self.tidied: Tidied | None = None
         self._pngs: dict[str, tuple[object, bytes, str]] = {}
         self._count = 0
         self._lock = threading.Lock()
+
+    def cut_groups(self, tree: GroupTree, k: int) -> Clusters:
+        """The groups to show: ``tree`` cut into ``k``; the same object while neither changes."""
+        with self._lock:
+            if self.groups is None or self._cut is None or self._cut[0] is not tree or self._cut[1] != k:
+                self.groups, self._cut = tree.cut(k), (tree, k)
+            return self.groups
 
     # ---------------------------------------------------------------- answers
 

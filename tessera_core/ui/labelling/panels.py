@@ -1,4 +1,4 @@
-"""The folded panels beside the map: how good it is, groups, tidying up, class trees, and the method.
+"""The folded panels beside the map: how good it is, groups, tidying up, class trees, notes, and the method.
 
 What a panel computes runs on the shared pool with progress; what it makes appears as a layer of the map.
 """
@@ -15,6 +15,7 @@ from tessera_core.mapping import head_choice, label_samples
 from tessera_core.project import Project
 from tessera_core.ui import jobs, words
 from tessera_core.ui.label_map.live import is_instant, next_step
+from tessera_core.ui.labelling import notes
 from tessera_core.ui.labelling.desk import Desk, Tidied
 from tessera_core.ui.scene import OpenScene
 
@@ -29,7 +30,7 @@ TIDY_NAMES = {
     "potts": "Smooth edges, weighing certainty",
 }
 GROUP_LABELS = 20
-GROUPS = (2, 4, 6, 8, 12, 16, 24, 32)
+GROUPS_FIRST = 8
 
 
 def show(desk: Desk, project: Project, scene: OpenScene) -> None:
@@ -40,6 +41,7 @@ def show(desk: Desk, project: Project, scene: OpenScene) -> None:
         ("groups", "Groups", ":material/bubble_chart:", _groups),
         ("tidy", "Tidy up", ":material/cleaning_services:", _tidy),
         ("tree", "Classes as a tree", ":material/account_tree:", _tree),
+        ("notes", "Notes", ":material/sticky_note_2:", _notes),
         ("method", "Method", ":material/tune:", _method),
     ):
         with st.expander(title, icon=icon, key=f"label_{name}_{project.id}", on_change="rerun") as panel:
@@ -220,36 +222,53 @@ def _job(key: str, title: str, work: Any) -> Any:
 
 
 def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
-    from tessera_core.analysis.clusters import kmeans
+    from tessera_core.analysis.clusters import group_tree
     from tessera_core.ui.labelling import layers
 
     st.caption("Sort all pixels into groups that look alike, without labels; then name the groups you recognise.")
-    k = st.select_slider("How many groups", GROUPS, value=8, key=f"label_k_{project.id}")
 
     def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
-        desk.groups = kmeans(scene.raster, k, progress=progress, cancelled=cancelled)
-        return desk.groups
+        return group_tree(scene.raster, progress=progress, cancelled=cancelled)
 
-    key = f"groups {project.id} {scene.key} {k}"
-    found = _job(key, "Find groups", work)
-    if found is None:
+    key = f"groups {project.id} {scene.key}"
+    tree = _job(key, "Find groups", work)
+    if tree is None:
         return
-    desk.groups = found
-    colours = layers.group_colours(len(found.sizes))
+    k = tree.finest
+    if k > 2:
+        k = st.slider(
+            "Groups, from coarse to fine",
+            2,
+            tree.finest,
+            min(GROUPS_FIRST, tree.finest),
+            key=f"label_k_{key}",
+            help="One step finer splits one group in two; all others stay as they are. Names stay with their pixels.",
+        )
+    found = desk.cut_groups(tree, k)
+    colours = layers.group_colours(k)
     total = int(found.sizes.sum())
-    names = {}
-    for number, size in enumerate(found.sizes.tolist(), 1):
+    # Names belong to the finest groups, so that they survive merging and splitting.
+    names: dict[int, str] = st.session_state.setdefault(f"label_group_names_{key}", {})
+    named = {}
+    for number, (size, members) in enumerate(zip(found.sizes.tolist(), tree.members(k), strict=True), 1):
         box = f"display:inline-block;width:1.1em;height:1.1em;border-radius:3px;vertical-align:-2px;background:{colours[number]}"
         left, right = st.columns([2, 3], vertical_alignment="center")
         left.html(f"<span style='{box}'></span>&ensp;{100 * size / total:.0f} %")
-        names[number] = right.text_input(
+        same = {names.get(leaf, "") for leaf in members}
+        name = same.pop() if len(same) == 1 else ""
+        field = f"label_group_{key}_{number}"
+        st.session_state[field] = name
+        right.text_input(
             f"Name of group {number}",
-            key=f"label_group_{key}_{number}",
-            placeholder="name it, or leave it",
+            key=field,
+            placeholder="named in parts" if same else "name it, or leave it",
             label_visibility="collapsed",
             max_chars=80,
+            on_change=_name_group,
+            args=(names, members, field),
         )
-    named = {n: text.strip() for n, text in names.items() if text.strip()}
+        if name:
+            named[number] = name
     st.caption(f"Groups of the same name become one class. {GROUP_LABELS} places spread over each are labelled.")
     st.button(
         "Make labels of the named groups",
@@ -259,6 +278,10 @@ def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
         on_click=lambda: _say("groups", lambda: _promote(desk, project, found, named)),
     )
     _said("groups")
+
+
+def _name_group(names: dict[int, str], members: list[int], field: str) -> None:
+    names.update(dict.fromkeys(members, str(st.session_state[field]).strip()))
 
 
 def _promote(desk: Desk, project: Project, found: Clusters, named: dict[int, str]) -> str:
@@ -422,11 +445,29 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     _said("tree")
 
 
+# --------------------------------------------------------------------- notes
+
+
+def _notes(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+    notes.panel(project)
+
+
 # -------------------------------------------------------------------- method
+
+
+def _counts_evenly(choice: HeadChoice) -> bool | None:
+    """Whether a head gives every class the same say; None where it cannot be told to, or has a weight for each class."""
+    from tessera_core.heads import HEADS
+
+    own = HEADS[choice.name]().get_params() if choice.name in HEADS else {}
+    if "class_weight" not in own or isinstance(choice.class_weight, tuple):
+        return None
+    return (own["class_weight"] if choice.class_weight == "own" else choice.class_weight) == "balanced"
 
 
 def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     from tessera_core.heads import CHOICES
+    from tessera_core.heads.choice import EVERY_LABEL
 
     choice = head_choice(project)
     options = list(dict.fromkeys([*CHOICES, choice.name]))
@@ -458,6 +499,18 @@ def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
             on_change=keep("context", key),
             help="The pixel alone, or with its neighbours. Neighbours smooth the map and blur narrow things; it takes longer.",
             width="stretch",
+        )
+    evenly = _counts_evenly(choice)
+    if evenly is not None:
+        # Heads have rules of their own, so the switch belongs to one head.
+        key = f"label_evenly_{project.id}_{choice.name}"
+        st.toggle(
+            "Classes count the same",
+            evenly,
+            key=key,
+            on_change=lambda: project.update(class_weight="balanced" if st.session_state[key] else EVERY_LABEL),
+            help="On: a class with few labels weighs as much as one with many. Off: each label weighs the same, so classes "
+            "with many labels are mapped more often.",
         )
     if choice.parents:
         key = f"label_certainty_{project.id}"

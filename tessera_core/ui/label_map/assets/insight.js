@@ -73,6 +73,9 @@ export class Insight {
     // Something beside the map changed what it should show: labels made of an area, a method, a year.
     const shown = session.message?.header;
     if (shown && header.stamp !== shown.stamp && !session.queue.pending.length) session.queue.ask({ stamp: header.stamp });
+    const { note } = header;
+    if (note && note.id !== this.noted) session.view?.visit(note.xy, 6);
+    this.noted = note?.id;
     this.guide.refresh();
     session.view?.drawMarks();
     session.view?.showLayers();

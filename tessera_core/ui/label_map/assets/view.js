@@ -479,6 +479,8 @@ export class MapView {
       const press = () => (guide.kind === "doubts" ? guide.show() : guide.kind ? ((guide.at = at), guide.show()) : guide.start("next", at));
       this.mark(place.xy, place.letter, `${place.now ? "tl-now" : ""} ${guide.kind === "doubts" ? "tl-bad" : ""}`, place.text, press);
     }
+    const { note } = insight.header ?? {};
+    if (note) this.mark(note.xy, "✎", "tl-now", note.text, () => this.visit(note.xy, 6));
     for (const xy of seeds.pos) this.mark(xy, "+", "tl-seed", "An example; press to take it away", () => insight.unseed(xy));
     for (const xy of seeds.neg) this.mark(xy, "−", "tl-seed tl-unlike", "A counter-example; press to take it away", () => insight.unseed(xy));
   }
@@ -486,7 +488,7 @@ export class MapView {
   // Without labels in sight, only marks that somebody is working with.
   showMarks() {
     const { guide, seeds } = this.session.insight;
-    const wanted = this.memory.layers.labels.on || guide.kind || seeds.pos.length || seeds.neg.length;
+    const wanted = this.memory.layers.labels.on || guide.kind || seeds.pos.length || seeds.neg.length || this.session.insight.header?.note;
     this.map.getPane("marks").style.display = wanted ? "" : "none";
   }
 
