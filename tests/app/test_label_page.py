@@ -222,6 +222,9 @@ def test_a_note_is_written_read_and_shown_on_the_map(app: AppTest, project: Proj
     assert project.log.labels[18].note == "Old oak, seen 3 May"
     (pick,) = [box for box in app.selectbox if box.label == "Label"]
     assert pick.options[1] == "19. Kind 3, point: Old oak, seen 3 May"
+    # The label stays chosen though its line in the list has changed.
+    assert pick.value == wanted.id
+    assert [text.value for text in app.text_input if text.label == "Note"] == ["Old oak, seen 3 May"]
     assert any("1 of 20 labels carry a note" in caption.value for caption in app.caption)
     project.log.remove_label(wanted.id)
     app.run()

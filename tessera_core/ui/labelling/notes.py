@@ -35,15 +35,19 @@ def panel(project: Project) -> None:
         return f"{number}. {names[label.class_id]}, {label.kind}{f': {note}' if note else ''}"
 
     key = _key(project)
-    if st.session_state.get(key) not in numbered:
-        st.session_state[key] = None
-    chosen = st.selectbox(
+    # The browser knows options by their text, which a note changes; so the choice is kept here, by the label's id.
+    chosen = st.session_state.get(key)
+    chosen = chosen if chosen in listed else None
+    st.session_state[f"{key}_box"] = chosen
+    st.selectbox(
         "Label",
         listed,
         index=None,
-        key=key,
+        key=f"{key}_box",
+        on_change=_choose,
+        args=(key,),
         format_func=title,
-        placeholder="Choose, newest first, or type to search",
+        placeholder="Choose or search a label",
         label_visibility="collapsed",
     )
     if chosen is not None:
@@ -69,7 +73,7 @@ def panel(project: Project) -> None:
 def chosen_place(project: Project, display: DisplayGrid) -> dict[str, Any] | None:
     """The label whose note is open in this browser tab, for the map: its id, text and middle in display coordinates."""
     label = project.log.find_label(st.session_state.get(_key(project)) or "")
-    if label is None:
+    if label is None or not st.session_state.get(f"label_notes_{project.id}"):  # the panel is folded
         return None
     x, y = display.from_grid(*_middle(label))
     return {"id": label.id, "text": label.note or "This label", "xy": [round(float(x[0]), 3), round(float(y[0]), 3)]}
@@ -85,6 +89,10 @@ def _middle(label: Label) -> tuple[list[float], list[float]]:
 
 def _key(project: Project) -> str:
     return f"label_note_{project.id}"
+
+
+def _choose(key: str) -> None:
+    st.session_state[key] = st.session_state[f"{key}_box"]
 
 
 def _write(project: Project, label_id: str, field: str) -> None:
