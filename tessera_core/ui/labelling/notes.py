@@ -14,7 +14,7 @@ from tessera_core.render.display import DisplayGrid
 
 # A list of more is slow in the browser; labels with a note are always in it.
 LISTED = 300
-SHOWN = 40
+SHOWN = 26
 
 
 def panel(project: Project) -> None:
@@ -56,7 +56,6 @@ def panel(project: Project) -> None:
         st.text_input(
             "Note",
             key=field,
-            max_chars=1000,
             placeholder="What should be remembered about this place?",
             on_change=_write,
             args=(project, chosen, field),
