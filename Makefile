@@ -1,5 +1,6 @@
 # Two commands are all a newcomer needs: `make app` and `make test`.
 PYTHON3 ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
@@ -38,8 +39,9 @@ browser:
 		|| echo "[setup] Chromium could not be installed; the browser tests will be skipped."; \
 	fi
 
+# Two at a time, a file each; one thread a test, because torch's threads wait for each other where cores are shared.
 test: env-test browser lint
-	$(BIN)/python -m pytest -q $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 unit: env-test
 	$(BIN)/python -m pytest -q -m "not browser and not slow" $(ARGS)
