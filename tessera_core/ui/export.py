@@ -106,9 +106,7 @@ def _stem(project: Project, year: int | None) -> str:
     return safe_name(project.name if year is None else f"{project.name} {year}").replace(" ", "-")
 
 
-def _map_items(
-    project: Project, product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str
-) -> list[_Item]:
+def _map_items(project: Project, product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str) -> list[_Item]:
     from tessera_core.export.archive import write_qgis
     from tessera_core.export.geotiff import write_class_map, write_confidence
     from tessera_core.export.report import write_report

@@ -250,7 +250,9 @@ def test_every_export_can_be_built(app: AppTest, project: Project, tmp_path: Pat
         raster.provenance,
         "ridge",
     )
-    built = {item.button: export._build(item) for item in export._map_items(project, product, made, raster, "fields-2024")}
+    built = {
+        item.button: export._build(item) for item in export._map_items(project, product, made, raster, "fields-2024")
+    }
     assert all(built.values())
     (tmp_path / "map.tif").write_bytes(built["Class map (.tif)"])
     with rasterio.open(tmp_path / "map.tif") as file:
