@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tessera_core import library
 from tessera_core.analysis.similarity import SimilarityIndex
 from tessera_core.project import Project
 from tessera_core.ui.jobs import Wanted
 from tessera_core.ui.label_map import payload
+from tests.app.conftest import landscape
 
 
 def messages(app: AppTest) -> dict[str, tuple[dict[str, Any], bytes]]:
@@ -166,3 +169,26 @@ def test_jobs_end_when_no_page_waits_for_them() -> None:
     assert wanted.left("one", "label") == []
     assert wanted.left("two", None) == ["umap"]
     assert wanted.left("two", "label") == []
+
+
+def test_examples_are_looked_for_in_other_regions_of_the_same_dataset(
+    app: AppTest, project: Project, tmp_path: Path
+) -> None:
+    landscape(seed=5).save(tmp_path / "next valley")
+    library.start(library.look(str(tmp_path / "next valley")), "Next valley")
+    landscape(seed=6, dim=64).save(tmp_path / "other numbers")
+    library.start(library.look(str(tmp_path / "other numbers")), "Other numbers")
+    open_page(app, project, "Alike")
+    app.session_state[f"explore_{project.id}_seeds"] = ((2024, 10, 10),)
+    app.run()
+    (regions,) = app.multiselect
+    assert "Next valley" in regions.options
+    assert "My fields" not in regions.options
+    regions.select("Next valley").run()
+    assert not app.exception
+    assert not app.error
+    app.slider[0].set_value(60).run()
+    sentence = next(text.value for text in app.markdown if "Next valley" in text.value and "alike" in text.value)
+    share = float(sentence.split("2023: ")[1].split()[0])
+    assert abs(share - 25) < 3
+    assert len(app.get("image")) == 1

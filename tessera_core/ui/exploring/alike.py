@@ -9,8 +9,10 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.analysis.similarity import NO_SCORE, Likeness, SimilarityIndex
+from tessera_core.errors import TesseraError
+from tessera_core.project import Project, RecentProject, recent_projects
 from tessera_core.render.palette import encode_indexed, rgb
-from tessera_core.ui import words
+from tessera_core.ui import state, words
 from tessera_core.ui.exploring.place import Place, year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 from tessera_core.ui.view_map import Layer, MapEvent, Marker
@@ -131,6 +133,40 @@ def panel(place: Place) -> None:
         st.caption("The same examples in every year; choose the year above to see where.")
     if any(year != place.year for year, _, _ in seeds):
         st.caption(f"Examples were chosen in {words.years([year for year, _, _ in seeds])}.")
+    _elsewhere(place, _percent(place, likeness))
+
+
+def _elsewhere(place: Place, percent: int) -> None:
+    """The same examples in other regions of the same dataset; only there do the same numbers mean the same."""
+    others = {} if state.hosted() else {entry.name: entry.folder for entry in _others(place)}
+    if not others:
+        return
+    chosen = st.multiselect(
+        "Look in other regions, too",
+        list(others),
+        key=f"{place.key}_elsewhere",
+        placeholder="Choose projects",
+        help="Projects on this computer with embeddings of the same dataset, each in its newest year.",
+    )
+    for name in chosen:
+        try:
+            project = Project.open(others[name])
+            year = max(project.embeddings, key=lambda year: year or 0)
+            scene = state.scene_for(project, year)
+            version = f"{scene.key}|{_version(place, place.year)}"
+            likeness = _scored(version, scene, _vectors(place), _metric(place))
+        except TesseraError as error:
+            st.warning(f"{name}: {error}", icon=":material/warning:")
+            continue
+        above, total = int(likeness.above(percent).sum()), max(1, int((likeness.scores != NO_SCORE).sum()))
+        share = f"{100 * above / total:.1f} %"
+        st.markdown(f"**{words.escape(name)}** {year_name(year)}: {share} alike, {above:,} pixels")
+        st.image(_png(f"{version}|{percent}", likeness, percent, scene), width="stretch")
+
+
+def _others(place: Place) -> list[RecentProject]:
+    here = place.project.folder.resolve()
+    return [e for e in recent_projects(100) if e.dataset == place.project.dataset and e.folder.resolve() != here]
 
 
 def _seeds(place: Place) -> Seeds:
@@ -159,11 +195,14 @@ def _likeness(place: Place, year: int | None) -> Likeness | None:
     seeds = _seeds(place)
     if not seeds:
         return None
-    vectors = np.concatenate([place.scenes[of].raster.sample([row], [col]) for of, row, col in seeds])
-    return _scored(_version(place, year), place.scenes[year], vectors, _metric(place))
+    return _scored(_version(place, year), place.scenes[year], _vectors(place), _metric(place))
 
 
-@st.cache_resource(max_entries=2 * MAX_OPEN, show_spinner=False)
+def _vectors(place: Place) -> NDArray[np.float32]:
+    return np.concatenate([place.scenes[of].raster.sample([row], [col]) for of, row, col in _seeds(place)])
+
+
+@st.cache_resource(max_entries=4 * MAX_OPEN, show_spinner=False)
 def _scored(
     version: str, _scene: OpenScene, _vectors: NDArray[np.float32], _metric: Literal["cosine", "euclidean"]
 ) -> Likeness:
