@@ -145,8 +145,8 @@ def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> Non
     st.metric(f"Changed from {place.first} to {place.last}", f"{area_text(count, place)} · {share:.1f} %")
     if count:
         st.caption(
-            f"At most about {area_text(rate * count, place)} of it is a false alarm. A rule that calls the more different half "
-            f"changed would show {area_text(layer.pixels / 2, place)}."
+            f"About {area_text(rate * count, place)} of it may be false alarms, and more along borders of changed ground. "
+            f"A rule that calls the more different half changed would show {area_text(layer.pixels / 2, place)}."
         )
     else:
         st.caption(
