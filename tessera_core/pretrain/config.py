@@ -50,6 +50,8 @@ class DataSettings:
     Attributes:
         simulated: pixels drawn from simulated worlds.
         climates: of those worlds, names in :data:`tessera_core.dpixels.simulate.climates.CLIMATES`.
+        imagined: chance that a training world's covers are random ones, see :mod:`tessera_core.dpixels.simulate.imagined`;
+            worlds that the monitor probes have real covers always.
         tiles: folders with d-pixel tiles, relative to the configuration file.
         pixels_per_tile: most pixels taken from each tile.
         shards: files that the globally shuffled pixels are cut into, at least.
@@ -61,6 +63,7 @@ class DataSettings:
 
     simulated: int = _setting(0, 0)
     climates: tuple[str, ...] = _setting(("temperate",))
+    imagined: float = _setting(0.0, 0, 1)
     tiles: tuple[str, ...] = _setting(())
     pixels_per_tile: int = _setting(65536, 1)
     shards: int = _setting(8, 1)

@@ -19,6 +19,7 @@ import numpy as np
 
 from tessera_core.atomic import write_json
 from tessera_core.dpixels.simulate import DPixelSample, sample_dpixels
+from tessera_core.dpixels.simulate.sample import NO_COVER
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.models.normalisation import Normalisation
@@ -160,6 +161,7 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
                 pixels_per_parcel=_PER_PARCEL,
                 parcels_per_world=_PARCELS,
                 climates=settings.climates,
+                imagined=settings.imagined,
             )
             return _pack_sample(sample, number * _WORLDS_PER_UNIT, seed_of(seed, 3, number), **most)
 
@@ -210,7 +212,7 @@ def _pack_sample(sample: DPixelSample, first_world: int, seed: int, **limits: in
         sample.sar_desc,
         sample.doys_desc,
         seed=seed,
-        label=sample.covers + 1,
+        label=np.where(sample.covers == NO_COVER, np.uint8(0), sample.covers + np.uint8(1)),
         place=place,
         **limits,
     )

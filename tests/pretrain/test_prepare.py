@@ -195,3 +195,11 @@ def test_worlds_of_other_climates(tmp_path):
     assert prepare.prepare_shards(data, tmp_path / "many") == [shard]
     with pytest.raises(PretrainError, match="other settings"):
         prepare.prepare_shards(replace(data, climates=("temperate",)), tmp_path / "many")
+
+
+def test_imagined_covers_teach_without_a_label_and_are_never_probed(tmp_path):
+    data = DataSettings(simulated=1600, shards=1, holdout_worlds=1, imagined=1.0)
+    (shard,) = prepare.prepare_shards(data, tmp_path, seed=0)
+    assert not PixelSet.open(shard).label.any()
+    (held,) = prepare.holdout_pixels(data, seed=0)
+    assert (held.label > 0).all()

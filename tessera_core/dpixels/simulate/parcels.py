@@ -98,21 +98,22 @@ def empty_parcels(count: int) -> Parcels:
 
 
 def draw_parcels(
-    covers: Sequence[str], which: NDArray[np.integer], climate: Climate, rng: np.random.Generator
+    covers: Sequence[str | CoverType], which: NDArray[np.integer], climate: Climate, rng: np.random.Generator
 ) -> Parcels:
     """Draw parcels.
 
     Args:
-        covers: names in :data:`.regional.ALL_COVERS`.
+        covers: names in :data:`.regional.ALL_COVERS`, or covers that are in no table.
         which: (P,) index into ``covers`` of each parcel.
         climate: departures of this place and year.
         rng: the source of all chance.
     """
     parcels = empty_parcels(len(which))
-    for index, name in enumerate(covers):
+    for index, cover in enumerate(covers):
         rows = np.flatnonzero(which == index)
         if len(rows):
-            parcels.put(rows, _draw(ALL_COVERS[name], len(rows), climate, rng))
+            kind = ALL_COVERS[cover] if isinstance(cover, str) else cover
+            parcels.put(rows, _draw(kind, len(rows), climate, rng))
     return parcels
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.canopy import grow, reflectance
 from tessera_core.dpixels.simulate.climates import CLIMATES, TEMPERATE, Zone, draw_zone_weather, find_zone
-from tessera_core.dpixels.simulate.covers import COVERS
+from tessera_core.dpixels.simulate.covers import COVERS, CoverType
+from tessera_core.dpixels.simulate.imagined import IMAGINED_PER_WORLD, imagine_covers
 from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, gamma0, speckle
 from tessera_core.dpixels.simulate.regional import ALL_COVERS
@@ -39,6 +40,8 @@ PARCELS_PER_WORLD = 48
 COVER_NAMES = tuple(ALL_COVERS)
 """What ``DPixelSample.covers`` indexes; those of the temperate climate come first."""
 TEMPERATE_COVERS = tuple(COVERS)
+NO_COVER = 255
+"""In ``DPixelSample.covers``: an imagined cover, which has no name."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class DPixelSample:
         doys: uint16 (N, S2_DATES); padding is 0.
         sar_asc, sar_desc: int16 (N, S1_PASSES, 2) in tile storage, 0 = missing; padding is 0.
         doys_asc, doys_desc: int16 (N, S1_PASSES); padding is 0.
-        covers: uint8 (N,) index into :data:`COVER_NAMES` (of the larger part of a mixed pixel).
+        covers: uint8 (N,) index into :data:`COVER_NAMES` (of the larger part of a mixed pixel), or :data:`NO_COVER`.
         parcels: int32 (N,), equal for pixels of one parcel.
         worlds: int32 (N,), equal for pixels of one world.
         climates: uint8 (N,) index into :data:`.climates.CLIMATES`.
@@ -80,6 +83,7 @@ def sample_dpixels(
     pixels_per_parcel: int = PIXELS_PER_PARCEL,
     parcels_per_world: int = PARCELS_PER_WORLD,
     climates: Sequence[str] = (TEMPERATE,),
+    imagined: float = 0.0,
 ) -> DPixelSample:
     """Draw ``n`` pixels of as many random worlds as needed; the same arguments give the same bytes.
 
@@ -88,6 +92,7 @@ def sample_dpixels(
         seed: world ``k`` depends on ``(seed, k)`` only, so a longer draw begins with the whole worlds of a shorter one.
         pixels_per_parcel, parcels_per_world: few pixels per parcel and many worlds make a more varied sample.
         climates: names in :data:`.climates.CLIMATES`; each world draws one of them, with even chances.
+        imagined: chance that a world's covers are not its climate's but random ones, see :mod:`.imagined`.
 
     Raises:
         InputError: there is no such climate, or none is named.
@@ -103,7 +108,9 @@ def sample_dpixels(
         # A choice of its own, so that temperate worlds are the same whether or not there are others.
         lot = int(np.random.default_rng((seed, k, 1)).integers(len(zones)))
         out.climates[rows] = CLIMATES.index(climates[lot])
-        _fill_world(out, rows, k, rng, pixels_per_parcel, parcels_per_world, zones[lot])
+        chance = np.random.default_rng((seed, k, 2))
+        covers = imagine_covers(IMAGINED_PER_WORLD, chance) if chance.random() < imagined else None
+        _fill_world(out, rows, k, rng, pixels_per_parcel, parcels_per_world, zones[lot], covers)
     return out
 
 
@@ -138,6 +145,7 @@ def _fill_world(
     per_parcel: int,
     parcel_count: int,
     zone: Zone | None,
+    imagined: Sequence[CoverType] | None,
 ) -> None:
     if zone is None:
         climate = Climate(
@@ -156,9 +164,12 @@ def _fill_world(
         weather = draw_zone_weather(zone, rng, climate.drought)
         common = np.array(list(zone.covers.values()))
         kinds = np.array([COVER_NAMES.index(name) for name in zone.covers])
+    table: Sequence[str | CoverType] = COVER_NAMES
+    if imagined is not None:
+        table, kinds, common = imagined, np.arange(len(imagined)), np.ones(len(imagined))
     # Each world has its own mixture of covers, some of them absent.
     which = kinds[rng.choice(len(kinds), parcel_count, p=rng.dirichlet(1.5 * common))]
-    parcels = draw_parcels(COVER_NAMES, which, climate, rng)
+    parcels = draw_parcels(table, which, climate, rng)
     n = rows.stop - rows.start
     parcel_of = np.repeat(np.arange(parcel_count), per_parcel)[:n]
     blend = np.clip(rng.normal(0.5, 0.28, n), -0.2, 1.2).astype(np.float32)
@@ -212,7 +223,7 @@ def _fill_world(
         count = min(len(passes.doys), S1_PASSES)
         sar[rows, :count] = encode(pixels[:, :count])
         doys[rows, :count] = passes.doys[:count]
-    out.covers[rows] = which[parcel_of]
+    out.covers[rows] = which[parcel_of] if imagined is None else NO_COVER
     out.parcels[rows] = parcel_of + world * parcel_count
     out.worlds[rows] = world
 
