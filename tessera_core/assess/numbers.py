@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, SPLITS, near_blocks
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads.regression import COVERAGE, RegressionHead
-from tessera_core.labels.files import is_class_raster, read_numbers
+from tessera_core.labels.files import is_class_raster
+from tessera_core.labels.model import Label
+from tessera_core.labels.numbers import read_numbers
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster
 
 MAX_TRAIN = 20_000
+# Draws of the bootstrap.
+RESAMPLED = 1000
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,38 @@ def read_number_labels(path: str | Path, grid: Grid, field: str | None = None) -
     if is_class_raster(path):
         return _raster_numbers(Path(path), grid)
     labels, values = read_numbers(path, grid, field)
-    pixels = label_pixels(labels, grid)
-    if len(pixels.rows) == 0:
+    found = number_pixels(labels, values, grid)
+    if len(found.rows) == 0:
         raise LabelError(f"Not one label of {Path(path).name} lies on the embeddings; check the region and the CRS.")
-    return Numbers(values[pixels.label_index], pixels.label_index, pixels.rows, pixels.cols)
+    return found
+
+
+def number_pixels(labels: Sequence[Label], values: NDArray[np.floating], grid: Grid) -> Numbers:
+    """The pixels of labels that are numbers; empty where none lies on the grid.
+
+    Points that share a pixel count as one, with their mean: each is as good a measurement of it as the other. Where areas
+    overlap, the later one wins, as with classes.
+
+    Args:
+        labels: in painting order, coordinates in the CRS of ``grid``.
+        values: (N,) the number of each.
+    """
+    values = np.asarray(values, np.float64)
+    pixels = label_pixels(labels, grid)
+    found: NDArray[np.float64] = np.array(values[pixels.label_index], np.float64)
+    points = np.array([n for n, label in enumerate(labels) if label.kind == "point"], np.intp)
+    if len(points):
+        x, y = np.array([labels[n].xy[0] for n in points], np.float64).T
+        rows, cols = grid.xy_to_pixel(x, y)
+        inside = grid.inside(rows, cols)
+        flat = np.floor(rows[inside]).astype(np.int64) * grid.width + np.floor(cols[inside]).astype(np.int64)
+        places, which = np.unique(flat, return_inverse=True)
+        mean = np.bincount(which, values[points[inside]]) / np.bincount(which)
+        # Only where the pixel still is a point's: an area painted later has taken some.
+        own = np.flatnonzero(np.isin(pixels.label_index, points))
+        here = pixels.rows[own].astype(np.int64) * grid.width + pixels.cols[own]
+        found[own] = mean[np.searchsorted(places, here)]
+    return Numbers(found, pixels.label_index, pixels.rows, pixels.cols)
 
 
 def _raster_numbers(path: Path, grid: Grid) -> Numbers:
@@ -124,7 +156,60 @@ def _raster_numbers(path: Path, grid: Grid) -> Numbers:
     return Numbers(values[rows, cols], np.arange(len(rows)), rows, cols)
 
 
-def evaluate_numbers(
+@dataclass(frozen=True)
+class HeldOut:
+    """What a head says of labels that it has not seen, one row a label; the pixels of a label are averaged.
+
+    Attributes:
+        groups: int (G,), which label.
+        truth: float64 (G,) its number.
+        guess, margin: float64 (G,), NaN where it was never held out.
+        blocks: int (G,), which block of ground it lies in; what is resampled together.
+    """
+
+    groups: NDArray[Any]
+    truth: NDArray[np.float64]
+    guess: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    blocks: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A score and what it rests on.
+
+    Attributes:
+        result: JSON object, see :func:`evaluate_numbers`.
+        held_out: of the first repeat.
+    """
+
+    result: dict[str, Any]
+    held_out: HeldOut
+
+
+def evaluate_numbers(samples: Numbers, head: RegressionHead, **options: Any) -> dict[str, Any]:
+    """Cross-validate a head for numbers; every label is predicted by a head that saw nothing of it (or its block).
+
+    Args:
+        samples: with features.
+        head: unfitted; it is cloned for each fold.
+        options: of :func:`judge_numbers`.
+
+    Returns:
+        JSON object: ``r2`` (may be negative: worse than the mean), ``rmse``, ``mae`` in the labels' unit, ``bias`` (mean of
+        predicted minus true), ``coverage`` (share inside the 90 % margins), ``r2_interval`` (95 %, from resampled blocks of
+        ground, or None), ``sd`` of the first three over repeats, ``n_train`` pixels, ``n_test`` labels, ``range`` of the numbers,
+        ``split``, ``folds``, ``repeats``, ``notes`` and ``naive``.
+
+    Raises:
+        LabelError: the labels cannot be split this way.
+        HeadError: the head cannot be fitted.
+        Cancelled: ``cancelled`` said so.
+    """
+    return judge_numbers(samples, head, **options).result
+
+
+def judge_numbers(
     samples: Numbers,
     head: RegressionHead,
     *,
@@ -137,25 +222,13 @@ def evaluate_numbers(
     naive: bool = True,
     progress: Callable[[int, int, str], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
-    """Cross-validate a head for numbers; every pixel is predicted by a head that saw nothing of its label (block).
+) -> Judgement:
+    """As :func:`evaluate_numbers`, with what was said of each label.
 
     Args:
-        samples: with features.
-        head: unfitted; it is cloned for each fold.
         split, n_folds, repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.evaluate`.
         naive: add the same under a random split.
         progress, cancelled: see docs/architecture.md; units are fits.
-
-    Returns:
-        JSON object: ``r2`` (may be negative: worse than the mean), ``rmse``, ``mae`` in the labels' unit, ``bias`` (mean of
-        predicted minus true), ``coverage`` (share inside the 90 % margins), ``sd`` of the first three over repeats,
-        ``n_train``, ``n_test``, ``range`` of the numbers, ``split``, ``folds``, ``repeats``, ``notes`` and ``naive``.
-
-    Raises:
-        LabelError: the labels cannot be split this way.
-        HeadError: the head cannot be fitted.
-        Cancelled: ``cancelled`` said so.
     """
     if split not in SPLITS:
         raise LabelError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
@@ -165,7 +238,8 @@ def evaluate_numbers(
         raise LabelError("These numbers have no features yet; take embeddings first.")
     kinds = [split] + (["random"] if naive and split != "random" else [])
     total, done = n_folds * repeats * len(kinds), 0
-    results = []
+    results: list[dict[str, Any]] = []
+    first: HeldOut | None = None
     for kind in kinds:
         each, seen = [], []
         for repeat in range(repeats):
@@ -182,17 +256,55 @@ def evaluate_numbers(
                 done += 1
                 if progress is not None:
                     progress(min(done, total), total, "fitting")
-            each.append(number_scores(samples.values, guess, margin))
+            held = _by_label(samples, guess, margin, block_px)
+            first = first or held
+            each.append(number_scores(held.truth, held.guess, held.margin))
         one: dict[str, Any] = {name: float(np.mean([run[name] for run in each])) for name in each[0]}
         one |= {"sd": {name: float(np.std([run[name] for run in each])) for name in ("r2", "rmse", "mae")}}
         results.append(one | {"split": kind, "n_train": round(float(np.mean(seen))), "n_test": round(one["n_test"])})
+    assert first is not None
     result = results[0] | {"folds": n_folds, "repeats": repeats, "seed": seed, "notes": []}
     result["range"] = [float(samples.values.min()), float(samples.values.max())]
+    result["r2_interval"] = r2_interval(first, seed)
     if samples.ignored:
         result["notes"] = [f"{samples.ignored} labelled pixels have no data and were left out."]
     if len(results) > 1:
         result["naive"] = results[1]
-    return result
+    return Judgement(result, first)
+
+
+def _by_label(samples: Numbers, guess: NDArray[np.float64], margin: NDArray[np.float64], block_px: int) -> HeldOut:
+    names, first, group = np.unique(samples.groups, return_index=True, return_inverse=True)
+    known = np.isfinite(guess)
+    count = np.bincount(group, known, len(names))
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.bincount(group, np.where(known, values, 0), len(names))
+        return np.divide(total, count, out=np.full(len(names), np.nan), where=count > 0)
+
+    truth = np.bincount(group, samples.values) / np.bincount(group)
+    blocks = np.stack([samples.rows[first] // block_px, samples.cols[first] // block_px], axis=1)
+    return HeldOut(names, truth, mean(guess), mean(margin), np.unique(blocks, axis=0, return_inverse=True)[1].ravel())
+
+
+def r2_interval(held: HeldOut, seed: int = 0, draws: int = RESAMPLED) -> tuple[float, float] | None:
+    """95 % interval of R2 by the bootstrap over blocks of ground, whose labels are not independent; None for one block."""
+    known = np.isfinite(held.guess)
+    _, block = np.unique(held.blocks[known], return_inverse=True)
+    number = int(block.max(initial=-1)) + 1
+    if number < 2:
+        return None
+    truth = held.truth[known]
+    parts = [np.ones(len(truth)), truth, truth**2, np.square(held.guess[known] - truth)]
+    sums = np.stack([np.bincount(block, part, number) for part in parts])
+    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), draws)
+    n, first, second, error = sums @ times.T
+    spread = second - first**2 / n
+    usable = spread > 1e-12 * max(float(truth @ truth), 1e-300)
+    if not usable.any():
+        return None
+    low, high = np.quantile(1 - error[usable] / spread[usable], [0.025, 0.975])
+    return float(low), float(high)
 
 
 def number_scores(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,6 @@ from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.importing import ImportedLabels, ImportReport, Read, assemble, class_names
 from tessera_core.labels.jsonfiles import read_json
-from tessera_core.labels.model import Label
 from tessera_core.labels.tables import read_csv
 from tessera_core.labels.vectorfiles import read_ogr, read_zip
 
@@ -32,7 +30,6 @@ __all__ = [
     "is_class_raster",
     "read_class_raster",
     "read_labels",
-    "read_numbers",
     "survey",
 ]
 
@@ -83,96 +80,20 @@ def read_labels(path: str | Path, grid: Grid, field: str | None = None, crs: str
         LabelError: the file is not readable, has no places, or ``field`` does not exist.
     """
     path = Path(path)
-    return assemble(_read(path), grid, _stem(path), field, crs)
+    return assemble(read_features(path), grid, stem_of(path), field, crs)
 
 
-def read_numbers(
-    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None
-) -> tuple[list[Label], NDArray[np.float64]]:
-    """Read labels that are numbers; see :func:`read_labels`.
-
-    Args:
-        field: which attribute is the number; by default the only one that is.
-
-    Returns:
-        Labels of one class, and the number of each, float64 (N,).
-
-    Raises:
-        LabelError: the file is not readable, or no attribute holds numbers.
-    """
-    path = Path(path)
-    read = _read(path)
-    chosen = number_field(read, path, field)
-    numbered: dict[str, float] = {}
-    features = []
-    for feature in read.features:
-        value = _number(feature.properties.get(chosen))
-        if value is not None:
-            # The number travels as the label's note through everything that mends and moves geometries.
-            numbered[text := repr(value)] = value
-            features.append(replace(feature, name=chosen, note=text))
-    found = assemble(replace(read, features=features), grid, _stem(path), None, crs)
-    return found.labels, np.array([numbered[label.note] for label in found.labels])
-
-
-def number_field(read: Read, path: Path, field: str | None) -> str:
-    """The attribute of a file that holds numbers.
-
-    Raises:
-        LabelError: there is none, or several and ``field`` does not say which.
-    """
-    names = list(dict.fromkeys(key for f in read.features for key in f.properties))
-    numeric = [name for name in names if any(_number(f.properties.get(name)) is not None for f in read.features)]
-    if field is not None:
-        if field not in names:
-            raise LabelError(f"The file has no field {field!r}; its fields are: {', '.join(names[:20]) or 'none'}.")
-        if field not in numeric:
-            raise LabelError(
-                f"The field {field!r} of {path.name} holds no numbers; its fields of numbers are: "
-                f"{', '.join(numeric[:20]) or 'none'}."
-            )
-        return field
-    likely = [name for name in numeric if name.casefold() not in _NO_NUMBERS]
-    if len(likely) != 1:
-        raise LabelError(
-            f"{path.name} has {len(likely)} fields of numbers ({', '.join(likely[:20]) or 'none'}); say which one to map."
-        )
-    return likely[0]
-
-
-_NO_NUMBERS = {
-    "id",
-    "fid",
-    "objectid",
-    "lat",
-    "lon",
-    "lng",
-    "long",
-    "latitude",
-    "longitude",
-    "x",
-    "y",
-    "year",
-    "row",
-    "col",
-}
-
-
-def _number(value: object) -> float | None:
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
+    """The file's name without its ending, for people."""
     return path.stem.removesuffix("_labels") or path.stem
 
 
-def _read(path: Path) -> Read:
+def read_features(path: Path) -> Read:
+    """What a vector file, table or label JSON holds, unjudged; the format is recognised by its ending.
+
+    Raises:
+        LabelError: the file is not readable.
+    """
     if not path.exists():
         raise LabelError(f"{path} does not exist; check the spelling.")
     reader = _READERS.get(path.suffix.lower())
@@ -197,9 +118,9 @@ def survey(path: str | Path, field: str | None = None) -> Survey:
         LabelError: the file is not readable, or ``field`` does not exist.
     """
     path = Path(path)
-    read = _read(path)
+    read = read_features(path)
     report = ImportReport(notes=list(read.notes))
-    counts = Counter(name for name in class_names(read, _stem(path), field, report) if name)
+    counts = Counter(name for name in class_names(read, stem_of(path), field, report) if name)
     return Survey(len(read.features), dict(counts.most_common()), read.crs, report.notes)
 
 

@@ -12,7 +12,7 @@ from tessera_core.assess.numbers import Numbers, evaluate_numbers, number_scores
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_regression_head
-from tessera_core.labels.files import read_numbers
+from tessera_core.labels.numbers import read_numbers
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 

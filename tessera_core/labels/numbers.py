@@ -1,0 +1,223 @@
+"""Labels that are numbers, read from files of field plots: which field, which numbers, what was mended and left out, and why.
+
+A number travels as the note of its label, so that whatever mends, moves and stores labels serves numbers as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.errors import LabelError
+from tessera_core.grid import Grid
+from tessera_core.labels.files import read_features, stem_of
+from tessera_core.labels.importing import ImportReport, Read, assemble
+from tessera_core.labels.model import Label
+
+# Numbers that field sheets and rasters write where there is none.
+MISSING = frozenset({-99.99, -999.0, -999.9, -9999.0, -99999.0, -32768.0})
+_NOT_MEASURED = frozenset(
+    {"id", "fid", "objectid", "oid", "plot", "plotid", "plotno", "plotnr", "plotnumber", "site", "siteid", "sample"}
+    | {"sampleid", "no", "nr", "number", "index", "unnamed0", "lat", "lon", "lng", "long", "latitude", "longitude", "x"}
+    | {"y", "easting", "northing", "year", "month", "day", "doy", "row", "col", "column", "classid", "paintorder"}
+    | {"radius", "zone", "epsg", "begin", "end", "tessellate", "extrude", "visibility", "draworder"}
+)
+# What a column's name ends in, and the unit that means.
+_UNITS = {
+    "m": "m", "cm": "cm", "mm": "mm", "km": "km", "kg": "kg", "g": "g", "t": "t", "mg": "Mg", "ha": "ha", "m2": "m²",
+    "m3": "m³", "pct": "%", "perc": "%", "percent": "%", "%": "%", "degc": "°C", "days": "days", "doy": "day of year",
+}  # fmt: skip
+_PER = {"ha": "ha", "m2": "m²", "m3": "m³", "kg": "kg", "g": "g"}
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class NumberField:
+    """An attribute of a file that holds numbers.
+
+    Attributes:
+        name: as the file has it.
+        count: features that have a number in it.
+        low, high: of the numbers.
+        likely: whether it may well be a measurement (ids, coordinates and years are not).
+    """
+
+    name: str
+    count: int
+    low: float
+    high: float
+    likely: bool
+
+
+@dataclass(frozen=True)
+class ImportedNumbers:
+    """Plots of a file on a grid.
+
+    Attributes:
+        field: the attribute that was read.
+        labels: of one class, in the CRS of the grid; the note of each is its number.
+        values: float64 (N,) the numbers.
+        report: what was read, mended and left out.
+    """
+
+    field: str
+    labels: list[Label]
+    values: NDArray[np.float64]
+    report: ImportReport
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def parse_number(value: object, *, grouped: bool = False) -> float | None:
+    """A finite number, or None where there is none.
+
+    Understands what people type and spreadsheets save: decimal commas, groups of thousands, a percent sign, a typographic
+    minus. ``12,5`` is twelve and a half; ``1,234`` is a thousand only where ``grouped`` says that commas make groups.
+    """
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        text = value.strip().replace("\u2212", "-").removesuffix("%").strip()
+        text = re.sub(r"(?<=\d)[ \u00a0\u202f'’](?=\d{3}(?!\d))", "", text)
+        comma, dot = text.rfind(","), text.rfind(".")
+        if (grouped or dot > comma) and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text):
+            text = text.replace(",", "")
+        elif text.count(",") == 1 and comma > dot:
+            text = text.replace(".", "").replace(",", ".")
+        # float() also takes "nan", "1_000" and digits of other scripts.
+        if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
+            return None
+        value = text
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _parser(values: Iterable[object]) -> Callable[[object], float | None]:
+    """How to read one column: where it has decimal points, its commas make groups."""
+    points = any(isinstance(v, str) and re.search(r"\d\.\d", v) and "," not in v for v in values)
+    return lambda value: parse_number(value, grouped=points)
+
+
+def unit_of(name: str) -> str:
+    """The unit that the name of a column ends in (``"height_m"``, ``"biomass (t/ha)"``, ``"cover_pct"``), or empty."""
+    if bracketed := re.search(r"[(\[]\s*([^()\[\]]{1,20}?)\s*[)\]]\s*$", name):
+        return bracketed[1]
+    parts = [part for part in re.split(r"[\s_./-]+", name.casefold()) if part]
+    if len(parts) > 2 and parts[-1] in _PER and parts[-2] in _UNITS and parts[-2] not in ("doy", "days"):
+        return f"{_UNITS[parts[-2]]}/{_PER[parts[-1]]}"
+    return _UNITS.get(parts[-1], "") if len(parts) > 1 else ""
+
+
+# ------------------------------------------------------------------- reading
+
+
+def number_fields(path: str | Path) -> list[NumberField]:
+    """The attributes of a file that hold numbers, likely measurements first.
+
+    Raises:
+        LabelError: the file is not readable, or has no places.
+    """
+    path = Path(path)
+    read = read_features(path)
+    if not read.features:
+        raise LabelError(f"{path.name}: there are no places in this file.")
+    return _fields(read)
+
+
+def _fields(read: Read) -> list[NumberField]:
+    found = []
+    for name in dict.fromkeys(key for f in read.features for key in f.properties):
+        column = [f.properties.get(name) for f in read.features]
+        parse = _parser(column)
+        numbers = [v for v in map(parse, column) if v is not None and v not in MISSING]
+        texts = sum(1 for v in column if isinstance(v, str) and v.strip())
+        if numbers:
+            # A column of names with a stray number in it is no measurement.
+            plain = re.sub(r"[^a-z0-9]", "", name.casefold())
+            likely = bool(plain) and plain not in _NOT_MEASURED and 2 * len(numbers) > texts
+            found.append(NumberField(name, len(numbers), min(numbers), max(numbers), likely))
+    return sorted(found, key=lambda one: not one.likely)
+
+
+def read_number_plots(
+    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None
+) -> ImportedNumbers:
+    """Read plots with a number each; see :func:`tessera_core.labels.files.read_labels`.
+
+    Args:
+        field: which attribute is the number; by default the only likely one.
+
+    Raises:
+        LabelError: the file is not readable, or no attribute holds numbers.
+    """
+    path = Path(path)
+    read = read_features(path)
+    chosen = number_field(read, path, field)
+    parse = _parser([f.properties.get(chosen) for f in read.features])
+    skipped, odd, commas = Counter(read.skipped), Counter[str](), 0
+    numbered: dict[str, float] = {}
+    features = []
+    for feature in read.features:
+        raw = feature.properties.get(chosen)
+        value = parse(raw)
+        if value is None:
+            text = " ".join(str("" if raw is None else raw).split())
+            odd[text] += bool(text)
+            skipped[f"no number in {chosen!r}"] += 1
+        elif value in MISSING:
+            skipped[f"{value:g} in {chosen!r}, which stands for missing"] += 1
+        else:
+            commas += isinstance(raw, str) and "," in raw
+            numbered[text := repr(value)] = value
+            features.append(replace(feature, name=chosen, note=text))
+    found = assemble(replace(read, features=features, skipped=skipped), grid, stem_of(path), None, crs)
+    report = found.report
+    if commas:
+        report.mended.append(f"{commas} numbers with a comma read")
+    if examples := [text for text, _ in odd.most_common(_EXAMPLES) if text]:
+        report.notes.append(f"No numbers in {chosen!r}: {', '.join(repr(text[:30]) for text in examples)}.")
+    return ImportedNumbers(chosen, found.labels, np.array([numbered[label.note] for label in found.labels]), report)
+
+
+def read_numbers(
+    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None
+) -> tuple[list[Label], NDArray[np.float64]]:
+    """Labels of one class, and the number of each, float64 (N,); see :func:`read_number_plots`."""
+    found = read_number_plots(path, grid, field, crs)
+    return found.labels, found.values
+
+
+def number_field(read: Read, path: Path, field: str | None) -> str:
+    """The attribute of a file that holds numbers.
+
+    Raises:
+        LabelError: there is none, or several and ``field`` does not say which.
+    """
+    names = list(dict.fromkeys(key for f in read.features for key in f.properties))
+    fields = _fields(read)
+    numeric = [one.name for one in fields]
+    if field is not None:
+        if field not in names:
+            raise LabelError(f"The file has no field {field!r}; its fields are: {', '.join(names[:20]) or 'none'}.")
+        if field not in numeric:
+            raise LabelError(
+                f"The field {field!r} of {path.name} holds no numbers; its fields of numbers are: "
+                f"{', '.join(numeric[:20]) or 'none'}."
+            )
+        return field
+    likely = [one.name for one in fields if one.likely]
+    if len(likely) != 1:
+        raise LabelError(
+            f"{path.name} has {len(likely)} fields of numbers ({', '.join(likely[:20]) or 'none'}); say which one to map."
+        )
+    return likely[0]
