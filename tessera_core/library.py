@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, BinaryIO
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.jobs import Progress
 from tessera_core.places import cache_home
-from tessera_core.project import SUFFIX, Project, RecentProject, free_folder, projects_home, recent_projects, remember
+from tessera_core.project import (
+    LOGS,
+    SUFFIX,
+    Project,
+    RecentProject,
+    free_folder,
+    projects_home,
+    recent_projects,
+    remember,
+)
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import uploads
 
@@ -197,14 +206,14 @@ def _demo_size() -> int:
 
 
 def start_demo(demo: DemoRegion, *, fresh: bool = False) -> Project:
-    """A project of the demo region: the last one without labels if there is one and ``fresh`` is false, else a new one."""
+    """A project of the demo region: the last one without labels and plots where there is one and it need not be ``fresh``."""
     from tessera_core.sources.local import open_embeddings
 
     rasters = tuple((year, path, open_embeddings(path)) for year, path in sorted(demo.embeddings.items()))
     for entry in [] if fresh else recent():
         if entry.name == DEMO_NAME:
             known = Project.open(entry.folder)
-            if not known.log.labels and {ref.path for ref in known.embeddings.values()} == {
+            if not (known.log.labels or known.plots.labels) and {ref.path for ref in known.embeddings.values()} == {
                 path.resolve() for _, path, _ in rasters
             }:
                 return known
@@ -295,7 +304,7 @@ def delete(entry: RecentProject) -> None:
             (entry.folder / "project.json").unlink()
             shutil.rmtree(entry.folder)
         else:
-            for name in ("project.json", "labels.jsonl", ".lock"):
+            for name in ("project.json", *LOGS, ".lock"):
                 (entry.folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise ProjectError(f"{entry.folder} could not be deleted: {error.strerror or error}.") from error

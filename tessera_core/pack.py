@@ -25,7 +25,7 @@ from tessera_core.atomic import atomic_path
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.jobs import Progress
 from tessera_core.labels.filelock import locked
-from tessera_core.project import EmbeddingRef, Project, free_folder
+from tessera_core.project import EmbeddingRef, Project, free_folder, saved_logs
 from tessera_core.provenance import SOFTWARE
 from tessera_core.raster import FORMAT as RASTER_FORMAT
 
@@ -152,10 +152,9 @@ def _pack(
                     writer.file(f"{folder}/dpixels/{name}/{path.relative_to(tile).as_posix()}", path)
         data["embeddings"][str(ref.year) if ref.year is not None else ""] = value
     writer.text(f"{folder}/project.json", json.dumps(data, indent=2, ensure_ascii=False).encode())
-    labels = project.folder / "labels.jsonl"
-    if labels.exists():
-        with labels.open("rb") as file, locked(file, shared=True):
-            writer.text(f"{folder}/labels.jsonl", file.read())
+    for log in saved_logs(project.folder):
+        with log.open("rb") as file, locked(file, shared=True):
+            writer.text(f"{folder}/{log.name}", file.read())
     for path in sorted(project.folder.glob("*.json")):
         if path.name != "project.json" and not path.name.startswith("."):
             writer.file(f"{folder}/{path.name}", path)

@@ -1,8 +1,8 @@
 """A project: a region, its embeddings by year, labels and settings, in a folder that is saved as it changes.
 
-A project's folder holds ``project.json`` (what is set) and ``labels.jsonl`` (the label log). Embeddings stay where they are and
-are referred to by path and provenance; nothing here reads their values. One project holds one dataset and one grid CRS,
-because labels are kept in the grid's coordinates and vectors of two datasets never mix.
+A project's folder holds ``project.json`` (what is set), ``labels.jsonl`` (the label log) and ``plots.jsonl`` (the log of field
+plots). Embeddings stay where they are and are referred to by path and provenance; nothing here reads their values. One project
+holds one dataset and one grid CRS, because labels are kept in the grid's coordinates and vectors of two datasets never mix.
 
 Two tabs may change one project: each change is merged into what is on disk, key by key, under a lock.
 """
@@ -32,6 +32,7 @@ from tessera_core.provenance import SOFTWARE, Provenance
 
 FORMAT = "tessera-project/1"
 SUFFIX = ".tessera"
+LOGS = ("labels.jsonl", "plots.jsonl")
 _MAX_PROJECT_JSON = 16 << 20
 _MAX_LABELS = 1 << 30
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{stem}{n}" for stem in ("com", "lpt") for n in range(1, 10))}
@@ -76,13 +77,14 @@ class Project:
     Attributes:
         folder: where it is saved.
         log: its labels, appended to disk as they change.
+        plots: its field plots, likewise; see :mod:`tessera_core.labels.plots`.
     """
 
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:
         self.folder = folder
         self._data = data
         self._stamp = _stamp(folder / "project.json")
-        self.log = LabelLog(folder / "labels.jsonl")
+        self.log, self.plots = (LabelLog(folder / name) for name in LOGS)
 
     # ------------------------------------------------------ create and open
 
@@ -185,12 +187,12 @@ class Project:
     @property
     def saved_at(self) -> float:
         """Seconds since 1970 of the last change that reached the disk."""
-        return max(float(self._data["modified"]), self.log.saved_at or 0.0)
+        return max(float(self._data["modified"]), self.log.saved_at or 0.0, self.plots.saved_at or 0.0)
 
     @property
     def notes(self) -> list[str]:
         """What was wrong in the project's files when it was opened, one sentence each."""
-        return list(self.log.notes)
+        return [*self.log.notes, *self.plots.notes]
 
     # -------------------------------------------------------------- changes
 
@@ -231,7 +233,7 @@ class Project:
             if others and data["dataset"] not in (None, provenance.dataset):
                 raise MixedDatasetsError(data["dataset"], provenance.dataset, f"the project {self.name!r}")
             known = None if data["grid"] is None else Grid.from_json(data["grid"])
-            if known is not None and (others or self.log.labels):
+            if known is not None and (others or self.log.labels or self.plots.labels):
                 self._require_same_frame(known, grid)
             data["dataset"] = provenance.dataset
             if known is None or not others:
@@ -272,7 +274,7 @@ class Project:
 
     def refresh(self) -> bool:
         """Read what other tabs changed; returns whether anything did. One stat each when nothing did."""
-        changed = self.log.sync()
+        changed = self.log.sync() | self.plots.sync()
         stamp = _stamp(self.folder / "project.json")
         if stamp != self._stamp:
             self._data, self._stamp = _read(self.folder), stamp
@@ -323,12 +325,11 @@ class Project:
         """
         path = Path(path)
         path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
-        labels = self.folder / "labels.jsonl"
         with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.write(self.folder / "project.json", "project.json")
-            if labels.exists():
-                with labels.open("rb") as file, locked(file, shared=True):
-                    archive.writestr("labels.jsonl", file.read())
+            for log in saved_logs(self.folder):
+                with log.open("rb") as file, locked(file, shared=True):
+                    archive.writestr(log.name, file.read())
         return path
 
     @classmethod
@@ -359,7 +360,9 @@ class Project:
                     if beside.exists():
                         value[key] = str(beside)
         with atomic_path(target, directory=True) as part:
-            (part / "labels.jsonl").write_bytes(texts["labels.jsonl"])
+            for name in LOGS:
+                if texts[name] or name == LOGS[0]:
+                    (part / name).write_bytes(texts[name])
             write_json(part / "project.json", data)
         return cls.open(target)
 
@@ -385,8 +388,7 @@ def recent_projects(limit: int = 20) -> list[RecentProject]:
             data = _read(folder)
         except ProjectError:
             continue
-        labels = folder / "labels.jsonl"
-        saved = max(float(data["modified"]), labels.stat().st_mtime if labels.exists() else 0.0)
+        saved = max(float(data["modified"]), *(log.stat().st_mtime for log in saved_logs(folder)), 0.0)
         found.append(RecentProject(folder, data["name"], saved, data["dataset"]))
     return sorted(found, key=lambda item: (-item.saved_at, str(item.folder)))[:limit]
 
@@ -408,7 +410,12 @@ def free_folder(name: str) -> Path:
     return home / candidate
 
 
-_MEMBERS = {"project.json": _MAX_PROJECT_JSON, "labels.jsonl": _MAX_LABELS}
+def saved_logs(folder: Path) -> list[Path]:
+    """The logs of labels and of plots that a project's folder holds."""
+    return [folder / name for name in LOGS if (folder / name).exists()]
+
+
+_MEMBERS = {"project.json": _MAX_PROJECT_JSON, **dict.fromkeys(LOGS, _MAX_LABELS)}
 
 
 def _remembered() -> list[str]:
@@ -422,7 +429,7 @@ def _remembered() -> list[str]:
 def _unpack(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     """A member's bytes, never more than ``limit`` whatever the archive claims about its size."""
     if name not in archive.namelist():
-        if name == "labels.jsonl":
+        if name in LOGS:
             return b""
         raise ValueError(f"{name} is missing")
     with archive.open(name) as file:
