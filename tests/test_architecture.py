@@ -34,6 +34,7 @@ FLOORS = {
     "embed": 7,
     "exploring": 6,
     "mapping": 6,
+    "numbers_mapping": 6,
     "fusion": 5,
     "comparison": 7,
     "validation": 6,
