@@ -221,17 +221,13 @@ def _train(args: argparse.Namespace, raster: Any, reference: Any, classes: list[
 
 def _train_numbers(args: argparse.Namespace, raster: Any) -> tuple[Any, int]:
     """A head for numbers and how many pixels taught it."""
-    import numpy as np
-
-    from tessera_core.assess.numbers import MAX_TRAIN, read_number_labels
+    from tessera_core.assess.numbers import read_number_labels
     from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.numbers_mapping import fit_numbers
 
     head = chosen_regression_head(args)
     numbers = read_number_labels(args.labels, raster.grid, args.field)
-    keep = np.sort(np.random.default_rng(args.seed).permutation(len(numbers.values))[:MAX_TRAIN])
-    rows, cols, groups = numbers.rows[keep], numbers.cols[keep], numbers.groups[keep]
-    head.fit_at(raster, rows, cols, numbers.values[keep], groups=groups, progress=ConsoleProgress("train"))
-    return head, len(keep) - head.n_ignored_
+    return head, fit_numbers(numbers, raster, head, seed=args.seed, progress=ConsoleProgress("train"))
 
 
 def _map_numbers(args: argparse.Namespace, raster: Any, head: Any, result: dict[str, Any]) -> dict[str, Any]:
@@ -240,20 +236,20 @@ def _map_numbers(args: argparse.Namespace, raster: Any, head: Any, result: dict[
 
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.export.geotiff import write_values
+    from tessera_core.export.numbers import NumberProduct, write_number_margins, write_number_values
     from tessera_core.heads import predict_values, save_head
+    from tessera_core.labels.numbers import unit_of
 
     if args.confidence:
         raise InputError("--confidence is for classes; a map of numbers has --margin.")
     made = predict_values(head, raster, progress=ConsoleProgress("map"))
     name = args.field or "value"
-    written = write_values(args.out, made.values, raster.grid, raster.provenance, description=name)
-    result |= {"out": str(written), "head": _kind(head)}
+    product = NumberProduct(
+        name, name, unit_of(name), made.values, made.margins, raster.grid, raster.provenance, _kind(head)
+    )
+    result |= {"out": str(write_number_values(args.out, product)), "head": _kind(head)}
     if args.margin:
-        text = f"margin of {name}, nine of ten"
-        result["margin"] = str(
-            write_values(args.margin, made.margins, raster.grid, raster.provenance, description=text)
-        )
+        result["margin"] = str(write_number_margins(args.margin, product))
     if args.save_head:
         result["saved_head"] = str(save_head(Path(args.save_head), head, {}, raster.provenance))
     known = np.isfinite(made.values)

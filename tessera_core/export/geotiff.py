@@ -93,9 +93,21 @@ def write_confidence(path: str | Path, confidence: NDArray[np.uint8], grid: Grid
 
 
 def write_values(
-    path: str | Path, values: NDArray[np.float32], grid: Grid, provenance: Provenance, *, description: str
+    path: str | Path,
+    values: NDArray[np.float32],
+    grid: Grid,
+    provenance: Provenance,
+    *,
+    description: str,
+    unit: str = "",
+    tags: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write real numbers, float32 (H, W) with NaN = no data, as COG; ``description`` names the band and its unit.
+    """Write real numbers, float32 (H, W) with NaN = no data, as COG.
+
+    Args:
+        description: names the band.
+        unit: of the numbers, where it is known.
+        tags: further tags, e.g. what the map was learnt from.
 
     Raises:
         ExportError: shapes disagree, or the file cannot be written.
@@ -105,8 +117,16 @@ def write_values(
         raise ExportError(
             f"The values are {values.dtype} of shape {values.shape}, their grid has the shape {grid.shape}."
         )
-    tags = _tags(provenance, grid)
-    _write_cog(path, values, grid, nodata=float("nan"), overviews="AVERAGE", description=description, tags=tags)
+    _write_cog(
+        path,
+        values,
+        grid,
+        nodata=float("nan"),
+        overviews="AVERAGE",
+        description=description,
+        unit=unit,
+        tags=_tags(provenance, grid) | dict(tags or {}),
+    )
     return path
 
 
@@ -154,6 +174,7 @@ def _write_cog(
     tags: Mapping[str, str],
     band_tags: Mapping[str, str] | None = None,
     colormap: Mapping[int, tuple[int, int, int, int]] | None = None,
+    unit: str = "",
 ) -> None:
     import rasterio
     import rasterio.shutil
@@ -182,6 +203,8 @@ def _write_cog(
                     file.update_tags(**tags)
                     file.update_tags(1, **(band_tags or {}))
                     file.set_band_description(1, description)
+                    if unit:
+                        file.set_band_unit(1, unit)
                 rasterio.shutil.copy(
                     plain,
                     part,

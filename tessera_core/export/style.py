@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -37,6 +37,29 @@ def confidence_qml() -> str:
     stretch = SubElement(renderer, "contrastEnhancement")
     for tag, text in (("minValue", "0"), ("maxValue", "100"), ("algorithm", "StretchToMinimumMaximum")):
         SubElement(stretch, tag).text = text
+    return _text(root)
+
+
+def values_qml(low: float, high: float, colours: Sequence[str], unit: str = "") -> str:
+    """Style of a raster of numbers: colours from ``low`` to ``high``, evenly spaced, blended between.
+
+    Args:
+        colours: ``"#rrggbb"``, two at least.
+        unit: written after the numbers of the legend.
+    """
+    root = Element("qgis", version="3.22", styleCategories="Symbology")
+    ends = {"classificationMin": repr(low), "classificationMax": repr(high)}
+    renderer = SubElement(
+        SubElement(root, "pipe"),
+        "rasterrenderer",
+        {"type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": "", **ends},
+    )
+    options = {"colorRampType": "INTERPOLATED", "classificationMode": "2", "clip": "0", "labelPrecision": "4"}
+    limits = {"minimumValue": repr(low), "maximumValue": repr(high)}
+    shader = SubElement(SubElement(renderer, "rastershader"), "colorrampshader", {**options, **limits})
+    for number, colour in enumerate(colours):
+        value = low + (high - low) * number / (len(colours) - 1)
+        SubElement(shader, "item", value=repr(value), color=colour, alpha="255", label=f"{value:.4g} {unit}".strip())
     return _text(root)
 
 

@@ -1,0 +1,198 @@
+"""A map of a number as files: values and margins as GeoTIFF, the plots, and all of it for QGIS in one zip."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.atomic import atomic_path
+from tessera_core.errors import ExportError
+from tessera_core.export.geotiff import write_values
+from tessera_core.export.style import values_qml
+from tessera_core.export.vector import label_features
+from tessera_core.grid import Grid
+from tessera_core.labels.model import Label
+from tessera_core.provenance import Provenance
+from tessera_core.render.ramp import Scale, hexes
+
+_STYLE_COLOURS = 33
+
+
+@dataclass(frozen=True)
+class NumberProduct:
+    """A map of a number with everything that belongs to it.
+
+    Attributes:
+        name: of the project.
+        measure: what was measured.
+        unit: of it, or empty.
+        values, margins: float32 (H, W), NaN = no data; nine of ten plots lie within value - margin to value + margin.
+        grid: of both.
+        provenance: of the embeddings.
+        head: name of the head.
+        plots: what the head learnt from, CRS of the grid.
+        numbers: float64 (N,) of the plots.
+        held_out: float64 (N,) what a head says that has not seen the plot; NaN where none was asked.
+        facts: sentences on how far to trust it.
+    """
+
+    name: str
+    measure: str
+    unit: str
+    values: NDArray[np.float32]
+    margins: NDArray[np.float32]
+    grid: Grid
+    provenance: Provenance
+    head: str
+    plots: Sequence[Label] = ()
+    numbers: NDArray[np.float64] | None = None
+    held_out: NDArray[np.float64] | None = None
+    facts: Sequence[str] = ()
+
+
+def write_number_values(path: str | Path, product: NumberProduct) -> Path:
+    """Write the map as COG, float32.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    return write_values(
+        path,
+        product.values,
+        product.grid,
+        product.provenance,
+        description=product.measure,
+        unit=product.unit,
+        tags={"tessera_head": product.head},
+    )
+
+
+def write_number_margins(path: str | Path, product: NumberProduct) -> Path:
+    """Write how far off nine of ten may be, as COG, float32.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    return write_values(
+        path,
+        product.margins,
+        product.grid,
+        product.provenance,
+        description=f"margin of {product.measure}, nine of ten",
+        unit=product.unit,
+        tags={"tessera_head": product.head},
+    )
+
+
+def write_plots(path: str | Path, product: NumberProduct) -> Path:
+    """Write the plots as GeoPackage in the grid's CRS, with their number, what the map says unseen, and the difference.
+
+    Raises:
+        ExportError: there are no plots, or the file cannot be written.
+    """
+    import pyogrio
+    import shapely
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    path = Path(path)
+    path = path if path.suffix.lower() == ".gpkg" else path.with_name(path.name + ".gpkg")
+    if not product.plots or product.numbers is None:
+        raise ExportError("There are no plots to write.")
+    held_out = np.full(len(product.plots), np.nan) if product.held_out is None else product.held_out
+    place = {label.id: n for n, label in enumerate(product.plots)}
+    features = label_features(product.plots, ())
+    layers: dict[str, tuple[str, list[Any]]] = {
+        "plots": ("Point", [f for f in features if f.label.kind == "point"]),
+        "plot_areas": ("MultiPolygon", [f for f in features if f.label.kind != "point"]),
+    }
+    try:
+        with atomic_path(path) as part, warnings.catch_warnings():
+            # A local grid has no CRS on purpose.
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            written = 0
+            for layer, (kind, some) in layers.items():
+                if not some:
+                    continue
+                index = np.array([place[f.label.id] for f in some])
+                truth, guess = product.numbers[index], held_out[index]
+                shapes = [
+                    shapely.MultiPolygon([f.geometry]) if f.geometry.geom_type == "Polygon" else f.geometry
+                    for f in some
+                ]
+                pyogrio.raw.write(
+                    part,
+                    geometry=np.array([shapely.to_wkb(shape) for shape in shapes], dtype=object),
+                    field_data=[truth, guess, guess - truth],
+                    fields=np.array([product.measure, "map_unseen", "difference"], dtype=object),
+                    layer=layer,
+                    driver="GPKG",
+                    geometry_type=kind,
+                    crs=product.grid.crs,
+                    append=written > 0,
+                )
+                written += 1
+    except (DataSourceError, DataLayerError, RuntimeError) as error:
+        raise ExportError(f"{path.name} could not be written: {str(error).splitlines()[0]}") from error
+    return path
+
+
+def write_numbers_qgis(path: str | Path, product: NumberProduct) -> Path:
+    """Write ``values.tif``, ``margins.tif``, their styles, ``plots.gpkg`` and ``README.txt`` as one zip.
+
+    Returns:
+        The file written (``.zip`` is added where it is missing).
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    path = Path(path)
+    path = path if path.suffix.lower() == ".zip" else path.with_name(path.name + ".zip")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".qgis-") as name:
+        folder = Path(name)
+        write_number_values(folder / "values.tif", product)
+        write_number_margins(folder / "margins.tif", product)
+        for stem, array, ramp in (("values", product.values, "amount"), ("margins", product.margins, "doubt")):
+            scale = Scale.of(array)
+            style = values_qml(scale.low, scale.high, hexes(ramp, _STYLE_COLOURS), product.unit)
+            (folder / f"{stem}.qml").write_text(style, encoding="utf-8")
+        if product.plots:
+            write_plots(folder / "plots.gpkg", product)
+        (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
+        with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(folder.iterdir()):
+                # GeoTIFFs are compressed already.
+                kind = zipfile.ZIP_STORED if file.suffix == ".tif" else zipfile.ZIP_DEFLATED
+                archive.write(file, file.name, kind)
+    return path
+
+
+def _readme(product: NumberProduct) -> str:
+    what = f"{product.measure} ({product.unit})" if product.unit else product.measure
+    year = f", {product.provenance.year}" if product.provenance.year else ""
+    lines = [
+        f"{product.name}{year}: {what}",
+        "",
+        "Unpack this archive into a folder and drag the files into QGIS; colours come with them.",
+        "",
+        f"values.tif   {what} of each pixel",
+        "margins.tif  how far off that may be: nine of ten plots lie within value - margin to value + margin",
+        f"plots.gpkg   the {len(product.plots)} plots it was learnt from; map_unseen: what the map says of a plot it has not seen",
+        "",
+        f"Coordinates: {product.grid.crs or 'no georeference: the rasters are pixels only'}",
+        f"Embeddings: {product.provenance.dataset}",
+        f"Learnt by: {product.head}",
+        f"Made with: {product.provenance.software}",
+        "",
+        "How far to trust it:",
+        *(f"- {fact}" for fact in product.facts or ("It was not checked against plots that it has not seen.",)),
+    ]
+    return "\n".join(lines) + "\n"
