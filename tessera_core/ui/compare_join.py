@@ -14,7 +14,8 @@ from tessera_core.jobs import Progress
 from tessera_core.places import data_home
 from tessera_core.project import Project, safe_name
 from tessera_core.ui import jobs, state, words
-from tessera_core.ui.compare_parts import PAGE, kept
+from tessera_core.ui.compare_parts import PAGE
+from tessera_core.ui.results import kept
 
 _ELSEWHERE = "a folder or file"
 
@@ -42,7 +43,7 @@ def show(project: Project) -> None:
     if st.button(
         "Join them", type="primary", icon=":material/join:", disabled=second == _ELSEWHERE and not path.strip()
     ):
-        kept().put(key, None)
+        kept(PAGE).put(key, None)
         jobs.pool().forget(key)
         other = library.typed_path(path) if second == _ELSEWHERE else project.embeddings_path(int(second))
         jobs.pool().start(key, "Joining the embeddings", _work(project, int(first), other))

@@ -1,13 +1,8 @@
-"""What the parts of the page Compare share: the years chosen, pictures with one meaning of colour, and results that are kept.
-
-Results are kept for all sessions, a few at a time, so that memory is bounded however many years and people there are.
-"""
+"""What the parts of the page Compare share: the years chosen and pictures with one meaning of colour."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +10,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.jobs import Progress
+from tessera_core.jobs import Work
 from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import jobs
+from tessera_core.ui import results
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.view_map import Layer
 
 PAGE = "compare"
-MAX_KEPT = 6
 SATELLITE, EMBEDDING = "Satellite picture", "Embedding colours"
 
 
@@ -64,63 +58,9 @@ class Place:
         return "|".join([PAGE, *(self.scenes[year].key for year in self.years), *map(str, parts)])
 
 
-class Kept:
-    """The last few results, by key."""
-
-    def __init__(self, limit: int = MAX_KEPT) -> None:
-        self._limit, self._values = limit, OrderedDict[str, Any]()
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> Any:
-        """The result of a key, or None."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            return self._values.get(key)
-
-    def put(self, key: str, value: Any) -> None:
-        """Keep a result, and drop those that were used longest ago when they are too many."""
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._limit:
-                self._values.popitem(last=False)
-
-
-@st.cache_resource(show_spinner=False)
-def kept() -> Kept:
-    """The results that all sessions share."""
-    return Kept()
-
-
-def result_of(key: str, title: str, work: Callable[[Progress, Callable[[], bool]], Any], again: str) -> Any:
-    """A kept result, or None while it is made in the background; leaving the page cancels that.
-
-    Args:
-        key: of the work and its result.
-        title: what people see while it runs.
-        work: ``work(progress, cancelled)``.
-        again: text of the button that starts it again after it failed or was stopped.
-    """
-    known = kept().get(key)
-    if known is not None:
-        return known
-    job = jobs.pool().get(key)
-    if job is None:
-        job = jobs.pool().start(key, title, work)
-    if job.active and not job.cancelling:
-        jobs.wait_on(PAGE, key)
-    if job.active:
-        jobs.show(job)
-        return None
-    if jobs.outcome(job):
-        kept().put(key, job.result)
-        jobs.pool().forget(key)
-        return kept().get(key)
-    if st.button(again, key=f"again_{key}", icon=":material/refresh:"):
-        jobs.pool().forget(key)
-        st.rerun()
-    return None
+def result_of(key: str, title: str, work: Work, again: str) -> Any:
+    """A result that the page keeps; see :func:`tessera_core.ui.results.result_of`."""
+    return results.result_of(PAGE, key, title, work, again)
 
 
 def picture_layers(place: Place, *, pale: bool = False) -> list[Layer]:

@@ -14,7 +14,7 @@ from tessera_core import library
 from tessera_core.analysis import change
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.project import Project
-from tessera_core.ui.compare_parts import Kept
+from tessera_core.ui.results import Kept
 from tests.analysis.two_years import two_years
 
 PATIENCE = 40

@@ -21,14 +21,14 @@ from tessera_core.ui import component
 from tessera_core.ui.component.base_maps import BASE_MAPS
 from tessera_core.ui.label_map import payload
 from tessera_core.ui.view_map import message
-from tessera_core.ui.view_map.parts import Layer, MapEvent, Marker, Outline, Tool
+from tessera_core.ui.view_map.parts import ColourScale, Layer, MapEvent, Marker, Outline, Tool
 
-__all__ = ["Layer", "MapEvent", "Marker", "Outline", "event", "events", "loader", "view_map"]
+__all__ = ["ColourScale", "Layer", "MapEvent", "Marker", "Outline", "event", "events", "loader", "view_map"]
 
 HUB = "__tesseraViewMap"
 MODULES = (
     *("wire.js", "dom.js", "links.js", "mounting.js", "layers.js"),
-    *("outbox.js", "shapes.js", "stage.js", "saving.js", "view.js", "main.js"),
+    *("outbox.js", "shapes.js", "stage.js", "scales.js", "saving.js", "view.js", "main.js"),
 )
 _STYLES = (("tessera_core.ui.label_map", "style.css"), (__package__, "view.css"))
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, cast, get_args
 
@@ -54,7 +54,7 @@ def place_of(display: DisplayGrid | None) -> str:
 
 def layer_entry(layer: Layer) -> dict[str, Any]:
     """A layer as the browser reads it, without its picture."""
-    return {
+    entry = {
         "name": layer.name,
         "title": layer.title,
         "opacity": round(min(max(layer.opacity, 0.0), 1.0), 3),
@@ -62,6 +62,7 @@ def layer_entry(layer: Layer) -> dict[str, Any]:
         "legend": [list(entry) for entry in layer.legend],
         "group": layer.group,
     }
+    return entry if layer.scale is None else entry | {"scale": asdict(layer.scale)}
 
 
 def marker_entries(markers: Sequence[Marker], display: DisplayGrid | None) -> list[list[Any]]:

@@ -11,6 +11,27 @@ LonLat = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class ColourScale:
+    """Which numbers a layer's colours stand for: the map shows a bar, and the number under the pointer.
+
+    Attributes:
+        low, high: numbers of the first and the last colour.
+        colours: ``"#rrggbb"``, evenly from low to high; exactly those of the picture.
+        unit: written after numbers.
+        sign: written before a number, such as "±".
+        below, above: whether the ends also stand for numbers beyond.
+    """
+
+    low: float
+    high: float
+    colours: tuple[str, ...]
+    unit: str = ""
+    sign: str = ""
+    below: bool = False
+    above: bool = False
+
+
+@dataclass(frozen=True)
 class Layer:
     """A picture on the map's display grid.
 
@@ -23,6 +44,7 @@ class Layer:
         visible: to begin with; people may change it.
         legend: ``(colour "#rrggbb", text)`` entries shown while the layer is.
         group: of the ``"base"`` layers one is shown at a time; ``"overlay"`` ones lie above, in the order given.
+        scale: where the colours are numbers.
     """
 
     name: str
@@ -33,6 +55,7 @@ class Layer:
     visible: bool = True
     legend: tuple[tuple[str, str], ...] = ()
     group: Literal["overlay", "base"] = "overlay"
+    scale: ColourScale | None = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 // The map as a PNG: pictures, outlines, markers, scale bar, north and legend drawn on one canvas.
 
+import { gradient, rangeText } from "./scales.js";
+
 export async function savePicture(view) {
   const ratio = 2;
   const { clientWidth: width, clientHeight: height } = view.box;
@@ -103,7 +105,10 @@ function plates(context, view, width, height) {
 
 function entries(view) {
   const visible = new Set(view.stages.flatMap((_, side) => [...view.shown(side).keys()]));
-  return view.header.layers.filter((layer) => visible.has(layer.name)).flatMap((layer) => layer.legend);
+  return view.header.layers.filter((layer) => visible.has(layer.name)).flatMap((layer) => [
+    ...(layer.scale ? [[gradient(layer.scale), `${layer.title}: ${rangeText(layer.scale)}`]] : []),
+    ...layer.legend,
+  ]);
 }
 
 function legendHeight(view, width) {
@@ -118,9 +123,14 @@ function legend(context, view, width, top) {
   entries(view).forEach(([colour, text], i) => {
     const x = 12 + (i % columns) * 190;
     const y = top + 8 + 22 * Math.floor(i / columns);
-    context.fillStyle = colour;
-    context.fillRect(x, y + 3, 16, 16);
+    const bar = Array.isArray(colour);
+    const colours = bar ? colour : [colour];
+    const width = bar ? 44 : 16;
+    colours.forEach((each, k) => {
+      context.fillStyle = each;
+      context.fillRect(x + (k * width) / colours.length, y + 3, Math.ceil(width / colours.length), 16);
+    });
     context.fillStyle = "#16191d";
-    context.fillText(text, x + 24, y + 11, 160);
+    context.fillText(text, x + width + 8, y + 11, 176 - width);
   });
 }

@@ -4,6 +4,7 @@ import { el, icon } from "./dom.js";
 import { link, tell } from "./links.js";
 import { keep } from "./mounting.js";
 import { savePicture } from "./saving.js";
+import { bar, readAt } from "./scales.js";
 import { markerAt, outlineAt, within } from "./shapes.js";
 import { Stage } from "./stage.js";
 import { decode } from "./wire.js";
@@ -215,7 +216,7 @@ export class MapView {
         this.loading.delete(name);
         // A canvas, because a bitmap that was drawn once is closed.
         const canvas = el("canvas", { width: bitmap.width, height: bitmap.height });
-        canvas.getContext("2d").drawImage(bitmap, 0, 0);
+        canvas.getContext("2d", { willReadFrequently: this.scaleOf(name) !== undefined }).drawImage(bitmap, 0, 0);
         bitmap.close();
         canvas.close = () => {};
         this.bitmaps.set(name, { version, bitmap: canvas, bounds });
@@ -224,6 +225,10 @@ export class MapView {
         this.root.dataset[`layer${name.replace(/[^a-z0-9]/gi, "")}`] = version;
       })
       .catch((error) => console.error(`The picture ${name} could not be shown:`, error));
+  }
+
+  scaleOf(name) {
+    return this.header.layers.find((layer) => layer.name === name)?.scale;
   }
 
   drop(name) {
@@ -341,7 +346,7 @@ export class MapView {
 
   fillLegend() {
     const visible = new Set(this.stages.flatMap((_, side) => [...this.shown(side).keys()]));
-    const entries = this.header.layers.filter((layer) => visible.has(layer.name) && layer.legend.length);
+    const entries = this.header.layers.filter((layer) => visible.has(layer.name) && (layer.legend.length || layer.scale));
     this.legend.hidden = !entries.length;
     const open = this.memory.legend ?? this.box.clientWidth > 560;
     const details = el("details", { open }, el("summary", {}, "Legend"));
@@ -350,7 +355,8 @@ export class MapView {
       this.session.keep();
     };
     for (const layer of entries) {
-      details.append(el("b", {}, layer.title));
+      details.append(el("b", {}, layer.scale?.unit ? `${layer.title} (${layer.scale.unit})` : layer.title));
+      if (layer.scale) details.append(bar(layer.scale));
       for (const [colour, text] of layer.legend) details.append(el("div", { class: "tv-entry" }, el("i", { style: `background:${colour}` }), el("span", {}, text)));
     }
     this.legend.replaceChildren(details);
@@ -738,10 +744,21 @@ export class MapView {
     }
     const latLng = stage.map.mouseEventToLatLng(event);
     const [x, y] = stage.frame.xy(latLng);
-    this.readout.textContent =
+    const numbers = this.numbersAt(stage, x, y);
+    const where =
       stage.frame.kind === "mercator"
         ? `${Math.abs(latLng.lat).toFixed(5)}° ${latLng.lat < 0 ? "S" : "N"}, ${Math.abs(latLng.lng).toFixed(5)}° ${latLng.lng < 0 ? "W" : "E"}`
         : `row ${Math.floor(-y)}, column ${Math.floor(x)}`;
+    this.readout.replaceChildren(...(numbers ? [el("b", {}, numbers), " · "] : []), where);
+  }
+
+  // What the layers of numbers say here, all of them once one is in sight: an amount and its margin belong together.
+  numbersAt(stage, x, y) {
+    const shown = this.shown(this.stages.indexOf(stage));
+    const scaled = this.header.layers.filter((layer) => layer.scale && this.bitmaps.has(layer.name));
+    if (!scaled.some((layer) => shown.has(layer.name))) return "";
+    const texts = scaled.map((layer) => readAt(layer.scale, this.bitmaps.get(layer.name), x, y)).filter(Boolean);
+    return texts.length ? `${texts.join(" ")} ${scaled[0].scale.unit}`.trim() : "";
   }
 
   point(id) {

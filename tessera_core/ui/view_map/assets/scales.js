@@ -1,0 +1,51 @@
+// Layers whose colours are numbers: the bar of the legend, and the number under the pointer, read back from the picture.
+
+import { el } from "./dom.js";
+import { rgb } from "./wire.js";
+
+const SHOWN = 24; // colours of a bar; the browser blends between
+
+export function written(value, scale) {
+  const span = Math.abs(scale.high - scale.low) || 1;
+  // As many digits as tell a hundredth of the scale.
+  const digits = Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(span))));
+  return value.toLocaleString("en", { maximumFractionDigits: digits, useGrouping: Math.abs(value) >= 1e4 });
+}
+
+export const gradient = (scale) => {
+  const { colours } = scale;
+  return Array.from({ length: SHOWN }, (_, i) => colours[Math.round((i * (colours.length - 1)) / (SHOWN - 1))]);
+};
+
+const ends = (scale) => [`${scale.below ? "≤ " : ""}${written(scale.low, scale)}`, `${scale.above ? "≥ " : ""}${written(scale.high, scale)}`];
+
+export const rangeText = (scale) => `${scale.sign}${ends(scale).join(" to ")} ${scale.unit}`.trim();
+
+export function bar(scale) {
+  const [low, high] = ends(scale);
+  const middle = written((scale.low + scale.high) / 2, scale);
+  return el(
+    "div",
+    { class: "tv-scale" },
+    el("i", { style: `background:linear-gradient(to right, ${gradient(scale).join(",")})` }),
+    el("div", {}, el("span", {}, low), el("span", {}, middle), el("span", {}, high)),
+  );
+}
+
+// The number that a picture's colour stands for at (x, y) of the frame, as text; empty where there is none.
+export function readAt(scale, { bitmap, bounds }, x, y) {
+  const [west, south, east, north] = bounds;
+  const column = Math.floor(((x - west) / (east - west)) * bitmap.width);
+  const row = Math.floor(((north - y) / (north - south)) * bitmap.height);
+  if (column < 0 || row < 0 || column >= bitmap.width || row >= bitmap.height) return "";
+  const [r, g, b, a] = bitmap.getContext("2d").getImageData(column, row, 1, 1).data;
+  if (!a) return "";
+  scale.places ??= new Map(scale.colours.map((colour, i) => [key(...rgb(colour)), i]));
+  const place = scale.places.get(key(r, g, b));
+  if (place === undefined) return "";
+  const last = scale.colours.length - 1;
+  const beyond = place === 0 && scale.below ? "≤ " : place === last && scale.above ? "≥ " : "";
+  return `${scale.sign}${beyond}${written(scale.low + ((scale.high - scale.low) * place) / last, scale)}`;
+}
+
+const key = (r, g, b) => (r << 16) | (g << 8) | b;
