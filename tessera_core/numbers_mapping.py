@@ -86,9 +86,12 @@ class NumberChoice:
 
 
 def chosen_measure(project: Project) -> LabelClass | None:
-    """What is mapped: the setting ``numbers_measure`` (a class id of the plots), else what was added last; None without any."""
+    """What is mapped: the setting ``numbers_measure`` (a class id of the plots, 0 for something new), else what was added last;
+    None without any."""
     classes = {c.id: c for c in project.plots.classes}
     chosen = project.settings.get("numbers_measure")
+    if chosen == 0:
+        return None
     if isinstance(chosen, int) and chosen in classes:
         return classes[chosen]
     return classes[max(classes)] if classes else None
@@ -162,22 +165,11 @@ def map_plots(
     """Map the number that plots have.
 
     Raises:
-        LabelError: not one plot lies on the embeddings.
-        HeadError: the plots do not suffice.
+        LabelError: the plots do not suffice, see :func:`require_plots`.
+        HeadError: there is no such head.
         Cancelled: ``cancelled`` said so.
     """
-    numbers = plot_pixels(plots, raster.grid)
-    usable = raster.valid()[numbers.rows, numbers.cols]
-    values = numbers.values[usable]
-    if not len(values):
-        raise LabelError("Not one plot lies where there are embeddings; check that plots and region are of one place.")
-    if len(values) < 3:
-        raise LabelError(
-            f"A map needs at least three plots on the region; there {'are' if len(values) > 1 else 'is'} {len(values)}."
-        )
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise LabelError(f"All plots have the same number, {low:.4g}; a map needs plots that differ.")
+    numbers, (low, high) = require_plots(plots, raster)
     head = choice.make()
     n_train = fit_numbers(numbers, raster, head, progress=progress, cancelled=cancelled)
     made = predict_values(head, raster, progress=progress, cancelled=cancelled)
@@ -188,6 +180,28 @@ def map_plots(
     if unlike is not None:
         guesses[unlike] = UNLIKE
     return NumberMap(head, made, n_train, (low, high), guesses, unlike is not None)
+
+
+def require_plots(plots: Sequence[Plot], raster: EmbeddingRaster) -> tuple[Numbers, tuple[float, float]]:
+    """The pixels that plots cover, and the range of the numbers that have data; what a map needs at least.
+
+    Raises:
+        LabelError: there are fewer than three plots with data, or all have the same number.
+    """
+    if not plots:
+        raise LabelError("There are no plots yet.")
+    numbers = plot_pixels(plots, raster.grid)
+    usable = raster.valid()[numbers.rows, numbers.cols]
+    values, count = numbers.values[usable], len(np.unique(numbers.groups[usable]))
+    if not count:
+        raise LabelError("Not one plot lies where there are embeddings; check that plots and region are of one place.")
+    if len(values) < 3:
+        raise LabelError(
+            f"A map needs three plots at least; there {'is one' if count == 1 else f'are {count}'} on the region."
+        )
+    if values.min() == values.max():
+        raise LabelError(f"All plots have the same number, {values.min():.4g}; a map needs plots that differ.")
+    return numbers, (float(values.min()), float(values.max()))
 
 
 def plot_pixels(plots: Sequence[Plot], grid: Grid) -> Numbers:
@@ -255,6 +269,22 @@ class NumberScore:
             f"A random split would have claimed R² {naive:.2f}: it tests on plots whose neighbours it has learnt from, and "
             f"on new ground that is worth {naive - honest:.2f} less."
         )
+
+
+def number_facts(score: NumberScore, unit: str = "") -> list[str]:
+    """The score as sentences, for files; ``unit`` with a space before it."""
+    result = score.result
+    if not result:
+        return list(score.remarks)
+    how = "blocks of ground" if result["split"] == "blocked" else "whole plots"
+    interval = result["r2_interval"]
+    firm = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
+    first = (
+        f"With {how} held out ({result['n_test']} plots): R2 {result['r2']:.2f}{firm}; RMSE {result['rmse']:.3g}{unit}, mean error "
+        f"{result['mae']:.3g}{unit}, bias {result['bias']:+.2g}{unit}; margins hold {100 * result['coverage']:.0f} % (promised: "
+        f"{100 * COVERAGE:.0f} %)."
+    )
+    return [line for line in (first, score.gap, *score.remarks) if line]
 
 
 def score_plots(

@@ -5,11 +5,8 @@ Files are built when they are asked for; what is in them is the matter of :mod:`
 
 from __future__ import annotations
 
-import functools
-import tempfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,35 +17,9 @@ from tessera_core.export.product import Product
 from tessera_core.mapping import ProjectMap, head_choice, head_name, score_labels
 from tessera_core.project import SUFFIX, Project, safe_name
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import maps, state, words
+from tessera_core.ui import maps, state
+from tessera_core.ui.files import Item, row, stem_of
 from tessera_core.ui.scene import OpenScene
-
-
-@dataclass(frozen=True)
-class _Item:
-    """A file on offer.
-
-    Attributes:
-        title: what it is.
-        about: what it is for, one line.
-        button: text of its button.
-        name: of the file.
-        mime: its media type.
-        write: writes it to a path.
-        size: estimated bytes, 0 where there is no telling.
-        missing: why it cannot be had now, or empty.
-        first: whether it is what most people want.
-    """
-
-    title: str
-    about: str
-    button: str
-    name: str
-    mime: str
-    write: Callable[[Path], object]
-    size: int = 0
-    missing: str = ""
-    first: bool = False
 
 
 def page() -> None:
@@ -67,6 +38,7 @@ def page() -> None:
         st.info(missing, icon=":material/info:")
         if st.button("Go to Label", type="primary", icon=":material/draw:", key="export_label"):
             st.switch_page("pages/label.py", query_params=state.query())
+        _numbers(project, scene, year)
         _labels_and_project(project, scene, year)
         return
     product = Product(
@@ -82,8 +54,9 @@ def page() -> None:
     files, areas = st.columns([3, 2], gap="large")
     with files:
         st.subheader("The map")
-        for item in _map_items(project, product, made, scene.raster, _stem(project, year)):
-            _row(item)
+        for item in _map_items(project, product, made, scene.raster, stem_of(project, year)):
+            row(item)
+        _numbers(project, scene, year)
         _labels_and_project(project, scene, year)
     with areas:
         _areas(product)
@@ -102,11 +75,7 @@ def _year(project: Project) -> int | None:
 # ------------------------------------------------------------------ files
 
 
-def _stem(project: Project, year: int | None) -> str:
-    return safe_name(project.name if year is None else f"{project.name} {year}").replace(" ", "-")
-
-
-def _map_items(project: Project, product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str) -> list[_Item]:
+def _map_items(project: Project, product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str) -> list[Item]:
     from tessera_core.export.archive import write_qgis
     from tessera_core.export.geotiff import write_class_map, write_confidence
     from tessera_core.export.report import write_report
@@ -121,7 +90,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
     names = {c.id: c.name for c in classes}
     map_size, sure_size = _deflated(product.classes), _deflated(product.confidence)
     return [
-        _Item(
+        Item(
             "Everything for QGIS",
             "Map, confidence and labels, with colours and names; unpack and open.",
             "All for QGIS (.zip)",
@@ -131,7 +100,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
             map_size + sure_size,
             first=True,
         ),
-        _Item(
+        Item(
             "Report",
             "One page to read, print or send: the map, its areas, how far to trust it.",
             "Report (.html)",
@@ -139,7 +108,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
             "text/html",
             report,
         ),
-        _Item(
+        Item(
             "Class map",
             "One class for every pixel, with names and colours (GeoTIFF).",
             "Class map (.tif)",
@@ -148,7 +117,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
             lambda path: write_class_map(path, product.classes, None, grid, classes, provenance),
             map_size,
         ),
-        _Item(
+        Item(
             "Confidence",
             "How sure the map is of each pixel, in percent (GeoTIFF).",
             "Confidence (.tif)",
@@ -157,7 +126,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
             lambda path: write_confidence(path, product.confidence, grid, provenance),
             sure_size,
         ),
-        _Item(
+        Item(
             "Trained head",
             "What was learnt from your labels, to map other regions of the same dataset.",
             "Head (.safetensors)",
@@ -168,16 +137,26 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
     ]
 
 
+def _numbers(project: Project, scene: OpenScene, year: int | None) -> None:
+    from tessera_core.ui import numbers_files
+
+    items = numbers_files.items(project, scene, year)
+    if items:
+        st.subheader("The map of a number")
+        for item in items:
+            row(item)
+
+
 def _labels_and_project(project: Project, scene: OpenScene, year: int | None) -> None:
     from tessera_core.export.vector import write_labels_geojson, write_labels_gpkg
 
     log, grid, provenance = project.log, scene.raster.grid, scene.raster.provenance
-    stem = _stem(project, year)
+    stem = stem_of(project, year)
     unlabelled = "" if log.labels else "There are no labels yet."
     unplaced = "" if grid.georeferenced else "GeoJSON needs a place on Earth, which this region does not have."
     st.subheader("Your labels")
-    _row(
-        _Item(
+    row(
+        Item(
             "Labels for QGIS and ArcGIS",
             "Points and areas with class names and colours (GeoPackage).",
             "Labels (.gpkg)",
@@ -187,8 +166,8 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
             missing=unlabelled,
         )
     )
-    _row(
-        _Item(
+    row(
+        Item(
             "Labels for the web",
             "The same in longitude and latitude (GeoJSON).",
             "Labels (.geojson)",
@@ -199,8 +178,8 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
         )
     )
     st.subheader("To go on later")
-    _row(
-        _Item(
+    row(
+        Item(
             "Project file",
             "Labels, classes and settings in one file. The embeddings stay where they are.",
             f"Project ({SUFFIX})",
@@ -214,33 +193,6 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
 def _deflated(array: NDArray[np.uint8]) -> int:
     """About how large an array is in a compressed file, from every fourth row."""
     return 4 * len(zlib.compress(np.ascontiguousarray(array[::4]), 1))
-
-
-def _row(item: _Item) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", border=True):
-        about = item.missing or item.about
-        size = f" About {words.size(item.size)}." if item.size and not item.missing else ""
-        st.markdown(f"**{item.title}**  \n:small[:gray[{words.escape(about + size)}]]", width="stretch")
-        st.download_button(
-            item.button,
-            functools.partial(_build, item),
-            item.name,
-            item.mime,
-            key=f"export_{item.button}",
-            help=item.missing or f"Saves {item.name}",
-            on_click="ignore",
-            icon=":material/download:",
-            disabled=bool(item.missing),
-            type="primary" if item.first else "secondary",
-        )
-
-
-def _build(item: _Item) -> bytes:
-    """The file's bytes; built in a folder of its own because some formats write helpers beside it."""
-    with tempfile.TemporaryDirectory(prefix="tessera-export-") as folder:
-        path = Path(folder) / item.name
-        item.write(path)
-        return path.read_bytes()
 
 
 # ------------------------------------------------------------------ areas

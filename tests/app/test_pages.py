@@ -235,7 +235,7 @@ def test_every_export_can_be_built(app: AppTest, project: Project, tmp_path: Pat
     from tessera_core.export.product import Product
     from tessera_core.mapping import map_project
     from tessera_core.sources.local import open_embeddings
-    from tessera_core.ui import export
+    from tessera_core.ui import export, files
 
     _label(project)
     raster = open_embeddings(project.embeddings_path(2024))
@@ -251,7 +251,7 @@ def test_every_export_can_be_built(app: AppTest, project: Project, tmp_path: Pat
         "ridge",
     )
     built = {
-        item.button: export._build(item) for item in export._map_items(project, product, made, raster, "fields-2024")
+        item.button: files.build(item) for item in export._map_items(project, product, made, raster, "fields-2024")
     }
     assert all(built.values())
     (tmp_path / "map.tif").write_bytes(built["Class map (.tif)"])

@@ -1,0 +1,74 @@
+"""Files on offer: a row with what each is for and its button; a file is built when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from tessera_core.project import Project, safe_name
+from tessera_core.ui import words
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file on offer.
+
+    Attributes:
+        title: what it is.
+        about: what it is for, one line.
+        button: text of its button.
+        name: of the file.
+        mime: its media type.
+        write: writes it to a path.
+        size: estimated bytes, 0 where there is no telling.
+        missing: why it cannot be had now, or empty.
+        first: whether it is what most people want.
+    """
+
+    title: str
+    about: str
+    button: str
+    name: str
+    mime: str
+    write: Callable[[Path], object]
+    size: int = 0
+    missing: str = ""
+    first: bool = False
+
+
+def row(item: Item) -> None:
+    """Show one file: what it is, for what, and its button."""
+    with st.container(horizontal=True, vertical_alignment="center", border=True):
+        about = item.missing or item.about
+        size = f" About {words.size(item.size)}." if item.size and not item.missing else ""
+        st.markdown(f"**{item.title}**  \n:small[:gray[{words.escape(about + size)}]]", width="stretch")
+        st.download_button(
+            item.button,
+            functools.partial(build, item),
+            item.name,
+            item.mime,
+            key=f"export_{item.button}",
+            help=item.missing or f"Saves {item.name}",
+            on_click="ignore",
+            icon=":material/download:",
+            disabled=bool(item.missing),
+            type="primary" if item.first else "secondary",
+        )
+
+
+def build(item: Item) -> bytes:
+    """The file's bytes; built in a folder of its own because some formats write helpers beside it."""
+    with tempfile.TemporaryDirectory(prefix="tessera-export-") as folder:
+        path = Path(folder) / item.name
+        item.write(path)
+        return path.read_bytes()
+
+
+def stem_of(project: Project, year: int | None) -> str:
+    """Name of a project's files, without ending."""
+    return safe_name(project.name if year is None else f"{project.name} {year}").replace(" ", "-")

@@ -1,0 +1,105 @@
+"""The map of a number as files, for the page Numbers and the page Export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tessera_core.export.numbers import (
+    NumberProduct,
+    write_number_margins,
+    write_number_values,
+    write_numbers_qgis,
+    write_plots,
+)
+from tessera_core.labels.plots import values_of
+from tessera_core.numbers_mapping import guess_sentences, map_plots, number_facts, score_plots
+from tessera_core.project import Project, safe_name
+from tessera_core.ui.files import Item, stem_of
+from tessera_core.ui.numbers_parts import Desk, known_map, known_score
+from tessera_core.ui.scene import OpenScene
+
+
+def items(project: Project, scene: OpenScene, year: int | None) -> list[Item]:
+    """What there is to take of the map of a number; nothing without plots."""
+    desk = Desk.of(project, year)
+    if desk.measure is None or not desk.plots:
+        return []
+    stem = f"{stem_of(project, year)}-{safe_name(desk.measure.name).replace(' ', '-')}"
+    missing = desk.problem
+
+    def writing(write: Callable[[Path, NumberProduct], object]) -> Callable[[Path], object]:
+        return lambda path: write(path, product(desk))
+
+    return [
+        Item(
+            f"{desk.measure.name} for QGIS",
+            "Values, margins and plots, with colours; unpack and open.",
+            "Numbers for QGIS (.zip)",
+            f"{stem}-qgis.zip",
+            "application/zip",
+            writing(write_numbers_qgis),
+            missing=missing,
+            first=True,
+        ),
+        Item(
+            "Values",
+            f"{desk.title} of every pixel (GeoTIFF).",
+            "Values (.tif)",
+            f"{stem}.tif",
+            "image/tiff",
+            writing(write_number_values),
+            missing=missing,
+        ),
+        Item(
+            "Margins",
+            "How far off nine of ten may be, for every pixel (GeoTIFF).",
+            "Margins (.tif)",
+            f"{stem}-margin.tif",
+            "image/tiff",
+            writing(write_number_margins),
+            missing=missing,
+        ),
+        Item(
+            "Plots",
+            "Your plots, and what the map says of each without having seen it (GeoPackage).",
+            "Plots (.gpkg)",
+            f"{stem}-plots.gpkg",
+            "application/geopackage+sqlite3",
+            writing(write_plots),
+            missing=missing,
+        ),
+    ]
+
+
+def product(desk: Desk) -> NumberProduct:
+    """The map with everything that belongs to it; made now where it is not there yet.
+
+    Raises:
+        TesseraError: the plots do not suffice.
+    """
+    assert desk.measure is not None
+    made = known_map(desk) or map_plots(desk.plots, desk.scene.raster, desk.choice)
+    score = known_score(desk) or score_plots(desk.plots, desk.scene.raster, desk.choice)
+    held_out = np.full(len(desk.plots), np.nan)
+    if score.held_out is not None:
+        held_out[score.held_out.groups] = score.held_out.guess
+    facts = number_facts(score, desk.unit) + guess_sentences(made, desk.measure.name)
+    return NumberProduct(
+        desk.project.name,
+        desk.measure.name,
+        desk.measure.code,
+        made.map.values,
+        made.map.margins,
+        desk.scene.raster.grid,
+        desk.scene.raster.provenance,
+        desk.choice.name
+        if desk.choice.context == 1
+        else f"{desk.choice.name} {desk.choice.context}x{desk.choice.context}",
+        [plot.label for plot in desk.plots],
+        values_of(desk.plots),
+        held_out,
+        facts,
+    )
