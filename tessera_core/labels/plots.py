@@ -112,8 +112,20 @@ def _identity(label: Label) -> tuple[object, ...]:
     return label.kind, label.xy, label.radius, label.holes, label.note
 
 
-def _note(value: object) -> str:
+def require_number(value: object) -> float:
+    """The number that was typed.
+
+    Raises:
+        LabelError: it is none.
+    """
     number = parse_number(value)
     if number is None:
-        raise LabelError(f"{str(value).strip()[:40]!r} is no number; type one like 12.5.")
-    return repr(number)
+        text = str(value).strip()[:40]
+        raise LabelError(
+            f"{text!r} is no number; type one like 12.5." if text else "Type the number that was measured."
+        )
+    return number
+
+
+def _note(value: object) -> str:
+    return repr(require_number(value))

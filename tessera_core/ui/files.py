@@ -47,18 +47,23 @@ def row(item: Item) -> None:
         about = item.missing or item.about
         size = f" About {words.size(item.size)}." if item.size and not item.missing else ""
         st.markdown(f"**{item.title}**  \n:small[:gray[{words.escape(about + size)}]]", width="stretch")
-        st.download_button(
-            item.button,
-            functools.partial(build, item),
-            item.name,
-            item.mime,
-            key=f"export_{item.button}",
-            help=item.missing or f"Saves {item.name}",
-            on_click="ignore",
-            icon=":material/download:",
-            disabled=bool(item.missing),
-            type="primary" if item.first else "secondary",
-        )
+        button(item)
+
+
+def button(item: Item) -> None:
+    """The button of one file."""
+    st.download_button(
+        item.button,
+        functools.partial(build, item),
+        item.name,
+        item.mime,
+        key=f"export_{item.button}",
+        help=item.missing or f"{item.about} Saves {item.name}",
+        on_click="ignore",
+        icon=":material/download:",
+        disabled=bool(item.missing),
+        type="primary" if item.first else "secondary",
+    )
 
 
 def build(item: Item) -> bytes:

@@ -52,6 +52,7 @@ def run() -> None:
             st.Page("pages/region.py", title="Region", icon=":material/public:", default=True),
             st.Page("pages/explore.py", title="Explore", icon=":material/travel_explore:"),
             st.Page("pages/label.py", title="Label", icon=":material/draw:"),
+            st.Page("pages/numbers.py", title="Numbers", icon=":material/straighten:"),
             st.Page("pages/validate.py", title="Validate", icon=":material/fact_check:"),
             st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
             st.Page("pages/export.py", title="Export", icon=":material/download:"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -53,6 +54,19 @@ def size(count: int) -> str:
         if value < 999.5 or name == "GB":
             return f"{value:.1f} {name}" if value < 9.95 and name != "KB" else f"{value:.0f} {name}"
     raise AssertionError("unreachable")
+
+
+def decimals(scale: float) -> int:
+    """Digits after the point that show two telling digits of a number of that size: 0 for 35, 1 for 3.5, 3 for 0.035."""
+    if not math.isfinite(scale) or scale == 0:
+        return 0
+    return min(max(1 - math.floor(math.log10(abs(scale))), 0), 9)
+
+
+def number(value: float, scale: float) -> str:
+    """A number as exact as :func:`decimals` of ``scale``, which may be its margin; with a proper minus and no lone zeros."""
+    text = f"{value:,.{decimals(scale)}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
 
 
 def years(values: Sequence[int | None]) -> str:

@@ -5,10 +5,10 @@ import { rgb } from "./wire.js";
 
 const SHOWN = 24; // colours of a bar; the browser blends between
 
-export function written(value, scale) {
-  const span = Math.abs(scale.high - scale.low) || 1;
-  // As many digits as tell a hundredth of the scale.
-  const digits = Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(span))));
+// As many digits as tell a hundredth of the scale.
+export const digitsOf = (scale) => Math.min(9, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(scale.high - scale.low) || 1))));
+
+export function written(value, scale, digits = digitsOf(scale)) {
   return value.toLocaleString("en", { maximumFractionDigits: digits, useGrouping: Math.abs(value) >= 1e4 });
 }
 
@@ -33,7 +33,7 @@ export function bar(scale) {
 }
 
 // The number that a picture's colour stands for at (x, y) of the frame, as text; empty where there is none.
-export function readAt(scale, { bitmap, bounds }, x, y) {
+export function readAt(scale, { bitmap, bounds }, x, y, digits) {
   const [west, south, east, north] = bounds;
   const column = Math.floor(((x - west) / (east - west)) * bitmap.width);
   const row = Math.floor(((north - y) / (north - south)) * bitmap.height);
@@ -45,7 +45,7 @@ export function readAt(scale, { bitmap, bounds }, x, y) {
   if (place === undefined) return "";
   const last = scale.colours.length - 1;
   const beyond = place === 0 && scale.below ? "≤ " : place === last && scale.above ? "≥ " : "";
-  return `${scale.sign}${beyond}${written(scale.low + ((scale.high - scale.low) * place) / last, scale)}`;
+  return `${scale.sign}${beyond}${written(scale.low + ((scale.high - scale.low) * place) / last, scale, digits)}`;
 }
 
 const key = (r, g, b) => (r << 16) | (g << 8) | b;

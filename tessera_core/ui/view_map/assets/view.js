@@ -4,7 +4,7 @@ import { el, icon } from "./dom.js";
 import { link, tell } from "./links.js";
 import { keep } from "./mounting.js";
 import { savePicture } from "./saving.js";
-import { bar, readAt } from "./scales.js";
+import { bar, digitsOf, readAt } from "./scales.js";
 import { markerAt, outlineAt, within } from "./shapes.js";
 import { Stage } from "./stage.js";
 import { decode } from "./wire.js";
@@ -757,7 +757,8 @@ export class MapView {
     const shown = this.shown(this.stages.indexOf(stage));
     const scaled = this.header.layers.filter((layer) => layer.scale && this.bitmaps.has(layer.name));
     if (!scaled.some((layer) => shown.has(layer.name))) return "";
-    const texts = scaled.map((layer) => readAt(layer.scale, this.bitmaps.get(layer.name), x, y)).filter(Boolean);
+    const digits = digitsOf(scaled[0].scale);
+    const texts = scaled.map((layer) => readAt(layer.scale, this.bitmaps.get(layer.name), x, y, digits)).filter(Boolean);
     return texts.length ? `${texts.join(" ")} ${scaled[0].scale.unit}`.trim() : "";
   }
 
