@@ -18,6 +18,7 @@ from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.dpixels.greenness import summer_ndvi
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import HeadError, LabelError
+from tessera_core.export.numbers import NumberProduct
 from tessera_core.grid import Grid
 from tessera_core.heads import RegressionHead, ValueMap, make_regression_head, predict_values
 from tessera_core.heads.context import ContextRegressionHead
@@ -263,11 +264,13 @@ class NumberScore:
         if "naive" not in self.result:
             return ""
         honest, naive = self.result["r2"], self.result["naive"]["r2"]
-        if naive - honest < 0.03:
+        if naive <= 0:
+            return ""
+        if naive - honest < 0.05:
             return "A random split says nearly the same: your plots lie far enough apart to be news to each other."
         return (
-            f"A random split would have claimed R² {naive:.2f}: it tests on plots whose neighbours it has learnt from, and "
-            f"on new ground that is worth {naive - honest:.2f} less."
+            f"A random split would have claimed R² {naive:.2f}, {naive - honest:.2f} too much: it tests on plots whose neighbours "
+            "it has learnt from."
         )
 
 
@@ -410,6 +413,44 @@ def place_remarks(plots: Sequence[Plot], raster: EmbeddingRaster) -> list[str]:
 
 def _count(plots: int) -> str:
     return "One plot is" if plots == 1 else f"{plots} plots are"
+
+
+def number_product(
+    project: Project,
+    measure: LabelClass,
+    plots: Sequence[Plot],
+    raster: EmbeddingRaster,
+    choice: NumberChoice,
+    made: NumberMap | None = None,
+    score: NumberScore | None = None,
+    *,
+    progress: Progress | None = None,
+) -> NumberProduct:
+    """A map of a number with everything that belongs to it, for files; map and score are made where they are not given.
+
+    Raises:
+        LabelError: the plots do not suffice.
+    """
+    made = made or map_plots(plots, raster, choice, progress=progress)
+    score = score or score_plots(plots, raster, choice, progress=progress)
+    held_out = np.full(len(plots), np.nan)
+    if score.held_out is not None:
+        held_out[score.held_out.groups] = score.held_out.guess
+    around = "" if choice.context == 1 else f" {choice.context}x{choice.context}"
+    return NumberProduct(
+        project.name,
+        measure.name,
+        measure.code,
+        made.map.values,
+        made.map.margins,
+        raster.grid,
+        raster.provenance,
+        choice.name + around,
+        [plot.label for plot in plots],
+        values_of(plots),
+        held_out,
+        number_facts(score, f" {measure.code}" if measure.code else "") + guess_sentences(made, measure.name),
+    )
 
 
 # ------------------------------------------------------------------- examples

@@ -4,6 +4,7 @@ qgis     a zip with the map, confidence and labels that open styled in QGIS
 report   one HTML page with the map, areas, labels, and how far to trust it
 bundle   the project's settings and labels as one .tessera file, to open where the embeddings are
 pack     the project with its embeddings and pictures as one .tesserapack file, to open anywhere without a network
+numbers  a zip with the map of the project's field plots, its margins and the plots
 script   a Python script that makes the map again, with the project file beside it
 """
 
@@ -21,9 +22,10 @@ from tessera_core.errors import ExportError, ProjectError
 if TYPE_CHECKING:
     from tessera_core.export.product import Product
     from tessera_core.project import Project
+    from tessera_core.raster import EmbeddingRaster
 
 SUMMARY = "write a project's map and labels for others to use"
-KINDS = ("qgis", "report", "script", "bundle", "pack")
+KINDS = ("qgis", "report", "numbers", "script", "bundle", "pack")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
             packed = make_pack([project], out, progress=ConsoleProgress("pack"))
             return {"kind": "pack", "project": project.name, "files": [str(packed)]}
+        if args.to == "numbers":
+            return _numbers(project, args.year, out)
         made = product(project, args.year)
         files = _write(args.to, out, made, project)
     areas = {
@@ -74,17 +78,8 @@ def product(project: Project, year: int | None) -> Product:
     """
     from tessera_core.export.product import Product
     from tessera_core.mapping import head_choice, head_name, map_project, score_labels
-    from tessera_core.sources.local import open_embeddings
 
-    years = list(project.embeddings)
-    if not years:
-        raise ProjectError(f"The project {project.name!r} has no embeddings yet; open a region in it first.")
-    if year is None and len(years) > 1:
-        raise ProjectError(
-            f"The project has several years ({', '.join(map(str, project.years))}); choose one with --year."
-        )
-    year = years[0] if year is None else year
-    raster = open_embeddings(project.embeddings_path(year), year=year)
+    year, raster = _embeddings(project, year)
     made = map_project(project, raster, year, progress=ConsoleProgress("map"))
     return Product(
         project.name,
@@ -97,6 +92,46 @@ def product(project: Project, year: int | None) -> Product:
         head_name(project),
         score_labels(project.log.labels, project.log.classes, raster, head_choice(project)),
     )
+
+
+def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
+    """The map of the project's field plots as a zip for QGIS."""
+    from tessera_core.export.numbers import write_numbers_qgis
+    from tessera_core.numbers_mapping import NumberChoice, chosen_measure, number_product, plots_in
+
+    measure = chosen_measure(project)
+    if measure is None:
+        raise ProjectError(f"The project {project.name!r} has no field plots; bring some on the page Numbers.")
+    year, raster = _embeddings(project, year)
+    choice, plots = NumberChoice.from_settings(project.settings), plots_in(project, measure)
+    made = number_product(project, measure, plots, raster, choice, progress=ConsoleProgress("map"))
+    result: dict[str, Any] = {"kind": "numbers", "project": project.name, "year": year, "measure": measure.name}
+    return result | {
+        "files": [str(write_numbers_qgis(out, made))],
+        "unit": measure.code,
+        "head": made.head,
+        "plots": len(plots),
+        "facts": list(made.facts),
+    }
+
+
+def _embeddings(project: Project, year: int | None) -> tuple[int | None, EmbeddingRaster]:
+    """The year that is meant, and its embeddings.
+
+    Raises:
+        ProjectError: the project has no embeddings, or several years and none is chosen.
+    """
+    from tessera_core.sources.local import open_embeddings
+
+    years = list(project.embeddings)
+    if not years:
+        raise ProjectError(f"The project {project.name!r} has no embeddings yet; open a region in it first.")
+    if year is None and len(years) > 1:
+        raise ProjectError(
+            f"The project has several years ({', '.join(map(str, project.years))}); choose one with --year."
+        )
+    year = years[0] if year is None else year
+    return year, open_embeddings(project.embeddings_path(year), year=year)
 
 
 def _write(kind: str, out: Path, made: Product, project: Project) -> list[Path]:
@@ -120,4 +155,5 @@ def report(result: dict[str, Any]) -> str:
     for name, area in result.get("classes", {}).items():
         size = f"{area['hectares']:,.1f} ha" if area["hectares"] is not None else f"{area['pixels']:,} pixels"
         lines.append(f"  {name}: {size}, {area['labels']} labels")
+    lines += [f"  {fact}" for fact in result.get("facts", ())]
     return "\n".join(lines)

@@ -238,14 +238,14 @@ def _map_numbers(args: argparse.Namespace, raster: Any, head: Any, result: dict[
     from tessera_core.errors import InputError
     from tessera_core.export.numbers import NumberProduct, write_number_margins, write_number_values
     from tessera_core.heads import predict_values, save_head
-    from tessera_core.labels.numbers import unit_of
+    from tessera_core.labels.numbers import name_and_unit
 
     if args.confidence:
         raise InputError("--confidence is for classes; a map of numbers has --margin.")
     made = predict_values(head, raster, progress=ConsoleProgress("map"))
     name = args.field or "value"
     product = NumberProduct(
-        name, name, unit_of(name), made.values, made.margins, raster.grid, raster.provenance, _kind(head)
+        name, name, name_and_unit(name)[1], made.values, made.margins, raster.grid, raster.provenance, _kind(head)
     )
     result |= {"out": str(write_number_values(args.out, product)), "head": _kind(head)}
     if args.margin:

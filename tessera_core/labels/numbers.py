@@ -33,6 +33,7 @@ _UNITS = {
     "m": "m", "cm": "cm", "mm": "mm", "km": "km", "kg": "kg", "g": "g", "t": "t", "mg": "Mg", "ha": "ha", "m2": "m²",
     "m3": "m³", "pct": "%", "perc": "%", "percent": "%", "%": "%", "degc": "°C", "days": "days", "doy": "day of year",
 }  # fmt: skip
+_AMOUNTS = ("m", "cm", "mm", "kg", "g", "t", "mg", "m2", "m3")
 _PER = {"ha": "ha", "m2": "m²", "m3": "m³", "kg": "kg", "g": "g"}
 _EXAMPLES = 3
 
@@ -108,14 +109,26 @@ def _parser(values: Iterable[object]) -> Callable[[object], float | None]:
     return lambda value: parse_number(value, grouped=points)
 
 
-def unit_of(name: str) -> str:
-    """The unit that the name of a column ends in (``"height_m"``, ``"biomass (t/ha)"``, ``"cover_pct"``), or empty."""
-    if bracketed := re.search(r"[(\[]\s*([^()\[\]]{1,20}?)\s*[)\]]\s*$", name):
-        return bracketed[1]
-    parts = [part for part in re.split(r"[\s_./-]+", name.casefold()) if part]
-    if len(parts) > 2 and parts[-1] in _PER and parts[-2] in _UNITS and parts[-2] not in ("doy", "days"):
-        return f"{_UNITS[parts[-2]]}/{_PER[parts[-1]]}"
-    return _UNITS.get(parts[-1], "") if len(parts) > 1 else ""
+def name_and_unit(field: str) -> tuple[str, str]:
+    """What a column holds and the unit its name ends in, or empty: ``"height_m"`` is ``("height", "m")``, ``"Biomass (t/ha)"``
+    is ``("Biomass", "t/ha")``, ``"cover_pct"`` is ``("cover", "%")``."""
+    field = field.strip()
+    if bracketed := re.fullmatch(r"(.*?\S)[\s_]*[(\[]\s*([^()\[\]]{1,20}?)\s*[)\]]", field):
+        return bracketed[1].rstrip(" _-"), bracketed[2]
+    parts = [part for part in re.split(r"[\s_./-]+", field.casefold()) if part]
+    for length in (2, 1):
+        unit = _unit(parts[-length:]) if len(parts) > length else ""
+        if unit:
+            ends = list(re.finditer(r"[\s_./-]+", field.rstrip(" _./-")))
+            return field[: ends[-length].start()].rstrip(" _-"), unit
+    return field, ""
+
+
+def _unit(parts: list[str]) -> str:
+    if len(parts) == 1:
+        return _UNITS.get(parts[0], "")
+    amount, per = parts
+    return f"{_UNITS[amount]}/{_PER[per]}" if per in _PER and amount in _AMOUNTS else ""
 
 
 # ------------------------------------------------------------------- reading
@@ -183,9 +196,9 @@ def read_number_plots(
     found = assemble(replace(read, features=features, skipped=skipped), grid, stem_of(path), None, crs)
     report = found.report
     if commas:
-        report.mended.append(f"{commas} numbers with a comma read")
+        report.mended.append(f"{commas} numbers with a decimal comma read")
     if examples := [text for text, _ in odd.most_common(_EXAMPLES) if text]:
-        report.notes.append(f"No numbers in {chosen!r}: {', '.join(repr(text[:30]) for text in examples)}.")
+        report.notes.append(f"Not taken for numbers: {', '.join(repr(text[:30]) for text in examples)}.")
     return ImportedNumbers(chosen, found.labels, np.array([numbered[label.note] for label in found.labels]), report)
 
 

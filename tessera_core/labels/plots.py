@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass, clean_name
-from tessera_core.labels.numbers import ImportedNumbers, parse_number, unit_of
+from tessera_core.labels.numbers import ImportedNumbers, name_and_unit, parse_number
 
 _COLOUR = "#30508c"
 
@@ -97,14 +97,18 @@ def take_in(log: LabelLog, found: ImportedNumbers) -> TakenIn:
     Raises:
         LabelError: there are more things measured than a project holds.
     """
-    known = log.find_class(found.field)
+    name, unit = name_and_unit(found.field)
+    known = log.find_class(name)
+    if known is not None and known.code != clean_name(unit, 20) and log.find_class(found.field) != known:
+        # Heights in metres and heights in feet are two things.
+        name, known = found.field, log.find_class(found.field)
     there = set() if known is None else {_identity(label) for label in log.labels if label.class_id == known.id}
     fresh = [label for label in found.labels if _identity(label) not in there]
-    measure = known or LabelClass(1, found.field, _COLOUR, clean_name(unit_of(found.field), 20))
+    measure = known or LabelClass(1, name, _COLOUR, clean_name(unit, 20))
     if fresh:
         # The import's own classes have ids of their own; the log matches them by name.
         log.import_labels([replace(measure, id=1)], [replace(label, class_id=1) for label in fresh])
-        measure = log.find_class(found.field) or measure
+        measure = log.find_class(name) or measure
     return TakenIn(measure, len(fresh), len(found.labels) - len(fresh))
 
 

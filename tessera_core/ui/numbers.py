@@ -175,7 +175,7 @@ def _chosen(desk: Desk, made: NumberMap | None, score: NumberScore | None) -> No
     with st.container(border=True, gap="small"):
         if kind == "plot":
             plot = next(plot for plot in desk.plots if plot.label.id == where)
-            st.markdown(f"**Plot: {plot.value:.4g}{words.escape(desk.unit)}**")
+            st.markdown(f"**Plot: {words.escape(f'{plot.value:.4g}{desk.unit}')}**")
             told = numbers_score.plot_text(desk, score, plot.label.id)
             if told:
                 st.caption(told)
@@ -185,7 +185,7 @@ def _chosen(desk: Desk, made: NumberMap | None, score: NumberScore | None) -> No
         if made is not None:
             number, about = numbers_score.place_text(desk, made, int(np.floor(row)), int(np.floor(col)))
             if number:
-                st.markdown(f"**{words.escape(desk.measure.name if desk.measure else '')}: {words.escape(number)}**")
+                st.markdown(f"**{words.escape(f'{desk.measure.name if desk.measure else ""}: {number}')}**")
             st.caption(about)
         else:
             st.markdown("**A new plot**")

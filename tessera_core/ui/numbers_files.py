@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from tessera_core.export.numbers import (
     NumberProduct,
     write_number_margins,
@@ -14,8 +12,7 @@ from tessera_core.export.numbers import (
     write_numbers_qgis,
     write_plots,
 )
-from tessera_core.labels.plots import values_of
-from tessera_core.numbers_mapping import guess_sentences, map_plots, number_facts, score_plots
+from tessera_core.numbers_mapping import number_product
 from tessera_core.project import Project, safe_name
 from tessera_core.ui.files import Item, stem_of
 from tessera_core.ui.numbers_parts import Desk, known_map, known_score
@@ -78,28 +75,9 @@ def product(desk: Desk) -> NumberProduct:
     """The map with everything that belongs to it; made now where it is not there yet.
 
     Raises:
-        TesseraError: the plots do not suffice.
+        LabelError: the plots do not suffice.
     """
     assert desk.measure is not None
-    made = known_map(desk) or map_plots(desk.plots, desk.scene.raster, desk.choice)
-    score = known_score(desk) or score_plots(desk.plots, desk.scene.raster, desk.choice)
-    held_out = np.full(len(desk.plots), np.nan)
-    if score.held_out is not None:
-        held_out[score.held_out.groups] = score.held_out.guess
-    facts = number_facts(score, desk.unit) + guess_sentences(made, desk.measure.name)
-    return NumberProduct(
-        desk.project.name,
-        desk.measure.name,
-        desk.measure.code,
-        made.map.values,
-        made.map.margins,
-        desk.scene.raster.grid,
-        desk.scene.raster.provenance,
-        desk.choice.name
-        if desk.choice.context == 1
-        else f"{desk.choice.name} {desk.choice.context}x{desk.choice.context}",
-        [plot.label for plot in desk.plots],
-        values_of(desk.plots),
-        held_out,
-        facts,
+    return number_product(
+        desk.project, desk.measure, desk.plots, desk.scene.raster, desk.choice, known_map(desk), known_score(desk)
     )

@@ -18,15 +18,20 @@ from tessera_core.ui.view_map import ColourScale, Layer, Marker, Outline
 
 BY_VALUE, BY_ERROR = "Number", "Error"
 GREYS = {UNLIKE: "#7b8187", BEYOND: "#b3b8bd"}
+_ERRORS = (
+    (hexes("difference")[0], "plots where it says too little"),
+    (hexes("difference")[-1], "plots where it says too much"),
+)
 # More marks than this only hide the map; every so many-th is drawn then.
 MAX_MARKS = 1500
 
 
-def layers(desk: Desk, made: NumberMap | None, *, grey: bool) -> list[Layer]:
+def layers(desk: Desk, made: NumberMap | None, *, grey: bool, by: str = BY_VALUE) -> list[Layer]:
     """The region's pictures below; values, margins and guesses above, once there is a map.
 
     Args:
         grey: whether guesses are greyed; nothing is computed for it.
+        by: what the colours of the plots are, which the legend says.
     """
     scene = desk.scene
     pictures = [("pca", "Embedding picture")] + ([("truecolour", "True colour")] if scene.has_true_colour else [])
@@ -53,6 +58,7 @@ def layers(desk: Desk, made: NumberMap | None, *, grey: bool) -> list[Layer]:
             values,
             f"{desk.content}|value",
             0.9,
+            legend=_ERRORS if by == BY_ERROR else (),
             scale=ColourScale(scale.low, scale.high, hexes(), unit, below=scale.below, above=scale.above),
         ),
         Layer(
@@ -193,7 +199,7 @@ def show(
     view_map.view_map(
         MAP,
         display=desk.scene.display,
-        layers=layers(desk, made, grey=grey),
+        layers=layers(desk, made, grey=grey, by=by),
         markers=[*markers, *([pin] if pin else [])],
         outlines=outlines,
         tools=("click",),

@@ -16,6 +16,7 @@ from tessera_core.errors import TesseraError
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.plots import Plot, digest
 from tessera_core.numbers_mapping import (
+    NUMBER_CHOICES,
     NumberChoice,
     NumberMap,
     NumberScore,
@@ -109,7 +110,7 @@ def number_map(desk: Desk) -> NumberMap | None:
     made: NumberMap | None = _result(
         desk,
         "map",
-        "Mapping with a slow method",
+        f"Making the map: {NUMBER_CHOICES[desk.choice.name].partition(':')[0].lower()}",
         lambda progress, cancelled: map_plots(
             desk.plots, desk.scene.raster, desk.choice, progress=progress, cancelled=cancelled
         ),

@@ -13,7 +13,7 @@ import streamlit as st
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.importing import ImportReport
-from tessera_core.labels.numbers import NumberField, number_fields, read_number_plots, unit_of
+from tessera_core.labels.numbers import NumberField, name_and_unit, number_fields, read_number_plots
 from tessera_core.labels.plots import add_plot, change_value, measure_named, require_number, take_in
 from tessera_core.numbers_mapping import EXAMPLE_FIELD, NumberScore, example_plots, place_remarks
 from tessera_core.sources.uploads import plain_name
@@ -250,7 +250,9 @@ def _add(desk: Desk, row: float, col: float) -> None:
         raise LabelError("That place is outside the region; click inside it.")
     # Before something measured is made for it.
     require_number(value)
-    measure = desk.measure or measure_named(log, name, unit or unit_of(name))
+    if desk.measure is None and not unit:
+        name, unit = name_and_unit(name)
+    measure = desk.measure or measure_named(log, name, unit)
     x, y = grid.pixel_to_xy(np.array([row]), np.array([col]))
     label = add_plot(log, measure.id, float(x[0]), float(y[0]), value)
     desk.project.update(numbers_measure=measure.id)

@@ -18,7 +18,8 @@ from tessera_core.ui.numbers_parts import Desk
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-_INK, _ODD = "#30688c", "#d55e00"
+_INK, _STRANGE = "#30688c", "#d55e00"
+_ODD_SHOWN = 6
 
 
 def panel(desk: Desk, score: NumberScore) -> None:
@@ -28,8 +29,30 @@ def panel(desk: Desk, score: NumberScore) -> None:
         _figures(desk, score)
     for sentence in score.remarks:
         st.markdown(f":small[:material/warning: {words.escape(sentence)}]")
+    if score.odd:
+        _odd(desk, score)
     if score.held_out is not None:
         _scatter(desk, score)
+
+
+def _odd(desk: Desk, score: NumberScore) -> None:
+    """Buttons that go to the plots that are missed by far more than the others."""
+    with st.container(horizontal=True, gap="small"):
+        for number in score.odd[:_ODD_SHOWN]:
+            plot = desk.plots[number]
+            st.button(
+                f"{plot.value:.4g}{desk.unit}",
+                icon=":material/search:",
+                key=desk.key(f"odd_{plot.label.id}"),
+                on_click=_go,
+                args=(desk, plot.label.id),
+                help="Show this plot on the map",
+            )
+
+
+def _go(desk: Desk, label_id: str) -> None:
+    st.session_state[desk.key("chosen")] = ("plot", label_id)
+    st.session_state[desk.key("fly")] = True
 
 
 def guesses(desk: Desk, made: NumberMap) -> None:
@@ -44,10 +67,10 @@ def _figures(desk: Desk, score: NumberScore) -> None:
     result, unit = score.result, desk.unit
     left, right = st.columns(2, gap="small")
     interval = result["r2_interval"]
-    firm = "" if interval is None else f" 95 % sure: R² {interval[0]:.2f} to {interval[1]:.2f}."
+    firm = "" if interval is None else f" 95 % sure: R² {_r2(interval[0])} to {_r2(interval[1])}."
     left.metric(
         "Differences explained (R²)",
-        f"{result['r2']:.2f}",
+        _r2(result["r2"]),
         help=f"1 is perfect; 0 is no better than the mean of your plots.{firm}",
     )
     size = result["rmse"]
@@ -59,7 +82,7 @@ def _figures(desk: Desk, score: NumberScore) -> None:
     naive = result.get("naive")
     inside = f" ({unit.strip()})" if unit else ""
     rows: list[tuple[str, str, Callable[[float], str]]] = [
-        ("R²", "r2", lambda v: f"{v:.2f}"),
+        ("R²", "r2", _r2),
         (f"RMSE{inside}", "rmse", lambda v: words.number(v, size)),
         (f"Mean error{inside}", "mae", lambda v: words.number(v, size)),
         (f"Bias{inside}", "bias", lambda v: ("+" if v > 0 else "") + words.number(v, size)),
@@ -70,8 +93,11 @@ def _figures(desk: Desk, score: NumberScore) -> None:
     for name, key, written in rows:
         lines.append(f"| {name} | **{written(result[key])}** | {written(naive[key]) if naive else '–'} |")
     st.markdown("\n".join(lines))
-    sure = "" if interval is None else f" 95 % sure: R² {interval[0]:.2f} to {interval[1]:.2f}."
-    st.caption(f"{result['n_test']:,} plots.{sure} {score.gap}")
+    st.caption(f"{result['n_test']:,} plots.{firm} {score.gap}")
+
+
+def _r2(value: float) -> str:
+    return words.number(value, 0.1)
 
 
 # ------------------------------------------------------------------- scatter
@@ -115,7 +141,7 @@ def scatter(desk: Desk, score: NumberScore) -> go.Figure:
         y=guess.tolist(),
         error_y=bars,
         mode="markers",
-        marker={"size": 7, "color": [_ODD if one else _INK for one in odd], "opacity": 0.8},
+        marker={"size": 7, "color": [_STRANGE if one else _INK for one in odd], "opacity": 0.8},
         customdata=[desk.plots[int(g)].label.id for g in groups],
         text=[
             f"plot {words.number(t, m)}{desk.unit}<br>map, unseen {words.number(g, m)} ± {words.number(m, m)}"
@@ -139,8 +165,7 @@ def scatter(desk: Desk, score: NumberScore) -> go.Figure:
 def _picked(desk: Desk, key: str) -> None:
     points = st.session_state[key].selection.points
     if points:
-        st.session_state[desk.key("chosen")] = ("plot", str(points[0]["customdata"]))
-        st.session_state[desk.key("fly")] = True
+        _go(desk, str(points[0]["customdata"]))
 
 
 # -------------------------------------------------------------------- method
@@ -212,4 +237,4 @@ def plot_text(desk: Desk, score: NumberScore | None, label_id: str) -> str:
     assert score is not None
     size = float(score.result["rmse"])
     told, off = words.number(desk.plots[number].value + error, size), words.number(abs(error), size)
-    return f"A map that has not seen this plot says {told}{desk.unit}: {off} {way}."
+    return f"A map that has not seen this plot says {told}{desk.unit}: {off}{desk.unit} {way}."
