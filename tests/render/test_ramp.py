@@ -10,24 +10,28 @@ from PIL import Image
 
 from tessera_core.render.ramp import STEPS, Scale, colour_of, encode_values, hexes, oklab_to_srgb, ramp
 
+# Linear sRGB to cone responses, and their cube roots to OKLab (the inverse of the published way).
+CONES = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
 
 def oklab(colours):
-    """OKLab of sRGB (n, 3) in 0..255, by the published inverse matrices."""
+    """OKLab of sRGB (n, 3) in 0..255."""
     c = colours / 255
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    cones = linear @ np.array(
-        [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]]
-    ).T  # fmt: skip
-    return (
-        np.cbrt(cones)
-        @ np.array(
-            [
-                [0.2104542553, 0.7936177850, -0.0040720468],
-                [1.9779984951, -2.4285922050, 0.4505937099],
-                [0.0259040371, 0.7827717662, -0.8086757660],
-            ]
-        ).T  # fmt: skip
-    )
+    return np.cbrt(linear @ CONES.T) @ LAB.T
 
 
 @pytest.mark.parametrize(("name", "way"), [("amount", 1), ("doubt", -1)])
