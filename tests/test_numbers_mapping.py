@@ -46,8 +46,7 @@ SIZE = 96
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (SIZE, SIZE))
 
 
-@pytest.fixture(scope="module")
-def region():
+def world():
     """A raster whose first two directions make the number, smooth over fields of 6 x 6; its top left corner is another world."""
     rng = np.random.default_rng(0)
     fields = rng.normal(size=(16, 16, 16)).repeat(6, 0).repeat(6, 1)
@@ -58,6 +57,11 @@ def region():
     codes = np.rint(x / scales[..., None]).astype(np.int8)
     scales[-1] = np.nan
     return EmbeddingRaster(codes, scales, GRID, Provenance("studio", "nano", dim=16, year=2024)), truth
+
+
+@pytest.fixture(scope="module")
+def region():
+    return world()
 
 
 def plots_at(rows, cols, values):

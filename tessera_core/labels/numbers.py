@@ -22,6 +22,7 @@ from tessera_core.labels.model import Label
 
 # Numbers that field sheets and rasters write where there is none.
 MISSING = frozenset({-99.99, -999.0, -999.9, -9999.0, -99999.0, -32768.0})
+_NONE = frozenset({"", "-", "--", "na", "n/a", "nan", "nd", "nil", "none", "null", "missing", "?"})
 _NOT_MEASURED = frozenset(
     {"id", "fid", "objectid", "oid", "plot", "plotid", "plotno", "plotnr", "plotnumber", "site", "siteid", "sample"}
     | {"sampleid", "no", "nr", "number", "index", "unnamed0", "lat", "lon", "lng", "long", "latitude", "longitude", "x"}
@@ -153,11 +154,11 @@ def _fields(read: Read) -> list[NumberField]:
         column = [f.properties.get(name) for f in read.features]
         parse = _parser(column)
         numbers = [v for v in map(parse, column) if v is not None and v not in MISSING]
-        texts = sum(1 for v in column if isinstance(v, str) and v.strip())
+        texts = sum(isinstance(v, str) and parse(v) is None and v.strip().casefold() not in _NONE for v in column)
         if numbers:
             # A column of names with a stray number in it is no measurement.
             plain = re.sub(r"[^a-z0-9]", "", name.casefold())
-            likely = bool(plain) and plain not in _NOT_MEASURED and 2 * len(numbers) > texts
+            likely = bool(plain) and plain not in _NOT_MEASURED and len(numbers) > texts
             found.append(NumberField(name, len(numbers), min(numbers), max(numbers), likely))
     return sorted(found, key=lambda one: not one.likely)
 

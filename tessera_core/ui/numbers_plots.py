@@ -35,19 +35,21 @@ def panel(desk: Desk, score: NumberScore | None) -> None:
     key = desk.key("bring")
     if key not in st.session_state:
         st.session_state[key] = not desk.plots
-    title = f"Plots: {len(desk.plots):,}" if desk.plots else "Bring your plots"
     _report(desk)
-    with st.expander(title, icon=":material/add_location_alt:", key=key, on_change="rerun") as section:
-        if not section.open:
-            return
+    # One title whatever is in it: with another one it would be another section, and closed.
+    with st.expander("Plots", icon=":material/add_location_alt:", key=key, on_change="rerun") as section:
         if not desk.plots:
             st.caption(
                 "Places where something was measured: canopy height, biomass, cover, yield, soil carbon … Their numbers become a "
                 "map, with its margin and an honest score."
             )
+        # Also while it is folded: Streamlit forgets a file whose field is not shown.
         _file(desk)
+        if not section.open:
+            return
         _examples(desk)
         if desk.plots:
+            st.markdown(f"**{len(desk.plots):,} plots**")
             _table(desk, score)
         if desk.project.plots.can_undo or desk.project.plots.can_redo:
             _history(desk)
