@@ -1,19 +1,21 @@
 """Whether "80 % sure" means right in 80 of 100 cases, how to make it so, and sets of classes that hold the truth often enough.
 
 Both are fitted on predictions for labels whose place was held out (:mod:`tessera_core.assess.crossfit`), because a head is
-always surer of what it has seen.
+always surer of what it has seen. Labels of one place are no independent witnesses, so places are what is counted; and labels
+are seldom drawn as the map is made up, so each class weighs as much as it covers of the map.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.assess.crossfit import HeldOut
+from tessera_core.assess.crossfit import GROUND, HeldOut, independent_trials
+from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import FLOAT_BLOCK, Head
 from tessera_core.heads.tempered import FLOOR, soften
@@ -21,9 +23,15 @@ from tessera_core.raster import EmbeddingRaster, valid_scales
 
 BINS = 10
 RANGE = (0.05, 20.0)
+# Places that the pull of a temperature to 1 is worth: of 1 to 20, 4 mends most where places are many and spoils little where few.
+PULL = 4.0
 NO_SET = 255
 # Classes that fit into the widest mask.
 MASK_CLASSES = 64
+# Of each class, beside the pixels that tell how much of the map it covers, so that none weighs nothing.
+PRIOR_PIXELS = 10.0
+# "Beside a label" is where nine of ten labels have their next one.
+NEAR_SHARE = 0.9
 
 Floats = NDArray[np.floating]
 Method = Literal["lac", "aps"]
@@ -47,8 +55,8 @@ class Calibration:
     Attributes:
         temperature: by which the log-probabilities are divided; above 1 where the head is too sure of itself, exactly 1
             where none would lower the log-loss of labels held out.
-        ece_before, ece_after: expected calibration error in 0..1; ``after`` with temperatures fitted without the fold
-            they are judged on.
+        ece_before, ece_after: expected calibration error in 0..1, the classes weighing as in the map; ``after`` with
+            temperatures fitted without the fold they are judged on.
         before, after: reliability tables for a plot, empty bins left out.
         sentence: for the page.
     """
@@ -61,6 +69,27 @@ class Calibration:
     sentence: str
 
 
+def witnesses(held: HeldOut) -> tuple[NDArray[np.float64], float]:
+    """What the labels held out weigh, and how many independent places they amount to.
+
+    A label's class weighs as much as it covers of the map (weights for a shift of the labels' mix; Podkopaev & Ramdas, UAI
+    2021), where that is known.
+
+    Returns:
+        weight: (n,) of ``held.judged``, summing to the number of places.
+        places: Kish's effective number of them, not a whole one.
+    """
+    judged = held.judged
+    weight = held.weight[judged]
+    if held.shares is not None:
+        targets = held.targets[judged]
+        own = np.bincount(targets, weight, minlength=len(held.ids))
+        shares = np.where(own > 0, held.shares + PRIOR_PIXELS / GROUND, 0)
+        weight = weight * (shares / shares.sum() / np.maximum(own, 1e-12))[targets]
+    n = independent_trials(weight, held.places[judged])
+    return weight * (n / weight.sum()), n
+
+
 def calibrate(held: HeldOut) -> Calibration:
     """Fit and judge a temperature on labels held out.
 
@@ -70,7 +99,8 @@ def calibrate(held: HeldOut) -> Calibration:
     judged = held.judged
     if len(judged) == 0:
         raise LabelError("Confidence cannot be checked before labels of two classes lie at two places each.")
-    proba, targets, weight = held.proba[judged], held.targets[judged], held.weight[judged]
+    proba, targets = held.proba[judged], held.targets[judged]
+    weight, _ = witnesses(held)
     temperature = fit_temperature(proba, targets, weight)
     after: Floats = np.empty(proba.shape)
     for number in np.unique(held.fold[judged]):
@@ -96,7 +126,7 @@ def fit_temperature(proba: Floats, targets: NDArray[np.intp], weight: NDArray[np
     Args:
         proba: (N, K).
         targets: (N,) column of the truth.
-        weight: (N,) or None.
+        weight: (N,), summing to the number of independent places; None for 1 each.
     """
     from scipy.optimize import minimize_scalar
 
@@ -108,8 +138,8 @@ def fit_temperature(proba: Floats, targets: NDArray[np.intp], weight: NDArray[np
         scaled = logits * np.exp(-log_t)
         top = scaled.max(axis=1)
         norm = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-        # A weak pull to 1, worth one label: ten labels that are all right are no proof of certainty.
-        return float(weight @ (norm - scaled[rows, targets])) + 0.5 * log_t**2
+        # A pull to 1: a handful of places that are all right are no proof of certainty.
+        return float(weight @ (norm - scaled[rows, targets])) + 0.5 * PULL * log_t**2
 
     return float(np.exp(minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded").x))
 
@@ -158,22 +188,55 @@ def _sentence(
 
 
 @dataclass(frozen=True)
-class Conformal:
-    """Sets of classes that hold the true one in ``1 - error`` of cases.
+class Beside:
+    """The threshold beside labels, where the map has seen the ground.
 
-    Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates 2023, section 1): the threshold is the
-    ``ceil((n + 1)(1 - error))``-th smallest nonconformity of n labels that the head has not seen. With labels held out by
-    folds this is cross-conformal (Vovk, Ann. Math. Artif. Intell. 74, 2015). It holds for places like the labelled ones.
+    Attributes:
+        threshold: of the nonconformity, from labels held out one by one; infinite where there are too few.
+        labelled: int (M, 2), rows and columns of labelled pixels.
+        radius: in pixels, how near to a label a pixel has to lie.
+    """
+
+    threshold: float
+    labelled: NDArray[np.int64]
+    radius: float
+
+    def mask(self, rows: slice, width: int) -> NDArray[np.bool_]:
+        """Which pixels (h, w) of some rows of a raster lie beside a label."""
+        from scipy import ndimage
+
+        margin = int(np.ceil(self.radius))
+        top, height = rows.start - margin, rows.stop - rows.start
+        at = self.labelled - (top, 0)
+        at = at[(at[:, 0] >= 0) & (at[:, 0] < height + 2 * margin)]
+        if len(at) == 0:
+            return np.zeros((height, width), bool)
+        bare = np.ones((height + 2 * margin, width), bool)
+        bare[at[:, 0], at[:, 1]] = False
+        return (ndimage.distance_transform_edt(bare) <= self.radius)[margin : margin + height]
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Sets of classes that hold the true one at ``1 - error`` of the pixels of a map.
+
+    Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates 2023, section 1) for labels that come in places: the
+    exchangeable unit is the place (Dunn, Wasserman & Ramdas, JASA 118, 2023; Lee, Barber & Willett 2023), and classes weigh
+    as in the map (see :func:`witnesses`). The threshold is the ``(n + 1)(1 - error)``-th of the nonconformities of labels
+    whose place the head had not seen, n being the places; between two of them it is interpolated (Hutson, J. Appl. Probab. 36,
+    1999), which keeps the promise on average where plain sets, of few labels, promise more than was asked. With labels held out
+    by folds this is cross-conformal (Vovk, Ann. Math. Artif. Intell. 74, 2015).
 
     Attributes:
         method: ``"lac"``, all classes above one probability (least ambiguous sets; Sadinle, Lei & Wasserman, JASA 114,
             2019), or ``"aps"``, the likeliest classes up to one total (adaptive sets; Romano, Sesia & Candes, NeurIPS 2020,
             without its random last class).
         error: share of cases in which the truth may be missing.
-        threshold: of the nonconformity; infinite where there are too few labels for so small an error.
+        threshold: of the nonconformity, away from labels; infinite where there are too few places for so small an error.
         temperature: softens the head's probabilities first.
         ids: (K,) class ids, the order of probabilities.
-        n: labels it rests on.
+        n: independent places it rests on.
+        beside: another threshold for pixels beside labels; None where it could not be had, and one holds everywhere.
     """
 
     method: Method
@@ -181,25 +244,41 @@ class Conformal:
     threshold: float
     temperature: float
     ids: NDArray[np.int64]
-    n: int
+    n: float
+    beside: Beside | None = None
 
-    def contains(self, proba: Floats) -> NDArray[np.bool_]:
-        """Which classes are in the set: bool (N, K) from a head's probabilities (N, K); all False where they are NaN."""
-        return nonconformity(soften(proba, self.temperature), self.method) <= self.threshold
+    def contains(self, proba: Floats, beside: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+        """Which classes are in the set.
+
+        Args:
+            proba: a head's probabilities (N, K).
+            beside: bool (N,), which pixels lie beside a label; None for none of them.
+
+        Returns:
+            bool (N, K), all False where probabilities are NaN.
+        """
+        threshold: float | NDArray[np.float64] = self.threshold
+        if beside is not None and self.beside is not None:
+            threshold = np.where(beside, self.beside.threshold, self.threshold)[:, None]
+        return nonconformity(soften(proba, self.temperature), self.method) <= threshold
 
     @property
     def sentence(self) -> str:
         """What the layer shows."""
-        if np.isinf(self.threshold):
-            need = int(np.ceil(1 / self.error)) - 1
+        if np.isfinite(self.threshold):
             return (
-                f"{self.n} held-out labels are too few for an error rate of {100 * self.error:.0f} %: every class stays "
-                f"possible everywhere. Label at least {need} places, or allow more error."
+                f"At each pixel these are the classes that remain possible; the true one is missing at about "
+                f"{100 * self.error:.0f} of 100 pixels, also where you have no labels."
             )
-        return (
-            f"At each pixel these are the classes that remain possible; the true one is missing in about "
-            f"{100 * self.error:.0f} of 100 cases like your labels."
+        need = int(np.ceil(1 / self.error - 1e-9)) - 1
+        few = (
+            f"Your labels amount to {max(1, int(self.n))} independent places, too few for an error rate of "
+            f"{100 * self.error:.0f} %"
         )
+        ask = f"Label at least {need} places, most in the classes that cover most, or allow more error."
+        if self.beside is None or np.isinf(self.beside.threshold):
+            return f"{few}: every class stays possible everywhere. {ask}"
+        return f"{few} on ground without labels: there every class stays possible, beside your labels fewer do. {ask}"
 
 
 def conformal(held: HeldOut, error: float = 0.1, method: Method = "lac", temperature: float = 1.0) -> Conformal:
@@ -208,13 +287,39 @@ def conformal(held: HeldOut, error: float = 0.1, method: Method = "lac", tempera
     Raises:
         LabelError: the error is not between 0 and 1, or no label was held out.
     """
-    judged = held.judged
-    if len(judged) == 0:
+    if len(held.judged) == 0:
         raise LabelError("Sets of possible classes need labels of two classes at two places each.")
+    weight, n = witnesses(held)
+    threshold = quantile(_own(held, method, temperature), error, weight)
+    beside = None
+    if held.near is not None and held.labelled is not None and len(held.near.judged):
+        # Here the ground is known, and each label speaks for itself.
+        near = replace(held.near, places=held.near.samples.groups)
+        near_threshold = quantile(_own(near, method, temperature), error, witnesses(near)[0])
+        beside = Beside(min(near_threshold, threshold), held.labelled, _radius(near))
+    return Conformal(method, error, threshold, temperature, held.ids, n, beside)
+
+
+def _own(held: HeldOut, method: Method, temperature: float) -> Floats:
+    """Nonconformity (n,) of the true classes of labels held out."""
+    judged = held.judged
     scores = nonconformity(soften(held.proba[judged], temperature), method)
-    own = scores[np.arange(len(judged)), held.targets[judged]]
-    n = len(np.unique(held.samples.groups[judged]))
-    return Conformal(method, error, quantile(own, error, held.weight[judged]), temperature, held.ids, n)
+    return scores[np.arange(len(judged)), held.targets[judged]]
+
+
+def _radius(near: HeldOut) -> float:
+    """How far, in pixels, nine of ten labels were from the next that taught the head when they were held out."""
+    from scipy.spatial import cKDTree
+
+    at = np.stack([near.samples.rows, near.samples.cols], axis=1)
+    away = np.full(len(at), np.inf)
+    for number in np.unique(near.fold[near.judged]):
+        own = near.fold == number
+        away[own] = cKDTree(at[~own]).query(at[own])[0]
+    judged = near.judged
+    order = judged[np.argsort(away[judged], kind="stable")]
+    total = np.cumsum(near.weight[order])
+    return float(min(away[order[np.searchsorted(total, NEAR_SHARE * total[-1])]], BLOCK_PX))
 
 
 def nonconformity(proba: Floats, method: Method) -> NDArray[np.floating]:
@@ -229,12 +334,12 @@ def nonconformity(proba: Floats, method: Method) -> NDArray[np.floating]:
 
 
 def quantile(scores: Floats, error: float, weight: NDArray[np.float64] | None = None) -> float:
-    """The conformal threshold of nonconformity ``scores`` (N,); infinite where there are too few.
+    """The conformal threshold of nonconformity ``scores`` (N,), between two of them interpolated; infinite where there are too few.
 
     Args:
         scores: of the truth.
         error: in (0, 1).
-        weight: (N,), summing to the number of independent labels; None for 1 each.
+        weight: (N,), summing to the number of independent labels or places; None for 1 each.
 
     Raises:
         LabelError: ``error`` is out of range.
@@ -244,9 +349,9 @@ def quantile(scores: Floats, error: float, weight: NDArray[np.float64] | None = 
     weight = np.ones(len(scores)) if weight is None else weight
     order = np.argsort(scores, kind="stable")
     total = np.cumsum(weight[order])
+    wanted = (total[-1] + 1) * (1 - error)
     # A hair of tolerance, so that sums of thirds reach their whole number.
-    position = np.searchsorted(total, (total[-1] + 1) * (1 - error) - 1e-9)
-    return float(scores[order[position]]) if position < len(scores) else float("inf")
+    return float("inf") if wanted > total[-1] + 1e-9 else float(np.interp(wanted, total, scores[order]))
 
 
 @dataclass(frozen=True)
@@ -295,7 +400,8 @@ def map_sets(
             raise Cancelled
         valid = valid_scales(raster.scales[rows])
         window = (rows.start, 0, rows.stop, raster.shape[1])
-        inside = rule.contains(head.proba_window(raster.codes, raster.scales, window)[valid])
+        beside = None if rule.beside is None else rule.beside.mask(rows, raster.shape[1])[valid]
+        inside = rule.contains(head.proba_window(raster.codes, raster.scales, window)[valid], beside)
         size[rows][valid] = inside.sum(axis=1)
         if members is not None and bits is not None:
             members[rows][valid] = (inside * bits).sum(axis=1, dtype=np.uint64).astype(kind)

@@ -1,7 +1,8 @@
 """Predictions for labels by heads that saw nothing of their place: what every honest number of the studio rests on.
 
 A *place* is what is held out together: whole labels (a polygon or stroke is never split), and with them all labels whose
-centre lies in the same square of ground. Around what is held out, a belt is not trained on.
+centre lies in the same square of ground. Around what is held out, a belt is not trained on. Where the ground that belongs
+together is known (cells, fields), the samples say so, and that is held out instead.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from tessera_core.assess.samples import Samples
+from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import Head, balanced_draw
@@ -24,6 +25,8 @@ from tessera_core.heads.tree import TreeHead
 # More pixels of one label say nothing new about how well a head does elsewhere.
 MAX_PER_LABEL = 48
 MAX_PIXELS = 8000
+# Pixels of the map that tell how much of it each class covers, and how far around a pixel a head may look to be asked.
+GROUND, GROUND_REACH = 2000, 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class HeldOut:
         fold: int (N,), in which fold a pixel was held out; -1 for none.
         places: int (N,).
         weight: float (N,), each label has the weight 1, shared by its pixels.
+        shares: float (K,), how much of the map each class covers in the eyes of these heads, in 0..1; None where the map is
+            not known.
+        labelled: int (M, 2), rows and columns of all labelled pixels, also of those that were not used.
+        near: the same labels held out one by one instead of by place, which is how well the map does beside labels; or None.
     """
 
     samples: Samples
@@ -45,6 +52,9 @@ class HeldOut:
     fold: NDArray[np.int64]
     places: NDArray[Any]
     weight: NDArray[np.float64]
+    shares: NDArray[np.float64] | None = None
+    labelled: NDArray[np.int64] | None = None
+    near: HeldOut | None = None
 
     @property
     def judged(self) -> NDArray[np.intp]:
@@ -80,11 +90,14 @@ def take(samples: Samples, index: NDArray[np.intp]) -> Samples:
         groups=samples.groups[index],
         rows=samples.rows[index],
         cols=samples.cols[index],
+        places=None if samples.places is None else samples.places[index],
     )
 
 
 def places(samples: Samples, block_px: int = BLOCK_PX) -> NDArray[np.int64]:
-    """The place (N,) of each pixel: the square of ground, ``block_px`` wide, in which its label's centre lies."""
+    """The place (N,) of each pixel: the samples' own, or the square, ``block_px`` wide, in which its label's centre lies."""
+    if samples.places is not None:
+        return samples.places
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
     row = (np.bincount(label, samples.rows) / counts // block_px).astype(np.int64)
     col = (np.bincount(label, samples.cols) / counts // block_px).astype(np.int64)
@@ -96,12 +109,16 @@ def place_folds(
 ) -> list[Fold]:
     """Folds that hold out whole places, with no training pixel within ``buffer_px`` (in rows or columns) of them.
 
+    Places that the samples name themselves are ends of ground, with no belt around them.
+
     Raises:
         LabelError: fewer than two classes lie in two places.
     """
     from scipy.spatial import cKDTree
 
     parts = folds(replace(samples, groups=places(samples, block_px)), "field", n_folds, seed)
+    if samples.places is not None:
+        return parts
     ground = np.stack([samples.rows, samples.cols], axis=1)
     result = []
     for train, test in parts:
@@ -137,9 +154,15 @@ def hold_out(
         HeadError: the head cannot be fitted.
         Cancelled: ``cancelled`` said so.
     """
+    labelled = np.stack([samples.rows, samples.cols], axis=1).astype(np.int64)
     samples = thin(samples, seed=seed)
     parts = place_folds(samples, n_folds, seed, block_px, buffer_px)
-    return predict_folds(samples, head, parts, places(samples, block_px), cancelled)
+    ground, features = None, samples.features
+    # In a tree, a class covers no ground beside the one above it.
+    if isinstance(features, CodeFeatures) and head.reach <= GROUND_REACH and not isinstance(_inner(head), TreeHead):
+        ground = features.ground(GROUND, seed)
+    held = predict_folds(samples, head, parts, places(samples, block_px), cancelled, ground)
+    return replace(held, labelled=labelled)
 
 
 def predict_folds(
@@ -148,9 +171,11 @@ def predict_folds(
     parts: list[Fold],
     place: NDArray[Any],
     cancelled: Callable[[], bool] | None = None,
+    ground: CodeFeatures | None = None,
 ) -> HeldOut:
-    """Fit on each fold's training part and predict its test part; see :func:`hold_out`."""
+    """Fit on each fold's training part and predict its test part, and pixels of the map; see :func:`hold_out`."""
     ids = np.unique(samples.y).astype(np.int64)
+    covered = np.zeros(len(ids))
     proba = np.full((len(samples.y), len(ids)), np.nan, np.float32)
     fold = np.full(len(samples.y), -1)
     for number, (train, test) in enumerate(parts):
@@ -160,17 +185,32 @@ def predict_folds(
         found = samples.features.fit_proba(fitted, train, samples.y[train], test, samples.groups[train])
         proba[test] = by_class(fitted, found, ids, samples.y[test])
         fold[test] = number
+        if ground is not None:
+            seen = ground.proba(fitted, np.arange(len(ground.codes))).argmax(axis=1)
+            covered[np.searchsorted(ids, fitted.classes_)] += np.bincount(seen, minlength=len(fitted.classes_))
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
-    return HeldOut(samples, ids, proba, fold, place, 1 / counts[label])
+    shares = None if ground is None else covered / covered.sum()
+    return HeldOut(samples, ids, proba, fold, place, 1 / counts[label], shares)
 
 
 def by_class(
     head: Head, found: NDArray[np.float32], ids: NDArray[np.int64], truth: NDArray[Any]
 ) -> NDArray[np.float32]:
     """Probabilities (n, K) in the order of ``ids``; a tree's head decides what labels of upper levels are to be credited."""
-    inner = head.head if isinstance(head, ContextHead) else head
+    inner = _inner(head)
     if isinstance(inner, TreeHead):
         return inner.credit(found, ids, truth)
     proba = np.zeros((len(found), len(ids)), np.float32)
     proba[:, np.searchsorted(ids, head.classes_)] = found
     return proba
+
+
+def _inner(head: Head) -> Head:
+    return head.head if isinstance(head, ContextHead) else head
+
+
+def independent_trials(weight: NDArray[np.float64], place: NDArray[Any]) -> float:
+    """How many independent trials weighted pixels amount to, taking a place as one (Kish 1965, effective sample size)."""
+    _, index = np.unique(place, return_inverse=True)
+    totals = np.bincount(index, weight)
+    return float(totals.sum() ** 2 / (totals**2).sum())

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.assess.crossfit import HeldOut, hold_out, places, predict_folds
+from tessera_core.assess.crossfit import HeldOut, hold_out, independent_trials, places, predict_folds
 from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, folds
 from tessera_core.errors import HeadError, LabelError
 from tessera_core.heads.base import Head
 
-# Ten folds leave a head nearly all of few labels; with many, five are as good and twice as quick.
+# Ten folds leave a head nearly all of its labels. With many labels five are nearly as good, and all that a slow head can afford.
 FEW_LABELS, FEW_FOLDS, N_FOLDS = 200, 10, 5
+QUICK_LABELS = 1000
 Z95 = 1.959964
 # Below this share of labels, "most often confused" would speak of chance.
 WORTH_SAYING = 0.02
@@ -59,7 +59,8 @@ class LiveScore:
         classes: names.
         headline, gap, weakest, confused: sentences; empty where there is nothing to say.
         notes: further sentences, e.g. what could not be judged and what to label so that it can.
-        held_out: the predictions behind the score, for calibration; None where there are none.
+        held_out: the predictions behind the score, for calibration, with those of labels held out one by one beside them
+            where that takes little time; None where there are none.
     """
 
     accuracy: float | None
@@ -100,8 +101,8 @@ def live_score(
     Args:
         samples: labelled pixels.
         head: unfitted.
-        naive: also the score of a random split, for the sentence on the gap.
-        n_folds: parts; by default ten for fewer than 200 labels, else five.
+        naive: also the score of a random split, for the sentence on the gap; single labels held out one by one come with it.
+        n_folds: parts; by default ten for fewer than 200 labels (1000 for a head that is fitted at once), else five.
 
     Returns:
         Never fails for want of labels: the headline then says what to label.
@@ -110,7 +111,8 @@ def live_score(
         Cancelled: ``cancelled`` said so.
     """
     if n_folds is None:
-        n_folds = FEW_FOLDS if len(np.unique(samples.groups)) < FEW_LABELS else N_FOLDS
+        few = QUICK_LABELS if head._fits_alone else FEW_LABELS
+        n_folds = FEW_FOLDS if len(np.unique(samples.groups)) < few else N_FOLDS
     try:
         held = hold_out(
             samples, head, n_folds=n_folds, seed=seed, block_px=block_px, buffer_px=buffer_px, cancelled=cancelled
@@ -133,7 +135,12 @@ def live_score(
         key=lambda c: c.f1,
     )
     n_places = len(np.unique(held.places[judged]))
-    claimed = _naive(held, head, n_folds, seed, cancelled) if naive else None
+    random = _random(held, head, "random", n_folds, seed, cancelled) if naive else None
+    claimed = None if random is None else _claim(held, random)
+    if len(held.samples.y) == len(np.unique(held.samples.groups)):
+        near = random
+    else:
+        near = _random(held, head, "field", n_folds, seed, cancelled) if head._fits_alone else None
     return LiveScore(
         accuracy,
         (low, high),
@@ -150,7 +157,7 @@ def live_score(
         _weakest(per_class),
         _confused(labels, held.ids, samples),
         _notes(samples, held),
-        held,
+        replace(held, near=near),
     )
 
 
@@ -162,29 +169,28 @@ def wilson(share: float, trials: float) -> tuple[float, float]:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def independent_trials(weight: NDArray[np.float64], place: NDArray[Any]) -> float:
-    """How many independent trials weighted pixels amount to, taking a place as one (Kish 1965, effective sample size)."""
-    _, index = np.unique(place, return_inverse=True)
-    totals = np.bincount(index, weight)
-    return float(totals.sum() ** 2 / (totals**2).sum())
-
-
 def _confusion(held: HeldOut) -> NDArray[np.float64]:
     judged = held.judged
     predicted = held.ids[held.proba[judged].argmax(axis=1)]
     return confusion_matrix(held.samples.y[judged], predicted, held.ids.tolist(), held.weight[judged])
 
 
-def _naive(held: HeldOut, head: Head, n_folds: int, seed: int, cancelled: Callable[[], bool] | None) -> float | None:
+def _random(
+    held: HeldOut, head: Head, split: str, n_folds: int, seed: int, cancelled: Callable[[], bool] | None
+) -> HeldOut | None:
+    """The same labels held out wherever they lie: pixel by pixel (``"random"``) or label by label (``"field"``)."""
     samples = held.samples
     try:
-        parts = folds(samples, "random", n_folds, seed)
-        random = predict_folds(samples, head, parts, held.places, cancelled)
+        found = predict_folds(samples, head, folds(samples, split, n_folds, seed), held.places, cancelled)
     except (LabelError, HeadError):
         return None
-    # Over the labels that the honest score judges, so that the two differ by nothing but the split.
+    return replace(found, shares=held.shares, labelled=held.labelled)
+
+
+def _claim(held: HeldOut, random: HeldOut) -> float | None:
+    """The accuracy under a random split, over the labels that the honest score judges: the two differ by the split alone."""
     both = np.intersect1d(held.judged, random.judged)
-    fold = np.full(len(samples.y), -1)
+    fold = np.full(len(held.samples.y), -1)
     fold[both] = 0
     matrix = _confusion(replace(random, fold=fold))
     return float(np.trace(matrix) / matrix.sum()) if len(both) else None

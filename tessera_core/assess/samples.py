@@ -39,6 +39,19 @@ class CodeFeatures:
         """Those of pixels of a raster."""
         return cls(raster.codes[rows, cols], np.asarray(raster.scales[rows, cols], np.float32), raster, rows, cols)
 
+    def ground(self, count: int, seed: int) -> CodeFeatures | None:
+        """Those of about ``count`` pixels drawn from all of the raster, with data; None where there is no raster.
+
+        A pixel may be drawn twice, and where most of the raster has no data there are fewer: nothing is read but what is drawn.
+        """
+        if self.raster is None:
+            return None
+        rng = np.random.default_rng(seed)
+        height, width = self.raster.shape
+        rows, cols = rng.integers(0, height, 4 * count), rng.integers(0, width, 4 * count)
+        with_data = np.flatnonzero(valid_scales(np.asarray(self.raster.scales[rows, cols], np.float32)))[:count]
+        return CodeFeatures.at(self.raster, rows[with_data], cols[with_data]) if len(with_data) else None
+
     def usable(self) -> NDArray[np.bool_]:
         """Which pixels have data."""
         return valid_scales(self.scales)
@@ -70,9 +83,13 @@ class CodeFeatures:
     ) -> NDArray[np.float32]:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
         self.fit(head, train, y, groups)
+        return self.proba(head, test)
+
+    def proba(self, head: Head, index: Index) -> NDArray[np.float32]:
+        """Probabilities (n, K) of the pixels ``index`` by a fitted head."""
         if head.reach:
-            return head.proba_at(*self._places(test))
-        return head.predict_proba(dequantise(self.codes[test], self.scales[test]))
+            return head.proba_at(*self._places(index))
+        return head.predict_proba(dequantise(self.codes[index], self.scales[index]))
 
     def fit_margin(
         self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
@@ -148,6 +165,7 @@ class Samples:
         rows, cols: int (N,).
         names: class id -> name.
         ignored: labelled pixels left out because they have no data.
+        places: int (N,), ground that is held out as one, where it is known (cells, fields); None: squares around the labels.
     """
 
     features: CodeFeatures | MatrixFeatures
@@ -157,3 +175,4 @@ class Samples:
     cols: NDArray[Any]
     names: Mapping[int, str]
     ignored: int = 0
+    places: NDArray[Any] | None = None

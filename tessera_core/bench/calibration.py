@@ -1,111 +1,208 @@
 """``tessera bench calibration``: is "80 % sure" right in 80 of 100 cases, do sets of classes hold the truth as often as said?
 
-Each repeat draws labels, fits temperature and sets on labels held out from one another (as the app does), and judges both on
-ground that no label lies in. Error of calibration is the mean distance of confidence from accuracy over ten bins. Coverage is
-judged twice: on places like the labelled ones (the promise of conformal prediction), and on fields or cells held out, where
-no promise holds and the figure says how much is lost.
+Each repeat draws labels and does with them what the app does: an honest score, a temperature from it, sets of classes from it
+(:mod:`tessera_core.assess.live`, :mod:`tessera_core.assess.calibration`). Then both are judged on pixels without labels, drawn
+as the ground is made up: on the squares, fields or cells that the labels lie in, and on others that no label lies in. Error
+of calibration is the mean distance of confidence from accuracy over ten bins, on ground without labels.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
 
-from tessera_core.assess.calibration import conformal, expected_error, fit_temperature, reliability
-from tessera_core.assess.crossfit import HeldOut, predict_folds
-from tessera_core.assess.samples import MatrixFeatures, Samples
-from tessera_core.bench.heads import draw
+from tessera_core.assess import CodeFeatures, Samples
+from tessera_core.assess.calibration import Conformal, calibrate, conformal, expected_error, reliability
+from tessera_core.assess.live import live_score
+from tessera_core.bench.heads import draw, write_between
 from tessera_core.bench.sites import Site, sites
+from tessera_core.grid import Grid
 from tessera_core.heads import make_head
 from tessera_core.heads.tempered import soften
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
 
 HEADS = ("prototype", "ridge", "logistic", "knn")
-PER_CLASS, REPEATS, FOLDS, TEST = 20, 100, 10, 2000
+PER_CLASS, REPEATS, TEST = 20, 100, 2000
 ERRORS = (0.05, 0.1, 0.2)
+MARK = "<!-- tessera bench calibration -->"
+# What coverage is measured on, as keys of the result.
+GROUNDS = ("like_labels", "held_out", "by_class")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure on all sites; ``args.data`` names the folder of the real data sets, ``args.quick`` takes 10 repeats."""
+    """Measure on all sites.
+
+    ``args``: ``data`` (folder of the real data sets, or None), ``quick`` (10 repeats), ``markdown`` (file to write the table
+    into, or None).
+
+    Raises:
+        InputError: the folder or the marks of the file are missing.
+    """
     repeats = 10 if getattr(args, "quick", False) else REPEATS
     places = sites(getattr(args, "data", None))
-    return measure([site for site in places if site.name != "belgium-medians"], HEADS, repeats)
+    result = measure([site for site in places if site.name != "belgium-medians"], HEADS, repeats)
+    markdown = getattr(args, "markdown", None)
+    if markdown:
+        write_between(Path(markdown), MARK, table(result))
+    return result
 
 
 def measure(places: Sequence[Site], heads: Sequence[str], repeats: int, per_class: int = PER_CLASS) -> dict[str, Any]:
     """Calibration of ``heads`` on ``places``.
 
     Returns:
-        JSON object; by site and head: ``ece_before``, ``ece_after`` (means over repeats, on held-out ground), and by nominal
-        coverage ``like_labels`` and ``held_out`` (mean share of sets with the true class) with ``size`` (mean classes in a set).
+        JSON object; by site its ``title`` and ``heads``, by name: ``ece_before``, ``ece_after`` and ``ece_se`` (means over
+        repeats on ground without labels, and the standard error of their difference), ``temperature`` (median), ``places``
+        (mean effective number), and ``coverage`` by nominal coverage: the mean share of pixels whose set holds the true class
+        on the labels' ground (``like_labels``), on other ground (``held_out``, its standard error ``se``) and on pixels of the
+        labels' ground drawn evenly by class, as the labels were (``by_class``); ``size`` (mean classes in a set on other
+        ground) and ``endless`` (share of repeats with too few places to promise anything there).
     """
     result: dict[str, Any] = {"bench": "calibration", "repeats": repeats, "labels_a_class": per_class, "sites": {}}
     for site in places:
-        result["sites"][site.name] = {name: _head(site, name, repeats, per_class) for name in heads}
+        raster, rows, cols = _on_ground(site)
+        found = {name: _head(site, raster, rows, cols, name, repeats, per_class) for name in heads}
+        result["sites"][site.name] = {"title": site.title, "held_out": site.held_out, "heads": found}
     return result
 
 
-def _head(site: Site, name: str, repeats: int, per_class: int) -> dict[str, Any]:
-    ece: list[tuple[float, float]] = []
-    inside: dict[float, list[tuple[float, float, float]]] = {error: [] for error in ERRORS}
+def _on_ground(site: Site) -> tuple[EmbeddingRaster, NDArray[np.intp], NDArray[np.intp]]:
+    """The site's raster with the row and column of each place; loose points become a raster of one row."""
+    if site.raster is not None and site.rows is not None and site.cols is not None:
+        return site.raster, site.rows, site.cols
+    n, dim = site.x.shape
+    scales = np.maximum(np.abs(site.x).max(axis=1) / 127, 1e-12).astype(np.float32)
+    codes = np.rint(site.x / scales[:, None]).astype(np.int8)
+    raster = EmbeddingRaster(codes[None], scales[None], Grid.local((1, n)), Provenance(dim=dim))
+    return raster, np.zeros(n, np.intp), np.arange(n)
+
+
+def _head(
+    site: Site,
+    raster: EmbeddingRaster,
+    rows: NDArray[np.intp],
+    cols: NDArray[np.intp],
+    name: str,
+    repeats: int,
+    per_class: int,
+) -> dict[str, Any]:
+    errors: list[tuple[float, float]] = []
+    temperatures, counted = [], []
+    inside: dict[float, list[tuple[float, ...]]] = {error: [] for error in ERRORS}
     for seed in range(repeats):
         pool, test = site.split(seed)
         labelled = draw(site.y, pool, per_class, seed)
         counts = np.bincount(site.y[labelled])
         labelled = labelled[counts[site.y[labelled]] > 1]
-        held = _hold_out(site, labelled, name, seed)
-        judged = held.judged
-        temperature = fit_temperature(held.proba[judged], held.targets[judged])
-        head = make_head(name).fit(site.x[labelled], site.y[labelled])
-        rng = np.random.default_rng([seed, 6])
-        test = rng.permutation(test[np.isin(site.y[test], head.classes_)])[:TEST]
-        proba, truth = head.predict_proba(site.x[test]), np.searchsorted(head.classes_, site.y[test])
-        ece.append(
-            tuple(expected_error(reliability(p, truth)) for p in (proba, soften(proba, temperature)))  # type: ignore[arg-type]
+        samples = Samples(
+            CodeFeatures.at(raster, rows[labelled], cols[labelled]),
+            site.y[labelled],
+            np.arange(len(labelled)),
+            rows[labelled],
+            cols[labelled],
+            {},
+            places=None if site.raster is not None else site.groups[labelled],
         )
-        # Places like the labelled ones: the same ground, drawn in the same way.
-        like = draw(site.y, np.setdiff1d(pool, labelled), per_class, seed + 10_000)
-        like = like[np.isin(site.y[like], head.classes_)]
+        held = live_score(samples, make_head(name), seed=seed).held_out
+        if held is None:
+            # Too few places even for a score: the app shows neither temperature nor sets.
+            continue
+        temperature = calibrate(held).temperature
+        temperatures.append(temperature)
+        head = make_head(name).fit_at(raster, rows[labelled], cols[labelled], site.y[labelled])
+        rng = np.random.default_rng([seed, 6])
+        free = np.setdiff1d(pool, labelled)
+        free = free[np.isin(site.groups[free], site.groups[labelled])]
+        drawn = {
+            "like_labels": rng.permutation(free)[:TEST],
+            "held_out": rng.permutation(test)[:TEST],
+            "by_class": draw(site.y, free, per_class, seed + 10_000),
+        }
+        drawn = {key: index[np.isin(site.y[index], head.classes_)] for key, index in drawn.items()}
+        proba = {key: head.proba_at(raster, rows[index], cols[index]) for key, index in drawn.items()}
+        truth = {key: np.searchsorted(head.classes_, site.y[index]) for key, index in drawn.items()}
+        far, right = proba["held_out"], truth["held_out"]
+        errors.append((_error(far, right), _error(soften(far, temperature), right)))
         for error in ERRORS:
             rule = conformal(held, error, temperature=temperature)
-            near = _share(rule.contains(head.predict_proba(site.x[like])), head.classes_, site.y[like])
-            sets = rule.contains(proba)
-            far = float(sets[np.arange(len(truth)), truth].mean())
-            inside[error].append((near, far, float(sets.sum(axis=1).mean())))
-    before, after = np.mean(ece, axis=0)
+            beside = {key: _beside(site, rule, labelled, index, rows, cols) for key, index in drawn.items()}
+            sets = {key: rule.contains(proba[key], beside[key]) for key in GROUNDS}
+            shares = [float(sets[key][np.arange(len(truth[key])), truth[key]].mean()) for key in GROUNDS]
+            inside[error].append((*shares, float(sets["held_out"].sum(axis=1).mean()), float(np.isinf(rule.threshold))))
+            if error == ERRORS[0]:
+                counted.append(rule.n)
+    before, after = np.mean(errors, axis=0)
+    coverage = {}
+    for error, found in inside.items():
+        means = dict(zip((*GROUNDS, "size", "endless"), np.round(np.mean(found, axis=0), 4).tolist(), strict=True))
+        coverage[f"{1 - error:.2f}"] = means | {"se": round(float(_se(np.array(found)[:, 1])), 4)}
     return {
         "ece_before": round(float(before), 4),
         "ece_after": round(float(after), 4),
-        "coverage": {
-            f"{1 - error:.2f}": dict(
-                zip(("like_labels", "held_out", "size"), np.round(np.mean(rows, axis=0), 4).tolist(), strict=True)
-            )
-            for error, rows in inside.items()
-        },
+        "ece_se": round(float(_se(np.diff(errors, axis=1))), 4),
+        "temperature": round(float(np.median(temperatures)), 3),
+        "places": round(float(np.mean(counted)), 1),
+        "repeats": len(errors),
+        "coverage": coverage,
     }
 
 
-def _share(sets: NDArray[np.bool_], classes: NDArray[Any], truth: NDArray[Any]) -> float:
-    return float(sets[np.arange(len(truth)), np.searchsorted(classes, truth)].mean())
+def _error(proba: NDArray[np.floating], truth: NDArray[np.intp]) -> float:
+    return expected_error(reliability(proba, truth))
 
 
-def _hold_out(site: Site, labelled: NDArray[np.intp], name: str, seed: int) -> HeldOut:
-    """Every label predicted by a head that did not see it, as the app does with labels far enough apart."""
-    y = site.y[labelled]
-    number = np.arange(len(labelled))
-    samples = Samples(_Plain(site.x[labelled]), y, number, number, number, {})
-    folds = min(FOLDS, int(np.bincount(y)[np.unique(y)].min()))
-    parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(number, y))
-    return predict_folds(samples, make_head(name), parts, number)
+def _se(values: NDArray[np.float64]) -> float:
+    return float(np.std(values) / np.sqrt(max(len(values) - 1, 1)))
 
 
-class _Plain(MatrixFeatures):
-    """Vectors as they are: embeddings are not standardised."""
+def _beside(
+    site: Site,
+    rule: Conformal,
+    labelled: NDArray[np.intp],
+    index: NDArray[np.intp],
+    rows: NDArray[np.intp],
+    cols: NDArray[np.intp],
+) -> NDArray[np.bool_]:
+    """Which places lie beside a label: near it on a raster, else in the same cell."""
+    if rule.beside is None:
+        return np.zeros(len(index), bool)
+    if site.raster is None:
+        return np.isin(site.groups[index], site.groups[labelled])
+    height, width = site.raster.shape
+    return rule.beside.mask(slice(0, height), width)[rows[index], cols[index]]
 
-    def _fit(self, head: Any, train: Any, y: Any, test: Any, groups: Any) -> NDArray[np.float32]:
-        head.fit(self.values[train], y)
-        return self.values[test]
+
+def table(result: dict[str, Any]) -> Iterator[str]:
+    """The result as Markdown, line by line."""
+    nominal = [f"{1 - error:.2f}" for error in ERRORS]
+    yield (
+        f"{result['labels_a_class']} labels a class, {result['repeats']} repeats. Coverage: on the ground of the labels, on ground "
+        "without labels (± standard error). *Places*: what the labels amount to, each class weighing as it covers the map."
+    )
+    yield ""
+    titles = " | ".join(f"{100 * float(n):.0f} % sets hold the truth" for n in nominal)
+    yield f"| site | head | places | calibration error before, after | {titles} |"
+    yield "|---" * (4 + len(nominal)) + "|"
+    for name, site in result["sites"].items():
+        for head, one in site["heads"].items():
+            cells = []
+            for n in nominal:
+                row = one["coverage"][n]
+                cell = f"{_short(row['like_labels'])}, {_short(row['held_out'])} ± {_short(row['se'])}"
+                if row["endless"]:
+                    cell += f" ({100 * row['endless']:.0f} % endless)"
+                cells.append(cell)
+            error = f"{_short(one['ece_before'])}, {_short(one['ece_after'])} ± {_short(one['ece_se'])}"
+            yield f"| {name} | {head} | {one['places']:.0f} | {error} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _short(share: float) -> str:
+    """A share without its leading zero."""
+    return f"{share:.3f}".removeprefix("0")

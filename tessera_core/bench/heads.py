@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result = measure(places, entries, state)
     markdown = getattr(args, "markdown", None)
     if markdown:
-        write_table(Path(markdown), result)
+        write_between(Path(markdown), MARK, tables(result))
     return result
 
 
@@ -290,14 +290,14 @@ def _duration(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def write_table(path: Path, result: dict[str, Any]) -> None:
-    """Put the tables between the two marks of a Markdown file.
+def write_between(path: Path, mark: str, lines: Iterator[str]) -> None:
+    """Put lines between the two marks of a Markdown file.
 
     Raises:
         InputError: the file lacks the marks.
     """
-    parts = path.read_text(encoding="utf-8").split(MARK) if path.is_file() else []
+    parts = path.read_text(encoding="utf-8").split(mark) if path.is_file() else []
     if len(parts) != 3:
-        raise InputError(f"{path} needs two lines {MARK}, between which the tables are written.")
-    text = parts[0] + MARK + "\n" + "\n".join(tables(result)) + MARK + parts[2]
+        raise InputError(f"{path} needs two lines {mark}, between which the tables are written.")
+    text = parts[0] + mark + "\n" + "\n".join(lines) + mark + parts[2]
     path.write_text(text, encoding="utf-8")

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tessera_core.assess import CodeFeatures, Samples
 from tessera_core.assess.calibration import (
     NO_SET,
+    Beside,
     Conformal,
     calibrate,
     conformal,
@@ -18,8 +20,10 @@ from tessera_core.assess.calibration import (
     nonconformity,
     quantile,
     reliability,
+    witnesses,
 )
-from tessera_core.assess.crossfit import hold_out, take
+from tessera_core.assess.crossfit import HeldOut, hold_out, take
+from tessera_core.assess.live import live_score
 from tessera_core.errors import HeadError, LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
@@ -116,13 +120,118 @@ def test_quantiles_by_hand_and_too_few_labels():
     assert quantile(scores, 0.2) == 8
     assert quantile(scores[:8], 0.1) == float("inf")
     # Pixels of one label share its weight.
-    assert quantile(scores.repeat(3), 0.2, np.full(27, 1 / 3)) == 8
+    assert quantile(scores.repeat(3), 0.2, np.full(27, 1 / 3)) == pytest.approx(8)
     with pytest.raises(LabelError, match="between 0 and 100"):
         quantile(scores, 1.5)
     rule = Conformal("lac", 0.1, float("inf"), 1.0, np.array([1, 2]), 8)
     assert "at least 9" in rule.sentence
     assert rule.contains(np.array([[0.99, 0.01]])).all()
     assert not rule.contains(np.array([[np.nan, np.nan]])).any()
+
+
+def in_places(rng, places, pixels, mix, likeness=2.0):
+    """Honest doubt (n, 2) about labels whose places share much of it, which classes they are, and the place of each.
+
+    Class 1 is the harder one. ``mix`` is its share.
+    """
+    n = places * pixels
+    place = np.repeat(np.arange(places), pixels)
+    truth = (rng.random(places) < mix).astype(int)[place]
+    margin = 2.5 - 1.5 * truth + likeness * rng.normal(size=places)[place] + 0.5 * rng.normal(size=n)
+    own = 1 / (1 + np.exp(-margin))
+    proba = np.empty((n, 2))
+    proba[np.arange(n), truth], proba[np.arange(n), 1 - truth] = own, 1 - own
+    return proba, truth, place
+
+
+def held_of(proba, truth, place, shares=None):
+    n = len(truth)
+    samples = Samples(
+        CodeFeatures(np.zeros((n, 1), np.int8), np.ones(n, np.float32)), truth + 1, np.arange(n), place, place, {}
+    )
+    ids = np.arange(1, proba.shape[1] + 1)
+    return HeldOut(samples, ids, proba.astype(np.float32), place % 5, place, np.ones(n), shares)
+
+
+@pytest.mark.parametrize("error", [0.1, 0.2])
+def test_sets_hold_in_new_places_where_labels_of_a_place_are_alike(error):
+    """24 places of 1 to 15 labels: counted by label the promise would be broken, counted by place it is kept."""
+    kept, naive = [], []
+    for repeat in range(200):
+        rng = np.random.default_rng(repeat)
+        proba, truth, place = in_places(rng, 24, 15, 0.5)
+        # Places hold different numbers of labels.
+        some = np.arange(len(place)) % 15 < rng.integers(1, 16, 24)[place]
+        held = held_of(proba[some], truth[some], place[some])
+        new, new_truth, _ = in_places(rng, 400, 1, 0.5)
+        inside = conformal(held, error).contains(new)
+        kept.append(inside[np.arange(400), new_truth].mean())
+        scores = 1 - held.proba[np.arange(some.sum()), held.targets]
+        naive.append((1 - new[np.arange(400), new_truth] <= quantile(scores, error)).mean())
+    assert np.mean(kept) == pytest.approx(1 - error, abs=0.02)
+    assert np.mean(naive) < np.mean(kept)
+
+
+def test_classes_weigh_as_in_the_map_not_as_in_the_labels():
+    """Labels evenly of two classes, a map that is mostly the harder one: sets keep the promise where the shares are known."""
+    with_shares, without = [], []
+    for repeat in range(200):
+        rng = np.random.default_rng(repeat)
+        labels, (new, new_truth, _) = in_places(rng, 120, 1, 0.5), in_places(rng, 400, 1, 0.9)
+        for known, found in ((np.array([0.1, 0.9]), with_shares), (None, without)):
+            inside = conformal(held_of(*labels, known), 0.2).contains(new)
+            found.append(inside[np.arange(400), new_truth].mean())
+    assert np.mean(with_shares) == pytest.approx(0.8, abs=0.02)
+    assert np.mean(without) < 0.77
+
+
+def test_witnesses_are_places_and_the_rarely_mapped_count_for_less():
+    proba, truth, place = in_places(np.random.default_rng(0), 12, 3, 0.5)
+    weight, n = witnesses(held_of(proba, truth, place))
+    assert n == pytest.approx(12)
+    np.testing.assert_allclose(weight, 1 / 3)
+    weight, fewer = witnesses(held_of(proba, truth, place, np.array([0.95, 0.05])))
+    assert fewer < 12
+    assert weight.sum() == pytest.approx(fewer)
+    # 10 pixels of 2000 are added to each class.
+    assert weight[truth == 0].sum() / weight.sum() == pytest.approx(0.955 / 1.01)
+
+
+def test_too_few_places_say_so_and_beside_labels_sets_stay_small():
+    samples = labelled_fields(per_class=12, pixels=1, offset=0.6, apart=8)  # 36 labels in nine squares
+    codes, scales = quantised(np.random.default_rng(0).normal(size=(2500, 16)))
+    here = samples.rows * 50 + samples.cols
+    codes[here], scales[here] = samples.features.codes, samples.features.scales
+    raster = EmbeddingRaster(
+        codes.reshape(50, 50, 16), scales.reshape(50, 50), Grid.local((50, 50)), Provenance(dim=16)
+    )
+    samples = replace(samples, features=CodeFeatures.at(raster, samples.rows, samples.cols))
+    head = make_head("prototype")
+    held = live_score(samples, head).held_out
+    rule = conformal(held, 0.1)
+    assert rule.n < 9
+    assert np.isinf(rule.threshold)
+    assert np.isfinite(rule.beside.threshold)
+    assert "at least 9 places" in rule.sentence
+    assert "beside your labels fewer" in rule.sentence
+    layer = map_sets(rule, head.fit_at(raster, samples.rows, samples.cols, samples.y), raster)
+    beside = rule.beside.mask(slice(0, 50), 50)
+    assert beside[samples.rows, samples.cols].all()
+    assert (layer.size[~beside] == 3).all()
+    assert layer.size[beside].mean() < 2.9
+    # Asked for less, the same places suffice everywhere.
+    assert np.isfinite(conformal(held, 0.45).threshold)
+    assert "also where you have no labels" in conformal(held, 0.45).sentence
+
+
+@pytest.mark.parametrize("rows", [slice(0, 40), slice(13, 20)])
+def test_beside_a_label_is_within_the_radius_of_one(rows):
+    rng = np.random.default_rng(0)
+    labelled = rng.integers(0, (40, 30), (9, 2))
+    ground = np.stack(np.meshgrid(np.arange(40), np.arange(30), indexing="ij"), axis=-1)
+    away = np.sqrt(((ground[:, :, None] - labelled) ** 2).sum(-1)).min(-1)
+    np.testing.assert_array_equal(Beside(0.5, labelled, 4.3).mask(rows, 30), (away <= 4.3)[rows])
+    assert not Beside(0.5, labelled + 100, 4.3).mask(rows, 30).any()
 
 
 def test_adaptive_scores_are_sums_of_the_likelier():

@@ -7,11 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tessera_core.assess import CodeFeatures, Samples
 from tessera_core.assess.crossfit import hold_out, place_folds, places, take, thin
 from tessera_core.assess.live import independent_trials, live_score, wilson
 from tessera_core.errors import Cancelled
+from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tests.assess.fields import labelled_fields
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+from tests.assess.fields import labelled_fields, quantised
 
 
 def test_no_training_pixel_lies_in_a_held_out_place_or_its_belt():
@@ -109,6 +113,50 @@ def test_held_out_probabilities_are_those_of_heads_that_did_not_see_the_place():
     np.testing.assert_allclose(held.proba[test], expected, atol=1e-6)
     np.testing.assert_allclose(held.proba.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(np.bincount(samples.groups, held.weight), 1)
+
+
+def test_places_that_are_known_are_held_out_whole_and_without_a_belt():
+    samples = labelled_fields(per_class=6, pixels=2, apart=3)
+    cells = samples.groups % 7
+    known = replace(samples, places=cells)
+    np.testing.assert_array_equal(places(known), cells)
+    for train, test in place_folds(known, 4):
+        assert not set(cells[train]) & set(cells[test])
+        assert len(train) + len(test) == len(samples.y)
+    np.testing.assert_array_equal(hold_out(known, make_head("ridge")).places, cells)
+
+
+def test_what_covers_the_map_is_seen_in_the_map():
+    """Labels evenly of two classes, on ground that is nine tenths of the one."""
+    rng = np.random.default_rng(0)
+    truth = np.where(np.arange(100) < 90, 1, 2)[None].repeat(40, 0)
+    codes, scales = quantised(np.array([[-1.0], [1.0]])[truth.ravel() - 1] + 0.3 * rng.normal(size=(4000, 8)))
+    scales[:400] = np.nan
+    raster = EmbeddingRaster(
+        codes.reshape(40, 100, 8), scales.reshape(40, 100), Grid.local((40, 100)), Provenance(dim=8)
+    )
+    rows, cols = np.tile([12, 36], 4), np.array([1, 1, 30, 30, 91, 91, 99, 99])
+    samples = Samples(
+        CodeFeatures.at(raster, rows, cols), truth[rows, cols], np.arange(8), rows, cols, {}, places=np.arange(8)
+    )
+    held = hold_out(samples, make_head("ridge"))
+    np.testing.assert_allclose(held.shares, [0.9, 0.1], atol=0.03)
+    np.testing.assert_array_equal(held.labelled, np.stack([rows, cols], axis=1))
+    assert hold_out(labelled_fields(), make_head("ridge")).shares is None
+
+
+@pytest.mark.parametrize("pixels", [1, 4])
+def test_labels_held_out_one_by_one_come_beside_the_score(pixels):
+    samples = labelled_fields(per_class=8, pixels=pixels, apart=6)
+    held = live_score(samples, make_head("ridge")).held_out
+    near = held.near
+    assert len(near.judged) == len(samples.y)
+    for number in np.unique(near.fold):
+        # A label is never split, and its neighbours in the same square are learnt from.
+        inside = near.fold == number
+        assert not set(samples.groups[inside]) & set(samples.groups[~inside])
+    neighbours = held.places[:, None] == held.places
+    assert (neighbours & (near.fold[:, None] != near.fold)).any()
 
 
 def test_wilson_matches_the_textbook_and_places_bound_the_trials():

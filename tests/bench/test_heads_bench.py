@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tessera_core.bench import calibration
 from tessera_core.bench import heads as race
 from tessera_core.bench.calibration import measure as measure_calibration
 from tessera_core.bench.sites import Site, alphaearth, belgium_medians, sites
@@ -79,8 +80,8 @@ def test_tables_go_between_the_marks(tmp_path) -> None:
     result = race.measure([small_site()], ENTRIES)
     page = tmp_path / "heads.md"
     page.write_text(f"Before\n{race.MARK}\nold\n{race.MARK}\nAfter\n")
-    race.write_table(page, result)
-    race.write_table(page, result)
+    for _ in range(2):
+        race.write_between(page, race.MARK, race.tables(result))
     text = page.read_text()
     assert text.startswith("Before\n")
     assert text.endswith("After\n")
@@ -88,14 +89,31 @@ def test_tables_go_between_the_marks(tmp_path) -> None:
     assert text.count("| ridge 3x3 |") == 1
     page.write_text("no marks")
     with pytest.raises(InputError, match="two lines"):
-        race.write_table(page, result)
+        race.write_between(page, race.MARK, race.tables(result))
 
 
 def test_confidence_and_sets_keep_their_promise_on_real_points(shared) -> None:
-    """AlphaEarth points: sets hold the truth as often as said, within two points; calibrating does not make matters worse."""
+    """AlphaEarth points: sets hold the truth as often as said, on cells with labels and without; calibrating does no harm."""
     found = measure_calibration([alphaearth(shared / "data")], ("prototype",), repeats=30)
-    one = found["sites"]["alphaearth-points"]["prototype"]
+    one = found["sites"]["alphaearth-points"]["heads"]["prototype"]
     for nominal, row in one["coverage"].items():
         assert abs(row["like_labels"] - float(nominal)) < 0.03
+        assert abs(row["held_out"] - float(nominal)) < 0.03
         assert row["size"] > 1
+        assert row["endless"] == 0
     assert one["ece_after"] < one["ece_before"] + 0.01
+    assert 20 < one["places"] < 80
+
+
+def test_the_table_of_calibration_says_where_nothing_can_be_promised(tmp_path) -> None:
+    found = measure_calibration([small_site()], ("ridge",), repeats=3, per_class=6)
+    page = tmp_path / "heads.md"
+    page.write_text(f"Before\n{calibration.MARK}\n{calibration.MARK}\nAfter\n")
+    race.write_between(page, calibration.MARK, calibration.table(found))
+    (row,) = (line for line in page.read_text().splitlines() if line.startswith("| small |"))
+    one = found["sites"]["small"]["heads"]["ridge"]
+    assert f"| ridge | {one['places']:.0f} |" in row
+    assert one["coverage"]["0.95"]["endless"] == 1
+    assert "(100 % endless)" in row
+    (heading,) = (line for line in page.read_text().splitlines() if line.startswith("| site |"))
+    assert row.count("|") == heading.count("|")
