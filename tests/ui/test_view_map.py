@@ -11,7 +11,7 @@ from affine import Affine
 from tessera_core.grid import Grid
 from tessera_core.render.display import DisplayGrid
 from tessera_core.ui.view_map import message
-from tessera_core.ui.view_map.parts import Marker, Outline
+from tessera_core.ui.view_map.parts import ColourScale, Layer, Marker, Outline
 
 UTM = DisplayGrid(Grid("EPSG:32631", Affine(10, 0, 700_000, 0, -10, 5_800_000), (40, 50)))
 LOCAL = DisplayGrid(Grid.local((40, 50)))
@@ -114,3 +114,12 @@ def test_the_world_is_sent_in_metres() -> None:
 def test_places_are_the_same_for_years_of_a_region() -> None:
     assert message.place_of(UTM) == message.place_of(DisplayGrid(UTM.grid))
     assert len({message.place_of(display) for display in (UTM, LOCAL, None)}) == 3
+
+
+def test_layers_of_numbers_say_what_their_colours_stand_for() -> None:
+    scale = ColourScale(1.5, 9.0, ("#000000", "#ffffff"), "m", "± ", above=True)
+    entry = message.layer_entry(Layer("value", "Height", b"", "1", scale=scale))
+    assert json.loads(json.dumps(entry))["scale"] == {
+        "low": 1.5, "high": 9.0, "colours": ["#000000", "#ffffff"], "unit": "m", "sign": "± ", "below": False, "above": True,
+    }  # fmt: skip
+    assert "scale" not in message.layer_entry(Layer("pca", "Picture", b"", "1"))

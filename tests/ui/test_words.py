@@ -1,0 +1,24 @@
+"""Plain words for numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tessera_core.ui import words
+
+
+@pytest.mark.parametrize(
+    ("value", "scale", "text"),
+    [
+        (0.2058, 0.0678, "0.206"),
+        (18.234, 3.1, "18.2"),
+        (1234.5, 120, "1,234"),
+        (-12.34, 5.5, "−12.3"),
+        (-0.001, 3.0, "0.0"),
+        (3.0, 0.0, "3"),
+        (3.0, float("nan"), "3"),
+        (0.00012, 0.00003, "0.000120"),
+    ],
+)
+def test_a_number_is_as_exact_as_its_margin(value: float, scale: float, text: str) -> None:
+    assert words.number(value, scale) == text
