@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _INK, _STRANGE = "#30688c", "#d55e00"
 _ODD_SHOWN = 6
+_BARS = 400
 
 
 def panel(desk: Desk, score: NumberScore) -> None:
@@ -85,7 +86,7 @@ def _figures(desk: Desk, score: NumberScore) -> None:
         ("R²", "r2", _r2),
         (f"RMSE{inside}", "rmse", lambda v: words.number(v, size)),
         (f"Mean error{inside}", "mae", lambda v: words.number(v, size)),
-        (f"Bias{inside}", "bias", lambda v: ("+" if v > 0 else "") + words.number(v, size)),
+        (f"Bias{inside}", "bias", lambda v: words.number(v, size, sign=True)),
         (f"Margins hold (of {100 * COVERAGE:.0f} %)", "coverage", lambda v: f"{100 * v:.0f} %"),
     ]
     held_out = "Blocks held out" if result["split"] == "blocked" else "Plots held out"
@@ -135,7 +136,12 @@ def scatter(desk: Desk, score: NumberScore) -> go.Figure:
     figure.add_scatter(
         x=ends, y=ends, mode="lines", line={"color": "#8a8f94", "dash": "dash", "width": 1}, hoverinfo="skip"
     )
-    bars = {"type": "data", "array": margin.tolist(), "width": 0, "thickness": 1, "color": "rgba(48,104,140,0.18)"}
+    # Hundreds of margins hide the dots that they belong to.
+    bars = (
+        None
+        if len(truth) > _BARS
+        else {"type": "data", "array": margin.tolist(), "width": 0, "thickness": 1, "color": "rgba(48,104,140,0.18)"}
+    )
     figure.add_scatter(
         x=truth.tolist(),
         y=guess.tolist(),

@@ -63,10 +63,16 @@ def decimals(scale: float) -> int:
     return min(max(1 - math.floor(math.log10(abs(scale))), 0), 9)
 
 
-def number(value: float, scale: float) -> str:
-    """A number as exact as :func:`decimals` of ``scale``, which may be its margin; with a proper minus and no lone zeros."""
-    text = f"{value:,.{decimals(scale)}f}"
-    return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
+def number(value: float, scale: float, *, sign: bool = False) -> str:
+    """A number as exact as :func:`decimals` of ``scale``, which may be its margin.
+
+    Args:
+        sign: whether a plus is written, too.
+    """
+    text = f"{abs(value):,.{decimals(scale)}f}"
+    if not float(text.replace(",", "")):
+        return text
+    return f"{'−' if value < 0 else '+' if sign else ''}{text}"
 
 
 def years(values: Sequence[int | None]) -> str:

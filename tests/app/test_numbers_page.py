@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from tessera_core import library, numbers_mapping
 from tessera_core.cli import main
+from tessera_core.grid import Grid
 from tessera_core.heads import REGRESSION_HEADS
 from tessera_core.labels.plots import plots_of, values_of
 from tessera_core.numbers_mapping import chosen_measure
@@ -342,6 +344,67 @@ def test_the_table_changes_and_removes_plots(
     numbers_plots._edited(desk, "table")
     before = [plot.value for plot in desk.plots]
     assert values(field_work) == [*before[1:3], 1.25, *before[4:59]]
+
+
+def test_areas_are_drawn_as_such(app: AppTest, field_work: Project) -> None:
+    features = []
+    for n in range(20):
+        row, col = 14 + 16 * (n // 5), 4 + 18 * (n % 5)
+        rows, cols = np.array([0, 0, 4, 4, 0]) + row, np.array([0, 4, 4, 0, 0]) + col
+        ring = np.column_stack(GRID.pixel_to_lonlat(rows, cols)).tolist()
+        shape = {"type": "Polygon", "coordinates": [ring]}
+        value = float(world()[1][row : row + 4, col : col + 4].mean())
+        features.append({"type": "Feature", "geometry": shape, "properties": {"yield_t_ha": value, "farm": "a"}})
+    open_page(app, field_work)
+    content = json.dumps({"type": "FeatureCollection", "features": features}).encode()
+    upload(app, field_work, content, "fields.geojson")
+    assert errors(app) == []
+    header = sent(app)["map"][0]
+    assert (len(header["markers"]), len(header["outlines"])) == (0, 20)
+    assert "20 plots." in told(app)
+    assert header["layers"][1]["scale"]["unit"] == "t/ha"
+    field_work.refresh()
+    app.session_state[key(field_work, "chosen")] = ("plot", field_work.plots.labels[0].id)
+    app.run()
+    assert errors(app) == []
+    assert len(sent(app)["map"][0]["markers"]) == 1
+
+
+def test_a_region_without_a_place_on_earth(app: AppTest, home: Path, tmp_path: Path) -> None:
+    raster, truth = world()
+    replace(raster, grid=Grid.local(raster.shape)).save(tmp_path / "strip" / "2024")
+    project = library.start(library.look(str(tmp_path / "strip")), "Strip")
+    rows, cols = np.random.default_rng(4).integers(14, SIZE - 2, (2, 60))
+    table = "row,col,height\n" + "\n".join(f"{r},{c},{truth[r, c]:.2f}" for r, c in zip(rows, cols, strict=True))
+    open_page(app, project)
+    upload(app, project, table.encode())
+    assert errors(app) == []
+    assert float(app.metric[0].value) > 0.6
+    assert len(sent(app)["map"][0]["markers"]) == 60
+    app.session_state[key(project, "bring")] = True
+    app.session_state[key(project, "chosen")] = ("place", (40.5, 40.5))
+    app.run()
+    assert errors(app) == []
+    assert "Nine of ten" in told(app)
+
+
+def test_something_else_is_measured_beside_it(app: AppTest, field_work: Project) -> None:
+    open_page(app, field_work)
+    upload(app, field_work, sheet())
+    app.selectbox(key=key(field_work, "measure")).set_value(0).run()
+    assert errors(app) == []
+    assert "value" not in sent(app)
+    app.session_state[key(field_work, "chosen")] = ("place", (40.5, 40.5))
+    app.run()
+    app.text_input(key=key(field_work, "new_name")).input("depth_cm")
+    app.text_input(key=key(field_work, "new_value")).input("3")
+    next(button for button in app.button if button.label == "Add plot").click().run()
+    assert errors(app) == []
+    assert mapped(field_work) == "depth"
+    assert values(field_work) == [3]
+    assert "three plots at least; there is one" in told(app)
+    app.selectbox(key=key(field_work, "measure")).set_value(1).run()
+    assert "value" in sent(app)
 
 
 def test_looking_about_computes_nothing(app: AppTest, field_work: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,3 +22,12 @@ from tessera_core.ui import words
 )
 def test_a_number_is_as_exact_as_its_margin(value: float, scale: float, text: str) -> None:
     assert words.number(value, scale) == text
+
+
+def test_a_plus_is_written_where_it_tells_something() -> None:
+    assert [words.number(value, 3.0, sign=True) for value in (0.26, -0.26, 0.001, 0.0)] == [
+        "+0.3",
+        "−0.3",
+        "0.0",
+        "0.0",
+    ]
