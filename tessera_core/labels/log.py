@@ -81,6 +81,7 @@ class LabelLog:
         self._classes: dict[int, LabelClass] = {}
         self._by_order: dict[int, Label] = {}
         self._order_of: dict[str, int] = {}
+        self._made: dict[int, float] = {}
         self._next_order = 0
         self._highest_class = 0
         self._done: list[_Delta] = []
@@ -144,6 +145,11 @@ class LabelLog:
         order = self._order_of.get(label_id)
         return None if order is None else self._by_order.get(order)
 
+    def made_at(self, label_id: str) -> float | None:
+        """When a label was first added, seconds since 1970; None where the log does not say."""
+        order = self._order_of.get(label_id)
+        return None if order is None else self._made.get(order)
+
     # --------------------------------------------------------------- events
 
     def add(
@@ -166,11 +172,25 @@ class LabelLog:
         self._record({"do": "add", "label": label.to_json()}, decoded=label)
         return label
 
-    def edit_label(self, label_id: str, *, class_id: int | None = None, note: str | None = None) -> Label:
-        """Give a label another class or note."""
+    def edit_label(
+        self,
+        label_id: str,
+        *,
+        class_id: int | None = None,
+        note: str | None = None,
+        xy: Iterable[Iterable[float]] | None = None,
+        holes: Iterable[Iterable[Iterable[float]]] | None = None,
+    ) -> Label:
+        """Give a label another class, note or place; it keeps its kind, its radius and its turn in the painting order.
+
+        Raises:
+            LabelError: the label or the class does not exist, or the new place is no geometry of the label's kind.
+        """
         event: dict[str, Any] = {"do": "edit_label", "id": label_id}
         event |= {} if class_id is None else {"class_id": class_id}
         event |= {} if note is None else {"note": note}
+        event |= {} if xy is None else {"xy": [list(place) for place in xy]}
+        event |= {} if holes is None else {"holes": [[list(place) for place in ring] for ring in holes]}
         self._record(event)
         return self._by_order[self._order_of[label_id]]
 
@@ -366,9 +386,10 @@ class LabelLog:
                         f"it is of the format {str(event['format'])[:40]!r}, this version reads {FORMAT!r}"
                     )
                 return
-            self._apply(event)
             moment = event.get("t")
-            self.saved_at = float(moment) if isinstance(moment, int | float) else self.saved_at
+            when = float(moment) if isinstance(moment, int | float) else None
+            self._commit(event, self._delta(event), when)
+            self.saved_at = self.saved_at if when is None else when
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError, LabelError) as error:
             reason = str(error) if isinstance(error, LabelError) else "it is not readable"
             self.notes.append(f"Line {self._lines} of the label log is left out: {reason.rstrip('.')}.")
@@ -387,9 +408,9 @@ class LabelLog:
     def _append(self, file: BinaryIO | None, event: dict[str, Any], decoded: Any = None) -> None:
         """Check the event against the state, write it to disk, then apply it: what is shown is always saved."""
         delta = self._delta(event, decoded)
-        now = time.time()
+        now = round(time.time(), 3)
         if file is not None:
-            text = json.dumps({"t": round(now, 3), **event}, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            text = json.dumps({"t": now, **event}, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
             data = (text + "\n").encode()
             if self._offset == 0:
                 data = json.dumps({"format": FORMAT}).encode() + b"\n" + data
@@ -408,7 +429,7 @@ class LabelLog:
                 raise
             self._lines += data.count(b"\n{") + data.startswith(b"{")
             self._advance(data)
-        self._commit(event, delta)
+        self._commit(event, delta, now)
         self.saved_at = now
 
     def _restore(self, file: BinaryIO) -> None:
@@ -420,10 +441,7 @@ class LabelLog:
 
     # --------------------------------------------------------------- replay
 
-    def _apply(self, event: Mapping[str, Any], decoded: Any = None) -> None:
-        self._commit(event, self._delta(event, decoded))
-
-    def _commit(self, event: Mapping[str, Any], delta: _Delta) -> None:
+    def _commit(self, event: Mapping[str, Any], delta: _Delta, when: float | None) -> None:
         if event["do"] == "undo":
             self._undone.append(self._done.pop())
         elif event["do"] == "redo":
@@ -439,6 +457,9 @@ class LabelLog:
                 self._highest_class = max(self._highest_class, id_)
         for order, before, after in delta.labels:
             self._set_label(order, before, after)
+            if before is None and when is not None:
+                # Undo and redo bring back a label of an order that is known.
+                self._made.setdefault(order, when)
         self.version += 1
 
     def _set_label(self, order: int, before: Label | None, after: Label | None) -> None:
@@ -509,6 +530,10 @@ class LabelLog:
             after = with_class(after, self.label_class(event["class_id"]).id)
         if "note" in event:
             after = replace(after, note=str(event["note"]))
+        if "xy" in event:
+            after = replace(after, xy=event["xy"])
+        if "holes" in event:
+            after = replace(after, holes=tuple(event["holes"]))
         return _Delta(labels=((order, before, after),))
 
     def _on_remove_label(self, event: Mapping[str, Any], _decoded: Any) -> _Delta:

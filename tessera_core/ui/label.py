@@ -76,7 +76,7 @@ def _panel() -> None:
     side = _side(key)
     run = st.session_state.setdefault(_SIDE_RUNS, 0)
     layers, header = desk.answer(key, project, side, run)
-    header["note"] = notes.chosen_place(project, desk.live.display)
+    header["chosen"] = notes.chosen(project)
     for layer in layers:
         if layer.png:
             where = {**desk.live.picture_header(), "version": layer.version, "mode": layer.mode}
@@ -109,6 +109,8 @@ def _on_wishes() -> None:
     desk = _desk(project, state.scene_for(project))
     display, known = desk.live.display, _side(key)
     wished = apply_wishes(label_map.wishes(key), display, known, lambda op, now: desk.act(project, op, now))
+    if wished.selected != known.selected:
+        notes.follow(project, wished.selected)
     st.session_state[_SIDE] = {key: wished}
     st.session_state[_SIDE_RUNS] = st.session_state.get(_SIDE_RUNS, 0) + 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tessera_core.mapping import head_choice, map_project
 from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui.label_map import payload
+from tessera_core.ui.labelling import notes
 
 
 def messages(app: AppTest) -> dict[str, tuple[dict, bytes]]:
@@ -201,20 +203,18 @@ def test_names_of_groups_survive_coarser_and_finer(app: AppTest, project: Projec
     assert group_names(app)[8].value == "Hedge"
 
 
-def test_a_note_is_written_read_and_shown_on_the_map(app: AppTest, project: Project) -> None:
+def test_a_label_chosen_in_the_list_is_told_to_the_map_and_takes_a_note(app: AppTest, project: Project) -> None:
     labelled(project)
     open_label_page(app, project)
     open_panel(app, project, "notes")
     (pick,) = [box for box in app.selectbox if box.label == "Label"]
     assert len(pick.options) == 20
     assert pick.options[0] == "20. Kind 3, point"
-    assert messages(app)["insight"][0]["note"] is None
+    assert messages(app)["insight"][0]["chosen"] == {"id": None, "number": 0}
     wanted = project.log.labels[18]
     pick.select(wanted.id).run()
-    note = messages(app)["insight"][0]["note"]
-    assert note["id"] == wanted.id
-    shown = messages(app)["map"][0]["labels"][18]
-    assert note["xy"] == pytest.approx(shown[3], abs=0.1)
+    assert messages(app)["insight"][0]["chosen"] == {"id": wanted.id, "number": 1}
+    assert messages(app)["map"][0]["labels"][18][0] == wanted.id
     (field,) = [text for text in app.text_input if text.label == "Note"]
     field.set_value("Old oak, seen 3 May").run()
     assert not app.exception
@@ -229,7 +229,66 @@ def test_a_note_is_written_read_and_shown_on_the_map(app: AppTest, project: Proj
     project.log.remove_label(wanted.id)
     app.run()
     assert not app.exception
-    assert messages(app)["insight"][0]["note"] is None
+    (pick,) = [box for box in app.selectbox if box.label == "Label"]
+    assert pick.value is None
+
+
+def test_the_list_follows_what_is_chosen_on_the_map(app: AppTest, project: Project) -> None:
+    labelled(project)
+    extra = project.log.import_labels(
+        project.log.classes, [replace(project.log.labels[0], id=f"more{n}") for n in range(notes.LISTED)]
+    )
+    assert extra == notes.LISTED
+    open_label_page(app, project)
+    open_panel(app, project, "notes")
+    (pick,) = [box for box in app.selectbox if box.label == "Label"]
+    # Too old for the list, but chosen on the map.
+    oldest = project.log.labels[0]
+    assert not any(option.startswith("1. ") for option in pick.options)
+    app.session_state[f"label_note_{project.id}"] = oldest.id
+    app.run()
+    (pick,) = [box for box in app.selectbox if box.label == "Label"]
+    assert pick.value == oldest.id
+    assert pick.options[-1] == "1. Kind 0, point"
+    # The map knows it already: it is not told again.
+    assert messages(app)["insight"][0]["chosen"]["number"] == 0
+    app.session_state[f"label_note_{project.id}"] = None
+    app.run()
+    (pick,) = [box for box in app.selectbox if box.label == "Label"]
+    assert pick.value is None
+    assert not app.exception
+
+
+def test_a_late_message_of_the_list_undoes_nothing_done_on_the_map(
+    app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled(project)
+    open_label_page(app, project)
+    open_panel(app, project, "notes")
+    first, second = project.log.labels[:2]
+    (pick,) = [box for box in app.selectbox if box.label == "Label"]
+    pick.select(first.id).run()
+
+    def run_with_a_message_sent_before(change: Any) -> None:
+        sent = app._tree.get_widget_states()
+        change()
+        app.run()
+        with monkeypatch.context() as late:
+            late.setattr(app._tree, "get_widget_states", lambda: sent)
+            app.run()
+        app.run()
+
+    def choose(label_id: str) -> None:
+        app.session_state[f"label_note_{project.id}"] = label_id
+
+    run_with_a_message_sent_before(lambda: project.log.edit_label(first.id, note="written on the map"))
+    run_with_a_message_sent_before(lambda: choose(second.id))
+    assert not app.exception
+    # Chosen by the person once; the rest happened on the map.
+    assert messages(app)["insight"][0]["chosen"] == {"id": second.id, "number": 1}
+    assert project.log.labels[0].note == "written on the map"
+    (pick,) = [box for box in app.selectbox if box.label == "Label"]
+    assert pick.value == second.id
 
 
 def test_classes_can_count_by_their_labels(app: AppTest, project: Project) -> None:

@@ -32,7 +32,7 @@ def log(path):
     return log
 
 
-ACTIONS = st.lists(st.tuples(st.sampled_from("padrscmeikngu"), st.integers(0, 10**6)), max_size=40)
+ACTIONS = st.lists(st.tuples(st.sampled_from("padrsvcmeikngu"), st.integers(0, 10**6)), max_size=40)
 
 
 def act(log, action, number):
@@ -50,6 +50,9 @@ def act(log, action, number):
         log.remove_label(labels[number % len(labels)].id)
     elif action == "s" and labels and pick:
         log.edit_label(labels[number % len(labels)].id, class_id=pick, note=str(number))
+    elif action == "v" and labels:
+        moved = labels[number % len(labels)]
+        log.edit_label(moved.id, xy=[(x + number % 5, y - 2) for x, y in moved.xy])
     elif action == "c":
         log.add_class(f"class {log.version}")
     elif action == "m" and len(classes) > 1:
@@ -102,7 +105,7 @@ def test_what_is_read_from_disk_equals_what_was_in_memory(tmp_path_factory, seed
     log = LabelLog(path)
     log.add_class("first")
     for _ in range(30):
-        action = rng.choice("paaddrscmeiknuuu")
+        action = rng.choice("paaddrsvcmeiknuuu")
         if action == "u":
             rng.choice([log.undo, log.redo])()
         else:
@@ -114,6 +117,52 @@ def test_what_is_read_from_disk_equals_what_was_in_memory(tmp_path_factory, seed
     while log.undo():
         again.sync()
     assert state(again) == state(log)
+
+
+def test_a_label_is_moved_in_one_step_that_undo_takes_back(log, path):
+    hole = [(1, 1), (2, 1), (2, 2)]
+    log.add("polygon", 1, [(0, 0), (5, 0), (5, 5)], holes=[hole], note="pond in the middle")
+    log.add("point", 2, [(1, 2)])
+    before = state(log)
+    field = log.labels[0]
+    moved = log.edit_label(field.id, xy=[(0, 0), (9, 0), (5, 5)])
+    assert log.labels[0] == moved
+    assert (moved.xy, moved.holes, moved.note) == (((0, 0), (9, 0), (5, 5)), field.holes, "pond in the middle")
+    assert log.edit_label(field.id, holes=[]).holes == ()
+    assert state(LabelLog(path)) == state(log)
+    with pytest.raises(LabelError, match="three different corners"):
+        log.edit_label(field.id, xy=[(0, 0), (9, 0)])
+    with pytest.raises(LabelError, match="no longer exists"):
+        log.edit_label("nobody", xy=[(0, 0)])
+    assert log.undo()
+    assert log.undo()
+    assert state(log) == before == state(LabelLog(path))
+
+
+def test_the_log_tells_when_a_label_was_made(log, path, monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 1000.5)
+    label = log.add("point", 1, [(1, 2)])
+    monkeypatch.setattr("time.time", lambda: 2000.0)
+    log.edit_label(label.id, note="later", xy=[(3, 4)])
+    log.undo()
+    log.undo()
+    log.redo()
+    log.import_labels([LabelClass(1, "Wood", "#008000")], [Label("theirs", 1, "point", ((0, 0),))])
+    for one in (log, LabelLog(path)):
+        assert [one.made_at(known.id) for known in one.labels] == [1000.5, 2000.0]
+        assert one.made_at("nobody") is None
+
+
+def test_logs_of_before_times_and_moves_are_read(path):
+    path.write_text(
+        '{"format": "tessera-labels/1"}\n'
+        '{"do":"add_class","class":{"id":1,"name":"Wood","color":"#008000"}}\n'
+        '{"do":"add","label":{"id":"a","class_id":1,"kind":"point","xy":[[1,2]]}}\n'
+        '{"do":"edit_label","id":"a","note":"oak"}\n'
+    )
+    log = LabelLog(path)
+    assert not log.notes
+    assert (log.labels[0].note, log.made_at("a"), log.saved_at) == ("oak", None, None)
 
 
 def test_version_changes_with_every_event_and_only_then(log):
@@ -244,6 +293,9 @@ def test_a_whole_last_line_without_newline_is_kept_and_appended_to(log, path):
         '{"do": "add", "label": {"id": "x", "class_id": [1], "kind": "point", "xy": [[1, 2]]}}',
         '{"do": "add", "label": 3}',
         '{"do": "remove_label", "id": {"a": 1}}',
+        '{"do": "edit_label", "id": "first", "xy": 3}',
+        '{"do": "edit_label", "id": "first", "xy": [[1e999, 2]]}',
+        '{"do": "edit_label", "id": "first", "holes": 3}',
         '{"do": ["undo"]}',
         '{"do": "explode"}',
         '{"do": "redo"}',
@@ -257,7 +309,7 @@ def test_a_whole_last_line_without_newline_is_kept_and_appended_to(log, path):
     ],
 )
 def test_a_hostile_line_is_left_out_with_a_note_and_the_rest_is_kept(log, path, line):
-    log.add("point", 1, [(1, 2)])
+    log.add("point", 1, [(1, 2)], id="first")
     before = state(log)
     with path.open("a") as file:
         file.write(line + "\n")

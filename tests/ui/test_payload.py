@@ -69,10 +69,16 @@ def test_labels_travel_in_display_coordinates_and_are_converted_once() -> None:
         Label("e", 3, "polygon", ring, holes=(ring,)),
     ]
     told = json.loads(text(labels))
-    assert [entry[:3] for entry in told] == [[3, "p", 0], [200, "b", 2.5], [3, "a", 0], [0, "e", 1], [3, "a", 0]]
-    assert [len(entry[3]) for entry in told] == [2, 6, 8, 6, 6]
-    assert len(told[4]) == 5
-    rows, cols = display.to_pixel(told[1][3][0::2], told[1][3][1::2])
+    assert [entry[:4] for entry in told] == [
+        ["a", 3, "p", 0],
+        ["b", 200, "b", 2.5],
+        ["c", 3, "r", 0],
+        ["d", 0, "e", 1],
+        ["e", 3, "a", 0],
+    ]
+    assert [len(entry[4]) for entry in told] == [2, 6, 8, 6, 6]
+    assert len(told[4]) == 6
+    rows, cols = display.to_pixel(told[1][4][0::2], told[1][4][1::2])
     np.testing.assert_allclose(rows, [1, 5, 9], atol=0.02)
     np.testing.assert_allclose(cols, [2, 7, 2], atol=0.02)
     display_calls = []
@@ -157,6 +163,34 @@ def test_confidence_is_sent_only_when_asked_for() -> None:
     assert header["map"]["v"] != asked["map"]["v"]
     assert set(np.unique(indices(png))) == {0, 1, 2}
     assert len(np.unique(indices(more))) >= 3
+
+
+def test_the_particulars_of_a_chosen_label_are_sent_and_no_others() -> None:
+    live, log, _ = live_map()
+    for name in "ab":
+        log.add_class(name)
+    click(log, 1, 5, 10)
+    x, y = GRID.pixel_to_xy([20, 20, 30, 30], [10, 16, 16, 10])
+    corners = list(zip(x.tolist(), y.tolist(), strict=True))
+    field = log.add("polygon", 2, corners, note="seen from the road")
+    log.add("erase", None, [corners[0]], radius=15)
+    eraser = log.labels[-1].id
+
+    def told(label_id: str) -> dict | None:
+        state = ProtocolState(selected=label_id)
+        return payload.unpack(live.message("k", log, HeadChoice("ridge"), state, 1))[0]["selected"]
+
+    found = told(field.id)
+    assert found is not None
+    assert (found["id"], found["note"], found["pixels"], found["area"]) == (field.id, "seen from the road", 60, 0.6)
+    # What the eraser took away counts no more.
+    assert 50 < found["counted"] < 60
+    assert found["made"] == log.made_at(field.id)
+    assert [told(other) for other in ("", "unknown", eraser)] == [None, None, None]
+    log.undo()
+    assert told(field.id)["counted"] == 60
+    log.remove_label(field.id)
+    assert told(field.id) is None
 
 
 def test_labels_where_nothing_is_known_give_a_reason_instead_of_a_map() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tessera_core.grid import Grid
 from tessera_core.labels.log import LabelLog
 from tessera_core.render.display import DisplayGrid
+from tessera_core.ui.label_map.payload import shown
 from tessera_core.ui.label_map.protocol import MAX_POINTS, ProtocolState, apply_message
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 700_000, 0, -10, 5_800_000), (60, 80))
@@ -93,6 +94,126 @@ def test_every_operation_of_the_panel() -> None:
     assert [label.class_id for label in log.labels] == [3]
 
 
+def edit(id_: int, label: str, **changes: Any) -> dict[str, Any]:
+    return {"id": id_, "do": "edit_label", "label": label, **changes}
+
+
+def in_pixels(places: Any) -> np.ndarray:
+    """Rows and columns (N, 2)."""
+    return np.stack(GRID.xy_to_pixel(*np.array(places).T), -1)
+
+
+def test_a_chosen_label_gets_another_class_note_and_place_and_goes() -> None:
+    log = new_log()
+    ops = [
+        add(1),
+        edit(2, f"{EPOCH}-1", **{"class": 3}),
+        edit(3, f"{EPOCH}-1", note="an old oak"),
+        edit(4, f"{EPOCH}-1", rings=[[xy(20.5, 30.25)]]),
+        {"id": 5, "do": "remove_label", "label": f"{EPOCH}-1"},
+    ]
+    state = ProtocolState()
+    seen = []
+    for n, op in enumerate(ops, 1):
+        state = apply_message(log, DISPLAY, message(op, n=n), state)
+        seen.append(list(log.labels))
+    assert state.notes == ()
+    (label,) = seen[3]
+    assert (label.class_id, label.note, label.kind) == (3, "an old oak", "point")
+    np.testing.assert_allclose(in_pixels(label.xy), [[20.5, 30.25]], atol=1e-4)
+    assert seen[4] == []
+    # Each is one step back, and one forth.
+    for n, expected in enumerate(reversed(seen[:-1]), 6):
+        state = apply_message(log, DISPLAY, message({"id": n, "do": "undo"}, n=n), state)
+        assert log.labels == expected
+    for n, expected in enumerate(seen[1:], 10):
+        state = apply_message(log, DISPLAY, message({"id": n, "do": "redo"}, n=n), state)
+        assert log.labels == expected
+
+
+def test_corners_that_were_not_moved_keep_their_exact_place() -> None:
+    log = new_log()
+    ring = [(10.123456, 10.2), (10.3, 20.4), (20.5, 20.6), (20.7, 10.8)]
+    hole = [(13.0, 13.0), (13.0, 16.0), (16.0, 16.0)]
+    outer, inner = (
+        list(zip(*(v.tolist() for v in GRID.pixel_to_xy(*np.array(r).T)), strict=True)) for r in (ring, hole)
+    )
+    label = log.add("polygon", 1, outer, holes=[inner])
+    rings = [[list(p) for p in shown(part, DISPLAY)] for part in label.rings]
+    rings[0][2] = xy(30, 30)
+    state = apply_message(log, DISPLAY, message(edit(1, label.id, rings=rings)), ProtocolState())
+    assert state.notes == ()
+    (moved,) = log.labels
+    assert moved.holes == label.holes
+    assert [a == b for a, b in zip(moved.xy, label.xy, strict=True)] == [True, True, False, True]
+    np.testing.assert_allclose(in_pixels(moved.xy)[2], [30, 30], atol=1e-4)
+    # A corner more, and without the hole.
+    rings[0].insert(1, xy(5, 15))
+    state = apply_message(log, DISPLAY, message(edit(2, label.id, rings=rings[:1]), n=2), state)
+    assert (len(log.labels[0].xy), log.labels[0].holes, state.notes) == (5, (), ())
+
+
+def test_a_moved_rectangle_and_stroke_stay_what_they_are() -> None:
+    log = new_log()
+    (x0, x1), (y0, y1) = GRID.pixel_to_xy([10.0, 20.0], [10.0, 30.0])
+    rectangle = log.add("rectangle", 1, [(x0, y0), (x1, y1)])
+    stroke = log.add("brush", 2, [(x0, y0), (x1, y1)], radius=25)
+    to = [xy(12, 12), xy(12, 40), xy(25, 40), xy(25, 12)]
+    ops = [edit(1, rectangle.id, rings=[to]), edit(2, stroke.id, rings=[[xy(40, 40), xy(45, 45)]])]
+    assert apply_message(log, DISPLAY, message(*ops), ProtocolState()).notes == ()
+    first, second = log.labels
+    assert (first.kind, first.class_id, len(first.xy)) == ("rectangle", 1, 4)
+    np.testing.assert_allclose(in_pixels(first.xy)[2], [25, 40], atol=1e-4)
+    assert (second.kind, second.radius) == ("brush", 25)
+    np.testing.assert_allclose(in_pixels(second.xy), [[40, 40], [45, 45]], atol=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 30))
+def test_any_sequence_undone_and_redone_gives_the_same_labels(seed: int, count: int) -> None:
+    rng = random.Random(seed)
+    log, state = new_log(), ProtocolState()
+
+    def send(op: dict[str, Any]) -> None:
+        nonlocal state
+        state = apply_message(log, DISPLAY, message({**op, "id": state.ack + 1}, n=state.ack + 1), state)
+        assert state.notes == ()
+
+    def spot() -> list[float]:
+        return xy(rng.uniform(0, 60), rng.uniform(0, 80))
+
+    seen = [(log.classes, log.labels)]
+    for _ in range(count):
+        kind = rng.choice(["add", "add", "move", "move", "class", "note", "remove", "erase", "merge"])
+        label = rng.choice(log.labels) if log.labels else None
+        if kind == "merge" and len(log.classes) > 1:
+            one, other = rng.sample([c.id for c in log.classes], 2)
+            send({"do": "merge_classes", "class": one, "into": other})
+        elif kind == "erase":
+            send(add(0, rng.uniform(0, 60), rng.uniform(0, 80), "erase", radius=2))
+        elif label is None or kind in ("add", "merge"):
+            tool = rng.choice(["point", "brush", "polygon", "rectangle"])
+            pts = [spot() for _ in range({"point": 1, "brush": 2, "polygon": 5, "rectangle": 4}[tool])]
+            send({"do": "add", "tool": tool, "class": rng.choice(log.classes).id, "pts": pts, "radius": 1})
+        elif kind == "remove":
+            send({"do": "remove_label", "label": label.id})
+        elif kind == "move":
+            rings = [[list(p) for p in shown(ring, DISPLAY)] for ring in label.rings]
+            rings[0][rng.randrange(len(rings[0]))] = spot()
+            send(edit(0, label.id, rings=rings))
+        elif kind == "class":
+            send(edit(0, label.id, **{"class": rng.choice(log.classes).id}))
+        else:
+            send(edit(0, label.id, note=str(rng.random())))
+        seen.append((log.classes, log.labels))
+    for expected in reversed(seen[:-1]):
+        send({"do": "undo"})
+        assert (log.classes, log.labels) == expected
+    for expected in seen[1:]:
+        send({"do": "redo"})
+        assert (log.classes, log.labels) == expected
+
+
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 25))
 def test_duplicates_losses_and_reordering_change_nothing(seed: int, count: int) -> None:
@@ -147,6 +268,19 @@ POISON = [
     {"do": "add", "tool": "rectangle", "class": 1, "pts": [xy(5, 5)]},
     {"do": "add", "tool": "lasso", "class": 1, "pts": [xy(5, 5)]},
     {"do": "add", "tool": ["point"], "class": 1, "pts": [xy(5, 5)]},
+    {"do": "edit_label", "label": f"{EPOCH}-1", "rings": []},
+    {"do": "edit_label", "label": f"{EPOCH}-1", "rings": [[]]},
+    {"do": "edit_label", "label": f"{EPOCH}-1", "rings": 5},
+    {"do": "edit_label", "label": f"{EPOCH}-1", "rings": [[[float("nan"), 0]]]},
+    {"do": "edit_label", "label": f"{EPOCH}-1", "rings": [[xy(500, 5)]]},
+    {"do": "edit_label", "label": f"{EPOCH}-1", "rings": [[xy(5, 5)] * MAX_POINTS, [xy(5, 5)]]},
+    {"do": "edit_label", "label": f"{EPOCH}-1", "class": 99},
+    {"do": "edit_label", "label": f"{EPOCH}-1", "note": 7},
+    {"do": "edit_label", "label": "gone", "rings": [[xy(5, 5)]]},
+    {"do": "edit_label", "label": "gone", "note": "x"},
+    {"do": "edit_label", "label": ["a"], "rings": [[xy(5, 5)]]},
+    {"do": "remove_label", "label": "gone"},
+    {"do": "remove_label"},
     {"do": "add_class", "name": ""},
     {"do": "add_class", "name": "Class 1"},
     {"do": "add_class", "name": 7},
@@ -163,10 +297,11 @@ POISON = [
 
 @pytest.mark.parametrize("poison", POISON, ids=lambda op: json.dumps(op)[:60])
 def test_poison_is_acknowledged_and_reported_and_the_rest_is_done(poison: dict[str, Any]) -> None:
-    log = new_log()
+    log, plain = new_log(), new_log()
+    apply_message(plain, DISPLAY, message(add(1), add(3)), ProtocolState())
     state = apply_message(log, DISPLAY, message(add(1), {**poison, "id": 2}, add(3)), ProtocolState())
     assert state.ack == 3
-    assert len(log.labels) == 2
+    assert content(log) == content(plain)
     assert len(log.classes) == 3
     ((op_id, sentence),) = state.notes
     assert op_id == 2
@@ -210,9 +345,23 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-keys = st.sampled_from(["id", "do", "tool", "class", "into", "pts", "radius", "name", "color"])
+keys = st.sampled_from(
+    ["id", "do", "tool", "class", "into", "pts", "radius", "name", "color", "label", "rings", "note"]
+)
 words = st.sampled_from(
-    ["add", "undo", "redo", "clear", "add_class", "edit_class", "remove_class", "point", "brush", "polygon"]
+    [
+        "add",
+        "undo",
+        "redo",
+        "clear",
+        "add_class",
+        "edit_class",
+        "remove_class",
+        "edit_label",
+        "point",
+        "brush",
+        "polygon",
+    ]
 )
 
 
@@ -245,6 +394,16 @@ def test_the_wish_for_confidence_needs_no_operation() -> None:
     wish = {"epoch": EPOCH, "n": 3, "want": {"confidence": True}, "ops": []}
     state = apply_message(new_log(), DISPLAY, wish, ProtocolState(EPOCH, 9, 2))
     assert (state.confidence, state.ack, state.seen) == (True, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("wish", "chosen"), [("abc-1", "abc-1"), ("", ""), (None, ""), (7, ""), (["x"], ""), ("x" * 65, "")]
+)
+def test_the_chosen_label_is_remembered_until_another_is_chosen(wish: Any, chosen: str) -> None:
+    before = ProtocolState(EPOCH, 9, 2, selected="other")
+    assert apply_message(new_log(), DISPLAY, message(n=3), before).selected == ""
+    told = {"epoch": EPOCH, "n": 3, "want": {"selected": wish}, "ops": []}
+    assert apply_message(new_log(), DISPLAY, told, before).selected == chosen
 
 
 def test_a_full_disk_is_reported_and_the_page_does_not_repeat_for_ever(tmp_path: Path) -> None:

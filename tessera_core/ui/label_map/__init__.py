@@ -20,7 +20,18 @@ from tessera_core.ui.label_map.protocol import ProtocolState
 __all__ = ["ProtocolState", "insight", "label_map", "label_panel", "loader", "message", "picture", "wishes"]
 
 HUB = "__tesseraLabelMap"
-MODULES = ("wire.js", "dom.js", "queue.js", "layers.js", "tools.js", "insight.js", "panel.js", "view.js", "main.js")
+MODULES = (
+    "wire.js",
+    "dom.js",
+    "queue.js",
+    "layers.js",
+    "select.js",
+    "tools.js",
+    "insight.js",
+    "panel.js",
+    "view.js",
+    "main.js",
+)
 
 
 def loader() -> None:

@@ -19,6 +19,7 @@ from tessera_core.analysis.pca import sample_valid
 from tessera_core.errors import HeadError, TesseraError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
+from tessera_core.labels.sampling import geometry_pixels, label_pixels
 from tessera_core.mapping import DEFAULT_HEAD, fit_labels
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
@@ -111,7 +112,7 @@ class LiveMap:
             key: of the component.
             labels: the project's log.
             head: the project's.
-            state: of the protocol; its ack and confidence wish are answered.
+            state: of the protocol; its ack and its wishes (confidence, a chosen label) are answered.
             run: grows with every answer, so that Streamlit passes on even an unchanged picture.
             saved_at: seconds since 1970 of the last save.
             pictures: names of the static pictures that are sent beside.
@@ -147,6 +148,7 @@ class LiveMap:
                 "stamp": self._stamp(labels, head),
                 "version": reading.version,
                 "preview": reading.preview,
+                "selected": self._particulars(labels, state.selected),
                 "pictures": list(pictures),
                 "base": BASE_MAPS if self.display.frame == "mercator" else (),
             }
@@ -154,6 +156,26 @@ class LiveMap:
             # The labels' JSON is kept ready, label by label.
             text = f'{text[:-1]},"labels":{self._label_text(labels.labels)}}}'
         return payload.pack_json(text.encode(), png)
+
+    def _particulars(self, labels: LabelLog, label_id: str) -> dict[str, Any] | None:
+        """What the map's card says of one label that is not in the list of all: note, time, size.
+
+        Its size is told twice: pixels that it covers, and those of them that no later label covers.
+        """
+        label = labels.find_label(label_id)
+        if label is None or label.kind == "erase":
+            return None
+        painted, grid = labels.labels, self.raster.grid
+        covered = len(geometry_pixels(label, grid))
+        number = next(n for n, other in enumerate(painted) if other is label)
+        return {
+            "id": label.id,
+            "note": label.note,
+            "made": labels.made_at(label.id),
+            "pixels": covered,
+            "counted": int(np.count_nonzero(label_pixels(painted, grid).label_index == number)),
+            "area": round(covered * self.pixel_area, 4),
+        }
 
     def picture_header(self) -> dict[str, Any]:
         """The part of a header that says where a picture of this scene lies."""

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.labels.model import Label, LabelClass
+from tessera_core.labels.model import XY, Label, LabelClass
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import encode_indexed, rgb
 
 MAX_LEVELS = 21
-# How the browser draws a label: a dot, an area, a stroke, or a stroke that takes away.
-KINDS = {"point": "p", "polygon": "a", "rectangle": "a", "brush": "b", "erase": "e"}
+# How the browser draws a label: a dot, an area (a rectangle stays one when a corner is dragged), a stroke, or one that takes away.
+KINDS = {"point": "p", "polygon": "a", "rectangle": "r", "brush": "b", "erase": "e"}
 
 
 def pack(header: Mapping[str, Any], picture: bytes = b"") -> bytes:
@@ -80,14 +80,13 @@ def overlay(
 class LabelText:
     """The JSON of labels in display coordinates, each label converted once.
 
-    One label is ``[class id, kind letter, radius in pixels, [x, y, x, y, ...], ...holes]``.
+    One label is ``[id, class id, kind letter, radius in pixels, [x, y, x, y, ...], ...holes]``.
     """
 
     def __init__(self, display: DisplayGrid) -> None:
         self.display = display
         transform = display.grid.transform
         self.pixel = abs(transform.determinant) ** 0.5
-        self.digits = 1 if display.frame == "mercator" and display.pixel_size >= 1 else 3
         self._known: dict[str, tuple[Label, str]] = {}
 
     def __call__(self, labels: Sequence[Label]) -> str:
@@ -105,16 +104,15 @@ class LabelText:
         return f"[{','.join(parts)}]"
 
     def _one(self, label: Label) -> str:
-        xy = label.xy
-        if label.kind == "rectangle" and len(xy) == 2:
-            (x0, y0), (x1, y1) = xy
-            xy = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
-        rings = [self._ring(ring) for ring in (xy, *label.holes)]
+        rings = [np.asarray(shown(ring, self.display)).ravel().tolist() for ring in label.rings]
         return json.dumps(
-            [label.class_id, KINDS[label.kind], round(label.radius / self.pixel, 2), *rings], separators=(",", ":")
+            [label.id, label.class_id, KINDS[label.kind], round(label.radius / self.pixel, 2), *rings],
+            separators=(",", ":"),
         )
 
-    def _ring(self, ring: Sequence[tuple[float, float]]) -> list[float]:
-        x, y = self.display.from_grid([p[0] for p in ring], [p[1] for p in ring])
-        flat = np.column_stack([x, y]).ravel()
-        return [round(v, self.digits) for v in np.nan_to_num(flat).tolist()]
+
+def shown(ring: XY, display: DisplayGrid) -> list[tuple[float, float]]:
+    """Display coordinates of a ring as the browser gets them: rounded to decimetres, or to a thousandth of a pixel."""
+    digits = 1 if display.frame == "mercator" and display.pixel_size >= 1 else 3
+    x, y = (np.nan_to_num(v).tolist() for v in display.from_grid([p[0] for p in ring], [p[1] for p in ring]))
+    return [(round(u, digits), round(v, digits)) for u, v in zip(x, y, strict=True)]

@@ -21,11 +21,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.log import LabelLog
+from tessera_core.labels.model import Label
 from tessera_core.render.display import DisplayGrid
+from tessera_core.ui.label_map.payload import shown
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,9 @@ MAX_RADIUS = 500.0
 MAX_ID = 2**53
 MAX_NOTES = 5
 MAX_CREATED = 50
+# Points (N, 2) in display coordinates, and the same as pairs in the CRS of the labels.
+Points = NDArray[np.float64]
+Places = list[tuple[float, float]]
 GEOMETRIES = {"point": 1, "brush": 1, "erase": 1, "polygon": 3, "rectangle": 4}
 
 
@@ -47,6 +53,7 @@ class ProtocolState:
         ack: highest operation applied or refused in this epoch.
         seen: number of the last message received; opens the browser's gate for the next one.
         confidence: whether the page shows confidence, so that it has to be sent.
+        selected: id of the label that is chosen on the page, so that its particulars have to be sent; may be empty.
         created: ``(operation id, class id)`` of the last classes added.
         notes: ``(operation id, sentence)`` of what was refused in the last messages, oldest first.
     """
@@ -55,6 +62,7 @@ class ProtocolState:
     ack: int = 0
     seen: int = 0
     confidence: bool = False
+    selected: str = ""
     created: tuple[tuple[int, int], ...] = ()
     notes: tuple[tuple[int, str], ...] = ()
 
@@ -65,7 +73,7 @@ def apply_message(labels: LabelLog, display: DisplayGrid, message: object, state
     Args:
         labels: changed in place.
         display: the grid the browser draws on.
-        message: ``{"epoch": str, "n": int, "want": {"confidence": bool}, "ops": [{"id": int, "do": str, ...}]}``.
+        message: ``{"epoch": str, "n": int, "want": {"confidence": bool, "selected": str}, "ops": [{"id": int, "do": str, ...}]}``.
         state: as returned for the message before.
 
     Returns:
@@ -83,7 +91,7 @@ def apply_message(labels: LabelLog, display: DisplayGrid, message: object, state
         state = replace(state, seen=max(state.seen, int(number)))  # type: ignore[arg-type]
     want = message.get("want")
     if isinstance(want, Mapping):
-        state = replace(state, confidence=want.get("confidence") is True)
+        state = replace(state, confidence=want.get("confidence") is True, selected=label_id(want.get("selected")))
     operations = message.get("ops", [])
     if not isinstance(operations, list):
         return _noted(state, 0, "The map sent no list of operations; nothing was changed.")
@@ -133,8 +141,7 @@ def _apply(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state:
         case "clear":
             labels.clear()
         case "edit_label":
-            class_id = _class_id(op, "class", state) if "class" in op else None
-            labels.edit_label(_text(op, "label"), class_id=class_id, note=_text(op, "note") if "note" in op else None)
+            _edit(labels, display, op, state)
         case "remove_label":
             labels.remove_label(_text(op, "label"))
         case "add_class":
@@ -158,35 +165,80 @@ def _fitting_color(labels: LabelLog, name: str) -> str:
 
 
 def _add(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState) -> None:
-    label_id = f"{state.epoch}-{op['id']}"
+    new = f"{state.epoch}-{op['id']}"
     kind = op.get("tool")
     if not isinstance(kind, str) or kind not in GEOMETRIES:
         raise LabelError(f"The map drew with the tool {str(kind)[:40]!r}, which this version does not know.")
-    if labels.find_label(label_id) is not None:
+    if labels.find_label(new) is not None:
         return  # applied before this side lost its state (the server was restarted while the page stayed open)
-    x, y = _points(op.get("pts"), GEOMETRIES[kind])
     radius = _radius(op.get("radius", 0)) if kind in ("brush", "erase") else 0.0
-    rows, cols = display.to_pixel(x, y)
-    margin = radius
+    xy = _located(kind, _points(op.get("pts"), GEOMETRIES[kind]), radius, display)
+    class_id = None if kind == "erase" else _class_id(op, "class", state)
+    labels.add(kind, class_id, xy, radius * _pixel_length(display), id=new)
+
+
+def _edit(labels: LabelLog, display: DisplayGrid, op: Mapping[str, Any], state: ProtocolState) -> None:
+    """Another class, note or place for a label; a place is ``"rings"``: outer ring (or stroke, or point) and holes."""
+    known = _text(op, "label")
+    changes: dict[str, Any] = {}
+    if "class" in op:
+        changes["class_id"] = _class_id(op, "class", state)
+    if "note" in op:
+        changes["note"] = _text(op, "note")
+    if "rings" in op:
+        label = labels.find_label(known)
+        if label is None:
+            raise LabelError("That label no longer exists; it may have been deleted in another tab.")
+        outer, *holes = _rings(op["rings"], label, display)
+        changes |= {"xy": outer, "holes": holes} if label.kind == "polygon" else {"xy": outer}
+    labels.edit_label(known, **changes)
+
+
+def _rings(value: object, label: Label, display: DisplayGrid) -> list[Places]:
+    """Rings of the browser in the CRS of the labels; corners that were not moved keep their exact place."""
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_POINTS:
+        raise LabelError("A moved shape came without usable points and stays where it was.")
+    if sum(len(ring) for ring in value if isinstance(ring, list)) > MAX_POINTS:
+        raise LabelError("A moved shape has too many points and stays where it was.")
+    exact = {at: place for ring in label.rings for at, place in zip(shown(ring, display), ring, strict=True)}
+    radius = label.radius / _pixel_length(display)
+    rings: list[Places] = []
+    for ring in value:
+        points = _points(ring, GEOMETRIES[label.kind])
+        places = _located(label.kind, points, radius, display, inner=bool(rings))
+        if len(places) == len(points):
+            places = [exact.get((x, y), new) for (x, y), new in zip(points.tolist(), places, strict=True)]
+        rings.append(places)
+    return rings
+
+
+def _located(kind: str, points: Points, radius: float, display: DisplayGrid, inner: bool = False) -> Places:
+    """Places in the CRS of the labels of display coordinates; of a stroke only those on the scene.
+
+    Raises:
+        LabelError: nothing of it lies on the scene.
+    """
+    rows, cols = display.to_pixel(*points.T)
     height, width = display.grid.shape
     # NaN (a place the CRS cannot hold) compares false and so counts as outside.
-    near = (rows >= -margin) & (rows < height + margin) & (cols >= -margin) & (cols < width + margin)
+    near = (rows >= -radius) & (rows < height + radius) & (cols >= -radius) & (cols < width + radius)
     if kind in ("polygon", "rectangle"):
         spans = rows.min() < height and rows.max() >= 0 and cols.min() < width and cols.max() >= 0
-        if not (np.isfinite(rows).all() and np.isfinite(cols).all() and spans):
+        if not (np.isfinite(rows).all() and np.isfinite(cols).all() and (spans or inner)):
             raise LabelError("That shape lies outside the mapped area, so it was not kept.")
     elif not near.any():
         raise LabelError("That place lies outside the mapped area, so it was not labelled.")
     else:
         rows, cols = rows[near], cols[near]
-    gx, gy = display.grid.pixel_to_xy(rows, cols)
-    size = math.sqrt(abs(display.grid.transform.determinant))
-    xy = zip(gx.tolist(), gy.tolist(), strict=True)
-    class_id = None if kind == "erase" else _class_id(op, "class", state)
-    labels.add(kind, class_id, xy, radius * size, id=label_id)
+    x, y = display.grid.pixel_to_xy(rows, cols)
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
-def _points(value: object, least: int) -> tuple[np.ndarray, np.ndarray]:
+def _pixel_length(display: DisplayGrid) -> float:
+    return math.sqrt(abs(display.grid.transform.determinant))
+
+
+def _points(value: object, least: int) -> Points:
     if not isinstance(value, list) or not 0 < len(value) <= MAX_POINTS:
         raise LabelError("A drawn shape came without usable points and was left out.")
     flat = all(
@@ -197,8 +249,7 @@ def _points(value: object, least: int) -> tuple[np.ndarray, np.ndarray]:
         raise LabelError("A drawn shape had points that are no coordinates and was left out.")
     if len(value) < least:
         raise LabelError(f"A shape of this kind needs at least {least} points; it was left out.")
-    points = np.asarray(value, np.float64)
-    return points[:, 0], points[:, 1]
+    return np.asarray(value, np.float64)
 
 
 def _radius(value: object) -> float:
@@ -221,6 +272,11 @@ def _text(op: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise LabelError(f"The page sent a {key} that is no text; nothing was changed.")
     return value
+
+
+def label_id(value: object) -> str:
+    """What the browser says is the id of a label, or nothing where it cannot be one."""
+    return value if isinstance(value, str) and len(value) <= 64 else ""
 
 
 def _is_id(value: object) -> bool:

@@ -1,16 +1,14 @@
-"""Notes on single labels: choose a label, see it on the map, read and write what should be remembered about it."""
+"""Notes on single labels: a list to choose from and to search, which keeps step with what is chosen on the map."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.labels.model import Label
 from tessera_core.project import Project
-from tessera_core.render.display import DisplayGrid
 
 # A list of more is slow in the browser; labels with a note are always in it.
 LISTED = 300
@@ -24,7 +22,11 @@ def panel(project: Project) -> None:
     if not numbered:
         st.caption("Once there are labels, each can carry a note: who saw it, when, what was there.")
         return
-    listed = [id_ for k, (id_, (_n, label)) in enumerate(reversed(numbered.items())) if k < LISTED or label.note]
+    key = _key(project)
+    chosen = st.session_state.get(key)
+    chosen = chosen if chosen in numbered else None
+    newest = reversed(numbered.items())
+    listed = [id_ for k, (id_, (_n, label)) in enumerate(newest) if k < LISTED or label.note or id_ == chosen]
     names = {c.id: c.name for c in log.classes}
 
     def title(label_id: str) -> str:
@@ -34,31 +36,34 @@ def panel(project: Project) -> None:
         note = label.note if len(label.note) <= SHOWN else f"{label.note[: SHOWN - 1]}…"
         return f"{number}. {names[label.class_id]}, {label.kind}{f': {note}' if note else ''}"
 
-    key = _key(project)
-    # The browser knows options by their text, which a note changes; so the choice is kept here, by the label's id.
-    chosen = st.session_state.get(key)
-    chosen = chosen if chosen in listed else None
-    st.session_state[f"{key}_box"] = chosen
+    # What is changed from outside (on the map, in another tab) is shown by a new widget. A late message of the old one, with
+    # what it showed before, would otherwise be taken for the person's choice, and undo the change.
+    text = title(chosen) if chosen is not None else ""
+    if st.session_state.setdefault(f"{key}_shows", text) != text:
+        st.session_state[f"{key}_shows"] = text
+        st.session_state[f"{key}_turn"] = st.session_state.get(f"{key}_turn", 0) + 1
+    turn = st.session_state.setdefault(f"{key}_turn", 0)
     st.selectbox(
         "Label",
         listed,
-        index=None,
-        key=f"{key}_box",
+        index=None if chosen is None else listed.index(chosen),
+        key=f"{key}_box{turn}",
         on_change=_choose,
-        args=(key,),
+        args=(key, turn, title),
         format_func=title,
         placeholder="Choose or search a label",
         label_visibility="collapsed",
     )
     if chosen is not None:
-        field = f"{key}_{chosen}"
-        st.session_state[field] = numbered[chosen][1].note
+        note = numbered[chosen][1].note
+        field = f"{key}_{chosen}_{hash(note)}"
         st.text_input(
             "Note",
+            note,
             key=field,
             placeholder="What should be remembered about this place?",
             on_change=_write,
-            args=(project, chosen, field),
+            args=(project, chosen, note, field),
         )
     problem = st.session_state.pop(f"{key}_problem", "")
     if problem:
@@ -69,32 +74,34 @@ def panel(project: Project) -> None:
     )
 
 
-def chosen_place(project: Project, display: DisplayGrid) -> dict[str, Any] | None:
-    """The label whose note is open in this browser tab, for the map: its id, text and middle in display coordinates."""
-    label = project.log.find_label(st.session_state.get(_key(project)) or "")
-    if label is None or not st.session_state.get(f"label_notes_{project.id}"):  # the panel is folded
-        return None
-    x, y = display.from_grid(*_middle(label))
-    return {"id": label.id, "text": label.note or "This label", "xy": [round(float(x[0]), 3), round(float(y[0]), 3)]}
+def follow(project: Project, label_id: str) -> None:
+    """Show the label in the list that was chosen on the map, or none for an empty id."""
+    st.session_state[_key(project)] = label_id or None
 
 
-def _middle(label: Label) -> tuple[list[float], list[float]]:
-    x, y = np.array(label.rings[0]).T
-    # The middle of a stroke can lie off it; one of its own places never does.
-    if label.kind == "brush":
-        return [float(x[len(x) // 2])], [float(y[len(y) // 2])]
-    return [float(x.mean())], [float(y.mean())]
+def chosen(project: Project) -> dict[str, Any]:
+    """The label that was last chosen in the list, for the map; ``number`` grows with every choice there."""
+    key = _key(project)
+    return {"id": st.session_state.get(key), "number": st.session_state.get(f"{key}_number", 0)}
 
 
 def _key(project: Project) -> str:
     return f"label_note_{project.id}"
 
 
-def _choose(key: str) -> None:
-    st.session_state[key] = st.session_state[f"{key}_box"]
+def _choose(key: str, turn: int, title: Callable[[str], str]) -> None:
+    if turn != st.session_state[f"{key}_turn"]:
+        return
+    picked = st.session_state[f"{key}_box{turn}"]
+    st.session_state[key] = picked
+    st.session_state[f"{key}_shows"] = "" if picked is None else title(picked)
+    st.session_state[f"{key}_number"] = st.session_state.get(f"{key}_number", 0) + 1
 
 
-def _write(project: Project, label_id: str, field: str) -> None:
+def _write(project: Project, label_id: str, before: str, field: str) -> None:
+    label = project.log.find_label(label_id)
+    if label is None or label.note != before:
+        return
     try:
         project.log.edit_label(label_id, note=str(st.session_state[field]))
     except TesseraError as error:

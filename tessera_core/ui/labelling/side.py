@@ -15,6 +15,7 @@ import numpy as np
 
 from tessera_core.errors import LabelError, TesseraError
 from tessera_core.render.display import DisplayGrid
+from tessera_core.ui.label_map.protocol import label_id
 from tessera_core.ui.labelling.finder import Found, Places
 from tessera_core.ui.labelling.layers import ExtraLayer
 from tessera_core.ui.labelling.study import ERRORS, Insight
@@ -34,6 +35,7 @@ class SideState:
         epoch, ack, seen: as in ``label_map.protocol``.
         novelty, sets, error: layers that are shown, see ``study.Question``.
         skipped: places that were suggested and passed over, ``(row, col)``.
+        selected: id of the label that is chosen on the map; may be empty.
         positive, negative: examples and counter-examples of what is looked for, ``(row, col)``.
         notes: ``(number, sentence)`` of what was done or refused.
     """
@@ -45,6 +47,7 @@ class SideState:
     sets: bool = False
     error: float = 0.1
     skipped: Places = ()
+    selected: str = ""
     positive: Places = ()
     negative: Places = ()
     notes: tuple[tuple[int, str], ...] = ()
@@ -105,6 +108,7 @@ def _wanted(want: Mapping[str, Any], display: DisplayGrid, state: SideState) -> 
         sets="sets" in layers,
         error=error if error in ERRORS else state.error,
         skipped=_places(want.get("skipped"), display),
+        selected=label_id(want.get("selected")),
         positive=_places(similar.get("pos"), display),
         negative=_places(similar.get("neg"), display),
     )

@@ -16,6 +16,7 @@ export function el(tag, attributes = {}, ...children) {
 // 24 x 24 line icons, drawn for this component.
 const PATHS = {
   pan: "M12 3v18M3 12h18M12 3l-2.5 2.5M12 3l2.5 2.5M12 21l-2.5-2.5M12 21l2.5-2.5M3 12l2.5-2.5M3 12l2.5 2.5M21 12l-2.5-2.5M21 12l-2.5 2.5",
+  select: "M6 3l13 9.500-6 1.200 3.500 6-2.600 1.500-3.500-6L6 20z",
   point: "M12 21c4-5 6-8 6-11a6 6 0 1 0-12 0c0 3 2 6 6 11zM12 12.2a2.2 2.2 0 1 0 0-4.4 2.2 2.2 0 0 0 0 4.4z",
   brush: "M20 4c-4 2-8 6-10 9l2 2c3-2 7-6 8-11zM9.5 14c-3 0-4 2-4 4 0 1-1 2-2 2 3 1.500 8 .5 8-4z",
   polygon: "M5 9l8-5 7 7-4 9-9-2z",

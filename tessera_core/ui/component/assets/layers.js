@@ -140,16 +140,21 @@ export function withoutErased(shapes, pixel) {
 }
 
 function covers([, , radius, ring], [x, y], pixel) {
-  const reach = (Math.max(radius, 0) + 0.71) * pixel;
+  return distance(ring, x, y) <= (Math.max(radius, 0) + 0.71) * pixel;
+}
+
+// How far a place is from a line of corners, in the frame's units.
+export function distance(ring, x, y, closed = false) {
+  let least = Infinity;
   for (let i = 0; i < ring.length; i += 2) {
-    const j = Math.max(0, i - 2);
+    const j = i ? i - 2 : closed ? ring.length - 2 : 0;
     const dx = ring[i] - ring[j];
     const dy = ring[i + 1] - ring[j + 1];
     const length = dx * dx + dy * dy;
     const at = length ? Math.max(0, Math.min(1, ((x - ring[j]) * dx + (y - ring[j + 1]) * dy) / length)) : 0;
-    if (Math.hypot(x - ring[j] - at * dx, y - ring[j + 1] - at * dy) <= reach) return true;
+    least = Math.min(least, Math.hypot(x - ring[j] - at * dx, y - ring[j + 1] - at * dy));
   }
-  return false;
+  return least;
 }
 
 export function makeInk(L, frame, draw, pane = "ink") {

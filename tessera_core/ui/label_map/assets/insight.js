@@ -13,7 +13,7 @@ const NEAR = 10; // screen pixels that a scene pixel gets when a place is visite
 export class Insight {
   constructor(session) {
     this.session = session;
-    this.queue = new Queue(() => {}, { layers: [], error: 0.1, skipped: [], similar: { pos: [], neg: [] }, tick: 0 });
+    this.queue = new Queue(() => {}, { layers: [], error: 0.1, selected: "", skipped: [], similar: { pos: [], neg: [] }, tick: 0 });
     this.header = null;
     this.threshold = null;
     this.guide = new Guide(this);
@@ -45,6 +45,15 @@ export class Insight {
     this.queue.push(op);
   }
 
+  // The list beside the map shows the label that was chosen on it; the map itself comes first.
+  chose(delay = 150) {
+    clearTimeout(this.choosing);
+    this.choosing = setTimeout(() => {
+      if (this.session.queue.busy || document.querySelector('[role="listbox"]')) return this.chose();
+      this.wish({ selected: this.session.selection.id ?? "" });
+    }, delay);
+  }
+
   mapped(header) {
     if (!this.header || header.version !== this.header.version || header.scene !== this.scene) this.settle();
     this.scene = header.scene;
@@ -73,9 +82,13 @@ export class Insight {
     // Something beside the map changed what it should show: labels made of an area, a method, a year.
     const shown = session.message?.header;
     if (shown && header.stamp !== shown.stamp && !session.queue.pending.length) session.queue.ask({ stamp: header.stamp });
-    const { note } = header;
-    if (note && note.id !== this.noted) session.view?.visit(note.xy, 6);
-    this.noted = note?.id;
+    // A label was chosen in the list beside the map.
+    const { chosen } = header;
+    if (session.view?.header && chosen.number > session.selection.told) {
+      session.selection.told = chosen.number;
+      if (chosen.id) session.selection.choose(chosen.id, true);
+      else session.selection.clear();
+    }
     this.guide.refresh();
     session.view?.drawMarks();
     session.view?.showLayers();
@@ -165,6 +178,7 @@ class Guide {
     const header = this.insight.header;
     const found = kind === "next" ? header?.next : header?.doubts;
     if (!found?.length) return;
+    this.session.selection.clear();
     this.kind = kind;
     this.list = found.map((place) => ({ ...place }));
     this.at = at;

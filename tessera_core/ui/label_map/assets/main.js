@@ -5,6 +5,7 @@ import "./leaflet.js";
 import { Insight } from "./insight.js";
 import { Panel } from "./panel.js";
 import { Queue } from "./queue.js";
+import { Selection } from "./select.js";
 import { MapView } from "./view.js";
 import { unpack } from "./wire.js";
 
@@ -27,6 +28,7 @@ class Session {
     this.restore();
     this.queue = new Queue(() => this.panel?.tick());
     this.insight = new Insight(this);
+    this.selection = new Selection(this);
     this.pictures = new Map();
     this.noted = new Set();
     this.before = 0;
@@ -41,6 +43,7 @@ class Session {
       const kept = JSON.parse(sessionStorage.getItem(this.store) ?? "{}");
       for (const [name, value] of Object.entries(kept.layers ?? {})) Object.assign(this.memory.layers[name] ?? {}, value);
       Object.assign(this.memory, { ...kept, layers: this.memory.layers, class: Math.max(0, kept.class ?? 0) });
+      if (this.memory.tool === "pan") this.memory.tool = "select"; // of an earlier version
     } catch (error) {
       console.info("The map's view could not be restored:", error);
     }

@@ -62,8 +62,10 @@ export class Panel {
             {},
             ...[
               ["1 – 9", "choose a class"], ["D B P R E", "the tools, from point to erase"], ["[ ]", "brush size"],
-              ["Z / Y", "undo / redo"], ["N", "next suggested place; then 1 – 9"], ["V, Space", "move the map"], ["+ −, arrows", "zoom, move"],
-              ["Enter", "label at the cross, finish a polygon"], ["Two fingers", "move and zoom"],
+              ["Z / Y", "undo / redo"], ["N", "next suggested place; then 1 – 9"], ["V or S", "select a label, move the map"],
+              ["… N, ⇧ N", "next label, the one before"], ["… 1 – 9, Del", "change its class, delete it"], ["… ⇧ arrows", "move it by a pixel"],
+              ["Space", "move the map"], ["+ −, arrows", "zoom, move"],
+              ["Enter", "label or select at the cross, finish a polygon"], ["Two fingers", "move and zoom"],
             ].map(([keys, text]) => el("p", {}, el("kbd", {}, keys), text)),
           ),
         ),

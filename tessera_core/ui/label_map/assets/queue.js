@@ -13,7 +13,7 @@ function newEpoch() {
 }
 
 export class Queue {
-  constructor(changed, want = { confidence: false }) {
+  constructor(changed, want = { confidence: false, selected: "" }) {
     this.epoch = newEpoch();
     this.next = 1;
     this.pending = [];

@@ -1,19 +1,20 @@
 // Pointer and keyboard: what a person does on the map becomes operations.
 //
-// Mouse: click = point, drag = pan with the point and pan tools, draw with the others; middle button or Space pans always.
+// Mouse: click = point or choose, drag = pan with the point and select tools (a handle of the chosen label moves it), draw with the others; middle button or Space pans always.
 // Touch: one finger labels or draws, two fingers pan and zoom (Leaflet's own pinch); a second finger takes a stroke back.
 
 import { drawShape } from "./layers.js";
 
 export const TOOLS = [
-  ["pan", "Move the map", "V"],
+  ["select", "Select: click a label, drag to move the map", "V"],
   ["point", "Point: click a place", "D"],
   ["brush", "Brush: paint over pixels", "B"],
   ["polygon", "Polygon: click corners, or draw around", "P"],
   ["rectangle", "Rectangle", "R"],
   ["erase", "Erase labels", "E"],
 ];
-const BY_KEY = Object.fromEntries(TOOLS.map(([tool, , key]) => [key.toLowerCase(), tool]));
+const BY_KEY = { ...Object.fromEntries(TOOLS.map(([tool, , key]) => [key.toLowerCase(), tool])), s: "select" };
+const ARROWS = { arrowleft: [-1, 0], arrowright: [1, 0], arrowup: [0, 1], arrowdown: [0, -1] };
 const CLICK = 6; // a pointer that moved less than this many screen pixels has clicked
 const DRAWS = new Set(["brush", "polygon", "rectangle", "erase"]);
 const SIZED = new Set(["brush", "erase"]);
@@ -25,8 +26,11 @@ export class Tools {
     this.draft = null; // {tool, xy: [[x, y], ...], closed}
     this.corners = null; // polygon under construction by single clicks
     this.hover = null;
+    this.grip = null; // the handle of the chosen label that is being dragged
     const box = view.box;
     const listen = (type, handler, options) => box.addEventListener(type, (e) => handler.call(this, e), options);
+    // Before Leaflet, which would drag the map.
+    listen("pointerdown", this.grasp, true);
     listen("pointerdown", this.down);
     listen("pointermove", this.move);
     listen("pointerup", this.up);
@@ -60,6 +64,19 @@ export class Tools {
     return this.view.frame.xy(map.mouseEventToLatLng(event));
   }
 
+  get selection() {
+    return this.view.session.selection;
+  }
+
+  grasp(event) {
+    if (this.tool !== "select" || this.space || event.button !== 0 || this.pointers.size || !this.onMap(event)) return;
+    const at = this.view.map.mouseEventToContainerPoint(event);
+    const grip = this.selection.grip(at, this.xy(event), event.pointerType === "touch");
+    if (!grip) return;
+    this.grip = { ...grip, pointer: event.pointerId };
+    this.view.map.dragging.disable();
+  }
+
   down(event) {
     this.view.box.classList.remove("tl-keys");
     if (!this.onMap(event)) return;
@@ -71,6 +88,7 @@ export class Tools {
       this.view.box.setPointerCapture(event.pointerId);
       return;
     }
+    if (this.grip) this.view.box.setPointerCapture(event.pointerId);
     if (event.button !== 0 || !DRAWS.has(this.tool)) return;
     if (this.tool !== "erase" && !this.view.needClass()) return;
     this.view.box.setPointerCapture(event.pointerId);
@@ -91,6 +109,7 @@ export class Tools {
         pointer.y = event.clientY;
       }
     }
+    if (this.tool === "select") this.point(event, pointer);
     const draft = this.draft;
     if (draft && draft.pointer === event.pointerId) {
       if (draft.tool === "rectangle") draft.xy[1] = this.xy(event);
@@ -98,6 +117,28 @@ export class Tools {
       this.paint();
     } else if (SIZED.has(this.tool) || this.corners) this.paint();
     this.view.pointed(event, this.hover);
+  }
+
+  // The select tool: the handle follows, and the pointer's form says what a press would do.
+  point(event, pointer) {
+    if (this.grip?.pointer === event.pointerId && pointer?.moved) this.selection.drag(this.grip, this.xy(event));
+    if (this.pointers.size || !this.hover) return;
+    const at = this.view.map.mouseEventToContainerPoint(event);
+    const over = this.selection.grip(at, this.xy(event), false) ? "move" : this.selection.under(this.xy(event), false).length ? "pointer" : null;
+    if (over === this.pointing) return;
+    this.pointing = over;
+    this.view.cursor();
+  }
+
+  // Takes the handle off the pointer; returns whether it was on one.
+  release(kept) {
+    const held = this.grip !== null;
+    this.grip = null;
+    if (held) {
+      this.selection.drop(kept);
+      this.view.cursor();
+    }
+    return held;
   }
 
   // Half a pixel of the scene is as fine as a label can be.
@@ -114,6 +155,7 @@ export class Tools {
       return;
     }
     if (!pointer) return;
+    if (this.grip?.pointer === event.pointerId && this.release(true) && pointer.moved) return;
     const draft = this.draft;
     if (draft && draft.pointer === event.pointerId) {
       this.draft = null;
@@ -125,7 +167,8 @@ export class Tools {
     const clicked = !pointer.moved && !this.multi && event.button === 0 && this.onMap(event);
     if (!this.pointers.size) this.multi = false;
     const seeds = this.tool === "like" || this.tool === "unlike";
-    if (clicked && seeds) this.view.session.insight.seed(this.xy(event), this.tool === "like");
+    if (clicked && this.tool === "select") this.selection.pick(this.xy(event), event.pointerType === "touch");
+    else if (clicked && seeds) this.view.session.insight.seed(this.xy(event), this.tool === "like");
     else if (clicked && this.tool === "point" && this.view.needClass()) {
       this.view.add("point", [this.xy(event)], 0);
     }
@@ -147,6 +190,7 @@ export class Tools {
   cancelDraft() {
     this.multi = this.pointers.size > 1;
     this.draft = null;
+    this.release(false);
     this.paint();
   }
 
@@ -200,6 +244,7 @@ export class Tools {
     this.frameAsked = requestAnimationFrame(() => {
       this.frameAsked = 0;
       const { context, t, colour } = this.view.draftContext(this.tool);
+      if (this.selection.draft) this.selection.draw(context, t);
       if (this.draft) {
         const flat = this.draft.xy.flat();
         if (this.draft.tool === "rectangle" && this.draft.xy.length === 2) {
@@ -235,8 +280,13 @@ export class Tools {
     if (target === this.view.box && !this.pointers.size && /^(arrow|enter|tab|[+-])/.test(key)) this.view.box.classList.add("tl-keys");
     const command = event.ctrlKey || event.metaKey;
     const view = this.view;
+    const { selection } = this;
+    const chosen = this.tool === "select" && selection.entry;
+    const field = target.matches?.("input, select");
     let done = true;
-    if (command && key === "z") view.op({ do: event.shiftKey ? "redo" : "undo" });
+    if (event.shiftKey && !command && chosen && ARROWS[key] && !field) selection.nudge(...ARROWS[key]);
+    else if (event.shiftKey && !command && this.tool === "select" && key === "n") selection.next(-1);
+    else if (command && key === "z") view.op({ do: event.shiftKey ? "redo" : "undo" });
     else if (command && key === "y") view.op({ do: "redo" });
     else if (command || event.shiftKey) done = false;
     else if (key === "z") view.op({ do: "undo" });
@@ -245,9 +295,12 @@ export class Tools {
     else if (BY_KEY[key]) view.setTool(BY_KEY[key]);
     else if (key === "[") view.setRadius(view.memory.radius - 1);
     else if (key === "]") view.setRadius(view.memory.radius + 1);
+    else if ((key === "delete" || key === "backspace") && chosen && !field) selection.remove();
+    else if (key === "n" && this.tool === "select" && !view.session.insight.guide.kind) selection.next();
     else if (key === "n") view.session.insight.guide.kind ? view.session.insight.guide.skip() : view.session.insight.guide.next();
-    else if (key === "escape" && (this.corners || this.draft)) this.abandon();
+    else if (key === "escape" && (this.corners || this.draft || this.grip)) this.abandon();
     else if (key === "escape" && view.session.insight.guide.kind) view.session.insight.guide.leave();
+    else if (key === "escape" && chosen) selection.clear();
     else if (key === "escape" && (this.tool === "like" || this.tool === "unlike")) view.setTool("point");
     else if (key === "enter" && this.corners) this.finish();
     else if (key === "enter" && target === view.box) this.here();
@@ -271,6 +324,7 @@ export class Tools {
   // Keyboard only: Enter labels what lies under the cross in the middle.
   here() {
     const middle = this.view.frame.xy(this.view.map.getCenter());
+    if (this.tool === "select") return this.selection.pick(middle, false);
     if (this.tool === "like" || this.tool === "unlike") return this.view.session.insight.seed(middle, this.tool === "like");
     const tool = SIZED.has(this.tool) ? this.tool : "point";
     if (tool !== "erase" && !this.view.needClass()) return;

@@ -12,7 +12,7 @@ const PANES = {
 };
 const PICTURES = Object.keys(PANES).filter((name) => !["base", "ink", "marks"].includes(name));
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-const CLICKS = new Set(["pan", "point", "like", "unlike"]);
+const CLICKS = new Set(["select", "point", "like", "unlike"]);
 const UNSURE = [150, 150, 150, 255];
 // Cividis, which people with and without colour vision read alike (Nunez et al. 2018), from 0 to 100 %.
 const RAMP = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
@@ -21,7 +21,8 @@ export class MapView {
   constructor(hub, session, root) {
     Object.assign(this, { hub, session, root, L: hub.L, memory: session.memory, queue: session.queue });
     this.pictures = new Map();
-    this.shapes = [];
+    this.entries = []; // {id, shape} of all labels in painting order, and of those not erased
+    this.drawn = [];
     this.colours = new Map();
     this.tools = null;
     this.painted = 0;
@@ -87,8 +88,9 @@ export class MapView {
     // On a phone the classes stand in the map, so that choosing one needs no scrolling.
     this.strip = el("div", { class: "tl-control tl-strip", role: "listbox", "aria-label": "Classes" });
     this.foot = el("div", { class: "tl-foot" }, this.sizer, this.strip, this.bar);
+    // The card comes first, so that Tab leads from the map into it.
     this.box.append(
-      this.draft, this.cross, this.divider, this.foot, zoom, this.finisher, this.title, this.caption, this.bottom, this.card, this.toast,
+      this.card, this.draft, this.cross, this.divider, this.foot, zoom, this.finisher, this.title, this.caption, this.bottom, this.toast,
     );
     this.root.replaceChildren(this.box);
     this.wireDivider();
@@ -151,7 +153,8 @@ export class MapView {
     this.ensureMap(header);
     this.header = header;
     this.pixel = header.pixel;
-    this.shapes = withoutErased(header.labels, header.pixel);
+    this.told = header.labels.map(([id, ...shape]) => ({ id, shape }));
+    this.settle();
     this.colours = new Map(header.classes.map((c) => [c.id, c.color]));
     if (!sameScene) {
       this.placed = false;
@@ -165,6 +168,7 @@ export class MapView {
     this.ink.redraw();
     this.drawMarks();
     this.tools.paint();
+    this.session.selection.received(header);
     for (const [id, text] of header.notes) this.note(`${id}:${text}`, text);
     this.root.dataset.seq = header.seq;
     this.root.dataset.ack = header.ack;
@@ -407,14 +411,42 @@ export class MapView {
   drawInk(context, t) {
     if (!this.header) return;
     t.pixel = t.sx * this.header.pixel;
-    const zoomed = Math.abs(t.pixel);
-    const dot = Math.max(4, Math.min(7, 3 + zoomed));
-    for (const shape of this.shapes) drawShape(context, t, shape, this.colours.get(shape[0]) ?? "#888", dot);
-    for (const op of this.queue.pending) {
-      if (op.do !== "add") continue;
-      const kind = { point: "p", brush: "b", erase: "e" }[op.tool] ?? "a";
-      drawShape(context, t, [op.class, kind, op.radius ?? 0, op.pts.flat()], this.colours.get(op.class) ?? "#888", dot);
+    const { selection } = this.session;
+    for (const { id, shape } of this.drawn) {
+      if (selection.draft && id === selection.id) continue; // it is drawn where it is being dragged
+      drawShape(context, t, shape, this.colours.get(shape[0]) ?? "#888", this.dot);
     }
+    if (!selection.draft) selection.draw(context, t);
+  }
+
+  // Radius of a point on the screen.
+  get dot() {
+    return Math.max(4, Math.min(7, 3 + Math.abs(this.frame.toContainer(this.map).sx * this.pixel)));
+  }
+
+  // The labels as they will be once everything on its way has arrived.
+  settle() {
+    let entries = this.told ?? [];
+    for (const op of this.queue.pending) {
+      if (op.do === "add") {
+        const kind = { point: "p", brush: "b", erase: "e", rectangle: "r" }[op.tool] ?? "a";
+        entries = [...entries, { id: `${this.queue.epoch}-${op.id}`, shape: [op.class, kind, op.radius ?? 0, op.pts.flat()] }];
+      } else if (op.do === "remove_label") entries = entries.filter(({ id }) => id !== op.label);
+      else if (op.do === "edit_label") entries = entries.map((entry) => (entry.id === op.label ? edited(entry, op) : entry));
+    }
+    const kept = new Set(withoutErased(entries.map(({ shape }) => shape), this.pixel));
+    this.entries = entries;
+    this.drawn = entries.filter(({ shape }) => kept.has(shape));
+  }
+
+  // The frame's units to pixels of the map's box: [scale x, shift x, scale y, shift y], and a scene pixel's length.
+  screen() {
+    const t = this.frame.toContainer(this.map);
+    const shift = this.map.layerPointToContainerPoint([0, 0]);
+    t.tx += shift.x;
+    t.ty += shift.y;
+    t.pixel = t.sx * this.pixel;
+    return t;
   }
 
   draftContext(tool) {
@@ -428,26 +460,31 @@ export class MapView {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.draft.width, this.draft.height);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const t = this.frame.toContainer(this.map);
-    const shift = this.map.layerPointToContainerPoint([0, 0]);
-    t.tx += shift.x;
-    t.ty += shift.y;
-    t.pixel = t.sx * this.pixel;
     const colour = tool === "erase" ? "#ffffff" : this.colours?.get(this.memory.class) ?? "#ffffff";
-    return { context, t, colour };
+    return { context, t: this.screen(), colour };
   }
 
   add(tool, xy, radius) {
-    const digits = this.frame.kind === "mercator" ? 100 : 1000;
-    const pts = xy.map((p) => p.map((v) => Math.round(v * digits) / digits));
+    const pts = xy.map((p) => p.map((v) => this.round(v)));
     this.op({ do: "add", tool, class: tool === "erase" ? 0 : this.memory.class, pts, radius });
-    this.ink.redraw();
+  }
+
+  round(v) {
+    const digits = this.frame.kind === "mercator" ? 100 : 1000;
+    return Math.round(v * digits) / digits;
   }
 
   op(op) {
+    this.session.selection.flush();
     if (op.do === "undo" && !this.header.undo && !this.queue.pending.length) return 0;
     if (op.do === "redo" && !this.header.redo && !this.queue.pending.length) return 0;
-    return this.queue.push(op);
+    const id = this.queue.push(op);
+    if (["add", "edit_label", "remove_label"].includes(op.do)) {
+      this.settle();
+      this.ink.redraw();
+      if (this.session.selection.id) this.drawCard();
+    }
+    return id;
   }
 
   // ----------------------------------------------------------------- the guide
@@ -479,8 +516,6 @@ export class MapView {
       const press = () => (guide.kind === "doubts" ? guide.show() : guide.kind ? ((guide.at = at), guide.show()) : guide.start("next", at));
       this.mark(place.xy, place.letter, `${place.now ? "tl-now" : ""} ${guide.kind === "doubts" ? "tl-bad" : ""}`, place.text, press);
     }
-    const { note } = insight.header ?? {};
-    if (note) this.mark(note.xy, "✎", "tl-now", note.text, () => this.visit(note.xy, 6));
     for (const xy of seeds.pos) this.mark(xy, "+", "tl-seed", "An example; press to take it away", () => insight.unseed(xy));
     for (const xy of seeds.neg) this.mark(xy, "−", "tl-seed tl-unlike", "A counter-example; press to take it away", () => insight.unseed(xy));
   }
@@ -488,15 +523,18 @@ export class MapView {
   // Without labels in sight, only marks that somebody is working with.
   showMarks() {
     const { guide, seeds } = this.session.insight;
-    const wanted = this.memory.layers.labels.on || guide.kind || seeds.pos.length || seeds.neg.length || this.session.insight.header?.note;
+    const wanted = this.memory.layers.labels.on || guide.kind || seeds.pos.length || seeds.neg.length;
     this.map.getPane("marks").style.display = wanted ? "" : "none";
   }
 
   drawCard() {
-    const body = this.session.insight.guide.card();
+    const guide = this.session.insight.guide.card();
+    const body = guide ?? this.session.selection.card();
     this.card.hidden = !body;
-    this.card.replaceChildren(...(body ? [body] : []));
-    this.box.classList.toggle("tl-guided", Boolean(body));
+    // What is in the card already keeps its focus.
+    if (this.card.firstChild !== body) this.card.replaceChildren(...(body ? [body] : []));
+    this.box.classList.toggle("tl-guided", Boolean(guide));
+    this.box.classList.toggle("tl-picked", Boolean(body && !guide));
   }
 
   // ------------------------------------------------------------------- controls
@@ -535,8 +573,8 @@ export class MapView {
   }
 
   cursor() {
-    const pans = this.memory.tool === "pan" || this.tools?.space;
-    this.box.style.cursor = pans ? "grab" : this.memory.tool === "brush" || this.memory.tool === "erase" ? "none" : "crosshair";
+    const pans = this.memory.tool === "select" || this.tools?.space;
+    this.box.style.cursor = pans ? this.tools?.pointing ?? "grab" : this.memory.tool === "brush" || this.memory.tool === "erase" ? "none" : "crosshair";
     if (this.tools?.space) this.map.dragging.disable();
     else if (CLICKS.has(this.memory.tool)) this.map?.dragging.enable();
   }
@@ -544,6 +582,7 @@ export class MapView {
   setTool(tool) {
     if (this.tools.corners && tool !== "polygon") this.tools.abandon();
     this.memory.tool = tool;
+    if (tool !== "select") this.session.selection.clear();
     this.session.keep();
     this.refreshTools();
     this.tools.paint();
@@ -560,12 +599,14 @@ export class MapView {
   chooseAt(position) {
     const chosen = this.header.classes[position];
     const { guide } = this.session.insight;
-    if (chosen && guide.kind === "next" && guide.current) guide.label(chosen.id);
+    const { selection } = this.session;
+    if (chosen && selection.entry) selection.reclass(chosen.id);
+    else if (chosen && guide.kind === "next" && guide.current) guide.label(chosen.id);
     else if (chosen) this.session.choose(chosen.id);
   }
 
   chosen() {
-    if (["pan", "erase", "like", "unlike"].includes(this.memory.tool)) this.setTool("point");
+    if (["select", "erase", "like", "unlike"].includes(this.memory.tool)) this.setTool("point");
     else if (this.header) this.fillStrip();
     this.tools?.paint();
   }
@@ -637,3 +678,7 @@ export class MapView {
   }
 }
 
+function edited(entry, { class: class_, note, rings }) {
+  const [was, kind, radius, ...known] = entry.shape;
+  return { id: entry.id, note: note ?? entry.note, shape: [class_ ?? was, kind, radius, ...(rings?.map((ring) => ring.flat()) ?? known)] };
+}
