@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tessera_core.atomic import atomic_path
@@ -22,21 +23,33 @@ def write_qgis(path: str | Path, product: Product) -> Path:
     Raises:
         ExportError: it cannot be written.
     """
+    return write_zip(path, lambda folder: _fill(folder, product))
+
+
+def _fill(folder: Path, product: Product) -> None:
+    write_class_map(folder / "map.tif", product.classes, None, product.grid, product.label_classes, product.provenance)
+    (folder / "map.qml").write_text(class_map_qml(product.label_classes), encoding="utf-8")
+    write_confidence(folder / "confidence.tif", product.confidence, product.grid, product.provenance)
+    (folder / "confidence.qml").write_text(confidence_qml(), encoding="utf-8")
+    write_labels_gpkg(folder / "labels.gpkg", product.labels, product.label_classes, product.grid, product.provenance)
+    (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
+
+
+def write_zip(path: str | Path, fill: Callable[[Path], None]) -> Path:
+    """Write what ``fill(folder)`` puts into an empty folder as one zip.
+
+    Returns:
+        The file written (``.zip`` is added where it is missing).
+
+    Raises:
+        ExportError: it cannot be written.
+    """
     path = Path(path)
     path = path if path.suffix.lower() == ".zip" else path.with_name(path.name + ".zip")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".qgis-") as name:
         folder = Path(name)
-        write_class_map(
-            folder / "map.tif", product.classes, None, product.grid, product.label_classes, product.provenance
-        )
-        (folder / "map.qml").write_text(class_map_qml(product.label_classes), encoding="utf-8")
-        write_confidence(folder / "confidence.tif", product.confidence, product.grid, product.provenance)
-        (folder / "confidence.qml").write_text(confidence_qml(), encoding="utf-8")
-        write_labels_gpkg(
-            folder / "labels.gpkg", product.labels, product.label_classes, product.grid, product.provenance
-        )
-        (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
+        fill(folder)
         with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(folder.iterdir()):
                 # GeoTIFFs are compressed already.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from tessera_core.atomic import atomic_path
 from tessera_core.errors import ExportError
+from tessera_core.export.archive import write_zip
 from tessera_core.export.geotiff import write_values
 from tessera_core.export.style import values_qml
 from tessera_core.export.vector import label_features
@@ -153,26 +152,19 @@ def write_numbers_qgis(path: str | Path, product: NumberProduct) -> Path:
     Raises:
         ExportError: it cannot be written.
     """
-    path = Path(path)
-    path = path if path.suffix.lower() == ".zip" else path.with_name(path.name + ".zip")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".qgis-") as name:
-        folder = Path(name)
-        write_number_values(folder / "values.tif", product)
-        write_number_margins(folder / "margins.tif", product)
-        for stem, array, ramp in (("values", product.values, "amount"), ("margins", product.margins, "doubt")):
-            scale = Scale.of(array)
-            style = values_qml(scale.low, scale.high, hexes(ramp, _STYLE_COLOURS), product.unit)
-            (folder / f"{stem}.qml").write_text(style, encoding="utf-8")
-        if product.plots:
-            write_plots(folder / "plots.gpkg", product)
-        (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
-        with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(folder.iterdir()):
-                # GeoTIFFs are compressed already.
-                kind = zipfile.ZIP_STORED if file.suffix == ".tif" else zipfile.ZIP_DEFLATED
-                archive.write(file, file.name, kind)
-    return path
+    return write_zip(path, lambda folder: _fill(folder, product))
+
+
+def _fill(folder: Path, product: NumberProduct) -> None:
+    write_number_values(folder / "values.tif", product)
+    write_number_margins(folder / "margins.tif", product)
+    for stem, array, ramp in (("values", product.values, "amount"), ("margins", product.margins, "doubt")):
+        scale = Scale.of(array)
+        style = values_qml(scale.low, scale.high, hexes(ramp, _STYLE_COLOURS), product.unit)
+        (folder / f"{stem}.qml").write_text(style, encoding="utf-8")
+    if product.plots:
+        write_plots(folder / "plots.gpkg", product)
+    (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
 
 
 def _readme(product: NumberProduct) -> str:

@@ -156,6 +156,8 @@ def _take_file(desk: Desk, upload: Any, field: str) -> None:
         told = f"{taken.added:,} {'plot' if taken.added == 1 else 'plots'} of {taken.measure.name} added from {upload.name}."
         if taken.known:
             told += f" {taken.known:,} were there already."
+        if found.report.read != taken.added:
+            told += f" {found.report.read:,} places were read."
         st.session_state[desk.key("bring")] = False
     st.session_state[desk.key("report")] = (told, found.report, "")
 
