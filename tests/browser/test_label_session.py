@@ -5,6 +5,7 @@ Each begins with an empty project, follows the app's own advice (hints, next pla
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_a_session_with_the_mouse(open_map: OpenMap, project: Project, truth: np
     about = view.locator('[data-layer="sets"] .tl-about')
     assert "10 of 100" in about.inner_text()
     about.locator("select").select_option("0.2")
-    about.get_by_text("20 of 100 cases").wait_for(timeout=PATIENCE)
+    about.locator("p", has_text=re.compile("20 of 100|20 %")).wait_for(timeout=PATIENCE)
     view.locator('[data-layer="confidence"] input[type=checkbox]').check()
     page.until(lambda: page.has("confidence"), "no confidence")
     assert "confident on average" in view.locator('[data-layer="confidence"] .tl-about').inner_text()
