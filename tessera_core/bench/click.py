@@ -7,6 +7,8 @@ picture, transport, decoding and painting are all in it.
 
 Clicks in quick succession are measured, and clicks with pauses as people make them: then the score, the next places and the
 doubts are being worked out beside the map when the next click comes.
+
+Beside it, in the same run: the same task on the same scene and labels through streamlit-folium with scikit-learn.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
+from tessera_core.bench import folium_peer
 from tessera_core.bench.hot_path import machine
 from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
@@ -97,6 +100,9 @@ def measure(
 ) -> dict[str, Any]:
     """Milliseconds from click to pixels for each scene size, and how many of 20 quick clicks were kept.
 
+    Where streamlit-folium is installed it is measured beside ours: its median is ``streamlit_folium_ms`` and
+    ``ratio_streamlit_folium`` says how many times longer it takes.
+
     Raises:
         TesseraError: Playwright or Chromium is missing, or the app does not start.
     """
@@ -105,9 +111,11 @@ def measure(
         truths = {size: _make_project(Path(home), size, seed) for size in sizes}
         with _server(Path(home)) as url, _browser(chromium) as browser:
             for size in sizes:
-                results["sizes"][str(size)] = _measure_one(
-                    browser, f"{url}/label?project=bench-{size}", truths[size], clicks, seed
-                )
+                found = _measure_one(browser, f"{url}/label?project=bench-{size}", truths[size], clicks, seed)
+                found |= _measure_peer(browser, Path(home), size, truths[size], clicks, seed)
+                if "streamlit_folium_ms" in found:
+                    found["ratio_streamlit_folium"] = round(found["streamlit_folium_ms"] / found["median_ms"], 2)
+                results["sizes"][str(size)] = found
     return results
 
 
@@ -122,8 +130,7 @@ def _make_project(home: Path, size: int, seed: int) -> np.ndarray:
     classes: list[LabelClass] = []
     for number in range(1, CLASSES + 1):
         classes.append(LabelClass(number, f"Class {number}", next_color(classes, number)))
-    rng = np.random.default_rng(seed)
-    rows, cols = rng.integers(0, size, (2, SEED_LABELS))
+    rows, cols = _seed_places(size, seed)
     x, y = raster.grid.pixel_to_xy(rows + 0.5, cols + 0.5)
     labels = [
         Label(f"seed-{n}", int(truth[rows[n], cols[n]]), "point", ((float(x[n]), float(y[n])),))
@@ -133,15 +140,27 @@ def _make_project(home: Path, size: int, seed: int) -> np.ndarray:
     return truth
 
 
+def _seed_places(size: int, seed: int) -> np.ndarray:
+    """Rows and columns of the labels that are there before the first click, (2, SEED_LABELS)."""
+    return np.random.default_rng(seed).integers(0, size, (2, SEED_LABELS))
+
+
 @contextmanager
-def _server(home: Path) -> Iterator[str]:
+def _server(home: Path, peer: list[str] | None = None) -> Iterator[str]:
+    """The app on a free port, or the Streamlit script that ``peer`` starts; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://localhost:{port}"
     command = [sys.executable, "-m", "tessera_core", "app", "--headless", "--port", str(port)]
-    with open(home / "server.log", "wb") as log:
-        process = subprocess.Popen(command, env=os.environ | {"TESSERA_HOME": str(home)}, stdout=log, stderr=log)
+    environment = os.environ | {"TESSERA_HOME": str(home)}
+    if peer is not None:
+        command, environment = peer, environment | {"STREAMLIT_SERVER_PORT": str(port)}
+    logged = home / ("server.log" if peer is None else "peer.log")
+    with open(logged, "wb") as log:
+        # A peer runs where the settings of our app are not found.
+        where = None if peer is None else home
+        process = subprocess.Popen(command, cwd=where, env=environment, stdout=log, stderr=log)
         try:
             for _ in range(300):
                 try:
@@ -151,7 +170,7 @@ def _server(home: Path) -> Iterator[str]:
                 except (urllib.error.URLError, OSError):
                     time.sleep(0.2)
             else:
-                raise TesseraError(f"The app did not start: {(home / 'server.log').read_text()[-500:]}")
+                raise TesseraError(f"The app did not start: {logged.read_text(encoding='utf-8')[-500:]}")
             yield url
         finally:
             process.kill()
@@ -212,6 +231,28 @@ def _measure_one(browser: Any, url: str, truth: np.ndarray, clicks: int, seed: i
         "quick_clicks": QUICK_CLICKS,
         "quick_clicks_kept": kept,
         "quick_clicks_settled_s": round(settled, 2),
+    }
+
+
+def _measure_peer(browser: Any, home: Path, size: int, truth: np.ndarray, clicks: int, seed: int) -> dict[str, Any]:
+    """The same clicks through streamlit-folium, or why there are none."""
+    if not folium_peer.installed():
+        return {"streamlit_folium": folium_peer.MISSING}
+    rows, cols = _seed_places(size, seed)
+    labels = [(int(r), int(c), int(truth[r, c])) for r, c in zip(rows, cols, strict=True)]
+    rng = np.random.default_rng(seed + 1)
+    start = folium_peer.command(home / "rasters" / str(size), labels, home)
+    try:
+        with _server(home, start) as url, folium_peer.open_page(browser, url) as (page, frame):
+            folium_peer.click_through(page, frame, rng, WARM_UP, AT_ONCE_MS)
+            times = folium_peer.click_through(page, frame, rng, clicks, AT_ONCE_MS)
+            kept = folium_peer.kept_of_quick_clicks(page, rng, QUICK_CLICKS, QUICK_GAP_MS)
+    except TesseraError as error:
+        return {"streamlit_folium": str(error)}
+    summary = _summary(times)
+    return {
+        "streamlit_folium_ms": summary["median_ms"],
+        "streamlit_folium": summary | {"quick_clicks_kept": kept, "head": "LogisticRegression", "clicks": clicks},
     }
 
 
