@@ -93,12 +93,14 @@ def _measure(shape: tuple[int, int], quick: bool) -> dict[str, Any]:
     y = truth[rows, cols]
     colors = dict(enumerate(COLORS, start=1))
     repeats = 5 if quick else 9
-    sample = _time(lambda: scene.sample(rows, cols), 2 * repeats)
+    # Parts of a few milliseconds: one call in the way of another job would be a large share of few.
+    many = 12 * repeats
+    sample = _time(lambda: scene.sample(rows, cols), many)
     x = scene.sample(rows, cols)
     heads: dict[str, Any] = {}
     for name in INSTANT_HEADS:
         head = make_head(name)
-        times = {"sample_ms": sample, "fit_ms": _time(partial(head.fit, x, y), 2 * repeats)}
+        times = {"sample_ms": sample, "fit_ms": _time(partial(head.fit, x, y), many)}
         times["predict_confidence_ms"] = _time(partial(scene.predict, head), 3 if name == "knn" else repeats)
         made = scene.predict(head)
         times["png_ms"] = _time(partial(palette.encode, made.classes, colors), repeats)

@@ -12,14 +12,17 @@ from tessera_core.errors import HeadError
 from tessera_core.heads.base import ClassWeight, Floats, independent
 from tessera_core.heads.linear import LinearHead
 
+# Steps after which the minimiser is told the Hessian; of 2 to 8, 4 to 6 needed the fewest.
+TOLD_AFTER = 4
+
 
 class LogisticHead(LinearHead):
     """Multinomial logistic regression with an L2 penalty.
 
     Minimises ``sum_i w_i log-loss_i + alpha/2 ||W||^2`` over vectors centred and divided by one common standard deviation
     (one for all dimensions: with few labels a deviation for each is noise). The problem is solved in the principal axes of
-    the labels, of which there are at most as many as labels, scaled by Boehning's bound on the Hessian (Ann. Inst. Statist.
-    Math. 44, 1992), where L-BFGS needs 10 to 30 steps.
+    the labels, of which there are at most as many as labels, scaled by the Hessian at zero, where L-BFGS needs 10 to 30 steps:
+    after a few of them it is told the mean of the classes' Hessians where it stands.
 
     Args:
         alpha: the penalty, of labels of one pixel; where labels have several it grows with them (:func:`independent`). 5
@@ -63,23 +66,33 @@ class LogisticHead(LinearHead):
         else:
             values, axes = torch.linalg.eigh(weighted.T @ weighted)
             values = values.clamp_min(0)
-        # Hessian <= (1/2) X'X + alpha I: dividing each axis by its root makes the problem nearly round.
-        scale = (values / 2 + alpha).rsqrt()
-        z = torch.cat([x @ axes * scale, torch.ones(n, 1, dtype=x.dtype) * (w.sum() / 2) ** -0.5], dim=1)
-        penalty = torch.cat([alpha * scale.square(), torch.zeros(1, dtype=x.dtype)])[:, None]
-        rows, zt = torch.arange(n), z.T.contiguous()
+        # At zero the Hessian is X'X / K + alpha I but for what classes share: dividing by its root makes the problem nearly round.
+        scale, one = (values / k + alpha).rsqrt(), (w.sum() / k) ** -0.5
+        z = torch.cat([x @ axes * scale, torch.ones(n, 1, dtype=x.dtype) * one], dim=1)
+        penalty = torch.cat([alpha * scale.square(), torch.zeros(1, dtype=x.dtype)])
+        # Classes lie along the first axis: products and soft-max are then more than twice as quick.
+        zt = z.T.contiguous()
+        # What the labels say is linear in the weights, and does not change.
+        said = (torch.nn.functional.one_hot(truth).T.to(x.dtype) * w) @ z
 
         def loss(v: torch.Tensor) -> tuple[float, torch.Tensor]:
-            logp = torch.log_softmax(z @ v, dim=1)
-            shrunk = penalty * v
-            value = -(w @ logp[rows, truth]) + 0.5 * (shrunk * v).sum()
-            p = logp.exp_()
-            p[rows, truth] -= 1
-            return float(value), torch.addmm(shrunk, zt, p * w[:, None])
+            logits = v @ zt
+            total = torch.logsumexp(logits, dim=0)
+            shrunk = torch.addcmul(said, penalty, v, value=-1).neg_()
+            # 1/2 penalty v^2 - said v, with what the gradient needs as well.
+            value = torch.vdot(w, total) + 0.5 * torch.vdot((shrunk - said).view(-1), v.view(-1))
+            return float(value), torch.addmm(shrunk, logits.sub_(total).exp_().mul_(w), z)
 
-        v, self.n_iter_ = minimise(loss, torch.zeros(z.shape[1], k, dtype=x.dtype), self.max_iter, self.tol)
-        coef = axes @ (v[:-1] * scale[:, None]) / unit
-        intercept = v[-1] * (w.sum() / 2) ** -0.5 - mean @ coef
+        def inverse_hessian(v: torch.Tensor) -> torch.Tensor:
+            p = torch.softmax(v @ zt, dim=0)
+            hessian = (zt * (w * (p * (1 - p)).sum(0) / (k - 1))) @ z
+            hessian.diagonal().add_(penalty + 1e-9)
+            return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+
+        start = torch.zeros(k, z.shape[1], dtype=x.dtype)
+        v, self.n_iter_ = minimise(loss, start, self.max_iter, self.tol, inverse_hessian=inverse_hessian)
+        coef = axes @ (v[:, :-1] * scale).T / unit
+        intercept = v[:, -1] * one - mean @ coef
         self._set(coef.numpy(), intercept.numpy())
 
 
@@ -89,6 +102,7 @@ def minimise(
     max_iter: int,
     tol: float,
     memory: int = 10,
+    inverse_hessian: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, int]:
     """L-BFGS with Armijo backtracking (Nocedal & Wright 2006, algorithm 7.4), for smooth convex functions.
 
@@ -100,46 +114,65 @@ def minimise(
         max_iter: steps at most.
         tol: stop when the largest gradient entry is this small relative to the first.
         memory: pairs kept.
+        inverse_hessian: about the inverse Hessian at a point, (P, P) for the last axis of points; asked once, after
+            :data:`TOLD_AFTER` steps.
 
     Returns:
         The point found and the number of steps.
     """
-    x = start
-    value, grad = loss(x)
+    shape, x = start.shape, start.reshape(-1)
+    value, grad = _flat(loss(start))
     threshold = tol * float(grad.abs().max())
     pairs: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+    inverse: torch.Tensor | None = None
     for step in range(max_iter):
         if float(grad.abs().max()) <= threshold:
-            return x, step
-        direction = _two_loop(grad, pairs)
-        slope = float(torch.sum(grad * direction))
+            return x.view(shape), step
+        if step == TOLD_AFTER and inverse_hessian is not None:
+            inverse = inverse_hessian(x.view(shape))
+        direction = _two_loop(grad, pairs, inverse)
+        slope = float(torch.vdot(grad, direction))
         length = 1.0
         while True:
             trial = torch.add(x, direction, alpha=length)
-            new_value, new_grad = loss(trial)
+            new_value, new_grad = _flat(loss(trial.view(shape)))
             if new_value <= value + 1e-4 * length * slope:
                 break
             length /= 2
             if length < 1e-10:  # no descent is left at this precision
-                return x, step
+                return x.view(shape), step
         s, y = trial - x, new_grad - grad
-        curvature = float(torch.sum(s * y))
+        curvature = float(torch.vdot(s, y))
         if curvature > 1e-14:
             pairs = [*pairs[1 - memory :], (s, y, curvature)]
         x, value, grad = trial, new_value, new_grad
-    return x, max_iter
+    return x.view(shape), max_iter
 
 
-def _two_loop(grad: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor, float]]) -> torch.Tensor:
-    """The L-BFGS direction: minus the approximate inverse Hessian times the gradient."""
+def _flat(found: tuple[float, torch.Tensor]) -> tuple[float, torch.Tensor]:
+    return found[0], found[1].reshape(-1)
+
+
+def _two_loop(
+    grad: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor, float]], inverse: torch.Tensor | None
+) -> torch.Tensor:
+    """The L-BFGS direction: minus the approximate inverse Hessian times the gradient.
+
+    ``inverse`` is about it for each run of its length, but for a factor; None for the identity.
+    """
+
+    def about(vector: torch.Tensor) -> torch.Tensor:
+        return vector if inverse is None else (vector.view(-1, len(inverse)) @ inverse).view(-1)
+
     q, alphas = grad.clone(), []
     for s, y, curvature in reversed(pairs):
-        a = float(torch.sum(s * q)) / curvature
+        a = float(torch.vdot(s, q)) / curvature
         alphas.append(a)
         q.sub_(y, alpha=a)
+    q = about(q)
     if pairs:
         _, y, curvature = pairs[-1]
-        q.mul_(curvature / float(torch.sum(y * y)))
+        q.mul_(curvature / float(torch.vdot(y, about(y))))
     for (s, y, curvature), a in zip(pairs, reversed(alphas), strict=True):
-        q.add_(s, alpha=a - float(torch.sum(y * q)) / curvature)
+        q.add_(s, alpha=a - float(torch.vdot(y, q)) / curvature)
     return q.neg_()

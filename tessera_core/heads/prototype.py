@@ -12,8 +12,9 @@ from tessera_core.heads.linear import LinearHead
 
 TEMPERATURES = np.geomspace(1, 100, 11)
 DEFAULT_TEMPERATURE = 10.0
-# What a label weighs against the prior on the covariance; others are tried where there are enough labels to tell.
-GAIN, GAINS, GAIN_DOWN, MIN_FREE = 3.0, (10.0, 30.0), 1.0, 10
+# What a label weighs against the prior on the covariance; where there are enough labels to tell, two larger ones and a smaller
+# are tried.
+GAIN, TRIED, MIN_FREE = 3.0, (10.0, 30.0, 1.0), 10
 
 
 class PrototypeHead(LinearHead):
@@ -64,26 +65,14 @@ class PrototypeHead(LinearHead):
         values = values.clamp_min(0)
         turned, centres = x @ axes, means @ axes
 
-        def left_out(shrinkage: float) -> tuple[torch.Tensor, torch.Tensor]:
-            precision = 1 / ((1 - shrinkage) * values + shrinkage * spread)
-            return _left_out(turned, index, w, centres, precision, (1 - shrinkage) / max(n - k, 1)), precision
-
-        logits, precision = left_out(self.shrinkage_)
-        self.temperature_, loss = _temperature(logits, index, w)
-        if self.shrinkage == "auto" and self._groups is None and loss is not None and n - k > MIN_FREE:
-            # Up as long as that helps, else once down.
-            todo = list(GAINS)
-            while todo:
-                gain = todo.pop(0)
-                shrinkage = dim / (dim + gain * free)
-                logits, other_precision = left_out(shrinkage)
-                temperature, other = _temperature(logits, index, w)
-                assert other is not None
-                if _clearly_less(other, loss):
-                    self.shrinkage_, self.temperature_ = shrinkage, temperature
-                    precision, loss = other_precision, other
-                elif gain == GAINS[0]:
-                    todo = [GAIN_DOWN]
+        choose = self.shrinkage == "auto" and self._groups is None and n - k > MIN_FREE
+        tried = [self.shrinkage_, *(dim / (dim + gain * free) for gain in TRIED if choose)]
+        shrinkages = torch.tensor(tried, dtype=x.dtype)[:, None]
+        precisions = 1 / ((1 - shrinkages) * values + shrinkages * spread)
+        logits = _left_out(turned, index, w, centres, precisions, (1 - shrinkages) / max(n - k, 1))
+        temperatures, losses = _temperature(logits, index, w)
+        best = _best(losses) if choose and losses is not None else 0
+        self.shrinkage_, self.temperature_, precision = tried[best], temperatures[best], precisions[best]
         middle = centres.mean(0)
         inner = precision[:, None] * (centres - middle).T
         intercept = -0.5 * ((centres + middle) @ inner).diagonal()
@@ -98,46 +87,56 @@ def _left_out(
     index: torch.Tensor,
     weight: torch.Tensor,
     means: torch.Tensor,
-    precision: torch.Tensor,
-    gain: float,
+    precisions: torch.Tensor,
+    gains: torch.Tensor,
 ) -> torch.Tensor:
-    """Logits (N, K) of each label when it is left out of its class mean and of the covariance; labels alone are not.
+    """Logits (A, K, N) of each label when it is left out of its class mean and of each covariance; labels alone are not.
 
     Without x, ``v = x - m`` away from the mean of its n labels, the mean moves so that x lies ``f v`` from it, ``f = n /
     (n - 1)``, and the scatter loses ``f v v'``; Sherman and Morrison's formula gives the inverse.
 
     Args:
-        x, means: (N, D) and (K, D) in axes in which the covariance is diagonal.
-        precision: (D,), its inverse.
-        gain: weight of one label's scatter in the covariance.
+        x, means: (N, D) and (K, D) in axes in which the covariances are diagonal.
+        precisions: (A, D), their inverses.
+        gains: (A, 1), weight of one label's scatter in each covariance.
     """
-    rows = torch.arange(len(x))
     counts = torch.bincount(index)[index].double()
     f = counts / (counts - 1).clamp_min(1)
     to_mean = x - means[index]
-    away = to_mean * precision
-    own = (away * to_mean).sum(1)
-    crossed = (away * x).sum(1, keepdim=True) - away @ means.T
-    gains = gain * f * weight
-    left = (1 - gains * own).clamp_min(1e-3)
-    distance = (x.square() @ precision)[:, None] - 2 * (x * precision) @ means.T + means.square() @ precision
-    distance = distance + (gains / left)[:, None] * crossed.square()
-    distance[rows, index] = f.square() * own / left
-    return -0.5 * distance
+    own = precisions @ to_mean.square().T
+    # Products with all means in all metrics at once; classes lie before labels, which the soft-max over them likes.
+    shape = len(precisions), len(means), len(x)
+    metric = (precisions[:, None] * means).view(-1, means.shape[1])
+    crossed = (precisions @ (to_mean * x).T)[:, None] - (metric @ to_mean.T).view(shape)
+    left = 1 - gains * (f * weight) * own
+    left.clamp_min_(1e-3)
+    distance = (precisions @ x.square().T)[:, None] - 2 * (metric @ x.T).view(shape)
+    distance += (precisions @ means.square().T)[:, :, None]
+    distance += (gains * (f * weight) / left)[:, None] * crossed.square_()
+    distance[:, index, torch.arange(len(x))] = f.square() * own / left
+    return distance.mul_(-0.5)
 
 
-def _temperature(logits: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> tuple[float, torch.Tensor | None]:
-    """The soft-max temperature with the least log-loss on left-out labels, and that loss (n,), times the weights, of those
-    that are not alone in their class; None where all are."""
+def _temperature(
+    logits: torch.Tensor, index: torch.Tensor, weight: torch.Tensor
+) -> tuple[list[float], torch.Tensor | None]:
+    """For each of A ways, the soft-max temperature with the least log-loss on left-out labels, and that loss (A, n), times the
+    weights, of those that are not alone in their class; None where all are."""
     repeated = torch.bincount(index)[index] > 1
     if not repeated.any():
-        return DEFAULT_TEMPERATURE, None
-    logits, index, weight = logits[repeated], index[repeated], weight[repeated]
-    losses = torch.stack(
-        [torch.nn.functional.cross_entropy(logits / t, index, reduction="none") * weight for t in TEMPERATURES]
-    )
-    best = int(losses.sum(1).argmin())
-    return float(TEMPERATURES[best]), losses[best]
+        return [DEFAULT_TEMPERATURE] * len(logits), None
+    logits, index, weight = logits[:, :, repeated], index[repeated], weight[repeated]
+    softer = logits / torch.from_numpy(TEMPERATURES)[:, None, None, None]
+    losses = (torch.logsumexp(softer, dim=2) - softer[:, :, index, torch.arange(len(index))]) * weight
+    best = losses.sum(2).argmin(0).numpy()
+    return TEMPERATURES[best].tolist(), losses[best, np.arange(len(best))]
+
+
+def _best(losses: torch.Tensor) -> int:
+    """Which of :data:`GAIN` and :data:`TRIED` to take: up as long as that helps, else once down."""
+    if _clearly_less(losses[1], losses[0]):
+        return 2 if _clearly_less(losses[2], losses[1]) else 1
+    return 3 if _clearly_less(losses[3], losses[0]) else 0
 
 
 def _clearly_less(loss: torch.Tensor, other: torch.Tensor) -> bool:

@@ -47,33 +47,36 @@ class RidgeHead(LinearHead):
         judge = LeftOut(x, y, w, self._groups)
         truth = torch.from_numpy(targets)[judge.kept]
         # A class of a single label cannot be left out of itself, so it does not vote here.
-        labels = torch.unique(torch.stack([truth, judge.groups]), dim=1)
-        votes = torch.bincount(labels[0])[truth] > 1
+        of_class = torch.from_numpy(np.unique(np.stack([targets[judge.kept], judge.groups]), axis=1)[0])
+        votes = torch.bincount(of_class)[truth] > 1
         candidates = PENALTIES if self.alpha == "loo" else np.array([float(self.alpha)])
         if votes.any():
             say = judge.weight[votes] / judge.weight[votes].sum()
-            left_out = [y[judge.kept] - judge.residuals(float(alpha))[0] for alpha in candidates]
-            errors = [float(say @ (y[judge.kept] - f)[votes].square().sum(1)) for f in left_out]
-            best = int(np.argmin(errors))
-            nll = [
-                float(
-                    say @ torch.nn.functional.cross_entropy(left_out[best][votes] / t, truth[votes], reduction="none")
-                )
-                for t in TEMPERATURES
-            ]
-            self.temperature_ = float(TEMPERATURES[int(np.argmin(nll))])
+            residuals = judge.path(candidates)[:, votes]
+            errors = residuals.square().sum(2) @ say
+            best = int(errors.argmin())
+            left_out, truth = y[judge.kept][votes] - residuals[best], truth[votes]
+            softer = left_out / torch.from_numpy(TEMPERATURES)[:, None, None]
+            losses = torch.logsumexp(softer, dim=2) - softer[:, torch.arange(len(truth)), truth]
+            self.temperature_ = float(TEMPERATURES[int((losses @ say).argmin())])
         else:
             best, self.temperature_ = len(candidates) // 2, 0.2
         self.alpha_ = float(candidates[best])
         share, root = w / w.sum(), w.sqrt()[:, None]
         x_mean, y_mean = share @ x, share @ y
         xs, ys = (x - x_mean) * root, (y - y_mean) * root
-        basis, spectrum = (judge.basis, judge.spectrum) if judge.whole else left_basis(xs)
-        # W = Xs' (Xs Xs' + a)^-1 Ys, written in the basis of the left singular vectors.
-        ridge = spectrum + self.alpha_ * spectrum.sum() / x.shape[1]
-        coef = xs.T @ (basis @ ((basis.T @ ys) / ridge[:, None]))
+        penalty = self.alpha_ * xs.square().sum() / x.shape[1]
+        # W = Xs' (Xs Xs' + a)^-1 Ys = (Xs' Xs + a)^-1 Xs' Ys, whichever is the smaller system.
+        coef = xs.T @ _solve(xs @ xs.T, ys, penalty) if len(xs) < x.shape[1] else _solve(xs.T @ xs, xs.T @ ys, penalty)
         intercept = y_mean - x_mean @ coef
         self._set((coef / self.temperature_).numpy(), (intercept / self.temperature_).numpy())
+
+
+def _solve(system: torch.Tensor, right: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+    """``(system + penalty I)^-1 right`` of a positive semi-definite system, which is changed."""
+    # A hair more where all vectors are the same.
+    system.diagonal().add_(penalty + 1e-30)
+    return torch.cholesky_solve(right, torch.linalg.cholesky(system))
 
 
 class LeftOut:
@@ -121,35 +124,53 @@ class LeftOut:
         self._share, self._root = share, root
         self._ys = (y - share @ y) * root
         self._projected = self.basis.T @ self._ys
+        if not self.whole:
+            counts = torch.bincount(self.groups)
+            # Where each vector stands among those of its label: (labels, most), with empty places at the end of short ones.
+            self._order = torch.argsort(self.groups, stable=True)
+            self._which = self.groups[self._order]
+            self._place = torch.arange(len(x)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+            self._shape = len(counts), int(counts.max())
 
     def residuals(self, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Residuals (n, K) of left-out labels under a relative penalty, and their doubt (n,): the predictive standard
         deviation in units of the noise."""
         shrink = self.spectrum / (self.spectrum + alpha * self._unit)
-        residual = self._ys - self.basis @ (shrink[:, None] * self._projected)
         if self.whole:
-            leverage = (self.basis.square() * shrink).sum(1) + self._share
-            left = (1 - leverage).clamp_min(1e-6)
-            return residual / self._root / left[:, None], (1 + leverage / left).sqrt()
-        return self._by_label(shrink, residual)
+            leverage = self.basis.square() @ shrink + self._share
+            doubt = (1 + leverage / (1 - leverage).clamp_min(1e-6)).sqrt()
+        else:
+            own = torch.linalg.inv(self._systems(shrink[None])[0]).diagonal(dim1=1, dim2=2).clamp_min(1).sqrt()
+            doubt = torch.empty_like(self._share)
+            doubt[self._order] = own[self._which, self._place]
+        return self.path(np.array([alpha]))[0], doubt
 
-    def _by_label(self, shrink: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same where labels have several vectors: a small system for each, all at once."""
-        counts = torch.bincount(self.groups)
-        most, order = int(counts.max()), torch.argsort(self.groups, stable=True)
-        place = torch.arange(len(order)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-        half = torch.cat([self.basis * shrink.sqrt(), self._share.sqrt()[:, None]], dim=1)
-        blocks = half.new_zeros(len(counts), most, half.shape[1])
-        inside = half.new_zeros(len(counts), most, residual.shape[1])
-        which = self.groups[order]
-        blocks[which, place], inside[which, place] = half[order], residual[order]
-        # Empty places are rows of the identity and change nothing.
-        system = torch.eye(most, dtype=half.dtype) * (1 + 1e-9) - blocks @ blocks.mT
-        solved = torch.linalg.solve(system, inside)
-        doubt = torch.linalg.inv(system).diagonal(dim1=1, dim2=2).clamp_min(1).sqrt()
-        out, spread = torch.empty_like(residual), torch.empty_like(self._share)
-        out[order], spread[order] = solved[which, place], doubt[which, place]
-        return out / self._root, spread
+    def path(self, alphas: NDArray[np.float64]) -> torch.Tensor:
+        """Residuals (A, n, K) of left-out labels under each of A relative penalties."""
+        shrink = self.spectrum / (self.spectrum + torch.from_numpy(alphas)[:, None] * self._unit)
+        n, k = self._ys.shape
+        # All penalties in one product: their columns lie side by side.
+        fitted = self.basis @ (shrink.T[:, :, None] * self._projected[:, None, :]).reshape(len(self.spectrum), -1)
+        residual = (self._ys[:, None] - fitted.view(n, len(alphas), k)).transpose(0, 1)
+        if self.whole:
+            leverage = shrink @ self.basis.square().T + self._share
+            return residual / self._root / (1 - leverage).clamp_min(1e-6)[:, :, None]
+        inside = residual.new_zeros(len(alphas), *self._shape, k)
+        inside[:, self._which, self._place] = residual[:, self._order]
+        solved = torch.linalg.solve(self._systems(shrink), inside)
+        out = torch.empty_like(residual)
+        out[:, self._order] = solved[:, self._which, self._place]
+        return out / self._root
+
+    def _systems(self, shrink: torch.Tensor) -> torch.Tensor:
+        """``I - H_gg`` of each label under each penalty, (A, labels, most, most); empty places are rows of the identity."""
+        rank = self.basis.shape[1]
+        blocks = self.basis.new_zeros(*self._shape, rank + 1)
+        blocks[self._which, self._place, :rank] = self.basis[self._order]
+        blocks[self._which, self._place, rank] = self._share[self._order].sqrt()
+        shrink = torch.cat([shrink, shrink.new_ones(len(shrink), 1)], dim=1)
+        eye = torch.eye(self._shape[1], dtype=blocks.dtype) * (1 + 1e-9)
+        return eye - torch.stack([(blocks * one) @ blocks.mT for one in shrink])
 
 
 def left_basis(xs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

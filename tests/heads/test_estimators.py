@@ -12,7 +12,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from tessera_core.heads import KNNHead, LogisticHead, MLPHead, PrototypeHead, RidgeHead
 from tessera_core.heads.base import balanced_draw
 from tessera_core.heads.logistic import minimise
-from tessera_core.heads.ridge import LeftOut
+from tessera_core.heads.prototype import _left_out
+from tessera_core.heads.ridge import PENALTIES, LeftOut
 
 
 def blobs(n, dim=20, classes=4, noise=1.0, seed=0):
@@ -72,6 +73,47 @@ def test_minimiser_reaches_the_minimum_of_a_stretched_bowl():
     x, steps = minimise(loss, torch.zeros(30, dtype=torch.float64), 500, 1e-8)
     torch.testing.assert_close(x, target, rtol=0, atol=1e-4)
     assert steps < 500
+
+
+def test_told_the_hessian_the_minimiser_comes_to_the_same_place_in_fewer_steps():
+    rng = np.random.default_rng(0)
+    root = torch.from_numpy(rng.normal(size=(20, 20)) * np.geomspace(1, 40, 20))
+    hessian, target = root @ root.T + torch.eye(20), torch.from_numpy(rng.normal(size=(3, 20)))
+
+    def loss(x):
+        away = x - target
+        return float(0.5 * ((away @ hessian) * away).sum() + away.pow(4).sum()), away @ hessian + 4 * away.pow(3)
+
+    start = torch.zeros(3, 20, dtype=torch.float64)
+    plain, many = minimise(loss, start, 2000, 1e-9)
+    told, few = minimise(loss, start, 2000, 1e-9, inverse_hessian=lambda x: torch.linalg.inv(hessian))
+    torch.testing.assert_close(plain, target, rtol=0, atol=1e-5)
+    torch.testing.assert_close(told, target, rtol=0, atol=1e-5)
+    assert few < many / 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_left_out_prototypes_equal_the_formula_label_by_label(seed):
+    """All covariances and labels at once give what taking each label away from its mean and each covariance gives."""
+    rng = np.random.default_rng(seed)
+    n, dim, k = 30, 6, 3
+    index = np.r_[rng.integers(0, k, n - 3), 0, 1, 2]
+    x, weight = rng.normal(size=(n, dim)) + 2 * np.eye(k, dim)[index], rng.uniform(0.5, 2, n)
+    means = np.stack([x[index == c].mean(0) for c in range(k)])
+    covariances, gains = [np.diag(rng.uniform(0.5, 3, dim)) for _ in range(3)], rng.uniform(0.001, 0.01, 3)
+    tensors = [torch.from_numpy(a) for a in (x, index, weight, means)]
+    precisions = torch.from_numpy(np.stack([1 / np.diag(c) for c in covariances]))
+    found = _left_out(*tensors, precisions, torch.from_numpy(gains)[:, None]).numpy()
+    counts = np.bincount(index)
+    for a, (covariance, gain) in enumerate(zip(covariances, gains, strict=True)):
+        for i in range(n):
+            f = counts[index[i]] / (counts[index[i]] - 1)
+            away = x[i] - means[index[i]]
+            inverse = np.linalg.inv(covariance - gain * f * weight[i] * np.outer(away, away))
+            centres = means.copy()
+            centres[index[i]] = x[i] - f * away
+            expected = [-0.5 * (x[i] - c) @ inverse @ (x[i] - c) for c in centres]
+            np.testing.assert_allclose(found[a, :, i], expected, rtol=1e-8)
 
 
 def test_prototypes_equal_linear_discriminant_analysis():
@@ -160,6 +202,29 @@ def test_leaving_whole_labels_out_equals_refitting():
             rest, centre = ~own, x.mean(0)
             peer = Ridge(alpha=alpha * unit).fit((x - centre)[rest].astype(float), targets[rest])
             np.testing.assert_allclose(residual.numpy()[own], targets[own] - peer.predict((x - centre)[own]), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("alone", [False, True])
+def test_all_penalties_at_once_equal_each_by_hand(seed, alone):
+    """Labels of uneven sizes and weights: the whole path equals (I - H)^-1 r of each label under each penalty."""
+    rng = np.random.default_rng(seed)
+    groups = np.arange(40) if alone else rng.permutation(np.repeat(np.arange(12), rng.integers(1, 8, 12)))
+    n = len(groups)
+    x, y, w = rng.normal(size=(n, 9)), rng.normal(size=(n, 3)), rng.uniform(0.5, 2, n)
+    judge = LeftOut(*(torch.from_numpy(a) for a in (x, y, w)), None if alone else groups)
+    found = judge.path(PENALTIES).numpy()
+    share, root = w / w.sum(), np.sqrt(w)[:, None]
+    xs, ys = (x - share @ x) * root, (y - share @ y) * root
+    for alpha, residuals in zip(PENALTIES, found, strict=True):
+        inner = np.linalg.inv(xs.T @ xs + alpha * np.square(xs).sum() / 9 * np.eye(9))
+        hat = xs @ inner @ xs.T + np.sqrt(np.outer(share, share))
+        plain = ys - xs @ inner @ xs.T @ ys
+        for label in np.unique(groups):
+            own = np.flatnonzero(groups == label)
+            expected = np.linalg.solve(np.eye(len(own)) - hat[np.ix_(own, own)], plain[own]) / root[own]
+            np.testing.assert_allclose(residuals[own], expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(judge.residuals(float(alpha))[0].numpy(), residuals, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [RidgeHead, LogisticHead, PrototypeHead])
