@@ -152,13 +152,14 @@ def _change(
     first: EmbeddingRaster, second: EmbeddingRaster, plain: Floats, changed: NDArray[np.bool_], repeats: int
 ) -> dict[str, Any]:
     from tessera_core.analysis import change
+    from tessera_core.analysis.change.scene import fit_scene
 
     height, width = first.shape
     later = dequantise(second.codes.reshape(-1, second.dim), second.scales.reshape(-1))
-    model = change._fit_scene(first, second, None, 0)
+    model = fit_scene(first, second, None, 0)
 
-    def peer() -> Floats:
-        """The pass over both years only; the fit of the scene's model is not charged to NumPy."""
+    def peer() -> tuple[Floats, Floats]:
+        """The pass over both years only: differences and contrasts. What follows is not charged to NumPy."""
         a = (plain @ model.to_first).reshape(height, width, -1)
         b = (later @ model.to_second).reshape(height, width, -1)
         steepest = np.zeros((height, width), np.float32)
@@ -173,8 +174,8 @@ def _change(
             ):
                 np.maximum(side, squares, out=side)
         squares = np.square(b - a - model.constant).sum(-1)
-        ratio: Floats = 0.5 * np.log(np.maximum(squares / (model.noise**2 + change.OFFSET**2 * steepest), 1e-12))
-        return ratio
+        scale = model.noise**-2
+        return 0.5 * np.log(np.maximum(scale * squares, 1e-12)), np.log(np.maximum(scale * steepest, 1e-12))
 
     ours = _seconds(lambda: change.detect_change(first, second), repeats)
     theirs = _seconds(peer, 3)

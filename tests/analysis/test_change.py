@@ -53,7 +53,8 @@ def test_the_shift_of_the_scene_is_told_apart_from_change() -> None:
 def test_levels_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     years = two_years(0)
     whole = detect_change(years.first, years.second)
-    monkeypatch.setattr(change, "BLOCK_PIXELS", 144 * 3)
+    monkeypatch.setattr("tessera_core.analysis.change.measure.BLOCK_PIXELS", 144 * 3)
+    monkeypatch.setattr("tessera_core.analysis.change.judge.BLOCK_PIXELS", 144 * 5)
     parts = detect_change(years.first, years.second)
     difference = np.abs(whole.levels.astype(int) - parts.levels.astype(int))
     assert difference.max() <= 2
