@@ -381,6 +381,52 @@ def test_touch_on_a_phone(open_map: Callable[..., MapPage]) -> None:
     assert len(page.log().labels) == 2
 
 
+def test_a_phone_needs_no_scrolling_to_begin(open_map: Callable[..., MapPage], project: Project) -> None:
+    for label_class in project.log.classes:
+        project.log.remove_class(label_class.id)
+    page = open_map(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page.page.touchscreen.tap(*page.at(0.5, 0.4))
+    assert "Add a class first" in page.page.locator(".tl-toast").inner_text()
+    # The field for it is on the map.
+    field = page.page.get_by_label("Name of another class")
+    assert field.bounding_box()["y"] < page.at(0, 1)[1]
+    field.tap()
+    page.page.keyboard.type("Heath")
+    page.page.keyboard.press("Enter")
+    page.acked(1)
+    page.page.touchscreen.tap(*page.at(0.5, 0.4))
+    page.acked(2)
+    field.fill("Bog")
+    page.page.get_by_role("button", name="Add this class", exact=True).first.tap()
+    page.page.touchscreen.tap(*page.at(0.6, 0.5))
+    page.acked(4)
+    names = {c.id: c.name for c in page.log().classes}
+    assert [names[label.class_id] for label in page.log().labels] == ["Heath", "Bog"]
+
+
+def test_the_class_map_can_be_lifted_to_see_the_place(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    peek = page.page.locator('[data-tool="peek"]')
+    assert peek.is_disabled()
+    for number, (key, x, y) in enumerate(PLACES[:3], start=1):
+        page.page.keyboard.press(key)
+        page.click(x, y)
+        page.acked(number)
+
+    def shown() -> bool:
+        return page.root.evaluate("map => map.querySelector('.leaflet-classes-pane').style.display !== 'none'")
+
+    box = page.page.locator('[data-layer="classes"] input[type=checkbox]')
+    assert shown()
+    peek.click()
+    assert not shown()
+    assert not box.is_checked()
+    page.page.keyboard.press("m")
+    assert shown()
+    assert box.is_checked()
+    assert len(page.log().labels) == 3
+
+
 def test_keyboard_alone(open_map: Callable[..., MapPage]) -> None:
     page = open_map()
     page.page.locator(".tl-map").focus()

@@ -50,6 +50,13 @@ export function icon(name) {
   return span;
 }
 
+// Draws the eye to an element for a moment, again and again.
+export function pulse(node) {
+  node.classList.remove("tl-pulse");
+  void node.offsetWidth;
+  node.classList.add("tl-pulse");
+}
+
 // Choices that colour-blind people tell apart: Okabe and Ito (2008), then Tol's muted scheme (SRON/EPS/TN/09-002).
 export const SWATCHES = [
   "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#332288",

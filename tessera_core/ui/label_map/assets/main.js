@@ -68,6 +68,7 @@ class Session {
 
   // Chosen at once: labels that follow name the class by the operation that adds it.
   addClass(name) {
+    this.view.toast.classList.remove("tl-on"); // "Add a class first."
     if (this.memory.class >= 0) this.before = this.memory.class;
     this.choose(-this.view.op({ do: "add_class", name }));
   }

@@ -1,6 +1,6 @@
 // The panel beside the map: what to do next, the classes, the layers. It only shows and sets; the map does the work.
 
-import { SWATCHES, area, el, icon, inkOn } from "./dom.js";
+import { SWATCHES, area, el, icon, inkOn, pulse } from "./dom.js";
 import { title } from "./insight.js";
 
 const LAYERS = [
@@ -60,13 +60,17 @@ export class Panel {
           el(
             "div",
             {},
-            ...[
-              ["1 – 9", "choose a class"], ["D B P R E", "the tools, from point to erase"], ["[ ]", "brush size"],
-              ["Z / Y", "undo / redo"], ["N", "next suggested place; then 1 – 9"], ["V or S", "select a label, move the map"],
-              ["… N, ⇧ N", "next label, the one before"], ["… 1 – 9, Del", "change its class, delete it"], ["… ⇧ arrows", "move it by a pixel"],
-              ["Space", "move the map"], ["+ −, arrows", "zoom, move"],
-              ["Enter", "label or select at the cross, finish a polygon"], ["Two fingers", "move and zoom"],
-            ].map(([keys, text]) => el("p", {}, el("kbd", {}, keys), text)),
+            ...keys([
+              ["1 – 9", "choose a class"], ["D B P R E", "the tools, from point to erase"], ["V or S", "select a label, move the map"],
+              ["[ ]", "brush size"], ["Z / Y", "undo / redo"], ["N", "next suggested place; then 1 – 9"], ["M", "hide or show the class map"],
+              ["Space", "move the map"], ["+ −, arrows", "zoom, move"], ["Enter", "label or select at the cross, finish a polygon"],
+              ["Two fingers", "move and zoom"],
+            ]),
+            el("p", {}, el("b", {}, "While a label is selected")),
+            ...keys([
+              ["1 – 9", "change its class"], ["Delete", "delete it"], ["⇧ arrows", "move it by a pixel"], ["N, ⇧ N", "the one made before, after it"],
+              ["Escape", "leave it"],
+            ]),
           ),
         ),
         this.status,
@@ -321,9 +325,7 @@ export class Panel {
 
   attention() {
     const target = this.header?.classes.length ? this.list : this.name;
-    target.classList.remove("tl-pulse");
-    void target.offsetWidth;
-    target.classList.add("tl-pulse");
+    pulse(target);
     if (target === this.name) this.name.focus({ preventScroll: true });
   }
 
@@ -531,6 +533,8 @@ export class Panel {
     this.status.classList.toggle("tl-late", Boolean(late));
   }
 }
+
+const keys = (rows) => rows.map(([key, text]) => el("p", {}, el("kbd", {}, key), el("span", {}, text)));
 
 // From 0 to 100 %: the interval as a band, the honest score as a dot, what a random split claims as a ring.
 function scale({ accuracy, low, high, naive }) {

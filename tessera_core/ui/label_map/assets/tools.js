@@ -293,6 +293,7 @@ export class Tools {
     else if (key === "y") view.op({ do: "redo" });
     else if (key >= "1" && key <= "9") view.chooseAt(Number(key) - 1);
     else if (BY_KEY[key]) view.setTool(BY_KEY[key]);
+    else if (key === "m") view.toggleMap();
     else if (key === "[") view.setRadius(view.memory.radius - 1);
     else if (key === "]") view.setRadius(view.memory.radius + 1);
     else if ((key === "delete" || key === "backspace") && chosen && !field) selection.remove();

@@ -1,7 +1,7 @@
 // The map: one Leaflet map, its pictures, ink, toolbar and read-outs. What outlives it (view, tool, class, layers, unsent
 // operations) is kept in `memory` and `queue`, which belong to the session's key, not to the page.
 
-import { el, icon } from "./dom.js";
+import { el, icon, pulse } from "./dom.js";
 import { Frame, drawShape, makeInk, makePicture, withoutErased } from "./layers.js";
 import { TOOLS, Tools } from "./tools.js";
 import { decode, indices, recolour, rgb } from "./wire.js";
@@ -57,12 +57,16 @@ export class MapView {
     this.redo.dataset.tool = "redo";
     this.tour = press("target", "Where to label next (N)", () => this.session.insight.guide.next());
     this.tour.dataset.tool = "next";
+    // What the class map covers is what a label has to be judged by.
+    this.peek = press("eye", "Hide or show the class map (M)", () => this.toggleMap());
+    this.peek.dataset.tool = "peek";
     const zoom = el(
       "div",
       { class: "tl-control tl-group tl-zoom" },
       press("plus", "Zoom in (+)", () => this.map.zoomIn()),
       press("minus", "Zoom out (-)", () => this.map.zoomOut()),
       press("home", "Show the whole area", () => this.fit()),
+      this.peek,
       this.tour,
     );
     this.size = el("input", {
@@ -86,7 +90,8 @@ export class MapView {
     this.card = el("div", { class: "tl-control tl-card", role: "dialog", "aria-live": "polite", hidden: true });
     this.bottom = el("div", { class: "tl-bottom" }, this.readout);
     // On a phone the classes stand in the map, so that choosing one needs no scrolling.
-    this.strip = el("div", { class: "tl-control tl-strip", role: "listbox", "aria-label": "Classes" });
+    this.chips = el("div", { class: "tl-chips", role: "listbox", "aria-label": "Classes" });
+    this.strip = el("div", { class: "tl-control tl-strip" }, this.chips, this.stripForm());
     this.foot = el("div", { class: "tl-foot" }, this.sizer, this.strip, this.bar);
     // The card comes first, so that Tab leads from the map into it.
     this.box.append(
@@ -333,6 +338,8 @@ export class MapView {
       pane.style.display = on ? "" : "none";
       pane.style.opacity = pair ? 1 : layers[name].opacity;
     }
+    this.peek.disabled = !this.classMap || swipe.on;
+    this.peek.setAttribute("aria-pressed", String(!layers.classes.on));
     if (this.map) {
       this.map.getPane("ink").style.display = layers.labels.on ? "" : "none";
       this.map.getPane("ink").style.opacity = layers.labels.opacity;
@@ -568,8 +575,29 @@ export class MapView {
       return chip;
     });
     const at = this.strip.scrollLeft;
-    this.strip.replaceChildren(...chips);
+    this.chips.replaceChildren(...chips);
     this.strip.scrollLeft = at;
+  }
+
+  stripForm() {
+    const name = el("input", { type: "text", maxLength: 80, placeholder: "New class", "aria-label": "Name of another class" });
+    const add = (event) => {
+      event.preventDefault();
+      const text = name.value.trim();
+      if (!text) return name.focus();
+      this.session.addClass(text);
+      name.value = "";
+      name.blur();
+    };
+    return el("form", { class: "tl-stripadd", onsubmit: add }, name, el("button", { type: "submit", class: "tl-button", title: "Add this class", "aria-label": "Add this class" }, icon("plus")));
+  }
+
+  toggleMap() {
+    const layer = this.memory.layers.classes;
+    layer.on = !layer.on;
+    this.session.keep();
+    this.showLayers();
+    this.session.panel?.fillLayers();
   }
 
   cursor() {
@@ -614,7 +642,10 @@ export class MapView {
   needClass() {
     if (this.memory.class < 0 || this.header.classes.some((c) => c.id === this.memory.class)) return true;
     this.note(`need${Date.now()}`, this.header.classes.length ? "Choose a class first." : "Add a class first.");
-    this.session.panel?.attention();
+    // On a phone the panel is out of sight; there the map has a field of its own.
+    const near = !this.header.classes.length && getComputedStyle(this.strip).display !== "none";
+    if (near) pulse(this.strip.lastChild);
+    else this.session.panel?.attention();
     return false;
   }
 
