@@ -1,6 +1,6 @@
 """From a project's labels to its map: the one place that says which pixels teach which head.
 
-The page, the exports and the command line all come here, so that they show the same map.
+The page, the exports and the command line all come here, so that they show the same map with the same confidence.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ from tessera_core.raster import EmbeddingRaster
 if TYPE_CHECKING:
     from tessera_core.analysis.cleanup import Cleaning
     from tessera_core.assess import Samples
+    from tessera_core.assess.calibration import Calibration
     from tessera_core.heads import ClassMap, Head, HeadChoice
     from tessera_core.project import Project
+
+
+# A temperature nearer to 1 changes no whole percent that people would notice.
+WORTH_TEMPERING = 0.02
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class ProjectMap:
     Attributes:
         year: None where the embeddings have no calendar year.
         version: of the label log when it was made.
-        head: what made it.
+        head: what made it; its ``softened_`` is the temperature of the confidence.
         map: class ids and confidence on the raster's grid.
     """
 
@@ -87,6 +92,71 @@ def fit_labels(
     )
 
 
+def takes_temperature(head: Head) -> bool:
+    """Whether the confidence of a head is calibrated: of those that repaint at once.
+
+    Heads that look around or down a tree have no single temperature that their map could be made with, and the maps of slow ones
+    are made before it is known.
+    """
+    from tessera_core.heads import HEADS, INSTANT_HEADS
+
+    return type(head) in {HEADS[name] for name in INSTANT_HEADS}
+
+
+def shown_temperature(head: Head, calibration: Calibration | None) -> float:
+    """The temperature that a map of ``head`` is made with, on the screen and in every file.
+
+    Args:
+        head: fitted or not.
+        calibration: of its confidence on labels held out; None where that could not be checked.
+    """
+    if calibration is None or not takes_temperature(head) or abs(calibration.temperature - 1) < WORTH_TEMPERING:
+        return 1.0
+    return calibration.temperature
+
+
+def check_confidence(samples: Samples, head: Head, cancelled: Callable[[], bool] | None = None) -> Calibration | None:
+    """The confidence of a head on the places of its labels, each held out; None where there are too few.
+
+    Args:
+        samples: the labelled pixels.
+        head: unfitted.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
+    from tessera_core.assess.calibration import calibrate
+    from tessera_core.assess.live import live_score
+
+    held = live_score(samples, head, naive=False, cancelled=cancelled).held_out
+    return None if held is None else calibrate(held)
+
+
+def project_head(
+    project: Project,
+    raster: EmbeddingRaster,
+    *,
+    cancelled: Callable[[], bool] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Head:
+    """The project's head, fitted on its labels in ``raster``, as sure as labels held out show it should be.
+
+    Raises:
+        HeadError: the labels do not suffice.
+        Cancelled: ``cancelled`` said so.
+    """
+    from tessera_core.heads import make_head
+    from tessera_core.heads.tempered import temper
+
+    choice, log = head_choice(project), project.log
+    fitted = fit_labels(log.labels, raster, choice, cancelled=cancelled, progress=progress)
+    if not takes_temperature(fitted):
+        return fitted
+    samples = label_samples(log.labels, log.classes, raster)
+    temperature = shown_temperature(fitted, check_confidence(samples, make_head(choice), cancelled))
+    return fitted if temperature == 1 else temper(fitted, temperature)
+
+
 def map_project(
     project: Project,
     raster: EmbeddingRaster,
@@ -107,7 +177,7 @@ def map_project(
     from tessera_core.heads import predict_raster
 
     version = project.log.version
-    head = fit_labels(project.log.labels, raster, head_choice(project), cancelled=cancelled, progress=progress)
+    head = project_head(project, raster, cancelled=cancelled, progress=progress)
     made = predict_raster(head, raster, cancelled=cancelled, progress=progress)
     cleaning = cleaning_of(project)
     if cleaning is not None:

@@ -136,10 +136,8 @@ def live_score(
     )
     n_places = len(np.unique(held.places[judged]))
     random = _random(held, head, "random", n_folds, seed, cancelled) if naive else None
-    claimed = None if random is None else _claim(held, random)
-    if len(held.samples.y) == len(np.unique(held.samples.groups)):
-        near = random
-    else:
+    claimed, near = (None, None) if random is None else (_claim(held, random), random)
+    if naive and len(held.samples.y) > len(np.unique(held.samples.groups)):
         near = _random(held, head, "field", n_folds, seed, cancelled) if head._fits_alone else None
     return LiveScore(
         accuracy,

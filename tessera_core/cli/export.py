@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
     result: dict[str, Any] = {"kind": args.to, "project": project.name, "year": made.year}
     scores = {key: made.score[key] for key in ("split", "accuracy", "macro_f1", "n_test") if key in made.score} or None
-    return result | {"files": [str(file) for file in files], "head": made.head, "classes": areas, "score": scores}
+    result |= {"files": [str(file) for file in files], "head": made.head, "temperature": round(made.temperature, 4)}
+    return result | {"classes": areas, "score": scores}
 
 
 def product(project: Project, year: int | None) -> Product:
@@ -91,6 +92,7 @@ def product(project: Project, year: int | None) -> Product:
         raster.provenance,
         head_name(project),
         score_labels(project.log.labels, project.log.classes, raster, head_choice(project)),
+        made.head.softened_,
     )
 
 

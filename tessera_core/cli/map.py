@@ -1,6 +1,7 @@
 """Train a head on labels, or take a saved one, and map a region of any size.
 
-The region is read once, a block at a time. A saved head maps embeddings of its own dataset only.
+The region is read once, a block at a time. A saved head maps embeddings of its own dataset only. Confidence is calibrated as in
+the app, on labels whose place is held out.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument("--out", required=True, help="map to write, a Cloud Optimized GeoTIFF")
     parser.add_argument("--confidence", metavar="FILE", help="also write confidence in percent, GeoTIFF")
+    parser.add_argument(
+        "--raw-confidence",
+        action="store_true",
+        help="leave confidence as the head gives it (default: calibrated on labels whose place is held out)",
+    )
     parser.add_argument(
         "--margin", metavar="FILE", help="for numbers: also write how far off nine of ten may be, GeoTIFF"
     )
@@ -146,6 +152,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             "--field, --classes, --head, --tree and --context are for training; --use-head trains nothing."
         )
+    if args.use_head and args.raw_confidence:
+        raise InputError("--raw-confidence is for training; a saved head is as sure as it was when it was saved.")
     raster = open_embeddings(args.embeddings)
     result: dict[str, Any] = {"out": str(args.out), "dataset": raster.provenance.dataset}
     classes: list[LabelClass] = []
@@ -166,16 +174,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if args.classes:
             reference = reference.only([name.strip() for name in args.classes.split(",") if name.strip()])
         classes, trained_on = list(reference.classes), raster.provenance
-        head, n_train = _train(args, raster, reference, classes)
-        result |= {"n_train": n_train, "n_without_data": head.n_ignored_}
+        head, calibration = _train(args, raster, reference, classes)
+        result |= {"n_train": calibration.pop("n_train"), "n_without_data": head.n_ignored_, "calibration": calibration}
     if args.margin:
         raise InputError("--margin is for numbers; a map of classes has --confidence.")
     made = predict_raster(head, raster, progress=ConsoleProgress("map"))
     tags = {"tessera_head": _kind(head), "tessera_trained_on_year": str(trained_on.year or "")}
     written = write_class_map(args.out, made.classes, None, raster.grid, classes, raster.provenance, tags=tags)
-    result |= {"out": str(written), "head": _kind(head)}
+    result |= {"out": str(written), "head": _kind(head), "temperature": round(head.softened_, 6)}
     if args.confidence:
-        result["confidence"] = str(write_confidence(args.confidence, made.confidence, raster.grid, raster.provenance))
+        result["confidence"] = str(
+            write_confidence(
+                args.confidence, made.confidence, raster.grid, raster.provenance, temperature=head.softened_
+            )
+        )
     names = {c.id: c.name for c in classes}
     if args.save_head:
         result["saved_head"] = str(save_head(Path(args.save_head), head, names, trained_on))
@@ -198,12 +210,22 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def _kind(head: Any) -> str:
     """The name of a head's kind, with its surroundings."""
+    from tessera_core.heads.tempered import TemperedHead
+
+    head = head.head if isinstance(head, TemperedHead) else head
     inner = getattr(head, "head", None)
     return f"{type(inner).__name__} {head.size}x{head.size}" if hasattr(head, "size") else type(head).__name__
 
 
-def _train(args: argparse.Namespace, raster: Any, reference: Any, classes: list[LabelClass]) -> tuple[Any, int]:
-    """A head fitted on at most as many labels as scores are computed with, so that map and score belong together."""
+def _train(
+    args: argparse.Namespace, raster: Any, reference: Any, classes: list[LabelClass]
+) -> tuple[Head, dict[str, Any]]:
+    """A head fitted on at most as many labels as scores are computed with, so that map and score belong together.
+
+    Returns:
+        The head, as sure as it should be, and what is to be told: ``n_train``, and of the calibration ``error_before``,
+        ``error_after`` (0..1; None where there is none) and ``sentence``.
+    """
     import numpy as np
 
     from tessera_core.assess.evaluate import MAX_TRAIN
@@ -216,7 +238,44 @@ def _train(args: argparse.Namespace, raster: Any, reference: Any, classes: list[
         keep = balanced_draw(np.unique(reference.y, return_inverse=True)[1], MAX_TRAIN, args.seed)
     rows, cols, groups = reference.rows[keep], reference.cols[keep], reference.groups[keep]
     head.fit_at(raster, rows, cols, reference.y[keep], groups=groups, progress=ConsoleProgress("train"))
-    return head, len(keep) - head.n_ignored_
+    n_train = len(keep) - head.n_ignored_
+    head, told = _calibrated(args, raster, reference, keep, head, {c.id: c.name for c in classes})
+    return head, {"n_train": n_train} | told
+
+
+def _calibrated(
+    args: argparse.Namespace, raster: Any, reference: Any, keep: Any, head: Head, names: dict[int, str]
+) -> tuple[Head, dict[str, Any]]:
+    """A head as sure as labels of held-out places show it should be, and what is to be told of it."""
+    import numpy as np
+    from sklearn.base import clone
+
+    from tessera_core.assess import CodeFeatures, Samples
+    from tessera_core.heads.tempered import temper
+    from tessera_core.mapping import check_confidence, shown_temperature, takes_temperature
+
+    told: dict[str, Any] = {"error_before": None, "error_after": None}
+    if args.raw_confidence:
+        return head, told | {"sentence": "Confidence is as the head gives it, as asked."}
+    if not takes_temperature(head):
+        return head, told | {"sentence": "Confidence is as the head gives it: this kind of head is not calibrated."}
+    features = CodeFeatures.at(raster, reference.rows[keep], reference.cols[keep])
+    usable = np.flatnonzero(features.usable())
+    keep = keep[usable]
+    samples = Samples(
+        features.take(usable),
+        reference.y[keep].astype(np.int64),
+        reference.groups[keep],
+        reference.rows[keep],
+        reference.cols[keep],
+        names,
+    )
+    found = check_confidence(samples, clone(head))
+    if found is None:
+        return head, told | {"sentence": "Confidence is as the head gives it: too few places to check it at."}
+    temperature = shown_temperature(head, found)
+    told = {"error_before": round(found.ece_before, 4), "error_after": round(found.ece_after, 4)}
+    return (head if temperature == 1 else temper(head, temperature)), told | {"sentence": found.sentence}
 
 
 def _train_numbers(args: argparse.Namespace, raster: Any) -> tuple[Any, int]:
@@ -279,4 +338,6 @@ def report(result: dict[str, Any]) -> str:
     for one in result["classes"]:
         area = f"  {one['hectares']:.2f} ha" if one["hectares"] is not None else ""
         lines.append(f"  {one['name']:<{width}}  {one['pixels']:>10} pixels{area}")
+    if "calibration" in result:
+        lines.append(result["calibration"]["sentence"])
     return "\n".join(lines)

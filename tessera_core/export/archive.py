@@ -29,7 +29,9 @@ def write_qgis(path: str | Path, product: Product) -> Path:
 def _fill(folder: Path, product: Product) -> None:
     write_class_map(folder / "map.tif", product.classes, None, product.grid, product.label_classes, product.provenance)
     (folder / "map.qml").write_text(class_map_qml(product.label_classes), encoding="utf-8")
-    write_confidence(folder / "confidence.tif", product.confidence, product.grid, product.provenance)
+    write_confidence(
+        folder / "confidence.tif", product.confidence, product.grid, product.provenance, temperature=product.temperature
+    )
     (folder / "confidence.qml").write_text(confidence_qml(), encoding="utf-8")
     write_labels_gpkg(folder / "labels.gpkg", product.labels, product.label_classes, product.grid, product.provenance)
     (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
@@ -72,6 +74,7 @@ def _readme(product: Product) -> str:
         f"Coordinates: {where}",
         f"Embeddings: {product.provenance.dataset}",
         f"Learnt by: {product.head} head from {sum(area.labels for area in product.areas())} labels",
+        f"Confidence: {product.confidence_note}",
         f"Made with: {product.provenance.software}",
         "",
         "Classes (number, name, pixels):",

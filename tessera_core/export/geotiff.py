@@ -35,6 +35,7 @@ def write_class_map(
     provenance: Provenance,
     *,
     tags: Mapping[str, str] | None = None,
+    temperature: float | None = None,
 ) -> Path:
     """Write a class map as COG; with ``confidence`` also ``NAME_confidence.tif`` beside it.
 
@@ -46,6 +47,7 @@ def write_class_map(
         label_classes: names and colours; an id of the map that is not among them is named by its number.
         provenance: of the embeddings; becomes tags.
         tags: further tags, e.g. the score.
+        temperature: of the confidence, see :func:`write_confidence`.
 
     Returns:
         The file written.
@@ -73,12 +75,26 @@ def write_class_map(
     counts = np.bincount(classes.ravel(), minlength=256)
     write_text(path.with_name(path.name + ".aux.xml"), _sidecar(named, counts))
     if confidence is not None:
-        write_confidence(path.with_name(f"{path.stem}_confidence.tif"), confidence, grid, provenance)
+        write_confidence(
+            path.with_name(f"{path.stem}_confidence.tif"), confidence, grid, provenance, temperature=temperature
+        )
     return path
 
 
-def write_confidence(path: str | Path, confidence: NDArray[np.uint8], grid: Grid, provenance: Provenance) -> Path:
+def write_confidence(
+    path: str | Path,
+    confidence: NDArray[np.uint8],
+    grid: Grid,
+    provenance: Provenance,
+    *,
+    temperature: float | None = None,
+) -> Path:
     """Write confidence, uint8 (H, W) in percent with 255 = no data, as COG.
+
+    Args:
+        path: of the file; ``.tif`` is added where it has no such ending.
+        confidence, grid, provenance: see :func:`write_class_map`.
+        temperature: by which it was calibrated, 1 for none; becomes a tag. None where that is not known.
 
     Raises:
         ExportError: shapes disagree, or the file cannot be written.
@@ -86,6 +102,8 @@ def write_confidence(path: str | Path, confidence: NDArray[np.uint8], grid: Grid
     path = _tif(path)
     _require_shape(confidence, grid, "confidence")
     tags = _tags(provenance, grid) | {"tessera_unit": "percent"}
+    if temperature is not None:
+        tags["tessera_temperature"] = f"{temperature:.6g}"
     _write_cog(
         path, confidence, grid, nodata=NO_CONFIDENCE, overviews="AVERAGE", description="confidence (percent)", tags=tags
     )

@@ -28,6 +28,7 @@ class Product:
         provenance: of the embeddings.
         head: name of the head.
         score: of :func:`tessera_core.assess.evaluate`, or empty where the map was not assessed.
+        temperature: by which the confidence was calibrated on labels whose place was held out; 1 where it was not.
     """
 
     name: str
@@ -39,11 +40,19 @@ class Product:
     provenance: Provenance
     head: str
     score: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
 
     @property
     def year(self) -> int | None:
         """The year mapped."""
         return self.provenance.year
+
+    @property
+    def confidence_note(self) -> str:
+        """What the confidence is, in a sentence without a full stop."""
+        if self.temperature == 1:
+            return "as the head gives it, no temperature applied"
+        return f"calibrated on labels whose place was held out (temperature {self.temperature:.2f})"
 
     def areas(self) -> list[ClassArea]:
         """Pixels, share and hectares of each class, in the order of the classes."""

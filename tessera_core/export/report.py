@@ -133,8 +133,8 @@ def _caveats(product: Product) -> list[str]:
     if valid.size:
         low = float(np.mean(valid < 50))
         lines.append(
-            f"The head's own confidence has a median of {int(np.median(valid))} %; "
-            f"it is below 50 % on {100 * low:.0f} % of the map. "
+            f"Its confidence has a median of {int(np.median(valid))} % and is below 50 % on {100 * low:.0f} % of the map; "
+            f"it is {escape(product.confidence_note)}. "
             "Confidence is not accuracy: of what it has never seen, a head may be confidently wrong."
         )
     empty = int(np.count_nonzero(product.classes == 0))

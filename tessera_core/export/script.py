@@ -61,8 +61,11 @@ if not 2 <= len(sys.argv) <= 3:
 with tempfile.TemporaryDirectory() as folder:
     project = Project.import_file(Path(__file__).with_name(PROJECT), Path(folder) / "project")
     raster = open_embeddings(sys.argv[2] if len(sys.argv) == 3 else project.embeddings_path(YEAR), year=YEAR)
-    made = map_project(project, raster, YEAR).map
-    path = write_class_map(sys.argv[1], made.classes, made.confidence, raster.grid, project.log.classes, raster.provenance)
-same = hashlib.sha256(made.classes.tobytes()).hexdigest() == SHA256
+    made = map_project(project, raster, YEAR)
+    path = write_class_map(
+        sys.argv[1], made.map.classes, made.map.confidence, raster.grid, project.log.classes, raster.provenance,
+        temperature=made.head.softened_,
+    )
+same = hashlib.sha256(made.map.classes.tobytes()).hexdigest() == SHA256
 print(path, "equals the exported map" if same else "differs from the exported map")
 ''')

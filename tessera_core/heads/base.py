@@ -175,10 +175,13 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         n_features_in_: length of the vectors.
         n_ignored_: how many training vectors were left out because they had no data.
         reach: how many pixels around a pixel the head looks at; 0 for the pixel alone.
+        softened_: the temperature that its probabilities were softened by after the fit, and are part of what it predicts
+            (:mod:`tessera_core.heads.tempered`); 1 for none.
     """
 
     class_weight: ClassWeight = "balanced"
     reach: int = 0
+    softened_: float = 1.0
     # Whether fitting is a matter of milliseconds, in which threads would only wait for each other.
     _fits_alone = True
     classes_: NDArray[Any]
@@ -209,6 +212,7 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
             HeadError: shapes disagree, or fewer than two classes have a vector with data.
             Cancelled: ``cancelled`` said so; the head is not fitted.
         """
+        self.__dict__.pop("softened_", None)
         X, y, weight, self._groups = self._table(X, y, sample_weight, groups)
         self.classes_, targets, weight = self._learnable(y, weight)
         self.n_features_in_ = X.shape[1]

@@ -14,6 +14,7 @@ from tessera_core.atomic import atomic_path
 from tessera_core.errors import HeadError, TesseraError
 from tessera_core.heads.base import Head
 from tessera_core.heads.regression import RegressionHead
+from tessera_core.heads.tempered import TemperedHead, temper
 from tessera_core.provenance import Provenance
 
 FORMAT = "tessera-head/1"
@@ -24,7 +25,7 @@ class SavedHead:
     """A head with what is needed to use it elsewhere.
 
     Attributes:
-        head: fitted, of classes or of numbers.
+        head: fitted, of classes or of numbers; softened as it was when saved, see ``Head.softened_``.
         class_names: name of each class id that the head maps; empty for a head of numbers.
         provenance: of the raster it was trained on; only rasters of the same dataset may be mapped with it.
     """
@@ -50,6 +51,9 @@ def save_head(
     context, inner = 1, head
     if isinstance(head, ContextHead | ContextRegressionHead):
         context, inner = head.size, head.head
+    wrapped = isinstance(inner, TemperedHead)
+    if isinstance(inner, TemperedHead):
+        inner = inner.head
     names = [name for name, kind in (HEADS | REGRESSION_HEADS).items() if type(inner) is kind]
     if not names:
         raise HeadError(f"A head of type {type(inner).__name__} cannot be saved; it is not one of {', '.join(HEADS)}.")
@@ -63,6 +67,9 @@ def save_head(
     }
     if context > 1:
         header["context"] = context
+    if isinstance(head, Head) and head.softened_ != 1:
+        # Other heads have the temperature in their arrays already.
+        header["temperature"] = {"value": head.softened_, "wrapped": wrapped}
     if isinstance(inner, Head):
         ids = sorted({int(i) for i in (*inner.classes_, *getattr(inner, "nodes_", ()))})
         header["classes"] = [int(i) for i in inner.classes_]
@@ -111,10 +118,15 @@ def load_head(path: str | Path) -> SavedHead:
         inner.n_features_in_ = int(header["n_features"])
         inner.n_ignored_ = 0
         inner._restore(arrays)
+        tempered = header.get("temperature", {"value": 1.0, "wrapped": False})
+        if isinstance(inner, Head) and tempered["wrapped"]:
+            inner = temper(inner, float(tempered["value"]))
         head: Head | RegressionHead = inner
         if (context := int(header.get("context", 1))) > 1:
             around = ContextHead if isinstance(inner, Head) else ContextRegressionHead
             head = around(inner, context)._take_up()
+        if isinstance(head, Head):
+            head.softened_ = float(tempered["value"])
         names = {int(key): str(value) for key, value in header.get("class_names", {}).items()}
         return SavedHead(head, names, Provenance.from_json(header["provenance"]))
     except TesseraError:

@@ -28,16 +28,24 @@ def soften(proba: NDArray[np.floating], temperature: float) -> NDArray[np.float6
 
 
 def temper(head: Head, temperature: float) -> Head:
-    """A copy of a fitted ``head`` whose probabilities are softened by ``temperature``.
+    """A copy of a fitted ``head`` whose probabilities are softened by ``temperature``, which ``softened_`` tells.
 
-    A linear head stays one, as fast as before and fit to be saved; so do heads over surroundings and trees of them; another head
-    is wrapped.
+    A linear head stays one, as fast as before; so do heads over surroundings and trees of them; another head is wrapped. What
+    can be saved can be saved softened.
 
     Raises:
         HeadError: the temperature is not positive.
     """
     if not (np.isfinite(temperature) and temperature > 0):
         raise HeadError(f"A temperature must be a positive number, not {temperature!r}.")
+    softer = _softer(head, temperature)
+    softer.softened_ = head.softened_ * temperature
+    return softer
+
+
+def _softer(head: Head, temperature: float) -> Head:
+    if isinstance(head, TemperedHead):
+        return _softer(head.head, head.temperature * temperature)
     if isinstance(head, LinearHead):
         softer = copy.copy(head)
         softer._set(head.coef_ / temperature, head.intercept_ / temperature)

@@ -50,6 +50,7 @@ def page() -> None:
         labels=project.log.labels,
         provenance=scene.raster.provenance,
         head=head_name(project),
+        temperature=made.head.softened_,
     )
     files, areas = st.columns([3, 2], gap="large")
     with files:
@@ -123,7 +124,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
             "Confidence (.tif)",
             f"{stem}-confidence.tif",
             "image/tiff",
-            lambda path: write_confidence(path, product.confidence, grid, provenance),
+            lambda path: write_confidence(path, product.confidence, grid, provenance, temperature=product.temperature),
             sure_size,
         ),
         Item(

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -13,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.grid import Grid
 from tessera_core.heads import HEADS, ClassMap, Scene, load_head, make_head, predict_raster, save_head
+from tessera_core.heads.tempered import temper
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
 
@@ -123,6 +125,31 @@ def test_saved_heads_predict_the_same_and_hold_no_pickle(name, tmp_path):
     for ours, theirs in zip(saved.head.predict_codes(codes, scales), head.predict_codes(codes, scales), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["ridge", "logistic", "prototype", "knn", "forest"])
+@pytest.mark.parametrize("context", [1, 3])
+def test_a_softened_head_is_saved_softened(name, context, tmp_path):
+    codes, scales, _, y = world(noise=2.5)
+    raster = EmbeddingRaster(
+        codes[:400].reshape(20, 20, -1), scales[:400].reshape(20, 20), Grid.local((20, 20)), Provenance()
+    )
+    rows, cols = np.divmod(np.arange(60), 20)
+    head = make_head(name, context=context).fit_at(raster, rows, cols, y[:60])
+    softer = temper(temper(head, 1.5), 2.0)
+    assert (head.softened_, softer.softened_) == (1.0, 3.0)
+    saved = load_head(save_head(tmp_path / "h.safetensors", softer, {}, Provenance())).head
+    assert saved.softened_ == 3.0
+    plain, soft, again = (predict_raster(one, raster) for one in (head, softer, saved))
+    np.testing.assert_array_equal(again.confidence, soft.confidence)
+    np.testing.assert_array_equal(again.classes, plain.classes)
+    assert soft.confidence.mean() < plain.confidence.mean() - 1
+    # A head that was not softened is saved as it always was, and so are files from before still read.
+    path = save_head(tmp_path / "p.safetensors", head, {}, Provenance())
+    with safe_open(path, framework="numpy") as file:
+        assert "temperature" not in json.loads(file.metadata()["tessera"])
+    assert load_head(path).head.softened_ == 1.0
+    assert head.fit_at(raster, rows, cols, y[:60]).softened_ == 1.0
 
 
 @ALL

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tessera_core.dpixels.story import PixelStory, Radar, pixel_story
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.errors import GridError, HeadError
-from tessera_core.mapping import fit_labels, head_choice
+from tessera_core.mapping import project_head
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import words
 from tessera_core.ui.exploring import alike
@@ -145,7 +145,7 @@ def _proba(place: Place, year: int | None, raster: EmbeddingRaster, row: int, co
 
 @st.cache_resource(max_entries=6, show_spinner=False)
 def _head(version: str, _place: Place, _raster: EmbeddingRaster) -> Head:
-    return fit_labels(_place.project.log.labels, _raster, head_choice(_place.project))
+    return project_head(_place.project, _raster)
 
 
 def _embedding(place: Place, row: int, col: int) -> None:

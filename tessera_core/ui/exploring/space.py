@@ -12,7 +12,7 @@ from tessera_core import exploring
 from tessera_core.analysis.projection import LearntProjection, Umap, place_colours
 from tessera_core.errors import HeadError
 from tessera_core.exploring import PixelSample
-from tessera_core.mapping import fit_labels, head_choice, head_name
+from tessera_core.mapping import head_name, project_head
 from tessera_core.render.picture import encode_picture
 from tessera_core.ui import jobs, scatter, shell, words
 from tessera_core.ui.exploring import pictures
@@ -271,7 +271,7 @@ def _predicted(
     classes, confidence = np.zeros(len(_sample), np.uint8), np.zeros(len(_sample), np.uint8)
     for position, raster in enumerate(_place.rasters.values()):
         mine = np.flatnonzero(_sample.year == position)
-        fitted = fit_labels(_place.project.log.labels, raster, head_choice(_place.project))
+        fitted = project_head(_place.project, raster)
         proba = np.nan_to_num(fitted.proba_at(raster, _sample.rows[mine], _sample.cols[mine]))
         classes[mine] = np.asarray(fitted.classes_)[proba.argmax(1)]
         confidence[mine] = np.round(100 * proba.max(1))
