@@ -59,10 +59,11 @@ def measure(places: Sequence[Site], heads: Sequence[str], repeats: int, per_clas
     Returns:
         JSON object; by site its ``title`` and ``heads``, by name: ``ece_before``, ``ece_after`` and ``ece_se`` (means over
         repeats on ground without labels, and the standard error of their difference), ``temperature`` (median), ``places``
-        (mean effective number), and ``coverage`` by nominal coverage: the mean share of pixels whose set holds the true class
-        on the labels' ground (``like_labels``), on other ground (``held_out``, its standard error ``se``) and on pixels of the
-        labels' ground drawn evenly by class, as the labels were (``by_class``); ``size`` (mean classes in a set on other
-        ground) and ``endless`` (share of repeats with too few places to promise anything there).
+        (mean effective number), ``beside`` (mean share of pixels of other ground that lie beside a label), and ``coverage``
+        by nominal coverage: the mean share of pixels whose set holds the true class on the labels' ground (``like_labels``),
+        on other ground (``held_out``, its standard error ``se``) and on pixels of the labels' ground drawn evenly by class,
+        as the labels were (``by_class``); ``size`` (mean classes in a set on other ground) and ``endless`` (share of repeats
+        with too few places to promise anything there).
     """
     result: dict[str, Any] = {"bench": "calibration", "repeats": repeats, "labels_a_class": per_class, "sites": {}}
     for site in places:
@@ -93,7 +94,7 @@ def _head(
     per_class: int,
 ) -> dict[str, Any]:
     errors: list[tuple[float, float]] = []
-    temperatures, counted = [], []
+    temperatures, counted, close = [], [], []
     inside: dict[float, list[tuple[float, ...]]] = {error: [] for error in ERRORS}
     for seed in range(repeats):
         pool, test = site.split(seed)
@@ -137,6 +138,7 @@ def _head(
             inside[error].append((*shares, float(sets["held_out"].sum(axis=1).mean()), float(np.isinf(rule.threshold))))
             if error == ERRORS[0]:
                 counted.append(rule.n)
+                close.append(float(beside["held_out"].mean()))
     before, after = np.mean(errors, axis=0)
     coverage = {}
     for error, found in inside.items():
@@ -148,6 +150,7 @@ def _head(
         "ece_se": round(float(_se(np.diff(errors, axis=1))), 4),
         "temperature": round(float(np.median(temperatures)), 3),
         "places": round(float(np.mean(counted)), 1),
+        "beside": round(float(np.mean(close)), 4),
         "repeats": len(errors),
         "coverage": coverage,
     }
@@ -182,24 +185,27 @@ def table(result: dict[str, Any]) -> Iterator[str]:
     """The result as Markdown, line by line."""
     nominal = [f"{1 - error:.2f}" for error in ERRORS]
     yield (
-        f"{result['labels_a_class']} labels a class, {result['repeats']} repeats. Coverage: on the ground of the labels, on ground "
-        "without labels (± standard error). *Places*: what the labels amount to, each class weighing as it covers the map."
+        f"{result['labels_a_class']} labels a class, {result['repeats']} repeats. *Places*: how many independent ones the "
+        "labels amount to. *Beside*: share of the other ground that lies beside a label. Sets hold the truth: at pixels of the "
+        "labels' ground, at pixels of it drawn evenly by class, **at pixels of other ground** (± standard error)."
     )
     yield ""
-    titles = " | ".join(f"{100 * float(n):.0f} % sets hold the truth" for n in nominal)
-    yield f"| site | head | places | calibration error before, after | {titles} |"
+    titles = " | ".join(f"{100 * float(n):.0f} % sets" for n in nominal)
+    yield f"| site | head | places, beside | calibration error before, after | {titles} |"
     yield "|---" * (4 + len(nominal)) + "|"
     for name, site in result["sites"].items():
         for head, one in site["heads"].items():
             cells = []
             for n in nominal:
                 row = one["coverage"][n]
-                cell = f"{_short(row['like_labels'])}, {_short(row['held_out'])} ± {_short(row['se'])}"
+                here, evenly, far, se = (_short(row[key]) for key in ("like_labels", "by_class", "held_out", "se"))
+                cell = f"{here}, {evenly}, **{far}** ± {se}"
                 if row["endless"]:
                     cell += f" ({100 * row['endless']:.0f} % endless)"
                 cells.append(cell)
             error = f"{_short(one['ece_before'])}, {_short(one['ece_after'])} ± {_short(one['ece_se'])}"
-            yield f"| {name} | {head} | {one['places']:.0f} | {error} | {' | '.join(cells)} |"
+            known = f"{one['places']:.0f}, {100 * one['beside']:.0f} %"
+            yield f"| {name} | {head} | {known} | {error} | {' | '.join(cells)} |"
     yield ""
 
 

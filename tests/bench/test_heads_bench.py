@@ -112,7 +112,7 @@ def test_the_table_of_calibration_says_where_nothing_can_be_promised(tmp_path) -
     race.write_between(page, calibration.MARK, calibration.table(found))
     (row,) = (line for line in page.read_text().splitlines() if line.startswith("| small |"))
     one = found["sites"]["small"]["heads"]["ridge"]
-    assert f"| ridge | {one['places']:.0f} |" in row
+    assert f"| ridge | {one['places']:.0f}, " in row
     assert one["coverage"]["0.95"]["endless"] == 1
     assert "(100 % endless)" in row
     (heading,) = (line for line in page.read_text().splitlines() if line.startswith("| site |"))
