@@ -158,7 +158,7 @@ def _change(
     later = dequantise(second.codes.reshape(-1, second.dim), second.scales.reshape(-1))
     model = fit_scene(first, second, None, 0)
 
-    def peer() -> tuple[Floats, Floats]:
+    def peer() -> tuple[NDArray[Any], NDArray[Any]]:
         """The pass over both years only: differences and contrasts. What follows is not charged to NumPy."""
         a = (plain @ model.to_first).reshape(height, width, -1)
         b = (later @ model.to_second).reshape(height, width, -1)
@@ -174,8 +174,9 @@ def _change(
             ):
                 np.maximum(side, squares, out=side)
         squares = np.square(b - a - model.constant).sum(-1)
-        scale = model.noise**-2
-        return 0.5 * np.log(np.maximum(scale * squares, 1e-12)), np.log(np.maximum(scale * steepest, 1e-12))
+        scale = np.float32(model.noise**-2)
+        levels = 0.5 * np.log(np.maximum(scale * squares, 1e-12))
+        return levels, np.log(np.maximum(scale * steepest, 1e-12))
 
     ours = _seconds(lambda: change.detect_change(first, second), repeats)
     theirs = _seconds(peer, 3)

@@ -41,7 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--heads", metavar="NAMES", help="for heads: only these, separated by commas")
     parser.add_argument("--state", metavar="FILE", help="for heads: results so far (default: in the cache folder)")
-    parser.add_argument("--markdown", metavar="FILE", help="for heads: put the tables between the marks of this file")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="for change: a checkpoint or its name, or 'untrained' (default: the demo region's)",
+    )
+    parser.add_argument(
+        "--markdown", metavar="FILE", help="for heads and change: put the tables between the marks of this file"
+    )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
 
 
@@ -60,5 +67,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any]) -> str:
-    """The result for people: indented JSON reads well enough."""
-    return json.dumps(result, indent=2, allow_nan=False)
+    """The result for people: indented JSON reads well enough; a table, where there is one, stands below it."""
+    plain = {key: value for key, value in result.items() if key != "table"}
+    return "\n\n".join(
+        [json.dumps(plain, indent=2, allow_nan=False), *([result["table"]] if "table" in result else [])]
+    )
