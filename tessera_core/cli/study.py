@@ -1,6 +1,6 @@
 """Study encoders, one table of docs/pretraining.md a command, as Markdown and JSON in a folder.
 
-ablations  what each part of the method is worth: trains an encoder without it on a fixed budget (an hour on one core)
+ablations  what each part of the method is worth: trains an encoder without it on a fixed budget (two hours on one core)
 labels     a frozen encoder with 1 to 50 labels a class, beside a random forest and logistic regression on raw statistics
 sampling   whether an embedding depends on which dates were clear, and how many dates it needs
 
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, help="its labels: class raster or label file")
     parser.add_argument("--title", default="", help="what to call the tile in tables")
     parser.add_argument("--classes", default="", help="only these classes of the labels, separated by commas")
-    parser.add_argument("--seeds", type=int, default=None, help="training runs (ablations: 3) or draws (others: 10)")
-    parser.add_argument("--steps", type=int, default=288, help="ablations: training steps a variant (default: 288)")
-    parser.add_argument("--pixels", type=int, default=49152, help="ablations: simulated pixels (default: 49152)")
+    parser.add_argument("--seeds", type=int, default=None, help="training runs (ablations: 5) or draws (others: 10)")
+    parser.add_argument("--steps", type=int, default=480, help="ablations: training steps a variant (default: 480)")
+    parser.add_argument("--pixels", type=int, default=98304, help="ablations: simulated pixels (default: 98304)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _ablations(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
     if args.tile is not None:
         measures.append(ablations.Measure("tile_all", f"{scenes[-1].name}, all labels", (args.worlds,), None))
     config = ablations.budget(args.steps, args.pixels)
-    return ablations.run(scenes, measures, config, args.out, range(args.seeds or 3), progress)
+    return ablations.run(scenes, measures, config, args.out, range(args.seeds or 5), progress)
 
 
 def report(result: dict[str, Any]) -> str:

@@ -51,25 +51,37 @@ class Measure:
 
 
 def budget(steps: int, simulated: int, batch: int = 256) -> PretrainConfig:
-    """The full recipe on a fixed budget: that of studio-nano with short views and no prefixes."""
+    """The full recipe on a fixed budget: that of studio-nano with short views, no prefixes and mix-up on whole batches."""
     return PretrainConfig.from_mapping(
         {
             "name": "ablation",
-            "data": {"simulated": simulated, "shards": max(1, simulated // 12288), "holdout_worlds": 0},
+            "data": {
+                "simulated": simulated,
+                "imagined": 0.5,
+                "shards": max(1, simulated // 12288),
+                "holdout_worlds": 0,
+            },
             "views": {
                 "s2": [6, 12],
                 "s1": [6, 12],
                 "drop_s1": 0.05,
                 "drop_s2": 0.05,
                 "drop_orbit": 0.25,
-                "window": 0.15,
-                "gain": 0.02,
+                "window": 0.08,
+                "gain": 0.03,
                 "haze": 0.005,
-                "radar_db": 0.4,
+                "radar_db": 1.2,
             },
-            "objective": {"projector": [512, 512], "mixup_rows": 0.5},
+            "objective": {"projector": [512, 512]},
             "optimiser": {"learning_rate": 1.5e-3, "warmup": 0.1},
-            "run": {"steps": steps, "batch": batch, "micro_batch": 160, "threads": 1, "checkpoint_every": 100},
+            "run": {
+                "steps": steps,
+                "batch": batch,
+                "micro_batch": 160,
+                "dtype": "bf16",
+                "threads": 1,
+                "checkpoint_every": 100,
+            },
         }
     )
 

@@ -20,7 +20,11 @@ from tessera_core.pretrain.studies.tables import mean_sd, table
 Progress = Callable[[int, int, str], None]
 
 COUNTS = (1, 5, 10, 50)
-OURS = {"ridge": "embedding, ridge (the app's default)", "logistic": "embedding, logistic"}
+OURS = {
+    "prototype": "embedding, class means (the app's default)",
+    "ridge": "embedding, ridge",
+    "logistic": "embedding, logistic",
+}
 PLAIN = {"logistic": "raw statistics, logistic", "forest": "raw statistics, random forest"}
 
 
