@@ -178,10 +178,11 @@ def _sentence(
     first = f"{mood}: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
     if temperature == 1:
         return f"{first} Calibrating would not improve it; confidence is off by {100 * ece[0]:.0f} points on average."
-    return (
-        f"{first} Calibrated (temperature {temperature:.2f}), confidence is off by {100 * ece[1]:.0f} points on average "
-        f"instead of {100 * ece[0]:.0f}."
-    )
+    calibrated = f"{first} Calibrated (temperature {temperature:.2f}),"
+    if ece[1] >= ece[0]:
+        # Bins of few labels say less than the log-loss that the temperature was chosen by.
+        return f"{calibrated} it fits labels held out better; so few of them cannot tell how far it is still off."
+    return f"{calibrated} confidence is off by {100 * ece[1]:.0f} points on average instead of {100 * ece[0]:.0f}."
 
 
 # -- prediction sets -----------------------------------------------------------------------------------------------------

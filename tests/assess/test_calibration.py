@@ -76,6 +76,16 @@ def test_labels_of_a_head_are_calibrated_without_judging_a_fold_by_itself():
     assert 0.9 < honest.temperature < 1.1
 
 
+def test_bins_of_few_labels_are_not_held_against_a_better_log_loss():
+    """Two labels a bin can look worse after calibrating; the sentence does not boast of that."""
+    for seed in range(30):
+        held = hold_out(labelled_fields(per_class=4, pixels=1, offset=1.6, seed=seed), make_head("logistic"))
+        found = calibrate(held)
+        if found.temperature != 1:
+            assert ("instead of" in found.sentence) == (found.ece_after < found.ece_before)
+            assert ("cannot tell" in found.sentence) == (found.ece_after >= found.ece_before)
+
+
 def test_all_right_is_no_proof_of_certainty():
     proba = np.tile([0.8, 0.2], (5, 1))
     assert fit_temperature(proba, np.zeros(5, int)) > 0.3
