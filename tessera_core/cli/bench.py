@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for change: a checkpoint or its name, or 'untrained' (default: the demo region's)",
     )
     parser.add_argument(
-        "--markdown", metavar="FILE", help="for heads and change: put the tables between the marks of this file"
+        "--markdown",
+        metavar="FILE",
+        help="for heads, calibration and change: put the tables between the marks of this file",
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
 
