@@ -580,7 +580,7 @@ export class MapView {
   }
 
   stripForm() {
-    const name = el("input", { type: "text", maxLength: 80, placeholder: "New class", "aria-label": "Name of another class" });
+    const name = el("input", { type: "text", maxLength: 80, placeholder: "Add a class", "aria-label": "Name of another class" });
     const add = (event) => {
       event.preventDefault();
       const text = name.value.trim();
