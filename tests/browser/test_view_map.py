@@ -47,16 +47,24 @@ def body():
         left[..., 2 if blue else 0] = 200
         right = np.zeros((80, 100, 3), np.uint8)
         right[..., 1] = 200
+        made = st.session_state.setdefault("made", [])
+        def green():
+            made.append("green")
+            return encode_picture(right, everywhere, display)
+        grass = (("#00c800", "grass"),)
         layers = [
             Layer("red", "Red", encode_picture(left, everywhere, display), str(blue), group="base"),
-            Layer("green", "Green", encode_picture(right, everywhere, display), "1", visible=False, legend=(("#00c800", "grass"),)),
+            Layer("green", "Green", green, "1", visible=False, legend=grass),
         ]
+        if st.toggle("More"):
+            layers.append(Layer("other", "Other", green, "1", visible=False, group="base", legend=grass))
         markers = [Marker("first", 20.5, 30.5, text="Twenty, thirty", kind="pin")]
     else:
         ring = [[-10, 35], [30, 35], [30, 60], [-10, 60], [-10, 35]]
         outlines = [Outline("europe", {"type": "Polygon", "coordinates": [ring]}, fill=0.3, text="Europe")]
     shown = {"layers": layers, "markers": markers, "outlines": outlines, "world": world}
     view_map.view_map("test", display=display, **shown, height=500, title="Field")
+    st.text(f"made: {st.session_state.get('made', [])}")
     log = st.session_state.setdefault("log", [])
     log.extend(view_map.events("test"))
     for i, event in enumerate(log):
@@ -186,10 +194,14 @@ def test_a_marker_tells_its_text_and_its_name(view: Map) -> None:
 
 def test_layers_swap_swipe_and_stand_side_by_side(view: Map) -> None:
     page = view.page
-    page.wait_for_selector("[data-layergreen]", timeout=PATIENCE)
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
     assert view.colour(0.4, 0.5) == [200, 0, 0]
+    # What nobody has looked at has not been made.
+    page.get_by_text("made: []").wait_for()
     view.layers()
     page.locator("[data-layer=green] input[type=checkbox]").check()
+    page.wait_for_selector("[data-layergreen]", timeout=PATIENCE)
+    page.get_by_text("made: ['green']").wait_for()
     assert view.colour(0.5, 0.5) == [0, 200, 0]
     page.get_by_text("grass").wait_for()
     page.locator("[data-layer=green] input[type=range]").fill("50")
@@ -210,6 +222,48 @@ def test_layers_swap_swipe_and_stand_side_by_side(view: Map) -> None:
     right = page.locator(".tv-stage").nth(1).locator(".leaflet-layer-green-pane canvas").bounding_box()
     assert left["width"] == pytest.approx(right["width"])
     assert left["width"] > 1000
+
+
+def test_sliders_of_the_map_ask_nobody(view: Map) -> None:
+    page = view.page
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
+    view.layers()
+    sent = page.evaluate(
+        """() => {
+          window.sent = 0;
+          const send = WebSocket.prototype.send;
+          WebSocket.prototype.send = function (data) { window.sent += 1; return send.call(this, data); };
+          return window.sent;
+        }"""
+    )
+    assert sent == 0
+    slider = page.locator("[data-layer=red] input[type=range]")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=20)
+    page.mouse.up()
+    assert 30 < int(slider.input_value()) < 70
+    page.wait_for_timeout(800)
+    assert page.evaluate("() => window.sent") == 0
+    # Looking at what has not been sent does ask, which shows that asking would have been counted.
+    page.locator("[data-layer=green] input[type=checkbox]").check()
+    page.wait_for_selector("[data-layergreen]", timeout=PATIENCE)
+    assert page.evaluate("() => window.sent") > 0
+
+
+def test_a_base_layer_that_is_gone_leaves_another_in_sight(view: Map) -> None:
+    page = view.page
+    page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
+    page.get_by_text("More").click()
+    view.layers()
+    page.locator("[data-layer=other] input[type=radio]").check()
+    page.wait_for_selector("[data-layerother]", timeout=PATIENCE)
+    page.get_by_label("Close the layers").click()
+    assert view.colour(0.5, 0.5) == [0, 200, 0]
+    page.get_by_text("More").click()
+    page.get_by_text("grass").wait_for(state="detached")
+    assert view.colour(0.5, 0.5) == [200, 0, 0]
 
 
 def test_a_new_version_is_drawn_and_the_view_stays(view: Map) -> None:
@@ -237,12 +291,28 @@ def test_the_picture_can_be_saved(view: Map, tmp_path: Path) -> None:
     page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
     with page.expect_download() as waiting:
         page.get_by_label("Save as PNG").click()
-    assert waiting.value.suggested_filename == "field.png"
+    assert waiting.value.suggested_filename == "field-red.png"
     path = tmp_path / "field.png"
     waiting.value.save_as(path)
     saved = np.asarray(Image.open(path).convert("RGB"))
-    assert saved.shape[0] >= 990
-    assert saved[500, saved.shape[1] // 2].tolist() == [200, 0, 0]
+    height, width = saved.shape[:2]
+    assert height in range(990, 1010)
+    assert saved[500, width // 2].tolist() == [200, 0, 0]
+    # North at the top right and the scale bar at the bottom left, dark on light.
+    assert (saved[20:108, width - 80 : width - 20].max(-1) < 60).sum() > 300
+    assert (saved[height - 40 : height - 20, 30:200].max(-1) < 60).sum() > 300
+    # With a layer that has a legend, a heading and an entry in its colour stand below the map.
+    view.layers()
+    page.locator("[data-layer=green] input[type=checkbox]").check()
+    page.wait_for_selector("[data-layergreen]", timeout=PATIENCE)
+    with page.expect_download() as waiting:
+        page.get_by_label("Save as PNG").click()
+    assert waiting.value.suggested_filename == "field-red-green.png"
+    waiting.value.save_as(path)
+    legend = np.asarray(Image.open(path).convert("RGB"))[height:]
+    assert len(legend) > 80
+    assert (legend == [0, 200, 0]).all(-1).sum() > 500
+    assert (legend.max(-1) < 60).sum() > 100
 
 
 def test_the_world_needs_no_network_and_keys_suffice(view: Map) -> None:
@@ -281,4 +351,9 @@ def test_a_finger_clicks_and_a_phone_shows_everything(chromium: Any, url: str) -
     panel = page.locator(".tv-panel").bounding_box()
     assert panel["x"] >= 0
     assert panel["x"] + panel["width"] <= 390
+    # The panel lies over the button that opened it, so it has one of its own.
+    page.get_by_label("Close the layers").tap()
+    page.locator(".tv-panel").wait_for(state="hidden")
+    page.touchscreen.tap(*view.at(0.5, 0.4))
+    assert len(view.events(2)) == 2
     context.close()

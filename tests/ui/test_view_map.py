@@ -78,6 +78,26 @@ def test_damaged_messages_do_nothing(damaged: object) -> None:
     assert events == ()
 
 
+def test_what_the_browser_looks_at_is_no_event_for_pages() -> None:
+    look = {"id": 2, "kind": "look", "names": ["a", "b", 7]}
+    state, events = message.receive(sent(click(1, 1, 1), look), message.Received(), UTM)
+    assert [event.kind for event in events] == ["click"]
+    assert state.seen == 2
+    assert message.looked_at(sent(click(1, 1, 1), look)) == {"a", "b"}
+    # The newest wish counts, whatever comes in whatever order.
+    newer = {"id": 3, "kind": "look", "names": ["c"]}
+    assert message.looked_at(sent(newer, look)) == {"c"}
+    assert message.looked_at(sent(click(1, 1, 1))) is None
+    for damaged in (
+        None,
+        [],
+        {"events": 5},
+        sent({"id": "1", "kind": "look", "names": ["a"]}),
+        sent({"id": 1, "kind": "look"}),
+    ):
+        assert message.looked_at(damaged) is None
+
+
 def test_markers_by_pixel_and_by_degrees_meet() -> None:
     lon, lat = UTM.grid.pixel_to_lonlat(10.5, 20.5)
     here = Marker("a", 10.5, 20.5)

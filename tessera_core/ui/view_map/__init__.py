@@ -23,7 +23,18 @@ from tessera_core.ui.label_map import payload
 from tessera_core.ui.view_map import message
 from tessera_core.ui.view_map.parts import ColourScale, Layer, MapEvent, Marker, Outline, Tool
 
-__all__ = ["ColourScale", "Layer", "MapEvent", "Marker", "Outline", "event", "events", "loader", "view_map"]
+__all__ = [
+    "ColourScale",
+    "Layer",
+    "MapEvent",
+    "Marker",
+    "Outline",
+    "event",
+    "events",
+    "loader",
+    "looked_at",
+    "view_map",
+]
 
 HUB = "__tesseraViewMap"
 MODULES = (
@@ -79,6 +90,7 @@ def view_map(
     """
     state = _state(key)
     st.session_state[_display_key(key)] = display
+    pictures = _pictures(key, layers, swipe)
     on_ground = display is None or display.frame == "mercator"
     header = {
         "kind": "map",
@@ -89,7 +101,8 @@ def view_map(
         "pixel": display.pixel_size if display is not None else None,
         "epoch": state.epoch,
         "seen": state.seen,
-        "layers": [message.layer_entry(layer) for layer in layers],
+        # Of these the pictures come by themselves; the browser asks for others once they are looked at.
+        "layers": [message.layer_entry(layer) | {"sent": layer.name in pictures} for layer in layers],
         "markers": message.marker_entries(markers, display),
         "outlines": message.outline_entries(outlines, display),
         "tools": list(tools),
@@ -109,12 +122,33 @@ def view_map(
         mount(key=key, data=payload.pack(header), on_event_change=lambda: _received(key, on_event))
         # Each picture is a component of its own: Streamlit does not send again what has not changed.
         for layer in layers:
+            picture = pictures.get(layer.name)
+            if picture is None:
+                continue
             told = {"kind": "layer", "key": key, "name": layer.name, "version": layer.version}
-            data = payload.pack({**told, "place": header["place"], "bounds": header["bounds"]}, layer.png)
+            data = payload.pack({**told, "place": header["place"], "bounds": header["bounds"]}, picture)
             mount(key=f"{key}-layer-{layer.name}", data=data, height=1)
         if header["world"]:
             data = payload.pack({"kind": "world", "key": key}, message.world_entry())
             mount(key=f"{key}-world", data=data, height=1)
+
+
+def looked_at(key: str) -> frozenset[str]:
+    """Names of the layers of the map ``key`` that a person has asked to see, beyond those shown at first."""
+    known: frozenset[str] = st.session_state.get(_looks_key(key), frozenset())
+    return known
+
+
+def _pictures(key: str, layers: Sequence[Layer], swipe: tuple[str, str] | None) -> dict[str, bytes | None]:
+    """The pictures to send by name; None where one is on its way. Those that nobody looks at are not made."""
+    seen = looked_at(key) | set(swipe or ())
+    found: dict[str, bytes | None] = {}
+    for layer in layers:
+        if isinstance(layer.png, bytes):
+            found[layer.name] = layer.png
+        elif layer.visible or layer.name in seen:
+            found[layer.name] = layer.png()
+    return found
 
 
 def event(key: str) -> MapEvent | None:
@@ -135,6 +169,9 @@ def _received(key: str, on_event: Callable[[], None] | None) -> None:
     state, events_ = message.receive(_raw(key), _state(key), st.session_state.get(_display_key(key)))
     st.session_state[_state_key(key)] = state
     st.session_state[_events_key(key)] = events_
+    looks = message.looked_at(_raw(key))
+    if looks is not None:
+        st.session_state[_looks_key(key)] = looks
     if events_ and on_event is not None:
         on_event()
 
@@ -155,6 +192,10 @@ def _state_key(key: str) -> str:
 
 def _events_key(key: str) -> str:
     return f"_view_map_events_{key}"
+
+
+def _looks_key(key: str) -> str:
+    return f"_view_map_looks_{key}"
 
 
 def _display_key(key: str) -> str:

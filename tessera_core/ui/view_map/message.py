@@ -24,6 +24,8 @@ from tessera_core.render.display import MERCATOR, DisplayGrid
 from tessera_core.render.world import world_outline
 from tessera_core.ui.view_map.parts import Kind, Layer, MapEvent, Marker, Outline
 
+# What the browser looks at and has no picture of: an event of its own, which pages do not hear of.
+LOOK = "look"
 # Latitude at which Web Mercator is as high as wide.
 MAX_LAT = 85.051128
 MAX_POINTS = 20_000
@@ -56,6 +58,7 @@ def layer_entry(layer: Layer) -> dict[str, Any]:
     """A layer as the browser reads it, without its picture."""
     entry = {
         "name": layer.name,
+        "version": layer.version,
         "title": layer.title,
         "opacity": round(min(max(layer.opacity, 0.0), 1.0), 3),
         "on": layer.visible,
@@ -135,6 +138,21 @@ def to_lonlat(x: Floats, y: Floats, display: DisplayGrid | None) -> Floats | Non
         except GridError:
             return None
     return np.column_stack([np.asarray(lon, np.float64), np.asarray(lat, np.float64)])
+
+
+def looked_at(message: object) -> frozenset[str] | None:
+    """Names of the layers that a browser's message asks for, the newest wish; None where it asks for none. Never raises."""
+    sent = message.get("events") if isinstance(message, Mapping) else None
+    sent = sent if isinstance(sent, list) else []
+    wishes = [
+        e for e in sent[:MAX_EVENTS] if isinstance(e, Mapping) and e.get("kind") == LOOK and type(e.get("id")) is int
+    ]
+    if not wishes:
+        return None
+    names = max(wishes, key=lambda e: int(e["id"])).get("names")
+    if not isinstance(names, list):
+        return None
+    return frozenset(name for name in names[:MAX_EVENTS] if isinstance(name, str))
 
 
 def receive(message: object, state: Received, display: DisplayGrid | None) -> tuple[Received, tuple[MapEvent, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -38,7 +39,9 @@ class Layer:
     Attributes:
         name: names the layer within the map.
         title: what people read.
-        png: encoded on the map's display grid (``render.picture.encode_picture`` or ``render.palette``).
+        png: encoded on the map's display grid (``render.picture.encode_picture`` or ``render.palette``); or what makes it, called
+            only once the layer is looked at, so that nobody waits for pictures that nobody sees. That may answer None for
+            "not yet"; the page runs again when it is ready.
         version: changes when the picture does; only then is it drawn anew.
         opacity: 0..1, to begin with; people may change it.
         visible: to begin with; people may change it.
@@ -49,7 +52,7 @@ class Layer:
 
     name: str
     title: str
-    png: bytes = field(repr=False)
+    png: bytes | Callable[[], bytes | None] = field(repr=False)
     version: str
     opacity: float = 1.0
     visible: bool = True

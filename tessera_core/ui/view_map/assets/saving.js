@@ -1,28 +1,47 @@
 // The map as a PNG: pictures, outlines, markers, scale bar, north and legend drawn on one canvas.
 
-import { gradient, rangeText } from "./scales.js";
+import { gradient, rangeText, told } from "./scales.js";
+
+const INK = "#16191d";
+const FONT = "13px system-ui, sans-serif";
+const BOLD = "600 13px system-ui, sans-serif";
+const ROW = 22;
+const EDGE = 12;
 
 export async function savePicture(view) {
   const ratio = 2;
   const { clientWidth: width, clientHeight: height } = view.box;
   const canvas = document.createElement("canvas");
-  const foot = view.legend.hidden ? 0 : legendHeight(view, width);
+  const context = canvas.getContext("2d");
+  const items = legendItems(context, view, width);
+  const foot = items.length ? items.at(-1).y + ROW + EDGE : 0;
   canvas.width = width * ratio;
   canvas.height = (height + foot) * ratio;
-  const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height + foot);
   for (const stage of view.stages) drawStage(context, view, stage);
   plates(context, view, width, height);
-  if (foot) legend(context, view, width, height);
+  drawLegend(context, items, height);
   const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
-  const name = [view.header.title, view.header.subtitle].join(" ").trim().replace(/[^\p{L}\p{N}]+/gu, "-").toLowerCase() || "map";
   const anchor = document.createElement("a");
   anchor.href = URL.createObjectURL(blob);
-  anchor.download = `${name}.png`;
+  anchor.download = `${fileName(view)}.png`;
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10000);
+}
+
+const visible = (view) => {
+  const names = new Set(view.stages.flatMap((_, side) => [...view.shown(side).keys()]));
+  return view.header.layers.filter((layer) => names.has(layer.name));
+};
+
+// The place, and what is shown of it: several pictures of one place do not overwrite each other.
+function fileName(view) {
+  const { title, subtitle } = view.header;
+  const shown = visible(view).filter((layer) => !title.includes(layer.title) && !subtitle.includes(layer.title));
+  const words = [title, subtitle.split(" · ")[0], ...shown.map((layer) => layer.title)].join(" ").normalize("NFC");
+  return words.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").toLowerCase().slice(0, 90) || "map";
 }
 
 function drawStage(context, view, stage) {
@@ -65,72 +84,111 @@ function drawStage(context, view, stage) {
   context.restore();
 }
 
-function plate(context, text, x, y, align = "left") {
-  context.font = "13px system-ui, sans-serif";
-  const width = context.measureText(text).width + 16;
+// Text cut to a width, with an ellipsis where it had to be.
+function fitted(context, text, most) {
+  if (context.measureText(text).width <= most) return text;
+  let kept = text.length;
+  while (kept > 1 && context.measureText(`${text.slice(0, kept)}…`).width > most) kept -= 1;
+  return `${text.slice(0, kept).trimEnd()}…`;
+}
+
+function plate(context, text, x, y, align = "left", most = Infinity) {
+  context.font = FONT;
+  const shown = fitted(context, text, most - 16);
+  const width = context.measureText(shown).width + 16;
   const left = align === "right" ? x - width : align === "center" ? x - width / 2 : x;
   context.fillStyle = "rgba(255,255,255,.9)";
   context.fillRect(left, y, width, 24);
-  context.fillStyle = "#16191d";
+  context.fillStyle = INK;
   context.textAlign = "left";
   context.textBaseline = "middle";
-  context.fillText(text, left + 8, y + 12.5);
-  return width;
+  context.fillText(shown, left + 8, y + 12.5);
+}
+
+// North is up: an arrow with its letter, in a box of 30 x 44 at the top right.
+function north(context, right, top) {
+  const middle = right - 15;
+  context.fillStyle = "rgba(255,255,255,.9)";
+  context.fillRect(right - 30, top, 30, 44);
+  context.fillStyle = INK;
+  context.beginPath();
+  for (const [x, y] of [[0, 5], [8, 27], [0, 21], [-8, 27]]) context.lineTo(middle + x, top + y);
+  context.closePath();
+  context.fill();
+  context.font = BOLD;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText("N", middle, top + 36);
+  context.textAlign = "left";
 }
 
 function plates(context, view, width, height) {
   const { header } = view;
+  const onEarth = header.frame === "mercator";
   const title = [header.title, header.subtitle].filter(Boolean).join("  ");
-  if (header.frame === "mercator") plate(context, title ? `${title}   ▲ N` : "▲ N", width - 10, 10, "right");
-  else if (title) plate(context, title, width - 10, 10, "right");
+  const room = width - 20 - (onEarth ? 36 : 0);
+  if (title) plate(context, title, width - 10 - (onEarth ? 36 : 0), 10, "right", room);
+  if (onEarth) north(context, width - 10, 10);
   const mode = view.memory.compare.mode;
   if (mode !== "off") {
     const titles = new Map(header.layers.map((layer) => [layer.name, layer.title]));
     const { left, right, at } = view.memory.compare;
-    plate(context, titles.get(left), width * (mode === "beside" ? 0.25 : at / 2), height - 66, "center");
-    plate(context, titles.get(right), width * (mode === "beside" ? 0.75 : (1 + at) / 2), height - 66, "center");
+    const halves = mode === "beside" ? [0.25, 0.75] : [at / 2, (1 + at) / 2];
+    [left, right].forEach((name, side) => plate(context, titles.get(name), width * halves[side], height - 66, "center", width / 2 - 8));
   }
   const bar = view.scaleBar?.getContainer()?.querySelector(".leaflet-control-scale-line");
-  if (bar && header.frame === "mercator") {
+  if (bar && onEarth) {
     const length = bar.offsetWidth;
-    plate(context, bar.textContent, 10, height - 36);
-    context.fillStyle = "#16191d";
-    context.fillRect(10, height - 12, length, 2);
-    context.fillRect(10, height - 17, 2, 7);
-    context.fillRect(10 + length - 2, height - 17, 2, 7);
+    context.fillStyle = "rgba(255,255,255,.9)";
+    context.fillRect(10, height - 38, length + 16, 30);
+    context.font = FONT;
+    context.fillStyle = INK;
+    context.textBaseline = "middle";
+    context.fillText(bar.textContent, 18, height - 28);
+    context.fillRect(18, height - 15, length, 2);
+    context.fillRect(18, height - 20, 2, 7);
+    context.fillRect(18 + length - 2, height - 20, 2, 7);
   }
   const credit = view.map.attributionControl?._container?.textContent ?? view.stages[0].box.querySelector(".leaflet-control-attribution")?.textContent;
-  if (credit) plate(context, credit, width - 10, height - 30, "right");
+  if (credit) plate(context, credit, width - 10, height - 30, "right", width * 0.6);
 }
 
-function entries(view) {
-  const visible = new Set(view.stages.flatMap((_, side) => [...view.shown(side).keys()]));
-  return view.header.layers.filter((layer) => visible.has(layer.name)).flatMap((layer) => [
-    ...(layer.scale ? [[gradient(layer.scale), `${layer.title}: ${rangeText(layer.scale)}`]] : []),
-    ...layer.legend,
-  ]);
+// Where each line of the legend goes: a heading for each layer, its entries below in columns as wide as the longest.
+function legendItems(context, view, width) {
+  const items = [];
+  let y = EDGE - 4;
+  context.font = FONT;
+  for (const layer of told(visible(view))) {
+    items.push({ kind: "title", text: layer.title, x: EDGE, y, most: width - 2 * EDGE });
+    y += ROW;
+    const entries = [...(layer.scale ? [[gradient(layer.scale), rangeText(layer.scale)]] : []), ...layer.legend].map(([colour, text]) => {
+      const colours = Array.isArray(colour) ? colour : [colour];
+      return { kind: "entry", colours, text, swatch: colours.length > 1 ? 60 : 16 };
+    });
+    const widest = Math.max(...entries.map((entry) => entry.swatch + 8 + context.measureText(entry.text).width)) + 20;
+    const columns = Math.max(1, Math.min(entries.length, Math.floor((width - 2 * EDGE) / widest)));
+    const step = columns > 1 ? widest : width - 2 * EDGE;
+    entries.forEach((entry, i) => items.push({ ...entry, x: EDGE + (i % columns) * step, y: y + ROW * Math.floor(i / columns), most: step }));
+    y += ROW * Math.ceil(entries.length / columns) + 4;
+  }
+  return items;
 }
 
-function legendHeight(view, width) {
-  return 16 + 22 * Math.ceil(entries(view).length / Math.max(1, Math.floor(width / 190)));
-}
-
-function legend(context, view, width, top) {
-  const columns = Math.max(1, Math.floor(width / 190));
-  context.font = "13px system-ui, sans-serif";
+function drawLegend(context, items, top) {
   context.textBaseline = "middle";
   context.textAlign = "left";
-  entries(view).forEach(([colour, text], i) => {
-    const x = 12 + (i % columns) * 190;
-    const y = top + 8 + 22 * Math.floor(i / columns);
-    const bar = Array.isArray(colour);
-    const colours = bar ? colour : [colour];
-    const width = bar ? 44 : 16;
-    colours.forEach((each, k) => {
-      context.fillStyle = each;
-      context.fillRect(x + (k * width) / colours.length, y + 3, Math.ceil(width / colours.length), 16);
-    });
-    context.fillStyle = "#16191d";
-    context.fillText(text, x + width + 8, y + 11, 176 - width);
-  });
+  for (const { kind, text, x, y, most, colours, swatch } of items) {
+    context.font = kind === "title" ? BOLD : FONT;
+    if (kind === "entry") {
+      colours.forEach((each, k) => {
+        context.fillStyle = each;
+        context.fillRect(x + (k * swatch) / colours.length, top + y + 3, Math.ceil(swatch / colours.length), 16);
+      });
+      context.strokeStyle = "rgba(0,0,0,.25)";
+      context.strokeRect(x + 0.5, top + y + 3.5, swatch - 1, 15);
+    }
+    const shift = kind === "entry" ? swatch + 8 : 0;
+    context.fillStyle = INK;
+    context.fillText(fitted(context, text, most - shift), x + shift, top + y + 11);
+  }
 }

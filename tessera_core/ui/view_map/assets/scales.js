@@ -1,4 +1,4 @@
-// Layers whose colours are numbers: the bar of the legend, and the number under the pointer, read back from the picture.
+// What colours mean: the legend, the bar of a layer of numbers, and the number under the pointer, read back from the picture.
 
 import { el } from "./dom.js";
 import { rgb } from "./wire.js";
@@ -20,6 +20,18 @@ export const gradient = (scale) => {
 const ends = (scale) => [`${scale.below ? "≤ " : ""}${written(scale.low, scale)}`, `${scale.above ? "≥ " : ""}${written(scale.high, scale)}`];
 
 export const rangeText = (scale) => `${scale.sign}${ends(scale).join(" to ")} ${scale.unit}`.trim();
+
+// Layers that have something to tell in a legend; those that tell the same, as class maps of several years do, as one.
+export function told(layers) {
+  const known = new Map();
+  for (const layer of layers) {
+    if (!layer.legend.length && !layer.scale) continue;
+    const key = JSON.stringify([layer.legend, layer.scale ?? null]);
+    const same = known.get(key);
+    known.set(key, { title: same ? `${same.title}, ${layer.title}` : layer.title, legend: layer.legend, scale: layer.scale });
+  }
+  return [...known.values()];
+}
 
 export function bar(scale) {
   const [low, high] = ends(scale);

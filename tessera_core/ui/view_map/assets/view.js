@@ -4,7 +4,7 @@ import { el, icon } from "./dom.js";
 import { link, tell } from "./links.js";
 import { keep } from "./mounting.js";
 import { savePicture } from "./saving.js";
-import { bar, digitsOf, readAt } from "./scales.js";
+import { bar, digitsOf, readAt, told } from "./scales.js";
 import { markerAt, outlineAt, within } from "./shapes.js";
 import { Stage } from "./stage.js";
 import { decode } from "./wire.js";
@@ -56,6 +56,7 @@ export class MapView {
     this.readout = el("div", { class: "tl-readout tl-plate" });
     this.bottom = el("div", { class: "tv-bottom" }, this.readout);
     this.tip = el("div", { class: "tv-tip", hidden: true, role: "tooltip" });
+    this.waiting = el("div", { class: "tv-waiting tl-plate", role: "status", hidden: true }, "Loading the picture…");
     this.caption = el("div", { class: "tl-caption tl-plate", hidden: true }, "The base map needs the internet and cannot be reached now.");
     this.finisher = el(
       "div",
@@ -67,7 +68,7 @@ export class MapView {
       "div",
       { class: "tv-map", role: "application", "aria-label": "Map", tabIndex: 0 },
       this.stageRow, this.draft, el("div", { class: "tv-cross" }), this.divider, ...this.names, this.left, this.zoom, this.title, this.caption,
-      this.legend, this.bottom, this.panel, this.tip, this.finisher,
+      this.waiting, this.legend, this.bottom, this.panel, this.tip, this.finisher,
     );
     this.root.replaceChildren(this.box);
     this.wire();
@@ -122,8 +123,11 @@ export class MapView {
 
   resized() {
     if (!this.stages.length || !this.box.clientWidth) return;
+    // Whoever sees the whole area goes on seeing it when the map becomes smaller or larger.
+    const whole = this.placed && this.memory.whole === JSON.stringify(this.view());
     for (const stage of this.stages) stage.map.invalidateSize({ pan: false });
     if (!this.placed) this.place();
+    else if (whole) this.fit(false);
     for (const stage of this.stages) stage.clip();
   }
 
@@ -145,6 +149,7 @@ export class MapView {
     const before = this.header;
     this.header = header;
     this.box.style.height = header.height ? `${header.height}px` : "";
+    this.box.classList.toggle("tv-linked", Boolean(header.link));
     if (header.sticky) this.stick();
     this.wishes(header);
     const rebuilt = this.ensureStages(header);
@@ -186,6 +191,9 @@ export class MapView {
       const known = memory.layers[layer.name];
       if (!known || known.wish !== wish) memory.layers[layer.name] = { wish, on: layer.on, opacity: layer.opacity };
     }
+    // A base layer that was chosen may be gone, as when another part of the page shows the map: never none.
+    const bases = header.layers.filter((layer) => layer.group === "base");
+    if (!bases.some((layer) => memory.layers[layer.name].on)) for (const layer of bases) memory.layers[layer.name].on = layer.on;
     const wish = JSON.stringify([header.swipe, header.beside]);
     if (memory.compare.wish !== wish) {
       const [left, right] = header.swipe ?? [header.layers[0]?.name, header.layers[1]?.name];
@@ -280,6 +288,7 @@ export class MapView {
   }
 
   fit(animate = true) {
+    this.fitting = true;
     this.map.fitBounds(this.bounds(), { paddingTopLeft: [8, 8], paddingBottomRight: [8, 8], animate });
   }
 
@@ -294,6 +303,8 @@ export class MapView {
   moved() {
     if (!this.header || !this.placed) return;
     this.memory.views[this.header.place] = this.view();
+    if (this.fitting) this.memory.whole = JSON.stringify(this.view());
+    this.fitting = false;
     this.session.keep();
   }
 
@@ -340,13 +351,27 @@ export class MapView {
       plate.textContent = titles.get(side ? compare.right : compare.left) ?? "";
       plate.style.left = side ? (compare.mode === "beside" ? "75%" : `${50 + 50 * compare.at}%`) : compare.mode === "beside" ? "25%" : `${50 * compare.at}%`;
     });
+    this.box.classList.toggle("tv-compared", compare.mode !== "off");
     this.fillLegend();
     if (!this.panel.hidden) this.fillPanel();
+    this.ask();
+  }
+
+  // Pictures that nobody looked at were not sent; they are asked for once somebody does.
+  ask() {
+    const shown = new Set(this.stages.flatMap((_, side) => [...this.shown(side).keys()]));
+    const layers = this.header.layers.filter((layer) => shown.has(layer.name));
+    const late = layers.filter((layer) => this.bitmaps.get(layer.name)?.version !== layer.version);
+    const missing = late.filter((layer) => !layer.sent && this.session.pictures.get(layer.name)?.version !== layer.version);
+    this.waiting.hidden = !late.length;
+    const wish = JSON.stringify(missing.map((layer) => [layer.name, layer.version]));
+    if (missing.length && this.asked !== wish) this.outbox.push({ kind: "look", names: layers.map((layer) => layer.name) });
+    this.asked = wish;
   }
 
   fillLegend() {
     const visible = new Set(this.stages.flatMap((_, side) => [...this.shown(side).keys()]));
-    const entries = this.header.layers.filter((layer) => visible.has(layer.name) && (layer.legend.length || layer.scale));
+    const entries = told(this.header.layers.filter((layer) => visible.has(layer.name)));
     this.legend.hidden = !entries.length;
     const open = this.memory.legend ?? this.box.clientWidth > 560;
     const details = el("details", { open }, el("summary", {}, "Legend"));
@@ -362,15 +387,16 @@ export class MapView {
     this.legend.replaceChildren(details);
   }
 
-  togglePanel() {
-    this.panel.hidden = !this.panel.hidden;
-    this.layersButton.setAttribute("aria-pressed", String(!this.panel.hidden));
-    if (!this.panel.hidden) this.fillPanel();
+  togglePanel(open = this.panel.hidden) {
+    this.panel.hidden = !open;
+    this.layersButton.setAttribute("aria-pressed", String(open));
+    if (open) this.fillPanel();
   }
 
   fillPanel() {
     if (this.panel.contains(this.panel.getRootNode().activeElement) && this.panel.dataset.filled === this.panelState()) return;
     this.panel.dataset.filled = this.panelState();
+    this.panelMode = this.memory.compare.mode;
     const { memory, header } = this;
     const change = (action) => () => {
       action();
@@ -394,7 +420,9 @@ export class MapView {
       select.onchange = change(() => action(select.value));
       return select;
     };
-    const parts = [];
+    // On a phone the panel covers the button that opened it.
+    const close = el("button", { type: "button", class: "tl-tool tv-close", title: "Close (Esc)", "aria-label": "Close the layers", onclick: () => this.togglePanel(false) }, icon("close"));
+    const parts = [close];
     const high = [...header.layers.filter((l) => l.group === "base"), ...header.layers.filter((l) => l.group !== "base")].reverse();
     if (high.length) parts.push(el("h4", {}, "Layers"), ...high.map(row));
     if (header.layers.length > 1) {
@@ -421,10 +449,8 @@ export class MapView {
     if (this.ensureStages(this.header)) this.place();
     this.arrange();
     this.panel.dataset.filled = "";
-    if (this.memory.compare.mode !== this.panelMode) {
-      this.panelMode = this.memory.compare.mode;
-      this.fillPanel();
-    } else this.panel.dataset.filled = this.panelState();
+    if (this.memory.compare.mode !== this.panelMode) this.fillPanel();
+    else this.panel.dataset.filled = this.panelState();
     this.redraw();
   }
 
@@ -690,7 +716,10 @@ export class MapView {
     if (pan) this.map.panBy(pan, { animate: false });
     else if (key === "+" || key === "=") this.map.zoomIn();
     else if (key === "-") this.map.zoomOut();
-    else if (key === "escape") this.abandon();
+    else if (key === "escape") {
+      if (!this.panel.hidden) this.togglePanel(false);
+      this.abandon();
+    }
     else if (key === "enter" && this.corners) this.finish();
     else if (key === "enter") this.here();
     else if (tool) this.setTool(tool[0]);
