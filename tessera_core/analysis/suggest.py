@@ -26,6 +26,8 @@ N_SUGGESTED = 5
 MIN_DISTANCE_PX = 5.0
 # What the surest pixel counts beside the most doubtful: a head with few labels is often sure and wrong.
 SURE_WEIGHT = 0.2
+# From this probability on a place is not called doubtful.
+SURE = 0.9
 # Reach of a label in embedding space, in median distances of a candidate to its tenth neighbour.
 REACH, NEIGHBOUR = 2.0, 10
 
@@ -189,7 +191,10 @@ def _reason(first: str, second: str, shares: tuple[float, ...], novelty: float) 
     if shares[0] - shares[1] < 0.3:
         sentence = f"The map wavers between {first} ({a}) and {second} ({b}) here"
     else:
-        sentence = f"The map takes this for {first} ({a}), but not surely"
+        sentence = f"The map takes this for {first} ({a})" + (", but not surely" if shares[0] < SURE else "")
+        if shares[0] >= SURE and novelty <= 0.9:
+            # Nothing here is in doubt: it was chosen because much of the map looks like it.
+            return f"{sentence}; a label here would speak for much ground like it."
     if novelty > 0.9:
         return f"{sentence}, and little that you labelled looks like it."
     return f"{sentence}."

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera_core.analysis.suggest import MIN_DISTANCE_PX, choose, suggest
+from tessera_core.analysis.suggest import MIN_DISTANCE_PX, _reason, choose, suggest
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
@@ -88,3 +88,13 @@ def test_without_labels_there_is_a_sentence() -> None:
     raster, _ = landscape()
     with pytest.raises(LabelError, match="two classes first"):
         suggest(raster, make_head("ridge"), np.zeros(0, int), np.zeros(0, int), NAMES)
+
+
+def test_a_sure_place_is_not_called_doubtful() -> None:
+    assert _reason("Field", "Wood", (1.0, 0.0), 0.2) == (
+        "The map takes this for Field (100 %); a label here would speak for much ground like it."
+    )
+    assert "not surely" not in _reason("Field", "Wood", (0.97, 0.03), 0.95)
+    assert "looks like it" in _reason("Field", "Wood", (0.97, 0.03), 0.95)
+    assert "but not surely" in _reason("Field", "Wood", (0.7, 0.2), 0.2)
+    assert "wavers" in _reason("Field", "Wood", (0.5, 0.4), 0.2)
