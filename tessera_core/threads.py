@@ -16,14 +16,23 @@ import torch
 _lock = threading.Lock()
 
 
+def _stay_alone() -> None:
+    """Torch in this thread uses this thread only, from now on.
+
+    torch keeps the number of threads for each thread, beside one for threads to come, which a thread takes over when it first
+    asks for it. So it is asked here, before the number for threads to come is put back.
+    """
+    torch.set_num_threads(1)
+    torch.get_num_threads()
+
+
 @lru_cache(maxsize=1)
 def _make_pool() -> tuple[ThreadPoolExecutor, int]:
-    # torch keeps the number of threads for each thread, beside one for threads to come: that one is put back.
     workers = torch.get_num_threads()
     started = threading.Barrier(workers + 1)
 
     def alone() -> None:
-        torch.set_num_threads(1)
+        _stay_alone()
         started.wait()
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="tessera-heads", initializer=alone)
@@ -48,9 +57,7 @@ def run_beside[T](work: Callable[[], T]) -> T:
     """The result of long ``work``, computed by a single thread of its own, so that short work finds the others free."""
     with _lock:
         workers = torch.get_num_threads()
-        pool = ThreadPoolExecutor(
-            1, thread_name_prefix="tessera-beside", initializer=torch.set_num_threads, initargs=(1,)
-        )
+        pool = ThreadPoolExecutor(1, thread_name_prefix="tessera-beside", initializer=_stay_alone)
         pool.submit(int).result()
         torch.set_num_threads(workers)
     with pool:
