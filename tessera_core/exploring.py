@@ -20,7 +20,7 @@ from tessera_core.analysis.pca import sample_valid
 from tessera_core.analysis.projection import LearntProjection, Umap, fit_umap, learn_projection
 from tessera_core.atomic import atomic_path
 from tessera_core.codes import BLOCK, CodeProduct
-from tessera_core.errors import RasterError
+from tessera_core.errors import Cancelled, RasterError
 from tessera_core.labels.model import Label
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster, valid_scales
@@ -104,11 +104,16 @@ def _sample(rasters: Years, picked: Sequence[tuple[NDArray[np.integer], NDArray[
     )
 
 
-def groups_of(raster: EmbeddingRaster, centres: NDArray[np.float32]) -> NDArray[np.uint8]:
+def groups_of(
+    raster: EmbeddingRaster, centres: NDArray[np.float32], cancelled: Cancel | None = None
+) -> NDArray[np.uint8]:
     """The group of every pixel by the centres of another year's clustering: uint8 (H, W) 1..k, 0 without data.
 
     Args:
         centres: float32 (k, D) of ``analysis.clusters.Clusters``.
+
+    Raises:
+        Cancelled: the user stopped.
     """
     product = CodeProduct(centres.T)
     half = torch.from_numpy((centres.astype(np.float32) ** 2).sum(1, keepdims=True) / 2)
@@ -119,6 +124,8 @@ def groups_of(raster: EmbeddingRaster, centres: NDArray[np.float32]) -> NDArray[
     groups = np.empty(len(codes), np.uint8)
 
     def assign(part: slice) -> None:
+        if cancelled is not None and cancelled():
+            raise Cancelled
         # argmin |x - c|^2 = argmax x.c - |c|^2 / 2, with x = code * scale.
         groups[part] = torch.addcmul(-half, product(codes[part]), usable[part]).argmax(0).numpy() + 1
 

@@ -131,6 +131,14 @@ class GroupTree:
         """
         return [np.flatnonzero(self._path(k) == group).tolist() for group in range(k)]
 
+    def numbers(self, k: int) -> NDArray[np.uint8]:
+        """The group, from 1, of each leaf in a cut into k: uint8 (finest + 1,), 0 for the 0 of pixels without data.
+
+        Raises:
+            RasterError: k outside 1..finest.
+        """
+        return np.concatenate([[0], self._path(k) + 1]).astype(np.uint8)
+
     def cut(self, k: int) -> Clusters:
         """The tree cut into k groups, numbered as the tree does and not by size.
 
@@ -138,13 +146,12 @@ class GroupTree:
             RasterError: k outside 1..finest.
         """
         path, leaves = self._path(k), self.leaves
-        number = np.concatenate([[0], path + 1]).astype(np.uint8)
         weights = leaves.sizes.astype(np.float64)
         sizes = np.bincount(path, leaves.sizes, k).astype(np.int64)
         sums = np.zeros((k, leaves.centres.shape[1]))
         np.add.at(sums, path, leaves.centres * weights[:, None])
         centres = (sums / sizes[:, None]).astype(np.float32)
-        return Clusters(centres, number[leaves.labels], sizes, leaves.inertia + float(self.costs[k - 1]))
+        return Clusters(centres, self.numbers(k)[leaves.labels], sizes, leaves.inertia + float(self.costs[k - 1]))
 
     def _path(self, k: int) -> NDArray[np.int64]:
         if not 1 <= k <= self.finest:

@@ -41,6 +41,10 @@ class Likeness:
         """bool (H, W): pixels at least ``percent`` alike; a look-up, nothing is computed anew."""
         return (self.scores >= round(percent * 10)) & (self.scores != NO_SCORE)
 
+    def count(self, percent: int) -> int:
+        """Pixels at least a whole ``percent`` alike."""
+        return int(self.histogram[percent:].sum())
+
     def default_percent(self) -> float:
         """A starting threshold: the valley that best splits the scores in two (Otsu 1979)."""
         counts = self.histogram.astype(np.float64)

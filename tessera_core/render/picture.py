@@ -61,6 +61,12 @@ def pca_picture(
     return out
 
 
+def pale(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) as light greys, for a map on which other colours must be seen."""
+    grey = 130 + picture.mean(-1, keepdims=True) * (110 / 255)
+    return np.broadcast_to(grey.astype(np.uint8), picture.shape)
+
+
 def ndvi_picture(tile: DPixelTile) -> NDArray[np.uint8]:
     """Median vegetation index of the year, from brown (0 and below) over yellow to dark green (0.9), see :data:`NDVI_RAMP`.
 

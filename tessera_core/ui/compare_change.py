@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +31,9 @@ from tessera_core.ui.view_map import Layer, Outline
 
 STOPS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 COLOUR = (214, 39, 40)
+# p-values up to these, and their colours (reds of ColorBrewer); above the last, nothing is drawn.
+P_STOPS = (0.001, 0.01, 0.05, 0.2)
+P_COLOURS = ("#67000d", "#cb181d", "#fb6a4a", "#fcbba1")
 # One colour for each step between years, the earliest first (Okabe & Ito, colours for all people).
 STEP_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#f0e442", "#000000")
 # Drawn shapes: rows and columns of the corners in pixels, and the corners in degrees.
@@ -99,7 +103,7 @@ def _studio(place: Place, found: Compared) -> None:
         _download(place, layer, rate)
     with map_column:
         display = place.scenes[place.first].display
-        layers = [*picture_layers(place, pale=view == "one"), _layer(place, layer, rate)]
+        layers = [*picture_layers(place, pale=view == "one"), _p_layer(place, layer), _layer(place, layer, rate)]
         if len(found.steps) > 1:
             layers.append(_when_layer(place, found.steps, rate))
         outlines = [
@@ -145,8 +149,9 @@ def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> Non
     st.metric(f"Changed from {place.first} to {place.last}", f"{area_text(count, place)} · {share:.1f} %")
     if count:
         st.caption(
-            f"About {area_text(rate * count, place)} of it may be false alarms, and more along borders of changed ground. "
-            f"A rule that calls the more different half changed would show {area_text(layer.pixels / 2, place)}."
+            f"Up to about {area_text(rate * count, place)} of it may be false alarms, most of them along its edges, where images "
+            "blur: a pixel there must differ more than its neighbours' change explains. "
+            f"A rule that calls everything above the scene's median changed would show {area_text(layer.pixels / 2, place)}."
         )
     else:
         st.caption(
@@ -217,7 +222,7 @@ def _marking(marks: Marks, marks_key: str, layer: ChangeLayer) -> None:
 
 
 def _layer(place: Place, layer: ChangeLayer, rate: float) -> Layer:
-    version = f"{place.key('change')}|{layer.null.centre:.4f}|{layer.null.spread:.4f}"
+    version = _judged(place, layer)
     index = _index(version, place, layer)
     # Entry k is changed at the k-th stop; the threshold is a matter of the palette alone.
     entries = np.zeros((len(STOPS) + 2, 4), np.uint8)
@@ -229,16 +234,41 @@ def _layer(place: Place, layer: ChangeLayer, rate: float) -> Layer:
     return Layer("change", "Change", png, f"{version}|{rate}", opacity=0.8, legend=legend)
 
 
+def _judged(place: Place, layer: ChangeLayer) -> str:
+    return f"{place.key('change')}|{layer.null.centre:.4f}|{layer.null.spread:.4f}"
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _index(version: str, _place: Place, _layer: ChangeLayer) -> NDArray[np.uint8]:
     return _place.scenes[_place.first].display.warp(_layer.rates(np.array(STOPS)))
+
+
+def _p_layer(place: Place, layer: ChangeLayer) -> Layer:
+    version = f"{_judged(place, layer)}|p"
+    lows = (0, *P_STOPS)
+    legend = tuple(
+        (colour, f"p {low:g} to {high:g}" if low else f"p below {high:g}")
+        for colour, low, high in zip(P_COLOURS, lows, P_STOPS, strict=False)
+    )
+    png = partial(_p_png, version, place, layer)
+    return Layer("p", "p-value of change", png, version, opacity=0.9, visible=False, legend=legend)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _p_png(version: str, _place: Place, _layer: ChangeLayer) -> bytes:
+    table = np.searchsorted(P_STOPS, _layer.p_table()).astype(np.uint8)
+    entries = np.array([*((*palette.rgb(colour), 255) for colour in P_COLOURS), (0, 0, 0, 0)], np.uint8)
+    display = _place.scenes[_place.first].display
+    # No data is p = 1 in the table, so off the scene is, too.
+    return palette.encode_indexed(display.warp(table[_layer.levels], fill=len(P_STOPS)), entries)
 
 
 def _when_layer(place: Place, steps: tuple[ChangeLayer, ...], rate: float) -> Layer:
     version = f"{place.key('when')}|{rate}"
     colours = {n: STEP_COLOURS[(n - 1) % len(STEP_COLOURS)] for n in range(1, len(steps) + 1)}
     legend = tuple((colours[n], f"changed {step.years[0]} to {step.years[1]}") for n, step in enumerate(steps, start=1))
-    return Layer("when", "Year of change", _when_png(version, place, steps, rate, colours), version, 0.8, False, legend)
+    png = partial(_when_png, version, place, steps, rate, colours)
+    return Layer("when", "Year of change", png, version, 0.8, False, legend)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -123,7 +124,8 @@ def _studio(place: Place, maps: YearMaps, comparison: Compared) -> None:
             Layer(
                 f"classes{year}",
                 str(year),
-                _class_png(
+                partial(
+                    _class_png,
                     place.key(year, place.project.log.version, maps.n_train, maps.label_year),
                     place,
                     year,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,10 @@ def picture_layers(place: Place, *, pale: bool = False) -> list[Layer]:
     for year in (place.first, place.last):
         scene = place.scenes[year]
         if satellite:
-            png, version = _true_colour(scene.key, scene), f"true|{scene.key}"
+            png, version = partial(_true_colour, scene.key, scene), f"true|{scene.key}"
         else:
             version = "|".join(("pale" if pale else "pca", scene.key, *(each.key for each in both)))
-            png = _picture(version, scene, both, pale)
+            png = partial(_picture, version, scene, both, pale)
         layers.append(Layer(f"year{year}", str(year), png, version, visible=year == place.last, group="base"))
     return layers
 
@@ -94,15 +95,12 @@ def _picture_key(place: Place) -> str:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _picture(version: str, _scene: OpenScene, _both: tuple[OpenScene, OpenScene], _pale: bool) -> bytes:
     from tessera_core.analysis.pca import fit_pca
-    from tessera_core.render.picture import encode_picture, pca_picture
+    from tessera_core.render.picture import encode_picture, pale, pca_picture
 
     # Fitted on both years, so that a colour means the same in both.
     pca = fit_pca([each.raster for each in _both], 3)
     picture = pca_picture(_scene.raster, pca=pca)
-    if _pale:
-        grey = 130 + picture.mean(-1, keepdims=True) * (110 / 255)
-        picture = np.broadcast_to(grey, picture.shape).astype(np.uint8)
-    return encode_picture(picture, _scene.raster.valid(), _scene.display)
+    return encode_picture(pale(picture) if _pale else picture, _scene.raster.valid(), _scene.display)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -64,7 +64,7 @@ def _studio() -> None:
 
 
 def _map(place: Place, mode: str) -> None:
-    layers = pictures.layers(place, legend=mode == "Picture")
+    layers = pictures.layers(place, legend=mode == "Picture", grey=mode == "Alike")
     markers: list[view_map.Marker] = []
     match mode:
         case "Scatter":

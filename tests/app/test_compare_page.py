@@ -100,6 +100,31 @@ def test_the_slider_looks_up_and_computes_nothing(
     assert len(runs) == 1
 
 
+def test_p_values_are_a_layer_that_is_made_when_it_is_looked_at(app: AppTest, years: Project) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    from tessera_core.ui.label_map import payload
+
+    def pictures() -> dict[str, bytes]:
+        sent = [payload.unpack(e.proto.bytes) for e in app.get("bidi_component") if e.proto.bytes]
+        return {header["name"]: body for header, body in sent if header["kind"] == "layer"}
+
+    _open(app, years)
+    _finished(app, _compared)
+    assert "p" not in pictures()
+    app.session_state[f"_view_map_looks_compare_map_{years.id}"] = frozenset({"p"})
+    app.run()
+    assert _errors(app) == []
+    colours = np.asarray(Image.open(BytesIO(pictures()["p"])).convert("RGBA"))
+    drawn = colours[..., 3] > 0
+    # A quarter of the parcels changed; p is below 0.2 there and on a fifth of the rest at most.
+    assert 0.2 < drawn.mean() < 0.5
+    strongest = (colours[..., :3] == (0x67, 0, 0x0D)).all(-1) & drawn
+    assert strongest.mean() > 0.1
+
+
 def test_the_shift_of_the_scene_is_told_apart(app: AppTest, years: Project) -> None:
     _open(app, years)
     _finished(app, _compared)

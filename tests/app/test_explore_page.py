@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,21 @@ def choose(app: AppTest, project: Project, name: str, value: Any) -> None:
     app.run()
 
 
+def look_at(app: AppTest, *names: str) -> None:
+    """What the browser says when somebody switches layers on."""
+    app.session_state["_view_map_looks_explore_map"] = frozenset(names)
+    app.run()
+
+
+def work_done(app: AppTest) -> None:
+    """Wait for what runs in the background, and run the page again."""
+    from tessera_core.ui import jobs
+
+    for job in list(jobs.pool()._jobs.values()):
+        assert job.wait(60)
+    app.run()
+
+
 def test_without_a_project_the_page_says_where_to_go(app: AppTest) -> None:
     app.run()
     app.switch_page("pages/explore.py").run()
@@ -58,11 +74,49 @@ def test_pictures_of_all_years_share_their_colours(app: AppTest, project: Projec
     assert [layer["on"] for layer in header["layers"]] == [False, True]
     assert header["title"] == "My fields"
     assert header["subtitle"].startswith("2024")
+    # What nobody looks at is not sent.
+    assert "pca2023" not in sent
+    assert [layer["sent"] for layer in header["layers"]] == [False, True]
+    look_at(app, "pca2023")
+    sent = messages(app)
     assert sent["pca2023"][1].startswith(b"\x89PNG")
     assert "|shared" in sent["pca2023"][0]["version"]
     before = sent["pca2024"][1]
     choose(app, project, "contrast", "Equalised")
     assert messages(app)["pca2024"][1] != before
+
+
+def test_colours_can_be_those_of_another_region(app: AppTest, project: Project, tmp_path: Path) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    other = landscape(seed=5)
+    # Half of the kinds only, so that its own components are others.
+    shown = replace(
+        other, codes=other.codes[:30].copy(), scales=other.scales[:30].copy(), grid=other.grid.window(0, 0, 30, 64)
+    )
+    shown.save(tmp_path / "next valley")
+    library.start(library.look(str(tmp_path / "next valley")), "Next valley")
+    open_page(app, project)
+    before = messages(app)["pca2024"]
+    assert app.selectbox(f"explore_{project.id}_model").options == ["Next valley"]
+    (entry,) = [entry for entry in library.recent() if entry.name == "Next valley"]
+    choose(app, project, "model", str(entry.folder))
+    assert not app.exception
+    after = messages(app)["pca2024"]
+    assert after[0]["version"] != before[0]["version"]
+    picture = np.asarray(Image.open(BytesIO(after[1])).convert("RGB")).astype(int)
+    # The same ground has the colour that the other region's own picture gives it.
+    from tessera_core.analysis.pca import fit_pca
+    from tessera_core.raster import EmbeddingRaster
+    from tessera_core.render.display import DisplayGrid
+    from tessera_core.render.picture import pca_picture
+
+    mine = EmbeddingRaster.open(project.embeddings_path(2024))
+    wanted = pca_picture(mine, pca=fit_pca([shown], 10))
+    expected = DisplayGrid(mine.grid).warp(np.where(mine.valid()[..., None], wanted, 0))
+    assert np.abs(picture - expected).mean() < 1
 
 
 def test_the_scatter_holds_pixels_of_both_years(app: AppTest, project: Project) -> None:
@@ -135,9 +189,24 @@ def test_a_seed_lights_up_what_is_alike_and_a_slider_computes_nothing(
     assert not app.exception
 
 
-def test_groups_are_the_same_in_all_years(app: AppTest, project: Project) -> None:
+def test_groups_are_the_same_in_all_years_and_the_slider_only_cuts_their_tree(
+    app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tessera_core.ui.exploring import groups
+
+    made: list[str] = []
+    tree, carry = groups.group_tree, groups.groups_of
+    monkeypatch.setattr(groups, "group_tree", lambda *a, **k: made.append("tree") or tree(*a, **k))
+    monkeypatch.setattr(groups, "groups_of", lambda *a, **k: made.append("year") or carry(*a, **k))
     open_page(app, project, "Groups")
-    app.slider[0].set_value(4).run()
+    work_done(app)
+    pictures = set()
+    for count in (3, 9, 12, 4):
+        app.slider[0].set_value(count).run()
+        assert len(app.dataframe[0].value) == count
+        pictures.add(messages(app)["groups"][1])
+    assert len(pictures) == 4
+    assert made == ["tree", "year"]
     table = app.dataframe[0].value
     assert table["Group"].tolist() == ["1", "2", "3", "4"]
     for year in (2023, 2024):

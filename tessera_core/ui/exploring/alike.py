@@ -8,9 +8,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.analysis.similarity import NO_SCORE, Likeness, SimilarityIndex
+from tessera_core.analysis.similarity import Likeness, SimilarityIndex
 from tessera_core.errors import TesseraError
-from tessera_core.project import Project, RecentProject, recent_projects
+from tessera_core.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.ui import state, words
 from tessera_core.ui.exploring.place import Place, year_name
@@ -121,8 +121,7 @@ def panel(place: Place) -> None:
     for year, scene in place.scenes.items():
         of_year = _likeness(place, year)
         assert of_year is not None
-        above = int(np.count_nonzero(of_year.above(_percent(place, likeness))))
-        total = max(1, int(np.count_nonzero(of_year.scores != NO_SCORE)))
+        above, total = of_year.count(_percent(place, likeness)), max(1, int(of_year.histogram.sum()))
         area = scene.raster.grid.pixel_area_m2
         hectares = f"{above * area / 10_000:,.0f} ha" if scene.raster.grid.georeferenced else ""
         rows.append(
@@ -138,7 +137,7 @@ def panel(place: Place) -> None:
 
 def _elsewhere(place: Place, percent: int) -> None:
     """The same examples in other regions of the same dataset; only there do the same numbers mean the same."""
-    others = {} if state.hosted() else {entry.name: entry.folder for entry in _others(place)}
+    others = {entry.name: entry.folder for entry in place.others()}
     if not others:
         return
     chosen = st.multiselect(
@@ -158,15 +157,10 @@ def _elsewhere(place: Place, percent: int) -> None:
         except TesseraError as error:
             st.warning(f"{name}: {error}", icon=":material/warning:")
             continue
-        above, total = int(likeness.above(percent).sum()), max(1, int((likeness.scores != NO_SCORE).sum()))
+        above, total = likeness.count(percent), max(1, int(likeness.histogram.sum()))
         share = f"{100 * above / total:.1f} %"
         st.markdown(f"**{words.escape(name)}** {year_name(year)}: {share} alike, {above:,} pixels")
         st.image(_png(f"{version}|{percent}", likeness, percent, scene), width="stretch")
-
-
-def _others(place: Place) -> list[RecentProject]:
-    here = place.project.folder.resolve()
-    return [e for e in recent_projects(100) if e.dataset == place.project.dataset and e.folder.resolve() != here]
 
 
 def _seeds(place: Place) -> Seeds:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.render.picture import NDVI_RAMP, encode_picture, ndvi_picture, pca_picture, true_colour
+from tessera_core.errors import TesseraError
+from tessera_core.project import Project
+from tessera_core.render.picture import NDVI_RAMP, encode_picture, ndvi_picture, pale, pca_picture, true_colour
+from tessera_core.ui import state
 from tessera_core.ui.exploring.place import Place, year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 from tessera_core.ui.view_map import Layer
@@ -17,24 +22,28 @@ _SHARED = "All years alike"
 _OWN = "This year alone"
 
 
-def layers(place: Place, *, legend: bool) -> list[Layer]:
+def layers(place: Place, *, legend: bool = False, grey: bool = False) -> list[Layer]:
     """The base layers of the map: every year's embedding picture, then what the satellites' own data show.
 
     Args:
         legend: whether to say what the colours of the embedding pictures are.
+        grey: embedding pictures as light greys, below a layer whose colours mean something.
     """
     rgb, equalise, shared = _choices(place)
+    model = _model(place)
     out = []
     for year, scene in place.scenes.items():
-        members = tuple(place.scenes.values()) if shared else (scene,)
+        members = model or (tuple(place.scenes.values()) if shared else (scene,))
         pca = fitted(members)
         names = [f"{100 * pca.explained[min(c, len(pca.explained) - 1)]:.0f} %" for c in rgb]
         entries = tuple(
             (colour, f"component {c + 1} high ({share})")
             for colour, c, share in zip(("#d62728", "#2ca02c", "#1f4fd6"), rgb, names, strict=True)
         )
-        version = f"{scene.key}|{rgb}|{equalise}|{'shared' if shared else 'own'}"
-        png = _pca_png(version, tuple(member.key for member in members), scene, pca, rgb, equalise)
+        keys = tuple(member.key for member in members)
+        basis = "other" if model else "shared" if shared else "own"
+        version = f"{scene.key}|{rgb}|{equalise}|{basis} {hash(keys) & 0xFFFFFFFF:x}|{grey}"
+        png = partial(_pca_png, version, scene, pca, rgb, equalise, grey)
         title = f"Embeddings {year_name(year)}" if len(place.scenes) > 1 else "Embedding picture"
         out.append(
             Layer(
@@ -43,14 +52,14 @@ def layers(place: Place, *, legend: bool) -> list[Layer]:
                 png,
                 version,
                 visible=year == place.year,
-                legend=entries if legend else (),
+                legend=entries if legend and not grey else (),
                 group="base",
             )
         )
     if place.scene.has_true_colour:
         ramp = tuple((colour, f"NDVI {value:g}") for value, colour in NDVI_RAMP)
         for name, title, entries in (("truecolour", "True colour", ()), ("ndvi", "Vegetation (NDVI)", ramp)):
-            png = _satellite_png(place.scene.key, name, place.scene)
+            png = partial(_satellite_png, place.scene.key, name, place.scene)
             title = f"{title} {year_name(place.year)}"
             out.append(Layer(name, title, png, place.scene.key, visible=False, legend=entries, group="base"))
     return out
@@ -81,6 +90,7 @@ def panel(place: Place) -> None:
             key=_key(place, "shared"),
             help="Alike: a colour means the same in every year, so pictures can be compared.",
         )
+    _choose_model(place)
     st.caption(
         "Alike colours mean a place behaved alike through the year. The percentages in the legend say how much of all "
         "differences between pixels a component holds. Compare two layers, choose others and save a picture "
@@ -88,6 +98,33 @@ def panel(place: Place) -> None:
     )
     if not place.scene.has_true_colour:
         st.caption("True colour and vegetation need the satellite data themselves; only embeddings are here.")
+
+
+def _choose_model(place: Place) -> None:
+    others = {str(entry.folder): entry.name for entry in place.others()}
+    if others:
+        st.selectbox(
+            "Colours as in another region",
+            list(others),
+            index=None,
+            format_func=lambda folder: others.get(folder, ""),
+            key=_key(place, "model"),
+            placeholder="Choose a region",
+            help="A colour then means the same there and here. Regions of the same embeddings on this computer can be chosen.",
+        )
+
+
+def _model(place: Place) -> tuple[OpenScene, ...]:
+    """The scenes of another region whose colours are wanted; none where they are this region's own."""
+    folder = st.session_state.get(_key(place, "model"))
+    if not folder or folder not in {str(entry.folder) for entry in place.others()}:
+        return ()
+    try:
+        project = Project.open(folder)
+        return tuple(state.scene_for(project, year) for year in sorted(project.embeddings, key=lambda year: year or 0))
+    except TesseraError as error:
+        st.caption(str(error))
+        return ()
 
 
 def fitted(scenes: tuple[OpenScene, ...]) -> PCA:
@@ -114,10 +151,10 @@ def _pca(keys: tuple[str, ...], _scenes: tuple[OpenScene, ...]) -> PCA:
 
 @st.cache_resource(max_entries=12, show_spinner=False)
 def _pca_png(
-    version: str, fitted_on: tuple[str, ...], _scene: OpenScene, _pca: PCA, _rgb: tuple[int, int, int], _equalise: bool
+    version: str, _scene: OpenScene, _pca: PCA, _rgb: tuple[int, int, int], _equalise: bool, _grey: bool
 ) -> bytes:
     picture = pca_picture(_scene.raster, pca=_pca, components=_rgb, equalise=_equalise)
-    return encode_picture(picture, _scene.raster.valid(), _scene.display)
+    return encode_picture(pale(picture) if _grey else picture, _scene.raster.valid(), _scene.display)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)

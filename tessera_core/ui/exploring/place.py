@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tessera_core.project import Project
+from tessera_core.project import Project, RecentProject, recent_projects
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import state
 from tessera_core.ui.scene import OpenScene
 
-MAP = "explore_map"
+# Address of the page, and key of its map.
+PAGE, MAP = "explore", "explore_map"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Place:
     def content(self) -> tuple[str, ...]:
         """Names the embeddings of all years; changes with them."""
         return tuple(f"{year} {scene.key}" for year, scene in self.scenes.items())
+
+    def others(self) -> list[RecentProject]:
+        """Other regions of the same dataset, last changed first; none on a server for strangers."""
+        if state.hosted():
+            return []
+        here = self.project.folder.resolve()
+        return [e for e in recent_projects(100) if e.dataset == self.project.dataset and e.folder.resolve() != here]
 
     @property
     def key(self) -> str:

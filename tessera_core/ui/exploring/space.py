@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from tessera_core import exploring
 from tessera_core.analysis.projection import LearntProjection, Umap, place_colours
 from tessera_core.errors import HeadError
 from tessera_core.exploring import PixelSample
+from tessera_core.jobs import Progress
 from tessera_core.mapping import head_name, project_head
 from tessera_core.render.picture import encode_picture
-from tessera_core.ui import jobs, scatter, shell, words
-from tessera_core.ui.exploring import pictures
-from tessera_core.ui.exploring.place import MAP, Place, year_name
-from tessera_core.ui.scene import OpenScene
+from tessera_core.ui import jobs, scatter, shell, view_map, words
+from tessera_core.ui.exploring import groups, pictures
+from tessera_core.ui.exploring.place import MAP, PAGE, Place, year_name
+from tessera_core.ui.results import kept, result_of
 from tessera_core.ui.view_map import Layer
 
 KEY = "explore_scatter"
@@ -34,20 +36,24 @@ def layers(place: Place) -> list[Layer]:
     if found is None or st.session_state.get(f"{place.key}_method") != "UMAP":
         return []
     _, _, learnt = found
-    path = str(_path(place))
-    version = f"{place.scene.key}|{path}"
-    png = _umap_png(version, place.scene, learnt)
+    key = _colours_key(place)
     title = f"UMAP colours {year_name(place.year)} ({100 * learnt.r2:.0f} % of the picture)"
-    return [Layer("umap", title, png, version, visible=False, group="base")]
+    return [Layer("umap", title, lambda: kept(PAGE).get(key), key, visible=False, group="base")]
 
 
 def panel(place: Place) -> None:
     """The scatter with its choices and what can be done with a selection."""
-    left, right = st.columns(2, gap="small")
-    method = left.segmented_control("Method", ["PCA", "UMAP"], default="PCA", required=True, key=f"{place.key}_method")
-    right.segmented_control("Axes", list(_AXES), default="2-D", required=True, key=f"{place.key}_axes")
-    left.selectbox("Pixels", [5_000, 20_000, 50_000], index=1, key=f"{place.key}_count", format_func="{:,}".format)
-    right.selectbox("Colour by", _colours(place), key=f"{place.key}_colour")
+    # In one row even on a phone, where map and scatter should be in sight together.
+    row = st.container(horizontal=True, gap="small")
+    method = row.segmented_control(
+        "Method", ["PCA", "UMAP"], default="PCA", required=True, key=f"{place.key}_method", width="content"
+    )
+    row.segmented_control("Axes", list(_AXES), default="2-D", required=True, key=f"{place.key}_axes", width="content")
+    row = st.container(horizontal=True, gap="small")
+    row.selectbox("Colour by", _colours(place), key=f"{place.key}_colour", width=190)
+    row.selectbox(
+        "Pixels", [5_000, 20_000, 50_000], index=1, key=f"{place.key}_count", format_func="{:,}".format, width=120
+    )
     if method == "UMAP" and _umap(place) is None:
         _offer_umap(place)
         return
@@ -61,6 +67,8 @@ def panel(place: Place) -> None:
                 "from the pixels laid out; its percentage says how much of their places it has learnt."
             )
     _selection(place, cloud[1])
+    if method == "UMAP" and "umap" in view_map.looked_at(MAP):
+        _colour_region(place)
 
 
 def _selection(place: Place, sample: PixelSample) -> None:
@@ -135,7 +143,7 @@ def _offer_umap(place: Place) -> None:
     key = f"umap {path}"
     job = jobs.pool().get(key)
     if job is not None and job.active:
-        jobs.wait_on("explore", key)
+        jobs.wait_on(PAGE, key)
         jobs.show(job)
         return
     if job is not None and jobs.outcome(job) and path.exists():
@@ -156,9 +164,22 @@ def _offer_umap(place: Place) -> None:
     st.caption(f"About {seconds} on two free processor cores; you can go on with other tabs of this page meanwhile.")
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _umap_png(version: str, _scene: OpenScene, _learnt: LearntProjection) -> bytes:
-    return encode_picture(_learnt.colours(_scene.raster), _scene.raster.valid(), _scene.display)
+def _colours_key(place: Place) -> str:
+    return f"umap colours|{place.scene.key}|{_path(place)}"
+
+
+def _colour_region(place: Place) -> None:
+    """The whole region in the picture's colours: made in the background once somebody looks at that layer."""
+    found, scene = _umap(place), place.scene
+    if found is None:
+        return
+    learnt = found[2]
+
+    def work(progress: Progress, cancelled: Callable[[], bool]) -> bytes:
+        picture = learnt.colours(scene.raster, progress=progress, cancelled=cancelled)
+        return encode_picture(picture, scene.raster.valid(), scene.display)
+
+    result_of(PAGE, _colours_key(place), "Colouring the region", work, "Colour the region again")
 
 
 # ------------------------------------------------------------------ points
@@ -229,10 +250,8 @@ def _coloured(
                 step = np.minimum(confidence.astype(int) * len(_RAMP) // 101, len(_RAMP) - 1).astype(np.uint8)
                 ends = [f"{100 * i // len(_RAMP)} to {100 * (i + 1) // len(_RAMP)} % sure" for i in range(len(_RAMP))]
                 return step, _RAMP, tuple(zip(_RAMP, ends, strict=True))
-            case "Group":
-                from tessera_core.ui.exploring import groups
-
-                labels, palette = groups.of_pixels(place, sample)
+            case "Group" if (grouped := groups.found(place)) is not None:
+                labels, palette = groups.of_pixels(place, grouped, sample)
                 return labels, palette, tuple((c, f"group {i + 1}") for i, c in enumerate(palette[1:]))
             case "Year":
                 palette = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#661100")

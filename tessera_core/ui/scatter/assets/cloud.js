@@ -46,7 +46,7 @@ export class CloudView {
     this.header = header;
     this.colours = colours;
     this.rgb = header.palette.map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-    this.box.style.height = `${header.height}px`;
+    this.box.style.setProperty("--sc-height", `${header.height}px`);
     this.enter(header.link);
     this.legend.hidden = !header.legend.length;
     const details = el("details", { open: this.memory.legend ?? true }, el("summary", {}, "Colours"));
