@@ -177,7 +177,10 @@ def _sentence(
         mood = "The map is too sure of itself" if sure > right else "The map is more careful than it need be"
     first = f"{mood}: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
     if temperature == 1:
-        return f"{first} Calibrating would not improve it; confidence is off by {100 * ece[0]:.0f} points on average."
+        return (
+            f"{first} At places held out no calibration improved on that; confidence is off by {100 * ece[0]:.0f} points on "
+            "average."
+        )
     calibrated = f"{first} Calibrated (temperature {temperature:.2f}),"
     if ece[1] >= ece[0]:
         # Bins of few labels say less than the log-loss that the temperature was chosen by.
