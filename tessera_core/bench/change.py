@@ -28,6 +28,7 @@ from tessera_core.bench.heads import write_between
 from tessera_core.bench.hot_path import machine
 from tessera_core.dpixels.simulate.parcels import Climate, Parcels
 from tessera_core.dpixels.simulate.world import World, make_world
+from tessera_core.errors import InputError
 from tessera_core.raster import EmbeddingRaster, dequantise
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     quick = bool(getattr(args, "quick", False))
     size, seeds = (QUICK_SIZE, QUICK_SEEDS) if quick else (SIZE, SEEDS)
+    markdown = getattr(args, "markdown", None)
+    if markdown:
+        _require_marks(Path(markdown))
     loaded = load_weights(getattr(args, "weights", None))
     found: dict[str, list[dict[str, Any]]] = {"changed": [], "rare": [], "unchanged": []}
     for seed in seeds:
@@ -97,10 +101,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "summary": summary(found),
     }
     result["table"] = "\n".join(table(result))
-    markdown = getattr(args, "markdown", None)
     if markdown:
         write_between(Path(markdown), MARK, table(result))
     return result
+
+
+def _require_marks(page: Path) -> None:
+    """Raise :class:`InputError` unless the table has a place in the page, before the minutes that measuring takes."""
+    if not page.is_file() or page.read_text(encoding="utf-8").count(MARK) != 2:
+        raise InputError(f"{page} needs two lines {MARK}, between which the table is written.")
 
 
 def load_weights(weights: str | None) -> LoadedEncoder:
@@ -232,8 +241,8 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     share, rare = ([100 * pair["truly_changed"] for pair in result[kind]] for kind in ("changed", "rare"))
     weights, size = result["weights"], result["size"]
     yield f"Weights `{weights['name']}` ({weights['sha256'][:8] or 'random'}), landscapes of {size} x {size} pixels, seeds "
-    yield f"{', '.join(str(seed) for seed in result['seeds'])}: {len(share)} pairs with {min(share):.0f} to {max(share):.0f} % changed, "
-    yield f"{len(rare)} with {min(rare):.1f} to {max(rare):.1f} %, {len(result['unchanged'])} without any change."
+    yield f"{', '.join(str(seed) for seed in result['seeds'])}: {len(share)} pairs with {min(share):.0f} to {max(share):.0f} % "
+    yield f"changed, {len(rare)} with {min(rare):.1f} to {max(rare):.1f} %, {len(result['unchanged'])} without any change."
     yield ""
     heads = (
         "accepted",

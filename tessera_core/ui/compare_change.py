@@ -149,8 +149,8 @@ def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> Non
     st.metric(f"Changed from {place.first} to {place.last}", f"{area_text(count, place)} · {share:.1f} %")
     if count:
         st.caption(
-            f"Up to about {area_text(rate * count, place)} of it may be false alarms, most of them along its edges, where images "
-            "blur: a pixel there must differ more than its neighbours' change explains. "
+            f"Up to about {area_text(rate * count, place)} of it may be false alarms, mostly at its edges; a pixel there counts "
+            "only if it differs more than blur from its neighbours explains. "
             f"A rule that calls everything above the scene's median changed would show {area_text(layer.pixels / 2, place)}."
         )
     else:

@@ -27,7 +27,13 @@ class TwoYears:
 
 
 def two_years(
-    seed: int = 0, share: float = 0.2, weather: float = 0.6, noisy_cover: float = 1.0, size: int = SIZE
+    seed: int = 0,
+    share: float = 0.2,
+    weather: float = 0.6,
+    noisy_cover: float = 1.0,
+    size: int = SIZE,
+    blur: float = 0.45,
+    offset: float = 0.12,
 ) -> TwoYears:
     """Make it.
 
@@ -35,6 +41,8 @@ def two_years(
         share: of the parcels that change class.
         weather: how far the whole scene moves, in units of the distance between classes / 10.
         noisy_cover: how much noisier class 0 is than the others.
+        blur: spread of the footprint in pixels.
+        offset: pixels by which an image lies off at most, along each axis.
     """
     rng = np.random.default_rng(seed)
     cells = -(-size // PARCEL)
@@ -51,8 +59,8 @@ def two_years(
         maps.append(classes)
         values = centres[classes]
         # The footprint blurs, and each year's images lie some metres beside the other's.
-        away = np.r_[rng.uniform(-0.12, 0.12, 2), 0]
-        values = shift(gaussian_filter(values, (0.45, 0.45, 0)), away, order=1, mode="nearest")
+        away = np.r_[rng.uniform(-offset, offset, 2), 0]
+        values = shift(gaussian_filter(values, (blur, blur, 0)), away, order=1, mode="nearest")
         # No two pixels are seen equally often, so their noise differs, too.
         level = np.exp(0.45 * rng.normal(size=classes.shape))[..., None]
         level = level * np.where(classes == 0, noisy_cover, 1.0)[..., None]
