@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.mapping import fit_labels, label_samples
+from tessera_core.mapping import fit_labels, label_samples, shown_temperature
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ Progress = Callable[[int, int, str], None]
 # Seconds of quiet before the work begins: clicks in quick succession are answered once.
 QUIET = 0.35
 ERRORS = (0.01, 0.05, 0.1, 0.2)
-# A temperature nearer to 1 changes no whole percent that people would notice.
-WORTH_TEMPERING = 0.02
 # Of the time a slow head's map takes, as a guess.
 FIT_SHARE = 0.4
 STOPPED = "Stopped. What you see is the quick map; choose the method again to make the other one."
@@ -320,10 +318,7 @@ class Study:
             return {"calibration": None}
         calibration = calibrate(held)
         if self._on_temperature is not None:
-            # Heads that look around or down a tree have no single temperature that their map could be made with.
-            head = work.question.head
-            worth = abs(calibration.temperature - 1) >= WORTH_TEMPERING and head.context == 1 and not head.parents
-            self._on_temperature(head, calibration.temperature if worth else 1.0)
+            self._on_temperature(work.question.head, shown_temperature(work.fitted, calibration))
         return {"calibration": calibration}
 
     def _doubts(self, work: _Work) -> dict[str, Any]:
