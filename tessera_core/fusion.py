@@ -1,7 +1,8 @@
 """Two embedding rasters of one place as one: both sets of numbers of each pixel side by side, for heads, scatter and change.
 
 The parts differ in size (TESSERA's vectors are about ten long, AlphaEarth's are one), and distances would then be those of the
-larger. So each part is divided by its own spread over the scene, one number a part, which keeps all that differs within it.
+larger. So each part is divided by its own spread over the scene, one number a part, which keeps all that differs within it;
+years that are to be compared share these numbers (:func:`fuse_years`).
 A pixel has one scale for both halves, as everywhere; both halves are written with it in int8 anew, which costs about as much
 as the first rounding did (:attr:`Fused.cosine` says how much, measured on a sample).
 """
@@ -9,7 +10,7 @@ as the first rounding did (:attr:`Fused.cosine` says how much, measured on a sam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +47,54 @@ class Fused:
     missing: int
 
 
+def fuse_years(
+    first: Mapping[int, EmbeddingRaster],
+    second: Mapping[int, EmbeddingRaster],
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> dict[int, Fused]:
+    """Join every year that both datasets have, each into a folder of its own, ``folder/<year>``, all with the same weights.
+
+    Args:
+        first, second: by year, one dataset each.
+        folder: new folder; all of it appears at once.
+        seed, progress, cancelled: see :func:`fuse`.
+
+    Raises:
+        RasterError: they have no year in common, or share no ground with data.
+        ExportError: the folder cannot be written.
+        Cancelled: ``cancelled`` said so; nothing is left behind.
+    """
+    years = sorted(first.keys() & second.keys())
+    if not years:
+        told = " and ".join(", ".join(str(year) for year in sorted(part)) or "none" for part in (first, second))
+        raise RasterError(f"The two datasets have no year in common ({told}), so there is nothing to join.")
+    weights = _weight([first[year] for year in years], seed), _weight([second[year] for year in years], seed)
+    written = {}
+    with atomic_path(Path(folder), directory=True) as part:
+        for number, year in enumerate(years):
+
+            def share(done: int, of: int, message: str, number: int = number) -> None:
+                if progress is not None:
+                    progress(100 * number + 100 * done // max(of, 1), 100 * len(years), message)
+
+            written[year] = _write(first[year], second[year], part / str(year), weights, share, cancelled)
+    made = {}
+    for year, (cosine, missing) in written.items():
+        place = Path(folder) / str(year)
+        made[year] = Fused(place, EmbeddingRaster.open(place), weights, cosine, missing)
+    return made
+
+
 def fuse(
     first: EmbeddingRaster,
     second: EmbeddingRaster,
     folder: str | Path,
     *,
+    weights: tuple[float, float] | None = None,
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -62,6 +106,7 @@ def fuse(
     Args:
         first, second: of one place; datasets and years may differ.
         folder: new folder for the fused raster.
+        weights: to multiply each part with; None measures them on a sample of these rasters.
         seed: of the sample that the spreads are measured on.
         progress, cancelled: see docs/architecture.md; units are rows.
 
@@ -70,15 +115,29 @@ def fuse(
         ExportError: the folder cannot be written.
         Cancelled: ``cancelled`` said so.
     """
+    if weights is None:
+        weights = (_weight([first], seed), _weight([second], seed))
+    cosine, missing = _write(first, second, Path(folder), weights, progress, cancelled)
+    return Fused(Path(folder), EmbeddingRaster.open(folder), weights, cosine, missing)
+
+
+def _write(
+    first: EmbeddingRaster,
+    second: EmbeddingRaster,
+    folder: Path,
+    weights: tuple[float, float],
+    progress: Callable[[int, int, str], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[float, int]:
+    """Write the folder; returns what :class:`Fused` says of rounding and of pixels that only one part has."""
     where = _Lookup(second, first.grid)
-    weights = (_weight(first, seed), _weight(second, seed))
     height, width = first.shape
     dim = first.dim + second.dim
     step = max(1, BLOCK_BYTES // (4 * dim * width))
     missing = both = 0
     cosines: list[NDArray[np.float32]] = []
     provenance = _provenance(first.provenance, second.provenance, weights)
-    with atomic_path(Path(folder), directory=True) as part:
+    with atomic_path(folder, directory=True) as part:
         codes = np.lib.format.open_memmap(part / "codes.npy", "w+", np.int8, (height, width, dim))
         scales = np.lib.format.open_memmap(part / "scales.npy", "w+", np.float32, (height, width))
         for start in range(0, height, step):
@@ -108,8 +167,7 @@ def fuse(
         scales.flush()
         del codes, scales
         _write_header(part, first.grid, provenance)
-    cosine = float(np.concatenate(cosines).mean())
-    return Fused(Path(folder), EmbeddingRaster.open(folder), weights, cosine, missing)
+    return float(np.concatenate(cosines).mean()), missing
 
 
 class _Lookup:
@@ -137,12 +195,14 @@ class _Lookup:
         return values.reshape(*r.shape, self.raster.dim)
 
 
-def _weight(raster: EmbeddingRaster, seed: int) -> float:
-    """One over the root of a scene's total variance, so that the parts weigh the same in distances."""
-    values = raster.sample(*sample_valid(raster, SAMPLE, seed))
+def _weight(rasters: Iterable[EmbeddingRaster], seed: int) -> float:
+    """One over the root of a dataset's total variance over its years, so that the parts weigh the same in distances."""
+    rasters = list(rasters)
+    share = SAMPLE // len(rasters)
+    values = np.concatenate([raster.sample(*sample_valid(raster, share, seed)) for raster in rasters])
     if len(values) < 2:
         raise RasterError(
-            f"The embeddings of {raster.provenance.dataset} have no data here, so there is nothing to join."
+            f"The embeddings of {rasters[0].provenance.dataset} have no data here, so there is nothing to join."
         )
     spread = float(np.sqrt(values.astype(np.float64).var(axis=0).sum()))
     return 1.0 / spread if spread > 0 else 1.0

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -117,6 +117,24 @@ def start(found: Found, name: str) -> Project:
     if found.project is not None:
         return adopt(found.project)
     return _start_in(free_folder(name or found.name), found, name or found.name)
+
+
+def start_joined(project: Project, folder: Path, name: str) -> Project:
+    """A project of joined embeddings on the grid of ``project``, with its classes, labels and satellite data.
+
+    Raises:
+        TesseraError: there are no embeddings in the folder, or the project cannot be written.
+    """
+    found = look(str(folder))
+    tiles = {year: reference.dpixels for year, reference in project.embeddings.items()}
+    known = tuple((year, tile) for year, _, _ in found.rasters if year is not None and (tile := tiles.get(year)))
+    made = start(replace(found, dpixels=known), name)
+    if project.log.classes:
+        made.log.import_labels(project.log.classes, project.log.labels)
+    year = project.settings.get("label_year")
+    if year in made.years:
+        made.update(label_year=year)
+    return made
 
 
 def _start_in(folder: Path, found: Found, name: str) -> Project:

@@ -5,15 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 
+from tessera_core.analysis.change import detect_change
+from tessera_core.analysis.pca import fit_pca
 from tessera_core.errors import Cancelled, RasterError
-from tessera_core.fusion import fuse
+from tessera_core.exploring import draw_pixels
+from tessera_core.fusion import fuse, fuse_years
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tests.analysis.two_years import two_years
+from tessera_core.sources import alphaearth
+from tessera_core.sources.local import open_embeddings
+from tests.analysis.two_years import TwoYears, two_years
 
 
 def other_model(raster: EmbeddingRaster, size: float = 0.05, dim: int = 16) -> EmbeddingRaster:
@@ -98,3 +104,110 @@ def test_stopping_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         fuse(first, first, tmp_path / "fused", cancelled=lambda: True)
     assert list(tmp_path.iterdir()) == []
+
+
+def alphaearth_like(years: TwoYears, folder: Path, step: float = 1.6e-4, wrong: bool = False) -> None:
+    """The same land as AlphaEarth would tell it: 64 numbers of unit length, int8 COGs in degrees, pixels of another size.
+
+    Args:
+        step: degrees of a pixel (1.6e-4 are 11 to 18 m here).
+        wrong: place it a degree away.
+    """
+    rng = np.random.default_rng(5)
+    mix = rng.normal(size=(years.first.dim, alphaearth.DIM))
+    west, south, east, north = years.first.grid.bounds_lonlat
+    shape = (int((north - south) / step) + 2, int((east - west) / step) + 2)
+    grid = Grid("EPSG:4326", Affine(step, 0, west + wrong, 0, -step, north), shape)
+    rows, cols = np.indices(shape) + 0.5
+    at = years.first.grid.lonlat_to_pixel(
+        *Grid("EPSG:4326", Affine(step, 0, west, 0, -step, north), shape).pixel_to_lonlat(rows, cols)
+    )
+    for raster in (years.first, years.second):
+        values = raster.sample(at[0].ravel(), at[1].ravel()) @ mix
+        values = values + 0.3 * rng.normal(size=values.shape)
+        values = values / np.linalg.norm(values, axis=1, keepdims=True)
+        codes = alphaearth.encode(values).reshape(*shape, alphaearth.DIM)
+        path = folder / str(raster.provenance.year) / "ae.tiff"
+        path.parent.mkdir(parents=True)
+        profile = {
+            "driver": "GTiff",
+            "dtype": "int8",
+            "count": 64,
+            "height": shape[0],
+            "width": shape[1],
+            "nodata": -128,
+        }
+        with rasterio.open(path, "w", crs=grid.crs, transform=grid.transform, **profile) as file:
+            file.write(codes.transpose(2, 0, 1))
+
+
+def test_alphaearth_beside_tessera_on_another_grid_is_one_source_for_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    years = two_years(3, size=96, share=0.25)
+    alphaearth_like(years, tmp_path / "ae")
+    theirs = {year: open_embeddings(tmp_path / "ae", year=year) for year in (2023, 2024)}
+    assert theirs[2023].grid.crs != years.first.grid.crs
+    assert theirs[2023].provenance.dataset == "alphaearth 1 (64-d)"
+    ours = {2023: years.first, 2024: years.second}
+    made = fuse_years(ours, theirs, tmp_path / "both")
+    rasters = {year: one.raster for year, one in made.items()}
+    # Provenance of both, and one dataset over the years.
+    assert (
+        rasters[2023].provenance.dataset
+        == rasters[2024].provenance.dataset
+        == ("fusion/studio test (48-d) + alphaearth 1 (64-d) (112-d)")
+    )
+    assert [part["dim"] for part in rasters[2024].provenance.details["parts"]] == [48, 64]
+    assert [part["year"] for part in rasters[2024].provenance.details["parts"]] == [2024, 2024]
+    # The parts weigh the same, whatever their size and width, and the years share the weights.
+    assert made[2023].weights == made[2024].weights
+    valid = rasters[2023].valid() & rasters[2024].valid()
+    assert valid.mean() > 0.95
+    rows, cols = np.nonzero(valid)
+    spreads = [
+        [float(r.sample(rows, cols)[:, part].var(0).sum()) for part in (slice(48), slice(48, None))]
+        for r in rasters.values()
+    ]
+    np.testing.assert_allclose(np.mean(spreads, axis=0), 1, rtol=0.05)
+    assert min(one.cosine for one in made.values()) > 0.999
+    # Heads.
+    chosen = np.random.default_rng(0).choice(len(rows), 200, replace=False)
+    head = make_head("ridge").fit(
+        rasters[2023].sample(rows[chosen], cols[chosen]), years.covers[rows, cols][chosen] + 1
+    )
+    predicted = head.predict(rasters[2023].sample(rows, cols))
+    assert (predicted == years.covers[rows, cols] + 1).mean() > 0.9
+    # Scatter.
+    sample = draw_pixels(rasters, 2000)
+    assert sample.values.shape == (2000, 112)
+    assert fit_pca(list(rasters.values()), 3).components.shape == (3, 112)
+    # Change.
+    layer = detect_change(rasters[2023], rasters[2024])
+    called = layer.mask(0.05)
+    found = (called & years.changed).sum() / (years.changed & valid).sum()
+    assert found > 0.6
+    assert (called & ~years.changed).sum() <= 0.1 * called.sum()
+
+
+def test_only_years_of_both_are_joined(tmp_path: Path) -> None:
+    years = two_years(0, size=60)
+    other = other_model(years.second)
+    made = fuse_years({2023: years.first, 2024: years.second}, {2024: other, 2025: other}, tmp_path / "both")
+    assert list(made) == [2024]
+    assert made[2024].folder == tmp_path / "both" / "2024"
+    assert EmbeddingRaster.open(tmp_path / "both" / "2024").provenance.year == 2024
+    with pytest.raises(RasterError, match="no year in common"):
+        fuse_years({2023: years.first}, {2025: other}, tmp_path / "none")
+    with pytest.raises(Cancelled):
+        fuse_years({2024: years.second}, {2024: other}, tmp_path / "stopped", cancelled=lambda: True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both"]
+
+
+def test_embeddings_of_elsewhere_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    years = two_years(0, size=60)
+    alphaearth_like(years, tmp_path / "ae", wrong=True)
+    with pytest.raises(RasterError, match="no ground"):
+        fuse(years.first, open_embeddings(tmp_path / "ae", year=2023), tmp_path / "both")

@@ -1,4 +1,7 @@
-"""Join two embeddings of one place into one: both sets of numbers side by side, for maps, scatter and change."""
+"""Join two embeddings of one place into one: both sets of numbers side by side, for maps, scatter and change.
+
+Folders that hold several years are joined year by year, with the same weights in all, so that change can be found in both.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +27,30 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ExportError: the folder cannot be written.
     """
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.fusion import fuse
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.fusion import fuse, fuse_years
+    from tessera_core.sources.local import find_years, open_embeddings
 
-    first, second = open_embeddings(args.first), open_embeddings(args.second)
-    made = fuse(first, second, args.out, seed=args.seed, progress=ConsoleProgress("fuse"))
+    parts = args.first, args.second
+    years = [[year for year in find_years(part) if year is not None] for part in parts]
+    if min(len(each) for each in years) > 1:
+        first, second = (
+            {year: open_embeddings(part, year=year) for year in each} for part, each in zip(parts, years, strict=True)
+        )
+        made = list(fuse_years(first, second, args.out, seed=args.seed, progress=ConsoleProgress("fuse")).values())
+    else:
+        one, other = (open_embeddings(part) for part in parts)
+        made = [fuse(one, other, args.out, seed=args.seed, progress=ConsoleProgress("fuse"))]
+    rasters = [each.raster for each in made]
     return {
-        "out": str(made.folder),
-        "dataset": made.raster.provenance.dataset,
-        "dim": made.raster.dim,
-        "year": made.raster.provenance.year,
-        "weights": [round(weight, 8) for weight in made.weights],
-        "cosine_to_unrounded": round(made.cosine, 6),
-        "pixels": int(made.raster.valid().sum()),
-        "pixels_of_one_only": made.missing,
+        "out": args.out,
+        "dataset": rasters[0].provenance.dataset,
+        "dim": rasters[0].dim,
+        "year": rasters[0].provenance.year if len(made) == 1 else None,
+        "years": [raster.provenance.year for raster in rasters],
+        "weights": [round(weight, 8) for weight in made[0].weights],
+        "cosine_to_unrounded": round(min(each.cosine for each in made), 6),
+        "pixels": sum(int(raster.valid().sum()) for raster in rasters),
+        "pixels_of_one_only": sum(each.missing for each in made),
     }
 
 

@@ -99,6 +99,10 @@ def dataset(provenance: Provenance) -> str:
     names = {"tessera": "TESSERA", "studio": "Tessera Studio", "alphaearth": "AlphaEarth"}
     if provenance.model in ("", "unknown"):
         return f"embeddings of an unknown model ({provenance.dim} numbers a pixel)"
+    if provenance.model == "fusion" and (parts := provenance.details.get("parts")):
+        made = [Provenance.from_json(part) for part in parts]
+        same = len({part.year for part in made}) == 1
+        return " + ".join(dataset(part) + ("" if same or part.year is None else f" of {part.year}") for part in made)
     version = "/".join(part for part in (provenance.version, provenance.variant) if part)
     return f"{names.get(provenance.model, provenance.model)} {version}".strip()
 

@@ -16,6 +16,7 @@ from tessera_core.labels.model import Label, LabelClass
 from tessera_core.project import Project
 from tessera_core.ui.results import Kept
 from tests.analysis.two_years import two_years
+from tests.test_fusion import alphaearth_like
 
 PATIENCE = 40
 
@@ -198,6 +199,31 @@ def test_joined_years_become_a_region(app: AppTest, years: Project) -> None:
     next(button for button in app.button if button.label == "Open it as a region").click().run()
     assert _errors(app) == []
     assert any("**Fields joined**" in text.value for text in app.markdown)
+
+
+def test_another_model_joins_all_years_and_labels_come_along(app: AppTest, years: Project, tmp_path: Path) -> None:
+    made = two_years(0, share=0.25, weather=2.0, size=96)
+    alphaearth_like(made, tmp_path / "ae")
+    _open(app, years, "join")
+    app.selectbox(key="compare_join_first").set_value("all years").run()
+    app.text_input(key="compare_join_path").set_value(str(tmp_path / "ae")).run()
+    next(button for button in app.button if button.label == "Join them").click().run()
+    _finished(app, lambda app: len(app.success) > 0)
+    assert _errors(app) == []
+    assert "112 numbers a pixel, 2023 and 2024" in app.success[0].value
+    table = app.dataframe[0].value
+    assert table["Embeddings"].tolist() == ["studio test", "alphaearth 1"]
+    assert table["Numbers"].tolist() == [48, 64]
+    next(button for button in app.button if button.label == "Open it as a region").click().run()
+    assert _errors(app) == []
+    (entry,) = [entry for entry in library.recent() if entry.name == "Fields joined"]
+    joined = Project.open(entry.folder)
+    assert joined.years == [2023, 2024]
+    assert len(joined.log.labels) == 64
+    assert any("Tessera Studio test + AlphaEarth 1" in text.value.replace("\\", "") for text in app.markdown)
+    _open(app, joined)
+    _finished(app, _compared)
+    assert _errors(app) == []
 
 
 def test_strangers_may_not_name_folders(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,3 +104,18 @@ def test_fuse_writes_embeddings_of_both(tmp_path: Path, years: TwoYears, capsys:
     code, out, _ = _run(capsys, "info", tmp_path / "both", "--json")
     assert code == 0
     assert "fusion" in out
+
+
+def test_fuse_joins_folders_year_by_year(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
+    for raster in (years.first, years.second):
+        raster.save(tmp_path / "a" / str(raster.provenance.year))
+        raster.save(tmp_path / "b" / str(raster.provenance.year))
+    code, out, _ = _run(capsys, "fuse", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "both", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["years"] == [2023, 2024]
+    assert result["dim"] == 96
+    code, _, _ = _run(
+        capsys, "change", tmp_path / "both" / "2023", tmp_path / "both" / "2024", "--out", tmp_path / "c.tif", "--json"
+    )
+    assert code == 0
