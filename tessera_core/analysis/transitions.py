@@ -49,21 +49,28 @@ class Transitions:
 
     def rows(self, names: Mapping[int, str], limit: int | None = None) -> list[dict[str, Any]]:
         """The transitions between different classes by falling area, as a table for people: hectares (or pixels)."""
-        scale = self.hectares_per_pixel if np.isfinite(self.hectares_per_pixel) else 1.0
-        found = []
-        for i, j in np.argwhere(self.pixels * (1 - np.eye(len(self.ids), dtype=np.int64))):
-            row: dict[str, Any] = {
-                "from": names.get(self.ids[i], str(self.ids[i])),
-                "to": names.get(self.ids[j], str(self.ids[j])),
-                "area": float(self.pixels[i, j] * scale),
-            }
-            if self.low is not None and self.high is not None:
-                row |= {"low": float(self.low[i, j] * scale), "high": float(self.high[i, j] * scale)}
-            if self.confirmed is not None:
-                row["confirmed"] = float(self.confirmed[i, j] * scale)
-            found.append(row)
+        differ = self.pixels * (1 - np.eye(len(self.ids), dtype=np.int64))
+        found = [self._row(int(i), int(j), names) for i, j in np.argwhere(differ)]
         found.sort(key=lambda row: -row["area"])
         return found[:limit]
+
+    def matrix(self, names: Mapping[int, str]) -> list[list[dict[str, Any]]]:
+        """All pairs of classes as in :meth:`rows`: a row for each class of the first year, a cell for each of the second."""
+        every = range(len(self.ids))
+        return [[self._row(i, j, names) for j in every] for i in every]
+
+    def _row(self, i: int, j: int, names: Mapping[int, str]) -> dict[str, Any]:
+        scale = self.hectares_per_pixel if np.isfinite(self.hectares_per_pixel) else 1.0
+        row: dict[str, Any] = {
+            "from": names.get(self.ids[i], str(self.ids[i])),
+            "to": names.get(self.ids[j], str(self.ids[j])),
+            "area": float(self.pixels[i, j] * scale),
+        }
+        if self.low is not None and self.high is not None:
+            row |= {"low": float(self.low[i, j] * scale), "high": float(self.high[i, j] * scale)}
+        if self.confirmed is not None:
+            row["confirmed"] = float(self.confirmed[i, j] * scale)
+        return row
 
 
 def count_transitions(

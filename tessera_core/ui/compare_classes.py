@@ -191,6 +191,39 @@ def _table(place: Place, step: Transitions, names: dict[int, str], rate: float) 
         f"{100 * rate:g} % false alarms). The rest is mostly mistakes of the maps. The intervals say how much the areas where the "
         "maps differ vary with the choice of your labels."
     )
+    _matrix(step, names, unit)
+
+
+def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
+    import pandas as pd
+
+    matrix = step.matrix(names)
+    with st.expander(f"The whole matrix, {step.years[0]} to {step.years[1]}", icon=":material/grid_on:"):
+        cells = {
+            row[0]["from"]: {
+                cell["to"]: f"{cell['area']:,.1f}"
+                + (f" ({cell['low']:,.1f} to {cell['high']:,.1f})" if "low" in cell else "")
+                for cell in row
+            }
+            for row in matrix
+        }
+        st.dataframe(pd.DataFrame.from_dict(cells, orient="index"), width="stretch")
+        st.caption(
+            f"Rows: {step.years[0]}; columns: {step.years[1]}; {unit} of the maps, in brackets the 95 % interval."
+        )
+        rows = pd.DataFrame([cell for row in matrix for cell in row])
+        rows = rows.rename(
+            columns={"area": f"maps, {unit}", "confirmed": f"changed, {unit}", "low": "low 95 %", "high": "high 95 %"}
+        )
+        st.download_button(
+            "Download the matrix (CSV)",
+            rows.to_csv(index=False, float_format="%.4f"),
+            file_name=f"transitions-{step.years[0]}-{step.years[1]}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"compare_matrix_{step.years[0]}_{step.years[1]}",
+        )
 
 
 def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], colours: dict[int, str]) -> None:

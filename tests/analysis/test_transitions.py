@@ -37,6 +37,9 @@ def test_the_matrix_counts_pixels_that_both_years_know() -> None:
     rows = counted.rows(NAMES)
     assert rows[0]["area"] == pytest.approx(max(row["area"] for row in rows))
     assert rows[0]["area"] == pytest.approx(0.01 * (counted.pixels * (1 - np.eye(3))).max())
+    matrix = counted.matrix(NAMES)
+    np.testing.assert_allclose([[cell["area"] for cell in row] for row in matrix], 0.01 * counted.pixels)
+    assert [row[0]["from"] for row in matrix] == [cell["to"] for cell in matrix[0]] == ["Wood", "Field", "Water"]
 
 
 def test_only_ground_that_changed_confirms_a_transition() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,14 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project) -> None
     table = app.dataframe[0].value
     assert {"From", "To", "Changed, ha"} <= set(table.columns)
     assert (np.diff(table["Changed, ha"]) <= 0).all()
+    matrix = app.dataframe[1].value
+    assert list(matrix.index) == list(matrix.columns) == [f"Kind {k}" for k in range(1, 5)]
+    # Area and interval: the areas of all cells are the region with data in both years.
+    cells = [re.fullmatch(r"([\d.,]+) \(([\d.,]+) to ([\d.,]+)\)", text).groups() for text in matrix.to_numpy().ravel()]  # type: ignore[union-attr]
+    areas = np.array(cells, float)
+    assert areas[:, 0].sum() == pytest.approx(0.01 * (96 * 96 - 8), abs=0.8)
+    assert (areas[:, 1] <= areas[:, 0]).all()
+    assert (areas[:, 0] <= areas[:, 2]).all()
     app.segmented_control(key="compare_part").set_value("labels").run()
     assert _errors(app) == []
     held = app.dataframe[0].value
