@@ -28,6 +28,8 @@ from tessera_core.threads import run_beside, run_blocks
 
 FORMAT = 1
 MAX_LABELLED = 5_000
+# Layouts kept with a project: 2 or 3 axes, three numbers of pixels, and some of before.
+MAX_KEPT = 12
 Progress = Callable[[int, int, str], None]
 Cancel = Callable[[], bool]
 Years = Mapping[int | None, EmbeddingRaster]
@@ -182,6 +184,9 @@ def make_umap(
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, allow_pickle=False, **kept)
+    # Those of embeddings that have been replaced since would lie there for ever.
+    for old in sorted(path.parent.glob("umap-*.npz"), key=lambda file: -file.stat().st_mtime)[MAX_KEPT:]:
+        old.unlink(missing_ok=True)
     return sample, umap, learnt
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,21 @@ def test_umap_is_kept_and_found_again(tmp_path: Path) -> None:
     assert exploring.load_umap(path, YEARS, 300) is None
 
 
+def test_layouts_of_before_do_not_pile_up(tmp_path: Path) -> None:
+    for number in range(15):
+        old = exploring.umap_path(tmp_path, [str(number)], 300, 2)
+        old.parent.mkdir(exist_ok=True)
+        old.write_bytes(b"old")
+        os.utime(old, (number, number))
+    path = exploring.umap_path(tmp_path, ["now"], 300, 2)
+    exploring.make_umap(YEARS, 300, 2, path)
+    left = set(path.parent.iterdir())
+    assert len(left) == exploring.MAX_KEPT
+    assert path in left
+    assert exploring.umap_path(tmp_path, ["14"], 300, 2) in left
+    assert exploring.umap_path(tmp_path, ["0"], 300, 2) not in left
+
+
 def test_a_cancelled_umap_leaves_nothing(tmp_path: Path) -> None:
     path = exploring.umap_path(tmp_path, ["a"], 300, 2)
     with pytest.raises(Cancelled):
@@ -67,6 +83,8 @@ def test_groups_carry_over_to_another_year() -> None:
     found = kmeans(YEARS[2023], 4)
     np.testing.assert_array_equal(exploring.groups_of(YEARS[2023], found.centres), found.labels)
     carried = exploring.groups_of(YEARS[2024], found.centres)
+    with pytest.raises(Cancelled):
+        exploring.groups_of(YEARS[2024], found.centres, lambda: True)
     # The two years are the same landscape with other noise.
     assert (carried == found.labels).mean() > 0.97
     assert (carried[:2, :2] == 0).all()

@@ -6,6 +6,7 @@ scenes are cached by path and time of change.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 from collections import OrderedDict
@@ -136,13 +137,14 @@ def open_scene(embeddings: Path, dpixels: Path | None = None) -> OpenScene:
     return _open(str(embeddings), _stamp(embeddings), None if dpixels is None else str(dpixels))
 
 
-def _stamp(path: Path) -> int:
-    """Changes whenever a file of the raster is written, removed or added."""
+def _stamp(path: Path) -> str:
+    """Changes whenever a file of the raster is written, removed or added; the same after a restart: files are named by it."""
     try:
-        files = [path, *path.iterdir()] if path.is_dir() else [path]
-        return hash(tuple(sorted((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)))
+        files = sorted([path, *path.iterdir()] if path.is_dir() else [path])
+        told = repr([(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files])
     except OSError:
-        return 0
+        told = ""
+    return hashlib.blake2b(told.encode(), digest_size=5).hexdigest()
 
 
 # Years of one region lie on one grid and share its table.
@@ -154,8 +156,8 @@ def _display(grid: str, _grid: Grid) -> DisplayGrid:
 
 
 @st.cache_resource(max_entries=MAX_MAPPED, show_spinner=False)
-def _open(embeddings: str, stamp: int, dpixels: str | None) -> OpenScene:
+def _open(embeddings: str, stamp: str, dpixels: str | None) -> OpenScene:
     from tessera_core.sources.local import open_embeddings
 
     raster = open_embeddings(embeddings)
-    return OpenScene(f"{embeddings}@{stamp & 0xFFFFFFFF:08x}", raster, None if dpixels is None else Path(dpixels))
+    return OpenScene(f"{embeddings}@{stamp}", raster, None if dpixels is None else Path(dpixels))
