@@ -1,0 +1,136 @@
+"""The model of a scene: a frame of few components, what the whole scene did between the years, and kinds of ground.
+
+Fitted to a seeded sample; the pass over both rasters (:mod:`.measure`) then applies it to every pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tessera_core.analysis.change.layer import MIN_PIXELS, SceneShift
+from tessera_core.analysis.change.levels import coarse, first_peak, to_levels
+from tessera_core.analysis.clusters import cluster_sample
+from tessera_core.errors import RasterError
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.threads import run_alone
+
+COMPONENTS = 24
+SAMPLE = 16_000
+# Pixels of the sample that the groups of alike ground are found on.
+GROUP_SAMPLE = 6_000
+GROUPS = 16
+FIT_ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two projections into one frame, the noise there, and groups of alike ground.
+
+    ``second @ to_second - first @ to_first - constant`` is the difference without the scene's shift.
+
+    Attributes:
+        to_first, to_second: float32 (D, r).
+        constant: float32 (r,).
+        noise: typical length of that difference on unchanged ground.
+        shift: of the whole scene.
+        centres: float32 (K, r), kinds of ground, as ``first @ to_first``.
+    """
+
+    to_first: NDArray[np.float32]
+    to_second: NDArray[np.float32]
+    constant: NDArray[np.float32]
+    noise: float
+    shift: SceneShift
+    centres: NDArray[np.float32]
+
+
+def fit_scene(first: EmbeddingRaster, second: EmbeddingRaster, stable: NDArray[np.bool_] | None, seed: int) -> Scene:
+    """Fit the model to a sample of the pixels that have data in both years.
+
+    Args:
+        first, second: on one grid.
+        stable: bool (H, W), places known to be unchanged; None finds them in turns.
+        seed: of the sample.
+
+    Raises:
+        RasterError: too few pixels have data in both years, or one year is a copy of the other.
+    """
+    both = first.valid() & second.valid()
+    if int(both.sum()) < MIN_PIXELS:
+        raise RasterError(
+            f"Only {int(both.sum())} pixels have data in both years, too few to tell change from noise. Choose other years "
+            "or a larger region."
+        )
+    if stable is not None and stable.shape != both.shape:
+        raise RasterError(f"The marked areas are {stable.shape} pixels, the region is {both.shape}.")
+    pixels = np.flatnonzero(both)
+    if len(pixels) > SAMPLE:
+        pixels = np.sort(np.random.default_rng(seed).choice(pixels, SAMPLE, replace=False))
+    rows, cols = np.divmod(pixels, first.grid.width)
+    known = None if stable is None else stable[rows, cols]
+    if known is not None and int(known.sum()) < MIN_PIXELS:
+        known = None
+    x, y = torch.from_numpy(first.sample(rows, cols)), torch.from_numpy(second.sample(rows, cols))
+    # Small matrices: one thread is quicker than several that wait for each other.
+    return run_alone(lambda: _fit_sample(x, y, known, seed))
+
+
+def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | None, seed: int) -> Scene:
+    mean = (x.mean(0) + y.mean(0)) / 2
+    gram = (x - mean).T @ (x - mean) + (y - mean).T @ (y - mean)
+    _, vectors = torch.linalg.eigh(gram.double())
+    basis = vectors.flip(1)[:, : min(COMPONENTS, x.shape[1])].float()
+    a, b = (x - mean) @ basis, (y - mean) @ basis
+    slope, intercept, core, noise = _robust_shift(a, b, known)
+    moved = a + a @ slope + intercept
+    before = float(torch.linalg.vector_norm(b[core] - a[core], dim=1).median())
+    after = float(torch.linalg.vector_norm(b[core] - moved[core], dim=1).median())
+    length = float(torch.linalg.vector_norm((moved - a)[core].mean(0)))
+    shift = SceneShift(before, after, length / max(after, 1e-12))
+    # b - moved, written for embeddings: y @ basis - x @ basis (1 + slope) - [mean @ basis - mean @ basis (1 + slope) + i].
+    to_first = basis + basis @ slope
+    constant = mean @ basis - mean @ to_first + intercept
+    groups = min(GROUPS, max(2, len(x) // MIN_PIXELS))
+    # Groups live in the frame of the second year, without the constant, as the pass computes them.
+    every = max(1, len(x) // GROUP_SAMPLE)
+    centres = cluster_sample(x[::every] @ to_first, groups, seed, restarts=1)
+    return Scene(to_first.numpy(), basis.numpy(), constant.numpy(), noise, shift, centres.numpy())
+
+
+def _robust_shift(
+    a: torch.Tensor, b: torch.Tensor, known: NDArray[np.bool_] | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+    """An affine map of what unchanged pixels did: slope (r, r), intercept (r,), which pixels it rests on, and their noise.
+
+    The pixels are those known, or found in turns: the map is fitted to what fits the map.
+    """
+    difference = b - a
+    distance = torch.linalg.vector_norm(difference, dim=1)
+    if float(distance.median()) <= 1e-6 * float(torch.linalg.vector_norm(a, dim=1).median()):
+        raise RasterError(
+            "The two years hold the same numbers nearly everywhere, so one is a copy of the other; load it again."
+        )
+    core = distance < distance.median() if known is None else torch.from_numpy(known)
+    slope, intercept, noise = torch.zeros(a.shape[1], a.shape[1]), torch.zeros(a.shape[1]), 0.0
+    for _ in range(FIT_ROUNDS if known is None else 1):
+        centre, goal = a[core].mean(0), difference[core].mean(0)
+        z = a[core] - centre
+        gram = (z.T @ z).double()
+        # A little ridge: directions without variance must not be stretched.
+        gram.diagonal().add_(1e-2 * gram.trace() / len(gram) + 1e-12)
+        slope = torch.linalg.solve(gram, (z.T @ (difference[core] - goal)).double()).float()
+        intercept = goal - centre @ slope
+        distance = torch.linalg.vector_norm(difference - a @ slope - intercept, dim=1)
+        values = distance if known is None else distance[core]
+        middle, spread, _ = first_peak(coarse(to_levels(values.clamp(min=1e-12).log().numpy())))
+        noise = math.exp(middle)
+        if known is None:
+            core, before = distance < math.exp(middle + 2 * spread), core
+            if int((core != before).sum()) < 0.002 * len(core):
+                break
+    return slope, intercept, core, noise
