@@ -34,6 +34,7 @@ class Job:
         done, total, message: last progress reported, ``total`` 0 while unknown; the message names the stage.
         result: what the work returned, once ``"done"``.
         error: why it stopped, once ``"failed"``.
+        abandoned: whether it was cancelled because nobody waited for it any more, rather than by a person's wish.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Job:
     message: str = ""
     result: Any = None
     error: Exception | None = None
+    abandoned: bool = False
     _started: float | None = None
     _finished: float | None = None
     _cancel: threading.Event = field(default_factory=threading.Event)
@@ -81,6 +83,12 @@ class Job:
     def cancel(self) -> None:
         """Ask the work to stop at its next chance; does nothing after the end."""
         self._cancel.set()
+
+    def abandon(self) -> None:
+        """Cancel it because nobody waits for it any more."""
+        if self.active and not self.cancelling:
+            self.abandoned = True
+        self.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it ended; False when ``timeout`` seconds were not enough."""

@@ -69,7 +69,7 @@ def _cancel(session: str, page: str | None) -> None:
     for key in _wanted().left(session, page):
         job = pool().get(key)
         if job is not None:
-            job.cancel()
+            job.abandon()
 
 
 def show(job: Job) -> None:

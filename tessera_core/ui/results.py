@@ -60,7 +60,8 @@ def result_of(page: str, key: str, title: str, work: Work, again: str) -> Any:
     if known is not None:
         return known
     job = jobs.pool().get(key)
-    if job is None:
+    # Whoever left the page while it was being made, and comes back, wants it still.
+    if job is None or job.abandoned:
         job = jobs.pool().start(key, title, work)
     if job.active and not job.cancelling:
         jobs.wait_on(page, key)

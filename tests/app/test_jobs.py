@@ -59,6 +59,23 @@ def test_cancel_stops_running_and_waiting_jobs(pool: JobPool) -> None:
     assert (running.state, waiting.state) == ("cancelled", "cancelled")
 
 
+def test_a_job_that_nobody_waits_for_is_told_from_one_that_was_stopped(pool: JobPool) -> None:
+    def work(progress, cancelled):
+        while not cancelled():
+            threading.Event().wait(0.01)
+        raise Cancelled()
+
+    stopped, left = pool.start("a", "A", work), pool.start("b", "B", work)
+    stopped.cancel()
+    # Leaving the page afterwards does not make it another's doing.
+    stopped.abandon()
+    left.abandon()
+    assert stopped.wait(10)
+    assert left.wait(10)
+    assert (stopped.state, left.state) == ("cancelled", "cancelled")
+    assert (stopped.abandoned, left.abandoned) == (False, True)
+
+
 def test_failure_keeps_the_error_and_the_pool_alive(pool: JobPool) -> None:
     def work(progress, cancelled):
         raise RasterError("No raster here.")
