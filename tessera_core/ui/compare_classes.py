@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import streamlit as st
 
+from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transfer import Transfer
-from tessera_core.analysis.transitions import Transitions, sankey, trajectories
+from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, trajectories
 from tessera_core.comparison import RATE, YearMaps, confirm, map_years
 from tessera_core.jobs import Progress
 from tessera_core.mapping import DEFAULT_HEAD, head_name
@@ -30,7 +32,7 @@ def show(place: Place) -> None:
     """Transitions, timelapse and trajectories."""
     found = _made(place)
     if found is not None:
-        _studio(place, *found)
+        _studio(place, found)
 
 
 def show_labels(place: Place) -> None:
@@ -38,7 +40,7 @@ def show_labels(place: Place) -> None:
     found = _made(place)
     if found is None:
         return
-    maps, _ = found
+    maps = found.maps
     names = {c.id: c.name for c in place.project.log.classes}
     st.caption(
         f"Your labels are taken to be of {maps.label_year}. In another year a label is used only where its ground has not "
@@ -52,7 +54,16 @@ def show_labels(place: Place) -> None:
     )
 
 
-def _made(place: Place) -> tuple[YearMaps, Compared] | None:
+@dataclass(frozen=True)
+class Made:
+    """Every year's map, the comparison that confirms what changed, and a name of both for what is made from them."""
+
+    maps: YearMaps
+    comparison: Compared
+    key: str
+
+
+def _made(place: Place) -> Made | None:
     if not place.project.log.labels:
         st.info("Label some places first; then every year can be mapped with them.", icon=":material/draw:")
         st.page_link("pages/label.py", label="Label some places", icon=":material/draw:", query_params=state.query())
@@ -83,7 +94,7 @@ def _made(place: Place) -> tuple[YearMaps, Compared] | None:
 
     key = place.key("maps", place.project.id, place.project.log.version, name, label_year)
     maps: YearMaps | None = result_of(key, f"Mapping {place.first} to {place.last} with one method", work, "Map again")
-    return None if maps is None else (maps, comparison)
+    return None if maps is None else Made(maps, comparison, key)
 
 
 def _pair(years: tuple[int | None, int | None]) -> tuple[int, int]:
@@ -111,12 +122,14 @@ def _label_year(place: Place) -> int:
 
 @st.fragment
 @shell.shielded
-def _studio(place: Place, maps: YearMaps, comparison: Compared) -> None:
+def _studio(place: Place, made: Made) -> None:
+    maps = made.maps
     names = {c.id: c.name for c in place.project.log.classes}
     colours = {c.id: c.color for c in place.project.log.classes}
     rate = st.session_state.get(f"compare_rate_{place.project.id}", RATE)
-    layers = {_pair(step.years): step for step in comparison.steps}
-    steps = confirm(maps, layers, rate)
+    layers = {_pair(step.years): step for step in made.comparison.steps}
+    steps = _confirmed(f"{made.key}|{rate}", maps, layers, rate)
+    coloured = f"{made.key}|{tuple(colours.items())}"
     map_column, panel = st.columns([6, 4], gap="medium")
     with map_column:
         display = place.scenes[place.first].display
@@ -124,20 +137,13 @@ def _studio(place: Place, maps: YearMaps, comparison: Compared) -> None:
             Layer(
                 f"classes{year}",
                 str(year),
-                partial(
-                    _class_png,
-                    place.key(year, place.project.log.version, maps.n_train, maps.label_year),
-                    place,
-                    year,
-                    maps,
-                    colours,
-                ),
-                place.key(year, place.project.log.version, maps.n_train, maps.label_year, tuple(colours.items())),
+                partial(_class_png, f"{coloured}|{year}", place, year, maps, colours),
+                f"{coloured}|{year}",
                 visible=year == place.last,
                 legend=tuple((colours[k], names[k]) for k in sorted(names)),
                 group="base",
             )
-            for year in (place.first, place.last)
+            for year in place.years
         ]
         view_map.view_map(
             f"compare_classes_{place.project.id}",
@@ -151,10 +157,17 @@ def _studio(place: Place, maps: YearMaps, comparison: Compared) -> None:
     with panel:
         for step in steps:
             _table(place, step, names, rate)
-        _timelapse(place, maps, colours)
+        _timelapse(place, coloured, maps, colours)
     _plot(place, steps, names, colours)
     if len(place.years) > 2:
-        _trajectories(place, maps, names)
+        _trajectories(place, made.key, maps, names)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _confirmed(
+    version: str, _maps: YearMaps, _layers: dict[tuple[int, int], ChangeLayer], _rate: float
+) -> tuple[Transitions, ...]:
+    return confirm(_maps, _layers, _rate)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -254,8 +267,8 @@ def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], c
     )
 
 
-def _timelapse(place: Place, maps: YearMaps, colours: dict[int, str]) -> None:
-    gif = _gif(place.key("gif", place.project.log.version, maps.label_year, maps.n_train), place, maps, colours)
+def _timelapse(place: Place, version: str, maps: YearMaps, colours: dict[int, str]) -> None:
+    gif = _gif(version, place, maps, colours)
     with st.expander("Timelapse", icon=":material/movie:"):
         st.image(gif, width="stretch")
         st.download_button(
@@ -276,10 +289,15 @@ def _gif(version: str, _place: Place, _maps: YearMaps, _colours: dict[int, str])
     return timelapse(frames, [str(year) for year in _place.years])
 
 
-def _trajectories(place: Place, maps: YearMaps, names: dict[int, str]) -> None:
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _paths(version: str, _place: Place, _maps: YearMaps) -> list[Trajectory]:
+    return [one for one in trajectories([_maps.maps[year].classes for year in _place.years], 60) if one.changes]
+
+
+def _trajectories(place: Place, version: str, maps: YearMaps, names: dict[int, str]) -> None:
     import pandas as pd
 
-    found = [one for one in trajectories([maps.maps[year].classes for year in place.years], 60) if one.changes]
+    found = _paths(version, place, maps)
     st.markdown("**Most frequent paths through the years**")
     if not found:
         st.caption("No pixel changes its class.")

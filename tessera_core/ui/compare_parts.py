@@ -65,7 +65,7 @@ def result_of(key: str, title: str, work: Work, again: str) -> Any:
 
 
 def picture_layers(place: Place, *, pale: bool = False) -> list[Layer]:
-    """The pictures of the first and the last year, in shared colours; natural colour where both have it.
+    """The pictures of the years, in shared colours; natural colour where all have it. The last one lies on top.
 
     Args:
         pale: embedding colours as light greys, for a map on which another colour must be seen.
@@ -73,7 +73,7 @@ def picture_layers(place: Place, *, pale: bool = False) -> list[Layer]:
     satellite = _has_satellite(place) and st.session_state.get(_picture_key(place), SATELLITE) == SATELLITE
     layers = []
     both = place.scenes[place.first], place.scenes[place.last]
-    for year in (place.first, place.last):
+    for year in place.years:
         scene = place.scenes[year]
         if satellite:
             png, version = partial(_true_colour, scene.key, scene), f"true|{scene.key}"
@@ -85,7 +85,7 @@ def picture_layers(place: Place, *, pale: bool = False) -> list[Layer]:
 
 
 def _has_satellite(place: Place) -> bool:
-    return all(place.scenes[year].has_true_colour for year in (place.first, place.last))
+    return all(place.scenes[year].has_true_colour for year in place.years)
 
 
 def _picture_key(place: Place) -> str:

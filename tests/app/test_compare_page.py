@@ -15,6 +15,7 @@ from tessera_core import library
 from tessera_core.analysis import change
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.project import Project
+from tessera_core.ui.label_map import payload
 from tessera_core.ui.results import Kept
 from tests.analysis.two_years import two_years
 from tests.test_fusion import alphaearth_like
@@ -107,8 +108,6 @@ def test_p_values_are_a_layer_that_is_made_when_it_is_looked_at(app: AppTest, ye
 
     from PIL import Image
 
-    from tessera_core.ui.label_map import payload
-
     def pictures() -> dict[str, bytes]:
         sent = [payload.unpack(e.proto.bytes) for e in app.get("bidi_component") if e.proto.bytes]
         return {header["name"]: body for header, body in sent if header["kind"] == "layer"}
@@ -169,6 +168,28 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project) -> None
     assert held["Labels"].sum() == 64
     assert 0 < held["Hold in 2024"].sum() < 64
     assert any("labels of 2023 hold in 2024" in text.value for text in app.markdown)
+
+
+def test_another_head_or_colour_draws_the_maps_anew(app: AppTest, years: Project) -> None:
+    def shown() -> tuple[str, bytes]:
+        _finished(app, lambda app: len(app.dataframe) > 0)
+        assert _errors(app) == []
+        sent = [payload.unpack(e.proto.bytes) for e in app.get("bidi_component") if e.proto.bytes]
+        (found,) = [(header["version"], body) for header, body in sent if header.get("name") == "classes2024"]
+        return found
+
+    _open(app, years, "classes")
+    first = shown()
+    # Another head may happen to draw the same map, but not under the same name: the browser keeps pictures by it.
+    years.update(head="knn")
+    app.run()
+    assert shown()[0] != first[0]
+    years.update(head="prototype")
+    years.log.edit_class(1, color="#123456")
+    app.run()
+    recoloured = shown()
+    assert recoloured[0] != first[0]
+    assert recoloured[1] != first[1]
 
 
 def test_leaving_the_page_cancels_its_work(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:
