@@ -20,6 +20,7 @@ BENCHES = {
     "pretrain": "pretraining steps per second",
     "load": "a region of 1,000 km2 from a published store, beside geotessera",
     "brush": "scatter and map that highlight each other, in a real browser",
+    "memory": "memory of the app while people explore and compare a region of two and of five years, in a real browser",
     "explore": "pictures, similarity, clusters, change and projections of a million embeddings",
     "change": "change between years where the truth is known, and where nothing changed",
     "heads": "scores of every head at 3 to 50 labels a class, times to fit and map; resumable",
