@@ -20,7 +20,7 @@ from tessera_core.analysis.pca import sample_valid
 from tessera_core.codes import BLOCK, CodeProduct
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.threads import run_blocks
+from tessera_core.threads import run_alone, run_blocks
 
 SAMPLE = 32_768
 SAMPLE_ROUNDS = 25
@@ -75,7 +75,8 @@ def kmeans(
     if len(rows) < k:
         raise RasterError(f"There are only {len(rows)} pixels with data, too few for {k} groups.")
     values = torch.from_numpy(raster.sample(rows, cols))
-    centres = cluster_sample(values, k, seed)
+    # Small matrices: one thread is quicker than several that wait for each other.
+    centres = run_alone(lambda: cluster_sample(values, k, seed))
     scales = np.ascontiguousarray(raster.scales).reshape(-1)
     valid = valid_scales(scales)
     pixels = _Pixels(
