@@ -21,6 +21,9 @@ from tessera_core.threads import run_blocks
 
 Metric = Literal["cosine", "euclidean"]
 PER_MILLE = 1000
+PERCENT = 100
+# Between two heaps of scores lies a valley where its pixels are at most this share of the lower heap's peak.
+VALLEY = 0.5
 NO_SCORE = np.uint16(65535)
 
 
@@ -46,15 +49,29 @@ class Likeness:
         return int(self.histogram[percent:].sum())
 
     def default_percent(self) -> float:
-        """A starting threshold: the valley that best splits the scores in two (Otsu 1979)."""
+        """A starting threshold: between what is alike and the rest.
+
+        The level that best splits the scores in two (Otsu 1979). Where no valley lies there, the region has one heap of
+        pixels that are no more alike than any other, and the alike are its tail: then what lies above is split again.
+        """
         counts = self.histogram.astype(np.float64)
-        levels = np.arange(len(counts))
-        below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
-        total = (counts * levels).sum()
-        mass = np.cumsum(counts * levels)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            between = below * above * (mass / below - (total - mass) / above) ** 2
-        return float(np.nanargmax(np.nan_to_num(between, nan=-1.0)) + 1)
+        level = _split(counts)
+        smooth = np.convolve(counts, np.ones(3) / 3, "same")
+        lower_peak = min(smooth[:level].max(), smooth[level:].max(initial=0))
+        if level < PERCENT and smooth[level] > VALLEY * lower_peak:
+            level = _split(np.where(np.arange(len(counts)) < level, 0, counts))
+        return float(level)
+
+
+def _split(counts: NDArray[np.float64]) -> int:
+    """The first level, 1..100, of the upper of two parts with the most variance between them (Otsu 1979)."""
+    levels = np.arange(len(counts))
+    below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
+    total = (counts * levels).sum()
+    mass = np.cumsum(counts * levels)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (mass / below - (total - mass) / above) ** 2
+    return min(int(np.nan_to_num(between, nan=-1.0).argmax()) + 1, PERCENT)
 
 
 class SimilarityIndex:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from tessera_core.analysis.similarity import NO_SCORE, SimilarityIndex
+from tessera_core.analysis.similarity import NO_SCORE, Likeness, SimilarityIndex
 from tessera_core.errors import RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
@@ -51,6 +51,33 @@ def test_the_scale_is_absolute_and_thresholds_compute_nothing() -> None:
     assert (both.scores.astype(int) >= alone.scores).all()
     assert alone.above(90).sum() <= alone.above(50).sum() <= raster.valid().sum()
     assert 0 < alone.default_percent() <= 100
+
+
+def likeness(*parts: tuple[float, float, int]) -> Likeness:
+    """Scores from normal distributions: centre and spread in percent, how many pixels."""
+    rng = np.random.default_rng(0)
+    percent = np.concatenate([rng.normal(centre, spread, count) for centre, spread, count in parts])
+    scores = np.round(10 * np.clip(percent, 0, 100)).astype(np.uint16)[None]
+    return Likeness(scores, np.bincount(scores.ravel() // 10, minlength=101))
+
+
+def test_the_first_threshold_keeps_the_alike_and_not_half_of_everything() -> None:
+    # Most ground is about as alike as any other; a small kind is a shoulder far above it.
+    found = likeness((68, 5, 50_000), (77, 3, 45_000), (92, 4, 5_000))
+    assert 80 <= found.default_percent() <= 88
+    assert found.count(round(found.default_percent())) < 8_000
+
+
+@pytest.mark.parametrize("many", [5_000, 20_000, 60_000])
+def test_the_first_threshold_lies_in_the_valley_where_there_is_one(many: int) -> None:
+    # Water and land, say: what lies above the valley is one kind and is not split again.
+    found = likeness((60, 4, 40_000), (92, 3, many))
+    assert 70 <= found.default_percent() <= 84
+
+
+def test_the_first_threshold_of_a_scene_that_is_all_alike_is_no_error() -> None:
+    assert 0 < likeness((100, 0, 500)).default_percent() <= 100
+    assert 0 < likeness((0, 0, 500)).default_percent() <= 100
 
 
 def test_negative_examples_push_their_kind_out() -> None:
