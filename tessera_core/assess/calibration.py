@@ -272,7 +272,7 @@ class Conformal:
         if np.isfinite(self.threshold):
             return (
                 f"At each pixel these are the classes that remain possible; the true one is missing at about "
-                f"{100 * self.error:.0f} of 100 pixels, also where you have no labels."
+                f"{100 * self.error:.0f} of 100 pixels, also where you have no labels, if all that is there has a class."
             )
         need = int(np.ceil(1 / self.error - 1e-9)) - 1
         few = (

@@ -182,7 +182,7 @@ def predict_folds(
         if cancelled is not None and cancelled():
             raise Cancelled
         fitted = clone(head)
-        found = samples.features.fit_proba(fitted, train, samples.y[train], test, samples.groups[train])
+        found = samples.features.fit_proba(fitted, train, samples.y[train], test, samples.groups[train], cancelled)
         proba[test] = by_class(fitted, found, ids, samples.y[test])
         fold[test] = number
         if ground is not None:

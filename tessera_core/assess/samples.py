@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +62,19 @@ class CodeFeatures:
         cols = None if self.cols is None else self.cols[index]
         return CodeFeatures(self.codes[index], self.scales[index], self.raster, rows, cols)
 
-    def fit(self, head: Head | RegressionHead, train: Index, y: NDArray[Any], groups: Groups = None) -> None:
+    def fit(
+        self,
+        head: Head | RegressionHead,
+        train: Index,
+        y: NDArray[Any],
+        groups: Groups = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
         """Fit on the pixels ``train`` of the classes (or numbers) ``y``; ``groups`` (n,) says which label each belongs to."""
         if head.reach:
-            head.fit_at(*self._places(train), y, groups=groups)
+            head.fit_at(*self._places(train), y, groups=groups, cancelled=cancelled)
         else:
-            head.fit(dequantise(self.codes[train], self.scales[train]), y, groups=groups)
+            head.fit(dequantise(self.codes[train], self.scales[train]), y, groups=groups, cancelled=cancelled)
 
     def fit_predict(
         self, head: Head, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
@@ -79,10 +86,16 @@ class CodeFeatures:
         return head.predict_codes(self.codes[test], self.scales[test])[0]
 
     def fit_proba(
-        self, head: Head, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
+        self,
+        head: Head,
+        train: Index,
+        y: NDArray[Any],
+        test: Index,
+        groups: Groups = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> NDArray[np.float32]:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
-        self.fit(head, train, y, groups)
+        self.fit(head, train, y, groups, cancelled)
         return self.proba(head, test)
 
     def proba(self, head: Head, index: Index) -> NDArray[np.float32]:
@@ -131,10 +144,16 @@ class MatrixFeatures:
         return head.predict(self._fit(head, train, y, test, groups))
 
     def fit_proba(
-        self, head: Head, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
+        self,
+        head: Head,
+        train: Index,
+        y: NDArray[Any],
+        test: Index,
+        groups: Groups = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> NDArray[np.float32]:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
-        return head.predict_proba(self._fit(head, train, y, test, groups))
+        return head.predict_proba(self._fit(head, train, y, test, groups, cancelled))
 
     def fit_margin(
         self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
@@ -143,14 +162,20 @@ class MatrixFeatures:
         return head.predict_margin(self._fit(head, train, y, test, groups))
 
     def _fit(
-        self, head: Head | RegressionHead, train: Index, y: NDArray[Any], test: Index, groups: Groups
+        self,
+        head: Head | RegressionHead,
+        train: Index,
+        y: NDArray[Any],
+        test: Index,
+        groups: Groups,
+        cancelled: Callable[[], bool] | None = None,
     ) -> NDArray[np.float32]:
         """Fit on ``train``; the features of ``test``, standardised likewise."""
         if head.reach:
             raise HeadError("This head looks around a pixel; it works on embeddings, not on other features.")
         mean, spread = self.values[train].mean(0), self.values[train].std(0)
         spread[spread == 0] = 1
-        head.fit((self.values[train] - mean) / spread, y, groups=groups)
+        head.fit((self.values[train] - mean) / spread, y, groups=groups, cancelled=cancelled)
         return (self.values[test] - mean) / spread
 
 

@@ -22,9 +22,10 @@ from tessera_core.assess.calibration import (
     reliability,
     witnesses,
 )
-from tessera_core.assess.crossfit import HeldOut, hold_out, take
+from tessera_core.assess.crossfit import HeldOut, hold_out, predict_folds, take
 from tessera_core.assess.live import live_score
-from tessera_core.errors import HeadError, LabelError
+from tessera_core.assess.splits import folds
+from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
 from tessera_core.heads.tempered import soften, temper
@@ -84,6 +85,19 @@ def test_bins_of_few_labels_are_not_held_against_a_better_log_loss():
         if found.temperature != 1:
             assert ("instead of" in found.sentence) == (found.ece_after < found.ece_before)
             assert ("cannot tell" in found.sentence) == (found.ece_after >= found.ece_before)
+
+
+def test_holding_out_can_be_stopped_within_a_fold():
+    samples = labelled_fields(per_class=2)
+    parts = folds(samples, "field", 2, 0)[:1]
+    asked = []
+
+    def cancelled():
+        asked.append(1)
+        return len(asked) > 2
+
+    with pytest.raises(Cancelled):
+        predict_folds(samples, make_head("forest"), parts, samples.groups, cancelled)
 
 
 def test_all_right_is_no_proof_of_certainty():
@@ -231,7 +245,7 @@ def test_too_few_places_say_so_and_beside_labels_sets_stay_small():
     assert layer.size[beside].mean() < 2.9
     # Asked for less, the same places suffice everywhere.
     assert np.isfinite(conformal(held, 0.45).threshold)
-    assert "also where you have no labels" in conformal(held, 0.45).sentence
+    assert "also where you have no labels, if all" in conformal(held, 0.45).sentence
 
 
 @pytest.mark.parametrize("rows", [slice(0, 40), slice(13, 20)])

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tessera_core.analysis.cleanup import Cleaning
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.mapping import head_choice
@@ -19,9 +20,10 @@ from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.ui.label_map.live import LiveMap
-from tessera_core.ui.labelling.desk import Desk
+from tessera_core.ui.labelling.desk import Desk, Tidied
 from tessera_core.ui.labelling.finder import Finder, label_area
 from tessera_core.ui.labelling.side import SideState, apply_wishes
+from tessera_core.ui.labelling.study import Insight
 from tests.app.conftest import landscape
 from tests.ui.test_study import labelled
 
@@ -130,6 +132,24 @@ def test_the_answer_tells_score_places_and_layers(desk: Desk, project: Project) 
     # The same pictures are not made twice.
     again, _ = desk.answer("map", project, state, 3)
     assert [layer.version for layer in again] == [layer.version for layer in layers]
+
+
+def test_a_tidied_map_goes_with_the_labels_and_the_method_it_was_made_of(desk: Desk, project: Project) -> None:
+    head, cleaning = head_choice(project), Cleaning("majority", 3, 0.1, 1.0)
+    classes = np.ones(RASTER.shape, np.uint8)
+    desk.tidied = Tidied(cleaning, project.log.version, head, classes, None, "Tidied.")
+
+    def shown() -> bool:
+        return "tidied" in {layer.name for layer in desk.extra_layers(project, SideState(), Insight(), None)}
+
+    assert shown()
+    project.update(head="ridge" if head.name != "ridge" else "logistic")
+    assert not shown()
+    project.update(head=head.name)
+    assert shown()
+    x, y = RASTER.grid.pixel_to_xy(5.5, 5.5)
+    project.log.add("point", 1, [(float(x), float(y))])
+    assert not shown()
 
 
 def test_without_labels_nothing_is_said(desk: Desk, tmp_path: Path) -> None:

@@ -145,6 +145,19 @@ def test_a_slow_head_maps_in_the_background_and_can_be_stopped(raster: Embedding
     assert found.score is not None
 
 
+def test_of_a_map_that_is_only_asked_for_nothing_is_made_yet(raster: EmbeddingRaster) -> None:
+    log = labelled(raster)
+    study = Study(raster, quiet=0)
+    study.ask(question(log, "forest", slow=True))
+    assert study.wait().map_progress == 1.0
+    # The same map stays whole when something else is asked about it.
+    assert study.ask(question(log, "forest", slow=True, novelty=True)).map_progress == 1.0
+    log.add("point", 1, log.labels[0].xy)
+    assert study.ask(question(log, "forest", slow=True)).map_progress == 0.0
+    study.pause()
+    study.wait()
+
+
 def test_a_stage_that_fails_does_not_end_the_others(raster: EmbeddingRaster, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: object, **_kwargs: object) -> None:
         raise ZeroDivisionError

@@ -160,7 +160,7 @@ class Desk:
             used = "used" if self.used is groups else ""
             result.append(ExtraLayer("groups", "Groups", png, version + used, mode=used))
         tidied = self.tidied
-        if tidied is not None and tidied.version == project.log.version:
+        if tidied is not None and (tidied.version, tidied.head) == (project.log.version, head_choice(project)):
             colours = {c.id: c.color for c in project.log.classes}
             png, version = self._png("tidied", tidied, lambda: layers.classes_png(tidied.classes, colours, display))
             result.append(ExtraLayer("tidied", "Tidied map", png, version, tidied.sentence))

@@ -172,7 +172,15 @@ class Study:
                 return self._insight
             keep = _still_valid(self._subject, question) & self._insight.fresh
             self._asked = self._subject = question
-            self._update(version=question.version, head=question.head, fresh=keep, stage="Checking", problem="")
+            made = self._insight.map_progress if "map" in keep else 0.0
+            self._update(
+                version=question.version,
+                head=question.head,
+                fresh=keep,
+                stage="Checking",
+                problem="",
+                map_progress=made,
+            )
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._work, name="tessera-study", daemon=True).start()
