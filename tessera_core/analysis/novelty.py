@@ -28,6 +28,8 @@ RANK = 16
 MAX_FOLDS = 20
 # Of a pixel this far out, the page says "unlike anything you labelled".
 UNLIKE_PERCENT = 95
+# From here on a pixel is nearly as far out as what is called unlike.
+RATHER_UNLIKE = 80
 # Labels that agree to the last digit are an accident, not a spread of zero.
 LEAST_SPREAD = 0.05
 
@@ -124,14 +126,19 @@ class NoveltyMap:
     @property
     def share(self) -> float:
         """Share of the pixels with data that are unlike anything labelled, 0..1."""
-        return float(self.unlike().sum() / max(int((self.percent != NO_SCORE).sum()), 1))
+        return self._share(UNLIKE_PERCENT)
+
+    def _share(self, percent: float) -> float:
+        return float(self.unlike(percent).sum() / max(int((self.percent != NO_SCORE).sum()), 1))
 
     @property
     def sentence(self) -> str:
         """For the page."""
         share = 100 * self.share
         if share < 0.5:
-            return "Nearly all of the region resembles something you labelled."
+            rather = 100 * self._share(RATHER_UNLIKE)
+            roughly = "" if rather < 1 else f", {rather:.0f} % of it only roughly"
+            return f"Nearly all of the region resembles something you labelled{roughly}."
         return f"{share:.0f} % of the region is unlike anything you labelled; the map guesses there, however sure it looks."
 
 

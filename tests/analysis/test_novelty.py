@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera_core.analysis.novelty import NO_SCORE, Spread, learn, map_novelty
+from tessera_core.analysis.novelty import NO_SCORE, NoveltyMap, Spread, learn, map_novelty
 from tessera_core.analysis.similarity import code_norms
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.grid import Grid
@@ -95,6 +95,14 @@ def test_a_slider_is_a_look_up_and_the_sentence_says_the_share() -> None:
     assert layer.unlike(0).sum() == 1199
     assert layer.unlike(100).sum() <= layer.unlike(95).sum()
     assert f"{100 * layer.share:.0f} % of the region" in layer.sentence
+
+
+def test_what_resembles_the_labels_only_roughly_is_told_too() -> None:
+    percent = np.full((10, 10), 20, np.uint8)
+    percent[0, 0] = 255
+    assert NoveltyMap(percent).sentence == "Nearly all of the region resembles something you labelled."
+    percent[5:7, 1:9] = 85
+    assert "labelled, 16 % of it only roughly." in NoveltyMap(percent).sentence
 
 
 def test_too_few_labels_and_stopping() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from dataclasses import replace
 from typing import Any
@@ -146,7 +147,13 @@ def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Pro
     open_panel(app, project, "quality")
     assert not app.exception
     metrics = {metric.label: metric.value for metric in app.metric}
-    assert metrics["At unseen places"].endswith(" %")
+    assert metrics["New places"].endswith(" %")
+    # Every class with its numbers is in sight, whatever it is called.
+    (table,) = [block.proto.body for block in app.get("html") if "label-scores" in block.proto.body]
+    for label_class in project.log.classes:
+        assert f"<td>{html.escape(label_class.name)}</td>" in table
+    next(toggle for toggle in app.toggle if toggle.label == "Which classes are confused").set_value(True).run()
+    assert not app.exception
     assert any("n = 20 labels" in caption.value for caption in app.caption)
     press(app, "Would more labels help?")
     until_done(app, "Would more labels help?")

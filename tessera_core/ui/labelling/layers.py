@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.analysis.novelty import UNLIKE_PERCENT
+from tessera_core.analysis.novelty import RATHER_UNLIKE, UNLIKE_PERCENT
 from tessera_core.labels.model import hsl_to_hex
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import encode_indexed, rgb
 
-# From here on a pixel is nearly as far out as what is called unlike.
-RATHER_UNLIKE = 80
 UNLIKE_COLOURS = ("#f2a7cf", "#b5127a")
 # Two, three, and more classes that remain possible (ColorBrewer's PuOr, told apart by colour-blind people); none fits.
 SETS_COLOURS = ("#fdb863", "#e08214", "#7f3b08")

@@ -5,10 +5,13 @@ What a panel computes runs on the shared pool with progress; what it makes appea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import html
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from tessera_core.errors import TesseraError
 from tessera_core.mapping import head_choice, label_samples
@@ -29,6 +32,14 @@ TIDY_NAMES = {
     "sieve": "Smallest patch",
     "potts": "Smooth edges, weighing certainty",
 }
+_HEADS = "<th>Class</th><th>Found</th><th>Right</th><th>n</th>"
+_TABLE = """<style>
+.label-scores { width: 100%; border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+.label-scores th, .label-scores td { padding: 4px 3px; border-bottom: 1px solid rgba(128, 128, 128, 0.25); }
+.label-scores th, .label-scores td { text-align: right; white-space: nowrap; }
+.label-scores th { font-weight: 400; opacity: 0.7; }
+.label-scores th:first-child, .label-scores td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+</style>"""
 GROUP_LABELS = 20
 GROUPS_FIRST = 8
 
@@ -56,16 +67,15 @@ def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> Non
     insight = desk.study.insight
     score = insight.score
     if not ready or score is None:
-        st.caption("Label two places of two classes each, then the map is checked here.")
+        first = "Label two places of two classes each, then the map is checked here."
+        st.caption("The map is being checked…" if ready and insight.pending else insight.problem or first)
         return
     if score.accuracy is None or score.interval is None:
         st.markdown(words.escape(score.headline))
         return
     low, high = score.interval
     left, right = st.columns(2)
-    left.metric(
-        "At unseen places", f"{100 * score.accuracy:.0f} %", help="Whole places are held out, with a belt around."
-    )
+    left.metric("New places", f"{100 * score.accuracy:.0f} %", help="Whole places are held out, with a belt around.")
     naive = "–" if score.naive is None else f"{100 * score.naive:.0f} %"
     right.metric("Random split", naive, help="What most tools report. It tests beside what was learned from.")
     st.caption(
@@ -75,7 +85,7 @@ def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> Non
     for sentence in (score.gap, score.weakest, score.confused, *score.notes):
         if sentence:
             st.markdown(f":small[{words.escape(sentence)}]")
-    _per_class(desk)
+    _per_class(desk, project)
     calibration = insight.calibration
     if calibration is not None:
         st.markdown(f"**Confidence.** :small[{words.escape(calibration.sentence)}]")
@@ -84,40 +94,80 @@ def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> Non
     _curve(project, scene)
 
 
-def _per_class(desk: Desk) -> None:
+def _per_class(desk: Desk, project: Project) -> None:
     score = desk.study.insight.score
     if score is None:
         return
-    rows = {
-        "Class": [c.name for c in score.per_class],
-        "Found": [100 * c.recall for c in score.per_class],
-        "Right": [100 * c.precision for c in score.per_class],
-        "n": [c.labels for c in score.per_class],
-    }
-    percent = st.column_config.NumberColumn(format="%.0f %%")
-    st.dataframe(
-        rows,
-        hide_index=True,
-        width="stretch",
-        column_config={
-            "Found": st.column_config.NumberColumn(
-                format="%.0f %%", help="Share of the class's held-out labels that the map finds"
-            ),
-            "Right": st.column_config.NumberColumn(
-                format="%.0f %%", help="Share of what is mapped as the class that is labelled so"
-            ),
-            "n": st.column_config.NumberColumn(help="Labels held out"),
-        },
+    # Not st.dataframe: it would hide columns beside the map, and more of them with longer names.
+    rows = "".join(
+        f"<tr><td>{html.escape(c.name)}</td><td>{100 * c.recall:.0f} %</td><td>{100 * c.precision:.0f} %</td>"
+        f"<td>{c.labels}</td></tr>"
+        for c in score.per_class
     )
+    st.html(f"{_TABLE}<table class='label-scores'><tr>{_HEADS}</tr>{rows}</table>")
+    st.caption("Found: of the class's held-out labels. Right: of what is mapped as the class. n: labels held out.")
     if score.confusion.size and st.toggle("Which classes are confused", key="label_confusion"):
-        total = score.confusion.sum(axis=1, keepdims=True)
-        shares = 100 * score.confusion / total.clip(min=1e-9)
-        st.dataframe(
-            {"Labelled": list(score.classes), **{n: shares[:, i] for i, n in enumerate(score.classes)}},
-            hide_index=True,
-            column_config={n: percent for n in score.classes},
-        )
-        st.caption("Rows: what you labelled. Columns: what the map says there, in % of the row's held-out labels.")
+        _confusion(score.classes, score.confusion, [c.name for c in project.log.classes])
+
+
+def _confusion(names: Sequence[str], confusion: NDArray[np.floating], order: list[str]) -> None:
+    """A picture that fits beside the map: columns are told by the numbers that classes have in the list."""
+    shares = 100 * confusion / confusion.sum(axis=1, keepdims=True).clip(min=1e-9)
+    numbers = [order.index(name) + 1 for name in names]
+    cells = [
+        {
+            "from": f"{number} {name}",
+            "row": number,
+            "to": other,
+            "name": names[j],
+            "share": round(float(shares[i, j]), 1),
+        }
+        for i, (name, number) in enumerate(zip(names, numbers, strict=True))
+        for j, other in enumerate(numbers)
+    ]
+    text = {"field": "share", "type": "quantitative", "format": ".0f"}
+    spec = {
+        "height": {"step": 22},
+        "data": {"values": cells},
+        "encoding": {
+            "x": {"field": "to", "type": "ordinal", "title": "Mapped as", "axis": {"labelAngle": 0, "orient": "top"}},
+            "y": {
+                "field": "from",
+                "type": "ordinal",
+                "title": None,
+                "sort": {"field": "row"},
+                "axis": {"labelLimit": 92},
+            },
+            "tooltip": [
+                {"field": "from", "title": "Labelled"},
+                {"field": "name", "title": "Mapped as"},
+                {"field": "share", "title": "%"},
+            ],
+        },
+        "layer": [
+            {
+                "mark": "rect",
+                "encoding": {
+                    "color": {
+                        "field": "share",
+                        "type": "quantitative",
+                        "legend": None,
+                        "scale": {"scheme": "teals", "domain": [0, 100]},
+                    }
+                },
+            },
+            {
+                "transform": [{"filter": "datum.share >= 0.5"}],
+                "mark": {"type": "text", "fontSize": 10},
+                "encoding": {
+                    "text": text,
+                    "color": {"condition": {"test": "datum.share > 55", "value": "white"}, "value": "#222222"},
+                },
+            },
+        ],
+    }
+    st.vega_lite_chart(spec=spec, width="stretch", alt="Which classes are confused")
+    st.caption("Rows: what you labelled. Columns: what the map says there, in % of the row's held-out labels.")
 
 
 def _reliability(calibration: Any) -> None:
@@ -148,7 +198,7 @@ def _reliability(calibration: Any) -> None:
                         "title": "Right, %",
                         "scale": scale,
                     },
-                    "size": {"field": "labels", "type": "quantitative", "legend": None},
+                    "size": {"field": "labels", "type": "quantitative", "legend": None, "scale": {"range": [30, 300]}},
                     "color": {"field": "which", "type": "nominal", "title": None, "legend": legend},
                     "tooltip": [{"field": f, "type": "quantitative"} for f in ("sure", "right", "labels")],
                 },
