@@ -15,6 +15,8 @@ from tessera_core.heads.base import ClassWeight, Floats, Head
 NODE_FIELDS = ("value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf")
 MIN_LEAF = 20
 ROUNDS_A_STEP = 10
+# Of scikit-learn's histograms; with more distinct values in a column it looks for weighted percentiles one by one, in Python.
+MOST_VALUES = 255
 
 
 class BoostingHead(Head):
@@ -55,6 +57,7 @@ class BoostingHead(Head):
 
         if self.rounds < 1 or self.max_leaf_nodes < 2 or not self.learning_rate > 0:
             raise HeadError("Boosting needs at least one round, two leaves a tree and a positive learning rate.")
+        X = few_values(X)
         typical = int(np.median(np.bincount(targets)))
         leaf = self.min_samples_leaf or min(MIN_LEAF, max(1, typical // 2))
         model = HistGradientBoostingClassifier(
@@ -119,6 +122,23 @@ class BoostingHead(Head):
         if len(self._start) not in (1, len(self.classes_)) or len(trees) % len(self._start):
             raise HeadError("The head's trees are damaged: there are not as many as its classes need.")
         self._keep(trees)
+
+
+def few_values(X: Floats) -> Floats:
+    """``X`` (N, D) with each value replaced by the nearest of its column's :data:`MOST_VALUES` evenly ranked ones.
+
+    Trees cut half-way between neighbouring values, so cuts learnt from the result part ``X`` itself in the same way.
+    """
+    if len(X) <= MOST_VALUES:
+        return X
+    ranks = np.linspace(0, len(X) - 1, MOST_VALUES).round().astype(np.intp)
+    kept = np.sort(X, axis=0)[ranks]
+    # In the precision that the trees compare in.
+    edges = (kept[1:].astype(np.float64) + kept[:-1]) / 2
+    found = np.empty_like(X)
+    for column in range(X.shape[1]):
+        found[:, column] = kept[np.searchsorted(edges[:, column], X[:, column]), column]
+    return found
 
 
 def _check_nodes(nodes: NDArray[Any], dim: int) -> None:

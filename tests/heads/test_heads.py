@@ -278,3 +278,28 @@ def test_stale_requests_stop_and_progress_ends_at_the_total(monkeypatch):
     assert (out.classes[10:] == 0).all()
     with pytest.raises(Cancelled):
         Scene(area).predict(head, cancelled=lambda: True)
+
+
+def test_boosting_thins_out_values_without_moving_a_cut():
+    from tessera_core.heads.boosting import MOST_VALUES, few_values
+
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(size=(900, 3)), rng.integers(0, 4, (900, 1))], axis=1).astype(np.float32)
+    few = few_values(x)
+    assert [len(np.unique(column)) for column in few.T] == [MOST_VALUES] * 3 + [4]
+    assert np.array_equal(few_values(x[:MOST_VALUES]), x[:MOST_VALUES])
+    # A cut half-way between two neighbouring kept values has the same rows on both sides, thinned out or not.
+    for column in range(x.shape[1]):
+        kept = np.unique(few[:, column]).astype(np.float64)
+        for cut in (kept[1:] + kept[:-1]) / 2:
+            assert np.array_equal(few[:, column] <= cut, x[:, column] <= cut)
+
+
+def test_boosting_learns_the_same_from_values_that_it_thins_out():
+    from tessera_core.heads.boosting import few_values
+
+    rng = np.random.default_rng(4)
+    y = rng.integers(1, 4, 700)
+    x = (rng.normal(size=(700, 6)) + y[:, None]).astype(np.float32)
+    one, other = (make_head("boosting", rounds=10).fit(values, y) for values in (x, few_values(x)))
+    assert np.array_equal(one.predict_proba(x), other.predict_proba(x))
