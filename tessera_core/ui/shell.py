@@ -40,6 +40,12 @@ _HEAVY = (
     "tessera_core.ui.region_tiles",
 )
 _WARM_UP_DELAY = 1.5
+# On a phone the line above every page is one line; the page Region has it in full.
+_ONE_LINE = """<style>
+@media (max-width: 640px) {
+  .st-key-studio_header p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+}
+</style>"""
 
 
 def run() -> None:
@@ -125,7 +131,8 @@ def header(*, saved: bool = True) -> None:
     project = state.current_project()
     if project is None:
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    st.html(_ONE_LINE)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="studio_header"):
         st.markdown(
             f"**{words.escape(project.name)}** &nbsp; :small[:gray[{words.escape(_provenance(project))}]]",
             width="stretch",

@@ -385,6 +385,8 @@ def test_a_phone_needs_no_scrolling_to_begin(open_map: Callable[..., MapPage], p
     for label_class in project.log.classes:
         project.log.remove_class(label_class.id)
     page = open_map(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    # The line above the map is one line, however long the project's name is.
+    assert page.page.locator(".st-key-studio_header").bounding_box()["height"] < 40
     page.page.touchscreen.tap(*page.at(0.5, 0.4))
     assert "Add a class first" in page.page.locator(".tl-toast").inner_text()
     # The field for it is on the map.
