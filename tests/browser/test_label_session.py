@@ -225,6 +225,49 @@ def test_similar_places_become_a_class(open_map: OpenMap, project: Project, trut
     page.until(lambda: page.log().labels == [], "one undo does not take them back")
 
 
+def test_nothing_is_painted_alike_before_the_threshold_is_known(
+    open_map: OpenMap, project: Project, truth: np.ndarray
+) -> None:
+    page = open_map()
+    view = page.page
+    paint = """map => {
+      const canvas = map.querySelector('.leaflet-similar-pane canvas');
+      if (!canvas) return 0;
+      const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+      let n = 0;
+      for (let i = 3; i < data.length; i += 4) n += data[i] > 0;
+      return n / (data.length / 4);
+    }"""
+
+    # Likeness comes as a picture and, beside it, as a threshold; here the threshold comes last.
+    def slow(socket: Any) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: Any) -> None:
+            if isinstance(message, bytes) and b'"areas": [' in message.replace(b'"areas":[', b'"areas": ['):
+                view.wait_for_timeout(1200)
+            socket.send(message)
+
+        server.on_message(pass_on)
+        socket.on_message(lambda message: server.send(message))
+
+    view.route_web_socket("**/_stcore/stream*", slow)
+    view.reload()
+    page.ready()
+    view.locator(".tl-fold summary", has_text="Find similar").click()
+    view.get_by_role("button", name="Like this").click()
+    (row, col) = places(truth, 5, 1)[0]
+    view.mouse.click(*on_screen(page, project, row, col))
+    page.until(lambda: page.has("similar"), "no likeness")
+    most, slider = 0.0, view.get_by_label("How much alike, in percent")
+    for _ in range(20):
+        most = max(most, page.root.evaluate(paint))
+        view.wait_for_timeout(100)
+    slider.wait_for()
+    assert 0 < page.root.evaluate(paint) < 0.6
+    assert most < 0.6
+
+
 def test_a_session_with_the_keyboard_alone(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
     page = open_map()
     view = page.page

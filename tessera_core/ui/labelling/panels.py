@@ -152,7 +152,7 @@ def _confusion(names: Sequence[str], confusion: NDArray[np.floating], order: lis
                         "field": "share",
                         "type": "quantitative",
                         "legend": None,
-                        "scale": {"scheme": "teals", "domain": [0, 100]},
+                        "scale": {"domain": [0, 100], "range": ["#f3f7f6", "#0b7a75"]},
                     }
                 },
             },

@@ -77,7 +77,11 @@ export class Insight {
       session.view?.drop(gone);
     }
     if (!header.similar?.areas) this.threshold = null;
-    else if (this.threshold === null) this.threshold = header.similar.start;
+    else if (this.threshold === null) {
+      this.threshold = header.similar.start;
+      // Its picture may have come first.
+      session.view?.thresholdMoved();
+    }
     for (const [id, text] of header.notes) session.view?.note(`side${header.epoch}${id}`, text);
     // Something beside the map changed what it should show: labels made of an area, a method, a year.
     const shown = session.message?.header;

@@ -177,9 +177,10 @@ export class Panel {
     if (signature === this.doubtsShown) return;
     this.doubtsShown = signature;
     const serious = found.filter((doubt) => doubt.severity === "high").length;
+    const few = found.every((doubt) => doubt.kind === "too few");
     this.doubts.classList.toggle("tl-serious", serious > 0);
     this.doubts.replaceChildren(
-      el("summary", {}, icon("doubt"), "Doubtful labels", el("span", { class: "tl-badge" }, String(found.length))),
+      el("summary", {}, icon("doubt"), few ? "Too few labels" : "Doubtful labels", el("span", { class: "tl-badge" }, String(found.length))),
       el(
         "div",
         { class: "tl-foldbody tl-list" },

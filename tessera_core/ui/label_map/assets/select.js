@@ -383,6 +383,7 @@ export class Selection {
         ),
       );
       if (focused >= 0) body.chips.children[focused]?.focus();
+      requestAnimationFrame(() => reveal(body.chips, body.chips.querySelector('[aria-pressed="true"]')));
     }
     if (!known) return;
     const typing = body.node.getRootNode().activeElement === body.note;
@@ -444,4 +445,12 @@ const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 // Small labels are hundredths of a hectare.
 function hectares(value) {
   return value < 1 ? `${value.toLocaleString("en", { maximumFractionDigits: 2 })} ha` : area(value, "ha");
+}
+
+// Scroll a list, and nothing else, until one of its items is in sight.
+function reveal(list, item) {
+  if (!item) return;
+  const [around, own] = [list.getBoundingClientRect(), item.getBoundingClientRect()];
+  list.scrollTop += Math.max(own.bottom - around.bottom, 0) + Math.min(own.top - around.top, 0);
+  list.scrollLeft += Math.max(own.right - around.right, 0) + Math.min(own.left - around.left, 0);
 }

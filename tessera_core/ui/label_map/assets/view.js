@@ -225,17 +225,20 @@ export class MapView {
     const layer = makePicture(this.L, this.frame, picture.header.bounds, name);
     this.pictures.set(name, { layer, version });
     const { mode } = picture.header;
+    const from = this.session.insight.threshold;
     decode(mode === "percent" ? this.above(picture.png) : new Blob([picture.png], { type: "image/png" })).then((bitmap) => {
       if (this.gone || this.pictures.get(name)?.layer !== layer) return;
       layer.draw(bitmap);
       layer.addTo(this.map);
       this.showLayers();
+      if (mode === "percent" && from !== this.session.insight.threshold) this.thresholdMoved();
     });
   }
 
   // Likeness is cached in the picture: index 1 + p stands for p percent, and the slider only rewrites colours.
   above(png) {
-    const from = this.session.insight.threshold ?? 0;
+    // Before a threshold is known nothing is alike.
+    const from = this.session.insight.threshold ?? 101;
     return recolour(png, (i) => {
       if (!i || i - 1 < from) return [0, 0, 0, 0];
       const deep = (i - 1 - from) / Math.max(1, 100 - from);
