@@ -13,7 +13,7 @@ import inspect
 import json
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -32,8 +32,12 @@ from tessera_core.raster import EmbeddingRaster
 SIZES = (3, 5, 10, 20, 50)
 REPEATS, SLOW_REPEATS = 20, 3
 TEST = 4000
-# In the place of a number of labels: times.
-TIMES = -1
+# In the place of a number of labels: times, and the folds of all labels there are.
+TIMES, ALL = -1, -2
+FOLDS = 5
+# With more labels than this a site has no row of all labels.
+MOST_LABELS = 5000
+PLAIN_C = 10.0
 SLOW_FIT_S = 5.0
 MARK = "<!-- tessera bench heads -->"
 
@@ -113,7 +117,8 @@ def measure(places: Sequence[Site], entries: Sequence[Entry], state: Path | None
     Returns:
         JSON object: ``machine`` and ``sites``, by name: title, what is held out, classes, and ``heads`` by title with a row for
         each number of labels: mean and standard deviation of macro-F1, repeats; and seconds of processor time to fit the most
-        labels (``fit_s``) and to map a million pixels (``map_s``).
+        labels (``fit_s``) and to map a million pixels (``map_s``); ``all`` as of :func:`all_labels`, and ``plain`` the same of
+        scikit-learn's logistic regression, for sites of few labels.
     """
     known = _read(state)
     for entry, site in ((e, s) for e in entries for s in places):
@@ -129,7 +134,56 @@ def measure(places: Sequence[Site], entries: Sequence[Entry], state: Path | None
         if key not in known:
             known[key] = _times(site, entry)
             _write(state, key, known[key])
+        key = _key(site, entry, ALL, 0)
+        if key not in known and _folded(site, entry):
+            known[key] = all_labels(site, entry.make)
+            _write(state, key, known[key])
+    for site in places:
+        key = _plain_key(site)
+        if key not in known and len(site.x) <= MOST_LABELS:
+            known[key] = all_labels(site, _plain)
+            _write(state, key, known[key])
     return {"bench": "heads", "machine": machine(), "sites": {s.name: _summary(s, entries, known) for s in places}}
+
+
+def _folded(site: Site, entry: Entry) -> bool:
+    return len(site.x) <= MOST_LABELS and entry.context == 1 and not entry.make().reach
+
+
+def _plain() -> Any:
+    """What people without this package take: scikit-learn's logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=PLAIN_C, max_iter=5000)
+
+
+def _plain_key(site: Site) -> str:
+    return "|".join([site.name, site.digest, f"scikit-learn logistic C={PLAIN_C:g}", "", str(ALL), "0"])
+
+
+def all_labels(site: Site, make: Callable[[], Any]) -> dict[str, float]:
+    """Macro-F1 of all labels of a site, each judged once by a head that learnt from the other folds.
+
+    Five folds, or as many as the class with the fewest groups has.
+
+    Returns:
+        ``grouped``: whole groups in a fold; ``random``: single labels, which neighbours inflate.
+    """
+    from sklearn.metrics import f1_score
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    folds = min(FOLDS, *(len(np.unique(site.groups[site.y == k])) for k in np.unique(site.y)))
+    ways = {
+        "grouped": StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(site.x, site.y, site.groups),
+        "random": StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(site.x, site.y),
+    }
+    scores = {}
+    for name, parts in ways.items():
+        guess = np.empty_like(site.y)
+        for train, test in parts:
+            guess[test] = make().fit(site.x[train], site.y[train]).predict(site.x[test])
+        scores[name] = float(f1_score(site.y, guess, average="macro"))
+    return scores
 
 
 def _key(site: Site, entry: Entry, size: int, seed: int) -> str:
@@ -247,8 +301,9 @@ def _summary(site: Site, entries: Sequence[Entry], known: dict[str, dict[str, fl
         if rows:
             whole = known.get(_key(site, entry, TIMES, 0), {})
             times = {name: round(whole[name], 4) if whole else None for name in ("fit_s", "map_s")}
-            heads[entry.title] = {"labels": rows} | times
+            heads[entry.title] = {"labels": rows} | times | {"all": known.get(_key(site, entry, ALL, 0))}
     return {
+        "plain": known.get(_plain_key(site)),
         "title": site.title,
         "held_out": site.held_out,
         "classes": len(np.unique(site.y)),
@@ -264,8 +319,12 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
         yield ""
         yield f"{site['classes']} classes, {site['held_out']} held out. Macro-F1, mean ± standard deviation."
         yield ""
-        yield "| head | " + " | ".join(f"{n} a class" for n in sizes) + " | fit | 1 million pixels | repeats |"
-        yield "|---" * (len(sizes) + 4) + "|"
+        whole = site["plain"] is not None
+        last = ["all labels", "all, random folds"] if whole else []
+        yield "| head | " + " | ".join(
+            [*(f"{n} a class" for n in sizes), *last, "fit", "1 million pixels", "repeats |"]
+        )
+        yield "|---" * (len(sizes) + len(last) + 4) + "|"
         # Heads with fewer repeats have seen other draws; they are not compared to the last digit.
         most = max(row["repeats"] for head in site["heads"].values() for row in head["labels"].values())
         best: dict[str, float] = {}
@@ -280,10 +339,19 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
                 text = f"{row['macro_f1']:.3f} ± {row['sd']:.3f}" if row else ""
                 top = row and row["repeats"] == most and row["macro_f1"] == best[n]
                 cells.append(f"**{text}**" if top else text)
+            if whole:
+                cells += [f"{head['all'][way]:.3f}" if head["all"] else "" for way in ("grouped", "random")]
             times = ["" if head[name] is None else _duration(head[name]) for name in ("fit_s", "map_s")]
             repeats = max(row["repeats"] for row in head["labels"].values())
             yield f"| {title} | {' | '.join([*cells, *times])} | {repeats} |"
         yield ""
+        if whole:
+            scores = site["plain"]
+            yield (
+                f"All labels: {FOLDS} folds, or as many as a class has of what is held out. scikit-learn's logistic regression "
+                f"(C = {PLAIN_C:g}) on the same folds: {scores['grouped']:.3f}, with random folds {scores['random']:.3f}."
+            )
+            yield ""
 
 
 def _duration(seconds: float) -> str:
