@@ -103,7 +103,13 @@ def _studio(place: Place, found: Compared) -> None:
         _download(place, layer, rate)
     with map_column:
         display = place.scenes[place.first].display
-        layers = [*picture_layers(place, pale=view == "one"), _p_layer(place, layer), _layer(place, layer, rate)]
+        # Where two years lie beside each other, what is below the change is what one wants to see.
+        opacity = 0.8 if view == "one" else 0.45
+        layers = [
+            *picture_layers(place, pale=view == "one"),
+            _p_layer(place, layer),
+            _layer(place, layer, rate, opacity),
+        ]
         if len(found.steps) > 1:
             layers.append(_when_layer(place, found.steps, rate))
         outlines = [
@@ -153,10 +159,13 @@ def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> Non
             "only if it differs more than blur from its neighbours explains. "
             f"A rule that calls everything above the scene's median changed would show {area_text(layer.pixels / 2, place)}."
         )
-    else:
+    elif layer.count(STOPS[-1]):
         st.caption(
-            "Nothing here differs more than unchanged ground does. Accept more false alarms to see the likeliest places."
+            f"With at most {100 * rate:g} % false alarms no place can be called changed for sure. Accept more of them to see the "
+            "likeliest places."
         )
+    else:
+        st.caption("Nothing here differs more than unchanged ground does.")
     st.markdown(_shift_sentence(place, layer))
     if layer.raised:
         share = 100 * sum(share for share, _ in layer.raised)
@@ -221,7 +230,7 @@ def _marking(marks: Marks, marks_key: str, layer: ChangeLayer) -> None:
             st.rerun(scope="fragment")
 
 
-def _layer(place: Place, layer: ChangeLayer, rate: float) -> Layer:
+def _layer(place: Place, layer: ChangeLayer, rate: float, opacity: float) -> Layer:
     version = _judged(place, layer)
     index = _index(version, place, layer)
     # Entry k is changed at the k-th stop; the threshold is a matter of the palette alone.
@@ -231,7 +240,7 @@ def _layer(place: Place, layer: ChangeLayer, rate: float) -> Layer:
             entries[position] = (*COLOUR, 255)
     png = palette.encode_indexed(index, entries)
     legend = (("#{:02x}{:02x}{:02x}".format(*COLOUR), f"changed (up to {100 * rate:g} % false alarms)"),)
-    return Layer("change", "Change", png, f"{version}|{rate}", opacity=0.8, legend=legend)
+    return Layer("change", "Change", png, f"{version}|{rate}", opacity=opacity, legend=legend)
 
 
 def _judged(place: Place, layer: ChangeLayer) -> str:

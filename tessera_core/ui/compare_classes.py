@@ -196,7 +196,7 @@ def _table(place: Place, step: Transitions, names: dict[int, str], rate: float) 
             ],
         }
     )
-    st.dataframe(table.style.format(precision=1, thousands=","), hide_index=True, width="stretch")
+    st.dataframe(table.style.format(precision=1, thousands=","), hide_index=True, width="stretch", height="content")
     total = sum(row["area"] for row in rows)
     confirmed = sum(row.get("confirmed", 0.0) for row in rows)
     st.caption(
@@ -250,6 +250,7 @@ def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], c
     figure = go.Figure(
         go.Sankey(
             node={"label": plot["labels"], "color": plot["colours"], "pad": 12, "thickness": 14},
+            textfont={"color": _text_colour()},
             link={
                 "source": [plot["source"][n] for n in keep],
                 "target": [plot["target"][n] for n in keep],
@@ -265,6 +266,11 @@ def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], c
     st.caption(
         "Width is area. Faint bands stay what they are; strong ones changed, where the change itself is confirmed."
     )
+
+
+def _text_colour() -> str:
+    """Of the theme in sight; names on coloured bands cannot be read in the plots' own grey."""
+    return str(st.get_option(f"theme.{st.context.theme.type or 'light'}.textColor"))
 
 
 def _timelapse(place: Place, version: str, maps: YearMaps, colours: dict[int, str]) -> None:
@@ -324,7 +330,7 @@ def _transfer(place: Place, year: int, transfer: Transfer, names: dict[int, str]
             "Drift": [f"{one.drift:.1f}" if np.isfinite(one.drift) else "" for one in transfer.classes],
         }
     )
-    st.dataframe(table, hide_index=True, width="stretch")
+    st.dataframe(table, hide_index=True, width="stretch", height="content")
     grid = place.scenes[year].raster.grid
     if transfer.kept and grid.georeferenced:
         st.download_button(

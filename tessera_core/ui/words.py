@@ -56,6 +56,11 @@ def size(count: int) -> str:
     raise AssertionError("unreachable")
 
 
+def position(lat: float, lon: float) -> str:
+    """Degrees with their hemispheres: ``"52.01609° N, 3.89450° E"``, ``"33.45000° S, 70.66667° W"``."""
+    return f"{abs(lat):.5f}° {'S' if lat < 0 else 'N'}, {abs(lon):.5f}° {'W' if lon < 0 else 'E'}"
+
+
 def decimals(scale: float) -> int:
     """Digits after the point that show two telling digits of a number of that size: 0 for 35, 1 for 3.5, 3 for 0.035."""
     if not math.isfinite(scale) or scale == 0:

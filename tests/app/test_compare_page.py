@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -103,6 +104,48 @@ def test_the_slider_looks_up_and_computes_nothing(
     assert len(runs) == 1
 
 
+def _project_of(share: float, tmp_path: Path) -> Project:
+    """Two years of 96 x 96 pixels of which so much changed, without labels."""
+    made = two_years(0, share=share, weather=2.0, size=96)
+    for raster in (made.first, made.second):
+        raster.save(tmp_path / str(share) / str(raster.provenance.year))
+    return library.start(library.look(str(tmp_path / str(share))), f"Changed {share}")
+
+
+def test_where_nothing_is_called_it_says_whether_anything_could_be(app: AppTest, home: Path, tmp_path: Path) -> None:
+    def said(project: Project) -> str:
+        _open(app, project)
+        _finished(app, _compared)
+        app.select_slider[0].set_value(0.001).run()
+        assert _errors(app) == []
+        assert app.metric[0].value.startswith("0.0 ha")
+        return " ".join(caption.value for caption in app.caption)
+
+    # A few parcels changed, but the strictest stop finds none of them.
+    few = said(_project_of(0.02, tmp_path))
+    assert "Accept more of them" in few
+    assert "Nothing here differs" not in few
+    none = said(_project_of(0.0, tmp_path))
+    assert "Nothing here differs more than unchanged ground does" in none
+    assert "Accept more" not in none
+
+
+def test_years_beside_each_other_can_be_seen_through_the_change(app: AppTest, years: Project) -> None:
+    def opacity() -> float:
+        sent = [payload.unpack(e.proto.bytes)[0] for e in app.get("bidi_component") if e.proto.bytes]
+        (header,) = [header for header in sent if header["kind"] == "map"]
+        (found,) = [layer["opacity"] for layer in header["layers"] if layer["name"] == "change"]
+        return float(found)
+
+    _open(app, years)
+    _finished(app, _compared)
+    assert opacity() == 0.8
+    for view in ("swipe", "beside"):
+        app.segmented_control(key="compare_view").set_value(view).run()
+        assert _errors(app) == []
+        assert opacity() < 0.5
+
+
 def test_p_values_are_a_layer_that_is_made_when_it_is_looked_at(app: AppTest, years: Project) -> None:
     from io import BytesIO
 
@@ -162,6 +205,9 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project) -> None
     assert areas[:, 0].sum() == pytest.approx(0.01 * (96 * 96 - 8), abs=0.8)
     assert (areas[:, 1] <= areas[:, 0]).all()
     assert (areas[:, 0] <= areas[:, 2]).all()
+    # The plot's names are as dark as other text, so that they can be read on its bands.
+    plot = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert plot["data"][0]["textfont"]["color"] == "#1c2526"
     app.segmented_control(key="compare_part").set_value("labels").run()
     assert _errors(app) == []
     held = app.dataframe[0].value

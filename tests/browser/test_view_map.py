@@ -199,6 +199,9 @@ def test_layers_swap_swipe_and_stand_side_by_side(view: Map) -> None:
     # What nobody has looked at has not been made.
     page.get_by_text("made: []").wait_for()
     view.layers()
+    # The button that closes the panel pushes none of the sliders aside.
+    sliders = [page.locator(f"[data-layer={name}] input[type=range]").bounding_box() for name in ("green", "red")]
+    assert sliders[0]["x"] == pytest.approx(sliders[1]["x"], abs=1)
     page.locator("[data-layer=green] input[type=checkbox]").check()
     page.wait_for_selector("[data-layergreen]", timeout=PATIENCE)
     page.get_by_text("made: ['green']").wait_for()

@@ -31,3 +31,8 @@ def test_a_plus_is_written_where_it_tells_something() -> None:
         "0.0",
         "0.0",
     ]
+
+
+def test_positions_name_their_hemisphere() -> None:
+    assert words.position(52.016093, 3.8945) == "52.01609° N, 3.89450° E"
+    assert words.position(-33.45, -70.666667) == "33.45000° S, 70.66667° W"

@@ -64,7 +64,7 @@ def panel(place: Place) -> None:
     where = ""
     if place.scene.raster.grid.georeferenced:
         lon, lat = place.scene.raster.grid.pixel_to_lonlat(row + 0.5, col + 0.5)
-        where = f" · {float(lat):.5f}° N, {float(lon):.5f}° E"
+        where = f" · {words.position(float(lat), float(lon))}"
     st.markdown(f"**Row {row}, column {col}**{where}")
     _probabilities(place, row, col)
     _neighbours(place, row, col)
@@ -189,7 +189,14 @@ def _satellite(year: int | None, story: PixelStory) -> None:
         for day, value, clear in zip(story.days, story.ndvi, story.valid, strict=True)
         if np.isfinite(value)
     ]
-    day = {"field": "day", "type": "quantitative", "title": "day of the year", "scale": {"domain": [1, 366]}}
+    day = {
+        "field": "day",
+        "type": "quantitative",
+        "title": "day of the year",
+        "scale": {"domain": [1, 366]},
+        # So far from the end that the last number is not cut.
+        "axis": {"values": [*range(50, 351, 50)]},
+    }
     seen_scale = {"domain": ["clear", "cloud or shadow"], "range": ["#1b7837", "#b4b9bf"]}
     st.vega_lite_chart(
         index,
