@@ -8,7 +8,9 @@ import pytest
 import rasterio
 
 from tessera_core.cli import main
+from tessera_core.raster import EmbeddingRaster
 from tests.analysis.two_years import TwoYears, two_years
+from tests.test_fusion import alphaearth_like
 
 
 @pytest.fixture
@@ -119,3 +121,46 @@ def test_fuse_joins_folders_year_by_year(tmp_path: Path, years: TwoYears, capsys
         capsys, "change", tmp_path / "both" / "2023", tmp_path / "both" / "2024", "--out", tmp_path / "c.tif", "--json"
     )
     assert code == 0
+
+
+def test_fuse_takes_alphaearth_files_in_other_coordinates(
+    tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    alphaearth_like(years, tmp_path / "ae")
+    # One file.
+    theirs = tmp_path / "ae" / "2023" / "ae.tiff"
+    code, out, err = _run(capsys, "fuse", tmp_path / "2023", theirs, "--out", tmp_path / "one", "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["dim"] == 48 + 64
+    assert "alphaearth" in result["dataset"]
+    joined = EmbeddingRaster.open(tmp_path / "one")
+    assert joined.grid == years.first.grid
+    assert result["pixels"] == joined.valid().sum() > 0.95 * years.first.valid().sum()
+    # Folders of years, and change in what they give.
+    for raster in (years.first, years.second):
+        raster.save(tmp_path / "ours" / str(raster.provenance.year))
+    both = tmp_path / "both"
+    code, out, err = _run(capsys, "fuse", tmp_path / "ours", tmp_path / "ae", "--out", both, "--json")
+    assert code == 0, err
+    assert json.loads(out)["years"] == [2023, 2024]
+    code, out, err = _run(capsys, "change", both / "2023", both / "2024", "--out", tmp_path / "c.tif", "--json")
+    assert code == 0, err
+    with rasterio.open(tmp_path / "c.tif") as file:
+        changed = file.read(1) == 2
+    assert (changed & years.changed).sum() > 0.6 * years.changed.sum()
+    assert (changed & ~years.changed).sum() < 0.1 * changed.sum()
+
+
+def test_fuse_of_several_years_with_one_says_what_to_do(
+    tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for raster in (years.first, years.second):
+        raster.save(tmp_path / "ours" / str(raster.provenance.year))
+    code, _, err = _run(capsys, "fuse", tmp_path / "ours", tmp_path / "2023", "--out", tmp_path / "both")
+    assert code == 2
+    assert "2023" in err
+    assert "2024" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "both").exists()
