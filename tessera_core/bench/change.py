@@ -240,9 +240,11 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
     """The summary as a Markdown table, line by line."""
     share, rare = ([100 * pair["truly_changed"] for pair in result[kind]] for kind in ("changed", "rare"))
     weights, size = result["weights"], result["size"]
-    yield f"Weights `{weights['name']}` ({weights['sha256'][:8] or 'random'}), landscapes of {size} x {size} pixels, seeds "
-    yield f"{', '.join(str(seed) for seed in result['seeds'])}: {len(share)} pairs with {min(share):.0f} to {max(share):.0f} % "
-    yield f"changed, {len(rare)} with {min(rare):.1f} to {max(rare):.1f} %, {len(result['unchanged'])} without any change."
+    yield (
+        f"Weights `{weights['name']}` ({weights['sha256'][:8] or 'random'}), landscapes of {size} x {size} pixels, seeds "
+        f"{', '.join(str(seed) for seed in result['seeds'])}: {len(share)} pairs with {min(share):.0f} to {max(share):.0f} % "
+        f"changed, {len(rare)} with {min(rare):.1f} to {max(rare):.1f} %, {len(result['unchanged'])} without any change."
+    )
     yield ""
     heads = (
         "accepted",
