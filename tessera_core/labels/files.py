@@ -27,6 +27,7 @@ __all__ = [
     "ImportReport",
     "ImportedLabels",
     "Survey",
+    "class_fields",
     "is_class_raster",
     "read_class_raster",
     "read_labels",
@@ -100,6 +101,18 @@ def read_features(path: Path) -> Read:
     if reader is None or path.is_dir():
         raise LabelError(f"{path.name} is not a kind of label file that is read here. Known are {KINDS}.")
     return reader(path)
+
+
+def class_fields(path: str | Path) -> list[str]:
+    """Attributes of the places of a file that could be the class; none where the format itself says what the class is.
+
+    Raises:
+        LabelError: the file is not readable.
+    """
+    features = read_features(Path(path)).features
+    if any(feature.name is not None for feature in features):
+        return []
+    return list(dict.fromkeys(key for feature in features for key in feature.properties))
 
 
 class Survey(NamedTuple):

@@ -1,4 +1,4 @@
-"""Files on offer: a row with what each is for and its button; a file is built when it is asked for."""
+"""Files on offer: a row with what each is for and its button; a file is built when it is asked for. And files brought along."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
+from tessera_core.labels.importing import ImportReport
 from tessera_core.project import Project, safe_name
+from tessera_core.sources.uploads import plain_name
 from tessera_core.ui import words
+
+# Endings of files with places that people can upload.
+PLACES = ["csv", "tsv", "txt", "geojson", "json", "gpkg", "kml", "kmz", "zip", "fgb"]
 
 
 @dataclass(frozen=True)
@@ -77,3 +83,17 @@ def build(item: Item) -> bytes:
 def stem_of(project: Project, year: int | None) -> str:
     """Name of a project's files, without ending."""
     return safe_name(project.name if year is None else f"{project.name} {year}").replace(" ", "-")
+
+
+def with_upload[T](upload: Any, read: Callable[[Path], T]) -> T:
+    """What ``read`` makes of an uploaded file, which is a file of its own name only meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="tessera-upload-") as folder:
+        path = Path(folder) / plain_name(upload.name)
+        path.write_bytes(upload.getvalue())
+        return read(path)
+
+
+def report_lines(report: ImportReport) -> list[str]:
+    """Sentences on what was left out of a file, what was mended, and how it was understood."""
+    lines = (*report.skipped, *report.mended, *report.notes)
+    return [line if line.endswith(".") else f"{line}." for line in lines]

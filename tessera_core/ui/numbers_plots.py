@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,11 @@ from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.numbers import NumberField, name_and_unit, number_fields, read_number_plots
 from tessera_core.labels.plots import add_plot, change_value, measure_named, require_number, take_in
 from tessera_core.numbers_mapping import EXAMPLE_FIELD, NumberScore, example_plots, place_remarks
-from tessera_core.sources.uploads import plain_name
 from tessera_core.ui import shell, words
+from tessera_core.ui.files import PLACES, report_lines, with_upload
 from tessera_core.ui.numbers_map import errors_of
 from tessera_core.ui.numbers_parts import Desk
 
-_TYPES = ["csv", "tsv", "txt", "geojson", "json", "gpkg", "kml", "kmz", "zip", "fgb"]
 SOMETHING_ELSE = 0
 _BY_HAND = "Or click the map where you measured, and type the number."
 _EXAMPLE_NOTE = (
@@ -92,7 +89,7 @@ def _file(desk: Desk) -> None:
     key = desk.key("file")
     upload = st.file_uploader(
         "A file of places with a number each",
-        type=_TYPES,
+        type=PLACES,
         key=key,
         on_change=shell.shielded(_uploaded),
         args=(desk, key),
@@ -138,7 +135,7 @@ def _fields_of(upload: Any) -> list[NumberField]:
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _fields(file_id: str, _upload: Any) -> list[NumberField]:
-    return _with_file(_upload, number_fields)
+    return with_upload(_upload, number_fields)
 
 
 def _described(field: NumberField) -> str:
@@ -147,7 +144,7 @@ def _described(field: NumberField) -> str:
 
 def _take_file(desk: Desk, upload: Any, field: str) -> None:
     grid = desk.scene.raster.grid
-    found = _with_file(upload, lambda path: read_number_plots(path, grid, field))
+    found = with_upload(upload, lambda path: read_number_plots(path, grid, field))
     if not found.labels:
         told = f"No plot of {upload.name} lies in this region."
     else:
@@ -162,21 +159,13 @@ def _take_file(desk: Desk, upload: Any, field: str) -> None:
     st.session_state[desk.key("report")] = (told, found.report, "")
 
 
-def _with_file[T](upload: Any, read: Callable[[Path], T]) -> T:
-    with tempfile.TemporaryDirectory(prefix="tessera-plots-") as folder:
-        path = Path(folder) / plain_name(upload.name)
-        path.write_bytes(upload.getvalue())
-        return read(path)
-
-
 def _report(desk: Desk) -> None:
     """What became of the last file."""
     known: tuple[str, ImportReport, str] | None = st.session_state.get(desk.key("report"))
     if known is None:
         return
     told, report, note = known
-    lines = [*report.skipped, *(f"{line}." for line in report.mended), *report.notes]
-    text = "  \n".join(words.escape(line if line.endswith(".") else f"{line}.") for line in lines)
+    text = "  \n".join(map(words.escape, report_lines(report)))
     body = f"{words.escape(told)}" + (f"  \n:small[{words.escape(note)}]" if note else "")
     if text:
         body += "  \n" + "  \n".join(f":small[{line}]" for line in text.split("  \n"))

@@ -346,3 +346,42 @@ def test_a_pasted_tree_becomes_classes(app: AppTest, project: Project) -> None:
     press(app, "Use this tree")
     assert not app.exception
     assert any("Oak" in error.value for error in app.error)
+
+
+def test_labels_of_another_program_are_looked_at_and_taken_in(app: AppTest, project: Project) -> None:
+    grid = project.grid
+    assert grid is not None
+    places = [(10, 10, "heath", "Heath"), (12, 40, "bog", "Bog"), (40, 12, "heath", "Wood"), (44, 44, "", "Wood")]
+    lon, lat = grid.pixel_to_lonlat([p[0] for p in places], [p[1] for p in places])
+    rows = [f"{y},{x},{p[2]},{p[3]}" for x, y, p in zip(lon, lat, places, strict=True)]
+    content = "\n".join(["lat,lon,class,habitat", *rows, "0,0,heath,Heath"]).encode()
+    open_label_page(app, project)
+    open_panel(app, project, "file")
+    app.file_uploader(key=f"label_bring_{project.id}").upload("survey.csv", content, "text/csv").run()
+    assert not app.exception
+    assert project.log.labels == []
+    assert any("**5** places read, **3** of them in this region" in text.value for text in app.markdown)
+    assert any("heath 2, bog 1" in text.value for text in app.markdown)
+    said = " ".join(caption.value for caption in app.caption)
+    assert "missing coordinates" in said
+    # Another column is another set of classes.
+    next(box for box in app.selectbox if box.label == "Which column is the class").select("habitat").run()
+    assert any("Wood 2" in text.value for text in app.markdown)
+    press(app, "Take in 4 labels")
+    assert not app.exception
+    log = Project.open(project.folder).log
+    assert sorted(c.name for c in log.classes) == ["Bog", "Heath", "Wood"]
+    rows_, cols_ = grid.xy_to_pixel(*np.array([label.xy[0] for label in log.labels]).T)
+    np.testing.assert_allclose(np.stack([rows_, cols_], 1), [p[:2] for p in places], atol=0.01)
+    # Not twice by a second press, and one undo takes all of it back.
+    assert next(button for button in app.button if button.label.startswith("Taken in")).disabled
+    project.log.undo()
+    assert Project.open(project.folder).log.labels == []
+
+
+def test_a_file_that_is_no_label_file_is_refused_in_words(app: AppTest, project: Project) -> None:
+    open_label_page(app, project)
+    open_panel(app, project, "file")
+    app.file_uploader(key=f"label_bring_{project.id}").upload("survey.json", b"{", "application/json").run()
+    assert not app.exception
+    assert "survey.json" in app.error[0].value

@@ -18,7 +18,7 @@ from tessera_core.mapping import head_choice, label_samples
 from tessera_core.project import Project
 from tessera_core.ui import jobs, words
 from tessera_core.ui.label_map.live import is_instant, next_step
-from tessera_core.ui.labelling import notes
+from tessera_core.ui.labelling import bringing, notes
 from tessera_core.ui.labelling.desk import Desk, Tidied
 from tessera_core.ui.scene import OpenScene
 
@@ -53,6 +53,7 @@ def show(desk: Desk, project: Project, scene: OpenScene) -> None:
         ("tidy", "Tidy up", ":material/cleaning_services:", _tidy),
         ("tree", "Classes as a tree", ":material/account_tree:", _tree),
         ("notes", "Notes", ":material/sticky_note_2:", _notes),
+        ("file", "Labels from a file", ":material/upload_file:", _file),
         ("method", "Method", ":material/tune:", _method),
     ):
         with st.expander(title, icon=icon, key=f"label_{name}_{project.id}", on_change="rerun") as panel:
@@ -500,6 +501,13 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
 
 def _notes(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     notes.panel(project)
+
+
+# --------------------------------------------------------------------- files
+
+
+def _file(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+    bringing.panel(project, scene)
 
 
 # -------------------------------------------------------------------- method
