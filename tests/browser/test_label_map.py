@@ -380,6 +380,23 @@ def test_touch_on_a_phone(open_map: Callable[..., MapPage]) -> None:
     assert shown_width() > 1.5 * before
     assert len(page.log().labels) == 2
 
+    # A polygon corner by corner, finished by its button; undo takes it back, and then the stroke.
+    page.page.locator(".tl-stripchip", has_text="Arable").tap()
+    page.page.locator('.tl-tool[data-tool="polygon"]').tap()
+    for place in ((0.4, 0.3), (0.5, 0.3), (0.5, 0.4)):
+        page.page.touchscreen.tap(*page.at(*place))
+    page.page.get_by_role("button", name="Finish shape").tap()
+    page.acked(3)
+    polygon = page.log().labels[-1]
+    assert (polygon.kind, polygon.class_id, len(polygon.xy)) == ("polygon", 3, 3)
+    for number in (4, 5):
+        page.page.locator('.tl-tool[data-tool="undo"]').tap()
+        page.acked(number)
+    assert [label.kind for label in page.log().labels] == ["point"]
+    page.page.locator('.tl-tool[data-tool="redo"]').tap()
+    page.acked(6)
+    assert [label.kind for label in page.log().labels] == ["point", "brush"]
+
 
 def test_a_phone_needs_no_scrolling_to_begin(open_map: Callable[..., MapPage], project: Project) -> None:
     for label_class in project.log.classes:

@@ -329,6 +329,8 @@ def test_a_session_with_the_keyboard_alone(open_map: OpenMap, project: Project, 
         number += 1
     page.acked(number)
     assert len(page.log().labels) == before
+    # Nothing had to be saved by hand, and the page says so.
+    assert re.match(r"Saved (just now|\d+ s ago)", view.get_by_text(re.compile(r"^Saved ")).first.inner_text())
 
 
 def test_a_session_on_a_phone(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
