@@ -315,7 +315,7 @@ def _trajectories(place: Place, version: str, maps: YearMaps, names: dict[int, s
             for one in found[:MOST_ROWS]
         ]
     )
-    st.dataframe(table, hide_index=True, width="stretch")
+    st.dataframe(table, hide_index=True, width="stretch", height="content")
 
 
 def _transfer(place: Place, year: int, transfer: Transfer, names: dict[int, str]) -> None:
