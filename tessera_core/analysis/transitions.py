@@ -220,7 +220,8 @@ def sankey(
     """Nodes and links of a Sankey plot of consecutive transitions, in hectares (pixels without a place on Earth).
 
     Returns:
-        ``{"labels", "colours", "source", "target", "value", "link_colours"}`` for ``plotly.graph_objects.Sankey``.
+        ``{"labels", "shown", "colours", "source", "target", "value", "link_colours"}`` for ``plotly.graph_objects.Sankey``;
+        ``shown`` are the labels of the first and the last year and empty for those between, for which narrow screens have no room.
     """
     labels: list[str] = []
     node_colours: list[str] = []
@@ -245,8 +246,10 @@ def sankey(
             red, green, blue = (int(colour[k : k + 2], 16) for k in (0, 2, 4))
             # Ground that stays what it is steps back behind ground that becomes something else.
             link_colours.append(f"rgba({red},{green},{blue},{0.18 if i == j else 0.6})")
+    ends = {index[place] for place in index if place[0] in (0, len(steps))}
     return {
         "labels": labels,
+        "shown": [label if n in ends else "" for n, label in enumerate(labels)],
         "colours": node_colours,
         "source": source,
         "target": target,

@@ -249,13 +249,21 @@ def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], c
     unit = "ha" if np.isfinite(steps[0].hectares_per_pixel) else "pixels"
     figure = go.Figure(
         go.Sankey(
-            node={"label": plot["labels"], "color": plot["colours"], "pad": 12, "thickness": 14},
+            node={
+                "label": plot["shown"],
+                "customdata": plot["labels"],
+                "hovertemplate": "%{customdata}: %{value}<extra></extra>",
+                "color": plot["colours"],
+                "pad": 12,
+                "thickness": 14,
+            },
             textfont={"color": _text_colour()},
             link={
                 "source": [plot["source"][n] for n in keep],
                 "target": [plot["target"][n] for n in keep],
                 "value": [plot["value"][n] for n in keep],
                 "color": [plot["link_colours"][n] for n in keep],
+                "hovertemplate": "%{source.customdata} to %{target.customdata}: %{value}<extra></extra>",
             },
             valueformat=",.1f",
             valuesuffix=f" {unit}",

@@ -120,6 +120,10 @@ def test_the_plot_carries_all_ground() -> None:
     assert sum(plot["value"]) == pytest.approx(0.5 * sum(step.pixels.sum() for step in steps))
     assert max(plot["target"]) < len(plot["labels"]) == len(plot["colours"]) == 9
     assert {"Wood 2021", "Wood 2022", "Wood 2023"} <= set(plot["labels"])
+    # Names of the years between would lie under those of the next year on a phone.
+    for full, shown in zip(plot["labels"], plot["shown"], strict=True):
+        assert shown == ("" if full.endswith("2022") else full)
+    assert "" not in sankey(steps[:1], NAMES, COLOURS)["shown"]
 
 
 def test_maps_that_do_not_fit_are_refused() -> None:
