@@ -168,7 +168,7 @@ def test_umap_runs_beside_the_page_and_ends_with_it(studio: Studio, project: Pro
     ).first.click()
     explore.page.get_by_text("UMAP", exact=True).click()
     # The smallest picture is quick enough to wait for.
-    explore.page.get_by_role("combobox").first.click()
+    explore.page.get_by_role("combobox", name="Pixels").click()
     explore.page.get_by_role("option", name="5,000").click()
     explore.page.get_by_role("button", name="Lay out 5,000 pixels").click()
     explore.page.get_by_text("UMAP 1 · UMAP 2").wait_for(timeout=240_000)
