@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from tessera_core.project import Project
-from tessera_core.ui import compare_change, compare_classes, compare_join, state, view_map
+from tessera_core.ui import compare_change, compare_classes, compare_join, shell, state, view_map
 from tessera_core.ui.compare_parts import Place
 
 _PARTS = {
@@ -26,8 +26,7 @@ def page() -> None:
     st.title("Compare")
     project = state.current_project()
     if project is None:
-        st.info("Open a region with two years or more; then you can see here what changed.", icon=":material/info:")
-        st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
+        shell.wants_region("Open a region with two years or more; then you can see here what changed.")
         return
     view_map.loader()
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")

@@ -18,9 +18,7 @@ MODES = ("Picture", "Scatter", "Pixel", "Alike", "Groups")
 def page() -> None:
     """Build the page."""
     if state.current_project() is None:
-        st.subheader("Explore")
-        st.info("Open a region first; then you can look around in it here.", icon=":material/public:")
-        st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
+        shell.wants_region("Open a region first; then you can look around in it here.", "Explore")
         return
     view_map.loader()
     scatter.loader()

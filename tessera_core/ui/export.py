@@ -17,7 +17,7 @@ from tessera_core.export.product import Product
 from tessera_core.mapping import ProjectMap, head_choice, head_name, score_labels
 from tessera_core.project import SUFFIX, Project, safe_name
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import maps, state
+from tessera_core.ui import maps, shell, state
 from tessera_core.ui.files import Item, row, stem_of
 from tessera_core.ui.scene import OpenScene
 
@@ -27,9 +27,7 @@ def page() -> None:
     st.title("Export")
     project = state.current_project()
     if project is None:
-        st.info("Open a region first; then there is something to take with you.", icon=":material/info:")
-        if st.button("Go to Region", type="primary", icon=":material/public:", key="export_region"):
-            st.switch_page("pages/region.py")
+        shell.wants_region("Open a region first; then there is something to take with you.")
         return
     year = _year(project)
     scene = state.scene_for(project, year)

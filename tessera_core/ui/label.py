@@ -30,9 +30,7 @@ _SIDE = "label_side"
 def page() -> None:
     """Build the page."""
     if state.current_project() is None:
-        st.subheader("Label")
-        st.info("Open a region first; then you can label it here.", icon=":material/public:")
-        st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
+        shell.wants_region("Open a region first; then you can label it here.", "Label")
         return
     label_map.loader()
     map_column, panel_column = st.columns([7, 2], gap="small")

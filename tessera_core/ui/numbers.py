@@ -31,9 +31,7 @@ from tessera_core.ui.view_map import Marker
 def page() -> None:
     """Build the page."""
     if state.current_project() is None:
-        st.subheader("Numbers")
-        st.info("Open a region first; then your field plots become a map here.", icon=":material/public:")
-        st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
+        shell.wants_region("Open a region first; then your field plots become a map here.", "Numbers")
         return
     view_map.loader()
     _studio()

@@ -142,6 +142,14 @@ def header(*, saved: bool = True) -> None:
                 _saved()
 
 
+def wants_region(sentence: str, title: str = "") -> None:
+    """What a page shows before a region is open: its name, what has to be open for what, and the way there."""
+    if title:
+        st.title(title)
+    st.info(sentence, icon=":material/public:")
+    st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
+
+
 def _provenance(project: Project) -> str:
     references = list(project.embeddings.values())
     if not references:

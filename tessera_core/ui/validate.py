@@ -42,11 +42,10 @@ _VIEW_M = 250.0
 
 def page() -> None:
     """Build the page."""
-    st.header("Validate")
+    st.title("Validate")
     project = state.current_project()
     if project is None:
-        st.info("Open a region first; then its map can be checked here.", icon=":material/info:")
-        st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
+        shell.wants_region("Open a region first; then its map can be checked here.")
         return
     view_map.loader()
     _studio()
