@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,28 +227,40 @@ def write_labels_geojson(
     return path
 
 
+def in_degrees(grid: Grid, what: str) -> Callable[[Any], Any]:
+    """A function that moves geometries of ``grid`` to longitude and latitude (WGS 84), outer rings counter-clockwise.
+
+    Raises:
+        ExportError: the grid has no place on Earth, which ``what`` (a format) needs.
+    """
+    import shapely
+
+    if grid.crs is None:
+        raise ExportError(
+            f"These labels have no place on Earth, which {what} needs; export them as GeoPackage, which keeps pixel coordinates."
+        )
+    to_degrees = transformer(grid.crs, "EPSG:4326")
+
+    def moved(shape: Any) -> Any:
+        result = shapely.transform(shape, lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), axis=1))
+        return shapely.orient_polygons(result, exterior_cw=False)
+
+    return moved
+
+
 def labels_geojson(
     labels: Sequence[Label], classes: Iterable[LabelClass], grid: Grid, provenance: Provenance
 ) -> dict[str, Any]:
     """Labels as a GeoJSON FeatureCollection; see :func:`write_labels_geojson`."""
     import shapely
 
-    if grid.crs is None:
-        raise ExportError(
-            "These labels have no place on Earth, which GeoJSON needs; export them as GeoPackage, which keeps pixel coordinates."
-        )
-    to_degrees = transformer(grid.crs, "EPSG:4326")
-
-    def degrees(shape: Any) -> Any:
-        moved = shapely.transform(shape, lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), axis=1))
-        return shapely.orient_polygons(moved, exterior_cw=False)
-
+    degrees = in_degrees(grid, "GeoJSON")
     features = []
     for feature in label_features(labels, classes):
         values = properties(feature)
         if values["stroke"]:
-            lon, lat = to_degrees.transform(*np.asarray(feature.label.xy, float).T)
-            values["stroke"] = json.dumps([[float(a), float(b)] for a, b in zip(lon, lat, strict=True)])
+            stroke = degrees(shapely.MultiPoint(feature.label.xy))
+            values["stroke"] = json.dumps(shapely.get_coordinates(stroke).tolist())
         features.append(
             {
                 "type": "Feature",

@@ -323,11 +323,11 @@ def _meets(geometry: Any, bounds: tuple[float, float, float, float]) -> bool:
 
 
 def _in_order(usable: list[tuple[Feature, str]]) -> list[tuple[Feature, str]]:
-    """Our own exports keep the painting order in a column."""
-    orders = [f.properties.get("paint_order") for f, _ in usable]
+    """Our own exports keep the painting order in a column, whose name a shapefile has to shorten."""
+    orders = [f.properties.get("paint_order", f.properties.get("paint_ord")) for f, _ in usable]
     if not usable or not all(isinstance(order, int | float | np.number) for order in orders):
         return usable
-    return sorted(usable, key=lambda item: float(item[0].properties["paint_order"]))
+    return [item for _, item in sorted(zip(orders, usable, strict=True), key=lambda pair: float(pair[0]))]
 
 
 def _labels(

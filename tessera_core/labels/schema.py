@@ -146,6 +146,15 @@ class ClassTree:
             for i, n in enumerate(self.nodes)
         ]
 
+    def with_classes(self, classes: Iterable[LabelClass]) -> ClassTree:
+        """The tree with colours and codes of a project's classes, and the classes outside it as further roots."""
+        by_name = {c.name.casefold(): c for c in classes}
+        nodes = []
+        for node in self.nodes:
+            known = by_name.pop(node.name.casefold(), None)
+            nodes.append(node if known is None else replace(node, code=known.code or node.code, color=known.color))
+        return replace(self, nodes=(*nodes, *(TreeNode(c.name, code=c.code, color=c.color) for c in by_name.values())))
+
     def to_text(self) -> str:
         """Indented lines, which :func:`parse_tree` reads back."""
         return "\n".join(

@@ -18,6 +18,9 @@ _MAX_UNPACKED = 4 << 30
 def read_zip(path: Path) -> Read:
     """Read the first vector file of an archive, shapefiles first, in whatever folder it lies.
 
+    Further shapefiles beside it with the same columns and coordinate system are its other shapes (points, areas) and are
+    read with it.
+
     Raises:
         LabelError: it is no archive, is too large, or holds no vector file.
     """
@@ -41,14 +44,39 @@ def read_zip(path: Path) -> Read:
     )
     if not found:
         raise LabelError(f"{path.name} holds no shapefile or other vector file.")
-    member = found[0][1]
-    read = _read(f"/vsizip/{path.resolve().as_posix()}/{member}", f"{member} in {path.name}")
-    if len(found) > 1:
-        others = ", ".join(name for _, name in found[1:6])
-        read.notes.append(f"Only {member} was read; the archive also holds {others}.")
+    member, *others = (name for _, name in found)
+    read = _member(path, member)
+    if member.lower().endswith(".shp"):
+        siblings = [name for name in others if _is_beside(name, member) and _adds_to(read, path, name)]
+        others = [name for name in others if name not in siblings]
+        if siblings:
+            read.notes.append(f"{', '.join((member, *siblings))} were read as one.")
+    if others:
+        read.notes.append(f"Only {member} was read; the archive also holds {', '.join(others[:5])}.")
     if member.lower().endswith(".shp") and read.crs is None:
         read.notes.append("The shapefile has no .prj file, so its coordinate system is not stated.")
     return read
+
+
+def _member(path: Path, member: str) -> Read:
+    return _read(f"/vsizip/{path.resolve().as_posix()}/{member}", f"{member} in {path.name}")
+
+
+def _is_beside(name: str, member: str) -> bool:
+    return name.lower().endswith(".shp") and Path(name).parent == Path(member).parent
+
+
+def _adds_to(read: Read, path: Path, name: str) -> bool:
+    """Add the places of a further shapefile where it has the columns and the coordinate system of the first."""
+    try:
+        more = _member(path, name)
+    except LabelError:
+        return False
+    columns = {tuple(feature.properties) for feature in (*read.features, *more.features)}
+    if len(columns) != 1 or more.crs != read.crs or not more.features:
+        return False
+    read.features += more.features
+    return True
 
 
 def read_ogr(path: Path) -> Read:

@@ -1,0 +1,256 @@
+"""Writers of labels for other programs: CSV, shapefile, KML, GeoJSON and JSON for TEE 1.7, the notebook classifier's JSON.
+
+The field names are those of spec/formats.md. Every writer takes features in painting order with their geometry in longitude
+and latitude; what a format cannot hold is told by :mod:`tessera_core.export.labels`, which also chooses the writer.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.atomic import write_text
+from tessera_core.errors import ExportError
+from tessera_core.export.archive import write_zip
+from tessera_core.export.vector import Feature
+from tessera_core.provenance import Provenance
+
+# Text columns of a shapefile (dBASE) hold 254 bytes.
+SHORT_TEXT = 254
+# Pixels that stand for one area in the notebook classifier's file, which knows points only.
+PIXELS_PER_AREA = 50
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A label on its way out.
+
+    Attributes:
+        feature: class, label and geometry in the grid's CRS.
+        shape: the geometry in longitude and latitude (WGS 84), outer rings counter-clockwise.
+        pixels: float64 (N, 2) longitudes and latitudes of the middles of the pixels that are this label's; what a later label
+            covers is that label's.
+    """
+
+    feature: Feature
+    shape: Any
+    pixels: NDArray[np.float64]
+
+    @property
+    def is_point(self) -> bool:
+        """Whether the label is a single place."""
+        return self.feature.label.kind == "point"
+
+    @property
+    def inside(self) -> tuple[float, float]:
+        """``(lon, lat)`` of the place, or of one inside the area."""
+        import shapely
+
+        place = shapely.point_on_surface(self.shape)
+        return float(place.x), float(place.y)
+
+    def outlines(self) -> list[Any]:
+        """The outer rings of an area's parts as polygons without holes; a point as it is."""
+        import shapely
+
+        return [self.shape] if self.is_point else [shapely.Polygon(p.exterior) for p in shapely.get_parts(self.shape)]
+
+    def chosen_pixels(self) -> NDArray[np.float64]:
+        """The place of a point; of an area at most :data:`PIXELS_PER_AREA` of its pixels, drawn with a fixed seed."""
+        if self.is_point:
+            return np.array([self.inside])
+        if len(self.pixels) <= PIXELS_PER_AREA:
+            return self.pixels
+        drawn = np.random.default_rng(self.feature.order).choice(len(self.pixels), PIXELS_PER_AREA, replace=False)
+        return self.pixels[np.sort(drawn)]
+
+
+def short(text: str) -> str:
+    """As much of a text as a shapefile's column holds."""
+    return text.encode()[:SHORT_TEXT].decode(errors="ignore")
+
+
+def write_csv(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:
+    """``name,code,type,lat,lon,pixel_count``, a line for each label; the place of an area is one inside it."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("name", "code", "type", "lat", "lon", "pixel_count"))
+    for p in placed:
+        lon, lat = p.inside
+        kind = "point" if p.is_point else "polygon"
+        table.writerow((p.feature.klass.name, p.feature.klass.code, kind, repr(lat), repr(lon), len(p.pixels)))
+    write_text(path, text.getvalue())
+
+
+def write_shapefile(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:
+    """A zip with ``areas.shp`` and ``points.shp`` (those there are) in WGS 84; the class is the short text column ``name``."""
+    write_zip(path, lambda folder: _shapefiles(folder, placed))
+
+
+def _shapefiles(folder: Path, placed: Sequence[Placed]) -> None:
+    import pyogrio
+    import shapely
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    names = ("name", "code", "color", "type", "note", "paint_ord")
+    for layer, geometry_type in (("areas", "Polygon"), ("points", "Point")):
+        some = [p for p in placed if p.is_point == (layer == "points")]
+        if not some:
+            continue
+        rows = [
+            (
+                short(p.feature.klass.name),
+                short(p.feature.klass.code),
+                p.feature.klass.color,
+                "point" if p.is_point else "polygon",
+                short(p.feature.label.note),
+                p.feature.order,
+            )
+            for p in some
+        ]
+        columns = [
+            np.array(values, np.int32 if n == "paint_ord" else object)
+            for n, values in zip(names, zip(*rows, strict=True), strict=True)
+        ]
+        try:
+            pyogrio.raw.write(
+                folder / f"{layer}.shp",
+                geometry=np.array([shapely.to_wkb(p.shape) for p in some], dtype=object),
+                field_data=columns,
+                fields=np.array(names, dtype=object),
+                driver="ESRI Shapefile",
+                geometry_type=geometry_type,
+                crs="EPSG:4326",
+                encoding="UTF-8",
+            )
+        except (DataSourceError, DataLayerError, RuntimeError) as error:
+            raise ExportError(f"The shapefile could not be written: {str(error).splitlines()[0]}") from error
+
+
+def write_kml(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:
+    """KML 2.2 with a coloured style for each class; code, colour and note are extended data.
+
+    Written here rather than by GDAL, whose drivers leave out colours.
+    """
+    root = Element("kml", xmlns="http://www.opengis.net/kml/2.2")
+    document = SubElement(root, "Document")
+    SubElement(document, "name").text = _xml(title)
+    for klass in {p.feature.klass.id: p.feature.klass for p in placed}.values():
+        blue_green_red = klass.color[5:7] + klass.color[3:5] + klass.color[1:3]
+        style = SubElement(document, "Style", id=f"class{klass.id}")
+        for part, opacity in (("IconStyle", "ff"), ("LineStyle", "ff"), ("PolyStyle", "80")):
+            SubElement(SubElement(style, part), "color").text = opacity + blue_green_red
+    for p in placed:
+        label, klass = p.feature.label, p.feature.klass
+        mark = SubElement(document, "Placemark")
+        SubElement(mark, "name").text = _xml(klass.name)
+        SubElement(mark, "styleUrl").text = f"#class{klass.id}"
+        data = SubElement(mark, "ExtendedData")
+        for key, value in (("code", klass.code), ("color", klass.color), ("note", label.note)):
+            if value:
+                SubElement(SubElement(data, "Data", name=key), "value").text = _xml(value)
+        _kml_geometry(mark, p.shape)
+    ElementTree.indent(root)
+    write_text(path, '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n")
+
+
+def _kml_geometry(parent: Element, shape: Any) -> None:
+    import shapely
+
+    parts = shapely.get_parts(shape)
+    parent = SubElement(parent, "MultiGeometry") if len(parts) > 1 else parent
+    for part in parts:
+        if part.geom_type == "Point":
+            SubElement(SubElement(parent, "Point"), "coordinates").text = f"{part.x!r},{part.y!r}"
+            continue
+        polygon = SubElement(parent, "Polygon")
+        for number, ring in enumerate((part.exterior, *part.interiors)):
+            boundary = SubElement(polygon, "innerBoundaryIs" if number else "outerBoundaryIs")
+            corners = " ".join(f"{x!r},{y!r}" for x, y in ring.coords)
+            SubElement(SubElement(boundary, "LinearRing"), "coordinates").text = corners
+
+
+def _xml(text: str) -> str:
+    """A text without the few characters that XML cannot hold."""
+    return _NOT_XML.sub("", text)
+
+
+def write_tee_geojson(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:
+    """GeoJSON as TEE imports it: points and polygons of one ring, with ``name``, ``code``, ``color`` and ``type``."""
+    import shapely
+
+    features = [
+        {
+            "type": "Feature",
+            "geometry": shapely.geometry.mapping(outline),
+            "properties": {
+                "name": p.feature.klass.name,
+                "code": p.feature.klass.code or None,
+                "color": p.feature.klass.color,
+                "type": "point" if p.is_point else "polygon",
+            },
+        }
+        for p in placed
+        for outline in p.outlines()
+    ]
+    _write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def write_tee_manual(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:
+    """TEE's file of manual labels, without embeddings; the place of an area is one inside it, its ring is left open."""
+    import shapely
+
+    labels = []
+    for p in placed:
+        klass = p.feature.klass
+        for outline in p.outlines():
+            place = shapely.point_on_surface(outline)
+            ring = None if p.is_point else [[lat, lon] for lon, lat in outline.exterior.coords[:-1]]
+            labels.append(
+                {
+                    "name": klass.name,
+                    "color": klass.color,
+                    "code": klass.code or None,
+                    "type": "point" if p.is_point else "polygon",
+                    "lat": place.y,
+                    "lon": place.x,
+                    "vertices": ring,
+                    "embedding": None,
+                    "embeddings": None,
+                    "polygonMode": None,
+                    "threshold": 0,
+                    "matchCount": 0,
+                    "pixelCount": len(p.pixels),
+                }
+            )
+    envelope = {
+        "viewport": title,
+        "year": str(provenance.year or ""),
+        "embedding_version": provenance.version or None,
+        "schema": "none",
+    }
+    _write_json(path, envelope | {"labels": labels})
+
+
+def write_notebook(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:
+    """The notebook classifier's file: points as ``[[lat, lon], "class"]`` and a colour for each class."""
+    points = [[[float(lat), float(lon)], p.feature.klass.name] for p in placed for lon, lat in p.chosen_pixels()]
+    colors = {p.feature.klass.name: p.feature.klass.color for p in placed}
+    _write_json(path, {"training_points": points, "class_color_map": colors})
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
