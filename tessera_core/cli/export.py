@@ -4,6 +4,9 @@ qgis     a zip with the map, confidence and labels that open styled in QGIS
 report   one HTML page with the map, areas, labels, and how far to trust it
 bundle   the project's settings and labels as one .tessera file, to open where the embeddings are
 pack     the project with its embeddings and pictures as one .tesserapack file, to open anywhere without a network
+labels   the labels alone, in the format of another program, which the ending of --out says: .gpkg, .geojson, .csv, .kml,
+         .zip (shapefile in WGS 84), .txt (the classes as indented lines); for .json, or GeoJSON for TEE, choose it with
+         --kind. What the format cannot hold is told.
 numbers  a zip with the map of the project's field plots, its margins and the plots
 script   a Python script that makes the map again, with the project file beside it
 """
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
     from tessera_core.raster import EmbeddingRaster
 
 SUMMARY = "write a project's map and labels for others to use"
-KINDS = ("qgis", "report", "numbers", "script", "bundle", "pack")
+KINDS = ("qgis", "report", "labels", "numbers", "script", "bundle", "pack")
+# The keys of the formats of tessera_core.export.labels, which is not imported for --help.
+LABEL_KINDS = ("gpkg", "geojson", "tee", "tee-manual", "notebook", "csv", "kml", "shp", "classes", "classes-text")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=KINDS, required=True, help="what to write")
     parser.add_argument("--out", metavar="PATH", required=True, help="the file to write")
     parser.add_argument("--year", type=int, help="the year to map, where the project has several")
+    parser.add_argument(
+        "--kind", choices=LABEL_KINDS, help="with --to labels: the format, where the ending does not say it"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -43,6 +51,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     source, out = Path(args.project), Path(args.out)
     if out.is_dir():
         raise ExportError(f"{out} is a folder; give the name of the file to write.")
+    if args.kind and args.to != "labels":
+        raise ExportError("--kind is the format of labels; give it with --to labels.")
     with ExitStack() as stack:
         if source.is_file() and source.name != "project.json":
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -56,6 +66,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
             packed = make_pack([project], out, progress=ConsoleProgress("pack"))
             return {"kind": "pack", "project": project.name, "files": [str(packed)]}
+        if args.to == "labels":
+            return _labels(project, args.year, out, args.kind)
         if args.to == "numbers":
             return _numbers(project, args.year, out)
         made = product(project, args.year)
@@ -94,6 +106,23 @@ def product(project: Project, year: int | None) -> Product:
         score_labels(project.log.labels, project.log.classes, raster, head_choice(project)),
         made.head.softened_,
     )
+
+
+def _labels(project: Project, year: int | None, out: Path, kind: str | None) -> dict[str, Any]:
+    """The labels, or the class tree, in one format; no map is made of them."""
+    from tessera_core.export.labels import CLASS_FORMATS, kind_of, write_classes, write_labels
+    from tessera_core.labels.schema import tree_of
+
+    kind, log = kind or kind_of(out), project.log
+    result: dict[str, Any] = {"kind": "labels", "format": kind, "project": project.name}
+    if kind in CLASS_FORMATS:
+        written = write_classes(out, kind, log.classes, tree_of(project.settings))
+    else:
+        years = list(project.embeddings)
+        # Years of a project share one grid; which one is meant matters only for what is written beside the labels.
+        _, raster = _embeddings(project, year if year is not None or not years else years[-1])
+        written = write_labels(out, kind, log.labels, log.classes, raster.grid, raster.provenance, project.name)
+    return result | {"files": [str(written.path)], "labels": len(log.labels), "lost": written.losses}
 
 
 def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
@@ -157,5 +186,5 @@ def report(result: dict[str, Any]) -> str:
     for name, area in result.get("classes", {}).items():
         size = f"{area['hectares']:,.1f} ha" if area["hectares"] is not None else f"{area['pixels']:,} pixels"
         lines.append(f"  {name}: {size}, {area['labels']} labels")
-    lines += [f"  {fact}" for fact in result.get("facts", ())]
+    lines += [f"  {fact}" for fact in (*result.get("facts", ()), *result.get("lost", ()))]
     return "\n".join(lines)

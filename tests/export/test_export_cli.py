@@ -13,7 +13,10 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from tessera_core.cli import main
+from tessera_core.cli.export import LABEL_KINDS
+from tessera_core.export.labels import CLASS_FORMATS, FORMATS
 from tessera_core.grid import Grid
+from tessera_core.labels.files import read_labels
 from tessera_core.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -136,6 +139,49 @@ def test_a_bundle_opens_again(tmp_path, capsys):
     code, again = export(capsys, tmp_path / "b.tessera", "report", tmp_path / "r")
     assert code == 0
     assert again["classes"]["Wood"]["labels"] == 6
+
+
+def test_labels_go_out_in_the_format_of_the_ending_and_what_is_lost_is_told(tmp_path, capsys):
+    project, _ = make_project(tmp_path, years=(2023, 2024))
+    code, result = export(capsys, project.folder, "labels", tmp_path / "l.kml")
+    assert (code, result["format"], result["labels"]) == (0, "kml", 18)
+    assert result["lost"] == ["9 brush strokes became the areas they cover."]
+    got = read_labels(tmp_path / "l.kml", GRID)
+    assert [c.name for c in got.classes] == ["Wood", "Water <b>", "Fäld"]
+    assert len(got.labels) == 18
+    code, result = export(capsys, project.folder, "labels", tmp_path / "l", "--kind", "tee-manual", "--year", "2023")
+    assert (code, result["files"]) == (0, [str(tmp_path / "l.json")])
+    assert json.loads((tmp_path / "l.json").read_text(encoding="utf-8"))["year"] == "2023"
+    assert main(["export", str(project.folder), "--to", "labels", "--out", str(tmp_path / "l.csv")]) == 0
+    assert "9 areas became one point each" in capsys.readouterr().out
+    code, result = export(capsys, project.folder, "labels", tmp_path / "l.txt")
+    assert (code, result["format"]) == (0, "classes-text")
+    assert [line.split(" #")[0] for line in (tmp_path / "l.txt").read_text(encoding="utf-8").splitlines()] == [
+        "Wood",
+        "Water <b>",
+        "Fäld",
+    ]
+
+
+def test_labels_that_cannot_be_written_are_one_sentence(tmp_path, capsys):
+    project, _ = make_project(tmp_path, grid=Grid.local((90, 120)))
+    cases = [
+        (("labels", tmp_path / "x.kml"), "no place on Earth"),
+        (("labels", tmp_path / "x.json"), "several kinds; choose one"),
+        (("labels", tmp_path / "x"), "does not say in which format"),
+        (("report", tmp_path / "x", "--kind", "tee"), "--to labels"),
+    ]
+    for arguments, match in cases:
+        code, message = export(capsys, project.folder, *arguments)
+        assert code == 1
+        assert match in message
+        assert message.count("\n") == 1
+    assert not list(tmp_path.glob("x*"))
+    assert export(capsys, project.folder, "labels", tmp_path / "x.gpkg")[0] == 0
+
+
+def test_the_kinds_of_the_command_are_the_formats_there_are():
+    assert set(LABEL_KINDS) == set(FORMATS) | set(CLASS_FORMATS)
 
 
 def test_a_raster_without_place_is_exported_in_pixels(tmp_path, capsys):
