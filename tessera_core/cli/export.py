@@ -24,7 +24,9 @@ from tessera_core.errors import ExportError, ProjectError
 
 if TYPE_CHECKING:
     from tessera_core.export.product import Product
+    from tessera_core.grid import Grid
     from tessera_core.project import Project
+    from tessera_core.provenance import Provenance
     from tessera_core.raster import EmbeddingRaster
 
 SUMMARY = "write a project's map and labels for others to use"
@@ -118,11 +120,23 @@ def _labels(project: Project, year: int | None, out: Path, kind: str | None) -> 
     if kind in CLASS_FORMATS:
         written = write_classes(out, kind, log.classes, tree_of(project.settings))
     else:
-        years = list(project.embeddings)
-        # Years of a project share one grid; which one is meant matters only for what is written beside the labels.
-        _, raster = _embeddings(project, year if year is not None or not years else years[-1])
-        written = write_labels(out, kind, log.labels, log.classes, raster.grid, raster.provenance, project.name)
+        grid, provenance = _label_frame(project, year)
+        written = write_labels(out, kind, log.labels, log.classes, grid, provenance, project.name)
     return result | {"files": [str(written.path)], "labels": len(log.labels), "lost": written.losses}
+
+
+def _label_frame(project: Project, year: int | None) -> tuple[Grid, Provenance]:
+    """The grid the labels lie on and the newest year's provenance, or a chosen year's; embeddings need not be at hand.
+
+    Raises:
+        ProjectError: the project has no embeddings, or none of this year.
+    """
+    refs = project.embeddings
+    if not refs or project.grid is None:
+        raise ProjectError(f"The project {project.name!r} has no embeddings yet; open a region in it first.")
+    if year is not None and year not in refs:
+        raise ProjectError(f"The project {project.name!r} has no embeddings of {year}.")
+    return project.grid, refs[max(project.years, default=None) if year is None else year].provenance
 
 
 def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -170,14 +171,23 @@ def test_labels_that_cannot_be_written_are_one_sentence(tmp_path, capsys):
         (("labels", tmp_path / "x.json"), "several kinds; choose one"),
         (("labels", tmp_path / "x"), "does not say in which format"),
         (("report", tmp_path / "x", "--kind", "tee"), "--to labels"),
+        (("labels", tmp_path / "x.gpkg", "--year", "1999"), "no embeddings of 1999"),
     ]
     for arguments, match in cases:
         code, message = export(capsys, project.folder, *arguments)
-        assert code == 1
+        assert code == (2 if "--year" in arguments else 1)
         assert match in message
         assert message.count("\n") == 1
     assert not list(tmp_path.glob("x*"))
     assert export(capsys, project.folder, "labels", tmp_path / "x.gpkg")[0] == 0
+
+
+def test_labels_can_be_taken_from_a_project_whose_embeddings_are_elsewhere(tmp_path, capsys):
+    project, _ = make_project(tmp_path)
+    assert export(capsys, project.folder, "bundle", tmp_path / "b")[0] == 0
+    shutil.rmtree(tmp_path / "emb2023")
+    code, result = export(capsys, tmp_path / "b.tessera", "labels", tmp_path / "l.csv")
+    assert (code, result["labels"]) == (0, 18)
 
 
 def test_the_kinds_of_the_command_are_the_formats_there_are():
