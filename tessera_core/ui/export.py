@@ -19,6 +19,7 @@ from tessera_core.project import SUFFIX, Project, safe_name
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import maps, shell, state
 from tessera_core.ui.files import Item, row, stem_of
+from tessera_core.ui.label_files import other_format
 from tessera_core.ui.scene import OpenScene
 
 
@@ -176,6 +177,7 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
             missing=unlabelled or unplaced,
         )
     )
+    other_format(project, scene, year)
     st.subheader("To go on later")
     row(
         Item(

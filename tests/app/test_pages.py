@@ -185,7 +185,12 @@ def test_export_without_labels_says_why_and_still_gives_the_project(app: AppTest
     _open(app, "export", project)
     assert _errors(app) == []
     assert "no labels yet" in app.info[0].value
-    assert _downloads(app) == {"Labels (.gpkg)": False, "Labels (.geojson)": False, "Project (.tessera)": True}
+    assert _downloads(app) == {
+        "Labels (.gpkg)": False,
+        "Labels (.geojson)": False,
+        "Save in this format": False,
+        "Project (.tessera)": True,
+    }
 
 
 def test_export_with_one_class_asks_for_another(app: AppTest, project: Project) -> None:
@@ -194,6 +199,36 @@ def test_export_with_one_class_asks_for_another(app: AppTest, project: Project) 
     _open(app, "export", project)
     assert "Label another class" in app.info[0].value
     assert _downloads(app)["Labels (.gpkg)"]
+
+
+def test_export_tells_what_another_format_does_not_hold(app: AppTest, project: Project) -> None:
+    _label(project)
+    project.log.add("polygon", 1, [(600_020.0, 5_799_980.0), (600_090.0, 5_799_980.0), (600_090.0, 5_799_900.0)])
+    project.log.add("point", 1, [(600_200.0, 5_799_900.0)], note="by the gate")
+    _open(app, "export", project)
+    (choice,) = (box for box in app.selectbox if "Another format" in box.label)
+    assert choice.options == [
+        "TEE, GeoJSON",
+        "TEE, manual labels",
+        "Notebook classifier",
+        "CSV",
+        "KML",
+        "Shapefile (zip)",
+        "Class tree (JSON)",
+        "Class tree (text)",
+    ]
+    assert any("raise the slider" in text.value for text in app.caption)
+    choice.select("csv").run()
+    assert _errors(app) == []
+    told = [text.value for text in app.caption]
+    assert "1 area became one point each, which lies inside the area." in told
+    assert "1 note was not kept." in told
+    assert not any("slider" in text for text in told)
+    choice.select("kml").run()
+    assert not any("not kept" in text.value for text in app.caption)
+    choice.select("classes").run()
+    assert _errors(app) == []
+    assert _downloads(app)["Save in this format"]
 
 
 def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project: Project) -> None:
@@ -209,6 +244,7 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
         "Head (.safetensors)",
         "Labels (.gpkg)",
         "Labels (.geojson)",
+        "Save in this format",
         "Project (.tessera)",
     }
     assert all(downloads.values())
