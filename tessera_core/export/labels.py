@@ -59,7 +59,7 @@ class LabelFormat:
     remark: str = ""
 
 
-_PINS = "In TEE every point arrives as a pin with threshold 0, which matches nothing but itself: raise the slider of its class."
+_PINS = "In TEE the points arrive as pins with threshold 0: raise the slider of each class there."
 FORMATS: dict[str, LabelFormat] = {
     "gpkg": LabelFormat("GeoPackage", ".gpkg", "application/geopackage+sqlite3", "For QGIS and ArcGIS.", strokes=True),
     "geojson": LabelFormat("GeoJSON", ".geojson", "application/geo+json", "For the web, and for us.", strokes=True),
@@ -214,32 +214,37 @@ def losses(kind: str, labels: Sequence[Label], classes: Iterable[LabelClass], gr
     notes = [f.label.note for f in features if f.label.note]
     told = []
     if form.areas == "inside" and areas:
-        told.append(f"{_count(len(areas), 'area')} became one point each, which lies inside the area.")
+        told.append(f"{_count(len(areas), 'area becomes', 'areas become')} one point each, inside the area.")
     if form.areas == "pixels" and areas:
         told.append(
-            f"{_count(len(areas), 'area')} became the middles of their pixels, at most {PIXELS_PER_AREA} for each, drawn at random."
+            f"{_count(len(areas), 'area becomes', 'areas become')} points in the middle of pixels, at most "
+            f"{PIXELS_PER_AREA} an area, drawn at random."
         )
         bare = sum(len(pixels) == 0 for pixels in _pixels(areas, labels, grid))
         if bare:
             told.append(
-                f"{_count(bare, 'area')} without a pixel (covered by a later label, or outside the embeddings) "
-                f"{'is' if bare == 1 else 'are'} left out."
+                f"{_count(bare, 'area is', 'areas are')} left out for want of a pixel: covered by later labels, or outside "
+                "the embeddings."
             )
     if form.areas in ("parts", "rings"):
         if strokes and not form.strokes:
-            told.append(f"{_count(strokes, 'brush stroke')} became the areas they cover.")
+            told.append(f"{_count(strokes, 'brush stroke becomes', 'brush strokes become')} the area covered.")
         elif cut:
-            told.append(f"{_count(cut, 'brush stroke')}, erased in part, became areas.")
+            told.append(f"{_count(cut, 'brush stroke becomes an area', 'brush strokes become areas')}: erased in part.")
     if form.areas == "rings":
         if several:
-            told.append(f"{_count(several, 'area')} in several parts became a label for each part.")
+            told.append(
+                f"{_count(several, 'area in several parts becomes', 'areas in several parts become')} a label for each part."
+            )
         if holes:
-            told.append(f"{_count(holes, 'hole')} {_were(holes)} dropped: there the file labels more than you did.")
+            told.append(
+                f"{_count(holes, 'hole is', 'holes are')} dropped: what you left out there is labelled in the file."
+            )
     if notes and not form.notes:
-        told.append(f"{_count(len(notes), 'note')} {_were(len(notes))} not kept.")
+        told.append(f"{_count(len(notes), 'note is', 'notes are')} not kept.")
     long = sum(short(text) != text for f in features for text in (f.klass.name, f.klass.code, f.label.note))
     if long and form.short_text:
-        told.append(f"{_count(long, 'text')} {_were(long)} cut to {SHORT_TEXT} bytes.")
+        told.append(f"{_count(long, 'text is', 'texts are')} cut to {SHORT_TEXT} bytes.")
     used = {f.klass.id: f.klass for f in features}
     if features and not form.colors:
         told.append("Colours are not kept.")
@@ -247,18 +252,13 @@ def losses(kind: str, labels: Sequence[Label], classes: Iterable[LabelClass], gr
         told.append("Codes of classes are not kept.")
     unused = [klass.name for klass in classes if klass.id not in used]
     if unused:
-        told.append(
-            f"Classes without labels are not in the file: {', '.join(unused[:10])}{', ...' * (len(unused) > 10)}."
-        )
+        more = ", ..." if len(unused) > 10 else ""
+        told.append(f"Classes without labels are not in the file: {', '.join(unused[:10])}{more}.")
     return [*told, form.remark] if form.remark else told
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _were(number: int) -> str:
-    return "was" if number == 1 else "were"
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
 def _with_ending(path: str | Path, form: LabelFormat) -> Path:

@@ -31,8 +31,8 @@ def other_format(project: Project, scene: OpenScene, year: int | None) -> None:
             button(item)
         st.markdown(f":small[:gray[{words.escape(item.missing or item.about)}]]")
         if not item.missing and kind in FORMATS:
-            for line in losses(kind, project.log.labels, project.log.classes, scene.raster.grid):
-                st.caption(words.escape(line))
+            told = losses(kind, project.log.labels, project.log.classes, scene.raster.grid)
+            st.caption("\n".join(f"- {words.escape(line)}" for line in told))
 
 
 def _item(project: Project, scene: OpenScene, year: int | None, kind: str) -> Item:

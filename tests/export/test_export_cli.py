@@ -146,7 +146,7 @@ def test_labels_go_out_in_the_format_of_the_ending_and_what_is_lost_is_told(tmp_
     project, _ = make_project(tmp_path, years=(2023, 2024))
     code, result = export(capsys, project.folder, "labels", tmp_path / "l.kml")
     assert (code, result["format"], result["labels"]) == (0, "kml", 18)
-    assert result["lost"] == ["9 brush strokes became the areas they cover."]
+    assert result["lost"] == ["9 brush strokes become the area covered."]
     got = read_labels(tmp_path / "l.kml", GRID)
     assert [c.name for c in got.classes] == ["Wood", "Water <b>", "Fäld"]
     assert len(got.labels) == 18
@@ -154,7 +154,7 @@ def test_labels_go_out_in_the_format_of_the_ending_and_what_is_lost_is_told(tmp_
     assert (code, result["files"]) == (0, [str(tmp_path / "l.json")])
     assert json.loads((tmp_path / "l.json").read_text(encoding="utf-8"))["year"] == "2023"
     assert main(["export", str(project.folder), "--to", "labels", "--out", str(tmp_path / "l.csv")]) == 0
-    assert "9 areas became one point each" in capsys.readouterr().out
+    assert "9 areas become one point each" in capsys.readouterr().out
     code, result = export(capsys, project.folder, "labels", tmp_path / "l.txt")
     assert (code, result["format"]) == (0, "classes-text")
     assert [line.split(" #")[0] for line in (tmp_path / "l.txt").read_text(encoding="utf-8").splitlines()] == [
