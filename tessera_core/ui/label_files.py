@@ -44,7 +44,7 @@ def _item(project: Project, scene: OpenScene, year: int | None, kind: str) -> It
     return Item(
         form.name,
         form.about,
-        "Save in this format",
+        "Save file",
         f"{stem_of(project, year)}-{'classes' if classes_only else f'labels-{kind}'}{form.ending}",
         form.mime,
         lambda path: (

@@ -188,7 +188,7 @@ def test_export_without_labels_says_why_and_still_gives_the_project(app: AppTest
     assert _downloads(app) == {
         "Labels (.gpkg)": False,
         "Labels (.geojson)": False,
-        "Save in this format": False,
+        "Save file": False,
         "Project (.tessera)": True,
     }
 
@@ -227,7 +227,7 @@ def test_export_tells_what_another_format_does_not_hold(app: AppTest, project: P
     assert not any("not kept" in text.value for text in app.caption)
     choice.select("classes").run()
     assert _errors(app) == []
-    assert _downloads(app)["Save in this format"]
+    assert _downloads(app)["Save file"]
 
 
 def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project: Project) -> None:
@@ -243,7 +243,7 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
         "Head (.safetensors)",
         "Labels (.gpkg)",
         "Labels (.geojson)",
-        "Save in this format",
+        "Save file",
         "Project (.tessera)",
     }
     assert all(downloads.values())
