@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
-from tessera_core.labels.files import is_class_raster, read_class_raster, read_labels
+from tessera_core.labels.files import class_tags, is_class_raster, read_class_raster, read_labels
 from tessera_core.labels.importing import parse_color
 from tessera_core.labels.model import LabelClass, next_color
 from tessera_core.labels.sampling import label_pixels
@@ -127,7 +127,7 @@ def read_reference(path: str | Path, grid: Grid, field: str | None = None) -> Re
                 f"{Path(path).name} has {len(codes)} classes, a map holds {MAX_CLASSES}; is it a class raster at all?"
             )
         ids = codes if codes[-1] <= MAX_CLASSES else np.arange(1, len(codes) + 1)
-        tags, classes = _class_tags(path), list[LabelClass]()
+        tags, classes = class_tags(path), list[LabelClass]()
         for class_id, code in zip(ids.tolist(), codes.tolist(), strict=True):
             name = tags.get(f"class_{code}") or str(code)
             color = parse_color(tags.get(f"class_{code}_color")) or next_color(classes, class_id)
@@ -139,13 +139,3 @@ def read_reference(path: str | Path, grid: Grid, field: str | None = None) -> Re
     if len(pixels.rows) == 0:
         raise LabelError(f"Not one label of {Path(path).name} lies on the embeddings; check the region and the CRS.")
     return Reference(pixels.rows, pixels.cols, pixels.class_ids, pixels.label_index, imported.classes)
-
-
-def _class_tags(path: str | Path) -> dict[str, str]:
-    """The tags ``class_<code>`` and ``class_<code>_color`` that our class maps, and those of TEE, carry."""
-    if Path(path).suffix.lower() == ".npy":
-        return {}
-    import rasterio
-
-    with rasterio.open(path) as file:
-        return file.tags() | file.tags(1)

@@ -28,6 +28,7 @@ __all__ = [
     "ImportedLabels",
     "Survey",
     "class_fields",
+    "class_tags",
     "is_class_raster",
     "read_class_raster",
     "read_labels",
@@ -163,6 +164,19 @@ def read_class_raster(path: str | Path, grid: Grid) -> ClassRaster:
     if not classes.any():
         raise LabelError(f"{path.name} has no labelled pixel in this region (0 stands for unlabelled).")
     return ClassRaster(classes, patches(classes))
+
+
+def class_tags(path: str | Path) -> dict[str, str]:
+    """The tags ``class_<code>``, ``class_<code>_color`` and ``class_<code>_code`` of a class raster.
+
+    Our class maps carry them with the band, those of TEE with the file; a .npy has none.
+    """
+    if Path(path).suffix.lower() == ".npy":
+        return {}
+    import rasterio
+
+    with rasterio.open(path) as file:
+        return file.tags() | file.tags(1)
 
 
 def patches(classes: NDArray[np.int32]) -> NDArray[np.int32]:
