@@ -176,6 +176,34 @@ def test_label_three_classes_undo_and_reload(open_map: Callable[..., MapPage], p
     np.testing.assert_array_equal(page.class_map(), with_six)
 
 
+# Nothing is said again after five seconds, so that an answer that was never drawn is missed.
+NO_RESEND = """const later = window.setTimeout;
+window.setTimeout = (what, ms, ...more) => (ms === 5000 ? 0 : later(what, ms, ...more));"""
+
+
+def test_a_layer_and_an_undo_of_one_moment_are_both_answered(open_map: Callable[..., MapPage]) -> None:
+    page = open_map()
+    page.page.add_init_script(NO_RESEND)
+    page.open()
+    for number, (key, x, y) in enumerate(PLACES, start=1):
+        page.page.keyboard.press(key)
+        page.click(x, y)
+        page.acked(number)
+    layer = page.page.get_by_role("checkbox", name="Unlike your labels")
+    layer.wait_for()
+    # The layer's wish and the undo leave in one task, for two fragments.
+    for number in (7, 8):
+        layer.evaluate(
+            """(box, key) => {
+                box.click();
+                window.dispatchEvent(new KeyboardEvent("keydown", { key, ctrlKey: key === "y", bubbles: true }));
+            }""",
+            "z" if number == 7 else "y",
+        )
+        page.acked(number)
+    assert page.counts() == [2, 2, 2]
+
+
 def test_a_click_lands_on_the_pixel_under_the_pointer(open_map: Callable[..., MapPage], project: Project) -> None:
     page = open_map()
     readout = page.page.locator(".tl-readout")

@@ -2,6 +2,11 @@
 
 const RESEND = 5000;
 const AWAY = 3000;
+const TURN = 20;
+
+// Streamlit gathers whatever is triggered within one task and runs a single fragment for all of it: what is meant for another
+// fragment is taken in, but nobody draws the answer. So queues take turns.
+let turn = null;
 
 // A message of a page that is being left would stop the run that draws the next one, and leave that half drawn.
 let leaving = -Infinity;
@@ -53,15 +58,18 @@ export class Queue {
   flush() {
     const want = JSON.stringify(this.want);
     if (!this.trigger || this.busy || (!this.pending.length && want === this.wantSent)) return;
-    if (this.away) {
+    const wait = this.away ? AWAY / 3 : turn && turn !== this ? TURN : 0;
+    if (wait) {
       clearTimeout(this.later);
-      this.later = setTimeout(() => this.flush(), AWAY / 3);
+      this.later = setTimeout(() => this.flush(), wait);
       return;
     }
     this.wantSent = want;
     this.sent += 1;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.resend(), RESEND);
+    turn = this;
+    setTimeout(() => (turn = null), TURN / 2);
     this.trigger("ops", { epoch: this.epoch, n: this.sent, want: this.want, ops: this.pending });
   }
 
