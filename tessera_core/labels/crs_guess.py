@@ -58,6 +58,21 @@ class Frame:
     pixels: bool = False
 
 
+def unstated_projection(geometries: Sequence[Any]) -> bool:
+    """Whether coordinates of which no CRS is known are projected ones, as they are too large for degrees."""
+    geometries = [geometry for geometry in geometries if geometry is not None and not geometry.is_empty]
+    xy = _sample(geometries)
+    return len(xy) > 0 and not (_like_degrees(xy) or _like_degrees(xy[:, ::-1]))
+
+
+def usual_systems(grid: Grid) -> dict[str, str]:
+    """Name -> CRS to choose from where a file does not say its own: the grid's, then national grids in wide use."""
+    codes = [grid.crs] if grid.crs else []
+    codes += [code for code in _PROJECTED if code not in codes]
+    # A CRS without a code is WKT, too long to read.
+    return {f"{CRS.from_user_input(c).name}{f' ({c})' if c.startswith('EPSG:') else ''}": c for c in codes}
+
+
 def find_frame(geometries: Sequence[Any], grid: Grid, declared: str | None, pixels: bool, notes: list[str]) -> Frame:
     """The frame in which most geometries fall on ``grid``, as little as possible against what the file declares.
 

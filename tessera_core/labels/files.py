@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.crs_guess import unstated_projection
 from tessera_core.labels.importing import ImportedLabels, ImportReport, Read, assemble, class_names
 from tessera_core.labels.jsonfiles import read_json
 from tessera_core.labels.tables import read_csv
@@ -33,6 +34,7 @@ __all__ = [
     "read_class_raster",
     "read_labels",
     "survey",
+    "wants_crs",
 ]
 
 _READERS: dict[str, Callable[[Path], Read]] = {
@@ -114,6 +116,16 @@ def class_fields(path: str | Path) -> list[str]:
     if any(feature.name is not None for feature in features):
         return []
     return list(dict.fromkeys(key for feature in features for key in feature.properties))
+
+
+def wants_crs(path: str | Path) -> bool:
+    """Whether a file has projected coordinates and does not say in which CRS; it is then guessed, or asked for.
+
+    Raises:
+        LabelError: the file is not readable.
+    """
+    read = read_features(Path(path))
+    return read.crs is None and not read.pixels and unstated_projection([f.geometry for f in read.features])
 
 
 class Survey(NamedTuple):

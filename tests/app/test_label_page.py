@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.analysis.cleanup import majority
+from tessera_core.export.geotiff import write_class_map
+from tessera_core.grid import transformer
+from tessera_core.labels.model import LabelClass
 from tessera_core.mapping import head_choice, map_project
 from tessera_core.project import Project
+from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui.label_map import payload
 from tessera_core.ui.labelling import notes
@@ -377,6 +382,48 @@ def test_labels_of_another_program_are_looked_at_and_taken_in(app: AppTest, proj
     assert next(button for button in app.button if button.label.startswith("Taken in")).disabled
     project.log.undo()
     assert Project.open(project.folder).log.labels == []
+
+
+def test_points_are_drawn_from_a_map_of_classes(app: AppTest, project: Project, tmp_path: Path) -> None:
+    grid = project.grid
+    assert grid is not None
+    classes = np.zeros(grid.shape, np.uint8)
+    classes[10:20, 10:20], classes[40, 40:43] = 1, 2
+    named = [LabelClass(1, "Heath", "#aa0000"), LabelClass(2, "Bog", "#0000aa")]
+    write_class_map(tmp_path / "m.tif", classes, None, grid, named, Provenance())
+    open_label_page(app, project)
+    open_panel(app, project, "file")
+    content = (tmp_path / "m.tif").read_bytes()
+    app.file_uploader(key=f"label_bring_{project.id}").upload("m.tif", content, "image/tiff").run()
+    assert not app.exception
+    assert any("**103** pixels with a class in this region, **23** of them as points" in t.value for t in app.markdown)
+    next(box for box in app.number_input if box.label == "Points of each class").set_value(5).run()
+    press(app, "Take in 8 labels")
+    assert not app.exception
+    log = Project.open(project.folder).log
+    assert {c.name: c.color for c in log.classes} == {"Heath": "#aa0000", "Bog": "#0000aa"}
+    assert sorted(log.counts.values()) == [3, 5]
+
+
+def test_metres_without_a_system_can_be_told_theirs(app: AppTest, project: Project) -> None:
+    grid = project.grid
+    assert grid is not None
+    x, y = transformer(str(grid.crs), "EPSG:3035").transform(*grid.pixel_to_xy(10, 10))
+    open_label_page(app, project)
+    open_panel(app, project, "file")
+    content = f"x,y,class\n{x},{y},heath\n".encode()
+    app.file_uploader(key=f"label_bring_{project.id}").upload("survey.csv", content, "text/csv").run()
+    choice = next(box for box in app.selectbox if box.label == "Coordinate system")
+    assert any("**1** places read, **1** of them" in text.value for text in app.markdown)
+    wrong = next(name for name in choice.options if "EPSG:27700" in name)
+    choice.select(wrong).run()
+    assert not app.exception
+    assert any("**none** of them" in text.value for text in app.markdown)
+    next(box for box in app.selectbox if box.label == "Coordinate system").select(
+        next(name for name in choice.options if "EPSG:3035" in name)
+    ).run()
+    press(app, "Take in 1 label")
+    assert len(Project.open(project.folder).log.labels) == 1
 
 
 def test_a_file_that_is_no_label_file_is_refused_in_words(app: AppTest, project: Project) -> None:
