@@ -414,7 +414,7 @@ def test_metres_without_a_system_can_be_told_theirs(app: AppTest, project: Proje
     content = f"x,y,class\n{x},{y},heath\n".encode()
     app.file_uploader(key=f"label_bring_{project.id}").upload("survey.csv", content, "text/csv").run()
     choice = next(box for box in app.selectbox if box.label == "Coordinate system")
-    assert any("**1** places read, **1** of them" in text.value for text in app.markdown)
+    assert any("**1** place read, **1** of them" in text.value for text in app.markdown)
     wrong = next(name for name in choice.options if "EPSG:27700" in name)
     choice.select(wrong).run()
     assert not app.exception

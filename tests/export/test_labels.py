@@ -18,7 +18,7 @@ from tessera_core.export.labels import FORMATS, kind_of, losses, write_classes, 
 from tessera_core.export.vector import label_features
 from tessera_core.grid import Grid
 from tessera_core.labels.files import read_labels
-from tessera_core.labels.model import Label, LabelClass
+from tessera_core.labels.model import Label, LabelClass, clean_name
 from tessera_core.labels.sampling import rasterise
 from tessera_core.labels.schema import ClassTree, parse_tree
 from tessera_core.provenance import Provenance
@@ -116,6 +116,37 @@ def test_areas_and_points_come_back_as_they_left(tmp_path_factory, kind, labels)
     written = write_labels(tmp_path_factory.mktemp("round") / "a", kind, labels, CLASSES, GRID, V2)
     assert written.path.suffix == FORMATS[kind].ending
     same(ours, read_labels(written.path, GRID))
+
+
+# Readers tidy stray underscores away, and XML cannot hold the last two characters of a plane.
+NAMES = st.text(
+    st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="_\ufffe\uffff"), min_size=1, max_size=30
+)
+
+
+@pytest.mark.parametrize("kind", list(FORMATS))
+@given(NAMES.map(clean_name).filter(bool), NAMES.map(clean_name))
+@settings(max_examples=20, deadline=None)
+def test_any_name_and_code_of_a_class_come_back(tmp_path_factory, kind, name, code):
+    ours = LabelClass(1, name, "#ff0000", code)
+    labels = [Label("q", 1, "point", (at(5, 5),)), box("a", 100, 100)]
+    path = tmp_path_factory.mktemp("names") / "a"
+    got = read_labels(write_labels(path, kind, labels, [ours], GRID, V2).path, GRID)
+    assert [c.name for c in got.classes] == [ours.name]
+    assert got.classes[0].code == (ours.code if FORMATS[kind].codes else "")
+
+
+def test_the_real_cairngorms_points_come_back_from_every_format(tmp_path, shared):
+    grid = Grid("EPSG:32630", Affine(100, 0, 380_000, 0, -100, 6_400_000), (1200, 1200))
+    real = read_labels(shared / "data" / "labels" / "cairngorms_labels.json", grid)
+    assert len(real.labels) == 119
+    names = {c.id: c.name for c in real.classes}
+    for kind in FORMATS:
+        got = read_labels(write_labels(tmp_path / kind, kind, real.labels, real.classes, grid, V2).path, grid)
+        theirs = {c.id: c.name for c in got.classes}
+        assert [theirs[label.class_id] for label in got.labels] == [names[label.class_id] for label in real.labels]
+        places = [np.array([label.xy[0] for label in some]) for some in (real.labels, got.labels)]
+        np.testing.assert_allclose(*places, atol=PLACE)
 
 
 @given(label_lists())

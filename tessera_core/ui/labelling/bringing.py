@@ -100,7 +100,8 @@ def _tell(found: ImportedLabels, reading: _Reading) -> None:
             f"**{report.read:,}** pixels with a class in this region, **{len(found.labels):,}** of them as points."
         )
     else:
-        st.markdown(f"**{report.read:,}** places read, **{len(found.labels) or 'none':}** of them in this region.")
+        places, inside = "place" if report.read == 1 else "places", f"{len(found.labels):,}" if found.labels else "none"
+        st.markdown(f"**{report.read:,}** {places} read, **{inside}** of them in this region.")
     if found.labels:
         shown = [f"{words.escape(c.name)} {counts[c.id]:,}" for c in found.classes if counts[c.id]]
         more = len(shown) - MOST_CLASSES
