@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tessera_core.grid import Grid
+from tessera_core.labels.files import read_labels
 from tests.app.conftest import landscape
 from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
@@ -145,6 +146,11 @@ def journey(studio: Studio, server: AppServer, place: Place, folder: Path) -> No
     project = studio.download("Project (.tessera)", folder)
     assert project.suffix == ".tessera"
     assert labels.read_text(encoding="utf-8").count('"Point"') == 6
+    page.get_by_test_id("stSelectbox").filter(has_text="Another format").locator("input").click()
+    page.get_by_role("option", name="CSV", exact=True).click()
+    studio.sees("Colours are not kept.")
+    table = studio.download("Save file", folder)
+    assert [label.kind for label in read_labels(table, place.grid).labels] == ["point"] * 6
     with rasterio.open(confidence) as file:
         assert file.read(1).max() in (*range(101), 255)
     with rasterio.open(classes) as file:
