@@ -40,6 +40,7 @@ _HEAVY = (
     "tessera_core.ui.region_tiles",
 )
 _WARM_UP_DELAY = 1.5
+_HALF_LOADED = "shell_half_loaded"
 # On a phone the line above every page is one line; the page Region has it in full.
 _ONE_LINE = """<style>
 @media (max-width: 640px) {
@@ -100,8 +101,24 @@ def plain_errors() -> Iterator[None]:
     except TesseraError as error:
         st.error(str(error), icon=":material/error:")
     except Exception as error:
+        if _half_loaded(error):
+            with st.spinner("Loading…"):
+                _warm_up().join()
+            st.rerun()
         log.exception("Unforeseen error")
         st.error(unforeseen(error), icon=":material/error:")
+
+
+def _half_loaded(error: Exception) -> bool:
+    """Whether a library was met that the warm-up is still loading; once a session, after which it is an error like others.
+
+    Two threads that import libraries which import each other are let through by Python before these are complete.
+    """
+    if not isinstance(error, ImportError | AttributeError) or "partially initialized module" not in str(error):
+        return False
+    known = st.session_state.get(_HALF_LOADED, False)
+    st.session_state[_HALF_LOADED] = True
+    return not known
 
 
 def unforeseen(error: Exception) -> str:
@@ -166,7 +183,7 @@ def _saved() -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _warm_up() -> None:
+def _warm_up() -> threading.Thread:
     """Start loading the heavy libraries once per server, in the background."""
 
     def load() -> None:
@@ -180,4 +197,6 @@ def _warm_up() -> None:
         gc.collect()
         gc.freeze()
 
-    threading.Thread(target=load, name="tessera-warm-up", daemon=True).start()
+    thread = threading.Thread(target=load, name="tessera-warm-up", daemon=True)
+    thread.start()
+    return thread
