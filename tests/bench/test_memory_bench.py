@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,12 +94,12 @@ def test_without_psutil_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_every_part_of_both_pages_is_visited() -> None:
+def test_every_part_of_both_pages_is_visited(apart: Callable[..., Any]) -> None:
     pytest.importorskip("playwright.sync_api")
     pytest.importorskip("psutil")
     if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
         pytest.skip("no Chromium on this machine")
-    report = memory.measure(SIZE, (2,))
+    report = apart(memory.measure, SIZE, (2,))
     (found,) = report["years"].values()
     assert report["pixels"] == SIZE * SIZE
     assert found["embeddings_int8"] == round(2 * SIZE * SIZE * 132 / MB)

@@ -107,7 +107,7 @@ def _region_colours(studio: Studio) -> None:
 
 def _compare(studio: Studio, part: str) -> None:
     studio.open("/compare?project=fields")
-    studio.page.get_by_text(part, exact=True).click()
+    studio.page.get_by_role("radio", name=part).click()
 
 
 def _join(studio: Studio) -> None:

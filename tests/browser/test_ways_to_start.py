@@ -81,5 +81,5 @@ def test_deep_link_on_a_fresh_server_has_navigation_and_header(
     studio.open(f"/export?{query}")
     studio.page.get_by_role("heading", name="Export").wait_for()
     studio.sees("Saved")
-    assert studio.page.get_by_test_id("stTopNavLink").count() == 8
+    assert studio.page.get_by_test_id("stTopNavLink").count() == 9
     assert studio.page.url.endswith(f"/export?{query}")
