@@ -67,17 +67,11 @@ def _part(module: str) -> str:
     return pieces[1] if len(pieces) > 1 and pieces[0] == "tessera_core" else ""
 
 
-# A script that a bench starts with a server of its own, to measure beside ours; nothing imports it.
-PEERS = {"tessera_core.bench.folium_peer_app"}
-
-
 def test_only_the_ui_package_imports_streamlit(root: Path) -> None:
     guilty = [
         name
         for name, path in _modules(root)
-        if name not in PEERS
-        and not name.startswith("tessera_core.ui")
-        and any(m.split(".")[0] == "streamlit" for m in _imports(path))
+        if not name.startswith("tessera_core.ui") and any(m.split(".")[0] == "streamlit" for m in _imports(path))
     ]
     assert guilty == []
 
