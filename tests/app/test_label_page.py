@@ -145,6 +145,10 @@ def until_done(app: AppTest, label: str) -> None:
         app.run()
 
 
+def _shown_errors(app: AppTest) -> list[str]:
+    return [error.value for error in app.error] + [str(exception.value) for exception in app.exception]
+
+
 def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Project) -> None:
     labelled(project)
     open_label_page(app, project)
@@ -160,6 +164,10 @@ def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Pro
     next(toggle for toggle in app.toggle if toggle.label == "Which classes are confused").set_value(True).run()
     assert not app.exception
     assert any("n = 20 labels" in caption.value for caption in app.caption)
+    # The score of before a renaming stays in sight until the new one is there.
+    project.log.edit_class(project.log.classes[0].id, name="Another name")
+    app.run()
+    assert _shown_errors(app) == []
     press(app, "Would more labels help?")
     until_done(app, "Would more labels help?")
     assert not app.exception

@@ -114,7 +114,9 @@ def _per_class(desk: Desk, project: Project) -> None:
 def _confusion(names: Sequence[str], confusion: NDArray[np.floating], order: list[str]) -> None:
     """A picture that fits beside the map: columns are told by the numbers that classes have in the list."""
     shares = 100 * confusion / confusion.sum(axis=1, keepdims=True).clip(min=1e-9)
-    numbers = [order.index(name) + 1 for name in names]
+    # A score may be older than the newest names of the classes, until it is made anew.
+    listed = [*order, *(name for name in names if name not in order)]
+    numbers = [listed.index(name) + 1 for name in names]
     cells = [
         {
             "from": f"{number} {name}",

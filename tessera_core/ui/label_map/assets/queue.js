@@ -7,6 +7,7 @@ const TURN = 20;
 // Streamlit gathers whatever is triggered within one task and runs a single fragment for all of it: what is meant for another
 // fragment is taken in, but nobody draws the answer. So queues take turns.
 let turn = null;
+let over = 0;
 
 // A message of a page that is being left would stop the run that draws the next one, and leave that half drawn.
 let leaving = -Infinity;
@@ -69,7 +70,8 @@ export class Queue {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.resend(), RESEND);
     turn = this;
-    setTimeout(() => (turn = null), TURN / 2);
+    clearTimeout(over);
+    over = setTimeout(() => (turn = null), TURN / 2);
     this.trigger("ops", { epoch: this.epoch, n: this.sent, want: this.want, ops: this.pending });
   }
 
