@@ -390,6 +390,11 @@ def test_labels_of_another_program_are_looked_at_and_taken_in(app: AppTest, proj
     assert next(button for button in app.button if button.label.startswith("Taken in")).disabled
     project.log.undo()
     assert Project.open(project.folder).log.labels == []
+    # Whoever took it back by mistake takes it in again.
+    app.run()
+    press(app, "Take in 4 labels")
+    assert len(Project.open(project.folder).log.labels) == 4
+    assert next(button for button in app.button if button.label.startswith("Taken in")).disabled
 
 
 def test_points_are_drawn_from_a_map_of_classes(app: AppTest, project: Project, tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def panel(project: Project, scene: OpenScene) -> None:
     _tell(found, reading)
     if not found.labels:
         return
-    taken = st.session_state.get(_taken(project)) == (upload.file_id, reading)
+    what, ids = st.session_state.get(_taken(project), (None, frozenset()))
+    # Undone since, they can be taken in again.
+    taken = what == (upload.file_id, reading) and any(label.id in ids for label in project.log.labels)
     count = f"{len(found.labels):,} {'label' if len(found.labels) == 1 else 'labels'}"
     st.button(
         "Taken in; undo takes them back" if taken else f"Take in {count}",
@@ -113,8 +115,11 @@ def _tell(found: ImportedLabels, reading: _Reading) -> None:
 
 def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabels) -> None:
     try:
+        before = {label.id for label in project.log.labels}
         project.log.import_labels(found.classes, found.labels)
-        st.session_state[_taken(project)] = (file_id, reading)
+        # Taken in a second time they have other ids than in the file.
+        ids = frozenset(label.id for label in project.log.labels if label.id not in before)
+        st.session_state[_taken(project)] = ((file_id, reading), ids)
     except TesseraError as error:
         st.session_state[f"{_taken(project)}_problem"] = str(error)
 
