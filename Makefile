@@ -4,11 +4,12 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test unit lint format env env-test browser bench check-live requirements clean
+.PHONY: help app test test-all unit lint format env env-test browser bench check-live requirements clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region"
 	@echo "make test          lint, type check and run every test"
+	@echo "make test-all      the same, and what takes many minutes (crowds of visitors, fuzzing)"
 	@echo "make bench         measure this machine"
 	@echo "make env           only set up .venv"
 	@echo "make lint format   check, or mend, the code's form"
@@ -41,10 +42,14 @@ browser:
 
 # Two at a time, a file each; one thread a test, because torch's threads wait for each other where cores are shared.
 test: env-test browser lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not soak" $(ARGS)
+
+# Also what takes many minutes: crowds of visitors, fuzzing. One at a time, because what they say of speed is of a whole machine.
+test-all: test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak --timeout 3600 $(ARGS)
 
 unit: env-test
-	$(BIN)/python -m pytest -q -m "not browser and not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -m "not browser and not slow and not soak" $(ARGS)
 
 bench: env
 	$(BIN)/tessera bench hot-path
