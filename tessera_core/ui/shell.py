@@ -20,7 +20,7 @@ import streamlit as st
 from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, TesseraError
-from tessera_core.ui import logs, state, words
+from tessera_core.ui import logs, sessions, state, words
 
 if TYPE_CHECKING:
     from tessera_core.project import Project
@@ -53,6 +53,7 @@ def run() -> None:
     """Build one run of the app; called by app.py and by nothing else."""
     st.set_page_config(page_title="Tessera Studio", page_icon=_icon(), layout="wide")
     logs.set_up()
+    sessions.present()
     state.mark_entered()
     page = st.navigation(
         [

@@ -17,6 +17,7 @@ import streamlit as st
 
 from tessera_core.atomic import atomic_path
 from tessera_core.errors import ProjectError
+from tessera_core.hosting import hosted as hosted
 from tessera_core.places import data_home
 from tessera_core.ui.scene import OpenScene, open_scene
 
@@ -28,6 +29,9 @@ _TARGET = "tessera_target"
 _PROJECT = "tessera_project"
 _STARTED = "tessera_started"
 _QUERY = "project"
+_VISITOR = "tessera_visitor"
+# Set by the gate in front of the app and by nobody else.
+VISITOR_HEADER = "x-tessera-visitor"
 
 
 def guard(file: str) -> None:
@@ -54,9 +58,15 @@ def forward_deep_link() -> None:
         st.switch_page(page, query_params=query)
 
 
-def hosted() -> bool:
-    """Whether people of other computers use this server: then its folders and others' projects are none of their business."""
-    return os.environ.get("TESSERA_HOSTED", "") not in ("", "0")
+def visitor() -> str:
+    """Who looks at this session, as a name that cannot be guessed nor turned back into the visitor's cookie.
+
+    The same in all tabs of one browser and after a restart of the server; on one's own computer always ``"owner"``.
+    """
+    if not hosted():
+        return "owner"
+    known = st.context.headers.get(VISITOR_HEADER)
+    return known or str(st.session_state.setdefault(_VISITOR, secrets.token_hex(16)))
 
 
 def restore_project() -> None:
