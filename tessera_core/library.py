@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tessera_core.errors import InputError, ProjectError
+from tessera_core.hosting import hosted
 from tessera_core.jobs import Progress
 from tessera_core.places import cache_home
 from tessera_core.project import (
@@ -21,7 +22,7 @@ from tessera_core.project import (
     SUFFIX,
     Project,
     RecentProject,
-    free_folder,
+    new_folder,
     projects_home,
     recent_projects,
     remember,
@@ -116,7 +117,7 @@ def start(found: Found, name: str) -> Project:
     """
     if found.project is not None:
         return adopt(found.project)
-    return _start_in(free_folder(name or found.name), found, name or found.name)
+    return _start_in(new_folder(name or found.name), found, name or found.name)
 
 
 def start_joined(project: Project, folder: Path, name: str) -> Project:
@@ -174,7 +175,7 @@ def start_upload(files: Sequence[tuple[str, BinaryIO]]) -> Project:
             raise InputError("Upload a project file alone, without other files beside it.")
         return _start_project_file(*files[0])
     name = Path(files[0][0]).stem.removesuffix("_scales") if files else ""
-    folder = free_folder(name)
+    folder = new_folder(name)
     try:
         opened = uploads.receive(files, folder / "data")
         found = _look_for_rasters(opened)
@@ -228,7 +229,7 @@ def start_demo(demo: DemoRegion, *, fresh: bool = False) -> Project:
     from tessera_core.sources.local import open_embeddings
 
     rasters = tuple((year, path, open_embeddings(path)) for year, path in sorted(demo.embeddings.items()))
-    for entry in [] if fresh else recent():
+    for entry in [] if fresh or hosted() else recent():
         if entry.name == DEMO_NAME:
             known = Project.open(entry.folder)
             if not (known.log.labels or known.plots.labels) and {ref.path for ref in known.embeddings.values()} == {

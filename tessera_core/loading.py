@@ -14,7 +14,7 @@ from typing import Any
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.jobs import Progress
 from tessera_core.place_request import PlaceRequest, from_query, title_of
-from tessera_core.project import Project, free_folder
+from tessera_core.project import Project, new_folder
 from tessera_core.sources import cache
 from tessera_core.sources.fetch import ATTEMPTS, Fetched, cached, fetch_years, patiently
 from tessera_core.sources.store import open_store
@@ -126,7 +126,7 @@ def _refuse_another_dataset(
 
 def _start(request: PlaceRequest, got: Sequence[Fetched]) -> Project:
     name = title_of(request.region)
-    folder = free_folder(name)
+    folder = new_folder(name)
     project = Project.create(folder, name)
     try:
         project.update(region={"name": name, "request": request.query()})

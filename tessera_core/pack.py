@@ -25,7 +25,7 @@ from tessera_core.atomic import atomic_path
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.jobs import Progress
 from tessera_core.labels.filelock import locked
-from tessera_core.project import EmbeddingRef, Project, free_folder, saved_logs
+from tessera_core.project import EmbeddingRef, Project, new_folder, projects_home, saved_logs
 from tessera_core.provenance import SOFTWARE
 from tessera_core.raster import FORMAT as RASTER_FORMAT
 
@@ -36,6 +36,7 @@ FORMAT = "tessera-pack/1"
 SUFFIX = ".tesserapack"
 MANIFEST = "pack.json"
 _CHUNK = 8 << 20
+_PACKED = ".packed.json"
 _MAX_MANIFEST = 64 << 20
 Cancel = Callable[[], bool]
 
@@ -283,20 +284,28 @@ def open_pack(
         facts = _manifest(archive, path)
         known = list(_entries(facts, path))
         total, done = sum(int(item["bytes"]) for item in facts["files"].values()), 0
-        _require_room(total, Path(into) if into is not None else free_folder("x").parent)
+        home = Path(into) if into is not None else projects_home()
+        _require_room(total, home)
         for entry in known:
-            target = free_folder(entry.name) if into is None else _free_in(Path(into), entry.name)
-            with atomic_path(target, directory=True) as part:
+            target = new_folder(entry.name, home)
+            try:
                 for name, item in facts["files"].items():
                     if not name.startswith(f"{entry.folder}/"):
                         continue
-                    for size in _extract(archive, name, item, part / name[len(entry.folder) + 1 :], path):
+                    inside = name[len(entry.folder) + 1 :]
+                    # Only whole is the folder a project.
+                    place = target / (inside if inside != "project.json" else _PACKED)
+                    for size in _extract(archive, name, item, place, path):
                         done += size
                         if progress is not None:
                             progress(done, max(total, 1), "unpacking")
                         if cancelled is not None and cancelled():
                             raise Cancelled()
-            projects.append(Project.open(target))
+                projects.append(Project.settle(target, (target / _PACKED).read_bytes(), path.name))
+                (target / _PACKED).unlink()
+            except BaseException:
+                shutil.rmtree(target, ignore_errors=True)
+                raise
     return projects
 
 
@@ -387,16 +396,6 @@ def _require_room(size: int, home: Path) -> None:
             f"Opening this pack needs {size / 1e9:.2f} GB in {home}, and {free / 1e9:.2f} GB are free. Free some space, or set "
             "TESSERA_HOME to a larger disk."
         )
-
-
-def _free_in(home: Path, name: str) -> Path:
-    from tessera_core.project import safe_name
-
-    home.mkdir(parents=True, exist_ok=True)
-    stem, number = safe_name(name), 1
-    while (target := home / (stem if number == 1 else f"{stem} {number}")).exists():
-        number += 1
-    return target
 
 
 def upload(stream: IO[bytes], *, progress: Progress | None = None, cancelled: Cancel | None = None) -> list[Project]:

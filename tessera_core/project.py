@@ -9,9 +9,13 @@ Two tabs may change one project: each change is merged into what is on disk, key
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
+import secrets
+import shutil
 import time
 import uuid
 import zipfile
@@ -24,6 +28,7 @@ from typing import Any
 from tessera_core.atomic import atomic_path, write_json
 from tessera_core.errors import GridError, MixedDatasetsError, ProjectError, TesseraError
 from tessera_core.grid import Grid
+from tessera_core.hosting import shown_path
 from tessera_core.labels.filelock import locked
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import clean_name
@@ -83,6 +88,8 @@ class Project:
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:
         self.folder = folder
         self._data = data
+        # Of the id too: another project may be made where one was deleted.
+        self._key = hashlib.blake2b(f"{data['id']}\n{folder.resolve()}".encode(), digest_size=16).hexdigest()
         self._stamp = _stamp(folder / "project.json")
         self.log, self.plots = (LabelLog(folder / name) for name in LOGS)
 
@@ -96,8 +103,6 @@ class Project:
             ProjectError: the folder holds a project already, or cannot be written.
         """
         folder = Path(folder)
-        if (folder / "project.json").exists():
-            raise ProjectError(f"{folder} holds a project already; open it, or choose another folder.")
         now = time.time()
         data = {
             "format": FORMAT,
@@ -112,7 +117,12 @@ class Project:
             "embeddings": {},
             "settings": {},
         }
-        _write(folder, data)
+        _make_folder(folder)
+        # Of two callers at once, one finds the other's project.
+        with _lock(folder):
+            if (folder / "project.json").exists():
+                raise ProjectError(f"{shown_path(folder)} holds a project already; open it, or choose another folder.")
+            _write(folder, data)
         project = cls(folder, data)
         if settings:
             project.update(**settings)
@@ -120,8 +130,8 @@ class Project:
 
     @classmethod
     def new(cls, name: str, **settings: Any) -> Project:
-        """Make a new project under :func:`projects_home`, in a folder named after it that is not taken yet."""
-        return cls.create(free_folder(name), name, **settings)
+        """Make a new project under :func:`projects_home`, in a :func:`new_folder` named after it."""
+        return cls.create(new_folder(name), name, **settings)
 
     @classmethod
     def open(cls, folder: str | Path) -> Project:
@@ -143,9 +153,19 @@ class Project:
     # -------------------------------------------------------------- content
 
     @property
+    def key(self) -> str:
+        """Names this project among all of this computer, and no copy of it: what is kept by project is kept by this."""
+        return self._key
+
+    @property
     def id(self) -> str:
-        """Stays the same when the project is renamed, moved, saved as a file and opened elsewhere."""
+        """Stays the same when the project is renamed or moved; a copy that is opened from a file has one of its own."""
         return str(self._data["id"])
+
+    @property
+    def origin(self) -> str:
+        """The id of the project that this one and its other copies were saved from; its own where it is no copy."""
+        return str(self._data.get("origin", self.id))
 
     @property
     def name(self) -> str:
@@ -347,11 +367,8 @@ class Project:
             raise ProjectError(
                 f"{path.name} is not a readable project file ({SUFFIX}); copy or download it again."
             ) from error
-        data = _checked(texts["project.json"], path.name)
-        target = free_folder(data["name"]) if folder is None else Path(folder)
-        if target.exists() and any(target.iterdir()):
-            raise ProjectError(f"{target} is not empty; choose a new folder for the project in {path.name}.")
         # References relative to the old folder are tried relative to the file first.
+        data = _checked(texts["project.json"], path.name)
         for value in data["embeddings"].values():
             for key in ("path", "dpixels"):
                 relative = value.pop(f"{key}_relative", None)
@@ -359,12 +376,25 @@ class Project:
                     beside = (path.parent / relative).resolve()
                     if beside.exists():
                         value[key] = str(beside)
-        with atomic_path(target, directory=True) as part:
+        with filling(data["name"], folder) as target:
             for name in LOGS:
                 if texts[name] or name == LOGS[0]:
-                    (part / name).write_bytes(texts[name])
-            write_json(part / "project.json", data)
-        return cls.open(target)
+                    (target / name).write_bytes(texts[name])
+            return cls.settle(target, json.dumps(data).encode(), path.name)
+
+    @classmethod
+    def settle(cls, folder: Path, text: bytes, where: str) -> Project:
+        """Make a project of ``folder``, which holds all but ``project.json``, with ``text`` of another computer as that.
+
+        It is a copy: its id is new, and the id of what it was copied from is its :attr:`origin`.
+
+        Raises:
+            ProjectError: the text is no project's; ``where`` names it then.
+        """
+        data = _checked(text, where)
+        data |= {"id": uuid.uuid4().hex, "origin": str(data.get("origin", data["id"]))}
+        _write(folder, data)
+        return cls.open(folder)
 
 
 @dataclass(frozen=True)
@@ -400,14 +430,58 @@ def remember(project: Project) -> None:
         write_json(projects_home() / "elsewhere.json", [folder, *(p for p in _remembered() if p != folder)][:100])
 
 
-def free_folder(name: str) -> Path:
-    """A folder under :func:`projects_home` for a project of that name that does not exist yet."""
-    home, stem = projects_home(), safe_name(name)
-    taken = {path.name.casefold() for path in home.iterdir()} if home.is_dir() else set()
-    number = 1
-    while (candidate := stem if number == 1 else f"{stem} {number}").casefold() in taken:
-        number += 1
-    return home / candidate
+def new_folder(name: str, home: Path | None = None) -> Path:
+    """Make a folder of one's own for a project of that name, under :func:`projects_home` unless ``home`` is given.
+
+    Its name ends in letters that nobody guesses, so that of many callers at once, in threads or processes, no two get one
+    folder, and a link to a project that was deleted never leads to another.
+
+    Raises:
+        ProjectError: the system refuses.
+    """
+    home, stem = home or projects_home(), safe_name(name)
+    _make_folder(home)
+    while True:
+        folder = home / f"{stem}-{base64.b32encode(secrets.token_bytes(5)).decode().lower()}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _refused(folder, error, "made") from error
+        return folder
+
+
+@contextmanager
+def filling(name: str, folder: str | Path | None = None) -> Iterator[Path]:
+    """A folder of one's own to put a project in, by default a :func:`new_folder`; removed again where the block fails.
+
+    Raises:
+        ProjectError: the given folder holds something already, or the system refuses.
+    """
+    if folder is None:
+        target = new_folder(name)
+    else:
+        target = Path(folder)
+        _make_folder(target)
+        if any(target.iterdir()):
+            raise ProjectError(f"{shown_path(target)} is not empty; choose a new folder for the project {name!r}.")
+    try:
+        yield target
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refused(folder, error, "made") from error
+
+
+def _refused(folder: Path, error: OSError, what: str) -> ProjectError:
+    return ProjectError(f"The project in {shown_path(folder)} cannot be {what}: {error.strerror or error}.")
 
 
 def saved_logs(folder: Path) -> list[Path]:
@@ -445,7 +519,7 @@ def _read(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ProjectError(f"There is no project in {folder}: it holds no project.json.") from None
     except OSError as error:
-        raise ProjectError(f"The project in {folder} cannot be read: {error.strerror or error}.") from error
+        raise _refused(folder, error, "read") from error
     return _checked(text, str(folder))
 
 
@@ -488,7 +562,7 @@ def _write(folder: Path, data: dict[str, Any]) -> None:
     except TesseraError as error:
         raise ProjectError(str(error)) from error
     except OSError as error:
-        raise ProjectError(f"The project in {folder} cannot be saved: {error.strerror or error}.") from error
+        raise _refused(folder, error, "saved") from error
 
 
 @contextmanager
@@ -497,7 +571,7 @@ def _lock(folder: Path) -> Iterator[None]:
         with open(folder / ".lock", "ab") as file, locked(file):
             yield
     except OSError as error:
-        raise ProjectError(f"The project in {folder} cannot be saved: {error.strerror or error}.") from error
+        raise _refused(folder, error, "saved") from error
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from affine import Affine
 
 from tessera_core.errors import LabelError, MixedDatasetsError, ProjectError
 from tessera_core.grid import Grid
-from tessera_core.project import Project, free_folder, projects_home, recent_projects, remember, safe_name
+from tessera_core.project import Project, projects_home, recent_projects, remember, safe_name
 from tessera_core.provenance import Provenance
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
@@ -139,7 +140,8 @@ def test_one_file_holds_the_project(project, tmp_path):
     assert path.name == "fen.tessera"
     again = Project.import_file(path)
     assert again.folder.parent == projects_home()
-    assert (again.id, again.settings, again.log.can_redo) == (project.id, {"a": 1}, True)
+    assert (again.origin, again.settings, again.log.can_redo) == (project.id, {"a": 1}, True)
+    assert len({again.id, again.key, project.id, project.key}) == 4
     assert again.embeddings_path(2023) == tmp_path / "e"
     second = Project.import_file(path)
     assert second.folder != again.folder
@@ -215,11 +217,78 @@ def test_names_become_safe_file_names(name, expected):
 
 def test_recent_projects_are_listed_last_changed_first(tmp_path):
     first, second = Project.new("Fen"), Project.new("fen")
-    assert second.folder.name == "fen 2"
-    assert free_folder("Fen").name == "Fen 3"
+    assert [folder.name[:4] for folder in (first.folder, second.folder)] == ["Fen-", "fen-"]
     elsewhere = Project.create(tmp_path / "else", "Else")
     remember(elsewhere)
     first.update(a=1)
     (projects_home() / "broken").mkdir()
     (projects_home() / "broken" / "project.json").write_text("{")
     assert [item.name for item in recent_projects()] == ["Fen", "Else", "fen"]
+
+
+def test_a_copy_of_a_copy_knows_where_it_came_from_and_shares_no_key(project, tmp_path):
+    file = project.export_file(tmp_path / "fen")
+    first, second = Project.import_file(file), Project.import_file(file)
+    third = Project.import_file(first.export_file(tmp_path / "again"))
+    shutil.copytree(first.folder, tmp_path / "copied by hand")
+    fourth = Project.open(tmp_path / "copied by hand")
+    everyone = (project, first, second, third, fourth)
+    assert {each.origin for each in everyone} == {project.id}
+    assert len({each.key for each in everyone}) == 5
+    assert len({each.id for each in everyone[:4]}) == 4
+    assert Project.open(first.folder).key == first.key
+
+
+def test_another_project_in_the_same_folder_has_another_key(project):
+    before = project.key
+    shutil.rmtree(project.folder)
+    assert Project.create(project.folder, "Another").key != before
+
+
+def test_thirty_at_once_get_thirty_projects(home):
+    start, made = threading.Barrier(30), []
+
+    def one():
+        start.wait()
+        made.append(Project.new("Demo region").folder)
+
+    threads = [threading.Thread(target=one) for _ in range(30)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert len(set(made)) == 30
+
+
+def test_processes_at_once_get_a_project_each(tmp_path):
+    """Four interpreters wait for one file and then make projects as fast as they can."""
+    script = (
+        "import sys, time, pathlib\nfrom tessera_core.project import Project\n"
+        "go = pathlib.Path(sys.argv[1])\nprint('ready', flush=True)\n"
+        "while not go.exists():\n    time.sleep(0.001)\n"
+        "[print(Project.new('Demo region').folder) for _ in range(10)]\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "go")], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 4
+    (tmp_path / "go").touch()
+    folders = [line for process in running for line in process.communicate()[0].splitlines()]
+    assert len(set(folders)) == len(folders) == 40
+
+
+def test_of_many_who_make_a_project_in_one_folder_one_succeeds(tmp_path):
+    start, made, refused = threading.Barrier(8), [], []
+
+    def one(number):
+        start.wait()
+        try:
+            made.append(Project.create(tmp_path / "same", f"Number {number}").name)
+        except ProjectError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert (len(made), len(refused)) == (1, 7)
+    assert Project.open(tmp_path / "same").name == made[0]
+    assert all("holds a project already" in sentence for sentence in refused)
