@@ -101,7 +101,9 @@ def test_two_projects_in_one_pack_and_a_name_that_is_taken(project: Project, tmp
     assert (first.name, second.name, second.years) == ("Wicken fen", "Without data", [])
     third, _ = pack.open_pack(made, into=tmp_path / "mine")
     assert third.folder.parent == tmp_path / "mine"
-    assert pack.open_pack(made, into=tmp_path / "mine")[0].folder.name == "Wicken fen 2"
+    fourth, _ = pack.open_pack(made, into=tmp_path / "mine")
+    assert len({each.key for each in (project, first, third, fourth)}) == 4
+    assert {each.origin for each in (project, first, third, fourth)} == {project.id}
 
 
 def test_the_command_line_packs_and_describes(
