@@ -17,7 +17,7 @@ import numpy as np
 from tessera_core.atomic import write_json
 from tessera_core.errors import InputError
 from tessera_core.places import data_home
-from tessera_core.region import Region
+from tessera_core.region import NORTH_END, SOUTH_END, Region
 from tessera_core.sources.datasets import Dataset, dataset_named, datasets
 
 # A hundred-thousandth of a degree is about a metre, a tenth of a pixel.
@@ -158,10 +158,7 @@ def region_at(text: str, name: str = "") -> Region:
         polygon = shapely.Polygon(corners)
     except (ValueError, shapely.errors.GEOSException) as error:
         raise InputError("The place in the address is no list of corners (lon,lat;lon,lat;...).") from error
-    west, south, east, north = polygon.bounds
-    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-        raise InputError("The place in the address does not lie on Earth; corners are lon,lat in degrees.")
-    return rounded(Region(polygon, name or UNNAMED))
+    return rounded(Region.of_shape(polygon, name or UNNAMED))
 
 
 def _kept(digest: str) -> Region:
@@ -176,8 +173,8 @@ def _kept(digest: str) -> Region:
     try:
         feature = json.loads(path.read_text(encoding="utf-8"))
         geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
-        return Region(geometry, str(feature["properties"]["name"]))
-    except (OSError, ValueError, KeyError, TypeError, shapely.errors.GEOSException) as error:
+        return Region.of_shape(geometry, str(feature["properties"]["name"]))
+    except (InputError, OSError, ValueError, KeyError, TypeError, shapely.errors.GEOSException) as error:
         raise InputError(f"The region in {path.name} is damaged; upload or draw it again.") from error
 
 
@@ -189,17 +186,15 @@ def box_around(lon: float, lat: float, side_km: float, name: str) -> Region:
     """A box of so many kilometres a side around a place in degrees.
 
     Raises:
-        InputError: the box would reach a pole or the 180th meridian, or the place is not on Earth.
+        InputError: the box would reach a pole or over the 180th meridian, or the place is not on Earth.
     """
     import shapely
 
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise InputError(f"There is no place at longitude {lon:g}, latitude {lat:g}; latitudes run from -90 to 90.")
     half_lat = side_km / 2 / _KM_PER_DEGREE
-    half_lon = half_lat / max(float(np.cos(np.deg2rad(lat))), 1e-6)
-    if abs(lat) + half_lat > 90 or abs(lon) + half_lon > 180:
-        raise InputError("A box around this place would reach a pole or the 180th meridian; choose another place.")
-    box = shapely.box(lon - half_lon, lat - half_lat, lon + half_lon, lat + half_lat)
+    half_lon = half_lat / float(np.cos(np.deg2rad(np.clip(lat, SOUTH_END, NORTH_END))))
+    box = shapely.box(lon - half_lon, max(lat - half_lat, -90), lon + half_lon, min(lat + half_lat, 90))
     return rounded(Region(box, name))
 
 
@@ -225,10 +220,10 @@ def size_of(region: Region) -> tuple[float, float, float]:
 
 
 def swapped(region: Region) -> Region | None:
-    """The region with latitude and longitude swapped, or None where that is not on Earth."""
+    """The region with latitude and longitude swapped, or None where that is no place for a map."""
     import shapely
 
-    west, south, east, north = region.bbox
-    if not (-90 <= west <= east <= 90 and -180 <= south <= north <= 180):
+    try:
+        return replace(region, geometry=shapely.transform(region.geometry, lambda points: points[:, ::-1]))
+    except InputError:
         return None
-    return replace(region, geometry=shapely.transform(region.geometry, lambda points: points[:, ::-1]))

@@ -1,6 +1,7 @@
 """The region a person asks for: a box or a file of polygons, and the UTM grid that covers it.
 
 The single gate for user geography: the command line and the app share it. Geometry is geographic, ``(lon, lat)`` in degrees.
+What no map on one UTM grid can show (poles, both sides of the 180th meridian, half a continent) never becomes a region.
 """
 
 from __future__ import annotations
@@ -20,19 +21,45 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 RESOLUTION_M = 10.0
+SOUTH_END, NORTH_END = -80.0, 84.0
+MAX_DEGREES = 12.0
+MAX_PIXELS = 1 << 31
 
 
 @dataclass(frozen=True)
 class Region:
-    """An area on Earth.
+    """An area on Earth that fits one UTM grid.
 
     Attributes:
         geometry: shapely Polygon or MultiPolygon in degrees.
         name: for people and file names.
+
+    Raises:
+        InputError: the geometry is no area, does not lie on Earth, reaches a pole, lies on both sides of the 180th meridian or
+            is too wide for one UTM grid.
     """
 
     geometry: BaseGeometry
     name: str = "region"
+
+    def __post_init__(self) -> None:
+        _require_mappable(self.geometry)
+
+    @classmethod
+    def of_shape(cls, shape: BaseGeometry, name: str = "region") -> Region:
+        """A region of any geometry in degrees, as drawn on a map: crossing edges are mended, what is no area is left out.
+
+        Longitudes that run on beyond 180, as on a map that was turned once round, are those of the other hemisphere.
+
+        Raises:
+            InputError: nothing is left, or it is of no use, see the class.
+        """
+        import shapely
+
+        polygons, why = _polygons(shape)
+        if why:
+            raise InputError(f"There is no area to map: {why}.")
+        return cls(shapely.union_all([_turned(part)[0] for part in shapely.get_parts(polygons)]), name)
 
     @property
     def bbox(self) -> BBox:
@@ -44,7 +71,7 @@ class Region:
         """The grid in the UTM zone of the region's centre that covers it, snapped to whole pixels.
 
         Raises:
-            GridError: the region lies outside UTM's range.
+            InputError: it would have more pixels than a map can have.
         """
         centre = self.geometry.centroid
         crs = utm_crs(centre.x, centre.y)
@@ -52,6 +79,7 @@ class Region:
         x0, y1 = np.floor(west / resolution_m) * resolution_m, np.ceil(north / resolution_m) * resolution_m
         width = max(1, int(np.ceil((east - x0) / resolution_m)))
         height = max(1, int(np.ceil((y1 - south) / resolution_m)))
+        require_pixels(height, width)
         return Grid(crs, Affine(resolution_m, 0, float(x0), 0, -resolution_m, float(y1)), (height, width))
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
@@ -80,6 +108,77 @@ class Region:
         return shapely.transform(dense, to_xy)
 
 
+def _require_mappable(geometry: BaseGeometry) -> None:
+    import shapely
+
+    points = shapely.get_coordinates(geometry)
+    if geometry.geom_type not in ("Polygon", "MultiPolygon") or not len(points) or geometry.area == 0:
+        raise InputError("A region is an area, but this one has none; draw or give polygons.")
+    if not np.isfinite(points).all():
+        raise InputError("The region has coordinates that are not numbers; draw it again.")
+    (west, south), (east, north) = points.min(0), points.max(0)
+    if south < -90 or north > 90:
+        if south >= -180 and north <= 180 and -90 <= west <= east <= 90:
+            raise InputError(
+                f"The region reaches {_far(south, north):.6g} degrees of latitude, where 90 is the end, so longitude and "
+                "latitude seem swapped. Give longitude first, or let them be swapped."
+            )
+        raise InputError(
+            "The region does not lie on Earth: its coordinates are no longitudes and latitudes in degrees "
+            f"({west:.6g}, {south:.6g}, {east:.6g}, {north:.6g}). Save it with its coordinate system."
+        )
+    if south < SOUTH_END or north > NORTH_END:
+        raise InputError(
+            f"The region reaches {south if south < SOUTH_END else north:.1f} degrees of latitude, but embeddings lie in UTM "
+            "zones, which end at 80 S and 84 N; choose a region between them."
+        )
+    if west < -360 or east > 360:
+        raise InputError(
+            f"The region does not lie on Earth: longitudes run from -180 to 180, but it reaches {_far(west, east):.6g}."
+        )
+    if east - west > 180 or west < -180 or east > 180:
+        raise InputError(_beyond_180(west, east))
+    if east - west > MAX_DEGREES:
+        raise InputError(
+            f"The region is {east - west:.1f} degrees wide; one map has one UTM grid, which is good for {MAX_DEGREES:g} "
+            "degrees at most. Take it in parts."
+        )
+
+
+def _far(first: float, second: float) -> float:
+    return float(max(first, second, key=abs))
+
+
+def _beyond_180(west: float, east: float) -> str:
+    """What to say of longitudes that no region can have."""
+    shift = _whole_turn(west, east)
+    if shift:
+        return (
+            f"Longitudes run from -180 to 180, but the region has {west:g} and {east:g}; "
+            f"write them as {west + shift:g} and {east + shift:g}."
+        )
+    return (
+        "The region lies on both sides of the 180th meridian; give it as two regions, one up to 180 E, one from 180 W."
+    )
+
+
+def _whole_turn(west: float, east: float) -> float:
+    """What to add to longitudes that run on beyond 180 (as of 0 to 360), so that they do not; 0 where there is nothing to add."""
+    if west >= 180 and 180 < east <= 360:
+        return -360.0
+    return 360.0 if -360 <= west < -180 and east <= -180 else 0.0
+
+
+def require_pixels(height: int, width: int) -> None:
+    """Refuse a grid that no map can have.
+
+    Raises:
+        InputError: it has too many pixels.
+    """
+    if height * width > MAX_PIXELS:
+        raise InputError(f"The region has {height * width / 1e9:.1f} thousand million pixels; take it in parts.")
+
+
 def parse_bbox(text: str) -> Region:
     """A region from ``"west,south,east,north"`` in degrees.
 
@@ -101,12 +200,10 @@ def parse_bbox(text: str) -> Region:
         if abs(west) <= 90 and abs(east) <= 90:
             hint = f" Are longitude and latitude swapped? Then write {south:g},{west:g},{north:g},{east:g}."
         raise InputError(f"Latitudes run from -90 to 90, but the box has {south:g} and {north:g}.{hint}")
-    if abs(west) > 180 or abs(east) > 180:
-        raise InputError(f"Longitudes run from -180 to 180, but the box has {west:g} and {east:g}.")
+    if west > 0 > east and west - east > 180:
+        raise InputError(_beyond_180(west, east))
     if west >= east:
-        raise InputError(
-            f"West ({west:g}) must be smaller than east ({east:g}); a box over the 180th meridian must be given as two boxes."
-        )
+        raise InputError(f"West ({west:g}) must be smaller than east ({east:g}).")
     if south >= north:
         raise InputError(f"South ({south:g}) must be smaller than north ({north:g}).")
     return Region(box(west, south, east, north), f"{west:.4f}_{south:.4f}_{east:.4f}_{north:.4f}")
@@ -181,28 +278,30 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     layers = _layers(path)
     pieces: list[Any] = []
     skipped: dict[str, int] = {}
-    read = mended = 0
+    read = mended = turned = 0
     declared = {str(crs) for crs, _ in layers if crs}
     for crs, shapes in layers:
-        project = transformer(crs, "EPSG:4326") if crs and crs not in _DEGREES else None
         for shape in shapes:
             read += 1
-            polygons, why = _polygons(shape)
+            polygons, why = _in_degrees(shape, crs, swap)
             if why:
                 skipped[why] = skipped.get(why, 0) + 1
                 continue
             mended += not shape.is_valid
-            if project is not None:
-                polygons = shapely.transform(polygons, lambda p: np.column_stack(project.transform(p[:, 0], p[:, 1])))  # noqa: B023
-            pieces.append(shapely.transform(polygons, lambda p: p[:, ::-1]) if swap else polygons)
+            moved = [_turned(part) for part in shapely.get_parts(polygons)]
+            turned += any(was for _, was in moved)
+            pieces.append(shapely.union_all([part for part, _ in moved]))
     if not pieces:
         raise InputError(f"{path.name} holds no polygon; a region is an area, so draw one.")
     geometry = shapely.union_all(pieces)
-    west, south, east, north = geometry.bounds
-    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-        raise InputError(f"The polygons of {path.name} do not lie on Earth in degrees; save them with their CRS.")
+    try:
+        region = Region(geometry, path.stem)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
     parts = list(getattr(geometry, "geoms", [geometry]))
-    notes = () if declared else ("The file names no coordinate system; its numbers were taken as degrees.",)
+    notes = [] if declared else ["The file names no coordinate system; its numbers were taken as degrees."]
+    notes += ["Latitude and longitude were swapped."] if swap else []
+    notes += ["Longitudes beyond 180 were taken as those of the other hemisphere (360 less or more)."] if turned else []
     report = RegionReport(
         read,
         len(pieces),
@@ -211,9 +310,37 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
         len(parts),
         skipped,
         ", ".join(sorted(declared)),
-        (*notes, *(("Latitude and longitude were swapped.",) if swap else ())),
+        tuple(notes),
     )
-    return Region(geometry, path.stem), report
+    return region, report
+
+
+def _in_degrees(shape: Any, crs: str, swap: bool) -> tuple[Any, str]:
+    """The valid polygons of a file's feature as longitudes and latitudes, or why there are none."""
+    import shapely
+
+    polygons, why = _polygons(shape)
+    if why:
+        return None, why
+    if crs and crs not in _DEGREES:
+        project = transformer(crs, "EPSG:4326")
+        polygons = shapely.transform(polygons, lambda p: np.column_stack(project.transform(p[:, 0], p[:, 1])))
+        if not np.isfinite(shapely.get_coordinates(polygons)).all():
+            return None, f"places that {crs} cannot hold"
+        # Straight edges of one system may cross in another.
+        polygons, why = _polygons(polygons)
+        if why:
+            return None, why
+    return (shapely.transform(polygons, lambda p: p[:, ::-1]) if swap else polygons), ""
+
+
+def _turned(polygon: Any) -> tuple[Any, bool]:
+    """A polygon with longitudes from -180 to 180 where they ran on beyond, and whether they did."""
+    import shapely
+
+    west, _, east, _ = polygon.bounds
+    shift = _whole_turn(west, east)
+    return (shapely.transform(polygon, lambda p: p + np.array([shift, 0])), True) if shift else (polygon, False)
 
 
 def _layers(path: Path) -> list[tuple[str, list[Any]]]:
@@ -240,7 +367,7 @@ def _polygons(shape: Any) -> tuple[Any, str]:
 
     if shape is None or shape.is_empty:
         return None, "without geometry"
-    if not np.isfinite(shape.bounds).all():
+    if not np.isfinite(shapely.get_coordinates(shape)).all():
         return None, "coordinates that are not numbers"
     valid = shapely.make_valid(shape)
     parts = [

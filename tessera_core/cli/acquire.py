@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_core.cli.coverage import add_where, region_of
+
 SUMMARY = "fetch Sentinel-1/2 time series as d-pixel tiles"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--bbox", metavar="W,S,E,N", help="box in degrees")
-    where.add_argument("--region", metavar="FILE", help="polygons: GeoJSON, GeoPackage, KML or zipped Shapefile")
+    add_where(parser)
     when = parser.add_argument_group("when")
     when.add_argument("--year", type=int, help="a calendar year")
     when.add_argument("--start", metavar="YYYY-MM-DD", help="first day of another window (at most a year)")
@@ -49,7 +49,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.acquire import CATALOGUES, Window, acquire
     from tessera_core.errors import InputError
-    from tessera_core.region import parse_bbox, read_region
 
     if (args.year is None) == (args.start is None and args.end is None):
         raise InputError("Say when: either --year 2023, or --start and --end.")
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for name in ("patch", "workers", "timeout"):
         if getattr(args, name) <= 0:
             raise InputError(f"--{name} must be greater than 0.")
-    region = parse_bbox(args.bbox) if args.bbox else read_region(args.region)
+    region, notes = region_of(args)
     catalogue = CATALOGUES[args.source]
     if args.stac_url:
         catalogue = dataclasses.replace(catalogue, stac_url=args.stac_url, signed=False)
@@ -81,13 +80,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         timeout_s=args.timeout,
         progress=ConsoleProgress("acquire"),
     )
-    return report.to_json()
+    return report.to_json() | {"notes": notes}
 
 
 def report(result: dict[str, Any]) -> str:
     """The report for a person."""
     lines = [
-        f"{len(result['tiles'])} tiles, {result['days_s2']} Sentinel-2 days, {result['passes_s1']} Sentinel-1 passes."
+        *result["notes"],
+        f"{len(result['tiles'])} tiles, {result['days_s2']} Sentinel-2 days, {result['passes_s1']} Sentinel-1 passes.",
     ]
     lines += [f"  {tile}" for tile in result["tiles"]]
     if result["missing"]:

@@ -24,6 +24,7 @@ def add_where(parser: argparse.ArgumentParser, *, points: bool = False) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--bbox", metavar="W,S,E,N", help="box in degrees")
     where.add_argument("--region", metavar="FILE", help="polygons: GeoJSON, GeoPackage, KML or zipped Shapefile")
+    parser.add_argument("--swap", action="store_true", help="the file of --region has latitudes first")
     if points:
         where.add_argument(
             "--points", metavar="CSV", help="a table with columns lon and lat: sample these points instead"
@@ -91,11 +92,17 @@ def archive_address(args: argparse.Namespace) -> str:
     return address if "://" in address else str(Path(address).expanduser().resolve())
 
 
-def region_of(args: argparse.Namespace) -> Region:
-    """The region that the arguments name."""
-    from tessera_core.region import parse_bbox, read_region
+def region_of(args: argparse.Namespace) -> tuple[Region, list[str]]:
+    """The region that the arguments name, and what is to be told of how its file was read."""
+    from tessera_core.errors import InputError
+    from tessera_core.region import parse_bbox, read_region_report
 
-    return parse_bbox(args.bbox) if args.bbox else read_region(args.region)
+    if args.bbox:
+        if args.swap:
+            raise InputError("--swap is for the file of --region; write the box of --bbox as west,south,east,north.")
+        return parse_bbox(args.bbox), []
+    region, told = read_region_report(args.region, swap=args.swap)
+    return region, told.sentences()
 
 
 def check(args: argparse.Namespace) -> None:
@@ -125,7 +132,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.sources.store import open_store
 
     check(args)
-    region = region_of(args)
+    region, notes = region_of(args)
     years = parse_years(args.years) if args.years else None
     shown = ConsoleProgress("coverage")
     covers: Sequence[Coverage]
@@ -160,6 +167,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "region": region.name,
         "bbox": [west, south, east, north],
+        "notes": notes,
         "datasets": [cover.to_json() for cover in covers],
         "request": request,
     }
@@ -167,7 +175,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """The coverage as a table for people."""
-    lines = []
+    lines = list(result["notes"])
     for cover in result["datasets"]:
         title = cover["dataset"] + (" (default)" if cover["default"] else "")
         lines.append(f"{title}: {cover['description'] or cover['location']}")

@@ -55,7 +55,7 @@ def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.sources.fetch import fetch_years
 
-    region = region_of(args)
+    region, notes = region_of(args)
     got = fetch_years(
         region,
         location,
@@ -67,7 +67,7 @@ def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
         refresh=args.refresh,
         progress=ConsoleProgress("fetch"),
     )
-    return _taken(args, location, got)
+    return _taken(args, location, got, notes)
 
 
 def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict
 
     if args.points or args.store_url:
         raise InputError("NPY tiles are fetched for a region, and without --store-url.")
-    region, address = region_of(args), location_of(dataset, args.tiles_url)
-    return _each_year(args, address, region, years, lambda: open_tiles(dataset, region, base=args.tiles_url))
+    (region, notes), address = region_of(args), location_of(dataset, args.tiles_url)
+    return _each_year(args, address, region, notes, years, lambda: open_tiles(dataset, region, base=args.tiles_url))
 
 
 def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
@@ -86,12 +86,19 @@ def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
 
     if args.points or args.dim not in (None, 64):
         raise InputError("AlphaEarth embeddings are fetched for a region, with all their 64 dimensions.")
-    region, address = region_of(args), archive_address(args)
-    return _each_year(args, address, region, years, lambda: open_archive(region, address, timeout_s=args.timeout))
+    (region, notes), address = region_of(args), archive_address(args)
+    return _each_year(
+        args, address, region, notes, years, lambda: open_archive(region, address, timeout_s=args.timeout)
+    )
 
 
 def _each_year(
-    args: argparse.Namespace, address: str, region: Region, years: list[int], opened: Callable[[], Source]
+    args: argparse.Namespace,
+    address: str,
+    region: Region,
+    notes: list[str],
+    years: list[int],
+    opened: Callable[[], Source],
 ) -> dict[str, Any]:
     """Fetch from a source that is opened only when a year is not in the cache."""
     from tessera_core.cli.console import ConsoleProgress
@@ -116,10 +123,10 @@ def _each_year(
                 progress=ConsoleProgress(f"fetch {year}"),
             )
         got.append(known)
-    return _taken(args, address, got)
+    return _taken(args, address, got, notes)
 
 
-def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[str, Any]:
+def _taken(args: argparse.Namespace, location: str, got: list[Fetched], notes: list[str]) -> dict[str, Any]:
     from tessera_core.sources import cache
 
     rasters: list[dict[str, Any]] = []
@@ -151,6 +158,7 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
     return {
         "out": str(args.out),
         "location": location,
+        "notes": notes,
         "rasters": rasters,
         "missing": [sentence for raster in rasters for sentence in raster["missing"]],
     }
@@ -190,7 +198,7 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
 
 def report(result: dict[str, Any]) -> str:
     """What was fetched, for people."""
-    lines = []
+    lines = list(result.get("notes", []))
     for raster in result.get("rasters", []):
         height, width = raster["shape"]
         came = "from the cache" if raster["cached"] else f"{raster['mb_received']:,.1f} MB in {raster['seconds']:.1f} s"

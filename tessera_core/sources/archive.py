@@ -29,7 +29,7 @@ from tessera_core.sources import alphaearth, cache
 from tessera_core.sources.careful import PieceError
 from tessera_core.sources.convert import quantise_block
 from tessera_core.sources.download import download
-from tessera_core.sources.frame import FALSE_NORTHING, Frame, Lattice, Window, centre_zone, check_region, frame
+from tessera_core.sources.frame import FALSE_NORTHING, Frame, Lattice, Window, centre_zone, frame
 from tessera_core.sources.zone import Block
 
 ADDRESS = "https://data.source.coop/tge-labs/aef/v1/annual"
@@ -109,7 +109,6 @@ class Archive:
             InputError: the region is no use for UTM zones.
             PieceError: a file's header cannot be read.
         """
-        check_region(region)
         zone = centre_zone(region)
         failed: PieceError | None = None
         for cog in self.cogs:
@@ -286,7 +285,7 @@ def open_archive(region: Region, location: str = ADDRESS, *, timeout_s: float = 
         AcquisitionError: the index cannot be had.
     """
     location = location.rstrip("/")
-    box = check_region(region)
+    box = region.bbox
     if "://" in location:
         # The cache throws away what begins so when it is a week old.
         folder = cache.home() / f".tiles-{re.sub(r'[^A-Za-z0-9.]+', '-', location)[-80:]}"

@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import GridError, InputError
 from tessera_core.grid import BBox, Grid, transformer
-from tessera_core.region import Region
+from tessera_core.region import Region, require_pixels
 
 FALSE_NORTHING = 10_000_000.0
 # A tile belongs to one zone and is 0.1 degrees wide, so farther from the seam no other zone has data.
 SEAM_DEGREES = 0.1
-MAX_DEGREES = 12.0
-MAX_PIXELS = 1 << 31
 TILE_DEGREES = 0.1
 
 Window = tuple[slice, slice]
@@ -121,30 +119,6 @@ def _cuts(first: int, length: int, step: int) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def check_region(region: Region) -> BBox:
-    """The region's box, once it is one that UTM zones can show.
-
-    Raises:
-        InputError: it reaches a pole, crosses the 180th meridian or is too wide for one working grid.
-    """
-    west, south, east, north = region.bbox
-    if south < -80 or north > 84:
-        raise InputError(
-            f"The region reaches {south if south < -80 else north:.1f} degrees of latitude, but embeddings lie in UTM zones, "
-            "which end at 80 S and 84 N; choose a region between them."
-        )
-    if east - west > 180:
-        raise InputError(
-            "The region lies on both sides of the 180th meridian; give it as two regions, one up to 180 E, one from 180 W."
-        )
-    if east - west > MAX_DEGREES:
-        raise InputError(
-            f"The region is {east - west:.1f} degrees wide; one map has one UTM grid, which is good for {MAX_DEGREES:g} "
-            "degrees at most. Take it in parts."
-        )
-    return west, south, east, north
-
-
 def centre_zone(region: Region) -> int:
     """Zone of the centre of a region's box."""
     west, _, east, _ = region.bbox
@@ -157,19 +131,16 @@ def frame(region: Region, lattice: Lattice, *, clip: bool = True) -> Frame:
     A box is taken whole, as geotessera reads it; of other shapes, pixels outside are not wanted.
 
     Raises:
-        InputError: the region is no use for UTM zones, or too large.
+        InputError: the region is smaller than a pixel, or too large.
     """
-    box = check_region(region)
+    box = region.bbox
     west, south, east, north = transformer("EPSG:4326", lattice.crs).transform_bounds(*box, densify_pts=21)
     px = lattice.pixel
     col0, col1 = math.ceil((west - lattice.west) / px - 0.5), math.floor((east - lattice.west) / px - 0.5) + 1
     row0, row1 = math.ceil((lattice.north - north) / px - 0.5), math.floor((lattice.north - south) / px - 0.5) + 1
     if col1 <= col0 or row1 <= row0:
         raise InputError(f"The region is smaller than a pixel of {px:g} m; draw a larger one.")
-    if (col1 - col0) * (row1 - row0) > MAX_PIXELS:
-        raise InputError(
-            f"The region has {(col1 - col0) * (row1 - row0) / 1e9:.1f} thousand million pixels; take it in parts."
-        )
+    require_pixels(row1 - row0, col1 - col0)
     southern = (box[1] + box[3]) / 2 < 0
     crs = f"EPSG:{32700 + lattice.zone}" if southern else lattice.crs
     top = lattice.north - row0 * px + (FALSE_NORTHING if southern else 0.0)

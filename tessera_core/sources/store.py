@@ -24,7 +24,7 @@ from tessera_core.raster import NoData, valid_scales
 from tessera_core.region import Region
 from tessera_core.sources.careful import CarefulStore, fault, open_http
 from tessera_core.sources.datasets import dataset_named
-from tessera_core.sources.frame import SEAM_DEGREES, Frame, Lattice, Window, centre_zone, check_region, frame, zone_of
+from tessera_core.sources.frame import SEAM_DEGREES, Frame, Lattice, Window, centre_zone, frame, zone_of
 from tessera_core.sources.zone import BLOCK, Block, Zone
 
 TIMEOUT_S = 120.0
@@ -153,7 +153,6 @@ class Store:
         Raises:
             InputError: the region is no use for UTM zones.
         """
-        check_region(region)
         number = centre_zone(region)
         zone = self.zone(number)
         if zone is not None:

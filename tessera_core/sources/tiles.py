@@ -33,7 +33,6 @@ from tessera_core.sources.frame import (
     Lattice,
     Window,
     centre_zone,
-    check_region,
     frame,
     tile_centres,
     tile_name,
@@ -129,7 +128,6 @@ class TileArchive:
             InputError: the region is no use for UTM zones.
             PieceError: no land mask can be had.
         """
-        check_region(region)
         zone = centre_zone(region)
         held = {key for _, key in self._rows()}
         for centre in tiles_in(region):
@@ -279,7 +277,7 @@ def open_tiles(dataset: Dataset, region: Region, *, base: str | None = None) -> 
             embeddings_dir=manifests,
             registry_url=f"{base}/npy/{dataset.tiles}/manifest.parquet",
             landmasks_registry_url=f"{base}/landmasks/{version}/landmasks.parquet",
-            bbox=check_region(region),
+            bbox=region.bbox,
         )
     except ValueError as error:
         raise InputError(f"{dataset.name} has no NPY tile in this region, by its manifest.") from error

@@ -17,7 +17,7 @@ from tessera_core.acquisition import Request
 from tessera_core.atomic import atomic_path
 from tessera_core.dpixels.acquire import Window
 from tessera_core.places import data_home
-from tessera_core.region import Region, parse_bbox, read_region
+from tessera_core.region import Region, parse_bbox, read_region_report
 from tessera_core.sources.uploads import plain_name
 from tessera_core.ui import shell, words
 
@@ -97,8 +97,8 @@ def _region() -> Region | None:
     path = st.session_state.get(_FILE)
     if path is None:
         return None
-    region = read_region(path)
-    st.caption(f"Region from {words.escape(Path(path).name)}.")
+    region, told = read_region_report(path)
+    st.caption(f"Region from {words.escape(Path(path).name)}. {words.escape(' '.join(told.sentences()))}")
     return region
 
 

@@ -409,13 +409,13 @@ def _on_map() -> None:
         if number < len(places):
             _take_place(places[number])
         return
-    if event.kind in ("box", "polygon") and len(event.ring) >= 3:
-        drawn = Region(shapely.Polygon(event.ring))
-    elif event.kind == "click" and event.lon is not None and event.lat is not None:
-        drawn = box_around(event.lon, event.lat, float(st.session_state.get(_SIDE) or 5), UNNAMED)
-    else:
-        return
     try:
+        if event.kind in ("box", "polygon") and len(event.ring) >= 3:
+            drawn = Region.of_shape(shapely.Polygon(event.ring))
+        elif event.kind == "click" and event.lon is not None and event.lat is not None:
+            drawn = box_around(event.lon, event.lat, float(st.session_state.get(_SIDE) or 5), UNNAMED)
+        else:
+            return
         _choose(replace(rounded(drawn), name=_name_near(drawn)))
     except TesseraError as error:
         st.session_state[_FOUND] = str(error)
