@@ -89,6 +89,11 @@ class SimilarityIndex:
         self._valid = valid_scales(self._scales)
         self._norms = code_norms(self._codes, cancelled)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds beside the raster."""
+        return self._norms.nbytes + self._scales.nbytes + self._valid.nbytes
+
     def nearest(self, vector: NDArray[np.floating], count: int, spacing: int = 8) -> list[tuple[int, int, float]]:
         """The places most alike a vector (by cosine), as ``(row, col, likeness 0..1)``, the best first.
 

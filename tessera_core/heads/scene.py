@@ -87,6 +87,11 @@ class Scene:
         """``(height, width)``."""
         return self.raster.shape
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes and scales that it holds in memory; 0 where it reads them through their memory map."""
+        return 0 if isinstance(self._codes, np.memmap) else self._codes.nbytes + self._scales.nbytes
+
     def sample(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
         """Vectors of pixels, see :meth:`EmbeddingRaster.sample`."""
         return self.raster.sample(rows, cols)

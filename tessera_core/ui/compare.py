@@ -64,7 +64,7 @@ def _place(project: Project, bar: DeltaGenerator) -> Place | None:
     years = project.years
     chosen = years
     if len(years) > 2:
-        key = f"compare_years_{project.id}"
+        key = f"compare_years_{project.key}"
         chosen = sorted(
             st.segmented_control("Years", years, selection_mode="multi", default=years[-2:], key=key, width="content")
         )

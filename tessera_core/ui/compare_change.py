@@ -85,8 +85,8 @@ def show(place: Place) -> None:
 @st.fragment
 @shell.shielded
 def _studio(place: Place, found: Compared) -> None:
-    marks_key = f"compare_marks_{place.project.id}"
-    map_key = f"compare_map_{place.project.id}"
+    marks_key = f"compare_marks_{place.project.key}"
+    map_key = f"compare_map_{place.project.key}"
     marks: Marks = st.session_state.setdefault(marks_key, [])
     map_column, panel = st.columns([7, 3], gap="medium")
     with panel:
@@ -143,7 +143,7 @@ def _slider(place: Place) -> float:
         STOPS,
         value=RATE,
         format_func=lambda value: f"{100 * value:g} %",
-        key=f"compare_rate_{place.project.id}",
+        key=f"compare_rate_{place.project.key}",
         help="Of the ground that is called changed, about this share at most has not changed. A lower share finds less change.",
     )
     return rate

@@ -92,7 +92,7 @@ def _made(place: Place) -> Made | None:
             cancelled=cancelled,
         )
 
-    key = place.key("maps", place.project.id, place.project.log.version, name, label_year)
+    key = place.key("maps", place.project.key, place.project.log.version, name, label_year)
     maps: YearMaps | None = result_of(key, f"Mapping {place.first} to {place.last} with one method", work, "Map again")
     return None if maps is None else Made(maps, comparison, key)
 
@@ -104,7 +104,7 @@ def _pair(years: tuple[int | None, int | None]) -> tuple[int, int]:
 
 
 def _label_year(place: Place) -> int:
-    key = f"compare_label_year_{place.project.id}"
+    key = f"compare_label_year_{place.project.key}"
     years = place.project.years
     known = place.project.settings.get("label_year", place.project.settings.get("year"))
     current = known if known in years else years[-1]
@@ -126,7 +126,7 @@ def _studio(place: Place, made: Made) -> None:
     maps = made.maps
     names = {c.id: c.name for c in place.project.log.classes}
     colours = {c.id: c.color for c in place.project.log.classes}
-    rate = st.session_state.get(f"compare_rate_{place.project.id}", RATE)
+    rate = st.session_state.get(f"compare_rate_{place.project.key}", RATE)
     layers = {_pair(step.years): step for step in made.comparison.steps}
     steps = _confirmed(f"{made.key}|{rate}", maps, layers, rate)
     coloured = f"{made.key}|{tuple(colours.items())}"
@@ -146,7 +146,7 @@ def _studio(place: Place, made: Made) -> None:
             for year in place.years
         ]
         view_map.view_map(
-            f"compare_classes_{place.project.id}",
+            f"compare_classes_{place.project.key}",
             display=display,
             layers=pictures,
             tools=(),
@@ -270,7 +270,7 @@ def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], c
         )
     )
     figure.update_layout(height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, font={"size": 13})
-    st.plotly_chart(figure, width="stretch", key=f"compare_sankey_{place.project.id}")
+    st.plotly_chart(figure, width="stretch", key=f"compare_sankey_{place.project.key}")
     st.caption(
         "Width is area. Faint bands stay what they are; strong ones changed, where the change itself is confirmed."
     )

@@ -55,7 +55,7 @@ def show(project: Project) -> None:
             "They may lie on another grid, or in other coordinates: each pixel here takes the one there that its middle lies in."
             + (" For all years, choose a folder with the same years; change then sees both." if first == _ALL else "")
         )
-    key = "|".join((PAGE, "join", project.id, str(first), str(second), path))
+    key = "|".join((PAGE, "join", project.key, str(first), str(second), path))
     if st.button(
         "Join them", type="primary", icon=":material/join:", disabled=second == _ELSEWHERE and not path.strip()
     ):

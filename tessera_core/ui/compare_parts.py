@@ -89,7 +89,7 @@ def _has_satellite(place: Place) -> bool:
 
 
 def _picture_key(place: Place) -> str:
-    return f"compare_picture_{place.project.id}"
+    return f"compare_picture_{place.project.key}"
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -67,7 +67,7 @@ def _year(project: Project) -> int | None:
     if len(project.years) < 2:
         return current
     chosen = st.segmented_control(
-        "Year of the map", project.years, default=current, key=f"export_year_{project.id}", required=True
+        "Year of the map", project.years, default=current, key=f"export_year_{project.key}", required=True
     )
     return chosen if chosen in project.years else current
 

@@ -7,24 +7,26 @@ further layers, tools) is a second fragment with its own channel to the browser,
 
 from __future__ import annotations
 
-import threading
+import secrets
 
 import streamlit as st
 
 from tessera_core.mapping import head_choice
 from tessera_core.project import Project
-from tessera_core.ui import label_map, maps, shell, state, words
+from tessera_core.ui import label_map, shell, state, words
 from tessera_core.ui.label_map.live import LiveMap
 from tessera_core.ui.label_map.protocol import ProtocolState, apply_message
 from tessera_core.ui.labelling import notes, panels
-from tessera_core.ui.labelling.desk import Desk
+from tessera_core.ui.labelling.desk import Desk, Desks
 from tessera_core.ui.labelling.side import SideState, apply_wishes
-from tessera_core.ui.scene import MAX_OPEN, OpenScene
+from tessera_core.ui.scene import OpenScene
 
 _RUNS = "label_runs"
 _SIDE_RUNS = "label_side_runs"
 _PROTOCOL = "label_protocol"
 _SIDE = "label_side"
+
+_desks = Desks()
 
 
 def page() -> None:
@@ -54,9 +56,7 @@ def _map() -> None:
     data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures)
     label_map.label_map(key, data, _on_ops)
     for name in pictures:
-        label_map.picture(
-            key, name, {**live.picture_header(), "version": scene.key}, maps.scene_png(scene.key, name, scene)
-        )
+        label_map.picture(key, name, {**live.picture_header(), "version": scene.key}, scene.png(name))
 
 
 @st.fragment
@@ -124,29 +124,42 @@ def _side(key: str) -> SideState:
 
 
 def _key(project: Project) -> str:
-    return f"label_map_{project.id}"
+    return f"label_map_{project.key}"
 
 
 def _desk(project: Project, scene: OpenScene) -> Desk:
     provenance = scene.raster.provenance
     subtitle = f"{provenance.year or ''} · {words.dataset(provenance)}".strip(" ·")
-    return _make_desk(project.id, scene.key, project.name, subtitle, scene)
+
+    def make() -> Desk:
+        live = LiveMap(
+            f"{project.key}@{scene.key}",
+            project.key,
+            scene.raster,
+            lambda: scene.scene,
+            display,
+            project.name,
+            subtitle,
+        )
+        return Desk(live, lambda: scene.index)
+
+    # May take a while, which nobody else shall wait for.
+    display = scene.display
+    scene.warm_up()
+    return _desks.sit(_visitor(), (project.key, scene.key, project.name, subtitle), make)
 
 
-# No more than open scenes, because each keeps its scene in memory.
-@st.cache_resource(max_entries=MAX_OPEN, show_spinner=False)
-def _make_desk(project_id: str, scene_key: str, title: str, subtitle: str, _scene: OpenScene) -> Desk:
-    key = f"{project_id}@{scene_key}"
-    live = LiveMap(key, project_id, _scene.raster, lambda: _scene.scene, _scene.display, title, subtitle)
-    threading.Thread(target=live.warm_up, name="tessera-label-warm-up", daemon=True).start()
-    return Desk(live)
+# Released when the browser tab is closed, and with it what only that tab used.
+@st.cache_resource(scope="session", show_spinner=False, on_release=_desks.leave)
+def _visitor() -> str:
+    return secrets.token_hex(8)
 
 
 def _year(project: Project) -> None:
     years = project.years
     if len(years) < 2:
         return
-    key = f"label_year_{project.id}"
+    key = f"label_year_{project.key}"
     st.segmented_control(
         "Year",
         years,

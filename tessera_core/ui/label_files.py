@@ -24,7 +24,7 @@ def other_format(project: Project, scene: OpenScene, year: int | None) -> None:
                 "**Another format**",
                 KINDS,
                 format_func=lambda kind: formats[kind].name,
-                key=f"export_label_kind_{project.id}",
+                key=f"export_label_kind_{project.key}",
                 width="stretch",
             )
             item = _item(project, scene, year, kind)

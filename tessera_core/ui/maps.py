@@ -15,22 +15,14 @@ def project_map(project: Project, scene: OpenScene, year: int | None) -> tuple[P
     try:
         with st.spinner("Making the map…"):
             how = f"{head_choice(project)} {project.settings.get('tidy')}"
-            return _made(project.id, scene.key, project.log.version, how, project, scene, year), ""
+            return _made(project.key, scene.key, project.log.version, how, project, scene, year), ""
     except HeadError as error:
         return None, str(error)
 
 
+# Two maps of the region for each session, gone with it: one year and the one before it.
 @st.cache_resource(scope="session", max_entries=2, show_spinner=False)
 def _made(
     project_id: str, scene: str, version: int, how: str, _project: Project, _scene: OpenScene, _year: int | None
 ) -> ProjectMap:
     return map_project(_project, _scene.raster, _year)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def scene_png(scene_key: str, name: str, _scene: OpenScene) -> bytes:
-    """A scene's own picture, ``"pca"`` or ``"truecolour"``, as PNG bytes on its display grid; empty where there is none."""
-    from tessera_core.render.picture import encode_picture
-
-    picture = _scene.picture if name == "pca" else _scene.true_colour
-    return b"" if picture is None else encode_picture(picture, _scene.raster.valid(), _scene.display)

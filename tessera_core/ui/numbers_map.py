@@ -11,7 +11,7 @@ from tessera_core.labels.plots import Plot
 from tessera_core.numbers_mapping import BEYOND, UNLIKE, NumberMap, NumberScore
 from tessera_core.render.palette import encode
 from tessera_core.render.ramp import Scale, colour_of, encode_values, hexes
-from tessera_core.ui import maps, view_map, words
+from tessera_core.ui import view_map, words
 from tessera_core.ui.numbers_parts import MAP, Desk
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.view_map import ColourScale, Layer, Marker, Outline
@@ -39,7 +39,7 @@ def layers(desk: Desk, made: NumberMap | None, *, grey: bool, by: str = BY_VALUE
         Layer(
             name,
             title,
-            maps.scene_png(scene.key, name, scene),
+            scene.png(name),
             f"{scene.key}|{name}",
             visible=name == pictures[-1][0],
             group="base",

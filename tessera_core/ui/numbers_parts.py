@@ -76,7 +76,7 @@ class Desk:
 
     def key(self, name: str) -> str:
         """Of a widget or a piece of session state of this project."""
-        return f"numbers_{name}_{self.project.id}"
+        return f"numbers_{name}_{self.project.key}"
 
     @cached_property
     def content(self) -> str:

@@ -128,7 +128,7 @@ def _summary(project: Project) -> None:
 def _year(project: Project) -> None:
     """Which year is looked at, where there are several."""
     if len(project.years) > 1:
-        key = f"region_year_{project.id}"
+        key = f"region_year_{project.key}"
         st.segmented_control(
             "Year",
             project.years,

@@ -365,7 +365,7 @@ def _loading(request: PlaceRequest, job: Job) -> bool:
 def retry(project: Project) -> None:
     """On a loaded project: name what could not be fetched, and try it again when asked."""
     sentences = loading.missing_sentences(project)
-    key = f"again-{project.id}"
+    key = f"again-{project.key}"
     job = jobs.pool().get(key)
     if job is not None and job.active:
         jobs.show(job)

@@ -55,7 +55,7 @@ def panel(project: Project) -> None:
 
 
 def _key(project: Project, year: int | None) -> str:
-    return f"inspect-{project.folder}-{year}"
+    return f"inspect-{project.key}-{year}"
 
 
 def _offer(project: Project, year: int | None, raster: EmbeddingRaster) -> None:
@@ -181,7 +181,7 @@ def _seams(project: Project, year: int | None, found: Inspection) -> None:
     )
     if mending.levelled(project, year):
         return
-    key = f"level-{project.folder}-{year}"
+    key = f"level-{project.key}-{year}"
     job = jobs.pool().get(key)
     if job is not None and job.active:
         jobs.show(job)

@@ -1,14 +1,18 @@
 """The open scene: one year's embeddings with everything made from them to show and predict, shared by all sessions.
 
-Parts are made when first asked for and kept; everything is read-only. Big arrays never pass through Streamlit's hashing:
-scenes are cached by path and time of change.
+Parts are made when first asked for and kept; everything is read-only. A scene lives while anybody uses it, and the last few
+live on. What is big (codes, pictures) is bounded in bytes for all scenes together: codes that do not fit are read through
+their memory map, so that no one's scene pushes out another's that is in use.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import threading
+import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -18,35 +22,83 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
+    from tessera_core.analysis.similarity import SimilarityIndex
     from tessera_core.heads import Scene
     from tessera_core.render.display import DisplayGrid
 
-# Scenes whose big parts (codes, pictures) are in memory; more may be open, memory-mapped.
+log = logging.getLogger(__name__)
+
+# Entries of caches that hold something for each scene; scenes that nobody uses any more but that stay open, memory-mapped.
 MAX_OPEN = 3
 MAX_MAPPED = 16
+# Bytes of codes and pictures in memory, of all scenes; and after how many seconds without use a scene's may make way.
+HELD_BYTES = 1 << 30
+IDLE_SECONDS = 600.0
 _THUMBNAIL = 512
-_BIG = frozenset({"scene", "picture", "true_colour"})
-_held: OrderedDict[int, OpenScene] = OrderedDict()
-_held_lock = threading.Lock()
+_BIG = ("scene", "picture", "true_colour", "index")
+
+
+class _Held:
+    """Which scenes have big parts in memory, the one used longest ago first."""
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._used: OrderedDict[int, tuple[weakref.ref[OpenScene], float]] = OrderedDict()
+
+    def used(self, scene: OpenScene) -> None:
+        """Note that a big part of ``scene`` is used, and drop those of scenes that were used longest ago while all are too big."""
+        with self._lock:
+            self._used[id(scene)] = (weakref.ref(scene), self._clock())
+            self._used.move_to_end(id(scene))
+            self._drop(0, self._clock())
+
+    def fits(self, size: int) -> bool:
+        """Whether ``size`` more bytes may be taken, once scenes have made way that nobody has used for a while."""
+        with self._lock:
+            return self._drop(size, self._clock() - IDLE_SECONDS) + size <= self.limit
+
+    def _drop(self, more: int, before: float) -> int:
+        """Drop scenes last used before a time until ``more`` bytes fit, but never the newest; bytes that remain."""
+        alive = [(key, scene, at) for key, (ref, at) in self._used.items() if (scene := ref()) is not None]
+        self._used = OrderedDict((key, self._used[key]) for key, _, _ in alive)
+        total = sum(scene.held_bytes for _, scene, _ in alive)
+        for key, scene, at in alive[: None if more else -1]:
+            if total + more <= self.limit or at > before:
+                break
+            total -= scene.held_bytes
+            scene.drop_big_parts()
+            del self._used[key]
+        return total
+
+
+_held = _Held(HELD_BYTES)
 
 
 class OpenScene:
     """One year's embeddings of a region, opened.
 
     Attributes:
-        key: names the content; changes when the files change, so caches may be keyed by it.
+        key: names the content without saying where it lies; changes when the files change, so caches may be keyed by it.
         raster: the embeddings, memory-mapped.
+        path: where they were opened, for other processes of this server; never sent to a browser. None: only in memory.
         dpixels: the d-pixel tile folder they were made from, or None.
     """
 
-    def __init__(self, key: str, raster: EmbeddingRaster, dpixels: Path | None = None) -> None:
-        self.key, self.raster, self.dpixels = key, raster, dpixels
+    def __init__(
+        self, key: str, raster: EmbeddingRaster, dpixels: Path | None = None, path: Path | None = None
+    ) -> None:
+        self.key, self.raster, self.dpixels, self.path = key, raster, dpixels, path
         self._parts: dict[str, Any] = {}
-        self._locks = {name: threading.Lock() for name in ("display", "scene", "picture", "true_colour", "thumbnail")}
+        names = ("display", "scene", "index", "picture", "true_colour", "thumbnail", "png pca", "png truecolour")
+        self._locks = {name: threading.Lock() for name in names}
+        self._warm = threading.Lock()
 
     def _part[T](self, name: str, make: Callable[[], T]) -> T:
         # One lock per part: a session that needs the picture does not wait for another's true colour.
@@ -58,18 +110,39 @@ class OpenScene:
                 self._parts[name] = value
             part: T = self._parts[name]
         if name in _BIG:
-            self._hold()
+            _held.used(self)
         return part
 
-    def _hold(self) -> None:
-        """Keep this scene's big parts, and drop those of the scene that was used longest ago when they are too many."""
-        with _held_lock:
-            _held[id(self)] = self
-            _held.move_to_end(id(self))
-            dropped = [_held.popitem(last=False)[1] for _ in range(len(_held) - MAX_OPEN)]
-        for scene in dropped:
-            for name in _BIG:
-                scene._parts.pop(name, None)
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of its big parts in memory."""
+        parts = [self._parts.get(name) for name in _BIG]
+        return sum(int(part.nbytes) for part in parts if part is not None)
+
+    def drop_big_parts(self) -> None:
+        """Free its big parts; they are made again when they are needed."""
+        for name in _BIG:
+            self._parts.pop(name, None)
+
+    def warm_up(self) -> None:
+        """Do everything once that is slow the first time (imports, the open scene, kernels), so that the first click is not.
+
+        Runs beside the page, in one thread for each scene; further calls do nothing.
+        """
+        if self._warm.acquire(blocking=False):
+            threading.Thread(target=self._warm_up, name="tessera-label-warm-up", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        from tessera_core.analysis.pca import sample_valid
+        from tessera_core.heads import make_head
+        from tessera_core.heads.choice import DEFAULT_HEAD
+
+        rows, cols = sample_valid(self.raster, 64, seed=0)
+        try:
+            head = make_head(DEFAULT_HEAD).fit(self.raster.sample(rows, cols), np.arange(len(rows)) % 2 + 1)
+            self.scene.predict(head, window=(0, 0, 64, self.raster.grid.width))
+        except TesseraError as error:
+            log.info("The label map could not be warmed up: %s", error)
 
     @property
     def display(self) -> DisplayGrid:
@@ -81,7 +154,17 @@ class OpenScene:
         """The working copy for predicting after every label."""
         from tessera_core.heads import Scene
 
-        return self._part("scene", lambda: Scene(self.raster))
+        def make() -> Scene:
+            return Scene(self.raster, None if _held.fits(self.raster.codes.nbytes) else False)
+
+        return self._part("scene", make)
+
+    @property
+    def index(self) -> SimilarityIndex:
+        """What answers which pixels are alike; it holds the norm of every pixel."""
+        from tessera_core.analysis.similarity import SimilarityIndex
+
+        return self._part("index", lambda: SimilarityIndex(self.raster))
 
     @property
     def picture(self) -> NDArray[np.uint8]:
@@ -106,10 +189,19 @@ class OpenScene:
         folder = self.dpixels
         return self._part("true_colour", lambda: true_colour(DPixelTile.open(folder)))
 
+    def png(self, name: str) -> bytes:
+        """A picture of its own, ``"pca"`` or ``"truecolour"``, as PNG bytes on the display; empty where there is none."""
+        from tessera_core.render.picture import encode_picture
+
+        def make() -> bytes:
+            picture = self.picture if name == "pca" else self.true_colour
+            return b"" if picture is None else encode_picture(picture, self.raster.valid(), self.display)
+
+        return self._part(f"png {name}", make)
+
     @property
     def thumbnail(self) -> bytes:
         """The embedding picture as PNG bytes, about 512 pixels a side."""
-
         return self._part("thumbnail", lambda: small_png(self.picture, self.raster.valid()))
 
 
@@ -128,36 +220,64 @@ def small_png(picture: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:
     return file.getvalue()
 
 
+class _Scenes:
+    """The scenes that are open: each as long as anybody holds it, and the last few that were asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # Two sessions that want one file at once wait for each other; those that want another mostly do not.
+        self._opening = [threading.Lock() for _ in range(16)]
+        self._known: weakref.WeakValueDictionary[tuple[str, ...], OpenScene] = weakref.WeakValueDictionary()
+        self._last: OrderedDict[tuple[str, ...], OpenScene] = OrderedDict()
+
+    def get(self, path: Path, dpixels: Path | None) -> OpenScene:
+        """See :func:`open_scene`."""
+        from tessera_core.sources.local import open_embeddings
+
+        key = (str(path), _stamp(path), str(dpixels or ""))
+        with self._opening[hash(key) % len(self._opening)]:
+            with self._lock:
+                scene = self._known.get(key)
+            if scene is None:
+                scene = OpenScene(_digest(*key), open_embeddings(path), dpixels, path)
+        with self._lock:
+            self._known[key] = scene
+            self._last[key] = scene
+            self._last.move_to_end(key)
+            while len(self._last) > MAX_MAPPED:
+                self._last.popitem(last=False)
+        return scene
+
+
+_scenes = _Scenes()
+
+
 def open_scene(embeddings: Path, dpixels: Path | None = None) -> OpenScene:
     """The open scene of a raster on disk; the same object for everyone while it stays unchanged.
 
     Raises:
         RasterError: there is no readable raster (any more).
     """
-    return _open(str(embeddings), _stamp(embeddings), None if dpixels is None else str(dpixels))
+    return _scenes.get(embeddings, dpixels)
 
 
 def _stamp(path: Path) -> str:
     """Changes whenever a file of the raster is written, removed or added; the same after a restart: files are named by it."""
     try:
         files = sorted([path, *path.iterdir()] if path.is_dir() else [path])
-        told = repr([(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files])
+        told = [f"{file.name} {stat.st_mtime_ns} {stat.st_size}" for file in files if (stat := file.stat())]
     except OSError:
-        told = ""
-    return hashlib.blake2b(told.encode(), digest_size=5).hexdigest()
+        told = []
+    return _digest(*told)
 
 
-# Years of one region lie on one grid and share its table.
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=10).hexdigest()
+
+
+# Years of one region lie on one grid and share its table; each open scene holds its own in any case.
 @st.cache_resource(max_entries=MAX_OPEN, show_spinner=False)
 def _display(grid: str, _grid: Grid) -> DisplayGrid:
     from tessera_core.render.display import DisplayGrid
 
     return DisplayGrid(_grid)
-
-
-@st.cache_resource(max_entries=MAX_MAPPED, show_spinner=False)
-def _open(embeddings: str, stamp: str, dpixels: str | None) -> OpenScene:
-    from tessera_core.sources.local import open_embeddings
-
-    raster = open_embeddings(embeddings)
-    return OpenScene(f"{embeddings}@{stamp}", raster, None if dpixels is None else Path(dpixels))

@@ -88,7 +88,7 @@ def _year(project: Project) -> int | None:
     if len(project.years) < 2:
         return current
     chosen = st.segmented_control(
-        "Year of the map", project.years, default=current, key=f"validate_year_{project.id}", required=True
+        "Year of the map", project.years, default=current, key=f"validate_year_{project.key}", required=True
     )
     return chosen if chosen in project.years else current
 
@@ -102,7 +102,7 @@ def _names(project: Project) -> dict[int, str]:
 
 def _design(project: Project, scene: OpenScene, year: int | None, classes: NDArray[np.uint8]) -> None:
     """Choose a design, see what it takes, draw it; or bring a sample from a file."""
-    key = f"validate_{project.id}_{year}"
+    key = f"validate_{project.key}_{year}"
     choices, outcome = st.columns([3, 2], gap="large")
     with choices:
         st.subheader("Which places?")
@@ -191,7 +191,7 @@ def _again(project: Project, scene: OpenScene, year: int | None, classes: NDArra
 
 
 def _place_key(project: Project, year: int | None) -> str:
-    return f"validate_place_{project.id}_{year}"
+    return f"validate_place_{project.key}_{year}"
 
 
 def _screen(project: Project, scene: OpenScene, current: Validation) -> None:
@@ -246,7 +246,7 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
         lon, lat = grid.pixel_to_lonlat(rows, cols)
         box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
     view_map.view_map(
-        f"validate_map_{project.id}",
+        f"validate_map_{project.key}",
         display=scene.display,
         layers=layers,
         markers=[] if grid.georeferenced else [view_map.Marker("place", row, col, text="The place")],
@@ -260,8 +260,7 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
 
 
 def _layer(scene: OpenScene, name: str, title: str, visible: bool) -> view_map.Layer:
-    png = maps.scene_png(scene.key, name, scene)
-    return view_map.Layer(name, title, png, f"{scene.key}_{name}", visible=visible, group="base")
+    return view_map.Layer(name, title, scene.png(name), f"{scene.key}_{name}", visible=visible, group="base")
 
 
 def _pixel(scene: OpenScene, row: int, col: int) -> view_map.Outline:

@@ -78,7 +78,7 @@ def test_labels_of_the_project_make_a_map_and_the_year_can_change(app: AppTest, 
     assert len(header["labels"]) == 3
     assert sum(c["area"] for c in header["classes"]) == pytest.approx((64 * 64 - 4) * 0.01, abs=0.1)
 
-    app.session_state[f"label_method_{project.id}"] = True
+    app.session_state[f"label_method_{project.key}"] = True
     app.run()
     head = next(box for box in app.selectbox if "How the map" in box.label)
     head.select("ridge").run()
@@ -130,7 +130,7 @@ def test_what_is_known_about_the_map_is_sent_beside_it(app: AppTest, project: Pr
 
 
 def open_panel(app: AppTest, project: Project, name: str) -> AppTest:
-    app.session_state[f"label_{name}_{project.id}"] = True
+    app.session_state[f"label_{name}_{project.key}"] = True
     return app.run()
 
 
@@ -265,14 +265,14 @@ def test_the_list_follows_what_is_chosen_on_the_map(app: AppTest, project: Proje
     # Too old for the list, but chosen on the map.
     oldest = project.log.labels[0]
     assert not any(option.startswith("1. ") for option in pick.options)
-    app.session_state[f"label_note_{project.id}"] = oldest.id
+    app.session_state[f"label_note_{project.key}"] = oldest.id
     app.run()
     (pick,) = [box for box in app.selectbox if box.label == "Label"]
     assert pick.value == oldest.id
     assert pick.options[-1] == "1. Kind 0, point"
     # The map knows it already: it is not told again.
     assert messages(app)["insight"][0]["chosen"]["number"] == 0
-    app.session_state[f"label_note_{project.id}"] = None
+    app.session_state[f"label_note_{project.key}"] = None
     app.run()
     (pick,) = [box for box in app.selectbox if box.label == "Label"]
     assert pick.value is None
@@ -299,7 +299,7 @@ def test_a_late_message_of_the_list_undoes_nothing_done_on_the_map(
         app.run()
 
     def choose(label_id: str) -> None:
-        app.session_state[f"label_note_{project.id}"] = label_id
+        app.session_state[f"label_note_{project.key}"] = label_id
 
     run_with_a_message_sent_before(lambda: project.log.edit_label(first.id, note="written on the map"))
     run_with_a_message_sent_before(lambda: choose(second.id))
@@ -370,7 +370,7 @@ def test_labels_of_another_program_are_looked_at_and_taken_in(app: AppTest, proj
     content = "\n".join(["lat,lon,class,habitat", *rows, "0,0,heath,Heath"]).encode()
     open_label_page(app, project)
     open_panel(app, project, "file")
-    app.file_uploader(key=f"label_bring_{project.id}").upload("survey.csv", content, "text/csv").run()
+    app.file_uploader(key=f"label_bring_{project.key}").upload("survey.csv", content, "text/csv").run()
     assert not app.exception
     assert project.log.labels == []
     assert any("**5** places read, **3** of them in this region" in text.value for text in app.markdown)
@@ -407,7 +407,7 @@ def test_points_are_drawn_from_a_map_of_classes(app: AppTest, project: Project, 
     open_label_page(app, project)
     open_panel(app, project, "file")
     content = (tmp_path / "m.tif").read_bytes()
-    app.file_uploader(key=f"label_bring_{project.id}").upload("m.tif", content, "image/tiff").run()
+    app.file_uploader(key=f"label_bring_{project.key}").upload("m.tif", content, "image/tiff").run()
     assert not app.exception
     assert any("**103** pixels with a class in this region, **23** of them as points" in t.value for t in app.markdown)
     next(box for box in app.number_input if box.label == "Points of each class").set_value(5).run()
@@ -425,7 +425,7 @@ def test_metres_without_a_system_can_be_told_theirs(app: AppTest, project: Proje
     open_label_page(app, project)
     open_panel(app, project, "file")
     content = f"x,y,class\n{x},{y},heath\n".encode()
-    app.file_uploader(key=f"label_bring_{project.id}").upload("survey.csv", content, "text/csv").run()
+    app.file_uploader(key=f"label_bring_{project.key}").upload("survey.csv", content, "text/csv").run()
     choice = next(box for box in app.selectbox if box.label == "Coordinate system")
     assert any("**1** place read, **1** of them" in text.value for text in app.markdown)
     wrong = next(name for name in choice.options if "EPSG:27700" in name)
@@ -442,6 +442,6 @@ def test_metres_without_a_system_can_be_told_theirs(app: AppTest, project: Proje
 def test_a_file_that_is_no_label_file_is_refused_in_words(app: AppTest, project: Project) -> None:
     open_label_page(app, project)
     open_panel(app, project, "file")
-    app.file_uploader(key=f"label_bring_{project.id}").upload("survey.json", b"{", "application/json").run()
+    app.file_uploader(key=f"label_bring_{project.key}").upload("survey.json", b"{", "application/json").run()
     assert not app.exception
     assert "survey.json" in app.error[0].value

@@ -67,7 +67,7 @@ def sent(app: AppTest) -> dict[str, tuple[dict[str, Any], bytes]]:
 
 
 def key(project: Project, name: str) -> str:
-    return f"numbers_{name}_{project.id}"
+    return f"numbers_{name}_{project.key}"
 
 
 def open_page(app: AppTest, project: Project) -> AppTest:

@@ -282,7 +282,7 @@ def test_erased_labels_and_hidden_ones_are_not_chosen(picker: Picker, project: P
 
 def test_map_and_list_keep_step(picker: Picker, project: Project) -> None:
     view, page = picker.view, picker.page
-    view.locator(".st-key-label_notes_" + project.id).locator("summary").click()
+    view.locator(".st-key-label_notes_" + project.key).locator("summary").click()
     box = view.get_by_role("combobox", name="Label")
     box.wait_for()
     known(page)

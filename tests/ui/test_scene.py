@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.ui.scene import IDLE_SECONDS, MAX_MAPPED, OpenScene, _Held, open_scene
 from tests.app.conftest import landscape
 
 CODE = """
@@ -33,3 +38,55 @@ def test_a_scene_has_the_same_name_after_a_restart_and_another_when_its_files_ch
     np.save(folder / "scales.npy", scales)
     os.utime(folder / "scales.npy", ns=(1, 1))
     assert _key(folder, "1") != key
+
+
+def test_the_name_of_a_scene_says_nothing_of_folders(tmp_path: Path) -> None:
+    key = open_scene(landscape(16).save(tmp_path / "2023")).key
+    assert key.isalnum()
+    assert not any(part in key for part in tmp_path.parts if len(part) > 3)
+
+
+def test_a_scene_in_use_stays_the_same_however_many_others_are_opened(tmp_path: Path) -> None:
+    mine = open_scene(landscape(16, dim=8).save(tmp_path / "mine"))
+    others = [landscape(16, dim=8).save(tmp_path / f"other{n}") for n in range(MAX_MAPPED + 4)]
+    keys = {open_scene(folder).key for folder in others}
+    assert len(keys) == len(others)
+    assert open_scene(tmp_path / "mine") is mine
+    # What nobody uses is not kept for ever.
+    gone = weakref.ref(open_scene(others[0]))
+    for folder in others[1:]:
+        open_scene(folder)
+    gc.collect()
+    assert gone() is None
+
+
+def test_many_sessions_that_open_a_scene_at_once_share_it(tmp_path: Path) -> None:
+    folder = landscape(16, dim=8).save(tmp_path / "2023")
+    with ThreadPoolExecutor(12) as pool:
+        assert len(set(map(id, pool.map(open_scene, [folder] * 24)))) == 1
+
+
+def test_big_parts_are_bounded_in_bytes_and_one_in_use_is_never_pushed_out(tmp_path: Path) -> None:
+    now = [0.0]
+    folders = [landscape(32, dim=8).save(tmp_path / str(n)) for n in range(4)]
+    scenes = [OpenScene(str(n), EmbeddingRaster.open(folder)) for n, folder in enumerate(folders)]
+    one = scenes[0].raster.codes.nbytes
+    held = _Held(2 * one, lambda: now[0])
+
+    def take(scene: OpenScene) -> bool:
+        fits = held.fits(one)
+        scene._parts["scene"] = np.zeros(one if fits else 0, np.uint8)
+        held.used(scene)
+        return fits
+
+    assert [take(scene) for scene in scenes] == [True, True, False, False]
+    assert [scene.held_bytes for scene in scenes] == [one, one, 0, 0]
+    # When one has not been used for long, its place is free.
+    now[0] = IDLE_SECONDS / 2
+    held.used(scenes[1])
+    now[0] = IDLE_SECONDS + 1
+    assert take(scenes[2])
+    assert [scene.held_bytes for scene in scenes] == [0, one, one, 0]
+    del scenes[1]
+    gc.collect()
+    assert held.fits(one)

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.analysis.similarity import Likeness, SimilarityIndex
+from tessera_core.analysis.similarity import Likeness
 from tessera_core.errors import TesseraError
 from tessera_core.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
@@ -200,13 +200,7 @@ def _vectors(place: Place) -> NDArray[np.float32]:
 def _scored(
     version: str, _scene: OpenScene, _vectors: NDArray[np.float32], _metric: Literal["cosine", "euclidean"]
 ) -> Likeness:
-    return index_of(_scene.key, _scene).query(_vectors, metric=_metric)
-
-
-@st.cache_resource(max_entries=MAX_OPEN, show_spinner=False)
-def index_of(scene_key: str, _scene: OpenScene) -> SimilarityIndex:
-    """The similarity index of a scene; holds one number a pixel."""
-    return SimilarityIndex(_scene.raster)
+    return _scene.index.query(_vectors, metric=_metric)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

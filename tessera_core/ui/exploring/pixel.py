@@ -95,7 +95,7 @@ def _near(place: Place, row: int, col: int) -> list[tuple[int, int, float]]:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _nearest(version: str, _place: Place, _vector: NDArray[np.float32]) -> list[tuple[int, int, float]]:
-    found = alike.index_of(_place.scene.key, _place.scene).nearest(_vector, NEIGHBOURS + 1)
+    found = _place.scene.index.nearest(_vector, NEIGHBOURS + 1)
     # The best is the pixel itself (or one next to it).
     return found[1:]
 

@@ -62,7 +62,7 @@ class Place:
     @property
     def key(self) -> str:
         """Of the project, for widgets and session state."""
-        return f"explore_{self.project.id}"
+        return f"explore_{self.project.key}"
 
 
 def year_name(year: int | None) -> str:

@@ -1,22 +1,24 @@
 """The class map that follows every label: what the label map shows, from a scene and a label log. Pure.
 
 One :class:`LiveMap` serves all browser tabs on one year of one project. Everything expensive is kept until what it was
-made from has changed: the prediction by label version and head, its picture by class colours and confidence.
+made from has changed: the prediction by label version and head, its picture by class colours and confidence. What it sends
+is named by what it shows, so that another object for the same project (after a restart, in another tab) gives equal things
+equal names, and no two different pictures the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tessera_core.analysis.pca import sample_valid
-from tessera_core.errors import HeadError, TesseraError
+from tessera_core.errors import HeadError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.sampling import geometry_pixels, label_pixels
@@ -30,7 +32,8 @@ from tessera_core.ui.label_map.protocol import ProtocolState
 if TYPE_CHECKING:
     from tessera_core.heads import ClassMap, HeadChoice, Scene
 
-log = logging.getLogger(__name__)
+# Methods of a project whose temperature is remembered.
+MAX_TEMPERATURES = 32
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,6 @@ class Reading:
         map: class ids and confidence, or None while there is no map.
         hint: the next thing to do, or why there is no map; empty when all is well.
         areas: pixels of each class id in the map.
-        number: counts readings, so that the browser knows whether it has this one.
     """
 
     version: int
@@ -55,14 +57,13 @@ class Reading:
     map: ClassMap | None
     hint: str
     areas: dict[int, int]
-    number: int
 
 
 class LiveMap:
     """One year of one project on the screen.
 
     Args:
-        key: names scene and project, for the browser's memory.
+        key: names scene and project, for the browser's memory, and says nothing of the server's folders.
         place: the same for all years of the project; the view is kept across them.
         raster: the embeddings.
         scene: makes the open scene, when first needed.
@@ -88,9 +89,9 @@ class LiveMap:
         self._scene = scene
         self._mutex = threading.Lock()
         self._reading: Reading | None = None
-        self._overlay: tuple[tuple[object, ...], bytes, int] | None = None
+        self._log: weakref.ref[LabelLog] | None = None
+        self._overlay: tuple[tuple[object, ...], bytes, int, str] | None = None
         self._label_text = payload.LabelText(display)
-        self._count = 0
         self._temperatures: dict[HeadChoice, float] = {}
         self._slow: tuple[int, HeadChoice, ClassMap] | None = None
         area = raster.grid.pixel_area_m2
@@ -120,7 +121,7 @@ class LiveMap:
         with self._mutex:
             reading = self._read(labels, head)
             classes = labels.classes
-            png, levels = self._picture(reading, classes, state.confidence)
+            png, levels, name = self._picture(reading, classes, state.confidence)
             header = {
                 "kind": "map",
                 "key": key,
@@ -142,7 +143,7 @@ class LiveMap:
                 "unit": self.unit,
                 "undo": labels.can_undo,
                 "redo": labels.can_redo,
-                "map": {"v": f"{reading.number}.{levels}", "levels": levels} if reading.map is not None else None,
+                "map": {"v": name, "levels": levels} if reading.map is not None else None,
                 "saved": saved_at,
                 "hint": reading.hint,
                 "stamp": self._stamp(labels, head),
@@ -198,7 +199,10 @@ class LiveMap:
     def set_temperature(self, head: HeadChoice, temperature: float) -> None:
         """From now on soften the probabilities of ``head``, as its confidence on held-out labels showed to be right."""
         with self._mutex:
+            self._temperatures.pop(head, None)
             self._temperatures[head] = temperature
+            if len(self._temperatures) > MAX_TEMPERATURES:
+                del self._temperatures[next(iter(self._temperatures))]
 
     def accept(self, version: int, head: HeadChoice, made: ClassMap) -> None:
         """Take the finished map of a slow head; it is shown while the labels are still of that version."""
@@ -206,26 +210,14 @@ class LiveMap:
             self._slow = (version, head, made)
             self._reading = None
 
-    def warm_up(self) -> None:
-        """Do everything once that is slow the first time (imports, the open scene, kernels), so that the first click is not.
-
-        Runs beside the page, in a thread.
-        """
-        from tessera_core.heads import make_head
-
-        rows, cols = sample_valid(self.raster, 64, seed=0)
-        try:
-            head = make_head(DEFAULT_HEAD).fit(self.raster.sample(rows, cols), np.arange(len(rows)) % 2 + 1)
-            self._scene().predict(head, window=(0, 0, 64, self.raster.grid.width))
-        except TesseraError as error:
-            log.info("The label map could not be warmed up: %s", error)
-
     def _read(self, labels: LabelLog, head: HeadChoice) -> Reading:
+        if self._log is None or self._log() is not labels:
+            # A log that was opened anew (its file was replaced) may count its versions from where another one stood.
+            self._log, self._reading, self._slow = weakref.ref(labels), None, None
         known = self._reading
         version, temperature = labels.version, self._temperatures.get(head, 1.0)
         if known is not None and (known.version, known.head, known.temperature) == (version, head, temperature):
             return known
-        self._count += 1
         hint = next_step(labels)
         mapped, areas, preview = None, {}, False
         if not hint:
@@ -235,7 +227,7 @@ class LiveMap:
                 areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i}
             except HeadError as error:
                 hint = str(error)
-        self._reading = Reading(version, head, temperature, preview, mapped, hint, areas, self._count)
+        self._reading = Reading(version, head, temperature, preview, mapped, hint, areas)
         return self._reading
 
     def _map(self, labels: LabelLog, head: HeadChoice, temperature: float) -> tuple[ClassMap, bool]:
@@ -249,14 +241,21 @@ class LiveMap:
         fitted = fit_labels(labels.labels, self.raster, head)
         return self._scene().predict(fitted if temperature == 1 else temper(fitted, temperature)), False
 
-    def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int]:
+    def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int, str]:
+        """PNG bytes, levels of confidence in it, and what names the picture."""
         if reading.map is None:
-            return b"", 1
-        wanted = (reading.number, confidence, tuple((c.id, c.color) for c in classes))
-        if self._overlay is None or self._overlay[0] != wanted:
+            return b"", 1, ""
+        colours = tuple((c.id, c.color) for c in classes)
+        known = self._overlay
+        if known is None or known[0][0] is not reading or known[0][1:] != (confidence, colours):
             shown = reading.map.confidence if confidence else None
-            self._overlay = (wanted, *payload.overlay(reading.map.classes, shown, classes, self.display))
-        return self._overlay[1:]
+            png, levels = payload.overlay(reading.map.classes, shown, classes, self.display)
+            told = (self.key, reading.version, str(reading.head), reading.temperature, reading.preview, levels, colours)
+            drawn = hashlib.blake2b(repr(told).encode(), digest_size=10)
+            # Only the bytes themselves cannot be wrong about what is drawn, whatever else it may depend on.
+            drawn.update(png)
+            known = self._overlay = ((reading, confidence, colours), png, levels, drawn.hexdigest())
+        return known[1:]
 
     def _classes(self, labels: LabelLog, classes: Sequence[LabelClass], reading: Reading) -> list[dict[str, Any]]:
         counts = labels.counts

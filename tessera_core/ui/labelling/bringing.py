@@ -35,7 +35,7 @@ def panel(project: Project, scene: OpenScene) -> None:
     upload = st.file_uploader(
         "A file with labels",
         type=[*PLACES, "tif", "tiff"],
-        key=f"label_bring_{project.id}",
+        key=f"label_bring_{project.key}",
         help=f"{KINDS}; or a map of classes as GeoTIFF, of which points are drawn.",
     )
     if upload is None:
@@ -58,7 +58,7 @@ def panel(project: Project, scene: OpenScene) -> None:
         "Taken in; undo takes them back" if taken else f"Take in {count}",
         type="secondary" if taken else "primary",
         disabled=taken,
-        key=f"label_bring_take_{project.id}",
+        key=f"label_bring_take_{project.key}",
         width="stretch",
         on_click=_take,
         args=(project, upload.file_id, reading, found),
@@ -70,7 +70,7 @@ def panel(project: Project, scene: OpenScene) -> None:
 
 def _reading(project: Project, scene: OpenScene, upload: Any) -> _Reading:
     """What has to be asked about a file; nothing for most."""
-    key = f"{project.id}_{upload.file_id}"
+    key = f"{project.key}_{upload.file_id}"
     if is_class_raster(upload.name):
         wanted = st.number_input("Points of each class", 1, 1000, 20, key=f"label_bring_points_{key}")
         return _Reading(per_class=int(wanted))
@@ -125,7 +125,7 @@ def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabe
 
 
 def _taken(project: Project) -> str:
-    return f"label_bring_taken_{project.id}"
+    return f"label_bring_taken_{project.key}"
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

@@ -1,12 +1,12 @@
 """Everything the page Label has about one year of one project: the live map, what is known about it, and what was made of it.
 
-Pure: knows no browser and no Streamlit. One desk serves all browser tabs.
+Pure: knows no browser and no Streamlit. One desk serves all browser tabs, and lives as long as one of them does.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from tessera_core.ui.labelling.study import Insight, Question, Study
 if TYPE_CHECKING:
     from tessera_core.analysis.cleanup import Cleaning
     from tessera_core.analysis.clusters import Clusters, GroupTree
+    from tessera_core.analysis.similarity import SimilarityIndex
     from tessera_core.assess.cleaning import CleaningScore
     from tessera_core.heads import HeadChoice
 
@@ -47,6 +48,7 @@ class Desk:
 
     Args:
         live: the map that follows every label.
+        index: makes or finds what answers which pixels are alike; None: made of the map's raster when first needed.
 
     Attributes:
         study: what is worked out beside it.
@@ -56,10 +58,10 @@ class Desk:
         tidied: the last cleaned map, or None.
     """
 
-    def __init__(self, live: LiveMap) -> None:
+    def __init__(self, live: LiveMap, index: Callable[[], SimilarityIndex] | None = None) -> None:
         self.live = live
         self.study = Study(live.raster, live.accept, live.set_temperature)
-        self.finder = Finder(live.raster)
+        self.finder = Finder(live.raster, index)
         self.groups: Clusters | None = None
         self._cut: tuple[GroupTree, int] | None = None
         self.used: Clusters | None = None
@@ -205,3 +207,48 @@ class Desk:
         area, note = found.likeness.above(percent), f"similar places, {percent} % alike or more"
         made = label_area(project.log, self.live.raster, [(area, clean_name(name))], note)
         return f"{made} places at least {percent} % alike are now labelled {clean_name(name)}. Undo takes them back."
+
+
+class Desks:
+    """The desks of all who are here: one for each year of each project, kept while anybody sits at it.
+
+    Args:
+        each: at how many desks one person sits at most; the one used longest ago is left first.
+    """
+
+    def __init__(self, each: int = 6) -> None:
+        self._each = each
+        self._lock = threading.Lock()
+        self._desks: dict[Hashable, Desk] = {}
+        self._seats: dict[str, dict[Hashable, None]] = {}
+
+    def sit(self, who: str, key: Hashable, make: Callable[[], Desk]) -> Desk:
+        """The desk ``key``, made if nobody sits at it yet; ``who`` has sat down when this returns."""
+        with self._lock:
+            seats = self._seats.setdefault(who, {})
+            seats.pop(key, None)
+            seats[key] = None
+            desk = self._desks.get(key)
+            if desk is None:
+                desk = self._desks[key] = make()
+            left = list(seats)[: -self._each]
+            for other in left:
+                del seats[other]
+        self._clear(left)
+        return desk
+
+    def leave(self, who: str) -> None:
+        """``who`` is gone; desks where nobody sits any more are cleared away."""
+        with self._lock:
+            left = list(self._seats.pop(who, {}))
+        self._clear(left)
+
+    def _clear(self, keys: list[Hashable]) -> None:
+        with self._lock:
+            taken = {key for seats in self._seats.values() for key in seats}
+            gone = [self._desks.pop(key) for key in keys if key not in taken and key in self._desks]
+        for desk in gone:
+            desk.study.close()
+
+    def __len__(self) -> int:
+        return len(self._desks)

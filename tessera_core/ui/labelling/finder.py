@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,17 @@ class Found:
 
 
 class Finder:
-    """Answers for one raster; the last answer is kept."""
+    """Answers for one raster; the last answer is kept.
 
-    def __init__(self, raster: EmbeddingRaster) -> None:
+    Args:
+        raster: the embeddings.
+        index: makes or finds what answers which pixels are alike; None: made here, when first needed.
+    """
+
+    def __init__(self, raster: EmbeddingRaster, index: Callable[[], SimilarityIndex] | None = None) -> None:
         self.raster = raster
+        self._index = index or cache(lambda: SimilarityIndex(raster))
         self._lock = threading.Lock()
-        self._index: SimilarityIndex | None = None
         self._found: Found | None = None
 
     def look(self, positive: Places, negative: Places) -> Found:
@@ -56,9 +62,7 @@ class Finder:
         """
         with self._lock:
             if self._found is None or (self._found.positive, self._found.negative) != (positive, negative):
-                if self._index is None:
-                    self._index = SimilarityIndex(self.raster)
-                likeness = self._index.query(self._vectors(positive), self._vectors(negative))
+                likeness = self._index().query(self._vectors(positive), self._vectors(negative))
                 valid = likeness.scores <= PER_MILLE
                 percent = np.where(valid, likeness.scores // 10, 255).astype(np.uint8)
                 self._found = Found(positive, negative, likeness, percent)

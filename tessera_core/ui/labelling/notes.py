@@ -86,7 +86,7 @@ def chosen(project: Project) -> dict[str, Any]:
 
 
 def _key(project: Project) -> str:
-    return f"label_note_{project.id}"
+    return f"label_note_{project.key}"
 
 
 def _choose(key: str, turn: int, title: Callable[[str], str]) -> None:

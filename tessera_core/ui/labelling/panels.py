@@ -56,7 +56,7 @@ def show(desk: Desk, project: Project, scene: OpenScene) -> None:
         ("file", "Labels from a file", ":material/upload_file:", _file),
         ("method", "Method", ":material/tune:", _method),
     ):
-        with st.expander(title, icon=icon, key=f"label_{name}_{project.id}", on_change="rerun") as panel:
+        with st.expander(title, icon=icon, key=f"label_{name}_{project.key}", on_change="rerun") as panel:
             if panel.open:
                 body(desk, project, scene, ready)
 
@@ -90,7 +90,7 @@ def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> Non
     calibration = insight.calibration
     if calibration is not None:
         st.markdown(f"**Confidence.** :small[{words.escape(calibration.sentence)}]")
-        if st.toggle("Show it as a plot", key=f"label_reliability_{project.id}"):
+        if st.toggle("Show it as a plot", key=f"label_reliability_{project.key}"):
             _reliability(calibration)
     _curve(project, scene)
 
@@ -223,7 +223,7 @@ def _curve(project: Project, scene: OpenScene) -> None:
         samples = label_samples(labels, classes, scene.raster)
         return learning_curve(samples, make_head(choice), progress=progress, cancelled=cancelled)
 
-    done = _job(f"curve {project.id} {scene.key} {project.log.version} {choice}", "Would more labels help?", work)
+    done = _job(f"curve {project.key} {scene.key} {project.log.version} {choice}", "Would more labels help?", work)
     if done is None:
         return
     rows = [
@@ -283,7 +283,7 @@ def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
     def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
         return group_tree(scene.raster, progress=progress, cancelled=cancelled)
 
-    key = f"groups {project.id} {scene.key}"
+    key = f"groups {project.key} {scene.key}"
     tree = _job(key, "Find groups", work)
     if tree is None:
         return
@@ -373,7 +373,7 @@ def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
         st.caption("Once there is a map, single odd pixels can be removed here.")
         return
     st.caption("Remove single odd pixels, and see whether that makes the map better or worse.")
-    method = st.radio("How", list(TIDY_NAMES), format_func=TIDY_NAMES.__getitem__, key=f"label_tidy_how_{project.id}")
+    method = st.radio("How", list(TIDY_NAMES), format_func=TIDY_NAMES.__getitem__, key=f"label_tidy_how_{project.key}")
     size, hectares, beta = 3, 0.1, 1.0
     grid = scene.raster.grid
     if method == "majority":
@@ -393,7 +393,7 @@ def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
         return _tidied(desk, scene, labels, classes, version, choice, cleaning, progress, cancelled)
 
-    done = _job(f"tidy {project.id} {scene.key} {version} {choice} {cleaning}", "Preview", work)
+    done = _job(f"tidy {project.key} {scene.key} {version} {choice} {cleaning}", "Preview", work)
     if done is not None:
         desk.tidied = done
         st.markdown(f":small[{words.escape(done.sentence)}]")
@@ -456,23 +456,23 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
         st.caption("Label at any level. Numbers: labels of a class and everything beneath it.")
         st.button(
             "Take the tree away (classes stay)",
-            key=f"label_tree_off_{project.id}",
+            key=f"label_tree_off_{project.key}",
             width="stretch",
             on_click=lambda: project.update(schema=None),
         )
         _said("tree")
         return
-    key = f"label_tree_text_{project.id}"
+    key = f"label_tree_text_{project.key}"
 
     def fill() -> None:
-        chosen = st.session_state[f"label_tree_pick_{project.id}"]
+        chosen = st.session_state[f"label_tree_pick_{project.key}"]
         if chosen in SHIPPED:
             st.session_state[key] = SHIPPED[chosen].to_text()
 
     st.selectbox(
         "Begin with",
         ["your own", *SHIPPED],
-        key=f"label_tree_pick_{project.id}",
+        key=f"label_tree_pick_{project.key}",
         on_change=fill,
     )
     text = st.text_area(
@@ -491,7 +491,7 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     st.button(
         "Use this tree",
         disabled=not text.strip(),
-        key=f"label_tree_use_{project.id}",
+        key=f"label_tree_use_{project.key}",
         width="stretch",
         on_click=lambda: _say("tree", use),
     )
@@ -535,7 +535,7 @@ def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
     def keep(setting: str, key: str) -> Callable[[], None]:
         return lambda: project.update(**{setting: st.session_state[key]})
 
-    key = f"label_head_{project.id}"
+    key = f"label_head_{project.key}"
     st.selectbox(
         "How the map is made from your labels",
         options,
@@ -548,7 +548,7 @@ def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
     if about:
         st.caption(f"{about[0].upper()}{about[1:]}")
     if choice.name != "unet":
-        key = f"label_context_{project.id}"
+        key = f"label_context_{project.key}"
         st.segmented_control(
             "What it looks at",
             [1, 3, 5],
@@ -563,7 +563,7 @@ def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
     evenly = _counts_evenly(choice)
     if evenly is not None:
         # Heads have rules of their own, so the switch belongs to one head.
-        key = f"label_evenly_{project.id}_{choice.name}"
+        key = f"label_evenly_{project.key}_{choice.name}"
         st.toggle(
             "Classes count the same",
             evenly,
@@ -573,7 +573,7 @@ def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
             "with many labels are mapped more often.",
         )
     if choice.parents:
-        key = f"label_certainty_{project.id}"
+        key = f"label_certainty_{project.key}"
         st.slider(
             "Sure enough for the finer class, %",
             0,

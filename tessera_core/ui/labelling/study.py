@@ -193,6 +193,10 @@ class Study:
             if self._insight.stage:
                 self._update(stage="")
 
+    def close(self) -> None:
+        """Stop for good: nobody will ask again."""
+        self.pause()
+
     def cancel(self) -> None:
         """Give up the map of a slow head; the other answers for the same question go on to come."""
         with self._lock:
@@ -370,7 +374,9 @@ _EMPTY: dict[str, dict[str, Any]] = {
 
 def _still_valid(before: Question | None, now: Question) -> frozenset[str]:
     """Stages whose answers to ``before`` answer ``now`` as well."""
-    if before is None or (before.version, before.head) != (now.version, now.head):
+    # Not the version alone: a log whose file was replaced may count from where another one stood.
+    same = before is not None and (before.version, before.head) == (now.version, now.head)
+    if before is None or not same or (before.labels, before.classes) != (now.labels, now.classes):
         return frozenset()
     stays = {"map", "score", "confidence", "doubts", "novelty"}
     if before.skipped == now.skipped:
