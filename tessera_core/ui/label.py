@@ -7,13 +7,11 @@ further layers, tools) is a second fragment with its own channel to the browser,
 
 from __future__ import annotations
 
-import secrets
-
 import streamlit as st
 
 from tessera_core.mapping import head_choice
 from tessera_core.project import Project
-from tessera_core.ui import label_map, shell, state, words
+from tessera_core.ui import label_map, sessions, shell, state, words
 from tessera_core.ui.label_map.live import LiveMap
 from tessera_core.ui.label_map.protocol import ProtocolState, apply_message
 from tessera_core.ui.labelling import notes, panels
@@ -25,6 +23,7 @@ _RUNS = "label_runs"
 _SIDE_RUNS = "label_side_runs"
 _PROTOCOL = "label_protocol"
 _SIDE = "label_side"
+_SEATED = "label_seated"
 
 _desks = Desks()
 
@@ -146,13 +145,16 @@ def _desk(project: Project, scene: OpenScene) -> Desk:
     # May take a while, which nobody else shall wait for.
     display = scene.display
     scene.warm_up()
-    return _desks.sit(_visitor(), (project.key, scene.key, project.name, subtitle), make)
+    return _desks.sit(_seat(), (project.key, scene.key, project.name, subtitle), make)
 
 
-# Released when the browser tab is closed, and with it what only that tab used.
-@st.cache_resource(scope="session", show_spinner=False, on_release=_desks.leave)
-def _visitor() -> str:
-    return secrets.token_hex(8)
+def _seat() -> str:
+    """Names the session among those that use desks; what only it used is put away when it ends."""
+    session = sessions.session_id()
+    if not st.session_state.get(_SEATED):
+        st.session_state[_SEATED] = True
+        sessions.on_session_end(lambda: _desks.leave(session))
+    return session
 
 
 def _year(project: Project) -> None:

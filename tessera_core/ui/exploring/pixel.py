@@ -15,7 +15,6 @@ from tessera_core.errors import GridError, HeadError
 from tessera_core.mapping import project_head
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import words
-from tessera_core.ui.exploring import alike
 from tessera_core.ui.exploring.place import Place, year_name
 from tessera_core.ui.view_map import MapEvent, Marker
 
