@@ -1,39 +1,115 @@
 """Files and folders that appear under their final name only when they are whole.
 
 A process killed while writing leaves a hidden ``.<name>.<pid>-<thread>.part`` beside the target, never a half-written target.
+A folder is replaced only where all that it holds is of the kind that is written anew (:class:`FolderKind`); whatever else lies
+in it stops the work before it begins.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from typing import Any
 
-from tessera_core.errors import ExportError
+from tessera_core.errors import ExportError, InputError
+
+_log = logging.getLogger(__name__)
+# What file managers leave everywhere; nobody misses it.
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """Folders that we write and may therefore replace.
+
+    Attributes:
+        name: as a person would say it, e.g. ``"an embedding raster"``.
+        marker: pattern of a file that every such folder holds.
+        files: patterns of all files there may be, relative to the folder, with ``/``; ``*`` also matches ``/``.
+    """
+
+    name: str
+    marker: str
+    files: tuple[str, ...]
+
+
+RASTER = FolderKind("an embedding raster", "raster.json", ("codes.npy", "scales.npy", "nodata.npy", "raster.json"))
+
+
+def require_replaceable(target: str | Path, kind: FolderKind | None) -> None:
+    """Refuse to replace a folder that holds anything which is not ours to replace; an empty or missing one is free.
+
+    Args:
+        target: the folder.
+        kind: what may be there; None where nothing may.
+
+    Raises:
+        InputError: something else lies in it; the sentence names it.
+    """
+    target = Path(target)
+    if not target.is_dir():
+        return
+    found = sorted(_entries(target))
+    files = kind.files if kind is not None else ()
+    foreign = [name for name in found if not any(fnmatchcase(name, pattern) for pattern in files)]
+    marked = kind is not None and any(fnmatchcase(name, kind.marker) for name in found)
+    if found and not foreign and not marked:
+        foreign = found
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        part = f"which is no part of {kind.name}" if kind is not None else "and only an empty folder is written into"
+        raise InputError(f"{target} holds {foreign[0]}{more}, {part}; nothing was changed. Choose another name.")
+
+
+def _entries(folder: Path) -> Iterator[str]:
+    """Files, links and empty folders below a folder, as relative names with ``/``; links are not followed."""
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in [*files, *links]:
+            if name not in _LITTER:
+                yield (here / name).relative_to(folder).as_posix()
+        if not folders and not files and here != folder:
+            yield here.relative_to(folder).as_posix()
 
 
 @contextmanager
-def atomic_path(target: str | Path, *, directory: bool = False) -> Iterator[Path]:
+def atomic_path(target: str | Path, *, directory: bool = False, replaces: FolderKind | None = None) -> Iterator[Path]:
     """Yield a temporary path in the target's folder; on success it replaces ``target``, on failure it is removed.
 
     Args:
-        target: final file, or final folder when ``directory`` is true (an existing folder is replaced whole).
+        target: final file, or final folder when ``directory`` is true.
         directory: create the temporary path as a folder.
+        replaces: kind of folder that may be there already and is then replaced whole; without it only an empty one may.
 
     Raises:
+        InputError: the folder holds something that is not ours to replace; told before anything is done.
         ExportError: the folder cannot be written or the disk is full.
     """
     target = Path(target)
+    if target.is_symlink() and target.is_dir():
+        # The folder behind a link is meant, perhaps on a larger disk.
+        target = target.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"Cannot create the folder {target.parent}: {error.strerror or error}.") from error
+    if directory:
+        _bring_back(target)
+        require_replaceable(target, replaces)
+    if target.exists() and target.is_dir() != directory:
+        found = "is a file, and a folder" if directory else "is a folder, and a file"
+        raise ExportError(f"{target} {found} of that name was to be written. Choose another name.")
     # The ending is kept because writers such as GDAL choose the format by it.
     part = target.parent / f".{target.stem}.{os.getpid()}-{threading.get_ident():x}.part{target.suffix}"
     _remove(part)
@@ -42,8 +118,11 @@ def atomic_path(target: str | Path, *, directory: bool = False) -> Iterator[Path
             part.mkdir()
         yield part
         if directory and target.is_dir():
-            _remove(target)
-        os.replace(part, target)
+            # Hours may have passed; what was put there meanwhile is nobody's to delete.
+            require_replaceable(target, replaces)
+            _exchange(part, target)
+        else:
+            os.replace(part, target)
     except Exception as error:
         _remove(part)
         if _disk_is_full(error):
@@ -58,6 +137,41 @@ def atomic_path(target: str | Path, *, directory: bool = False) -> Iterator[Path
     except BaseException:
         _remove(part)
         raise
+
+
+def _exchange(part: Path, target: Path) -> None:
+    """Put a new folder in the place of an old one, which is whole under one name or the other at every moment."""
+    old = target.parent / f".{target.name}.{os.getpid()}-{threading.get_ident():x}.old"
+    os.rename(target, old)
+    try:
+        os.rename(part, target)
+    except OSError:
+        os.rename(old, target)
+        raise
+    try:
+        shutil.rmtree(old)
+    except OSError as error:
+        _log.warning("The earlier %s could not be deleted and is left as %s: %s.", target, old, error.strerror)
+
+
+def _bring_back(target: Path) -> None:
+    """Give an old folder its name again after a process died between moving it aside and putting the new one there."""
+    olds = sorted(target.parent.glob(f".{escape(target.name)}.*.old"), key=lambda old: old.stat().st_mtime)
+    if olds and not target.exists():
+        os.rename(olds.pop(), target)
+    for old in olds:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def ordinary_mode(path: str | Path) -> None:
+    """Give a file the permissions of any new file: some libraries make theirs for the owner alone."""
+    # The mask can be read only by setting it, and not for one thread alone; a new file shows it.
+    probe = Path(path).with_name(f".{Path(path).name}.mode")
+    probe.touch()
+    try:
+        Path(path).chmod(probe.stat().st_mode & 0o777)
+    finally:
+        probe.unlink()
 
 
 def _disk_is_full(error: BaseException | None) -> bool:

@@ -10,7 +10,7 @@ as the first rounding did (:attr:`Fused.cosine` says how much, measured on a sam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis.pca import sample_valid
-from tessera_core.atomic import atomic_path
-from tessera_core.errors import Cancelled, RasterError
+from tessera_core.atomic import RASTER, FolderKind, atomic_path, require_replaceable
+from tessera_core.errors import Cancelled, InputError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import SOFTWARE, Provenance
 from tessera_core.raster import FORMAT, EmbeddingRaster, dequantise
 
 SAMPLE = 20_000
 BLOCK_BYTES = 16 << 20
+_SOURCE = "joined"
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,12 @@ def fuse_years(
     if not years:
         told = " and ".join(", ".join(str(year) for year in sorted(part)) or "none" for part in (first, second))
         raise RasterError(f"The two datasets have no year in common ({told}), so there is nothing to join.")
+    require_replaceable(folder, _years_kind(years))
+    for year in years:
+        _require_joined(Path(folder) / str(year))
     weights = _weight([first[year] for year in years], seed), _weight([second[year] for year in years], seed)
     written = {}
-    with atomic_path(Path(folder), directory=True) as part:
+    with atomic_path(Path(folder), directory=True, replaces=_years_kind(years)) as part:
         for number, year in enumerate(years):
 
             def share(done: int, of: int, message: str, number: int = number) -> None:
@@ -115,10 +119,34 @@ def fuse(
         ExportError: the folder cannot be written.
         Cancelled: ``cancelled`` said so.
     """
+    require_replaceable(folder, RASTER)
+    _require_joined(Path(folder))
     if weights is None:
         weights = (_weight([first], seed), _weight([second], seed))
     cosine, missing = _write(first, second, Path(folder), weights, progress, cancelled)
     return Fused(Path(folder), EmbeddingRaster.open(folder), weights, cosine, missing)
+
+
+def _years_kind(years: Sequence[int]) -> FolderKind:
+    """A folder with these joined years and nothing else."""
+    names = tuple(f"{year}/{name}" for year in years for name in RASTER.files)
+    return FolderKind("joined embeddings of these years", f"*/{RASTER.marker}", names)
+
+
+def _require_joined(folder: Path) -> None:
+    """Refuse to replace a raster that was not joined here: it may have come from far, and joining again does not bring it back.
+
+    Raises:
+        InputError: such a raster lies in the folder.
+    """
+    if not (folder / RASTER.marker).exists():
+        return
+    found = EmbeddingRaster.open(folder).provenance
+    if found.source != _SOURCE:
+        raise InputError(
+            f"{folder} holds embeddings of {found.dataset} that were not joined from others; nothing was replaced. "
+            "Choose another folder."
+        )
 
 
 def _write(
@@ -137,7 +165,7 @@ def _write(
     missing = both = 0
     cosines: list[NDArray[np.float32]] = []
     provenance = _provenance(first.provenance, second.provenance, weights)
-    with atomic_path(folder, directory=True) as part:
+    with atomic_path(folder, directory=True, replaces=RASTER) as part:
         codes = np.lib.format.open_memmap(part / "codes.npy", "w+", np.int8, (height, width, dim))
         scales = np.lib.format.open_memmap(part / "scales.npy", "w+", np.float32, (height, width))
         for start in range(0, height, step):
@@ -231,7 +259,7 @@ def _provenance(first: Provenance, second: Provenance, weights: tuple[float, flo
         variant=" + ".join(names),
         dim=first.dim + second.dim,
         year=first.year if same_year else None,
-        source="joined",
+        source=_SOURCE,
         software=SOFTWARE,
         details={"parts": parts},
     )

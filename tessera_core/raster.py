@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import RASTER, atomic_path
 from tessera_core.errors import RasterError
 from tessera_core.grid import Grid
 from tessera_core.npyfile import load_npy
@@ -149,10 +149,11 @@ class EmbeddingRaster:
         """Write the raster in our own layout (see the module's docstring), whole or not at all.
 
         Raises:
+            InputError: the folder holds something else than such a raster.
             ExportError: the folder cannot be written.
         """
         folder = Path(folder)
-        with atomic_path(folder, directory=True) as part:
+        with atomic_path(folder, directory=True, replaces=RASTER) as part:
             np.save(part / "codes.npy", self.codes)
             np.save(part / "scales.npy", self.scales)
             if self.reasons is not None:

@@ -10,7 +10,7 @@ from affine import Affine
 
 from tessera_core.analysis.change import detect_change
 from tessera_core.analysis.pca import fit_pca
-from tessera_core.errors import Cancelled, RasterError
+from tessera_core.errors import Cancelled, InputError, RasterError
 from tessera_core.exploring import draw_pixels
 from tessera_core.fusion import fuse, fuse_years
 from tessera_core.grid import Grid
@@ -189,6 +189,34 @@ def test_alphaearth_beside_tessera_on_another_grid_is_one_source_for_everything(
     found = (called & years.changed).sum() / (years.changed & valid).sum()
     assert found > 0.6
     assert (called & ~years.changed).sum() <= 0.1 * called.sum()
+
+
+def test_joining_never_deletes_what_it_did_not_make(tmp_path: Path) -> None:
+    first = two_years(0, size=20).first
+    second = other_model(first)
+    work = tmp_path / "mywork"
+    work.mkdir()
+    (work / "notes.txt").write_text("mine")
+    inputs = {2023: first}, {2023: second}
+    for join in (lambda: fuse(first, second, work), lambda: fuse_years(*inputs, work)):
+        with pytest.raises(InputError, match=r"notes\.txt"):
+            join()
+    source = first.save(tmp_path / "source")
+    for join in (lambda: fuse(first, second, source), lambda: fuse_years(*inputs, source)):
+        with pytest.raises(InputError, match="nothing was"):
+            join()
+    first.save(tmp_path / "years" / "2023")
+    with pytest.raises(InputError, match="not joined"):
+        fuse_years(*inputs, tmp_path / "years")
+    fuse_years(*inputs, tmp_path / "joined")
+    fuse_years(*inputs, tmp_path / "joined")
+    # A year that is not joined anew is not thrown away with the others.
+    fuse(first, second, tmp_path / "joined" / "2022")
+    with pytest.raises(InputError, match="2022"):
+        fuse_years(*inputs, tmp_path / "joined")
+    assert (work / "notes.txt").read_text() == "mine"
+    assert EmbeddingRaster.open(source).provenance == first.provenance
+    assert (tmp_path / "joined" / "2022" / "codes.npy").exists()
 
 
 def test_only_years_of_both_are_joined(tmp_path: Path) -> None:

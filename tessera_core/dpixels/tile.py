@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import FolderKind, atomic_path
 from tessera_core.errors import GridError, TileError
 from tessera_core.grid import Grid
 from tessera_core.npyfile import load_npy
@@ -29,6 +29,11 @@ S1_POLARISATIONS = ("VV", "VH")
 
 _REQUIRED = ("bands.npy", "masks.npy", "doys.npy")
 _ROI_NAMES = ("roi.tiff", "roi.tif")
+TILE_FOLDER = FolderKind(
+    "a time series (d-pixel) tile",
+    "bands.npy",
+    (*_REQUIRED, "sar_ascending*.npy", "sar_descending*.npy", *_ROI_NAMES, "meta.json"),
+)
 _COUNT_BYTES = 32 << 20
 
 
@@ -200,7 +205,7 @@ def create_tile(
     The folder appears under its name when the block ends without an error.
 
     Args:
-        folder: the tile's folder; an existing one is replaced whole.
+        folder: the tile's folder; an existing tile is replaced whole, anything else in it is refused.
         grid: the tile's grid; written into ``roi.tiff``.
         doys, doys_asc, doys_desc: (T,), (Ta,), (Td,) days of year, 1..366.
         roi: bool (H, W); None means every pixel.
@@ -208,6 +213,7 @@ def create_tile(
 
     Raises:
         TileError: a day of year or the ROI's shape is wrong.
+        InputError: the folder holds something else than a tile.
         ExportError: the folder cannot be written.
     """
     height, width = grid.shape
@@ -216,7 +222,7 @@ def create_tile(
     inside = np.ones(grid.shape, bool) if roi is None else np.asarray(roi, bool)
     if inside.shape != grid.shape:
         raise TileError(f"The region of interest is {inside.shape} pixels but the tile's grid is {grid.shape}.")
-    with atomic_path(folder, directory=True) as part:
+    with atomic_path(folder, directory=True, replaces=TILE_FOLDER) as part:
         arrays = TileArrays(
             _new(part / "bands.npy", np.uint16, (len(days["doys"]), height, width, len(S2_BANDS))),
             _new(part / "masks.npy", np.uint8, (len(days["doys"]), height, width)),

@@ -20,7 +20,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import FolderKind, atomic_path
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
@@ -29,6 +29,7 @@ from tessera_core.raster import EmbeddingRaster, NoData
 TIFF_BLOCK = 64
 SHARD = 256
 INNER_CHUNK = 32
+_STORE = FolderKind("a Zarr store", "zarr.json", ("zarr.json", "utm[0-9][0-9]/*"))
 SOUTH_OFFSET = 10_000_000.0
 
 GEOEMB = {
@@ -134,12 +135,12 @@ def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster], prefixes: S
     """Write rasters of one dataset as a Zarr v3 store; it appears under its name when it is whole.
 
     Args:
-        path: the store's folder; an existing one is replaced.
+        path: the store's folder; an existing store is replaced, anything else in it is refused.
         rasters: on UTM grids with square north-up pixels; ``provenance.year`` places each on the time axis.
         prefixes: Matryoshka lengths that get arrays of their own (``embeddings_d<n>``); they share the scales.
 
     Raises:
-        InputError: a raster has no UTM grid or no year, or the pixel grids do not match.
+        InputError: a raster has no UTM grid or no year, the pixel grids do not match, or the folder holds something else.
         MixedDatasetsError: the rasters are of several datasets.
         ExportError: the store cannot be written.
     """
@@ -156,7 +157,7 @@ def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster], prefixes: S
     for raster in rasters:
         zones.setdefault(_zone_number(raster.grid), []).append(raster)
     depths = [p for p in sorted(set(prefixes)) if p < first.dim]
-    with atomic_path(path, directory=True) as part, warnings.catch_warnings():
+    with atomic_path(path, directory=True, replaces=_STORE) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         root = zarr.open_group(part, mode="w", zarr_format=3)
         root.attrs.update(_root_attributes(first, depths))

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import write_json
+from tessera_core.atomic import require_replaceable, write_json
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError
 from tessera_core.generate.engine import Cancel, Engine, Progress, check_dim, row_blocks
@@ -36,6 +36,7 @@ from tessera_core.raster import EmbeddingRaster, NoData
 FORMAT = "tessera-embedding-tile/1"
 STORE = "embeddings.zarr"
 LAYOUTS = ("npy", "geotiff", "zarr")
+_ENDINGS = (".npy", "_scales.npy", "_nodata.npy", ".json")
 Layout = Literal["npy", "geotiff", "zarr"]
 
 
@@ -156,6 +157,9 @@ def generate_tiles(
         raise InputError(f"The format {layout!r} is not known; it is one of {', '.join(LAYOUTS)}.")
     if repeats < 1:
         raise InputError("Repeats must be at least 1.")
+    # A store is written whole at the end; until then its tiles wait as ordinary results in a hidden folder.
+    out = Path(out_dir)
+    place = out / ".zarr-tiles" if layout == "zarr" else out
     tiles = [DPixelTile.open(folder) for folder in tile_dirs]
     names = [tile.name for tile in tiles]
     if len(set(names)) < len(names):
@@ -163,14 +167,17 @@ def generate_tiles(
         raise InputError(
             f"Two tiles are called {twice}, and their results would overwrite each other; run them separately."
         )
+    for tile in tiles:
+        if layout != "zarr":
+            _require_ours(out, tile, layout)
+    if layout == "zarr":
+        # It may hold other tiles and years, and is written whole: adding to it is not possible.
+        require_replaceable(out / STORE, None)
     loaded = weights if isinstance(weights, LoadedEncoder) else load_checkpoint(weights, progress=progress)
     total = sum(t.shape[0] * t.shape[1] for t in tiles)
     engines: dict[str | None, Engine] = {}
     results, before = [], 0
     meter = _Meter(progress, total)
-    out = Path(out_dir)
-    # A store is written whole at the end; until then its tiles wait as ordinary results in a hidden folder.
-    place = out / ".zarr-tiles" if layout == "zarr" else out
     if layout == "zarr" and float32:
         raise InputError("A Zarr store holds int8 codes and scales; leave --float32 away, or choose another format.")
     for tile in tiles:
@@ -178,6 +185,8 @@ def generate_tiles(
         if source not in engines:
             engines[source] = Engine(loaded.for_data(source), device, dtype)
         run = _TileRun(tile, engines[source], place, dim, float32, seed, repeats, layout)
+        if layout == "npy":
+            _require_same_dataset(out, tile.name, run.provenance())
         results.append(run.run(meter.shifted(before), cancelled))
         before += tile.shape[0] * tile.shape[1]
     if layout == "zarr":
@@ -185,6 +194,66 @@ def generate_tiles(
         results = [replace(result, path=store) for result in results]
     meter.finish()
     return results
+
+
+def _require_ours(out: Path, tile: DPixelTile, layout: Layout) -> None:
+    """Refuse to replace a file of another program or person, or the result of another tile of this name.
+
+    Raises:
+        InputError: such a file is there.
+    """
+    name = tile.name
+    if layout == "geotiff":
+        taken = [out / f"{name}.tif"] if (out / f"{name}.tif").exists() and not _our_tiff(out / f"{name}.tif") else []
+    else:
+        taken = [out / file for file in (f"{name}{end}" for end in _ENDINGS) if (out / file).exists()]
+    header = _header(out, name)
+    if taken and (layout == "geotiff" or header.get("format") != FORMAT):
+        raise InputError(
+            f"{taken[0]} is there already and was not made by this command; nothing was changed. Choose another folder."
+        )
+    if taken and (header.get("grid"), _stamp(header).year) != (tile.grid.to_json(), tile.year):
+        raise InputError(
+            f"{out} holds the embeddings of another tile {name} ({_stamp(header).year or 'another place'}); nothing was "
+            "changed. Choose another folder for each year and place."
+        )
+
+
+def _require_same_dataset(out: Path, name: str, provenance: Provenance) -> None:
+    """Refuse to replace a tile's embeddings by those of another encoder.
+
+    Raises:
+        InputError: there are such.
+    """
+    header = _header(out, name)
+    if header.get("format") == FORMAT and _stamp(header).dataset != provenance.dataset:
+        raise InputError(
+            f"{out} holds embeddings of {name} by {_stamp(header).dataset}, not by {provenance.dataset}; nothing was changed. "
+            "Choose another folder for each encoder."
+        )
+
+
+def _stamp(header: Mapping[str, Any]) -> Provenance:
+    return Provenance.from_json(header.get("provenance", {}))
+
+
+def _our_tiff(path: Path) -> bool:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path, driver="GTiff") as dataset:
+            return str(dataset.tags().get("tessera_source")) == "generated"
+    except RasterioError:
+        return False
+
+
+def _header(out: Path, name: str) -> dict[str, Any]:
+    try:
+        header = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def _write_store(store: Path, place: Path, results: Iterable[Generated], config: EncoderConfig) -> Path:

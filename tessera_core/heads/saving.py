@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import atomic_path, ordinary_mode
 from tessera_core.errors import HeadError, TesseraError
 from tessera_core.heads.base import Head
 from tessera_core.heads.regression import RegressionHead
@@ -77,6 +77,7 @@ def save_head(
     with atomic_path(path) as part:
         arrays = {name: np.ascontiguousarray(array) for name, array in inner._arrays().items()}
         save_file(arrays, part, metadata={"tessera": json.dumps(header)})
+        ordinary_mode(part)
     return Path(path)
 
 

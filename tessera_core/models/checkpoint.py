@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import atomic_path, ordinary_mode
 from tessera_core.errors import CheckpointError
 from tessera_core.models import config as configs
 from tessera_core.models import zoo
@@ -201,6 +201,7 @@ def save_checkpoint(path: str | Path, encoder: Encoder, config: EncoderConfig, m
     document = {"format": OUR_FORMAT, "config": config.to_json(), "card": dict(metadata)}
     with atomic_path(path) as part:
         save_file(state, part, metadata={_METADATA_KEY: json.dumps(document, sort_keys=True, allow_nan=False)})
+        ordinary_mode(part)
     return path
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import FolderKind, atomic_path
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import TileError
 from tessera_core.npyfile import load_npy
@@ -65,7 +65,8 @@ class PixelSet:
         Raises:
             ExportError: the folder cannot be written or the disk is full.
         """
-        with atomic_path(folder, directory=True) as part:
+        names = tuple(f"{f.name}.npy" for f in fields(self))
+        with atomic_path(folder, directory=True, replaces=FolderKind("a shard", names[0], names)) as part:
             for f in fields(self):
                 np.save(part / f"{f.name}.npy", getattr(self, f.name))
 

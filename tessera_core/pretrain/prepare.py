@@ -65,6 +65,8 @@ def prepare_shards(
     folder = Path(folder)
     recipe = {**_recipe(asdict(settings)), "seed": seed}
     manifest = folder / "shards.json"
+    if not manifest.exists() and folder.is_dir() and any(folder.iterdir()):
+        raise PretrainError(f"{folder} holds something else than training pixels; choose another output folder.")
     made = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
     # Settings that did not exist yet when the shards were made count as their defaults.
     if made and {**_recipe(asdict(DataSettings())), **made["recipe"]} != recipe:

@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from tessera_core.atomic import write_json
+from tessera_core.atomic import RASTER, atomic_path, write_json
 from tessera_core.errors import ExportError, InputError
 from tessera_core.places import cache_home
+from tessera_core.provenance import Provenance
 from tessera_core.region import Region
 
 FORMAT = "tessera-fetch/1"
 DEFAULT_LIMIT_GB = 20.0
-RASTER_FILES = ("codes.npy", "scales.npy", "nodata.npy", "raster.json")
+RASTER_FILES = RASTER.files
 _STALE_S = 7 * 24 * 3600
 
 
@@ -206,17 +207,33 @@ def take(entry: Entry, target: Path) -> Path:
     """Put a raster of the cache at ``target`` for good, as hard links where the disk allows, else copied.
 
     Raises:
+        InputError: something else lies there: other files, or embeddings of another dataset.
         ExportError: it cannot be written.
     """
-    from tessera_core.atomic import atomic_path
-
-    with atomic_path(target, directory=True) as part:
+    _require_same_dataset(entry, target)
+    with atomic_path(target, directory=True, replaces=RASTER) as part:
         for name in RASTER_FILES:
             try:
                 os.link(entry.folder / name, part / name)
             except OSError:
                 shutil.copyfile(entry.folder / name, part / name)
     return target
+
+
+def _require_same_dataset(entry: Entry, target: Path) -> None:
+    """Fetching again replaces what was fetched before, but never embeddings of another dataset or year."""
+    try:
+        here = json.loads((target / "raster.json").read_text(encoding="utf-8"))["provenance"]
+        new = json.loads((entry.folder / "raster.json").read_text(encoding="utf-8"))["provenance"]
+    except (OSError, ValueError, KeyError, TypeError):
+        # No raster there, or none that can be told: the names of its files decide.
+        return
+    old, fresh = (Provenance.from_json(value) for value in (here, new))
+    if (old.dataset, old.year) != (fresh.dataset, fresh.year):
+        raise InputError(
+            f"{target} holds embeddings of {old.dataset}, {old.year or 'of no year'}, not of {fresh.dataset}, "
+            f"{fresh.year or 'of no year'}; nothing was replaced. Choose another folder."
+        )
 
 
 def _size(folder: Path) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import RASTER, atomic_path
 from tessera_core.errors import Cancelled, ExportError, RasterError, TesseraError
 from tessera_core.grid import Grid
 from tessera_core.models.quantise import quantise
@@ -77,7 +77,7 @@ def converted(
                 shutil.rmtree(folder, ignore_errors=True)
         _require_space(folder.parent, int(np.prod(shape, dtype=np.int64)))
         _prune(folder.parent)
-        with atomic_path(folder, directory=True) as part:
+        with atomic_path(folder, directory=True, replaces=RASTER) as part:
             codes = np.lib.format.open_memmap(part / "codes.npy", mode="w+", dtype=np.int8, shape=shape)
             scales = np.lib.format.open_memmap(part / "scales.npy", mode="w+", dtype=np.float32, shape=shape[:2])
             scales[:] = np.nan

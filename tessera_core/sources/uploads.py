@@ -27,7 +27,7 @@ def receive(files: Sequence[tuple[str, BinaryIO]], folder: str | Path) -> Path:
 
     Args:
         files: name and readable binary stream of each upload.
-        folder: new folder for them; replaced if it exists.
+        folder: new or empty folder for them.
 
     Returns:
         The folder to open: ``folder``, or the one folder inside an archive that holds everything.

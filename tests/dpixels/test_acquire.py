@@ -177,6 +177,21 @@ def test_patches_of_one_region_share_a_grid(archive: Archive, tmp_path: Path) ->
         np.testing.assert_array_equal(small.bands, big.bands[:, y0:y1, x0:x1])
 
 
+def test_a_tile_of_another_time_or_of_others_is_never_replaced(archive: Archive, tmp_path: Path) -> None:
+    archive.add_s2("A", "2023-03-05", ZONE_31)
+    (tile,) = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "tiles").tiles
+    before = (tile / "bands.npy").read_bytes()
+    # Told before anybody is asked: there is nobody.
+    nobody = dataclasses.replace(catalogue(archive), stac_url="http://127.0.0.1:9/stac")
+    later = Window(WINDOW.start, WINDOW.end - dt.timedelta(1))
+    with pytest.raises(InputError, match="another place, time or source"):
+        acquire(REGION, later, nobody, tmp_path / "tiles")
+    (tile / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        acquire(REGION, WINDOW, nobody, tmp_path / "tiles")
+    assert (tile / "bands.npy").read_bytes() == before
+
+
 def test_nothing_there_and_nobody_there_are_told_apart(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(AcquisitionError, match="has no Sentinel scenes"):
         acquire(REGION, WINDOW, catalogue(archive), tmp_path / "a")

@@ -235,6 +235,36 @@ def test_tiles_of_one_name_do_not_overwrite_each_other(tmp_path: Path, loaded: L
         generate_tiles(folders, loaded, tmp_path / "out")
 
 
+def test_results_of_others_and_of_other_tiles_are_never_replaced(tmp_path: Path, loaded: LoadedEncoder) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.npy").write_bytes(b"of another program")
+    (out / "a.tif").write_bytes(b"of another program")
+    tile = make_tile(tmp_path / "a")
+    for layout in ("npy", "geotiff"):
+        with pytest.raises(InputError, match="not made by this command"):
+            generate_tile(tile, loaded, out, layout=layout)
+    assert (out / "a.npy").read_bytes() == (out / "a.tif").read_bytes() == b"of another program"
+    here = tmp_path / "here"
+    generate_tile(tile, loaded, here)
+    before = contents(here)
+    with pytest.raises(InputError, match="2023"):
+        generate_tile(make_tile(tmp_path / "later" / "a", year=2024), loaded, here)
+    with pytest.raises(InputError, match="another tile a"):
+        generate_tile(make_tile(tmp_path / "larger" / "a", shape=(14, 10)), loaded, here)
+    torch.manual_seed(5)
+    config = v2_student(8, 1, 2, 48, out=16, prefixes=(16,))
+    path = save_checkpoint(
+        tmp_path / "other.safetensors", Encoder(config), config, {"name": "other", "version": "other"}
+    )
+    with pytest.raises(InputError, match="each encoder"):
+        generate_tile(tile, load_checkpoint(path), here)
+    assert contents(here) == before
+    generate_tile(tile, loaded, here, layout="zarr")
+    with pytest.raises(InputError, match="zarr"):
+        generate_tile(tile, loaded, here, layout="zarr")
+
+
 def test_random_draws_follow_the_seed_and_not_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     config = v1_0_qat(8, 1, 2, 32, 16)

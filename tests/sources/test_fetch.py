@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -296,6 +297,21 @@ def test_what_is_taken_stays_when_the_cache_is_emptied(web: WebStore, tmp_path: 
     assert os.stat(taken / "codes.npy").st_nlink == 2
     cache.empty()
     np.testing.assert_array_equal(EmbeddingRaster.open(taken).codes, right)
+
+
+def test_taking_never_replaces_other_files_or_another_dataset(web: WebStore, tmp_path: Path) -> None:
+    got = one(web)
+    target = cache.take(got.entry, tmp_path / "2023")
+    cache.take(got.entry, target)
+    (target / "labels.gpkg").write_text("mine")
+    with pytest.raises(InputError, match=r"labels\.gpkg"):
+        cache.take(got.entry, target)
+    raster = got.open()
+    other = dataclasses.replace(raster, provenance=dataclasses.replace(raster.provenance, model="another"))
+    other.save(tmp_path / "other")
+    with pytest.raises(InputError, match="another"):
+        cache.take(got.entry, tmp_path / "other")
+    assert EmbeddingRaster.open(tmp_path / "other").provenance.model == "another"
 
 
 def test_a_damaged_entry_is_no_entry(web: WebStore) -> None:

@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import atomic_path, require_replaceable
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire.catalogue import Catalogue, Scene, Window
 from tessera_core.dpixels.acquire.read import AssetError, read_asset
-from tessera_core.dpixels.tile import S1_POLARISATIONS, S2_BANDS, create_tile
-from tessera_core.errors import AcquisitionError, Cancelled
+from tessera_core.dpixels.tile import S1_POLARISATIONS, S2_BANDS, TILE_FOLDER, create_tile
+from tessera_core.errors import AcquisitionError, Cancelled, InputError
 from tessera_core.grid import Grid
 from tessera_core.provenance import SOFTWARE
 from tessera_core.region import Region
@@ -124,6 +124,7 @@ def acquire(
         timeout_s: longest wait for one request.
 
     Raises:
+        InputError: a tile's folder holds something else.
         AcquisitionError: the catalogue does not answer, or has nothing for this place and time.
         Cancelled: the user stopped; finished days and tiles stay.
     """
@@ -133,6 +134,9 @@ def acquire(
     if progress is not None:
         progress(0, 1, f"asking {catalogue.name} for scenes")
     report = AcquisitionReport()
+    patches = list(_patches(grid, region, patch_px))
+    for name, patch, _ in patches:
+        _require_own(out / name, _request(patch, window, settings))
     tasks = _group(
         catalogue.sentinel2(region.bbox, window, max_cloud, report.left_out),
         catalogue.sentinel1(region.bbox, window, report.left_out),
@@ -141,7 +145,6 @@ def acquire(
         raise AcquisitionError(
             f"{catalogue.stac_url} has no Sentinel scenes over this region from {window.start} to {window.end}."
         )
-    patches = list(_patches(grid, region, patch_px))
     total = len(patches) * len(tasks)
     for index, (name, patch, roi) in enumerate(patches):
 
@@ -184,12 +187,7 @@ def _acquire_patch(
     step: Callable[[int, str], None],
     cancelled: Callable[[], bool] | None,
 ) -> None:
-    request = {
-        "window": [window.start.isoformat(), window.end.isoformat()],
-        "source": settings.catalogue.name,
-        "offset_rule": settings.offset_rule,
-        "grid": grid.to_json(),
-    }
+    request = _request(grid, window, settings)
     if (done := _finished(folder, request)) is not None:
         report.tiles.append(folder)
         report.days_s2 += done["days_s2"]
@@ -216,6 +214,37 @@ def _acquire_patch(
     report.days_s2 += days
     report.passes_s1 += passes
     report.missing.extend(f"{folder.name}: {sentence}" for sentence in missing)
+
+
+def _request(grid: Grid, window: Window, settings: _Settings) -> dict[str, Any]:
+    """What a tile depends on, as its ``meta.json`` keeps it."""
+    return {
+        "window": [window.start.isoformat(), window.end.isoformat()],
+        "source": settings.catalogue.name,
+        "offset_rule": settings.offset_rule,
+        "grid": grid.to_json(),
+    }
+
+
+def _require_own(folder: Path, request: dict[str, Any]) -> None:
+    """Refuse a folder that holds anything but an earlier try of this very request: names of tiles tell neither place nor year.
+
+    Raises:
+        InputError: it does.
+    """
+    require_replaceable(folder, TILE_FOLDER)
+    if not any(folder.glob("*.npy")):
+        return
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        meta = {}
+    meta = meta if isinstance(meta, dict) else {}
+    if any(meta.get(key) != value for key, value in request.items()):
+        when = " to ".join(map(str, meta["window"])) if isinstance(meta.get("window"), list) else "time not known"
+        raise InputError(
+            f"{folder} holds a tile of another place, time or source ({when}); nothing was changed. Choose another folder."
+        )
 
 
 def _finished(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tessera_core.atomic import write_json
-from tessera_core.pretrain.config import PretrainConfig
+from tessera_core.pretrain.config import PretrainConfig, PretrainError
 from tessera_core.pretrain.studies.scenes import Floats, Scene, embed, score, without_radar
 from tessera_core.pretrain.studies.tables import mean_sd, table
 
@@ -179,6 +179,8 @@ def _lend_shards(place: Path, folder: Path, name: str) -> None:
 
 def _keep_shards(place: Path, folder: Path, name: str) -> None:
     common = place / ("ordered" if name in ("no-shuffle", "neither") else "shuffled")
+    if common.exists() and not (common / "shards.json").is_file():
+        raise PretrainError(f"{common} holds something else than training pixels; choose another output folder.")
     shutil.rmtree(common, ignore_errors=True)
     (folder / "shards").rename(common)
 
