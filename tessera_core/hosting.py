@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+from tessera_core.atomic import atomic_path
 from tessera_core.places import cache_home, data_home
 
 VARIABLE = "TESSERA_HOSTED"
@@ -35,6 +37,20 @@ def shown_text(text: str) -> str:
     if not hosted():
         return text
     return _server_paths(_roots()).sub(lambda found: _last(found[0]), text)
+
+
+def server_secret() -> bytes:
+    """32 random bytes of this server's own, the same after a restart, readable by its user only."""
+    return _secret_at(data_home() / "secret")
+
+
+@lru_cache(maxsize=4)
+def _secret_at(path: Path) -> bytes:
+    if not path.exists():
+        with atomic_path(path) as part:
+            part.touch(0o600)
+            part.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()
 
 
 def _last(path: str) -> str:

@@ -306,11 +306,9 @@ def test_strangers_may_not_name_folders(app: AppTest, years: Project, monkeypatc
     from tessera_core.ui import state
 
     monkeypatch.setenv("TESSERA_HOSTED", "1")
-    state._secret.cache_clear()
     app.query_params["project"] = state.key_of(years.folder)
     app.session_state["compare_part"] = "join"
     app.run()
     app.switch_page("pages/compare.py").run()
     assert _errors(app) == []
     assert app.selectbox(key="compare_join_second").options == ["2023"]
-    state._secret.cache_clear()
