@@ -19,9 +19,9 @@ from tessera_core.analysis.transfer import Transfer, transfer_labels
 from tessera_core.analysis.transitions import Transitions, count_transitions, intervals
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.heads import ClassMap, Head, make_head, predict_raster
+from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.model import Label
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.mapping import DEFAULT_HEAD
 from tessera_core.raster import EmbeddingRaster
 
 Progress = Callable[[int, int, str], None]

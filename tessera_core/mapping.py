@@ -1,29 +1,35 @@
-"""From a project's labels to its map: the one place that says which pixels teach which head.
+"""From labels to a map and its score: the one place that says which pixels teach which head, and how good it is.
 
-The page, the exports and the command line all come here, so that they show the same map with the same confidence.
+The page, the exports, the report and the command line all come here, so that they show the same map with the same confidence,
+and the same percentage with the same interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tessera_core.errors import HeadError, LabelError
+from tessera_core.errors import HeadError, LabelError, ProjectError
 from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.model import Label, LabelClass
-from tessera_core.labels.sampling import label_pixels
-from tessera_core.raster import EmbeddingRaster
+from tessera_core.labels.sampling import in_order_of_place, label_pixels
+from tessera_core.raster import EmbeddingRaster, valid_scales
 
 if TYPE_CHECKING:
     from tessera_core.analysis.cleanup import Cleaning
-    from tessera_core.assess import Samples
+    from tessera_core.assess import Reference, Samples
     from tessera_core.assess.calibration import Calibration
+    from tessera_core.assess.live import LiveScore
+    from tessera_core.export.product import Checked, Product
     from tessera_core.heads import ClassMap, Head, HeadChoice
     from tessera_core.project import Project
 
+Progress = Callable[[int, int, str], None]
+Cancel = Callable[[], bool]
 
 # A temperature nearer to 1 changes no whole percent that people would notice.
 WORTH_TEMPERING = 0.02
@@ -61,35 +67,93 @@ def head_choice(project: Project) -> HeadChoice:
     return HeadChoice.from_settings(project.settings, tree.parents(project.log.classes) if tree else None)
 
 
-def fit_labels(
-    labels: Sequence[Label],
+def fit_pixels(
     raster: EmbeddingRaster,
-    name: str | HeadChoice = DEFAULT_HEAD,
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    class_ids: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    choice: str | HeadChoice = DEFAULT_HEAD,
     *,
-    cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    seed: int = 0,
+    cancelled: Cancel | None = None,
+    progress: Progress | None = None,
 ) -> Head:
-    """A head fitted on the pixels under ``labels``.
+    """The one fit behind every map: page, exports, command line and notebooks.
+
+    Above :data:`~tessera_core.heads.base.MAX_TRAIN` pixels a draw of them teaches the head (see
+    :func:`~tessera_core.heads.base.training_draw`): one large polygon would make every click wait and change the map by less
+    than the next label does, and a map must not depend on where it was made.
+
+    Args:
+        raster: the embeddings.
+        rows, cols: (N,) labelled pixels, in row-major order.
+        class_ids, groups: (N,) the class of each, and which label it belongs to.
+        choice: of the head.
+        seed: of the draw, and of everything random in the head.
 
     Raises:
         HeadError: fewer than two classes have labelled pixels with data, or there is no such head.
         Cancelled: ``cancelled`` said so.
     """
-    from tessera_core.heads import make_head
+    groups = in_order_of_place(groups)
+    keep = _teaching(raster, rows, cols, class_ids, seed)
+    if len(keep) < len(rows):
+        rows, cols, class_ids, groups = rows[keep], cols[keep], class_ids[keep], groups[keep]
+    head = unfitted(choice, seed)
+    return head.fit_at(raster, rows, cols, class_ids, groups=groups, progress=progress, cancelled=cancelled)
 
+
+def _teaching(
+    raster: EmbeddingRaster,
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    class_ids: NDArray[np.integer],
+    seed: int,
+) -> NDArray[np.intp]:
+    """Which labelled pixels teach a head: all, or of too many a draw of those with data."""
+    from tessera_core.heads.base import MAX_TRAIN, training_draw
+
+    if len(rows) <= MAX_TRAIN:
+        return np.arange(len(rows))
+    keep = np.flatnonzero(_with_data(raster, rows, cols))
+    return keep[training_draw(class_ids[keep], rows[keep], cols[keep], seed)]
+
+
+def _with_data(raster: EmbeddingRaster, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> NDArray[np.bool_]:
+    return valid_scales(np.asarray(raster.scales[rows, cols], np.float32))
+
+
+def unfitted(choice: str | HeadChoice, seed: int = 0) -> Head:
+    """The head of a choice before it is fitted; scores clone it, so that they judge what the map is made with.
+
+    Raises:
+        HeadError: there is no such head.
+    """
+    from tessera_core.heads import HeadChoice
+
+    return (HeadChoice(choice) if isinstance(choice, str) else choice).make(seed)
+
+
+def fit_labels(
+    labels: Sequence[Label],
+    raster: EmbeddingRaster,
+    choice: str | HeadChoice = DEFAULT_HEAD,
+    *,
+    seed: int = 0,
+    cancelled: Cancel | None = None,
+    progress: Progress | None = None,
+) -> Head:
+    """A head fitted on the pixels under ``labels``; see :func:`fit_pixels`.
+
+    Raises:
+        HeadError: fewer than two classes have labelled pixels with data, or there is no such head.
+        Cancelled: ``cancelled`` said so.
+    """
     pixels = label_pixels(labels, raster.grid)
     if len(pixels.rows) == 0:
         raise HeadError("There are no labels yet. Click examples of at least two classes on the page Label.")
-    head = make_head(name)
-    return head.fit_at(
-        raster,
-        pixels.rows,
-        pixels.cols,
-        pixels.class_ids,
-        groups=pixels.label_index,
-        progress=progress,
-        cancelled=cancelled,
-    )
+    return fit_pixels(raster, *pixels, choice, seed=seed, cancelled=cancelled, progress=progress)
 
 
 def takes_temperature(head: Head) -> bool:
@@ -115,29 +179,87 @@ def shown_temperature(head: Head, calibration: Calibration | None) -> float:
     return calibration.temperature
 
 
-def check_confidence(samples: Samples, head: Head, cancelled: Callable[[], bool] | None = None) -> Calibration | None:
-    """The confidence of a head on the places of its labels, each held out; None where there are too few.
+@dataclass(frozen=True)
+class Trained:
+    """A head that makes a map, and what is known of it.
+
+    Attributes:
+        head: fitted, as sure as labels held out show it should be.
+        n_train: pixels that taught it.
+        n_without_data: labelled pixels without embeddings.
+        score: how good it is on places held out; None where that was not asked, or the head is not calibrated.
+        calibration: of its confidence there; None likewise, and where there are too few places.
+        sentence: on its confidence.
+    """
+
+    head: Head
+    n_train: int
+    n_without_data: int
+    score: LiveScore | None
+    calibration: Calibration | None
+    sentence: str
+
+
+def train(
+    reference: Reference,
+    raster: EmbeddingRaster,
+    choice: str | HeadChoice = DEFAULT_HEAD,
+    *,
+    seed: int = 0,
+    calibrated: bool = True,
+    cancelled: Cancel | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Fit a head on labels and make it as sure as it should be; what every whole map is made by.
 
     Args:
-        samples: the labelled pixels.
-        head: unfitted.
+        reference: the labelled pixels, of a project or a file.
+        raster: the embeddings.
+        choice: of the head.
+        seed: of everything random.
+        calibrated: whether to check the confidence on places held out, and to mend it.
 
     Raises:
+        HeadError: the labels do not suffice, or there is no such head.
         Cancelled: ``cancelled`` said so.
     """
-    from tessera_core.assess.calibration import calibrate
-    from tessera_core.assess.live import live_score
+    from tessera_core.heads.tempered import temper
 
-    held = live_score(samples, head, naive=False, cancelled=cancelled).held_out
-    return None if held is None else calibrate(held)
+    rows, cols = reference.rows, reference.cols
+    head = fit_pixels(
+        raster, rows, cols, reference.y, reference.groups, choice, seed=seed, cancelled=cancelled, progress=progress
+    )
+    with_data = _with_data(raster, rows, cols)
+    n_train = int(with_data[_teaching(raster, rows, cols, reference.y, seed)].sum())
+    empty = int(len(rows) - with_data.sum())
+    if not calibrated:
+        return Trained(head, n_train, empty, None, None, "Confidence is as the head gives it, as asked.")
+    if not takes_temperature(head):
+        sentence = "Confidence is as the head gives it: this kind of head is not calibrated."
+        return Trained(head, n_train, empty, None, None, sentence)
+    score = score_samples(reference.samples(raster), choice, seed=seed, naive=False, cancelled=cancelled)
+    calibration = check_confidence(score)
+    if calibration is None:
+        sentence = "Confidence is as the head gives it: too few places to check it at."
+        return Trained(head, n_train, empty, score, None, sentence)
+    temperature = shown_temperature(head, calibration)
+    head = head if temperature == 1 else temper(head, temperature)
+    return Trained(head, n_train, empty, score, calibration, calibration.sentence)
+
+
+def check_confidence(score: LiveScore) -> Calibration | None:
+    """The confidence of a head on the places of its labels, each held out; None where there are too few."""
+    from tessera_core.assess.calibration import calibrate
+
+    return None if score.held_out is None else calibrate(score.held_out)
 
 
 def project_head(
     project: Project,
     raster: EmbeddingRaster,
     *,
-    cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Cancel | None = None,
+    progress: Progress | None = None,
 ) -> Head:
     """The project's head, fitted on its labels in ``raster``, as sure as labels held out show it should be.
 
@@ -145,24 +267,20 @@ def project_head(
         HeadError: the labels do not suffice.
         Cancelled: ``cancelled`` said so.
     """
-    from tessera_core.heads import make_head
-    from tessera_core.heads.tempered import temper
+    from tessera_core.assess.reference import Reference
 
-    choice, log = head_choice(project), project.log
-    fitted = fit_labels(log.labels, raster, choice, cancelled=cancelled, progress=progress)
-    if not takes_temperature(fitted):
-        return fitted
-    samples = label_samples(log.labels, log.classes, raster)
-    temperature = shown_temperature(fitted, check_confidence(samples, make_head(choice), cancelled))
-    return fitted if temperature == 1 else temper(fitted, temperature)
+    reference = Reference.of_labels(project.log.labels, project.log.classes, raster.grid)
+    if not len(reference.rows):
+        raise HeadError("There are no labels yet. Click examples of at least two classes on the page Label.")
+    return train(reference, raster, head_choice(project), cancelled=cancelled, progress=progress).head
 
 
 def map_project(
     project: Project,
     raster: EmbeddingRaster,
     year: int | None,
-    cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Cancel | None = None,
+    progress: Progress | None = None,
 ) -> ProjectMap:
     """The project's map of a year, whole, and cleaned where the project says so.
 
@@ -185,6 +303,71 @@ def map_project(
     return ProjectMap(year, version, head, made)
 
 
+def project_product(
+    project: Project, raster: EmbeddingRaster, made: ProjectMap, *, scored: bool = True, cancelled: Cancel | None = None
+) -> Product:
+    """A project's map with everything that files of it need.
+
+    Args:
+        project: whose map it is.
+        raster: the embeddings it was made of.
+        made: of :func:`map_project`.
+        scored: whether the score is wanted, which takes a moment.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
+    from tessera_core.export.product import Product
+
+    log = project.log
+    score = score_labels(log.labels, log.classes, raster, head_choice(project), cancelled=cancelled) if scored else None
+    return Product(
+        name=project.name,
+        classes=made.map.classes,
+        confidence=made.map.confidence,
+        grid=raster.grid,
+        label_classes=log.classes,
+        labels=log.labels,
+        provenance=raster.provenance,
+        head=head_name(project),
+        score={} if score is None else score.to_json(),
+        temperature=made.head.softened_,
+        checked=_checked(project, made),
+    )
+
+
+def _checked(project: Project, made: ProjectMap) -> Checked | None:
+    """What the sample of the page Validate says of a map; None without one, or without enough answers."""
+    from tessera_core.export.product import Checked, CheckedClass
+    from tessera_core.validation import load
+
+    try:
+        saved = load(project, made.year)
+    except ProjectError as error:
+        return Checked(str(error), (), "ha")
+    if saved is None or saved.grid.shape != made.map.classes.shape:
+        return None
+    try:
+        found = saved.on_map(made.map.classes).assess()
+    except LabelError:
+        # A class of the map has no answered place yet, so nothing can be estimated.
+        return None
+    names, unit = {c.id: c.name for c in project.log.classes}, "ha" if saved.grid.georeferenced else "pixels"
+    first, *_ = found.sentences(names, unit)
+    total = found.total_area
+    classes = tuple(
+        CheckedClass(
+            names.get(c.id, str(c.id)),
+            c.mapped * total,
+            c.area.value,
+            None if not np.isfinite(c.area.se) else (max(c.area.interval[0], 0.0), min(c.area.interval[1], total)),
+            c.sampled,
+        )
+        for c in found.classes
+    )
+    return Checked(first, classes, unit, found.notes)
+
+
 def cleaning_of(project: Project) -> Cleaning | None:
     """How the project's finished map is cleaned: its setting ``tidy``, or None.
 
@@ -199,47 +382,53 @@ def cleaning_of(project: Project) -> Cleaning | None:
 
 def label_samples(labels: Sequence[Label], classes: Sequence[LabelClass], raster: EmbeddingRaster) -> Samples:
     """The labelled pixels with data as :mod:`tessera_core.assess` takes them; each label is a group."""
-    from tessera_core.assess import CodeFeatures, Samples
+    from tessera_core.assess.reference import Reference
 
-    pixels = label_pixels(labels, raster.grid)
-    features = CodeFeatures.at(raster, pixels.rows, pixels.cols)
-    usable = np.flatnonzero(features.usable())
-    return Samples(
-        features.take(usable),
-        pixels.class_ids[usable].astype(np.int64),
-        pixels.label_index[usable].astype(np.int64),
-        pixels.rows[usable],
-        pixels.cols[usable],
-        {c.id: c.name for c in classes},
-        len(pixels.rows) - len(usable),
-    )
+    return Reference.of_labels(labels, classes, raster.grid).samples(raster)
+
+
+def score_samples(
+    samples: Samples,
+    choice: str | HeadChoice = DEFAULT_HEAD,
+    *,
+    seed: int = 0,
+    naive: bool = True,
+    cancelled: Cancel | None = None,
+) -> LiveScore:
+    """The one score of a map, which the page, the report, the exports and the command line show.
+
+    Args:
+        samples: the labelled pixels.
+        choice: of the head.
+        seed: of everything random.
+        naive: also what a random split would claim; the score itself is the same without.
+
+    Returns:
+        How often the map is right at places held out, each label counting once, with its 95 % interval; where labels do not
+        suffice its ``accuracy`` is None and its ``headline`` says what to label.
+
+    Raises:
+        HeadError: there is no such head.
+        Cancelled: ``cancelled`` said so.
+    """
+    from tessera_core.assess.live import live_score
+
+    return live_score(samples, unfitted(choice, seed), naive=naive, seed=seed, cancelled=cancelled)
 
 
 def score_labels(
     labels: Sequence[Label],
     classes: Sequence[LabelClass],
     raster: EmbeddingRaster,
-    name: str | HeadChoice = DEFAULT_HEAD,
+    choice: str | HeadChoice = DEFAULT_HEAD,
     *,
     seed: int = 0,
-    cancelled: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
-    """How well the head predicts labels it has not seen: by blocks of ground, else by whole labels; empty where too few.
-
-    Returns:
-        What :func:`tessera_core.assess.evaluate` returns, or ``{}`` where fewer than two classes could be judged.
+    cancelled: Cancel | None = None,
+) -> LiveScore:
+    """The score of the map that ``labels`` make; see :func:`score_samples`.
 
     Raises:
+        HeadError: there is no such head.
         Cancelled: ``cancelled`` said so.
     """
-    from tessera_core.assess import evaluate
-    from tessera_core.heads import make_head
-
-    samples = label_samples(labels, classes, raster)
-    for split in ("blocked", "field"):
-        try:
-            return evaluate(samples, make_head(name), split=split, seed=seed, cancelled=cancelled)
-        except (LabelError, HeadError):
-            # Too few blocks or labels to hold any out this way; the next split asks for less.
-            continue
-    return {}
+    return score_samples(label_samples(labels, classes, raster), choice, seed=seed, cancelled=cancelled)

@@ -13,19 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis import novelty
-from tessera_core.assess.numbers import COVERAGE, MAX_TRAIN, HeldOut, Numbers, judge_numbers, number_pixels
-from tessera_core.assess.splits import BLOCK_PX
+from tessera_core.assess.numbers import COVERAGE, HeldOut, Numbers, judge_numbers, number_pixels
+from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX
 from tessera_core.dpixels.greenness import summer_ndvi
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import HeadError, LabelError
 from tessera_core.export.numbers import NumberProduct
 from tessera_core.grid import Grid
 from tessera_core.heads import RegressionHead, ValueMap, make_regression_head, predict_values
+from tessera_core.heads.base import training_draw
 from tessera_core.heads.context import ContextRegressionHead
 from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.model import Label, LabelClass, new_id
 from tessera_core.labels.numbers import ImportedNumbers
 from tessera_core.labels.plots import Plot, plots_of, values_of
+from tessera_core.labels.sampling import in_order_of_place
 from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
 
@@ -142,13 +144,13 @@ def fit_numbers(
         HeadError: there are fewer than three pixels with data, or all numbers are the same.
         Cancelled: ``cancelled`` said so.
     """
-    keep = np.sort(np.random.default_rng(seed).permutation(len(numbers.values))[:MAX_TRAIN])
+    keep = training_draw(np.zeros(len(numbers.values)), numbers.rows, numbers.cols, seed)
     head.fit_at(
         raster,
         numbers.rows[keep],
         numbers.cols[keep],
         numbers.values[keep],
-        groups=numbers.groups[keep],
+        groups=in_order_of_place(numbers.groups[keep]),
         progress=progress,
         cancelled=cancelled,
     )
@@ -298,12 +300,42 @@ def score_plots(
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> NumberScore:
-    """Judge a head on plots with blocks of ground held out; whole plots where they lie in too few blocks.
+    """Judge a head on plots; see :func:`score_numbers`.
 
     Raises:
         Cancelled: ``cancelled`` said so.
     """
-    numbers = plot_pixels(plots, raster.grid)
+    return score_numbers(plot_pixels(plots, raster.grid), raster, choice, progress=progress, cancelled=cancelled)
+
+
+def score_numbers(
+    numbers: Numbers,
+    raster: EmbeddingRaster,
+    choice: NumberChoice,
+    *,
+    split: str | None = None,
+    n_folds: int | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+    block_px: int = BLOCK_PX,
+    buffer_px: int = BUFFER_PX,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> NumberScore:
+    """The one score of a map of a number, which the page, its files and the command line show.
+
+    Args:
+        numbers: the pixels of plots, without features.
+        raster: the embeddings.
+        choice: of the head.
+        split: what is held out; None for blocks of ground, and whole plots where they lie in too few blocks.
+        n_folds: parts; None for five, or as many as there are.
+        repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.numbers.judge_numbers`.
+
+    Raises:
+        LabelError: the plots cannot be split as ``split`` says.
+        Cancelled: ``cancelled`` said so.
+    """
     try:
         samples = numbers.with_embeddings(raster)
     except LabelError as error:
@@ -315,29 +347,36 @@ def score_plots(
             f"How good the map is cannot be told from {count} plots: {LEAST_JUDGED} are the least, {FIRM} make it firm."
         )
         return NumberScore({}, None, (), tuple(remarks))
-    blocks = len(np.unique(np.stack([samples.rows // BLOCK_PX, samples.cols // BLOCK_PX]), axis=1).T)
-    size = f"{BLOCK_PX * raster.grid.pixel_area_m2**0.5:.0f} m" if raster.grid.georeferenced else f"{BLOCK_PX} pixels"
+    blocks = len(np.unique(np.stack([samples.rows // block_px, samples.cols // block_px]), axis=1).T)
+    size = f"{block_px * raster.grid.pixel_area_m2**0.5:.0f} m" if raster.grid.georeferenced else f"{block_px} pixels"
     if blocks == 1:
         remarks.append(f"All plots lie in one block of {size}; how good the map is elsewhere cannot be told.")
     judged = None
-    for split, parts in (("blocked", blocks), ("field", count)):
+    parts = {"blocked": blocks, "field": count}
+    for kind in ("blocked", "field") if split is None else (split,):
         try:
             judged = judge_numbers(
                 samples,
-                choice.make(),
-                split=split,
-                n_folds=max(2, min(FOLDS, parts)),
+                choice.make(seed),
+                split=kind,
+                n_folds=max(2, min(FOLDS, parts.get(kind, count))) if n_folds is None else n_folds,
+                repeats=repeats,
+                seed=seed,
+                block_px=block_px,
+                buffer_px=buffer_px,
                 progress=progress,
                 cancelled=cancelled,
             )
             break
         except (LabelError, HeadError):
+            if split is not None:
+                raise
             # Too few blocks to hold any out; whole plots ask for less.
             continue
     if judged is None:
         remarks.append("The plots cannot be split into parts to learn from and parts to test on; bring more of them.")
         return NumberScore({}, None, (), tuple(remarks))
-    if judged.result["split"] == "field" and blocks > 1:
+    if judged.result["split"] == "field" and blocks > 1 and split is None:
         remarks.append(
             f"Your plots lie in {blocks} blocks of {size}, too few to hold any out; single plots were held out, which flatters."
         )

@@ -14,12 +14,10 @@ from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds, not_judged
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.heads.base import Head, balanced_draw
+from tessera_core.heads.base import MAX_TRAIN, Head, training_draw
 from tessera_core.heads.context import ContextHead
 from tessera_core.heads.tree import TreeHead
 
-# More labels than this change no head's score but do change the wait.
-MAX_TRAIN = 20_000
 SCORES = ("accuracy", "macro_f1", "weighted_f1")
 
 
@@ -116,9 +114,8 @@ def _cross_validate(
         step()
         if per_class is not None:
             train = _draw(targets, train, per_class, np.random.default_rng([seed, number]))
-        elif len(train) > max_train:
-            _, dense = np.unique(targets[train], return_inverse=True)
-            train = train[balanced_draw(dense, max_train, seed)]
+        else:
+            train = train[training_draw(targets[train], samples.rows[train], samples.cols[train], seed, max_train)]
         seen.append(len(train))
         fitted = clone(head)
         if isinstance(fitted.head if isinstance(fitted, ContextHead) else fitted, TreeHead):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,25 @@ class LiveScore:
     confused: str = ""
     notes: tuple[str, ...] = ()
     held_out: HeldOut | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object that files and the command line show: what the page shows, unrounded.
+
+        ``accuracy`` and ``interval`` (shares, or None), ``naive`` (what a random split claims, or None), ``n_labels``,
+        ``n_places``, ``classes`` (by name: ``id``, ``recall``, ``precision``, ``labels`` held out) and ``sentences``.
+        """
+        return {
+            "accuracy": self.accuracy,
+            "interval": None if self.interval is None else list(self.interval),
+            "naive": self.naive,
+            "n_labels": self.n_labels,
+            "n_places": self.n_places,
+            "classes": {
+                c.name: {"id": c.id, "recall": c.recall, "precision": c.precision, "labels": c.labels}
+                for c in self.per_class
+            },
+            "sentences": list(self.sentences),
+        }
 
     @property
     def sentences(self) -> tuple[str, ...]:

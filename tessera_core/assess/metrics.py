@@ -37,7 +37,8 @@ def score(confusion: NDArray[Any], ids: Sequence[int], names: Mapping[int, str])
 
     Returns:
         JSON object: ``accuracy``, ``macro_f1``, ``weighted_f1``, ``per_class`` (by name: id, precision, recall, f1,
-        support), ``confusion`` (list of rows), ``classes`` (names in the order of the matrix).
+        support; the scores are None where none of the class was judged), ``confusion`` (list of rows), ``classes`` (names in
+        the order of the matrix).
     """
     hits = np.diag(confusion).astype(float)
     support, guesses = confusion.sum(1), confusion.sum(0)
@@ -53,9 +54,9 @@ def score(confusion: NDArray[Any], ids: Sequence[int], names: Mapping[int, str])
         "per_class": {
             names.get(class_id, str(class_id)): {
                 "id": int(class_id),
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
+                "precision": float(precision[i]) if present[i] else None,
+                "recall": float(recall[i]) if present[i] else None,
+                "f1": float(f1[i]) if present[i] else None,
                 "support": round(float(support[i])),
             }
             for i, class_id in enumerate(ids)

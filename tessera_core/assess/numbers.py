@@ -15,14 +15,15 @@ from tessera_core.assess.samples import CodeFeatures, MatrixFeatures
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, SPLITS, near_blocks
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.grid import Grid
+from tessera_core.heads.base import training_draw
 from tessera_core.heads.regression import COVERAGE, RegressionHead
 from tessera_core.labels.files import is_class_raster
+from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.model import Label
-from tessera_core.labels.numbers import read_numbers
-from tessera_core.labels.sampling import label_pixels
+from tessera_core.labels.numbers import read_number_plots
+from tessera_core.labels.sampling import in_order_of_place, label_pixels
 from tessera_core.raster import EmbeddingRaster
 
-MAX_TRAIN = 20_000
 # Draws of the bootstrap.
 RESAMPLED = 1000
 
@@ -37,6 +38,9 @@ class Numbers:
         rows, cols: int (N,).
         features: of the pixels, once :meth:`with_embeddings` has taken them.
         ignored: pixels left out because they have no data.
+        points: whether a label of them is a point.
+        field: the attribute they come from, where there is one.
+        report: what happened to the file they come from, where there is one.
     """
 
     values: NDArray[np.float64]
@@ -45,6 +49,14 @@ class Numbers:
     cols: NDArray[Any]
     features: CodeFeatures | MatrixFeatures | None = None
     ignored: int = 0
+    points: bool = False
+    field: str = ""
+    report: ImportReport | None = None
+
+    def by_label(self) -> NDArray[np.float64]:
+        """The number of each label (G,): the mean of its pixels."""
+        _, group = np.unique(self.groups, return_inverse=True)
+        return np.bincount(group, self.values) / np.bincount(group)
 
     def with_embeddings(self, raster: EmbeddingRaster) -> Numbers:
         """Those pixels that have an embedding, with it.
@@ -89,11 +101,11 @@ def read_number_labels(path: str | Path, grid: Grid, field: str | None = None) -
     """
     if is_class_raster(path):
         return _raster_numbers(Path(path), grid)
-    labels, values = read_numbers(path, grid, field)
-    found = number_pixels(labels, values, grid)
+    plots = read_number_plots(path, grid, field)
+    found = number_pixels(plots.labels, plots.values, grid)
     if len(found.rows) == 0:
         raise LabelError(f"Not one label of {Path(path).name} lies on the embeddings; check the region and the CRS.")
-    return found
+    return replace(found, field=plots.field, report=plots.report)
 
 
 def number_pixels(labels: Sequence[Label], values: NDArray[np.floating], grid: Grid) -> Numbers:
@@ -121,7 +133,7 @@ def number_pixels(labels: Sequence[Label], values: NDArray[np.floating], grid: G
         own = np.flatnonzero(np.isin(pixels.label_index, points))
         here = pixels.rows[own].astype(np.int64) * grid.width + pixels.cols[own]
         found[own] = mean[np.searchsorted(places, here)]
-    return Numbers(found, pixels.label_index, pixels.rows, pixels.cols)
+    return Numbers(found, pixels.label_index, pixels.rows, pixels.cols, points=bool(len(points)))
 
 
 def _raster_numbers(path: Path, grid: Grid) -> Numbers:
@@ -247,8 +259,9 @@ def judge_numbers(
             for train, test in _folds(samples, kind, n_folds, seed + repeat, block_px, buffer_px):
                 if cancelled is not None and cancelled():
                     raise Cancelled
-                if len(train) > MAX_TRAIN:
-                    train = np.sort(np.random.default_rng(seed + repeat).permutation(train)[:MAX_TRAIN])
+                train = train[
+                    training_draw(np.zeros(len(train)), samples.rows[train], samples.cols[train], seed + repeat)
+                ]
                 guess[test], margin[test] = samples.features.fit_margin(
                     clone(head), train, samples.values[train], test, samples.groups[train]
                 )
@@ -334,7 +347,7 @@ def _folds(
     if split == "random":
         groups = np.arange(n)
     elif split == "field":
-        groups = np.unique(samples.groups, return_inverse=True)[1]
+        groups = in_order_of_place(samples.groups)
     else:
         groups = np.unique(blocks, axis=0, return_inverse=True)[1].ravel()
     number = int(groups.max()) + 1

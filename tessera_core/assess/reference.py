@@ -14,12 +14,14 @@ from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.files import class_tags, is_class_raster, read_class_raster, read_labels
-from tessera_core.labels.importing import parse_color
-from tessera_core.labels.model import LabelClass, next_color
-from tessera_core.labels.sampling import label_pixels
+from tessera_core.labels.importing import ImportReport, parse_color
+from tessera_core.labels.model import Label, LabelClass, next_color
+from tessera_core.labels.sampling import in_order_of_place, label_pixels
 from tessera_core.raster import EmbeddingRaster
 
 MAX_CLASSES = 254
+# Labels of so few pixels are points by another name: a field plot with its rim, a lone pixel of a raster.
+POINT_LIKE_PX = 4
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,14 @@ class Reference:
     """Labelled pixels of a grid.
 
     Attributes:
-        rows, cols: int (N,).
+        rows, cols: int (N,), in row-major order, each pixel once.
         y: uint8 (N,) class ids.
-        groups: int (N,), the polygon, stroke or connected patch each pixel belongs to.
+        groups: int (N,), the polygon, stroke or connected patch each pixel belongs to, numbered from 0 in the order of their
+            first pixels: the same labels make the same reference, in whatever order a file lists them.
         classes: what the ids mean. Codes of a raster above 254 are renumbered from 1. A raster's class is
             named by its tag ``class_<code>``, or else by its code.
+        points: whether a label of them is a point, which has no field around it to hold out.
+        report: what happened to the file they come from, where there is one.
     """
 
     rows: NDArray[Any]
@@ -39,6 +44,35 @@ class Reference:
     y: NDArray[np.uint8]
     groups: NDArray[Any]
     classes: list[LabelClass]
+    points: bool = False
+    report: ImportReport | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", in_order_of_place(self.groups))
+
+    @classmethod
+    def of_labels(
+        cls,
+        labels: Sequence[Label],
+        classes: Sequence[LabelClass],
+        grid: Grid,
+        report: ImportReport | None = None,
+    ) -> Reference:
+        """The pixels that labels (in painting order, coordinates in the CRS of ``grid``) cover; there may be none."""
+        pixels = label_pixels(labels, grid)
+        points = any(labels[i].kind == "point" for i in np.unique(pixels.label_index).tolist())
+        return cls(pixels.rows, pixels.cols, pixels.class_ids, pixels.label_index, list(classes), points, report)
+
+    @property
+    def split(self) -> str:
+        """What is to be held out: ``"field"`` where labels are areas, else ``"blocked"``, for points lie in no field.
+
+        Points beside each other are near copies; held out one by one, they are judged by their own neighbours. The same holds
+        of patches of a raster, or polygons, that are no larger than a point's surroundings.
+        """
+        sizes = np.bincount(self.groups) if len(self.groups) else np.zeros(0, np.int64)
+        in_areas = sizes[sizes > POINT_LIKE_PX].sum()
+        return "blocked" if self.points or 2 * in_areas < sizes.sum() else "field"
 
     @property
     def names(self) -> dict[int, str]:
@@ -90,12 +124,20 @@ class Reference:
         """The labelled pixels whose features, float32 (N, F), are all known."""
         return self._with(MatrixFeatures(values))
 
+    def samples(self, raster: EmbeddingRaster) -> Samples:
+        """As :meth:`with_embeddings`, but there may be none."""
+        return self._samples(CodeFeatures.at(raster, self.rows, self.cols))
+
     def _with(self, features: CodeFeatures | MatrixFeatures) -> Samples:
-        usable = features.usable()
-        if not usable.any():
+        found = self._samples(features)
+        if not len(found.y):
             raise LabelError(
                 "Not one labelled pixel lies where there are data; check that labels and embeddings overlap."
             )
+        return found
+
+    def _samples(self, features: CodeFeatures | MatrixFeatures) -> Samples:
+        usable = features.usable()
         return Samples(
             features.take(np.flatnonzero(usable)),
             self.y[usable].astype(np.int64),
@@ -135,7 +177,7 @@ def read_reference(path: str | Path, grid: Grid, field: str | None = None) -> Re
         y = ids.astype(np.uint8)[index]
         return Reference(rows, cols, y, raster.groups[rows, cols], classes)
     imported = read_labels(path, grid, field)
-    pixels = label_pixels(imported.labels, grid)
-    if len(pixels.rows) == 0:
+    reference = Reference.of_labels(imported.labels, imported.classes, grid, imported.report)
+    if len(reference.rows) == 0:
         raise LabelError(f"Not one label of {Path(path).name} lies on the embeddings; check the region and the CRS.")
-    return Reference(pixels.rows, pixels.cols, pixels.class_ids, pixels.label_index, imported.classes)
+    return reference

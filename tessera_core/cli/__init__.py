@@ -36,7 +36,7 @@ COMMANDS = {
     "map": "train a head on labels and map a region",
     "change": "find what changed between two years",
     "fuse": "join two embeddings of one place into one",
-    "evaluate": "score a head honestly, with whole fields held out",
+    "evaluate": "score a head honestly, with whole places held out",
     "export": "write a project's map and labels for others to use",
     "bench": "measure this machine",
 }

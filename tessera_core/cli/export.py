@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         for area in made.areas()
     }
     result: dict[str, Any] = {"kind": args.to, "project": project.name, "year": made.year}
-    scores = {key: made.score[key] for key in ("split", "accuracy", "macro_f1", "n_test") if key in made.score} or None
     result |= {"files": [str(file) for file in files], "head": made.head, "temperature": round(made.temperature, 4)}
-    return result | {"classes": areas, "score": scores}
+    scored = made.score.get("accuracy") is not None
+    return result | {"classes": areas, "score": made.score if scored else None}
 
 
 def product(project: Project, year: int | None) -> Product:
@@ -91,23 +91,11 @@ def product(project: Project, year: int | None) -> Product:
         ProjectError: the project has no embeddings, or several years and none is chosen.
         HeadError: the labels do not suffice.
     """
-    from tessera_core.export.product import Product
-    from tessera_core.mapping import head_choice, head_name, map_project, score_labels
+    from tessera_core.mapping import map_project, project_product
 
     year, raster = _embeddings(project, year)
     made = map_project(project, raster, year, progress=ConsoleProgress("map"))
-    return Product(
-        project.name,
-        made.map.classes,
-        made.map.confidence,
-        raster.grid,
-        project.log.classes,
-        project.log.labels,
-        raster.provenance,
-        head_name(project),
-        score_labels(project.log.labels, project.log.classes, raster, head_choice(project)),
-        made.head.softened_,
-    )
+    return project_product(project, raster, made)
 
 
 def _labels(project: Project, year: int | None, out: Path, kind: str | None) -> dict[str, Any]:
@@ -200,5 +188,6 @@ def report(result: dict[str, Any]) -> str:
     for name, area in result.get("classes", {}).items():
         size = f"{area['hectares']:,.1f} ha" if area["hectares"] is not None else f"{area['pixels']:,} pixels"
         lines.append(f"  {name}: {size}, {area['labels']} labels")
+    lines += (result.get("score") or {}).get("sentences", [])
     lines += [f"  {fact}" for fact in (*result.get("facts", ()), *result.get("lost", ()))]
     return "\n".join(lines)

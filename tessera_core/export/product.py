@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.areas import mapped_areas
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import Provenance
@@ -27,7 +28,9 @@ class Product:
         labels: what the head learnt from.
         provenance: of the embeddings.
         head: name of the head.
-        score: of :func:`tessera_core.assess.evaluate`, or empty where the map was not assessed.
+        score: the JSON object of :class:`tessera_core.assess.live.LiveScore`, which the page Label shows; empty where the map
+            was not scored.
+        checked: what a random sample of places says; None where nobody looked.
         temperature: by which the confidence was calibrated on labels whose place was held out; 1 where it was not.
     """
 
@@ -41,6 +44,7 @@ class Product:
     head: str
     score: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    checked: Checked | None = None
 
     @property
     def year(self) -> int | None:
@@ -51,23 +55,24 @@ class Product:
     def confidence_note(self) -> str:
         """What the confidence is, in a sentence without a full stop."""
         if self.temperature == 1:
-            return "as the head gives it, no temperature applied"
-        return f"calibrated on labels whose place was held out (temperature {self.temperature:.2f})"
+            return "as the classifier gives it, not adjusted"
+        how = "less" if self.temperature > 1 else "more"
+        return (
+            f"calibrated on labels whose place was held out, which made it {how} sure of itself "
+            f"(temperature {self.temperature:.2f})"
+        )
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the landscape is made up (the demo), so that no area on it means anything."""
+        return self.provenance.source == "demo" or bool(self.provenance.details.get("simulated"))
 
     def areas(self) -> list[ClassArea]:
-        """Pixels, share and hectares of each class, in the order of the classes."""
-        counts = np.bincount(self.classes.ravel(), minlength=256)
-        mapped = int(counts[1:].sum())
+        """Pixels, share and hectares of each class, in the order of the classes, and its labels."""
+        mapped = mapped_areas(self.classes, self.grid)
         labels = np.bincount([label.class_id for label in self.labels], minlength=256)
-        hectares = self.grid.pixel_area_m2 / 10_000
         return [
-            ClassArea(
-                c,
-                int(counts[c.id]),
-                int(counts[c.id]) / mapped if mapped else 0.0,
-                int(counts[c.id]) * hectares if self.grid.georeferenced else None,
-                int(labels[c.id]),
-            )
+            ClassArea(c, mapped[c.id].pixels, mapped[c.id].share, mapped[c.id].hectares, int(labels[c.id]))
             for c in self.label_classes
         ]
 
@@ -81,3 +86,39 @@ class ClassArea:
     share: float
     hectares: float | None
     labels: int
+
+
+@dataclass(frozen=True)
+class CheckedClass:
+    """What a checked sample says of one class; areas in ``Checked.unit``, intervals of 95 %, None where there is none.
+
+    Attributes:
+        name: of the class.
+        mapped: its area on the map.
+        area: its true area, estimated.
+        interval: of ``area``.
+        places: that were the class.
+    """
+
+    name: str
+    mapped: float
+    area: float
+    interval: tuple[float, float] | None
+    places: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What people saw at places drawn at random from the map (the page Validate).
+
+    Attributes:
+        sentence: how much of the map is right, with its interval.
+        classes: areas corrected for the map's mistakes.
+        unit: of areas, ``"ha"`` or ``"pixels"``.
+        notes: what weakens it.
+    """
+
+    sentence: str
+    classes: tuple[CheckedClass, ...]
+    unit: str
+    notes: tuple[str, ...] = ()

@@ -14,6 +14,17 @@ from tessera_core.export.product import ClassArea, Product
 from tessera_core.provenance import SOFTWARE
 
 _MAX_SIDE = 1200
+# Kinds of heads in words that need no glossary.
+CLASSIFIERS = {
+    "prototype": "class means (prototype)",
+    "ridge": "linear (ridge)",
+    "logistic": "linear (logistic regression)",
+    "knn": "nearest neighbours",
+    "forest": "random forest",
+    "boosting": "gradient-boosted trees",
+    "mlp": "small neural network",
+    "unet": "U-Net, a neural network that sees shapes",
+}
 
 
 def write_report(path: str | Path, product: Product) -> Path:
@@ -35,11 +46,12 @@ def report_html(product: Product) -> str:
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>{title}</title><style>{_STYLE}</style></head><body><main>\n"
-        f"<header><h1>{title}</h1><p>{_lead(product)}</p></header>\n"
+        f"<header><h1>{title}</h1><p>{_lead(product)}</p>{_simulated(product)}</header>\n"
         f"<figure><img alt='Class map' src='{_picture(product)}'>"
         f"<figcaption>{_caption(product)}</figcaption></figure>\n"
-        f"<section><h2>Classes</h2>{_table(product)}</section>\n"
-        f"<section><h2>How far to trust it</h2><ul>{''.join(f'<li>{line}</li>' for line in _caveats(product))}</ul></section>\n"
+        f"<section><h2>How good it is</h2>{_list(_goodness(product))}</section>\n"
+        f"<section><h2>Classes</h2>{_table(product)}{_checked(product)}</section>\n"
+        f"<section><h2>What to mind</h2>{_list(_caveats(product))}</section>\n"
         f"<section><h2>Where it comes from</h2>{_provenance(product)}</section>\n"
         "</main></body></html>\n"
     )
@@ -52,9 +64,20 @@ def _lead(product: Product) -> str:
         size = f"{height * width * product.grid.pixel_area_m2 / 1e6:,.1f} km² ({size})"
     used = [area for area in product.areas() if area.labels]
     return (
-        f"A map of {size} in {len(used)} classes, learnt from {sum(area.labels for area in used)} labels "
-        f"on satellite embeddings ({escape(product.provenance.dataset)})."
+        f"A map of {size} in {len(used)} classes, learnt from {sum(area.labels for area in used)} labels. What the satellites saw "
+        f"of each pixel in the course of the year was summed up in numbers (embeddings: {escape(product.provenance.dataset)}); a "
+        "classifier learnt from the labels which numbers go with which class."
     )
+
+
+def _simulated(product: Product) -> str:
+    if not product.simulated:
+        return ""
+    return "<p><strong>This landscape is simulated, made up to try things out: there is no such place on Earth.</strong></p>"
+
+
+def _list(lines: list[str]) -> str:
+    return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
 
 
 def _picture(product: Product) -> str:
@@ -102,30 +125,55 @@ def _row(area: ClassArea) -> str:
     )
 
 
+def _goodness(product: Product) -> list[str]:
+    """The score that the page shows, in its words, and what a checked sample says."""
+    lines = []
+    if product.checked is not None:
+        lines.append(f"<strong>{escape(product.checked.sentence)}</strong>")
+        lines += [escape(note) for note in product.checked.notes]
+    score = product.score
+    sentences = [escape(str(line)) for line in score.get("sentences", ())]
+    if score.get("accuracy") is not None:
+        lines += sentences
+        lines.append(
+            "This tells how well the map repeats your labels elsewhere; labels chosen by hand are no random sample of it."
+        )
+    else:
+        lines.append("<strong>This map was not checked against labels held out.</strong> " + " ".join(sentences))
+    if product.checked is None:
+        lines.append(
+            "Nobody has looked at places drawn at random from the map (the page Validate), so its areas are unchecked."
+        )
+    return lines
+
+
+def _checked(product: Product) -> str:
+    """The table of areas corrected by a checked sample, or what counting pixels is worth without one."""
+    found = product.checked
+    if found is None or not found.classes:
+        return (
+            "<p>Areas are counts of mapped pixels; where the map confuses classes, they are wrong by as much. They come without "
+            "an error bar.</p>"
+        )
+    unit = escape(found.unit)
+    head = f"<tr><th></th><th>Class</th><th>On the map, {unit}</th><th>Truly, {unit}</th><th>95 % sure</th><th>Places</th></tr>"
+    rows = "".join(
+        f"<tr><td></td><td>{escape(one.name)}</td><td>{one.mapped:,.1f}</td><td>{one.area:,.1f}</td><td>{_span(one.interval)}</td>"
+        f"<td>{one.places}</td></tr>"
+        for one in found.classes
+    )
+    return (
+        "<p>Above are counts of mapped pixels, mistakes included. Corrected by what people saw at places drawn at random, the "
+        f"classes cover:</p><table>{head}{rows}</table>"
+    )
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return "not known" if interval is None else f"{interval[0]:,.1f} to {interval[1]:,.1f}"
+
+
 def _caveats(product: Product) -> list[str]:
     lines = []
-    score = product.score
-    if score:
-        how = {"blocked": "whole blocks of ground", "field": "whole labels"}.get(
-            str(score.get("split")), "random pixels"
-        )
-        lines.append(
-            f"With {how} held out, the head gets {100 * score['accuracy']:.0f} % of {score.get('n_test', 0):,} labelled "
-            f"pixels right (macro-F1 {score['macro_f1']:.3f}). This tells how well it repeats your labels elsewhere; labels "
-            "chosen by hand are no random sample of the map."
-        )
-        lines.extend(escape(str(note)) for note in score.get("notes", []))
-        naive = score.get("naive") or {}
-        if naive.get("macro_f1", 0) > score["macro_f1"] + 0.005:
-            lines.append(
-                f"Tested on random pixels next to those it learnt from, the macro-F1 would read {naive['macro_f1']:.3f}; "
-                "neighbours resemble each other, so believe the figure above."
-            )
-    else:
-        lines.append("<strong>This map was not checked against independent reference data.</strong>")
-    lines.append(
-        "Areas are counts of mapped pixels; where the map confuses classes, they are biased. They are no estimate with error bars."
-    )
     few = [escape(area.klass.name) for area in product.areas() if area.labels < 5]
     if few:
         lines.append(f"Fewer than five labels: {', '.join(few)}. Treat these classes as sketches.")
@@ -133,9 +181,9 @@ def _caveats(product: Product) -> list[str]:
     if valid.size:
         low = float(np.mean(valid < 50))
         lines.append(
-            f"Its confidence has a median of {int(np.median(valid))} % and is below 50 % on {100 * low:.0f} % of the map; "
-            f"it is {escape(product.confidence_note)}. "
-            "Confidence is not accuracy: of what it has never seen, a head may be confidently wrong."
+            f"Of half of its pixels it is at least {int(np.median(valid))} % sure, of {100 * low:.0f} % of them less than half; "
+            f"its confidence is {escape(product.confidence_note)}. "
+            "Confidence is not accuracy: of what it has never seen, a map may be confidently wrong."
         )
     empty = int(np.count_nonzero(product.classes == 0))
     if empty:
@@ -149,9 +197,9 @@ def _provenance(product: Product) -> str:
     facts = {
         "Embeddings": p.dataset,
         "Year": p.year,
-        "Source": p.source,
-        "Checksum": p.checksum[:16],
-        "Head": product.head,
+        "Source": "simulated (the demo region)" if product.simulated else p.source,
+        "Fingerprint of the model (SHA-256)": p.checksum[:16],
+        "Classifier": CLASSIFIERS.get(product.head, product.head),
         "Embeddings made with": p.software,
         "Report made with": SOFTWARE,
     }

@@ -30,6 +30,8 @@ NO_CLASS = 0
 NO_CONFIDENCE = 255
 # 8 MB of float32 at 128 dimensions: large enough for the trees' overhead per call, small beside the memory.
 FLOAT_BLOCK = 16_384
+# More labelled pixels than this change no head's map to speak of, but do change the wait.
+MAX_TRAIN = 20_000
 
 
 class Pixels(Protocol):
@@ -63,13 +65,16 @@ def balanced_weights(targets: NDArray[np.intp], sample_weight: NDArray[np.float6
     return weights * (len(weights) / weights.sum())
 
 
-def balanced_draw(targets: NDArray[np.intp], limit: int, seed: int) -> NDArray[np.intp]:
+def balanced_draw(
+    targets: NDArray[np.intp], limit: int, seed: int, priority: NDArray[np.unsignedinteger] | None = None
+) -> NDArray[np.intp]:
     """Indices of at most about ``limit`` labels, ordered by class, the largest classes thinned first.
 
     Args:
         targets: (N,) indices 0..K-1, each present; at least one label of each class is kept.
         limit: labels wanted.
         seed: for the draw.
+        priority: (N,), of each class those with the lowest are kept; None to draw them with ``seed``.
     """
     groups = [np.flatnonzero(targets == k) for k in range(targets.max() + 1)]
     if len(targets) > limit:
@@ -80,8 +85,45 @@ def balanced_draw(targets: NDArray[np.intp], limit: int, seed: int) -> NDArray[n
             if size > quota:
                 break
             room -= size
-        groups = [np.sort(rng.permutation(group)[:quota]) for group in groups]
+        turns = (rng.permutation(g) if priority is None else g[np.argsort(priority[g], kind="stable")] for g in groups)
+        groups = [np.sort(turn[:quota]) for turn in turns]
     return np.concatenate(groups)
+
+
+def training_draw(
+    y: ArrayLike, rows: NDArray[np.integer], cols: NDArray[np.integer], seed: int = 0, limit: int = MAX_TRAIN
+) -> NDArray[np.intp]:
+    """Which labelled pixels teach a head: all, or about ``limit`` of them, the largest classes thinned first.
+
+    Whether a pixel is drawn before another depends on the two places and ``seed`` alone, not on the order or the number of the
+    labels: the same labels teach the same head whichever file they come from, and one click more exchanges next to none.
+
+    Args:
+        y: (N,) class ids.
+        rows, cols: (N,) pixels, in row-major order.
+        seed: of the draw.
+        limit: pixels wanted.
+
+    Returns:
+        Sorted indices.
+    """
+    ids = np.asarray(y)
+    if len(ids) <= limit:
+        return np.arange(len(ids))
+    targets = np.unique(ids, return_inverse=True)[1]
+    return np.sort(balanced_draw(targets, limit, seed, place_priority(rows, cols, seed)))
+
+
+def place_priority(rows: NDArray[np.integer], cols: NDArray[np.integer], seed: int) -> NDArray[np.uint64]:
+    """A random-looking uint64 (N,) of each pixel, always the same for one place and seed (splitmix64; Steele et al. 2014)."""
+    golden, first, second = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+    z = (rows.astype(np.uint64) << np.uint64(32)) | cols.astype(np.uint64)
+    for salt in (np.uint64(seed % 2**64), np.uint64(0)):
+        z = z * golden + golden + salt
+        z = (z ^ (z >> np.uint64(30))) * first
+        z = (z ^ (z >> np.uint64(27))) * second
+        z ^= z >> np.uint64(31)
+    return z
 
 
 def class_weights(

@@ -36,10 +36,11 @@ class HeadChoice:
     parents: tuple[tuple[int, int], ...] = ()
     certainty: float = CERTAINTY
 
-    def make(self, **params: Any) -> Head:
+    def make(self, seed: int | None = None, **params: Any) -> Head:
         """An unfitted head of this choice.
 
         Args:
+            seed: of everything random in it; None for the head's own. Heads that draw nothing, and trees, take none.
             params: of the head named, beside the options.
 
         Raises:
@@ -51,6 +52,8 @@ class HeadChoice:
         known = HEADS[self.name]().get_params() if self.name in HEADS else {}
         if weight != "own" and "class_weight" in known:
             params = params | {"class_weight": weight}
+        if seed is not None and "seed" in known and not self.parents:
+            params = params | {"seed": seed}
         if not self.parents:
             return make_head(self.name, context=self.context, **params)
         if self.name == "unet":

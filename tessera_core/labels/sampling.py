@@ -14,7 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,14 @@ def rasterise(labels: Sequence[Label], grid: Grid) -> tuple[NDArray[np.uint8], N
     classes[pixels.rows, pixels.cols] = pixels.class_ids
     groups[pixels.rows, pixels.cols] = pixels.label_index + 1
     return classes, groups
+
+
+def in_order_of_place(groups: NDArray[Any]) -> NDArray[np.int64]:
+    """Groups (N,) numbered from 0 in the order of their first pixels."""
+    _, first, number = np.unique(groups, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[number]
 
 
 def _paint(labels: tuple[Label, ...], grid: Grid, cache: _GridCache) -> _Painted:

@@ -20,6 +20,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import LabelError
@@ -248,6 +249,40 @@ def adopt(log: LabelLog, tree: ClassTree) -> int:
     if new:
         log.import_labels(new, [])
     return len(new)
+
+
+def joined(tree: ClassTree, classes: Iterable[LabelClass]) -> list[LabelClass]:
+    """Classes, and those of ``tree`` that are missing among them, with free ids.
+
+    Raises:
+        LabelError: no class is in the tree, or there are more classes than ids.
+    """
+    result = list(classes)
+    if not tree.class_ids(result):
+        raise LabelError(f"No class of the labels is in the tree {tree.name}; their names have to be the same.")
+    taken, known = {c.id for c in result}, {c.name.casefold() for c in result}
+    free = iter(i for i in range(1, MAX_CLASS_ID + 1) if i not in taken)
+    for node in tree.nodes:
+        if node.name.casefold() in known:
+            continue
+        class_id = next(free, 0)
+        if not class_id:
+            raise LabelError(f"Labels and tree have more classes than a map holds ({MAX_CLASS_ID}); take some out.")
+        result.append(LabelClass(class_id, node.name, node.color or color_for(node.name, result, class_id), node.code))
+    return result
+
+
+def read_tree(path: str | Path) -> ClassTree:
+    """The tree in a file of indented lines or JSON, see :func:`parse_tree`.
+
+    Raises:
+        LabelError: it cannot be read, or holds no tree.
+    """
+    path = Path(path)
+    try:
+        return parse_tree(path.read_text(encoding="utf-8"), path.stem)
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"The class tree {path} cannot be read; give a text or JSON file.") from error
 
 
 def _lines(text: str) -> list[tuple[int, str, str, str, str]]:

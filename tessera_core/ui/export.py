@@ -6,7 +6,6 @@ Files are built when they are asked for; what is in them is the matter of :mod:`
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.export.product import Product
-from tessera_core.mapping import ProjectMap, head_choice, head_name, score_labels
+from tessera_core.mapping import ProjectMap, project_product
 from tessera_core.project import SUFFIX, Project, safe_name
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import maps, shell, state
+from tessera_core.ui import maps, shell, state, words
 from tessera_core.ui.files import Item, row, stem_of
 from tessera_core.ui.label_files import other_format
 from tessera_core.ui.scene import OpenScene
@@ -40,17 +39,8 @@ def page() -> None:
         _numbers(project, scene, year)
         _labels_and_project(project, scene, year)
         return
-    product = Product(
-        name=project.name,
-        classes=made.map.classes,
-        confidence=made.map.confidence,
-        grid=scene.raster.grid,
-        label_classes=project.log.classes,
-        labels=project.log.labels,
-        provenance=scene.raster.provenance,
-        head=head_name(project),
-        temperature=made.head.softened_,
-    )
+    # Scoring takes a moment, and only the report tells the score.
+    product = project_product(project, scene.raster, made, scored=False)
     files, areas = st.columns([3, 2], gap="large")
     with files:
         st.subheader("The map")
@@ -82,9 +72,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
     from tessera_core.heads import save_head
 
     def report(path: Path) -> object:
-        # Scoring takes a moment, and only the report tells the score.
-        score = score_labels(product.labels, product.label_classes, raster, head_choice(project))
-        return write_report(path, replace(product, score=score))
+        return write_report(path, project_product(project, raster, made))
 
     grid, provenance, classes = product.grid, product.provenance, product.label_classes
     names = {c.id: c.name for c in classes}
@@ -222,4 +210,30 @@ def _areas(product: Product) -> None:
             "Confidence": st.column_config.NumberColumn(format="%.0f %%"),
         },
     )
-    st.caption("Counted on the map as it is. Mistakes of the map shift these areas, so do not publish them unchecked.")
+    if product.checked is None:
+        st.caption(
+            "Counted on the map as it is. Mistakes of the map shift these areas, so do not publish them unchecked."
+        )
+        return
+    st.caption(
+        "Counted on the map as it is, mistakes included. Corrected by the places you checked on the page Validate:"
+    )
+    st.markdown(words.escape(product.checked.sentence))
+    unit = product.checked.unit
+    st.dataframe(
+        [
+            {
+                "Class": one.name,
+                f"Truly ({unit})": one.area,
+                f"At least ({unit})": None if one.interval is None else one.interval[0],
+                f"At most ({unit})": None if one.interval is None else one.interval[1],
+            }
+            for one in product.checked.classes
+        ],
+        hide_index=True,
+        width="stretch",
+        column_config={
+            f"{name} ({unit})": st.column_config.NumberColumn(format="%.1f")
+            for name in ("Truly", "At least", "At most")
+        },
+    )

@@ -93,8 +93,13 @@ def test_the_report_is_complete_in_itself_and_escapes_names(tmp_path, capsys):
     assert not re.search(r"(?:src|href)=['\"](?!data:)", text)
     assert not re.search(r"https?://", text)
     assert f"{result['classes']['Wood']['hectares']:,.1f}" in text
-    assert "held out" in text
-    assert result["score"]["split"] in ("blocked", "field")
+    score = result["score"]
+    low, high = score["interval"]
+    said = f"About {100 * score['accuracy']:.0f} % right at places the map has not seen"
+    assert f"{said} (95 % sure: {100 * low:.0f} % to {100 * high:.0f} %" in text
+    for word in ("macro-F1", "the head", "Head", "-d embeddings"):
+        assert word not in text
+    assert "simulated" not in text
 
 
 def test_the_score_is_of_the_head_with_its_options(tmp_path, capsys):
@@ -109,7 +114,7 @@ def test_the_score_is_of_the_head_with_its_options(tmp_path, capsys):
     project.update(context=5)
     around = export(capsys, project.folder, "report", tmp_path / "around.html")[1]["score"]
     # Half of the pixels are noise: who looks at the square around each is hardly disturbed.
-    assert plain["macro_f1"] >= around["macro_f1"] > alone["macro_f1"] + 0.05
+    assert plain["accuracy"] >= around["accuracy"] > alone["accuracy"] + 0.05
 
 
 def test_a_report_without_a_score_says_so(tmp_path, capsys):

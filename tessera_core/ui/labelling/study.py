@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.mapping import fit_labels, label_samples, shown_temperature
+from tessera_core.mapping import check_confidence, fit_labels, label_samples, score_samples, shown_temperature
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
@@ -299,10 +299,7 @@ class Study:
         return {"map_progress": 1.0}
 
     def _score(self, work: _Work) -> dict[str, Any]:
-        from tessera_core.assess.live import live_score
-        from tessera_core.heads import make_head
-
-        return {"score": live_score(work.samples, make_head(work.question.head), cancelled=work.cancelled)}
+        return {"score": score_samples(work.samples, work.question.head, cancelled=work.cancelled)}
 
     def _next(self, work: _Work) -> dict[str, Any]:
         from tessera_core.analysis.suggest import suggest
@@ -323,13 +320,9 @@ class Study:
         return {"suggestions": tuple(found)}
 
     def _confidence(self, work: _Work) -> dict[str, Any]:
-        from tessera_core.assess.calibration import calibrate
-
-        held = None if self._insight.score is None else self._insight.score.held_out
-        if held is None:
-            return {"calibration": None}
-        calibration = calibrate(held)
-        if self._on_temperature is not None:
+        score = self._insight.score
+        calibration = None if score is None else check_confidence(score)
+        if calibration is not None and self._on_temperature is not None:
             self._on_temperature(work.question.head, shown_temperature(work.fitted, calibration))
         return {"calibration": calibration}
 

@@ -1,0 +1,43 @@
+"""How much of a map each class is: counted in one place, for the page, the report, the tables and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.grid import Grid
+
+
+@dataclass(frozen=True)
+class MappedArea:
+    """What a class covers of a map.
+
+    Attributes:
+        pixels: mapped as the class.
+        share: of the mapped pixels, 0..1.
+        hectares: None where the map has no place on Earth.
+    """
+
+    pixels: int
+    share: float
+    hectares: float | None
+
+
+def mapped_areas(classes: NDArray[np.uint8], grid: Grid) -> dict[int, MappedArea]:
+    """What each class id 0..255 covers of a map (H, W) on ``grid``; 0 is what has no data, with a share of 0.
+
+    These are counts of pixels: mistakes of the map shift them (:mod:`tessera_core.validation` has areas with intervals).
+    """
+    counts = [int(n) for n in np.bincount(classes.ravel(), minlength=256)]
+    mapped, hectare = max(sum(counts[1:]), 1), hectares(1, grid)
+    return {
+        i: MappedArea(n, n / mapped if i else 0.0, None if hectare is None else n * hectare)
+        for i, n in enumerate(counts)
+    }
+
+
+def hectares(pixels: float, grid: Grid) -> float | None:
+    """The area of a number of pixels; None where the grid has no place on Earth."""
+    return pixels * (grid.pixel_area_m2 / 10_000) if grid.georeferenced else None

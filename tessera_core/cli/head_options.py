@@ -1,0 +1,151 @@
+"""The options that say which labels teach which head, the same for every command that fits one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tessera_core.assess import Reference
+    from tessera_core.assess.numbers import Numbers
+    from tessera_core.grid import Grid
+    from tessera_core.heads import HeadChoice
+    from tessera_core.labels.model import LabelClass
+    from tessera_core.numbers_mapping import NumberChoice
+
+LABELS_HELP = "GeoJSON, GPKG, CSV, KML, zipped shapefile, or class raster (0 = unlabelled)"
+
+
+def add_label_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say how a label file is understood."""
+    parser.add_argument("--field", help="attribute of the label file that is the class, or the number")
+    parser.add_argument("--classes", help="only these classes, by name or code, separated by commas")
+    parser.add_argument(
+        "--labels-are",
+        choices=("classes", "numbers"),
+        help="what the labels are, where they look like the other (default: numbers with a head for numbers, else classes)",
+    )
+
+
+def add_head_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say which head."""
+    parser.add_argument(
+        "--head",
+        help="prototype (default), ridge, logistic, knn, forest, boosting, mlp, unet; for labels that are numbers "
+        "ridge-regression (default), forest-regression, mlp-regression",
+    )
+    parser.add_argument(
+        "--context", type=int, default=1, choices=(1, 3, 5), help="look at a square of so many pixels around each pixel"
+    )
+    parser.add_argument(
+        "--class-weight",
+        choices=("balanced", "none"),
+        help="classes have the same say, or every label (default: the head's)",
+    )
+    parser.add_argument(
+        "--tree",
+        metavar="FILE",
+        help="tree of classes, indented lines or JSON: labels of any level, map as fine as certain",
+    )
+    parser.add_argument(
+        "--certainty", type=float, default=0.6, help="with --tree: probability that a finer class needs (default: 0.6)"
+    )
+
+
+def wants_numbers(args: argparse.Namespace) -> bool:
+    """Whether the options ask for a map of numbers.
+
+    Raises:
+        InputError: the head named is for the other kind.
+    """
+    from tessera_core.errors import InputError
+    from tessera_core.heads import REGRESSION_HEADS
+
+    numbers = args.labels_are == "numbers" or (args.labels_are is None and args.head in REGRESSION_HEADS)
+    if args.head is not None and numbers != (args.head in REGRESSION_HEADS):
+        kind, other = ("numbers", "classes") if numbers else ("classes", "numbers")
+        raise InputError(
+            f"The labels are to be {kind}, but the head {args.head!r} is for {other}; leave one of them out."
+        )
+    return numbers
+
+
+def read_classes(args: argparse.Namespace, grid: Grid) -> Reference:
+    """The labels of the file that the options name, on ``grid``, those of ``--classes`` only.
+
+    Raises:
+        LabelError: the file cannot be read, or a class is not in it.
+        InputError: the classes are measured numbers.
+    """
+    from tessera_core.assess.kinds import numbers_taken_as_classes
+    from tessera_core.assess.reference import read_reference
+    from tessera_core.errors import InputError
+
+    reference = read_reference(args.labels, grid, args.field)
+    if args.classes:
+        reference = reference.only([name.strip() for name in args.classes.split(",") if name.strip()])
+    wrong = numbers_taken_as_classes([c.name for c in reference.classes], len(set(reference.groups.tolist())))
+    if wrong and args.labels_are is None:
+        raise InputError(
+            f"{_field(args.field)} has {wrong}. Map them as numbers with --head ridge-regression, name the field of the class "
+            "with --field, or say --labels-are classes."
+        )
+    return reference
+
+
+def read_measured(args: argparse.Namespace, grid: Grid) -> Numbers:
+    """The numbers of the file that the options name, on ``grid``.
+
+    Raises:
+        LabelError: the file cannot be read, or holds no numbers.
+        InputError: the numbers are class codes.
+    """
+    from tessera_core.assess.kinds import codes_taken_as_numbers
+    from tessera_core.assess.numbers import read_number_labels
+    from tessera_core.errors import InputError
+
+    numbers = read_number_labels(args.labels, grid, args.field)
+    wrong = codes_taken_as_numbers(numbers.by_label(), numbers.field)
+    if wrong and args.labels_are is None:
+        raise InputError(
+            f"{_field(numbers.field)} has {wrong}. Map them as classes, without {args.head!r}, or name the field of the number "
+            "with --field; if they are measured, say --labels-are numbers."
+        )
+    return numbers
+
+
+def _field(name: str | None) -> str:
+    return f"The field {name!r}" if name else "The label file"
+
+
+def chosen_head(args: argparse.Namespace, classes: list[LabelClass]) -> tuple[HeadChoice, list[LabelClass]]:
+    """The head that the options name, and the classes of its map: those of the labels and of ``--tree``.
+
+    Raises:
+        LabelError: the tree cannot be read or has no class of the labels.
+    """
+    from tessera_core.heads import DEFAULT_HEAD, HeadChoice
+    from tessera_core.labels.schema import joined, read_tree
+
+    parents: dict[int, int] = {}
+    if args.tree:
+        tree = read_tree(args.tree)
+        classes = joined(tree, classes)
+        parents = tree.parents(classes)
+    weight = {"balanced": "balanced", "none": None, None: "own"}[args.class_weight]
+    name = args.head or DEFAULT_HEAD
+    return HeadChoice(name, args.context, weight, tuple(sorted(parents.items())), args.certainty), classes
+
+
+def chosen_number_head(args: argparse.Namespace) -> NumberChoice:
+    """The head for numbers that the options name.
+
+    Raises:
+        InputError: an option does not go with it.
+    """
+    from tessera_core.errors import InputError
+    from tessera_core.numbers_mapping import DEFAULT_NUMBER_HEAD, NumberChoice
+
+    if args.classes or args.tree or args.class_weight:
+        raise InputError("--classes, --tree and --class-weight are for classes; this head maps numbers.")
+    return NumberChoice(args.head or DEFAULT_NUMBER_HEAD, args.context)
