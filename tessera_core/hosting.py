@@ -2,7 +2,7 @@
 
 The environment variable ``TESSERA_HOSTED`` is the one place where the answer lies: ``1`` for a server that people of other
 computers use, ``0`` as the owner's word that all who can connect may use this computer's files. Whoever starts a server
-decides it before any page is shown; child processes inherit it.
+decides it before any page is shown; child processes inherit it. :class:`Limits` is what a server for strangers grants.
 """
 
 from __future__ import annotations
@@ -12,13 +12,52 @@ import re
 import secrets
 import sys
 import tempfile
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
 from tessera_core.atomic import atomic_path
+from tessera_core.errors import InputError
 from tessera_core.places import cache_home, data_home
 
 VARIABLE = "TESSERA_HOSTED"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server for strangers grants; each can be set by the environment variable of its name.
+
+    Attributes:
+        people: how many may use the app at the same time (``TESSERA_MAX_PEOPLE``).
+        tabs: how many tabs one of them may have open (``TESSERA_MAX_TABS``).
+        uploads_mb: megabytes of uploaded files held in memory for one session (``TESSERA_MAX_UPLOADS_MB``).
+        all_uploads_mb: the same for all sessions together (``TESSERA_MAX_ALL_UPLOADS_MB``).
+        jobs: pieces of long work one visitor may have under way or waiting (``TESSERA_MAX_JOBS``).
+        idle_minutes: how long a tab may be left alone before its place is given to others (``TESSERA_IDLE_MINUTES``).
+    """
+
+    people: int = 40
+    tabs: int = 8
+    uploads_mb: int = 600
+    all_uploads_mb: int = 2000
+    jobs: int = 3
+    idle_minutes: int = 60
+
+    @classmethod
+    def read(cls) -> Limits:
+        """As the environment says.
+
+        Raises:
+            InputError: a value is no positive whole number.
+        """
+        found = {}
+        for field in fields(cls):
+            name = "TESSERA_" + ("IDLE_MINUTES" if field.name == "idle_minutes" else f"MAX_{field.name.upper()}")
+            if text := os.environ.get(name, ""):
+                if not text.isdecimal() or int(text) == 0:
+                    raise InputError(f"{name} is {text!r}. Set it to a whole number above 0, or leave it out.")
+                found[field.name] = int(text)
+        return cls(**found)
 
 
 def hosted() -> bool:

@@ -19,7 +19,7 @@ import shutil
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,9 @@ from tessera_core.errors import GridError, MixedDatasetsError, ProjectError, Tes
 from tessera_core.grid import Grid
 from tessera_core.hosting import shown_path
 from tessera_core.labels.filelock import locked
-from tessera_core.labels.log import LabelLog, LogReplacedError
+from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import clean_name
-from tessera_core.places import projects_home as projects_home
-from tessera_core.project_links import linked_folder
+from tessera_core.places import data_home
 from tessera_core.provenance import SOFTWARE, Provenance
 
 FORMAT = "tessera-project/1"
@@ -42,6 +41,11 @@ LOGS = ("labels.jsonl", "plots.jsonl")
 _MAX_PROJECT_JSON = 16 << 20
 _MAX_LABELS = 1 << 30
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{stem}{n}" for stem in ("com", "lpt") for n in range(1, 10))}
+
+
+def projects_home() -> Path:
+    """The folder of this person's projects: ``$TESSERA_HOME/projects``, else in the platform's folder for user data."""
+    return data_home() / "projects"
 
 
 def safe_name(name: object) -> str:
@@ -210,11 +214,6 @@ class Project:
         """What was wrong in the project's files when it was opened, one sentence each."""
         return [*self.log.notes, *self.plots.notes]
 
-    @property
-    def replaced(self) -> list[str]:
-        """What other programs put in the place of its logs since it was opened, one sentence each time."""
-        return [*self.log.replaced, *self.plots.replaced]
-
     # -------------------------------------------------------------- changes
 
     def update(self, **settings: Any) -> None:
@@ -294,22 +293,8 @@ class Project:
         return ref.path
 
     def refresh(self) -> bool:
-        """Read what other tabs changed; returns whether anything did. One stat each when nothing did.
-
-        A log that another program replaced is read again, which :attr:`replaced` tells.
-
-        Raises:
-            ProjectError: the project is no longer there, or its file is damaged.
-            LabelError: a log has disappeared or cannot be read.
-        """
-        return self._read_again(_synced)
-
-    def reopen(self) -> bool:
-        """As :meth:`refresh`, and goes on without a log that has disappeared: what a person asks for by opening it again."""
-        return self._read_again(LabelLog.reread)
-
-    def _read_again(self, read: Callable[[LabelLog], bool]) -> bool:
-        changed = read(self.log) | read(self.plots)
+        """Read what other tabs changed; returns whether anything did. One stat each when nothing did."""
+        changed = self.log.sync() | self.plots.sync()
         stamp = _stamp(self.folder / "project.json")
         if stamp != self._stamp:
             self._data, self._stamp = _read(self.folder), stamp
@@ -436,20 +421,6 @@ def recent_projects(limit: int = 20) -> list[RecentProject]:
         saved = max(float(data["modified"]), *(log.stat().st_mtime for log in saved_logs(folder)), 0.0)
         found.append(RecentProject(folder, data["name"], saved, data["dataset"]))
     return sorted(found, key=lambda item: (-item.saved_at, str(item.folder)))[:limit]
-
-
-def folder_of(link: str) -> Path:
-    """The folder of the project that ``link``, of :func:`tessera_core.project_links.link_of`, names in an address.
-
-    Raises:
-        ProjectError: there is no such project.
-    """
-    folder = linked_folder(link, (Path(path) for path in _remembered() if Project.is_project(path)))
-    if folder is None:
-        raise ProjectError(
-            "The project in the address is not on this computer (any more). Choose one on the page Region."
-        )
-    return folder
 
 
 def remember(project: Project) -> None:
@@ -601,13 +572,6 @@ def _lock(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise _refused(folder, error, "saved") from error
-
-
-def _synced(log: LabelLog) -> bool:
-    try:
-        return log.sync()
-    except LogReplacedError:
-        return log.reread()
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

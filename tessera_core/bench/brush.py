@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.bench.click import _browser, _make_project, _server
+from tessera_core.bench.click import TOKEN, _browser, _make_project, _server
 from tessera_core.bench.hot_path import machine
 
 SIZE, QUICK_SIZE = 512, 160
@@ -68,7 +68,7 @@ def measure(size: int = SIZE, repeats: int = REPEATS, chromium: str | None = Non
         with _server(Path(home)) as url, _browser(chromium) as browser:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(PATIENCE_MS)
-            page.goto(f"{url}/explore?project=bench-{size}")
+            page.goto(f"{url}/explore?project=bench-{size}&token={TOKEN}")
             page.get_by_role("radio", name="Scatter").or_(page.get_by_role("button", name="Scatter")).first.click()
             page.wait_for_selector("[data-kind=scatter][data-drawn]")
             # Until the server's background warm-up (heavy imports, frozen garbage collection) is over.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import shutil
 import socket
 import statistics
@@ -47,6 +48,9 @@ SEED_LABELS = 60
 WARM_UP = 5
 # Milliseconds between a click and the next: at once, and so long that the work beside the map has begun.
 AT_ONCE_MS, PAUSE_MS = 150, 1100
+
+# Opens the app that a measurement starts.
+TOKEN = secrets.token_urlsafe(24)
 
 # Whether a place of the screen is bare map, not a tool, a card or the mark of a suggested place.
 _BARE = "([x, y]) => !window.benchMap.getRootNode().elementFromPoint(x, y)?.closest('.tl-control')"
@@ -111,7 +115,9 @@ def measure(
         truths = {size: _make_project(Path(home), size, seed) for size in sizes}
         with _server(Path(home)) as url, _browser(chromium) as browser:
             for size in sizes:
-                found = _measure_one(browser, f"{url}/label?project=bench-{size}", truths[size], clicks, seed)
+                found = _measure_one(
+                    browser, f"{url}/label?project=bench-{size}&token={TOKEN}", truths[size], clicks, seed
+                )
                 found |= _measure_peer(browser, Path(home), size, truths[size], clicks, seed)
                 if "streamlit_folium_ms" in found:
                     found["ratio_streamlit_folium"] = round(found["streamlit_folium_ms"] / found["median_ms"], 2)
@@ -153,7 +159,7 @@ def _server(home: Path, peer: list[str] | None = None) -> Iterator[str]:
         port = probe.getsockname()[1]
     url = f"http://localhost:{port}"
     command = [sys.executable, "-m", "tessera_core", "app", "--headless", "--port", str(port)]
-    environment = os.environ | {"TESSERA_HOME": str(home)}
+    environment = os.environ | {"TESSERA_HOME": str(home), "TESSERA_TOKEN": TOKEN}
     if peer is not None:
         command, environment = peer, environment | {"STREAMLIT_SERVER_PORT": str(port)}
     logged = home / ("server.log" if peer is None else "peer.log")

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.bench.click import _browser, _server, synthetic_raster
+from tessera_core.bench.click import TOKEN, _browser, _server, synthetic_raster
 from tessera_core.bench.hot_path import machine
 from tessera_core.errors import TesseraError
 
@@ -164,7 +164,7 @@ def _watched() -> Iterator[Memory]:
 
 
 def _visit(browser: Any, url: str, memory: Memory) -> dict[str, Any]:
-    page = _page(browser)
+    page = _page(browser, url)
     page.goto(f"{url}/region")
     page.get_by_test_id("stMainBlockContainer").wait_for()
     # Until the server's background warm-up (heavy imports, frozen garbage collection) is over.
@@ -187,15 +187,15 @@ def _visit(browser: Any, url: str, memory: Memory) -> dict[str, Any]:
     for name, work in _tour(page, url, 0.5):
         stage(name, work)
     page.context.close()
-    page = _page(browser)
+    page = _page(browser, url)
     second = _tour(page, url, 0.37)
     stage("all of it again, as another person", lambda: [work() for _, work in second])
     page.context.close()
-    tabs = [_page(browser) for _ in range(VISITORS)]
+    tabs = [_page(browser, url) for _ in range(VISITORS)]
     stage(f"{VISITORS} tabs at once", lambda: [work() for tab in tabs for _, work in _tour(tab, url, 0.45)[:2]])
     for tab in tabs:
         tab.context.close()
-    page = _page(browser)
+    page = _page(browser, url)
     page.goto(f"{url}/region")
     page.get_by_test_id("stMainBlockContainer").wait_for()
     time.sleep(REST_S)
@@ -204,8 +204,10 @@ def _visit(browser: Any, url: str, memory: Memory) -> dict[str, Any]:
     return {"idle": _mb(idle), "peak": _mb(most), "after": _mb(after), "parts": stages}
 
 
-def _page(browser: Any) -> Any:
-    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+def _page(browser: Any, url: str) -> Any:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.request.get(f"{url}/?token={TOKEN}")
+    page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     return page
 

@@ -44,10 +44,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
         path = args.project.expanduser().resolve()
         os.environ["TESSERA_PROJECT"] = str((open_pack(path)[0] if is_pack(path) else adopt(path)).folder)
-    if args.address not in ("localhost", "127.0.0.1", "::1"):
-        # Whoever can connect could otherwise read any folder of this computer by its path.
-        os.environ.setdefault("TESSERA_HOSTED", "1")
-    sys.stderr.write(f"Tessera Studio is at http://{args.address}:{port} - stop it with Ctrl-C.\n")
     serve(script, args.address, port, headless=args.headless)
     return {"address": args.address, "port": port}
 
@@ -122,6 +118,7 @@ def _is_free(address: str, port: int) -> bool:
 def serve(script: Path, address: str, port: int, *, headless: bool) -> None:
     """Run the web server on ``script`` in this process until it is stopped; the look comes from the config beside it."""
     import runpy
+    import signal
     from contextlib import redirect_stdout
 
     options = {
@@ -131,6 +128,8 @@ def serve(script: Path, address: str, port: int, *, headless: bool) -> None:
         "server.showEmailPrompt": "false",
     }
     sys.argv = ["streamlit", "run", str(script), *(f"--{name}={value}" for name, value in options.items())]
+    # After it has put everything away the server raises the signal again: being asked to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         # Its greeting goes to stderr like all that is no result, and so stdout stays whole for --json.
         # Only ui/ may import Streamlit; its own command line is the supported way to start it in any case.

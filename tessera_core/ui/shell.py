@@ -20,7 +20,7 @@ import streamlit as st
 from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, TesseraError
-from tessera_core.ui import logs, sessions, state, words
+from tessera_core.ui import logs, seats, sessions, state, words
 
 if TYPE_CHECKING:
     from tessera_core.project import Project
@@ -40,6 +40,7 @@ _HEAVY = (
     "tessera_core.ui.region_tiles",
 )
 _WARM_UP_DELAY = 1.5
+_BACK = "shell_back"
 _HALF_LOADED = "shell_half_loaded"
 # On a phone the line above every page is one line; the page Region has it in full.
 _ONE_LINE = """<style>
@@ -54,6 +55,7 @@ def run() -> None:
     st.set_page_config(page_title="Tessera Studio", page_icon=_icon(), layout="wide")
     logs.set_up()
     sessions.present()
+    _wants_seat()
     state.mark_entered()
     page = st.navigation(
         [
@@ -82,6 +84,25 @@ def run() -> None:
     with plain_errors():
         page.run()
     _warm_up()
+
+
+def _wants_seat() -> None:
+    """On a server for strangers: stop here, with the reason, unless there is room for this tab."""
+    if not state.hosted():
+        return
+    room = seats.room()
+    back = bool(st.session_state.pop(_BACK, False))
+    refusal = room.take(st.context.headers.get(state.SEAT_HEADER, ""), back=back)
+    if not refusal:
+        return
+    sentence, label = {
+        "full": (f"This server is full ({room.people()} people). Try again in a few minutes.", "Try again"),
+        "tabs": (f"You have {room.limits.tabs} tabs of this server open. Close one of them, then go on here.", "Go on"),
+        "away": ("You were away for a while, so your place was given to others. Everything you did is saved.", "Go on"),
+    }[refusal]
+    st.info(sentence, icon=":material/groups:")
+    st.button(label, on_click=lambda: st.session_state.update({_BACK: True}), type="primary")
+    st.stop()
 
 
 @functools.cache

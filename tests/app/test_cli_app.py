@@ -74,12 +74,3 @@ def test_wrong_project_is_exit_code_2_and_nothing_is_served(
     assert main(["app", "--headless", "--project", str(path)]) == 2
     assert served == []
     assert capsys.readouterr().err.startswith("tessera app: ")
-
-
-def test_server_for_others_hides_this_computers_folders(
-    home: Path, served: list, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TESSERA_HOSTED", "0")
-    monkeypatch.delenv("TESSERA_HOSTED")
-    assert main(["app", "--headless", "--address", "0.0.0.0"]) == 0
-    assert os.environ["TESSERA_HOSTED"] == "1"

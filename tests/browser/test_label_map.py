@@ -21,6 +21,7 @@ from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import rgb
+from tests.servers import TOKEN
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -43,7 +44,7 @@ class MapPage:
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.url, self.folder = f"{url}/label?project={folder.name}", folder
+        self.url, self.folder = f"{url}/label?project={folder.name}&token={TOKEN}", folder
         self.open()
 
     def open(self) -> None:

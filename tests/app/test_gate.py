@@ -1,0 +1,286 @@
+"""The gate in front of the app, tried on real servers over HTTP and over the browser's websocket."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit import config
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tessera_core.hosting import Limits, hosted
+from tessera_core.ui import gate
+from tests.servers import TOKEN, Answer, AppServer, Visitor
+
+PAGE = {"Accept": "text/html"}
+OWNERS_TOOL = "Open a folder"
+
+
+@pytest.fixture(scope="module")
+def own(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """One person's own app."""
+    yield from _served(AppServer(root, tmp_path_factory.mktemp("own") / "home"))
+
+
+@pytest.fixture(scope="module")
+def open_server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """``streamlit run app.py`` as containers do, with nothing said of who may use it."""
+    limits = {"TESSERA_MAX_PEOPLE": "2", "TESSERA_MAX_TABS": "2", "TESSERA_MAX_UPLOADS_MB": "4"}
+    yield from _served(AppServer(root, tmp_path_factory.mktemp("open") / "home", limits, streamlit=[]))
+
+
+def _served(server: AppServer) -> Iterator[AppServer]:
+    server.home.mkdir()
+    server.start()
+    yield server
+    server.stop()
+
+
+# ------------------------------------------------------------------ who is a stranger
+
+
+@pytest.mark.parametrize(
+    ("address", "word", "expected"),
+    [
+        (None, None, True),
+        ("0.0.0.0", None, True),
+        ("::", None, True),
+        ("192.168.1.7", None, True),
+        ("maps.example.org", None, True),
+        ("localhost", None, False),
+        ("127.0.0.1", None, False),
+        ("127.3.2.1", None, False),
+        ("::1", None, False),
+        ("localhost", "1", True),
+        (None, "0", False),
+    ],
+)
+def test_every_address_but_this_computers_own_is_for_strangers(
+    address: str | None, word: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", word or "")
+    before = config.get_option("server.address")
+    config.set_option("server.address", address)
+    for function in (gate.decide, gate.owners_word):
+        function.cache_clear()
+    try:
+        assert gate.decide() is hosted() is expected
+    finally:
+        config.set_option("server.address", before)
+        for function in (gate.decide, gate.owners_word):
+            function.cache_clear()
+
+
+def test_streamlit_run_without_a_word_shows_no_owners_tools(open_server: AppServer) -> None:
+    with Visitor(open_server) as visitor:
+        text = visitor.look()
+    assert "Try the demo region" in text
+    assert OWNERS_TOOL not in text
+    assert str(open_server.home) not in text
+    assert "serves everyone who can reach" in open_server.output()
+
+
+# ------------------------------------------------------------- one's own computer
+
+
+def test_without_the_token_nothing_is_given(own: AppServer) -> None:
+    for path in (
+        "/",
+        "/label",
+        "/static/x.js",
+        "/_stcore/host-config",
+        "/_stcore/metrics",
+        "/media/x.png",
+        "/?token=wrong",
+    ):
+        answer = own.ask(path)
+        assert answer.status == 403, path
+        assert "Open the address that was printed" in answer.text
+    assert own.ask("/_stcore/upload_file/a/b", method="PUT", data=b"x").status == 403
+    assert own.ask("/_stcore/health").text == "ok"
+    for cookie in ("", "tessera_owner=1", f"{own.key().split('=')[0]}=guess"):
+        with pytest.raises(InvalidStatus, match="403"):
+            Visitor(own, cookie)
+
+
+def test_the_printed_address_opens_the_app_and_the_token_leaves_the_address(own: AppServer) -> None:
+    assert f"http://localhost:{own.port}/?token={TOKEN}" in own.output()
+    answer = own.ask(f"/label?project=mine&token={TOKEN}&year=2024")
+    assert answer.status == 303
+    assert answer.headers["location"] == "./label?project=mine&year=2024"
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert TOKEN not in cookie
+    with Visitor(own, cookie.split(";")[0]) as visitor:
+        assert OWNERS_TOOL in visitor.look()
+    # An address from before a restart, in a browser that is known.
+    assert own.ask("/?token=older", {"Cookie": cookie.split(";")[0]}).headers["location"] == "./"
+
+
+@pytest.mark.parametrize("path", ["//evil.example/", "/javascript:alert(1)", "/\\evil.example", "/%2F%2Fevil.example"])
+def test_the_way_on_never_leads_to_another_server(own: AppServer, path: str) -> None:
+    location = own.ask(f"{path}?token={TOKEN}").headers["location"]
+    assert location.startswith("./")
+    assert "//" not in location
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Host": "evil.example"},
+        {"Host": "localhost.evil.example:8501"},
+        {"X-Forwarded-For": "203.0.113.9"},
+        {"X-Forwarded-Host": "maps.example.org"},
+        {"Forwarded": "for=203.0.113.9"},
+        {"X-Real-IP": "203.0.113.9"},
+    ],
+)
+def test_other_names_and_proxies_are_refused_with_a_way_out(own: AppServer, header: dict[str, str]) -> None:
+    answer = own.ask("/", {"Cookie": own.key(), **header})
+    assert answer.status == 403
+    assert "TESSERA_HOSTED=1" in answer.text
+
+
+def test_pages_of_other_ports_may_not_listen(own: AppServer) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        Visitor(own, own.key(), Origin="http://localhost:1")
+    with pytest.raises(InvalidStatus, match="403"):
+        Visitor(own, own.key(), Origin="http://evil.example")
+
+
+def test_what_opens_the_app_is_readable_by_its_user_only(own: AppServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(own.home))
+    page = gate.redirect_page("http://localhost:1/?token=x", 1)
+    for path in (own.home / "secret", page):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert TOKEN not in (own.home / "secret").read_text("latin-1")
+
+
+# ---------------------------------------------------------------- a server for many
+
+
+def test_visitors_have_names_of_their_own_which_nobody_can_claim(open_server: AppServer) -> None:
+    first = open_server.ask("/", PAGE).headers["set-cookie"]
+    assert "HttpOnly" in first
+    assert first.split(";")[0] != open_server.ask("/", PAGE).headers["set-cookie"].split(";")[0]
+    assert open_server.ask("/", PAGE | {"Cookie": first.split(";")[0]}).headers["set-cookie"] is None
+
+
+@pytest.mark.parametrize("path", ["/_stcore/metrics", "/_stcore/script-health-check", "/_stcore/agent/interact"])
+def test_what_tells_about_the_server_is_closed(open_server: AppServer, path: str) -> None:
+    assert open_server.ask(path).status == 404
+
+
+def test_a_full_server_says_so_and_lets_in_when_somebody_leaves(open_server: AppServer) -> None:
+    first, second = Visitor(open_server), Visitor(open_server)
+    assert "Try the demo region" in first.look()
+    assert "Try the demo region" in second.look()
+    with Visitor(open_server) as third:
+        assert "This server is full (2 people). Try again in a few minutes." in third.look()
+        # Nothing is left to press but one button, and pressing it helps only when there is room.
+        assert "This server is full" in third.click("Try again")
+        assert "Try the demo region" not in third.text()
+        with Visitor(open_server, first.cookie) as again:
+            assert "Try the demo region" in again.look()
+            with Visitor(open_server, first.cookie) as too_many:
+                assert "You have 2 tabs of this server open" in too_many.look()
+        first.close()
+        second.close()
+        for _ in range(20):
+            if "Try the demo region" in third.click("Try again"):
+                break
+            time.sleep(0.3)
+        assert "Try the demo region" in third.text()
+
+
+def test_uploads_without_a_widget_are_held_up_to_a_limit(open_server: AppServer) -> None:
+    with Visitor(open_server) as visitor:
+        visitor.look()
+        answers = [_put(open_server, visitor, 3 * 2**19) for _ in range(4)]
+    statuses = [answer.status for answer in answers]
+    assert statuses[0] == 204
+    assert statuses[-1] == 413
+    assert "4 MB" in answers[-1].text
+
+
+def _put(server: AppServer, visitor: Visitor, size: int) -> Answer:
+    health = server.ask("/_stcore/health", {"Cookie": visitor.cookie})
+    xsrf = next(part for part in health.headers.get_all("set-cookie", []) if "xsrf" in part).split(";")[0]
+    boundary = uuid.uuid4().hex
+    body = (
+        (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="x.bin"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        + bytes(size)
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+    headers = {
+        "Cookie": f"{visitor.cookie}; {xsrf}",
+        "X-Xsrftoken": xsrf.split("=", 1)[1],
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+    }
+    return server.ask(f"/_stcore/upload_file/{visitor.session}/{uuid.uuid4()}", headers, "PUT", body)
+
+
+# -------------------------------------------------------- messages that no page sends
+
+
+@pytest.mark.parametrize("kind", sorted(BackMsg.DESCRIPTOR.fields_by_name))
+def test_only_what_a_page_sends_gets_to_streamlit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    gate.decide.cache_clear()
+    message = BackMsg()
+    field = BackMsg.DESCRIPTOR.fields_by_name[kind]
+    if field.message_type is None:
+        setattr(message, kind, True)
+    else:
+        getattr(message, kind).SetInParent()
+    wire = [
+        {"type": "websocket.receive", "bytes": message.SerializeToString()},
+        {"type": "websocket.disconnect", "code": 1000},
+    ]
+    passed: list[str] = []
+
+    async def app(scope: gate.Scope, receive: gate.Receive, send: gate.Send) -> None:
+        while (got := await receive())["type"] == "websocket.receive":
+            passed.append(str(BackMsg.FromString(got["bytes"]).WhichOneof("type")))
+
+    async def receive() -> gate.Message:
+        return wire.pop(0)
+
+    async def send(_: gate.Message) -> None:
+        raise AssertionError("nothing is to be answered")
+
+    scope = {"type": "websocket", "path": "/_stcore/stream", "headers": [(b"x-tessera-visitor", b"somebody else")]}
+    asyncio.run(gate.Gate(app)(scope, receive, send))
+    gate.decide.cache_clear()
+    # An operation without content is one that no page sends.
+    needed = {"rerun_script", "stop_script", "app_heartbeat", "file_urls_request"}
+    assert passed == ([kind] if kind in needed else [])
+    assert (b"x-tessera-visitor", b"somebody else") not in scope["headers"]
+
+
+def test_garbage_ends_only_the_connection_it_came_by(open_server: AppServer) -> None:
+    with Visitor(open_server) as other, Visitor(open_server, other.cookie) as rude:
+        other.look()
+        rude._wire.send(b"\xff" * 40)
+        with pytest.raises(ConnectionClosed):
+            rude._wire.recv(timeout=20)
+        assert "Try the demo region" in other.look()
+
+
+def test_limits_of_the_environment_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_MAX_PEOPLE", "30")
+    monkeypatch.setenv("TESSERA_IDLE_MINUTES", "5")
+    assert (Limits.read().people, Limits.read().idle_minutes) == (30, 5)
+    monkeypatch.setenv("TESSERA_MAX_JOBS", "many")
+    with pytest.raises(Exception, match="TESSERA_MAX_JOBS is 'many'"):
+        Limits.read()

@@ -1,0 +1,241 @@
+"""Real servers on free ports, and visitors who speak the browser's side of Streamlit's protocol to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.client import HTTPMessage
+from pathlib import Path
+
+import pytest
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Element_pb2 import Element
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
+
+START_SECONDS = 60
+# Pixels along each side of the demo region in these tests: enough to see and label three classes.
+DEMO_SIZE = 96
+TOKEN = "a-token-of-the-tests"
+
+
+class AppServer:
+    """The app as people start it, stoppable and startable again on the same port.
+
+    Args:
+        root: the checkout.
+        home: its TESSERA_HOME.
+        environment: what else its environment holds; None takes a variable away.
+        streamlit: options of ``streamlit run app.py``, which is then used instead of ``tessera app``.
+    """
+
+    launcher: tuple[str, ...] = ("-m", "tessera_core")
+
+    def __init__(
+        self,
+        root: Path,
+        home: Path,
+        environment: Mapping[str, str | None] | None = None,
+        streamlit: Sequence[str] | None = None,
+    ) -> None:
+        self.root, self.home, self.streamlit = root, home, streamlit
+        self.environment = environment or {}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://localhost:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        wanted: dict[str, str | None] = {
+            **os.environ,
+            "TESSERA_HOME": str(self.home),
+            "TESSERA_DEMO_SIZE": str(DEMO_SIZE),
+            "TESSERA_TOKEN": TOKEN,
+            "TESSERA_HOSTED": None,
+            "PYTHONUNBUFFERED": "1",
+            **self.environment,
+        }
+        command = [sys.executable, *self.launcher, "app", "--headless", "--port", str(self.port)]
+        if self.streamlit is not None:
+            options = ["--server.port", str(self.port), "--server.headless", "true", *self.streamlit]
+            command = [sys.executable, "-m", "streamlit", "run", "app.py", *options]
+        self.log = open(self._log, "ab")  # noqa: SIM115  (lives as long as the server)
+        self.process = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env={name: value for name, value in wanted.items() if value is not None},
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
+                    if answer.read() == b"ok":
+                        return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        pytest.fail(f"the app did not start: {self.output()[-2000:]}")
+
+    def stop(self) -> None:
+        """Stop it as a closed laptop would: without asking."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+            self.process.wait(20)
+            self.process = None
+            self.log.close()
+
+    def restart(self) -> None:
+        """Stop and start again."""
+        self.stop()
+        self.start()
+
+    @property
+    def _log(self) -> Path:
+        return self.home.parent / f"server-{self.port}.log"
+
+    def output(self) -> str:
+        """What the server printed."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def ask(
+        self, path: str = "/", headers: Mapping[str, str] | None = None, method: str = "GET", data: bytes | None = None
+    ) -> Answer:
+        """One request over HTTP, redirects not followed."""
+        request = urllib.request.Request(self.url + path, data=data, headers=dict(headers or {}), method=method)
+        try:
+            with _OPENER.open(request, timeout=60) as answer:
+                return Answer(answer.status, answer.headers, answer.read().decode("utf-8", "replace"))
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.headers, error.read().decode("utf-8", "replace"))
+
+    def key(self) -> str:
+        """The cookies of a browser that was given the address with the token, or of a new visitor of a server for many."""
+        answer = self.ask(f"/?token={TOKEN}", {"Accept": "text/html"})
+        return "; ".join(cookie.split(";")[0] for cookie in answer.headers.get_all("set-cookie", []))
+
+
+class Answer:
+    """What came back over HTTP."""
+
+    def __init__(self, status: int, headers: HTTPMessage, text: str) -> None:
+        self.status, self.headers, self.text = status, headers, text
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Stay)
+
+
+class Visitor:
+    """One browser tab as the server sees it."""
+
+    def __init__(self, server: AppServer, cookie: str | None = None, **headers: str) -> None:
+        self.cookie = server.key() if cookie is None else cookie
+        origin = headers.pop("Origin", server.url)
+        opening = connect(
+            f"ws://localhost:{server.port}/_stcore/stream",
+            additional_headers={"Cookie": self.cookie, **headers},
+            origin=Origin(origin),
+            subprotocols=[Subprotocol("streamlit")],
+            max_size=None,
+            open_timeout=30,
+        )
+        self._wire: ClientConnection = opening.__enter__()
+        self.frames: list[ForwardMsg] = []
+        self.session = ""
+        self.query = self.page = ""
+
+    def close(self) -> None:
+        """Close the tab."""
+        self._wire.close()
+
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, message: BackMsg) -> None:
+        """Send one message of the protocol as it is."""
+        self._wire.send(message.SerializeToString())
+
+    def look(self, page: str = "", query: str | None = None, seconds: float = 60) -> str:
+        """Open a page (``""`` is the first) and read all its text."""
+        message = BackMsg()
+        message.rerun_script.page_name = page
+        message.rerun_script.query_string = self.query if query is None else query
+        return self._run(message, seconds)
+
+    def click(self, label: str, seconds: float = 60) -> str:
+        """Press the button of that label, seen last, and read what the page says then."""
+        identity = next(
+            (
+                element.button.id
+                for element in reversed(list(self.elements()))
+                if element.WhichOneof("type") == "button" and element.button.label == label
+            ),
+            None,
+        )
+        assert identity is not None, f"no button {label!r} among {self.text()[:2000]}"
+        message = BackMsg()
+        message.rerun_script.query_string = self.query
+        message.rerun_script.page_script_hash = self.page
+        message.rerun_script.widget_states.widgets.append(WidgetState(id=identity, trigger_value=True))
+        return self._run(message, seconds)
+
+    def elements(self) -> Iterator[Element]:
+        """All elements that came since the last question."""
+        for frame in self.frames:
+            if frame.WhichOneof("type") == "delta" and frame.delta.WhichOneof("type") == "new_element":
+                yield frame.delta.new_element
+
+    def text(self) -> str:
+        """All that came since the last question, as text."""
+        return "\n".join(str(frame) for frame in self.frames)
+
+    def wait(self, done: Callable[[ForwardMsg], bool], seconds: float = 60) -> bool:
+        """Read on until a frame is as wanted; False when the time is up or the server closed the connection."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                data = self._wire.recv(timeout=left)
+            except (TimeoutError, ConnectionClosed):
+                return False
+            frame = ForwardMsg.FromString(data if isinstance(data, bytes) else data.encode())
+            self.frames.append(frame)
+            kind = frame.WhichOneof("type")
+            if kind == "new_session":
+                self.session = frame.new_session.initialize.session_id
+                self.page = frame.new_session.page_script_hash
+            elif kind == "page_info_changed":
+                self.query = frame.page_info_changed.query_string
+            if done(frame):
+                return True
+        return False
+
+    def _run(self, message: BackMsg, seconds: float) -> str:
+        self.frames = []
+        self.send(message)
+        finished = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
+        self.wait(
+            lambda frame: frame.WhichOneof("type") == "script_finished" and frame.script_finished in finished, seconds
+        )
+        return self.text()
