@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tessera_core.assess.area import Z95, Assessment
 from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, sample_size
 from tessera_core.atomic import write_json
+from tessera_core.csvcells import quoted_row
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.project import Project
@@ -185,7 +186,7 @@ def estimates_csv(found: Assessment, names: Mapping[int, str], unit: str = "ha")
     for c in found.classes:
         values = [c.mapped * found.total_area, c.area.value, c.area.se]
         values += [c.users.value, c.users.se, c.producers.value, c.producers.se]
-        table.writerow((names.get(c.id, str(c.id)), *map(_number, values), c.sampled))
+        table.writerow(quoted_row((names.get(c.id, str(c.id)), *map(_number, values), c.sampled)))
     overall = (_number(found.overall.value), _number(found.overall.se))
     table.writerow(("all", _number(found.total_area), _number(found.total_area), "", *overall, "", "", found.n))
     return out.getvalue()

@@ -287,7 +287,7 @@ def test_the_zip_opens_styled_and_its_plots_can_be_mapped_again(region, project,
     product = number_product(project, measure, plots_in(project, measure), region[0], NumberChoice())
     with zipfile.ZipFile(write_numbers_qgis(tmp_path / "out", product)) as archive:
         assert set(archive.namelist()) == {
-            "README.txt", "margins.qml", "margins.tif", "plots.gpkg", "values.qml", "values.tif",
+            "README.txt", "margins.qml", "margins.tif", "plots.gpkg", "project.qgz", "values.qml", "values.tif",
         }  # fmt: skip
         archive.extractall(tmp_path / "x")
     with rasterio.open(tmp_path / "x" / "values.tif") as file:

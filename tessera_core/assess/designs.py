@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tessera_core.assess.area import Assessment, assess_sample
 from tessera_core.atomic import write_text
+from tessera_core.csvcells import quoted_row, unquoted
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 
@@ -262,7 +263,8 @@ def to_csv(sample: Sample, grid: Grid, names: Mapping[int, str]) -> str:
         place = [f"{v:.7f}" if np.isfinite(v) else "" for v in (lon[i], lat[i])]
         seen = int(sample.reference[i])
         row = [i + 1, sample.rows[i], sample.cols[i], f"{x[i]:.3f}", f"{y[i]:.3f}", *place, sample.strata[i]]
-        table.writerow([*row, _name(names, int(sample.mapped[i])), _name(names, seen) if seen else "", sample.notes[i]])
+        said = [_name(names, int(sample.mapped[i])), _name(names, seen) if seen else "", sample.notes[i]]
+        table.writerow(quoted_row([*row, *said]))
     return out.getvalue()
 
 
@@ -296,7 +298,7 @@ def from_csv(text: str, names: Mapping[int, str]) -> Sample:
                 columns[name].append(int(row[name]))
             columns["mapped"].append(_id(ids, names, row["mapped"], line))
             columns["reference"].append(_id(ids, names, row.get("reference") or "", line))
-            columns["note"].append((row.get("note") or "").strip())
+            columns["note"].append(unquoted((row.get("note") or "").strip()))
         except (KeyError, TypeError, ValueError) as error:
             raise LabelError(
                 f"Line {line} of the sample is damaged: row, col, stratum and mapped are needed."
@@ -313,7 +315,7 @@ def from_csv(text: str, names: Mapping[int, str]) -> Sample:
 
 
 def _id(ids: Mapping[str, int], names: Mapping[int, str], text: str, line: int) -> int:
-    text = text.strip()
+    text = unquoted(text.strip())
     if not text:
         return 0
     found = ids.get(text.casefold())

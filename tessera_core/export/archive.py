@@ -1,4 +1,4 @@
-"""Everything for QGIS in one zip: map and confidence that open styled, the labels, and a page that says what is what."""
+"""Everything for QGIS in one zip: a project to open, map and confidence styled, the labels, and a page that says what is what."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tessera_core.atomic import atomic_path
-from tessera_core.export.geotiff import write_class_map, write_confidence
+from tessera_core.export.geotiff import named_classes, write_class_map, write_confidence
 from tessera_core.export.product import Product
-from tessera_core.export.style import class_map_qml, confidence_qml
-from tessera_core.export.vector import write_labels_gpkg
+from tessera_core.export.qgisproject import ProjectLayer, write_qgz
+from tessera_core.export.style import classes_renderer, confidence_renderer, labels_renderer
+from tessera_core.export.vector import AREAS, POINTS, write_labels_gpkg
 
 
 def write_qgis(path: str | Path, product: Product) -> Path:
-    """Write ``map.tif``, ``confidence.tif``, their styles, ``labels.gpkg`` and ``README.txt`` as one zip.
+    """Write ``project.qgz``, ``map.tif``, ``confidence.tif``, their styles, ``labels.gpkg`` and ``README.txt`` as one zip.
 
     Returns:
         The file written (``.zip`` is added where it is missing).
@@ -27,13 +28,21 @@ def write_qgis(path: str | Path, product: Product) -> Path:
 
 
 def _fill(folder: Path, product: Product) -> None:
-    write_class_map(folder / "map.tif", product.classes, None, product.grid, product.label_classes, product.provenance)
-    (folder / "map.qml").write_text(class_map_qml(product.label_classes), encoding="utf-8")
+    classes, grid = product.label_classes, product.grid
+    write_class_map(folder / "map.tif", product.classes, None, grid, classes, product.provenance)
     write_confidence(
-        folder / "confidence.tif", product.confidence, product.grid, product.provenance, temperature=product.temperature
+        folder / "confidence.tif", product.confidence, grid, product.provenance, temperature=product.temperature
     )
-    (folder / "confidence.qml").write_text(confidence_qml(), encoding="utf-8")
-    write_labels_gpkg(folder / "labels.gpkg", product.labels, product.label_classes, product.grid, product.provenance)
+    write_labels_gpkg(folder / "labels.gpkg", product.labels, classes, grid, product.provenance)
+    points, areas = (labels_renderer(classes, point=point) for point in (True, False))
+    sure = confidence_renderer()
+    layers = [
+        ProjectLayer("labels.gpkg", "Points", points, "Labels", POINTS, "Point"),
+        ProjectLayer("labels.gpkg", "Areas", areas, "Labels", AREAS),
+        ProjectLayer("confidence.tif", "Confidence (percent)", sure, "Map", shown=False),
+        ProjectLayer("map.tif", "Classes", classes_renderer(named_classes(product.classes, classes)), "Map"),
+    ]
+    write_qgz(folder / "project.qgz", f"{product.name}{f' {product.year}' if product.year else ''}", layers, grid)
     (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
 
 
@@ -65,8 +74,10 @@ def _readme(product: Product) -> str:
     lines = [
         f"{product.name}{f', {product.year}' if product.year else ''}",
         "",
-        "Unpack this archive into a folder and drag the files into QGIS; colours and names come with them.",
+        "Unpack this archive into a folder and open project.qgz with QGIS 3.22 or newer. Each file also opens by itself, with",
+        "its colours and names.",
         "",
+        "project.qgz     all of it, in layers; confidence is switched off at first",
         "map.tif         one class for each pixel, 0 = no data",
         "confidence.tif  how sure the map is of each pixel, 0 to 100 percent, 255 = no data",
         "labels.gpkg     the labels the map was learnt from (points and areas; what was erased is cut away)",

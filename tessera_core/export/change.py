@@ -1,4 +1,4 @@
-"""A change layer as files for a GIS: what changed at a false-discovery rate, and the p-value of every pixel."""
+"""A change layer as files for a GIS: what changed at a false-discovery rate, and the p-value of every pixel, styled."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer
-from tessera_core.export.geotiff import write_class_map, write_values
+from tessera_core.export.geotiff import sidecars, write_class_map, write_values
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
+from tessera_core.render.ramp import hexes
 
 CLASSES = (LabelClass(1, "unchanged", "#d9d9d9"), LabelClass(2, "changed", "#d62728"))
+# Small p-values are what is looked for, so their colours part at the usual levels.
+_P_LEVELS = (0.0, 0.001, 0.01, 0.05, 0.1, 0.5, 1.0)
+P_STOPS = tuple(zip(_P_LEVELS, reversed(hexes("doubt", len(_P_LEVELS))), strict=True))
 
 
 def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, provenance: Provenance) -> list[Path]:
@@ -26,7 +30,7 @@ def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, 
         provenance: of the later year.
 
     Returns:
-        The files, the map first.
+        The files, the map first; GDAL's sidecar and the QGIS styles last.
 
     Raises:
         ExportError: a file cannot be written.
@@ -39,6 +43,5 @@ def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, 
     }
     written = write_class_map(path, changed, None, grid, CLASSES, provenance, tags=tags)
     p_file = written.with_name(f"{written.stem}_p.tif")
-    sidecar = written.with_name(f"{written.name}.aux.xml")
-    values = write_values(p_file, layer.p_values(), grid, provenance, description="p-value of no change")
-    return [written, values, *([sidecar] if sidecar.exists() else [])]
+    values = write_values(p_file, layer.p_values(), grid, provenance, description="p-value of no change", stops=P_STOPS)
+    return [written, values, *(side for file in (written, values) for side in sidecars(file))]

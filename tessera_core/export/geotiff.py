@@ -1,7 +1,8 @@
-"""Class maps and confidence as Cloud Optimized GeoTIFF that open styled and named in QGIS, GDAL and rasterio.
+"""Class maps, confidence and numbers as Cloud Optimized GeoTIFF that open styled and named in QGIS, GDAL and rasterio.
 
 The colour table and all tags are inside the file. Category names have no place inside a GeoTIFF, so they stand both in the
-band's tags (``class_1 = "Wood"``) and in GDAL's sidecar ``NAME.tif.aux.xml``, with a raster attribute table.
+band's tags (``class_1 = "Wood"``) and in GDAL's sidecar ``NAME.tif.aux.xml``, with a raster attribute table. Every raster has
+its QGIS style ``NAME.qml`` beside it; a style that a person saved there is left alone.
 """
 
 from __future__ import annotations
@@ -19,9 +20,19 @@ from numpy.typing import NDArray
 
 from tessera_core.atomic import atomic_path, write_text
 from tessera_core.errors import ExportError
+from tessera_core.export.style import (
+    Stops,
+    classes_renderer,
+    confidence_renderer,
+    stops_renderer,
+    values_renderer,
+    write_style,
+)
+from tessera_core.export.xmltext import xml_text
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import SOFTWARE, Provenance
+from tessera_core.render.ramp import Scale
 
 NO_CONFIDENCE = 255
 
@@ -57,7 +68,7 @@ def write_class_map(
     """
     path = _tif(path)
     _require_shape(classes, grid, "class map")
-    named = _named(classes, label_classes)
+    named = named_classes(classes, label_classes)
     colors = {c.id: (*_rgb(c.color), 255) for c in named}
     band_tags = {f"class_{c.id}": c.name for c in named} | {f"class_{c.id}_color": c.color for c in named}
     band_tags |= {f"class_{c.id}_code": c.code for c in named if c.code}
@@ -74,6 +85,7 @@ def write_class_map(
     )
     counts = np.bincount(classes.ravel(), minlength=256)
     write_text(path.with_name(path.name + ".aux.xml"), _sidecar(named, counts))
+    write_style(path, classes_renderer(named))
     if confidence is not None:
         write_confidence(
             path.with_name(f"{path.stem}_confidence.tif"), confidence, grid, provenance, temperature=temperature
@@ -107,6 +119,7 @@ def write_confidence(
     _write_cog(
         path, confidence, grid, nodata=NO_CONFIDENCE, overviews="AVERAGE", description="confidence (percent)", tags=tags
     )
+    write_style(path, confidence_renderer())
     return path
 
 
@@ -119,6 +132,8 @@ def write_values(
     description: str,
     unit: str = "",
     tags: Mapping[str, str] | None = None,
+    ramp: str = "amount",
+    stops: Stops | None = None,
 ) -> Path:
     """Write real numbers, float32 (H, W) with NaN = no data, as COG.
 
@@ -126,6 +141,8 @@ def write_values(
         description: names the band.
         unit: of the numbers, where it is known.
         tags: further tags, e.g. what the map was learnt from.
+        ramp: that its style has, see :mod:`tessera_core.render.ramp`; the ends are those that the page shows.
+        stops: colours at numbers instead, where the numbers have a meaning of their own.
 
     Raises:
         ExportError: shapes disagree, or the file cannot be written.
@@ -145,7 +162,13 @@ def write_values(
         unit=unit,
         tags=_tags(provenance, grid) | dict(tags or {}),
     )
+    write_style(path, stops_renderer(stops, unit) if stops else values_renderer(Scale.of(values), ramp, unit))
     return path
+
+
+def sidecars(path: Path) -> list[Path]:
+    """The files beside a raster of ours that it opens named and styled with."""
+    return [side for side in (path.with_name(path.name + ".aux.xml"), path.with_suffix(".qml")) if side.is_file()]
 
 
 def _tif(path: str | Path) -> Path:
@@ -164,7 +187,8 @@ def _require_shape(values: NDArray[np.uint8], grid: Grid, what: str) -> None:
         )
 
 
-def _named(classes: NDArray[np.uint8], label_classes: Iterable[LabelClass]) -> list[LabelClass]:
+def named_classes(classes: NDArray[np.uint8], label_classes: Iterable[LabelClass]) -> list[LabelClass]:
+    """The classes by id, with those of the map that nobody named, which have their number for a name."""
     known = {c.id: c for c in label_classes}
     for value in np.flatnonzero(np.bincount(classes.ravel())):
         if 0 < value <= 254 and int(value) not in known:
@@ -265,5 +289,4 @@ def _sidecar(classes: list[LabelClass], counts: NDArray[np.int64]) -> str:
         cells: tuple[object, ...] = (c.id, c.name, int(counts[c.id]), *_rgb(c.color), 255)
         for cell in cells:
             ElementTree.SubElement(row, "F").text = str(cell)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode") + "\n"
+    return xml_text(root)

@@ -9,29 +9,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.atomic import write_text
+from tessera_core.csvcells import quoted_row
 from tessera_core.errors import ExportError
 from tessera_core.export.archive import write_zip
 from tessera_core.export.vector import Feature
+from tessera_core.export.xmltext import xml_text
 from tessera_core.provenance import Provenance
 
 # Text columns of a shapefile (dBASE) hold 254 bytes.
 SHORT_TEXT = 254
 # Pixels that stand for one area in the notebook classifier's file, which knows points only.
 PIXELS_PER_AREA = 50
-
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -91,12 +89,16 @@ def write_csv(path: Path, placed: Sequence[Placed], title: str, provenance: Prov
     for p in placed:
         lon, lat = p.inside
         kind = "point" if p.is_point else "polygon"
-        table.writerow((p.feature.klass.name, p.feature.klass.code, kind, repr(lat), repr(lon), len(p.pixels)))
+        row = (p.feature.klass.name, p.feature.klass.code, kind, repr(lat), repr(lon), len(p.pixels))
+        table.writerow(quoted_row(row))
     write_text(path, text.getvalue())
 
 
 def write_shapefile(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:
-    """A zip with ``areas.shp`` and ``points.shp`` (those there are) in WGS 84; the class is the short text column ``name``."""
+    """A zip with ``areas.shp`` and ``points.shp`` (those there are) in WGS 84; the class is the short text column ``name``.
+
+    An area in several parts is a record for each part, since TEE knows single polygons.
+    """
     write_zip(path, lambda folder: _shapefiles(folder, placed))
 
 
@@ -107,7 +109,7 @@ def _shapefiles(folder: Path, placed: Sequence[Placed]) -> None:
 
     names = ("name", "code", "color", "type", "note", "paint_ord")
     for layer, geometry_type in (("areas", "Polygon"), ("points", "Point")):
-        some = [p for p in placed if p.is_point == (layer == "points")]
+        some = [(p, part) for p in placed if p.is_point == (layer == "points") for part in shapely.get_parts(p.shape)]
         if not some:
             continue
         rows = [
@@ -119,7 +121,7 @@ def _shapefiles(folder: Path, placed: Sequence[Placed]) -> None:
                 short(p.feature.label.note),
                 p.feature.order,
             )
-            for p in some
+            for p, _ in some
         ]
         columns = [
             np.array(values, np.int32 if n == "paint_ord" else object)
@@ -128,7 +130,7 @@ def _shapefiles(folder: Path, placed: Sequence[Placed]) -> None:
         try:
             pyogrio.raw.write(
                 folder / f"{layer}.shp",
-                geometry=np.array([shapely.to_wkb(p.shape) for p in some], dtype=object),
+                geometry=np.array([shapely.to_wkb(part) for _, part in some], dtype=object),
                 field_data=columns,
                 fields=np.array(names, dtype=object),
                 driver="ESRI Shapefile",
@@ -147,7 +149,7 @@ def write_kml(path: Path, placed: Sequence[Placed], title: str, provenance: Prov
     """
     root = Element("kml", xmlns="http://www.opengis.net/kml/2.2")
     document = SubElement(root, "Document")
-    SubElement(document, "name").text = _xml(title)
+    SubElement(document, "name").text = title
     for klass in {p.feature.klass.id: p.feature.klass for p in placed}.values():
         blue_green_red = klass.color[5:7] + klass.color[3:5] + klass.color[1:3]
         style = SubElement(document, "Style", id=f"class{klass.id}")
@@ -156,15 +158,14 @@ def write_kml(path: Path, placed: Sequence[Placed], title: str, provenance: Prov
     for p in placed:
         label, klass = p.feature.label, p.feature.klass
         mark = SubElement(document, "Placemark")
-        SubElement(mark, "name").text = _xml(klass.name)
+        SubElement(mark, "name").text = klass.name
         SubElement(mark, "styleUrl").text = f"#class{klass.id}"
         data = SubElement(mark, "ExtendedData")
         for key, value in (("code", klass.code), ("color", klass.color), ("note", label.note)):
             if value:
-                SubElement(SubElement(data, "Data", name=key), "value").text = _xml(value)
+                SubElement(SubElement(data, "Data", name=key), "value").text = value
         _kml_geometry(mark, p.shape)
-    ElementTree.indent(root)
-    write_text(path, '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n")
+    write_text(path, xml_text(root, '<?xml version="1.0" encoding="UTF-8"?>\n'))
 
 
 def _kml_geometry(parent: Element, shape: Any) -> None:
@@ -181,11 +182,6 @@ def _kml_geometry(parent: Element, shape: Any) -> None:
             boundary = SubElement(polygon, "innerBoundaryIs" if number else "outerBoundaryIs")
             corners = " ".join(f"{x!r},{y!r}" for x, y in ring.coords)
             SubElement(SubElement(boundary, "LinearRing"), "coordinates").text = corners
-
-
-def _xml(text: str) -> str:
-    """A text without the few characters that XML cannot hold."""
-    return _NOT_XML.sub("", text)
 
 
 def write_tee_geojson(path: Path, placed: Sequence[Placed], title: str, provenance: Provenance) -> None:

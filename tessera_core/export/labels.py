@@ -38,11 +38,13 @@ class LabelFormat:
         ending: of its files, with the dot.
         mime: its media type.
         about: what it is for, one line.
-        areas: what an area becomes: ``"parts"`` (kept whole, several parts and holes included), ``"rings"`` (a label for each
-            part, without holes), ``"inside"`` (one point inside) or ``"pixels"`` (the middles of its pixels).
+        areas: what an area becomes: ``"parts"`` (kept whole, several parts and holes included), ``"pieces"`` (a label for each
+            part), ``"rings"`` (the same without holes), ``"inside"`` (one point inside) or ``"pixels"`` (the middles of its
+            pixels).
         strokes: whether brush strokes stay strokes.
         notes, colors, codes: whether these are kept.
         short_text: whether texts are limited to :data:`SHORT_TEXT` bytes.
+        two_files: whether points and areas are files of their own.
         remark: what else people should know, or empty.
     """
 
@@ -56,6 +58,7 @@ class LabelFormat:
     colors: bool = True
     codes: bool = True
     short_text: bool = False
+    two_files: bool = False
     remark: str = ""
 
 
@@ -105,7 +108,9 @@ FORMATS: dict[str, LabelFormat] = {
         ".zip",
         "application/zip",
         "For TEE Validation and older GIS programs, in WGS 84; the class is the column name.",
+        areas="pieces",
         short_text=True,
+        two_files=True,
     ),
 }
 CLASS_FORMATS: dict[str, LabelFormat] = {
@@ -226,20 +231,24 @@ def losses(kind: str, labels: Sequence[Label], classes: Iterable[LabelClass], gr
                 f"{_count(bare, 'area is', 'areas are')} left out for want of a pixel: covered by later labels, or outside "
                 "the embeddings."
             )
-    if form.areas in ("parts", "rings"):
+    if form.areas in ("parts", "pieces", "rings"):
         if strokes and not form.strokes:
             told.append(f"{_count(strokes, 'brush stroke becomes', 'brush strokes become')} the area covered.")
         elif cut:
             told.append(f"{_count(cut, 'brush stroke becomes an area', 'brush strokes become areas')}: erased in part.")
-    if form.areas == "rings":
-        if several:
-            told.append(
-                f"{_count(several, 'area in several parts becomes', 'areas in several parts become')} a label for each part."
-            )
-        if holes:
-            told.append(
-                f"{_count(holes, 'hole is', 'holes are')} dropped: what you left out there is labelled in the file."
-            )
+    if form.areas in ("pieces", "rings") and several:
+        told.append(
+            f"{_count(several, 'area in several parts becomes', 'areas in several parts become')} a label for each part."
+        )
+    if form.areas == "rings" and holes:
+        told.append(
+            f"{_count(holes, 'hole is', 'holes are')} dropped: what you left out there is labelled in the file."
+        )
+    if form.two_files and areas and len(areas) < len(features):
+        told.append(
+            "Points and areas are two shapefiles of the zip, points.shp and areas.shp; TEE Validation reads one of them, so it "
+            "needs a zip of the one to use."
+        )
     if notes and not form.notes:
         told.append(f"{_count(len(notes), 'note is', 'notes are')} not kept.")
     long = sum(short(text) != text for f in features for text in (f.klass.name, f.klass.code, f.label.note))

@@ -15,14 +15,15 @@ from tessera_core.atomic import atomic_path
 from tessera_core.errors import ExportError
 from tessera_core.export.archive import write_zip
 from tessera_core.export.geotiff import write_values
-from tessera_core.export.style import values_qml
-from tessera_core.export.vector import label_features
+from tessera_core.export.qgisproject import ProjectLayer, write_qgz
+from tessera_core.export.style import plots_renderer, values_renderer
+from tessera_core.export.vector import GPKG_OPTIONS, label_features
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label
 from tessera_core.provenance import Provenance
-from tessera_core.render.ramp import Scale, hexes
+from tessera_core.render.ramp import Scale
 
-_STYLE_COLOURS = 33
+PLOTS, PLOT_AREAS = "plots", "plot_areas"
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def write_number_margins(path: str | Path, product: NumberProduct) -> Path:
         description=f"margin of {product.measure}, nine of ten",
         unit=product.unit,
         tags={"tessera_head": product.head},
+        ramp="doubt",
     )
 
 
@@ -109,8 +111,8 @@ def write_plots(path: str | Path, product: NumberProduct) -> Path:
     place = {label.id: n for n, label in enumerate(product.plots)}
     features = label_features(product.plots, ())
     layers: dict[str, tuple[str, list[Any]]] = {
-        "plots": ("Point", [f for f in features if f.label.kind == "point"]),
-        "plot_areas": ("MultiPolygon", [f for f in features if f.label.kind != "point"]),
+        PLOTS: ("Point", [f for f in features if f.label.kind == "point"]),
+        PLOT_AREAS: ("MultiPolygon", [f for f in features if f.label.kind != "point"]),
     }
     try:
         with atomic_path(path) as part, warnings.catch_warnings():
@@ -136,6 +138,7 @@ def write_plots(path: str | Path, product: NumberProduct) -> Path:
                     geometry_type=kind,
                     crs=product.grid.crs,
                     append=written > 0,
+                    dataset_options=GPKG_OPTIONS,
                 )
                 written += 1
     except (DataSourceError, DataLayerError, RuntimeError) as error:
@@ -144,7 +147,7 @@ def write_plots(path: str | Path, product: NumberProduct) -> Path:
 
 
 def write_numbers_qgis(path: str | Path, product: NumberProduct) -> Path:
-    """Write ``values.tif``, ``margins.tif``, their styles, ``plots.gpkg`` and ``README.txt`` as one zip.
+    """Write ``project.qgz``, ``values.tif``, ``margins.tif``, their styles, ``plots.gpkg`` and ``README.txt`` as one zip.
 
     Returns:
         The file written (``.zip`` is added where it is missing).
@@ -158,22 +161,37 @@ def write_numbers_qgis(path: str | Path, product: NumberProduct) -> Path:
 def _fill(folder: Path, product: NumberProduct) -> None:
     write_number_values(folder / "values.tif", product)
     write_number_margins(folder / "margins.tif", product)
-    for stem, array, ramp in (("values", product.values, "amount"), ("margins", product.margins, "doubt")):
-        scale = Scale.of(array)
-        style = values_qml(scale.low, scale.high, hexes(ramp, _STYLE_COLOURS), product.unit)
-        (folder / f"{stem}.qml").write_text(style, encoding="utf-8")
+    what, unit = _what(product), product.unit
+    layers = []
     if product.plots:
         write_plots(folder / "plots.gpkg", product)
+        kinds = {label.kind == "point" for label in product.plots}
+        if True in kinds:
+            layers.append(ProjectLayer("plots.gpkg", "Plots", plots_renderer(point=True), "Plots", PLOTS, "Point"))
+        if False in kinds:
+            layers.append(ProjectLayer("plots.gpkg", "Areas", plots_renderer(point=False), "Plots", PLOT_AREAS))
+    doubt = values_renderer(Scale.of(product.margins), "doubt", unit)
+    amount = values_renderer(Scale.of(product.values), "amount", unit)
+    layers += [
+        ProjectLayer("margins.tif", f"Margin of {what}, nine of ten", doubt, "Map", shown=False),
+        ProjectLayer("values.tif", what, amount, "Map"),
+    ]
+    write_qgz(folder / "project.qgz", product.name, layers, product.grid)
     (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
 
 
+def _what(product: NumberProduct) -> str:
+    return f"{product.measure} ({product.unit})" if product.unit else product.measure
+
+
 def _readme(product: NumberProduct) -> str:
-    what = f"{product.measure} ({product.unit})" if product.unit else product.measure
+    what = _what(product)
     year = f", {product.provenance.year}" if product.provenance.year else ""
     lines = [
         f"{product.name}{year}: {what}",
         "",
-        "Unpack this archive into a folder and drag the files into QGIS; colours come with them.",
+        "Unpack this archive into a folder and open project.qgz with QGIS 3.22 or newer. Each file also opens by itself, with",
+        "its colours.",
         "",
         f"values.tif   {what} of each pixel",
         "margins.tif  how far off that may be: nine of ten plots lie within value - margin to value + margin",

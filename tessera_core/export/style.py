@@ -1,106 +1,171 @@
-"""QGIS styles (.qml), so that maps and labels open in the colours and names they have in the studio."""
+"""QGIS styles (.qml), so that maps and labels open in the colours and names they have in the studio.
+
+The writers of rasters call :func:`write_style`, so that no file leaves without one. Renderers are elements of their own, because
+a project file holds the same ones.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from xml.etree import ElementTree
+from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
+from tessera_core.atomic import write_text
+from tessera_core.export.xmltext import xml_text
 from tessera_core.labels.model import LabelClass
+from tessera_core.render.ramp import Scale, hexes
 
-_HEADER = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+# Told by a style that we wrote from one that a person saved beside the raster.
+MARK = "<!-- Written by Tessera Studio, and written anew with its raster. -->"
+_HEADER = f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{MARK}\n"
+_COLOURS = 33
+
+Stops = Sequence[tuple[float, str]]
 
 
-def class_map_qml(classes: Iterable[LabelClass]) -> str:
-    """Style of a class map: one palette entry a class, named; 0 is transparent."""
+def write_style(raster: str | Path, renderer: Element) -> Path | None:
+    """Write ``NAME.qml`` beside ``NAME.tif``, which QGIS opens the raster with.
+
+    Args:
+        raster: path of the raster.
+        renderer: one of this module's.
+
+    Returns:
+        The style; None where a style that a person made lies there, which is left as it is.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    path = Path(raster).with_suffix(".qml")
+    if path.is_file() and MARK.encode() not in path.read_bytes()[:1000]:
+        return None
+    write_text(path, raster_qml(renderer))
+    return path
+
+
+def raster_qml(renderer: Element) -> str:
+    """The style of a raster as QGIS saves it."""
     root = Element("qgis", version="3.22", styleCategories="Symbology")
-    renderer = SubElement(
-        SubElement(root, "pipe"), "rasterrenderer", type="paletted", band="1", opacity="1", nodataColor=""
-    )
+    SubElement(root, "pipe").append(renderer)
+    return xml_text(root, _HEADER)
+
+
+def classes_renderer(classes: Iterable[LabelClass]) -> Element:
+    """One palette entry a class, named; 0 is transparent."""
+    renderer = Element("rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1", nodataColor="")
     palette = SubElement(renderer, "colorPalette")
     for c in classes:
         SubElement(palette, "paletteEntry", value=str(c.id), label=c.name, color=c.color, alpha="255")
-    return _text(root)
+    return renderer
 
 
-def confidence_qml() -> str:
-    """Style of a confidence raster: grey ramp from 0 to 100 percent."""
-    root = Element("qgis", version="3.22", styleCategories="Symbology")
-    renderer = SubElement(
-        SubElement(root, "pipe"),
-        "rasterrenderer",
-        type="singlebandgray",
-        grayBand="1",
-        gradient="BlackToWhite",
-        opacity="1",
-    )
-    stretch = SubElement(renderer, "contrastEnhancement")
-    for tag, text in (("minValue", "0"), ("maxValue", "100"), ("algorithm", "StretchToMinimumMaximum")):
-        SubElement(stretch, tag).text = text
-    return _text(root)
+def confidence_renderer() -> Element:
+    """Percent from 0 to 100 in the ramp of amounts, dark to light."""
+    return stops_renderer(even_stops(Scale(0.0, 100.0), "amount"), "%")
 
 
-def values_qml(low: float, high: float, colours: Sequence[str], unit: str = "") -> str:
-    """Style of a raster of numbers: colours from ``low`` to ``high``, evenly spaced, blended between.
+def values_renderer(scale: Scale, ramp: str = "amount", unit: str = "") -> Element:
+    """Numbers in one of the studio's ramps, as the page shows them.
 
     Args:
-        colours: ``"#rrggbb"``, two at least.
+        scale: which numbers its ends stand for.
+        ramp: name of it, see :func:`tessera_core.render.ramp.ramp`.
         unit: written after the numbers of the legend.
     """
-    root = Element("qgis", version="3.22", styleCategories="Symbology")
+    return stops_renderer(even_stops(scale, ramp), unit)
+
+
+def even_stops(scale: Scale, ramp: str) -> list[tuple[float, str]]:
+    """Numbers at even distances from one end of a scale to the other, with the ramp's colours."""
+    colours = hexes(ramp, _COLOURS)
+    step = (scale.high - scale.low) / (len(colours) - 1)
+    return [(scale.low + step * number, colour) for number, colour in enumerate(colours)]
+
+
+def stops_renderer(stops: Stops, unit: str = "") -> Element:
+    """Colours at numbers (rising, two at least), blended between; what lies beyond has the colour of the end."""
+    low, high = stops[0][0], stops[-1][0]
     ends = {"classificationMin": repr(low), "classificationMax": repr(high)}
-    renderer = SubElement(
-        SubElement(root, "pipe"),
-        "rasterrenderer",
-        {"type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": "", **ends},
-    )
-    options = {"colorRampType": "INTERPOLATED", "classificationMode": "2", "clip": "0", "labelPrecision": "4"}
+    attributes = {"type": "singlebandpseudocolor", "band": "1", "opacity": "1", "alphaBand": "-1", "nodataColor": ""}
+    renderer = Element("rasterrenderer", {**attributes, **ends})
+    options = {"colorRampType": "INTERPOLATED", "classificationMode": "1", "clip": "0", "labelPrecision": "4"}
     limits = {"minimumValue": repr(low), "maximumValue": repr(high)}
     shader = SubElement(SubElement(renderer, "rastershader"), "colorrampshader", {**options, **limits})
-    for number, colour in enumerate(colours):
-        value = low + (high - low) * number / (len(colours) - 1)
-        SubElement(shader, "item", value=repr(value), color=colour, alpha="255", label=f"{value:.4g} {unit}".strip())
-    return _text(root)
+    shader.append(_ramp(stops))
+    for value, colour in stops:
+        label = f"{value:.4g} {unit}".strip()
+        SubElement(shader, "item", value=repr(value), color=colour, alpha="255", label=label)
+    legend = {
+        "useContinuousLegend": "1",
+        "direction": "0",
+        "orientation": "2",
+        "prefix": "",
+        "suffix": f" {unit}".rstrip(),
+    }
+    SubElement(shader, "rampLegendSettings", {**legend, "minimumLabel": "", "maximumLabel": ""})
+    return renderer
+
+
+def _ramp(stops: Stops) -> Element:
+    """The colours without their numbers: what QGIS classifies anew with."""
+    low, high = stops[0][0], stops[-1][0]
+    between = ":".join(f"{(value - low) / (high - low):.6g};{_rgba(colour)}" for value, colour in stops[1:-1])
+    ramp = Element("colorramp", type="gradient", name="[source]")
+    options = SubElement(ramp, "Option", type="Map")
+    texts = {"color1": _rgba(stops[0][1]), "color2": _rgba(stops[-1][1]), "discrete": "0", "rampType": "gradient"}
+    for name, value in (texts | {"stops": between}).items():
+        SubElement(options, "Option", name=name, type="QString", value=value)
+        SubElement(ramp, "prop", k=name, v=value)
+    return ramp
+
+
+def _rgba(colour: str, alpha: int = 255) -> str:
+    red, green, blue = (int(colour[n : n + 2], 16) for n in (1, 3, 5))
+    return f"{red},{green},{blue},{alpha}"
 
 
 def labels_qml(classes: Iterable[LabelClass], *, point: bool) -> str:
     """Style of a label layer, by ``class_id``."""
     root = Element("qgis", version="3.22", styleCategories="Symbology")
-    renderer = SubElement(
-        root, "renderer-v2", type="categorizedSymbol", attr="class_id", symbollevels="0", enableorderby="0"
+    root.append(labels_renderer(classes, point=point))
+    return xml_text(root, _HEADER)
+
+
+def labels_renderer(classes: Iterable[LabelClass], *, point: bool) -> Element:
+    """Labels by ``class_id``: points or areas in the colour of their class."""
+    renderer = Element(
+        "renderer-v2", type="categorizedSymbol", attr="class_id", symbollevels="0", enableorderby="0", forceraster="0"
     )
     categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
     for number, c in enumerate(classes):
         SubElement(
             categories, "category", value=str(c.id), label=c.name, symbol=str(number), render="true", type="long"
         )
-        red, green, blue = (int(c.color[n : n + 2], 16) for n in (1, 3, 5))
         options = {"outline_color": "35,35,35,255", "outline_width": "0.3"}
         if point:
-            options |= {"color": f"{red},{green},{blue},255", "name": "circle", "size": "2.4"}
+            options |= {"color": _rgba(c.color), "name": "circle", "size": "2.4"}
         else:
-            options |= {"color": f"{red},{green},{blue},150", "style": "solid"}
-        symbol = SubElement(
-            symbols,
-            "symbol",
-            name=str(number),
-            type="marker" if point else "fill",
-            alpha="1",
-            clip_to_extent="1",
-            force_rhr="0",
-        )
-        layer = SubElement(
-            symbol,
-            "layer",
-            {"class": "SimpleMarker" if point else "SimpleFill", "enabled": "1", "pass": "0", "locked": "0"},
-        )
-        group = SubElement(layer, "Option", type="Map")
-        for key, value in options.items():
-            SubElement(group, "Option", name=key, value=value, type="QString")
-            SubElement(layer, "prop", k=key, v=value)
-    return _text(root)
+            options |= {"color": _rgba(c.color, 150), "style": "solid"}
+        _symbol(symbols, str(number), options, point=point)
+    return renderer
 
 
-def _text(root: Element) -> str:
-    ElementTree.indent(root)
-    return _HEADER + ElementTree.tostring(root, encoding="unicode") + "\n"
+def plots_renderer(*, point: bool) -> Element:
+    """Field plots: one symbol, hollow, so that the map shows under it."""
+    renderer = Element("renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0", forceraster="0")
+    symbols = SubElement(renderer, "symbols")
+    options = {"outline_color": "35,35,35,255", "outline_width": "0.4", "color": "255,255,255,110"}
+    options |= {"name": "circle", "size": "2.6"} if point else {"style": "solid"}
+    _symbol(symbols, "0", options, point=point)
+    return renderer
+
+
+def _symbol(symbols: Element, name: str, options: dict[str, str], *, point: bool) -> None:
+    attributes = {"alpha": "1", "clip_to_extent": "1", "force_rhr": "0"}
+    symbol = SubElement(symbols, "symbol", {"name": name, "type": "marker" if point else "fill", **attributes})
+    kind = {"class": "SimpleMarker" if point else "SimpleFill", "enabled": "1", "pass": "0", "locked": "0"}
+    layer = SubElement(symbol, "layer", kind)
+    group = SubElement(layer, "Option", type="Map")
+    for key, value in options.items():
+        SubElement(group, "Option", name=key, value=value, type="QString")
+        SubElement(layer, "prop", k=key, v=value)

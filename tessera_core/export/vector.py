@@ -22,6 +22,8 @@ from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import SOFTWARE, Provenance
 
 POINTS, AREAS = "label_points", "label_areas"
+# The version that QGIS and ArcGIS of the last years read; GDAL's own choice moves with its release.
+GPKG_OPTIONS = {"VERSION": "1.2"}
 # Quarter-circle segments of a stroke's rim: within 0.5 % of the radius.
 _ARC = 8
 
@@ -147,6 +149,7 @@ def write_labels_gpkg(
                     geometry_type=kind,
                     crs=grid.crs,
                     append=number > 0,
+                    dataset_options=GPKG_OPTIONS,
                     layer_metadata=_metadata(provenance, grid),
                 )
             _add_styles(part, {layer: labels_qml(classes, point=layer == POINTS) for layer in by_layer})

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tessera_core.csvcells import unquoted
 from tessera_core.errors import LabelError
 from tessera_core.labels.importing import Feature, Read
 
@@ -41,7 +42,7 @@ def read_csv(path: Path) -> Read:
     delimiter = max(",;\t|", key=lambda mark: sample.split("\n", 1)[0].count(mark))
     rows = csv.reader(io.StringIO(text), delimiter=delimiter)
     try:
-        header = [name.strip() for name in next(rows)]
+        header = [unquoted(name.strip()) for name in next(rows)]
         records = [row for row in rows if any(cell.strip() for cell in row)]
     except (StopIteration, csv.Error) as error:
         raise LabelError(f"{path.name} is empty or no table; the first line must name the columns.") from error
@@ -66,7 +67,7 @@ def read_csv(path: Path) -> Read:
     features: list[Feature] = []
     for record in records:
         cells = record + [""] * (len(header) - len(record))
-        properties = {name: cells[n].strip() for n, name in enumerate(header) if n not in used}
+        properties = {name: unquoted(cells[n].strip()) for n, name in enumerate(header) if n not in used}
         if lat is not None and lon is not None:
             geometry = _point(cells[lon], cells[lat])
         elif wkt is not None:

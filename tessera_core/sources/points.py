@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.atomic import atomic_path
+from tessera_core.csvcells import quoted_row, unquoted
 from tessera_core.errors import AcquisitionError, Cancelled, InputError
 from tessera_core.raster import NoData
 from tessera_core.sources.fetch import ATTEMPTS, WORKERS, Progress, patiently
@@ -59,7 +60,7 @@ def read_points(path: str | Path) -> Table:
         raise InputError(f"{path.name} is not a text file in UTF-8; save it as CSV UTF-8.") from error
     first = text.split("\n", 1)[0]
     reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
-    header = tuple(name.strip() for name in next(reader, []))
+    header = tuple(unquoted(name.strip()) for name in next(reader, []))
     names = {re.sub(r"[^a-z]", "", name.casefold()): index for index, name in reversed(list(enumerate(header)))}
     lon_at = next((names[name] for name in LON if name in names), None)
     lat_at = next((names[name] for name in LAT if name in names), None)
@@ -68,7 +69,9 @@ def read_points(path: str | Path) -> Table:
             f"{path.name} needs columns named lon and lat, in degrees; its columns are {', '.join(header[:12]) or 'none'}."
         )
     rows = tuple(
-        tuple((row + [""] * len(header))[: len(header)]) for row in reader if any(cell.strip() for cell in row)
+        tuple(map(unquoted, (row + [""] * len(header))[: len(header)]))
+        for row in reader
+        if any(cell.strip() for cell in row)
     )
     if not rows:
         raise InputError(f"{path.name} has a header but no points.")
@@ -173,11 +176,11 @@ def write_points(
         else:
             with part.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator=os.linesep)
-                writer.writerow([*_free(table.columns, added), *added])
+                writer.writerow(quoted_row([*_free(table.columns, added), *added]))
                 for start, stop, year, values, reasons in _parts(table, samples):
                     for row, vector, reason in zip(table.rows[start:stop], values, reasons, strict=True):
                         numbers = [""] * dim if reason else [repr(float(v)) for v in vector.astype(np.float64).round(7)]
-                        writer.writerow([*row, year, _word(reason), *numbers])
+                        writer.writerow([*quoted_row(row), year, _word(reason), *numbers])
     return path
 
 

@@ -14,6 +14,7 @@ from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transfer import Transfer
 from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, trajectories
 from tessera_core.comparison import RATE, YearMaps, confirm, map_years
+from tessera_core.csvcells import quoted
 from tessera_core.jobs import Progress
 from tessera_core.mapping import DEFAULT_HEAD, head_name
 from tessera_core.render import palette
@@ -230,7 +231,7 @@ def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
         )
         st.download_button(
             "Download the matrix (CSV)",
-            rows.to_csv(index=False, float_format="%.4f"),
+            rows.map(quoted).to_csv(index=False, float_format="%.4f"),
             file_name=f"transitions-{step.years[0]}-{step.years[1]}.csv",
             mime="text/csv",
             icon=":material/download:",

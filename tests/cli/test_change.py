@@ -42,6 +42,7 @@ def test_change_writes_what_changed_and_how_sure_it_is(
         assert file.tags()["tessera_years"] == "2023-2024"
         assert file.tags()["tessera_false_discovery_rate"] == "0.1"
         assert file.nodata == 0
+    assert all(Path(result[key]).with_suffix(".qml").is_file() for key in ("out", "p_values"))
     with rasterio.open(result["p_values"]) as file:
         p = file.read(1)
         assert file.crs.to_epsg() == 32631

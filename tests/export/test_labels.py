@@ -226,6 +226,14 @@ def test_a_shapefile_has_two_layers_in_degrees_and_keeps_the_order_of_painting(t
     assert not [name for name in zipfile.ZipFile(only).namelist() if "areas" in name]
 
 
+def test_a_shapefile_has_single_polygons_only(tmp_path):
+    labels = [box("a", 0, 0), ERASE, RING, box("b", 300, 0, class_id=2)]
+    path = write_labels(tmp_path / "fen", "shp", labels, CLASSES, GRID, V2).path
+    shapes = shapely.from_wkb(pyogrio.raw.read(f"/vsizip/{path.as_posix()}/areas.shp")[2])
+    assert [shape.geom_type for shape in shapes] == ["Polygon"] * 4
+    assert [len(shape.interiors) for shape in shapes] == [0, 0, 2, 0]
+
+
 def test_shapefiles_of_different_columns_are_not_read_as_one(tmp_path):
     folder = tmp_path / "s"
     folder.mkdir()
@@ -315,6 +323,8 @@ def test_characters_that_xml_cannot_hold_do_not_spoil_a_file(tmp_path):
         ("notebook", [box("under", 20, 20, 20), box("a", 0, 0, class_id=2)], "1 area is left out for want of a pixel"),
         ("notebook", [GATE], "Codes of classes are not kept."),
         ("shp", [box("a", 0, 0, note="ä" * 200)], "1 text is cut to 254 bytes."),
+        ("shp", [box("a", 0, 0), ERASE], "1 area in several parts becomes a label for each part."),
+        ("shp", [RING, GATE], "points.shp and areas.shp"),
         ("shp", [STROKE, STROKE], "2 brush strokes become the area covered."),
         (
             "gpkg",
@@ -332,9 +342,10 @@ def test_what_a_format_cannot_hold_is_told(tmp_path, kind, labels, told):
 
 
 def test_nothing_is_said_to_be_lost_where_nothing_is():
-    labels = [RING, GATE]
-    for kind in ("gpkg", "geojson", "kml", "shp"):
-        assert losses(kind, labels, CLASSES, GRID) == []
+    for kind in ("gpkg", "geojson", "kml"):
+        assert losses(kind, [RING, GATE], CLASSES, GRID) == []
+    for labels in ([RING, box("a", 300, 0, class_id=2)], [GATE, Label("q", 1, "point", (at(50, 20),))]):
+        assert losses("shp", labels, CLASSES, GRID) == []
 
 
 @pytest.mark.parametrize("kind", sorted(set(FORMATS) - {"gpkg"}))
