@@ -17,10 +17,12 @@ from tessera_core.errors import Cancelled, LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads.base import training_draw
 from tessera_core.heads.regression import COVERAGE, RegressionHead
+from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import is_class_raster
 from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.model import Label
 from tessera_core.labels.numbers import read_number_plots
+from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
 from tessera_core.raster import EmbeddingRaster
 
@@ -88,23 +90,27 @@ class Numbers:
         )
 
 
-def read_number_labels(path: str | Path, grid: Grid, field: str | None = None) -> Numbers:
+def read_number_labels(
+    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None, hints: Hints = NO_HINTS
+) -> Numbers:
     """Numbers of a vector file, table or single-band raster (NaN or its no-data value = unlabelled) on ``grid``.
 
     Args:
         path: the file.
         grid: of the embeddings.
         field: attribute that holds the number; by default the only one that does.
+        crs: of the file, where it does not say it.
+        hints: layer, columns of coordinates and encoding, where guessing is unsafe.
 
     Raises:
         LabelError: the file cannot be read, holds no numbers, or no place lies on the grid.
     """
     if is_class_raster(path):
         return _raster_numbers(Path(path), grid)
-    plots = read_number_plots(path, grid, field)
+    plots = read_number_plots(path, grid, field, crs, hints)
     found = number_pixels(plots.labels, plots.values, grid)
     if len(found.rows) == 0:
-        raise LabelError(f"Not one label of {Path(path).name} lies on the embeddings; check the region and the CRS.")
+        raise plots.report.nothing_left(Path(path).name)
     return replace(found, field=plots.field, report=plots.report)
 
 
@@ -165,7 +171,10 @@ def _raster_numbers(path: Path, grid: Grid) -> Numbers:
     rows, cols = np.nonzero(np.isfinite(values))
     if len(rows) == 0:
         raise LabelError(f"{path.name} has no number in this region.")
-    return Numbers(values[rows, cols], np.arange(len(rows)), rows, cols)
+    report = ImportReport(int(values.size), len(rows), len(rows), field_why="the values of the raster")
+    if left := values.size - len(rows):
+        report.leave_out("no data, or beyond the raster", count=int(left))
+    return Numbers(values[rows, cols], np.arange(len(rows)), rows, cols, report=report)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import class_tags, is_class_raster, read_class_raster, read_labels
-from tessera_core.labels.importing import ImportReport, parse_color
+from tessera_core.labels.importing import parse_color
 from tessera_core.labels.model import Label, LabelClass, next_color
+from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
 from tessera_core.raster import EmbeddingRaster
 
@@ -149,35 +151,53 @@ class Reference:
         )
 
 
-def read_reference(path: str | Path, grid: Grid, field: str | None = None) -> Reference:
+def read_reference(
+    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None, hints: Hints = NO_HINTS
+) -> Reference:
     """Labels of a vector file, table, label JSON or single-band class raster on ``grid``.
 
     Args:
         path: the file.
         grid: of the embeddings.
         field: attribute that is the class, for vector files.
+        crs: of the file, where it does not say it.
+        hints: layer, columns of coordinates and encoding, where guessing is unsafe.
 
     Raises:
         LabelError: the file cannot be read or no label lies on the grid.
     """
     if is_class_raster(path):
-        raster = read_class_raster(path, grid)
-        rows, cols = np.nonzero(raster.classes)
-        codes, index = np.unique(raster.classes[rows, cols], return_inverse=True)
-        if len(codes) > MAX_CLASSES:
-            raise LabelError(
-                f"{Path(path).name} has {len(codes)} classes, a map holds {MAX_CLASSES}; is it a class raster at all?"
-            )
-        ids = codes if codes[-1] <= MAX_CLASSES else np.arange(1, len(codes) + 1)
-        tags, classes = class_tags(path), list[LabelClass]()
-        for class_id, code in zip(ids.tolist(), codes.tolist(), strict=True):
-            name = tags.get(f"class_{code}") or str(code)
-            color = parse_color(tags.get(f"class_{code}_color")) or next_color(classes, class_id)
-            classes.append(LabelClass(class_id, name, color, str(code)))
-        y = ids.astype(np.uint8)[index]
-        return Reference(rows, cols, y, raster.groups[rows, cols], classes)
-    imported = read_labels(path, grid, field)
+        if field is not None or crs is not None or hints != NO_HINTS:
+            raise LabelError(f"{Path(path).name} is a raster, which has no fields, layers or columns to name.")
+        return _of_raster(Path(path), grid)
+    imported = read_labels(path, grid, field, crs, hints)
     reference = Reference.of_labels(imported.labels, imported.classes, grid, imported.report)
     if len(reference.rows) == 0:
-        raise LabelError(f"Not one label of {Path(path).name} lies on the embeddings; check the region and the CRS.")
+        raise imported.report.nothing_left(Path(path).name)
+    present = np.unique(reference.y)
+    if len(present) < 2 <= len(imported.classes):
+        name = next(c.name for c in imported.classes if c.id == present[0])
+        raise LabelError(
+            f"Only the class {name!r} of {Path(path).name} has pixels in the end; two are needed. "
+            + " ".join(imported.report.conflicts.sentences())
+        )
     return reference
+
+
+def _of_raster(path: Path, grid: Grid) -> Reference:
+    raster = read_class_raster(path, grid)
+    rows, cols = np.nonzero(raster.classes)
+    codes, index = np.unique(raster.classes[rows, cols], return_inverse=True)
+    if len(codes) > MAX_CLASSES:
+        raise LabelError(
+            f"{path.name} has {len(codes)} classes, a map holds {MAX_CLASSES}; is it a class raster at all?"
+        )
+    ids = codes if codes[-1] <= MAX_CLASSES else np.arange(1, len(codes) + 1)
+    tags, classes = class_tags(path), list[LabelClass]()
+    for class_id, stored in zip(ids.tolist(), codes.tolist(), strict=True):
+        code = raster.own_code(stored)
+        name = tags.get(f"class_{code}") or str(code)
+        color = parse_color(tags.get(f"class_{code}_color")) or next_color(classes, class_id)
+        classes.append(LabelClass(class_id, name, color, str(code)))
+    y = ids.astype(np.uint8)[index]
+    return Reference(rows, cols, y, raster.groups[rows, cols], classes, report=raster.report)

@@ -6,7 +6,7 @@ A file's own word is believed unless it puts everything outside the region and a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,13 @@ class Frame:
         crs: their CRS, or None where they are the grid's own (also pixel coordinates).
         swapped: they are (lat, lon) or (northing, easting).
         pixels: they are (col, row) of the grid.
+        guessed: nobody stated ``crs``.
     """
 
     crs: str | None
     swapped: bool = False
     pixels: bool = False
+    guessed: bool = False
 
 
 def unstated_projection(geometries: Sequence[Any]) -> bool:
@@ -102,9 +104,9 @@ def find_frame(geometries: Sequence[Any], grid: Grid, declared: str | None, pixe
     if declared is not None:
         return _declared_frame(xy, grid, declared, notes)
     if len(xy) == 0:
-        return Frame(grid.crs)
+        return Frame(grid.crs, guessed=True)
     if _like_degrees(xy) or _like_degrees(xy[:, ::-1]):
-        return _declared_frame(xy, grid, "EPSG:4326", notes)
+        return replace(_declared_frame(xy, grid, "EPSG:4326", notes), guessed=True)
     return _undeclared_frame(xy, grid, notes)
 
 
@@ -133,16 +135,16 @@ def _declared_frame(xy: NDArray[np.float64], grid: Grid, declared: str, notes: l
 def _undeclared_frame(xy: NDArray[np.float64], grid: Grid, notes: list[str]) -> Frame:
     """The projected CRS in which most coordinates fall in the region; the grid's own where none will do."""
     assert grid.crs is not None
-    candidates = [Frame(crs, swapped) for crs in (grid.crs, *_PROJECTED) for swapped in (False, True)]
+    candidates = [Frame(crs, swapped, guessed=True) for crs in (grid.crs, *_PROJECTED) for swapped in (False, True)]
     shares = [_share_inside(xy, grid, frame) for frame in candidates]
     best = int(np.argmax(shares))
     frame = candidates[best]
     if shares[best] < _WORTH_CHANGING:
         notes.append(
             f"The file does not say which coordinate system its numbers are in; they were taken as {grid.crs}, "
-            "but few places fall in the region."
+            "but few places fall in the region; say the right one."
         )
-        return Frame(grid.crs)
+        return Frame(grid.crs, guessed=True)
     notes.append(
         f"The file does not say which coordinate system its numbers are in; they were taken as {frame.crs}"
         f"{' with the axes swapped' if frame.swapped else ''}, in which {shares[best]:.0%} of the places fall in the region."
@@ -189,6 +191,17 @@ def _to_grid(xy: NDArray[np.float64], frame: Frame, grid: Grid) -> tuple[NDArray
         return x, y
     moved_x, moved_y = transformer(frame.crs, grid.crs).transform(x, y)
     return np.asarray(moved_x, np.float64), np.asarray(moved_y, np.float64)
+
+
+def swapped_inside(geometries: Sequence[Any], grid: Grid, frame: Frame) -> int:
+    """How many places that lie outside the region would lie in it with their two coordinates exchanged."""
+    if frame.pixels or grid.crs is None:
+        return 0
+    xy = _sample(geometries)
+    if len(xy) == 0:
+        return 0
+    rate = _share_inside(xy, grid, replace(frame, swapped=not frame.swapped))
+    return round(rate * len(geometries))
 
 
 def moved(geometry: Any, frame: Frame, grid: Grid) -> Any:

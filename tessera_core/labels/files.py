@@ -8,7 +8,8 @@ files carry are never used: they are taken anew at the geometry.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,14 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.conflicts import conflicts_of
 from tessera_core.labels.crs_guess import unstated_projection
-from tessera_core.labels.importing import ImportedLabels, ImportReport, Read, assemble, class_names
+from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read, fields_of
+from tessera_core.labels.importing import ImportedLabels, assemble, class_names, report_of
 from tessera_core.labels.jsonfiles import read_json
+from tessera_core.labels.kmlfiles import read_kml
+from tessera_core.labels.layers import Worth, by_classes
+from tessera_core.labels.report import ImportReport
 from tessera_core.labels.tables import read_csv
 from tessera_core.labels.vectorfiles import read_ogr, read_zip
 
@@ -37,19 +43,14 @@ __all__ = [
     "wants_crs",
 ]
 
-_READERS: dict[str, Callable[[Path], Read]] = {
-    ".json": read_json,
-    ".geojson": read_json,
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".txt": read_csv,
-    ".gpkg": read_ogr,
-    ".shp": read_ogr,
-    ".kml": read_ogr,
-    ".kmz": read_ogr,
-    ".fgb": read_ogr,
-    ".zip": read_zip,
+_READERS: dict[str, Callable[[Path, Hints], Read]] = {
+    **dict.fromkeys((".json", ".geojson", ".geojsonl", ".geojsons", ".ndjson", ".jsonl"), read_json),
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".tab"), read_csv),
+    **dict.fromkeys((".kml", ".kmz"), read_kml),
 }
+# Of these, a file may have several layers.
+_LAYERED = {".gpkg": read_ogr, ".shp": read_ogr, ".fgb": read_ogr, ".zip": read_zip}
+ENDINGS = (*_READERS, *_LAYERED)
 KINDS = (
     "GeoJSON, GeoPackage, zipped shapefile, KML, CSV with latitude and longitude, "
     "or the JSON files of TEE and the notebook classifier"
@@ -62,13 +63,27 @@ class ClassRaster(NamedTuple):
     Attributes:
         classes: int32 (H, W), the raster's own codes (they may exceed 254), 0 = unlabelled.
         groups: int32 (H, W), 0 = unlabelled, else the number of the connected patch (4 neighbours, one class).
+        zero: the code in ``classes`` that stands for the file's own 0, where 0 is a class of it; else 0.
+        report: pixels of the region read, labelled and left out.
     """
 
     classes: NDArray[np.int32]
     groups: NDArray[np.int32]
+    zero: int
+    report: ImportReport
+
+    def own_code(self, code: int) -> int:
+        """The file's own code of a code in ``classes``."""
+        return 0 if self.zero and code == self.zero else code
 
 
-def read_labels(path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None) -> ImportedLabels:
+def read_labels(
+    path: str | Path,
+    grid: Grid,
+    field: str | None = None,
+    crs: str | None = None,
+    hints: Hints = NO_HINTS,
+) -> ImportedLabels:
     """Read labels from a vector file, a table or a label JSON.
 
     Args:
@@ -76,15 +91,19 @@ def read_labels(path: str | Path, grid: Grid, field: str | None = None, crs: str
         grid: labels come in its CRS; what lies outside it is counted and left out.
         field: which attribute is the class; by default one is chosen and the report says which.
         crs: the file's CRS where the file does not say it; by default it is inferred from where the places fall.
+        hints: layer, columns of coordinates and encoding, where guessing is unsafe.
 
     Returns:
-        Classes (ids from 1 in order of appearance), labels and a report.
+        Classes (ids from 1 in order of appearance), labels and a report in which every feature of the file is accounted for.
 
     Raises:
-        LabelError: the file is not readable, has no places, or ``field`` does not exist.
+        LabelError: the file is not readable, has no places, or what ``field`` or ``hints`` name does not exist.
     """
     path = Path(path)
-    return assemble(read_features(path), grid, stem_of(path), field, crs)
+    field = field if field is not None else hints.field
+    found = assemble(read_features(path, replace(hints, field=field)), grid, stem_of(path), field, crs)
+    found.report.conflicts = conflicts_of(found.labels, found.classes, grid)
+    return found
 
 
 def stem_of(path: Path) -> str:
@@ -92,18 +111,33 @@ def stem_of(path: Path) -> str:
     return path.stem.removesuffix("_labels") or path.stem
 
 
-def read_features(path: Path) -> Read:
+def read_features(
+    path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feature]], Worth] = by_classes
+) -> Read:
     """What a vector file, table or label JSON holds, unjudged; the format is recognised by its ending.
 
+    Args:
+        path: the file.
+        hints: what a person says about it.
+        worth: of several layers, how likely one is the one wanted.
+
     Raises:
-        LabelError: the file is not readable.
+        LabelError: the file is not readable, or what ``hints`` name does not exist.
     """
     if not path.exists():
         raise LabelError(f"{path} does not exist; check the spelling.")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None or path.is_dir():
+    ending = path.suffix.lower()
+    if path.is_dir() or ending not in ENDINGS:
         raise LabelError(f"{path.name} is not a kind of label file that is read here. Known are {KINDS}.")
-    return reader(path)
+    if (hints.lon is not None or hints.lat is not None) and _READERS.get(ending) is not read_csv:
+        raise LabelError(f"{path.name} is no table; columns of longitude and latitude are named for tables only.")
+    if hints.layer is not None and ending not in _LAYERED and ending not in (".kml", ".kmz"):
+        raise LabelError(f"{path.name} has no layers; a layer is named for packages, archives and KML only.")
+    layered = _LAYERED.get(ending)
+    try:
+        return _READERS[ending](path, hints) if layered is None else layered(path, hints, worth)
+    except OSError as error:
+        raise LabelError(f"{path.name} cannot be read: {error.strerror or error}.") from error
 
 
 def class_fields(path: str | Path) -> list[str]:
@@ -115,7 +149,7 @@ def class_fields(path: str | Path) -> list[str]:
     features = read_features(Path(path)).features
     if any(feature.name is not None for feature in features):
         return []
-    return list(dict.fromkeys(key for feature in features for key in feature.properties))
+    return fields_of(features)
 
 
 def wants_crs(path: str | Path) -> bool:
@@ -145,7 +179,7 @@ def survey(path: str | Path, field: str | None = None) -> Survey:
     """
     path = Path(path)
     read = read_features(path)
-    report = ImportReport(notes=list(read.notes))
+    report = report_of(read)
     counts = Counter(name for name in class_names(read, stem_of(path), field, report) if name)
     return Survey(len(read.features), dict(counts.most_common()), read.crs, report.notes)
 
@@ -166,16 +200,54 @@ def read_class_raster(path: str | Path, grid: Grid) -> ClassRaster:
     path = Path(path)
     if not path.is_file():
         raise LabelError(f"{path} does not exist; check the spelling.")
-    values = _npy_classes(path) if path.suffix.lower() == ".npy" else _tiff_classes(path, grid)
+    report = ImportReport(field_why="the values of the raster")
+    if path.suffix.lower() == ".npy":
+        values, known, zero_is_class = _npy_classes(path), None, False
+    else:
+        values, known, zero_is_class = _tiff_classes(path, grid, report)
     if values.shape != grid.shape:
         raise LabelError(
             f"{path.name} has {values.shape[0]} x {values.shape[1]} pixels and no georeference, the embeddings "
             f"{grid.height} x {grid.width}; they cannot be laid over each other."
         )
-    classes = _whole_numbers(values, path)
-    if not classes.any():
-        raise LabelError(f"{path.name} has no labelled pixel in this region (0 stands for unlabelled).")
-    return ClassRaster(classes, patches(classes))
+    report.read = values.size
+    known = np.ones(values.shape, np.bool_) if known is None else known
+    classes, zero = _coded(values, known, zero_is_class, path, report)
+    report.used = report.labels = int(np.count_nonzero(classes))
+    if not report.labels:
+        stands = "" if zero_is_class else " (0 stands for unlabelled)"
+        raise LabelError(f"{path.name} has no labelled pixel in this region{stands}.")
+    return ClassRaster(classes, patches(classes), zero, report)
+
+
+def _coded(
+    values: NDArray, known: NDArray[np.bool_], zero_is_class: bool, path: Path, report: ImportReport
+) -> tuple[NDArray[np.int32], int]:
+    """Class codes with 0 for unlabelled, and the code that stands for the file's own 0 (0: it is none)."""
+    if values.dtype.kind == "f":
+        known = known & np.isfinite(values)
+    codes = _whole_numbers(np.where(known, values, 0), path)
+    left = int(known.size - np.count_nonzero(known))
+    negative = known & (codes < 0)
+    zeros = known & (codes == 0)
+    classes = np.where(known & ~negative, codes, 0).astype(np.int32)
+    if left:
+        report.leave_out("no data, or beyond the raster", count=left)
+    if count := int(np.count_nonzero(negative)):
+        report.leave_out("negative codes, which are no classes", count=count)
+    count, zero = int(np.count_nonzero(zeros)), 0
+    if count and zero_is_class:
+        zero = int(classes.max()) + 1
+        if zero > 2**31 - 1:
+            zero = next(code for code in range(1, 2**31 - 1) if not (classes == code).any())
+        classes[zeros] = zero
+        report.notes.append(
+            f"0 is a class of this raster ({count} pixels), as it declares another value for no data"
+            f"{f' ({report.nodata})' if report.nodata else ''}; declare 0 as no data if it stands for unlabelled."
+        )
+    elif count:
+        report.leave_out("0, which stands for unlabelled", count=count)
+    return classes, zero
 
 
 def class_tags(path: str | Path) -> dict[str, str]:
@@ -217,19 +289,30 @@ def _npy_classes(path: Path) -> NDArray:
     return values
 
 
-def _tiff_classes(path: Path, grid: Grid) -> NDArray:
+def _tiff_classes(path: Path, grid: Grid, report: ImportReport) -> tuple[NDArray, NDArray[np.bool_], bool]:
+    """Values on the grid, bool (H, W) where the file has data, and whether its 0 is a class.
+
+    A file that declares another value for no data than 0, or a mask, says that 0 is data.
+    """
     import rasterio
-    from rasterio.enums import Resampling
+    from rasterio.enums import ColorInterp, MaskFlags, Resampling
     from rasterio.errors import RasterioError
     from rasterio.vrt import WarpedVRT
 
     try:
         with rasterio.open(path) as file:
-            if file.count != 1:
+            alpha = file.count == 2 and file.colorinterp[1] == ColorInterp.alpha
+            if file.count != 1 and not alpha:
                 raise LabelError(f"{path.name} has {file.count} bands; a class raster has one.")
+            masked = alpha or MaskFlags.per_dataset in file.mask_flag_enums[0]
+            nodata = file.nodata
+            if nodata is not None:
+                report.nodata = f"{nodata:g}"
+            elif masked:
+                report.nodata = "its mask"
             same = (file.height, file.width) == grid.shape and file.transform.almost_equals(grid.transform, 1e-6)
             if file.crs is None or grid.crs is None or (same and _same_crs(file.crs, grid)):
-                values, nodata = file.read(1), file.nodata
+                values, mask = file.read(1), file.dataset_mask() if masked else None
             else:
                 options = {
                     "crs": grid.crs,
@@ -237,13 +320,21 @@ def _tiff_classes(path: Path, grid: Grid) -> NDArray:
                     "height": grid.height,
                     "width": grid.width,
                     "resampling": Resampling.nearest,
-                    "nodata": 0 if file.nodata is None else file.nodata,
+                    # What lies beyond the raster has to be told from its 0.
+                    "add_alpha": not alpha,
                 }
                 with WarpedVRT(file, **options) as moved:
-                    values, nodata = moved.read(1), moved.nodata
+                    values, mask = moved.read(1), moved.read(2)
+            report.crs, report.crs_from = (
+                (str(file.crs) if file.crs else grid.crs or "pixels"),
+                ("the file" if file.crs else "the embeddings, as the file has no georeference"),
+            )
     except RasterioError as error:
         raise LabelError(f"{path.name} cannot be read as a GeoTIFF: {str(error).splitlines()[0]}") from error
-    return np.where(values == nodata, values.dtype.type(0), values) if nodata is not None else values
+    known = np.ones(values.shape, np.bool_) if mask is None else mask > 0
+    if nodata is not None and not np.isnan(nodata):
+        known &= values != nodata
+    return values, known, masked or (nodata is not None and nodata != 0)
 
 
 def _same_crs(crs: object, grid: Grid) -> bool:
@@ -251,13 +342,9 @@ def _same_crs(crs: object, grid: Grid) -> bool:
     return bool(code) and grid.crs == f"EPSG:{code}"
 
 
-def _whole_numbers(values: NDArray, path: Path) -> NDArray[np.int32]:
-    if values.dtype.kind == "b":
-        return values.astype(np.int32)
-    if values.dtype.kind == "f":
-        values = np.where(np.isfinite(values), values, 0)
-        if not np.array_equal(values, np.rint(values)):
-            raise LabelError(f"{path.name} holds fractions, not classes; class codes are whole numbers.")
-    if values.dtype.kind not in "iuf" or np.abs(values.astype(np.float64)).max(initial=0) > 2**31 - 1:
+def _whole_numbers(values: NDArray, path: Path) -> NDArray[np.int64]:
+    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+        raise LabelError(f"{path.name} holds fractions, not classes; class codes are whole numbers.")
+    if values.dtype.kind not in "biuf" or np.abs(values.astype(np.float64)).max(initial=0) > 2**31 - 1:
         raise LabelError(f"{path.name} does not hold class codes.")
-    return np.maximum(values, 0).astype(np.int32)
+    return values.astype(np.int64)

@@ -10,15 +10,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels import classfield
 from tessera_core.labels.colors import color_for
-from tessera_core.labels.crs_guess import Frame, find_frame, moved
+from tessera_core.labels.crs_guess import Frame, find_frame, moved, swapped_inside
+from tessera_core.labels.features import Feature, Read, fields_of, named
 from tessera_core.labels.model import (
     KINDS,
     MAX_CLASS_ID,
@@ -28,85 +30,9 @@ from tessera_core.labels.model import (
     hsl_to_hex,
     new_id,
 )
+from tessera_core.labels.report import OUTSIDE, ImportReport
 
-# Attributes that usually are the class, most telling first; compared without case and punctuation.
-_CLASS_FIELDS = (
-    *("class", "classname", "labelname", "label", "name", "landcover", "lulc", "lc", "croptype", "crop", "habitat"),
-    *("habitattype", "category", "species", "cover", "type", "code", "classid"),
-)
-_NOT_CLASSES = {"id", "fid", "objectid", "area", "date", "note", "color", "labelcolor", "origin", "description"}
-
-
-@dataclass
-class Feature:
-    """What a file says about one place.
-
-    Attributes:
-        geometry: shapely geometry in the file's axis order, or None.
-        properties: attributes by name.
-        name: class name where the format itself says it; else it is looked for in ``properties``.
-        color: CSS colour of the class, or None.
-        note: becomes the label's note.
-    """
-
-    geometry: Any
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    name: object = None
-    color: object = None
-    note: str = ""
-
-
-@dataclass
-class Read:
-    """A file's content: features, the CRS it declares (None if it declares none), and remarks of the reader.
-
-    ``pixels`` says that coordinates are ``(col, row)`` of the grid instead of places.
-    """
-
-    features: list[Feature]
-    crs: str | None = None
-    notes: list[str] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    colors: Mapping[str, object] = field(default_factory=dict)
-    pixels: bool = False
-
-
-@dataclass
-class ImportReport:
-    """What happened to a label file, for people.
-
-    Attributes:
-        read: features in the file.
-        labels: labels made of them.
-        outside: features left out because they lie outside the region.
-        notes: how the file was understood (class field, CRS, axis order).
-        mended: what was repaired, with counts.
-        skipped: what was left out and why, with counts.
-    """
-
-    read: int = 0
-    labels: int = 0
-    outside: int = 0
-    notes: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-
-    def summary(self) -> str:
-        """One sentence."""
-        text = f"{self.read} features read, {self.labels} labels made"
-        left_out = self.read - self.labels
-        return f"{text}." if not self.skipped or left_out < 0 else f"{text}; {'; '.join(self.skipped)}."
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON object of the fields."""
-        return {
-            "read": self.read,
-            "labels": self.labels,
-            "outside": self.outside,
-            "notes": self.notes,
-            "mended": self.mended,
-            "skipped": self.skipped,
-        }
+_LONGEST_NAME = 80
 
 
 @dataclass
@@ -131,72 +57,109 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
     Raises:
         LabelError: there are no features, the field does not exist, or it has too many values to be classes.
     """
-    report = ImportReport(read=len(read.features) + read.skipped.total(), notes=list(read.notes))
-    skipped, mended = Counter(read.skipped), Counter[str]()
+    report = report_of(read)
     if not read.features and not read.skipped:
         raise LabelError(f"{stem}: there are no places in this file.")
     names = class_names(read, stem, class_field, report)
     usable: list[tuple[Feature, str]] = []
     for feature, name in zip(read.features, names, strict=True):
         if not name:
-            skipped["without a class"] += 1
-        elif (geometry := _usable(feature.geometry, skipped, mended)) is not None:
-            usable.append((Feature(geometry, feature.properties, name, feature.color, feature.note), name))
+            report.leave_out("without a class", feature.where)
+        elif (geometry := _usable(feature, report)) is not None:
+            usable.append((replace(feature, geometry=geometry, name=name), name))
     frame = find_frame([f.geometry for f, _ in usable], grid, crs or read.crs, read.pixels, report.notes)
-    variants = _variants([name for _, name in usable], mended)
+    if usable:
+        report.crs, report.crs_from = _system(frame, grid, read, crs)
+    variants = _variants([name for _, name in usable], report.mended_counts)
     classes: dict[str, LabelClass] = {}
     colors = {_key(name): value for name, value in read.colors.items()}
     labels: list[Label] = []
+    outside: list[Feature] = []
     bounds = grid.bounds
     ids: set[str] = set()
     for feature, name in _in_order(usable):
         geometry = moved(feature.geometry, frame, grid)
         if geometry is None or not _meets(geometry, bounds):
-            report.outside += 1
+            report.leave_out(OUTSIDE, feature.where)
+            outside.append(feature)
             continue
         display = variants[_key(name)]
         klass = classes.get(display)
         if klass is None:
-            klass = classes[display] = _new_class(display, feature, colors, classes, class_field)
-        labels.extend(_labels(feature, geometry, klass.id, grid, frame, mended, skipped, ids))
-    if report.outside:
-        skipped["outside the region"] += report.outside
+            klass = _new_class(display, feature, colors, classes, report.field)
+        made = _labels(feature, geometry, klass.id, grid, frame, report, ids)
+        if made:
+            classes.setdefault(display, klass)
+            labels += made
+            report.used += 1
     report.labels = len(labels)
-    report.mended = [f"{count} {what}" for what, count in mended.most_common()]
-    report.skipped = [f"{count} skipped: {what}" for what, count in skipped.most_common()]
+    if outside and (turned := swapped_inside([f.geometry for f in outside], grid, frame)):
+        report.notes.append(
+            f"{turned} of the places outside would lie in the region with latitude and longitude exchanged; "
+            "they seem to be swapped in some rows of the file only."
+        )
     return ImportedLabels(list(classes.values()), labels, report)
+
+
+def report_of(read: Read) -> ImportReport:
+    """The report on a file so far: what its reader says."""
+    return ImportReport(
+        read=len(read.features) + read.skipped.total(),
+        encoding=read.encoding,
+        encoding_why=read.encoding_why,
+        layers=list(read.layers),
+        layers_left=list(read.layers_left),
+        notes=list(read.notes),
+        mended_counts=Counter(read.mended),
+        left_out=Counter(read.skipped),
+        examples={why: list(where) for why, where in read.examples.items()},
+    )
+
+
+def _system(frame: Frame, grid: Grid, read: Read, told: str | None) -> tuple[str, str]:
+    """The coordinate system of the file's coordinates and who says so, for the report."""
+    if frame.pixels:
+        return "rows and columns of the embeddings", "its columns"
+    shown = frame.crs or grid.crs or "pixels"
+    if frame.guessed:
+        return shown, "guessed"
+    return shown, "the person who read it" if told else read.crs_from
 
 
 # ------------------------------------------------------------------ classes
 
 
-def _plain(name: object) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).casefold())
-
-
 def class_names(read: Read, stem: str, class_field: str | None, report: ImportReport) -> list[str]:
-    """The class name of each feature, empty where it has none; ``report.notes`` says where they were found.
+    """The class name of each feature, empty where it has none; ``report`` says where they were found.
 
     Raises:
         LabelError: the field does not exist or has too many values.
     """
     if class_field is None and any(f.name is not None for f in read.features):
-        return [_text(f.name) for f in read.features]
-    fields = list(dict.fromkeys(key for f in read.features for key in f.properties))
+        report.field_why = "the format itself says the class"
+        return [_name(f.name, report) for f in read.features]
+    fields = fields_of(read.features)
     if class_field is not None:
-        chosen = next((f for f in fields if f == class_field), None) or next(
-            (f for f in fields if f.casefold() == class_field.casefold()), None
-        )
-        if chosen is None:
-            known = ", ".join(fields[:20]) or "none"
-            raise LabelError(f"The file has no field {class_field!r}; its fields are: {known}.")
+        chosen = named(class_field, fields, "field", "The file")
+        report.field_why = "as told"
+    elif not read.features:
+        return []
     else:
-        chosen = _class_field(read.features, fields)
-        if chosen is None:
+        found = classfield.choose([f.properties for f in read.features])
+        if found.field is None:
             report.notes.append(f"The file names no classes, so all its places became the class {stem!r}.")
             return [stem] * len(read.features)
+        chosen, report.field_why = found.field, found.why
         report.notes.append(f"The classes were taken from the field {chosen!r}.")
-    names = [_text(f.properties.get(chosen)) for f in read.features]
+        if found.passed_over:
+            listed = ", ".join(repr(name) for name in found.passed_over)
+            report.notes.append(f"Not from {listed}, which is different for every place.")
+        if found.why.startswith("by its name"):
+            report.notes.append(f"It is taken {found.why}; if that is no class, name another field.")
+        if found.close:
+            report.notes.append(f"Other fields that could be the class: {', '.join(found.close)}.")
+    report.field = chosen
+    names = [_name(f.properties.get(chosen), report) for f in read.features]
     distinct = len({_key(name) for name in names if name})
     if distinct > MAX_CLASS_ID:
         raise LabelError(
@@ -205,20 +168,11 @@ def class_names(read: Read, stem: str, class_field: str | None, report: ImportRe
     return names
 
 
-def _class_field(features: Sequence[Feature], fields: Sequence[str]) -> str | None:
-    filled = [name for name in fields if any(_text(f.properties.get(name)) for f in features)]
-    for wanted in _CLASS_FIELDS:
-        for name in filled:
-            if _plain(name) == wanted:
-                return name
-    texts = [
-        name
-        for name in filled
-        if _plain(name) not in _NOT_CLASSES
-        and all(isinstance(f.properties.get(name), str | None) for f in features)
-        and len({_text(f.properties.get(name)) for f in features}) <= max(2, min(MAX_CLASS_ID, len(features) // 2))
-    ]
-    return texts[0] if texts else None
+def _name(value: object, report: ImportReport) -> str:
+    text = _text(value)
+    if len(text) == _LONGEST_NAME and len(" ".join(str(value).split())) > _LONGEST_NAME:
+        report.mended_counts[f"class names cut to {_LONGEST_NAME} characters"] += 1
+    return text
 
 
 def _text(value: object) -> str:
@@ -255,7 +209,7 @@ def _new_class(
     feature: Feature,
     colors: Mapping[str, object],
     classes: Mapping[str, LabelClass],
-    class_field: str | None,
+    class_field: str,
 ) -> LabelClass:
     class_id = len(classes) + 1
     if class_id > MAX_CLASS_ID:
@@ -295,24 +249,25 @@ def parse_color(value: object) -> str | None:
 # --------------------------------------------------------------- geometries
 
 
-def _usable(geometry: Any, skipped: Counter[str], mended: Counter[str]) -> Any:
+def _usable(feature: Feature, report: ImportReport) -> Any:
     """The geometry in two dimensions and valid, or None (counted) where nothing is left of it."""
     import shapely
 
+    geometry = feature.geometry
     if geometry is None or geometry.is_empty:
-        skipped["without a geometry"] += 1
+        report.leave_out("without a geometry", feature.where)
         return None
     if shapely.has_z(geometry):
         geometry = shapely.force_2d(geometry)
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
-        skipped["coordinates that are no numbers"] += 1
+        report.leave_out("coordinates that are no numbers", feature.where)
         return None
     if geometry.geom_type == "Point" and geometry.x == 0 and geometry.y == 0:
-        skipped["at 0, 0, which stands for missing coordinates"] += 1
+        report.leave_out("at 0, 0, which stands for missing coordinates", feature.where)
         return None
     if not geometry.is_valid:
         geometry = shapely.make_valid(geometry)
-        mended["invalid geometries mended"] += 1
+        report.mended_counts["invalid geometries mended"] += 1
     return geometry
 
 
@@ -336,31 +291,31 @@ def _labels(
     class_id: int,
     grid: Grid,
     frame: Frame,
-    mended: Counter[str],
-    skipped: Counter[str],
+    report: ImportReport,
     ids: set[str],
 ) -> list[Label]:
+    """The labels of a feature; where there is none, the report says why."""
     import shapely
 
     note = feature.note or _text(feature.properties.get("note"))
     kind = str(feature.properties.get("kind") or "")
     stroke = _stroke(feature, frame, grid) if kind == "brush" else None
     if stroke is not None:
-        radius = float(feature.properties.get("radius") or 0)
-        return [Label(_id(feature, ids), class_id, "brush", stroke, radius, note)]
+        return [Label(_id(feature, ids), class_id, "brush", stroke, _radius(feature, grid), note)]
+    if geometry.geom_type == "Point":
+        return [Label(_id(feature, ids), class_id, "point", ((geometry.x, geometry.y),), note=note)]
     parts = [part for part in shapely.get_parts(shapely.get_parts(geometry)) if not part.is_empty]
     solid = [part for part in parts if part.geom_type == "Polygon" and part.area > 0]
     # What make_valid leaves beside areas (spikes as lines) is no label of its own.
     parts = solid or parts
     if len(parts) > 1:
-        mended["multi-part geometries taken apart"] += 1
+        report.mended_counts["multi-part geometries taken apart"] += 1
     labels = []
     for part in parts:
         label_id = _id(feature, ids)
         if part.geom_type == "Polygon":
             rings = [_ring(ring) for ring in (part.exterior, *part.interiors)]
             if len(set(rings[0])) < 3:
-                skipped["polygons without area"] += 1
                 continue
             shape = kind if kind in KINDS and kind == "rectangle" and not part.interiors else "polygon"
             holes = tuple(ring for ring in rings[1:] if len(set(ring)) >= 3)
@@ -370,8 +325,21 @@ def _labels(
         else:
             width = abs(grid.transform.determinant) ** 0.5
             labels.append(Label(label_id, class_id, "brush", _ring(part), width / 2, note))
-            mended["lines taken as strokes one pixel wide"] += 1
+            report.mended_counts["lines taken as strokes one pixel wide"] += 1
+    if not labels:
+        report.leave_out("polygons without area", feature.where)
+    elif len(labels) < len(parts):
+        report.mended_counts["parts without area left out of a feature that has others"] += len(parts) - len(labels)
     return labels
+
+
+def _radius(feature: Feature, grid: Grid) -> float:
+    """Of a stroke of our own exports; one pixel's where the file's is no number."""
+    try:
+        radius = float(feature.properties.get("radius") or 0)
+    except (TypeError, ValueError):
+        radius = -1.0
+    return radius if np.isfinite(radius) and radius >= 0 else abs(grid.transform.determinant) ** 0.5 / 2
 
 
 def _ring(line: Any) -> tuple[tuple[float, float], ...]:

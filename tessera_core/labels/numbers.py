@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.cells import parse_number
+from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read, fields_of, named
 from tessera_core.labels.files import read_features, stem_of
-from tessera_core.labels.importing import ImportReport, Read, assemble
+from tessera_core.labels.importing import assemble
+from tessera_core.labels.layers import Worth
 from tessera_core.labels.model import Label
+from tessera_core.labels.report import ImportReport
 
 # Numbers that field sheets and rasters write where there is none.
 MISSING = frozenset({-99.99, -999.0, -999.9, -9999.0, -99999.0, -32768.0})
@@ -77,33 +81,6 @@ class ImportedNumbers:
 # ------------------------------------------------------------------ numbers
 
 
-def parse_number(value: object, *, grouped: bool = False) -> float | None:
-    """A finite number, or None where there is none.
-
-    Understands what people type and spreadsheets save: decimal commas, groups of thousands, a percent sign, a typographic
-    minus. ``12,5`` is twelve and a half; ``1,234`` is a thousand only where ``grouped`` says that commas make groups.
-    """
-    if value is None or isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        text = value.strip().replace("\u2212", "-").removesuffix("%").strip()
-        text = re.sub(r"(?<=\d)[ \u00a0\u202f'’](?=\d{3}(?!\d))", "", text)
-        comma, dot = text.rfind(","), text.rfind(".")
-        if (grouped or dot > comma) and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text):
-            text = text.replace(",", "")
-        elif text.count(",") == 1 and comma > dot:
-            text = text.replace(".", "").replace(",", ".")
-        # float() also takes "nan", "1_000" and digits of other scripts.
-        if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
-            return None
-        value = text
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if np.isfinite(number) else None
-
-
 def _parser(values: Iterable[object]) -> Callable[[object], float | None]:
     """How to read one column: where it has decimal points, its commas make groups."""
     points = any(isinstance(v, str) and re.search(r"\d\.\d", v) and "," not in v for v in values)
@@ -142,16 +119,23 @@ def number_fields(path: str | Path) -> list[NumberField]:
         LabelError: the file is not readable, or has no places.
     """
     path = Path(path)
-    read = read_features(path)
+    read = read_features(path, worth=by_numbers)
     if not read.features:
         raise LabelError(f"{path.name}: there are no places in this file.")
-    return _fields(read)
+    return _fields(read.features)
 
 
-def _fields(read: Read) -> list[NumberField]:
+def by_numbers(features: Sequence[Feature]) -> Worth:
+    """How likely a layer of a file holds plots with numbers."""
+    likely = [one for one in _fields(features) if one.likely]
+    best = max(likely, key=lambda one: one.count, default=None)
+    return Worth(0.0, None) if best is None else Worth(best.count / len(features) + min(1, best.count / 10), best.name)
+
+
+def _fields(features: Sequence[Feature]) -> list[NumberField]:
     found = []
-    for name in dict.fromkeys(key for f in read.features for key in f.properties):
-        column = [f.properties.get(name) for f in read.features]
+    for name in fields_of(features):
+        column = [f.properties.get(name) for f in features]
         parse = _parser(column)
         numbers = [v for v in map(parse, column) if v is not None and v not in MISSING]
         texts = sum(isinstance(v, str) and parse(v) is None and v.strip().casefold() not in _NONE for v in column)
@@ -164,7 +148,7 @@ def _fields(read: Read) -> list[NumberField]:
 
 
 def read_number_plots(
-    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None
+    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None, hints: Hints = NO_HINTS
 ) -> ImportedNumbers:
     """Read plots with a number each; see :func:`tessera_core.labels.files.read_labels`.
 
@@ -175,29 +159,32 @@ def read_number_plots(
         LabelError: the file is not readable, or no attribute holds numbers.
     """
     path = Path(path)
-    read = read_features(path)
+    field = field if field is not None else hints.field
+    read = read_features(path, replace(hints, field=field), by_numbers)
     chosen = number_field(read, path, field)
     parse = _parser([f.properties.get(chosen) for f in read.features])
-    skipped, odd, commas = Counter(read.skipped), Counter[str](), 0
+    odd, commas = Counter[str](), 0
     numbered: dict[str, float] = {}
     features = []
+    read = replace(read, skipped=Counter(read.skipped), examples=dict(read.examples))
     for feature in read.features:
         raw = feature.properties.get(chosen)
         value = parse(raw)
         if value is None:
             text = " ".join(str("" if raw is None else raw).split())
             odd[text] += bool(text)
-            skipped[f"no number in {chosen!r}"] += 1
+            read.skip(f"no number in {chosen!r}", feature.where)
         elif value in MISSING:
-            skipped[f"{value:g} in {chosen!r}, which stands for missing"] += 1
+            read.skip(f"{value:g} in {chosen!r}, which stands for missing", feature.where)
         else:
             commas += isinstance(raw, str) and "," in raw
             numbered[text := repr(value)] = value
             features.append(replace(feature, name=chosen, note=text))
-    found = assemble(replace(read, features=features, skipped=skipped), grid, stem_of(path), None, crs)
+    found = assemble(replace(read, features=features), grid, stem_of(path), None, crs)
     report = found.report
+    report.field, report.field_why = chosen, "as told" if field is not None else "the only likely measurement"
     if commas:
-        report.mended.append(f"{commas} numbers with a decimal comma read")
+        report.mended_counts["numbers with a decimal comma read"] += commas
     if examples := [text for text, _ in odd.most_common(_EXAMPLES) if text]:
         report.notes.append(f"Not taken for numbers: {', '.join(repr(text[:30]) for text in examples)}.")
     return ImportedNumbers(chosen, found.labels, np.array([numbered[label.note] for label in found.labels]), report)
@@ -217,12 +204,10 @@ def number_field(read: Read, path: Path, field: str | None) -> str:
     Raises:
         LabelError: there is none, or several and ``field`` does not say which.
     """
-    names = list(dict.fromkeys(key for f in read.features for key in f.properties))
-    fields = _fields(read)
+    fields = _fields(read.features)
     numeric = [one.name for one in fields]
     if field is not None:
-        if field not in names:
-            raise LabelError(f"The file has no field {field!r}; its fields are: {', '.join(names[:20]) or 'none'}.")
+        field = named(field, fields_of(read.features), "field", "The file")
         if field not in numeric:
             raise LabelError(
                 f"The field {field!r} of {path.name} holds no numbers; its fields of numbers are: "

@@ -5,7 +5,9 @@ A raster says a class for every pixel; taken whole it would drown what people la
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.files import class_tags, read_class_raster
-from tessera_core.labels.importing import ImportedLabels, ImportReport, parse_color
+from tessera_core.labels.importing import ImportedLabels, parse_color
 from tessera_core.labels.model import MAX_CLASS_ID, Label, LabelClass, clean_name, new_id
 
 
@@ -34,7 +36,8 @@ def raster_points(path: str | Path, grid: Grid, per_class: int = 20, seed: int =
         LabelError: the raster is not readable, does not meet the grid, or has more classes than a project holds.
     """
     path = Path(path)
-    codes = read_class_raster(path, grid).classes.ravel()
+    raster = read_class_raster(path, grid)
+    codes = raster.classes.ravel()
     values, counts = np.unique(codes[codes > 0], return_counts=True)
     if len(values) > MAX_CLASS_ID:
         raise LabelError(
@@ -44,9 +47,10 @@ def raster_points(path: str | Path, grid: Grid, per_class: int = 20, seed: int =
     random = np.random.default_rng(seed)
     classes: list[LabelClass] = []
     labels: list[Label] = []
-    report = ImportReport(read=int(counts.sum()))
+    report = replace(raster.report, read=int(counts.sum()), left_out=Counter(), examples={})
+    report.notes += [line for line in raster.report.skipped if "no classes" in line]
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-        classes.append(_class(value, classes, tags, table))
+        classes.append(_class(raster.own_code(value), classes, tags, table))
         places = np.flatnonzero(codes == value)
         if count > per_class:
             places = np.sort(random.choice(places, per_class, replace=False))
@@ -55,9 +59,10 @@ def raster_points(path: str | Path, grid: Grid, per_class: int = 20, seed: int =
         rows, cols = np.divmod(places, grid.width)
         x, y = grid.pixel_to_xy(rows + 0.5, cols + 0.5)
         labels += [Label(new_id(), classes[-1].id, "point", ((float(a), float(b)),)) for a, b in zip(x, y, strict=True)]
-    report.labels = len(labels)
+    report.labels = report.used = len(labels)
+    report.leave_out("of a class, but not drawn", count=report.read - report.used)
     report.notes.append(f"Drawn at random, the same again from the same file: at most {per_class} of each class.")
-    if not any(f"class_{value}" in tags for value in values):
+    if not any(f"class_{raster.own_code(value)}" in tags for value in values.tolist()):
         report.notes.append("The file does not name its classes; they are called by their numbers.")
     return ImportedLabels(classes, labels, report)
 

@@ -72,17 +72,37 @@ def label_pixels(labels: Sequence[Label], grid: Grid) -> LabelPixels:
     Returns:
         Pixels in row-major order, deterministic; empty arrays where no label meets the grid.
     """
-    with _caches_lock:
-        cache = _caches.setdefault(grid, _GridCache())
-        _caches.move_to_end(grid)
-        while len(_caches) > _GRIDS_KEPT:
-            _caches.popitem(last=False)
+    cache = _cache_of(grid)
     with cache.lock:
         painted = _paint(tuple(labels), grid, cache)
     class_of = np.fromiter((label.class_id for label in labels), np.uint8, len(labels))
     rows, cols = np.divmod(painted.flat, grid.width)
     class_ids = class_of[painted.index] if len(labels) else np.zeros(0, np.uint8)
     return LabelPixels(rows.astype(np.int32), cols.astype(np.int32), class_ids, painted.index)
+
+
+def pixels_of_each(labels: Sequence[Label], grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pixels of each label, whatever covers them: row-major numbers, int64 (N,), and the index of the label, int64 (N,)."""
+    points = np.array([n for n, label in enumerate(labels) if label.kind == "point"], np.int64)
+    pieces: list[Flat] = []
+    owners: list[Flat] = []
+    if len(points):
+        # Points, of which there may be a million, are placed all at once.
+        x, y = np.array([labels[n].xy[0] for n in points], np.float64).T
+        rows, cols = grid.xy_to_pixel(x, y)
+        inside = grid.inside(rows, cols)
+        pieces.append(np.floor(rows[inside]).astype(np.int64) * grid.width + np.floor(cols[inside]).astype(np.int64))
+        owners.append(points[inside])
+    cache = _cache_of(grid)
+    with cache.lock:
+        for n, label in enumerate(labels):
+            if label.kind != "point":
+                piece = _cached(label, grid, cache)
+                pieces.append(piece)
+                owners.append(np.full(len(piece), n, np.int64))
+    if not pieces:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.concatenate(pieces), np.concatenate(owners)
 
 
 def rasterise(labels: Sequence[Label], grid: Grid) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -105,6 +125,15 @@ def in_order_of_place(groups: NDArray[Any]) -> NDArray[np.int64]:
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[number]
+
+
+def _cache_of(grid: Grid) -> _GridCache:
+    with _caches_lock:
+        cache = _caches.setdefault(grid, _GridCache())
+        _caches.move_to_end(grid)
+        while len(_caches) > _GRIDS_KEPT:
+            _caches.popitem(last=False)
+    return cache
 
 
 def _paint(labels: tuple[Label, ...], grid: Grid, cache: _GridCache) -> _Painted:

@@ -1,25 +1,32 @@
-"""Vector files that GDAL reads: GeoPackage, shapefile (zipped or not), KML, FlatGeobuf; every layer with geometries."""
+"""Vector files: GeoPackage, shapefile (zipped or not) and FlatGeobuf, which GDAL reads, and archives of any vector files."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tessera_core.errors import LabelError
-from tessera_core.labels.importing import Feature, Read
+from tessera_core.labels.dbf import Declared, declared_by, decoded
+from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read
+from tessera_core.labels.jsonfiles import parse_json
+from tessera_core.labels.kmlfiles import parse_kml
+from tessera_core.labels.layers import Layer, Worth, by_classes, merge
 
-_IN_ZIP = (".shp", ".gpkg", ".geojson", ".json", ".kml", ".fgb")
+_IN_ZIP = (".shp", ".gpkg", ".geojson", ".geojsonl", ".json", ".kml", ".fgb")
 _MAX_UNPACKED = 4 << 30
+_MAX_MEMBERS = 100
+_LAYER = "layer"
 
 
-def read_zip(path: Path) -> Read:
-    """Read the first vector file of an archive, shapefiles first, in whatever folder it lies.
+def read_zip(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feature]], Worth] = by_classes) -> Read:
+    """Read the vector files of an archive, in whatever folder they lie.
 
-    Further shapefiles beside it with the same columns and coordinate system are its other shapes (points, areas) and are
-    read with it.
+    Files of one kind with the same columns are shapes of one thing (points, areas) and are read as one; of others the one that
+    holds the labels is chosen by what is in it.
 
     Raises:
         LabelError: it is no archive, is too large, or holds no vector file.
@@ -44,85 +51,160 @@ def read_zip(path: Path) -> Read:
     )
     if not found:
         raise LabelError(f"{path.name} holds no shapefile or other vector file.")
-    member, *others = (name for _, name in found)
-    read = _member(path, member)
-    if member.lower().endswith(".shp"):
-        siblings = [name for name in others if _is_beside(name, member) and _adds_to(read, path, name)]
-        others = [name for name in others if name not in siblings]
-        if siblings:
-            read.notes.append(f"{', '.join((member, *siblings))} were read as one.")
-    if others:
-        read.notes.append(f"Only {member} was read; the archive also holds {', '.join(others[:5])}.")
-    if member.lower().endswith(".shp") and read.crs is None:
+    if len(found) > _MAX_MEMBERS:
+        raise LabelError(
+            f"{path.name} holds {len(found)} vector files, more than {_MAX_MEMBERS}; pack those wanted alone."
+        )
+    layers: list[Layer] = []
+    problems: list[str] = []
+    for _, member in found:
+        try:
+            layers += _member(path, member, hints)
+        except LabelError as error:
+            if len(found) == 1:
+                raise
+            problems.append(str(error))
+    if not layers:
+        raise LabelError(problems[0] if problems else f"{path.name} has no layer with geometries.")
+    read = merge(layers, path.name, hints, worth)
+    read.notes += [f"Not read: {problem}" for problem in problems[:5]]
+    if read.crs is None and any(name.lower().endswith(".shp") for _, name in found):
         read.notes.append("The shapefile has no .prj file, so its coordinate system is not stated.")
     return read
 
 
-def _member(path: Path, member: str) -> Read:
-    return _read(f"/vsizip/{path.resolve().as_posix()}/{member}", f"{member} in {path.name}")
+def _member(path: Path, member: str, hints: Hints) -> list[Layer]:
+    """The layers of one file of an archive; those of a file of one layer are called like the file."""
+    ending, name = Path(member).suffix.lower(), f"{member} in {path.name}"
+    if ending in (".geojson", ".geojsonl", ".json", ".kml"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                data = archive.read(member)
+        except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise LabelError(f"{name} cannot be unpacked; make or download the archive again.") from error
+        found = parse_kml(data, name) if ending == ".kml" else parse_json(data, name, hints)
+        layer = Layer(member, found.features, found.crs, found.crs_from, found.encoding, found.encoding_why)
+        return [_with_group(layer, ending, found)]
+    declared = _declared_in_zip(path, member) if ending == ".shp" else None
+    layers = _layers(f"/vsizip/{path.resolve().as_posix()}/{member}", name, declared, hints)
+    for layer in layers:
+        layer.group = ending
+        layer.name = member if len(layers) == 1 else layer.name
+    return layers
 
 
-def _is_beside(name: str, member: str) -> bool:
-    return name.lower().endswith(".shp") and Path(name).parent == Path(member).parent
+def _with_group(layer: Layer, group: str, found: Read) -> Layer:
+    layer.group, layer.read = group, found
+    return layer
 
 
-def _adds_to(read: Read, path: Path, name: str) -> bool:
-    """Add the places of a further shapefile where it has the columns and the coordinate system of the first."""
-    try:
-        more = _member(path, name)
-    except LabelError:
-        return False
-    columns = {tuple(feature.properties) for feature in (*read.features, *more.features)}
-    if len(columns) != 1 or more.crs != read.crs or not more.features:
-        return False
-    read.features += more.features
-    return True
-
-
-def read_ogr(path: Path) -> Read:
-    """Read all layers with geometries of a vector file.
+def read_ogr(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feature]], Worth] = by_classes) -> Read:
+    """Read a vector file; of several layers those that hold the labels, see :func:`tessera_core.labels.layers.merge`.
 
     Raises:
         LabelError: it is not readable.
     """
-    return _read(str(path), path.name)
+    declared = _declared_beside(path) if path.suffix.lower() == ".shp" else None
+    return merge(_layers(str(path), path.name, declared, hints), path.name, hints, worth)
 
 
-def _read(source: str, name: str) -> Read:
+def _layers(source: str, name: str, declared: Declared | None, hints: Hints) -> list[Layer]:
+    """All layers with geometries.
+
+    Args:
+        source: as GDAL opens it.
+        name: for people.
+        declared: what a shapefile says of its encoding; None for formats that are UTF-8 by their standard.
+        hints: may say the encoding.
+    """
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
+    # Latin-1 keeps every byte, so that the encoding can be told from all of them.
+    encoding = "ISO-8859-1" if declared is not None else None
+    found: list[Layer] = []
     try:
-        layers = [layer for layer, kind in pyogrio.list_layers(source) if kind is not None]
-        read = Read([])
-        systems: list[str | None] = []
-        for layer in layers:
-            meta, _, geometries, values = pyogrio.raw.read(source, layer=layer, force_2d=True, datetime_as_string=True)
-            if geometries is None or len(geometries) == 0:
-                continue
-            if systems and meta["crs"] != systems[0]:
-                raise LabelError(f"The layers of {name} lie in different coordinate systems; save them in one.")
-            systems.append(meta["crs"])
-            _add(read, geometries, dict(zip(meta["fields"], values, strict=True)), layer, len(layers))
+        names = [layer for layer, kind in pyogrio.list_layers(source) if kind is not None]
+        for layer in names:
+            why = ""
+            try:
+                content = _content(source, layer, encoding)
+            except UnicodeDecodeError:
+                content, why = _content(source, layer, "cp1252"), "it is not UTF-8, although the format has to be"
+            meta, geometries, columns = content
+            one = Layer(layer, [], _stated(meta["crs"]), ".prj" if declared is not None else "the file")
+            one.encoding, one.encoding_why = ("Windows-1252", why) if why else ("UTF-8", "")
+            if declared is not None:
+                columns, one.encoding, one.encoding_why = decoded(columns, declared, hints.encoding, name)
+            one.features = _features(geometries, columns)
+            found.append(one)
     except (DataSourceError, DataLayerError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LabelError(f"{name} cannot be read as a vector file: {first[:200]}") from error
-    if not layers:
+    if not names:
         raise LabelError(f"{name} has no layer with geometries.")
-    read.crs = systems[0] if systems else None
-    return read
+    return found
 
 
-def _add(read: Read, geometries: Any, columns: dict[str, Any], layer: str, layers: int) -> None:
+def _content(source: str, layer: str, encoding: str | None) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    import pyogrio
+
+    meta, _, geometries, values = pyogrio.raw.read(
+        source, layer=layer, force_2d=True, datetime_as_string=True, encoding=encoding
+    )
+    return meta, geometries, dict(zip(meta["fields"], values, strict=True))
+
+
+def _stated(crs: str | None) -> str | None:
+    """A coordinate system, or None where the file says that it has none that is known."""
+    return None if crs is None or crs.startswith(("ENGCRS", "LOCAL_CS")) or "Undefined" in crs[:60] else crs
+
+
+def _features(geometries: Any, columns: dict[str, Any]) -> list[Feature]:
     import shapely
 
+    if geometries is None:
+        return []
     shapes = shapely.from_wkb(geometries, on_invalid="ignore")
-    for number, shape in enumerate(shapes):
-        properties = {key: _plain(values[number]) for key, values in columns.items()}
-        # In KML the folder often is the class; a name in the placemark still comes first.
-        if layers > 1:
-            properties.setdefault("layer", layer)
-        read.features.append(Feature(shape, properties))
+    return [
+        Feature(shape, {key: _plain(values[n]) for key, values in columns.items()}, where=f"feature {n + 1}")
+        for n, shape in enumerate(shapes)
+    ]
+
+
+def _declared_beside(path: Path) -> Declared:
+    """What a shapefile says of its encoding, in a .cpg file beside it or in its table's head."""
+    beside = {
+        other.suffix.lower(): other for other in path.parent.iterdir() if other.stem == path.stem and other != path
+    }
+
+    def head(ending: str, size: int) -> bytes | None:
+        if ending not in beside:
+            return None
+        with beside[ending].open("rb") as file:
+            return file.read(size)
+
+    try:
+        return declared_by(head(".cpg", 100), head(".dbf", 32))
+    except OSError as error:
+        raise LabelError(f"{path.name} cannot be read: {error.strerror or error}.") from error
+
+
+def _declared_in_zip(path: Path, member: str) -> Declared:
+    stem = member[: -len(".shp")]
+
+    def head(archive: zipfile.ZipFile, ending: str, size: int) -> bytes | None:
+        for name in archive.namelist():
+            if name[:-4] == stem and name[-4:].lower() == ending:
+                with archive.open(name) as file:
+                    return file.read(size)
+        return None
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return declared_by(head(archive, ".cpg", 100), head(archive, ".dbf", 32))
+    except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise LabelError(f"{path.name} is not a readable zip archive; make or download it again.") from error
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -17,16 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.atomic import atomic_path
-from tessera_core.csvcells import quoted_row, unquoted
+from tessera_core.csvcells import quoted_row
 from tessera_core.errors import AcquisitionError, Cancelled, InputError
+from tessera_core.grid import transformer
+from tessera_core.labels.features import NO_HINTS, Hints
+from tessera_core.labels.importing import report_of
+from tessera_core.labels.report import ImportReport
+from tessera_core.labels.tables import places_of, read_sheet
 from tessera_core.raster import NoData
 from tessera_core.sources.fetch import ATTEMPTS, WORKERS, Progress, patiently
 from tessera_core.sources.store import Store
 
 BATCH = 2000
 WRITTEN = 20_000
-LON = ("lon", "lng", "long", "longitude", "decimallongitude", "x")
-LAT = ("lat", "latitude", "decimallatitude", "y")
 
 
 @dataclass(frozen=True)
@@ -37,60 +39,91 @@ class Table:
         columns: names, as they came.
         rows: cells.
         lon, lat: float64 (N,), NaN where a cell is no number or no place on Earth.
+        report: how the table was read, and which rows have no place.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     lon: NDArray[np.float64]
     lat: NDArray[np.float64]
+    report: ImportReport
 
 
-def read_points(path: str | Path) -> Table:
-    """Read a CSV with columns of longitude and latitude in degrees; comma, semicolon or tab.
+def read_points(path: str | Path, crs: str | None = None, hints: Hints = NO_HINTS) -> Table:
+    """Read a table of places as label tables are read, see :func:`tessera_core.labels.tables.read_csv`.
+
+    Args:
+        path: the table.
+        crs: coordinate system of its coordinates, where it does not say it and they are no degrees.
+        hints: columns of longitude and latitude (or x and y), and the encoding, where guessing is unsafe.
 
     Raises:
-        InputError: the file is missing, has no such columns or no row, or longitude and latitude are swapped.
+        InputError: the file is missing, has no such columns or no row, none of its rows has a place on Earth, longitude and
+            latitude are swapped, or coordinates are no degrees and their system is not known.
     """
+    import shapely
+
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not a text file in UTF-8; save it as CSV UTF-8.") from error
-    first = text.split("\n", 1)[0]
-    reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
-    header = tuple(unquoted(name.strip()) for name in next(reader, []))
-    names = {re.sub(r"[^a-z]", "", name.casefold()): index for index, name in reversed(list(enumerate(header)))}
-    lon_at = next((names[name] for name in LON if name in names), None)
-    lat_at = next((names[name] for name in LAT if name in names), None)
-    if lon_at is None or lat_at is None:
-        raise InputError(
-            f"{path.name} needs columns named lon and lat, in degrees; its columns are {', '.join(header[:12]) or 'none'}."
-        )
-    rows = tuple(
-        tuple(map(unquoted, (row + [""] * len(header))[: len(header)]))
-        for row in reader
-        if any(cell.strip() for cell in row)
-    )
-    if not rows:
+    sheet = read_sheet(path, hints)
+    places = places_of(sheet, hints)
+    if not sheet.rows:
         raise InputError(f"{path.name} has a header but no points.")
-    lon, lat = (np.array([_number(row[at]) for row in rows]) for at in (lon_at, lat_at))
+    geometries = np.empty(len(places.geometries), object)
+    geometries[:] = places.geometries
+    # The place of an area is its middle; that of a cell without a geometry is not a number.
+    middles = shapely.centroid(geometries)
+    lon, lat = shapely.get_x(middles), shapely.get_y(middles)
+    report = report_of(sheet.read)
+    report.read += len(sheet.rows)
+    report.crs, report.crs_from = crs or places.crs or "EPSG:4326", "the person who read it" if crs else places.crs_from
+    known = np.isfinite(lon)
+    if places.pixels:
+        raise InputError(
+            f"{path.name} has rows and columns of pixels; points need columns named lon and lat, in degrees."
+        )
+    if report.crs != "EPSG:4326":
+        lon, lat = in_degrees(lon, lat, report.crs, path.name)
+    elif crs is None and places.crs is None:
+        report.crs_from = "guessed"
+        if known.any() and not np.mean((np.abs(lon[known]) <= 360) & (np.abs(lat[known]) <= 180)) > 0.5:
+            raise InputError(
+                f"The coordinates of {path.name} are too large for degrees, and it does not say in which system they are; say "
+                "it, such as EPSG:32631."
+            )
     wrong = (np.abs(lat) > 90) & (np.abs(lon) <= 90)
     if wrong.any() and wrong.mean() > 0.2:
         raise InputError(
-            f"Longitude and latitude seem to be swapped in {path.name}: {int(wrong.sum())} of {len(rows)} latitudes lie "
+            f"Longitude and latitude seem to be swapped in {path.name}: {int(wrong.sum())} of {len(sheet.rows)} latitudes lie "
             "beyond 90 degrees. Exchange the two columns' names."
         )
     bad = ~((np.abs(lon) <= 180) & (np.abs(lat) <= 90))
-    return Table(header, rows, np.where(bad, np.nan, lon), np.where(bad, np.nan, lat))
+    for line, reason, off in zip(sheet.lines, places.reasons, bad.tolist(), strict=True):
+        if reason or off:
+            report.leave_out(reason or "no place on Earth", f"line {line}")
+    report.used = report.labels = int((~bad).sum())
+    if not report.used:
+        raise InputError(f"Not one point of {path.name} can be used: {'; '.join(report.skipped)}.")
+    rows = tuple(tuple(row) for row in sheet.rows)
+    return Table(sheet.header, rows, np.where(bad, np.nan, lon), np.where(bad, np.nan, lat), report)
 
 
-def _number(text: str) -> float:
+def in_degrees(
+    x: NDArray[np.float64], y: NDArray[np.float64], crs: str, name: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Longitude and latitude of places in a coordinate system; NaN where it cannot hold them.
+
+    Raises:
+        InputError: the system is not known.
+    """
+    from pyproj.exceptions import CRSError
+
     try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+        lon, lat = transformer(crs, "EPSG:4326").transform(x, y)
+    except CRSError as error:
+        raise InputError(f"The coordinate system {crs[:60]!r} of {name} is not known.") from error
+    lon, lat = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
+    lost = ~(np.isfinite(lon) & np.isfinite(lat))
+    return np.where(lost, np.nan, lon), np.where(lost, np.nan, lat)
 
 
 def sample_points(
