@@ -19,7 +19,6 @@ from tessera_core.heads.base import training_draw
 from tessera_core.heads.regression import COVERAGE, RegressionHead
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import is_class_raster
-from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.model import Label
 from tessera_core.labels.numbers import read_number_plots
 from tessera_core.labels.report import ImportReport
