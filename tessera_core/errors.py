@@ -66,6 +66,10 @@ class DownloadError(TesseraError):
     """Model weights could not be fetched."""
 
 
+class BusyError(TesseraError):
+    """A server for many has no room for one more of this now."""
+
+
 class Cancelled(TesseraError):
     """The user stopped the work."""
 

@@ -1,7 +1,8 @@
 """Long work beside the page: jobs on one shared pool, with progress, time left and cancelling.
 
 A job has a key, so that whoever asks for the same work (a second tab, the page after a reload) finds the running one
-instead of starting it twice. This module refuses to know what the work is and who shows it.
+instead of starting it twice. It knows who waits for it: one person's "Cancel" ends that person's wait, and the work only when
+nobody else is waiting. This module refuses to know what the work is and who shows it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tessera_core.errors import Cancelled, TesseraError
+from tessera_core.errors import BusyError, Cancelled, TesseraError
 
 Progress = Callable[[int, int, str], None]
 Work = Callable[[Progress, Callable[[], bool]], Any]
@@ -35,6 +36,7 @@ class Job:
         result: what the work returned, once ``"done"``.
         error: why it stopped, once ``"failed"``.
         abandoned: whether it was cancelled because nobody waited for it any more, rather than by a person's wish.
+        left_by: the people who did not want to wait for it any longer.
     """
 
     key: str
@@ -46,6 +48,8 @@ class Job:
     result: Any = None
     error: Exception | None = None
     abandoned: bool = False
+    left_by: set[str] = field(default_factory=set)
+    _waiting: dict[str, set[str]] = field(default_factory=dict)
     _started: float | None = None
     _finished: float | None = None
     _cancel: threading.Event = field(default_factory=threading.Event)
@@ -90,6 +94,27 @@ class Job:
             self.abandoned = True
         self.cancel()
 
+    def join(self, person: str, tab: str) -> None:
+        """A person waits for it, in a tab of theirs; told again and again while they do."""
+        self.left_by.discard(person)
+        self._waiting.setdefault(person, set()).add(tab)
+
+    def awaited_by(self, person: str) -> bool:
+        """Whether the person asked for it, be it in a tab that is gone."""
+        return person in self._waiting
+
+    def leave(self, person: str) -> None:
+        """The person waits no longer; it is cancelled unless others are there who do."""
+        self._waiting.pop(person, None)
+        self.left_by.add(person)
+        if not any(self._waiting.values()):
+            self.cancel()
+
+    def gone(self, tab: str) -> None:
+        """A tab was closed; what it waited for goes on."""
+        for tabs in list(self._waiting.values()):
+            tabs.discard(tab)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it ended; False when ``timeout`` seconds were not enough."""
         return self._ended.wait(timeout)
@@ -123,25 +148,50 @@ class Job:
 
 
 class JobPool:
-    """Runs jobs on a few threads of this process, and remembers the last job of every key."""
+    """Runs jobs on a few threads of this process, people in turn, and remembers the last job of every key.
 
-    def __init__(self, workers: int = 2) -> None:
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="tessera-job")
+    Args:
+        workers: how many run at once.
+        each: how many of one person run at once; None for as many as there are workers.
+        most: how many one person may have running and waiting; None for any number.
+    """
+
+    def __init__(self, workers: int = 2, *, each: int | None = None, most: int | None = None) -> None:
+        self._each, self._most = each or workers, most
         self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
+        self._queues: dict[str, deque[tuple[Job, Work]]] = {}
+        self._running: dict[str, int] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+        # Daemons: a server that is stopped does not wait for them; what they write appears only when it is whole.
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"tessera-job_{number}", daemon=True) for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def start(self, key: str, title: str, work: Work) -> Job:
-        """Run ``work(progress, cancelled)`` in the background.
+    def start(self, key: str, title: str, work: Work, person: str = "") -> Job:
+        """Run ``work(progress, cancelled)`` in the background for a person.
 
         Returns:
             The job; the one already under way when there is one of this key.
+
+        Raises:
+            BusyError: the person has too many already.
         """
-        with self._lock:
+        with self._changed:
             current = self._jobs.get(key)
             if current is not None and current.active and not current.cancelling:
                 return current
+            mine = len(self._queues.get(person, ())) + self._running.get(person, 0)
+            if self._most is not None and mine >= self._most:
+                raise BusyError(
+                    f"You have {mine} pieces of work under way on this server, which is as many as each person may have. "
+                    "Wait until one has ended, or cancel one."
+                )
             job = self._jobs[key] = Job(key, title)
-            self._executor.submit(job._run, work)
+            self._queues.setdefault(person, deque()).append((job, work))
+            self._changed.notify()
             return job
 
     def get(self, key: str) -> Job | None:
@@ -150,13 +200,55 @@ class JobPool:
 
     def forget(self, key: str) -> None:
         """Drop an ended job and its result; an active one is kept."""
-        with self._lock:
+        with self._changed:
             job = self._jobs.get(key)
             if job is not None and not job.active:
                 del self._jobs[key]
 
-    def close(self) -> None:
-        """Cancel everything and free the threads."""
-        for job in list(self._jobs.values()):
+    def gone(self, tab: str) -> None:
+        """A tab was closed: it waits for nothing any more."""
+        with self._changed:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.gone(tab)
+
+    def close(self, seconds: float = 10) -> None:
+        """Cancel everything and free the threads, waiting for them up to ``seconds``."""
+        with self._changed:
+            self._closed = True
+            jobs = list(self._jobs.values())
+            self._changed.notify_all()
+        for job in jobs:
             job.cancel()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                while (chosen := self._next()) is None and not self._closed:
+                    self._changed.wait()
+                if chosen is None:
+                    return
+                person, job, work = chosen
+                self._running[person] = self._running.get(person, 0) + 1
+            try:
+                job._run(work)
+            finally:
+                with self._changed:
+                    self._running[person] -= 1
+                    if not self._running[person]:
+                        del self._running[person]
+                    self._changed.notify_all()
+
+    def _next(self) -> tuple[str, Job, Work] | None:
+        """The first waiting job of the person who has least running; those who were served stand behind the others."""
+        free = [person for person in self._queues if self._closed or self._running.get(person, 0) < self._each]
+        if not free:
+            return None
+        person = min(free, key=lambda one: self._running.get(one, 0))
+        queue = self._queues.pop(person)
+        job, work = queue.popleft()
+        if queue:
+            self._queues[person] = queue
+        return person, job, work

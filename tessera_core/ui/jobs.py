@@ -1,23 +1,73 @@
-"""Background jobs on the page: the server's one pool, and the bar that shows a job until it ends."""
+"""Background jobs on the page: the server's one pool as a visitor sees it, and the bar that shows a job until it ends."""
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 
 import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
-from tessera_core.jobs import Job, JobPool
-from tessera_core.ui import shell, words
+from tessera_core.hosting import shown_text
+from tessera_core.jobs import Job, JobPool, Work
+from tessera_core.ui import seats, shell, state, words
 
 _POLL_SECONDS = 0.4
+_WORKERS = 2
 
 
 @st.cache_resource(show_spinner=False, on_release=JobPool.close)
-def pool() -> JobPool:
-    """The pool that all sessions share."""
-    return JobPool(workers=2)
+def _pool() -> JobPool:
+    if not state.hosted():
+        return JobPool(_WORKERS)
+    return JobPool(_WORKERS, each=_WORKERS - 1, most=seats.room().limits.jobs)
+
+
+class Jobs:
+    """The pool that all sessions share, as one person sees it: another's "Cancel" is none of their business."""
+
+    def __init__(self, pool: JobPool, person: str, tab: str) -> None:
+        self._pool, self._person, self._tab = pool, person, tab
+
+    def start(self, key: str, title: str, work: Work) -> Job:
+        """Run the work in the background, or wait with others for what is already under way.
+
+        Raises:
+            BusyError: the person has as much under way as a server for many grants.
+        """
+        job = self._pool.start(key, title, work, self._person)
+        job.join(self._person, self._tab)
+        return job
+
+    def get(self, key: str) -> Job | None:
+        """The last job of a key, unless forgotten; to a person who left it, it is cancelled, to the others it is not."""
+        job = self._pool.get(key)
+        if job is None:
+            return None
+        if self._person in job.left_by:
+            return job if not job.active or job.cancelling else Job(key, job.title, state="cancelled")
+        return None if job.state == "cancelled" and not job.abandoned and job.left_by else job
+
+    def forget(self, key: str) -> None:
+        """Drop an ended job and its result; one that goes on for others is only not shown to this person again."""
+        self._pool.forget(key)
+
+
+def pool() -> Jobs:
+    """The server's jobs, as the person of this session sees them."""
+    return Jobs(_pool(), state.visitor(), _session())
+
+
+def mine(job: Job) -> bool:
+    """Whether it is shown to the person of this session: they asked for it, in this tab or in one that is gone."""
+    person = state.visitor()
+    return job.awaited_by(person) or (person in job.left_by and job.cancelling)
+
+
+def leave(job: Job) -> None:
+    """The person of this session does not want it any longer; it ends unless others wait for it."""
+    job.leave(state.visitor())
 
 
 class Wanted:
@@ -67,25 +117,36 @@ def entered(page: str) -> None:
 
 def _cancel(session: str, page: str | None) -> None:
     for key in _wanted().left(session, page):
-        job = pool().get(key)
+        job = _pool().get(key)
         if job is not None:
             job.abandon()
+    if page is None:
+        _pool().gone(session)
 
 
 def show(job: Job) -> None:
-    """Progress bar with stage, time left and a cancel button; the whole page reruns once when the job ends."""
+    """Progress bar with stage, time left and a cancel button; the whole page reruns once when the job ends for this person."""
+    person, tab = state.visitor(), _session()
+    if not job.cancelling:
+        job.join(person, tab)
+
+    def leave() -> None:
+        job.leave(person)
 
     @st.fragment(run_every=_POLL_SECONDS)
     def bar() -> None:
-        if not job.active:
+        if not job.active or (person in job.left_by and not job.cancelling):
             st.rerun()
         st.progress(job.fraction, text=_status(job))
-        st.button(
-            "Cancel", key=f"cancel_{job.key}", on_click=job.cancel, disabled=job.cancelling, icon=":material/close:"
-        )
+        st.button("Cancel", key=_button(job), on_click=leave, disabled=job.cancelling, icon=":material/close:")
 
     st.markdown(f"**{job.title}**")
     bar()
+
+
+def _button(job: Job) -> str:
+    # The key of a job may name a place of the server; what a browser is told must not.
+    return f"cancel_{hashlib.blake2b(job.key.encode(), digest_size=8).hexdigest()}"
 
 
 def outcome(job: Job) -> bool:
@@ -95,7 +156,7 @@ def outcome(job: Job) -> bool:
     if job.state == "cancelled":
         st.info(str(Cancelled()), icon=":material/block:")
     elif job.error is not None:
-        text = str(job.error) if isinstance(job.error, TesseraError) else shell.unforeseen(job.error)
+        text = shown_text(str(job.error)) if isinstance(job.error, TesseraError) else shell.unforeseen(job.error)
         st.error(text, icon=":material/error:")
     return False
 

@@ -168,5 +168,5 @@ def _only(desk: Desk, what: str, key: str) -> None:
     if before not in (None, key):
         job = jobs.pool().get(before)
         if job is not None:
-            job.cancel()
+            jobs.leave(job)
     st.session_state[mark] = key

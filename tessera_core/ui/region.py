@@ -186,7 +186,7 @@ def _demo() -> None:
     st.subheader("Try the demo region")
     st.markdown("Fields, woods, water and a town, two years, made by this computer for practice.")
     job = jobs.pool().get(_DEMO)
-    if job is not None and job.active:
+    if job is not None and job.active and jobs.mine(job):
         # Also in a session that only finds it running, such as the one after a reload.
         st.session_state[_WAITING] = True
         jobs.show(job)

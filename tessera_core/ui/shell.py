@@ -20,6 +20,7 @@ import streamlit as st
 from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, TesseraError
+from tessera_core.hosting import hosted, shown_text
 from tessera_core.ui import logs, seats, sessions, state, words
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def run() -> None:
 
 def _wants_seat() -> None:
     """On a server for strangers: stop here, with the reason, unless there is room for this tab."""
-    if not state.hosted():
+    if not hosted():
         return
     room = seats.room()
     back = bool(st.session_state.pop(_BACK, False))
@@ -121,7 +122,7 @@ def plain_errors() -> Iterator[None]:
     except Cancelled as stopped:
         st.info(str(stopped), icon=":material/block:")
     except TesseraError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(shown_text(str(error)), icon=":material/error:")
     except Exception as error:
         if _half_loaded(error):
             with st.spinner("Loading…"):

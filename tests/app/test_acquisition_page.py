@@ -65,7 +65,7 @@ def page(app: AppTest) -> AppTest:
 
 
 def _finish(app: AppTest, key: str) -> None:
-    job = jobs.pool().get(key)
+    job = jobs._pool().get(key)
     assert job is not None
     assert job.wait(60)
     app.run()
@@ -84,7 +84,7 @@ def test_from_an_archive_to_a_project_through_the_page(archive: Archive, page: A
     page.button(key="generate_start").click().run()
     _finish(page, "generate-run")
     assert not page.error
-    project = jobs.pool().get("generate-run").result  # type: ignore[union-attr]
+    project = jobs._pool().get("generate-run").result  # type: ignore[union-attr]
     assert project.years == [2023]
     assert project.name == "51.50 N 0.00 E 2023"
     assert page.session_state["tessera_project"] == project.folder.name
@@ -149,7 +149,7 @@ def test_no_network_is_one_sentence_and_the_next_run_goes_on(
     page.button(key="generate_start").click().run()
     _finish(page, "generate-run")
     assert not page.error
-    assert jobs.pool().get("generate-run").state == "done"  # type: ignore[union-attr]
+    assert jobs._pool().get("generate-run").state == "done"  # type: ignore[union-attr]
 
 
 def _request(source: str = "mpc") -> Request:

@@ -62,7 +62,7 @@ def _finished(app: AppTest, ready: Any) -> None:
     for _ in range(PATIENCE):
         if ready(app):
             return
-        for job in list(jobs.pool()._jobs.values()):
+        for job in list(jobs._pool()._jobs.values()):
             job.wait(30)
         app.run()
     pytest.fail(f"not finished: {_errors(app)}")
@@ -250,7 +250,7 @@ def test_leaving_the_page_cancels_its_work(app: AppTest, years: Project, monkeyp
 
     monkeypatch.setattr(compare_change, "compare_steps", endless)
     _open(app, years)
-    (job,) = jobs.pool()._jobs.values()
+    (job,) = jobs._pool()._jobs.values()
     assert job.active
     app.switch_page("pages/label.py").run()
     assert job.wait(20)

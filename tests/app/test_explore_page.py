@@ -54,7 +54,7 @@ def work_done(app: AppTest) -> None:
     """Wait for what runs in the background, and run the page again."""
     from tessera_core.ui import jobs
 
-    for job in list(jobs.pool()._jobs.values()):
+    for job in list(jobs._pool()._jobs.values()):
         assert job.wait(60)
     app.run()
 

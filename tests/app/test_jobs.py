@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
 
-from tessera_core.errors import Cancelled, RasterError
-from tessera_core.jobs import JobPool
+from tessera_core.errors import BusyError, Cancelled, RasterError
+from tessera_core.jobs import Job, JobPool
 
 
 @pytest.fixture
@@ -107,3 +111,148 @@ def test_time_left_is_unknown_until_there_is_something_to_go_by(pool: JobPool) -
     job = pool.start("a", "A", lambda progress, cancelled: None)
     assert job.wait(10)
     assert job.seconds_left is None
+
+
+# -------------------------------------------------------------- several people
+
+
+def _until_cancelled(progress, cancelled):
+    while not cancelled():
+        threading.Event().wait(0.01)
+    raise Cancelled()
+
+
+def test_one_persons_cancel_ends_only_that_persons_wait(pool: JobPool) -> None:
+    job = pool.start("demo", "Demo", _until_cancelled, "one")
+    job.join("one", "tab 1")
+    pool.start("demo", "Demo", _until_cancelled, "two").join("two", "tab 2")
+    job.leave("one")
+    assert job.active
+    assert not job.cancelling
+    job.leave("two")
+    assert job.wait(10)
+    assert job.state == "cancelled"
+
+
+def test_who_closed_the_browser_keeps_nothing_from_being_stopped(pool: JobPool) -> None:
+    job = pool.start("demo", "Demo", _until_cancelled, "one")
+    job.join("one", "tab 1")
+    job.join("two", "tab 2")
+    pool.gone("tab 1")
+    assert job.awaited_by("one")
+    assert not job.cancelling
+    job.leave("two")
+    assert job.wait(10)
+
+
+def test_people_take_turns_and_nobody_has_all_the_workers() -> None:
+    pool = JobPool(2, each=1)
+    try:
+        go, order = threading.Event(), []
+
+        def work(name):
+            def inner(progress, cancelled):
+                order.append(name)
+                go.wait(10)
+
+            return inner
+
+        many = [pool.start(f"a{number}", "A", work("greedy"), "greedy") for number in range(4)]
+        assert _eventually(lambda: many[0].state == "running")
+        other = pool.start("b", "B", work("other"), "other")
+        assert _eventually(lambda: other.state == "running")
+        assert [job.state for job in many] == ["running", "waiting", "waiting", "waiting"]
+        go.set()
+        assert all(job.wait(10) for job in many)
+    finally:
+        pool.close()
+
+
+def test_a_person_may_have_only_so_many(pool: JobPool) -> None:
+    few = JobPool(1, most=2)
+    try:
+        first = few.start("a", "A", _until_cancelled, "one")
+        few.start("b", "B", _until_cancelled, "one")
+        with pytest.raises(BusyError, match="2 pieces of work"):
+            few.start("c", "C", _until_cancelled, "one")
+        # Waiting for what is there already costs nothing, and others are not concerned.
+        assert few.start("a", "A", _until_cancelled, "one") is first
+        few.start("d", "D", _until_cancelled, "two")
+    finally:
+        few.close()
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["join", "leave", "gone"]), st.integers(0, 2), st.integers(0, 1)), max_size=20
+    )
+)
+def test_work_goes_on_exactly_as_long_as_nobody_but_leavers_are_there(steps: list[tuple[str, int, int]]) -> None:
+    job, tabs, stopped = Job("key", "Title"), {}, False
+    for step, number, tab in steps:
+        person = f"person {number}"
+        if step == "join":
+            job.join(person, f"{number}.{tab}")
+            tabs.setdefault(person, set()).add(tab)
+        elif step == "leave":
+            job.leave(person)
+            tabs.pop(person, None)
+            stopped = stopped or not any(tabs.values())
+        else:
+            job.gone(f"{number}.{tab}")
+            tabs.get(person, set()).discard(tab)
+        assert job.cancelling is stopped
+
+
+def _eventually(true) -> bool:
+    for _ in range(500):
+        if true():
+            return True
+        threading.Event().wait(0.01)
+    return False
+
+
+# ---------------------------------------------------- two visitors of one server
+
+PAGE = """
+import streamlit as st
+from tessera_core.errors import Cancelled
+from tessera_core.ui import jobs
+
+def work(progress, cancelled):
+    import threading
+    while not cancelled():
+        threading.Event().wait(0.01)
+    raise Cancelled()
+
+job = jobs.pool().get("shared")
+if job is not None and job.active and jobs.mine(job):
+    jobs.show(job)
+else:
+    if job is not None and st.session_state.get("asked"):
+        jobs.outcome(job)
+    if st.button("Make it"):
+        st.session_state["asked"] = True
+        jobs.pool().start("shared", "Making it", work)
+        st.rerun()
+"""
+
+
+def test_two_visitors_of_one_job(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    first, second, third = (AppTest.from_string(PAGE, default_timeout=60).run() for _ in range(3))
+    for visitor in (first, second):
+        visitor.button[0].click().run()
+        assert [button.label for button in visitor.button] == ["Cancel"]
+    # Who did not ask for it sees neither the work nor a way to stop it.
+    assert [button.label for button in third.run().button] == ["Make it"]
+    first.button[0].click().run()
+    first.run()
+    assert [info.value for info in first.info] == [str(Cancelled())]
+    assert [button.label for button in second.run().button] == ["Cancel"]
+    assert len(second.info) == 0
+    second.button[0].click().run()
+    assert _eventually(lambda: not second.run().button[0].disabled)
+    assert [info.value for info in second.info] == [str(Cancelled())]
+    assert len(third.run().info) == 0
+    assert [button.label for button in third.button] == ["Make it"]

@@ -465,7 +465,7 @@ def test_a_slow_method_runs_behind_and_can_be_cancelled(
     assert errors(app) == []
     assert "Making the map: random forest" in told(app)
     assert "value" not in sent(app)
-    (job,) = [job for job in jobs.pool()._jobs.values() if job.active]
+    (job,) = [job for job in jobs._pool()._jobs.values() if job.active]
     job.cancel()
     go_on.set()
     assert job.wait(60)
@@ -473,7 +473,7 @@ def test_a_slow_method_runs_behind_and_can_be_cancelled(
     assert "value" not in sent(app)
     next(button for button in app.button if button.label == "Try again").click().run()
     for _ in range(20):
-        for one in list(jobs.pool()._jobs.values()):
+        for one in list(jobs._pool()._jobs.values()):
             one.wait(60)
         app.run()
         if app.metric:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import TesseraError
 from tessera_core.mapping import head_choice, label_samples
 from tessera_core.project import Project
-from tessera_core.ui import jobs, words
+from tessera_core.ui import jobs, shell, words
 from tessera_core.ui.label_map.live import is_instant, next_step
 from tessera_core.ui.labelling import bringing, notes
 from tessera_core.ui.labelling.desk import Desk, Tidied
@@ -258,6 +258,7 @@ def _job(key: str, title: str, work: Any) -> Any:
     job = jobs.pool().get(key)
     if job is None or (not job.active and job.state != "done"):
 
+        @shell.shielded
         def start() -> None:
             jobs.pool().start(key, title, work)
 
