@@ -27,6 +27,7 @@ from tessera_core.project import (
     recent_projects,
     remember,
 )
+from tessera_core.project_refs import EmbeddingRef, WantedEmbeddings, known_here
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import uploads
 
@@ -158,10 +159,88 @@ def adopt(path: Path) -> Project:
         ProjectError: it is no readable project.
     """
     if path.is_file() and path.name != "project.json":
-        return Project.import_file(path)
+        return from_file(path)
     project = Project.open(path)
     remember(project)
     return project
+
+
+def from_file(path: Path, folder: Path | None = None) -> Project:
+    """A new project of a ``.tessera`` file, linked with what it wants where this computer has it.
+
+    Raises:
+        ProjectError: it is no readable project file.
+    """
+    project = Project.import_file(path, folder)
+    link_known(project)
+    return project
+
+
+def link_known(project: Project) -> list[int | None]:
+    """Link embeddings that a project wants with the very same ones that this computer knows; returns their years.
+
+    Known are the demo region and, on a person's own computer, what was linked in any project. The same is what has the same
+    provenance and grid; paths that the project's file names play no part.
+    """
+    linked = []
+    for year, want in project.wanted.items():
+        ref = known_here(want) or _of_demo(want)
+        if ref is not None:
+            project.attach_embeddings(year, ref.path, ref.provenance, ref.grid, dpixels=ref.dpixels)
+            linked.append(year)
+    return linked
+
+
+def _of_demo(want: WantedEmbeddings) -> EmbeddingRef | None:
+    from tessera_core.sources.local import open_embeddings
+
+    demo = demo_ready() if want.provenance.source == "demo" else None
+    path = None if demo is None or want.year is None else demo.embeddings.get(want.year)
+    if demo is None or path is None or want.year is None:
+        return None
+    raster = open_embeddings(path)
+    same = (raster.provenance, raster.grid) == (want.provenance, want.grid)
+    return EmbeddingRef(want.year, path, want.provenance, want.grid, demo.dpixels.get(want.year)) if same else None
+
+
+def relink(project: Project, year: int | None, text: str) -> str:
+    """Link embeddings that a project wants, or that are no longer where they were, by a path that this computer's owner gives.
+
+    Returns:
+        A remark where they differ from what the labels were made on in anything but place; else empty.
+
+    Raises:
+        InputError: there is nothing readable, it is of another dataset or on another grid, or this is a server for strangers.
+    """
+    from tessera_core.sources.local import open_embeddings
+
+    if hosted():
+        raise ProjectError(project.how_to_link)
+    want = project.wanted.get(year) or project.embeddings.get(year)
+    if want is None:
+        raise ProjectError(f"The project {project.name!r} wants no embeddings of {year}.")
+    path = typed_path(text)
+    # A folder with a subfolder per year, as people keep them.
+    if path.is_dir() and year is not None and (path / "embeddings" / str(year)).is_dir():
+        path = path / "embeddings" / str(year)
+    elif path.is_dir() and year is not None and (path / str(year)).is_dir():
+        path = path / str(year)
+    raster = open_embeddings(path, year=year)
+    want.provenance.require_same_dataset(raster.provenance, f"the project {project.name!r}")
+    if raster.grid != want.grid:
+        height, width = raster.grid.shape
+        raise ProjectError(
+            f"{path} has another grid ({width} x {height} pixels, {raster.grid.crs or 'no place on Earth'}) than the labels were "
+            "made on; open it as a project of its own and bring the labels there."
+        )
+    project.attach_embeddings(year, path, raster.provenance, raster.grid)
+    checksums = {raster.provenance.checksum, want.provenance.checksum} - {""}
+    if len(checksums) > 1 or raster.provenance.year != want.provenance.year:
+        return (
+            "These embeddings have the dataset and the grid that the labels were made on, but not the same checksum: the map "
+            "may differ a little."
+        )
+    return ""
 
 
 def start_upload(files: Sequence[tuple[str, BinaryIO]]) -> Project:
@@ -191,7 +270,7 @@ def _start_project_file(name: str, stream: BinaryIO) -> Project:
         path = Path(folder) / uploads.plain_name(name)
         with open(path, "wb") as file:
             shutil.copyfileobj(stream, file)
-        return Project.import_file(path)
+        return from_file(path)
 
 
 # ------------------------------------------------------------------ demo

@@ -158,7 +158,7 @@ def _original(project: Project, year: int | None) -> Path:
         return project.embeddings_path(year)
     # Relative to the project where it lies in it, so that both can be moved.
     path = project.folder / noted
-    if not path.exists():
+    if not project.may_open(noted) or not path.exists():
         raise ProjectError(
             f"The tiles of {project.name!r} as they were published are not on this computer: the project came from another "
             "one with tiles masked or levelled. Load the place anew to have them all."

@@ -24,3 +24,8 @@ def data_home() -> Path:
     import platformdirs
 
     return platformdirs.user_data_path(_APP, appauthor=False)
+
+
+def projects_home() -> Path:
+    """The folder of this person's projects: ``projects`` in :func:`data_home`."""
+    return data_home() / "projects"

@@ -1,8 +1,9 @@
 """A project: a region, its embeddings by year, labels and settings, in a folder that is saved as it changes.
 
 A project's folder holds ``project.json`` (what is set), ``labels.jsonl`` (the label log) and ``plots.jsonl`` (the log of field
-plots). Embeddings stay where they are and are referred to by path and provenance; nothing here reads their values. One project
-holds one dataset and one grid CRS, because labels are kept in the grid's coordinates and vectors of two datasets never mix.
+plots). Embeddings stay where they are and are referred to by path and provenance; nothing here reads their values, and what may
+be opened of them is for :mod:`tessera_core.project_refs` to say. One project holds one dataset and one grid CRS, because labels
+are kept in the grid's coordinates and vectors of two datasets never mix.
 
 Two tabs may change one project: each change is merged into what is on disk, key by key, under a lock.
 """
@@ -12,27 +13,29 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import secrets
 import shutil
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tessera_core.atomic import atomic_path, write_json
-from tessera_core.errors import GridError, MixedDatasetsError, ProjectError, TesseraError
+from tessera_core.errors import MixedDatasetsError, ProjectError, TesseraError
 from tessera_core.grid import Grid
-from tessera_core.hosting import shown_path
+from tessera_core.hosting import hosted, shown_path
 from tessera_core.labels.filelock import locked
-from tessera_core.labels.log import LabelLog
+from tessera_core.labels.log import LabelLog, LogReplacedError
 from tessera_core.labels.model import clean_name
-from tessera_core.places import data_home
+from tessera_core.places import projects_home as projects_home
+from tessera_core.project_links import linked_folder
+from tessera_core.project_refs import EmbeddingRef as EmbeddingRef
+from tessera_core.project_refs import References, WantedEmbeddings, as_copy, note_linked, shareable
 from tessera_core.provenance import SOFTWARE, Provenance
 
 FORMAT = "tessera-project/1"
@@ -43,11 +46,6 @@ _MAX_LABELS = 1 << 30
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{stem}{n}" for stem in ("com", "lpt") for n in range(1, 10))}
 
 
-def projects_home() -> Path:
-    """The folder of this person's projects: ``$TESSERA_HOME/projects``, else in the platform's folder for user data."""
-    return data_home() / "projects"
-
-
 def safe_name(name: object) -> str:
     """``name`` as a file name that every system accepts: no separators, control or reserved characters, at most 60 long."""
     text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', " ", clean_name(name, 200))
@@ -55,25 +53,6 @@ def safe_name(name: object) -> str:
     if text.split(".")[0].casefold() in _RESERVED:
         text = f"{text} project".strip()
     return text or "project"
-
-
-@dataclass(frozen=True)
-class EmbeddingRef:
-    """Where the embeddings of one year of a project lie.
-
-    Attributes:
-        year: None where the window is no calendar year.
-        path: file or folder that :func:`tessera_core.sources.local.open_embeddings` opens.
-        provenance: of the raster when it was attached.
-        grid: of the raster when it was attached.
-        dpixels: the d-pixel tile the embeddings were generated from (for the true-colour picture), or None.
-    """
-
-    year: int | None
-    path: Path
-    provenance: Provenance
-    grid: Grid
-    dpixels: Path | None = None
 
 
 class Project:
@@ -196,8 +175,17 @@ class Project:
 
     @property
     def embeddings(self) -> dict[int | None, EmbeddingRef]:
-        """References to the embeddings by year."""
-        return {ref.year: ref for ref in map(self._ref, self._data["embeddings"].values())}
+        """References to the embeddings by year, those alone that this project may open here."""
+        return {ref.year: ref for ref in self._references() if isinstance(ref, EmbeddingRef)}
+
+    @property
+    def wanted(self) -> dict[int | None, WantedEmbeddings]:
+        """What its labels were made on and is not linked on this computer, by year."""
+        return {ref.year: ref for ref in self._references() if isinstance(ref, WantedEmbeddings)}
+
+    def may_open(self, path: str | Path) -> bool:
+        """Whether a path that the project's own files name may be opened; see :mod:`tessera_core.project_refs`."""
+        return References(self.folder, self._data).may_open(path)
 
     @property
     def years(self) -> list[int]:
@@ -213,6 +201,11 @@ class Project:
     def notes(self) -> list[str]:
         """What was wrong in the project's files when it was opened, one sentence each."""
         return [*self.log.notes, *self.plots.notes]
+
+    @property
+    def replaced(self) -> list[str]:
+        """What other programs put in the place of its logs since it was opened, one sentence each time."""
+        return [*self.log.replaced, *self.plots.replaced]
 
     # -------------------------------------------------------------- changes
 
@@ -258,15 +251,12 @@ class Project:
             data["dataset"] = provenance.dataset
             if known is None or not others:
                 data["grid"] = grid.to_json()
-            value = {
-                "year": year,
-                **_paths("path", path, self.folder),
-                **(_paths("dpixels", dpixels, self.folder) if dpixels is not None else {}),
-                "provenance": provenance.to_json(),
-                "grid": grid.to_json(),
-            }
-            data["embeddings"][_key(year)] = value
-        return self._ref(value)
+            references = References(self.folder, data)
+            if hosted() and not references.may_open(Path(path).resolve()):
+                raise ProjectError("This server opens no files by their path; upload them instead.")
+            data["embeddings"][_key(year)] = references.written(year, path, provenance, grid, dpixels)
+        note_linked(ref := self.embeddings[year])
+        return ref
 
     def detach_embeddings(self, year: int | None) -> None:
         """Forget the embeddings of a year; their files and the labels stay. Without any, another dataset may follow."""
@@ -283,18 +273,55 @@ class Project:
         """
         ref = self.embeddings.get(year)
         if ref is None:
+            if year in (wanted := self.wanted):
+                raise ProjectError(f"{wanted[year].sentence} {self.how_to_link}")
             known = ", ".join(map(str, self.years)) or "none"
             raise ProjectError(f"The project {self.name!r} has no embeddings of {year}; its years are: {known}.")
         if not ref.path.exists():
             raise ProjectError(
-                f"The embeddings of {year or 'this project'} are no longer at {ref.path}; put them back, or open them "
-                "again on the page Region. The labels are safe."
+                f"The embeddings of {year or 'this project'} are no longer at {shown_path(ref.path)}; put them back, or open "
+                "them again on the page Region. The labels are safe."
             )
         return ref.path
 
+    @property
+    def how_to_link(self) -> str:
+        """What to do about :attr:`wanted` embeddings, for people."""
+        return (
+            "This server opens no files by their path; upload or load the embeddings as a project of their own."
+            if hosted()
+            else "Choose on the page Region where they lie, or use 'tessera_core.library.relink'."
+        )
+
+    def require_embeddings(self) -> None:
+        """Refuse a project that has no embeddings to work with.
+
+        Raises:
+            ProjectError: it has none, or those it has are not linked here; says which.
+        """
+        if self.embeddings:
+            return
+        for wanted in self.wanted.values():
+            raise ProjectError(f"{wanted.sentence} {self.how_to_link}")
+        raise ProjectError(f"The project {self.name!r} has no embeddings yet. Open some on the page Region.")
+
     def refresh(self) -> bool:
-        """Read what other tabs changed; returns whether anything did. One stat each when nothing did."""
-        changed = self.log.sync() | self.plots.sync()
+        """Read what other tabs changed; returns whether anything did. One stat each when nothing did.
+
+        A log that another program replaced is read again, which :attr:`replaced` tells.
+
+        Raises:
+            ProjectError: the project is no longer there, or its file is damaged.
+            LabelError: a log has disappeared or cannot be read.
+        """
+        return self._read_again(_synced)
+
+    def reopen(self) -> bool:
+        """As :meth:`refresh`, and goes on without a log that has disappeared: what a person asks for by opening it again."""
+        return self._read_again(LabelLog.reread)
+
+    def _read_again(self, read: Callable[[LabelLog], bool]) -> bool:
+        changed = read(self.log) | read(self.plots)
         stamp = _stamp(self.folder / "project.json")
         if stamp != self._stamp:
             self._data, self._stamp = _read(self.folder), stamp
@@ -313,16 +340,9 @@ class Project:
                 f"{known.height} x {known.width}; they cannot be laid over each other. Make a project of its own."
             )
 
-    def _ref(self, value: Mapping[str, Any]) -> EmbeddingRef:
-        try:
-            path, dpixels = _path("path", value, self.folder), _path("dpixels", value, self.folder)
-            assert path is not None
-            provenance, grid = Provenance.from_json(value["provenance"]), Grid.from_json(value["grid"])
-        except (KeyError, TypeError, AssertionError, GridError) as error:
-            raise ProjectError(
-                f"The project file in {self.folder} refers to embeddings in a way that is damaged."
-            ) from error
-        return EmbeddingRef(value.get("year"), path, provenance, grid, dpixels)
+    def _references(self) -> list[EmbeddingRef | WantedEmbeddings]:
+        references = References(self.folder, self._data)
+        return [references.read(value) for value in self._data["embeddings"].values()]
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
@@ -338,7 +358,7 @@ class Project:
     # ------------------------------------------------------------- one file
 
     def export_file(self, path: str | Path) -> Path:
-        """Save the project as one ``.tessera`` file (zip): settings, the whole label log, references to the embeddings.
+        """Save the project as one ``.tessera`` file (zip): settings, the whole label log, what its embeddings are called.
 
         Raises:
             ExportError: the file cannot be written.
@@ -346,7 +366,8 @@ class Project:
         path = Path(path)
         path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
         with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.write(self.folder / "project.json", "project.json")
+            data = shareable(_read(self.folder))
+            archive.writestr("project.json", json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
             for log in saved_logs(self.folder):
                 with log.open("rb") as file, locked(file, shared=True):
                     archive.writestr(log.name, file.read())
@@ -355,6 +376,8 @@ class Project:
     @classmethod
     def import_file(cls, path: str | Path, folder: str | Path | None = None) -> Project:
         """Open a ``.tessera`` file into a new folder (by default one under :func:`projects_home`).
+
+        Its embeddings are :attr:`wanted` then; :func:`tessera_core.library.adopt` also links what this computer knows.
 
         Raises:
             ProjectError: it is no project file, is damaged, or the folder holds something already.
@@ -367,20 +390,12 @@ class Project:
             raise ProjectError(
                 f"{path.name} is not a readable project file ({SUFFIX}); copy or download it again."
             ) from error
-        # References relative to the old folder are tried relative to the file first.
         data = _checked(texts["project.json"], path.name)
-        for value in data["embeddings"].values():
-            for key in ("path", "dpixels"):
-                relative = value.pop(f"{key}_relative", None)
-                if isinstance(relative, str):
-                    beside = (path.parent / relative).resolve()
-                    if beside.exists():
-                        value[key] = str(beside)
         with filling(data["name"], folder) as target:
             for name in LOGS:
                 if texts[name] or name == LOGS[0]:
                     (target / name).write_bytes(texts[name])
-            return cls.settle(target, json.dumps(data).encode(), path.name)
+            return cls.settle(target, texts["project.json"], path.name)
 
     @classmethod
     def settle(cls, folder: Path, text: bytes, where: str) -> Project:
@@ -391,7 +406,7 @@ class Project:
         Raises:
             ProjectError: the text is no project's; ``where`` names it then.
         """
-        data = _checked(text, where)
+        data = as_copy(_checked(text, where), folder)
         data |= {"id": uuid.uuid4().hex, "origin": str(data.get("origin", data["id"]))}
         _write(folder, data)
         return cls.open(folder)
@@ -421,6 +436,20 @@ def recent_projects(limit: int = 20) -> list[RecentProject]:
         saved = max(float(data["modified"]), *(log.stat().st_mtime for log in saved_logs(folder)), 0.0)
         found.append(RecentProject(folder, data["name"], saved, data["dataset"]))
     return sorted(found, key=lambda item: (-item.saved_at, str(item.folder)))[:limit]
+
+
+def folder_of(link: str) -> Path:
+    """The folder of the project that ``link``, of :func:`tessera_core.project_links.link_of`, names in an address.
+
+    Raises:
+        ProjectError: there is no such project.
+    """
+    folder = linked_folder(link, (Path(path) for path in _remembered() if Project.is_project(path)))
+    if folder is None:
+        raise ProjectError(
+            "The project in the address is not on this computer (any more). Choose one on the page Region."
+        )
+    return folder
 
 
 def remember(project: Project) -> None:
@@ -574,6 +603,13 @@ def _lock(folder: Path) -> Iterator[None]:
         raise _refused(folder, error, "saved") from error
 
 
+def _synced(log: LabelLog) -> bool:
+    try:
+        return log.sync()
+    except LogReplacedError:
+        return log.reread()
+
+
 def _stamp(path: Path) -> tuple[int, int, int]:
     try:
         stat = path.stat()
@@ -584,23 +620,3 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 def _key(year: int | None) -> str:
     return "" if year is None else str(int(year))
-
-
-def _paths(key: str, path: str | Path, folder: Path) -> dict[str, str]:
-    """Absolute and, where there is one, relative: projects move with their data, or alone."""
-    absolute = Path(path).resolve()
-    value = {key: str(absolute)}
-    try:
-        value[f"{key}_relative"] = Path(os.path.relpath(absolute, folder.resolve())).as_posix()
-    except ValueError:
-        # Another drive on Windows: there is no relative path.
-        return value
-    return value
-
-
-def _path(key: str, value: Mapping[str, Any], folder: Path) -> Path | None:
-    if key not in value:
-        return None
-    relative = value.get(f"{key}_relative")
-    beside = (folder / relative).resolve() if isinstance(relative, str) else None
-    return beside if beside is not None and beside.exists() else Path(value[key])

@@ -24,6 +24,7 @@ FLOORS = {
     "export": 4,
     "pretrain": 5,
     "demo": 5,
+    "project_refs": 2,
     "project": 5,
     "place_request": 5,
     "library": 6,

@@ -142,7 +142,13 @@ def test_one_file_holds_the_project(project, tmp_path):
     assert again.folder.parent == projects_home()
     assert (again.origin, again.settings, again.log.can_redo) == (project.id, {"a": 1}, True)
     assert len({again.id, again.key, project.id, project.key}) == 4
-    assert again.embeddings_path(2023) == tmp_path / "e"
+    assert again.embeddings == {}
+    assert (again.wanted[2023].name, again.wanted[2023].provenance, again.wanted[2023].grid) == (
+        f"{tmp_path.name}/e",
+        V2,
+        GRID,
+    )
+    assert str(tmp_path) not in zipfile.ZipFile(path).read("project.json").decode()
     second = Project.import_file(path)
     assert second.folder != again.folder
     with pytest.raises(ProjectError, match="not empty"):

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Write one export; returns the files written and the areas of the classes."""
+    from tessera_core.library import from_file
     from tessera_core.project import Project
 
     source, out = Path(args.project), Path(args.out)
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     with ExitStack() as stack:
         if source.is_file() and source.name != "project.json":
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            project = Project.import_file(source, Path(folder) / "project")
+            project = from_file(source, Path(folder) / "project")
         else:
             project = Project.open(source)
         if args.to == "bundle":
@@ -119,12 +120,13 @@ def _label_frame(project: Project, year: int | None) -> tuple[Grid, Provenance]:
     Raises:
         ProjectError: the project has no embeddings, or none of this year.
     """
-    refs = project.embeddings
+    refs = project.wanted | project.embeddings
     if not refs or project.grid is None:
         raise ProjectError(f"The project {project.name!r} has no embeddings yet; open a region in it first.")
     if year is not None and year not in refs:
         raise ProjectError(f"The project {project.name!r} has no embeddings of {year}.")
-    return project.grid, refs[max(project.years, default=None) if year is None else year].provenance
+    newest = max((known for known in refs if known is not None), default=None)
+    return project.grid, refs[newest if year is None else year].provenance
 
 
 def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
@@ -156,9 +158,8 @@ def _embeddings(project: Project, year: int | None) -> tuple[int | None, Embeddi
     """
     from tessera_core.sources.local import open_embeddings
 
+    project.require_embeddings()
     years = list(project.embeddings)
-    if not years:
-        raise ProjectError(f"The project {project.name!r} has no embeddings yet; open a region in it first.")
     if year is None and len(years) > 1:
         raise ProjectError(
             f"The project has several years ({', '.join(map(str, project.years))}); choose one with --year."

@@ -133,6 +133,7 @@ def _project(project: Any, path: Path) -> Item:
         f"Embeddings: {project.dataset or 'none yet'}; years: {', '.join(map(str, project.years)) or 'none'}.",
         f"{sum(counts.values())} labels in {len(classes)} classes: {named}.",
         *(f"Missing: its embeddings are no longer at {path}." for path in missing),
+        *(wanted.sentence for wanted in project.wanted.values()),
         *project.notes,
     ]
     return {
@@ -153,10 +154,10 @@ def _project(project: Any, path: Path) -> Item:
 def _bundle(path: Path) -> Item:
     import tempfile
 
-    from tessera_core.project import Project
+    from tessera_core.library import from_file
 
     with tempfile.TemporaryDirectory() as folder:
-        item = _project(Project.import_file(path, Path(folder) / "project"), path)
+        item = _project(from_file(path, Path(folder) / "project"), path)
     item["text"][0] = item["text"][0].replace("A project", "A project saved as one file")
     return item
 

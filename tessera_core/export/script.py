@@ -38,8 +38,8 @@ _SCRIPT = Template('''\
 
 usage: python THIS.py MAP.tif [EMBEDDINGS]
 
-Needs the package tessera-studio, the project file beside this script, and the embeddings where they were when the
-project was saved (or their path as second argument).
+Needs the package tessera-studio, the project file beside this script, and the embeddings: their path as second argument,
+except on a computer that has them in a project already.
 """
 
 import hashlib
@@ -48,8 +48,8 @@ import tempfile
 from pathlib import Path
 
 from tessera_core.export.geotiff import write_class_map
+from tessera_core.library import from_file
 from tessera_core.mapping import map_project
-from tessera_core.project import Project
 from tessera_core.sources.local import open_embeddings
 
 PROJECT = $project
@@ -59,7 +59,7 @@ SHA256 = $digest
 if not 2 <= len(sys.argv) <= 3:
     sys.exit(__doc__)
 with tempfile.TemporaryDirectory() as folder:
-    project = Project.import_file(Path(__file__).with_name(PROJECT), Path(folder) / "project")
+    project = from_file(Path(__file__).with_name(PROJECT), Path(folder) / "project")
     raster = open_embeddings(sys.argv[2] if len(sys.argv) == 3 else project.embeddings_path(YEAR), year=YEAR)
     made = map_project(project, raster, YEAR)
     path = write_class_map(

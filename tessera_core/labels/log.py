@@ -3,13 +3,15 @@
 Each event is one JSON line. A process killed while writing leaves at most a half-written last line, which is dropped with a note
 when the log is opened again. Several logs may write one file at once (two browser tabs, an app and a script): before it
 appends, a log takes a lock and replays what the others wrote, so both tabs' labels are kept in the order of writing; undo takes
-back the last event of any of them.
+back the last event of any of them. Where a backup or a program that keeps folders alike put another file in its place, nothing
+is appended to that by mistake, and :meth:`LabelLog.reread` goes on with it.
 
 Every event is turned into a *delta* (what was, what is), so that undo costs what the event cost, not a replay.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -21,7 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tessera_core.errors import LabelError
+from tessera_core.atomic import write_text
+from tessera_core.errors import ExportError, LabelError
+from tessera_core.hosting import shown_path
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.filelock import locked
 from tessera_core.labels.model import (
@@ -35,7 +39,22 @@ from tessera_core.labels.model import (
 )
 
 FORMAT = "tessera-labels/1"
+# What one line may hold: some hundred thousand points, a few ten thousand outlines.
+MAX_LINE = 64 << 20
+# Labels changed by all events together: clearing and bringing back a large log by turns would take for ever to replay.
+MAX_CHANGES = 50_000_000
+MAX_BLANK_LINES = 10_000
+_MAX_NOTES = 20
 _TAIL = 64
+_CHUNK = 1 << 20
+
+
+class _TooMuchError(LabelError):
+    """A log that is not left out line by line, but refused."""
+
+
+class LogReplacedError(LabelError):
+    """Another program put another file in the place of a label log that is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +78,9 @@ class LabelLog:
         path: JSON lines file to read and append to, created with the first event; None keeps the log in memory.
 
     Attributes:
-        version: changes whenever the state does; equal versions of one log mean an equal state.
+        version: grows whenever the state changes; equal versions of one log mean an equal state.
         notes: one sentence for each thing that was wrong in the file.
+        replaced: one sentence for each time that :meth:`reread` found another log than was open.
 
     Raises:
         LabelError: the file cannot be read, or is no label log.
@@ -68,7 +88,7 @@ class LabelLog:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path)
-        self.notes: list[str] = []
+        self.replaced: list[str] = []
         self._mutex = threading.RLock()
         self._batch: BinaryIO | None = None
         self._reset()
@@ -77,6 +97,7 @@ class LabelLog:
 
     def _reset(self) -> None:
         self.version = 0
+        self.notes: list[str] = []
         self.saved_at: float | None = None
         self._classes: dict[int, LabelClass] = {}
         self._by_order: dict[int, Label] = {}
@@ -90,7 +111,12 @@ class LabelLog:
         self._counts: Counter[int] = Counter()
         self._offset = 0
         self._lines = 0
+        self._blank = 0
+        self._changes = 0
+        self._left_out = 0
         self._tail = b""
+        self._stamp = (0, 0, 0)
+        self._digest = hashlib.blake2b(digest_size=16)
 
     # ---------------------------------------------------------------- state
 
@@ -298,24 +324,75 @@ class LabelLog:
         """Replay what other writers appended to the file; returns whether the state changed.
 
         Raises:
-            LabelError: the file was replaced or cut behind our back, or cannot be read.
+            LogReplacedError: another file lies in its place.
+            LabelError: it has disappeared, or cannot be read.
         """
         if self.path is None:
             return False
         with self._mutex:
             before = self.version
             try:
-                size = self.path.stat().st_size
-                if size == self._offset and size:
+                if self._offset and _stamp(self.path.stat()) == self._stamp:
                     return False
                 with self.path.open("rb") as file, locked(file, shared=True):
                     self._catch_up(file)
             except FileNotFoundError:
                 if self._offset:
-                    raise LabelError(f"{self.path} has disappeared; put it back or open the project again.") from None
+                    raise LabelError(
+                        f"{shown_path(self.path)} has disappeared; put it back or open the project again."
+                    ) from None
             except OSError as error:
-                raise LabelError(f"The labels in {self.path} cannot be read: {error.strerror or error}.") from error
+                raise LabelError(
+                    f"The labels in {shown_path(self.path)} cannot be read: {error.strerror or error}."
+                ) from error
             return self.version != before
+
+    def reread(self) -> bool:
+        """Go on with the file as it is now, whatever became of the one that was open; returns whether that changed anything.
+
+        Labels that the file now lacks are kept in a log beside it, and :attr:`replaced` says so.
+
+        Raises:
+            LabelError: the file cannot be read, or those labels cannot be kept; the state is what it was then.
+        """
+        if self.path is None:
+            return False
+        with self._mutex:
+            try:
+                return self.sync()
+            except LabelError:
+                fresh = LabelLog(self.path)
+            sentence = (
+                f"The label log was replaced by another program and was read again: it holds {len(fresh.labels)} labels, "
+                f"and {len(self.labels)} were there before."
+            )
+            gone = set(self.labels) - set(fresh.labels)
+            if gone or {c.name for c in self.classes} - {c.name for c in fresh.classes}:
+                moment = time.strftime("%Y%m%d-%H%M%S")
+                kept = self.path.with_name(f"{self.path.stem}.before-{moment}-{new_id()[:6]}.jsonl")
+                self._save_state(kept)
+                sentence += f" All that was there before is kept beside it in {kept.name}."
+            version = self.version + fresh.version + 1
+            others = ("path", "replaced", "version", "_mutex", "_batch")
+            vars(self).update({name: value for name, value in vars(fresh).items() if name not in others})
+            # Never a number that stood for another state.
+            self.version = version
+            self.replaced.append(sentence)
+            return True
+
+    def _save_state(self, path: Path) -> None:
+        event = {
+            "do": "import",
+            "classes": [c.to_json() for c in self.classes],
+            "labels": [label.to_json() for label in self.labels],
+        }
+        lines = (json.dumps(value, ensure_ascii=False, allow_nan=False) for value in ({"format": FORMAT}, event))
+        try:
+            write_text(path, "".join(line + "\n" for line in lines))
+        except (OSError, ExportError) as error:
+            raise LabelError(
+                f"The label log was replaced by another program, and what was there before cannot be kept: {error}"
+            ) from error
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -345,35 +422,85 @@ class LabelLog:
                 yield file
         except OSError as error:
             raise LabelError(
-                f"The label was not saved in {self.path}: {error.strerror or error}. Free some space or mend the permissions."
+                f"The label was not saved in {shown_path(self.path)}: {error.strerror or error}. Free some space or mend the "
+                "permissions."
             ) from error
 
     def _catch_up(self, file: BinaryIO) -> None:
-        size = os.fstat(file.fileno()).st_size
-        if size == self._offset:
+        stat = os.fstat(file.fileno())
+        if self._offset and _stamp(stat) == self._stamp:
             return
-        file.seek(self._offset - len(self._tail))
-        if size < self._offset or file.read(len(self._tail)) != self._tail:
-            raise LabelError(
-                f"{self.path} was replaced by another program while it was open; open the project again to go on."
-            )
-        data = file.read()
-        end = data.rfind(b"\n") + 1
-        if _is_whole(data[end:]):
-            end = len(data)
-        for line in data[:end].split(b"\n"):
+        if self._offset:
+            self._require_the_same(file, stat)
+        file.seek(self._offset)
+        while line := file.readline(MAX_LINE + 1):
+            whole = line.endswith(b"\n") or (len(line) <= MAX_LINE and _is_whole(line))
+            if not whole and len(line) <= MAX_LINE:
+                self._note(
+                    f"Line {self._lines + 1} of the label log was cut off ({len(line.strip())} bytes) and is left out; the "
+                    "others are kept."
+                )
+                break
+            if not whole:
+                # Not of this program, which writes no such line; passed without holding it.
+                self._lines += 1
+                self._pass_line(file, line)
+                self._leave_out(f"it is longer than {MAX_LINE >> 20} MB")
+                continue
             if line.strip():
                 self._lines += 1
                 self._replay(line)
-        self._advance(data[:end])
-        if rest := data[end:].strip():
-            note = f"Line {self._lines + 1} of the label log was cut off ({len(rest)} bytes) and is left out; the others are kept."
-            if note not in self.notes:
-                self.notes.append(note)
+            else:
+                self._blank += 1
+                if self._blank > MAX_BLANK_LINES:
+                    raise LabelError(
+                        f"{shown_path(self.path or '')} is no label log: it holds hardly anything but empty lines."
+                    )
+            self._advance(line)
+        self._stamp = _stamp(os.fstat(file.fileno()))
+
+    def _require_the_same(self, file: BinaryIO, stat: os.stat_result) -> None:
+        """Refuse a file that does not begin with what was read: its end tells at once, all of it where one cannot know."""
+        same = stat.st_size >= self._offset
+        if same:
+            file.seek(self._offset - len(self._tail))
+            same = file.read(len(self._tail)) == self._tail
+        grown_in_place = stat.st_ino == self._stamp[2] and stat.st_size > self._offset
+        if same and not grown_in_place:
+            file.seek(0)
+            digest, left = hashlib.blake2b(digest_size=16), self._offset
+            while left and (data := file.read(min(left, _CHUNK))):
+                digest.update(data)
+                left -= len(data)
+            same = digest.digest() == self._digest.digest()
+        if not same:
+            raise LogReplacedError(
+                f"{shown_path(self.path or '')} was replaced by another program while it was open; open the project again to go on."
+            )
+
+    def _pass_line(self, file: BinaryIO, line: bytes) -> None:
+        while line:
+            self._advance(line)
+            if line.endswith(b"\n"):
+                return
+            line = file.readline(_CHUNK)
 
     def _advance(self, data: bytes) -> None:
         self._offset += len(data)
+        self._digest.update(data)
         self._tail = (self._tail + data[-_TAIL:])[-_TAIL:]
+
+    def _leave_out(self, reason: str) -> None:
+        self._left_out += 1
+        if self._left_out <= _MAX_NOTES:
+            self._note(f"Line {self._lines} of the label log is left out: {reason.rstrip('.')}.")
+            return
+        self.notes = [note for note in self.notes if not note.endswith("further lines of the label log are left out.")]
+        self._note(f"{self._left_out - _MAX_NOTES} further lines of the label log are left out.")
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def _replay(self, line: bytes) -> None:
         try:
@@ -388,11 +515,19 @@ class LabelLog:
                 return
             moment = event.get("t")
             when = float(moment) if isinstance(moment, int | float) else None
-            self._commit(event, self._delta(event), when)
+            delta = self._delta(event)
+            self._changes += len(delta.labels)
+            if self._changes > MAX_CHANGES:
+                raise _TooMuchError(
+                    f"{shown_path(self.path or '')} changes labels more than {MAX_CHANGES:,} times; no hand did that."
+                )
+            self._commit(event, delta, when)
             self.saved_at = self.saved_at if when is None else when
+        except _TooMuchError:
+            raise
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError, OverflowError, LabelError) as error:
             reason = str(error) if isinstance(error, LabelError) else "it is not readable"
-            self.notes.append(f"Line {self._lines} of the label log is left out: {reason.rstrip('.')}.")
+            self._leave_out(reason)
 
     def _record(self, event: dict[str, Any], decoded: Any = None) -> None:
         with self._mutex, self._ready() as file:
@@ -412,6 +547,10 @@ class LabelLog:
         if file is not None:
             text = json.dumps({"t": now, **event}, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
             data = (text + "\n").encode()
+            if len(data) > MAX_LINE:
+                raise LabelError(
+                    f"These labels are too many for one step ({len(data) >> 20} MB of {MAX_LINE >> 20}); bring them in in parts."
+                )
             if self._offset == 0:
                 data = json.dumps({"format": FORMAT}).encode() + b"\n" + data
             elif not self._tail.endswith(b"\n"):
@@ -429,6 +568,7 @@ class LabelLog:
                 raise
             self._lines += data.count(b"\n{") + data.startswith(b"{")
             self._advance(data)
+            self._stamp = _stamp(os.fstat(file.fileno()))
         self._commit(event, delta, now)
         self.saved_at = now
 
@@ -437,7 +577,7 @@ class LabelLog:
         try:
             os.ftruncate(file.fileno(), self._offset)
         except OSError as error:
-            self.notes.append(f"A half-written line could not be removed: {error.strerror or error}.")
+            self._note(f"A half-written line could not be removed: {error.strerror or error}.")
 
     # --------------------------------------------------------------- replay
 
@@ -587,6 +727,10 @@ class LabelLog:
         return _Delta(
             tuple((first + n, None, label) for n, label in enumerate(labels)), tuple((c.id, None, c) for c in classes)
         )
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _is_whole(line: bytes) -> bool:

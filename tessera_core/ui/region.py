@@ -16,7 +16,7 @@ from tessera_core import library
 from tessera_core.project import Project, RecentProject
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.uploads import KINDS
-from tessera_core.ui import generate, jobs, region_chosen, shell, state, words
+from tessera_core.ui import generate, jobs, region_chosen, region_wanted, shell, state, words
 
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
@@ -62,7 +62,9 @@ def page() -> None:
     else:
         opened = False
         with shell.plain_errors():
-            _summary(project)
+            region_wanted.panel(project)
+            if not project.wanted or project.embeddings:
+                _summary(project)
             opened = True
             if any(ref.provenance.source not in ("demo", "generated") for ref in project.embeddings.values()):
                 from tessera_core.ui import region_tiles

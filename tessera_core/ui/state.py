@@ -6,7 +6,6 @@ restart of the server finds everything. Projects and scenes themselves are share
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from tessera_core.errors import ProjectError
+from tessera_core.errors import LabelError, ProjectError
 from tessera_core.hosting import hosted as hosted
-from tessera_core.hosting import server_secret
 from tessera_core.ui.scene import OpenScene, open_scene
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ _TARGET = "tessera_target"
 _PROJECT = "tessera_project"
 _STARTED = "tessera_started"
 _QUERY = "project"
+_TOLD = "tessera_told_replaced"
 _VISITOR = "tessera_visitor"
 # Set by the gate in front of the app and by nobody else.
 VISITOR_HEADER = "x-tessera-visitor"
@@ -77,14 +76,20 @@ def restore_project() -> None:
     asked = st.query_params.get(_QUERY) or st.session_state.get(_PROJECT)
     if asked is None and not st.session_state.get(_STARTED) and os.environ.get("TESSERA_PROJECT"):
         asked = key_of(Path(os.environ["TESSERA_PROJECT"]))
+    just_come = not st.session_state.get(_STARTED)
     st.session_state[_STARTED] = True
     if asked is None:
         return
     try:
-        open_project(asked).refresh()
-    except ProjectError:
+        project = open_project(asked, anew=just_come)
+        project.refresh()
+    except (ProjectError, LabelError):
         close_project()
         raise
+    known = st.session_state.setdefault(_TOLD, {})
+    for sentence in project.replaced[known.get(project.key, 0) :]:
+        st.warning(sentence, icon=":material/warning:")
+    known[project.key] = len(project.replaced)
 
 
 def current_project() -> Project | None:
@@ -93,14 +98,21 @@ def current_project() -> Project | None:
     return None if key is None else _open(key)
 
 
-def open_project(project: Project | str) -> Project:
+def open_project(project: Project | str, *, anew: bool = True) -> Project:
     """Make a project, given itself or by its key, the session's own.
+
+    Args:
+        project: itself, or what names it in the address bar.
+        anew: go on with its files as they are now, whatever another program did to them since the server opened it.
 
     Raises:
         ProjectError: there is no such project.
+        LabelError: its labels cannot be read.
     """
     key = project if isinstance(project, str) else key_of(project.folder)
     opened = _open(key)
+    if anew:
+        opened.reopen()
     st.session_state[_PROJECT] = key
     # Moving between pages clears the address bar.
     if st.query_params.get(_QUERY) != key:
@@ -123,20 +135,10 @@ def forget_project(folder: Path) -> None:
 
 
 def key_of(folder: Path) -> str:
-    """What names a project in the address bar: its folder's name, or a digest.
+    """What names a project in the address bar; see :mod:`tessera_core.project_links`."""
+    from tessera_core.project_links import link_of
 
-    A digest stands for a project outside the projects' home, and for every project of a server for strangers, where it works
-    as a password: whoever has the address may open the project, and nobody can guess it.
-    """
-    from tessera_core.project import projects_home
-
-    folder = folder.resolve()
-    if folder.parent == projects_home().resolve() and not hosted():
-        return folder.name
-    return (
-        "~"
-        + hashlib.blake2b(str(folder).encode(), key=server_secret() if hosted() else b"", digest_size=16).hexdigest()
-    )
+    return link_of(folder)
 
 
 def query() -> dict[str, str]:
@@ -151,9 +153,8 @@ def current_year(project: Project) -> int | None:
     Raises:
         ProjectError: the project has no embeddings at all.
     """
+    project.require_embeddings()
     years = list(project.embeddings)
-    if not years:
-        raise ProjectError(f"The project {project.name!r} has no embeddings yet. Open some on the page Region.")
     chosen = project.settings.get("year")
     return chosen if chosen in years else max((year for year in years if year is not None), default=None)
 
@@ -174,19 +175,6 @@ def scene_for(project: Project, year: int | None = None) -> OpenScene:
 @st.cache_resource(show_spinner=False)
 def _open(key: str) -> Project:
     # One object per project and server: two tabs then share one label log and one undo history.
-    from tessera_core.project import Project, projects_home, recent_projects
+    from tessera_core.project import Project, folder_of
 
-    if key.startswith("~"):
-        for entry in recent_projects(limit=1000):
-            if key_of(entry.folder) == key:
-                return Project.open(entry.folder)
-    # The key comes from the address bar; it must not lead out of the projects' home.
-    elif (
-        key
-        and Path(key).name == key
-        and not key.startswith(".")
-        and not hosted()
-        and Project.is_project(projects_home() / key)
-    ):
-        return Project.open(projects_home() / key)
-    raise ProjectError("The project in the address is not on this computer (any more). Choose one on the page Region.")
+    return Project.open(folder_of(key))

@@ -377,6 +377,145 @@ def test_a_replaced_file_is_refused_clearly(log, path):
         log.sync()
 
 
+def _replace_by_a_copy(path, data):
+    other = path.with_name("other")
+    other.write_bytes(data)
+    other.replace(path)
+
+
+def _write_over(path, data):
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("put", [_replace_by_a_copy, _write_over])
+@pytest.mark.parametrize("change", ["shorter", "longer", "same size", "other labels", "damaged middle", "nothing"])
+def test_a_replaced_log_is_never_appended_to_and_read_again_on_request(log, path, put, change):
+    for n in range(5):
+        log.add("point", 1, [(n, 2)], id=f"label{n}")
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    data = {
+        "shorter": b"".join(lines[:-2]),
+        "longer": b"".join([*lines[:3], lines[3].replace(b"label0", b"other0"), *lines[3:]]),
+        "same size": whole.replace(b"[[1.0,2.0]]", b"[[7.0,2.0]]"),
+        "other labels": whole.replace(b"label", b"lapel"),
+        "damaged middle": b"".join([*lines[:4], b"\x00" * (len(lines[4]) - 1) + b"\n", *lines[5:]]),
+        "nothing": b"",
+    }[change]
+    assert data != whole
+    before, version = state(log), log.version
+    put(path, data)
+    with pytest.raises(LabelError, match="open the project again"):
+        log.add("point", 1, [(9, 9)])
+    assert path.read_bytes() == data
+    assert state(log) == before
+    assert log.reread()
+    assert state(log) == state(LabelLog(path))
+    assert log.version > version + LabelLog(path).version
+    (sentence,) = log.replaced
+    assert "5 were there before" in sentence
+    kept = list(path.parent.glob("*.before-*.jsonl"))
+    lost = {label.id: label for label in before[1]}.items() - {label.id: label for label in log.labels}.items()
+    assert bool(kept) == bool(lost)
+    if kept:
+        assert kept[0].name in sentence
+        assert state(LabelLog(kept[0])) == before
+    assert not log.reread()
+    if log.classes:
+        log.add("point", 1, [(9, 9)])
+        assert state(log) == state(LabelLog(path))
+
+
+def test_a_copy_with_more_in_it_is_no_replacement(log, path):
+    """Programs that keep folders alike write a new file and move it into place."""
+    log.add("point", 1, [(1, 2)])
+    other = LabelLog(path)
+    other.add("point", 2, [(3, 4)])
+    _replace_by_a_copy(path, path.read_bytes())
+    log.add("point", 1, [(5, 6)])
+    assert not log.replaced
+    assert state(log) == state(LabelLog(path))
+    assert len(log.labels) == 3
+
+
+def test_a_log_that_vanished_is_gone_on_without_only_on_request(log, path):
+    log.add("point", 1, [(1, 2)])
+    before = state(log)
+    path.unlink()
+    with pytest.raises(LabelError, match="disappeared"):
+        log.sync()
+    assert state(log) == before
+    assert log.reread()
+    assert log.labels == []
+    (kept,) = path.parent.glob("*.before-*.jsonl")
+    assert state(LabelLog(kept)) == before
+
+
+def test_where_the_old_labels_cannot_be_kept_nothing_is_given_up(log, path, monkeypatch):
+    log.add("point", 1, [(1, 2)])
+    before = state(log)
+    path.write_text("")
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LabelError, match="cannot be kept"):
+        log.reread()
+    assert state(log) == before
+    monkeypatch.undo()
+    assert log.reread()
+
+
+@pytest.mark.parametrize("junk", [b"\n" * 20_000_000, b" \n" * 20_000])
+def test_a_file_of_empty_lines_is_refused_after_a_few(path, junk):
+    path.write_bytes(b'{"format": "tessera-labels/1"}\n' + junk)
+    with pytest.raises(LabelError, match="empty lines"):
+        LabelLog(path)
+
+
+def test_a_line_that_is_too_long_is_passed_without_being_held(log, path, monkeypatch):
+    monkeypatch.setattr("tessera_core.labels.log.MAX_LINE", 1000)
+    log.add("point", 1, [(1, 2)])
+    with path.open("ab") as file:
+        file.write(b"[" * 5000 + b"\n" + b'{"do":"add","label":{"id":"x","class_id":1,"kind":"point","xy":[[3,4]]}}\n')
+    again = LabelLog(path)
+    assert [label.id for label in again.labels][1:] == ["x"]
+    assert ["longer" in note for note in again.notes] == [True]
+    with pytest.raises(LabelError, match="in parts"):
+        again.add("polygon", 1, [(n, n * n) for n in range(200)])
+    assert state(LabelLog(path)) == state(again)
+
+
+def test_thousands_of_damaged_lines_are_counted_not_listed(log, path):
+    with path.open("ab") as file:
+        file.write(b"{}\n" * 5000)
+    again = LabelLog(path)
+    assert len(again.notes) == 21
+    assert "4980 further lines" in again.notes[-1]
+
+
+def test_undoing_a_great_deletion_over_and_over_is_refused(path, monkeypatch):
+    monkeypatch.setattr("tessera_core.labels.log.MAX_CHANGES", 10_000)
+    log = LabelLog(path)
+    log.import_labels([LabelClass(1, "Wood", "#00ff00")], [Label(f"l{n}", 1, "point", ((n, n),)) for n in range(100)])
+    log.clear()
+    with path.open("ab") as file:
+        file.write(b'{"do":"undo"}\n{"do":"redo"}\n' * 100)
+    with pytest.raises(LabelError, match="no hand did that"):
+        LabelLog(path)
+
+
+def test_on_a_server_for_strangers_no_sentence_names_its_folders(log, path, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    log.add("point", 1, [(1, 2)])
+    path.write_text("")
+    for act in (lambda: log.add("point", 1, [(1, 2)]), log.sync):
+        with pytest.raises(LabelError) as caught:
+            act()
+        assert str(path.parent) not in str(caught.value)
+
+
 def test_a_file_of_another_format_says_so(path):
     path.write_text('{"format": "tessera-labels/9"}\n')
     assert "tessera-labels/9" in LabelLog(path).notes[0]
