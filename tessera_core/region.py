@@ -15,6 +15,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core.errors import GridError, InputError
+from tessera_core.gate import Layer, open_archive, read_layers, unpacked
+from tessera_core.gate.vectors import ENDINGS
 from tessera_core.grid import BBox, Grid, transformer, utm_crs
 
 if TYPE_CHECKING:
@@ -273,7 +275,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     import shapely
 
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path} does not exist; give a GeoJSON, GeoPackage, KML or zipped Shapefile with polygons.")
     layers = _layers(path)
     pieces: list[Any] = []
@@ -345,20 +347,24 @@ def _turned(polygon: Any) -> tuple[Any, bool]:
 
 def _layers(path: Path) -> list[tuple[str, list[Any]]]:
     """CRS (may be empty) and shapely geometries in two dimensions of each layer of a file."""
-    import pyogrio
-    import pyogrio.raw
     import shapely
-    from pyogrio.errors import DataLayerError, DataSourceError
 
-    found = []
     try:
-        for name in dict.fromkeys(str(row[0]) for row in pyogrio.list_layers(path)):
-            meta, _, wkb, _ = pyogrio.raw.read(path, layer=name, columns=[])
-            shapes = [] if wkb is None else list(shapely.force_2d(shapely.from_wkb(wkb)))
-            found.append((str(meta.get("crs") or ""), shapes))
-    except (DataSourceError, DataLayerError, ValueError, shapely.errors.GEOSException) as error:
-        raise InputError(f"{path.name} is not a readable GeoJSON, GeoPackage, KML or zipped Shapefile.") from error
-    return found
+        return [(layer.crs or "", list(shapely.from_wkb(layer.wkb))) for layer in _read_file(path) if len(layer.wkb)]
+    except shapely.errors.GEOSException as error:
+        raise InputError(f"{path.name} holds geometry that is damaged; save or download it again.") from error
+
+
+def _read_file(path: Path) -> list[Layer]:
+    if path.suffix.lower() != ".zip":
+        return read_layers(path, attributes=False)
+    with open_archive(path) as archive:
+        members = [name for name in archive.names if Path(name).suffix.lower() in ENDINGS]
+    if not members:
+        raise InputError(f"{path.name} holds no shapefile or other vector file.")
+    with unpacked(path, members) as files:
+        found = [read_layers(file, attributes=False, name=f"{name} in {path.name}") for name, file in files.items()]
+    return [layer for layers in found for layer in layers]
 
 
 def _polygons(shape: Any) -> tuple[Any, str]:

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, SPLITS, near_blocks
 from tessera_core.errors import Cancelled, LabelError
+from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.heads.base import training_draw
 from tessera_core.heads.regression import COVERAGE, RegressionHead
@@ -142,7 +143,6 @@ def number_pixels(labels: Sequence[Label], values: NDArray[np.floating], grid: G
 
 
 def _raster_numbers(path: Path, grid: Grid) -> Numbers:
-    import rasterio
     from rasterio.errors import RasterioError
     from rasterio.vrt import WarpedVRT
 
@@ -152,7 +152,7 @@ def _raster_numbers(path: Path, grid: Grid) -> Numbers:
         values = np.asarray(load_npy(path, LabelError), np.float64)
     else:
         try:
-            with rasterio.open(path) as file:
+            with open_raster(path, error=LabelError, whole=grid.crs is None) as file:
                 if file.crs is None or grid.crs is None:
                     values = file.read(1, masked=True).astype(np.float64).filled(np.nan)
                 else:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import InputError
+from tessera_core.gate import open_raster
 from tessera_core.places import cache_home
 from tessera_core.raster import EmbeddingRaster
 
@@ -75,14 +76,13 @@ class Site:
 
 def demo(size: int | None = None) -> Site:
     """The demo region: squares of 32 pixels held out."""
-    import rasterio
 
     from tessera_core.demo import DEMO_SIZE, ensure_demo
 
     region = ensure_demo(size=size or DEMO_SIZE)
     year = max(region.embeddings)
     raster = EmbeddingRaster.open(region.embeddings[year])
-    with rasterio.open(region.truth[year]) as file:
+    with open_raster(region.truth[year]) as file:
         truth = file.read(1)
     rows, cols = np.nonzero(raster.valid() & (truth > 0))
     block = rows // BLOCK_PX * (-(-raster.shape[1] // BLOCK_PX)) + cols // BLOCK_PX

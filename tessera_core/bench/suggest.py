@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tessera_core.analysis.suggest import choose
 from tessera_core.bench.sites import POINTS, alphaearth_files, point_files
+from tessera_core.gate import open_raster
 from tessera_core.heads import DEFAULT_HEAD, make_head
 
 START, BATCH, MOST, SEEDS = 6, 5, 406, 20
@@ -119,7 +120,6 @@ def _score(head: Any, world: World) -> float:
 
 def demo_world(seed: int) -> World:
     """The demo region: half of its squares of 32 pixels to label in, the other half to judge on."""
-    import rasterio
 
     from tessera_core.demo import ensure_demo
     from tessera_core.raster import EmbeddingRaster
@@ -127,7 +127,7 @@ def demo_world(seed: int) -> World:
     region = ensure_demo()
     year = max(region.embeddings)
     raster = EmbeddingRaster.open(region.embeddings[year])
-    with rasterio.open(region.truth[year]) as file:
+    with open_raster(region.truth[year]) as file:
         truth = file.read(1)
     return split_world(raster, truth, seed)
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tessera_core.atomic import FolderKind, atomic_path
 from tessera_core.errors import GridError, TileError
+from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.npyfile import load_npy
 
@@ -366,13 +367,12 @@ def _load_roi(folder: Path, shape: tuple[int, int]) -> tuple[NDArray[np.bool_] |
     path = next((folder / name for name in _ROI_NAMES if (folder / name).exists()), None)
     if path is None:
         return None, None
-    import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
+            with open_raster(path, error=TileError, whole=True) as file:
                 roi, crs, transform, size = file.read(1) > 0, file.crs, file.transform, file.shape
     except RasterioError as error:
         raise TileError(f"{path.name} in {folder} is not a readable GeoTIFF; mend it or take it away.") from error

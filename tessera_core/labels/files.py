@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.labels.conflicts import conflicts_of
 from tessera_core.labels.crs_guess import unstated_projection
@@ -205,11 +206,7 @@ def read_class_raster(path: str | Path, grid: Grid) -> ClassRaster:
         values, known, zero_is_class = _npy_classes(path), None, False
     else:
         values, known, zero_is_class = _tiff_classes(path, grid, report)
-    if values.shape != grid.shape:
-        raise LabelError(
-            f"{path.name} has {values.shape[0]} x {values.shape[1]} pixels and no georeference, the embeddings "
-            f"{grid.height} x {grid.width}; they cannot be laid over each other."
-        )
+    _require_shape(values.shape, grid, path)
     report.read = values.size
     known = np.ones(values.shape, np.bool_) if known is None else known
     classes, zero = _coded(values, known, zero_is_class, path, report)
@@ -257,9 +254,7 @@ def class_tags(path: str | Path) -> dict[str, str]:
     """
     if Path(path).suffix.lower() == ".npy":
         return {}
-    import rasterio
-
-    with rasterio.open(path) as file:
+    with open_raster(path, error=LabelError) as file:
         return file.tags() | file.tags(1)
 
 
@@ -294,13 +289,12 @@ def _tiff_classes(path: Path, grid: Grid, report: ImportReport) -> tuple[NDArray
 
     A file that declares another value for no data than 0, or a mask, says that 0 is data.
     """
-    import rasterio
     from rasterio.enums import ColorInterp, MaskFlags, Resampling
     from rasterio.errors import RasterioError
     from rasterio.vrt import WarpedVRT
 
     try:
-        with rasterio.open(path) as file:
+        with open_raster(path, error=LabelError) as file:
             alpha = file.count == 2 and file.colorinterp[1] == ColorInterp.alpha
             if file.count != 1 and not alpha:
                 raise LabelError(f"{path.name} has {file.count} bands; a class raster has one.")
@@ -312,6 +306,7 @@ def _tiff_classes(path: Path, grid: Grid, report: ImportReport) -> tuple[NDArray
                 report.nodata = "its mask"
             same = (file.height, file.width) == grid.shape and file.transform.almost_equals(grid.transform, 1e-6)
             if file.crs is None or grid.crs is None or (same and _same_crs(file.crs, grid)):
+                _require_shape((file.height, file.width), grid, path)
                 values, mask = file.read(1), file.dataset_mask() if masked else None
             else:
                 options = {
@@ -335,6 +330,14 @@ def _tiff_classes(path: Path, grid: Grid, report: ImportReport) -> tuple[NDArray
     if nodata is not None and not np.isnan(nodata):
         known &= values != nodata
     return values, known, masked or (nodata is not None and nodata != 0)
+
+
+def _require_shape(shape: tuple[int, ...], grid: Grid, path: Path) -> None:
+    if shape != grid.shape:
+        raise LabelError(
+            f"{path.name} has {shape[0]} x {shape[1]} pixels and no georeference, the embeddings "
+            f"{grid.height} x {grid.width}; they cannot be laid over each other."
+        )
 
 
 def _same_crs(crs: object, grid: Grid) -> bool:

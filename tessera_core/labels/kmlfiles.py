@@ -7,7 +7,6 @@ links are counted as left out, and a document type (which could define entities)
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import open_archive
 from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read, named
 from tessera_core.labels.text import read_bytes
 
@@ -78,27 +78,12 @@ def parse_kml(data: bytes, name: str, hints: Hints = NO_HINTS) -> Read:
 
 
 def _unpacked(data: bytes, name: str) -> bytes:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [item for item in archive.infolist() if item.filename.lower().endswith(".kml")]
-            members.sort(key=lambda item: (item.filename.lower() != "doc.kml", item.filename.count("/")))
-            if not members:
-                raise LabelError(f"{name} holds no KML document.")
-            if members[0].file_size > _MAX_UNPACKED:
-                raise LabelError(f"{name} would unpack to more than {_MAX_UNPACKED >> 20} MB; it is not opened.")
-            with archive.open(members[0]) as file:
-                # The size in the directory is only what the archive says of itself.
-                inner = file.read(_MAX_UNPACKED + 1)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise LabelError(f"{name} is not a readable KMZ archive; make or download it again.") from error
-    except Exception as error:
-        # zlib and lzma have errors of their own for damaged streams.
-        if type(error).__module__ not in ("zlib", "_lzma", "lzma"):
-            raise
-        raise LabelError(f"{name} is not a readable KMZ archive; make or download it again.") from error
-    if len(inner) > _MAX_UNPACKED:
-        raise LabelError(f"{name} would unpack to more than {_MAX_UNPACKED >> 20} MB; it is not opened.")
-    return inner
+    with open_archive(io.BytesIO(data), name=name, error=LabelError) as archive:
+        members = [member for member in archive.names if member.lower().endswith(".kml")]
+        members.sort(key=lambda member: (member.lower() != "doc.kml", member.count("/")))
+        if not members:
+            raise LabelError(f"{name} holds no KML document.")
+        return archive.read(members[0], _MAX_UNPACKED)
 
 
 def _tree(data: bytes, name: str) -> Element:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.files import class_tags, read_class_raster
@@ -78,11 +79,9 @@ def _class(value: int, known: list[LabelClass], tags: Mapping[str, str], table: 
 
 def _colors(path: Path) -> dict[int, str]:
     """``class -> "#rrggbb"`` of a GeoTIFF's colour table."""
-    import rasterio
-
     if path.suffix.lower() == ".npy":
         return {}
-    with rasterio.open(path) as file:
+    with open_raster(path, error=LabelError) as file:
         try:
             return {value: f"#{r:02x}{g:02x}{b:02x}" for value, (r, g, b, *_) in file.colormap(1).items()}
         except ValueError:

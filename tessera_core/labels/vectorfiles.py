@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import open_archive, open_vectors, read_head, unpacked
 from tessera_core.labels.dbf import Declared, declared_by, decoded
 from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read
 from tessera_core.labels.jsonfiles import parse_json
@@ -17,7 +17,6 @@ from tessera_core.labels.kmlfiles import parse_kml
 from tessera_core.labels.layers import Layer, Worth, by_classes, merge
 
 _IN_ZIP = (".shp", ".gpkg", ".geojson", ".geojsonl", ".json", ".kml", ".fgb")
-_MAX_UNPACKED = 4 << 30
 _MAX_MEMBERS = 100
 _LAYER = "layer"
 
@@ -31,24 +30,12 @@ def read_zip(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feat
     Raises:
         LabelError: it is no archive, is too large, or holds no vector file.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [
-                item
-                for item in archive.infolist()
-                if not item.is_dir()
-                and not Path(item.filename).name.startswith(".")
-                and "__MACOSX" not in item.filename
-            ]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise LabelError(f"{path.name} is not a readable zip archive; make or download it again.") from error
-    if sum(item.file_size for item in members) > _MAX_UNPACKED:
-        raise LabelError(f"{path.name} would unpack to more than {_MAX_UNPACKED >> 30} GB; it is not opened.")
-    found = sorted(
-        (_IN_ZIP.index(ending), item.filename)
-        for item in members
-        if (ending := Path(item.filename).suffix.lower()) in _IN_ZIP
-    )
+    with open_archive(path, error=LabelError) as archive:
+        found = sorted(
+            (_IN_ZIP.index(ending), name)
+            for name in archive.names
+            if (ending := Path(name).suffix.lower()) in _IN_ZIP and not Path(name).name.startswith(".")
+        )
     if not found:
         raise LabelError(f"{path.name} holds no shapefile or other vector file.")
     if len(found) > _MAX_MEMBERS:
@@ -77,16 +64,14 @@ def _member(path: Path, member: str, hints: Hints) -> list[Layer]:
     """The layers of one file of an archive; those of a file of one layer are called like the file."""
     ending, name = Path(member).suffix.lower(), f"{member} in {path.name}"
     if ending in (".geojson", ".geojsonl", ".json", ".kml"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                data = archive.read(member)
-        except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise LabelError(f"{name} cannot be unpacked; make or download the archive again.") from error
+        with open_archive(path, error=LabelError) as archive:
+            data = archive.read(member)
         found = parse_kml(data, name) if ending == ".kml" else parse_json(data, name, hints)
         layer = Layer(member, found.features, found.crs, found.crs_from, found.encoding, found.encoding_why)
         return [_with_group(layer, ending, found)]
-    declared = _declared_in_zip(path, member) if ending == ".shp" else None
-    layers = _layers(f"/vsizip/{path.resolve().as_posix()}/{member}", name, declared, hints)
+    with unpacked(path, [member], LabelError) as files:
+        declared = _declared_beside(files[member]) if ending == ".shp" else None
+        layers = _layers(files[member], name, declared, hints)
     for layer in layers:
         layer.group = ending
         layer.name = member if len(layers) == 1 else layer.name
@@ -105,54 +90,38 @@ def read_ogr(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feat
         LabelError: it is not readable.
     """
     declared = _declared_beside(path) if path.suffix.lower() == ".shp" else None
-    return merge(_layers(str(path), path.name, declared, hints), path.name, hints, worth)
+    return merge(_layers(path, path.name, declared, hints), path.name, hints, worth)
 
 
-def _layers(source: str, name: str, declared: Declared | None, hints: Hints) -> list[Layer]:
+def _layers(path: Path, name: str, declared: Declared | None, hints: Hints) -> list[Layer]:
     """All layers with geometries.
 
     Args:
-        source: as GDAL opens it.
+        path: of the file.
         name: for people.
         declared: what a shapefile says of its encoding; None for formats that are UTF-8 by their standard.
         hints: may say the encoding.
     """
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError
-
     # Latin-1 keeps every byte, so that the encoding can be told from all of them.
     encoding = "ISO-8859-1" if declared is not None else None
     found: list[Layer] = []
-    try:
-        names = [layer for layer, kind in pyogrio.list_layers(source) if kind is not None]
-        for layer in names:
+    with open_vectors(path, error=LabelError, name=name) as vectors:
+        for layer in vectors.layers:
             why = ""
             try:
-                content = _content(source, layer, encoding)
+                content = vectors.read(layer, encoding=encoding)
             except UnicodeDecodeError:
-                content, why = _content(source, layer, "cp1252"), "it is not UTF-8, although the format has to be"
-            meta, geometries, columns = content
-            one = Layer(layer, [], _stated(meta["crs"]), ".prj" if declared is not None else "the file")
+                content, why = vectors.read(layer, encoding="cp1252"), "it is not UTF-8, although the format has to be"
+            columns = content.columns
+            one = Layer(layer, [], _stated(content.crs), ".prj" if declared is not None else "the file")
             one.encoding, one.encoding_why = ("Windows-1252", why) if why else ("UTF-8", "")
             if declared is not None:
                 columns, one.encoding, one.encoding_why = decoded(columns, declared, hints.encoding, name)
-            one.features = _features(geometries, columns)
+            one.features = _features(content.wkb, columns)
             found.append(one)
-    except (DataSourceError, DataLayerError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LabelError(f"{name} cannot be read as a vector file: {first[:200]}") from error
-    if not names:
-        raise LabelError(f"{name} has no layer with geometries.")
+        if not vectors.layers:
+            raise LabelError(f"{name} has no layer with geometries.")
     return found
-
-
-def _content(source: str, layer: str, encoding: str | None) -> tuple[dict[str, Any], Any, dict[str, Any]]:
-    import pyogrio
-
-    meta, _, geometries, values = pyogrio.raw.read(
-        source, layer=layer, force_2d=True, datetime_as_string=True, encoding=encoding
-    )
-    return meta, geometries, dict(zip(meta["fields"], values, strict=True))
 
 
 def _stated(crs: str | None) -> str | None:
@@ -179,32 +148,9 @@ def _declared_beside(path: Path) -> Declared:
     }
 
     def head(ending: str, size: int) -> bytes | None:
-        if ending not in beside:
-            return None
-        with beside[ending].open("rb") as file:
-            return file.read(size)
+        return read_head(beside[ending], size, LabelError) if ending in beside else None
 
-    try:
-        return declared_by(head(".cpg", 100), head(".dbf", 32))
-    except OSError as error:
-        raise LabelError(f"{path.name} cannot be read: {error.strerror or error}.") from error
-
-
-def _declared_in_zip(path: Path, member: str) -> Declared:
-    stem = member[: -len(".shp")]
-
-    def head(archive: zipfile.ZipFile, ending: str, size: int) -> bytes | None:
-        for name in archive.namelist():
-            if name[:-4] == stem and name[-4:].lower() == ending:
-                with archive.open(name) as file:
-                    return file.read(size)
-        return None
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return declared_by(head(archive, ".cpg", 100), head(archive, ".dbf", 32))
-    except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise LabelError(f"{path.name} is not a readable zip archive; make or download it again.") from error
+    return declared_by(head(".cpg", 100), head(".dbf", 32))
 
 
 def _plain(value: Any) -> Any:

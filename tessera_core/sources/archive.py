@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import AcquisitionError, InputError
+from tessera_core.gate import open_remote_raster
 from tessera_core.grid import transformer
 from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData, valid_scales
@@ -250,7 +251,6 @@ def _put(block: Block, spots: NDArray[np.intp], values: NDArray[np.int8], dim: i
 @contextlib.contextmanager
 def _opened(address: str, timeout_s: float) -> Iterator[Any]:
     """A COG, open for reading; what GDAL says of failures becomes a :class:`PieceError`."""
-    import rasterio
     from rasterio.errors import RasterioError
 
     from tessera_core.dpixels.acquire.read import cause_of, gdal_options
@@ -259,7 +259,7 @@ def _opened(address: str, timeout_s: float) -> Iterator[Any]:
     # One connection: GDAL would open one for each of the 64 bands at once.
     options = {"GDAL_CACHEMAX": GDAL_CACHE_MB, "GDAL_HTTP_MULTIRANGE": "SERIAL", **gdal_options(timeout_s)}
     try:
-        with _one_at_a_time, rasterio.Env(**options), rasterio.open(address) as file:
+        with _one_at_a_time, open_remote_raster(address, options) as file:
             if not alphaearth.holds(file) or file.crs is None:
                 raise PieceError(f"{name} is not a file of AlphaEarth embeddings", NoData.BAD_TILE)
             yield file

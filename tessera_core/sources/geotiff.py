@@ -12,6 +12,7 @@ import numpy as np
 from affine import Affine
 
 from tessera_core.errors import GridError, RasterError
+from tessera_core.gate.rasters import first_line, open_raster
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -35,26 +36,20 @@ class TiffPiece:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def opened(path: Path, *, whole: bool = False) -> Iterator[Any]:
     """The rasterio dataset of ``path``.
 
     Raises:
-        RasterError: it is not readable.
+        RasterError: it is not readable, or (where all of it will be read, ``whole``) declares far more than it holds.
     """
-    import rasterio
     from rasterio.errors import RasterioError
 
     try:
         # GDAL would keep up to 5 % of all memory in decoded blocks that are read once.
-        with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), rasterio.open(path) as dataset:
+        with open_raster(path, whole=whole, options={"GDAL_CACHEMAX": _GDAL_CACHE_MB}) as dataset:
             yield dataset
     except RasterioError as error:
-        raise RasterError(f"{path.name} in {path.parent} cannot be read as a GeoTIFF: {_first_line(error)}.") from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0].strip().rstrip(".")[:160] if lines else type(error).__name__
+        raise RasterError(f"{path.name} in {path.parent} cannot be read as a GeoTIFF: {first_line(error)}.") from error
 
 
 def grid_of(dataset: Any, path: Path) -> Grid:
@@ -102,7 +97,7 @@ def open_tiff(
     Raises:
         RasterError: the file is damaged.
     """
-    with opened(piece.path) as dataset:
+    with opened(piece.path, whole=True) as dataset:
         grid = grid_of(dataset, piece.path)
         shape = (grid.height, grid.width, int(dataset.count))
         nodata = dataset.nodata

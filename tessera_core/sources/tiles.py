@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import AcquisitionError, InputError, RasterError
+from tessera_core.gate import open_raster
 from tessera_core.grid import Grid, transformer
 from tessera_core.npyfile import load_npy
 from tessera_core.provenance import Provenance
@@ -220,7 +221,6 @@ class TileArchive:
         return _Tile(codes, np.asarray(scales, np.float32), land, grid)
 
     def _landmask(self, key: Key) -> tuple[Grid, NDArray[np.bool_]]:
-        import rasterio
         from geotessera.registry import _parse_dataset_version
         from rasterio.errors import RasterioError
 
@@ -229,7 +229,7 @@ class TileArchive:
         path = self._folder / "landmasks" / f"{name}.tiff"
         self._download(f"{self.base}/landmasks/{version}/{name}.tiff", path)
         try:
-            with rasterio.open(path) as file:
+            with open_raster(path, whole=True) as file:
                 land = file.read(1) != 0
             return read_grid(path), land
         except (RasterioError, RasterError) as error:

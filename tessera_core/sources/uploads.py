@@ -6,19 +6,16 @@ This module judges names, kinds and sizes and unpacks archives safely; what is i
 from __future__ import annotations
 
 import shutil
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tessera_core.atomic import atomic_path
 from tessera_core.errors import InputError
+from tessera_core.gate import open_archive
 
 KINDS = ("npy", "json", "tif", "tiff", "zip")
 WANTED = "a GeoTIFF (.tif), a pair of .npy files (embeddings and their scales), or a .zip of a folder with them"
-MAX_UNPACKED_BYTES = 8 << 30
-_MAX_MEMBERS = 20_000
 _COPY_BYTES = 1 << 20
 
 
@@ -86,39 +83,10 @@ def plain_name(name: str) -> str:
 
 
 def _unpack(name: str, stream: BinaryIO, folder: Path) -> None:
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
-            if not members:
-                raise InputError(f"{name!r} is an empty archive.")
-            if len(members) > _MAX_MEMBERS or sum(m.file_size for m in members) > MAX_UNPACKED_BYTES:
-                raise InputError(
-                    f"{name!r} unpacks to more than {MAX_UNPACKED_BYTES >> 30} GB or {_MAX_MEMBERS} files. Unpack it "
-                    "yourself and use 'Open a folder on this computer'."
-                )
-            for member in members:
-                _unpack_member(name, archive, member, folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # zipfile reports a password and an unknown compression as RuntimeError and NotImplementedError.
-        raise InputError(f"{name!r} is damaged, protected by a password, or no .zip archive.") from error
-
-
-def _unpack_member(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    path = PurePosixPath(member.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or any(":" in piece for piece in path.parts):
-        raise InputError(
-            f"{name!r} contains the path {member.filename!r}, which leads outside the archive; it was not unpacked."
-        )
-    target = folder.joinpath(*path.parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    left = member.file_size
-    with archive.open(member) as source, open(target, "wb") as sink:
-        while block := source.read(_COPY_BYTES):
-            left -= len(block)
-            if left < 0:
-                # A header may lie about the size; then the limit above was no limit.
-                raise InputError(f"{name!r} is damaged: {member.filename!r} is larger than the archive says.")
-            sink.write(block)
+    with open_archive(stream, name=repr(name)) as archive:
+        if not archive.names:
+            raise InputError(f"{name!r} is an empty archive.")
+        archive.unpack(folder)
 
 
 def _innermost(folder: Path) -> Path:

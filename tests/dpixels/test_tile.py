@@ -149,7 +149,7 @@ DAMAGES = {
     "sar doy 0": (resave("sar_ascending_doy.npy", set_first(0)), r"sar_ascending_doy\.npy .* day of year 0"),
     "bad meta": (lambda f: (f / "meta.json").write_text("{"), r"meta\.json .* not readable JSON"),
     "meta is a list": (lambda f: (f / "meta.json").write_text("[]"), r"meta\.json .* not a JSON object"),
-    "bad roi": (lambda f: (f / "roi.tiff").write_text("no"), r"roi\.tiff .* not a readable GeoTIFF"),
+    "bad roi": (lambda f: (f / "roi.tiff").write_text("no"), r"roi\.tiff cannot be read as a GeoTIFF"),
 }
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tessera_core.dpixels.acquire.catalogue import earthdata_headers
 from tessera_core.errors import AcquisitionError, Cancelled
+from tessera_core.gate import open_remote_raster
 from tessera_core.grid import Grid
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,6 @@ def read_asset(
         AssetError: all attempts failed.
         Cancelled: the user stopped.
     """
-    import rasterio
     from rasterio.enums import Resampling
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.vrt import WarpedVRT
@@ -81,9 +81,9 @@ def read_asset(
         if cancelled is not None and cancelled():
             raise Cancelled
         try:
-            with rasterio.Env(**gdal_options(timeout_s)), warnings.catch_warnings():
+            with warnings.catch_warnings():
                 warnings.simplefilter("error", NotGeoreferencedWarning)
-                with rasterio.open(address()) as source:
+                with open_remote_raster(address(), gdal_options(timeout_s)) as source:
                     nodata = source.nodata if source.nodata is not None else (0 if zero_is_nodata else np.nan)
                     with WarpedVRT(
                         source,

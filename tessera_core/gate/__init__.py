@@ -1,0 +1,31 @@
+"""The gate through which every file of a stranger passes: a file never chooses what is opened.
+
+Rasters, vector files, archives and plain files are opened here and nowhere else, by their first bytes, with drivers named to
+GDAL, without files beside them and without network, and within the limits of :mod:`tessera_core.gate.limits`.
+"""
+
+from tessera_core.gate.archives import Archive, open_archive
+from tessera_core.gate.files import open_file, read_bytes, read_head, reason, regular, unreadable
+from tessera_core.gate.limits import FileLimits, limits
+from tessera_core.gate.rasters import open_raster, open_remote_raster
+from tessera_core.gate.vectors import Layer, Vectors, open_vectors, read_layers, unpacked
+
+__all__ = [
+    "Archive",
+    "FileLimits",
+    "Layer",
+    "Vectors",
+    "limits",
+    "open_archive",
+    "open_file",
+    "open_raster",
+    "open_remote_raster",
+    "open_vectors",
+    "read_bytes",
+    "read_head",
+    "read_layers",
+    "reason",
+    "regular",
+    "unpacked",
+    "unreadable",
+]

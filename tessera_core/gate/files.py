@@ -1,0 +1,114 @@
+"""Plain files: only regular ones are opened, and what the system says against it is told in its own words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from tessera_core.errors import InputError, TesseraError
+from tessera_core.gate.limits import amount, limits
+
+_ADVICE = {
+    errno.EACCES: "; is it open in another program?",
+    errno.EPERM: "; is it open in another program?",
+    errno.EBUSY: "; is it open in another program?",
+    errno.ETXTBSY: "; is it open in another program?",
+    errno.EMFILE: "; close some programs and try again.",
+    errno.ENFILE: "; close some programs and try again.",
+    errno.ENOMEM: "; close some programs and try again.",
+    errno.EIO: "; the disk or the connection to it may be failing.",
+    errno.ESTALE: "; the disk or the connection to it may be failing.",
+}
+# Windows: another process holds the file.
+_SHARING = (32, 33)
+
+
+def reason(error: OSError) -> str:
+    """What the system says, with what a person can do: ``Permission denied; is it open in another program?``"""
+    if getattr(error, "winerror", None) in _SHARING:
+        return f"{error.strerror}; is it open in another program?"
+    said = (error.strerror or str(error) or type(error).__name__).rstrip(".")
+    return said + _ADVICE.get(error.errno or 0, ".")
+
+
+def unreadable(path: str | Path, error: OSError, kind: type[TesseraError] = InputError) -> TesseraError:
+    """The error for a file that the system does not let us read, to be raised from ``error``."""
+    name = Path(path).name or str(path)
+    if isinstance(error, FileNotFoundError):
+        return kind(f"{path} does not exist; check the spelling.")
+    return kind(f"{name} cannot be read: {reason(error)}")
+
+
+def open_file(path: str | Path, error: type[TesseraError] = InputError) -> BinaryIO:
+    """Open a regular file for reading; never waits for a pipe or a device.
+
+    Raises:
+        error: (the given class) it is missing, no regular file, or not readable.
+    """
+    path = Path(path)
+    try:
+        # A pipe without a writer would make a plain open wait for ever.
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as cause:
+        if path.is_dir():
+            raise error(f"{path.name} is a folder, not a file.") from cause
+        raise unreadable(path, cause, error) from cause
+    except ValueError as cause:
+        raise error(f"{str(path)!r} is not a file name.") from cause
+    try:
+        mode = os.fstat(number).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+            raise error(f"{path.name} is {kind}, not a file.")
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def regular(path: str | Path, error: type[TesseraError] = InputError) -> Path:
+    """The absolute path of a regular file that can be read, as libraries may open it by name.
+
+    Raises:
+        error: (the given class) it is missing, no regular file, or not readable.
+    """
+    open_file(path, error).close()
+    return Path(os.path.abspath(path))
+
+
+def read_head(path: str | Path, size: int, error: type[TesseraError] = InputError) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        error: (the given class) it is not readable.
+    """
+    with open_file(path, error) as file:
+        try:
+            return file.read(size)
+        except OSError as cause:
+            raise unreadable(path, cause, error) from cause
+
+
+def read_bytes(path: str | Path, error: type[TesseraError] = InputError, limit: int | None = None) -> bytes:
+    """All bytes of a file.
+
+    Args:
+        path: of a regular file.
+        error: class of what is raised.
+        limit: most bytes; by default what a text may have here.
+
+    Raises:
+        error: (the given class) it is missing, no regular file, not readable, or larger than the limit.
+    """
+    limit = limits().text_bytes if limit is None else limit
+    with open_file(path, error) as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError as cause:
+            raise unreadable(path, cause, error) from cause
+    if len(data) > limit:
+        raise error(f"{Path(path).name} is larger than {amount(limit)}, the most that is read of such a file here.")
+    return data
