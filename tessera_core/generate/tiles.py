@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from tessera_core.atomic import require_replaceable, write_json
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.errors import Cancelled, InputError
+from tessera_core.errors import Cancelled, InputError, RasterError
+from tessera_core.gate import open_raster
 from tessera_core.generate.engine import Cancel, Engine, Progress, check_dim, row_blocks
 from tessera_core.generate.journal import Journal
 from tessera_core.grid import Grid
@@ -238,13 +239,10 @@ def _stamp(header: Mapping[str, Any]) -> Provenance:
 
 
 def _our_tiff(path: Path) -> bool:
-    import rasterio
-    from rasterio.errors import RasterioError
-
     try:
-        with rasterio.open(path, driver="GTiff") as dataset:
+        with open_raster(path) as dataset:
             return str(dataset.tags().get("tessera_source")) == "generated"
-    except RasterioError:
+    except RasterError:
         return False
 
 
