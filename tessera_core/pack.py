@@ -6,6 +6,7 @@ with its length and SHA-256; what does not match is refused. Opening makes a pro
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -14,7 +15,9 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,6 +26,9 @@ from numpy.typing import NDArray
 
 from tessera_core.atomic import atomic_path
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
+from tessera_core.gate.archives import Archive, open_archive
+from tessera_core.gate.limits import limits
+from tessera_core.hosting import hosted
 from tessera_core.jobs import Progress
 from tessera_core.labels.filelock import locked
 from tessera_core.project import EmbeddingRef, Project, new_folder, projects_home, saved_logs
@@ -254,7 +260,7 @@ def look_into(path: str | Path) -> tuple[PackedProject, ...]:
     Raises:
         ProjectError: it is no readable pack.
     """
-    with _reading(path) as archive:
+    with _reading(Path(path)) as archive:
         return tuple(_entries(_manifest(archive, Path(path)), Path(path)))
 
 
@@ -309,21 +315,30 @@ def open_pack(
     return projects
 
 
-def _reading(path: str | Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise ProjectError(f"There is no file {path}.") from error
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise ProjectError(
-            f"{Path(path).name} is not a readable pack ({SUFFIX}); copy or download it again."
-        ) from error
+class _UnreadableError(ProjectError):
+    """What the gate says of an archive, to be told as that of a pack."""
 
 
-def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+@contextmanager
+def _reading(path: Path) -> Iterator[Archive]:
+    if not path.exists():
+        raise ProjectError(f"There is no file {path}.")
+    bounds = limits()
+    if not hosted():
+        # Years of large regions; there must be room for them on the disk.
+        bounds = replace(bounds, unpacked_bytes=1 << 43, members=1_000_000)
     try:
-        with archive.open(MANIFEST) as file:
-            facts = json.loads(file.read(_MAX_MANIFEST))
+        with open_archive(path, error=_UnreadableError, bounds=bounds) as archive:
+            yield archive
+    except _UnreadableError as error:
+        raise ProjectError(f"{path.name} is not a readable pack ({SUFFIX}). {error}") from error
+
+
+def _manifest(archive: Archive, path: Path) -> dict[str, Any]:
+    if MANIFEST not in archive.names:
+        raise ProjectError(f"{path.name} is not a pack of this program: it holds no {MANIFEST}.")
+    try:
+        facts = json.loads(archive.read(MANIFEST, _MAX_MANIFEST))
         kind = str(facts["format"])
         if kind != FORMAT and kind.startswith("tessera-pack/"):
             raise ProjectError(
@@ -333,7 +348,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
         sound = kind == FORMAT and all(
             _is_safe(name) and int(item["bytes"]) >= 0 and len(item["sha256"]) == 64 for name, item in files.items()
         )
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile, OSError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ProjectError(f"{path.name} is not a pack of this program; copy or download it again.") from error
     if not sound:
         raise ProjectError(f"{path.name} is not a pack of this program, or it was tampered with.")
@@ -342,6 +357,10 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
 
 def _entries(facts: dict[str, Any], path: Path) -> Iterator[PackedProject]:
     try:
+        folders = [f"{item['folder']}/" for item in facts["projects"]]
+        # One folder listed many times would be unpacked as often.
+        if any(b.startswith(a) for a, b in pairwise(sorted(folders))):
+            raise ValueError("a project twice")
         for item in facts["projects"]:
             if not _is_safe(item["folder"]) or f"{item['folder']}/project.json" not in facts["files"]:
                 raise ValueError("no project there")
@@ -353,7 +372,7 @@ def _entries(facts: dict[str, Any], path: Path) -> Iterator[PackedProject]:
                 int(item["labels"]),
                 int(item["bytes"]),
             )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ProjectError(f"{path.name} is damaged: its list of projects cannot be read.") from error
 
 
@@ -365,26 +384,27 @@ def _is_safe(name: str) -> bool:
     )
 
 
-def _extract(archive: zipfile.ZipFile, name: str, item: dict[str, Any], target: Path, path: Path) -> Iterator[int]:
+def _extract(archive: Archive, name: str, item: dict[str, Any], target: Path, path: Path) -> Iterator[int]:
     """Unpack a member, checked; yields the bytes of each step."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     digest, size, wanted = hashlib.sha256(), 0, int(item["bytes"])
+    if name not in archive.names or archive.size(name) != wanted:
+        raise ProjectError(f"{path.name} is damaged ({name} is not what was packed); copy or download it again.")
     try:
-        with archive.open(name) as member, target.open("wb") as file:
-            # Never more than was announced, whatever the archive holds.
-            while size <= wanted and (chunk := _read(member)):
-                file.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-                yield len(chunk)
-    except (KeyError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ProjectError(f"{path.name} is damaged ({name}); copy or download it again.") from error
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            for piece in archive.chunks(name):
+                file.write(piece)
+                digest.update(piece)
+                size += len(piece)
+                yield len(piece)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ExportError(
+                f"The disk is full: {path.name} was not opened. Free some space and try again."
+            ) from error
+        raise ProjectError(f"{path.name} cannot be unpacked ({name}): {error.strerror or error}.") from error
     if size != wanted or digest.hexdigest() != item["sha256"]:
         raise ProjectError(f"{path.name} is damaged ({name} is not what was packed); copy or download it again.")
-
-
-def _read(member: IO[bytes]) -> bytes:
-    return member.read(_CHUNK)
 
 
 def _require_room(size: int, home: Path) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 
 from tessera_core.atomic import atomic_path, write_json
 from tessera_core.errors import MixedDatasetsError, ProjectError, TesseraError
+from tessera_core.gate.archives import open_archive
 from tessera_core.grid import Grid
 from tessera_core.hosting import hosted, shown_path
 from tessera_core.labels.filelock import locked
@@ -41,8 +42,10 @@ from tessera_core.provenance import SOFTWARE, Provenance
 FORMAT = "tessera-project/1"
 SUFFIX = ".tessera"
 LOGS = ("labels.jsonl", "plots.jsonl")
-_MAX_PROJECT_JSON = 16 << 20
-_MAX_LABELS = 1 << 30
+_MAX_PROJECT_JSON = 8 << 20
+# Of logs from other computers: what a person labels in years is a hundredth of it.
+_MAX_LOG, _MAX_EVENTS = 512 << 20, 1_000_000
+_MAX_LOG_HOSTED, _MAX_EVENTS_HOSTED = 64 << 20, 200_000
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{stem}{n}" for stem in ("com", "lpt") for n in range(1, 10))}
 
 
@@ -53,6 +56,10 @@ def safe_name(name: object) -> str:
     if text.split(".")[0].casefold() in _RESERVED:
         text = f"{text} project".strip()
     return text or "project"
+
+
+class _UnreadableError(ProjectError):
+    """What the gate says of an archive, to be told as that of a project's file."""
 
 
 class Project:
@@ -380,22 +387,24 @@ class Project:
         Its embeddings are :attr:`wanted` then; :func:`tessera_core.library.adopt` also links what this computer knows.
 
         Raises:
-            ProjectError: it is no project file, is damaged, or the folder holds something already.
+            ProjectError: it is no project file, is damaged or beyond all measure, or the folder holds something already.
         """
         path = Path(path)
         try:
-            with zipfile.ZipFile(path) as archive:
-                texts = {name: _unpack(archive, name, limit) for name, limit in _MEMBERS.items()}
-        except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise ProjectError(
-                f"{path.name} is not a readable project file ({SUFFIX}); copy or download it again."
-            ) from error
-        data = _checked(texts["project.json"], path.name)
-        with filling(data["name"], folder) as target:
-            for name in LOGS:
-                if texts[name] or name == LOGS[0]:
-                    (target / name).write_bytes(texts[name])
-            return cls.settle(target, texts["project.json"], path.name)
+            with open_archive(path, error=_UnreadableError) as archive:
+                text = archive.read("project.json", _MAX_PROJECT_JSON)
+                data = _checked(text, path.name)
+                with filling(data["name"], folder) as target:
+                    for name in LOGS:
+                        if name in archive.names:
+                            _require_size(archive.size(name), name, path.name)
+                            with _writing(target):
+                                archive.unpack(target, [name])
+                    with _writing(target):
+                        (target / LOGS[0]).touch()
+                    return cls.settle(target, text, path.name)
+        except _UnreadableError as error:
+            raise ProjectError(f"{path.name} is not a readable project file ({SUFFIX}). {error}") from error
 
     @classmethod
     def settle(cls, folder: Path, text: bytes, where: str) -> Project:
@@ -404,8 +413,11 @@ class Project:
         It is a copy: its id is new, and the id of what it was copied from is its :attr:`origin`.
 
         Raises:
-            ProjectError: the text is no project's; ``where`` names it then.
+            ProjectError: the text is no project's, or the logs are beyond all measure; ``where`` names the file then.
+            LabelError: a log cannot be read.
         """
+        for log in saved_logs(folder):
+            _require_modest(log, where)
         data = as_copy(_checked(text, where), folder)
         data |= {"id": uuid.uuid4().hex, "origin": str(data.get("origin", data["id"]))}
         _write(folder, data)
@@ -518,9 +530,6 @@ def saved_logs(folder: Path) -> list[Path]:
     return [folder / name for name in LOGS if (folder / name).exists()]
 
 
-_MEMBERS = {"project.json": _MAX_PROJECT_JSON, **dict.fromkeys(LOGS, _MAX_LABELS)}
-
-
 def _remembered() -> list[str]:
     try:
         value = json.loads((projects_home() / "elsewhere.json").read_text(encoding="utf-8"))
@@ -529,17 +538,29 @@ def _remembered() -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _unpack(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """A member's bytes, never more than ``limit`` whatever the archive claims about its size."""
-    if name not in archive.namelist():
-        if name in LOGS:
-            return b""
-        raise ValueError(f"{name} is missing")
-    with archive.open(name) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"{name} is too large")
-    return data
+def _require_modest(log: Path, where: str) -> None:
+    """Refuse a stranger's log that would take the memory and the minutes of everybody here."""
+    _require_size(log.stat().st_size, log.name, where)
+    limit, lines = (_MAX_EVENTS_HOSTED if hosted() else _MAX_EVENTS), 0
+    with log.open("rb") as file:
+        while piece := file.read(1 << 20):
+            lines += piece.count(b"\n")
+            if lines > limit:
+                raise ProjectError(f"{where} was not opened: {log.name} has more than {limit:,} lines.")
+
+
+def _require_size(size: int, name: str, where: str) -> None:
+    limit = _MAX_LOG_HOSTED if hosted() else _MAX_LOG
+    if size > limit:
+        raise ProjectError(f"{where} was not opened: {name} has {size >> 20} MB, and {limit >> 20} MB are the most.")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _refused(folder, error, "saved") from error
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -204,5 +204,8 @@ def _unsafe(item: zipfile.ZipInfo, parts: list[str]) -> str:
         return "which is the name of a device"
     if not parts or any(not part.rstrip(" .") or len(part.encode("utf-8", "replace")) > 255 for part in parts):
         return "which is no name of a file"
+    # Others take as much memory as the file asks for.
+    if item.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "which is packed in an unusual way"
     kind = stat.S_IFMT(item.external_attr >> 16)
     return "" if kind in (0, stat.S_IFREG) else "which is a link or no file"
