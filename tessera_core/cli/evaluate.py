@@ -17,6 +17,7 @@ from tessera_core.cli.head_options import (
     add_label_options,
     chosen_head,
     chosen_number_head,
+    import_of,
     read_classes,
     read_measured,
     wants_numbers,
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
     result = evaluate(samples, head, **options, progress=ConsoleProgress("evaluate"))
     result |= {"head": args.head or DEFAULT_HEAD, "dataset": raster.provenance.dataset, "labels": str(args.labels)}
+    result["import"] = import_of(reference.report)
     result |= {"points": reference.split == "blocked", "pixel_accuracy": result["accuracy"], "interval": None}
     if args.per_class is None:
         # What takes long to fit is not asked twice what a random split claims.
@@ -135,8 +137,9 @@ def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--per-class and --baseline are for classes; this head maps numbers.")
     choice = chosen_number_head(args)
     raster = open_embeddings(args.embeddings)
+    numbers = read_measured(args, raster.grid)
     score = score_numbers(
-        read_measured(args, raster.grid),
+        numbers,
         raster,
         choice,
         split=args.split,
@@ -154,15 +157,20 @@ def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
         "dataset": raster.provenance.dataset,
         "labels": str(args.labels),
         "remarks": list(score.remarks),
+        "import": import_of(numbers.report),
     }
     return result | {"sentence": number_sentence(result)}
 
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
+    from tessera_core.labels.report import told
+
     if "r2" in result:
         held_out = {**HELD_OUT, "field": "whole plots"}[result["split"]]
-        return "\n".join([result["sentence"], f"With {held_out} held out.", *result["remarks"], *result["notes"]])
+        return "\n".join(
+            [*told(result), result["sentence"], f"With {held_out} held out.", *result["remarks"], *result["notes"]]
+        )
     lines = [*result["score"]["sentences"], "", "Pixel by pixel:"] if "score" in result else []
     spread = f" (sd {result['sd']['macro_f1']:.3f} over {result['repeats']} repeats)" if result["repeats"] > 1 else ""
     lines += [
@@ -184,7 +192,7 @@ def report(result: dict[str, Any]) -> str:
     for name, one in result.get("baseline", {}).items():
         if isinstance(one, dict):
             lines.append(f"Baseline, monthly statistics with {name}: macro-F1 {one['macro_f1']:.3f}")
-    return "\n".join([*lines, *filter(None, [result["worst_confusion"]]), *result["notes"]])
+    return "\n".join([*told(result), *lines, *filter(None, [result["worst_confusion"]]), *result["notes"]])
 
 
 def _held_out(result: dict[str, Any]) -> str:

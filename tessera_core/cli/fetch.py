@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.coverage import add_source, add_where, archive_address, check, parse_years, region_of
+from tessera_core.cli.head_options import add_reading_options, hints_of, import_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ SUMMARY = "fetch published embeddings of a region, or at points"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_where(parser, points=True)
+    add_reading_options(parser)
     parser.add_argument("--years", metavar="Y,Y", required=True, help="such as 2022,2024 or 2018-2024")
     parser.add_argument("--out", metavar="PATH", required=True, help="folder; with --points a .csv or .parquet file")
     add_source(parser, "such as 1.1/dclimate, or alphaearth (default: the default dataset)")
@@ -37,10 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Fetch; returns what was written and what is missing."""
+    from tessera_core.errors import InputError
     from tessera_core.sources.archive import NAME
     from tessera_core.sources.datasets import dataset_named, datasets
 
     check(args)
+    if not args.points and any((args.lon, args.lat, args.crs, args.encoding)):
+        raise InputError("--lon, --lat, --crs and --encoding say how the table of --points is read.")
     years = parse_years(args.years)
     if args.dataset == NAME:
         return _archive(args, years)
@@ -174,7 +179,7 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
     out = Path(args.out)
     if out.suffix.lower() not in (".csv", ".parquet", ".pq"):
         raise InputError(f"With --points, --out is a file that ends in .csv or .parquet, not {out.name!r}.")
-    table = read_points(args.points)
+    table = read_points(args.points, args.crs, hints_of(args))
     store = patiently(lambda: open_store(location, timeout_s=args.timeout), location, args.attempts, None)
     dim = args.dim or store.dim
     samples, missing = [], []
@@ -190,6 +195,7 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
         "out": str(out),
         "location": location,
         "points": len(table.rows),
+        "import": import_of(table.report),
         "dim": dim,
         "found": found,
         "missing": missing,
@@ -198,6 +204,8 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
 
 def report(result: dict[str, Any]) -> str:
     """What was fetched, for people."""
+    from tessera_core.labels.report import told
+
     lines = list(result.get("notes", []))
     for raster in result.get("rasters", []):
         height, width = raster["shape"]
@@ -212,6 +220,7 @@ def report(result: dict[str, Any]) -> str:
                 lines.append(f"  a seam between {first} and {second}: {seam['step']} times the usual step")
             if not found["bad_tiles"] and not found["seams"]:
                 lines.append(f"  no bad tile and no seam in {found['tiles']} tiles")
+    lines += told(result)
     for year, count in result.get("found", {}).items():
         lines.append(f"{result['out']}: {count} of {result['points']} points of {year} have an embedding")
     if result["missing"]:

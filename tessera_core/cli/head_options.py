@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tessera_core.assess import Reference
     from tessera_core.assess.numbers import Numbers
     from tessera_core.grid import Grid
     from tessera_core.heads import HeadChoice
+    from tessera_core.labels.features import Hints
     from tessera_core.labels.model import LabelClass
+    from tessera_core.labels.report import ImportReport
     from tessera_core.numbers_mapping import NumberChoice
 
 LABELS_HELP = "GeoJSON, GPKG, CSV, KML, zipped shapefile, or class raster (0 = unlabelled)"
@@ -19,12 +21,29 @@ LABELS_HELP = "GeoJSON, GPKG, CSV, KML, zipped shapefile, or class raster (0 = u
 def add_label_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say how a label file is understood."""
     parser.add_argument("--field", help="attribute of the label file that is the class, or the number")
+    add_reading_options(parser)
+    parser.add_argument("--layer", help="layer of a package, file of a zip or folder of a KML that holds the labels")
     parser.add_argument("--classes", help="only these classes, by name or code, separated by commas")
     parser.add_argument(
         "--labels-are",
         choices=("classes", "numbers"),
         help="what the labels are, where they look like the other (default: numbers with a head for numbers, else classes)",
     )
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say how the places of a file are read, where guessing is unsafe."""
+    parser.add_argument("--lon", metavar="COLUMN", help="column of a table that holds the longitude, or x")
+    parser.add_argument("--lat", metavar="COLUMN", help="column of a table that holds the latitude, or y")
+    parser.add_argument("--crs", metavar="EPSG:N", help="coordinate system, where the file does not say it")
+    parser.add_argument("--encoding", metavar="NAME", help="of the file's text, such as mac-roman (default: found)")
+
+
+def hints_of(args: argparse.Namespace) -> Hints:
+    """What the options say of a file."""
+    from tessera_core.labels.features import Hints
+
+    return Hints(layer=getattr(args, "layer", None), lon=args.lon, lat=args.lat, encoding=args.encoding)
 
 
 def add_head_options(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +100,7 @@ def read_classes(args: argparse.Namespace, grid: Grid) -> Reference:
     from tessera_core.assess.reference import read_reference
     from tessera_core.errors import InputError
 
-    reference = read_reference(args.labels, grid, args.field)
+    reference = read_reference(args.labels, grid, args.field, args.crs, hints_of(args))
     if args.classes:
         reference = reference.only([name.strip() for name in args.classes.split(",") if name.strip()])
     wrong = numbers_taken_as_classes([c.name for c in reference.classes], len(set(reference.groups.tolist())))
@@ -104,7 +123,7 @@ def read_measured(args: argparse.Namespace, grid: Grid) -> Numbers:
     from tessera_core.assess.numbers import read_number_labels
     from tessera_core.errors import InputError
 
-    numbers = read_number_labels(args.labels, grid, args.field)
+    numbers = read_number_labels(args.labels, grid, args.field, args.crs, hints_of(args))
     wrong = codes_taken_as_numbers(numbers.by_label(), numbers.field)
     if wrong and args.labels_are is None:
         raise InputError(
@@ -112,6 +131,11 @@ def read_measured(args: argparse.Namespace, grid: Grid) -> Numbers:
             "with --field; if they are measured, say --labels-are numbers."
         )
     return numbers
+
+
+def import_of(report: ImportReport | None) -> dict[str, Any] | None:
+    """What became of the file of labels, for a command's result."""
+    return None if report is None else report.to_json()
 
 
 def _field(name: str | None) -> str:

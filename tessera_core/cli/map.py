@@ -17,6 +17,7 @@ from tessera_core.cli.head_options import (
     add_label_options,
     chosen_head,
     chosen_number_head,
+    import_of,
     read_classes,
     read_measured,
     wants_numbers,
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         labels = read_measured(args, raster.grid)
         head = chosen_number_head(args).make(args.seed)
         n_train = fit_numbers(labels, raster, head, seed=args.seed, progress=ConsoleProgress("train"))
-        result |= {"n_train": n_train, "n_without_data": head.n_ignored_}
+        result |= {"n_train": n_train, "n_without_data": head.n_ignored_, "import": import_of(labels.report)}
         return result | _write_numbers(args, raster, head, labels.field or "value")
     reference = read_classes(args, raster.grid)
     choice, classes = chosen_head(args, list(reference.classes))
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     found = made.calibration
     errors = (None, None) if found is None else (round(found.ece_before, 4), round(found.ece_after, 4))
     result |= {
+        "import": import_of(reference.report),
         "n_train": made.n_train,
         "n_without_data": made.n_without_data,
         "score": None if made.score is None else made.score.to_json(),
@@ -111,6 +113,8 @@ def _check_options(args: argparse.Namespace, numbers: bool) -> None:
         raise InputError(
             "--field, --classes, --labels-are, --head, --tree and --context are for training; --use-head trains nothing."
         )
+    if args.use_head and any((args.layer, args.lon, args.lat, args.crs, args.encoding)):
+        raise InputError("--layer, --lon, --lat, --crs and --encoding say how labels are read; --use-head reads none.")
     if args.use_head and args.raw_confidence:
         raise InputError("--raw-confidence is for training; a saved head is as sure as it was when it was saved.")
     if numbers:
@@ -228,6 +232,8 @@ def _kind(head: Any) -> str:
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
+    from tessera_core.labels.report import told
+
     mapped = result["pixels"] - result["no_data"]
     lines = [f"{result['out']}: {mapped} of {result['pixels']} pixels mapped with {result['head']}"]
     if "classes" not in result:
@@ -235,7 +241,7 @@ def report(result: dict[str, Any]) -> str:
             one = result["values"]
             span = f"from {one['min']:.4g} to {one['max']:.4g}, mean {one['mean']:.4g}"
             lines.append(f"  {span}; nine of ten within ± {one['median_margin']:.4g} (median)")
-        return "\n".join(lines)
+        return "\n".join([*told(result), *lines])
     width = max(len(one["name"]) for one in result["classes"])
     for one in result["classes"]:
         area = f"  {one['hectares']:.2f} ha" if one["hectares"] is not None else ""
@@ -244,4 +250,4 @@ def report(result: dict[str, Any]) -> str:
         lines += result["score"]["sentences"]
     if "calibration" in result:
         lines.append(result["calibration"]["sentence"])
-    return "\n".join(lines)
+    return "\n".join([*told(result), *lines])
