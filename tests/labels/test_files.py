@@ -587,6 +587,56 @@ def test_class_rasters_on_another_grid_are_laid_over(tmp_path):
         read_class_raster(write_classes(tmp_path / "f.tif", np.ones((5, 5), np.uint8), far), GRID)
 
 
+ELSEWHERE = Grid("EPSG:32631", Affine(20, 0, 500_040, 0, -20, 5_599_900), (100, 120))
+
+
+@pytest.mark.parametrize("grid", [GRID, ELSEWHERE], ids=["same grid", "another grid"])
+@pytest.mark.parametrize("declared", [255, -9999, 300, "mask", "alpha", None, 0])
+def test_zero_is_a_class_where_a_raster_declares_another_value_for_no_data(tmp_path, grid, declared):
+    values = np.ones(grid.shape, np.uint8 if declared not in (-9999, 300) else np.int16)
+    values[:10, :10] = 0
+    values[20:30] = 7
+    gone = np.zeros(grid.shape, bool)
+    gone[40:50] = True
+    values[gone] = declared if isinstance(declared, int) and declared else 9
+    path = tmp_path / "c.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=grid.height, width=grid.width, count=2 if declared == "alpha" else 1,
+        dtype=values.dtype, crs=grid.crs, transform=grid.transform, nodata=declared if isinstance(declared, int) else None,
+    ) as file:  # fmt: skip
+        file.write(values, 1)
+        if declared == "alpha":
+            file.write(np.where(gone, 0, 255).astype(np.uint8), 2)
+            file.colorinterp = (rasterio.enums.ColorInterp.gray, rasterio.enums.ColorInterp.alpha)
+        if declared == "mask":
+            file.write_mask(~gone)
+    got = read_class_raster(path, GRID)
+    scale = 1 if grid is GRID else 4
+    zeros = 100 * scale
+    report = got.report
+    assert report.read == GRID.height * GRID.width == report.used + report.left_out.total()
+    if declared in (None, 0):
+        assert (got.zero, set(np.unique(got.classes))) == (0, {0, 1, 7, 9})
+        assert report.left_out["0, which stands for unlabelled"] >= (zeros if declared is None else 0)
+    else:
+        assert (got.zero, set(np.unique(got.classes))) <= (8, {0, 1, 7, 8})
+        assert np.count_nonzero(got.classes == 8) == zeros
+        assert got.own_code(8) == 0
+        assert any(f"0 is a class of this raster ({zeros} pixels)" in note for note in report.notes)
+        assert (
+            report.left_out["no data, or beyond the raster"]
+            == GRID.height * GRID.width - scale * (grid.height - 10) * grid.width
+        )
+
+
+def test_negative_codes_are_counted_not_lost(tmp_path):
+    values = np.full(GRID.shape, 3, np.int16)
+    values[:2] = -4
+    got = read_class_raster(write_classes(tmp_path / "c.tif", values), GRID)
+    assert got.report.left_out == {"negative codes, which are no classes": 2 * GRID.width}
+    assert got.report.used == np.count_nonzero(got.classes) == (GRID.height - 2) * GRID.width
+
+
 def test_rasters_that_hold_no_classes_are_refused(tmp_path):
     fractions = np.full(GRID.shape, 0.5, np.float32)
     with pytest.raises(LabelError, match="fractions"):

@@ -218,6 +218,12 @@ def test_points_become_csv_and_parquet(
             str(tmp_path / name),
         )
         assert got["found"] == {"2023": 1}
+        assert (got["import"]["read"], got["import"]["used"]) == (4, 3)
+        assert got["import"]["left_out"][0] == {
+            "reason": "coordinates that are no numbers",
+            "count": 1,
+            "examples": ["line 5"],
+        }
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))
     parquet = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["nodata"] for row in rows] == ["", "water", "outside", "outside"]
@@ -225,6 +231,29 @@ def test_points_become_csv_and_parquet(
     np.testing.assert_allclose([float(rows[0][f"emb_{n}"]) for n in range(128)], right, atol=1e-6)
     np.testing.assert_allclose([parquet[0][f"emb_{n}"] for n in range(128)], right, rtol=1e-6)
     assert parquet[1]["site"] == "lake"
+
+
+def test_points_of_a_spreadsheet_with_decimal_commas_get_their_vectors(
+    web: WebStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "points.csv"
+    table.write_bytes("Ort;p;q\nKöln;11,95;0,03\nHöxter;11,96;0,031\n".encode("cp1252"))
+    words = [
+        "fetch",
+        "--points",
+        str(table),
+        "--store-url",
+        web.store,
+        "--years",
+        "2023",
+        "--out",
+        str(tmp_path / "o.csv"),
+    ]
+    assert "Say which they are" in result_of(capsys, *words, code=2)["error"]
+    got = result_of(capsys, *words, "--lon", "p", "--lat", "q")
+    assert got["found"] == {"2023": 2}
+    assert got["import"]["encoding"] == "Windows-1252"
+    assert [row["Ort"] for row in csv.DictReader((tmp_path / "o.csv").open(encoding="utf-8"))] == ["Köln", "Höxter"]
 
 
 def test_coverage_prints_one_object_and_a_table(
