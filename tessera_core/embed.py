@@ -20,10 +20,12 @@ import numpy as np
 
 from tessera_core import library
 from tessera_core.acquisition import Request, fetch
-from tessera_core.dpixels.tile import DPixelTile, find_tiles
-from tessera_core.errors import Cancelled, InputError, MixedDatasetsError, TesseraError
+from tessera_core.dpixels.remarks import remarks
+from tessera_core.dpixels.tile import DPixelTile, Observations, find_tiles
+from tessera_core.errors import Cancelled, InputError, MixedDatasetsError, TesseraError, TileError
 from tessera_core.grid import Grid
 from tessera_core.jobs import Progress
+from tessera_core.partly import Failure
 from tessera_core.places import data_home
 from tessera_core.project import Project, safe_name
 from tessera_core.raster import EmbeddingRaster
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 
 # Tiles looked at to learn how often a pixel was seen; the others of a region are alike.
 _LOOKED_AT = 3
+_TOLD = 8
 # Parts of a thousand of the bar for fetching; how long that takes depends on the line and is not known before.
 _FETCH_SHARE = 700
 
@@ -52,12 +55,14 @@ class TileSet:
         folders: of the tiles, sorted by name.
         tiles: opened, memory-mapped, in the same order.
         reference: folder of embeddings that came with the tiles, to compare with, or None.
+        damaged: tiles of the folder that cannot be read and are left out.
     """
 
     name: str
     folders: tuple[Path, ...]
     tiles: tuple[DPixelTile, ...]
     reference: Path | None = None
+    damaged: tuple[Failure, ...] = ()
 
     @property
     def pixels(self) -> int:
@@ -88,13 +93,22 @@ class Plan:
 
 
 def open_tiles(path: Path) -> TileSet:
-    """The tiles at or below a path.
+    """The tiles at or below a path; of many, those that are incomplete or inconsistent are left out and named.
 
     Raises:
-        TileError: there is none, or one is incomplete or inconsistent.
+        TileError: there is none, or none is whole.
     """
-    folders = tuple(find_tiles(path))
-    return TileSet(path.name or "tiles", folders, tuple(DPixelTile.open(folder) for folder in folders))
+    whole: dict[Path, DPixelTile] = {}
+    problems: list[tuple[Path, TileError]] = []
+    for folder in find_tiles(path):
+        try:
+            whole[folder] = DPixelTile.open(folder)
+        except TileError as error:
+            problems.append((folder, error))
+    if not whole:
+        raise problems[0][1]
+    damaged = tuple(Failure(folder.name, str(error)) for folder, error in problems)
+    return TileSet(path.name or "tiles", tuple(whole), tuple(whole.values()), damaged=damaged)
 
 
 def demo_tiles(demo: DemoRegion) -> TileSet:
@@ -163,14 +177,42 @@ def plan(
         years = what.years
     prepared = [loaded.for_data(source) for source in sources] or [loaded]
     notes = list(dict.fromkeys(note for one in prepared for note in one.notes))
+    if isinstance(what, TileSet):
+        notes += _remarks(what, cancelled)
     rasters = _read_reference(reference, prepared[0], dim, years, notes) if reference.strip() else {}
     step(2, "Measuring this computer")
     cost = estimate((max(1, what.pixels // width), width), seen, loaded, device=device, dim=dim)
     return Plan(loaded, cost, tuple(notes), rasters)
 
 
+def _remarks(tiles: TileSet, cancelled: Callable[[], bool]) -> list[str]:
+    """What is odd about the images, the tiles named where there are several."""
+    said: dict[str, list[str]] = defaultdict(list)
+    for tile in tiles.tiles:
+        if cancelled():
+            raise Cancelled
+        for sentence in remarks(tile):
+            said[sentence].append(tile.name)
+    told = [sentence if len(tiles.tiles) == 1 else f"{_some(names)}: {sentence}" for sentence, names in said.items()]
+    return told if len(told) <= _TOLD else [*told[:_TOLD], f"There are {len(told) - _TOLD} more remarks of this kind."]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _seen(tiles: TileSet) -> tuple[float, float]:
-    counts = [tile.require_observations() for tile in tiles.tiles[:_LOOKED_AT]]
+    counts: list[Observations] = []
+    problems: list[TileError] = []
+    for tile in tiles.tiles:
+        try:
+            counts.append(tile.require_observations())
+        except TileError as error:
+            problems.append(error)
+        if len(counts) == _LOOKED_AT:
+            break
+    if not counts:
+        raise problems[0]
     return float(np.mean([count.s2.mean() for count in counts])), float(np.mean([count.s1.mean() for count in counts]))
 
 
@@ -237,7 +279,9 @@ def run(
             progress(here, 1000, f"Step 2 of 2: {message}")
     else:
         tiles = what
-    project = make_project(tiles, plan.loaded, dim, device, embedding, cancelled)
+    failed: list[Failure] = []
+    project = make_project(tiles, plan.loaded, dim, device, embedding, cancelled, failed)
+    missing += [failure.why for failure in failed]
     if tiles.reference is not None:
         # Beside the demo itself in the list of projects, this one is known by its model.
         project.update(name=f"{tiles.name}, {plan.loaded.name}")
@@ -306,8 +350,12 @@ def make_project(
     device: str,
     progress: Progress,
     cancelled: Callable[[], bool],
+    failed: list[Failure] | None = None,
 ) -> Project:
     """Embed the tiles, a raster per year, and make a project of them.
+
+    Args:
+        failed: takes the tiles without one valid observation, of which no embeddings are made; without it they are an error.
 
     Raises:
         TesseraError: what :func:`tessera_core.generate.tiles.generate_tiles` raises; finished blocks are kept.
@@ -329,7 +377,9 @@ def make_project(
             label = f"Embedding {year}" if year is not None else "Embedding"
             progress(before + done, tiles.pixels, f"{label}, {message}" if message else label)
 
-        generate_tiles(by_year[year], loaded, place, dim=dim, device=device, progress=shifted, cancelled=cancelled)
+        generate_tiles(
+            by_year[year], loaded, place, dim=dim, device=device, progress=shifted, cancelled=cancelled, failed=failed
+        )
         rasters.append((year, place, open_embeddings(place, year=year)))
         before += pixels[year]
     project = Project.new(tiles.name)

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
     from tessera_core.export.change import write_change
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local import left_out, open_embeddings
 
     if not 0 < args.rate < 1:
         raise InputError(f"--rate is a share between 0 and 1, such as 0.05, not {args.rate:g}.")
@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     count = layer.count(args.rate)
     return {
         "out": str(written[0]),
+        "failed": left_out(first) + left_out(second),
         "p_values": str(written[1]),
         "dataset": first.provenance.dataset,
         "years": list(layer.years),
@@ -78,6 +79,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
+    from tessera_core.partly import left_out_lines
+
     area = f" ({result['changed_hectares']:,.1f} ha)" if result["changed_hectares"] is not None else ""
     years = " and ".join(str(year) for year in result["years"])
     shift = 100 * result["scene_shift"]["share_of_difference"]
@@ -87,5 +90,6 @@ def report(result: dict[str, Any]) -> str:
             f"to {100 * result['rate']:g} % false alarms.",
             f"{shift:.0f} % of the difference on unchanged ground was a shift of the whole scene; it is not counted.",
             f"p-values: {result['p_values']}",
+            *left_out_lines(result),
         )
     )

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.heads import DEFAULT_HEAD
     from tessera_core.mapping import score_samples, unfitted
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local import left_out, open_embeddings
 
     if wants_numbers(args):
         return _evaluate_numbers(args)
@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result = evaluate(samples, head, **options, progress=ConsoleProgress("evaluate"))
     result |= {"head": args.head or DEFAULT_HEAD, "dataset": raster.provenance.dataset, "labels": str(args.labels)}
     result["import"] = import_of(reference.report)
+    result["failed"] = left_out(raster)
     result |= {"points": reference.split == "blocked", "pixel_accuracy": result["accuracy"], "interval": None}
     if args.per_class is None:
         # What takes long to fit is not asked twice what a random split claims.
@@ -131,7 +132,7 @@ def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
     from tessera_core.numbers_mapping import score_numbers
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local import left_out, open_embeddings
 
     if args.per_class or args.baseline:
         raise InputError("--per-class and --baseline are for classes; this head maps numbers.")
@@ -156,6 +157,7 @@ def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
         "head": choice.name,
         "dataset": raster.provenance.dataset,
         "labels": str(args.labels),
+        "failed": left_out(raster),
         "remarks": list(score.remarks),
         "import": import_of(numbers.report),
     }
@@ -165,11 +167,13 @@ def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
     from tessera_core.labels.report import told
+    from tessera_core.partly import left_out_lines
 
+    remarks = [*result["notes"], *left_out_lines(result)]
     if "r2" in result:
         held_out = {**HELD_OUT, "field": "whole plots"}[result["split"]]
         return "\n".join(
-            [*told(result), result["sentence"], f"With {held_out} held out.", *result["remarks"], *result["notes"]]
+            [*told(result), result["sentence"], f"With {held_out} held out.", *result["remarks"], *remarks]
         )
     lines = [*result["score"]["sentences"], "", "Pixel by pixel:"] if "score" in result else []
     spread = f" (sd {result['sd']['macro_f1']:.3f} over {result['repeats']} repeats)" if result["repeats"] > 1 else ""
@@ -192,7 +196,7 @@ def report(result: dict[str, Any]) -> str:
     for name, one in result.get("baseline", {}).items():
         if isinstance(one, dict):
             lines.append(f"Baseline, monthly statistics with {name}: macro-F1 {one['macro_f1']:.3f}")
-    return "\n".join([*told(result), *lines, *filter(None, [result["worst_confusion"]]), *result["notes"]])
+    return "\n".join([*told(result), *lines, *filter(None, [result["worst_confusion"]]), *remarks])
 
 
 def _held_out(result: dict[str, Any]) -> str:

@@ -57,22 +57,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
-    from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.sources.fetch import fetch_years
-
     region, notes = region_of(args)
-    got = fetch_years(
-        region,
-        location,
-        years,
-        dim=args.dim,
-        workers=args.workers,
-        attempts=args.attempts,
-        timeout_s=args.timeout,
-        refresh=args.refresh,
-        progress=ConsoleProgress("fetch"),
-    )
-    return _taken(args, location, got, notes)
+    return _fetched(args, region, notes, location, years)
 
 
 def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict[str, Any]:
@@ -82,7 +68,7 @@ def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict
     if args.points or args.store_url:
         raise InputError("NPY tiles are fetched for a region, and without --store-url.")
     (region, notes), address = region_of(args), location_of(dataset, args.tiles_url)
-    return _each_year(args, address, region, notes, years, lambda: open_tiles(dataset, region, base=args.tiles_url))
+    return _fetched(args, region, notes, address, years, lambda: open_tiles(dataset, region, base=args.tiles_url))
 
 
 def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
@@ -92,46 +78,39 @@ def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
     if args.points or args.dim not in (None, 64):
         raise InputError("AlphaEarth embeddings are fetched for a region, with all their 64 dimensions.")
     (region, notes), address = region_of(args), archive_address(args)
-    return _each_year(
-        args, address, region, notes, years, lambda: open_archive(region, address, timeout_s=args.timeout)
-    )
+    return _fetched(args, region, notes, address, years, lambda: open_archive(region, address, timeout_s=args.timeout))
 
 
-def _each_year(
+def _fetched(
     args: argparse.Namespace,
-    address: str,
     region: Region,
     notes: list[str],
+    location: str,
     years: list[int],
-    opened: Callable[[], Source],
+    opened: Callable[[], Source] | None = None,
 ) -> dict[str, Any]:
-    """Fetch from a source that is opened only when a year is not in the cache."""
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.sources import cache
-    from tessera_core.sources.fetch import cached, fetch
+    from tessera_core.partly import Failure
+    from tessera_core.sources.fetch import fetch_years
 
-    if args.refresh:
-        cache.evict([cache.key_of(address, region, year, args.dim) for year in years])
-    got: list[Fetched] = []
-    source: Source | None = None
-    for year in years:
-        known = cached(region, address, year, args.dim)
-        if known is None:
-            source = source or opened()
-            known = fetch(
-                region,
-                source,
-                year,
-                dim=args.dim,
-                workers=args.workers,
-                attempts=args.attempts,
-                progress=ConsoleProgress(f"fetch {year}"),
-            )
-        got.append(known)
-    return _taken(args, address, got, notes)
+    failed: list[Failure] = []
+    got = fetch_years(
+        region,
+        location,
+        years,
+        dim=args.dim,
+        workers=args.workers,
+        attempts=args.attempts,
+        timeout_s=args.timeout,
+        refresh=args.refresh,
+        opened=opened,
+        progress=ConsoleProgress("fetch"),
+        failed=failed,
+    )
+    return _taken(args, location, got) | {"notes": notes, "failed": [failure.to_json() for failure in failed]}
 
 
-def _taken(args: argparse.Namespace, location: str, got: list[Fetched], notes: list[str]) -> dict[str, Any]:
+def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[str, Any]:
     from tessera_core.sources import cache
 
     rasters: list[dict[str, Any]] = []
@@ -163,7 +142,6 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched], notes: l
     return {
         "out": str(args.out),
         "location": location,
-        "notes": notes,
         "rasters": rasters,
         "missing": [sentence for raster in rasters for sentence in raster["missing"]],
     }
@@ -205,6 +183,7 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
 def report(result: dict[str, Any]) -> str:
     """What was fetched, for people."""
     from tessera_core.labels.report import told
+    from tessera_core.partly import left_out_lines
 
     lines = list(result.get("notes", []))
     for raster in result.get("rasters", []):
@@ -226,4 +205,5 @@ def report(result: dict[str, Any]) -> str:
     if result["missing"]:
         lines.append(f"{len(result['missing'])} pieces are missing; run the same command again to try them once more:")
         lines += [f"  {sentence}" for sentence in result["missing"]]
+    lines += left_out_lines(result)
     return "\n".join(lines)

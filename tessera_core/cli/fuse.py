@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.fusion import fuse, fuse_years
-    from tessera_core.sources.local import find_years, open_embeddings
+    from tessera_core.sources.local import find_years, left_out, open_embeddings
 
     parts = args.first, args.second
     years = [[year for year in find_years(part) if year is not None] for part in parts]
@@ -36,13 +36,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         first, second = (
             {year: open_embeddings(part, year=year) for year in each} for part, each in zip(parts, years, strict=True)
         )
+        sources = [*first.values(), *second.values()]
         made = list(fuse_years(first, second, args.out, seed=args.seed, progress=ConsoleProgress("fuse")).values())
     else:
         one, other = (open_embeddings(part) for part in parts)
+        sources = [one, other]
         made = [fuse(one, other, args.out, seed=args.seed, progress=ConsoleProgress("fuse"))]
     rasters = [each.raster for each in made]
     return {
         "out": args.out,
+        "failed": [failure for raster in sources for failure in left_out(raster)],
         "dataset": rasters[0].provenance.dataset,
         "dim": rasters[0].dim,
         "year": rasters[0].provenance.year if len(made) == 1 else None,
@@ -56,7 +59,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
-    return (
+    from tessera_core.partly import left_out_lines
+
+    said = (
         f"{result['out']}: {result['dataset']}, {result['pixels']} pixels; {result['pixels_of_one_only']} pixels that only one "
         "of the two has are left out."
     )
+    return "\n".join([said, *left_out_lines(result)])

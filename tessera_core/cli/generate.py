@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.tile import find_tiles
     from tessera_core.generate.tiles import generate_tiles
+    from tessera_core.partly import Failure
 
+    failed: list[Failure] = []
     folders = [folder for path in args.tiles for folder in find_tiles(path)]
     results = generate_tiles(
         folders,
@@ -64,12 +66,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         repeats=args.repeats,
         layout=args.format,
         progress=ConsoleProgress("generate"),
+        failed=failed,
     )
-    return {"tiles": [result.to_json() for result in results]}
+    return {"tiles": [result.to_json() for result in results], "failed": [failure.to_json() for failure in failed]}
 
 
 def report(result: dict[str, Any]) -> str:
     """A line for each tile."""
+    from tessera_core.partly import left_out_lines
+
     lines = []
     for tile in result["tiles"]:
         height, width, dim = tile["shape"]
@@ -81,4 +86,5 @@ def report(result: dict[str, Any]) -> str:
         empty = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in tile["nodata"].items())
         lines.append(f"{tile['path']}: {height} x {width} x {dim}, {work}" + (f"; no data: {empty}" if empty else ""))
         lines += [f"  {note}" for note in tile["notes"]]
+    lines += left_out_lines(result)
     return "\n".join(lines)

@@ -14,6 +14,7 @@ import numpy as np
 
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
+from tessera_core.partly import Failure
 
 SUMMARY = "say what a tile, raster, checkpoint, head or project is"
 
@@ -28,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look at every path; returns ``{"items": [...]}``, one or more items a path."""
-    return {"items": [item for path in args.paths for item in describe(path)]}
+    """Look at every path; returns ``{"items": [...]}``, one or more items a path, and ``failed``, what was damaged beside them."""
+    items = [item for path in args.paths for item in describe(path)]
+    return {"items": items, "failed": [failure for item in items for failure in item.pop("failed", [])]}
 
 
 def report(result: dict[str, Any]) -> str:
@@ -71,11 +73,21 @@ def _folder(path: Path) -> list[Item]:
         tiles = find_tiles(path)
     except TileError:
         tiles = []
-    items += [_tile(folder) for folder in tiles]
     if tiles == [path]:
-        return items
-    pieces, damaged = find_pieces(path)
-    items += [_piece(piece) for piece in pieces]
+        return [_tile(path)]
+    damaged: list[Failure] = []
+    for folder in tiles:
+        try:
+            items.append(_tile(folder))
+        except InputError as error:
+            damaged.append(Failure(str(folder), str(error)))
+    pieces, unreadable = find_pieces(path)
+    damaged += unreadable
+    for piece in pieces:
+        try:
+            items.append(_piece(piece))
+        except InputError as error:
+            damaged.append(Failure(str(piece.path), str(error)))
     known = {Path(item["path"]).resolve() for item in items}
     for file in sorted(path.iterdir()):
         kind = _KINDS.get(file.suffix.lower())
@@ -91,15 +103,16 @@ def _folder(path: Path) -> list[Item]:
         except InputError as error:
             # A table need not be labels; anything else of these kinds should have been readable.
             if file.suffix.lower() != ".csv":
-                damaged.append(str(error))
+                damaged.append(Failure(str(file), str(error)))
     if not items and damaged:
-        raise InputError(damaged[0])
+        raise InputError(damaged[0].why)
     if not items:
         raise InputError(
             f"Nothing in {path} can be read: no project, time series (d-pixel) tile, embeddings, checkpoint or head was found."
         )
-    for sentence in dict.fromkeys(damaged):
-        items[-1]["text"].append(f"Not readable: {sentence}")
+    for failure in dict.fromkeys(damaged):
+        items[-1]["text"].append(f"Not readable: {failure.why}")
+        items[-1].setdefault("failed", []).append(failure.to_json())
     return items
 
 
@@ -180,15 +193,18 @@ def _pack(path: Path) -> Item:
 
 
 def _tile(folder: Path) -> Item:
+    from tessera_core.dpixels.remarks import remarks
     from tessera_core.dpixels.tile import DPixelTile
 
     tile = DPixelTile.open(folder)
+    notes = list(remarks(tile))
     height, width = tile.shape
     dates, ascending, descending = len(tile.doys), len(tile.doys_asc), len(tile.doys_desc)
     span = f", day {int(tile.doys.min())} to {int(tile.doys.max())}" if dates else ""
     text = [
         f"A time series (d-pixel) tile of {height} x {width} pixels{f', {tile.year}' if tile.year else ''}{_place(tile.grid)}.",
         f"{dates} Sentinel-2 dates{span}; {ascending} ascending and {descending} descending Sentinel-1 passes.",
+        *(f"Warning: {note}" for note in notes),
         "Make embeddings of it with 'tessera generate'.",
     ]
     return {
@@ -200,6 +216,7 @@ def _tile(folder: Path) -> Item:
         "s1_ascending": ascending,
         "s1_descending": descending,
         "grid": tile.grid.to_json(),
+        "notes": notes,
         "text": text,
     }
 

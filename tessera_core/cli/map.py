@@ -63,12 +63,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.mapping import train
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local import left_out, open_embeddings
 
     numbers = not args.use_head and wants_numbers(args)
     _check_options(args, numbers)
     raster = open_embeddings(args.embeddings)
-    result: dict[str, Any] = {"out": str(args.out), "dataset": raster.provenance.dataset}
+    result: dict[str, Any] = {"out": str(args.out), "dataset": raster.provenance.dataset, "failed": left_out(raster)}
     if args.use_head:
         return result | _with_saved_head(args, raster)
     if numbers:
@@ -233,9 +233,11 @@ def _kind(head: Any) -> str:
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
     from tessera_core.labels.report import told
+    from tessera_core.partly import left_out_lines
 
     mapped = result["pixels"] - result["no_data"]
     lines = [f"{result['out']}: {mapped} of {result['pixels']} pixels mapped with {result['head']}"]
+    lines += left_out_lines(result)
     if "classes" not in result:
         if "values" in result:
             one = result["values"]

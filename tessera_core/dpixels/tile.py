@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tessera_core.atomic import FolderKind, atomic_path
 from tessera_core.errors import GridError, TileError
+from tessera_core.folders import folders_below
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.npyfile import load_npy
@@ -162,7 +163,7 @@ class DPixelTile:
 
 
 def find_tiles(path: str | Path) -> list[Path]:
-    """The tile folders at or below ``path``, sorted by name; a tile folder itself gives just that one.
+    """The tile folders at or below ``path``, sorted by name; a tile folder itself gives just that one. Links are followed.
 
     Raises:
         TileError: there is no such folder, or not one tile in it.
@@ -175,11 +176,13 @@ def find_tiles(path: str | Path) -> list[Path]:
     if _looks_like_tile(path):
         return [path]
     # A hidden folder is a half-written tile (see tessera_core.atomic).
-    below = {file.parent for name in _REQUIRED for file in path.rglob(name)}
-    hidden = {folder for folder in below if any(part.startswith(".") for part in folder.relative_to(path).parts)}
-    if tiles := sorted(below - hidden):
+    problems: list[str] = []
+    if tiles := sorted(folder for folder in folders_below(path, problems) if _looks_like_tile(folder)):
         return tiles
-    raise TileError(f"There is no d-pixel tile in {path}: no folder in it holds {', '.join(_REQUIRED)}.")
+    raise TileError(
+        f"There is no d-pixel tile in {path}: no folder in it holds {', '.join(_REQUIRED)}."
+        + "".join(f" {problem}" for problem in problems[:1])
+    )
 
 
 class TileArrays(NamedTuple):

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.atomic import require_replaceable, write_json
+from tessera_core.dpixels.remarks import remarks
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.errors import Cancelled, InputError, RasterError
+from tessera_core.errors import Cancelled, InputError, RasterError, TileError
 from tessera_core.gate import open_raster
 from tessera_core.generate.engine import Cancel, Engine, Progress, check_dim, row_blocks
 from tessera_core.generate.journal import Journal
@@ -31,6 +32,7 @@ from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
 from tessera_core.models.config import EncoderConfig
 from tessera_core.models.quantise import quantise
 from tessera_core.npyfile import load_npy
+from tessera_core.partly import Failure
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 
@@ -131,6 +133,7 @@ def generate_tiles(
     layout: Layout = "npy",
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
+    failed: list[Failure] | None = None,
 ) -> list[Generated]:
     """Embed tiles into files; calling again after an interruption goes on where it stopped.
 
@@ -146,6 +149,8 @@ def generate_tiles(
         layout: ``"npy"``, ``"geotiff"`` (float32 bands) or ``"zarr"`` (a store in the published convention).
         progress: pixels done, pixels in all, a message with pixels per second.
         cancelled: asked between batches.
+        failed: takes the tiles that are damaged or have not one valid observation, while the others are embedded; without it,
+            and where none is left, they are an error.
 
     Raises:
         TileError: a folder is no tile, or has not one valid observation.
@@ -161,7 +166,15 @@ def generate_tiles(
     # A store is written whole at the end; until then its tiles wait as ordinary results in a hidden folder.
     out = Path(out_dir)
     place = out / ".zarr-tiles" if layout == "zarr" else out
-    tiles = [DPixelTile.open(folder) for folder in tile_dirs]
+    problems: list[TileError] = []
+    tiles = []
+    for folder in tile_dirs:
+        try:
+            tiles.append(DPixelTile.open(folder))
+        except TileError as error:
+            problems.append(_noted(error, Path(folder).name, failed))
+    if not tiles and problems:
+        raise problems[0]
     names = [tile.name for tile in tiles]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -188,13 +201,26 @@ def generate_tiles(
         run = _TileRun(tile, engines[source], place, dim, float32, seed, repeats, layout)
         if layout == "npy":
             _require_same_dataset(out, tile.name, run.provenance())
-        results.append(run.run(meter.shifted(before), cancelled))
+        try:
+            results.append(run.run(meter.shifted(before), cancelled))
+        except TileError as error:
+            problems.append(_noted(error, tile.name, failed))
         before += tile.shape[0] * tile.shape[1]
+    if not results and problems:
+        raise problems[0]
     if layout == "zarr":
         store = _write_store(out / STORE, place, results, loaded.config)
         results = [replace(result, path=store) for result in results]
     meter.finish()
     return results
+
+
+def _noted(error: TileError, what: str, failed: list[Failure] | None) -> TileError:
+    """Note a tile that is passed over, or raise where none may be."""
+    if failed is None:
+        raise error
+    failed.append(Failure(what, str(error)))
+    return error
 
 
 def _require_ours(out: Path, tile: DPixelTile, layout: Layout) -> None:
@@ -320,6 +346,7 @@ class _TileRun:
     ) -> None:
         config = engine.config
         self.tile, self.engine, self.out = tile, engine, out
+        self.remarks = remarks(tile)
         self.seed, self.repeats, self.layout = seed, repeats, layout
         self.float32 = float32 or layout == "geotiff"
         if not self.float32 and config.quantiser is None:
@@ -364,6 +391,8 @@ class _TileRun:
         }
         if engine.config.sampling.rule == "v1.0":
             details |= {"seed": self.seed, "repeats": self.repeats}
+        if self.remarks:
+            details["warnings"] = list(self.remarks)
         return engine.loaded.provenance(dim=self.dim, year=tile.year, source="generated", details=details)
 
     def run(self, report: Progress, cancelled: Cancel | None) -> Generated:
@@ -456,9 +485,8 @@ class _TileRun:
     ) -> Generated:
         shape = (*self.tile.shape, self.dim)
         seconds = time.monotonic() - started
-        return Generated(
-            target, self.tile.name, shape, computed, resumed, seconds, nodata, tuple(self.engine.loaded.notes)
-        )
+        notes = (*self.engine.loaded.notes, *self.remarks)
+        return Generated(target, self.tile.name, shape, computed, resumed, seconds, nodata, notes)
 
 
 def _finished(out: Path, name: str, fingerprint: Mapping[str, Any]) -> dict[str, int] | None:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tessera_core.atomic import write_json
 from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError, RasterError
 from tessera_core.labels.filelock import locked
+from tessera_core.partly import Failure
 from tessera_core.provenance import Provenance
 from tessera_core.raster import FORMAT, EmbeddingRaster, NoData
 from tessera_core.region import Region
@@ -129,20 +130,25 @@ def fetch_years(
     attempts: int = ATTEMPTS,
     timeout_s: float | None = None,
     refresh: bool = False,
+    opened: Callable[[], Source] | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    failed: list[Failure] | None = None,
 ) -> list[Fetched]:
-    """Fetch several years of a region from a store; years that lie in the cache need no network.
+    """Fetch several years of a region; years that lie in the cache need no network.
 
     Args:
         region: where.
-        location: URL or path of a store (see ``store.open_store``).
+        location: URL or path of a store (see ``store.open_store``), or of what ``opened`` opens.
         years: which.
         dim: leading dimensions; None for all.
         workers, attempts, timeout_s: pieces at a time, tries for each, longest wait for one answer.
         refresh: fetch anew what lies in the cache, e.g. because the publisher has filled a gap.
+        opened: opens another source than a store; asked when a year is not in the cache.
         progress: pixels done, pixels in all years, what is being done.
         cancelled: asked often; what was fetched is kept.
+        failed: takes the years of which nothing can be had, while the others are fetched; without it, and where none is left,
+            they are an error.
 
     Raises:
         InputError: the region, a year or the store is wrong.
@@ -162,7 +168,11 @@ def fetch_years(
         known = cached(region, location, year, dim)
         if known is None and source is None:
             options = {} if timeout_s is None else {"timeout_s": timeout_s}
-            source = patiently(lambda: open_store(location, **options), location, attempts, cancelled)  # noqa: B023
+            source = (
+                opened()
+                if opened is not None
+                else patiently(lambda: open_store(location, **options), location, attempts, cancelled)  # noqa: B023
+            )
 
         def report(part: int, whole: int, message: str, number: int = number) -> None:
             if progress is not None:
@@ -170,9 +180,22 @@ def fetch_years(
 
         if known is None:
             assert source is not None
-            known = fetch(
-                region, source, year, dim=dim, workers=workers, attempts=attempts, progress=report, cancelled=cancelled
-            )
+            try:
+                known = fetch(
+                    region,
+                    source,
+                    year,
+                    dim=dim,
+                    workers=workers,
+                    attempts=attempts,
+                    progress=report,
+                    cancelled=cancelled,
+                )
+            except (AcquisitionError, InputError) as error:
+                if failed is None or (not done and year == wanted[-1]):
+                    raise
+                failed.append(Failure(str(year), str(error)))
+                continue
         done.append(known)
     return done
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tessera_core.errors import RasterError
+from tessera_core.errors import InputError, RasterError
+from tessera_core.folders import Place, entries
+from tessera_core.partly import Failure
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.sources import geotiff, npy, zarrstore
@@ -25,6 +27,7 @@ LOOKED_FOR = (
 )
 ABSURD = 50
 _HASHED_BYTES = 64 << 20
+_LEFT_OUT = "left_out"
 _DEPTH = 4
 
 Progress = Callable[[int, int, str], None]
@@ -59,7 +62,8 @@ def open_embeddings(
     ``NAME.npy`` (H, W, D); GeoTIFF with a float band per dimension. Grid and provenance come from ``NAME.json`` of
     ``tessera generate``, the file's own tags, or the land mask ``NAME.tiff``; without any of these the grid is local. A
     folder may hold one raster, or tiles of one dataset in one CRS,
-    which become one raster. What looks wrong but can be read is told in ``provenance.details["warnings"]``.
+    which become one raster. What looks wrong but can be read is told in ``provenance.details["warnings"]``; so is a tile of many
+    that cannot be read, which is left out (:func:`left_out`).
 
     Args:
         path: a file or a folder.
@@ -74,8 +78,8 @@ def open_embeddings(
     path = Path(path)
     pieces, problems = find_pieces(path)
     if not pieces:
-        raise RasterError(problems[0] if problems else _nothing(path))
-    by_year = _by_year(pieces)
+        raise RasterError(problems[0].why if problems else _nothing(path))
+    by_year = _by_year(pieces, problems)
     if year is not None and year in by_year:
         pieces = by_year[year]
     elif len(by_year) > 1:
@@ -84,9 +88,26 @@ def open_embeddings(
         raise RasterError(
             f"{path} holds embeddings of several years ({known}). {wanted}, e.g. by opening that year's folder."
         )
-    opened = [(piece.name, _open(piece, progress, cancelled)) for piece in pieces]
-    raster = mosaic(opened, [_source(piece) for piece in pieces], progress=progress, cancelled=cancelled)
+    else:
+        (pieces,) = by_year.values()
+    opened: list[tuple[Piece, EmbeddingRaster]] = []
+    for piece in pieces:
+        try:
+            opened.append((piece, _open(piece, progress, cancelled)))
+        except InputError as error:
+            if len(pieces) == 1:
+                raise
+            problems.append(Failure(piece.name, str(error)))
+    if not opened:
+        raise RasterError(problems[0].why)
+    tiles = [(piece.name, raster) for piece, raster in opened]
+    raster = mosaic(tiles, [_source(piece) for piece, _ in opened], progress=progress, cancelled=cancelled)
     return _examined(raster, problems)
+
+
+def left_out(raster: EmbeddingRaster) -> list[dict[str, str]]:
+    """The tiles that could not be read and are not in a raster of many, as ``{"what", "why"}``; empty where all are in it."""
+    return list(raster.provenance.details.get(_LEFT_OUT, []))
 
 
 def find_years(path: str | Path) -> list[int | None]:
@@ -98,26 +119,26 @@ def find_years(path: str | Path) -> list[int | None]:
     path = Path(path)
     pieces, problems = find_pieces(path)
     if not pieces:
-        raise RasterError(problems[0] if problems else _nothing(path))
-    return sorted(_by_year(pieces), key=lambda year: (year is None, year or 0))
+        raise RasterError(problems[0].why if problems else _nothing(path))
+    return sorted(_by_year(pieces, problems), key=lambda year: (year is None, year or 0))
 
 
-def find_pieces(path: str | Path) -> tuple[list[Piece], list[str]]:
-    """The rasters at or below ``path`` (four levels deep), by name, and a sentence for each damaged file; headers only."""
+def find_pieces(path: str | Path) -> tuple[list[Piece], list[Failure]]:
+    """The rasters at or below ``path`` (four levels deep, links followed), by name, and what is damaged; headers only."""
     path = Path(path)
     if not path.exists():
-        return [], [f"{path} does not exist; check the spelling."]
+        return [], [Failure(path.name, f"{path} does not exist; check the spelling.")]
     pieces: list[Piece] = []
-    problems: list[str] = []
-    for candidate in _candidates(path):
+    problems: list[Failure] = []
+    for candidate in _candidates(path, problems):
         try:
             pieces += [piece for piece in _pieces(candidate) if piece not in pieces]
-        except RasterError as error:
-            problems.append(str(error))
+        except InputError as error:
+            problems.append(Failure(candidate.name, str(error)))
     return pieces, problems
 
 
-def _candidates(path: Path) -> Iterator[Path]:
+def _candidates(path: Path, problems: list[Failure]) -> Iterator[Path]:
     if path.is_file():
         if path.name == "raster.json":
             yield path.parent
@@ -128,21 +149,20 @@ def _candidates(path: Path) -> Iterator[Path]:
         else:
             yield path
         return
-    yield from _walk(path, _DEPTH)
+    unreadable: list[str] = []
+    yield from _walk(path, _DEPTH, set(), unreadable)
+    problems += [Failure(path.name, sentence) for sentence in unreadable]
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
+def _walk(folder: Path, depth: int, seen: set[Place], unreadable: list[str]) -> Iterator[Path]:
     if (folder / "raster.json").is_file() or zarrstore.is_group(folder):
         yield folder
         return
     if _is_tile(folder):
         return
-    entries = sorted(folder.iterdir())
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
+    for entry in entries(folder, seen, unreadable):
         if entry.is_dir() and depth:
-            yield from _walk(entry, depth - 1)
+            yield from _walk(entry, depth - 1, seen, unreadable)
         elif entry.suffix.lower() in (".npy", ".tif", ".tiff"):
             yield entry
 
@@ -179,10 +199,18 @@ def _source(piece: Piece) -> Path:
     return piece.path / "zarr.json" if isinstance(piece, ZarrPiece) else piece.path
 
 
-def _by_year(pieces: Sequence[Piece]) -> dict[int | None, list[Piece]]:
+def _by_year(pieces: Sequence[Piece], problems: list[Failure]) -> dict[int | None, list[Piece]]:
+    """Pieces by year; one that does not tell its year for damage is left out while there are others."""
     years: dict[int | None, list[Piece]] = {}
     for piece in pieces:
-        years.setdefault(_year_of(piece), []).append(piece)
+        try:
+            years.setdefault(_year_of(piece), []).append(piece)
+        except InputError as error:
+            if len(pieces) == 1:
+                raise
+            problems.append(Failure(piece.name, str(error)))
+    if not years:
+        raise RasterError(problems[0].why)
     return years
 
 
@@ -209,12 +237,15 @@ def _nothing(path: Path) -> str:
     return f"Nothing in {path} can be read as embeddings. Looked for: {LOOKED_FOR}."
 
 
-def _examined(raster: EmbeddingRaster, problems: list[str]) -> EmbeddingRaster:
+def _examined(raster: EmbeddingRaster, problems: list[Failure]) -> EmbeddingRaster:
     """The raster with a warning for what looks wrong, and a checksum where computing one is cheap."""
     provenance = raster.provenance
-    warnings = list(provenance.details.get("warnings", [])) + problems + scale_warnings(raster)
+    warnings = list(provenance.details.get("warnings", []))
+    warnings += [f"Left out: {failure.why}" for failure in problems] + scale_warnings(raster)
     if warnings:
         provenance = provenance.with_details(warnings=list(dict.fromkeys(warnings)))
+    if problems:
+        provenance = provenance.with_details(**{_LEFT_OUT: [failure.to_json() for failure in problems]})
     if not provenance.checksum and raster.codes.size <= _HASHED_BYTES:
         digest = hashlib.sha256(np.ascontiguousarray(raster.codes)).hexdigest()
         provenance = replace(provenance, checksum=digest)

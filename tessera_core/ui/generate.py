@@ -121,6 +121,8 @@ def _folder() -> embed.TileSet | None:
         return None
     tiles = embed.open_tiles(typed_path(path))
     st.success(_found(tiles), icon=":material/check:")
+    for failure in tiles.damaged:
+        st.warning(f"Left out: {words.escape(failure.why)}", icon=":material/warning:")
     return tiles
 
 
@@ -253,7 +255,7 @@ def show_outcome(settings: Mapping[str, Any]) -> None:
         box(f"**{year}{name}.** {words.escape(parity['sentence'])}  \n:small[{figures}]", icon=icon)
     if missing := settings.get("missing"):
         count = "One piece" if len(missing) == 1 else f"{len(missing)} pieces"
-        with st.expander(f"{count} of the satellite data could not be fetched", icon=":material/warning:"):
+        with st.expander(f"{count} of the satellite data could not be had", icon=":material/warning:"):
             st.markdown(
                 "The embeddings were made without. Start the same run again on 'Make embeddings' to try once more."
             )

@@ -146,13 +146,21 @@ def acquire(
             f"{catalogue.stac_url} has no Sentinel scenes over this region from {window.start} to {window.end}."
         )
     total = len(patches) * len(tasks)
+    problems: list[AcquisitionError] = []
     for index, (name, patch, roi) in enumerate(patches):
 
         def step(done: int, message: str, base: int = index * len(tasks)) -> None:
             if progress is not None:
                 progress(base + done, total, message)
 
-        _acquire_patch(out / name, patch, roi, window, tasks, settings, report, step, cancelled)
+        try:
+            _acquire_patch(out / name, patch, roi, window, tasks, settings, report, step, cancelled)
+        except AcquisitionError as error:
+            # One part of the region without observations is no reason to leave out the others.
+            problems.append(error)
+            report.missing.append(str(error))
+    if not report.tiles:
+        raise problems[0]
     return report
 
 
