@@ -70,11 +70,14 @@ def open_remote_raster(address: str, options: Mapping[str, Any]) -> Iterator[Any
     Raises:
         rasterio.errors.RasterioError: it cannot be opened.
     """
+    from urllib.parse import urlsplit
+
     import rasterio
 
+    driver = "JP2OpenJPEG" if urlsplit(address).path.lower().endswith(".jp2") else "GTiff"
     with (
         rasterio.Env(GDAL_PAM_ENABLED="NO", **options),
-        rasterio.open(address, driver=["GTiff", "JP2OpenJPEG"]) as dataset,
+        rasterio.open(address, driver=driver) as dataset,
     ):
         if _refers_outwards(dataset):
             raise rasterio.errors.RasterioIOError("the file refers to another one")
