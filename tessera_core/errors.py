@@ -6,9 +6,20 @@ the app shows the message on the page. Neither ever shows a traceback for them.
 
 from __future__ import annotations
 
+import errno
+
 
 class TesseraError(Exception):
-    """Base of every error that Tessera Studio raises on purpose; its message is shown to people as it is."""
+    """Base of every error that Tessera Studio raises on purpose; its message is shown to people as it is.
+
+    On a server for strangers it names files, but not where the server keeps them.
+    """
+
+    def __str__(self) -> str:
+        # Here, because places and files know these errors.
+        from tessera_core.hosting import shown_text
+
+        return shown_text(super().__str__())
 
 
 class InputError(TesseraError):
@@ -75,3 +86,39 @@ class Cancelled(TesseraError):
 
     def __init__(self, message: str = "Stopped at your request; what was finished is kept.") -> None:
         super().__init__(message)
+
+
+def want_of_memory(error: BaseException) -> str | None:
+    """What to tell people where an error, or what caused it, is that the computer has too little memory; None otherwise.
+
+    The learning library (PyTorch) cannot be loaded a second time in a process after its first loading failed.
+    """
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        text = str(link)
+        if "torch" in text and "only be initialized once" in text:
+            return (
+                "The part that learns maps could not be loaded, most likely because this computer has too little free memory: "
+                "about 2 GB are needed. Close other programs, then stop Tessera Studio and start it again. Nothing is lost; "
+                "pages that do not learn work meanwhile."
+            )
+        short = isinstance(link, OSError) and link.errno == errno.ENOMEM
+        if isinstance(link, MemoryError) or short or any(words in text.lower() for words in _NO_MEMORY):
+            return (
+                "This computer has run out of memory. Close other programs, or open a smaller region. Nothing is lost."
+            )
+        link = link.__cause__ or link.__context__
+    return None
+
+
+# What libraries say, in errors of many types: the loader of shared libraries, PyTorch, NumPy and GDAL.
+_NO_MEMORY = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "not enough memory",
+    "unable to allocate",
+    "std::bad_alloc",
+)

@@ -211,6 +211,10 @@ class Visitor:
         """All that came since the last question, as text."""
         return "\n".join(str(frame) for frame in self.frames)
 
+    def raw(self) -> bytes:
+        """The same as it came over the wire."""
+        return b"".join(frame.SerializeToString() for frame in self.frames)
+
     def wait(self, done: Callable[[ForwardMsg], bool], seconds: float = 60) -> bool:
         """Read on until a frame is as wanted; False when the time is up or the server closed the connection."""
         deadline = time.monotonic() + seconds

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mutabl
 from contextlib import asynccontextmanager
 from functools import cache
 from html import escape
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -242,6 +243,7 @@ class _Tab:
     def __init__(self, seat: str | None, receive: Receive, send: Send) -> None:
         self._seat, self._receive, self._send = seat, receive, send
         self._waiting: asyncio.Task[Message] | None = None
+        self._script = b""
         self.session = ""
         self.let_go = False
 
@@ -285,10 +287,15 @@ class _Tab:
                 return {"type": "websocket.disconnect", "code": 1001}
 
     async def send(self, message: Message) -> None:
-        """Pass on, noting which session this is."""
-        if self._seat is not None and not self.session and (data := message.get("bytes")):
+        """Pass on, noting which session this is; strangers are not told where the app's script lies."""
+        data = message.get("bytes")
+        if self._seat is not None and data and (not self._script or self._script in data):
             forward = ForwardMsg.FromString(data)
-            self.session = forward.new_session.initialize.session_id
+            if script := forward.new_session.main_script_path:
+                self._script = script.encode()
+                self.session = forward.new_session.initialize.session_id
+                forward.new_session.main_script_path = PurePath(script).name
+                message["bytes"] = forward.SerializeToString()
         await self._send(message)
 
 
@@ -454,7 +461,7 @@ async def lifespan(app: object) -> AsyncIterator[None]:
             page.unlink(missing_ok=True)
 
 
-def redirect_page(address: str, port: int) -> Any:
+def redirect_page(address: str, port: int) -> Path:
     """A page, readable by this user only, that leads to the address: a browser's command line is readable by everyone."""
     path = cache_home() / f"open-{port}.html"
     with atomic_path(path) as part:

@@ -9,7 +9,6 @@ import threading
 import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
-from tessera_core.hosting import shown_text
 from tessera_core.jobs import Job, JobPool, Work
 from tessera_core.ui import seats, shell, state, words
 
@@ -156,7 +155,7 @@ def outcome(job: Job) -> bool:
     if job.state == "cancelled":
         st.info(str(Cancelled()), icon=":material/block:")
     elif job.error is not None:
-        text = shown_text(str(job.error)) if isinstance(job.error, TesseraError) else shell.unforeseen(job.error)
+        text = str(job.error) if isinstance(job.error, TesseraError) else shell.unforeseen(job.error)
         st.error(text, icon=":material/error:")
     return False
 

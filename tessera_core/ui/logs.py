@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import lru_cache
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from tessera_core.places import cache_home
 
-_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_FORMAT = "%(asctime)s UTC %(levelname)s %(name)s %(message)s"
 
 
 def log_file() -> Path:
@@ -27,6 +28,9 @@ def set_up() -> None:
     except OSError as error:
         logger.warning("No log file: %s", error)
         return
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    formatter = logging.Formatter(_FORMAT)
+    # Pages say the time in UTC.
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
     handler.setLevel(logging.WARNING)
     logger.addHandler(handler)

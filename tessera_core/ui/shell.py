@@ -19,8 +19,8 @@ import numpy as np
 import streamlit as st
 from PIL.Image import Image, fromarray
 
-from tessera_core.errors import Cancelled, TesseraError
-from tessera_core.hosting import hosted, shown_text
+from tessera_core.errors import Cancelled, TesseraError, want_of_memory
+from tessera_core.hosting import hosted
 from tessera_core.ui import logs, seats, sessions, state, words
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ def plain_errors() -> Iterator[None]:
     except Cancelled as stopped:
         st.info(str(stopped), icon=":material/block:")
     except TesseraError as error:
-        st.error(shown_text(str(error)), icon=":material/error:")
+        st.error(str(error), icon=":material/error:")
     except Exception as error:
-        if _half_loaded(error):
+        if want_of_memory(error) is None and _half_loaded(error):
             with st.spinner("Loading…"):
                 _warm_up().join()
             st.rerun()
@@ -146,12 +146,18 @@ def _half_loaded(error: Exception) -> bool:
 
 def unforeseen(error: Exception) -> str:
     """What to tell people about an error that no one expected, and that was logged."""
-    if isinstance(error, MemoryError):
-        return "This computer has run out of memory. Close other programs, or open a smaller region."
-    return (
-        "Something unforeseen happened and this step was not finished. Your labels and settings are saved. "
-        f"Please try again; if it happens again, send the file {logs.log_file()} to the makers."
-    )
+    if shortage := want_of_memory(error):
+        return shortage
+    sentence = "Something unforeseen happened and this step was not finished. Your labels and settings are saved. "
+    if hosted():
+        return (
+            f"{sentence}Please try again; if it happens again, tell whoever runs this server that it was at {_now()}."
+        )
+    return f"{sentence}Please try again; if it happens again, send the file {logs.log_file()} to the makers."
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S UTC on %d %B %Y", time.gmtime())
 
 
 def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:
@@ -214,7 +220,7 @@ def _warm_up() -> threading.Thread:
         for name in _HEAVY:
             try:
                 importlib.import_module(name)
-            except ImportError as error:
+            except (ImportError, MemoryError, OSError) as error:
                 log.warning("Could not load %s: %s", name, error)
         # What the imports left behind lives as long as the server; later collections need not look at it again.
         gc.collect()

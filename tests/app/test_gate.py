@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tessera_core.hosting import Limits, hosted
-from tessera_core.ui import gate
+from tessera_core.project import Project
+from tessera_core.ui import gate, state
+from tests.app.conftest import landscape
 from tests.servers import TOKEN, Answer, AppServer, Visitor
 
 PAGE = {"Accept": "text/html"}
@@ -284,3 +287,35 @@ def test_limits_of_the_environment_are_numbers(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TESSERA_MAX_JOBS", "many")
     with pytest.raises(Exception, match="TESSERA_MAX_JOBS is 'many'"):
         Limits.read()
+
+
+# -------------------------------------------------------- what a browser is told
+
+
+def test_no_frame_tells_where_the_server_keeps_things(open_server: AppServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(open_server.home))
+    project, gone = (Project.create(open_server.home / "projects" / name, name.title()) for name in ("fields", "gone"))
+    for year in (2023, 2024):
+        raster = landscape(32, year=year, seed=year)
+        path = raster.save(project.folder / "embeddings" / str(year))
+        project.attach_embeddings(year, path, raster.provenance, raster.grid)
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    query, lost = f"project={state.key_of(project.folder)}", f"project={state.key_of(gone.folder)}"
+    secret = [str(open_server.home), str(open_server.root), str(Path.home()) + "/", str(tempfile.gettempdir())]
+    seen = []
+    with Visitor(open_server) as visitor:
+        # The first run of a session is of another page than asked for.
+        visitor.look()
+        for page in ("", "explore", "label", "numbers", "validate", "compare", "export", "generate", "data"):
+            seen.append((page, visitor.look(page, query), visitor.raw()))
+        (gone.folder / "project.json").write_text("{")
+        seen.append(("broken", visitor.look("", lost), visitor.raw()))
+        seen.append(("unknown", visitor.look("", "project=~../../etc"), visitor.raw()))
+    assert any("Fields" in text for _, text, _ in seen)
+    told = [(page, place, _around(raw, place)) for page, _, raw in seen for place in secret if place.encode() in raw]
+    assert told == [], "\n".join(map(str, told))
+
+
+def _around(raw: bytes, place: str) -> bytes:
+    at = raw.index(place.encode())
+    return raw[max(0, at - 40) : at + 100]
