@@ -26,6 +26,8 @@ RANGE = (0.05, 20.0)
 # Places that the pull of a temperature to 1 is worth: of 1 to 20, 4 mends most where places are many and spoils little where few.
 PULL = 4.0
 NO_SET = 255
+# So much surer than right, a map misleads whoever looks at its confidence.
+OVERCONFIDENT = 0.3
 # Classes that fit into the widest mask.
 MASK_CLASSES = 64
 # Of each class, beside the pixels that tell how much of the map it covers, so that none weighs nothing.
@@ -176,13 +178,15 @@ def _sentence(
     else:
         mood = "The map is too sure of itself" if sure > right else "The map is more careful than it need be"
     first = f"{mood}: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
+    if sure - right > OVERCONFIDENT:
+        first = f"Do not trust its confidence. {first} On ground unlike your labels it guesses; label more places of each class."
     if temperature == 1:
         return (
             f"{first} At places held out no calibration improved on that; confidence is off by {100 * ece[0]:.0f} points on "
             "average."
         )
     calibrated = f"{first} Calibrated (temperature {temperature:.2f}),"
-    if ece[1] >= ece[0]:
+    if round(100 * ece[1]) >= round(100 * ece[0]):
         # Bins of few labels say less than the log-loss that the temperature was chosen by.
         return f"{calibrated} it fits labels held out better; so few of them cannot tell how far it is still off."
     return f"{calibrated} confidence is off by {100 * ece[1]:.0f} points on average instead of {100 * ece[0]:.0f}."

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.heads.base import Head, balanced_draw
+from tessera_core.heads.base import Head, balanced_draw, training_draw
 from tessera_core.heads.context import ContextHead
 from tessera_core.heads.tree import TreeHead
 
@@ -39,7 +39,7 @@ class HeldOut:
         proba: float32 (N, K) in the order of ``ids``; NaN rows were not held out (their class lies in a single place).
         fold: int (N,), in which fold a pixel was held out; -1 for none.
         places: int (N,).
-        weight: float (N,), each label has the weight 1, shared by its pixels.
+        weight: float (N,), each label has the weight 1, shared by its pixels; or the samples' own.
         shares: float (K,), how much of the map each class covers in the eyes of these heads, in 0..1; None where the map is
             not known.
         labelled: int (M, 2), rows and columns of all labelled pixels, also of those that were not used.
@@ -68,7 +68,15 @@ class HeldOut:
 
 
 def thin(samples: Samples, per_label: int = MAX_PER_LABEL, limit: int = MAX_PIXELS, seed: int = 0) -> Samples:
-    """At most ``per_label`` pixels of each label, and about ``limit`` in all, the largest classes thinned first."""
+    """At most ``per_label`` pixels of each label, and about ``limit`` in all, the largest classes thinned first.
+
+    Pixels that count for themselves are thinned by class only, and those kept count for those that are not.
+    """
+    if samples.weight is not None:
+        keep = training_draw(samples.y, samples.rows, samples.cols, seed, limit)
+        _, kind = np.unique(samples.y, return_inverse=True)
+        factor = np.bincount(kind, samples.weight) / np.bincount(kind[keep], samples.weight[keep])
+        return replace(take(samples, keep), weight=samples.weight[keep] * factor[kind[keep]])
     order = np.random.default_rng(seed).permutation(len(samples.y))
     _, first, counts = np.unique(samples.groups[order], return_inverse=True, return_counts=True)
     by_group = np.argsort(first, kind="stable")
@@ -91,14 +99,19 @@ def take(samples: Samples, index: NDArray[np.intp]) -> Samples:
         rows=samples.rows[index],
         cols=samples.cols[index],
         places=None if samples.places is None else samples.places[index],
+        weight=None if samples.weight is None else samples.weight[index],
     )
 
 
 def places(samples: Samples, block_px: int = BLOCK_PX) -> NDArray[np.int64]:
-    """The place (N,) of each pixel: the samples' own, or the square, ``block_px`` wide, in which its label's centre lies."""
+    """The place (N,) of each pixel: the samples' own, or the square, ``block_px`` wide, in which its label's centre lies.
+
+    Pixels that count for themselves lie in their own square.
+    """
     if samples.places is not None:
         return samples.places
-    _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
+    own = samples.groups if samples.weight is None else np.arange(len(samples.y))
+    _, label, counts = np.unique(own, return_inverse=True, return_counts=True)
     row = (np.bincount(label, samples.rows) / counts // block_px).astype(np.int64)
     col = (np.bincount(label, samples.cols) / counts // block_px).astype(np.int64)
     return (row * (col.max(initial=0) + 1) + col)[label]
@@ -190,7 +203,8 @@ def predict_folds(
             covered[np.searchsorted(ids, fitted.classes_)] += np.bincount(seen, minlength=len(fitted.classes_))
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
     shares = None if ground is None else covered / covered.sum()
-    return HeldOut(samples, ids, proba, fold, place, 1 / counts[label], shares)
+    weight = 1 / counts[label] if samples.weight is None else samples.weight
+    return HeldOut(samples, ids, proba, fold, place, weight, shares)
 
 
 def by_class(

@@ -1,6 +1,7 @@
 """The honest score that the page shows after each training: how often the map is right at places it has not seen.
 
-Every label counts once, however many pixels it covers, so that one large polygon does not drown ten clicks.
+Every label counts once, however many pixels it covers, so that one large polygon does not drown ten clicks. Only the pixels of
+a reference raster, whose patches nobody chose, count each for itself.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ def live_score(
     labels = _confusion(held)
     result = score(labels, held.ids.tolist(), samples.names)
     judged = held.judged
-    n_labels = len(np.unique(held.samples.groups[judged]))
+    by_pixel = held.samples.weight is not None
+    n_labels = len(judged) if by_pixel else len(np.unique(held.samples.groups[judged]))
+    unit = "labelled pixel" if by_pixel else "label"
     accuracy = result["accuracy"]
     trials = independent_trials(held.weight[judged], held.places[judged])
     low, high = wilson(accuracy, trials)
@@ -170,11 +173,11 @@ def live_score(
         labels,
         tuple(result["classes"]),
         f"About {_percent(accuracy)} right at places the map has not seen (95 % sure: {_percent(low)} to {_percent(high)}; "
-        f"{_count(n_labels, 'label')} in {_count(n_places, 'place')}, each held out in turn).",
+        f"{_count(n_labels, unit)} in {_count(n_places, 'place')}, each held out in turn).",
         _gap(accuracy, claimed),
-        _weakest(per_class),
+        _weakest(per_class, unit),
         _confused(labels, held.ids, samples),
-        _notes(samples, held),
+        _notes(samples, held, accuracy),
         replace(held, near=near),
     )
 
@@ -226,11 +229,11 @@ def _gap(accuracy: float, naive: float | None) -> str:
     )
 
 
-def _weakest(per_class: Sequence[ClassScore]) -> str:
+def _weakest(per_class: Sequence[ClassScore], unit: str) -> str:
     if len(per_class) < 2 or per_class[0].f1 > 0.995:
         return ""
     weak = per_class[0]
-    return f"Weakest class: {weak.name}, found at {_percent(weak.recall)} of its {_count(weak.labels, 'label')}."
+    return f"Weakest class: {weak.name}, found at {_percent(weak.recall)} of its {_count(weak.labels, unit)}."
 
 
 def _confused(labels: NDArray[np.float64], ids: NDArray[np.int64], samples: Samples) -> str:
@@ -240,8 +243,15 @@ def _confused(labels: NDArray[np.float64], ids: NDArray[np.int64], samples: Samp
     return worst_confusion(labels, ids.tolist(), samples.names)
 
 
-def _notes(samples: Samples, held: HeldOut) -> tuple[str, ...]:
+def _notes(samples: Samples, held: HeldOut, accuracy: float) -> tuple[str, ...]:
     notes = []
+    judged = held.judged
+    shares = np.bincount(held.targets[judged], held.weight[judged], minlength=len(held.ids)) / held.weight[judged].sum()
+    if accuracy <= shares.max():
+        name = _name(samples, held.ids[shares.argmax()])
+        notes.append(
+            f"That is no better than calling everything {name} ({_percent(shares.max())} of the labels): do not use this map yet."
+        )
     left = sorted(set(held.ids.tolist()) - set(np.unique(held.samples.y[held.judged]).tolist()))
     if left:
         names = ", ".join(_name(samples, i) for i in left)

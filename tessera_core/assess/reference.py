@@ -39,6 +39,7 @@ class Reference:
             named by its tag ``class_<code>``, or else by its code.
         points: whether a label of them is a point, which has no field around it to hold out.
         report: what happened to the file they come from, where there is one.
+        by_pixel: whether each pixel counts for itself in a score: those of a raster do, whose patches nobody chose.
     """
 
     rows: NDArray[Any]
@@ -48,6 +49,7 @@ class Reference:
     classes: list[LabelClass]
     points: bool = False
     report: ImportReport | None = None
+    by_pixel: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", in_order_of_place(self.groups))
@@ -148,6 +150,7 @@ class Reference:
             self.cols[usable],
             self.names,
             int((~usable).sum()),
+            weight=np.ones(int(usable.sum())) if self.by_pixel else None,
         )
 
 
@@ -200,4 +203,4 @@ def _of_raster(path: Path, grid: Grid) -> Reference:
         color = parse_color(tags.get(f"class_{code}_color")) or next_color(classes, class_id)
         classes.append(LabelClass(class_id, name, color, str(code)))
     y = ids.astype(np.uint8)[index]
-    return Reference(rows, cols, y, raster.groups[rows, cols], classes, report=raster.report)
+    return Reference(rows, cols, y, raster.groups[rows, cols], classes, report=raster.report, by_pixel=True)

@@ -77,6 +77,32 @@ def test_one_large_polygon_counts_as_one_label():
     assert found.confusion.sum() == pytest.approx(18)
 
 
+def test_a_map_no_better_than_one_class_is_said_to_be_none():
+    samples = labelled_fields(per_class=9, pixels=1, contrast=0.0, offset=0.0, noise=1.0, seed=2)
+    found = live_score(samples, make_head("prototype"))
+    assert found.accuracy <= 1 / 3
+    assert any("no better than calling everything" in note for note in found.notes)
+    assert not any("no better" in note for note in live_score(labelled_fields(), make_head("ridge")).notes)
+
+
+def test_pixels_of_a_reference_raster_count_each_for_itself():
+    """A patch of a raster is no label that somebody chose: a large one says more than a sliver, and all of it is judged."""
+    samples = labelled_fields(per_class=6, pixels=36, offset=1.5, apart=24)
+    slivers = np.flatnonzero((samples.groups % 2 == 0) | (np.arange(len(samples.y)) % 36 == 0))
+    by_label = live_score(take(samples, slivers), make_head("prototype"))
+    by_pixel = live_score(replace(take(samples, slivers), weight=np.ones(len(slivers))), make_head("prototype"))
+    held = by_pixel.held_out
+    right = held.ids[held.proba.argmax(1)] == held.samples.y
+    assert by_pixel.accuracy == pytest.approx(right[held.judged].mean())
+    assert by_pixel.accuracy != pytest.approx(by_label.accuracy)
+    assert by_pixel.n_labels == len(slivers)
+    assert "labelled pixels in" in by_pixel.headline
+    thinned = thin(held.samples, limit=100)
+    assert len(thinned.y) <= 103
+    # Those kept count for those that are not, class by class.
+    np.testing.assert_allclose(np.bincount(thinned.y, thinned.weight), np.bincount(held.samples.y, held.samples.weight))
+
+
 def test_thinning_keeps_every_label_and_is_repeatable():
     samples = labelled_fields(per_class=5, pixels=200)
     few = thin(samples, per_label=10)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tessera_core.areas import MappedArea, mapped_areas
 from tessera_core.errors import HeadError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
@@ -47,7 +48,7 @@ class Reading:
         preview: whether the map is a quick one, because the head asked for is slow and its map is still being made.
         map: class ids and confidence, or None while there is no map.
         hint: the next thing to do, or why there is no map; empty when all is well.
-        areas: pixels of each class id in the map.
+        areas: what each class id covers of the map.
     """
 
     version: int
@@ -56,7 +57,7 @@ class Reading:
     preview: bool
     map: ClassMap | None
     hint: str
-    areas: dict[int, int]
+    areas: dict[int, MappedArea]
 
 
 class LiveMap:
@@ -223,8 +224,7 @@ class LiveMap:
         if not hint:
             try:
                 mapped, preview = self._map(labels, head, temperature)
-                counts = np.bincount(mapped.classes.ravel(), minlength=256)
-                areas = {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i}
+                areas = mapped_areas(mapped.classes, self.raster.grid)
             except HeadError as error:
                 hint = str(error)
         self._reading = Reading(version, head, temperature, preview, mapped, hint, areas)
@@ -257,6 +257,9 @@ class LiveMap:
             known = self._overlay = ((reading, confidence, colours), png, levels, drawn.hexdigest())
         return known[1:]
 
+    def _in_unit(self, area: MappedArea) -> float:
+        return area.pixels if area.hectares is None else area.hectares
+
     def _classes(self, labels: LabelLog, classes: Sequence[LabelClass], reading: Reading) -> list[dict[str, Any]]:
         counts = labels.counts
         return [
@@ -265,7 +268,7 @@ class LiveMap:
                 "name": c.name,
                 "color": c.color,
                 "count": counts[c.id],
-                "area": None if reading.map is None else round(reading.areas.get(c.id, 0) * self.pixel_area, 2),
+                "area": None if reading.map is None else round(self._in_unit(reading.areas[c.id]), 2),
             }
             for c in classes
         ]
