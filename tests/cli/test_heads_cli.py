@@ -125,6 +125,95 @@ def test_numbers_become_a_map_with_margins_and_a_score(region, capsys, options):
     assert "of the differences between places it has not seen" in text
 
 
+def points(path, n=60, seed=5):
+    """Points over the region with a class, its code, and a height with decimals."""
+    rng = np.random.default_rng(seed)
+    rows, cols = rng.integers(1, 48, n), rng.integers(0, 60, n)
+    lines = ["x,y,cover,code,height_m,age"]
+    for row, col in zip(rows, cols, strict=True):
+        kind = int(col // 12)
+        x, y = 500000 + 10 * (col + 0.5), 5600000 - 10 * (row + 0.5)
+        height = 10 * kind + 5 * rng.random()
+        name, code = ("Oak", "Pine", "Spruce", "Lake", "Hay")[kind], (1200, 7900, 9120, 30, 4)[kind]
+        lines.append(f"{x},{y},{name},{code},{height:.2f},{kind + 1}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("command", ["map", "evaluate"])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--field", "height_m"], "look measured and not like classes"),
+        (["--field", "code", "--head", "ridge-regression"], "look like class codes"),
+        (["--field", "age", "--head", "forest-regression"], "say --labels-are numbers"),
+        (["--field", "cover", "--head", "forest", "--labels-are", "numbers"], "'forest' is for classes"),
+        (["--field", "height_m", "--head", "mlp-regression", "--labels-are", "classes"], "is for numbers"),
+    ],
+)
+def test_numbers_are_no_classes_and_codes_no_numbers(region, tmp_path, capsys, command, words, says):
+    out = ["--out", "m.tif"] if command == "map" else []
+    code, text, err = tessera(capsys, command, "E", "--labels", points(tmp_path / "p.csv"), *words, *out)
+    assert (code, text) == (2, "")
+    assert says in err
+    assert not (tmp_path / "m.tif").exists()
+
+
+def test_who_knows_better_says_what_labels_are(region, tmp_path, capsys):
+    file = points(tmp_path / "p.csv")
+    words = ["map", "E", "--labels", file, "--out", "m.tif"]
+    code, made, err = tessera(capsys, *words, "--field", "age", "--labels-are", "numbers", "--json")
+    assert code == 0, err
+    assert made["head"] == "RidgeRegressionHead"
+    assert 0 < made["values"]["mean"] < 6
+    code, made, err = tessera(capsys, *words, "--field", "height_m", "--labels-are", "classes", "--json")
+    assert code == 0, err
+    assert len(made["classes"]) > 20
+
+
+def test_points_are_judged_by_blocks_of_ground(region, tmp_path, capsys):
+    words = [
+        "evaluate",
+        "E",
+        "--labels",
+        points(tmp_path / "p.csv"),
+        "--field",
+        "cover",
+        "--block",
+        "8",
+        "--buffer",
+        "2",
+    ]
+    code, scored, err = tessera(capsys, *words, "--json")
+    assert code == 0, err
+    assert scored["split"] == "blocked"
+    assert scored["accuracy"] == scored["score"]["accuracy"]
+    assert scored["interval"][0] <= scored["accuracy"] <= scored["interval"][1]
+    text = tessera(capsys, *words)[1]
+    assert text.startswith("About ")
+    assert "blocks of ground held out (points have no fields)" in text
+    assert "whole fields" not in text
+    # Asked for, points are held out one by one, and it is said what that is worth.
+    text = tessera(capsys, *words, "--split", "field")[1]
+    assert "whole fields" not in text
+    assert "as in a random split" in text
+    # Areas are fields.
+    text = tessera(capsys, "evaluate", "E", "--labels", "plots.geojson", "--field", "cover", "--folds", "2")[1]
+    assert "whole fields held out" in text
+
+
+def test_a_class_that_was_not_judged_has_no_score(region, tmp_path, capsys):
+    lines = points(tmp_path / "p.csv").read_text().splitlines()
+    lines.append("500105,5599895,Rock,5,1.0,9")
+    (tmp_path / "p.csv").write_text("\n".join(lines) + "\n")
+    words = ["evaluate", "E", "--labels", tmp_path / "p.csv", "--field", "cover", "--block", "8", "--buffer", "2"]
+    rock = tessera(capsys, *words, "--json")[1]["per_class"]["Rock"]
+    assert (rock["f1"], rock["recall"], rock["precision"], rock["support"]) == (None, None, None, 0)
+    line = next(line for line in tessera(capsys, *words)[1].splitlines() if line.lstrip().startswith("Rock"))
+    assert "not judged" in line
+    assert "0.000" not in line
+
+
 def test_shapes_are_mapped(region, capsys, monkeypatch):
     class Quick(UNetHead):
         def __init__(
