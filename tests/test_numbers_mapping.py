@@ -330,6 +330,41 @@ def test_the_command_line_exports_the_same(region, project, tmp_path, capsys):
     assert "no field plots" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("most", [20_000, 90])
+def test_every_door_maps_and_scores_the_same_number(region, project, tmp_path, capsys, monkeypatch, most):
+    """The page, the zip for QGIS and the command line on its plots, also where there are more pixels than a head is taught."""
+    from tessera_core.heads import base
+
+    monkeypatch.setattr(base.training_draw, "__defaults__", (0, most))
+    raster, choice = region[0], NumberChoice()
+    plots = plots_in(project, chosen_measure(project))
+    page, score = map_plots(plots, raster, choice), score_plots(plots, raster, choice)
+    assert (page.n_train < len(plots)) == (most == 90)
+
+    def told(*words):
+        assert main([str(word) for word in (*words, "--json")]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    export = told("export", project.folder, "--to", "numbers", "--out", tmp_path / "n.zip")
+    with zipfile.ZipFile(tmp_path / "n.zip") as archive:
+        archive.extractall(tmp_path / "x")
+    labels = ("--labels", tmp_path / "x" / "plots.gpkg", "--field", "height", "--head", "ridge-regression")
+    made = told("map", tmp_path / "E", *labels, "--out", tmp_path / "v.tif", "--margin", tmp_path / "w.tif")
+    assert made["n_train"] == page.n_train
+    for array, files in (
+        (page.map.values, (tmp_path / "x" / "values.tif", tmp_path / "v.tif")),
+        (page.map.margins, (tmp_path / "x" / "margins.tif", tmp_path / "w.tif")),
+    ):
+        for name in files:
+            with rasterio.open(name) as file:
+                np.testing.assert_array_equal(file.read(1), array)
+    scored = told("evaluate", tmp_path / "E", *labels)
+    for name in ("r2", "rmse", "mae", "bias", "coverage", "n_test", "split"):
+        assert scored[name] == export["score"][name] == score.result[name]
+    assert tuple(scored["r2_interval"]) == tuple(export["score"]["r2_interval"]) == score.result["r2_interval"]
+    assert tuple(scored["remarks"]) == score.remarks
+
+
 def test_no_plots_no_file(region, project, tmp_path):
     measure = chosen_measure(project)
     product = number_product(project, measure, plots_in(project, measure), region[0], NumberChoice())

@@ -132,20 +132,22 @@ def _label_frame(project: Project, year: int | None) -> tuple[Grid, Provenance]:
 def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     """The map of the project's field plots as a zip for QGIS."""
     from tessera_core.export.numbers import write_numbers_qgis
-    from tessera_core.numbers_mapping import NumberChoice, chosen_measure, number_product, plots_in
+    from tessera_core.numbers_mapping import NumberChoice, chosen_measure, number_product, plots_in, score_plots
 
     measure = chosen_measure(project)
     if measure is None:
         raise ProjectError(f"The project {project.name!r} has no field plots; bring some on the page Numbers.")
     year, raster = _embeddings(project, year)
     choice, plots = NumberChoice.from_settings(project.settings), plots_in(project, measure)
-    made = number_product(project, measure, plots, raster, choice, progress=ConsoleProgress("map"))
+    score = score_plots(plots, raster, choice, progress=ConsoleProgress("score"))
+    made = number_product(project, measure, plots, raster, choice, score=score, progress=ConsoleProgress("map"))
     result: dict[str, Any] = {"kind": "numbers", "project": project.name, "year": year, "measure": measure.name}
     return result | {
         "files": [str(write_numbers_qgis(out, made))],
         "unit": measure.code,
         "head": made.head,
         "plots": len(plots),
+        "score": dict(score.result) or None,
         "facts": list(made.facts),
     }
 
