@@ -304,7 +304,7 @@ def test_the_zip_opens_styled_and_its_plots_can_be_mapped_again(region, project,
     assert "the 121 plots" in readme
     assert "With blocks of ground held out" in readme
     points = pyogrio.raw.read(tmp_path / "x" / "plots.gpkg", layer="plots")
-    assert points[0]["fields"].tolist() == ["height", "map_unseen", "difference"]
+    assert points[0]["fields"].tolist() == ["height", "map_unseen", "difference", "paint_order"]
     np.testing.assert_allclose(points[3][2], points[3][1] - points[3][0])
     words = ["map", tmp_path / "E", "--labels", tmp_path / "x" / "plots.gpkg", "--field", "height"]
     assert main([*map(str, words), "--head", "ridge-regression", "--out", str(tmp_path / "again.tif")]) == 0

@@ -131,8 +131,9 @@ def write_plots(path: str | Path, product: NumberProduct) -> Path:
                 pyogrio.raw.write(
                     part,
                     geometry=np.array([shapely.to_wkb(shape) for shape in shapes], dtype=object),
-                    field_data=[truth, guess, guess - truth],
-                    fields=np.array([product.measure, "map_unseen", "difference"], dtype=object),
+                    # Whoever reads both layers back paints them in the order they were made in.
+                    field_data=[truth, guess, guess - truth, np.array([f.order for f in some], np.int32)],
+                    fields=np.array([product.measure, "map_unseen", "difference", "paint_order"], dtype=object),
                     layer=layer,
                     driver="GPKG",
                     geometry_type=kind,
