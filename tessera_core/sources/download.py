@@ -32,5 +32,8 @@ def download(url: str, path: Path) -> int:
     except HTTPStatusError as error:
         raise PieceError(f"the server answered with error {error.status} for {path.name}") from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
+        root: BaseException = getattr(error, "reason", None) or error
+        if isinstance(root, urllib3.exceptions.NewConnectionError):
+            raise PieceError("the server cannot be reached") from error
         raise PieceError(f"{path.name} could not be downloaded whole") from error
     return path.stat().st_size

@@ -177,6 +177,16 @@ def test_patches_of_one_region_share_a_grid(archive: Archive, tmp_path: Path) ->
         np.testing.assert_array_equal(small.bands, big.bands[:, y0:y1, x0:x1])
 
 
+def test_a_part_without_one_clear_day_is_named_and_the_others_are_there(archive: Archive, tmp_path: Path) -> None:
+    archive.add_s2("A", "2023-03-05", ZONE_31, clouds=west_cloudy)
+    found = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "tiles", patch_px=6)
+    assert 0 < len(found.tiles) < len(found.missing) + len(found.tiles)
+    assert all("not one usable observation" in sentence for sentence in found.missing)
+    named = {sentence.split(" for ")[1].split(" ")[0] for sentence in found.missing}
+    assert named.isdisjoint(tile.name for tile in found.tiles)
+    assert all(DPixelTile.open(tile).masks.any() for tile in found.tiles)
+
+
 def test_a_tile_of_another_time_or_of_others_is_never_replaced(archive: Archive, tmp_path: Path) -> None:
     archive.add_s2("A", "2023-03-05", ZONE_31)
     (tile,) = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "tiles").tiles

@@ -227,7 +227,7 @@ def test_what_is_not_there_is_told(web: WebStore, folder: Path, tmp_path: Path) 
         open_archive(REGION, str(tmp_path))
     with pytest.raises(AcquisitionError, match="cannot be read"):
         open_archive(REGION, web.url + "/nowhere")
-    with pytest.raises(AcquisitionError, match="cannot be read"):
+    with pytest.raises(AcquisitionError, match="cannot be read: the server cannot be reached"):
         open_archive(REGION, "http://127.0.0.1:9/annual")
     (tmp_path / archive.INDEX).write_bytes(b"no parquet")
     with pytest.raises(AcquisitionError, match="damaged"):

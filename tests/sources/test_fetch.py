@@ -16,7 +16,9 @@ import pytest
 from geotessera.store import GeoTesseraZarr
 from shapely.geometry import Polygon
 
+from tessera_core.cli import main
 from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError
+from tessera_core.partly import Failure
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.region import Region, parse_bbox
 from tessera_core.sources import cache, fetch, zone
@@ -260,6 +262,27 @@ def test_wrong_questions_are_told(web: WebStore) -> None:
         one(web, 1999)
     with pytest.raises(InputError, match="128 dimensions, not 300"):
         one(web, dim=300)
+
+
+def test_a_year_that_is_not_there_is_named_and_the_others_are_fetched(
+    web: WebStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed: list[Failure] = []
+    got = fetch.fetch_years(REGION, web.store, [1999, 2022, 2023], failed=failed)
+    assert [(one.entry.year, one.missing) for one in got] == [(2022, ()), (2023, ())]
+    assert [failure.what for failure in failed] == ["1999"]
+    with pytest.raises(InputError, match="has no 1999"):
+        fetch.fetch_years(REGION, web.store, [1999, 2023])
+    with pytest.raises(InputError, match="has no 1999"):
+        fetch.fetch_years(REGION, web.store, [1998, 1999], failed=[])
+    box = ",".join(map(str, REGION.bbox))
+    command = ["fetch", "--store-url", web.store, "--bbox", box, "--years", "2019,2023", "--out", str(tmp_path / "out")]
+    main(command)
+    assert "Left out, 2019: " in capsys.readouterr().out
+    main([*command, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert [failure["what"] for failure in told["failed"]] == ["2019"]
+    assert [raster["year"] for raster in told["rasters"]] == [2023]
 
 
 def test_a_read_only_home_is_told(web: WebStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
