@@ -224,7 +224,10 @@ def read_shapes(texts: Sequence[str]) -> Shapes:
         rows, cells = kinds[kind]
         if not rows:
             continue
-        for n, shape in zip(rows, read(np.array(cells, object), on_invalid="ignore"), strict=True):
+        # A number too large for a float is no coordinate; that is found and counted later.
+        with np.errstate(all="ignore"):
+            found = read(np.array(cells, object), on_invalid="ignore")
+        for n, shape in zip(rows, found, strict=True):
             geometries[n] = shape
             if shape is None:
                 srids[n] = 0

@@ -27,21 +27,21 @@ from tessera_core.labels.jsonfiles import read_json
 from tessera_core.labels.kmlfiles import read_kml
 from tessera_core.labels.layers import Worth, by_classes
 from tessera_core.labels.report import ImportReport
-from tessera_core.labels.tables import read_csv
+from tessera_core.labels.tables import NoColumnsError, read_csv
 from tessera_core.labels.vectorfiles import read_ogr, read_zip
 
 __all__ = [
     "ClassRaster",
     "ImportReport",
     "ImportedLabels",
+    "Questions",
     "Survey",
-    "class_fields",
     "class_tags",
     "is_class_raster",
+    "questions",
     "read_class_raster",
     "read_labels",
     "survey",
-    "wants_crs",
 ]
 
 _READERS: dict[str, Callable[[Path, Hints], Read]] = {
@@ -141,26 +141,39 @@ def read_features(
         raise LabelError(f"{path.name} cannot be read: {error.strerror or error}.") from error
 
 
-def class_fields(path: str | Path) -> list[str]:
-    """Attributes of the places of a file that could be the class; none where the format itself says what the class is.
+class Questions(NamedTuple):
+    """What a person may have to say of a file before it is read; nothing for most.
+
+    Attributes:
+        fields: attributes that could be the class; none where the format itself says what the class is.
+        crs: whether it has projected coordinates and does not say in which system; it is then guessed, or asked for.
+        columns: columns of a table of which none is known to hold coordinates; two have to be named.
+        layers: layers, where there are several.
+    """
+
+    fields: list[str]
+    crs: bool = False
+    columns: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+
+
+def questions(path: str | Path, hints: Hints = NO_HINTS) -> Questions:
+    """What is to be asked about a file, given what has been said of it.
 
     Raises:
         LabelError: the file is not readable.
     """
-    features = read_features(Path(path)).features
-    if any(feature.name is not None for feature in features):
-        return []
-    return fields_of(features)
-
-
-def wants_crs(path: str | Path) -> bool:
-    """Whether a file has projected coordinates and does not say in which CRS; it is then guessed, or asked for.
-
-    Raises:
-        LabelError: the file is not readable.
-    """
-    read = read_features(Path(path))
-    return read.crs is None and not read.pixels and unstated_projection([f.geometry for f in read.features])
+    path = Path(path)
+    try:
+        read = read_features(path, hints)
+    except NoColumnsError as error:
+        return Questions([], columns=error.columns)
+    named = any(feature.name is not None for feature in read.features)
+    return Questions(
+        [] if named else fields_of(read.features),
+        read.crs is None and not read.pixels and unstated_projection([f.geometry for f in read.features]),
+        layers=(*read.layers, *read.layers_left) if len(read.layers) + len(read.layers_left) > 1 else (),
+    )
 
 
 class Survey(NamedTuple):

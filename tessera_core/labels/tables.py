@@ -107,6 +107,14 @@ _SYSTEM = ("epsg", "srid", "epsgcode", "crs", "coordinatesystem")
 _EXAMINED = 200
 
 
+class NoColumnsError(LabelError):
+    """A table of which no column is known to hold coordinates; ``columns`` are all of them."""
+
+    def __init__(self, message: str, columns: Sequence[str]) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
+
+
 @dataclass
 class Sheet:
     """A table as text.
@@ -377,14 +385,15 @@ def places_of(sheet: Sheet, hints: Hints = NO_HINTS) -> Places:
     """
     columns = _columns(sheet, hints)
     if columns is None:
-        looks_like_data = sum(_is_number(name) for name in sheet.header) > 1
-        raise LabelError(
+        numbers = sum(_is_number(name) for name in sheet.header) > 1
+        raise NoColumnsError(
             f"{sheet.name} has no columns of coordinates: columns named lon and lat, x and y, row and col, or WKT are looked for; "
             + (
                 "the first line must name the columns, and it holds numbers."
-                if looks_like_data
+                if numbers
                 else f"its columns are: {', '.join(sheet.header[:20]) or 'none'}. Say which they are."
-            )
+            ),
+            () if numbers else sheet.header,
         )
     if columns.kind == "shape":
         return _shaped(sheet, columns)

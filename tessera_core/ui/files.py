@@ -11,13 +11,14 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core.labels.importing import ImportReport
+from tessera_core.labels.files import ENDINGS
+from tessera_core.labels.report import ImportReport
 from tessera_core.project import Project, safe_name
 from tessera_core.sources.uploads import plain_name
 from tessera_core.ui import words
 
 # Endings of files with places that people can upload.
-PLACES = ["csv", "tsv", "txt", "geojson", "json", "gpkg", "kml", "kmz", "zip", "fgb"]
+PLACES = [ending.removeprefix(".") for ending in ENDINGS if ending != ".shp"]
 
 
 @dataclass(frozen=True)
@@ -95,5 +96,4 @@ def with_upload[T](upload: Any, read: Callable[[Path], T]) -> T:
 
 def report_lines(report: ImportReport) -> list[str]:
     """Sentences on what was left out of a file, what was mended, and how it was understood."""
-    lines = (*report.skipped, *report.mended, *report.notes)
-    return [line if line.endswith(".") else f"{line}." for line in lines]
+    return [*(f"{line}." for line in report.skipped), *report.sentences()]

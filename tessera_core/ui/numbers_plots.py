@@ -10,9 +10,9 @@ import streamlit as st
 
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import LabelError, TesseraError
-from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.numbers import NumberField, name_and_unit, number_fields, read_number_plots
 from tessera_core.labels.plots import add_plot, change_value, measure_named, require_number, take_in
+from tessera_core.labels.report import ImportReport
 from tessera_core.numbers_mapping import EXAMPLE_FIELD, NumberScore, example_plots, place_remarks
 from tessera_core.ui import shell, words
 from tessera_core.ui.files import PLACES, report_lines, with_upload

@@ -439,6 +439,28 @@ def test_metres_without_a_system_can_be_told_theirs(app: AppTest, project: Proje
     assert len(Project.open(project.folder).log.labels) == 1
 
 
+def test_columns_that_guessing_does_not_find_are_asked_for(app: AppTest, project: Project) -> None:
+    grid = project.grid
+    assert grid is not None
+    lon, lat = grid.pixel_to_lonlat([10, 12, 40, 44, 44], [10, 40, 12, 44, 44])
+    kinds = ["heath", "bog", "heath", "bog", "heath"]
+    rows = "".join(f"{a},{b},{k}\n" for a, b, k in zip(lon, lat, kinds, strict=True))
+    open_label_page(app, project)
+    open_panel(app, project, "file")
+    app.file_uploader(key=f"label_bring_{project.key}").upload("s.csv", f"p,q,what\n{rows}".encode(), "text/csv").run()
+    assert not app.exception
+    assert "Choose the two columns" in app.error[0].value
+    for title, column in (("Longitude, or x", "p"), ("Latitude, or y", "q")):
+        next(box for box in app.selectbox if box.label == title).select(column).run()
+    assert not app.exception
+    assert not app.error
+    said = " ".join(caption.value for caption in app.caption)
+    # The last label lies where the fourth does and is of another class.
+    assert "1 label contradicts a later one" in said
+    press(app, "Take in 5 labels")
+    assert sorted(c.name for c in Project.open(project.folder).log.classes) == ["bog", "heath"]
+
+
 def test_a_file_that_is_no_label_file_is_refused_in_words(app: AppTest, project: Project) -> None:
     open_label_page(app, project)
     open_panel(app, project, "file")

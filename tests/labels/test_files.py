@@ -15,7 +15,7 @@ from tessera_core.errors import LabelError
 from tessera_core.export.vector import write_labels_geojson, write_labels_gpkg
 from tessera_core.grid import Grid
 from tessera_core.labels.crs_guess import usual_systems
-from tessera_core.labels.files import patches, read_class_raster, read_labels, survey, wants_crs
+from tessera_core.labels.files import patches, questions, read_class_raster, read_labels, survey
 from tessera_core.labels.importing import parse_color
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass
@@ -284,14 +284,14 @@ def test_tables_of_metres_pixels_and_wkt(tmp_path):
 def test_only_projected_coordinates_without_a_system_are_asked_about(tmp_path):
     x, y = Transformer.from_crs("EPSG:4326", "EPSG:2154", always_xy=True).transform(*lonlat(3.5, 4.5))
     metres = write(tmp_path / "m.csv", f"x,y,class\n{x},{y},Wood\n")
-    assert wants_crs(metres)
+    assert questions(metres).crs
     assert "EPSG:2154" in usual_systems(GRID).values()
     assert next(iter(usual_systems(GRID).values())) == GRID.crs
     assert pixel_of(read_labels(metres, GRID, crs="EPSG:2154").labels[0]) == (3, 4)
-    assert not wants_crs(write(tmp_path / "d.csv", "x,y,class\n3.1,50.5,Wood\n"))
-    assert not wants_crs(write(tmp_path / "p.csv", "row,col,class\n300,400,Wood\n"))
-    assert not wants_crs(write_ogr(tmp_path / "a.gpkg", "GPKG", "EPSG:2154"))
-    assert not wants_crs(write(tmp_path / "n.json", {"training_points": [[[50.5, 3.1], "Wood"]]}))
+    assert not questions(write(tmp_path / "d.csv", "x,y,class\n3.1,50.5,Wood\n")).crs
+    assert not questions(write(tmp_path / "p.csv", "row,col,class\n300,400,Wood\n")).crs
+    assert not questions(write_ogr(tmp_path / "a.gpkg", "GPKG", "EPSG:2154")).crs
+    assert not questions(write(tmp_path / "n.json", {"training_points": [[[50.5, 3.1], "Wood"]]})).crs
 
 
 def test_a_table_without_coordinates_says_what_was_looked_for(tmp_path):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
-from tessera_core.errors import TesseraError
+from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.crs_guess import usual_systems
-from tessera_core.labels.files import KINDS, class_fields, is_class_raster, read_labels, wants_crs
+from tessera_core.labels.features import NO_HINTS, Hints
+from tessera_core.labels.files import KINDS, Questions, is_class_raster, questions, read_labels
 from tessera_core.labels.importing import ImportedLabels
 from tessera_core.labels.raster_points import raster_points
 from tessera_core.project import Project
@@ -23,9 +24,9 @@ MOST_CLASSES = 12
 
 @dataclass(frozen=True)
 class _Reading:
-    """How a file is to be read: the class column and CRS of places, or the points a class drawn from a raster."""
+    """How a file is to be read: what a person says of it, its CRS, or the points a class drawn from a raster."""
 
-    field: str | None = None
+    hints: Hints = NO_HINTS
     crs: str | None = None
     per_class: int = 0
 
@@ -74,12 +75,21 @@ def _reading(project: Project, scene: OpenScene, upload: Any) -> _Reading:
     if is_class_raster(upload.name):
         wanted = st.number_input("Points of each class", 1, 1000, 20, key=f"label_bring_points_{key}")
         return _Reading(per_class=int(wanted))
-    fields, asks_crs = _questions(upload.file_id, upload)
-    field = crs = None
-    if fields:
-        chosen = st.selectbox("Which column is the class", [BY_ITSELF, *fields], key=f"label_bring_field_{key}")
-        field = None if chosen == BY_ITSELF else chosen
-    if asks_crs and scene.raster.grid.georeferenced:
+    asked = _questions(upload.file_id, NO_HINTS, upload)
+    hints = NO_HINTS
+    if asked.columns:
+        hints = _columns(asked, key)
+        asked = _questions(upload.file_id, hints, upload)
+    if asked.layers:
+        chosen = st.selectbox("Which layer", [BY_ITSELF, *asked.layers], key=f"label_bring_layer_{key}")
+        if chosen != BY_ITSELF:
+            hints = replace(hints, layer=chosen)
+            asked = _questions(upload.file_id, hints, upload)
+    if asked.fields:
+        chosen = st.selectbox("Which column is the class", [BY_ITSELF, *asked.fields], key=f"label_bring_field_{key}")
+        hints = hints if chosen == BY_ITSELF else replace(hints, field=chosen)
+    crs = None
+    if asked.crs and scene.raster.grid.georeferenced:
         systems = usual_systems(scene.raster.grid)
         chosen = st.selectbox(
             "Coordinate system",
@@ -89,7 +99,23 @@ def _reading(project: Project, scene: OpenScene, upload: Any) -> _Reading:
             help="The file does not say it. Choose one, or type its number, for example EPSG:2154.",
         )
         crs = None if chosen == BY_ITSELF else systems.get(chosen, chosen)
-    return _Reading(field, crs)
+    return _Reading(hints, crs)
+
+
+def _columns(asked: Questions, key: str) -> Hints:
+    """The columns of coordinates of a table whose names do not say it.
+
+    Raises:
+        LabelError: one is still to be chosen.
+    """
+    st.caption("Which columns hold the coordinates? Their names do not say it.")
+    lon, lat = (
+        st.selectbox(title, asked.columns, index=None, key=f"label_bring_{axis}_{key}")
+        for title, axis in (("Longitude, or x", "lon"), ("Latitude, or y", "lat"))
+    )
+    if lon is None or lat is None:
+        raise LabelError("Choose the two columns of coordinates above, then the labels are read.")
+    return Hints(lon=lon, lat=lat)
 
 
 def _tell(found: ImportedLabels, reading: _Reading) -> None:
@@ -129,8 +155,8 @@ def _taken(project: Project) -> str:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _questions(file_id: str, _upload: Any) -> tuple[list[str], bool]:
-    return with_upload(_upload, lambda path: (class_fields(path), wants_crs(path)))
+def _questions(file_id: str, hints: Hints, _upload: Any) -> Questions:
+    return with_upload(_upload, lambda path: questions(path, hints))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the file")
@@ -138,4 +164,4 @@ def _read(file_id: str, scene_key: str, reading: _Reading, _upload: Any, _scene:
     grid = _scene.raster.grid
     if reading.per_class:
         return with_upload(_upload, lambda path: raster_points(path, grid, reading.per_class))
-    return with_upload(_upload, lambda path: read_labels(path, grid, reading.field, reading.crs))
+    return with_upload(_upload, lambda path: read_labels(path, grid, crs=reading.crs, hints=reading.hints))
