@@ -224,7 +224,7 @@ def accounts(report, labels):
 @given(PLACES)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_feature_is_a_label_or_counted_with_its_reason(tmp_path, written, rows):
-    rows = [(GOOD, 1, 1, "Water", False), *rows]
+    rows = [(GOOD, 1, 1, "Water", False), (GOOD, 2, 2, "Wood", False), *rows]
     path = written(tmp_path, rows)
     usable = [(kind, bool(name)) for kind, _, _, name, _ in rows]
     got = read_labels(path, GRID)
