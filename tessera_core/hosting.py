@@ -12,6 +12,9 @@ import re
 import secrets
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +24,7 @@ from tessera_core.errors import InputError
 from tessera_core.places import cache_home, data_home
 
 VARIABLE = "TESSERA_HOSTED"
+_visitor: ContextVar[str] = ContextVar("visitor", default="")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Limits:
         all_uploads_mb: the same for all sessions together (``TESSERA_MAX_ALL_UPLOADS_MB``).
         jobs: pieces of long work one visitor may have under way or waiting (``TESSERA_MAX_JOBS``).
         idle_minutes: how long a tab may be left alone before its place is given to others (``TESSERA_IDLE_MINUTES``).
+        projects: how many projects one visitor may have (``TESSERA_MAX_PROJECTS``).
+        all_projects: how many projects there may be (``TESSERA_MAX_ALL_PROJECTS``).
+        project_mb: megabytes of one project's own data (``TESSERA_MAX_PROJECT_MB``).
+        disk_gb: gigabytes of all projects together (``TESSERA_MAX_DISK_GB``).
+        keep_days: after how many days without use a project is removed (``TESSERA_KEEP_DAYS``).
     """
 
     people: int = 40
@@ -42,6 +51,11 @@ class Limits:
     all_uploads_mb: int = 2000
     jobs: int = 3
     idle_minutes: int = 60
+    projects: int = 30
+    all_projects: int = 2000
+    project_mb: int = 2000
+    disk_gb: int = 50
+    keep_days: int = 90
 
     @classmethod
     def read(cls) -> Limits:
@@ -52,7 +66,8 @@ class Limits:
         """
         found = {}
         for field in fields(cls):
-            name = "TESSERA_" + ("IDLE_MINUTES" if field.name == "idle_minutes" else f"MAX_{field.name.upper()}")
+            plain = field.name in ("idle_minutes", "keep_days")
+            name = "TESSERA_" + ("" if plain else "MAX_") + field.name.upper()
             if text := os.environ.get(name, ""):
                 if not text.isdecimal() or int(text) == 0:
                     raise InputError(f"{name} is {text!r}. Set it to a whole number above 0, or leave it out.")
@@ -63,6 +78,21 @@ class Limits:
 def hosted() -> bool:
     """Whether people of other computers use this server: then its folders and others' projects are none of their business."""
     return os.environ.get(VARIABLE, "") not in ("", "0")
+
+
+@contextmanager
+def acting_for(visitor: str) -> Iterator[None]:
+    """What the block makes belongs to a visitor; holds in this thread."""
+    token = _visitor.set(visitor)
+    try:
+        yield
+    finally:
+        _visitor.reset(token)
+
+
+def acting() -> str:
+    """The visitor that this thread works for; empty where it works for nobody in particular."""
+    return _visitor.get()
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:

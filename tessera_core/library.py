@@ -28,6 +28,7 @@ from tessera_core.project import (
     remember,
 )
 from tessera_core.project_refs import EmbeddingRef, WantedEmbeddings, known_here
+from tessera_core.project_room import require_size, size_of
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import uploads
 
@@ -257,6 +258,7 @@ def start_upload(files: Sequence[tuple[str, BinaryIO]]) -> Project:
     folder = new_folder(name)
     try:
         opened = uploads.receive(files, folder / "data")
+        require_size(size_of(folder), "What you uploaded")
         found = _look_for_rasters(opened)
         return _start_in(folder, found, name)
     except BaseException:
@@ -342,12 +344,12 @@ def old_demos() -> list[OldDemo]:
 
     folders = stale_demos()
     users: dict[Path, list[str]] = {folder: [] for folder in folders}
-    for entry in recent() if folders else []:
+    for entry in recent_projects(limit=100_000, everyone=True) if folders else []:
         paths = [reference.path for reference in Project.open(entry.folder).embeddings.values()]
         for folder in folders:
             if any(path.is_relative_to(folder.resolve()) for path in paths):
                 users[folder].append(entry.name)
-    return [OldDemo(folder, _size(folder), tuple(users[folder])) for folder in folders]
+    return [OldDemo(folder, size_of(folder), tuple(users[folder])) for folder in folders]
 
 
 def remove_old_demos() -> int:
@@ -362,10 +364,6 @@ def remove_old_demos() -> int:
     return freed
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 # ------------------------------------------------------------------ the list
 
 
@@ -375,7 +373,7 @@ def projects_folder() -> Path:
 
 
 def recent() -> list[RecentProject]:
-    """All projects, last changed first."""
+    """All projects, last changed first; on a server for strangers those of the visitor that it works for."""
     return recent_projects(limit=100)
 
 

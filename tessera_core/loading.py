@@ -15,6 +15,7 @@ from tessera_core.errors import InputError, ProjectError
 from tessera_core.jobs import Progress
 from tessera_core.place_request import PlaceRequest, from_query, title_of
 from tessera_core.project import Project, new_folder
+from tessera_core.project_room import require_size, size_of
 from tessera_core.sources import cache
 from tessera_core.sources.fetch import ATTEMPTS, Fetched, cached, fetch_years, patiently
 from tessera_core.sources.store import open_store
@@ -156,6 +157,7 @@ def _attach(project: Project, got: Sequence[Fetched]) -> None:
         others = [ref for ref in project.embeddings.values() if ref.year != year]
         if others:
             others[0].provenance.require_same_dataset(raster.provenance, f"the project {project.name!r}")
+        require_size(size_of(project.folder) + fetched.entry.bytes, f"{project.name!r} with {year}")
         path = _take(fetched.entry, project.folder / "data", str(year))
         project.attach_embeddings(year, path, raster.provenance, raster.grid)
         missing[str(year)] = list(fetched.missing)

@@ -32,6 +32,7 @@ from tessera_core.hosting import hosted
 from tessera_core.jobs import Progress
 from tessera_core.labels.filelock import locked
 from tessera_core.project import EmbeddingRef, Project, new_folder, projects_home, saved_logs
+from tessera_core.project_room import require_size
 from tessera_core.provenance import SOFTWARE
 from tessera_core.raster import FORMAT as RASTER_FORMAT
 
@@ -293,6 +294,8 @@ def open_pack(
         home = Path(into) if into is not None else projects_home()
         _require_room(total, home)
         for entry in known:
+            inside_it = (item for name, item in facts["files"].items() if name.startswith(f"{entry.folder}/"))
+            require_size(sum(int(item["bytes"]) for item in inside_it), f"{entry.name!r}")
             target = new_folder(entry.name, home)
             try:
                 for name, item in facts["files"].items():

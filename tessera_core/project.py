@@ -29,7 +29,7 @@ from tessera_core.atomic import atomic_path, write_json
 from tessera_core.errors import MixedDatasetsError, ProjectError, TesseraError
 from tessera_core.gate.archives import open_archive
 from tessera_core.grid import Grid
-from tessera_core.hosting import hosted, shown_path
+from tessera_core.hosting import acting, hosted, shown_path
 from tessera_core.labels.filelock import locked
 from tessera_core.labels.log import LabelLog, LogReplacedError
 from tessera_core.labels.model import clean_name
@@ -37,6 +37,7 @@ from tessera_core.places import projects_home as projects_home
 from tessera_core.project_links import linked_folder
 from tessera_core.project_refs import EmbeddingRef as EmbeddingRef
 from tessera_core.project_refs import References, WantedEmbeddings, as_copy, note_linked, shareable
+from tessera_core.project_room import note_owner, owned, require_place
 from tessera_core.provenance import SOFTWARE, Provenance
 
 FORMAT = "tessera-project/1"
@@ -90,7 +91,7 @@ class Project:
         """
         folder = Path(folder)
         now = time.time()
-        data = {
+        data: dict[str, Any] = {
             "format": FORMAT,
             "id": uuid.uuid4().hex,
             "name": clean_name(name or folder.name) or "Project",
@@ -102,6 +103,7 @@ class Project:
             "grid": None,
             "embeddings": {},
             "settings": {},
+            **_owner(),
         }
         _make_folder(folder)
         # Of two callers at once, one finds the other's project.
@@ -109,6 +111,7 @@ class Project:
             if (folder / "project.json").exists():
                 raise ProjectError(f"{shown_path(folder)} holds a project already; open it, or choose another folder.")
             _write(folder, data)
+        note_owner(folder, acting())
         project = cls(folder, data)
         if settings:
             project.update(**settings)
@@ -152,6 +155,11 @@ class Project:
     def origin(self) -> str:
         """The id of the project that this one and its other copies were saved from; its own where it is no copy."""
         return str(self._data.get("origin", self.id))
+
+    @property
+    def owner(self) -> str:
+        """The visitor it belongs to on a server for strangers; empty on a person's own computer."""
+        return str(self._data.get("owner", ""))
 
     @property
     def name(self) -> str:
@@ -419,8 +427,9 @@ class Project:
         for log in saved_logs(folder):
             _require_modest(log, where)
         data = as_copy(_checked(text, where), folder)
-        data |= {"id": uuid.uuid4().hex, "origin": str(data.get("origin", data["id"]))}
+        data |= {"id": uuid.uuid4().hex, "origin": str(data.get("origin", data["id"])), **_owner()}
         _write(folder, data)
+        note_owner(folder, acting())
         return cls.open(folder)
 
 
@@ -434,11 +443,16 @@ class RecentProject:
     dataset: str | None
 
 
-def recent_projects(limit: int = 20) -> list[RecentProject]:
-    """Projects under :func:`projects_home` and remembered ones, last changed first; unreadable ones are left out."""
-    home = projects_home()
-    folders = {path.parent.resolve() for path in home.glob("*/project.json")}
-    folders |= {Path(path) for path in _remembered() if Project.is_project(path)}
+def recent_projects(limit: int = 20, *, everyone: bool = False) -> list[RecentProject]:
+    """Projects under :func:`projects_home` and remembered ones, last changed first; unreadable ones are left out.
+
+    On a server for strangers only those of the visitor that it works for, unless ``everyone``'s are asked for.
+    """
+    if hosted() and not everyone:
+        folders = {folder.resolve() for folder in owned(acting())}
+    else:
+        folders = {path.parent.resolve() for path in projects_home().glob("*/project.json")}
+        folders |= {Path(path) for path in _remembered() if Project.is_project(path)}
     found = []
     for folder in folders:
         try:
@@ -478,8 +492,9 @@ def new_folder(name: str, home: Path | None = None) -> Path:
     folder, and a link to a project that was deleted never leads to another.
 
     Raises:
-        ProjectError: the system refuses.
+        ProjectError: the system refuses, or a server for strangers has no room for another project.
     """
+    require_place(acting())
     home, stem = home or projects_home(), safe_name(name)
     _make_folder(home)
     while True:
@@ -512,6 +527,10 @@ def filling(name: str, folder: str | Path | None = None) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _owner() -> dict[str, str]:
+    return {"owner": acting()} if hosted() and acting() else {}
 
 
 def _make_folder(folder: Path) -> None:

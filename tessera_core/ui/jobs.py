@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Callable
 
 import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
-from tessera_core.jobs import Job, JobPool, Work
+from tessera_core.hosting import acting_for
+from tessera_core.jobs import Job, JobPool, Progress, Work
 from tessera_core.ui import seats, shell, state, words
 
 _POLL_SECONDS = 0.4
@@ -35,7 +37,14 @@ class Jobs:
         Raises:
             BusyError: the person has as much under way as a server for many grants.
         """
-        job = self._pool.start(key, title, work, self._person)
+        person = self._person
+
+        def for_person(progress: Progress, cancelled: Callable[[], bool]) -> object:
+            # What is made belongs to whoever asked for it first.
+            with acting_for(person):
+                return work(progress, cancelled)
+
+        job = self._pool.start(key, title, for_person, person)
         job.join(self._person, self._tab)
         return job
 

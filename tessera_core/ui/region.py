@@ -264,12 +264,10 @@ def _upload() -> None:
 
 
 def _recent() -> None:
-    if state.hosted():
-        return
     entries = library.recent()
     if not entries:
         return
-    st.subheader("Recent projects")
+    st.subheader("Your projects" if state.hosted() else "Recent projects")
     now = time.time()
     for entry in entries[:_RECENT]:
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
@@ -286,7 +284,8 @@ def _recent() -> None:
             if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete_{entry.folder.name}"):
                 _delete(entry)
     if len(entries) > _RECENT:
-        st.caption(f"{len(entries) - _RECENT} older ones are in the folder {library.projects_folder()}.")
+        where = "" if state.hosted() else f" are in the folder {library.projects_folder()}"
+        st.caption(f"{len(entries) - _RECENT} older ones{where}.")
 
 
 @st.dialog("Rename project")

@@ -20,7 +20,7 @@ import streamlit as st
 from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, TesseraError, want_of_memory
-from tessera_core.hosting import hosted
+from tessera_core.hosting import acting_for, hosted
 from tessera_core.ui import logs, seats, sessions, state, words
 
 if TYPE_CHECKING:
@@ -82,9 +82,25 @@ def run() -> None:
     from tessera_core.ui import jobs
 
     jobs.entered(page.url_path)
-    with plain_errors():
+    with plain_errors(), acting_for(state.visitor()):
         page.run()
     _warm_up()
+    if hosted():
+        _make_room()
+
+
+@st.cache_resource(ttl=86_400, show_spinner=False)
+def _make_room() -> threading.Thread:
+    """Once a day, and when the server starts: remove what nobody used for a while."""
+    from tessera_core.project_room import remove_old
+
+    def work() -> None:
+        if removed := remove_old():
+            log.info("Removed %d projects that nobody used for a while", len(removed))
+
+    thread = threading.Thread(target=work, name="make-room", daemon=True)
+    thread.start()
+    return thread
 
 
 def _wants_seat() -> None:

@@ -15,6 +15,7 @@ import streamlit as st
 
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.hosting import hosted as hosted
+from tessera_core.project_room import note_use
 from tessera_core.ui.scene import OpenScene, open_scene
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def restore_project() -> None:
     try:
         project = open_project(asked, anew=just_come)
         project.refresh()
+        note_use(project.folder)
     except (ProjectError, LabelError):
         close_project()
         raise

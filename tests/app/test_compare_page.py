@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,7 @@ def test_p_values_are_a_layer_that_is_made_when_it_is_looked_at(app: AppTest, ye
     _open(app, years)
     _finished(app, _compared)
     assert "p" not in pictures()
-    app.session_state[f"_view_map_looks_compare_map_{years.id}"] = frozenset({"p"})
+    app.session_state[f"_view_map_looks_compare_map_{years.key}"] = frozenset({"p"})
     app.run()
     assert _errors(app) == []
     colours = np.asarray(Image.open(BytesIO(pictures()["p"])).convert("RGBA"))
@@ -180,7 +181,7 @@ def test_the_shift_of_the_scene_is_told_apart(app: AppTest, years: Project) -> N
 def test_marked_ground_takes_the_place_of_the_estimate(app: AppTest, years: Project) -> None:
     _open(app, years)
     _finished(app, _compared)
-    key = f"compare_marks_{years.id}"
+    key = f"compare_marks_{years.key}"
     app.session_state[key] = [((10.0, 10.0, 12.0, 12.0), (10.0, 12.0, 12.0, 10.0), ())]
     app.run()
     assert "mark at least" in app.warning[0].value
@@ -305,6 +306,9 @@ def test_another_model_joins_all_years_and_labels_come_along(app: AppTest, years
 def test_strangers_may_not_name_folders(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from tessera_core.ui import state
 
+    for year, ref in years.embeddings.items():
+        own = shutil.copytree(ref.path, years.folder / "data" / str(year))
+        years.attach_embeddings(year, own, ref.provenance, ref.grid)
     monkeypatch.setenv("TESSERA_HOSTED", "1")
     app.query_params["project"] = state.key_of(years.folder)
     app.session_state["compare_part"] = "join"
