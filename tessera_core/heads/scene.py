@@ -78,7 +78,7 @@ class Scene:
         self._scales: Floats = np.asarray(raster.scales)
         if isinstance(raster.codes, np.memmap):
             if resident is None:
-                resident = raster.codes.nbytes <= MEMORY_SHARE * _free_memory()
+                resident = raster.codes.nbytes <= MEMORY_SHARE * available_bytes()
             if resident:
                 self._codes, self._scales = np.array(raster.codes), np.array(raster.scales)
 
@@ -194,11 +194,17 @@ def _row_chunks(height: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, height))
 
 
-def _free_memory() -> int:
-    """Bytes that can be taken without swapping; a careful 1 GiB where the system does not say."""
+def available_bytes() -> int:
+    """Bytes that can be taken without swapping, also within a container; a careful 1 GiB where the system does not say."""
+    free = 1 << 30
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 1 << 30
+                free = int(line.split()[1]) * 1024
+    try:
+        most, taken = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):
+        # No container, or one without a limit.
+        return free
+    return max(0, min(free, most - taken))

@@ -140,7 +140,9 @@ def _desk(project: Project, scene: OpenScene) -> Desk:
             project.name,
             subtitle,
         )
-        return Desk(live, lambda: scene.index)
+        desk = Desk(live, lambda: scene.index, None if scene.path is None else (scene.key, str(scene.path)))
+        desk.study.prepare()
+        return desk
 
     # May take a while, which nobody else shall wait for.
     display = scene.display

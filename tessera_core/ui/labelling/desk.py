@@ -5,6 +5,7 @@ Pure: knows no browser and no Streamlit. One desk serves all browser tabs, and l
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Desk:
     Args:
         live: the map that follows every label.
         index: makes or finds what answers which pixels are alike; None: made of the map's raster when first needed.
+        place: key and path of the raster's files, so that another process can open them; None: it lies in memory only.
 
     Attributes:
         study: what is worked out beside it.
@@ -58,16 +60,20 @@ class Desk:
         tidied: the last cleaned map, or None.
     """
 
-    def __init__(self, live: LiveMap, index: Callable[[], SimilarityIndex] | None = None) -> None:
+    def __init__(
+        self,
+        live: LiveMap,
+        index: Callable[[], SimilarityIndex] | None = None,
+        place: tuple[str, str] | None = None,
+    ) -> None:
         self.live = live
-        self.study = Study(live.raster, live.accept, live.set_temperature)
+        self.study = Study(live.raster, live.accept, live.set_temperature, place=place)
         self.finder = Finder(live.raster, index)
         self.groups: Clusters | None = None
         self._cut: tuple[GroupTree, int] | None = None
         self.used: Clusters | None = None
         self.tidied: Tidied | None = None
         self._pngs: dict[str, tuple[object, bytes, str]] = {}
-        self._count = 0
         self._lock = threading.Lock()
 
     def cut_groups(self, tree: GroupTree, k: int) -> Clusters:
@@ -169,12 +175,12 @@ class Desk:
         return result
 
     def _png(self, name: str, source: object, make: Any) -> tuple[bytes, str]:
-        """The picture of a layer, made once for each ``source``."""
+        """The picture of a layer, made once for each ``source``, and what names it: another desk's same name means the same."""
         with self._lock:
             known = self._pngs.get(name)
             if known is None or known[0] is not source:
-                self._count += 1
-                known = self._pngs[name] = (source, make(), str(self._count))
+                png = make()
+                known = self._pngs[name] = (source, png, hashlib.blake2b(png, digest_size=10).hexdigest())
             return known[1], known[2]
 
     # ---------------------------------------------------------------- actions
