@@ -21,6 +21,7 @@ BENCHES = {
     "load": "a region of 1,000 km2 from a published store, beside geotessera",
     "brush": "scatter and map that highlight each other, in a real browser",
     "memory": "memory of the app while people explore and compare a region of two and of five years, in a real browser",
+    "visitors": "many people at once on one server: clicks, scores, memory; nothing mixed, nothing stale",
     "explore": "pictures, similarity, clusters, change and projections of a million embeddings",
     "change": "change between years where the truth is known, and where nothing changed",
     "heads": "scores of every head at 3 to 50 labels a class, times to fit and map; resumable",
@@ -52,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="for heads, calibration and change: put the tables between the marks of this file",
     )
+    parser.add_argument("--visitors", metavar="NUMBERS", help="for visitors: how many, separated by commas")
+    parser.add_argument("--seconds", type=float, help="for visitors: how long they label")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
 
 

@@ -1,0 +1,308 @@
+"""``tessera bench visitors``: as many people as wanted on one server, who label the demo region while their maps are scored.
+
+The app runs as on a server for strangers; scripted visitors in a process of their own speak the browser's protocol to it
+(:mod:`tessera_core.ui.visiting`). All open the demo in the same second, several times over; then each clicks a place every two
+seconds and asks for the score beside that. What is on disk afterwards says whether labels were mixed, and every picture that was
+sent is held against one computed here from the labels that it answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tessera_core.errors import InputError, TesseraError
+
+VISITORS, QUICK_VISITORS = (5, 10, 20, 30), (6,)
+SECONDS, QUICK_SECONDS = 40.0, 12.0
+ROUNDS, QUICK_ROUNDS = 5, 1
+EVERY, ASK = 2.0, 4.0
+DEMO_SIZE, QUICK_DEMO_SIZE = 320, 96
+# After the last tab is closed: what a session holds is kept for a minute in case it comes back.
+LEFT_SECONDS = 90.0
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure; one row for each number of visitors, and a table of them.
+
+    Raises:
+        InputError: the numbers of visitors are none.
+        TesseraError: the app or the visitors cannot be started.
+    """
+    quick = bool(args.quick)
+    try:
+        counts = (
+            [int(n) for n in args.visitors.split(",")] if args.visitors else (QUICK_VISITORS if quick else VISITORS)
+        )
+    except ValueError as error:
+        raise InputError(f"--visitors takes whole numbers separated by commas, not {args.visitors!r}.") from error
+    return measure(
+        counts,
+        args.seconds or (QUICK_SECONDS if quick else SECONDS),
+        rounds=QUICK_ROUNDS if quick else ROUNDS,
+        size=QUICK_DEMO_SIZE if quick else DEMO_SIZE,
+        left=5.0 if quick else LEFT_SECONDS,
+    )
+
+
+def measure(
+    counts: Sequence[int],
+    seconds: float = SECONDS,
+    *,
+    rounds: int = ROUNDS,
+    size: int = DEMO_SIZE,
+    every: float = EVERY,
+    ask: float = ASK,
+    left: float = LEFT_SECONDS,
+) -> dict[str, Any]:
+    """Let ``counts`` visitors come, one number after the other, each to a server of its own.
+
+    Args:
+        seconds: how long they label.
+        rounds: how often as many open the demo at once before.
+        size: of the demo region, pixels along each side.
+        every, ask: seconds between two clicks, and between two looks at the score, of one visitor (``ask`` 0: as the browser).
+        left: seconds after the last tab was closed at which memory is read again.
+    """
+    from tessera_core.bench.hot_path import machine
+
+    rows = []
+    for count in counts:
+        with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
+            rows.append(_one(Path(folder), count, seconds, rounds, size, every, ask, left))
+        sys.stderr.write(json.dumps(rows[-1]) + "\n")
+    return {
+        "bench": "visitors",
+        "machine": machine(),
+        "demo_px": size,
+        "seconds": seconds,
+        "every_s": every,
+        "ask_s": ask,
+        "rows": rows,
+        "table": _table(rows),
+    }
+
+
+def _one(
+    folder: Path, count: int, seconds: float, rounds: int, size: int, every: float, ask: float, left: float
+) -> dict[str, Any]:
+    home = folder / "home"
+    home.mkdir()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    environment = {"TESSERA_HOME": str(home), "TESSERA_DEMO_SIZE": str(size), "TESSERA_HOSTED": "1"}
+    environment |= {"TESSERA_MAX_PEOPLE": str(count + 10)}
+    _make_demo(environment)
+    with _server(folder, environment) as (address, process):
+        memory = {"start_mb": _memory(process.pid)[0]}
+        # The first one pays for what is loaded once.
+        _visitors(address, 1, 0.0, every, ask)
+        distinct = []
+        for _ in range(rounds):
+            seen = _visitors(address, count, 0.0, every, ask)
+            distinct.append(len({one.get("address") for one in seen if one.get("address")}))
+        memory["before_mb"] = _memory(process.pid)[0]
+        threads_before = _memory(process.pid)[2]
+        with _watched(process.pid) as most:
+            seen = _visitors(address, count, seconds, every, ask)
+        time.sleep(left)
+        own, beside, threads = _memory(process.pid)
+    row = _judge(seen, home)
+    memory |= {"peak_mb": most["own"], "peak_beside_mb": most["beside"], "left_mb": own, "left_beside_mb": beside}
+    memory["each_mb"] = round((most["own"] - memory["before_mb"]) / count, 2)
+    return {
+        "visitors": count,
+        "distinct_projects": distinct,
+        **row,
+        **memory,
+        "threads_before": threads_before,
+        "threads_most": most["threads"],
+        "threads_left": threads,
+        "load_before": load,
+    }
+
+
+def _make_demo(environment: dict[str, str]) -> None:
+    """The demo region where the server looks for it, so that nobody waits for it."""
+    code = "from tessera_core.library import make_demo; make_demo(lambda *_: None, lambda: False)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise TesseraError(f"The demo region could not be made: {done.stderr.strip()[-300:]}")
+
+
+@contextmanager
+def _server(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://localhost:{port}"
+    command = [sys.executable, "-m", "tessera_core", "app", "--headless", "--port", str(port)]
+    path = folder / "server.log"
+    with open(path, "wb") as log:
+        process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                try:
+                    with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2) as answer:
+                        if answer.read() == b"ok":
+                            break
+                except (urllib.error.URLError, OSError):
+                    time.sleep(0.2)
+            else:
+                raise TesseraError(f"The app did not start: {path.read_text(encoding='utf-8')[-500:]}")
+            yield address, process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _visitors(address: str, count: int, seconds: float, every: float, ask: float) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "tessera_core.ui.visiting", address, "--visitors", str(count)]
+    command += ["--seconds", str(seconds), "--every", str(every), "--ask", str(ask)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise TesseraError(f"The visitors could not come: {done.stderr.strip()[-500:]}")
+    found: list[dict[str, Any]] = json.loads(done.stdout)["visitors"]
+    return found
+
+
+# -------------------------------------------------------------------- memory
+
+
+def _memory(pid: int) -> tuple[float, float, int]:
+    """MB of a process (``RssAnon``: what cannot be given back but by it), of those it started, and its threads."""
+    import psutil
+
+    server = psutil.Process(pid)
+    return (
+        _anonymous(pid),
+        round(sum(_anonymous(child.pid) for child in server.children(True)), 1),
+        server.num_threads(),
+    )
+
+
+def _anonymous(pid: int) -> float:
+    import psutil
+
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+        return round(int(next(line.split()[1] for line in text.splitlines() if line.startswith("RssAnon"))) / 1024, 1)
+    except (OSError, StopIteration):
+        return round(psutil.Process(pid).memory_info().rss / 2**20, 1) if psutil.pid_exists(pid) else 0.0
+
+
+@contextmanager
+def _watched(pid: int) -> Iterator[dict[str, Any]]:
+    """The most memory and threads while the block runs."""
+    import threading
+
+    import psutil
+
+    most: dict[str, Any] = {"own": 0.0, "beside": 0.0, "threads": 0}
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.5):
+            try:
+                own, beside, threads = _memory(pid)
+            except psutil.NoSuchProcess:
+                return
+            most.update(
+                own=max(most["own"], own), beside=max(most["beside"], beside), threads=max(most["threads"], threads)
+            )
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    yield most
+    stop.set()
+    thread.join()
+
+
+# ------------------------------------------------------------------- judging
+
+
+def _judge(seen: list[dict[str, Any]], home: Path) -> dict[str, Any]:
+    """What the visitors saw against what is on disk."""
+    clicks = [click for one in seen for click in one.get("clicks", [])]
+    times = [click["ms"] for click in clicks if click["acked"]]
+    scores = [score for one in seen for score in one.get("scores", [])]
+    last = [one["last_score_s"] for one in seen if one.get("last_score_s") is not None]
+    truth = _checked(seen, home)
+    return {
+        "problems": [one["problem"] for one in seen if one.get("problem")],
+        "clicks": len(clicks),
+        "median_ms": round(float(np.median(times)), 1) if times else None,
+        "p95_ms": round(float(np.percentile(times, 95)), 1) if times else None,
+        "max_ms": max(times, default=None),
+        "mixed_labels": truth["mixed_labels"],
+        "lost_clicks": truth["lost_clicks"],
+        "used_names": sum(_used_again(one.get("clicks", [])) for one in seen),
+        "wrong_pictures": truth["wrong_pictures"],
+        "pictures_checked": truth["pictures_checked"],
+        "asked": sum(one.get("asked", 0) for one in seen),
+        "scores_shown": len(scores),
+        "visitors_with_last_score": len(last),
+        "last_score_median_s": round(float(np.median(last)), 2) if last else None,
+        "last_score_worst_s": max(last, default=None),
+    }
+
+
+def _checked(seen: list[dict[str, Any]], home: Path) -> dict[str, int]:
+    """What is on disk against what was seen, by a process that may know how the page draws."""
+    command = [sys.executable, "-m", "tessera_core.ui.visiting", "--check", str(home)]
+    told = json.dumps({"visitors": seen})
+    done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise TesseraError(f"What the visitors saw could not be checked: {done.stderr.strip()[-500:]}")
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+def _used_again(clicks: list[dict[str, Any]]) -> int:
+    """Pictures whose name was that of an earlier, different one: the browser would not draw them."""
+    known: dict[str, str] = {}
+    return sum(known.setdefault(c["v"], c["picture"]) != c["picture"] for c in clicks if c["v"] is not None)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    columns = {
+        "visitors": "visitors",
+        "distinct projects": "distinct_projects",
+        "click median ms": "median_ms",
+        "p95 ms": "p95_ms",
+        "mixed": "mixed_labels",
+        "lost": "lost_clicks",
+        "stale or wrong pictures of checked": "pictures",
+        "last score shown to": "scored",
+        "after s (median)": "last_score_median_s",
+        "(worst)": "last_score_worst_s",
+        "threads": "threads_most",
+        "server MB before": "before_mb",
+        "most": "peak_mb",
+        "left": "left_mb",
+        "load": "load_before",
+    }
+    lines = [" | ".join(["", *columns, ""]).strip(), "|" + "---|" * len(columns)]
+    for row in rows:
+        shown = row | {
+            "distinct_projects": "/".join(map(str, row["distinct_projects"])),
+            "pictures": f"{row['used_names']} + {row['wrong_pictures']} of {row['pictures_checked']}",
+            "scored": f"{row['visitors_with_last_score']} of {row['visitors']}",
+        }
+        lines.append(" | ".join(["", *(str(shown[key]) for key in columns.values()), ""]).strip())
+    return "\n".join(lines)

@@ -1,0 +1,441 @@
+"""Scripted visitors: as many browser tabs as wanted, speaking Streamlit's websocket protocol to a server, label the demo at once.
+
+A program of its own (``python -m tessera_core.ui.visiting ADDRESS ...``), so that its work is not the server's. It says what it
+did and saw, as JSON, and checks that against what is on disk; ``tessera bench visitors`` starts it and judges. Each visitor
+opens the demo region, then clicks a place every few seconds and asks beside that how good the map is, as the label map in the
+browser does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import json
+import random
+import struct
+import sys
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from streamlit.components.v2.bidi_component.main import _make_trigger_id
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Element_pb2 import Element
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
+
+if TYPE_CHECKING:
+    from tessera_core.project import Project
+
+DEMO_BUTTON = "Open the demo region"
+CLASSES = ("wood", "water", "field")
+# As the queue of the label map: when a message is said again; and between two looks at a score that is under way.
+RESEND_SECONDS, LOOK_SECONDS = 5.0, 0.45
+# As the label map: how long after a click it asks how good the map is.
+ASK_AFTER_SECONDS = 0.7
+# Of each visitor's pictures, the first and last apart, so many are computed again.
+SAMPLED = 4
+_GROUNDS: dict[str, Any] = {}
+_FINISHED = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
+
+
+@dataclass
+class Channel:
+    """One component of the page that is spoken to, and the numbers of its protocol."""
+
+    identity: str = ""
+    fragment: str = ""
+    sent: int = 0
+    header: dict[str, Any] = field(default_factory=dict)
+    picture: bytes = b""
+
+
+class Tab:
+    """One browser tab as the server sees it.
+
+    Args:
+        address: of the app, e.g. ``http://localhost:8501``.
+        number: names the visitor.
+    """
+
+    def __init__(self, address: str, number: int) -> None:
+        self.number = number
+        self.epoch = f"visitor{number}x{random.getrandbits(24):x}"
+        parts = urlsplit(address)
+        cookies = _cookies(parts.hostname or "localhost", parts.port or 80)
+        self._wire: ClientConnection = connect(
+            f"ws://{parts.netloc}/_stcore/stream",
+            additional_headers={"Cookie": cookies} if cookies else {},
+            origin=Origin(f"http://{parts.netloc}"),
+            subprotocols=[Subprotocol("streamlit")],
+            max_size=None,
+            open_timeout=60,
+        ).__enter__()
+        self.query = self._page = ""
+        self.map, self.side = Channel(), Channel()
+        self._buttons: dict[str, str] = {}
+        self._texts: OrderedDict[str, None] = OrderedDict()
+        self._hashes: OrderedDict[str, None] = OrderedDict()
+        self.running = False
+
+    def close(self) -> None:
+        """Close the tab."""
+        self._wire.close()
+
+    # ------------------------------------------------------------- talking
+
+    def look(self, page: str, seconds: float = 120) -> None:
+        """Open a page and wait until it stands."""
+        message = BackMsg()
+        message.rerun_script.page_name = page
+        self._run(message, seconds)
+
+    def press(self, label: str, seconds: float = 120) -> None:
+        """Press a button and wait until the page stands.
+
+        Raises:
+            RuntimeError: there is no such button.
+        """
+        if label not in self._buttons:
+            raise RuntimeError(f"no button {label!r}; the page says: {' | '.join(self._texts)[-500:]}")
+        message = BackMsg()
+        message.rerun_script.page_script_hash = self._page
+        message.rerun_script.widget_states.widgets.append(WidgetState(id=self._buttons[label], trigger_value=True))
+        self._run(message, seconds)
+
+    def tell(self, channel: Channel, want: dict[str, Any], ops: list[dict[str, Any]]) -> None:
+        """Send a message of the label map, as its queue does."""
+        channel.sent += 1
+        value = {"epoch": self.epoch, "n": channel.sent, "want": want, "ops": ops}
+        message = BackMsg()
+        rerun = message.rerun_script
+        rerun.page_script_hash, rerun.fragment_id = self._page, channel.fragment
+        payload = json.dumps([{"event": "ops", "value": value}])
+        trigger = _make_trigger_id(channel.identity, "events")
+        rerun.widget_states.widgets.append(WidgetState(id=trigger, json_trigger_value=payload))
+        self._send(message)
+
+    def _send(self, message: BackMsg) -> None:
+        message.rerun_script.query_string = self.query
+        # What a browser keeps is sent to it by name.
+        message.rerun_script.cached_message_hashes.extend(self._hashes)
+        self._wire.send(message.SerializeToString())
+
+    def _run(self, message: BackMsg, seconds: float) -> None:
+        self.running = True
+        self._buttons, end = {}, time.monotonic() + seconds
+        self._texts.clear()
+        self._send(message)
+        while self.running and time.monotonic() < end:
+            self.read(end - time.monotonic())
+
+    def read(self, seconds: float) -> Channel | None:
+        """Take in the next message; the channel that it answers on, if any."""
+        try:
+            data = self._wire.recv(timeout=max(seconds, 0))
+        except TimeoutError:
+            return None
+        frame = ForwardMsg.FromString(data if isinstance(data, bytes) else data.encode())
+        kind = frame.WhichOneof("type")
+        if frame.metadata.cacheable:
+            self._hashes[frame.hash] = None
+            while len(self._hashes) > 200:
+                self._hashes.popitem(last=False)
+        if kind == "new_session":
+            self._page = frame.new_session.page_script_hash
+        elif kind == "page_info_changed":
+            self.query = frame.page_info_changed.query_string
+        elif kind == "script_finished" and frame.script_finished in _FINISHED:
+            self.running = False
+        elif kind == "delta" and frame.delta.WhichOneof("type") == "new_element":
+            return self._element(frame.delta.new_element, frame.delta.fragment_id)
+        return None
+
+    def _element(self, element: Element, fragment: str) -> Channel | None:
+        match element.WhichOneof("type"):
+            case "button":
+                self._buttons[element.button.label] = element.button.id
+            case "alert":
+                self._texts[element.alert.body] = None
+            case "bidi_component":
+                return self._component(element.bidi_component, fragment)
+        return None
+
+    def _component(self, component: Any, fragment: str) -> Channel | None:
+        data = component.bytes
+        if len(data) < 4:
+            return None
+        (length,) = struct.unpack_from(">I", data)
+        # Only what says something is read; pictures may be large.
+        if b'"kind":"map"' not in data[:200] and b'"kind":"insight"' not in data[:200]:
+            return None
+        header = json.loads(data[4 : 4 + length])
+        channel = self.map if header["kind"] == "map" else self.side
+        channel.identity, channel.fragment, channel.header = component.id, fragment, header
+        channel.picture = data[4 + length :]
+        return channel
+
+    @property
+    def problem(self) -> str:
+        """What the page complained of last."""
+        return next(reversed(self._texts), "")
+
+
+def _cookies(host: str, port: int) -> str:
+    connection = http.client.HTTPConnection(host, port, timeout=60)
+    connection.request("GET", "/", headers={"Accept": "text/html"})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return "; ".join(value.split(";")[0] for name, value in answer.getheaders() if name.lower() == "set-cookie")
+
+
+# ------------------------------------------------------------------ visitors
+
+
+def visit(tab: Tab, gate: threading.Barrier, wishes: argparse.Namespace) -> dict[str, Any]:
+    """Open the demo with all others at once, label, and wait for the score of what was labelled."""
+    tab.look("")
+    gate.wait()
+    started = time.monotonic()
+    tab.press(DEMO_BUTTON)
+    opened = time.monotonic() - started
+    told: dict[str, Any] = {
+        "visitor": tab.number,
+        "epoch": tab.epoch,
+        "address": tab.query,
+        "opened_s": round(opened, 3),
+        "clicks": [],
+        "scores": [],
+        "asked": 0,
+        "problem": tab.problem,
+    }
+    if wishes.seconds <= 0 or not tab.query:
+        return told
+    tab.look("label")
+    if not tab.map.identity or not tab.side.identity:
+        return told | {"problem": tab.problem or "the page Label showed no map"}
+    _label(tab, told, wishes)
+    return told | {"problem": told["problem"] or tab.problem}
+
+
+def _label(tab: Tab, told: dict[str, Any], wishes: argparse.Namespace) -> None:
+    draw = random.Random(tab.number)
+    operations: list[dict[str, Any]] = [
+        {"id": n, "do": "add_class", "name": f"visitor {tab.number} {name}"} for n, name in enumerate(CLASSES, 1)
+    ]
+    _do(tab, operations)
+    last = len(operations)
+    west, south, east, north = tab.map.header["bounds"]
+    begin = time.monotonic() + draw.uniform(0, wishes.every)
+    end = begin + wishes.seconds
+    clicked, ask_at, next_click = begin, begin + wishes.ask, begin
+    while next_click < end:
+        until = min(next_click, ask_at)
+        _listen(tab, told, until, clicked)
+        now = time.monotonic()
+        if now >= next_click:
+            last += 1
+            x, y = draw.uniform(west, east), draw.uniform(south, north)
+            # Each class in turn, so that every one can be scored.
+            op = {"id": last, "do": "add", "tool": "point", "class": 1 + last % len(CLASSES), "pts": [[x, y]]}
+            clicked = time.monotonic()
+            _do(tab, [op], told)
+            header, picture = tab.map.header, tab.map.picture
+            if header["notes"]:
+                told["problem"] = header["notes"][-1][1]
+            told["clicks"].append(
+                {
+                    "id": last,
+                    "ms": round(1000 * (time.monotonic() - clicked), 1),
+                    "acked": header["ack"] >= last,
+                    "version": header["version"],
+                    "v": None if header["map"] is None else header["map"]["v"],
+                    "picture": hashlib.sha256(picture).hexdigest() if picture else "",
+                }
+            )
+            next_click = max(next_click + wishes.every, time.monotonic())
+            if not wishes.ask:
+                ask_at = time.monotonic() + ASK_AFTER_SECONDS
+        elif now >= ask_at:
+            _ask(tab, told)
+            ask_at = now + (wishes.ask or LOOK_SECONDS)
+    # The person looks at what came of it.
+    _listen(tab, told, clicked + ASK_AFTER_SECONDS, clicked)
+    while time.monotonic() < clicked + wishes.patience and not _has_score(told, tab):
+        _ask(tab, told)
+        _listen(tab, told, time.monotonic() + LOOK_SECONDS, clicked)
+    told["last_version"] = tab.map.header["version"]
+    told["last_score_s"] = next(
+        (s["after_s"] for s in told["scores"] if s["version"] == tab.map.header["version"]), None
+    )
+
+
+def _ask(tab: Tab, told: dict[str, Any]) -> None:
+    told["asked"] += 1
+    similar: dict[str, Any] = {"pos": [], "neg": []}
+    want = {"layers": [], "error": 0.1, "selected": "", "skipped": [], "similar": similar, "tick": told["asked"]}
+    tab.tell(tab.side, want, [])
+
+
+def _has_score(told: dict[str, Any], tab: Tab) -> bool:
+    return any(score["version"] == tab.map.header["version"] for score in told["scores"])
+
+
+def _do(tab: Tab, operations: list[dict[str, Any]], told: dict[str, Any] | None = None) -> None:
+    """Send operations, again and again as the browser does, until they are acknowledged or a minute has gone by."""
+    started = time.monotonic()
+    while time.monotonic() < started + 60:
+        tab.tell(tab.map, {"confidence": False, "selected": ""}, operations)
+        if _answered(tab, operations[-1]["id"], RESEND_SECONDS, told, started):
+            return
+
+
+def _answered(tab: Tab, ack: int, seconds: float, told: dict[str, Any] | None = None, clicked: float = 0.0) -> bool:
+    """Read until the map has answered an operation; False when the time is up."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        channel = tab.read(left)
+        if channel is tab.side and told is not None:
+            _note(tab, told, clicked)
+        header = tab.map.header
+        if channel is tab.map and header["epoch"] == tab.epoch and header["ack"] >= ack:
+            return True
+    return False
+
+
+def _listen(tab: Tab, told: dict[str, Any], until: float, clicked: float) -> None:
+    while (left := until - time.monotonic()) > 0:
+        if tab.read(left) is tab.side:
+            _note(tab, told, clicked)
+
+
+def _note(tab: Tab, told: dict[str, Any], clicked: float) -> None:
+    """Keep the time at which a score of the newest labels was seen first."""
+    header = tab.side.header
+    score = header.get("score")
+    if not score or not score["fresh"] or header["version"] != tab.map.header["version"]:
+        return
+    if all(known["version"] != header["version"] for known in told["scores"]):
+        told["scores"].append(
+            {"version": header["version"], "after_s": round(time.monotonic() - clicked, 3), "labels": score["labels"]}
+        )
+
+
+def check(home: Path, seen: list[dict[str, Any]]) -> dict[str, int]:
+    """What visitors saw against the projects on disk.
+
+    Args:
+        home: the server's TESSERA_HOME.
+        seen: what :func:`visit` told of each.
+
+    Returns:
+        ``mixed_labels`` (projects, not labels of one visitor alone), ``lost_clicks`` (acknowledged, and nowhere),
+        ``wrong_pictures`` of ``pictures_checked``: not what the labels give that they answer, computed here from nothing.
+    """
+    from tessera_core.project import Project
+
+    found = {"mixed_labels": 0, "lost_clicks": 0, "wrong_pictures": 0, "pictures_checked": 0}
+    projects: dict[str, Project] = {}
+    for folder in sorted((home / "projects").iterdir()):
+        if Project.is_project(folder):
+            project = Project.open(folder)
+            owners = {name.split()[1] for c in project.log.classes if (name := c.name).startswith("visitor ")}
+            owners |= {label.id.split("x")[0].removeprefix("visitor") for label in project.log.labels}
+            found["mixed_labels"] += len(owners) > 1
+            projects |= dict.fromkeys(owners, project)
+    for one in seen:
+        clicks = [click for click in one.get("clicks", []) if click["acked"]]
+        if not clicks:
+            continue
+        mine = projects.get(str(one["visitor"]))
+        known = {label.id for label in mine.log.labels} if mine is not None else set()
+        found["lost_clicks"] += sum(f"{one['epoch']}-{click['id']}" not in known for click in clicks)
+        if mine is None:
+            continue
+        step = max(1, len(clicks) // SAMPLED)
+        for click in {c["id"]: c for c in (*clicks[::step], clicks[-1])}.values():
+            found["pictures_checked"] += 1
+            found["wrong_pictures"] += hashlib.sha256(_true_picture(mine, one["epoch"], click["id"])).hexdigest() != (
+                click["picture"] or hashlib.sha256(b"").hexdigest()
+            )
+    return found
+
+
+def _true_picture(project: Project, epoch: str, upto: int) -> bytes:
+    """The picture of the labels that one visitor had made up to an operation; empty where they give no map."""
+    from tessera_core.heads import Scene
+    from tessera_core.mapping import fit_labels, head_choice
+    from tessera_core.render.display import DisplayGrid
+    from tessera_core.sources.local import open_embeddings
+    from tessera_core.ui.label_map import payload
+
+    labels = [label for label in project.log.labels if int(label.id.removeprefix(f"{epoch}-")) <= upto]
+    if len({label.class_id for label in labels}) < 2:
+        return b""
+    year = max(year for year in project.embeddings if year is not None)
+    path = str(project.embeddings_path(year))
+    if path not in _GROUNDS:
+        raster = open_embeddings(path)
+        _GROUNDS[path] = (raster, Scene(raster), DisplayGrid(raster.grid))
+    raster, scene, display = _GROUNDS[path]
+    made = scene.predict(fit_labels(labels, raster, head_choice(project)))
+    return payload.overlay(made.classes, None, project.log.classes, display)[0]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Let them come, and print what they saw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address", nargs="?", default="")
+    parser.add_argument(
+        "--check", type=Path, metavar="HOME", help="check what is told on stdin against the projects there"
+    )
+    parser.add_argument("--visitors", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=20, help="how long they label; 0: they only open the demo")
+    parser.add_argument("--every", type=float, default=2, help="seconds between two clicks of one visitor")
+    parser.add_argument(
+        "--ask", type=float, default=4, help="seconds between two looks at the score; 0: as the browser"
+    )
+    parser.add_argument("--patience", type=float, default=30, help="seconds to wait for the last score")
+    parser.add_argument("--stay", type=float, default=0, help="seconds to stay after that, with the tab open")
+    wishes = parser.parse_args(arguments)
+    if wishes.check is not None:
+        json.dump(check(wishes.check, json.load(sys.stdin)["visitors"]), sys.stdout)
+        return 0
+    gate = threading.Barrier(wishes.visitors)
+    seen: list[dict[str, Any]] = [{} for _ in range(wishes.visitors)]
+
+    def one(number: int) -> None:
+        try:
+            tab = Tab(wishes.address, number)
+        except (OSError, TimeoutError, ConnectionClosed) as error:
+            gate.abort()
+            seen[number] = {"visitor": number, "problem": f"could not come: {error}"}
+            return
+        try:
+            seen[number] = visit(tab, gate, wishes)
+            time.sleep(wishes.stay)
+        except (OSError, RuntimeError, KeyError, ConnectionClosed, threading.BrokenBarrierError) as error:
+            seen[number] = {"visitor": number, "problem": f"{type(error).__name__}: {error}"}
+        finally:
+            tab.close()
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(wishes.visitors)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    json.dump({"visitors": seen}, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
