@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tessera_core import validation
 from tessera_core.areas import mapped_areas
+from tessera_core.assess.designs import draw
 from tessera_core.assess.reference import Reference, read_reference
 from tessera_core.cli import main
 from tessera_core.export.report import report_html
@@ -172,6 +174,44 @@ def test_exports_and_the_report_say_what_the_page_says(doors: Doors, tmp_path: P
         assert sentence in text
     for name, area in hectares(doors).items():
         assert f"<td>{name}</td><td>{area:,.1f}</td>" in text
+
+
+def test_the_report_knows_what_was_checked_and_says_what_is_simulated(tmp_path: Path) -> None:
+    """The table of the page Validate stands beside the counts; a made-up landscape is called one; words need no glossary."""
+    raster, truth = landscape()
+    demo = EmbeddingRaster(raster.codes, raster.scales, GRID, replace(raster.provenance, source="demo"))
+    project = Project.create(tmp_path / "p", "Fen")
+    for name in CLASSES:
+        project.log.add_class(name)
+    for k in range(3):
+        for row, col in np.argwhere(truth == k)[:: (truth == k).sum() // 9]:
+            x, y = GRID.pixel_to_xy(row + 0.5, col + 0.5)
+            project.log.add("point", k + 1, [(float(x), float(y))])
+    made = map_project(project, demo, 2023)
+    unchecked = report_html(project_product(project, demo, made))
+    assert "Nobody has looked at places drawn at random" in unchecked
+    assert "They come without an error bar" in unchecked
+    assert "simulated" in unchecked
+    assert "simulated" not in report_html(project_product(project, raster, made))
+    checked = validation.Validation(2023, GRID, draw(made.map.classes, 60, at_least=10, seed=0))
+    for position in range(len(checked.sample)):
+        row, col = checked.sample.rows[position], checked.sample.cols[position]
+        checked = checked.answer(position, int(truth[row, col]) + 1)
+    validation.save(project, checked)
+    found = checked.assess()
+    text = report_html(project_product(project, demo, made))
+    assert found.sentences(dict(enumerate(CLASSES, 1)))[0] in text
+    for one in found.classes:
+        low, high = max(one.area.interval[0], 0), min(one.area.interval[1], found.total_area)
+        assert f"<td>{one.area.value:,.1f}</td><td>{low:,.1f} to {high:,.1f}</td>" in text
+    assert "Nobody has looked" not in text
+    assert "without an error bar" not in text
+    for page in (unchecked, text):
+        for word in ("macro-F1", "the head", "Checksum"):
+            assert word not in page
+    # A damaged sample is told, and the report is made all the same.
+    (project.folder / "validation-2023.json").write_text("{")
+    assert "is damaged" in report_html(project_product(project, demo, made))
 
 
 # ------------------------------------------------------------------ invariants

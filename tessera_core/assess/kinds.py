@@ -13,10 +13,26 @@ from tessera_core.labels.numbers import parse_number
 # Schemes of classes have at most so many codes that a few labels each are enough; measured numbers seldom repeat.
 FEW_CODES = 12
 MANY_VALUES = 20
-# A code stands at so many labels on average.
+# A code of a few stands at so many labels on average, and one of many at more.
 REPEATED = 3
-_CODE_FIELDS = re.compile(
-    r"(class|label|code|category|type|landcover|lulc|lc|crop|croptype|habitat|species)(id|code|nr|no)?"
+MANY_CODES, OFTEN = 60, 50
+# The last word of a field's name.
+_CODE_WORDS = frozenset(
+    {
+        "class",
+        "classid",
+        "classcode",
+        "label",
+        "code",
+        "category",
+        "type",
+        "landcover",
+        "lulc",
+        "lc",
+        "crop",
+        "croptype",
+    }
+    | {"cropcode", "habitat"}
 )
 
 
@@ -50,10 +66,12 @@ def codes_taken_as_numbers(values: NDArray[np.floating], field: str = "") -> str
         field: the attribute they come from.
     """
     found = np.unique(values)
-    if not len(found) or (found != np.rint(found)).any() or len(found) > MANY_VALUES * REPEATED:
+    if not len(found) or (found != np.rint(found)).any() or len(found) > MANY_CODES:
         return ""
-    by_name = _CODE_FIELDS.fullmatch(re.sub(r"[^a-z]", "", field.casefold())) is not None
-    if by_name or (len(found) <= FEW_CODES and len(values) >= REPEATED * len(found)):
+    words = [word for word in re.split(r"[^a-z]+", field.casefold()) if word not in ("", "id", "nr", "no")]
+    by_name = bool(words) and (words[-1] in _CODE_WORDS or "".join(words) in _CODE_WORDS)
+    times = REPEATED if len(found) <= FEW_CODES else OFTEN
+    if by_name or len(values) >= times * len(found):
         return f"only {len(found)} different whole numbers ({_some(found)}) at {len(values)} labels, which look like class codes"
     return ""
 

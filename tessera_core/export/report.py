@@ -94,7 +94,14 @@ def _caption(product: Product) -> str:
     if not product.grid.georeferenced:
         return "This raster has no georeference: its place on Earth is not known."
     west, south, east, north = product.grid.bounds_lonlat
-    return f"From {west:.4f}, {south:.4f} to {east:.4f}, {north:.4f} (longitude, latitude); {escape(_crs(product))}."
+    across = product.grid.width * product.grid.pixel_area_m2**0.5
+    wide = f"{across / 1000:,.1f} km" if across >= 1000 else f"{across:,.0f} m"
+    turn = product.grid.transform
+    up = ", north is up" if turn.b == turn.d == 0 and turn.e < 0 else ""
+    return (
+        f"{wide} across{up}. From {west:.4f}, {south:.4f} to {east:.4f}, {north:.4f} (longitude, latitude); "
+        f"{escape(_crs(product))}."
+    )
 
 
 def _crs(product: Product) -> str:
