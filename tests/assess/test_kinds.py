@@ -37,7 +37,9 @@ def test_codes_are_no_numbers(codes: list[int], times: int) -> None:
     assert codes_taken_as_numbers(values + 0.5) == ""
 
 
-@pytest.mark.parametrize("field", ["class_id", "Code", "LC", "landcover", "crop-code", "habitat", "CODE_18", "clc_code", "land_cover"])
+@pytest.mark.parametrize(
+    "field", ["class_id", "Code", "LC", "landcover", "crop-code", "habitat", "CODE_18", "clc_code", "land_cover"]
+)
 def test_a_field_named_as_classes_are_holds_codes(field: str) -> None:
     values = np.arange(1.0, 30.0)
     assert codes_taken_as_numbers(values, field)
