@@ -60,6 +60,15 @@ def test_tiles_become_a_project_with_a_raster_per_year(home: Path, tiles_folder:
     assert project.grid.shape == (6, 8)
 
 
+def test_what_is_odd_about_the_images_is_told_before_the_run(home: Path, tiles_folder: Path) -> None:
+    for year in (2021, 2022):
+        path = tiles_folder / f"tile-{year}" / "masks.npy"
+        np.save(path, np.zeros_like(np.load(path)))
+    plan = embed.plan(embed.open_tiles(tiles_folder), WEIGHTS, None, "cpu", _quiet, lambda: False)
+    told = [note for note in plan.notes if "Not one of the 5 Sentinel-2 dates is usable" in note]
+    assert [note.partition(":")[0] for note in told] == ["tile-2021, tile-2022"]
+
+
 def test_stopped_run_goes_on_in_the_same_folder(home: Path, tiles_folder: Path) -> None:
     tiles = embed.open_tiles(tiles_folder)
     loaded = embed.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False).loaded
