@@ -28,6 +28,10 @@ MAX_DEGREES = 12.0
 MAX_PIXELS = 1 << 31
 
 
+class SwappedAxesError(InputError):
+    """Coordinates lie on Earth only if the first is taken for the latitude."""
+
+
 @dataclass(frozen=True)
 class Region:
     """An area on Earth that fits one UTM grid.
@@ -121,7 +125,7 @@ def _require_mappable(geometry: BaseGeometry) -> None:
     (west, south), (east, north) = points.min(0), points.max(0)
     if south < -90 or north > 90:
         if south >= -180 and north <= 180 and -90 <= west <= east <= 90:
-            raise InputError(
+            raise SwappedAxesError(
                 f"The region reaches {_far(south, north):.6g} degrees of latitude, where 90 is the end, so longitude and "
                 "latitude seem swapped. Give longitude first, or let them be swapped."
             )
@@ -299,7 +303,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     try:
         region = Region(geometry, path.stem)
     except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
+        raise type(error)(f"{path.name}: {error}") from error
     parts = list(getattr(geometry, "geoms", [geometry]))
     notes = [] if declared else ["The file names no coordinate system; its numbers were taken as degrees."]
     notes += ["Latitude and longitude were swapped."] if swap else []

@@ -125,3 +125,13 @@ def test_areas_and_points_with_formulas_are_texts(tmp_path: Path) -> None:
     assert row[-2:] == ["1.0", "1.0"]
     again = read_points(tmp_path / "out.csv")
     assert (again.columns[2], again.rows[0][2]) == (points.columns[2], points.rows[0][2])
+
+
+def test_whatever_writes_a_table_quotes_its_cells(root: Path) -> None:
+    writers = [
+        path
+        for path in sorted((root / "tessera_core").rglob("*.py"))
+        if any(word in path.read_text(encoding="utf-8") for word in ("csv.writer(", "csv.DictWriter(", ".to_csv("))
+    ]
+    assert len(writers) >= 5
+    assert [path.name for path in writers if "csvcells import quoted" not in path.read_text(encoding="utf-8")] == []

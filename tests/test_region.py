@@ -181,7 +181,9 @@ def test_swapped_coordinates_are_taken_by_the_command_line_when_told(
     path = _write(tmp_path / "swapped.geojson", _ring(52.1, 100.1, 52.2, 100.2))
     command = ["coverage", "--store-url", "http://127.0.0.1:9", "--attempts", "1", "--region", str(path)]
     assert main(command) == 2
-    assert "longitude and latitude seem swapped" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "longitude and latitude seem swapped" in said
+    assert "--swap" in said
     # Then only the store is missing.
     assert main([*command, "--swap"]) == 1
     assert "127.0.0.1:9" in capsys.readouterr().err

@@ -95,13 +95,16 @@ def archive_address(args: argparse.Namespace) -> str:
 def region_of(args: argparse.Namespace) -> tuple[Region, list[str]]:
     """The region that the arguments name, and what is to be told of how its file was read."""
     from tessera_core.errors import InputError
-    from tessera_core.region import parse_bbox, read_region_report
+    from tessera_core.region import SwappedAxesError, parse_bbox, read_region_report
 
     if args.bbox:
         if args.swap:
             raise InputError("--swap is for the file of --region; write the box of --bbox as west,south,east,north.")
         return parse_bbox(args.bbox), []
-    region, told = read_region_report(args.region, swap=args.swap)
+    try:
+        region, told = read_region_report(args.region, swap=args.swap)
+    except SwappedAxesError as error:
+        raise InputError(f"{error} The option --swap does so.") from error
     return region, told.sentences()
 
 

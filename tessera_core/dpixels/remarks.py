@@ -36,7 +36,7 @@ def remarks(tile: DPixelTile) -> tuple[str, ...]:
 
 def _dates(tile: DPixelTile) -> Iterator[str]:
     """Whether each sensor saw the tile at all, and in its year."""
-    days = tile.doys[[date for date in range(len(tile.doys)) if _seen(tile, tile.masks[date] != 0)]]
+    days = [date for date in range(len(tile.doys)) if _seen(tile, tile.masks[date])]
     if not len(tile.doys):
         yield "There is no Sentinel-2 date: the embeddings will rest on radar alone."
     elif not len(days):
@@ -47,9 +47,9 @@ def _dates(tile: DPixelTile) -> Iterator[str]:
     elif len(days) < _FEW_DATES:
         dates = "date is" if len(days) == 1 else "dates are"
         yield f"Only {len(days)} of {len(tile.doys)} Sentinel-2 {dates} usable; a year of a pixel usually has dozens."
-    passes = [(tile.sar_asc, "ascending"), (tile.sar_desc, "descending")]
-    if not any(_seen(tile, (one != 0).any(-1)) for sar, _ in passes for one in sar):
-        count = sum(len(sar) for sar, _ in passes)
+    passes = (tile.sar_asc, tile.sar_desc)
+    if not any(_seen(tile, one[..., band]) for sar in passes for one in sar for band in range(2)):
+        count = sum(map(len, passes))
         what = f"The {count} Sentinel-1 passes hold no value" if count else "There is no Sentinel-1 pass"
         yield f"{what}: the embeddings will rest on optical images alone."
     if tile.year is not None and not _leap(tile.year):
@@ -62,8 +62,12 @@ def _leap(year: int) -> bool:
     return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
 
 
-def _seen(tile: DPixelTile, where: NDArray[np.bool_]) -> bool:
-    return bool((where if tile.roi is None else where & tile.roi).any())
+def _seen(tile: DPixelTile, values: NDArray[np.integer]) -> bool:
+    """Whether any value (H, W) inside the region of interest is not 0; mostly the sampled rows tell."""
+    rows, _ = _sample(tile)
+    inside = np.True_ if tile.roi is None else tile.roi
+    few = (np.asarray(values[rows]) != 0) & (inside if tile.roi is None else tile.roi[rows])
+    return bool(few.any()) or bool(((np.asarray(values) != 0) & inside).any())
 
 
 def _sample(tile: DPixelTile) -> tuple[NDArray[np.intp], slice]:
