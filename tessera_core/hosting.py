@@ -13,14 +13,13 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
-from tessera_core.atomic import atomic_path
-from tessera_core.errors import InputError
+from tessera_core.errors import ExportError, InputError
 from tessera_core.places import cache_home, data_home
 
 VARIABLE = "TESSERA_HOSTED"
@@ -116,10 +115,35 @@ def server_secret() -> bytes:
 @lru_cache(maxsize=4)
 def _secret_at(path: Path) -> bytes:
     if not path.exists():
-        with atomic_path(path) as part:
-            part.touch(0o600)
-            part.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()
+        part = path.with_name(f".secret-{secrets.token_hex(8)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(32))
+                file.flush()
+                os.fsync(file.fileno())
+            # Of two servers that start at once, both use the first one's.
+            with suppress(FileExistsError):
+                _put(part, path)
+        except OSError as error:
+            raise ExportError(f"The server's secret cannot be kept: {error.strerror or error}.") from error
+        finally:
+            part.unlink(missing_ok=True)
+    found = path.read_bytes()
+    if len(found) != 32:
+        raise InputError(f"{path} is damaged. Delete it; addresses of projects that were given out end with it.")
+    return found
+
+
+def _put(part: Path, path: Path) -> None:
+    """Give a file its name unless that is taken."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without second names.
+        os.replace(part, path)
 
 
 def _last(path: str) -> str:

@@ -78,6 +78,11 @@ class Project:
         # Of the id too: another project may be made where one was deleted.
         self._key = hashlib.blake2b(f"{data['id']}\n{folder.resolve()}".encode(), digest_size=16).hexdigest()
         self._stamp = _stamp(folder / "project.json")
+        self._judged: tuple[object, tuple[bool, Path], list[EmbeddingRef | WantedEmbeddings]] = (
+            None,
+            (False, folder),
+            [],
+        )
         self.log, self.plots = (LabelLog(folder / name) for name in LOGS)
 
     # ------------------------------------------------------ create and open
@@ -333,6 +338,7 @@ class Project:
 
     def reopen(self) -> bool:
         """As :meth:`refresh`, and goes on without a log that has disappeared: what a person asks for by opening it again."""
+        self._judged = (None, (False, self.folder), [])
         return self._read_again(LabelLog.reread)
 
     def _read_again(self, read: Callable[[LabelLog], bool]) -> bool:
@@ -356,8 +362,16 @@ class Project:
             )
 
     def _references(self) -> list[EmbeddingRef | WantedEmbeddings]:
-        references = References(self.folder, self._data)
-        return [references.read(value) for value in self._data["embeddings"].values()]
+        """All references; what they may lead to is judged again only when something changed, since pages ask often."""
+        data = self._data
+        known, state, found = self._judged
+        if known is data and state == (hosted(), projects_home()):
+            return found
+        references = References(self.folder, data)
+        found = [references.read(value) for value in data["embeddings"].values()]
+        if all(isinstance(ref, EmbeddingRef) and ref.path.exists() for ref in found):
+            self._judged = (data, (hosted(), projects_home()), found)
+        return found
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tessera_core.errors import ProjectError
+from tessera_core.errors import InputError, ProjectError
+from tessera_core.hosting import server_secret
 from tessera_core.project import Project, folder_of, projects_home, remember
 from tessera_core.project_links import link_of, linked_folder
 
@@ -93,3 +95,26 @@ def test_no_name_leads_out_of_the_projects_home(tmp_path: Path, link: str) -> No
         Project.create(tmp_path / "home" / "private", "Private")
     found = linked_folder(link)
     assert found is None or found.parent == projects_home()
+
+
+def test_servers_that_start_at_once_keep_one_secret(tmp_path: Path) -> None:
+    script = (
+        "import sys, time, pathlib\nfrom tessera_core.hosting import server_secret\n"
+        "go = pathlib.Path(sys.argv[1])\nprint('ready', flush=True)\n"
+        "while not go.exists():\n    time.sleep(0.001)\n"
+        "print(server_secret().hex())\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "go")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.stdout.readline() for process in running if process.stdout] == ["ready\n"] * 4
+    (tmp_path / "go").touch()
+    said = {process.communicate()[0].strip() for process in running}
+    assert said == {(tmp_path / "home" / "secret").read_bytes().hex()}
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["secret"]
+
+
+def test_a_damaged_secret_is_told_and_never_used(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "secret").write_bytes(b"")
+    with pytest.raises(InputError, match="damaged"):
+        server_secret()

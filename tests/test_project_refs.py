@@ -339,3 +339,25 @@ def test_what_is_saved_as_a_file_names_no_folder_of_this_computer(tmp_path: Path
         text = archive.read("project.json").decode()
     assert str(tmp_path) not in text
     assert "linked_here" not in text
+
+
+def test_what_may_be_opened_is_judged_anew_when_something_changes(
+    tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raster = landscape(16)
+    project = Project.create(tmp_path / "mine", "Mine")
+    project.attach_embeddings(2023, victim, raster.provenance, raster.grid)
+    assert project.embeddings_path(2023) == project.embeddings_path(2023) == victim
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    assert project.embeddings == {}
+    monkeypatch.delenv("TESSERA_HOSTED")
+    other = Project.open(project.folder)
+    raster.save(tmp_path / "another")
+    other.attach_embeddings(2023, tmp_path / "another", raster.provenance, raster.grid)
+    assert project.refresh()
+    assert project.embeddings_path(2023) == tmp_path / "another"
+    (tmp_path / "another").rename(tmp_path / "moved")
+    with pytest.raises(ProjectError, match="no longer at"):
+        project.embeddings_path(2023)
+    library.relink(project, 2023, str(tmp_path / "moved"))
+    assert project.embeddings_path(2023) == tmp_path / "moved"

@@ -384,3 +384,21 @@ def test_a_project_file_asks_its_owner_where_the_embeddings_lie(
     app.query_params["project"] = state.key_of(copy.folder)
     app.run()
     assert not [field for field in app.text_input if (field.key or "").startswith("region_where")]
+
+
+def test_a_stranger_sees_the_projects_of_their_own_and_may_delete_them(
+    app: AppTest, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    app.session_state["tessera_visitor"] = "anna"
+    with hosting.acting_for("anna"):
+        mine = Project.new("Annas fields")
+    with hosting.acting_for("bert"):
+        Project.new("Berts fields")
+    app.run()
+    assert [head.value for head in app.subheader][-1:] == ["Your projects"]
+    shown = " ".join(text.value for text in app.markdown)
+    assert "Annas fields" in shown
+    assert "Berts fields" not in shown
+    app.button(key=f"delete_{mine.folder.name}").click().run()
+    assert "Delete for good" in [button.label for button in app.button]
