@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from tessera_core.atomic import require_replaceable
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.hosting import hosted
 from tessera_core.jobs import Progress
@@ -111,15 +112,27 @@ def _is_year(name: str) -> bool:
     return len(name) == 4 and name.isdigit() and 1970 <= int(name) <= 2100
 
 
-def start(found: Found, name: str) -> Project:
+def start(found: Found, name: str, folder: Path | None = None) -> Project:
     """A project of what was found: a new one, or the one that lies there.
 
+    Args:
+        found: what :func:`look` returned.
+        name: what to call it.
+        folder: a new or empty folder for it; by default one where projects are kept.
+
     Raises:
+        InputError: the folder holds something.
         TesseraError: the rasters do not belong together, or the project cannot be written.
     """
     if found.project is not None:
         return adopt(found.project)
-    return _start_in(new_folder(name or found.name), found, name or found.name)
+    if folder is None:
+        return _start_in(new_folder(name or found.name), found, name or found.name)
+    # What fails is taken away again, and that may be nothing but its own.
+    require_replaceable(folder, None)
+    project = _start_in(folder, found, name or found.name)
+    remember(project)
+    return project
 
 
 def start_joined(project: Project, folder: Path, name: str) -> Project:

@@ -1,8 +1,13 @@
 """The command line, ``tessera``: the app's tasks headless.
 
-Every command is a module of this package with ``SUMMARY: str``, ``add_arguments(parser)`` and ``run(args) -> dict``. The dict
-is what ``--json`` prints, one object on stdout; without ``--json`` the command's optional ``report(result) -> str`` is
-printed instead. Progress and logs go to stderr. Exit codes: 0 done, 2 bad input, 1 failure, 130 interrupted.
+Every command is a module of this package with ``SUMMARY: str``, ``EXAMPLES: tuple[str, ...]`` (command lines that work),
+``add_arguments(parser)`` and ``run(args) -> dict``. The dict is what ``--json`` prints, one object on stdout; without ``--json``
+the command's optional ``report(result) -> str`` is printed instead. Also optional: ``PATHS``, the paths it reads and writes, which
+are checked before it runs (:mod:`tessera_core.cli.paths`); ``check(args)``, what else can be refused before anything heavy is
+imported; and ``STOPPED: str``, what is true after Ctrl-C. Progress and logs go to stderr.
+
+Exit codes, the same everywhere: 0 done, 1 failure, 2 bad input, 3 done in part (``missing`` or ``failed`` in the result name
+what is not), 130 stopped. With ``--json`` a failure is an object, too: ``{"error": {"kind", "message", "exit"}}``.
 
 Only the module of the command that runs is imported, and modules import what is heavy inside ``run``, so that
 ``tessera --help`` is quick.
@@ -11,15 +16,19 @@ Only the module of the command that runs is imported, and modules import what is
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import json
 import logging
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
+from typing import Any, NoReturn
 
 from tessera_core import __version__
+from tessera_core.cli.console import PROGRESS, say, secure_streams, talking
 from tessera_core.errors import InputError, TesseraError
 
 # Order of a user's path through the tool; each name is a module of this package.
@@ -33,25 +42,104 @@ COMMANDS = {
     "generate": "turn d-pixel tiles into embeddings",
     "pretrain": "train an encoder on d-pixels",
     "study": "measure what an encoder is worth, with tables",
+    "project": "make, open, list and fill projects without the app",
     "map": "train a head on labels and map a region",
     "change": "find what changed between two years",
     "fuse": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",
     "export": "write a project's map and labels for others to use",
     "bench": "measure this machine",
+    "completion": "print what lets a shell complete tessera's commands",
 }
+_log = logging.getLogger(__name__)
+DONE, FAILURE, BAD_INPUT, PARTLY, STOPPED = 0, 1, 2, 3, 130
+EXIT_CODES = (
+    "exit codes: 0 done, 1 failure, 2 bad input, 3 done in part (what is missing is named), 130 stopped with Ctrl-C."
+)
+_BEFORE = {"-q", "--quiet", "-v", "--verbose", "--json", "--overwrite"}
 
 
-class _Parser(argparse.ArgumentParser):
-    """Reports wrong usage in one sentence."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        sys.stderr.write(f"{self.prog}: {message[0].upper() + message[1:]}. Try '{self.prog} --help'.\n")
-        raise SystemExit(2)
+class _UsageError(Exception):
+    """The arguments are not those of the command."""
 
 
-def _module(name: str) -> ModuleType:
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Tells the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        if text is None or not action.option_strings or "default" in text:
+            return text
+        if action.default in (None, False, "", argparse.SUPPRESS) or action.default == []:
+            return text
+        shown = ",".join(map(str, action.default)) if isinstance(action.default, tuple | list) else "%(default)s"
+        return f"{text} (default: {shown})"
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports wrong usage in one sentence, with the option or word that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """What argparse calls where the arguments are wrong."""
+        near = ""
+        if found := re.match(r"unrecognized arguments: (-\S+)", message):
+            options = [text for each in leaves(self) for action in each._actions for text in action.option_strings]
+            near = meant(found[1].partition("=")[0], options)
+        elif found := re.search(r"invalid choice: '?([^' ]+)'? \(choose from (.*)\)", message):
+            near = meant(found[1], re.findall(r"[\w.-]+", found[2]))
+        message = message[0].upper() + message[1:]
+        raise _UsageError(f"{message}.{near} Try '{self.prog} --help'.")
+
+
+def meant(word: str, known: Sequence[str]) -> str:
+    """`` Did you mean ...?`` where a known word is near, else nothing."""
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def command_module(name: str) -> ModuleType:
+    """The module of a command."""
     return importlib.import_module(f"tessera_core.cli.{name.replace('-', '_')}")
+
+
+def command_parser(name: str, module: ModuleType) -> Parser:
+    """The parser of a command, with what all commands understand."""
+    examples = "".join(f"  {line}\n" for line in getattr(module, "EXAMPLES", ()))
+    parser = Parser(
+        prog=f"tessera {name}",
+        description=module.__doc__,
+        epilog=(f"examples:\n{examples}\n" if examples else "") + EXIT_CODES,
+        formatter_class=_Formatter,
+    )
+    module.add_arguments(parser)
+    for each in leaves(parser):
+        each.formatter_class, each.epilog = parser.formatter_class, parser.epilog
+        general = each.add_argument_group("all commands")
+        general.add_argument(
+            "--json", action="store_true", help="print exactly one JSON object on stdout, also on failure"
+        )
+        general.add_argument("--progress", choices=PROGRESS, default="auto", help="how progress is told on stderr")
+        general.add_argument("-q", "--quiet", action="store_true", help="tell no progress")
+        general.add_argument(
+            "-v", "--verbose", action="store_true", help="tell what libraries log, and where errors arose"
+        )
+        if getattr(module, "PATHS", None):
+            general.add_argument(
+                "--overwrite",
+                action="store_true",
+                help="replace existing output files that this program did not write (never inputs, never folders)",
+            )
+    return parser
+
+
+def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers that end a command line: those of sub-commands, or the parser itself."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield parser
+    for action in below:
+        for each in dict.fromkeys(action.choices.values()):
+            yield from leaves(each)
 
 
 def _join_bbox(argv: Sequence[str]) -> list[str]:
@@ -65,49 +153,127 @@ def _join_bbox(argv: Sequence[str]) -> list[str]:
     return joined
 
 
+def _require_known(parser: Parser, argv: Sequence[str]) -> None:
+    """Refuse misspelt options before argparse complains of what they were to give."""
+    options = [text for each in (parser, *leaves(parser)) for action in each._actions for text in action.option_strings]
+    for word in argv:
+        option = word.partition("=")[0]
+        if word == "--":
+            return
+        if word.startswith("--") and not any(known.startswith(option) for known in options):
+            parser.error(f"unrecognized arguments: {word}")
+
+
 def _overview() -> str:
     lines = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
     return (
         "usage: tessera COMMAND ...\n\nFrom satellite embeddings to a map you can trust.\n\ncommands:\n"
         + "\n".join(lines)
-        + "\n\n'tessera COMMAND --help' tells more; 'tessera --version' the version.\n"
+        + "\n\n'tessera help COMMAND' tells more, with examples; 'tessera --version' the version. All commands take --json, "
+        + f"--progress, -q (quiet)\nand -v (verbose).\n\n{EXIT_CODES}\n"
     )
+
+
+def _reordered(argv: list[str]) -> list[str]:
+    """The command first: options that all commands take may stand before it, too."""
+    before: list[str] = []
+    rest = list(argv)
+    while rest and (rest[0] in _BEFORE or rest[0].startswith("--progress")):
+        before.append(rest.pop(0))
+        if before[-1] == "--progress" and rest:
+            before.append(rest.pop(0))
+    return rest[:1] + rest[1:] + before if rest else before
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    secure_streams()
+    argv = _reordered(list(sys.argv[1:] if argv is None else argv))
+    if argv[:1] == ["help"] and len(argv) > 1:
+        argv = [argv[1], "--help"]
     if not argv or argv[0] in ("-h", "--help", "help"):
-        sys.stdout.write(_overview())
-        return 0 if argv else 2
+        return _print(_overview(), DONE if argv else BAD_INPUT)
     if argv[0] in ("-V", "--version"):
-        print(f"tessera {__version__}")
-        return 0
-    name = argv[0]
+        return _print(f"tessera {__version__}\n", DONE)
+    name, as_json = argv[0], "--json" in argv
     if name not in COMMANDS:
-        sys.stderr.write(f"tessera: there is no command {name!r}; the commands are {', '.join(COMMANDS)}.\n")
-        return 2
-    module = _module(name)
-    parser = _Parser(
-        prog=f"tessera {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    module.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print exactly one JSON object on stdout")
-    args = parser.parse_args(_join_bbox(argv[1:]))
-    logging.basicConfig(level=os.environ.get("TESSERA_LOG", "WARNING").upper(), format="%(levelname)s %(message)s")
+        known = [*COMMANDS, "help"]
+        message = f"There is no command {name!r}.{meant(name, known)} The commands are {', '.join(COMMANDS)}."
+        return _failed("", "UsageError", message, BAD_INPUT, as_json)
     try:
+        module = command_module(name)
+        parser = command_parser(name, module)
+        _require_known(parser, argv[1:])
+        args = parser.parse_args(_join_bbox(argv[1:]))
+    except _UsageError as error:
+        return _failed(name, "UsageError", str(error), BAD_INPUT, as_json)
+    except KeyboardInterrupt:
+        return _failed(name, "KeyboardInterrupt", "Stopped before it began.", STOPPED, as_json)
+    with talking("none" if args.quiet else args.progress, args.verbose):
+        return _run(name, module, args)
+
+
+def _run(name: str, module: ModuleType, args: argparse.Namespace) -> int:
+    from tessera_core.cli.paths import check_paths
+
+    try:
+        replaced = check_paths(getattr(module, "PATHS", {}), args, overwrite=getattr(args, "overwrite", False))
+        if hasattr(module, "check"):
+            module.check(args)
         result = module.run(args)
     except TesseraError as error:
-        sys.stderr.write(f"tessera {name}: {error}\n")
-        return 2 if isinstance(error, InputError) else 1
+        _log.info("Where it arose:", exc_info=True)
+        code = BAD_INPUT if isinstance(error, InputError) else FAILURE
+        return _failed(name, type(error).__name__, str(error), code, args.json)
     except KeyboardInterrupt:
-        sys.stderr.write(f"tessera {name}: stopped; run the same command again to go on.\n")
-        return 130
-    except BrokenPipeError:
-        return 1
+        kept = getattr(module, "STOPPED", "what was not finished is not kept")
+        return _failed(name, "KeyboardInterrupt", f"Stopped; {kept}.", STOPPED, args.json)
+    except MemoryError as error:
+        message = "There is not enough memory for this. Close other programs, or take a smaller region or fewer labels."
+        return _failed(name, type(error).__name__, message, FAILURE, args.json)
+    except OSError as error:
+        _log.info("Where it arose:", exc_info=True)
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"The system refused: {where}{error.strerror or error}."
+        return _failed(name, type(error).__name__, message, FAILURE, args.json)
+    except Exception as error:  # noqa: BLE001 (the last resort)
+        _log.info("This was not foreseen.", exc_info=True)
+        # A mistake of ours: a person gets a sentence, whoever looks into it the whole with --verbose.
+        message = (
+            f"Something unforeseen happened ({type(error).__name__}: {error}). --verbose says where; please report it."
+        )
+        return _failed(name, type(error).__name__, message, FAILURE, args.json)
+    code = PARTLY if result.get("missing") or result.get("failed") else DONE
+    if replaced and isinstance(result, dict):
+        result["replaced"] = [str(path) for path in replaced]
     if args.json:
-        print(json.dumps(result, allow_nan=False))
-    else:
-        report = getattr(module, "report", None)
-        print(report(result) if report else json.dumps(result, indent=2, allow_nan=False))
-    return 0
+        return _print(json.dumps(result, allow_nan=False) + "\n", code)
+    report = getattr(module, "report", None)
+    text = report(result) if report else json.dumps(result, indent=2, allow_nan=False)
+    lines = [text, *(f"Replaced the earlier {path}." for path in replaced)]
+    return _print("\n".join(lines) + "\n", code)
+
+
+def _failed(name: str, kind: str, message: str, code: int, as_json: bool) -> int:
+    say(f"tessera {name}: {message}\n" if name else f"tessera: {message}\n")
+    if as_json:
+        error: dict[str, Any] = {"kind": kind, "message": message, "exit": code}
+        return _print(json.dumps({"error": error}) + "\n", code)
+    return code
+
+
+def _print(text: str, code: int) -> int:
+    """Write to stdout; returns ``code``, as the exit code tells how the work went and not how much of it somebody read."""
+    if sys.stdout is None:
+        return code
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A reader such as head has seen enough. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say(f"tessera: the result could not be printed: {error.strerror or error}.\n")
+        return code or FAILURE
+    return code

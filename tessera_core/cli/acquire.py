@@ -8,10 +8,21 @@ Sentinel-1 from AWS needs a free NASA Earthdata token in the environment variabl
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tessera_core.cli.coverage import add_where, region_of
+from tessera_core.cli.coverage import WHERE, add_where, region_of
+from tessera_core.cli.paths import Output
+from tessera_core.cli.years import add_year
 
+if TYPE_CHECKING:
+    from tessera_core.dpixels.acquire.catalogue import Window
+
+PATHS = {**WHERE, "out": Output(folder="into")}
+EXAMPLES = (
+    "tessera acquire --bbox 0.05,52.18,0.10,52.21 --year 2023 --out tiles",
+    "tessera acquire --region farm.geojson --start 2023-04-01 --end 2023-09-30 --source aws --out tiles",
+)
+STOPPED = "finished days and tiles are kept; run the same command again to go on"
 SUMMARY = "fetch Sentinel-1/2 time series as d-pixel tiles"
 
 
@@ -19,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_where(parser)
     when = parser.add_argument_group("when")
-    when.add_argument("--year", type=int, help="a calendar year")
+    add_year(when, "a calendar year, such as 2023")
     when.add_argument("--start", metavar="YYYY-MM-DD", help="first day of another window (at most a year)")
     when.add_argument("--end", metavar="YYYY-MM-DD", help="last day of it")
     parser.add_argument("--source", choices=["mpc", "aws"], default="mpc", help="catalogue (default: mpc)")
@@ -41,27 +52,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cmr-url", metavar="URL", help="another granule search for Sentinel-1 on AWS")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Acquire; returns the report as JSON."""
-    import dataclasses
+def check(args: argparse.Namespace) -> None:
+    """Refuse numbers and times that make no sense.
+
+    Raises:
+        InputError: some do not.
+    """
+    from tessera_core.errors import InputError
+
+    _window(args)
+    for name in ("patch", "workers", "timeout"):
+        if getattr(args, name) <= 0:
+            raise InputError(f"--{name} must be greater than 0.")
+
+
+def _window(args: argparse.Namespace) -> Window:
+    """The days that the arguments mean.
+
+    Raises:
+        InputError: they mean none, or days without satellites.
+    """
     import datetime as dt
 
-    from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.dpixels.acquire import CATALOGUES, Window, acquire
+    from tessera_core.dpixels.acquire.catalogue import Window
     from tessera_core.errors import InputError
 
     if (args.year is None) == (args.start is None and args.end is None):
         raise InputError("Say when: either --year 2023, or --start and --end.")
     if args.year is not None:
-        window = Window.of_year(args.year)
-    else:
-        try:
-            window = Window(dt.date.fromisoformat(args.start or ""), dt.date.fromisoformat(args.end or ""))
-        except ValueError as error:
-            raise InputError("--start and --end are days such as 2023-04-01; give both.") from error
-    for name in ("patch", "workers", "timeout"):
-        if getattr(args, name) <= 0:
-            raise InputError(f"--{name} must be greater than 0.")
+        return Window.of_year(args.year)
+    try:
+        return Window(dt.date.fromisoformat(args.start or ""), dt.date.fromisoformat(args.end or ""))
+    except ValueError as error:
+        raise InputError("--start and --end are days such as 2023-04-01; give both.") from error
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Acquire; returns the report as JSON."""
+    import dataclasses
+
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.dpixels.acquire import CATALOGUES, acquire
+
+    window = _window(args)
     region, notes = region_of(args)
     catalogue = CATALOGUES[args.source]
     if args.stac_url:

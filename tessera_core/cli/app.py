@@ -14,6 +14,8 @@ from typing import Any
 
 from tessera_core.errors import InputError, TesseraError
 
+EXAMPLES = ("tessera app", "tessera app --project course.tesserapack --port 8600")
+STOPPED = "all projects are saved"
 SUMMARY = "open the app in the browser"
 
 _PORTS = range(8501, 8551)

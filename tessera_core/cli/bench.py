@@ -11,6 +11,15 @@ import importlib.util
 import json
 from typing import Any
 
+from tessera_core.cli.paths import Input, weights_names
+
+PATHS = {
+    "points": Input(),
+    "data": Input(),
+    "markdown": Input(),
+    "weights": Input(names=lambda: [*weights_names(), "untrained"]),
+}
+EXAMPLES = ("tessera bench hot-path", "tessera bench heads --quick --heads prototype,logistic")
 SUMMARY = "measure this machine"
 
 BENCHES = {

@@ -10,6 +10,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tessera_core.cli.paths import TIFF, Input, Output, sidecars
+
+
+def _beside(path: Path) -> list[Path]:
+    values = path.with_name(f"{path.stem}_p.tif")
+    return [values, *sidecars(path), *sidecars(values)]
+
+
+PATHS = {"first": Input(), "second": Input(), "stable": Input(), "out": Output(TIFF, beside=_beside)}
+EXAMPLES = (
+    "tessera change demo/embeddings/2023 demo/embeddings/2024 --out change.tif",
+    "tessera change 2023 2024 --rate 0.01 --stable roads.geojson --out change.tif",
+)
 SUMMARY = "find what changed between two years"
 
 
@@ -21,6 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=0.05, help="share of false alarms to accept (default: 0.05)")
     parser.add_argument("--stable", metavar="FILE", help="polygons of places that did not change, any vector file")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse a rate that is none.
+
+    Raises:
+        InputError: it is none.
+    """
+    from tessera_core.errors import InputError
+
+    if not 0 < args.rate < 1:
+        raise InputError(f"--rate is a share between 0 and 1, such as 0.05, not {args.rate:g}.")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -35,12 +60,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.analysis.change import detect_change
     from tessera_core.assess.reference import read_reference
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.errors import InputError
     from tessera_core.export.change import write_change
     from tessera_core.sources.local import left_out, open_embeddings
 
-    if not 0 < args.rate < 1:
-        raise InputError(f"--rate is a share between 0 and 1, such as 0.05, not {args.rate:g}.")
     first, second = open_embeddings(args.first), open_embeddings(args.second)
     stable = None
     if args.stable:
@@ -49,6 +71,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         stable[reference.rows, reference.cols] = True
     layer = detect_change(first, second, stable=stable, seed=args.seed, progress=ConsoleProgress("change"))
     written = write_change(args.out, layer, args.rate, first.grid, second.provenance)
+    years = first.provenance.year, second.provenance.year
+    backwards = years[0] is not None and years[1] is not None and years[0] > years[1]
     hectares = first.grid.pixel_area_m2 / 10_000
     count = layer.count(args.rate)
     return {
@@ -73,6 +97,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "distance_after": round(layer.shift.after, 6),
             "share_of_difference": round(layer.shift.share, 4),
         },
+        "notes": [
+            f"The years are given backwards: {years[0]} first and {years[1]} second. What changed between them is the same, "
+            "but tools that tell from and to show them in this order."
+        ]
+        if backwards
+        else [],
         "noisier_ground": [{"share": round(share, 4), "factor": round(factor, 3)} for share, factor in layer.raised],
     }
 
@@ -91,5 +121,6 @@ def report(result: dict[str, Any]) -> str:
             f"{shift:.0f} % of the difference on unchanged ground was a shift of the whole scene; it is not counted.",
             f"p-values: {result['p_values']}",
             *left_out_lines(result),
+            *result["notes"],
         )
     )

@@ -10,12 +10,21 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core.cli.paths import Input, Output
+from tessera_core.cli.years import add_years, parse_years
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tessera_core.region import Region
     from tessera_core.sources.archive import Archive
 
+WHERE = {"region": Input(), "points": Input()}
+PATHS = {**WHERE, "request": Output((".txt", ".json", ".md", ".csv"))}
+EXAMPLES = (
+    "tessera coverage --bbox 0.05,52.18,0.10,52.21",
+    "tessera coverage --region farm.geojson --years 2018-2024 --dataset all --request request.txt",
+)
 SUMMARY = "say what published embeddings there are of a region"
 
 
@@ -50,29 +59,9 @@ def add_source(parser: argparse.ArgumentParser, dataset_help: str) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_where(parser)
-    parser.add_argument("--years", metavar="Y,Y", help="such as 2022,2024 or 2018-2024 (default: all there are)")
+    add_years(parser, " (default: all there are)")
     add_source(parser, "such as 1.1/dclimate, several with commas, all, or alphaearth (default: the default dataset)")
     parser.add_argument("--request", metavar="FILE", help="write a request for what is missing")
-
-
-def parse_years(text: str) -> list[int]:
-    """Years from ``"2022,2024"`` or ``"2018-2024"``.
-
-    Raises:
-        InputError: the text is neither.
-    """
-    from tessera_core.errors import InputError
-
-    years: set[int] = set()
-    try:
-        for part in text.split(","):
-            first, _, last = part.strip().partition("-")
-            years.update(range(int(first), int(last or first) + 1))
-    except ValueError as error:
-        raise InputError(f"{text!r} is not a list of years; write 2022,2024 or 2018-2024.") from error
-    if not years or min(years) < 1970 or max(years) > 2100:
-        raise InputError(f"{text!r} is not a list of years; write 2022,2024 or 2018-2024.")
-    return sorted(years)
 
 
 def archive_of(args: argparse.Namespace, region: Region) -> Archive | None:
@@ -108,7 +97,24 @@ def region_of(args: argparse.Namespace) -> tuple[Region, list[str]]:
     return region, told.sentences()
 
 
-def check(args: argparse.Namespace) -> None:
+def published_years(args: argparse.Namespace) -> list[int]:
+    """The years asked for, where anybody can have published embeddings of them.
+
+    Raises:
+        InputError: of one nobody can; told without asking the network.
+    """
+    import datetime as dt
+
+    from tessera_core.errors import InputError
+
+    years = parse_years(args.years)
+    if not (args.store_url or args.tiles_url) and (years[0] < 2015 or years[-1] > dt.date.today().year):
+        wrong = years[0] if years[0] < 2015 else years[-1]
+        raise InputError(f"Nobody has embeddings of {wrong}: Sentinel-2 has flown since 2015. Choose other years.")
+    return years
+
+
+def check_source(args: argparse.Namespace) -> None:
     """Refuse numbers that make no sense.
 
     Raises:
@@ -122,6 +128,13 @@ def check(args: argparse.Namespace) -> None:
             raise InputError(f"--{name} must be greater than 0.")
     if args.dataset and args.store_url:
         raise InputError("Give either --dataset or --store-url; a store is one dataset.")
+    if args.years:
+        published_years(args)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse numbers that make no sense."""
+    check_source(args)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -134,9 +147,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.sources.fetch import patiently
     from tessera_core.sources.store import open_store
 
-    check(args)
     region, notes = region_of(args)
-    years = parse_years(args.years) if args.years else None
+    years = published_years(args) if args.years else None
     shown = ConsoleProgress("coverage")
     covers: Sequence[Coverage]
     if args.store_url:

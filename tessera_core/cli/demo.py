@@ -9,25 +9,24 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_core.cli.paths import Input, Output, weights_names
+from tessera_core.cli.years import add_years, parse_years
+
+PATHS = {"out": Output(folder="into"), "weights": Input(names=weights_names)}
+EXAMPLES = ("tessera demo demo", "tessera demo small --size 128 --years 2023,2024")
+STOPPED = "finished parts are kept; run the same command again to go on"
 SUMMARY = "write the demo region: time series, embeddings and ground truth"
-
-
-def _years(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of years such as 2023,2024") from error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("out", metavar="OUT", help="folder to write")
     parser.add_argument(
-        "--size", type=int, default=512, metavar="N", help="pixels of 10 m along each side (default 512)"
+        "--size", type=int, default=512, metavar="N", help="pixels of 10 m along each side (default: 512)"
     )
-    parser.add_argument("--years", type=_years, default=(2023, 2024), metavar="Y,Y", help="default 2023,2024")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another landscape (default 0)")
-    parser.add_argument("--weights", default="studio-nano", metavar="NAME|FILE", help="encoder (default studio-nano)")
+    add_years(parser, "", default="2023,2024")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another landscape (default: 0)")
+    parser.add_argument("--weights", default="studio-nano", metavar="NAME|FILE", help="encoder (default: studio-nano)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     started = time.monotonic()
     region = write_demo(
-        args.out, args.size, args.years, args.seed, weights=args.weights, progress=ConsoleProgress("demo")
+        args.out, args.size, parse_years(args.years), args.seed, weights=args.weights, progress=ConsoleProgress("demo")
     )
     return {
         "out": str(region.root),
@@ -60,6 +59,7 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"Demo region of {size} x {size} pixels, years {', '.join(map(str, result['years']))}: {result['out']}",
-            f"Map it:   tessera evaluate {result['embeddings'][str(first)]} --labels {result['truth'][str(first)]}",
+            f"Map it:    tessera map {result['embeddings'][str(first)]} --labels {result['truth'][str(first)]} --out map.tif",
+            f"Score it:  tessera evaluate {result['embeddings'][str(first)]} --labels {result['truth'][str(first)]}",
         ]
     )

@@ -12,6 +12,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.head_options import (
+    LABEL_PATHS,
     LABELS_HELP,
     add_head_options,
     add_label_options,
@@ -22,10 +23,16 @@ from tessera_core.cli.head_options import (
     read_measured,
     wants_numbers,
 )
+from tessera_core.cli.paths import Input
 
 if TYPE_CHECKING:
     from tessera_core.assess import Reference
 
+PATHS = {**LABEL_PATHS, "baseline": Input()}
+EXAMPLES = (
+    "tessera evaluate embeddings --labels fields.gpkg --field crop",
+    "tessera evaluate demo/embeddings/2023 --labels demo/truth/2023.tif --head forest --baseline demo/dpixels/2023 --json",
+)
 SUMMARY = "score a head honestly, with whole places held out"
 HELD_OUT = {"field": "whole fields", "blocked": "blocks of ground", "random": "random pixels"}
 

@@ -1,4 +1,4 @@
-"""Write a project's map and labels for others to use.
+"""Write a project's map and labels for others to use; or those of embeddings and a label file, without a project.
 
 qgis     a zip with the map, confidence and labels that open styled in QGIS
 report   one HTML page with the map, areas, labels, and how far to trust it
@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.console import ConsoleProgress
-from tessera_core.errors import ExportError, ProjectError
+from tessera_core.cli.head_options import add_reading_options
+from tessera_core.cli.paths import Input, Output
+from tessera_core.cli.years import add_year
+from tessera_core.errors import InputError, ProjectError
 
 if TYPE_CHECKING:
     from tessera_core.export.product import Product
@@ -31,37 +34,84 @@ if TYPE_CHECKING:
 
 SUMMARY = "write a project's map and labels for others to use"
 KINDS = ("qgis", "report", "labels", "numbers", "script", "bundle", "pack")
-# The keys of the formats of tessera_core.export.labels, which is not imported for --help.
-LABEL_KINDS = ("gpkg", "geojson", "tee", "tee-manual", "notebook", "csv", "kml", "shp", "classes", "classes-text")
+# The keys of the formats of tessera_core.export.labels and their endings; it is not imported for --help.
+LABEL_KINDS = {
+    "gpkg": ".gpkg",
+    "geojson": ".geojson",
+    "tee": ".geojson",
+    "tee-manual": ".json",
+    "notebook": ".json",
+    "csv": ".csv",
+    "kml": ".kml",
+    "shp": ".zip",
+    "classes": ".json",
+    "classes-text": ".txt",
+}
+_ENDINGS = {
+    "qgis": (".zip",),
+    "numbers": (".zip",),
+    "report": (".html", ".htm"),
+    "script": (".py",),
+    "bundle": (".tessera",),
+    "pack": (".tesserapack",),
+}
+
+
+def _project(args: argparse.Namespace) -> Input | None:
+    # A name has no ending and no folder in it; the list of projects is asked for it.
+    path = Path(args.project)
+    return None if not args.labels and not path.exists() and not path.suffix and len(path.parts) == 1 else Input()
+
+
+def _out(args: argparse.Namespace) -> Output:
+    if args.to == "labels":
+        return Output((LABEL_KINDS[args.kind],) if args.kind else ())
+    if args.to == "script":
+        return Output(_ENDINGS["script"], beside=lambda path: [path.with_suffix(".tessera")])
+    return Output(_ENDINGS[args.to])
+
+
+PATHS = {"project": _project, "labels": Input(), "out": _out}
+EXAMPLES = (
+    "tessera export PROJECT --to qgis --out map.zip",
+    "tessera export project.tessera --to labels --out labels.kml",
+    "tessera export PROJECT --to labels --kind tee --out labels.geojson",
+    "tessera export embeddings --labels fields.gpkg --field crop --to report --out report.html",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("project", metavar="PROJECT", help="a project's folder or .tessera file")
+    parser.add_argument(
+        "project",
+        metavar="PROJECT",
+        help="a project's folder, its name, a .tessera file or a pack; with --labels embeddings",
+    )
+    parser.add_argument(
+        "--labels", metavar="FILE", help="labels to map PROJECT with, which then is a folder of embeddings"
+    )
+    parser.add_argument("--field", metavar="NAME", help="with --labels: attribute of the file that is the class")
+    add_reading_options(parser)
+    parser.add_argument(
+        "--name", metavar="NAME", help="of several projects in a pack the one meant; with --labels the map's"
+    )
     parser.add_argument("--to", choices=KINDS, required=True, help="what to write")
     parser.add_argument("--out", metavar="PATH", required=True, help="the file to write")
-    parser.add_argument("--year", type=int, help="the year to map, where the project has several")
+    add_year(parser, "the year to map, where the project has several")
     parser.add_argument(
-        "--kind", choices=LABEL_KINDS, help="with --to labels: the format, where the ending does not say it"
+        "--kind", choices=tuple(LABEL_KINDS), help="with --to labels: the format, where the ending does not say it"
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Write one export; returns the files written and the areas of the classes."""
-    from tessera_core.library import from_file
-    from tessera_core.project import Project
-
-    source, out = Path(args.project), Path(args.out)
+    out = Path(args.out)
     if out.is_dir():
-        raise ExportError(f"{out} is a folder; give the name of the file to write.")
+        raise InputError(f"{out} is a folder; give the name of the file to write.")
     if args.kind and args.to != "labels":
-        raise ExportError("--kind is the format of labels; give it with --to labels.")
+        raise InputError("--kind is the format of labels; give it with --to labels.")
     with ExitStack() as stack:
-        if source.is_file() and source.name != "project.json":
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            project = from_file(source, Path(folder) / "project")
-        else:
-            project = Project.open(source)
+        project = _opened(args, stack)
         if args.to == "bundle":
             return {"kind": "bundle", "project": project.name, "files": [str(project.export_file(out))]}
         if args.to == "pack":
@@ -83,6 +133,41 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result |= {"files": [str(file) for file in files], "head": made.head, "temperature": round(made.temperature, 4)}
     scored = made.score.get("accuracy") is not None
     return result | {"classes": areas, "score": made.score if scored else None}
+
+
+def _opened(args: argparse.Namespace, stack: ExitStack) -> Project:
+    """The project that is meant, or one for as long as ``stack`` is open.
+
+    Raises:
+        InputError: there is none, or a pack holds several and none is named.
+    """
+    from tessera_core.cli.project import find_project, read_into
+    from tessera_core.library import from_file, look
+    from tessera_core.pack import is_pack, open_pack
+    from tessera_core.project import Project
+
+    source = Path(args.project)
+    if (source.is_dir() and not args.labels) or not source.exists() or source.name == "project.json":
+        return find_project(args.project)
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    if args.labels:
+        found = look(str(source.resolve()))
+        if found.project is not None:
+            raise InputError(f"{source} is a project and has labels of its own; leave --labels out.")
+        project = Project.create(home / "project", args.name or found.name)
+        for year, path, raster in found.rasters:
+            project.attach_embeddings(year, path, raster.provenance, raster.grid)
+        labels = read_into(project, args.labels, args)
+        project.log.import_labels(labels.classes, labels.labels)
+        return project
+    if not is_pack(source):
+        return from_file(source, home / "project")
+    projects = open_pack(source, into=home, progress=ConsoleProgress("open"))
+    chosen = [project for project in projects if args.name in (None, project.name)]
+    if len(chosen) != 1:
+        names = ", ".join(project.name for project in projects)
+        raise InputError(f"{source.name} holds {len(projects)} projects ({names}); choose one with --name.")
+    return chosen[0]
 
 
 def product(project: Project, year: int | None) -> Product:

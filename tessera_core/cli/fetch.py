@@ -11,8 +11,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tessera_core.cli.coverage import add_source, add_where, archive_address, check, parse_years, region_of
+from tessera_core.cli.coverage import (
+    WHERE,
+    add_source,
+    add_where,
+    archive_address,
+    check_source,
+    published_years,
+    region_of,
+)
 from tessera_core.cli.head_options import add_reading_options, hints_of, import_of
+from tessera_core.cli.paths import Output
+from tessera_core.cli.years import add_years
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +31,20 @@ if TYPE_CHECKING:
     from tessera_core.sources.datasets import Dataset
     from tessera_core.sources.fetch import Fetched, Source
 
+
+def _out(args: argparse.Namespace) -> Output:
+    if args.points:
+        return Output((".csv", ".parquet", ".pq"))
+    return Output(folder="into", inside=lambda args, out: [out / str(year) for year in published_years(args)])
+
+
+PATHS = {**WHERE, "out": _out}
+EXAMPLES = (
+    "tessera fetch --bbox 0.05,52.18,0.10,52.21 --years 2024 --out here",
+    "tessera fetch --region farm.geojson --years 2018-2024 --dataset alphaearth --out farm --inspect",
+    "tessera fetch --points plots.csv --years 2023 --out plots-with-embeddings.csv",
+)
+STOPPED = "what was fetched is kept; run the same command again to go on"
 SUMMARY = "fetch published embeddings of a region, or at points"
 
 
@@ -28,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_where(parser, points=True)
     add_reading_options(parser)
-    parser.add_argument("--years", metavar="Y,Y", required=True, help="such as 2022,2024 or 2018-2024")
+    add_years(parser, "", required=True)
     parser.add_argument("--out", metavar="PATH", required=True, help="folder; with --points a .csv or .parquet file")
     add_source(parser, "such as 1.1/dclimate, or alphaearth (default: the default dataset)")
     parser.add_argument("--inspect", action="store_true", help="look for bad tiles and seams in what was fetched")
@@ -37,16 +61,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="pieces at a time (default: 4)")
 
 
+def check(args: argparse.Namespace) -> None:
+    """Refuse what makes no sense, and folders that hold something else.
+
+    Raises:
+        InputError: they do.
+    """
+    from tessera_core.atomic import RASTER, require_replaceable
+    from tessera_core.errors import InputError
+
+    check_source(args)
+    if not args.points and any((args.lon, args.lat, args.crs, args.encoding)):
+        raise InputError("--lon, --lat, --crs and --encoding say how the table of --points is read.")
+    if not args.points:
+        for year in published_years(args):
+            require_replaceable(Path(args.out) / str(year), RASTER)
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Fetch; returns what was written and what is missing."""
-    from tessera_core.errors import InputError
     from tessera_core.sources.archive import NAME
     from tessera_core.sources.datasets import dataset_named, datasets
 
-    check(args)
-    if not args.points and any((args.lon, args.lat, args.crs, args.encoding)):
-        raise InputError("--lon, --lat, --crs and --encoding say how the table of --points is read.")
-    years = parse_years(args.years)
+    years = published_years(args)
     if args.dataset == NAME:
         return _archive(args, years)
     dataset = dataset_named(args.dataset) if args.dataset else datasets()[0]

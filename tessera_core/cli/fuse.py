@@ -8,6 +8,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_core.cli.paths import Input, Output
+
+PATHS = {"first": Input(), "second": Input(), "out": Output(folder="whole")}
+EXAMPLES = ("tessera fuse demo/embeddings/2023 annual/2023 --out both", "tessera fuse tessera-years annual --out both")
 SUMMARY = "join two embeddings of one place into one"
 
 

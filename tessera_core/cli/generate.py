@@ -9,6 +9,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_core.cli.paths import Input, Output, weights_names
+
+PATHS = {"tiles": Input(), "weights": Input(names=weights_names), "out": Output(folder="into")}
+EXAMPLES = (
+    "tessera generate tiles/* --weights v2-medium --out embeddings",
+    "tessera generate tiles --weights studio-nano --dim 32 --format zarr --out embeddings",
+)
+STOPPED = "finished rows and tiles are kept; run the same command again to go on"
 SUMMARY = "turn d-pixel tiles into embeddings"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from tessera_core.cli.paths import Input
+
 if TYPE_CHECKING:
     from tessera_core.assess import Reference
     from tessera_core.assess.numbers import Numbers
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from tessera_core.labels.report import ImportReport
     from tessera_core.numbers_mapping import NumberChoice
 
+LABEL_PATHS = {"embeddings": Input(), "labels": Input(), "tree": Input()}
+# The keys of tessera_core.heads.HEADS and REGRESSION_HEADS, which are not imported before arguments are checked.
+HEAD_NAMES = ("prototype", "ridge", "logistic", "knn", "forest", "boosting", "mlp", "unet")
+NUMBER_HEAD_NAMES = ("ridge-regression", "forest-regression", "mlp-regression")
 LABELS_HELP = "GeoJSON, GPKG, CSV, KML, zipped shapefile, or class raster (0 = unlabelled)"
 
 
@@ -50,8 +56,10 @@ def add_head_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say which head."""
     parser.add_argument(
         "--head",
-        help="prototype (default), ridge, logistic, knn, forest, boosting, mlp, unet; for labels that are numbers "
-        "ridge-regression (default), forest-regression, mlp-regression",
+        choices=(*HEAD_NAMES, *NUMBER_HEAD_NAMES),
+        metavar="NAME",
+        help=f"{HEAD_NAMES[0]} (default), {', '.join(HEAD_NAMES[1:])}; for labels that are numbers "
+        f"{NUMBER_HEAD_NAMES[0]} (default), {', '.join(NUMBER_HEAD_NAMES[1:])}",
     )
     parser.add_argument(
         "--context", type=int, default=1, choices=(1, 3, 5), help="look at a square of so many pixels around each pixel"

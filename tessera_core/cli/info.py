@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from tessera_core.cli.paths import matching
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
-from tessera_core.partly import Failure
+from tessera_core.partly import Failure, left_out_lines
 
+EXAMPLES = ("tessera info embeddings/2023", "tessera info map.tif head.safetensors project.tessera --json")
 SUMMARY = "say what a tile, raster, checkpoint, head or project is"
 
 Item = dict[str, Any]
@@ -29,14 +31,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Look at every path; returns ``{"items": [...]}``, one or more items a path, and ``failed``, what was damaged beside them."""
-    items = [item for path in args.paths for item in describe(path)]
-    return {"items": items, "failed": [failure for item in items for failure in item.pop("failed", [])]}
+    """Look at every path; returns ``{"items": [...], "failed": [...]}``, one or more items a path, each thing once.
+
+    Raises:
+        InputError: not one of the paths is known.
+    """
+    items: dict[tuple[Any, ...], Item] = {}
+    failed: dict[str, dict[str, str]] = {}
+    for path in dict.fromkeys(path for text in args.paths for path in matching(text)):
+        try:
+            found = describe(path)
+        except InputError as error:
+            failed[path] = Failure(path, str(error)).to_json()
+            continue
+        for item in found:
+            where = item["path"] if "://" in item["path"] else Path(item["path"]).resolve()
+            for failure in item.pop("failed", []):
+                failed.setdefault(failure["what"], failure)
+            items.setdefault((where, item["kind"], item.get("year"), item.get("zone")), item)
+    if failed and not items:
+        raise InputError("\n".join(failure["why"] for failure in failed.values()))
+    return {"items": list(items.values()), "failed": list(failed.values())}
 
 
 def report(result: dict[str, Any]) -> str:
-    """The sentences of all items."""
-    return "\n\n".join(f"{item['path']}\n  " + "\n  ".join(item["text"]) for item in result["items"])
+    """The sentences of all items, and of what is not known."""
+    known = [f"{item['path']}\n  " + "\n  ".join(item["text"]) for item in result["items"]]
+    return "\n\n".join([*known, *left_out_lines(result)])
 
 
 def describe(name: str) -> list[Item]:
@@ -111,7 +132,6 @@ def _folder(path: Path) -> list[Item]:
             f"Nothing in {path} can be read: no project, time series (d-pixel) tile, embeddings, checkpoint or head was found."
         )
     for failure in dict.fromkeys(damaged):
-        items[-1]["text"].append(f"Not readable: {failure.why}")
         items[-1].setdefault("failed", []).append(failure.to_json())
     return items
 
@@ -129,10 +149,36 @@ def _file(path: Path) -> Item:
         from tessera_core.sources.local import SavedPiece
 
         return _piece(SavedPiece(path.parent))
+    kind = _kind_by_content(path) or kind
     if kind is None:
         known = ", ".join(sorted(_KINDS))
         raise InputError(f"{path.name} is of no kind that is known here ({known}).")
     return kind(path)
+
+
+def _kind_by_content(path: Path) -> Callable[[Path], Item] | None:
+    """What a file is by its first bytes, where these say it plainly: an ending may be missing or another's."""
+    import zipfile
+
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+        if start.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+            if "project.json" in names and path.suffix != ".tesserapack":
+                return _bundle
+            if any(name.endswith("/data.pkl") for name in names):
+                return _weights
+            return _pack if "pack.json" in names else None
+    except (OSError, zipfile.BadZipFile, EOFError):
+        # The reader of its kind says it better.
+        return None
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 100 << 20:
+        return _weights
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _tif
+    return _npy if start.startswith(b"\x93NUMPY") else None
 
 
 def _project(project: Any, path: Path) -> Item:
@@ -306,6 +352,7 @@ def _store(piece: Any) -> Item:
         "dim": provenance.dim,
         "dataset": provenance.dataset,
         "year": piece.year,
+        "zone": piece.name,
         "grid": grid.to_json(),
         "provenance": provenance.to_json(),
         "warnings": [],
@@ -341,8 +388,13 @@ def _web_store(url: str) -> Item:
 
 
 def _npy(path: Path) -> Item:
+    from tessera_core.atomic import RASTER
     from tessera_core.npyfile import load_npy
     from tessera_core.sources import npy
+    from tessera_core.sources.local import SavedPiece
+
+    if path.name in RASTER.files and (path.parent / RASTER.marker).is_file():
+        return _piece(SavedPiece(path.parent))
 
     piece = npy.find_piece(npy.codes_path(path) if path.stem.endswith("_scales") else path)
     if piece is not None:
@@ -363,11 +415,19 @@ def _tif(path: Path) -> Item:
     with geotiff.opened(path) as dataset:
         grid = geotiff.grid_of(dataset, path)
         dtype, count, tags, band_tags = dataset.dtypes[0], dataset.count, dataset.tags(), dataset.tags(1)
+        measure, unit = dataset.descriptions[0] or "", dataset.units[0] or ""
     classes = {
         int(key[6:]): value for key, value in band_tags.items() if key.startswith("class_") and key[6:].isdigit()
     }
     height, width = grid.shape
-    if count == 1 and np.dtype(dtype).kind in "iu":
+    if (
+        count == 1
+        and "tessera_dataset" in tags
+        and (np.dtype(dtype).kind == "f" or tags.get("tessera_unit") == "percent")
+    ):
+        named = f" of {measure}" if measure else ""
+        what, kind = f"A map of numbers{named}{f' in {unit}' if unit and unit not in measure else ''}", "number-map"
+    elif count == 1 and np.dtype(dtype).kind in "iu":
         what, kind = "A class raster", "class-raster"
     else:
         what, kind = f"A raster of {count} bands ({dtype}), which is no embeddings", "raster"
@@ -390,9 +450,37 @@ def _tif(path: Path) -> Item:
 
 def _weights(path: Path) -> Item:
     """A head or a checkpoint: told apart by the header of the safetensors file, everything else is a checkpoint."""
-    if path.suffix.lower() == ".safetensors" and "tessera" in _safetensors_metadata(path):
+    if "tessera" in _safetensors_metadata(path):
         return _head(path)
+    if path.suffix.lower() not in (".safetensors", ".pt", ".pth", ".ckpt") and _safetensors_metadata(path):
+        raise InputError(f"{path.name} is a file of weights; call it {path.stem}.safetensors to use it.")
+    if path.suffix.lower() == ".pt" and (state := _training_state(path)) is not None:
+        return state
     return _checkpoint(path, str(path))
+
+
+def _training_state(path: Path) -> Item | None:
+    """The state of a pretraining run of ours, or None."""
+    import pickle
+
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        config = json.loads(state["config"])
+        step, name = int(state["step"]), str(config.get("name", "a run"))
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, pickle.UnpicklingError, EOFError):
+        return None
+    return {
+        "path": str(path),
+        "kind": "training-state",
+        "name": name,
+        "steps": step,
+        "text": [
+            f"The state of the pretraining run {name!r} after {step} steps, to go on from with 'tessera pretrain --resume'.",
+            "The encoder itself is encoder.safetensors beside it.",
+        ],
+    }
 
 
 def _safetensors_metadata(path: Path) -> dict[str, Any]:

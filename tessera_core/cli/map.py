@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.head_options import (
+    LABEL_PATHS,
     LABELS_HELP,
     add_head_options,
     add_label_options,
@@ -22,6 +23,7 @@ from tessera_core.cli.head_options import (
     read_measured,
     wants_numbers,
 )
+from tessera_core.cli.paths import TIFF, Input, Output, sidecars
 
 if TYPE_CHECKING:
     from tessera_core.heads import Head, RegressionHead
@@ -29,6 +31,20 @@ if TYPE_CHECKING:
     from tessera_core.provenance import Provenance
     from tessera_core.raster import EmbeddingRaster
 
+PATHS = {
+    **LABEL_PATHS,
+    "use_head": Input(),
+    "out": Output(TIFF, beside=sidecars),
+    "confidence": Output(TIFF, beside=sidecars),
+    "margin": Output(TIFF, beside=sidecars),
+    "save_head": Output(),
+}
+EXAMPLES = (
+    "tessera map embeddings --labels fields.gpkg --field crop --out map.tif --confidence confidence.tif",
+    "tessera map embeddings --labels plots.csv --field height_m --head ridge-regression --out height.tif --margin margin.tif",
+    "tessera map elsewhere --use-head head.safetensors --out map.tif",
+)
+STOPPED = "files that were whole are kept, and nothing else; run the same command again"
 SUMMARY = "train a head on labels and map a region"
 
 

@@ -11,6 +11,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tessera_core.cli.paths import Input, Output
+
+
+def _shipped() -> list[str]:
+    return sorted(path.stem for path in (Path(__file__).parents[1] / "pretrain" / "configs").glob("*.toml"))
+
+
+PATHS = {"config": Input(names=_shipped), "out": Output(folder="into"), "plot": Input()}
+EXAMPLES = (
+    "tessera pretrain tiny --out run",
+    "tessera pretrain my.toml --out run --resume",
+    "tessera pretrain --plot run",
+)
+STOPPED = "add --resume to the same command to go on from the last checkpoint, if one was reached"
 SUMMARY = "train an encoder on d-pixels"
 
 

@@ -13,6 +13,21 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tessera_core.cli.paths import Input, Output, weights_names
+
+
+def _tables(args: argparse.Namespace, out: Path) -> list[Path]:
+    return [out / f"{args.name}.json", out / f"{args.name}.md"]
+
+
+PATHS = {
+    "out": Output(folder="into", inside=_tables),
+    "weights": Input(names=weights_names),
+    "tile": Input(),
+    "labels": Input(),
+}
+EXAMPLES = ("tessera study labels --out study", "tessera study ablations --out study --seeds 2 --steps 100")
+STOPPED = "ablations go on where they stopped when the same command is run again; the other studies begin anew"
 SUMMARY = "study what an encoder is worth, with tables"
 
 STUDIES = ("ablations", "labels", "sampling")
@@ -34,13 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixels", type=int, default=98304, help="ablations: simulated pixels (default: 98304)")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Run one study; returns the JSON object that it wrote.
+def check(args: argparse.Namespace) -> None:
+    """Refuse arguments that contradict each other, and tables of others in the folder.
 
     Raises:
-        InputError: the arguments contradict each other or something given is not usable.
+        InputError: some do, or there are.
     """
-    from tessera_core.cli.console import ConsoleProgress
+    import json
+
     from tessera_core.errors import InputError
 
     if args.worlds < 1:
@@ -49,6 +65,23 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("A tile to judge on needs both --tile and --labels.")
     if args.seeds is not None and args.seeds < 1:
         raise InputError("--seeds must be at least 1.")
+    table, text = _tables(args, args.out)
+    try:
+        ours = not table.exists() or "table" in json.loads(table.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        ours = False
+    if not ours or (text.exists() and not table.exists()):
+        raise InputError(f"{args.out} holds a {table.name} or {text.name} of something else; choose another folder.")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run one study; returns the JSON object that it wrote.
+
+    Raises:
+        InputError: the arguments contradict each other or something given is not usable.
+    """
+    from tessera_core.cli.console import ConsoleProgress
+
     progress = ConsoleProgress(args.name)
     if args.name == "ablations":
         return _ablations(args, progress)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.atomic import write_json, write_text
-from tessera_core.errors import ExportError, LabelError
+from tessera_core.errors import InputError, LabelError
 from tessera_core.export import interchange
 from tessera_core.export.interchange import PIXELS_PER_AREA, SHORT_TEXT, Placed, short
 from tessera_core.export.vector import Feature, in_degrees, label_features, write_labels_geojson, write_labels_gpkg
@@ -152,7 +152,7 @@ def kind_of(path: str | Path) -> str:
     """The kind of file that an ending stands for.
 
     Raises:
-        ExportError: the ending is of no format, or of several.
+        InputError: the ending is of no format, or of several.
     """
     ending = Path(path).suffix.lower()
     if ending in _BY_ENDING:
@@ -160,8 +160,8 @@ def kind_of(path: str | Path) -> str:
     all_formats = FORMATS | CLASS_FORMATS
     several = [kind for kind, form in all_formats.items() if form.ending == ending]
     if several:
-        raise ExportError(f"{ending} files of labels are of several kinds; choose one: {', '.join(several)}.")
-    raise ExportError(
+        raise InputError(f"{ending} files of labels are of several kinds; choose one: {', '.join(several)}.")
+    raise InputError(
         f"{Path(path).name} does not say in which format to write: end it in {', '.join(_BY_ENDING)}, "
         f"or choose the kind: {', '.join(all_formats)}."
     )
@@ -188,12 +188,13 @@ def write_labels(
         title: name of the region, where the format has a place for it.
 
     Raises:
-        ExportError: there are no labels, the format needs a place on Earth that ``grid`` lacks, or the file cannot be written.
+        InputError: there are no labels, or the format needs a place on Earth that ``grid`` lacks.
+        ExportError: the file cannot be written.
     """
     classes, form = list(classes), FORMATS[kind]
     features = label_features(labels, classes)
     if not features:
-        raise ExportError("There are no labels to write; label something first.")
+        raise InputError("There are no labels to write; label something first.")
     path = _with_ending(path, form)
     told = losses(kind, labels, classes, grid)
     if kind == "gpkg":
@@ -300,11 +301,12 @@ def write_classes(path: str | Path, kind: str, classes: Iterable[LabelClass], tr
     """Write the class tree of a project, other classes as further roots, in one of :data:`CLASS_FORMATS`.
 
     Raises:
-        ExportError: there are no classes, or the file cannot be written.
+        InputError: there are no classes.
+        ExportError: the file cannot be written.
     """
     whole = (tree or ClassTree("", ())).with_classes(classes)
     if not whole.nodes:
-        raise ExportError("There are no classes to write; add one first.")
+        raise InputError("There are no classes to write; add one first.")
     path = _with_ending(path, CLASS_FORMATS[kind])
     if kind == "classes":
         dated = {"version": "1", "date": datetime.now(UTC).date().isoformat()}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tessera_core.atomic import atomic_path, write_text
-from tessera_core.errors import ExportError
+from tessera_core.errors import ExportError, InputError
 from tessera_core.grid import Grid, transformer
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import SOFTWARE, Provenance
@@ -234,12 +234,12 @@ def in_degrees(grid: Grid, what: str) -> Callable[[Any], Any]:
     """A function that moves geometries of ``grid`` to longitude and latitude (WGS 84), outer rings counter-clockwise.
 
     Raises:
-        ExportError: the grid has no place on Earth, which ``what`` (a format) needs.
+        InputError: the grid has no place on Earth, which ``what`` (a format) needs.
     """
     import shapely
 
     if grid.crs is None:
-        raise ExportError(
+        raise InputError(
             f"These labels have no place on Earth, which {what} needs; export them as GeoPackage, which keeps pixel coordinates."
         )
     to_degrees = transformer(grid.crs, "EPSG:4326")

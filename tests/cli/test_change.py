@@ -52,9 +52,13 @@ def test_change_writes_what_changed_and_how_sure_it_is(
     assert (called & ~years.changed).sum() <= 0.1 * called.sum()
     assert np.isnan(p[changed == 0]).all()
     assert p[called].max() < p[changed == 1].min()
-    code, out, _ = _run(capsys, "change", tmp_path / "2023", tmp_path / "2024", "--out", target)
+    code, out, _ = _run(capsys, "change", tmp_path / "2024", tmp_path / "2023", "--out", target)
     assert code == 0
     assert "false alarms" in out
+    assert "The years are given backwards" in out
+    # What lay there was an earlier result, and that is told.
+    assert f"Replaced the earlier {target}." in out
+    assert f"Replaced the earlier {result['p_values']}." in out
 
 
 def test_change_against_marked_ground(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:

@@ -234,12 +234,12 @@ def test_shapes_are_mapped(region, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--head", "svm"], "no head 'svm'"),
+        (["--head", "svm"], "invalid choice: 'svm'"),
         (["--head", "unet", "--context", "3"], "looks around by itself"),
         (["--head", "ridge-regression", "--field", "text"], "holds no numbers"),
         (["--head", "ridge-regression", "--field", "volume"], "no field 'volume'"),
         (["--head", "ridge-regression", "--classes", "Oak"], "this head maps numbers"),
-        (["--tree", "none.txt"], "cannot be read"),
+        (["--tree", "none.txt"], "does not exist"),
         (["--tree", "other.txt"], "No class of the labels is in the tree"),
         (["--head", "unet", "--tree", "tree.txt"], "knows no class trees"),
         (["--margin", "w.tif"], "--margin is for numbers"),

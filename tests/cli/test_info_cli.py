@@ -110,6 +110,62 @@ def test_what_is_not_known_is_one_sentence_and_code_2(tmp_path, capsys):
         assert "Traceback" not in message
 
 
+def test_good_ones_are_told_beside_bad_ones_and_each_once(tmp_path, capsys):
+    raster().save(tmp_path / "e")
+    (tmp_path / "bad.tif").write_text("x")
+    again = (
+        tmp_path / "e",
+        tmp_path / "." / "e",
+        tmp_path / "bad.tif",
+        tmp_path / "*" / "codes.npy",
+        tmp_path / "e" / "raster.json",
+    )
+    code = main(["info", *map(str, again), "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert code == 3
+    assert [item["kind"] for item in result["items"]].count("embeddings") == 1
+    assert len(result["failed"]) == 1
+    assert "bad.tif" in result["failed"][0]["what"]
+    assert main(["info", str(tmp_path / "e"), str(tmp_path / "nowhere")]) == 3
+    out = capsys.readouterr().out
+    assert "Embeddings of 20 x 30" in out
+    assert "Left out" in out
+
+
+def test_our_files_are_known_under_any_name(tmp_path, capsys):
+    from tessera_core.export.geotiff import write_confidence
+    from tessera_core.export.numbers import NumberProduct, write_number_values
+    from tessera_core.heads import make_head, save_head
+
+    rng = np.random.default_rng(0)
+    head = make_head("ridge").fit(rng.normal(size=(20, 16)).astype(np.float32), np.arange(20) % 2 + 1)
+    usual = tmp_path / "usual"
+    usual.touch()
+    for name in ("head", "head.v2", "head.bin", "head.pt"):
+        save_head(tmp_path / name, head, {1: "Wood", 2: "Water"}, V2)
+        assert (tmp_path / name).stat().st_mode == usual.stat().st_mode
+    values = np.ones((20, 30), np.float32)
+    product = NumberProduct("height_m", "height_m", "m", values, values, GRID, V2, "RidgeRegression")
+    height = write_number_values(tmp_path / "height.tif", product)
+    sure = write_confidence(tmp_path / "sure.tif", np.full((20, 30), 80, np.uint8), GRID, V2)
+    project = Project.create(tmp_path / "p", "Fen")
+    bundle = project.export_file(tmp_path / "fen").rename(tmp_path / "fen.zip")
+    names = ("head", "head.v2", "head.bin", "head.pt")
+    items = info(capsys, *(tmp_path / name for name in names), height, sure, bundle)
+    assert [item["kind"] for item in items] == ["head"] * 4 + ["number-map"] * 2 + ["project"]
+    assert "height_m" in items[4]["text"][0]
+
+
+def test_the_state_of_a_training_run_is_known(tmp_path, capsys):
+    import torch
+
+    state = {"config": json.dumps({"name": "mine"}), "step": 7, "encoder": {"w": torch.zeros(2)}}
+    torch.save(state, tmp_path / "training.pt")
+    (item,) = info(capsys, tmp_path / "training.pt")
+    assert (item["kind"], item["steps"]) == ("training-state", 7)
+    assert "--resume" in item["text"][0]
+
+
 def test_without_json_it_speaks_plainly(tmp_path, capsys):
     raster().save(tmp_path / "e")
     assert main(["info", str(tmp_path / "e")]) == 0

@@ -108,7 +108,7 @@ def test_a_head_of_another_dataset_is_refused(region, capsys):
     ("words", "message"),
     [
         (["--labels", "none.tif"], "does not exist"),
-        (["--labels", "l.tif", "--head", "svm"], "no head 'svm'"),
+        (["--labels", "l.tif", "--head", "svm"], "invalid choice: 'svm'"),
         (["--labels", "l.tif", "--classes", "1200"], "at least two classes"),
         (["--labels", "l.tif", "--classes", "1200,5"], "no class '5'"),
         (["--use-head", "l.tif"], "not a saved head"),

@@ -180,7 +180,7 @@ def test_labels_that_cannot_be_written_are_one_sentence(tmp_path, capsys):
     ]
     for arguments, match in cases:
         code, message = export(capsys, project.folder, *arguments)
-        assert code == (2 if "--year" in arguments else 1)
+        assert code == 2
         assert match in message
         assert message.count("\n") == 1
     assert not list(tmp_path.glob("x*"))
@@ -216,7 +216,7 @@ def test_a_raster_without_place_is_exported_in_pixels(tmp_path, capsys):
 def test_bad_input_is_one_sentence_and_code_2(tmp_path, capsys):
     project, _ = make_project(tmp_path, years=(2023, 2024))
     cases = [
-        ((tmp_path / "nowhere", "report", tmp_path / "r"), "no project"),
+        ((tmp_path / "nowhere", "report", tmp_path / "r"), "does not exist"),
         ((project.folder, "report", tmp_path / "r"), "choose one with --year"),
         ((project.folder, "report", tmp_path / "r", "--year", "1999"), "no embeddings of 1999"),
         ((Project.create(tmp_path / "empty").folder, "report", tmp_path / "r"), "no embeddings yet"),
@@ -230,5 +230,5 @@ def test_bad_input_is_one_sentence_and_code_2(tmp_path, capsys):
         assert message.count("\n") == 1
     assert not list(tmp_path.glob("r*"))
     code, message = export(capsys, project.folder, "report", tmp_path)
-    assert code == 1
+    assert code == 2
     assert "is a folder" in message

@@ -12,7 +12,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tessera_core.errors import ExportError
+from tessera_core.errors import InputError
 from tessera_core.export.interchange import PIXELS_PER_AREA
 from tessera_core.export.labels import FORMATS, kind_of, losses, write_classes, write_labels
 from tessera_core.export.vector import label_features
@@ -351,14 +351,14 @@ def test_nothing_is_said_to_be_lost_where_nothing_is():
 @pytest.mark.parametrize("kind", sorted(set(FORMATS) - {"gpkg"}))
 def test_labels_without_a_place_are_refused_in_one_sentence(tmp_path, kind):
     labels = [Label("p", 1, "point", ((3.5, -2.5),))]
-    with pytest.raises(ExportError, match=r"no place on Earth, which .* needs; export them as GeoPackage"):
+    with pytest.raises(InputError, match=r"no place on Earth, which .* needs; export them as GeoPackage"):
         write_labels(tmp_path / "a", kind, labels, CLASSES, Grid.local((10, 10)), V2)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_labels_make_no_file(tmp_path):
     for kind in FORMATS:
-        with pytest.raises(ExportError, match="no labels"):
+        with pytest.raises(InputError, match="no labels"):
             write_labels(tmp_path / "a", kind, [ERASE], CLASSES, GRID, V2)
     assert list(tmp_path.iterdir()) == []
 
@@ -371,9 +371,9 @@ def test_the_ending_says_the_format_where_it_can():
         "kml",
         "shp",
     ]
-    with pytest.raises(ExportError, match="several kinds; choose one: tee-manual, notebook, classes"):
+    with pytest.raises(InputError, match="several kinds; choose one: tee-manual, notebook, classes"):
         kind_of("a.json")
-    with pytest.raises(ExportError, match="does not say"):
+    with pytest.raises(InputError, match="does not say"):
         kind_of("labels")
 
 
@@ -394,5 +394,5 @@ def test_classes_come_back_as_a_tree(tmp_path):
     odd = [LabelClass(1, "2 lanes", "#00ff00")]
     assert "read as one" in write_classes(tmp_path / "b", "classes-text", odd, None).losses[0]
     assert parse_tree(write_classes(tmp_path / "b", "classes", odd, None).path.read_text()).nodes[0].name == "2 lanes"
-    with pytest.raises(ExportError, match="no classes"):
+    with pytest.raises(InputError, match="no classes"):
         write_classes(tmp_path / "c", "classes", [], ClassTree("", ()))

@@ -27,6 +27,9 @@ SEARCH_RETRIES = 4
 _AWS_ASSETS = ("red", "blue", "green", "nir", "nir08", "rededge1", "rededge2", "rededge3", "swir16", "swir22")
 
 
+SENTINEL2_SINCE = dt.date(2015, 6, 27)
+
+
 @dataclass(frozen=True)
 class Window:
     """The days observed, both ends included."""
@@ -41,6 +44,12 @@ class Window:
             raise InputError(
                 f"The window {self.start} to {self.end} is longer than a year; an embedding is made of at most one year."
             )
+        if self.end < SENTINEL2_SINCE:
+            raise InputError(
+                f"{self.start} to {self.end} is too early: Sentinel-2 has observed since {SENTINEL2_SINCE}, everywhere since 2017."
+            )
+        if self.start > dt.date.today():
+            raise InputError(f"{self.start} to {self.end} has not been yet; choose an earlier time.")
 
     @classmethod
     def of_year(cls, year: int) -> Window:

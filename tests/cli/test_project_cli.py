@@ -1,0 +1,114 @@
+"""Projects without the app, and exports without a project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+
+from tessera_core.cli import main
+from tessera_core.grid import Grid
+from tessera_core.project import Project
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+
+GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (24, 24))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    half = np.zeros(GRID.shape)
+    half[:, 12:] = 1
+    for year in (2023, 2024):
+        codes = np.clip(rng.normal(40 * half[..., None] - 20, 8, (*GRID.shape, 8)), -127, 127).astype(np.int8)
+        provenance = Provenance("tessera", "2.0", "2B-L", 8, year)
+        EmbeddingRaster(codes, np.full(GRID.shape, 0.01, np.float32), GRID, provenance).save(tmp_path / "e" / str(year))
+    rows = ["name,lon,lat"]
+    for name, left in (("Wood", 2), ("Fen", 14)):
+        for row in range(2, 23, 4):
+            for col in (left, left + 5):
+                lon, lat = GRID.pixel_to_lonlat(row + 0.5, col + 0.5)
+                rows.append(f"{name},{float(lon)},{float(lat)}")
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, "Far,0,0"]))
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, object]]:
+    code = main([*map(str, words), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_project_is_made_filled_found_and_exported_without_the_app(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, made = said(capsys, "project", "new", "Bog", "e/2023", "e/2024")
+    assert code == 0
+    folder = Path(made["projects"][0]["folder"])  # type: ignore[index]
+    assert Project.open(folder).years == [2023, 2024]
+    code, added = said(capsys, "project", "add-labels", "Bog", "labels.csv")
+    assert (code, added["added"], added["import"]["read"]) == (0, 24, 25)  # type: ignore[index]
+    assert said(capsys, "project", "rename", folder, "Marsh")[0] == 0
+    _, known = said(capsys, "project", "list")
+    assert [one["name"] for one in known["projects"]] == ["Marsh"]  # type: ignore[attr-defined]
+    _, looked = said(capsys, "project", "info", "Marsh")
+    assert looked["items"][0]["classes"] == {"Wood": 12, "Fen": 12}  # type: ignore[index]
+    assert said(capsys, "export", "Marsh", "--to", "pack", "--out", "course")[0] == 0
+    code, exported = said(capsys, "export", "course.tesserapack", "--to", "labels", "--out", "l.csv")
+    assert (code, exported["labels"]) == (0, 24)
+    code, _ = said(capsys, "project", "open", "course.tesserapack")
+    assert code == 0
+    # What it takes to open it is told where several have the name.
+    code, refused = said(capsys, "project", "add-labels", "Marsh", "labels.csv")
+    assert (code, "Several projects" in refused["error"]["message"]) == (2, True)  # type: ignore[index]
+
+
+def test_embeddings_and_a_label_file_are_exported_without_a_project(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("export", "e/2023", "--labels", "labels.csv")
+    code, result = said(capsys, *words, "--to", "qgis", "--out", "map.zip")
+    assert (code, set(result["classes"])) == (0, {"Wood", "Fen"})  # type: ignore[call-overload]
+    assert said(capsys, *words, "--to", "labels", "--kind", "tee", "--out", "tee")[0] == 0
+    assert said(capsys, *words, "--to", "labels", "--out", "labels.csv")[0] == 2
+    assert not (place / "home" / "projects").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("new", "Bog", "e/2023", "--out", "mywork"), "notes.txt"),
+        (("new", "Bog", "e/2023", "--out", "e/2023/p"), "lies in"),
+        (("new", " ", "e/2023"), "needs a name"),
+        (("new", "Bog", "nothing"), "does not exist"),
+        (("new", "Bog", "mywork"), "mywork"),
+        (("open", "labels.csv"), "labels.csv"),
+        (("info", "Bog"), "no project 'Bog'"),
+        (("add-labels", "Bog", "nothing.csv"), "does not exist"),
+        (("add-labels", "mywork", "labels.csv"), "mywork"),
+        (("delete", "Bog"), "invalid choice"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_changes_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], sentence: str
+) -> None:
+    (place / "mywork").mkdir()
+    (place / "mywork" / "notes.txt").write_text("mine")
+    code, result = said(capsys, "project", *words)
+    assert code == 2
+    assert sentence in result["error"]["message"]  # type: ignore[index]
+    assert [path.name for path in (place / "mywork").iterdir()] == ["notes.txt"]
+
+
+def test_labels_that_miss_the_region_are_not_taken_for_done(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "project", "new", "Bog", "e/2023", "--out", "bog")[0] == 0
+    (place / "far.csv").write_text("name,lon,lat\nWood,20,10\n")
+    code, result = said(capsys, "project", "add-labels", "bog", "far.csv")
+    assert (code, "Not one label" in result["error"]["message"]) == (2, True)  # type: ignore[index]
+    _, known = said(capsys, "project", "list")
+    assert [Path(one["folder"]).name for one in known["projects"]] == ["bog"]  # type: ignore[attr-defined]
