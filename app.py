@@ -16,6 +16,7 @@ else:
 
     from tessera_core.ui import gate
 
+    gate.check_settings()
     app = App(__file__, middleware=[Middleware(gate.Gate)], lifespan=gate.lifespan)
     # It would print an address without the token.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

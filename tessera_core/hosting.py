@@ -36,6 +36,7 @@ class Limits:
         uploads_mb: megabytes of uploaded files held in memory for one session (``TESSERA_MAX_UPLOADS_MB``).
         all_uploads_mb: the same for all sessions together (``TESSERA_MAX_ALL_UPLOADS_MB``).
         jobs: pieces of long work one visitor may have under way or waiting (``TESSERA_MAX_JOBS``).
+        region_km2: how large a place one visitor may load (``TESSERA_MAX_REGION_KM2``).
         idle_minutes: how long a tab may be left alone before its place is given to others (``TESSERA_IDLE_MINUTES``).
         projects: how many projects one visitor may have (``TESSERA_MAX_PROJECTS``).
         all_projects: how many projects there may be (``TESSERA_MAX_ALL_PROJECTS``).
@@ -49,6 +50,7 @@ class Limits:
     uploads_mb: int = 600
     all_uploads_mb: int = 2000
     jobs: int = 3
+    region_km2: int = 400
     idle_minutes: int = 60
     projects: int = 30
     all_projects: int = 2000

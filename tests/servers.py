@@ -37,6 +37,7 @@ class AppServer:
         home: its TESSERA_HOME.
         environment: what else its environment holds; None takes a variable away.
         streamlit: options of ``streamlit run app.py``, which is then used instead of ``tessera app``.
+        window: whether it opens a browser.
     """
 
     launcher: tuple[str, ...] = ("-m", "tessera_core")
@@ -47,8 +48,9 @@ class AppServer:
         home: Path,
         environment: Mapping[str, str | None] | None = None,
         streamlit: Sequence[str] | None = None,
+        window: bool = False,
     ) -> None:
-        self.root, self.home, self.streamlit = root, home, streamlit
+        self.root, self.home, self.streamlit, self.window = root, home, streamlit, window
         self.environment = environment or {}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -67,7 +69,14 @@ class AppServer:
             "PYTHONUNBUFFERED": "1",
             **self.environment,
         }
-        command = [sys.executable, *self.launcher, "app", "--headless", "--port", str(self.port)]
+        command = [
+            sys.executable,
+            *self.launcher,
+            "app",
+            "--port",
+            str(self.port),
+            *([] if self.window else ["--headless"]),
+        ]
         if self.streamlit is not None:
             options = ["--server.port", str(self.port), "--server.headless", "true", *self.streamlit]
             command = [sys.executable, "-m", "streamlit", "run", "app.py", *options]
@@ -145,16 +154,23 @@ _OPENER = urllib.request.build_opener(_Stay)
 
 
 class Visitor:
-    """One browser tab as the server sees it."""
+    """One browser tab as the server sees it.
 
-    def __init__(self, server: AppServer, cookie: str | None = None, **headers: str) -> None:
+    Args:
+        server: whose page it opens.
+        cookie: what the browser has been given, None to get it first.
+        resume: the session to go on with, as after a loss of the network.
+        headers: of the websocket's opening.
+    """
+
+    def __init__(self, server: AppServer, cookie: str | None = None, resume: str = "", **headers: str) -> None:
         self.cookie = server.key() if cookie is None else cookie
         origin = headers.pop("Origin", server.url)
         opening = connect(
             f"ws://localhost:{server.port}/_stcore/stream",
             additional_headers={"Cookie": self.cookie, **headers},
             origin=Origin(origin),
-            subprotocols=[Subprotocol("streamlit")],
+            subprotocols=[Subprotocol(part) for part in (["streamlit", "-", resume] if resume else ["streamlit"])],
             max_size=None,
             open_timeout=30,
         )

@@ -35,9 +35,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Serve the app until it is stopped.
 
     Raises:
-        InputError: the port is taken or not a port, or the project cannot be opened.
+        InputError: the port is taken or not a port, the project cannot be opened, or a limit in the environment is no number.
         TesseraError: the app's pages are not installed.
     """
+    from tessera_core.hosting import Limits
+
+    Limits.read()
     script = app_script()
     port = free_port(args.address) if args.port is None else check_port(args.address, args.port)
     if args.project is not None:

@@ -13,6 +13,7 @@ import ipaddress
 import os
 import secrets
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 from tessera_core.atomic import atomic_path
+from tessera_core.errors import InputError
 from tessera_core.hosting import VARIABLE, hosted, server_secret
 from tessera_core.places import cache_home
 from tessera_core.ui import seats, sessions
@@ -429,11 +431,18 @@ async def _answer(
 # ------------------------------------------------------------------------- the start
 
 
+def check_settings() -> None:
+    """End the program with a sentence where the environment sets a limit that is no number."""
+    try:
+        seats.room()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
+
+
 @asynccontextmanager
 async def lifespan(app: object) -> AsyncIterator[None]:
     """From the start of the server to its end: say where it is, and open the owner's browser."""
     strangers = decide()
-    seats.room()
     sessions.serve(asyncio.get_running_loop())
     port = config.get_option("server.port")
     host = str(config.get_option("server.address") or "localhost")
@@ -454,7 +463,10 @@ async def lifespan(app: object) -> AsyncIterator[None]:
         if page is not None:
             import webbrowser
 
-            asyncio.get_running_loop().call_later(1.0, webbrowser.open, page.as_uri())
+            # In a thread, because some browsers keep whoever opens them waiting.
+            opening = threading.Timer(1.0, webbrowser.open, [page.as_uri()])
+            opening.daemon = True
+            opening.start()
         yield
     finally:
         if page is not None:

@@ -14,14 +14,14 @@ from typing import Any
 import streamlit as st
 
 from tessera_core import loading
-from tessera_core.errors import MixedDatasetsError, ProjectError
+from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
 from tessera_core.jobs import Job
 from tessera_core.place_request import FIRST_YEAR, PlaceRequest, title_of
 from tessera_core.project import Project, safe_name
-from tessera_core.region import Region
+from tessera_core.region import RESOLUTION_M, Region
 from tessera_core.sources.coverage import Coverage, YearCover, request_text, survey
 from tessera_core.sources.datasets import Dataset, dataset_named, datasets
-from tessera_core.ui import acquire, jobs, region_chosen, state, words
+from tessera_core.ui import acquire, jobs, region_chosen, seats, state, words
 from tessera_core.ui.region_chosen import DATASET, DIM, STORE, YEARS
 
 _ALSO, _INTO, _TOKEN = "place_also", "place_into", "place_token"
@@ -105,6 +105,9 @@ def card(request: PlaceRequest) -> YearCover | None:
     """The card and what follows from it; returns the year whose tiles the map shows, if anything is known."""
     load_job = jobs.pool().get(_load_key(request))
     if load_job is not None and _loading(request, load_job):
+        return None
+    if problem := too_large(request):
+        st.error(problem, icon=":material/error:")
         return None
     project = state.current_project()
     here = loading.in_cache(request)
@@ -326,8 +329,29 @@ def _same_place(project: Project, request: PlaceRequest) -> bool:
     return known is not None and bool(known.region.geometry.equals(request.region.geometry))
 
 
+def too_large(request: PlaceRequest) -> str:
+    """Why a server for strangers does not load a place of this size; ``""`` where it does, and on one's own computer."""
+    if not state.hosted():
+        return ""
+    granted = seats.room().limits.region_km2
+    grid = request.region.grid()
+    asked = grid.shape[0] * grid.shape[1] * RESOLUTION_M**2 / 1e6
+    if asked <= granted:
+        return ""
+    return (
+        f"This place spans {asked:,.0f} km², and this server loads up to {granted:,} km² for one visitor. Choose a smaller "
+        "one, or run Tessera Studio on your own computer."
+    )
+
+
 def start(request: PlaceRequest, into: Project | None) -> Job:
-    """Load in the background, into a new project or a given one."""
+    """Load in the background, into a new project or a given one.
+
+    Raises:
+        InputError: the place is larger than a server for strangers grants.
+    """
+    if problem := too_large(request):
+        raise InputError(problem)
     key = _load_key(request)
     jobs.pool().forget(key)
     return jobs.pool().start(

@@ -109,11 +109,15 @@ def _wants_seat() -> None:
         return
     room = seats.room()
     back = bool(st.session_state.pop(_BACK, False))
+    people = room.people()
     refusal = room.take(st.context.headers.get(state.SEAT_HEADER, ""), back=back)
     if not refusal:
         return
     sentence, label = {
-        "full": (f"This server is full ({room.people()} people). Try again in a few minutes.", "Try again"),
+        "full": (
+            f"This server is full ({people} {'person' if people == 1 else 'people'}). Try again in a few minutes.",
+            "Try again",
+        ),
         "tabs": (f"You have {room.limits.tabs} tabs of this server open. Close one of them, then go on here.", "Go on"),
         "away": ("You were away for a while, so your place was given to others. Everything you did is saved.", "Go on"),
     }[refusal]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,17 @@ def test_wrong_project_is_exit_code_2_and_nothing_is_served(
     assert main(["app", "--headless", "--project", str(path)]) == 2
     assert served == []
     assert capsys.readouterr().err.startswith("tessera app: ")
+
+
+def test_a_limit_that_is_no_number_is_told_before_anything_is_served(
+    home: Path, root: Path, served: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TESSERA_MAX_PEOPLE", "thirty")
+    assert main(["app", "--headless"]) == 2
+    assert served == []
+    assert "TESSERA_MAX_PEOPLE is 'thirty'" in capsys.readouterr().err
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", "0", "--server.headless", "true"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].startswith("TESSERA_MAX_PEOPLE is 'thirty'")
+    assert "Traceback" not in done.stderr

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from streamlit import config
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from tessera_core.errors import InputError
 from tessera_core.hosting import Limits, hosted
+from tessera_core.place_request import PlaceRequest
 from tessera_core.project import Project
-from tessera_core.ui import gate, state
+from tessera_core.region import parse_bbox
+from tessera_core.ui import gate, region_load, state
 from tests.app.conftest import landscape
 from tests.servers import TOKEN, Answer, AppServer, Visitor
 
@@ -27,8 +32,12 @@ OWNERS_TOOL = "Open a folder"
 
 @pytest.fixture(scope="module")
 def own(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    """One person's own app."""
-    yield from _served(AppServer(root, tmp_path_factory.mktemp("own") / "home"))
+    """One person's own app, opened in a browser that only notes what it was started with."""
+    folder = tmp_path_factory.mktemp("own")
+    browser = folder / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {folder}/opened\n')
+    browser.chmod(0o755)
+    yield from _served(AppServer(root, folder / "home", {"BROWSER": f"{browser} %s"}, window=True))
 
 
 @pytest.fixture(scope="module")
@@ -158,12 +167,23 @@ def test_pages_of_other_ports_may_not_listen(own: AppServer) -> None:
         Visitor(own, own.key(), Origin="http://evil.example")
 
 
-def test_what_opens_the_app_is_readable_by_its_user_only(own: AppServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TESSERA_HOME", str(own.home))
-    page = gate.redirect_page("http://localhost:1/?token=x", 1)
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the browser of this test is a shell script, and it looks into /proc"
+)
+def test_what_opens_the_app_is_readable_by_its_user_only(own: AppServer) -> None:
+    opened = own.home.parent / "opened"
+    deadline = time.monotonic() + 30
+    while not (opened.exists() and opened.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    # Everyone on the computer can read what a program was started with.
+    command = opened.read_text().strip()
+    assert TOKEN not in command
+    page = Path(unquote(urlsplit(command).path))
+    assert f"?token={TOKEN}" in page.read_text()
     for path in (own.home / "secret", page):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-    assert TOKEN not in (own.home / "secret").read_text("latin-1")
+    assert own.process is not None
+    assert TOKEN not in Path(f"/proc/{own.process.pid}/cmdline").read_text()
 
 
 # ---------------------------------------------------------------- a server for many
@@ -206,14 +226,15 @@ def test_a_full_server_says_so_and_lets_in_when_somebody_leaves(open_server: App
 def test_uploads_without_a_widget_are_held_up_to_a_limit(open_server: AppServer) -> None:
     with Visitor(open_server) as visitor:
         visitor.look()
-        answers = [_put(open_server, visitor, 3 * 2**19) for _ in range(4)]
+        answers = [put_file(open_server, visitor, 3 * 2**19) for _ in range(4)]
     statuses = [answer.status for answer in answers]
     assert statuses[0] == 204
     assert statuses[-1] == 413
     assert "4 MB" in answers[-1].text
 
 
-def _put(server: AppServer, visitor: Visitor, size: int) -> Answer:
+def put_file(server: AppServer, visitor: Visitor, size: int) -> Answer:
+    """Upload ``size`` bytes as a browser does, though no page has asked for a file."""
     health = server.ask("/_stcore/health", {"Cookie": visitor.cookie})
     xsrf = next(part for part in health.headers.get_all("set-cookie", []) if "xsrf" in part).split(";")[0]
     boundary = uuid.uuid4().hex
@@ -319,3 +340,14 @@ def test_no_frame_tells_where_the_server_keeps_things(open_server: AppServer, mo
 def _around(raw: bytes, place: str) -> bytes:
     at = raw.index(place.encode())
     return raw[max(0, at - 40) : at + 100]
+
+
+def test_a_place_is_as_large_as_a_server_for_many_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = PlaceRequest(parse_bbox("5.0,51.0,5.5,51.3"), (2024,), "tessera")
+    monkeypatch.setenv("TESSERA_HOSTED", "0")
+    assert region_load.too_large(large) == ""
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    assert "up to 400 km²" in region_load.too_large(large)
+    assert region_load.too_large(PlaceRequest(parse_bbox("5.0,51.0,5.1,51.1"), (2024,), "tessera")) == ""
+    with pytest.raises(InputError, match="Choose a smaller one"):
+        region_load.start(large, None)
