@@ -245,6 +245,8 @@ class Visitor:
             if kind == "new_session":
                 self.session = frame.new_session.initialize.session_id
                 self.page = frame.new_session.page_script_hash
+            elif kind == "navigation":
+                self.page = frame.navigation.page_script_hash
             elif kind == "page_info_changed":
                 self.query = frame.page_info_changed.query_string
             if done(frame):

@@ -56,7 +56,6 @@ def run() -> None:
     st.set_page_config(page_title="Tessera Studio", page_icon=_icon(), layout="wide")
     logs.set_up()
     sessions.present()
-    _wants_seat()
     state.mark_entered()
     page = st.navigation(
         [
@@ -74,6 +73,8 @@ def run() -> None:
     )
     st.logo(_icon(), size="large")
     state.forward_deep_link()
+    # After it is known which page was asked for, so that it is shown when there is room.
+    _wants_seat()
     with plain_errors():
         state.restore_project()
         # The map of the page Label says itself when it was saved.
