@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import InputError, RasterError
+from tessera_core.gate import is_missing, open_file, unreadable
 
 # What NumPy's header parser raises on bytes that are no header, besides ValueError.
 _UNREADABLE = (
-    OSError,
     ValueError,
     EOFError,
     TypeError,
@@ -32,14 +32,16 @@ def load_npy(path: str | Path, error: type[InputError] = RasterError) -> NDArray
         error: (the given class) the file is missing, truncated, no .npy file, or holds Python objects.
     """
     path = Path(path)
-    if not path.is_file():
+    if is_missing(path):
         raise error(f"{path.name} is missing in {path.parent}; the folder is incomplete.")
     try:
-        with path.open("rb") as file:
+        with open_file(path, error) as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(file)
             offset = file.tell()
+    except OSError as cause:
+        raise unreadable(path, cause, error) from cause
     except _UNREADABLE as cause:
         raise error(f"{path.name} in {path.parent} is not a NumPy .npy file.") from cause
     if any(isinstance(side, bool) or side < 0 for side in shape):
@@ -57,5 +59,7 @@ def load_npy(path: str | Path, error: type[InputError] = RasterError) -> NDArray
         return np.empty(shape, dtype)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as cause:
+        raise unreadable(path, cause, error) from cause
     except _UNREADABLE as cause:
         raise error(f"{path.name} in {path.parent} is not a NumPy .npy file.") from cause

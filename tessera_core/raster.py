@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tessera_core.atomic import RASTER, atomic_path
 from tessera_core.errors import RasterError
+from tessera_core.gate import is_missing, read_json
 from tessera_core.grid import Grid
 from tessera_core.npyfile import load_npy
 from tessera_core.provenance import Provenance
@@ -170,10 +171,9 @@ class EmbeddingRaster:
             RasterError: the folder is not such a raster, or a file in it is damaged.
         """
         folder = Path(folder)
-        try:
-            header = json.loads((folder / "raster.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RasterError(f"{folder} holds no readable raster.json; it is not a saved embedding raster.") from error
+        if is_missing(folder / "raster.json"):
+            raise RasterError(f"{folder} holds no readable raster.json; it is not a saved embedding raster.")
+        header = read_json(folder / "raster.json", RasterError)
         if not isinstance(header, dict) or not {"grid", "provenance"} <= set(header):
             raise RasterError(f"raster.json in {folder} is incomplete: it needs format, grid and provenance.")
         if header.get("format") != FORMAT:
@@ -184,7 +184,7 @@ class EmbeddingRaster:
             load_npy(folder / "scales.npy"),
             Grid.from_json(header["grid"]),
             Provenance.from_json(header["provenance"]),
-            load_npy(reasons_file) if reasons_file.exists() else None,
+            load_npy(reasons_file) if not is_missing(reasons_file) else None,
         )
 
 

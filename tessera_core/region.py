@@ -15,7 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core.errors import GridError, InputError
-from tessera_core.gate import Layer, open_archive, read_layers, unpacked
+from tessera_core.gate import Layer, is_missing, open_archive, read_layers, unpacked
 from tessera_core.gate.vectors import ENDINGS
 from tessera_core.grid import BBox, Grid, transformer, utm_crs
 
@@ -279,7 +279,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     import shapely
 
     path = Path(path)
-    if not path.exists():
+    if is_missing(path):
         raise InputError(f"{path} does not exist; give a GeoJSON, GeoPackage, KML or zipped Shapefile with polygons.")
     layers = _layers(path)
     pieces: list[Any] = []

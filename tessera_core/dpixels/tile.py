@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tessera_core.atomic import FolderKind, atomic_path
 from tessera_core.errors import GridError, TileError
 from tessera_core.folders import folders_below
-from tessera_core.gate import open_raster
+from tessera_core.gate import is_missing, open_raster, read_json, told
 from tessera_core.grid import Grid
 from tessera_core.npyfile import load_npy
 
@@ -79,6 +79,7 @@ class DPixelTile:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @told(TileError)
     def open(cls, folder: str | Path) -> DPixelTile:
         """Open a tile directory and check that its files belong together; nothing big is read.
 
@@ -162,6 +163,7 @@ class DPixelTile:
         return counts
 
 
+@told(TileError)
 def find_tiles(path: str | Path) -> list[Path]:
     """The tile folders at or below ``path``, sorted by name; a tile folder itself gives just that one. Links are followed.
 
@@ -335,12 +337,9 @@ def _load_orbit(folder: Path, stem: str, shape: tuple[int, int]) -> tuple[NDArra
 
 def _load_meta(folder: Path) -> dict[str, Any]:
     path = folder / "meta.json"
-    if not path.exists():
+    if is_missing(path):
         return {}
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TileError(f"meta.json in {folder} is not readable JSON; mend it or take it away.") from error
+    meta = read_json(path, TileError)
     if not isinstance(meta, dict):
         raise TileError(f"meta.json in {folder} is not a JSON object; mend it or take it away.")
     return meta

@@ -5,7 +5,17 @@ GDAL, without files beside them and without network, and within the limits of :m
 """
 
 from tessera_core.gate.archives import Archive, open_archive
-from tessera_core.gate.files import open_file, read_bytes, read_head, reason, regular, unreadable
+from tessera_core.gate.files import (
+    is_missing,
+    open_file,
+    read_bytes,
+    read_head,
+    read_json,
+    reason,
+    regular,
+    told,
+    unreadable,
+)
 from tessera_core.gate.limits import FileLimits, limits
 from tessera_core.gate.rasters import open_raster, open_remote_raster
 from tessera_core.gate.vectors import Layer, Vectors, open_vectors, read_layers, unpacked
@@ -15,6 +25,7 @@ __all__ = [
     "FileLimits",
     "Layer",
     "Vectors",
+    "is_missing",
     "limits",
     "open_archive",
     "open_file",
@@ -23,9 +34,11 @@ __all__ = [
     "open_vectors",
     "read_bytes",
     "read_head",
+    "read_json",
     "read_layers",
     "reason",
     "regular",
+    "told",
     "unpacked",
     "unreadable",
 ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
+import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.gate.limits import amount, limits
@@ -42,6 +45,22 @@ def unreadable(path: str | Path, error: OSError, kind: type[TesseraError] = Inpu
     return kind(f"{name} cannot be read: {reason(error)}")
 
 
+def told[**P, R](error: type[TesseraError]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator of a reader of a path (its last positional argument): what the system refuses is raised as ``error``."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def reading(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except OSError as cause:
+                raise unreadable(cause.filename or str(args[-1] if args else "the file"), cause, error) from cause
+
+        return reading
+
+    return decorate
+
+
 def open_file(path: str | Path, error: type[TesseraError] = InputError) -> BinaryIO:
     """Open a regular file for reading; never waits for a pipe or a device.
 
@@ -53,7 +72,7 @@ def open_file(path: str | Path, error: type[TesseraError] = InputError) -> Binar
         # A pipe without a writer would make a plain open wait for ever.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as cause:
-        if path.is_dir():
+        if isinstance(cause, IsADirectoryError) or os.path.isdir(path):
             raise error(f"{path.name} is a folder, not a file.") from cause
         raise unreadable(path, cause, error) from cause
     except ValueError as cause:
@@ -67,6 +86,17 @@ def open_file(path: str | Path, error: type[TesseraError] = InputError) -> Binar
     except BaseException:
         os.close(number)
         raise
+
+
+def is_missing(path: str | Path) -> bool:
+    """Whether there is nothing of that name; what is there but may not be looked at is not missing."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def regular(path: str | Path, error: type[TesseraError] = InputError) -> Path:
@@ -112,3 +142,19 @@ def read_bytes(path: str | Path, error: type[TesseraError] = InputError, limit: 
     if len(data) > limit:
         raise error(f"{Path(path).name} is larger than {amount(limit)}, the most that is read of such a file here.")
     return data
+
+
+def read_json(path: str | Path, error: type[TesseraError] = InputError, limit: int | None = None) -> Any:
+    """The value in a JSON file of UTF-8.
+
+    Raises:
+        error: (the given class) as :func:`read_bytes`, or it is no JSON.
+    """
+    data = read_bytes(path, error, limit)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as cause:
+        name = Path(path).name
+        raise error(
+            f"{name} in {Path(path).parent} is not readable JSON; mend it, or copy or download it again."
+        ) from cause

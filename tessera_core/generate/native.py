@@ -22,9 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tessera_core.atomic import atomic_path
+from tessera_core.atomic import atomic_path, write_text
 from tessera_core.errors import ExportError
 from tessera_core.places import cache_home
+from tessera_core.private import is_private, private_folder
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +67,23 @@ def _build(compiler: str) -> Path:
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=20, check=True).stdout
     machine = f"{platform.machine()} {platform.system()} {_processor()}"
     key = hashlib.sha256(b"\0".join((source, version, " ".join(FLAGS).encode(), machine.encode()))).hexdigest()[:24]
-    target = cache_home() / "native" / f"kernels-{key}.so"
-    if not target.exists():
+    target = private_folder(cache_home() / "native") / f"kernels-{key}.so"
+    if not _is_ours(target):
         with atomic_path(target) as part:
             command = [compiler, *FLAGS, "-o", str(part), str(SOURCE), "-lm"]
             subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+            part.chmod(0o700)
+            built = hashlib.sha256(part.read_bytes()).hexdigest()
+        write_text(target.with_suffix(".sha256"), built)
     return target
+
+
+def _is_ours(library: Path) -> bool:
+    """Whether a built library is as it was built, and nobody else could have put it there."""
+    note = library.with_suffix(".sha256")
+    if not (is_private(library) and is_private(note)):
+        return False
+    return hashlib.sha256(library.read_bytes()).hexdigest() == note.read_text("ascii", "replace").strip()
 
 
 def _processor() -> str:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from tessera_core.atomic import atomic_path, ordinary_mode
+from tessera_core.checksums import CHECKSUM, checksum
 from tessera_core.errors import HeadError, TesseraError
+from tessera_core.gate import is_missing, regular
 from tessera_core.heads.base import Head
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.heads.tempered import TemperedHead, temper
@@ -76,7 +78,8 @@ def save_head(
         header["class_names"] = {str(i): class_names.get(i, str(i)) for i in ids}
     with atomic_path(path) as part:
         arrays = {name: np.ascontiguousarray(array) for name, array in inner._arrays().items()}
-        save_file(arrays, part, metadata={"tessera": json.dumps(header)})
+        text = json.dumps(header)
+        save_file(arrays, part, metadata={"tessera": text, CHECKSUM: checksum(text, arrays)})
         ordinary_mode(part)
     return Path(path)
 
@@ -98,14 +101,18 @@ def load_head(path: str | Path) -> SavedHead:
     )
 
     path = Path(path)
-    if not path.is_file():
+    if is_missing(path):
         raise HeadError(f"There is no head at {path}.")
+    place = regular(path, HeadError)
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(place, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise HeadError(f"{path.name} is not a saved head: it is damaged or a file of another kind.") from error
+    # Heads of older versions carry none.
+    if metadata.get(CHECKSUM, found := checksum(metadata.get("tessera", ""), arrays)) != found:
+        raise HeadError(f"{path.name} is damaged: its checksum is of other numbers. Copy it again, or save it anew.")
     try:
         header = json.loads(metadata["tessera"])
         if header["format"] != FORMAT:

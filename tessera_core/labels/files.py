@@ -7,6 +7,7 @@ files carry are never used: they are taken anew at the geometry.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
-from tessera_core.gate import open_raster
+from tessera_core.gate import is_missing, open_raster, unreadable
 from tessera_core.grid import Grid
 from tessera_core.labels.conflicts import conflicts_of
 from tessera_core.labels.crs_guess import unstated_projection
@@ -125,10 +126,10 @@ def read_features(
     Raises:
         LabelError: the file is not readable, or what ``hints`` name does not exist.
     """
-    if not path.exists():
+    if is_missing(path):
         raise LabelError(f"{path} does not exist; check the spelling.")
     ending = path.suffix.lower()
-    if path.is_dir() or ending not in ENDINGS:
+    if os.path.isdir(path) or ending not in ENDINGS:
         raise LabelError(f"{path.name} is not a kind of label file that is read here. Known are {KINDS}.")
     if (hints.lon is not None or hints.lat is not None) and _READERS.get(ending) is not read_csv:
         raise LabelError(f"{path.name} is no table; columns of longitude and latitude are named for tables only.")
@@ -138,7 +139,7 @@ def read_features(
     try:
         return _READERS[ending](path, hints) if layered is None else layered(path, hints, worth)
     except OSError as error:
-        raise LabelError(f"{path.name} cannot be read: {error.strerror or error}.") from error
+        raise unreadable(path, error, LabelError) from error
 
 
 class Questions(NamedTuple):
@@ -212,7 +213,7 @@ def read_class_raster(path: str | Path, grid: Grid) -> ClassRaster:
         LabelError: the file is not readable, holds no whole numbers, or does not meet the grid.
     """
     path = Path(path)
-    if not path.is_file():
+    if is_missing(path):
         raise LabelError(f"{path} does not exist; check the spelling.")
     report = ImportReport(field_why="the values of the raster")
     if path.suffix.lower() == ".npy":

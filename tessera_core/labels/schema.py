@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import read_bytes
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.model import MAX_CLASS_ID, LabelClass, clean_name
 
@@ -279,9 +280,10 @@ def read_tree(path: str | Path) -> ClassTree:
         LabelError: it cannot be read, or holds no tree.
     """
     path = Path(path)
+    data = read_bytes(path, LabelError)
     try:
-        return parse_tree(path.read_text(encoding="utf-8"), path.stem)
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_tree(data.decode("utf-8"), path.stem)
+    except UnicodeDecodeError as error:
         raise LabelError(f"The class tree {path} cannot be read; give a text or JSON file.") from error
 
 

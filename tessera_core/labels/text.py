@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tessera_core.errors import LabelError
+from tessera_core import gate
+from tessera_core.errors import LabelError, TesseraError
+from tessera_core.gate import limits
 
 MAX_BYTES = 1 << 30
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig", "UTF-8"), (b"\xff\xfe", "utf-16", "UTF-16"), (b"\xfe\xff", "utf-16", "UTF-16"))
@@ -25,22 +27,16 @@ class Text(NamedTuple):
     why: str = ""
 
 
-def read_bytes(path: Path, error: type[Exception] = LabelError) -> bytes:
+def read_bytes(path: Path, error: type[TesseraError] = LabelError) -> bytes:
     """The bytes of a file that is not too large for the memory.
 
     Raises:
         error: it cannot be read, with the system's reason, or is too large.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise error(f"{path.name} has {size / 1e9:.1f} GB, more than is read as text (1 GB); take a part of it.")
-        return path.read_bytes()
-    except OSError as problem:
-        raise error(f"{path.name} cannot be read: {problem.strerror or problem}.") from problem
+    return gate.read_bytes(path, error, min(MAX_BYTES, limits().text_bytes))
 
 
-def read_text(path: Path, encoding: str | None = None, error: type[Exception] = LabelError) -> Text:
+def read_text(path: Path, encoding: str | None = None, error: type[TesseraError] = LabelError) -> Text:
     """The text of a file: UTF-8, UTF-16 with or without a mark, else Windows 1252; others where ``encoding`` says so.
 
     Raises:
@@ -49,7 +45,7 @@ def read_text(path: Path, encoding: str | None = None, error: type[Exception] = 
     return decode(read_bytes(path, error), path.name, encoding, error)
 
 
-def decode(data: bytes, name: str, encoding: str | None = None, error: type[Exception] = LabelError) -> Text:
+def decode(data: bytes, name: str, encoding: str | None = None, error: type[TesseraError] = LabelError) -> Text:
     """See :func:`read_text`."""
     if encoding is not None:
         try:

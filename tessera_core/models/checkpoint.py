@@ -10,6 +10,7 @@ import json
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tessera_core.atomic import atomic_path, ordinary_mode
+from tessera_core.checksums import CHECKSUM, checksum
 from tessera_core.errors import CheckpointError
+from tessera_core.gate import regular
 from tessera_core.models import config as configs
 from tessera_core.models import zoo
 from tessera_core.models.config import EncoderConfig, Family, Sampling, StackConfig
@@ -143,6 +146,10 @@ def load_checkpoint(
     """
     path = zoo.resolve(path_or_name, progress)
     sha256 = zoo.file_sha256(path)
+    if path.parent == zoo.WEIGHTS_FOLDER and zoo.SHIPPED.get(path.name, sha256) != sha256:
+        raise CheckpointError(
+            f"{path.name}, which came with this program, is damaged (its sha256 differs); install it again."
+        )
     asked = zoo.PUBLISHED.get(str(path_or_name)) if str(path_or_name) != str(path) else None
     if asked and asked.sha256 and asked.sha256 != sha256:
         raise CheckpointError(
@@ -200,7 +207,8 @@ def save_checkpoint(path: str | Path, encoder: Encoder, config: EncoderConfig, m
     # One key only: safetensors orders several at random, and equal checkpoints should be equal files.
     document = {"format": OUR_FORMAT, "config": config.to_json(), "card": dict(metadata)}
     with atomic_path(path) as part:
-        save_file(state, part, metadata={_METADATA_KEY: json.dumps(document, sort_keys=True, allow_nan=False)})
+        text = json.dumps(document, sort_keys=True, allow_nan=False)
+        save_file(state, part, metadata={_METADATA_KEY: text, CHECKSUM: checksum(text, _as_bytes(state))})
         ordinary_mode(part)
     return path
 
@@ -225,12 +233,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | 
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+    place = regular(path, CheckpointError)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(place, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}).") from error
+    # Older files, and those of others, carry none.
+    if CHECKSUM in metadata and metadata[CHECKSUM] != checksum(metadata.get(_METADATA_KEY, ""), _as_bytes(tensors)):
+        raise CheckpointError(f"{path.name} is damaged: its checksum is of other weights. Copy or download it again.")
     try:
         document = json.loads(metadata[_METADATA_KEY]) if _METADATA_KEY in metadata else None
         hints = json.loads(metadata.get("config", "{}"))
@@ -245,10 +257,42 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[
     return tensors, {}, {"config": document["config"], "card": document.get("card") or {}}
 
 
+def _as_bytes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """uint8 arrays of tensors of any type; NumPy has no bfloat16."""
+    return {
+        name: tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        for name, tensor in tensors.items()
+    }
+
+
+def _check_records(path: Path) -> None:
+    """Compare the checksums that torch writes with each record; memory-mapped loading does not.
+
+    Raises:
+        CheckpointError: some do not fit. Where none does, the writer kept none.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names, wrong = archive.namelist(), 0
+        for name in names:
+            try:
+                with archive.open(name) as record:
+                    while record.read(1 << 20):
+                        pass
+            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
+                wrong += 1
+    if 0 < wrong < len(names):
+        raise CheckpointError(
+            f"{path.name} is damaged: {wrong} of its {len(names)} records have other checksums. Get it again."
+        )
+
+
 def _unpickle(path: Path) -> Any:
     # Memory-mapping spares gigabytes where a file carries projector or optimiser; only the zip layout allows it.
+    path = regular(path, CheckpointError)
     mapped = zipfile.is_zipfile(path)
     try:
+        if mapped:
+            _check_records(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         # Torch names the class or function the pickle wants to run; anything beyond tensors and plain containers is refused.

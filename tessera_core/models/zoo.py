@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tessera_core.errors import CheckpointError, DownloadError, ExportError
+from tessera_core.gate import is_missing, regular
 
 Progress = Callable[[int, int, str], None]
 
@@ -126,6 +127,10 @@ PUBLISHED: dict[str, PublishedFile] = {
 }
 
 
+# What lies in WEIGHTS_FOLDER, so that bytes changed there are noticed.
+SHIPPED = {"studio-nano.safetensors": "b8088f56ea6b5718775e076344c02fd44d84471a08b974069736f685d501bbf5"}
+
+
 def names() -> list[str]:
     """Every name :func:`resolve` understands: shipped checkpoints first, then the published ones."""
     return [*sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")), *PUBLISHED]
@@ -160,7 +165,8 @@ def resolve(name_or_path: str | Path, progress: Progress | None = None) -> Path:
         DownloadError: the hub cannot be reached, has no such file, or sent wrong bytes.
     """
     path = Path(name_or_path).expanduser()
-    if path.is_file():
+    if not is_missing(path) and not os.path.isdir(path):
+        regular(path, CheckpointError)
         return path
     name = str(name_or_path)
     shipped = WEIGHTS_FOLDER / f"{name}.safetensors"
@@ -168,7 +174,7 @@ def resolve(name_or_path: str | Path, progress: Progress | None = None) -> Path:
         return shipped
     if name in PUBLISHED:
         return _fetch(PUBLISHED[name], progress)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder; give the checkpoint file in it, or one of {', '.join(names())}.")
     raise CheckpointError(f"There is no weights file {name}, and it is not one of {', '.join(names())}.")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from tessera_core.errors import InputError
+from tessera_core.gate import is_missing, read_bytes
 from tessera_core.models.config import PRESETS, EncoderConfig
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -210,16 +211,16 @@ class PretrainConfig:
         """
         path = Path(path)
         shipped = CONFIGS / f"{path}.toml"
-        if not path.exists() and shipped.is_file():
+        if is_missing(path) and shipped.is_file():
             path = shipped
+        if is_missing(path):
+            raise PretrainError(f"There is no configuration file {path}.")
+        data = read_bytes(path, PretrainError)
         try:
-            with open(path, "rb") as file:
-                raw = tomllib.load(file)
-        except FileNotFoundError as error:
-            raise PretrainError(f"There is no configuration file {path}.") from error
+            raw = tomllib.loads(data.decode("utf-8"))
         except tomllib.TOMLDecodeError as error:
             raise PretrainError(f"{path} is not valid TOML: {error}.") from error
-        except (OSError, UnicodeDecodeError) as error:
+        except (UnicodeDecodeError, RecursionError) as error:
             raise PretrainError(f"{path} cannot be read as a text file.") from error
         return cls.from_mapping(raw, str(path))
 

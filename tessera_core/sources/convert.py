@@ -6,6 +6,7 @@ bounded: the least recently opened conversions go first.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -23,12 +24,13 @@ from tessera_core.errors import Cancelled, ExportError, RasterError, TesseraErro
 from tessera_core.grid import Grid
 from tessera_core.models.quantise import quantise
 from tessera_core.places import cache_home
+from tessera_core.private import private_folder
 from tessera_core.provenance import Provenance
 from tessera_core.raster import FORMAT, EmbeddingRaster
 
 CACHE_BYTES = 20 << 30
 BLOCK_BYTES = 32 << 20
-_VERSION = 1
+_VERSION = 2
 
 Window = tuple[slice, slice]
 Codes = tuple[NDArray[np.int8], NDArray[np.float32]]
@@ -137,9 +139,14 @@ def _home() -> Path:
         if not tempfile.gettempdir():
             raise ExportError(f"No folder can be written for the converted embeddings: {error}.") from error
     # A read-only home must not keep anybody from looking at their data.
-    fallback = Path(tempfile.gettempdir()) / f"tessera-converted-{os.getuid() if hasattr(os, 'getuid') else 0}"
-    fallback.mkdir(parents=True, exist_ok=True)
-    return fallback
+    return _fallback()
+
+
+@functools.cache
+def _fallback() -> Path:
+    """A folder of our own among those of others; a new one where somebody else has made it first."""
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    return private_folder(Path(tempfile.gettempdir()) / f"tessera-converted-{owner}")
 
 
 def _require_space(home: Path, size: int) -> None:

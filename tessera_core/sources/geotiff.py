@@ -119,12 +119,25 @@ def open_tiff(
             if coded:
                 return quantise_block(alphaearth.decode(values))
             if nodata is not None and np.isfinite(nodata):
-                values = np.where((values == nodata).any(axis=-1, keepdims=True), np.float32(np.nan), values)
+                # 0 is a value of embeddings, too: merging tools declare it as no data all the same.
+                missing = values == nodata
+                whole = missing.all(axis=-1, keepdims=True)
+                values = np.where(
+                    whole if nodata == 0 else missing.any(axis=-1, keepdims=True), np.float32(np.nan), values
+                )
             return quantise_block(values)
 
         windows = _windows(shape, dataset.block_shapes[0])
         return converted(
-            [piece.path], shape, grid, provenance, windows, read, what="GeoTIFF", progress=progress, cancelled=cancelled
+            [piece.path],
+            shape,
+            grid,
+            provenance,
+            windows,
+            read,
+            what="GeoTIFF",
+            progress=progress,
+            cancelled=cancelled,
         )
 
 

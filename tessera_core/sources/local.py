@@ -12,6 +12,7 @@ import numpy as np
 
 from tessera_core.errors import InputError, RasterError
 from tessera_core.folders import Place, entries
+from tessera_core.gate import told
 from tessera_core.partly import Failure
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
@@ -123,6 +124,7 @@ def find_years(path: str | Path) -> list[int | None]:
     return sorted(_by_year(pieces, problems), key=lambda year: (year is None, year or 0))
 
 
+@told(RasterError)
 def find_pieces(path: str | Path) -> tuple[list[Piece], list[Failure]]:
     """The rasters at or below ``path`` (four levels deep, links followed), by name, and what is damaged; headers only."""
     path = Path(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.errors import GridError, RasterError
+from tessera_core.errors import GridError, InputError, RasterError
+from tessera_core.gate import read_json
 from tessera_core.grid import Grid
 from tessera_core.npyfile import load_npy
 from tessera_core.provenance import Provenance
@@ -193,12 +193,7 @@ def read_description(piece: NpyPiece) -> tuple[Grid, Provenance] | None:
     for path in (piece.codes.with_suffix(".json"), piece.codes.with_name(f"{piece.name}.json")):
         if not path.is_file():
             continue
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise RasterError(
-                f"{path.name} in {path.parent} is not readable JSON; it should describe {piece.codes.name}."
-            ) from error
+        value = read_json(path, RasterError)
         if isinstance(value, dict) and value.get("format") == TILE_FORMAT:
             try:
                 return Grid.from_json(value["grid"]), Provenance.from_json(value["provenance"])
@@ -244,8 +239,8 @@ def read_metadata(folder: Path) -> dict[str, Any]:
         path = parent / "tessera_metadata.json"
         if path.is_file():
             try:
-                value = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError):
+                value = read_json(path)
+            except InputError:
                 return {}
             return value if isinstance(value, dict) else {}
     return {}

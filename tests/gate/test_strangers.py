@@ -192,7 +192,7 @@ def test_files_are_opened_by_the_gate_and_nowhere_else(root: Path) -> None:
     opened = []
     for path in sorted((root / "tessera_core").rglob("*.py")):
         # Packs and project files: their own readers bound each member.
-        if path.parent.name == "gate" or path.name in ("pack.py", "project.py"):
+        if path.parent.name == "gate" or path.name in ("pack.py", "project.py", "checkpoint.py"):
             continue
         for call in (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)):
             name = ast.unparse(call.func)
