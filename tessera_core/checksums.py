@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Name of the checksum in a safetensors file's metadata.
-CHECKSUM = "sha256"
+# Where a header keeps the checksum of itself and its arrays. One text, as the order of several would be left to chance.
+KEY = "sha256"
+
+
+def sealed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """A header of JSON values with the checksum of what else is in it and of the arrays."""
+    return {**header, KEY: checksum(_text(header), arrays)}
+
+
+def is_sound(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a header and arrays are as they were sealed; files of older versions, and of others, carry no checksum."""
+    rest = {key: value for key, value in header.items() if key != KEY}
+    return KEY not in header or header[KEY] == checksum(_text(rest), arrays)
+
+
+def _text(header: Mapping[str, Any]) -> str:
+    return json.dumps(header, sort_keys=True)
 
 
 def checksum(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -136,7 +136,8 @@ def read_bytes(path: str | Path, error: type[TesseraError] = InputError, limit: 
     limit = limits().text_bytes if limit is None else limit
     with open_file(path, error) as file:
         try:
-            data = file.read(limit + 1)
+            # Room is made for what is asked for, not for what is there.
+            data = file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
         except OSError as cause:
             raise unreadable(path, cause, error) from cause
     if len(data) > limit:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tessera_core.atomic import atomic_path, ordinary_mode
-from tessera_core.checksums import CHECKSUM, checksum
+from tessera_core.checksums import is_sound, sealed
 from tessera_core.errors import HeadError, TesseraError
 from tessera_core.gate import is_missing, regular
 from tessera_core.heads.base import Head
@@ -78,8 +78,7 @@ def save_head(
         header["class_names"] = {str(i): class_names.get(i, str(i)) for i in ids}
     with atomic_path(path) as part:
         arrays = {name: np.ascontiguousarray(array) for name, array in inner._arrays().items()}
-        text = json.dumps(header)
-        save_file(arrays, part, metadata={"tessera": text, CHECKSUM: checksum(text, arrays)})
+        save_file(arrays, part, metadata={"tessera": json.dumps(sealed(header, arrays))})
         ordinary_mode(part)
     return Path(path)
 
@@ -110,13 +109,14 @@ def load_head(path: str | Path) -> SavedHead:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise HeadError(f"{path.name} is not a saved head: it is damaged or a file of another kind.") from error
-    # Heads of older versions carry none.
-    if metadata.get(CHECKSUM, found := checksum(metadata.get("tessera", ""), arrays)) != found:
-        raise HeadError(f"{path.name} is damaged: its checksum is of other numbers. Copy it again, or save it anew.")
     try:
         header = json.loads(metadata["tessera"])
         if header["format"] != FORMAT:
             raise HeadError(f"{path.name} is of the format {header['format']!r}; this version reads {FORMAT!r}.")
+        if not is_sound(header, arrays):
+            raise HeadError(
+                f"{path.name} is damaged: its checksum is of other numbers. Copy it again, or save it anew."
+            )
         make = make_regression_head if header["head"] in REGRESSION_HEADS else make_head
         inner: Head | RegressionHead = make(
             header["head"], **{key: _params(key, value) for key, value in header["params"].items()}

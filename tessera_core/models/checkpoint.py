@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tessera_core.atomic import atomic_path, ordinary_mode
-from tessera_core.checksums import CHECKSUM, checksum
+from tessera_core.checksums import is_sound, sealed
 from tessera_core.errors import CheckpointError
 from tessera_core.gate import regular
 from tessera_core.models import config as configs
@@ -207,8 +207,8 @@ def save_checkpoint(path: str | Path, encoder: Encoder, config: EncoderConfig, m
     # One key only: safetensors orders several at random, and equal checkpoints should be equal files.
     document = {"format": OUR_FORMAT, "config": config.to_json(), "card": dict(metadata)}
     with atomic_path(path) as part:
-        text = json.dumps(document, sort_keys=True, allow_nan=False)
-        save_file(state, part, metadata={_METADATA_KEY: text, CHECKSUM: checksum(text, _as_bytes(state))})
+        text = json.dumps(sealed(document, _as_bytes(state)), sort_keys=True, allow_nan=False)
+        save_file(state, part, metadata={_METADATA_KEY: text})
         ordinary_mode(part)
     return path
 
@@ -240,9 +240,6 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}).") from error
-    # Older files, and those of others, carry none.
-    if CHECKSUM in metadata and metadata[CHECKSUM] != checksum(metadata.get(_METADATA_KEY, ""), _as_bytes(tensors)):
-        raise CheckpointError(f"{path.name} is damaged: its checksum is of other weights. Copy or download it again.")
     try:
         document = json.loads(metadata[_METADATA_KEY]) if _METADATA_KEY in metadata else None
         hints = json.loads(metadata.get("config", "{}"))
@@ -254,6 +251,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[
         raise CheckpointError(
             f"{path.name} has the format {document.get('format')!r}; this version reads {OUR_FORMAT!r}. Update Tessera Studio."
         )
+    if not is_sound(document, _as_bytes(tensors)):
+        raise CheckpointError(f"{path.name} is damaged: its checksum is of other weights. Copy or download it again.")
     return tensors, {}, {"config": document["config"], "card": document.get("card") or {}}
 
 
