@@ -158,20 +158,19 @@ def _file(path: Path) -> Item:
 
 def _kind_by_content(path: Path) -> Callable[[Path], Item] | None:
     """What a file is by its first bytes, where these say it plainly: an ending may be missing or another's."""
-    import zipfile
+    from tessera_core.gate import open_archive, read_head
 
     try:
-        with path.open("rb") as file:
-            start = file.read(16)
+        start = read_head(path, 16)
         if start.startswith(b"PK\x03\x04"):
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
+            with open_archive(path) as archive:
+                names = archive.names
             if "project.json" in names and path.suffix != ".tesserapack":
                 return _bundle
             if any(name.endswith("/data.pkl") for name in names):
                 return _weights
             return _pack if "pack.json" in names else None
-    except (OSError, zipfile.BadZipFile, EOFError):
+    except InputError:
         # The reader of its kind says it better.
         return None
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 100 << 20:
