@@ -310,7 +310,7 @@ class Project:
         return (
             "This server opens no files by their path; upload or load the embeddings as a project of their own."
             if hosted()
-            else "Choose on the page Region where they lie, or use 'tessera_core.library.relink'."
+            else "Choose on the page Region where they lie, or use 'tessera project link'."
         )
 
     def require_embeddings(self) -> None:

@@ -5,6 +5,7 @@ open        a .tessera file or a .tesserapack: what it holds becomes projects on
 list        all projects on this computer, last changed first
 info        what a project holds
 add-labels  take the labels of a file in, as one step that Undo in the app takes back
+link        say where the embeddings lie that a project from elsewhere was made on
 rename      give a project another name
 
 PROJECT is a project's folder, or its name as 'tessera project list' shows it.
@@ -28,6 +29,7 @@ EXAMPLES = (
     "tessera project new Fen embeddings/2023 embeddings/2024",
     "tessera project open course.tesserapack",
     "tessera project add-labels Fen fields.gpkg --field crop",
+    "tessera project link Fen embeddings",
     "tessera project list",
 )
 SUMMARY = "make, open, list and fill projects without the app"
@@ -52,6 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     labels.add_argument("--layer", metavar="NAME", help="layer of the file, where it has several")
     add_reading_options(labels)
     labels.add_argument("--per-class", type=int, default=20, metavar="N", help="most points of a class of a raster")
+    link = tasks.add_parser("link", help="say where the embeddings lie that a project from elsewhere was made on")
+    link.add_argument("project", metavar="PROJECT", help="its folder or name")
+    link.add_argument("embeddings", metavar="EMBEDDINGS", help="file or folder; of all years, or of the one of --year")
+    link.add_argument("--year", type=int, help="the year that they are of (default: every year that is wanted)")
     rename = tasks.add_parser("rename", help="give a project another name")
     rename.add_argument("project", metavar="PROJECT", help="its folder or name")
     rename.add_argument("name", help="the new name")
@@ -80,7 +86,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: something given is not usable.
     """
-    task = {"new": _new, "open": _open, "list": _list, "info": _info, "add-labels": _add_labels, "rename": _rename}
+    task = {"new": _new, "open": _open, "list": _list, "info": _info, "add-labels": _add_labels}
+    task |= {"link": _link, "rename": _rename}
     return {"task": args.task} | task[args.task](args)
 
 
@@ -121,6 +128,7 @@ def _told(project: Project) -> dict[str, Any]:
         "dataset": project.dataset,
         "years": project.years,
         "labels": len(project.log.labels),
+        "wanted": [want.sentence for want in project.wanted.values()],
     }
 
 
@@ -210,6 +218,18 @@ def read_into(project: Project, file: str, args: argparse.Namespace, per_class: 
     return found
 
 
+def _link(args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.errors import ProjectError
+    from tessera_core.library import relink
+
+    project = find_project(args.project)
+    years = list(project.wanted) if args.year is None else [args.year]
+    if not years:
+        raise ProjectError(f"All embeddings of {project.name!r} are linked; give --year to link those of a year anew.")
+    remarks = {relink(project, year, str(Path(args.embeddings).resolve())) for year in years} - {""}
+    return {"projects": [_told(project)], "remarks": sorted(remarks)}
+
+
 def _rename(args: argparse.Namespace) -> dict[str, Any]:
     project = find_project(args.project)
     project.update(name=args.name)
@@ -227,6 +247,8 @@ def report(result: dict[str, Any]) -> str:
         years = f", {', '.join(map(str, one['years']))}" if one.get("years") else ""
         labels = f", {one['labels']} labels" if "labels" in one else f", saved {one['saved_at']}"
         lines.append(f"{one['name']}: {one['folder']}\n  {one['dataset'] or 'no embeddings yet'}{years}{labels}")
+        lines += one.get("wanted", [])
+    lines += result.get("remarks", [])
     if "added" in result:
         lines = [f"{result['added']} labels added.", *result["import"]["text"], *lines]
     return "\n".join(lines) or "There are no projects on this computer yet; 'tessera project new' makes one."

@@ -112,3 +112,21 @@ def test_labels_that_miss_the_region_are_not_taken_for_done(place: Path, capsys:
     assert (code, "Not one label" in result["error"]["message"]) == (2, True)  # type: ignore[index]
     _, known = said(capsys, "project", "list")
     assert [Path(one["folder"]).name for one in known["projects"]] == ["bog"]  # type: ignore[attr-defined]
+
+
+def test_a_project_from_elsewhere_is_linked_with_its_embeddings(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, made = said(capsys, "project", "new", "Bog", "e/2023", "e/2024")
+    file = Project.open(made["projects"][0]["folder"]).export_file(place / "bog.tessera")
+    monkeypatch.setenv("TESSERA_HOME", str(place / "another computer"))
+    code, opened = said(capsys, "project", "open", file)
+    assert (code, len(opened["projects"][0]["wanted"])) == (0, 2)
+    assert main(["project", "link", "Bog", "labels.csv"]) == 2
+    assert main(["project", "link", "Bog", "e", "--year", "1999"]) == 2
+    capsys.readouterr()
+    code, linked = said(capsys, "project", "link", "Bog", "e")
+    assert (code, linked["projects"][0]["years"], linked["projects"][0]["wanted"]) == (0, [2023, 2024], [])
+    assert main(["project", "link", "Bog", "e"]) == 2
+    assert "are linked" in capsys.readouterr().err
+    assert main(["project", "link", "Bog", "e/2023", "--year", "2023"]) == 0
