@@ -157,8 +157,12 @@ def _candidates(path: Path, problems: list[Failure]) -> Iterator[Path]:
 
 
 def _walk(folder: Path, depth: int, seen: set[Place], unreadable: list[str]) -> Iterator[Path]:
-    if (folder / "raster.json").is_file() or zarrstore.is_group(folder):
+    if (folder / "raster.json").is_file():
         yield folder
+        return
+    if zarrstore.is_group(folder):
+        # One by one, so that a damaged zone does not take the others with it.
+        yield from zarrstore.zones(folder)
         return
     if _is_tile(folder):
         return

@@ -61,10 +61,11 @@ def find_pieces(folder: Path) -> list[ZarrPiece]:
     Raises:
         RasterError: the store is damaged.
     """
-    return [piece for group in _zones(folder) for piece in _years(group)]
+    return [piece for group in zones(folder) for piece in _years(group)]
 
 
-def _zones(folder: Path) -> Iterator[Path]:
+def zones(folder: Path) -> Iterator[Path]:
+    """The folders of a store's zones; the folder itself where it is one."""
     if is_group(folder / "embeddings") and is_group(folder / "scales"):
         yield folder
         return

@@ -11,7 +11,7 @@ from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import zarrstore
-from tessera_core.sources.local import find_years, open_embeddings
+from tessera_core.sources.local import find_years, left_out, open_embeddings
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +137,13 @@ def test_equal_to_geotessera(tmp_path):
     theirs, transform = GeoTesseraZarr(str(store)).open_zone(zone=31).tessera.read_region(raster.grid.bounds, 2023)
     assert (transform.c, transform.f) == (raster.grid.transform.c, raster.grid.transform.f)
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_damaged_zone_of_a_store_does_not_take_the_others_with_it(tmp_path):
+    other = make(crs="EPSG:32632", seed=1)
+    store = write_zarr(tmp_path / "s.zarr", [make(), other])
+    (store / "utm31" / "zarr.json").write_text("{")
+    got = open_embeddings(store)
+    equal(got, other)
+    (failure,) = left_out(got)
+    assert failure["what"] == "utm31"
