@@ -59,6 +59,11 @@ def require_replaceable(target: str | Path, kind: FolderKind | None) -> None:
     target = Path(target)
     if not target.is_dir():
         return
+    here = Path.cwd()
+    if target.resolve() in (here, *here.parents):
+        raise InputError(
+            f"{target} is the folder that this runs in, which cannot be replaced. Name a new folder in it."
+        )
     found = sorted(_entries(target))
     files = kind.files if kind is not None else ()
     foreign = [name for name in found if not any(fnmatchcase(name, pattern) for pattern in files)]

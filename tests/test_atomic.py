@@ -104,6 +104,15 @@ def test_what_is_put_into_the_folder_while_the_work_goes_on_is_kept(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_the_folder_one_is_in_is_not_pulled_away(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for target in (".", "..", tmp_path / "here", tmp_path):
+        with pytest.raises(InputError, match="runs in"):
+            write_half(target, OSError("never"), directory=True)
+    assert list(tmp_path.iterdir()) == [tmp_path / "here"]
+
+
 def test_a_link_to_a_folder_stays_a_link(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.paths import Input
@@ -108,6 +109,7 @@ def read_classes(args: argparse.Namespace, grid: Grid) -> Reference:
     from tessera_core.assess.reference import read_reference
     from tessera_core.errors import InputError
 
+    _require_fields(args)
     reference = read_reference(args.labels, grid, args.field, args.crs, hints_of(args))
     if args.classes:
         reference = reference.only([name.strip() for name in args.classes.split(",") if name.strip()])
@@ -131,6 +133,7 @@ def read_measured(args: argparse.Namespace, grid: Grid) -> Numbers:
     from tessera_core.assess.numbers import read_number_labels
     from tessera_core.errors import InputError
 
+    _require_fields(args)
     numbers = read_number_labels(args.labels, grid, args.field, args.crs, hints_of(args))
     wrong = codes_taken_as_numbers(numbers.by_label(), numbers.field)
     if wrong and args.labels_are is None:
@@ -139,6 +142,22 @@ def read_measured(args: argparse.Namespace, grid: Grid) -> Numbers:
             "with --field; if they are measured, say --labels-are numbers."
         )
     return numbers
+
+
+def _require_fields(args: argparse.Namespace) -> None:
+    """Refuse a field, layer or column of a raster, which has none: what is asked for would be passed over without a word.
+
+    Raises:
+        InputError: one is named.
+    """
+    from tessera_core.errors import InputError
+    from tessera_core.labels.files import is_class_raster
+
+    named = [f"--{name}" for name in ("field", "layer", "lon", "lat") if getattr(args, name, None)]
+    if named and is_class_raster(args.labels):
+        raise InputError(
+            f"{Path(args.labels).name} is a raster, which has no fields or layers; leave {' and '.join(named)} out."
+        )
 
 
 def import_of(report: ImportReport | None) -> dict[str, Any] | None:

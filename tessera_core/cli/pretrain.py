@@ -1,7 +1,17 @@
 """Train an encoder on d-pixels: simulated worlds, your own tiles, or both, as a TOML file says.
 
 A shipped configuration may be named instead of a file: studio-nano, studio-small (for a GPU), or tiny (seconds, to try the
-command). Several GPUs or processes: torchrun --nproc_per_node 8 -m tessera_core pretrain CONFIG.toml --out DIR
+command). A configuration for your own tiles, as 'tessera acquire' writes them, with folders relative to the file:
+
+    name = "mine"
+    [model]
+    preset = "v2-nano"
+    [data]
+    tiles = ["tiles/0_0_500_500", "tiles/500_0_1000_500"]
+    [run]
+    steps = 20000
+
+Several GPUs or processes: python -m torch.distributed.run --nproc_per_node 8 -m tessera_core pretrain CONFIG.toml --out DIR
 """
 
 from __future__ import annotations

@@ -449,6 +449,10 @@ class Trainer:
     def _read_state(self, resume: bool) -> dict[str, Any] | None:
         path = self.out / STATE_FILE
         if not path.exists():
+            # Before its first state a run has its shards; what else lies there is of another.
+            theirs = [name for name in (BEST_FILE, LAST_FILE, LOG_FILE) if (self.out / name).exists()]
+            if theirs and not (self.out / "shards" / "shards.json").exists():
+                raise PretrainError(f"{self.out} holds {theirs[0]} of something else; choose another folder.")
             return None
         if not resume:
             raise PretrainError(

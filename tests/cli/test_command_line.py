@@ -268,6 +268,8 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         ("fetch --bbox 0,51,0.01,51.01 --years 1999 --out o", "Nobody has embeddings of 1999"),
         ("fetch --bbox 0,51,0.01,51.01 --year 2024-2018 --out o", "backwards"),
         ("coverage --bbox 0,51,0.01,51.01 --years soon", "not a list of years"),
+        ("map e/2023 --labels labels.tif --field crop --out x.tif", "has no fields"),
+        ("map e/2023 --labels labels.tif --head ridge-regression --layer crop --out x.tif", "has no fields"),
         ("change e/2023 e/2024 --out c.tif --rate 5", "share between 0 and 1"),
     ],
 )

@@ -212,6 +212,17 @@ def test_resuming_accumulated_training_is_exact_too(config, tmp_path):
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 
+def test_a_folder_with_somebody_elses_encoder_is_refused(config, tmp_path):
+    (tmp_path / "encoder.safetensors").write_bytes(b"of another program")
+    with pytest.raises(PretrainError, match="of something else"):
+        Trainer(config, tmp_path)
+    assert (tmp_path / "encoder.safetensors").read_bytes() == b"of another program"
+    (tmp_path / "data" / "shards").mkdir(parents=True)
+    (tmp_path / "data" / "shards" / "notes.txt").write_text("mine")
+    with pytest.raises(PretrainError, match="something else"):
+        Trainer(config, tmp_path / "data")
+
+
 def test_a_state_of_an_earlier_version_resumes(config, tmp_path):
     """Settings that did not exist yet count as their defaults."""
     out = tmp_path / "run"
