@@ -100,6 +100,8 @@ def decoded(
 def _chosen(raw: list[bytes], declared: Declared, told: str | None, name: str) -> tuple[str, str, str]:
     if told is not None:
         try:
+            # Some codecs are of no text.
+            b"".decode(told)
             codec = codecs.lookup(told).name
         except LookupError as error:
             raise LabelError(
@@ -133,9 +135,10 @@ def _fits(raw: list[bytes], codec: str) -> bool:
         try:
             data.decode(codec)
             whole += 1
-        except UnicodeDecodeError as problem:
+        except UnicodeError as problem:
             # The last letter may have been cut, as a column has a length in bytes.
-            if codec != "utf-8" or problem.reason != "unexpected end of data" or len(data) < 9:
+            reason = problem.reason if isinstance(problem, UnicodeDecodeError) else ""
+            if codec != "utf-8" or reason != "unexpected end of data" or len(data) < 9:
                 return False
             cut += 1
     return whole > 0 or not cut

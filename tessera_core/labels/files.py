@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
-from tessera_core.gate import is_missing, open_raster, unreadable
+from tessera_core.gate import is_missing, limits, open_raster, unreadable
 from tessera_core.grid import Grid
 from tessera_core.labels.conflicts import conflicts_of
 from tessera_core.labels.crs_guess import unstated_projection
@@ -131,15 +131,18 @@ def read_features(
     ending = path.suffix.lower()
     if os.path.isdir(path) or ending not in ENDINGS:
         raise LabelError(f"{path.name} is not a kind of label file that is read here. Known are {KINDS}.")
-    if (hints.lon is not None or hints.lat is not None) and _READERS.get(ending) is not read_csv:
+    if (hints.lon is not None or hints.lat is not None) and _READERS.get(ending) is not read_csv and ending != ".zip":
         raise LabelError(f"{path.name} is no table; columns of longitude and latitude are named for tables only.")
     if hints.layer is not None and ending not in _LAYERED and ending not in (".kml", ".kmz"):
         raise LabelError(f"{path.name} has no layers; a layer is named for packages, archives and KML only.")
     layered = _LAYERED.get(ending)
     try:
-        return _READERS[ending](path, hints) if layered is None else layered(path, hints, worth)
+        read = _READERS[ending](path, hints) if layered is None else layered(path, hints, worth)
     except OSError as error:
         raise unreadable(path, error, LabelError) from error
+    if len(read.features) > (most := limits().rows):
+        raise LabelError(f"{path.name} has more than {most:,} places, the most that are read here; take a part of it.")
+    return read
 
 
 class Questions(NamedTuple):

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core.errors import LabelError
+from tessera_core.gate import read_bytes
 from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read
 from tessera_core.labels.model import clean_name
-from tessera_core.labels.text import decode, read_bytes
+from tessera_core.labels.text import decode
 
 _EMBEDDING_NOTE = "Embeddings in the file were not used; they are taken anew at each place."
 
@@ -23,7 +24,7 @@ def read_json(path: Path, hints: Hints = NO_HINTS) -> Read:
     Raises:
         LabelError: it is no JSON, or of no known kind.
     """
-    return parse_json(read_bytes(path), path.name, hints)
+    return parse_json(read_bytes(path, LabelError), path.name, hints)
 
 
 def parse_json(data: bytes, name: str, hints: Hints = NO_HINTS) -> Read:

@@ -14,9 +14,8 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from tessera_core.errors import LabelError
-from tessera_core.gate import open_archive
+from tessera_core.gate import open_archive, read_bytes
 from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read, named
-from tessera_core.labels.text import read_bytes
 
 _CONTAINERS = ("Document", "Folder", "kml")
 _MAX_UNPACKED = 1 << 29
@@ -30,7 +29,7 @@ def read_kml(path: Path, hints: Hints = NO_HINTS) -> Read:
     Raises:
         LabelError: it is not readable, or ``hints.layer`` names no folder of it.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, LabelError)
     if data[:4] == b"PK\x03\x04":
         data = _unpacked(data, path.name)
     return parse_kml(data, path.name, hints)

@@ -19,11 +19,11 @@ import numpy as np
 
 from tessera_core.csvcells import unquoted
 from tessera_core.errors import LabelError
+from tessera_core.gate.limits import limits
 from tessera_core.labels.cells import looks_like_shape, read_pairs, read_shapes
 from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read, in_one_system, named
-from tessera_core.labels.text import read_text
+from tessera_core.labels.text import Text, decode, read_text
 
-MAX_ROWS = 5_000_000
 # A polygon of many corners in one cell is long; the module's own limit is 128 KiB.
 csv.field_size_limit(1 << 26)
 
@@ -167,7 +167,15 @@ def read_csv(path: Path, hints: Hints = NO_HINTS) -> Read:
     Raises:
         LabelError: there is no header with coordinates, or the file is no text.
     """
-    sheet = read_sheet(path, hints)
+    return _features(read_sheet(path, hints), hints)
+
+
+def parse_csv(data: bytes, name: str, hints: Hints = NO_HINTS) -> Read:
+    """The same from the bytes of a table called ``name``."""
+    return _features(_sheet(decode(data, name, hints.encoding), name, hints), hints)
+
+
+def _features(sheet: Sheet, hints: Hints) -> Read:
     places = places_of(sheet, hints)
     read = sheet.read
     read.crs, read.crs_from, read.pixels = places.crs, places.crs_from, places.pixels
@@ -190,22 +198,23 @@ def read_sheet(path: Path, hints: Hints = NO_HINTS) -> Sheet:
     Raises:
         LabelError: the file is not readable, no text, empty, or has too many rows.
     """
-    text = read_text(path, hints.encoding)
+    return _sheet(read_text(path, hints.encoding), path.name, hints)
+
+
+def _sheet(text: Text, name: str, hints: Hints) -> Sheet:
     body, marked, skipped_lines = _preamble(text.text)
     delimiter = marked or _delimiter(body)
     read = Read([], encoding=text.encoding, encoding_why=text.why)
-    records = _records(body, delimiter, read)
+    records = _records(body, delimiter, read, name)
     first = next(records, None)
     if first is None or not any(cell.strip() for cell in first[1]):
-        raise LabelError(f"{path.name} is empty or no table; the first line must name the columns.")
+        raise LabelError(f"{name} is empty or no table; the first line must name the columns.")
     header = _header(first[1], read)
-    sheet = Sheet(path.name, header, [], [], read)
+    sheet = Sheet(name, header, [], [], read)
     odd: list[tuple[int, list[str]]] = []
     for line, record in records:
         if not any(cell.strip() for cell in record):
             continue
-        if len(sheet.rows) + len(odd) >= MAX_ROWS:
-            raise LabelError(f"{path.name} has more than {MAX_ROWS:,} rows; take a part of it.")
         if len(record) > len(header):
             if any(cell.strip() for cell in record[len(header) :]):
                 odd.append((line + skipped_lines, record))
@@ -260,23 +269,25 @@ def _delimiter(text: str) -> str:
     return best
 
 
-def _records(text: str, delimiter: str, read: Read) -> Iterator[tuple[int, list[str]]]:
+def _records(text: str, delimiter: str, read: Read, name: str) -> Iterator[tuple[int, list[str]]]:
     """The rows with the line each begins in; where quotes are not paired, cells are read as they stand."""
     try:
-        return iter(list(_numbered(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))))
+        return iter(list(_numbered(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), name)))
     except csv.Error:
         read.notes.append("Quotation marks in the table are not paired; cells were read as they stand.")
-    rows = list(_numbered(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
+    rows = list(_numbered(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), name))
     if rows and rows[-1][1] and re.search(r"[\r\n]", rows[-1][1][-1]):
         # A quote that is never closed swallows all rows after it.
         plain = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE)
-        rows = [(line, [cell.strip().strip('"') for cell in row]) for line, row in _numbered(plain)]
+        rows = [(line, [cell.strip().strip('"') for cell in row]) for line, row in _numbered(plain, name)]
     return iter(rows)
 
 
-def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    line = 1
-    for record in reader:
+def _numbered(reader: Any, name: str) -> Iterator[tuple[int, list[str]]]:
+    line, most = 1, limits().rows
+    for number, record in enumerate(reader):
+        if number > most:
+            raise LabelError(f"{name} has more than {most:,} rows, the most that are read here; take a part of it.")
         yield line, record
         line = reader.line_num + 1
 

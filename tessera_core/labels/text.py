@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tessera_core import gate
 from tessera_core.errors import LabelError, TesseraError
-from tessera_core.gate import limits
+from tessera_core.gate import read_bytes
 
-MAX_BYTES = 1 << 30
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig", "UTF-8"), (b"\xff\xfe", "utf-16", "UTF-16"), (b"\xfe\xff", "utf-16", "UTF-16"))
 
 
@@ -25,15 +23,6 @@ class Text(NamedTuple):
     text: str
     encoding: str
     why: str = ""
-
-
-def read_bytes(path: Path, error: type[TesseraError] = LabelError) -> bytes:
-    """The bytes of a file that is not too large for the memory.
-
-    Raises:
-        error: it cannot be read, with the system's reason, or is too large.
-    """
-    return gate.read_bytes(path, error, min(MAX_BYTES, limits().text_bytes))
 
 
 def read_text(path: Path, encoding: str | None = None, error: type[TesseraError] = LabelError) -> Text:
@@ -54,7 +43,7 @@ def decode(data: bytes, name: str, encoding: str | None = None, error: type[Tess
             raise error(
                 f"{encoding!r} is no encoding that is known; examples are utf-8, cp1252, mac-roman."
             ) from problem
-        except UnicodeDecodeError as problem:
+        except UnicodeError as problem:
             raise error(f"{name} is not in the encoding {encoding}; leave it away to have it found.") from problem
     for mark, codec, shown in _BOMS:
         if data.startswith(mark):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,15 @@ from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read
 from tessera_core.labels.jsonfiles import parse_json
 from tessera_core.labels.kmlfiles import parse_kml
 from tessera_core.labels.layers import Layer, Worth, by_classes, merge
+from tessera_core.labels.tables import parse_csv
 
-_IN_ZIP = (".shp", ".gpkg", ".geojson", ".geojsonl", ".json", ".kml", ".fgb")
+_IN_ZIP = (".shp", ".gpkg", ".geojson", ".geojsonl", ".json", ".kml", ".fgb", ".csv", ".tsv")
+_PARSERS = {
+    **dict.fromkeys((".geojson", ".geojsonl", ".json"), parse_json),
+    ".kml": parse_kml,
+    **dict.fromkeys((".csv", ".tsv"), parse_csv),
+}
 _MAX_MEMBERS = 100
-_LAYER = "layer"
 
 
 def read_zip(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feature]], Worth] = by_classes) -> Read:
@@ -63,10 +69,10 @@ def read_zip(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feat
 def _member(path: Path, member: str, hints: Hints) -> list[Layer]:
     """The layers of one file of an archive; those of a file of one layer are called like the file."""
     ending, name = Path(member).suffix.lower(), f"{member} in {path.name}"
-    if ending in (".geojson", ".geojsonl", ".json", ".kml"):
+    if ending in _PARSERS:
         with open_archive(path, error=LabelError) as archive:
             data = archive.read(member)
-        found = parse_kml(data, name) if ending == ".kml" else parse_json(data, name, hints)
+        found = _PARSERS[ending](data, name, replace(hints, layer=None))
         layer = Layer(member, found.features, found.crs, found.crs_from, found.encoding, found.encoding_why)
         return [_with_group(layer, ending, found)]
     with unpacked(path, [member], LabelError) as files:

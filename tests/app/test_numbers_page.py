@@ -232,7 +232,7 @@ def test_poor_numbers_are_told_in_a_sentence(
         (b"{", "p.geojson", "p.geojson"),
         (b'{"type": "FeatureCollection", "features": []}', "p.geojson", "no places"),
         (b"PK\x03\x04rubbish", "p.zip", "zip"),
-        (b"rubbish", "p.gpkg", "cannot be read"),
+        (b"rubbish", "p.gpkg", "not a readable .gpkg file"),
         (b"lat;lon;tree\n52;3;oak\n", "p.csv", "no numbers beside them"),
     ],
 )

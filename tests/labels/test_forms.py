@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pyogrio
@@ -13,6 +15,7 @@ from affine import Affine
 from pyproj import Transformer
 
 from tessera_core.errors import InputError, LabelError
+from tessera_core.gate.limits import OWN
 from tessera_core.grid import Grid
 from tessera_core.labels.features import Hints
 from tessera_core.labels.files import read_labels
@@ -140,8 +143,16 @@ def test_mac_roman_is_read_where_a_person_says_so(tmp_path):
     text = table("lon,lat,class", lambda n, k, x, y, lon, lat: (lon, lat, k)).replace("Water", "Gewässer")
     path = write(tmp_path / "t.csv", text, "mac-roman")
     expect(read_labels(path, GRID, hints=Hints(encoding="mac-roman")), ["Gewässer", *NAMES[1:]])
-    with pytest.raises(LabelError, match="no encoding that is known"):
-        read_labels(path, GRID, hints=Hints(encoding="klingon"))
+    for told in ("klingon", "hex"):
+        with pytest.raises(LabelError, match="no encoding that is known"):
+            read_labels(path, GRID, hints=Hints(encoding=told))
+
+
+def test_there_is_a_most_of_rows_and_places(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["tessera_core.gate.limits"], "OWN", replace(OWN, rows=11))
+    for name, text in (("a.csv", TABLES["xcoord"]), ("a.kml", kml(("F", [mark(n, "Water") for n in range(12)])))):
+        with pytest.raises(LabelError, match=rf"{name} has more than 11 (rows|places)"):
+            read_labels(write(tmp_path / name, text), GRID)
 
 
 @pytest.mark.parametrize("srid", ["SRID=32632;", "srid=32632;", "Srid = 32632 ; "])
@@ -382,6 +393,45 @@ def test_the_text_of_a_shapefile_is_read_by_its_bytes_and_what_it_declares(tmp_p
         assert got.report.encoding == shown
 
 
+def zipped(path, *files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            for part in file.parent.glob(f"{file.stem}.*") if file.suffix == ".shp" else [file]:
+                archive.write(part, part.name)
+    return path
+
+
+def test_files_of_an_archive_that_are_called_like_their_class(tmp_path):
+    files = []
+    for k, name in enumerate(("Water", "Wood")):
+        (tmp_path / name).mkdir()
+        files.append(
+            layer(tmp_path / name / f"{name}.shp", name, xy()[6 * k : 6 * k + 6], id=[str(n) for n in range(6)])
+        )
+    got = read_labels(zipped(tmp_path / "a.zip", *files), GRID)
+    expect(got, ["Water", "Wood"])
+    assert got.report.notes[0] == "Water.shp, Wood.shp were read as one."
+
+
+def test_a_table_in_an_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("in/field work.csv", TABLES["German"].encode("cp1252"))
+    expect(read_labels(tmp_path / "a.zip", GRID))
+
+
+def test_the_same_places_in_two_formats_are_not_read_twice(tmp_path):
+    classes = [NAMES[n % 4] for n in range(12)]
+    shapes = layer(tmp_path / "a.shp", "a", xy(), crop=classes)
+    package = layer(tmp_path / "a.gpkg", "a", xy(), crop=classes)
+    with zipfile.ZipFile(zipped(tmp_path / "b.zip", shapes), "a") as archive:
+        assert package.name in archive.namelist()
+        archive.writestr("readme.json", '{"made": "by hand"}')
+    got = read_labels(tmp_path / "b.zip", GRID)
+    expect(got)
+    assert got.report.left_out.total() == 12
+    assert any("readme.json" in note for note in got.report.notes)
+
+
 # --------------------------------------------------------------------------- KML
 
 
@@ -413,6 +463,19 @@ def test_folders_of_a_kml_are_classes_where_names_only_number_the_places(tmp_pat
     expect(read_labels(tmp_path / "a.kmz", GRID))
     only = read_labels(path, GRID, hints=Hints(layer="maize"))
     assert (len(only.labels), only.report.left_out) == (3, {"in another folder than 'Maize'": 9})
+
+
+def test_folders_within_folders_are_classes_and_extended_data_too(tmp_path):
+    inner = [
+        f"<Folder><name>{NAMES[k]}</name>{''.join(mark(3 * k + n, n) for n in range(3))}</Folder>" for k in range(4)
+    ]
+    expect(read_labels(write(tmp_path / "a.kml", kml(("Training", inner[:2]), ("Checked", inner[2:]))), GRID))
+    marks = [
+        mark(n, f"Plot {n}").replace("<Point>", f'<ExtendedData><SchemaData><SimpleData name="crop">{NAMES[n % 4]}</SimpleData>'
+        "</SchemaData></ExtendedData><Point>")
+        for n in range(12)
+    ]  # fmt: skip
+    expect(read_labels(write(tmp_path / "b.kml", kml(("Plots", marks))), GRID))
 
 
 def test_names_of_placemarks_are_classes_where_folders_are_places(tmp_path):
