@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import sys
 import threading
@@ -21,7 +22,7 @@ from functools import cache
 from html import escape
 from pathlib import Path, PurePath
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from streamlit import config, runtime
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -86,9 +87,10 @@ def is_loopback(host: str) -> bool:
     if host in _LOOPBACK_NAMES:
         return True
     try:
-        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 class Gate:
@@ -121,9 +123,9 @@ class Gate:
         if refusal := "" if owners_word() else _from_outside(request):
             await _answer(scope, receive, send, 403, refusal)
             return
-        known = hmac.compare_digest(request.cookies.get(_own_cookie_name(), ""), _own_cookie())
+        known = _same(request.cookies.get(_own_cookie_name(), ""), _own_cookie())
         asked = request.query.get(_QUERY) if scope["type"] == "http" else None
-        if asked is not None and (known or hmac.compare_digest(asked.encode(), token().encode())):
+        if asked is not None and (known or _same(asked, token())):
             # The token does not stay in the address bar, the history or a copied link.
             cookie = _set_cookie(_own_cookie_name(), _own_cookie(), request)
             await _answer(scope, receive, send, 303, "", [(b"location", request.without(_QUERY)), cookie])
@@ -328,7 +330,7 @@ class _Request:
         origin = self.header(b"origin")
         if not origin or (self.scope["type"] == "http" and self.method in ("GET", "HEAD", "OPTIONS")):
             return False
-        return urlsplit(origin).netloc.lower() != self.header(b"host").lower()
+        return origin.partition("://")[2].lower() != self.header(b"host").lower()
 
     def without(self, name: str) -> bytes:
         """This address without a query parameter, relative so that it cannot lead to another server."""
@@ -339,6 +341,7 @@ class _Request:
 
 _UPLOADS = "/_stcore/upload_file/"
 _OWNERS_ROUTES = ("/_stcore/metrics", "/_stcore/script-health-check")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::\d{1,5})?")
 _VISITOR_COOKIE = "tessera_visitor"
 _NO_TOKEN = (
     "Open the address that was printed where you started Tessera Studio: it carries a token that only you know. "
@@ -349,7 +352,7 @@ _NO_TOKEN = (
 def _from_outside(request: _Request) -> str:
     """Why a request cannot be from a browser of this computer; ``""`` when it can."""
     client = request.scope.get("client")
-    host = urlsplit("//" + request.header(b"host")).hostname or ""
+    host = _host_of(request.header(b"host"))
     names = {str(config.get_option(option)).lower() for option in ("browser.serverAddress", "server.address")}
     proxied = any(name.lower() in _PROXY_HEADERS for name, _ in request.scope["headers"])
     if proxied or (client is not None and not is_loopback(client[0])) or not (is_loopback(host) or host in names):
@@ -359,6 +362,17 @@ def _from_outside(request: _Request) -> str:
             "everyone, each with their own projects; TESSERA_HOSTED=0 serves those who have the address with the token."
         )
     return ""
+
+
+def _same(given: str, known: str) -> bool:
+    """Whether two texts are equal, in a time that does not tell how much of them is."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), known.encode())
+
+
+def _host_of(address: str) -> str:
+    """The host name in ``name:port``; ``""`` where a browser could not have sent this."""
+    found = _HOST.fullmatch(address)
+    return found[1] if found else ""
 
 
 def _cookies(values: Iterable[bytes]) -> dict[str, str]:

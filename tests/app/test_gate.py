@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from streamlit import config
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -352,3 +354,78 @@ def test_a_place_is_as_large_as_a_server_for_many_grants(monkeypatch: pytest.Mon
     assert region_load.too_large(PlaceRequest(parse_bbox("5.0,51.0,5.1,51.1"), (2024,), "tessera")) == ""
     with pytest.raises(InputError, match="Choose a smaller one"):
         region_load.start(large, None)
+
+
+# ------------------------------------------------- in this process, many requests
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A gate of one's own app in this process."""
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+    monkeypatch.setenv("TESSERA_HOSTED", "")
+    before = config.get_option("server.address")
+    config.set_option("server.address", "localhost")
+    asked_once = (gate.decide, gate.owners_word, gate._own_cookie, gate._own_cookie_name)
+    for function in asked_once:
+        function.cache_clear()
+    yield monkeypatch
+    config.set_option("server.address", before)
+    for function in asked_once:
+        function.cache_clear()
+
+
+def _passes(headers: dict[str, str], client: str = "127.0.0.1", method: str = "GET", *, known: bool = True) -> bool:
+    """Whether a request with these headers, and with the cookie where ``known``, gets to the app."""
+    through = []
+
+    async def app(scope: gate.Scope, receive: gate.Receive, send: gate.Send) -> None:
+        through.append(scope)
+
+    async def receive() -> gate.Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_: gate.Message) -> None:
+        return None
+
+    raw = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    if known:
+        raw.append((b"cookie", f"{gate._own_cookie_name()}={gate._own_cookie()}".encode()))
+    scope = {"type": "http", "method": method, "path": "/", "query_string": b"", "headers": raw, "client": (client, 1)}
+    asyncio.run(gate.Gate(app)(scope, receive, send))
+    return bool(through)
+
+
+OURS = ("localhost", "LOCALHOST", "localhost:8501", "127.0.0.1:1", "127.8.9.10", "[::1]:8501", "localhost.")
+NOT_OURS = (
+    "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "evil.example#localhost",
+    "[::1].evil.example", "0.0.0.0", "[::]", "10.0.0.1", "169.254.169.254", "localhost.example:8501", "", "127.0.0.1%00.x",
+    "[::ffff:10.0.0.1]", "[broken",
+)  # fmt: skip
+
+
+def test_only_names_of_this_computer_are_answered(mine: pytest.MonkeyPatch) -> None:
+    assert [host for host in OURS if not _passes({"Host": host})] == []
+    assert [host for host in NOT_OURS if _passes({"Host": host})] == []
+    assert not any(_passes({"Host": host}, known=False) for host in OURS)
+    assert not _passes({"Host": "localhost"}, client="192.168.1.9")
+    assert not _passes({"Host": "localhost:8501", "Origin": "http://localhost:9999"}, method="PUT")
+    assert _passes({"Host": "localhost:8501", "Origin": "http://localhost:8501"}, method="PUT")
+
+
+@given(host=st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40), cookie=st.text(max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_a_request_says_without_the_cookie_it_stays_outside(
+    mine: pytest.MonkeyPatch, host: str, cookie: str
+) -> None:
+    assert not _passes({"Host": host, "Cookie": cookie}, known=False)
+    assert not _passes({"Host": "localhost", "Cookie": f"{gate._own_cookie_name()}={cookie}"}, known=False)
+
+
+def test_the_owners_word_lets_proxies_in_but_not_without_the_token(mine: pytest.MonkeyPatch) -> None:
+    mine.setenv("TESSERA_HOSTED", "0")
+    config.set_option("server.address", None)
+    gate.owners_word.cache_clear()
+    outside = {"Host": "hub.example.org", "X-Forwarded-For": "203.0.113.9"}
+    assert _passes(outside, client="203.0.113.9")
+    assert not _passes(outside, client="203.0.113.9", known=False)
