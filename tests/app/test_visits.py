@@ -98,3 +98,32 @@ def test_a_crowd_is_counted_and_its_end_noticed(server: AppServer) -> None:
     print(f"{len(crowd)} sessions held {grown / MB:.1f} MB")
     with Visitor(server) as late:
         assert _within(20, lambda: "Try the demo region" in late.look())
+
+
+@pytest.mark.parametrize(
+    ("options", "word", "strangers"),
+    [
+        (["--server.address", "0.0.0.0"], None, True),
+        (["--server.address", "127.0.0.1"], "1", True),
+        (["--server.address", "127.0.0.1"], None, False),
+        (["--server.address", "localhost"], None, False),
+        ([], "0", False),
+    ],
+)
+def test_what_a_start_of_streamlit_opens(
+    options: list[str], word: str | None, strangers: bool, root: Path, tmp_path: Path
+) -> None:
+    server = AppServer(root, tmp_path / "home", {"TESSERA_HOSTED": word}, streamlit=options)
+    server.home.mkdir()
+    server.start()
+    try:
+        assert (server.ask("/", {"Accept": "text/html"}).status == 200) is strangers
+        with Visitor(server) as visitor:
+            assert ("Open a folder" in visitor.look()) is not strangers
+        # Behind a proxy only where the owner has said something.
+        through = server.ask(
+            "/", {"Cookie": server.key(), "Host": "maps.example.org", "X-Forwarded-For": "203.0.113.9"}
+        )
+        assert (through.status == 200) is (strangers or word is not None)
+    finally:
+        server.stop()
