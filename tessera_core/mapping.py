@@ -237,7 +237,7 @@ def train(
     if not takes_temperature(head):
         sentence = "Confidence is as the head gives it: this kind of head is not calibrated."
         return Trained(head, n_train, empty, None, None, sentence)
-    score = score_samples(reference.samples(raster), choice, seed=seed, naive=False, cancelled=cancelled)
+    score = score_samples(reference.few_samples(raster, seed), choice, seed=seed, naive=False, cancelled=cancelled)
     calibration = check_confidence(score)
     if calibration is None:
         sentence = "Confidence is as the head gives it: too few places to check it at."

@@ -27,7 +27,15 @@ from tessera_core.heads import Scene, predict_raster
 from tessera_core.heads.base import MAX_TRAIN, training_draw
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.mapping import fit_labels, head_choice, map_project, project_product, score_labels, train
+from tessera_core.mapping import (
+    fit_labels,
+    head_choice,
+    map_project,
+    project_product,
+    score_labels,
+    score_samples,
+    train,
+)
 from tessera_core.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -236,6 +244,21 @@ def test_a_class_raster_teaches_what_its_labels_teach(tmp_path: Path) -> None:
     first, second = (predict_raster(one.head, raster) for one in (from_raster, from_labels))
     np.testing.assert_array_equal(first.classes, second.classes)
     np.testing.assert_array_equal(first.confidence, second.confidence)
+
+
+@pytest.mark.parametrize("by_pixel", [False, True])
+def test_only_the_embeddings_that_a_score_looks_at_are_read(by_pixel: bool) -> None:
+    """A reference raster of any size is scored in little memory, and scored the same."""
+    raster, truth = landscape()
+    rows, cols = (a.ravel() for a in np.indices(GRID.shape))
+    patch = (rows // 9 * 24 + cols // 9).astype(np.int64)
+    classes = [LabelClass(i, str(i), f"#00000{i}") for i in (1, 2, 3)]
+    reference = Reference(rows, cols, (truth.ravel() + 1).astype(np.uint8), patch, classes, by_pixel=by_pixel)
+    few, all_ = reference.few_samples(raster, 3), reference.samples(raster)
+    assert len(few.y) <= 8000 < len(all_.y) == len(rows) - 45
+    assert few.ignored == all_.ignored == 45
+    scores = [score_samples(some, "ridge", seed=3, naive=False).to_json() for some in (few, all_)]
+    assert scores[0] == scores[1]
 
 
 @settings(max_examples=8, deadline=None)

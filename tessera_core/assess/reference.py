@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.assess.crossfit import thin
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
@@ -19,7 +20,7 @@ from tessera_core.labels.importing import parse_color
 from tessera_core.labels.model import Label, LabelClass, next_color
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
-from tessera_core.raster import EmbeddingRaster
+from tessera_core.raster import EmbeddingRaster, valid_scales
 
 MAX_CLASSES = 254
 # Labels of so few pixels are points by another name: a field plot with its rim, a lone pixel of a raster.
@@ -131,6 +132,14 @@ class Reference:
     def samples(self, raster: EmbeddingRaster) -> Samples:
         """As :meth:`with_embeddings`, but there may be none."""
         return self._samples(CodeFeatures.at(raster, self.rows, self.cols))
+
+    def few_samples(self, raster: EmbeddingRaster, seed: int = 0) -> Samples:
+        """Those of :meth:`samples` that a score of ``seed`` looks at; only their embeddings are read, however many are labelled."""
+        scales = np.asarray(raster.scales[self.rows, self.cols], np.float32)
+        # One column tells which have data; the embeddings themselves follow once it is known whose are wanted.
+        known = self._samples(MatrixFeatures(np.where(valid_scales(scales), scales, np.nan)[:, None]))
+        few = thin(known, seed=seed)
+        return replace(few, features=CodeFeatures.at(raster, few.rows, few.cols))
 
     def _with(self, features: CodeFeatures | MatrixFeatures) -> Samples:
         found = self._samples(features)
