@@ -16,6 +16,7 @@ import json
 import re
 import secrets
 import shutil
+import stat
 import time
 import uuid
 import zipfile
@@ -132,11 +133,12 @@ class Project:
         """Open the project in ``folder`` (or of the given ``project.json``).
 
         Raises:
-            ProjectError: there is no readable project.
+            ProjectError: there is no readable project, or one of its files leads elsewhere.
             LabelError: its labels cannot be read.
         """
         folder = Path(folder)
         folder = folder.parent if folder.name == "project.json" else folder
+        _require_plain(folder)
         return cls(folder, _read(folder))
 
     @staticmethod
@@ -594,6 +596,22 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _refused(folder, error, "saved") from error
+
+
+def _require_plain(folder: Path) -> None:
+    """Refuse files that are links out of the folder, pipes or devices: somebody else may have made it, and labels are appended."""
+    for name in ("project.json", *LOGS, ".lock"):
+        path = folder / name
+        try:
+            regular = stat.S_ISREG(path.stat().st_mode)
+        except FileNotFoundError:
+            regular = not path.is_symlink()
+        except OSError as error:
+            raise _refused(folder, error, "read") from error
+        if not regular or (path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())):
+            raise ProjectError(
+                f"The project in {shown_path(folder)} was not opened: its {name} is no plain file of its own."
+            )
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -361,3 +361,28 @@ def test_what_may_be_opened_is_judged_anew_when_something_changes(
         project.embeddings_path(2023)
     library.relink(project, 2023, str(tmp_path / "moved"))
     assert project.embeddings_path(2023) == tmp_path / "moved"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links and pipes")
+@pytest.mark.parametrize("name", ["project.json", "labels.jsonl", "plots.jsonl", ".lock"])
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe", "folder"])
+def test_files_of_a_folder_that_lead_elsewhere_are_neither_read_nor_written(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    project = Project.create(tmp_path / "sent", "Sent")
+    project.log.add_class("Wood")
+    precious = tmp_path / "precious.txt"
+    precious.write_text(json.dumps(_data(path="x")) + "\nhalf a line")
+    before = precious.read_bytes()
+    file = project.folder / name
+    file.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(precious if kind == "link" else tmp_path / "new")
+    with pytest.raises(ProjectError, match="no plain file"):
+        library.adopt(project.folder)
+    assert precious.read_bytes() == before
+    assert not (tmp_path / "new").exists()
