@@ -277,9 +277,9 @@ def test_a_year_that_is_not_there_is_named_and_the_others_are_fetched(
         fetch.fetch_years(REGION, web.store, [1998, 1999], failed=[])
     box = ",".join(map(str, REGION.bbox))
     command = ["fetch", "--store-url", web.store, "--bbox", box, "--years", "2019,2023", "--out", str(tmp_path / "out")]
-    main(command)
+    assert main(command) == 3
     assert "Left out, 2019: " in capsys.readouterr().out
-    main([*command, "--json"])
+    assert main([*command, "--json"]) == 3
     told = json.loads(capsys.readouterr().out)
     assert [failure["what"] for failure in told["failed"]] == ["2019"]
     assert [raster["year"] for raster in told["rasters"]] == [2023]

@@ -86,11 +86,14 @@ def test_commands_name_it_and_do_the_rest(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "labels.csv").write_text("\n".join(["x,y,class", *rows]) + "\n", encoding="utf-8")
     out = tmp_path / "map.tif"
     command = ["map", tmp_path / "in", "--labels", tmp_path / "labels.csv", "--out", out]
-    _, text, _ = _run(capsys, *command)
+    code, text, _ = _run(capsys, *command)
+    assert code == 3
     assert "Left out, t2: " in text
-    _, text, _ = _run(capsys, *command, "--json")
+    code, text, _ = _run(capsys, *command, "--json")
+    assert code == 3
     assert [failure["what"] for failure in json.loads(text)["failed"]] == ["t2"]
-    _, text, _ = _run(capsys, "info", tmp_path / "in", "--json")
+    code, text, _ = _run(capsys, "info", tmp_path / "in", "--json")
+    assert code == 3
     told = json.loads(text)
     assert len(told["items"]) == 2
     assert ["t2" in failure["what"] for failure in told["failed"]] == [True]
@@ -101,8 +104,9 @@ def test_generate_embeds_the_good_tiles(tmp_path: Path, capsys: pytest.CaptureFi
         _dpixels(tmp_path / "in" / name, clear=name != "c")
     _damage(tmp_path / "in" / "b" / "bands.npy")
     command = ["generate", tmp_path / "in", "--weights", "studio-nano", "--out", tmp_path / "out"]
-    _, text, _ = _run(capsys, *command, "--json")
+    code, text, _ = _run(capsys, *command, "--json")
     told = json.loads(text)
+    assert code == 3
     assert [tile["tile"] for tile in told["tiles"]] == ["a"]
     assert [failure["what"] for failure in told["failed"]] == ["b", "c"]
     assert "not one valid observation" in told["failed"][1]["why"]
