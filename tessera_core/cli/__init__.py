@@ -182,14 +182,14 @@ def _reordered(argv: list[str]) -> list[str]:
         before.append(rest.pop(0))
         if before[-1] == "--progress" and rest:
             before.append(rest.pop(0))
-    return rest[:1] + rest[1:] + before if rest else before
+    return [*rest, *before]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     secure_streams()
     argv = _reordered(list(sys.argv[1:] if argv is None else argv))
-    if argv[:1] == ["help"] and len(argv) > 1:
+    if argv[:1] == ["help"] and len(argv) > 1 and not argv[1].startswith("-"):
         argv = [argv[1], "--help"]
     if not argv or argv[0] in ("-h", "--help", "help"):
         return _print(_overview(), DONE if argv else BAD_INPUT)

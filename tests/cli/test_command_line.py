@@ -359,7 +359,7 @@ def test_every_help_has_examples_that_parse_and_the_exit_codes(capsys: pytest.Ca
                         f"{name} {action.dest}"
                     )
     assert main([]) == 2
-    assert main(["help"]) == 0
+    assert main(["help"]) == main(["-q", "help"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in COMMANDS)
     assert "3 done in part" in out
