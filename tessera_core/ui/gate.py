@@ -206,13 +206,13 @@ class Gate:
         """Count an upload while it comes in: a session, and all together, may hold only so much."""
         session = request.route[len(_UPLOADS) :].split("/")[0]
         most, most_of_all = seats.room().limits.uploads_mb * 2**20, seats.room().limits.all_uploads_mb * 2**20
-        came, answered = 0, False
+        came, more, answered = 0, True, False
 
         async def counted() -> Message:
-            nonlocal came
+            nonlocal came, more
             message = await receive()
             size = len(message.get("body", b""))
-            came += size
+            came, more = came + size, message.get("more_body", False)
             self._arriving[session] = self._arriving.get(session, 0) + size
             held, held_by_all = _held(session)
             if held + self._arriving[session] > most or held_by_all + sum(self._arriving.values()) > most_of_all:
@@ -230,15 +230,21 @@ class Gate:
             await self._app(request.scope, counted, watched)
         except _TooMuch:
             if not answered:
+                # A browser reads an answer only after it has sent all.
+                spare = int(config.get_option("server.maxUploadSize")) * 2**20
+                while more and spare > 0:
+                    message = await receive()
+                    more = message.get("more_body", False)
+                    spare -= len(message.get("body", b""))
+                limits = seats.room().limits
                 text = (
-                    f"This server holds up to {seats.room().limits.uploads_mb} MB of uploaded files for each person, and "
-                    "that much for all together as it has memory. Remove a file, or try again in a few minutes."
+                    f"This server holds up to {limits.uploads_mb} MB of uploaded files for one tab, and {limits.all_uploads_mb} MB "
+                    "for all people together. Remove a file, or try again in a few minutes."
                 )
                 await _answer(request.scope, receive, send, 413, text)
         finally:
-            self._arriving[session] -= came
-            if self._arriving[session] <= 0:
-                del self._arriving[session]
+            if left := self._arriving.pop(session, 0) - came:
+                self._arriving[session] = left
 
 
 class _Tab:

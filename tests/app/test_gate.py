@@ -173,6 +173,7 @@ def test_pages_of_other_ports_may_not_listen(own: AppServer) -> None:
     sys.platform != "linux", reason="the browser of this test is a shell script, and it looks into /proc"
 )
 def test_what_opens_the_app_is_readable_by_its_user_only(own: AppServer) -> None:
+    own.key()
     opened = own.home.parent / "opened"
     deadline = time.monotonic() + 30
     while not (opened.exists() and opened.read_text()) and time.monotonic() < deadline:
@@ -230,7 +231,11 @@ def test_uploads_without_a_widget_are_held_up_to_a_limit(open_server: AppServer)
     with Visitor(open_server) as visitor:
         visitor.look()
         answers = [put_file(open_server, visitor, 3 * 2**19) for _ in range(4)]
+        # Too much by itself, told before any of it has come.
+        assert put_file(open_server, visitor, 5 * 2**20).status == 413
+        assert put_file(open_server, visitor, 5 * 2**20).status == 413
     statuses = [answer.status for answer in answers]
+    assert "Traceback" not in open_server.output()
     assert statuses[0] == 204
     assert statuses[-1] == 413
     assert "4 MB" in answers[-1].text
