@@ -15,7 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core.errors import GridError, InputError
-from tessera_core.gate import Layer, is_missing, open_archive, read_layers, unpacked
+from tessera_core.gate import Layer, contained, is_missing, open_archive, read_layers, unpacked
 from tessera_core.gate.vectors import ENDINGS
 from tessera_core.grid import BBox, Grid, transformer, utm_crs
 
@@ -266,6 +266,7 @@ def read_region(path: str | Path) -> Region:
     return read_region_report(path)[0]
 
 
+@contained
 def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region, RegionReport]:
     """Like :func:`read_region`, with what was read, mended and left out.
 

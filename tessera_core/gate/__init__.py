@@ -5,6 +5,7 @@ GDAL, without files beside them and without network, and within the limits of :m
 """
 
 from tessera_core.gate.archives import Archive, open_archive
+from tessera_core.gate.contained import contained
 from tessera_core.gate.files import (
     is_missing,
     open_file,
@@ -25,6 +26,7 @@ __all__ = [
     "FileLimits",
     "Layer",
     "Vectors",
+    "contained",
     "is_missing",
     "limits",
     "open_archive",

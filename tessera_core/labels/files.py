@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
-from tessera_core.gate import is_missing, limits, open_raster, unreadable
+from tessera_core.gate import contained, is_missing, limits, open_raster, unreadable
 from tessera_core.grid import Grid
 from tessera_core.labels.conflicts import conflicts_of
 from tessera_core.labels.crs_guess import unstated_projection
@@ -113,6 +113,7 @@ def stem_of(path: Path) -> str:
     return path.stem.removesuffix("_labels") or path.stem
 
 
+@contained
 def read_features(
     path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feature]], Worth] = by_classes
 ) -> Read:
@@ -207,6 +208,7 @@ def is_class_raster(path: str | Path) -> bool:
     return Path(path).suffix.lower() in (".tif", ".tiff", ".npy")
 
 
+@contained
 def read_class_raster(path: str | Path, grid: Grid) -> ClassRaster:
     """Read a single-band class raster (GeoTIFF, or .npy of the grid's shape) onto ``grid``.
 
