@@ -592,5 +592,8 @@ _KINDS: dict[str, Callable[[Path], Item]] = {
     ".ckpt": _weights,
     ".tessera": _bundle,
     ".tesserapack": _pack,
-    **dict.fromkeys((".geojson", ".json", ".gpkg", ".shp", ".kml", ".kmz", ".csv", ".zip", ".fgb"), _labels),
+    **dict.fromkeys(
+        (".geojson", ".geojsonl", ".ndjson", ".json", ".gpkg", ".shp", ".kml", ".kmz", ".csv", ".tsv", ".zip", ".fgb"),
+        _labels,
+    ),
 }

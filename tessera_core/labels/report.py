@@ -122,7 +122,12 @@ class ImportReport:
     def nothing_left(self, name: str) -> LabelError:
         """The error to raise where not one label of the file ``name`` can be used; it says what became of them."""
         if self.outside == self.read or not self.left_out.total():
-            return LabelError(f"Not one label of {name} lies on the embeddings; check the region and the CRS.")
+            said = (
+                f" Its coordinates are in {self.crs}, by {self.crs_from}."
+                if self.crs and self.crs_from != "guessed"
+                else ""
+            )
+            return LabelError(f"Not one label of {name} lies on the embeddings; check the region and the CRS.{said}")
         return LabelError(f"Not one label of {name} can be used: {self.summary()}")
 
     def summary(self) -> str:
