@@ -48,6 +48,7 @@ def test_the_configuration_in_the_help_of_pretrain_is_one(tmp_path: Path) -> Non
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_the_lines_of_the_readme_work_as_they_stand(root: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "TESSERA_HOME": str(tmp_path / "home"), "PYTHONPATH": str(root)}
     for line in lines(root)[0]:
