@@ -24,7 +24,7 @@ def nothing_mixed_lost_or_stale(row: dict[str, Any], visitors: int) -> None:
 
 
 def test_six_visitors_at_once_each_have_their_own_map_and_score() -> None:
-    (row,) = measure([6], 6.0, rounds=0, size=64, left=0)["rows"]
+    (row,) = measure([6], 6.0, rounds=0, size=96, left=0)["rows"]
     nothing_mixed_lost_or_stale(row, 6)
 
 
