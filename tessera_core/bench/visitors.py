@@ -120,7 +120,7 @@ def _one(
             seen = _visitors(address, count, seconds, every, ask)
         time.sleep(left)
         own, beside, threads = _memory(process.pid)
-    row = _judge(seen, home)
+    row = _judge(seen, home, environment)
     memory |= {"peak_mb": most["own"], "peak_beside_mb": most["beside"], "left_mb": own, "left_beside_mb": beside}
     memory["each_mb"] = round((most["own"] - memory["before_mb"]) / count, 2)
     return {
@@ -236,13 +236,13 @@ def _watched(pid: int) -> Iterator[dict[str, Any]]:
 # ------------------------------------------------------------------- judging
 
 
-def _judge(seen: list[dict[str, Any]], home: Path) -> dict[str, Any]:
+def _judge(seen: list[dict[str, Any]], home: Path, environment: dict[str, str]) -> dict[str, Any]:
     """What the visitors saw against what is on disk."""
     clicks = [click for one in seen for click in one.get("clicks", [])]
     times = [click["ms"] for click in clicks if click["acked"]]
     scores = [score for one in seen for score in one.get("scores", [])]
     last = [one["last_score_s"] for one in seen if one.get("last_score_s") is not None]
-    truth = _checked(seen, home)
+    truth = _checked(seen, home, environment)
     return {
         "problems": [one["problem"] for one in seen if one.get("problem")],
         "clicks": len(clicks),
@@ -262,11 +262,13 @@ def _judge(seen: list[dict[str, Any]], home: Path) -> dict[str, Any]:
     }
 
 
-def _checked(seen: list[dict[str, Any]], home: Path) -> dict[str, int]:
+def _checked(seen: list[dict[str, Any]], home: Path, environment: dict[str, str]) -> dict[str, int]:
     """What is on disk against what was seen, by a process that may know how the page draws."""
     command = [sys.executable, "-m", "tessera_core.ui.visiting", "--check", str(home)]
     told = json.dumps({"visitors": seen})
-    done = subprocess.run(command, input=told, capture_output=True, text=True, check=False)
+    # What a project may open depends on whose server it is.
+    env = os.environ | environment
+    done = subprocess.run(command, input=told, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise TesseraError(f"What the visitors saw could not be checked: {done.stderr.strip()[-500:]}")
     found: dict[str, int] = json.loads(done.stdout)
