@@ -244,7 +244,7 @@ def _label(tab: Tab, told: dict[str, Any], wishes: argparse.Namespace) -> None:
         now = time.monotonic()
         if now >= next_click:
             last += 1
-            x, y = draw.uniform(west, east), draw.uniform(south, north)
+            x, y = (low + (high - low) * draw.uniform(0.15, 0.85) for low, high in ((west, east), (south, north)))
             # Each class in turn, so that every one can be scored.
             op = {"id": last, "do": "add", "tool": "point", "class": 1 + last % len(CLASSES), "pts": [[x, y]]}
             clicked = time.monotonic()

@@ -23,6 +23,7 @@ def nothing_mixed_lost_or_stale(row: dict[str, Any], visitors: int) -> None:
     assert row["threads_most"] <= row["threads_before"] + visitors + 12
 
 
+@pytest.mark.soak
 def test_six_visitors_at_once_each_have_their_own_map_and_score() -> None:
     (row,) = measure([6], 6.0, rounds=0, size=96, left=0)["rows"]
     nothing_mixed_lost_or_stale(row, 6)
