@@ -173,6 +173,7 @@ def test_strangers_cannot_make_the_server_read_an_address_of_theirs(
     app: AppTest, web: WebStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TESSERA_HOSTED", "1")
+    monkeypatch.setenv("TESSERA_MAX_REGION_KM2", "2000")
     _at(app, web, "2024")
     assert _errors(app) == []
     assert "store" not in app.query_params
