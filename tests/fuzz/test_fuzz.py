@@ -14,6 +14,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ import faulthandler, json, os, sys
 faulthandler.enable()
 kind, folder, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 from pathlib import Path
+from typing import Any
 from tests.fuzz import test_fuzz as fuzz
 from tessera_core.errors import TesseraError
 read = fuzz.reader(kind)
@@ -302,7 +304,7 @@ def _fuzz(kind: str, tmp_path: Path, count: int) -> None:
     assert result["good"] + result["error"] == count
 
 
-def _run(kind: str, tmp_path: Path, count: int, reach: Outside) -> dict[str, object]:
+def _run(kind: str, tmp_path: Path, count: int, reach: Outside) -> dict[str, Any]:
     import os
 
     root = Path(__file__).parents[2]
@@ -312,7 +314,7 @@ def _run(kind: str, tmp_path: Path, count: int, reach: Outside) -> dict[str, obj
         command, env=environment, capture_output=True, text=True, timeout=60 + 10 * count, cwd=reach.folder
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, object] = json.loads(done.stdout.strip().splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
