@@ -186,7 +186,8 @@ def test_noisier_kinds_are_raised_and_quieter_or_changed_ones_are_not() -> None:
     # Changed ground differs far more than its noise is.
     levels = np.where(kinds == 5, 0.05, 0.35) * rng.normal(size=shape) + off[kinds]
     found = judge_differences(_measured(levels, np.zeros(shape), kinds), 8)
-    assert [round(factor, 1) for _, factor in found.raised] == [round(float(np.exp(0.5)), 1)]
+    # Within what 5,000 pixels tell; the last digits differ between processors.
+    assert [factor for _, factor in found.raised] == pytest.approx([float(np.exp(0.5))], rel=0.1)
     evidence = log_ratio(found.levels)
     assert np.median(evidence[kinds == 5]) > 2.0
     assert np.median(evidence[kinds == 4]) < -0.4

@@ -121,9 +121,11 @@ def test_any_weights_can_be_measured(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_numbers_and_the_table(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     asked = []
+    weights = tmp_path / "some.safetensors"
+    weights.touch()
 
     def load(weights: str | None) -> object:
         asked.append(weights)
@@ -131,9 +133,9 @@ def test_the_command_prints_numbers_and_the_table(
 
     monkeypatch.setattr(bench, "_embed", _pretend)
     monkeypatch.setattr(bench, "load_weights", load)
-    assert main(["bench", "change", "--quick", "--weights", "some.safetensors"]) == 0
+    assert main(["bench", "change", "--quick", "--weights", str(weights)]) == 0
     out = capsys.readouterr().out
-    assert asked == ["some.safetensors"]
+    assert asked == [str(weights)]
     assert '"summary"' in out
     assert "\n| accepted | false, mean |" in out
     assert "`mine`" in out

@@ -7,7 +7,7 @@ import pytest
 import shapely
 from affine import Affine
 
-from tessera_core.errors import ExportError
+from tessera_core.errors import InputError
 from tessera_core.export.vector import label_features, labels_geojson, write_labels_geojson, write_labels_gpkg
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
@@ -97,7 +97,7 @@ def test_a_local_grid_has_no_crs_and_no_geojson(tmp_path):
     info = pyogrio.read_info(path, layer="label_points")
     assert not info["crs"] or "ndefined" in info["crs"]
     assert "no georeference" in info["layer_metadata"]["tessera_grid"]
-    with pytest.raises(ExportError, match="GeoPackage"):
+    with pytest.raises(InputError, match="GeoPackage"):
         write_labels_geojson(tmp_path / "local.geojson", labels, CLASSES, grid, V2)
 
 

@@ -75,7 +75,7 @@ def test_files_that_are_no_configuration(tmp_path, capsys):
     assert "not valid TOML" in error
     assert "Traceback" not in error
     assert main(["pretrain", str(tmp_path / "none.toml"), "--out", str(tmp_path / "run")]) == 2
-    assert "There is no configuration file" in capsys.readouterr().err
+    assert "none.toml does not exist" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

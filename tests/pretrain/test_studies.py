@@ -215,7 +215,8 @@ def test_tables():
 
 
 def test_the_command_refuses_half_of_what_it_needs(tmp_path, capsys):
-    assert main(["study", "labels", "--out", str(tmp_path), "--tile", "x"]) == 2
+    (tmp_path / "x").mkdir()
+    assert main(["study", "labels", "--out", str(tmp_path / "out"), "--tile", str(tmp_path / "x")]) == 2
     assert "--tile and --labels" in capsys.readouterr().err
     assert main(["study", "labels", "--out", str(tmp_path), "--worlds", "0"]) == 2
     assert "--worlds" in capsys.readouterr().err
