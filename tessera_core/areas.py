@@ -40,4 +40,14 @@ def mapped_areas(classes: NDArray[np.uint8], grid: Grid) -> dict[int, MappedArea
 
 def hectares(pixels: float, grid: Grid) -> float | None:
     """The area of a number of pixels; None where the grid has no place on Earth."""
-    return pixels * (grid.pixel_area_m2 / 10_000) if grid.georeferenced else None
+    return pixels * hectares_per_pixel(grid) if grid.georeferenced else None
+
+
+def hectares_per_pixel(grid: Grid) -> float:
+    """The area of a pixel; NaN where the grid has no place on Earth."""
+    return grid.pixel_area_m2 / 10_000
+
+
+def square_kilometres(grid: Grid) -> float:
+    """The area of a whole grid; NaN where it has no place on Earth."""
+    return grid.height * grid.width * hectares_per_pixel(grid) / 100

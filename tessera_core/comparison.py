@@ -17,6 +17,7 @@ from tessera_core.analysis.change import ChangeLayer, detect_change
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.analysis.transfer import Transfer, transfer_labels
 from tessera_core.analysis.transitions import Transitions, count_transitions, intervals
+from tessera_core.areas import hectares_per_pixel
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.heads import ClassMap, Head, make_head, predict_raster
 from tessera_core.heads.choice import DEFAULT_HEAD
@@ -126,12 +127,12 @@ def map_years(
         report = _share(progress, len(years) + number, total, f"Mapping {year}")
         maps[year] = predict_raster(fitted, rasters[year], progress=report, cancelled=cancelled)
     draws = list(_resampled(head, x, y, group, seed, cancelled))
-    hectares = grid.pixel_area_m2 / 10_000
+    hectare = hectares_per_pixel(grid)
     steps = []
     for number, (a, b) in enumerate(itertools.pairwise(years)):
         layer = layers.get((a, b))
         changed = None if layer is None else layer.mask(rate)
-        counted = count_transitions(maps[a].classes, maps[b].classes, hectares, changed=changed, years=(a, b))
+        counted = count_transitions(maps[a].classes, maps[b].classes, hectare, changed=changed, years=(a, b))
         rows, cols = sample_valid(rasters[a], SAMPLE, seed)
         first, second = rasters[a].sample(rows, cols), rasters[b].sample(rows, cols)
         both = np.isfinite(second).all(1)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.areas import hectares_per_pixel
 from tessera_core.assess.area import Z95, Assessment
 from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, sample_size
 from tessera_core.atomic import write_json
@@ -158,7 +159,7 @@ class Validation:
     @property
     def area_ha(self) -> float:
         """Hectares that the sample stands for."""
-        return sum(self.sample.sizes.values()) * self.grid.pixel_area_m2 / 1e4
+        return sum(self.sample.sizes.values()) * hectares_per_pixel(self.grid)
 
     def assess(self) -> Assessment:
         """Areas in hectares and accuracy from the places decided so far; undecided ones are left out and said so.

@@ -125,3 +125,15 @@ def test_the_overview_of_commands_matches_the_modules(root: Path) -> None:
     sources = (root / "tessera_core" / "cli").glob("*.py")
     files = {path.stem for path in sources if "\ndef add_arguments(" in path.read_text(encoding="utf-8")}
     assert {name.replace("-", "_") for name in COMMANDS} == files
+
+
+def test_pixels_become_areas_in_one_place(root: Path) -> None:
+    # A side of a pixel is a length; every hectare and square kilometre is counted in tessera_core.areas.
+    guilty = [
+        f"{name}: {line.strip()}"
+        for name, path in _modules(root)
+        if name not in ("tessera_core.areas", "tessera_core.grid")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "pixel_area_m2" in line.replace("pixel_area_m2**0.5", "")
+    ]
+    assert guilty == []

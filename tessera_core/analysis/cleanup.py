@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis.suggest import Predicts
+from tessera_core.areas import hectares_per_pixel
 from tessera_core.errors import Cancelled, LabelError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
@@ -128,14 +129,14 @@ def pixels_of(hectares: float, grid: Grid) -> int:
     Raises:
         LabelError: the area is negative, or the grid has no size on the ground.
     """
-    area = grid.pixel_area_m2
-    if not np.isfinite(area):
+    hectare = hectares_per_pixel(grid)
+    if not np.isfinite(hectare):
         raise LabelError(
             "These embeddings have no place on Earth, so a minimum mapping unit in hectares means nothing."
         )
     if not (np.isfinite(hectares) and hectares >= 0):
         raise LabelError(f"The minimum mapping unit must be an area in hectares, not {hectares!r}.")
-    return max(1, math.ceil(hectares * 10_000 / area - 1e-9))
+    return max(1, math.ceil(hectares / hectare - 1e-9))
 
 
 def sieve(classes: Bytes, hectares: float, grid: Grid) -> Bytes:

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     from tessera_core.analysis.change import detect_change
+    from tessera_core.areas import hectares
     from tessera_core.assess.reference import read_reference
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.export.change import write_change
@@ -73,8 +74,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     written = write_change(args.out, layer, args.rate, first.grid, second.provenance)
     years = first.provenance.year, second.provenance.year
     backwards = years[0] is not None and years[1] is not None and years[0] > years[1]
-    hectares = first.grid.pixel_area_m2 / 10_000
     count = layer.count(args.rate)
+    area = hectares(count, first.grid)
     return {
         "out": str(written[0]),
         "failed": left_out(first) + left_out(second),
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "pixels": layer.pixels,
         "changed": count,
         "changed_share": round(count / layer.pixels, 6),
-        "changed_hectares": round(count * hectares, 4) if first.grid.georeferenced else None,
+        "changed_hectares": None if area is None else round(area, 4),
         "null": {
             "source": layer.null.source,
             "centre": round(layer.null.centre, 4),

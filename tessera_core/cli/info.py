@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tessera_core.areas import square_kilometres
 from tessera_core.cli.paths import matching
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
@@ -577,9 +578,8 @@ def _place(grid: Grid) -> str:
     west, south, east, north = grid.bounds_lonlat
     lon, lat = (west + east) / 2, (south + north) / 2
     where = f"{abs(lat):.4f} {'N' if lat >= 0 else 'S'}, {abs(lon):.4f} {'E' if lon >= 0 else 'W'}"
-    area = grid.height * grid.width * grid.pixel_area_m2 / 1e6
     crs = grid.crs if grid.crs and len(grid.crs) < 20 else "own CRS"
-    return f" ({area:,.2f} km²) around {where} in {crs}"
+    return f" ({square_kilometres(grid):,.2f} km²) around {where} in {crs}"
 
 
 _KINDS: dict[str, Callable[[Path], Item]] = {

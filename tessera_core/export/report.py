@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.areas import square_kilometres
 from tessera_core.atomic import write_text
 from tessera_core.export.product import ClassArea, Product
 from tessera_core.provenance import SOFTWARE
@@ -61,7 +62,7 @@ def _lead(product: Product) -> str:
     height, width = product.grid.shape
     size = f"{height:,} x {width:,} pixels"
     if product.grid.georeferenced:
-        size = f"{height * width * product.grid.pixel_area_m2 / 1e6:,.1f} km² ({size})"
+        size = f"{square_kilometres(product.grid):,.1f} km² ({size})"
     used = [area for area in product.areas() if area.labels]
     return (
         f"A map of {size} in {len(used)} classes, learnt from {sum(area.labels for area in used)} labels. What the satellites saw "

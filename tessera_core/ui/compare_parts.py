@@ -11,6 +11,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.areas import hectares
 from tessera_core.jobs import Work
 from tessera_core.project import Project
 from tessera_core.raster import EmbeddingRaster
@@ -127,10 +128,9 @@ def picture_choice(place: Place) -> None:
 
 def area_text(pixels: float, place: Place) -> str:
     """``"12.3 ha"``, or pixels where the place on Earth is not known."""
-    hectares = place.scenes[place.first].raster.grid.pixel_area_m2 / 10_000
-    if not np.isfinite(hectares):
+    value = hectares(pixels, place.scenes[place.first].raster.grid)
+    if value is None:
         return f"{pixels:,.0f} pixels"
-    value = pixels * hectares
     if value >= 1000:
         return f"{value / 100:,.1f} km²"
     return f"{value:,.1f} ha" if value < 100 else f"{value:,.0f} ha"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
+from tessera_core.areas import square_kilometres
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 
@@ -94,7 +95,7 @@ def area(grid: Grid) -> str:
     pixels = f"{grid.width} x {grid.height} pixels"
     if not grid.georeferenced:
         return f"{pixels}, place on Earth unknown"
-    km2 = grid.pixel_area_m2 * grid.width * grid.height / 1e6
+    km2 = square_kilometres(grid)
     side = grid.pixel_area_m2**0.5
     return f"{km2:.{1 if km2 < 100 else 0}f} km² ({pixels} of {side:.3g} m)"
 

@@ -9,6 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.analysis.similarity import Likeness
+from tessera_core.areas import hectares
 from tessera_core.errors import TesseraError
 from tessera_core.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
@@ -122,10 +123,14 @@ def panel(place: Place) -> None:
         of_year = _likeness(place, year)
         assert of_year is not None
         above, total = of_year.count(_percent(place, likeness)), max(1, int(of_year.histogram.sum()))
-        area = scene.raster.grid.pixel_area_m2
-        hectares = f"{above * area / 10_000:,.0f} ha" if scene.raster.grid.georeferenced else ""
+        area = hectares(above, scene.raster.grid)
         rows.append(
-            {"Year": year_name(year), "Alike": f"{100 * above / total:.1f} %", "Pixels": f"{above:,}", "Area": hectares}
+            {
+                "Year": year_name(year),
+                "Alike": f"{100 * above / total:.1f} %",
+                "Pixels": f"{above:,}",
+                "Area": "" if area is None else f"{area:,.0f} ha",
+            }
         )
     st.dataframe(rows, hide_index=True, width="stretch")
     if len(rows) > 1:

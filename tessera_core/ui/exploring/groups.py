@@ -15,6 +15,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.analysis.clusters import GroupTree, group_tree
+from tessera_core.areas import hectares_per_pixel
 from tessera_core.exploring import PixelSample, groups_of
 from tessera_core.jobs import Progress
 from tessera_core.render.palette import encode_indexed, rgb
@@ -89,7 +90,7 @@ def panel(place: Place) -> None:
         columns[f"{year_name(year)}: share"] = [f"{100 * size / total:.1f} %" for size in sizes]
         columns[f"{year_name(year)}: pixels"] = [f"{size:,.0f}" for size in sizes]
         if scene.raster.grid.georeferenced and len(place.scenes) == 1:
-            hectare = scene.raster.grid.pixel_area_m2 / 10_000
+            hectare = hectares_per_pixel(scene.raster.grid)
             columns["Area"] = [f"{size * hectare:,.0f} ha" for size in sizes]
     st.dataframe(columns, hide_index=True, width="stretch")
     st.caption(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tessera_core.areas import MappedArea, mapped_areas
+from tessera_core.areas import MappedArea, hectares, mapped_areas
 from tessera_core.errors import HeadError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
@@ -95,8 +95,8 @@ class LiveMap:
         self._label_text = payload.LabelText(display)
         self._temperatures: dict[HeadChoice, float] = {}
         self._slow: tuple[int, HeadChoice, ClassMap] | None = None
-        area = raster.grid.pixel_area_m2
-        self.unit, self.pixel_area = ("ha", area / 10_000) if np.isfinite(area) else ("px", 1.0)
+        hectare = hectares(1, raster.grid)
+        self.unit, self.pixel_area = ("px", 1.0) if hectare is None else ("ha", hectare)
 
     def message(
         self,
