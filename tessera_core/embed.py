@@ -224,6 +224,7 @@ def _read_reference(
     found = library.look(path)
     if found.project is not None:
         raise InputError(f"{found.name} is a project; give the folder or file of its embeddings to compare with.")
+    notes += [f"To compare with, {failure.what} is left out: {failure.why}" for failure in found.failed]
     rasters: Rasters = {}
     for year, _, raster in found.rasters:
         if raster.provenance.model == "unknown" and raster.dim == wanted.dim:

@@ -17,6 +17,7 @@ from tessera_core.atomic import require_replaceable
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.hosting import hosted
 from tessera_core.jobs import Progress
+from tessera_core.partly import Failure
 from tessera_core.places import cache_home
 from tessera_core.project import (
     LOGS,
@@ -50,19 +51,21 @@ class Found:
         rasters: by year, with the path each was opened from.
         dpixels: d-pixel tiles that lie beside them, by year.
         project: folder or file of a project, when it is one; ``rasters`` is empty then.
+        failed: years of several whose embeddings cannot be read; they are left out.
     """
 
     name: str
     rasters: tuple[tuple[int | None, Path, EmbeddingRaster], ...] = ()
     dpixels: tuple[tuple[int | None, Path], ...] = ()
     project: Path | None = None
+    failed: tuple[Failure, ...] = ()
 
 
 def look(text: str) -> Found:
     """What lies at a path that a person typed or pasted.
 
     A folder may hold one raster, or one in a subfolder per year (``2023``, ``2024``; also under ``embeddings`` with d-pixel
-    tiles under ``dpixels``, as ``tessera demo`` writes them).
+    tiles under ``dpixels``, as ``tessera demo`` writes them). Of several years those that cannot be read are named in ``failed``.
 
     Raises:
         InputError: there is nothing, or nothing readable.
@@ -103,9 +106,20 @@ def _look_for_rasters(path: Path) -> Found:
     if not by_year:
         raster = open_embeddings(path)
         return Found(path.stem, ((raster.provenance.year, path, raster),))
-    rasters = tuple((int(folder.name), folder, open_embeddings(folder)) for folder in by_year)
-    tiles = ((int(folder.name), path / "dpixels" / folder.name) for folder in by_year)
-    return Found(path.name, rasters, tuple((year, tile) for year, tile in tiles if tile.is_dir()))
+    rasters: list[tuple[int | None, Path, EmbeddingRaster]] = []
+    failed: list[Failure] = []
+    for folder in by_year:
+        try:
+            rasters.append((int(folder.name), folder, open_embeddings(folder)))
+        except InputError as error:
+            if len(by_year) == 1:
+                raise
+            failed.append(Failure(folder.name, str(error)))
+    if not rasters:
+        raise InputError(f"None of the years in {path.name} can be read. {failed[0].what}: {failed[0].why}")
+    tiles = ((year, path / "dpixels" / str(year)) for year, _, _ in rasters)
+    found = tuple((year, tile) for year, tile in tiles if tile.is_dir())
+    return Found(path.name, tuple(rasters), found, failed=tuple(failed))
 
 
 def _is_year(name: str) -> bool:
@@ -142,6 +156,8 @@ def start_joined(project: Project, folder: Path, name: str) -> Project:
         TesseraError: there are no embeddings in the folder, or the project cannot be written.
     """
     found = look(str(folder))
+    if found.failed:
+        raise InputError(f"The joined embeddings of {found.failed[0].what} cannot be read: {found.failed[0].why}")
     tiles = {year: reference.dpixels for year, reference in project.embeddings.items()}
     known = tuple((year, tile) for year, _, _ in found.rasters if year is not None and (tile := tiles.get(year)))
     made = start(replace(found, dpixels=known), name)
@@ -257,8 +273,12 @@ def relink(project: Project, year: int | None, text: str) -> str:
     return ""
 
 
-def start_upload(files: Sequence[tuple[str, BinaryIO]]) -> Project:
+def start_upload(files: Sequence[tuple[str, BinaryIO]], failed: list[Failure] | None = None) -> Project:
     """A project of uploaded files, which it keeps in its own folder; or the uploaded project.
+
+    Args:
+        files: names and contents.
+        failed: is told the years of several that cannot be read; without it one of them is an error.
 
     Raises:
         InputError: the upload is of the wrong kind or not readable; nothing is left of it.
@@ -273,6 +293,10 @@ def start_upload(files: Sequence[tuple[str, BinaryIO]]) -> Project:
         opened = uploads.receive(files, folder / "data")
         require_size(size_of(folder), "What you uploaded")
         found = _look_for_rasters(opened)
+        if failed is not None:
+            failed += found.failed
+        elif found.failed:
+            raise InputError(f"{found.failed[0].what} cannot be read: {found.failed[0].why}")
         return _start_in(folder, found, name)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -24,6 +24,7 @@ from tessera_core.cli.head_options import add_reading_options
 from tessera_core.cli.paths import Input, Output
 from tessera_core.cli.years import add_year
 from tessera_core.errors import InputError, ProjectError
+from tessera_core.partly import left_out_lines
 
 if TYPE_CHECKING:
     from tessera_core.export.product import Product
@@ -111,18 +112,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.kind and args.to != "labels":
         raise InputError("--kind is the format of labels; give it with --to labels.")
     with ExitStack() as stack:
-        project = _opened(args, stack)
+        failed: list[dict[str, str]] = []
+        project = _opened(args, stack, failed)
         if args.to == "bundle":
-            return {"kind": "bundle", "project": project.name, "files": [str(project.export_file(out))]}
+            return {
+                "kind": "bundle",
+                "project": project.name,
+                "files": [str(project.export_file(out))],
+                "failed": failed,
+            }
         if args.to == "pack":
             from tessera_core.pack import make_pack
 
             packed = make_pack([project], out, progress=ConsoleProgress("pack"))
-            return {"kind": "pack", "project": project.name, "files": [str(packed)]}
+            return {"kind": "pack", "project": project.name, "files": [str(packed)], "failed": failed}
         if args.to == "labels":
-            return _labels(project, args.year, out, args.kind)
+            return _labels(project, args.year, out, args.kind) | {"failed": failed}
         if args.to == "numbers":
-            return _numbers(project, args.year, out)
+            return _numbers(project, args.year, out) | {"failed": failed}
         made = product(project, args.year)
         files = _write(args.to, out, made, project)
     areas = {
@@ -132,11 +139,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"kind": args.to, "project": project.name, "year": made.year}
     result |= {"files": [str(file) for file in files], "head": made.head, "temperature": round(made.temperature, 4)}
     scored = made.score.get("accuracy") is not None
-    return result | {"classes": areas, "score": made.score if scored else None}
+    return result | {"classes": areas, "score": made.score if scored else None, "failed": failed}
 
 
-def _opened(args: argparse.Namespace, stack: ExitStack) -> Project:
-    """The project that is meant, or one for as long as ``stack`` is open.
+def _opened(args: argparse.Namespace, stack: ExitStack, failed: list[dict[str, str]]) -> Project:
+    """The project that is meant, or one for as long as ``stack`` is open; ``failed`` is told the years that cannot be read.
 
     Raises:
         InputError: there is none, or a pack holds several and none is named.
@@ -154,6 +161,7 @@ def _opened(args: argparse.Namespace, stack: ExitStack) -> Project:
         found = look(str(source.resolve()))
         if found.project is not None:
             raise InputError(f"{source} is a project and has labels of its own; leave --labels out.")
+        failed += [failure.to_json() for failure in found.failed]
         project = Project.create(home / "project", args.name or found.name)
         for year, path, raster in found.rasters:
             project.attach_embeddings(year, path, raster.provenance, raster.grid)
@@ -278,4 +286,5 @@ def report(result: dict[str, Any]) -> str:
         lines.append(f"  {name}: {size}, {area['labels']} labels")
     lines += (result.get("score") or {}).get("sentences", [])
     lines += [f"  {fact}" for fact in (*result.get("facts", ()), *result.get("lost", ()))]
+    lines += left_out_lines(result)
     return "\n".join(lines)

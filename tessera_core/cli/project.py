@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.head_options import add_reading_options, hints_of
 from tessera_core.cli.paths import Input, Output
+from tessera_core.partly import left_out_lines
 
 if TYPE_CHECKING:
     from tessera_core.labels.importing import ImportedLabels
@@ -144,7 +145,8 @@ def _new(args: argparse.Namespace) -> dict[str, Any]:
     rasters = tuple(raster for one in found for raster in one.rasters)
     tiles = tuple(tile for one in found for tile in one.dpixels)
     project = start(Found(args.name, rasters, tiles), args.name, Path(args.out) if args.out else None)
-    return {"projects": [_told(project)]}
+    failed = [failure.to_json() for one in found for failure in one.failed]
+    return {"projects": [_told(project)], "failed": failed}
 
 
 def _open(args: argparse.Namespace) -> dict[str, Any]:
@@ -248,7 +250,7 @@ def report(result: dict[str, Any]) -> str:
         labels = f", {one['labels']} labels" if "labels" in one else f", saved {one['saved_at']}"
         lines.append(f"{one['name']}: {one['folder']}\n  {one['dataset'] or 'no embeddings yet'}{years}{labels}")
         lines += one.get("wanted", [])
-    lines += result.get("remarks", [])
+    lines += [*result.get("remarks", []), *left_out_lines(result)]
     if "added" in result:
         lines = [f"{result['added']} labels added.", *result["import"]["text"], *lines]
     return "\n".join(lines) or "There are no projects on this computer yet; 'tessera project new' makes one."

@@ -7,12 +7,14 @@ What starts a project is in :mod:`tessera_core.library`; this module is what peo
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
 
 from tessera_core import library
+from tessera_core.partly import Failure
 from tessera_core.project import Project, RecentProject
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.uploads import KINDS
@@ -99,6 +101,9 @@ def _summary(project: Project) -> None:
                 told.append(f"The publisher has nothing for {', '.join(absent[:6])}{more}; they stay blank.")
             for note in [*told, *project.notes]:
                 st.warning(words.escape(note), icon=":material/warning:")
+            of_project, left_out = st.session_state.get("region_left_out", ("", []))
+            for note in left_out if of_project == project.key else []:
+                st.warning(note, icon=":material/warning:")
             generate.show_outcome(project.settings)
             if "request" in project.region:
                 from tessera_core.ui import region_load
@@ -176,7 +181,8 @@ def _ways_to_start() -> None:
         _upload()
 
 
-def _go(project: Project) -> None:
+def _go(project: Project, failed: Sequence[Failure] = ()) -> None:
+    st.session_state["region_left_out"] = (project.key, [words.left_out(failure) for failure in failed])
     state.open_project(project)
     st.rerun()
 
@@ -232,9 +238,11 @@ def _folder() -> None:
     with shell.plain_errors():
         found = _look(path)
         st.success(words.found(found), icon=":material/check:")
+        for failure in found.failed:
+            st.warning(words.left_out(failure), icon=":material/warning:")
         name = st.text_input("Name of the project", value=found.name, key=f"region_name_{found.name}")
         if st.button("Open it", type="primary", key="region_open", icon=":material/arrow_forward:"):
-            _go(library.start(found, name))
+            _go(library.start(found, name), found.failed)
 
 
 def _look(path: str) -> library.Found:
@@ -257,7 +265,8 @@ def _upload() -> None:
     )
     if st.button("Open the files", icon=":material/upload:", key="region_upload", disabled=not files):
         with shell.plain_errors(), st.spinner("Reading…"):
-            _go(library.start_upload([(file.name, file) for file in files]))
+            failed: list[Failure] = []
+            _go(library.start_upload([(file.name, file) for file in files], failed), failed)
 
 
 # ------------------------------------------------------------------ recent projects

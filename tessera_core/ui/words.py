@@ -14,6 +14,7 @@ from tessera_core.provenance import Provenance
 
 if TYPE_CHECKING:
     from tessera_core.library import Found
+    from tessera_core.partly import Failure
 
 
 def escape(text: str) -> str:
@@ -122,6 +123,11 @@ def found(what: Found) -> str:
     return (
         f"{area(raster.grid)}; {dataset(raster.provenance)}, {numbers}; {years([year for year, _, _ in what.rasters])}."
     )
+
+
+def left_out(failure: Failure) -> str:
+    """That something of many was left out, and why, as Markdown."""
+    return escape(f"{failure.what} is left out: {failure.why}")
 
 
 def source(provenance: Provenance) -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from tessera_core import library
+from tessera_core.cli import main
 from tessera_core.errors import InputError, ProjectError, TesseraError
 from tessera_core.project import Project, projects_home
 from tests.app.conftest import landscape
@@ -36,6 +38,38 @@ def test_single_raster_and_its_own_year(home: Path, tmp_path: Path) -> None:
 def test_paths_without_embeddings_say_so(home: Path, tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         library.look(text.format(tmp=tmp_path))
+
+
+@pytest.fixture
+def damaged_year(tmp_path: Path) -> Path:
+    """A folder of three years, of which the middle one is cut off."""
+    for year in (2020, 2021, 2022):
+        landscape(16, year=year).save(tmp_path / "years" / str(year))
+    codes = tmp_path / "years" / "2021" / "codes.npy"
+    codes.write_bytes(codes.read_bytes()[:200])
+    return tmp_path / "years"
+
+
+def test_a_damaged_year_of_several_is_named_and_the_others_open(home: Path, damaged_year: Path) -> None:
+    found = library.look(str(damaged_year))
+    assert [year for year, _, _ in found.rasters] == [2020, 2022]
+    assert [failure.what for failure in found.failed] == ["2021"]
+    assert "codes.npy" in found.failed[0].why
+    assert library.start(found, "Years").years == [2020, 2022]
+    for year in ("2020", "2022"):
+        (damaged_year / year / "raster.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="None of the years in years"):
+        library.look(str(damaged_year))
+
+
+def test_a_damaged_year_is_told_on_the_page_and_by_the_command(app: AppTest, damaged_year: Path) -> None:
+    app.run()
+    app.text_input(key="region_folder").input(str(damaged_year)).run()
+    assert any("2021 is left out" in warning.value for warning in app.warning)
+    app.button(key="region_open").click().run()
+    assert not app.exception
+    assert any("2021 is left out" in warning.value for warning in app.warning)
+    assert main(["project", "new", "Again", str(damaged_year)]) == 3
 
 
 def test_years_of_two_datasets_leave_no_project_behind(home: Path, tmp_path: Path) -> None:
