@@ -187,6 +187,7 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
 def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
+    from tessera_core.partly import Failure
     from tessera_core.sources.fetch import patiently
     from tessera_core.sources.points import read_points, sample_points, write_points
     from tessera_core.sources.store import open_store
@@ -205,6 +206,7 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
         samples.append((year, values, reasons))
         missing += problems
     write_points(out, table, samples)
+    lost = sorted(table.report.left_out.items())
     found = {str(year): int((reasons == 0).sum()) for year, _, reasons in samples}
     return {
         "out": str(out),
@@ -214,6 +216,7 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
         "dim": dim,
         "found": found,
         "missing": missing,
+        "failed": [Failure(f"{count} of {len(table.rows)} rows", f"{why}.").to_json() for why, count in lost],
     }
 
 
@@ -242,5 +245,6 @@ def report(result: dict[str, Any]) -> str:
     if result["missing"]:
         lines.append(f"{len(result['missing'])} pieces are missing; run the same command again to try them once more:")
         lines += [f"  {sentence}" for sentence in result["missing"]]
-    lines += left_out_lines(result)
+    # What rows have no place is told with how the table was read.
+    lines += [] if "points" in result else left_out_lines(result)
     return "\n".join(lines)

@@ -217,7 +217,9 @@ def test_points_become_csv_and_parquet(
             "2023",
             "--out",
             str(tmp_path / name),
+            code=3,
         )
+        assert got["failed"] == [{"what": "1 of 4 rows", "why": "coordinates that are no numbers."}]
         assert got["found"] == {"2023": 1}
         assert (got["import"]["read"], got["import"]["used"]) == (4, 3)
         assert got["import"]["left_out"][0] == {
