@@ -2,6 +2,8 @@
 
 The years are judged against what unchanged ground does, found in the scene itself or given with --stable; the shift of the
 whole scene (weather, sensors) is reported apart and not counted as change (docs/change.md).
+
+Beside every raster lies its style for QGIS, NAME.qml. A style that you saved there yourself is kept.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 The region is read once, a block at a time. A saved head maps embeddings of its own dataset only. Labels teach the same head,
 with the same calibrated confidence, as in the app: calibrated on labels whose place is held out. Where more than 20,000 pixels
 are labelled, a draw of them (by --seed) teaches it.
+
+Beside every raster lies its style for QGIS, NAME.qml, and beside a map of classes their table, NAME.tif.aux.xml. A style that you
+saved there yourself is kept.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ class Item:
         size: estimated bytes, 0 where there is no telling.
         missing: why it cannot be had now, or empty.
         first: whether it is what most people want.
+        style: text of the button of its colours for QGIS, which are a file beside it; empty where it has none.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Item:
     size: int = 0
     missing: str = ""
     first: bool = False
+    style: str = ""
 
 
 def row(item: Item) -> None:
@@ -58,7 +60,7 @@ def row(item: Item) -> None:
 
 
 def button(item: Item) -> None:
-    """The button of one file."""
+    """The button of one file, and that of its colours."""
     st.download_button(
         item.button,
         functools.partial(build, item),
@@ -71,14 +73,31 @@ def button(item: Item) -> None:
         disabled=bool(item.missing),
         type="primary" if item.first else "secondary",
     )
+    if item.style:
+        name = Path(item.name).with_suffix(".qml").name
+        st.download_button(
+            item.style,
+            functools.partial(build, item, name),
+            name,
+            "application/xml",
+            key=f"export_{item.style}",
+            help=item.missing
+            or f"Saves {name}. Keep it in one folder with {item.name}: QGIS then opens that in colours.",
+            on_click="ignore",
+            icon=":material/palette:",
+            disabled=bool(item.missing),
+        )
 
 
-def build(item: Item) -> bytes:
-    """The file's bytes; built in a folder of its own because some formats write helpers beside it."""
+def build(item: Item, name: str = "") -> bytes:
+    """The file's bytes, or those of the file ``name`` that is written beside it.
+
+    It is built in a folder of its own because some formats write helpers beside it.
+    """
     with tempfile.TemporaryDirectory(prefix="tessera-export-") as folder:
         path = Path(folder) / item.name
         item.write(path)
-        return path.read_bytes()
+        return path.with_name(name or item.name).read_bytes()
 
 
 def stem_of(project: Project, year: int | None) -> str:

@@ -169,7 +169,8 @@ def test_the_page_export_offers_the_same_files(app: AppTest, field_work: Project
     app.switch_page("pages/export.py").run()
     assert errors(app) == []
     assert "The map of a number" in [head.value for head in app.subheader]
-    assert on_page == {"Numbers for QGIS (.zip)", "Values (.tif)", "Margins (.tif)", "Plots (.gpkg)"}
+    styles = {"Value colours (.qml)", "Margin colours (.qml)"}
+    assert on_page == {"Numbers for QGIS (.zip)", "Values (.tif)", "Margins (.tif)", "Plots (.gpkg)", *styles}
     assert on_page <= {button.proto.label for button in app.get("download_button")}
 
 

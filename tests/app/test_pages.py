@@ -271,7 +271,9 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
         "All for QGIS (.zip)",
         "Report (.html)",
         "Class map (.tif)",
+        "Class names (.qml)",
         "Confidence (.tif)",
+        "Confidence colours (.qml)",
         "Head (.safetensors)",
         "Labels (.gpkg)",
         "Labels (.geojson)",
@@ -317,10 +319,14 @@ def test_every_export_can_be_built(app: AppTest, project: Project, tmp_path: Pat
         raster.provenance,
         "ridge",
     )
-    built = {
-        item.button: files.build(item) for item in export._map_items(project, product, made, raster, "fields-2024")
-    }
+    items = export._map_items(project, product, made, raster, "fields-2024")
+    built = {item.button: files.build(item) for item in items}
     assert all(built.values())
+    # A raster that QGIS would open grey, or without names, has its style on offer, of the name that QGIS looks for.
+    styled = {item.name: files.build(item, Path(item.name).with_suffix(".qml").name) for item in items if item.style}
+    assert set(styled) == {item.name for item in items if item.name.endswith(".tif")}
+    assert b'label="Wood"' in styled["fields-2024-classes.tif"]
+    assert b'type="singlebandpseudocolor"' in styled["fields-2024-confidence.tif"]
     (tmp_path / "map.tif").write_bytes(built["Class map (.tif)"])
     with rasterio.open(tmp_path / "map.tif") as file:
         assert (file.read(1) == made.map.classes).all()

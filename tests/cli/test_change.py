@@ -32,6 +32,7 @@ def test_change_writes_what_changed_and_how_sure_it_is(
 ) -> None:
     target = tmp_path / "out" / "change.tif"
     target.parent.mkdir()
+    target.with_suffix(".qml").write_text("<qgis>mine</qgis>", encoding="utf-8")
     code, out, _ = _run(
         capsys, "change", tmp_path / "2023", tmp_path / "2024", "--out", target, "--rate", "0.1", "--json"
     )
@@ -43,6 +44,8 @@ def test_change_writes_what_changed_and_how_sure_it_is(
         assert file.tags()["tessera_false_discovery_rate"] == "0.1"
         assert file.nodata == 0
     assert all(Path(result[key]).with_suffix(".qml").is_file() for key in ("out", "p_values"))
+    # A style that a person saved there is theirs.
+    assert target.with_suffix(".qml").read_text(encoding="utf-8") == "<qgis>mine</qgis>"
     with rasterio.open(result["p_values"]) as file:
         p = file.read(1)
         assert file.crs.to_epsg() == 32631
