@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,6 +247,31 @@ def train(
     return Trained(head, n_train, empty, score, calibration, calibration.sentence)
 
 
+def what_was_seen(reference: Reference, raster: EmbeddingRaster, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """What a saved head carries along to tell ground unlike its labels (:class:`~tessera_core.analysis.novelty.Novelty`).
+
+    Returns:
+        Named arrays; none where the labels are too few to tell.
+    """
+    from tessera_core.analysis.novelty import learn
+
+    keep = _teaching(raster, reference.rows, reference.cols, reference.y, seed)
+    x = raster.sample(reference.rows[keep], reference.cols[keep])
+    try:
+        known = learn(x, reference.y[keep], reference.groups[keep])
+    except LabelError:
+        return {}
+    home = known.share_unlike(raster, seed)
+    return (known if home is None else replace(known, home=home)).arrays
+
+
+def project_reference(project: Project, raster: EmbeddingRaster) -> Reference:
+    """The project's labels on a raster."""
+    from tessera_core.assess.reference import Reference
+
+    return Reference.of_labels(project.log.labels, project.log.classes, raster.grid)
+
+
 def check_confidence(score: LiveScore) -> Calibration | None:
     """The confidence of a head on the places of its labels, each held out; None where there are too few."""
     from tessera_core.assess.calibration import calibrate
@@ -267,9 +292,7 @@ def project_head(
         HeadError: the labels do not suffice.
         Cancelled: ``cancelled`` said so.
     """
-    from tessera_core.assess.reference import Reference
-
-    reference = Reference.of_labels(project.log.labels, project.log.classes, raster.grid)
+    reference = project_reference(project, raster)
     if not len(reference.rows):
         raise HeadError("There are no labels yet. Click examples of at least two classes on the page Label.")
     return train(reference, raster, head_choice(project), cancelled=cancelled, progress=progress).head

@@ -10,21 +10,25 @@ pixel costs a few products of its int8 code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tessera_core.analysis.pca import sample_valid
 from tessera_core.analysis.similarity import code_norms
 from tessera_core.codes import BLOCK, CodeProduct
-from tessera_core.errors import Cancelled, LabelError
+from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.threads import run_blocks
 
 NO_SCORE = 255
 RANK = 16
+# Pixels that tell what share of a region is unlike; half a percent sure.
+SAMPLE = 20_000
 MAX_FOLDS = 20
 # Of a pixel this far out, the page says "unlike anything you labelled".
 UNLIKE_PERCENT = 95
@@ -102,11 +106,77 @@ class Novelty:
         thresholds: float64 (100,), squared distances at which 0.5, 1.5, ... 99.5 percent of labels of known classes would lie
             nearer.
         places: labels the thresholds rest on.
+        home: share (0..1) of the region they were made in that is unlike them, to compare other regions with; NaN if not known.
     """
 
     spread: Spread
     thresholds: NDArray[np.float64]
     places: int
+    home: float = float("nan")
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """What is needed to make it again, as plain arrays; no label and no pixel can be read from them."""
+        spread = self.spread
+        return {
+            "means": spread.means,
+            "axes": spread.axes,
+            "gains": spread.gains,
+            "floor": np.array([spread.floor]),
+            "thresholds": self.thresholds,
+            "places": np.array([float(self.places)]),
+            "home": np.array([self.home]),
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Novelty:
+        """What :attr:`arrays` gave.
+
+        Raises:
+            HeadError: they do not fit together; they may come from a stranger's file.
+        """
+        try:
+            means, axes, gains, floor, thresholds, places, home = (
+                np.asarray(arrays[name], np.float64)
+                for name in ("means", "axes", "gains", "floor", "thresholds", "places", "home")
+            )
+            fits = (
+                means.ndim == axes.ndim == 2
+                and len(means) > 0
+                and means.shape[1] == axes.shape[1]
+                and gains.shape == (len(axes),)
+                and floor.shape == places.shape == home.shape == (1,)
+                and thresholds.shape == (100,)
+                and all(np.isfinite(one).all() for one in (means, axes, gains, floor, thresholds, places))
+                and floor[0] > 0
+                and places[0] >= 3
+                and not (home[0] < 0 or home[0] > 1)
+                and (np.diff(thresholds) >= 0).all()
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise HeadError("What the head was trained on is damaged in its file; save it anew.") from error
+        if not fits:
+            raise HeadError("What the head was trained on is damaged in its file; save it anew.")
+        return cls(Spread(means, axes, gains, float(floor[0])), thresholds, int(places[0]), float(home[0]))
+
+    def share_unlike(self, raster: EmbeddingRaster, seed: int = 0) -> float | None:
+        """Share (0..1) of a raster that is unlike anything that was labelled, from at most 20,000 of its pixels.
+
+        Returns:
+            None where no pixel has data.
+
+        Raises:
+            HeadError: it was learnt from vectors of another length.
+        """
+        if raster.dim != self.spread.means.shape[1]:
+            raise HeadError(
+                f"The head was trained on {self.spread.means.shape[1]} numbers a pixel; these embeddings have {raster.dim}."
+            )
+        rows, cols = sample_valid(raster, SAMPLE, seed)
+        if not len(rows):
+            return None
+        beyond = self.thresholds[UNLIKE_PERCENT - 1]
+        return float((self.spread.distances(raster.sample(rows, cols)) > beyond).mean())
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ saved there yourself is kept.
 from __future__ import annotations
 
 import argparse
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ from tessera_core.cli.head_options import (
 from tessera_core.cli.paths import TIFF, Input, Output, sidecars
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from tessera_core.heads import Head, RegressionHead
     from tessera_core.labels.model import LabelClass
     from tessera_core.provenance import Provenance
@@ -56,7 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("embeddings", help="a folder or file of embeddings in any layout we read")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--labels", help=LABELS_HELP)
-    source.add_argument("--use-head", metavar="FILE", help="a head saved earlier")
+    source.add_argument(
+        "--use-head", metavar="FILE", help="a head saved earlier; it says how much is unlike its labels"
+    )
     add_label_options(parser)
     add_head_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
@@ -81,7 +88,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ExportError: a file cannot be written.
     """
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.mapping import train
+    from tessera_core.mapping import train, what_was_seen
     from tessera_core.sources.local import left_out, open_embeddings
 
     numbers = not args.use_head and wants_numbers(args)
@@ -117,7 +124,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "score": None if made.score is None else made.score.to_json(),
         "calibration": {"error_before": errors[0], "error_after": errors[1], "sentence": made.sentence},
     }
-    return result | _write_classes(args, raster, made.head, classes, raster.provenance)
+    seen = what_was_seen(reference, raster, args.seed) if args.save_head else {}
+    return result | _write_classes(args, raster, made.head, classes, raster.provenance, seen)
 
 
 def _check_options(args: argparse.Namespace, numbers: bool) -> None:
@@ -159,6 +167,7 @@ def _need_confidence(args: argparse.Namespace) -> None:
 
 def _with_saved_head(args: argparse.Namespace, raster: EmbeddingRaster) -> dict[str, Any]:
     """Map with the head of ``--use-head``."""
+    from tessera_core.analysis.novelty import Novelty
     from tessera_core.heads import RegressionHead, load_head
     from tessera_core.labels.model import LabelClass, next_color
 
@@ -171,7 +180,29 @@ def _with_saved_head(args: argparse.Namespace, raster: EmbeddingRaster) -> dict[
     classes: list[LabelClass] = []
     for class_id, name in saved.class_names.items():
         classes.append(LabelClass(class_id, name, next_color(classes, class_id)))
-    return _write_classes(args, raster, saved.head, classes, saved.provenance)
+    told: dict[str, Any] = {}
+    if saved.seen:
+        known = Novelty.of_arrays(saved.seen)
+        share = known.share_unlike(raster, args.seed)
+        if share is not None:
+            told["unlike_training"] = {
+                "share": round(share, 4),
+                "where_trained": None if isnan(known.home) else round(known.home, 4),
+                "sentence": _unlike(share, known.home),
+            }
+    return told | _write_classes(args, raster, saved.head, classes, saved.provenance, saved.seen)
+
+
+def _unlike(share: float, home: float) -> str:
+    """How far a saved head may be trusted where ``share`` is unlike its labels; ``home`` of the region it was trained in was."""
+    if share < 0.005:
+        return "Nearly all of the region resembles what the head was trained on."
+    there = "" if isnan(home) else f" ({100 * home:.0f} % where it was trained)"
+    said = f"{100 * share:.0f} % of the region is unlike anything the head was trained on{there}"
+    # Labels never show all of their own region; only what is beyond that is news.
+    if share <= home + 0.05:
+        return f"{said}; it is no stranger here than there."
+    return f"{said}; the map guesses there, however sure it looks."
 
 
 def _write_classes(
@@ -180,6 +211,7 @@ def _write_classes(
     head: Head,
     classes: list[LabelClass],
     trained_on: Provenance,
+    seen: Mapping[str, NDArray[Any]],
 ) -> dict[str, Any]:
     """Write the map of classes and what else is wanted, and say what lies on it."""
     from tessera_core.areas import mapped_areas
@@ -196,7 +228,7 @@ def _write_classes(
         sure = write_confidence(args.confidence, made.confidence, grid, provenance, temperature=head.softened_)
         result["confidence"] = str(sure)
     if args.save_head:
-        result["saved_head"] = str(save_head(Path(args.save_head), head, names, trained_on))
+        result["saved_head"] = str(save_head(Path(args.save_head), head, names, trained_on, seen))
     areas = mapped_areas(made.classes, grid)
     shown = sorted({int(i) for i in head.classes_} | {i for i, area in areas.items() if i and area.pixels})
     result["classes"] = [
@@ -267,6 +299,8 @@ def report(result: dict[str, Any]) -> str:
     for one in result["classes"]:
         area = f"  {one['hectares']:.2f} ha" if one["hectares"] is not None else ""
         lines.append(f"  {one['name']:<{width}}  {one['pixels']:>10} pixels{area}")
+    if "unlike_training" in result:
+        lines.append(result["unlike_training"]["sentence"])
     if result.get("score"):
         lines += result["score"]["sentences"]
     if "calibration" in result:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tessera_core.atomic import atomic_path, ordinary_mode
 from tessera_core.checksums import is_sound, sealed
@@ -20,6 +21,8 @@ from tessera_core.heads.tempered import TemperedHead, temper
 from tessera_core.provenance import Provenance
 
 FORMAT = "tessera-head/1"
+# Begins the names of arrays that are not the head's own but tell what it was trained on.
+_SEEN = "seen."
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,24 @@ class SavedHead:
         head: fitted, of classes or of numbers; softened as it was when saved, see ``Head.softened_``.
         class_names: name of each class id that the head maps; empty for a head of numbers.
         provenance: of the raster it was trained on; only rasters of the same dataset may be mapped with it.
+        seen: arrays that describe what it was trained on, see :class:`tessera_core.analysis.novelty.Novelty`; empty where the
+            file has none.
     """
 
     head: Head | RegressionHead
     class_names: dict[int, str]
     provenance: Provenance
+    seen: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def save_head(
-    path: str | Path, head: Head | RegressionHead, class_names: Mapping[int, str], provenance: Provenance
+    path: str | Path,
+    head: Head | RegressionHead,
+    class_names: Mapping[int, str],
+    provenance: Provenance,
+    seen: Mapping[str, NDArray[Any]] | None = None,
 ) -> Path:
-    """Write a fitted head to ``path`` (``.safetensors``), whole or not at all.
+    """Write a fitted head to ``path`` (``.safetensors``), whole or not at all; the arguments are those of :class:`SavedHead`.
 
     Raises:
         HeadError: the head is of a type that cannot be saved.
@@ -77,7 +87,8 @@ def save_head(
         header["classes"] = [int(i) for i in inner.classes_]
         header["class_names"] = {str(i): class_names.get(i, str(i)) for i in ids}
     with atomic_path(path) as part:
-        arrays = {name: np.ascontiguousarray(array) for name, array in inner._arrays().items()}
+        named = {**inner._arrays(), **{_SEEN + name: array for name, array in (seen or {}).items()}}
+        arrays = {name: np.ascontiguousarray(array) for name, array in named.items()}
         save_file(arrays, part, metadata={"tessera": json.dumps(sealed(header, arrays))})
         ordinary_mode(part)
     return Path(path)
@@ -125,7 +136,7 @@ def load_head(path: str | Path) -> SavedHead:
             inner.classes_ = np.array(header["classes"], np.int64)
         inner.n_features_in_ = int(header["n_features"])
         inner.n_ignored_ = 0
-        inner._restore(arrays)
+        inner._restore({name: array for name, array in arrays.items() if not name.startswith(_SEEN)})
         tempered = header.get("temperature", {"value": 1.0, "wrapped": False})
         if isinstance(inner, Head) and tempered["wrapped"]:
             inner = temper(inner, float(tempered["value"]))
@@ -136,7 +147,8 @@ def load_head(path: str | Path) -> SavedHead:
         if isinstance(head, Head):
             head.softened_ = float(tempered["value"])
         names = {int(key): str(value) for key, value in header.get("class_names", {}).items()}
-        return SavedHead(head, names, Provenance.from_json(header["provenance"]))
+        seen = {name.removeprefix(_SEEN): array for name, array in arrays.items() if name.startswith(_SEEN)}
+        return SavedHead(head, names, Provenance.from_json(header["provenance"]), seen)
     except TesseraError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:

@@ -13,7 +13,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.export.product import Product
-from tessera_core.mapping import ProjectMap, project_product
+from tessera_core.mapping import ProjectMap, project_product, project_reference, what_was_seen
 from tessera_core.project import SUFFIX, Project, safe_name
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import maps, shell, state, words
@@ -122,7 +122,9 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
             "Head (.safetensors)",
             f"{stem}-head.safetensors",
             "application/octet-stream",
-            lambda path: save_head(path, made.head, names, provenance),
+            lambda path: save_head(
+                path, made.head, names, provenance, what_was_seen(project_reference(project, raster), raster)
+            ),
         ),
     ]
 

@@ -12,7 +12,7 @@ from affine import Affine
 
 from tessera_core.cli import main
 from tessera_core.grid import Grid
-from tessera_core.heads import load_head
+from tessera_core.heads import load_head, save_head
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -80,6 +80,67 @@ def test_labels_become_a_map_and_a_head_that_maps_again(region, capsys):
     assert code == 0
     with rasterio.open(folder / "n.tif") as file:
         np.testing.assert_array_equal(file.read(1), classes)
+
+
+def test_a_saved_head_says_what_share_of_a_region_is_unlike_what_it_was_trained_on(region, capsys):
+    folder, raster, _ = region
+    head = folder / "h.safetensors"
+    words = ["map", folder / "E", "--labels", folder / "l.tif", "--out", folder / "m.tif", "--save-head", head]
+    assert tessera(capsys, *words)[0] == 0
+    seen = load_head(head).seen
+    assert seen["means"].shape == (3, 16)
+    # The lower half is ground of a kind that no label shows.
+    away = np.random.default_rng(7).normal(size=16)
+    x = np.nan_to_num(raster.sample(*np.indices((24, 30)).reshape(2, -1)).astype(np.float64)).reshape(24, 30, 16)
+    x[12:] = 4 * away + 0.1 * np.random.default_rng(8).normal(size=(12, 30, 16))
+    scales = (np.abs(x).max(2) / 127).astype(np.float32)
+    codes = np.rint(x / np.where(scales > 0, scales, 1)[..., None]).astype(np.int8)
+    scales[0, :4] = np.nan
+    EmbeddingRaster(codes, scales, GRID, ORIGIN).save(folder / "elsewhere")
+    use = ["--use-head", head, "--out", folder / "n.tif"]
+    _, home, _ = tessera(capsys, "map", folder / "E", *use, "--json")
+    assert home["unlike_training"]["share"] == home["unlike_training"]["where_trained"] < 0.3
+    assert "no stranger here than there" in home["unlike_training"]["sentence"]
+    _, far, _ = tessera(capsys, "map", folder / "elsewhere", *use, "--json")
+    assert far["unlike_training"]["share"] == pytest.approx(0.5 + home["unlike_training"]["share"] / 2, abs=0.05)
+    _, text, _ = tessera(capsys, "map", folder / "elsewhere", *use)
+    assert (
+        "of the region is unlike anything the head was trained on (24 % where it was trained); the map guesses" in text
+    )
+    # A head of an older version says nothing of it; passed on, a head keeps what it knows.
+    saved = load_head(head)
+    save_head(folder / "old.safetensors", saved.head, saved.class_names, saved.provenance)
+    again = ["--use-head", folder / "old.safetensors", "--out", folder / "o.tif"]
+    assert "unlike_training" not in tessera(capsys, "map", folder / "elsewhere", *again, "--json")[1]
+    assert tessera(capsys, "map", folder / "elsewhere", *use, "--save-head", folder / "p.safetensors")[0] == 0
+    for name, array in load_head(folder / "p.safetensors").seen.items():
+        np.testing.assert_array_equal(array, seen[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("means", np.zeros((3, 5))),
+        ("means", None),
+        ("floor", np.array([0.0])),
+        ("thresholds", np.arange(100.0)[::-1].copy()),
+        ("axes", np.full((2, 16), np.nan)),
+        ("places", np.array([1, 2])),
+        ("home", np.array([1.5])),
+    ],
+)
+def test_what_a_head_was_trained_on_is_refused_where_it_does_not_fit(region, capsys, name, wrong):
+    folder, _, _ = region
+    head = folder / "h.safetensors"
+    words = ["map", folder / "E", "--labels", folder / "l.tif", "--out", folder / "m.tif", "--save-head", head]
+    assert tessera(capsys, *words)[0] == 0
+    saved = load_head(head)
+    seen = {key: array for key, array in saved.seen.items() if key != name}
+    seen |= {} if wrong is None else {name: wrong}
+    save_head(head, saved.head, saved.class_names, saved.provenance, seen)
+    code, _, err = tessera(capsys, "map", folder / "E", "--use-head", head, "--out", folder / "n.tif")
+    assert code == 2
+    assert "damaged" in err
 
 
 def test_a_head_of_another_dataset_is_refused(region, capsys):
