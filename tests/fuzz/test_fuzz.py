@@ -139,6 +139,26 @@ def _zarr(folder: Path) -> None:
     group.create_array("embeddings", shape=(8, 8, 16), dtype="int8")
 
 
+def _tile(folder: Path) -> None:
+    from affine import Affine
+
+    from tessera_core.dpixels.tile import write_tile
+    from tessera_core.grid import Grid
+
+    draw = np.random.default_rng(0)
+    arrays = {
+        "bands": draw.integers(1, 9000, (6, 4, 5, 10)),
+        "masks": draw.integers(0, 2, (6, 4, 5)),
+        "doys": np.arange(1, 7) * 50,
+        "sar_asc": draw.integers(0, 9000, (3, 4, 5, 2)),
+        "doys_asc": np.arange(1, 4) * 90,
+        "sar_desc": draw.integers(0, 9000, (2, 4, 5, 2)),
+        "doys_desc": np.arange(1, 3) * 90,
+    }
+    grid = Grid("EPSG:32631", Affine(10, 0, 560000, 0, -10, 5765000), (4, 5))
+    write_tile(folder / "t", grid=grid, meta={"year": 2023}, **arrays)
+
+
 _CSV = "lon,lat,class\n3.9,52.0,wood\n3.91,52.01,water\n3.92,52.0,wood\n"
 _GEOJSON = json.dumps(
     {
@@ -186,6 +206,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "config": lambda folder: shutil.copy(
         Path(__file__).parents[2] / "tessera_core" / "pretrain" / "configs" / "studio-nano.toml", folder / "a.toml"
     ),
+    "d-pixel tile": _tile,
     "class tree": _text("a.txt", "wood 1 #00ff00\n  oak 2\n  pine 3\nwater 4\n"),
 }
 LABELS = {"gpkg", "fgb", "shapefile", "geojson", "kml", "csv", "zip of shapefile"}
@@ -221,6 +242,15 @@ def reader(kind: str) -> Callable[[Path], object]:
         from tessera_core.labels.files import read_class_raster
 
         return lambda path: read_class_raster(path, Grid.local((16, 16)))
+    if kind == "d-pixel tile":
+        from tessera_core.dpixels.tile import DPixelTile
+
+        def tile(path: Path) -> None:
+            opened = DPixelTile.open(path)
+            opened.observations()
+            np.asarray(opened.bands).sum()
+
+        return tile
     if kind == "project":
         from tessera_core.project import Project
 
