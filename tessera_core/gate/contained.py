@@ -1,12 +1,14 @@
 """On a server for strangers a file is read by a child process with bounded memory and time: what goes wrong ends the child.
 
 The child is bounded, not locked in: it has the rights of the server. Its answer is nevertheless taken apart with nothing but
-known types. One child waits with everything imported, so that reading costs no start.
+known types; of arrays that are mapped from a file it says where they lie. One child waits with everything imported, so that
+reading costs no start.
 """
 
 from __future__ import annotations
 
 import atexit
+import copyreg
 import functools
 import importlib
 import io
@@ -38,6 +40,7 @@ _ANSWERS = (
     ("collections", "Counter OrderedDict"),
     ("builtins", "set frozenset complex bytearray slice range"),
     ("affine", "Affine"),
+    ("tessera_core.gate.contained", "_mapped"),
     ("datetime", "date datetime time timedelta timezone"),
 )
 _KNOWN = {(module, name) for module, names in _ANSWERS for name in names.split()}
@@ -70,7 +73,9 @@ def contained[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 def _ask(name: str, job: tuple[str, str, Any, Any]) -> Any:
     bounds = limits()
-    question = pickle.dumps((bounds.memory_bytes, bounds.cpu_s, *job))
+    # The child may have been started before they were set.
+    settings = {name: value for name, value in os.environ.items() if name.startswith("TESSERA_")}
+    question = pickle.dumps((settings, bounds.memory_bytes, bounds.cpu_s, *job))
     with _places:
         child = _take()
         try:
@@ -115,6 +120,35 @@ class _Answers(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer")
 
 
+def _packed(answer: tuple[str, Any, str]) -> bytes:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = copyreg.dispatch_table | {np.memmap: _where_it_lies}
+    pickler.dump(answer)
+    return buffer.getvalue()
+
+
+def _where_it_lies(array: Any) -> Any:
+    import numpy as np
+
+    root = array
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if not isinstance(root, np.memmap) or root.filename is None:
+        return np.array(array).__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    offset = root.offset + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return _mapped, (str(root.filename), offset, array.dtype.str, array.shape, array.strides)
+
+
+def _mapped(name: str, offset: int, kind: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """The array that :func:`_where_it_lies` told of, mapped for reading."""
+    import numpy as np
+
+    return np.ndarray(shape, np.dtype(kind), np.memmap(name, np.uint8, "r"), offset, strides).view(np.memmap)
+
+
 # ------------------------------------------------------------------ children
 
 
@@ -149,22 +183,28 @@ def _child() -> None:
     # What libraries print must not get into the answer.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    # pyogrio imports them where it finds them, for more than half of the time that starting takes; no reader needs them.
+    for unneeded in ("geopandas", "pandas", "pyarrow"):
+        sys.modules[unneeded] = None  # type: ignore[assignment]
     from tessera_core.gate.vectors import prepare_vectors
 
     # By name: readers lie on floors above this one.
-    for reader in ("tessera_core.labels.files", "tessera_core.region", "shapely", "rasterio.vrt"):
-        importlib.import_module(reader)
+    for reader in ("labels.files", "region", "sources.local", "sources.uploads"):
+        importlib.import_module(f"tessera_core.{reader}")
+    for library in ("shapely", "rasterio.vrt"):
+        importlib.import_module(library)
     prepare_vectors()
     question = sys.stdin.buffer.read()
     if not question:
         return
-    memory, cpu, module, name, args, kwargs = pickle.loads(question)
+    settings, memory, cpu, module, name, args, kwargs = pickle.loads(question)
+    os.environ.update(settings)
     _bound(memory, cpu)
-    answer: tuple[str, Any, str]
     try:
-        answer = ("done", getattr(importlib.import_module(module), name)(*args, **kwargs), "")
-        data = pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL)
+        data = _packed(("done", getattr(importlib.import_module(module), name)(*args, **kwargs), ""))
     except TesseraError as error:
+        if _for_memory(error):
+            os._exit(1)
         data = pickle.dumps(("error", (type(error), vars(error)), str(error)))
     except MemoryError:
         os._exit(1)
@@ -176,6 +216,15 @@ def _child() -> None:
         os._exit(1)
     out.write(data)
     out.close()
+
+
+def _for_memory(error: BaseException | None) -> bool:
+    """Whether an error goes back to memory that was not there, as Python or GDAL say it."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _bound(memory: int, cpu_s: int) -> None:

@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from tessera_core.atomic import RASTER, atomic_path
 from tessera_core.errors import Cancelled, ExportError, RasterError, TesseraError
+from tessera_core.gate import limits
 from tessera_core.grid import Grid
 from tessera_core.models.quantise import quantise
 from tessera_core.places import cache_home
@@ -30,7 +32,7 @@ from tessera_core.raster import FORMAT, EmbeddingRaster
 
 CACHE_BYTES = 20 << 30
 BLOCK_BYTES = 32 << 20
-_VERSION = 2
+_VERSION = 3
 
 Window = tuple[slice, slice]
 Codes = tuple[NDArray[np.int8], NDArray[np.float32]]
@@ -48,6 +50,7 @@ def converted(
     *,
     what: str,
     reasons: NDArray[np.uint8] | None = None,
+    remarks: Callable[[], list[str]] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> EmbeddingRaster:
@@ -60,6 +63,7 @@ def converted(
         windows: (rows, cols) slices that cover the raster; pixels in none of them are no data.
         read: int8 codes (h, w, D) and float32 scales (h, w) of one window.
         what: kind of conversion, part of the cache key and of the progress message.
+        remarks: what ``read`` found to be told, asked when all is read; it joins the provenance's warnings.
         progress, cancelled: as everywhere.
 
     Raises:
@@ -95,6 +99,8 @@ def converted(
             del codes, scales
             if reasons is not None:
                 np.save(part / "nodata.npy", reasons)
+            if found := remarks() if remarks is not None else []:
+                provenance = provenance.with_details(warnings=[*provenance.details.get("warnings", []), *found])
             header = {"format": FORMAT, "grid": grid.to_json(), "provenance": provenance.to_json()}
             (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
         if progress is not None:
@@ -159,6 +165,10 @@ def _require_space(home: Path, size: int) -> None:
 
 
 def _prune(home: Path) -> None:
+    for part in home.glob(".*.part"):
+        # Of a process that was ended while it wrote; one that still writes has not been at it for so long.
+        if time.time() - part.stat().st_mtime > 2 * limits().wall_s:
+            shutil.rmtree(part, ignore_errors=True)
     entries = []
     for header in home.glob("*/raster.json"):
         size = sum(path.stat().st_size for path in header.parent.iterdir())

@@ -21,6 +21,8 @@ from tessera_core.sources.convert import BLOCK_BYTES, Codes, Window, converted, 
 from tessera_core.sources.npy import MIN_DIM, read_metadata, year_in_path
 
 _GDAL_CACHE_MB = 128
+# So many pixels with a declared no data value in some of their bands are no accident.
+_REMARKABLE = 0.01
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,10 @@ def open_tiff(
             t = grid.transform
             grid = Grid(grid.crs, t * Affine.translation(0, grid.height) * Affine.scale(1, -1), grid.shape)
 
+        partly, wholly = 0, 0
+
         def read(window: Window) -> Codes:
+            nonlocal partly, wholly
             rows, cols = window
             if upward:
                 window = (slice(shape[0] - rows.stop, shape[0] - rows.start), cols)
@@ -121,11 +126,14 @@ def open_tiff(
             if nodata is not None and np.isfinite(nodata):
                 # 0 is a value of embeddings, too: merging tools declare it as no data all the same.
                 missing = values == nodata
-                whole = missing.all(axis=-1, keepdims=True)
-                values = np.where(
-                    whole if nodata == 0 else missing.any(axis=-1, keepdims=True), np.float32(np.nan), values
-                )
+                whole, dropped = missing.all(axis=-1, keepdims=True), missing.any(axis=-1, keepdims=True)
+                wholly += int(np.count_nonzero(whole))
+                partly += int(np.count_nonzero(dropped & ~whole))
+                values = np.where(whole if nodata == 0 else dropped, np.float32(np.nan), values)
             return quantise_block(values)
+
+        def remarks() -> list[str]:
+            return _nodata_remarks(piece.path.name, nodata, partly, wholly, shape[0] * shape[1])
 
         windows = _windows(shape, dataset.block_shapes[0])
         return converted(
@@ -136,9 +144,29 @@ def open_tiff(
             windows,
             read,
             what="GeoTIFF",
+            remarks=remarks,
             progress=progress,
             cancelled=cancelled,
         )
+
+
+def _nodata_remarks(name: str, nodata: float | None, partly: int, wholly: int, pixels: int) -> list[str]:
+    """What is to be said of the pixels that hold the declared no data value in some (``partly``) or all bands (``wholly``)."""
+    if nodata != 0 and partly:
+        return [
+            f"{name}: {partly} of {pixels} pixels are left out because some of their bands, not all, hold {nodata:g}, which the "
+            "file declares to be no data. If that is a value like any other, take the declaration out of the file."
+        ]
+    if nodata == 0 and partly > _REMARKABLE * pixels:
+        return [
+            f"{name} declares 0 to be no data, and {partly} of {pixels} pixels hold it in some bands. They are kept, since 0 is a "
+            f"value of embeddings, too; only the {wholly} that are 0 in all bands are left out."
+        ]
+    if wholly > pixels / 2:
+        return [
+            f"{name}: {wholly} of {pixels} pixels are left out: all their bands hold {nodata:g}, declared to be no data."
+        ]
+    return []
 
 
 def _windows(shape: tuple[int, int, int], block: tuple[int, int]) -> list[Window]:

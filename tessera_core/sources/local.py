@@ -12,7 +12,8 @@ import numpy as np
 
 from tessera_core.errors import InputError, RasterError
 from tessera_core.folders import Place, entries
-from tessera_core.gate import told
+from tessera_core.gate import contained, told
+from tessera_core.hosting import hosted
 from tessera_core.partly import Failure
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
@@ -77,6 +78,20 @@ def open_embeddings(
         Cancelled: ``cancelled`` returned true.
     """
     path = Path(path)
+    if hosted() and path.name != "raster.json" and not (path / "raster.json").is_file():
+        # It may be a stranger's; calls between processes are not worth their while for what takes two minutes at most.
+        return replace(_opened_apart(path, year))
+    return _opened(path, year, progress, cancelled)
+
+
+@contained
+def _opened_apart(path: Path, year: int | None) -> EmbeddingRaster:
+    return _opened(path, year, None, None)
+
+
+def _opened(
+    path: Path, year: int | None, progress: Progress | None, cancelled: Callable[[], bool] | None
+) -> EmbeddingRaster:
     pieces, problems = find_pieces(path)
     if not pieces:
         raise RasterError(problems[0].why if problems else _nothing(path))
@@ -111,6 +126,7 @@ def left_out(raster: EmbeddingRaster) -> list[dict[str, str]]:
     return list(raster.provenance.details.get(_LEFT_OUT, []))
 
 
+@contained
 def find_years(path: str | Path) -> list[int | None]:
     """The years of the embeddings below ``path``, ascending, None last; nothing is converted.
 

@@ -6,13 +6,14 @@ This module judges names, kinds and sizes and unpacks archives safely; what is i
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tessera_core.atomic import atomic_path
 from tessera_core.errors import InputError
-from tessera_core.gate import open_archive
+from tessera_core.gate import contained, open_archive
 
 KINDS = ("npy", "json", "tif", "tiff", "zip")
 WANTED = "a GeoTIFF (.tif), a pair of .npy files (embeddings and their scales), or a .zip of a folder with them"
@@ -38,11 +39,13 @@ def receive(files: Sequence[tuple[str, BinaryIO]], folder: str | Path) -> Path:
     kind = _kind([name for name, _ in files])
     with atomic_path(folder, directory=True) as part:
         if kind == "zip":
-            _unpack(files[0][0], files[0][1], part)
+            with tempfile.TemporaryDirectory(prefix=".upload-", dir=folder.parent) as place:
+                archive = Path(place) / plain_name(files[0][0])
+                _copy(files[0][1], archive)
+                unpack(archive, part)
         else:
             for name, stream in files:
-                with open(part / plain_name(name), "wb") as target:
-                    shutil.copyfileobj(stream, target, _COPY_BYTES)
+                _copy(stream, part / plain_name(name))
     return _innermost(folder)
 
 
@@ -82,10 +85,21 @@ def plain_name(name: str) -> str:
     return plain
 
 
-def _unpack(name: str, stream: BinaryIO, folder: Path) -> None:
-    with open_archive(stream, name=repr(name)) as archive:
+def _copy(stream: BinaryIO, path: Path) -> None:
+    with open(path, "wb") as target:
+        shutil.copyfileobj(stream, target, _COPY_BYTES)
+
+
+@contained
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack an archive into a folder.
+
+    Raises:
+        InputError: it is empty, damaged, too large, or would write outside the folder.
+    """
+    with open_archive(path, name=repr(path.name)) as archive:
         if not archive.names:
-            raise InputError(f"{name!r} is an empty archive.")
+            raise InputError(f"{path.name!r} is an empty archive.")
         archive.unpack(folder)
 
 

@@ -258,9 +258,22 @@ def test_nodata_zero_is_no_data_only_where_all_bands_are(tmp_path: Path) -> None
     values[:, :2] = 0
     raster = open_embeddings(write_tiff(tmp_path / "a.tif", values, nodata=0))
     assert int(raster.valid().sum()) == 120
+    (said,) = raster.provenance.details["warnings"]
+    assert said.startswith("a.tif declares 0 to be no data, and 120 of 144 pixels hold it in some bands. They are kept")
+    assert "only the 24 that are 0 in all bands are left out" in said
     values[values == 0] = -9999
     raster = open_embeddings(write_tiff(tmp_path / "b.tif", values, nodata=-9999))
     assert int(raster.valid().sum()) == 0
+    assert "120 of 144 pixels are left out because some of their bands, not all" in str(raster.provenance.details)
+    # Also when it is opened again, and in a mosaic; nothing is said of a file of which nothing much is dropped.
+    assert open_embeddings(tmp_path / "b.tif").provenance == raster.provenance
+    values[:] = 1
+    values[:, 3:6, 3:6] = -9999
+    raster = open_embeddings(write_tiff(tmp_path / "c.tif", values, nodata=-9999))
+    assert "warnings" not in raster.provenance.details
+    values[:, 2:] = -9999
+    raster = open_embeddings(write_tiff(tmp_path / "d.tif", values, nodata=-9999))
+    assert "d.tif: 120 of 144 pixels are left out: all their bands hold -9999" in str(raster.provenance.details)
 
 
 def test_the_embeddings_of_merging_tools_keep_their_pixels(shared: Path) -> None:
