@@ -146,7 +146,7 @@ def _tile(folder: Path) -> None:
     from tessera_core.grid import Grid
 
     draw = np.random.default_rng(0)
-    arrays = {
+    arrays: dict[str, Any] = {
         "bands": draw.integers(1, 9000, (6, 4, 5, 10)),
         "masks": draw.integers(0, 2, (6, 4, 5)),
         "doys": np.arange(1, 7) * 50,

@@ -99,7 +99,7 @@ def test_uploaded_embeddings_are_converted_in_a_child_and_a_bomb_leaves_nothing(
 def test_of_a_mapped_array_the_answer_says_where_it_lies(cut: Any, tmp_path: Path) -> None:
     whole = np.random.default_rng(0).integers(0, 99, (40, 30, 20)).astype(np.int16)
     for order in ("C", "F"):
-        np.save(tmp_path / "a.npy", np.asarray(whole, order=order))  # type: ignore[call-overload]
+        np.save(tmp_path / "a.npy", np.asarray(whole, order=order))
         part = np.load(tmp_path / "a.npy", mmap_mode="r")[cut]
         packed = _packed(("done", [part, np.array(part), part.copy()], ""))
         _, (mapped, plain, copied), _ = _Answers(io.BytesIO(packed)).load()
@@ -134,7 +134,7 @@ def test_an_answer_calls_nothing() -> None:
 
         class Bad:
             def __reduce__(self, called: object = called) -> tuple[object, tuple[str]]:
-                return called, ("x",)  # type: ignore[return-value]
+                return called, ("x",)
 
         with pytest.raises(pickle.UnpicklingError):
             _Answers(io.BytesIO(pickle.dumps(Bad()))).load()

@@ -9,6 +9,7 @@ import stat
 import struct
 import tempfile
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -178,7 +179,7 @@ def _read(path: Path, kind: str) -> object:
     from tessera_core.region import read_region
     from tessera_core.sources.geotiff import read_grid
 
-    readers = {
+    readers: dict[str, Callable[[Path], object]] = {
         "labels": survey, "raster": read_grid, "npy": load_npy, "head": load_head, "checkpoint": load_checkpoint,
         "config": PretrainConfig.load, "tree": read_tree, "region": read_region,
     }  # fmt: skip
