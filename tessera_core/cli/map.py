@@ -197,11 +197,10 @@ def _unlike(share: float, home: float) -> str:
     """How far a saved head may be trusted where ``share`` is unlike its labels; ``home`` of the region it was trained in was."""
     if share < 0.005:
         return "Nearly all of the region resembles what the head was trained on."
-    there = "" if isnan(home) else f" ({100 * home:.0f} % where it was trained)"
+    there = f" ({100 * home:.0f} % where it was trained)"
+    # Labels never show all of their own region; but few classes may leave most of it out, and the map guesses there as well.
+    there = ", about as much as where it was trained" if share <= home + 0.05 else "" if isnan(home) else there
     said = f"{100 * share:.0f} % of the region is unlike anything the head was trained on{there}"
-    # Labels never show all of their own region; only what is beyond that is news.
-    if share <= home + 0.05:
-        return f"{said}; it is no stranger here than there."
     return f"{said}; the map guesses there, however sure it looks."
 
 

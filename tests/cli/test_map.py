@@ -100,7 +100,7 @@ def test_a_saved_head_says_what_share_of_a_region_is_unlike_what_it_was_trained_
     use = ["--use-head", head, "--out", folder / "n.tif"]
     _, home, _ = tessera(capsys, "map", folder / "E", *use, "--json")
     assert home["unlike_training"]["share"] == home["unlike_training"]["where_trained"] < 0.3
-    assert "no stranger here than there" in home["unlike_training"]["sentence"]
+    assert "about as much as where it was trained; the map guesses there" in home["unlike_training"]["sentence"]
     _, far, _ = tessera(capsys, "map", folder / "elsewhere", *use, "--json")
     assert far["unlike_training"]["share"] == pytest.approx(0.5 + home["unlike_training"]["share"] / 2, abs=0.05)
     _, text, _ = tessera(capsys, "map", folder / "elsewhere", *use)
