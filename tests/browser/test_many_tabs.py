@@ -12,7 +12,7 @@ from tessera_core.bench.click import synthetic_raster
 from tessera_core.project import Project
 from tests.browser.test_label_map import MapPage, expected_picture
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.soak]
 
 SIZE = 96
 CLASSES = (("Forest", "#117733"), ("Water", "#0072b2"), ("Arable", "#e69f00"))
