@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Any, NamedTuple
 
 from tessera_core.errors import LabelError
+from tessera_core.labels.text import text_codec
 
 # Language drivers of dBase, the byte 29 of a .dbf file.
 _DRIVERS = {
@@ -52,12 +52,7 @@ def _codec(text: str) -> str | None:
         guesses = [f"iso8859-{match[1]}"]
     elif number:
         guesses = [f"cp{number}"]
-    for guess in guesses:
-        try:
-            return codecs.lookup(guess).name
-        except LookupError:
-            continue
-    return None
+    return next((codec for guess in guesses if (codec := text_codec(guess)) is not None), None)
 
 
 def decoded(
@@ -99,14 +94,9 @@ def decoded(
 
 def _chosen(raw: list[bytes], declared: Declared, told: str | None, name: str) -> tuple[str, str, str]:
     if told is not None:
-        try:
-            # Some codecs are of no text.
-            b"".decode(told)
-            codec = codecs.lookup(told).name
-        except LookupError as error:
-            raise LabelError(
-                f"{told!r} is no encoding that is known; examples are utf-8, cp1252, mac-roman."
-            ) from error
+        codec = text_codec(told)
+        if codec is None:
+            raise LabelError(f"{told!r} is no encoding that is known; examples are utf-8, cp1252, mac-roman.")
         if not _fits(raw, codec):
             raise LabelError(f"{name} is not in the encoding {told}; leave it away to have it found.")
         return codec, told, "as told"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,16 @@ class Text(NamedTuple):
     why: str = ""
 
 
+def text_codec(name: str) -> str | None:
+    """Python's name of an encoding of text; None where ``name`` is none, whatever it is."""
+    try:
+        # Codecs of bytes (zlib, base64) and of nothing (undefined) have names, too, and encode no letter.
+        "a".encode(name)
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        return None
+
+
 def read_text(path: Path, encoding: str | None = None, error: type[TesseraError] = LabelError) -> Text:
     """The text of a file: UTF-8, UTF-16 with or without a mark, else Windows 1252; others where ``encoding`` says so.
 
@@ -37,12 +48,10 @@ def read_text(path: Path, encoding: str | None = None, error: type[TesseraError]
 def decode(data: bytes, name: str, encoding: str | None = None, error: type[TesseraError] = LabelError) -> Text:
     """See :func:`read_text`."""
     if encoding is not None:
+        if text_codec(encoding) is None:
+            raise error(f"{encoding!r} is no encoding that is known; examples are utf-8, cp1252, mac-roman.")
         try:
             return Text(data.decode(encoding).removeprefix("\ufeff"), encoding, "as told")
-        except LookupError as problem:
-            raise error(
-                f"{encoding!r} is no encoding that is known; examples are utf-8, cp1252, mac-roman."
-            ) from problem
         except UnicodeError as problem:
             raise error(f"{name} is not in the encoding {encoding}; leave it away to have it found.") from problem
     for mark, codec, shown in _BOMS:

@@ -20,6 +20,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.features import Hints
 from tessera_core.labels.files import read_labels
 from tessera_core.labels.numbers import read_number_plots
+from tessera_core.labels.text import decode, text_codec
 from tessera_core.sources.points import read_points
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 560_000, 0, -10, 5_765_000), (128, 128))
@@ -370,7 +371,8 @@ def test_plots_lie_in_the_layer_that_has_numbers(tmp_path):
 @pytest.mark.parametrize(("cpg", "stored", "shown"), [
     (None, "utf-8", "UTF-8"), (None, "cp1252", "Windows-1252"), ("UTF-8", "utf-8", "UTF-8"), ("1251", "cp1251", "cp1251"),
     ("UTF-8", "cp1252", "Windows-1252"), ("ISO-8859-1", "utf-8", "UTF-8"), ("ISO-8859-2", "iso8859-2", "iso8859-2"),
-    ("Martian", "utf-8", "UTF-8"),
+    ("Martian", "utf-8", "UTF-8"), ("UTF\x00-8", "cp1252", "Windows-1252"), ("zlib", "cp1252", "Windows-1252"),
+    ("undefined", "cp1252", "Windows-1252"),
 ])  # fmt: skip
 def test_the_text_of_a_shapefile_is_read_by_its_bytes_and_what_it_declares(tmp_path, cpg, stored, shown):
     name = {"cp1251": "Вода", "iso8859-2": "Łąka"}.get(stored, "Gewässer")
@@ -391,6 +393,17 @@ def test_the_text_of_a_shapefile_is_read_by_its_bytes_and_what_it_declares(tmp_p
         got = read_labels(file, GRID)
         expect(got, ["Maize", name])
         assert got.report.encoding == shown
+
+
+@pytest.mark.parametrize("told", ["zlib", "base64", "rot13", "undefined", "a\x00b", "", "Martian", "\ud800"])
+def test_what_is_no_encoding_of_text_is_said_to_be_none(told):
+    assert text_codec(told) is None
+    for data in (b"", b"a,b", "Gewässer".encode()):
+        with pytest.raises(LabelError, match="is no encoding that is known"):
+            decode(data, "a.csv", told)
+    assert {text_codec(name) for name in ("UTF-8", "utf-16", "mac-roman", "cp037")} == {
+        "utf-8", "utf-16", "mac-roman", "cp037"
+    }  # fmt: skip
 
 
 def zipped(path, *files):
