@@ -216,6 +216,8 @@ def visit(tab: Tab, gate: threading.Barrier, wishes: argparse.Namespace) -> dict
         "clicks": [],
         "scores": [],
         "asked": 0,
+        "answered": 0,
+        "scored": 0,
         "problem": tab.problem,
     }
     if wishes.seconds <= 0 or not tab.query:
@@ -319,9 +321,11 @@ def _listen(tab: Tab, told: dict[str, Any], until: float, clicked: float) -> Non
 
 
 def _note(tab: Tab, told: dict[str, Any], clicked: float) -> None:
-    """Keep the time at which a score of the newest labels was seen first."""
+    """Count answers and those with a score; keep the time at which a score of the newest labels was seen first."""
     header = tab.side.header
     score = header.get("score")
+    told["answered"] += 1
+    told["scored"] += bool(score)
     if not score or not score["fresh"] or header["version"] != tab.map.header["version"]:
         return
     if all(known["version"] != header["version"] for known in told["scores"]):
