@@ -39,6 +39,7 @@ from tessera_core.project_links import linked_folder
 from tessera_core.project_refs import EmbeddingRef as EmbeddingRef
 from tessera_core.project_refs import References, WantedEmbeddings, as_copy, note_linked, shareable
 from tessera_core.project_room import note_owner, owned, require_place
+from tessera_core.project_settings import sound, unsound
 from tessera_core.provenance import SOFTWARE, Provenance
 
 FORMAT = "tessera-project/1"
@@ -180,8 +181,8 @@ class Project:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Settings as a copy; change them with :meth:`update`."""
-        return dict(self._data["settings"])
+        """Settings of their kinds, as a copy; change them with :meth:`update`."""
+        return sound(self._data["settings"])
 
     @property
     def dataset(self) -> str | None:
@@ -222,7 +223,11 @@ class Project:
     @property
     def notes(self) -> list[str]:
         """What was wrong in the project's files when it was opened, one sentence each."""
-        return [*self.log.notes, *self.plots.notes]
+        damaged = [
+            f"The setting {clean_name(name, 40)!r} is damaged; choose it again."
+            for name in unsound(self._data["settings"])
+        ]
+        return [*damaged, *self.log.notes, *self.plots.notes]
 
     @property
     def replaced(self) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -85,13 +86,53 @@ class Provenance:
                 "A field of the provenance is of the wrong kind; the file is damaged or of another program."
             )
         extra = {key: value[key] for key in set(value) - names}
-        known["details"] = {**(details or {}), **extra}
+        known["details"] = _own_kinds({**(details or {}), **extra})
         return cls(**known)
 
     def tags(self) -> dict[str, str]:
         """Flat string tags for GeoTIFF and GeoPackage metadata, prefixed ``tessera_``."""
         flat = {f"tessera_{key}": value for key, value in self.to_json().items() if key != "details"}
         return {key: str(value) for key, value in flat.items() if value not in ("", None)}
+
+
+def _own_kinds(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Details in which what bears a name of ours is of the kind we write; anything else is kept under ``other NAME``."""
+    kept = dict(details)
+    for name, sound in _KINDS.items():
+        if isinstance(value := kept.get(name), str):
+            kept[name] = [value]
+        if name in kept and not sound(kept[name]):
+            kept[f"other {name}"] = kept.pop(name)
+    return kept
+
+
+def _sentences(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+
+
+def _failures(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(item, Mapping) and all(isinstance(item.get(name), str) for name in ("what", "why")) for item in value
+    )
+
+
+def _parts(value: object) -> bool:
+    try:
+        return isinstance(value, list | tuple) and all(
+            isinstance(Provenance.from_json(part), Provenance) and math.isfinite(part.get("weight", 1))
+            for part in value
+        )
+    except (RasterError, RecursionError, TypeError, OverflowError):
+        return False
+
+
+_KINDS: dict[str, Callable[[object], bool]] = {
+    "warnings": _sentences,
+    "notes": _sentences,
+    "missing_tiles": _sentences,
+    "left_out": _failures,
+    "parts": _parts,
+}
 
 
 def _whole(value: object) -> bool:

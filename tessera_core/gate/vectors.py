@@ -242,14 +242,25 @@ def _geopackage_layers(path: Path, name: str, error: type[TesseraError]) -> list
     try:
         database.execute("PRAGMA trusted_schema = OFF")
         objects = database.execute("SELECT type, name, sql FROM sqlite_schema").fetchall()
-        for kind, item, sql in objects:
-            words = str(sql or "").lower()
-            if re.match(r"\s*create\s+virtual\s+table", words) and not re.search(
-                r"\busing\s+[\"'\[`]?(rtree|fts[345])\b", words
-            ):
-                raise error(f"{name} holds a table ({item!r}) that is computed by a program; it is not opened.")
-            if kind == "view":
-                _check_view(database, str(item), name, error)
+        # The name beside a view's text may be that of another; the library's own list has what it made of the text.
+        views = {str(row[1]) for row in database.execute("PRAGMA table_list") if row[2] == "view"}
+        for _, item, sql in objects:
+            # What an object is stands in its text, whatever the column beside it says; an index of a key has none.
+            words = _bare(str(sql or "create index"))
+            if re.match(r"create virtual table", words):
+                if not re.match(r"create virtual table (if not exists )?\w+ using (rtree|fts[345]) ?\(", words):
+                    raise error(f"{name} holds a table ({item!r}) that is computed by a program; it is not opened.")
+            elif re.match(r"create table ", words):
+                if re.search(r"\bas ?\(", words):
+                    raise error(
+                        f"{name} holds a table ({item!r}) with computed columns; it is not opened. Save its rows as a plain layer."
+                    )
+            elif re.match(r"create view ", words):
+                views.add(str(item))
+            elif not re.match(r"create (unique )?index|create trigger ", words):
+                raise error(f"{name} holds an object ({item!r}) of a kind that is not known here; it is not opened.")
+        for view in sorted(views):
+            _check_view(database, view, name, error)
         rows = database.execute("SELECT table_name FROM gpkg_geometry_columns").fetchall()
         present = {str(item).casefold() for kind, item, _ in objects if kind in ("table", "view")}
         return [str(row[0]) for row in rows if str(row[0]).casefold() in present]
@@ -257,6 +268,18 @@ def _geopackage_layers(path: Path, name: str, error: type[TesseraError]) -> list
         raise error(f"{name} is not a readable GeoPackage: {first_line(cause)}. Copy or download it again.") from cause
     finally:
         database.close()
+
+
+def _bare(sql: str) -> str:
+    """SQL in lower case with one space for spaces and remarks, an ``x`` for each text in quotes, and plain names as they are."""
+    quoted = r"""'(?:[^']|'')*'|"(?P<d>(?:[^"]|"")*)"|\[(?P<s>[^\]]*)\]|`(?P<b>(?:[^`]|``)*)`"""
+
+    def plain(found: re.Match[str]) -> str:
+        text = found["d"] or found["s"] or found["b"] or ""
+        return text if re.fullmatch(r"\w+", text) else "x" if found[0][0] in "'\"[`" else " "
+
+    text = re.sub(rf"{quoted}|/\*.*?(?:\*/|$)|--[^\n]*", plain, sql, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", text).strip().lower()
 
 
 def _check_view(database: sqlite3.Connection, view: str, name: str, error: type[TesseraError]) -> None:

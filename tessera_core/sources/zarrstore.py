@@ -8,7 +8,9 @@ the cache once; a store of whole zones is refused, because a region has to be ch
 from __future__ import annotations
 
 import itertools
+import math
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core.errors import RasterError
+from tessera_core.gate import limits, read_json
+from tessera_core.gate.limits import RASTER_GROWTH, amount
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
@@ -27,7 +31,16 @@ from tessera_core.sources.convert import BLOCK_BYTES, Codes, Window, converted
 MAX_PIXELS = 400_000_000
 _SHARD = 256
 _SOUTH_OFFSET = 10_000_000.0
-_FAILURES = (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError)
+_FAILURES = (
+    *(OSError, ValueError, ArithmeticError, KeyError, TypeError, IndexError, AttributeError, RuntimeError),
+    *(MemoryError, AssertionError, EOFError, zlib.error),
+)
+# The codecs of the Zarr v3 specification and its registry of those that only pack numbers. Others are programs of whoever
+# installed them, with failures of their own.
+_CODECS = frozenset(("bytes", "transpose", "blosc", "zstd", "gzip", "crc32c", "sharding_indexed"))
+_METADATA_BYTES = 16 << 20
+# Each chunk read is a task of its own, there or not.
+_MAX_CHUNKS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,67 @@ def _attributes_and_group(folder: Path) -> tuple[Any, Mapping[str, Any]]:
             attributes = dict(zarr.open_group(folder.parent, mode="r", use_consolidated=False).attrs) | attributes
     except _FAILURES as error:
         raise _damaged(folder, error) from error
+    for name in ("embeddings", "scales"):
+        _require_plain(folder / name)
     return group, attributes
+
+
+def _require_plain(array: Path) -> None:
+    """Refuse an array that is packed in a way of its own, or in chunks that take all memory.
+
+    Raises:
+        RasterError: it is.
+    """
+    try:
+        metadata = read_json(array / "zarr.json", RasterError, _METADATA_BYTES)
+        found = list(_codecs(metadata["codecs"]))
+        chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"]
+        inner = [codec["configuration"]["chunk_shape"] for codec in found if codec["name"] == "sharding_indexed"]
+        # What is decoded at once: the parts of a shard one by one, or the chunk; four bytes a number at most.
+        sides = [int(side) for side in (inner[-1] if inner else chunks)]
+        size = 4 * math.prod(sides)
+        count = math.prod(-(-int(length) // side) for length, side in zip(metadata["shape"], sides, strict=True))
+    except (RasterError, *_FAILURES) as error:
+        raise _damaged(array, error) from error
+    if strange := sorted({str(codec["name"])[:60] for codec in found} - _CODECS):
+        raise RasterError(
+            f"The array {array.name} in {array.parent} is packed by {', '.join(strange)}, which is not read here. Save the store "
+            f"with one of {', '.join(sorted(_CODECS))}."
+        )
+    if size > limits().block_bytes:
+        raise RasterError(
+            f"The array {array.name} in {array.parent} has chunks of {amount(size)}, more than {amount(limits().block_bytes)}. "
+            "Save the store in smaller ones."
+        )
+    if count > _MAX_CHUNKS:
+        raise RasterError(
+            f"The array {array.name} in {array.parent} has {count:,} chunks, more than {_MAX_CHUNKS:,}. Save it in larger ones."
+        )
+
+
+def _require_proportion(piece: ZarrPiece, shape: tuple[int, int, int]) -> None:
+    """Refuse what would be written out to much more than the store holds: what is absent has a value that the store chooses.
+
+    Raises:
+        RasterError: it would.
+    """
+    bounds, wanted = limits(), shape[0] * shape[1] * (shape[2] + 4)
+    files = (path for name in ("embeddings", "scales") for path in (piece.path / name).rglob("*"))
+    present = sum(path.stat().st_size for path in files if path.is_file())
+    if wanted > bounds.raster_bytes or wanted > bounds.free_bytes + RASTER_GROWTH * present:
+        raise RasterError(
+            f"{piece.path} declares {shape[1]} x {shape[0]} pixels of {shape[2]} numbers, {amount(wanted)}, and holds "
+            f"{amount(present)}; it is not opened whole. Cut out the part you need."
+        )
+
+
+def _codecs(codecs: Any) -> Iterator[Mapping[str, Any]]:
+    for codec in codecs:
+        known: Mapping[str, Any] = {"name": codec} if isinstance(codec, str) else codec
+        yield known
+        if known["name"] == "sharding_indexed":
+            inner = known["configuration"]
+            yield from _codecs([*inner["codecs"], *inner.get("index_codecs", [])])
 
 
 def _damaged(folder: Path, error: Exception) -> RasterError:
@@ -133,6 +206,7 @@ def open_zarr(
     except _FAILURES as error:
         raise _damaged(piece.path, error) from error
     shape = (rows.stop - rows.start, cols.stop - cols.start, dim)
+    _require_proportion(piece, shape)
 
     def read(window: Window) -> Codes:
         here = tuple(slice(w.start + o.start, w.stop + o.start) for w, o in zip(window, (rows, cols), strict=True))

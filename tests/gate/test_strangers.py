@@ -135,6 +135,41 @@ def test_a_geopackage_with_a_table_of_a_program_is_refused(tmp_path: Path) -> No
         read_layers(path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "sql"),
+    [
+        ("table", "CREATE/**/VIRTUAL/**/TABLE z USING VirtualOGR('/x')"),
+        ("table", "CREATE VIRTUAL TABLE z USING VirtualOGR('/x') -- using rtree"),
+        ("table", "CREATE VIRTUAL TABLE z USING dbstat('using rtree')"),
+        ("view", "CREATE/**/VIEW z AS SELECT fid, geom, ST_MinX(geom) AS x FROM a"),
+        ("view", "CREATE TEMP VIEW z AS SELECT fid, geom, ST_MinX(geom) AS x FROM a"),
+        ("VIEW", "CREATE VIEW z AS SELECT fid, geom, ST_MinX(geom) AS x FROM a"),
+        ("table", "CREATE VIEW z AS SELECT fid, geom, ST_MinX(geom) AS x FROM a"),
+    ],
+)
+def test_what_a_geopackage_holds_is_judged_by_its_text_alone(kind: str, sql: str, tmp_path: Path) -> None:
+    path = write_points(tmp_path / "a.gpkg")
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("INSERT INTO sqlite_schema VALUES (?, 'z', 'z', 0, ?)", (kind, sql))
+    with pytest.raises(InputError, match=r"is not opened|not a readable GeoPackage"):
+        read_layers(path)
+
+
+@pytest.mark.parametrize("kind", ["VIRTUAL", "STORED", ""])
+def test_a_geopackage_with_computed_columns_is_refused(kind: str, tmp_path: Path) -> None:
+    path = write_points(tmp_path / "a.gpkg")
+    with sqlite3.connect(path) as database:
+        database.create_function("ST_MinX", 1, lambda _: 1.0, deterministic=True)
+        database.execute("PRAGMA writable_schema = ON")
+        column = f"leak REAL GENERATED ALWAYS/**/AS/**/(ST_MinX(geom)) {kind}"
+        database.execute(
+            "UPDATE sqlite_schema SET sql = substr(sql, 1, length(sql) - 1) || ? WHERE name = 'a'", (f", {column})",)
+        )
+    with pytest.raises(InputError, match="computed columns"):
+        read_layers(path)
+
+
 def test_a_geopackage_that_others_write_to_gets_no_files_beside_it(tmp_path: Path) -> None:
     path = write_points(tmp_path / "a.gpkg")
     with sqlite3.connect(path) as database:

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -147,3 +148,62 @@ def test_a_damaged_zone_of_a_store_does_not_take_the_others_with_it(tmp_path):
     equal(got, other)
     (failure,) = left_out(got)
     assert failure["what"] == "utm31"
+
+
+def strange(folder, array, **metadata):
+    """A store of 40 x 40 pixels with the metadata of an array changed."""
+    store = write_zarr(folder / "s.zarr", [make(shape=(40, 40))])
+    path = next(store.rglob(f"{array}/zarr.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | metadata))
+    return store
+
+
+def regular(*sides):
+    return {"name": "regular", "configuration": {"chunk_shape": list(sides)}}
+
+
+@pytest.mark.parametrize(
+    ("codecs", "named"),
+    [
+        ([{"name": "bytes"}, {"name": "numcodecs.zlib", "configuration": {"level": 1}}], "numcodecs.zlib"),
+        (["evil"], "evil"),
+        (
+            [
+                {
+                    "name": "sharding_indexed",
+                    "configuration": {"chunk_shape": [1, 1, 1, 1], "codecs": [{"name": "numcodecs.pickle"}]},
+                }
+            ],
+            "pickle",
+        ),
+    ],
+)
+def test_arrays_packed_by_programs_of_others_are_refused(tmp_path, codecs, named):
+    with pytest.raises(RasterError, match=rf"{named}|cannot be read"):
+        open_embeddings(strange(tmp_path, "embeddings", codecs=codecs))
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [((1, 2**20, 2**20, 16), "chunks of"), ((1, 1, 1, 1), "chunks, more than"), ((1, 0, 1, 1), "cannot be read")],
+)
+def test_chunks_beyond_all_measure_are_refused_before_they_are_read(tmp_path, sides, said):
+    shape = [1, 16, 4000, 4000]
+    store = strange(tmp_path, "embeddings", shape=shape, chunk_grid=regular(*sides), codecs=[{"name": "bytes"}])
+    with pytest.raises(RasterError, match=said):
+        open_embeddings(store)
+
+
+def test_a_store_that_is_mostly_a_fill_value_is_no_bomb(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    whole = {"codecs": [{"name": "bytes", "configuration": {"endian": "little"}}]}
+    store = strange(
+        tmp_path, "embeddings", shape=[1, 128, 4096, 4096], chunk_grid=regular(1, 128, 512, 512), fill_value=1, **whole
+    )
+    path = next(store.rglob("scales/zarr.json"))
+    scales = {"shape": [1, 4096, 4096], "chunk_grid": regular(1, 512, 512), "fill_value": 0.1, **whole}
+    path.write_text(json.dumps(json.loads(path.read_text()) | scales))
+    for chunk in store.rglob("c"):
+        shutil.rmtree(chunk)
+    with pytest.raises(RasterError, match="not opened whole"):
+        open_embeddings(store)
