@@ -44,11 +44,13 @@ DEFAULT_COLORS = (
 
 _HEX = re.compile(r"#[0-9a-f]{6}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+# Marks that turn the direction of the text after them: "exe.map" would read as "pam.exe". Names need none; letters have their own.
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def clean_name(name: object, limit: int = 80) -> str:
-    """``name`` as one trimmed line without control characters, at most ``limit`` characters; may be empty."""
-    return " ".join(_CONTROL.sub(" ", str(name)).split())[:limit].strip()
+    """``name`` as one trimmed line of at most ``limit`` characters, none a control or a mark of direction; may be empty."""
+    return " ".join(_CONTROL.sub(" ", _TURNS.sub("", str(name))).split())[:limit].strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,9 @@ def test_names_are_one_clean_line():
     assert LabelClass(1, "  Wet\n wood\x00 ", "#ABCDEF").name == "Wet wood"
     assert LabelClass(1, "a", "#ABCDEF").color == "#abcdef"
     assert len(clean_name("x" * 500)) == 80
+    # A name reads in the order it is written in; letters that run from right to left stay.
+    assert clean_name("Field\u202egnp.\u2066exe\u2069") == "Fieldgnp.exe"
+    assert clean_name("حقل קמח") == "حقل קמח"
 
 
 def test_every_class_gets_a_colour_of_its_own():
