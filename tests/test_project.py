@@ -30,13 +30,13 @@ def project(tmp_path):
 
 
 def test_a_project_is_found_again_as_it_was(project, tmp_path):
-    project.update(opacity=0.5, head={"name": "ridge"}, region={"kind": "demo"})
+    project.update(opacity=0.5, head="ridge", region={"kind": "demo"})
     project.attach_embeddings(2023, tmp_path / "e", V2, GRID)
     wood = project.log.add_class("Wood")
     project.log.add("point", wood.id, [(500_005, 5_599_995)])
     again = Project.open(project.folder)
     assert (again.id, again.name, again.region) == (project.id, "My fen", {"kind": "demo"})
-    assert again.settings == {"opacity": 0.5, "head": {"name": "ridge"}}
+    assert again.settings == {"opacity": 0.5, "head": "ridge"}
     assert again.log.labels == project.log.labels
     assert again.embeddings[2023].provenance == V2
     assert (again.years, again.grid, again.dataset) == ([2023], GRID, "tessera 2.0/2B-L (128-d)")

@@ -56,7 +56,7 @@ def test_the_browser_gets_leaflet_from_the_wheel_and_nothing_for_the_rest() -> N
 
 
 @pytest.mark.browser
-@pytest.mark.slow
+@pytest.mark.soak
 def test_both_are_measured_in_one_run(apart: Callable[..., Any]) -> None:
     pytest.importorskip("playwright.sync_api")
     if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):

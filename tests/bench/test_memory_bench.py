@@ -93,7 +93,7 @@ def test_without_psutil_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.browser
-@pytest.mark.slow
+@pytest.mark.soak
 def test_every_part_of_both_pages_is_visited(apart: Callable[..., Any]) -> None:
     pytest.importorskip("playwright.sync_api")
     pytest.importorskip("psutil")
