@@ -288,6 +288,7 @@ def test_wrong_pairing_is_told_before_and_in_the_provenance(
     assert any(warning in box.value for box in app.warning)
 
 
+@pytest.mark.soak
 def test_another_model_on_the_demo_region(
     app: AppTest, home: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

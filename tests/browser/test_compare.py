@@ -81,6 +81,7 @@ def test_dragging_the_slider_changes_map_and_area_without_computing(studio: Stud
     assert studio.page.get_by_text("Compared once").inner_text() == done
 
 
+@pytest.mark.soak
 def test_years_side_by_side_keep_the_change_above_them(studio: Studio, project: str) -> None:
     studio.open(project)
     _compared(studio)

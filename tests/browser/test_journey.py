@@ -174,5 +174,6 @@ def test_from_the_demo_to_a_map_and_back(studio: Studio, server: AppServer, root
     journey(studio, server, open_demo(studio, server), tmp_path)
 
 
+@pytest.mark.soak
 def test_from_a_folder_to_a_map_and_back(studio: Studio, server: AppServer, tmp_path: Path) -> None:
     journey(studio, server, open_folder(studio, tmp_path / "quarters"), tmp_path)

@@ -169,6 +169,7 @@ def test_a_session_with_the_mouse(open_map: OpenMap, project: Project, truth: np
     assert "confident on average" in view.locator('[data-layer="confidence"] .tl-about').inner_text()
 
 
+@pytest.mark.soak
 def test_similar_places_become_a_class(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
     page = open_map()
     view = page.page

@@ -146,6 +146,7 @@ def test_a_sheet_of_plots_becomes_a_map_a_score_and_files(studio: Studio, projec
     assert project.plots.labels[-1].note == "12.5"
 
 
+@pytest.mark.soak
 def test_examples_on_a_phone(studio: Studio, project: Project) -> None:
     page = studio.page
     page.set_viewport_size({"width": 390, "height": 844})

@@ -145,6 +145,7 @@ def test_a_name_finds_a_place_and_a_click_moves_it(studio: Studio, web: WebStore
     page.wait_for_function("w => Number(new URL(location.href).searchParams.get('place').split(',')[0]) > w", arg=west)
 
 
+@pytest.mark.soak
 def test_a_file_of_polygons_is_reported_and_loaded(studio: Studio, web: WebStore) -> None:
     page = studio.page
     ring = [[11.86, -0.1], [11.98, -0.1], [11.92, 0.04], [11.86, -0.1]]

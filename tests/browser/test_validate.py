@@ -60,6 +60,7 @@ def test_a_sample_is_answered_by_keys_and_kept(studio: Studio, project, tmp_path
     assert sum(map(bool, answers)) == 5
 
 
+@pytest.mark.soak
 def test_it_works_on_a_phone(studio: Studio, project) -> None:
     studio.page.set_viewport_size({"width": 390, "height": 844})
     studio.open(f"/validate?project={urllib.parse.quote(project.folder.name)}")

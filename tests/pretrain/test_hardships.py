@@ -62,6 +62,7 @@ def losses(folder: Path) -> list[tuple]:
     return [(r["step"], r["loss"], r["mixup"], r["gradient"]) for r in records]
 
 
+@pytest.mark.soak
 def test_a_killed_process_goes_on_to_the_bit(tmp_path):
     path = written(tmp_path, 40)
     command = [sys.executable, "-m", "tessera_core", "pretrain", str(path), "--out", str(tmp_path / "cut")]
