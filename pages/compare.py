@@ -1,6 +1,7 @@
 """Compare: what changed between years, and what only seems to have."""
 
-from tessera_core.ui import compare, state
+from tessera_core.ui import state
+from tessera_core.ui.compare import page as compare
 
 state.guard(__file__)
 compare.page()

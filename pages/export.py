@@ -1,6 +1,7 @@
 """Export: take the map, the labels and the project with you."""
 
-from tessera_core.ui import export, state
+from tessera_core.ui import state
+from tessera_core.ui.export import page as export
 
 state.guard(__file__)
 export.page()

@@ -1,6 +1,7 @@
 """Make embeddings: from satellite time series on this computer to a region that can be labelled."""
 
-from tessera_core.ui import generate, state
+from tessera_core.ui import state
+from tessera_core.ui.generate import page as generate
 
 state.guard(__file__)
 generate.page()

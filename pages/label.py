@@ -1,6 +1,7 @@
 """Label: click examples of each class and watch the map follow."""
 
-from tessera_core.ui import label, state
+from tessera_core.ui import state
+from tessera_core.ui.label import page as label
 
 state.guard(__file__)
 label.page()

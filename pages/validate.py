@@ -1,6 +1,7 @@
 """Validate: check a map on a sample, and give its areas with intervals."""
 
-from tessera_core.ui import state, validate
+from tessera_core.ui import state
+from tessera_core.ui.validate import page as validate
 
 state.guard(__file__)
 validate.page()

@@ -28,7 +28,7 @@ class MappedArea:
 def mapped_areas(classes: NDArray[np.uint8], grid: Grid) -> dict[int, MappedArea]:
     """What each class id 0..255 covers of a map (H, W) on ``grid``; 0 is what has no data, with a share of 0.
 
-    These are counts of pixels: mistakes of the map shift them (:mod:`tessera_core.validation` has areas with intervals).
+    These are counts of pixels: mistakes of the map shift them (:mod:`tessera_core.project.validate` has areas with intervals).
     """
     counts = [int(n) for n in np.bincount(classes.ravel(), minlength=256)]
     mapped, hectare = max(sum(counts[1:]), 1), hectares(1, grid)

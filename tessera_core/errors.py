@@ -7,6 +7,16 @@ the app shows the message on the page. Neither ever shows a traceback for them.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+
+# How a sentence is shown to whoever reads it; a server for strangers sets another.
+_shown: Callable[[str], str] = str
+
+
+def show_with(shown: Callable[[str], str]) -> None:
+    """Say how the sentences of all errors are shown, e.g. without the folders of a server."""
+    global _shown
+    _shown = shown
 
 
 class TesseraError(Exception):
@@ -16,10 +26,7 @@ class TesseraError(Exception):
     """
 
     def __str__(self) -> str:
-        # Here, because places and files know these errors.
-        from tessera_core.hosting import shown_text
-
-        return shown_text(super().__str__())
+        return _shown(super().__str__())
 
 
 class InputError(TesseraError):

@@ -19,8 +19,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
-from tessera_core.errors import ExportError, InputError
-from tessera_core.places import cache_home, data_home
+from tessera_core._utils.paths import cache_home, data_home
+from tessera_core.errors import ExportError, InputError, show_with
 
 VARIABLE = "TESSERA_HOSTED"
 _visitor: ContextVar[str] = ContextVar("visitor", default="")
@@ -164,3 +164,6 @@ def _roots() -> tuple[str, ...]:
 @lru_cache(maxsize=4)
 def _server_paths(roots: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("(?:" + "|".join(map(re.escape, roots)) + r")(?:[\\/][^\s'\"<>|:;,)]*)?")
+
+
+show_with(shown_text)

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tessera_core.atomic import RASTER, atomic_path
+from tessera_core._utils.atomic import RASTER, atomic_path
+from tessera_core._utils.npy import load_npy
 from tessera_core.errors import RasterError
 from tessera_core.gate import is_missing, read_json
 from tessera_core.grid import Grid
-from tessera_core.npyfile import load_npy
 from tessera_core.provenance import Provenance
 
 FORMAT = "tessera-embedding-raster/1"
@@ -189,7 +189,7 @@ class EmbeddingRaster:
 
 
 def valid_scales(scales: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which scales stand for data: finite and positive (zero scale marks skipped pixels, spec/model.md section 3)."""
+    """Which scales stand for data: finite and positive (zero scale marks skipped pixels, docs/spec/model.md section 3)."""
     return np.isfinite(scales) & (scales > 0)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tessera_core.labels.log import LabelLog
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 
 LABELLING = """
 import sys
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 project = Project.open(sys.argv[1])
 number = 0
 while True:
@@ -25,7 +25,7 @@ while True:
 UNTIL_FULL = """
 import json, resource, signal, sys
 from tessera_core.errors import TesseraError
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 project = Project.open(sys.argv[1])
 full = (project.folder / "labels.jsonl").stat().st_size + int(sys.argv[2])
@@ -48,7 +48,7 @@ print(json.dumps({"kept": kept, "shown": shown, "said": said}))
 """
 ONE_OF_TWO = """
 import sys, time, pathlib
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 project, me = Project.open(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 while not pathlib.Path(sys.argv[3]).exists():

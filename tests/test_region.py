@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tessera_core.cli import main
 from tessera_core.errors import InputError
 from tessera_core.grid import utm_crs
-from tessera_core.place_request import box_around, from_query
+from tessera_core.project.request import box_around, from_query
 from tessera_core.region import Region, parse_bbox, read_region, read_region_report
 
 BOX = {"type": "Polygon", "coordinates": [[[0.1, 52.1], [0.2, 52.1], [0.2, 52.2], [0.1, 52.2], [0.1, 52.1]]]}

@@ -13,8 +13,8 @@ import numpy as np
 from tessera_core.errors import TesseraError
 from tessera_core.raster import dequantise
 from tessera_core.region import Region, parse_bbox
-from tessera_core.sources.datasets import datasets
-from tessera_core.sources.store import open_store
+from tessera_core.sources.remote.datasets import datasets
+from tessera_core.sources.remote.zarr_store import open_store
 
 BOX = "0.100,52.190,0.115,52.200"
 
@@ -25,7 +25,7 @@ def main() -> int:
 
     from geotessera.store import GeoTesseraZarr
 
-    from tessera_core.sources.fetch import fetch
+    from tessera_core.sources.remote.fetch import fetch
 
     region = parse_bbox(BOX)
     reached, wrong = 0, 0
@@ -59,8 +59,8 @@ def main() -> int:
 
 def _alphaearth(region: Region) -> None:
     """Read the same place from AlphaEarth's archive; geotessera has it not, so its unit lengths are the check."""
-    from tessera_core.sources.archive import open_archive
-    from tessera_core.sources.fetch import fetch
+    from tessera_core.sources.remote.cog_archive import open_archive
+    from tessera_core.sources.remote.fetch import fetch
 
     try:
         source = open_archive(region)

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.threads import run_alone, run_blocks
 from tessera_core.analysis.pca import sample_valid
-from tessera_core.codes import BLOCK, CodeProduct
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.threads import run_alone, run_blocks
 
 SAMPLE = 32_768
 SAMPLE_ROUNDS = 25

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tessera_core.codes import BLOCK, CodeProduct
+from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core.errors import RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
 

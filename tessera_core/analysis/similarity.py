@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tessera_core.codes import BLOCK, CodeProduct
+from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.threads import run_blocks
 
 Metric = Literal["cosine", "euclidean"]
 PER_MILLE = 1000

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.analysis.active_learning import Predicts
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer
-from tessera_core.analysis.suggest import Predicts
 from tessera_core.errors import RasterError
 
 Bytes = NDArray[np.uint8]

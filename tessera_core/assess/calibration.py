@@ -18,7 +18,7 @@ from tessera_core.assess.crossfit import GROUND, HeldOut, independent_trials
 from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import FLOAT_BLOCK, Head
-from tessera_core.heads.tempered import FLOOR, soften
+from tessera_core.heads.temperature import FLOOR, soften
 from tessera_core.raster import EmbeddingRaster, valid_scales
 
 BINS = 10

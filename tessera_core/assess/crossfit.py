@@ -19,8 +19,8 @@ from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import Head, balanced_draw, training_draw
-from tessera_core.heads.context import ContextHead
-from tessera_core.heads.tree import TreeHead
+from tessera_core.heads.hierarchical import TreeHead
+from tessera_core.heads.neighbourhood import ContextHead
 
 # More pixels of one label say nothing new about how well a head does elsewhere.
 MAX_PER_LABEL = 48

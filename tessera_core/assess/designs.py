@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.atomic import write_text
+from tessera_core._utils.csvcells import quoted_row, unquoted
 from tessera_core.assess.area import Assessment, assess_sample
-from tessera_core.atomic import write_text
-from tessera_core.csvcells import quoted_row, unquoted
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 

@@ -15,8 +15,8 @@ from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds, not_judged
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import MAX_TRAIN, Head, training_draw
-from tessera_core.heads.context import ContextHead
-from tessera_core.heads.tree import TreeHead
+from tessera_core.heads.hierarchical import TreeHead
+from tessera_core.heads.neighbourhood import ContextHead
 
 SCORES = ("accuracy", "macro_f1", "weighted_f1")
 

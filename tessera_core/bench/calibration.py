@@ -23,7 +23,7 @@ from tessera_core.bench.heads import draw, write_between
 from tessera_core.bench.sites import Site, sites
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.heads.tempered import soften
+from tessera_core.heads.temperature import soften
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 

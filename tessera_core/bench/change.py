@@ -120,9 +120,9 @@ def load_weights(weights: str | None) -> LoadedEncoder:
     """
     import torch
 
-    from tessera_core.demo import DEMO_WEIGHTS
     from tessera_core.models.checkpoint import load_checkpoint
     from tessera_core.models.encoder import Encoder
+    from tessera_core.project.demo import DEMO_WEIGHTS
 
     if weights != UNTRAINED:
         return load_checkpoint(weights or DEMO_WEIGHTS)
@@ -155,7 +155,7 @@ def _pairs() -> Iterator[tuple[str, int, int]]:
 def _embed(world: World, loaded: LoadedEncoder, folder: Path) -> dict[int, EmbeddingRaster]:
     from tessera_core.dpixels.simulate.observe import observe
     from tessera_core.generate.tiles import generate_tile
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local.open import open_embeddings
 
     rasters = {}
     for year in world.years:

@@ -127,7 +127,7 @@ def measure(
 
 def _make_project(home: Path, size: int, seed: int) -> np.ndarray:
     from tessera_core.labels.model import Label, LabelClass, next_color
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
 
     raster, truth = synthetic_raster(size, seed)
     folder = raster.save(home / "rasters" / str(size))

@@ -29,7 +29,7 @@ INERTIA_SLACK = 1.01
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure; times are medians in seconds, ``ratio_<peer>`` is the peer's time / ours."""
-    from tessera_core.codes import int8_products_work
+    from tessera_core._utils.int8 import int8_products_work
 
     quick = bool(getattr(args, "quick", False))
     shape = QUICK_SHAPE if quick else SHAPE

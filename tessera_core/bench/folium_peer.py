@@ -66,7 +66,7 @@ def command(raster: Path, labels: list[tuple[int, int, int]], home: Path) -> lis
         palette += [int(color[n : n + 2], 16) for n in (1, 3, 5)]
     told = home / "folium.json"
     told.write_text(json.dumps({"labels": labels, "palette": palette}), encoding="utf-8")
-    app = Path(__file__).parents[1] / "ui" / "folium_peer_app.py"
+    app = Path(__file__).parents[2] / "benchmarks" / "folium_peer_app.py"
     # As people start it; the app's own settings of Streamlit do not apply.
     options = ["--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"]
     return [sys.executable, "-m", "streamlit", "run", str(app), *options, "--", str(raster), str(told)]

@@ -1,6 +1,6 @@
 """``tessera bench generate``: the engine beside a plain form of the authors' batching, in the same run.
 
-The plain form follows spec/performance.md section 6: float32, pixels in joint buckets of sequence lengths that are multiples
+The plain form follows docs/spec/performance.md section 6: float32, pixels in joint buckets of sequence lengths that are multiples
 of 8, filled by repetition, torch's own encoder layers (whose fused path is taken), the recurrent pooling as a loop with six
 products per step. It gets its authors' default batch and the one that is best for it. Weights are random: speed does not
 depend on them. Slow models run on the first rows of a tile only; ``pixels`` says how many.
@@ -34,7 +34,7 @@ from tessera_core.models.inputs import PixelSeries, prepare
 from tessera_core.models.layers import doy_encoding
 from tessera_core.models.normalisation import S1_CHANNELS, S2_CHANNELS
 
-# Model, the authors' default batch, their best one (spec/performance.md section 4), pixels measured.
+# Model, the authors' default batch, their best one (docs/spec/performance.md section 4), pixels measured.
 MODELS = (
     ("v2-nano", 4096, 64, 4096),
     ("v2-small", 4096, 64, 1024),

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.paths import cache_home
 from tessera_core.bench.hot_path import machine
 from tessera_core.bench.sites import Site, sites
 from tessera_core.errors import InputError
 from tessera_core.heads import HEADS, Head, make_head
-from tessera_core.places import cache_home
 from tessera_core.raster import EmbeddingRaster
 
 SIZES = (3, 5, 10, 20, 50)

@@ -27,7 +27,7 @@ COLORS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b0
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure; times are medians in milliseconds, ``ratio_<peer>`` is the peer's time / ours."""
-    from tessera_core.codes import int8_products_work
+    from tessera_core._utils.int8 import int8_products_work
 
     quick = bool(getattr(args, "quick", False))
     sizes = dict(list(SIZES.items())[:1]) if quick else SIZES

@@ -246,8 +246,8 @@ def _ours(store: str, side: int) -> dict[str, float]:
 
     from tessera_core.raster import dequantise
     from tessera_core.region import Region
-    from tessera_core.sources import fetch
-    from tessera_core.sources.store import open_store
+    from tessera_core.sources.remote import fetch
+    from tessera_core.sources.remote.zarr_store import open_store
 
     source = open_store(store)
     region = Region(box(*_box(side)))

@@ -71,7 +71,7 @@ def make_region(home: Path, size: int, years: int, seed: int) -> int:
         Numbers a pixel.
     """
     from tessera_core.labels.model import Label, LabelClass, next_color
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
 
     raster, truth = synthetic_raster(size, seed)
     rng = np.random.default_rng(seed)

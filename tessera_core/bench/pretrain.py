@@ -1,7 +1,7 @@
 """``tessera bench pretrain``: our training step beside the plain reference form of the same step, in the same run.
 
-The plain form follows the public single-GPU variant (spec/model.md section 5): torch's own encoder layers, one forward pass per
-view and one for the mixtures, the projector on each, seven D x D cross-correlations, AdamW. Both get the same weights, the same
+The plain form follows the public single-GPU variant (docs/spec/model.md section 5): torch's own encoder layers, one forward pass
+per view and one for the mixtures, the projector on each, seven D x D cross-correlations, AdamW. Both get the same weights, the same
 views and mixtures and the same number of threads, and take turns; medians count. Drawing views is timed apart: the public
 variant reads views made beforehand from files.
 """
@@ -32,7 +32,7 @@ from tessera_core.pretrain.trainer import StepInputs, Trainer
 
 BATCH, DATES, PROJECTOR = 256, 40, 1024
 REPEATS = 5
-EPOCH = 800_000_000  # d-pixels of the published pretraining (spec/facts.md section 1.3)
+EPOCH = 800_000_000  # d-pixels of the published pretraining (docs/spec/facts.md section 1.3)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

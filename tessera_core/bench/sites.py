@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError
 from tessera_core.gate import open_raster
-from tessera_core.places import cache_home
 from tessera_core.raster import EmbeddingRaster
 
 BLOCK_PX = 32
@@ -77,7 +77,7 @@ class Site:
 def demo(size: int | None = None) -> Site:
     """The demo region: squares of 32 pixels held out."""
 
-    from tessera_core.demo import DEMO_SIZE, ensure_demo
+    from tessera_core.project.demo import DEMO_SIZE, ensure_demo
 
     region = ensure_demo(size=size or DEMO_SIZE)
     year = max(region.embeddings)
@@ -188,7 +188,7 @@ def _belgian_fields(data: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], N
 def _belgian_raster(data: Path) -> EmbeddingRaster:
     from tessera_core.generate.tiles import generate_tiles
     from tessera_core.models.zoo import resolve
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local.open import open_embeddings
 
     weights = hashlib.sha256(Path(resolve("studio-nano")).read_bytes()).hexdigest()[:12]
     folder = cache_home() / "bench" / f"belgium-{weights}"

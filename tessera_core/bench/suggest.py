@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.analysis.suggest import choose
+from tessera_core.analysis.active_learning import choose
 from tessera_core.bench.sites import POINTS, alphaearth_files, point_files
 from tessera_core.gate import open_raster
 from tessera_core.heads import DEFAULT_HEAD, make_head
@@ -121,7 +121,7 @@ def _score(head: Any, world: World) -> float:
 def demo_world(seed: int) -> World:
     """The demo region: half of its squares of 32 pixels to label in, the other half to judge on."""
 
-    from tessera_core.demo import ensure_demo
+    from tessera_core.project.demo import ensure_demo
     from tessera_core.raster import EmbeddingRaster
 
     region = ensure_demo()

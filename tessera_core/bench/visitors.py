@@ -143,7 +143,7 @@ def _one(
 
 def _make_demo(environment: dict[str, str]) -> None:
     """The demo region where the server looks for it, so that nobody waits for it."""
-    code = "from tessera_core.library import make_demo; make_demo(lambda *_: None, lambda: False)"
+    code = "from tessera_core.project.library import make_demo; make_demo(lambda *_: None, lambda: False)"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
     )

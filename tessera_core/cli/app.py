@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     script = app_script()
     port = free_port(args.address) if args.port is None else check_port(args.address, args.port)
     if args.project is not None:
-        from tessera_core.library import adopt
-        from tessera_core.pack import is_pack, open_pack
+        from tessera_core.project.library import adopt
+        from tessera_core.project.pack import is_pack, open_pack
 
         path = args.project.expanduser().resolve()
         os.environ["TESSERA_PROJECT"] = str((open_pack(path)[0] if is_pack(path) else adopt(path)).folder)

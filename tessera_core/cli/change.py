@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.assess.reference import read_reference
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.export.change import write_change
-    from tessera_core.sources.local import left_out, open_embeddings
+    from tessera_core.sources.local.open import left_out, open_embeddings
 
     first, second = open_embeddings(args.first), open_embeddings(args.second)
     stable = None
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
-    from tessera_core.partly import left_out_lines
+    from tessera_core._utils.partial import left_out_lines
 
     area = f" ({result['changed_hectares']:,.1f} ha)" if result["changed_hectares"] is not None else ""
     years = " and ".join(str(year) for year in result["years"])

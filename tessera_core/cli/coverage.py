@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tessera_core.region import Region
-    from tessera_core.sources.archive import Archive
+    from tessera_core.sources.remote.cog_archive import Archive
 
 WHERE = {"region": Input(), "points": Input()}
 PATHS = {**WHERE, "request": Output((".txt", ".json", ".md", ".csv"))}
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def archive_of(args: argparse.Namespace, region: Region) -> Archive | None:
     """AlphaEarth's archive around a region where the arguments ask for it, else None."""
-    from tessera_core.sources import archive
+    from tessera_core.sources.remote import cog_archive as archive
 
     if args.dataset != archive.NAME:
         return None
@@ -75,7 +75,7 @@ def archive_of(args: argparse.Namespace, region: Region) -> Archive | None:
 
 def archive_address(args: argparse.Namespace) -> str:
     """Where AlphaEarth's archive is to be read."""
-    from tessera_core.sources import archive
+    from tessera_core.sources.remote import cog_archive as archive
 
     address = str(args.tiles_url or archive.ADDRESS).rstrip("/")
     return address if "://" in address else str(Path(address).expanduser().resolve())
@@ -139,13 +139,13 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Look; returns the coverage as JSON."""
-    from tessera_core.atomic import write_text
+    from tessera_core._utils.atomic import write_text
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import AcquisitionError
-    from tessera_core.sources.coverage import Coverage, coverage, request_text, survey
-    from tessera_core.sources.datasets import dataset_named, datasets
-    from tessera_core.sources.fetch import patiently
-    from tessera_core.sources.store import open_store
+    from tessera_core.sources.remote.coverage import Coverage, coverage, request_text, survey
+    from tessera_core.sources.remote.datasets import dataset_named, datasets
+    from tessera_core.sources.remote.fetch import patiently
+    from tessera_core.sources.remote.zarr_store import open_store
 
     region, notes = region_of(args)
     years = published_years(args) if args.years else None

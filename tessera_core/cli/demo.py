@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import time
 
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.demo import DEMO_CLASSES, write_demo
+    from tessera_core.project.demo import DEMO_CLASSES, write_demo
 
     started = time.monotonic()
     region = write_demo(

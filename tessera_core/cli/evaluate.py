@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.assess import evaluate
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.heads import DEFAULT_HEAD
-    from tessera_core.mapping import score_samples, unfitted
-    from tessera_core.sources.local import left_out, open_embeddings
+    from tessera_core.project.classify import score_samples, unfitted
+    from tessera_core.sources.local.open import left_out, open_embeddings
 
     if wants_numbers(args):
         return _evaluate_numbers(args)
@@ -135,11 +135,11 @@ def _baseline(
 
 def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
     """The same for labels that are numbers: by default what the page Numbers shows."""
-    from tessera_core.assess.numbers import number_sentence
+    from tessera_core.assess.regression import number_sentence
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.numbers_mapping import score_numbers
-    from tessera_core.sources.local import left_out, open_embeddings
+    from tessera_core.project.regress import score_numbers
+    from tessera_core.sources.local.open import left_out, open_embeddings
 
     if args.per_class or args.baseline:
         raise InputError("--per-class and --baseline are for classes; this head maps numbers.")
@@ -173,8 +173,8 @@ def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
+    from tessera_core._utils.partial import left_out_lines
     from tessera_core.labels.report import told
-    from tessera_core.partly import left_out_lines
 
     remarks = [*result["notes"], *left_out_lines(result)]
     if "r2" in result:

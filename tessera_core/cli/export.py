@@ -19,17 +19,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core._utils.partial import left_out_lines
 from tessera_core.cli.console import ConsoleProgress
 from tessera_core.cli.head_options import add_reading_options
 from tessera_core.cli.paths import Input, Output
 from tessera_core.cli.years import add_year
 from tessera_core.errors import InputError, ProjectError
-from tessera_core.partly import left_out_lines
 
 if TYPE_CHECKING:
     from tessera_core.export.product import Product
     from tessera_core.grid import Grid
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
     from tessera_core.provenance import Provenance
     from tessera_core.raster import EmbeddingRaster
 
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 "failed": failed,
             }
         if args.to == "pack":
-            from tessera_core.pack import make_pack
+            from tessera_core.project.pack import make_pack
 
             packed = make_pack([project], out, progress=ConsoleProgress("pack"))
             return {"kind": "pack", "project": project.name, "files": [str(packed)], "failed": failed}
@@ -149,9 +149,9 @@ def _opened(args: argparse.Namespace, stack: ExitStack, failed: list[dict[str, s
         InputError: there is none, or a pack holds several and none is named.
     """
     from tessera_core.cli.project import find_project, read_into
-    from tessera_core.library import from_file, look
-    from tessera_core.pack import is_pack, open_pack
-    from tessera_core.project import Project
+    from tessera_core.project.library import from_file, look
+    from tessera_core.project.pack import is_pack, open_pack
+    from tessera_core.project.project import Project
 
     source = Path(args.project)
     if (source.is_dir() and not args.labels) or not source.exists() or source.name == "project.json":
@@ -185,7 +185,7 @@ def product(project: Project, year: int | None) -> Product:
         ProjectError: the project has no embeddings, or several years and none is chosen.
         HeadError: the labels do not suffice.
     """
-    from tessera_core.mapping import map_project, project_product
+    from tessera_core.project.classify import map_project, project_product
 
     year, raster = _embeddings(project, year)
     made = map_project(project, raster, year, progress=ConsoleProgress("map"))
@@ -224,8 +224,8 @@ def _label_frame(project: Project, year: int | None) -> tuple[Grid, Provenance]:
 
 def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     """The map of the project's field plots as a zip for QGIS."""
-    from tessera_core.export.numbers import write_numbers_qgis
-    from tessera_core.numbers_mapping import NumberChoice, chosen_measure, number_product, plots_in, score_plots
+    from tessera_core.export.values import write_numbers_qgis
+    from tessera_core.project.regress import NumberChoice, chosen_measure, number_product, plots_in, score_plots
 
     measure = chosen_measure(project)
     if measure is None:
@@ -251,7 +251,7 @@ def _embeddings(project: Project, year: int | None) -> tuple[int | None, Embeddi
     Raises:
         ProjectError: the project has no embeddings, or several years and none is chosen.
     """
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local.open import open_embeddings
 
     project.require_embeddings()
     years = list(project.embeddings)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tessera_core.region import Region
-    from tessera_core.sources.datasets import Dataset
-    from tessera_core.sources.fetch import Fetched, Source
+    from tessera_core.sources.remote.datasets import Dataset
+    from tessera_core.sources.remote.fetch import Fetched, Source
 
 
 def _out(args: argparse.Namespace) -> Output:
@@ -67,7 +67,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         InputError: they do.
     """
-    from tessera_core.atomic import RASTER, require_replaceable
+    from tessera_core._utils.atomic import RASTER, require_replaceable
     from tessera_core.errors import InputError
 
     check_source(args)
@@ -80,8 +80,8 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Fetch; returns what was written and what is missing."""
-    from tessera_core.sources.archive import NAME
-    from tessera_core.sources.datasets import dataset_named, datasets
+    from tessera_core.sources.remote.cog_archive import NAME
+    from tessera_core.sources.remote.datasets import dataset_named, datasets
 
     years = published_years(args)
     if args.dataset == NAME:
@@ -100,7 +100,7 @@ def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
 
 def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict[str, Any]:
     from tessera_core.errors import InputError
-    from tessera_core.sources.tiles import location_of, open_tiles
+    from tessera_core.sources.remote.npy_tiles import location_of, open_tiles
 
     if args.points or args.store_url:
         raise InputError("NPY tiles are fetched for a region, and without --store-url.")
@@ -110,7 +110,7 @@ def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict
 
 def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
     from tessera_core.errors import InputError
-    from tessera_core.sources.archive import open_archive
+    from tessera_core.sources.remote.cog_archive import open_archive
 
     if args.points or args.dim not in (None, 64):
         raise InputError("AlphaEarth embeddings are fetched for a region, with all their 64 dimensions.")
@@ -126,9 +126,9 @@ def _fetched(
     years: list[int],
     opened: Callable[[], Source] | None = None,
 ) -> dict[str, Any]:
+    from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.partly import Failure
-    from tessera_core.sources.fetch import fetch_years
+    from tessera_core.sources.remote.fetch import fetch_years
 
     failed: list[Failure] = []
     got = fetch_years(
@@ -148,7 +148,7 @@ def _fetched(
 
 
 def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[str, Any]:
-    from tessera_core.sources import cache
+    from tessera_core.sources.remote import cache
 
     rasters: list[dict[str, Any]] = []
     for fetched in got:
@@ -172,7 +172,7 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
         )
         if args.inspect:
             from tessera_core.cli.console import ConsoleProgress
-            from tessera_core.sources.inspect import inspect
+            from tessera_core.sources.quality.tiles import inspect
 
             shown = ConsoleProgress(f"inspect {entry.year}")
             rasters[-1]["inspection"] = inspect(fetched.open(), progress=shown).to_json()
@@ -185,12 +185,12 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
 
 
 def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
+    from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.partly import Failure
-    from tessera_core.sources.fetch import patiently
-    from tessera_core.sources.points import read_points, sample_points, write_points
-    from tessera_core.sources.store import open_store
+    from tessera_core.sources.remote.fetch import patiently
+    from tessera_core.sources.remote.points import read_points, sample_points, write_points
+    from tessera_core.sources.remote.zarr_store import open_store
 
     out = Path(args.out)
     if out.suffix.lower() not in (".csv", ".parquet", ".pq"):
@@ -222,8 +222,8 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
 
 def report(result: dict[str, Any]) -> str:
     """What was fetched, for people."""
+    from tessera_core._utils.partial import left_out_lines
     from tessera_core.labels.report import told
-    from tessera_core.partly import left_out_lines
 
     lines = list(result.get("notes", []))
     for raster in result.get("rasters", []):

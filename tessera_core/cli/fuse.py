@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         InputError: the embeddings cannot be read or share no ground.
         ExportError: the folder cannot be written.
     """
+    from tessera_core.analysis.stacking import fuse, fuse_years
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.fusion import fuse, fuse_years
-    from tessera_core.sources.local import find_years, left_out, open_embeddings
+    from tessera_core.sources.local.open import find_years, left_out, open_embeddings
 
     parts = args.first, args.second
     years = [[year for year in find_years(part) if year is not None] for part in parts]
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
-    from tessera_core.partly import left_out_lines
+    from tessera_core._utils.partial import left_out_lines
 
     said = (
         f"{result['out']}: {result['dataset']}, {result['pixels']} pixels; {result['pixels_of_one_only']} pixels that only one "

@@ -53,10 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Generate; see the module's docstring."""
+    from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.tile import find_tiles
     from tessera_core.generate.tiles import generate_tiles
-    from tessera_core.partly import Failure
 
     failed: list[Failure] = []
     folders = [folder for path in args.tiles for folder in find_tiles(path)]
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """A line for each tile."""
-    from tessera_core.partly import left_out_lines
+    from tessera_core._utils.partial import left_out_lines
 
     lines = []
     for tile in result["tiles"]:

@@ -10,13 +10,13 @@ from tessera_core.cli.paths import Input
 
 if TYPE_CHECKING:
     from tessera_core.assess import Reference
-    from tessera_core.assess.numbers import Numbers
+    from tessera_core.assess.regression import Numbers
     from tessera_core.grid import Grid
     from tessera_core.heads import HeadChoice
     from tessera_core.labels.features import Hints
     from tessera_core.labels.model import LabelClass
     from tessera_core.labels.report import ImportReport
-    from tessera_core.numbers_mapping import NumberChoice
+    from tessera_core.project.regress import NumberChoice
 
 LABEL_PATHS = {"embeddings": Input(), "labels": Input(), "tree": Input()}
 # The keys of tessera_core.heads.HEADS and REGRESSION_HEADS, which are not imported before arguments are checked.
@@ -130,7 +130,7 @@ def read_measured(args: argparse.Namespace, grid: Grid) -> Numbers:
         InputError: the numbers are class codes.
     """
     from tessera_core.assess.kinds import codes_taken_as_numbers
-    from tessera_core.assess.numbers import read_number_labels
+    from tessera_core.assess.regression import read_number_labels
     from tessera_core.errors import InputError
 
     _require_fields(args)
@@ -195,7 +195,7 @@ def chosen_number_head(args: argparse.Namespace) -> NumberChoice:
         InputError: an option does not go with it.
     """
     from tessera_core.errors import InputError
-    from tessera_core.numbers_mapping import DEFAULT_NUMBER_HEAD, NumberChoice
+    from tessera_core.project.regress import DEFAULT_NUMBER_HEAD, NumberChoice
 
     if args.classes or args.tree or args.class_weight:
         raise InputError("--classes, --tree and --class-weight are for classes; this head maps numbers.")

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from tessera_core._utils.partial import Failure, left_out_lines
 from tessera_core.areas import square_kilometres
 from tessera_core.cli.paths import matching
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
-from tessera_core.partly import Failure, left_out_lines
 
 EXAMPLES = ("tessera info embeddings/2023", "tessera info map.tif head.safetensors project.tessera --json")
 SUMMARY = "say what a tile, raster, checkpoint, head or project is"
@@ -85,8 +85,8 @@ def describe(name: str) -> list[Item]:
 def _folder(path: Path) -> list[Item]:
     from tessera_core.dpixels.tile import find_tiles
     from tessera_core.errors import TileError
-    from tessera_core.project import Project
-    from tessera_core.sources.local import find_pieces
+    from tessera_core.project.project import Project
+    from tessera_core.sources.local.open import find_pieces
 
     if Project.is_project(path):
         return [_project(Project.open(path), path)]
@@ -143,11 +143,11 @@ def _folder(path: Path) -> list[Item]:
 def _file(path: Path) -> Item:
     kind = _KINDS.get(path.suffix.lower())
     if path.name == "project.json":
-        from tessera_core.project import Project
+        from tessera_core.project.project import Project
 
         return _project(Project.open(path), path)
     if path.name == "raster.json":
-        from tessera_core.sources.local import SavedPiece
+        from tessera_core.sources.local.open import SavedPiece
 
         return _piece(SavedPiece(path.parent))
     kind = _kind_by_content(path) or kind
@@ -213,7 +213,7 @@ def _project(project: Any, path: Path) -> Item:
 def _bundle(path: Path) -> Item:
     import tempfile
 
-    from tessera_core.library import from_file
+    from tessera_core.project.library import from_file
 
     with tempfile.TemporaryDirectory() as folder:
         item = _project(from_file(path, Path(folder) / "project"), path)
@@ -222,7 +222,7 @@ def _bundle(path: Path) -> Item:
 
 
 def _pack(path: Path) -> Item:
-    from tessera_core.pack import look_into
+    from tessera_core.project.pack import look_into
 
     held = look_into(path)
     lines = [
@@ -268,10 +268,10 @@ def _tile(folder: Path) -> Item:
 
 
 def _piece(piece: Any) -> Item:
-    from tessera_core.sources.geotiff import TiffPiece
-    from tessera_core.sources.local import dataset_of, open_embeddings
-    from tessera_core.sources.npy import NpyPiece
-    from tessera_core.sources.zarrstore import ZarrPiece
+    from tessera_core.sources.local.geotiff import TiffPiece
+    from tessera_core.sources.local.npy import NpyPiece
+    from tessera_core.sources.local.open import dataset_of, open_embeddings
+    from tessera_core.sources.local.zarr import ZarrPiece
 
     if isinstance(piece, ZarrPiece):
         return _store(piece)
@@ -304,8 +304,8 @@ def _piece(piece: Any) -> Item:
 
 def _floats(piece: Any) -> Item:
     """Float embeddings by their header alone: looking must not convert gigabytes."""
-    from tessera_core.sources import geotiff, npy
-    from tessera_core.sources.local import dataset_of
+    from tessera_core.sources.local import geotiff, npy
+    from tessera_core.sources.local.open import dataset_of
 
     if isinstance(piece, npy.NpyPiece):
         grid, provenance = npy.origin(piece)
@@ -335,8 +335,8 @@ def _floats(piece: Any) -> Item:
 
 def _store(piece: Any) -> Item:
     """One zone and year of a Zarr store by its metadata alone."""
-    from tessera_core.sources.local import dataset_of
-    from tessera_core.sources.zarrstore import survey
+    from tessera_core.sources.local.open import dataset_of
+    from tessera_core.sources.local.zarr import survey
 
     grid, provenance = survey(piece)
     height, width = grid.shape
@@ -362,8 +362,8 @@ def _store(piece: Any) -> Item:
 
 def _web_store(url: str) -> Item:
     """A published store, by its metadata."""
-    from tessera_core.sources.fetch import patiently
-    from tessera_core.sources.store import open_store
+    from tessera_core.sources.remote.fetch import patiently
+    from tessera_core.sources.remote.zarr_store import open_store
 
     store = patiently(lambda: open_store(url, timeout_s=30), url, 3, None)
     years = patiently(lambda: store.years, url, 3, None)
@@ -388,10 +388,10 @@ def _web_store(url: str) -> Item:
 
 
 def _npy(path: Path) -> Item:
-    from tessera_core.atomic import RASTER
-    from tessera_core.npyfile import load_npy
-    from tessera_core.sources import npy
-    from tessera_core.sources.local import SavedPiece
+    from tessera_core._utils.atomic import RASTER
+    from tessera_core._utils.npy import load_npy
+    from tessera_core.sources.local import npy
+    from tessera_core.sources.local.open import SavedPiece
 
     if path.name in RASTER.files and (path.parent / RASTER.marker).is_file():
         return _piece(SavedPiece(path.parent))
@@ -407,7 +407,7 @@ def _npy(path: Path) -> Item:
 
 
 def _tif(path: Path) -> Item:
-    from tessera_core.sources import geotiff
+    from tessera_core.sources.local import geotiff
 
     piece = geotiff.find_piece(path)
     if piece is not None:

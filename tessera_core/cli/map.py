@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         ExportError: a file cannot be written.
     """
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.mapping import train, what_was_seen
-    from tessera_core.sources.local import left_out, open_embeddings
+    from tessera_core.project.classify import train, what_was_seen
+    from tessera_core.sources.local.open import left_out, open_embeddings
 
     numbers = not args.use_head and wants_numbers(args)
     _check_options(args, numbers)
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.use_head:
         return result | _with_saved_head(args, raster)
     if numbers:
-        from tessera_core.numbers_mapping import fit_numbers
+        from tessera_core.project.regress import fit_numbers
 
         labels = read_measured(args, raster.grid)
         head = chosen_number_head(args).make(args.seed)
@@ -167,7 +167,7 @@ def _need_confidence(args: argparse.Namespace) -> None:
 
 def _with_saved_head(args: argparse.Namespace, raster: EmbeddingRaster) -> dict[str, Any]:
     """Map with the head of ``--use-head``."""
-    from tessera_core.analysis.novelty import Novelty
+    from tessera_core.analysis.applicability import Novelty
     from tessera_core.heads import RegressionHead, load_head
     from tessera_core.labels.model import LabelClass, next_color
 
@@ -245,9 +245,9 @@ def _write_numbers(
     import numpy as np
 
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.export.numbers import NumberProduct, write_number_margins, write_number_values
+    from tessera_core.export.values import NumberProduct, write_number_margins, write_number_values
     from tessera_core.heads import predict_values, save_head
-    from tessera_core.labels.numbers import name_and_unit
+    from tessera_core.labels.values import name_and_unit
 
     made = predict_values(head, raster, progress=ConsoleProgress("map"))
     product = NumberProduct(
@@ -273,7 +273,7 @@ def _write_numbers(
 
 def _kind(head: Any) -> str:
     """The name of a head's kind, with its surroundings."""
-    from tessera_core.heads.tempered import TemperedHead
+    from tessera_core.heads.temperature import TemperedHead
 
     head = head.head if isinstance(head, TemperedHead) else head
     inner = getattr(head, "head", None)
@@ -282,8 +282,8 @@ def _kind(head: Any) -> str:
 
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
+    from tessera_core._utils.partial import left_out_lines
     from tessera_core.labels.report import told
-    from tessera_core.partly import left_out_lines
 
     mapped = result["pixels"] - result["no_data"]
     lines = [f"{result['out']}: {mapped} of {result['pixels']} pixels mapped with {result['head']}"]

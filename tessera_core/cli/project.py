@@ -17,13 +17,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core._utils.partial import left_out_lines
 from tessera_core.cli.head_options import add_reading_options, hints_of
 from tessera_core.cli.paths import Input, Output
-from tessera_core.partly import left_out_lines
 
 if TYPE_CHECKING:
     from tessera_core.labels.importing import ImportedLabels
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
 
 PATHS = {"embeddings": Input(), "file": Input(), "out": Output(folder="into")}
 EXAMPLES = (
@@ -70,7 +70,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         InputError: it does, or they do not.
     """
-    from tessera_core.atomic import require_replaceable
+    from tessera_core._utils.atomic import require_replaceable
     from tessera_core.errors import InputError
 
     if args.task == "new" and args.out:
@@ -101,8 +101,8 @@ def find_project(text: str) -> Project:
     import difflib
 
     from tessera_core.errors import InputError
-    from tessera_core.library import recent
-    from tessera_core.project import Project
+    from tessera_core.project.library import recent
+    from tessera_core.project.project import Project
 
     path = Path(text).expanduser()
     if path.exists():
@@ -134,7 +134,7 @@ def _told(project: Project) -> dict[str, Any]:
 
 
 def _new(args: argparse.Namespace) -> dict[str, Any]:
-    from tessera_core.library import Found, look, start
+    from tessera_core.project.library import Found, look, start
 
     found = [look(str(Path(path).resolve())) for path in args.embeddings]
     projects = [one.project for one in found if one.project is not None]
@@ -151,8 +151,8 @@ def _new(args: argparse.Namespace) -> dict[str, Any]:
 
 def _open(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.library import adopt
-    from tessera_core.pack import is_pack, open_pack
+    from tessera_core.project.library import adopt
+    from tessera_core.project.pack import is_pack, open_pack
 
     path = Path(args.file).resolve()
     made = open_pack(path, progress=ConsoleProgress("open")) if is_pack(path) else [adopt(path)]
@@ -162,7 +162,7 @@ def _open(args: argparse.Namespace) -> dict[str, Any]:
 def _list(args: argparse.Namespace) -> dict[str, Any]:
     from datetime import datetime
 
-    from tessera_core.library import recent
+    from tessera_core.project.library import recent
 
     return {
         "projects": [
@@ -222,7 +222,7 @@ def read_into(project: Project, file: str, args: argparse.Namespace, per_class: 
 
 def _link(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.errors import ProjectError
-    from tessera_core.library import relink
+    from tessera_core.project.library import relink
 
     project = find_project(args.project)
     years = list(project.wanted) if args.year is None else [args.year]

@@ -99,7 +99,7 @@ def _scenes(args: argparse.Namespace, parcels: int, per_parcel: int) -> list[Any
 
     scenes = held_out_worlds(args.worlds, parcels=parcels, per_parcel=per_parcel)
     if args.demo and args.name != "ablations":
-        from tessera_core.demo import DEMO_SIZE
+        from tessera_core.project.demo import DEMO_SIZE
 
         scenes.append(landscape("demo region", DEMO_SIZE))
     if args.tile is not None:

@@ -25,7 +25,7 @@ def summer_ndvi(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.in
     for date in np.flatnonzero((tile.doys >= SUMMER[0]) & (tile.doys <= SUMMER[1])):
         bands = np.asarray(tile.bands[date, rows, cols], np.float64)
         red, infrared = bands[:, _RED], bands[:, _INFRARED]
-        # 0 is "no data" in the stored integers (spec/model.md section 2.1).
+        # 0 is "no data" in the stored integers (docs/spec/model.md section 2.1).
         clear = (np.asarray(tile.masks[date, rows, cols]) != 0) & (red > 0) & (infrared > 0)
         total[clear] += ((infrared - red) / np.maximum(infrared + red, 1))[clear]
         count += clear

@@ -1,6 +1,6 @@
 """From Sentinel products to d-pixel numbers: SCL masks, daily mosaics, offset harmonisation, radar coding.
 
-Pure array functions after spec/model.md sections 4.3 and 4.4. Two rules for the Sentinel-2 processing offset are offered:
+Pure array functions after docs/spec/model.md sections 4.3 and 4.4. Two rules for the Sentinel-2 processing offset are offered:
 the authors' (by acquisition date) and the correct one (by each item's own baseline); who calls says which in the provenance.
 """
 
@@ -74,7 +74,7 @@ def harmonise(
     The authors' rule (``"date"``): on Planetary Computer data acquired strictly after 2022-01-25, 1000 is subtracted from
     values >= 1000; smaller ones stay, NaN stays; AWS data is left alone. The correct rule (``"baseline"``): 1000 is
     subtracted from every non-zero value of an item of processing baseline 04.00 or newer, whatever its date, floored at 1
-    because 0 means no data (spec/facts.md section 1.1).
+    because 0 means no data (docs/spec/facts.md section 1.1).
 
     Args:
         values: digital numbers of any shape, NaN = no data.
@@ -100,7 +100,7 @@ def to_dn(values: NDArray[np.floating]) -> NDArray[np.uint16]:
 def sar_code(power: NDArray[np.floating]) -> NDArray[np.int16]:
     """Code linear radar power as ``trunc(clip((20 log10(power) + 50) * 200, 0, 32767))`` int16; 0 where it is no number > 0.
 
-    The amplitude formula applied to power is what the models were trained with (spec/model.md section 4.4), so a code is
+    The amplitude formula applied to power is what the models were trained with (docs/spec/model.md section 4.4), so a code is
     twice the usual decibels.
     """
     good = np.isfinite(power) & (power > 0)

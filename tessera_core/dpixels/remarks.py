@@ -152,7 +152,7 @@ def _radar(tile: DPixelTile) -> Iterator[str]:
     found = values != 0
     if not found.any():
         return
-    # Stored is (20 log10(power) + 50) * 200, which counts decibels twice; 0 = missing (spec/model.md section 4).
+    # Stored is (20 log10(power) + 50) * 200, which counts decibels twice; 0 = missing (docs/spec/model.md section 4).
     db = (values / 200 - 50) / 2
     absurd = float(((values < 0) | (db > _STRONG))[found].mean())
     if absurd > 0.01:

@@ -1,6 +1,6 @@
 """The d-pixel tile: a directory with one year of Sentinel-1/2 time series of every pixel of a small rectangle.
 
-Owns the published layout (spec/model.md section 4.1): what the files are called, what they must hold, one sentence for each
+Owns the published layout (docs/spec/model.md section 4.1): what the files are called, what they must hold, one sentence for each
 thing that can be wrong in them, and writing them whole or not at all. Arrays stay memory-mapped in their stored integers.
 This module refuses to know models, normalisation and where the observations come from.
 """
@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import FolderKind, atomic_path
+from tessera_core._utils.atomic import FolderKind, atomic_path
+from tessera_core._utils.folders import folders_below
+from tessera_core._utils.npy import load_npy
 from tessera_core.errors import GridError, TileError
-from tessera_core.folders import folders_below
 from tessera_core.gate import is_missing, open_raster, read_json, told
 from tessera_core.grid import Grid
-from tessera_core.npyfile import load_npy
 
 S2_BANDS = ("B04", "B02", "B03", "B08", "B8A", "B05", "B06", "B07", "B11", "B12")
-"""Order of the last axis of ``bands`` (spec/model.md section 2.1)."""
+"""Order of the last axis of ``bands`` (docs/spec/model.md section 2.1)."""
 S1_POLARISATIONS = ("VV", "VH")
 
 _REQUIRED = ("bands.npy", "masks.npy", "doys.npy")
@@ -133,7 +133,7 @@ class DPixelTile:
         """Count the valid observations of each pixel, a few dates at a time.
 
         A Sentinel-2 date counts where its mask is non-zero, a Sentinel-1 pass where VV or VH is non-zero in raw units
-        (spec/model.md section 2.1).
+        (docs/spec/model.md section 2.1).
         """
         s2, s1 = np.zeros(self.shape, np.uint16), np.zeros(self.shape, np.uint16)
         step = max(1, _COUNT_BYTES // (4 * self.shape[0] * self.shape[1]))
@@ -177,7 +177,7 @@ def find_tiles(path: str | Path) -> list[Path]:
         raise TileError(f"{path} is a file; a d-pixel tile is a folder with {', '.join(_REQUIRED)}.")
     if _looks_like_tile(path):
         return [path]
-    # A hidden folder is a half-written tile (see tessera_core.atomic).
+    # A hidden folder is a half-written tile (see tessera_core._utils.atomic).
     problems: list[str] = []
     if tiles := sorted(folder for folder in folders_below(path, problems) if _looks_like_tile(folder)):
         return tiles
@@ -325,7 +325,7 @@ def _load_orbit(folder: Path, stem: str, shape: tuple[int, int]) -> tuple[NDArra
         )
     doys = _load_doys(folder, doys_name, sar.shape[0], values_name)
     if sar.shape[0] == 0:
-        # The stacker writes zero passes with a shape unrelated to the tile (spec/model.md section 4.4).
+        # The stacker writes zero passes with a shape unrelated to the tile (docs/spec/model.md section 4.4).
         return np.zeros((0, *shape, 2), sar.dtype), doys
     if sar.shape[1:3] != shape:
         raise TileError(

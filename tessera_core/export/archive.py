@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tessera_core.atomic import atomic_path
+from tessera_core._utils.atomic import atomic_path
 from tessera_core.export.geotiff import named_classes, write_class_map, write_confidence
 from tessera_core.export.product import Product
 from tessera_core.export.qgisproject import ProjectLayer, write_qgz

@@ -11,7 +11,7 @@ from tessera_core.export.geotiff import sidecars, write_class_map, write_values
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
-from tessera_core.render.ramp import hexes
+from tessera_core.render.colormap import hexes
 
 CLASSES = (LabelClass(1, "unchanged", "#d9d9d9"), LabelClass(2, "changed", "#d62728"))
 # Small p-values are what is looked for, so their colours part at the usual levels.

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path, write_text
+from tessera_core._utils.atomic import atomic_path, write_text
 from tessera_core.errors import ExportError
 from tessera_core.export.style import (
     Stops,
@@ -32,7 +32,7 @@ from tessera_core.export.xmltext import xml_text
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import SOFTWARE, Provenance
-from tessera_core.render.ramp import Scale
+from tessera_core.render.colormap import Scale
 
 NO_CONFIDENCE = 255
 
@@ -141,7 +141,7 @@ def write_values(
         description: names the band.
         unit: of the numbers, where it is known.
         tags: further tags, e.g. what the map was learnt from.
-        ramp: that its style has, see :mod:`tessera_core.render.ramp`; the ends are those that the page shows.
+        ramp: that its style has, see :mod:`tessera_core.render.colormap`; the ends are those that the page shows.
         stops: colours at numbers instead, where the numbers have a meaning of their own.
 
     Raises:

@@ -1,6 +1,6 @@
 """Writers of labels for other programs: CSV, shapefile, KML, GeoJSON and JSON for TEE 1.7, the notebook classifier's JSON.
 
-The field names are those of spec/formats.md. Every writer takes features in painting order with their geometry in longitude
+The field names are those of docs/spec/formats.md. Every writer takes features in painting order with their geometry in longitude
 and latitude; what a format cannot hold is told by :mod:`tessera_core.export.labels`, which also chooses the writer.
 """
 
@@ -18,8 +18,8 @@ from xml.etree.ElementTree import Element, SubElement
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import write_text
-from tessera_core.csvcells import quoted_row
+from tessera_core._utils.atomic import write_text
+from tessera_core._utils.csvcells import quoted_row
 from tessera_core.errors import ExportError
 from tessera_core.export.archive import write_zip
 from tessera_core.export.vector import Feature

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import write_json, write_text
+from tessera_core._utils.atomic import write_json, write_text
 from tessera_core.errors import InputError, LabelError
 from tessera_core.export import interchange
 from tessera_core.export.interchange import PIXELS_PER_AREA, SHORT_TEXT, Placed, short

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import Element, SubElement
 
-from tessera_core.atomic import atomic_path
+from tessera_core._utils.atomic import atomic_path
 from tessera_core.export.xmltext import xml_text
 from tessera_core.grid import Grid
 

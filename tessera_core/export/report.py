@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.atomic import write_text
 from tessera_core.areas import square_kilometres
-from tessera_core.atomic import write_text
 from tessera_core.export.product import ClassArea, Product
 from tessera_core.provenance import SOFTWARE
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from string import Template
 
-from tessera_core.atomic import write_text
+from tessera_core._utils.atomic import write_text
 from tessera_core.export.product import Product
 
 
@@ -48,9 +48,9 @@ import tempfile
 from pathlib import Path
 
 from tessera_core.export.geotiff import write_class_map
-from tessera_core.library import from_file
-from tessera_core.mapping import map_project
-from tessera_core.sources.local import open_embeddings
+from tessera_core.project.library import from_file
+from tessera_core.project.classify import map_project
+from tessera_core.sources.local.open import open_embeddings
 
 PROJECT = $project
 YEAR = $year

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
-from tessera_core.atomic import write_text
+from tessera_core._utils.atomic import write_text
 from tessera_core.export.xmltext import xml_text
 from tessera_core.labels.model import LabelClass
-from tessera_core.render.ramp import Scale, hexes
+from tessera_core.render.colormap import Scale, hexes
 
 # Told by a style that we wrote from one that a person saved beside the raster.
 MARK = "<!-- Written by Tessera Studio, and written anew with its raster. -->"
@@ -69,7 +69,7 @@ def values_renderer(scale: Scale, ramp: str = "amount", unit: str = "") -> Eleme
 
     Args:
         scale: which numbers its ends stand for.
-        ramp: name of it, see :func:`tessera_core.render.ramp.ramp`.
+        ramp: name of it, see :func:`tessera_core.render.colormap.ramp`.
         unit: written after the numbers of the legend.
     """
     return stops_renderer(even_stops(scale, ramp), unit)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.atomic import atomic_path, write_text
+from tessera_core._utils.atomic import atomic_path, write_text
 from tessera_core.errors import ExportError, InputError
 from tessera_core.grid import Grid, transformer
 from tessera_core.labels.model import Label, LabelClass

@@ -1,6 +1,6 @@
 """A backbone's forward pass on packed tokens: the same mathematics as :mod:`tessera_core.models.encoder`, arranged for speed.
 
-Every distinct observation is computed once; repetitions enter as log multiplicities, which is exact (spec/performance.md
+Every distinct observation is computed once; repetitions enter as log multiplicities, which is exact (docs/spec/performance.md
 section 7), and recurrent poolings see the repeated sequence in its order. Weights are copied once in the dtype of the work.
 Knows nothing of tiles, bands or files.
 """

@@ -90,7 +90,7 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def flops_per_token(config: EncoderConfig, stack: StackConfig, channels: int, tokens: float) -> float:
-    """Floating-point operations of a backbone per token, multiply-add = 2 (spec/performance.md section 5)."""
+    """Floating-point operations of a backbone per token, multiply-add = 2 (docs/spec/performance.md section 5)."""
     d = config.width
     layers = stack.layers * (2 * (4 * d * d + 2 * d * stack.feedforward) + 4 * tokens * d)
     recurrent = 12 * d * d if config.order_matters else 0

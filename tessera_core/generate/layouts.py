@@ -1,6 +1,6 @@
 """Generated embeddings in the layouts others publish and read: float GeoTIFF, and a Zarr v3 store of UTM zones.
 
-The store follows the published convention (spec/formats.md "Published embedding layouts"): one group ``utmNN`` per zone with
+The store follows the published convention (docs/spec/formats.md "Published embedding layouts"): one group ``utmNN`` per zone with
 ``embeddings`` int8 (time, band, y, x) and ``scales`` float32 (time, y, x), +inf where there is no data, prefix arrays for
 Matryoshka models, ``geoemb:`` attributes on the root, ``proj:`` and ``spatial:`` on the zones; northings of the southern
 hemisphere run on below the equator. Pixels are copied, never resampled. Knows nothing of encoders.
@@ -20,7 +20,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from tessera_core.atomic import FolderKind, atomic_path
+from tessera_core._utils.atomic import FolderKind, atomic_path
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance

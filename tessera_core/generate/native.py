@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tessera_core.atomic import atomic_path, write_text
+from tessera_core._utils.atomic import atomic_path, write_text
+from tessera_core._utils.paths import cache_home
+from tessera_core._utils.private import is_private, private_folder
 from tessera_core.errors import ExportError
-from tessera_core.places import cache_home
-from tessera_core.private import is_private, private_folder
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """A tile directory to embedding files: row block by row block, resumable, nothing half-written under a final name.
 
-Output (spec/model.md section 3, and the command-line contract): ``<tile>.npy`` int8 (H, W, D) with ``<tile>_scales.npy``
+Output (docs/spec/model.md section 3, and the command-line contract): ``<tile>.npy`` int8 (H, W, D) with ``<tile>_scales.npy``
 float32 (H, W), NaN scale where there is no data; or float32 ``<tile>.npy`` holding exactly what the reference writes, also
 where there is nothing to embed. Beside them ``<tile>_nodata.npy`` uint8 (H, W), the reason per pixel, where any pixel has
 none, and ``<tile>.json`` with grid and provenance.
@@ -20,19 +20,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import require_replaceable, write_json
+from tessera_core._utils.atomic import require_replaceable, write_json
+from tessera_core._utils.npy import load_npy
+from tessera_core._utils.partial import Failure
+from tessera_core._utils.resumable import Journal
 from tessera_core.dpixels.remarks import remarks
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError, RasterError, TileError
 from tessera_core.gate import open_raster
 from tessera_core.generate.engine import Cancel, Engine, Progress, check_dim, row_blocks
-from tessera_core.generate.journal import Journal
 from tessera_core.grid import Grid
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
 from tessera_core.models.config import EncoderConfig
 from tessera_core.models.quantise import quantise
-from tessera_core.npyfile import load_npy
-from tessera_core.partly import Failure
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 

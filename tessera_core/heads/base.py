@@ -2,7 +2,7 @@
 
 A head is a scikit-learn classifier over embedding vectors, with two additions: :meth:`Head.predict_codes` takes int8 codes
 and scales as rasters hold them, and ``fit_at``, ``proba_at`` and ``predict_window`` take places of a raster, so that heads
-that look at a pixel's surroundings (:mod:`tessera_core.heads.context`, :mod:`tessera_core.heads.unet`) are used like any
+that look at a pixel's surroundings (:mod:`tessera_core.heads.neighbourhood`, :mod:`tessera_core.heads.unet`) are used like any
 other. Heads refuse to know where vectors come from.
 """
 
@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
+from tessera_core._utils.threads import run_alone
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.raster import dequantise, valid_scales
-from tessera_core.threads import run_alone
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -218,7 +218,7 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         n_ignored_: how many training vectors were left out because they had no data.
         reach: how many pixels around a pixel the head looks at; 0 for the pixel alone.
         softened_: the temperature that its probabilities were softened by after the fit, and are part of what it predicts
-            (:mod:`tessera_core.heads.tempered`); 1 for none.
+            (:mod:`tessera_core.heads.temperature`); 1 for none.
     """
 
     class_weight: ClassWeight = "balanced"

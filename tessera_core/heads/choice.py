@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.tree import CERTAINTY
+from tessera_core.heads.hierarchical import CERTAINTY
+from tessera_core.heads.registry import HEADS, make_head
 
 if TYPE_CHECKING:
     from tessera_core.heads.base import Head
@@ -46,8 +47,6 @@ class HeadChoice:
         Raises:
             HeadError: there is no such head, or the options do not go together.
         """
-        from tessera_core.heads import HEADS, make_head
-
         weight = dict(self.class_weight) if isinstance(self.class_weight, tuple) else self.class_weight
         known = HEADS[self.name]().get_params() if self.name in HEADS else {}
         if weight != "own" and "class_weight" in known:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from tessera_core.codes import BLOCK, CodeProduct
+from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.threads import run_blocks
 from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, Floats, Head
 from tessera_core.raster import valid_scales
-from tessera_core.threads import run_blocks
 
 
 class LinearHead(Head):

@@ -24,7 +24,7 @@ class MLPHead(Head):
     """Multilayer perceptron with batch normalisation and dropout, trained by AdamW under a one-cycle schedule.
 
     Batch normalisation matters: the plain scikit-learn network trails it by more than ten points of macro-F1 on crop types
-    (spec/formats.md, "Peer evaluator"). After training it is folded into the layers, so prediction is a few products.
+    (docs/spec/formats.md, "Peer evaluator"). After training it is folded into the layers, so prediction is a few products.
 
     Args:
         hidden: widths of the hidden layers.

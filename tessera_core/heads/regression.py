@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import NotFittedError
 
+from tessera_core._utils.threads import run_alone, run_blocks
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.heads.base import FLOAT_BLOCK, Area, Floats, Pixels, Progress, Stepwise, dense_groups
 from tessera_core.heads.forest import grow, summed, tree_arrays, trees_from
 from tessera_core.heads.mlp import Layers, forward, layer_arrays, layers_from, train_layers
 from tessera_core.heads.ridge import LeftOut, left_basis
 from tessera_core.raster import dequantise, valid_scales
-from tessera_core.threads import run_alone, run_blocks
 
 COVERAGE = 0.9
 # Parts that labels are held out in where a head cannot leave single ones out.

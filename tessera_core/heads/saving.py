@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path, ordinary_mode
-from tessera_core.checksums import is_sound, sealed
+from tessera_core._utils.atomic import atomic_path, ordinary_mode
+from tessera_core._utils.checksums import is_sound, sealed
 from tessera_core.errors import HeadError, TesseraError
 from tessera_core.gate import is_missing, regular
 from tessera_core.heads.base import Head
+from tessera_core.heads.neighbourhood import ContextHead, ContextRegressionHead
+from tessera_core.heads.registry import HEADS, REGRESSION_HEADS, make_head, make_regression_head
 from tessera_core.heads.regression import RegressionHead
-from tessera_core.heads.tempered import TemperedHead, temper
+from tessera_core.heads.temperature import TemperedHead, temper
 from tessera_core.provenance import Provenance
 
 FORMAT = "tessera-head/1"
@@ -33,7 +35,7 @@ class SavedHead:
         head: fitted, of classes or of numbers; softened as it was when saved, see ``Head.softened_``.
         class_names: name of each class id that the head maps; empty for a head of numbers.
         provenance: of the raster it was trained on; only rasters of the same dataset may be mapped with it.
-        seen: arrays that describe what it was trained on, see :class:`tessera_core.analysis.novelty.Novelty`; empty where the
+        seen: arrays that describe what it was trained on, see :class:`tessera_core.analysis.applicability.Novelty`; empty where the
             file has none.
     """
 
@@ -57,8 +59,6 @@ def save_head(
         ExportError: the file cannot be written.
     """
     from safetensors.numpy import save_file
-
-    from tessera_core.heads import HEADS, REGRESSION_HEADS, ContextHead, ContextRegressionHead
 
     context, inner = 1, head
     if isinstance(head, ContextHead | ContextRegressionHead):
@@ -101,14 +101,6 @@ def load_head(path: str | Path) -> SavedHead:
         HeadError: the file is missing, damaged, or not a head.
     """
     from safetensors import SafetensorError, safe_open
-
-    from tessera_core.heads import (
-        REGRESSION_HEADS,
-        ContextHead,
-        ContextRegressionHead,
-        make_head,
-        make_regression_head,
-    )
 
     path = Path(path)
     if is_missing(path):

@@ -65,7 +65,7 @@ class Scene:
     """A raster that is predicted many times, its int8 codes held in memory where that is allowed.
 
     There is no float or bf16 working copy: integer products of the codes are faster than either (see
-    :mod:`tessera_core.codes`) and take half the memory.
+    :mod:`tessera_core._utils.int8`) and take half the memory.
 
     Args:
         raster: memory-mapped or in memory.

@@ -1,7 +1,7 @@
 """Read label files of others: one front for every format, one report on what was read, mended and skipped.
 
 Vector files (GeoJSON, GeoPackage, shapefile, KML), tables (CSV) and the JSON files of TEE and the notebook classifier
-(spec/formats.md) become labels in the coordinates of a grid; rasters become classes on it. Embeddings that some of these
+(docs/spec/formats.md) become labels in the coordinates of a grid; rasters become classes on it. Embeddings that some of these
 files carry are never used: they are taken anew at the geometry.
 """
 
@@ -295,7 +295,7 @@ def patches(classes: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _npy_classes(path: Path) -> NDArray:
-    from tessera_core.npyfile import load_npy
+    from tessera_core._utils.npy import load_npy
 
     values = load_npy(path, LabelError)
     if values.ndim != 2:

@@ -1,4 +1,4 @@
-"""GeoJSON, and the label JSONs of TEE 1.7 and the notebook classifier, told apart by what is in them (spec/formats.md)."""
+"""GeoJSON, and the label JSONs of TEE 1.7 and the notebook classifier, told apart by what is in them (docs/spec/formats.md)."""
 
 from __future__ import annotations
 

@@ -23,11 +23,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tessera_core.atomic import write_text
+from tessera_core._utils.atomic import write_text
+from tessera_core._utils.filelock import locked
 from tessera_core.errors import ExportError, LabelError
 from tessera_core.hosting import shown_path
 from tessera_core.labels.colors import color_for
-from tessera_core.labels.filelock import locked
 from tessera_core.labels.model import (
     MAX_CLASS_ID,
     Label,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass, clean_name
-from tessera_core.labels.numbers import ImportedNumbers, name_and_unit, parse_number
+from tessera_core.labels.values import ImportedNumbers, name_and_unit, parse_number
 
 _COLOUR = "#30508c"
 

@@ -8,8 +8,8 @@ For a page, in the order of use:
 - ``project.update(schema=tree.to_json())`` keeps the tree with the project, ``None`` takes it away;
   ``tree_of(project.settings)`` gives it back, or None.
 - ``tree.rows(classes, counts)`` lists the tree line by line: name, depth, class id, labels of its own and beneath.
-- ``tree.parents(classes)`` is what heads need (class id -> class id of the next level up); :mod:`tessera_core.mapping` does
-  this where a project has a tree.
+- ``tree.parents(classes)`` is what heads need (class id -> class id of the next level up); :mod:`tessera_core.project.classify`
+  does this where a project has a tree.
 
 A class belongs to a tree by its name (case does not matter). Classes outside the tree are roots of their own.
 """

@@ -1,7 +1,7 @@
 """Tables of places: CSV and its kin, as spreadsheets, GIS programs, Earth Engine and phones write them.
 
 The one reader of such tables: label files are features with the other columns as attributes, tables of points keep their rows
-(:mod:`tessera_core.sources.points`). No row is dropped without being counted.
+(:mod:`tessera_core.sources.remote.points`). No row is dropped without being counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.csvcells import unquoted
+from tessera_core._utils.csvcells import unquoted
 from tessera_core.errors import LabelError
 from tessera_core.gate.limits import limits
 from tessera_core.labels.cells import looks_like_shape, read_pairs, read_shapes

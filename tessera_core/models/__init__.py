@@ -1,5 +1,5 @@
 """TESSERA encoders and their checkpoints: architecture, weights, input preparation and output quantisation.
 
-Everything here follows ``spec/model.md`` of the reference description; the floors above (``generate``, ``pretrain``) decide
+Everything here follows ``docs/spec/model.md`` of the reference description; the floors above (``generate``, ``pretrain``) decide
 how to batch and where results go.
 """

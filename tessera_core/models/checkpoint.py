@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tessera_core.atomic import atomic_path, ordinary_mode
-from tessera_core.checksums import is_sound, sealed
+from tessera_core._utils.atomic import atomic_path, ordinary_mode
+from tessera_core._utils.checksums import is_sound, sealed
 from tessera_core.errors import CheckpointError
 from tessera_core.gate import regular
 from tessera_core.models import config as configs

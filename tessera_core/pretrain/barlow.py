@@ -1,7 +1,7 @@
 """The objective: Barlow Twins and its mix-up term, and the rank that is watched beside it.
 
-Formulas: spec/model.md section 5 (Zbontar et al. 2021, arXiv 2103.03230; Feng et al. 2025, arXiv 2506.20380). Knows tensors, and
-the processes that share a batch.
+Formulas: docs/spec/model.md section 5 (Zbontar et al. 2021, arXiv 2103.03230; Feng et al. 2025, arXiv 2506.20380). Knows tensors,
+and the processes that share a batch.
 
 Frobenius norms of D x D correlation matrices are taken from B x B Gram matrices where the batch is smaller than the
 projection: ``|X^T Y|_F^2 = <X X^T, Y Y^T>``. And since column standardisation commutes with a permutation of the rows, the

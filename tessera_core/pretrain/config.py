@@ -120,7 +120,7 @@ class ObjectiveSettings:
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """``[distillation]``: learn from the embeddings of a trained encoder (spec/model.md section 5, v2 students).
+    """``[distillation]``: learn from the embeddings of a trained encoder (docs/spec/model.md section 5, v2 students).
 
     Attributes:
         teacher: name or file of its checkpoint; empty = no distillation.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.atomic import write_text
+from tessera_core._utils.atomic import write_text
 from tessera_core.pretrain.config import PretrainError
 
 LOG_FILE = "log.jsonl"

@@ -1,6 +1,6 @@
 """Distillation: a student's prefixes learn to foretell a frozen teacher's embedding through one linear head each.
 
-Source of the scheme: spec/model.md section 5 (v2 students). The heads are thrown away with the projectors.
+Source of the scheme: docs/spec/model.md section 5 (v2 students). The heads are thrown away with the projectors.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import FolderKind, atomic_path
+from tessera_core._utils.atomic import FolderKind, atomic_path
+from tessera_core._utils.npy import load_npy
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import TileError
-from tessera_core.npyfile import load_npy
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Global shuffling: from tiles and simulated worlds to shards in which no two neighbours are more likely than chance.
 
-The method (spec/facts.md section 1.5) pools the pixels of many tiles, permutes them and cuts chunks. Here that is done out of
+The method (docs/spec/facts.md section 1.5) pools the pixels of many tiles, permutes them and cuts chunks. Here that is done out of
 core and resumably: every source is packed once, its rows permuted, into a *unit* folder; shard ``s`` is then slice ``s`` of every
 unit, permuted again. Any shard, and so any batch, is a random sample of all sources. Memory holds one source or one shard at a
 time, however many there are: large pools are cut into more shards. Disk holds everything twice until the units are deleted.
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.atomic import write_json
+from tessera_core._utils.atomic import write_json
 from tessera_core.dpixels.simulate import DPixelSample, sample_dpixels
 from tessera_core.dpixels.simulate.sample import NO_COVER
 from tessera_core.dpixels.tile import DPixelTile, find_tiles

@@ -25,7 +25,7 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class Projector(nn.Module):
-    """Linear, BatchNorm, ReLU per hidden width, then a bare Linear (spec/model.md section 1.2).
+    """Linear, BatchNorm, ReLU per hidden width, then a bare Linear (docs/spec/model.md section 1.2).
 
     BatchNorm sees one call per view, so that no view's statistics leak into another's.
     """

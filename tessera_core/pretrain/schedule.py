@@ -1,4 +1,4 @@
-"""The learning rate over a run: linear warm-up, optional plateau, cosine to zero (spec/model.md section 5)."""
+"""The learning rate over a run: linear warm-up, optional plateau, cosine to zero (docs/spec/model.md section 5)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tessera_core.atomic import atomic_path
+from tessera_core._utils.atomic import atomic_path
 from tessera_core.errors import Cancelled, ExportError
 from tessera_core.models.checkpoint import save_checkpoint
 from tessera_core.models.encoder import Encoder
@@ -504,7 +504,7 @@ def _device(name: str) -> torch.device:
 def fake_quantise(r: Tensor) -> Tensor:
     """Round ``r`` (B, D) to int8 with one symmetric scale per vector; the gradient passes straight through.
 
-    Published training used one scale per tensor; one per vector is what inference does (spec/model.md section 3).
+    Published training used one scale per tensor; one per vector is what inference does (docs/spec/model.md section 3).
     """
     with torch.no_grad():
         scale = r.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127

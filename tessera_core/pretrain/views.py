@@ -1,6 +1,6 @@
 """Two views of every pixel: independent random subsets of its valid observations, lightly disturbed.
 
-The draw is the method's (spec/model.md section 5): k observations per modality without replacement where a pixel has that
+The draw is the method's (docs/spec/model.md section 5): k observations per modality without replacement where a pixel has that
 many, cyclic repeats where it has fewer. What is added, each with its own setting and off at zero, makes a small model
 survive what real tiles lack: an orbit, a modality, some months, exact radiometry. Everything is drawn for a whole batch at
 once from one generator, so a step's views depend on its seed alone.

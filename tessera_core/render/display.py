@@ -1,7 +1,7 @@
 """The grid a browser map is drawn on.
 
 Web maps are drawn in Web Mercator (EPSG:3857). Placing a UTM square there by its corner coordinates is wrong by up to
-42 pixels at 52 N (spec/streamlit.md section 5), so a scene gets one nearest-neighbour table from display pixels to scene
+42 pixels at 52 N (docs/spec/streamlit.md section 5), so a scene gets one nearest-neighbour table from display pixels to scene
 pixels, made once; showing any array is then one ``take``. Grids without a place on Earth, or that Web Mercator cannot
 hold (poles, antimeridian), are shown as plain pixels: x = column, y = -row. Coordinates go both ways through pyproj,
 exactly; the table serves pictures only.

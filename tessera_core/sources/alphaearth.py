@@ -1,6 +1,6 @@
 """AlphaEarth annual embeddings: 64 dimensions A00..A63 of unit length, as their public COGs store them.
 
-A code v of int8 stands for ``sign(v) * (|v| / 127.5)^2``, -128 for no data in that pixel (spec/formats.md "Published embedding
+A code v of int8 stands for ``sign(v) * (|v| / 127.5)^2``, -128 for no data in that pixel (docs/spec/formats.md "Published embedding
 layouts"). The codes are not linear in the value, so they cannot be used as our codes; they are decoded here and quantised again.
 """
 

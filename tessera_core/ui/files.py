@@ -13,9 +13,9 @@ import streamlit as st
 
 from tessera_core.labels.files import ENDINGS
 from tessera_core.labels.report import ImportReport
-from tessera_core.project import Project, safe_name
-from tessera_core.sources.uploads import plain_name
-from tessera_core.ui import words
+from tessera_core.project.project import Project, safe_name
+from tessera_core.sources.local.uploads import plain_name
+from tessera_core.ui import text as words
 
 # Endings of files with places that people can upload.
 PLACES = [ending.removeprefix(".") for ending in ENDINGS if ending != ".shp"]

@@ -29,10 +29,10 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
-from tessera_core.atomic import atomic_path
+from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError
 from tessera_core.hosting import VARIABLE, hosted, server_secret
-from tessera_core.places import cache_home
 from tessera_core.ui import seats, sessions
 from tessera_core.ui.state import SEAT_HEADER, VISITOR_HEADER
 

@@ -11,8 +11,9 @@ import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.hosting import acting_for
-from tessera_core.jobs import Job, JobPool, Progress, Work
-from tessera_core.ui import seats, shell, state, words
+from tessera_core.project.jobs import Job, JobPool, Progress, Work
+from tessera_core.ui import logs, seats, state
+from tessera_core.ui import text as words
 
 _POLL_SECONDS = 0.4
 _WORKERS = 2
@@ -164,7 +165,7 @@ def outcome(job: Job) -> bool:
     if job.state == "cancelled":
         st.info(str(Cancelled()), icon=":material/block:")
     elif job.error is not None:
-        text = str(job.error) if isinstance(job.error, TesseraError) else shell.unforeseen(job.error)
+        text = str(job.error) if isinstance(job.error, TesseraError) else logs.unforeseen(job.error)
         st.error(text, icon=":material/error:")
     return False
 

@@ -8,7 +8,9 @@ from functools import lru_cache
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from tessera_core.places import cache_home
+from tessera_core._utils.paths import cache_home
+from tessera_core.errors import want_of_memory
+from tessera_core.hosting import hosted
 
 _FORMAT = "%(asctime)s UTC %(levelname)s %(name)s %(message)s"
 
@@ -34,3 +36,19 @@ def set_up() -> None:
     handler.setFormatter(formatter)
     handler.setLevel(logging.WARNING)
     logger.addHandler(handler)
+
+
+def unforeseen(error: Exception) -> str:
+    """What to tell people about an error that no one expected, and that was logged."""
+    if shortage := want_of_memory(error):
+        return shortage
+    sentence = "Something unforeseen happened and this step was not finished. Your labels and settings are saved. "
+    if hosted():
+        return (
+            f"{sentence}Please try again; if it happens again, tell whoever runs this server that it was at {_now()}."
+        )
+    return f"{sentence}Please try again; if it happens again, send the file {log_file()} to the makers."
+
+
+def _now() -> str:
+    return time.strftime("%H:%M:%S UTC on %d %B %Y", time.gmtime())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.errors import HeadError
-from tessera_core.mapping import ProjectMap, head_choice, map_project
-from tessera_core.project import Project
+from tessera_core.project.classify import ProjectMap, head_choice, map_project
+from tessera_core.project.project import Project
 from tessera_core.ui.scene import OpenScene
 
 

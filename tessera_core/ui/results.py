@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core.jobs import Work
+from tessera_core.project.jobs import Work
 from tessera_core.ui import jobs
 
 MAX_KEPT = 6

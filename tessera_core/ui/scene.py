@@ -232,7 +232,7 @@ class _Scenes:
 
     def get(self, path: Path, dpixels: Path | None) -> OpenScene:
         """See :func:`open_scene`."""
-        from tessera_core.sources.local import open_embeddings
+        from tessera_core.sources.local.open import open_embeddings
 
         key = (str(path), _stamp(path), str(dpixels or ""))
         with self._opening[hash(key) % len(self._opening)]:

@@ -21,24 +21,25 @@ from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted
-from tessera_core.ui import logs, seats, sessions, state, words
+from tessera_core.ui import jobs, logs, seats, sessions, state
+from tessera_core.ui import text as words
 
 if TYPE_CHECKING:
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
 
 log = logging.getLogger(__name__)
 
 # Loaded while the person reads the first page, so that the first click on the map does not wait for them.
 _HEAVY = (
     "pyproj",
-    "tessera_core.sources.local",
+    "tessera_core.sources.local.open",
     "tessera_core.render.picture",
     "tessera_core.heads",
-    "tessera_core.mapping",
-    "tessera_core.ui.label_map.live",
+    "tessera_core.project.classify",
+    "tessera_core.session.live_map",
     "rasterio",
-    "tessera_core.ui.region_place",
-    "tessera_core.ui.region_tiles",
+    "tessera_core.ui.region.choose",
+    "tessera_core.ui.region.tiles",
 )
 _WARM_UP_DELAY = 1.5
 _BACK = "shell_back"
@@ -79,9 +80,6 @@ def run() -> None:
         state.restore_project()
         # The map of the page Label says itself when it was saved.
         header(saved=page.url_path != "label")
-    # Here, because jobs are shown inside this shell.
-    from tessera_core.ui import jobs
-
     jobs.entered(page.url_path)
     with plain_errors(), acting_for(state.visitor()):
         page.run()
@@ -93,7 +91,7 @@ def run() -> None:
 @st.cache_resource(ttl=86_400, show_spinner=False)
 def _make_room() -> threading.Thread:
     """Once a day, and when the server starts: remove what nobody used for a while."""
-    from tessera_core.project_room import remove_old
+    from tessera_core.project.room import remove_old
 
     def work() -> None:
         if removed := remove_old():
@@ -150,7 +148,7 @@ def plain_errors() -> Iterator[None]:
                 _warm_up().join()
             st.rerun()
         log.exception("Unforeseen error")
-        st.error(unforeseen(error), icon=":material/error:")
+        st.error(logs.unforeseen(error), icon=":material/error:")
 
 
 def _half_loaded(error: Exception) -> bool:
@@ -163,22 +161,6 @@ def _half_loaded(error: Exception) -> bool:
     known = st.session_state.get(_HALF_LOADED, False)
     st.session_state[_HALF_LOADED] = True
     return not known
-
-
-def unforeseen(error: Exception) -> str:
-    """What to tell people about an error that no one expected, and that was logged."""
-    if shortage := want_of_memory(error):
-        return shortage
-    sentence = "Something unforeseen happened and this step was not finished. Your labels and settings are saved. "
-    if hosted():
-        return (
-            f"{sentence}Please try again; if it happens again, tell whoever runs this server that it was at {_now()}."
-        )
-    return f"{sentence}Please try again; if it happens again, send the file {logs.log_file()} to the makers."
-
-
-def _now() -> str:
-    return time.strftime("%H:%M:%S UTC on %d %B %Y", time.gmtime())
 
 
 def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:

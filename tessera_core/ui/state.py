@@ -15,11 +15,11 @@ import streamlit as st
 
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.hosting import hosted as hosted
-from tessera_core.project_room import note_use
+from tessera_core.project.room import note_use
 from tessera_core.ui.scene import OpenScene, open_scene
 
 if TYPE_CHECKING:
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
 
 _ENTERED = "tessera_entered"
 _TARGET = "tessera_target"
@@ -37,7 +37,7 @@ def guard(file: str) -> None:
     """First line of every page: send a deep link on a fresh server through app.py.
 
     Until a session has run ``st.navigation``, Streamlit runs the files of ``pages/`` without app.py, that is without header,
-    error handling and state. The page then stores where it was going and starts over (spec/streamlit.md section 6).
+    error handling and state. The page then stores where it was going and starts over (docs/spec/streamlit.md section 6).
     """
     if not st.session_state.pop(_ENTERED, False):
         st.session_state[_TARGET] = (f"pages/{Path(file).name}", st.query_params.to_dict())
@@ -137,8 +137,8 @@ def forget_project(folder: Path) -> None:
 
 
 def key_of(folder: Path) -> str:
-    """What names a project in the address bar; see :mod:`tessera_core.project_links`."""
-    from tessera_core.project_links import link_of
+    """What names a project in the address bar; see :mod:`tessera_core.project.links`."""
+    from tessera_core.project.links import link_of
 
     return link_of(folder)
 
@@ -177,6 +177,6 @@ def scene_for(project: Project, year: int | None = None) -> OpenScene:
 @st.cache_resource(show_spinner=False)
 def _open(key: str) -> Project:
     # One object per project and server: two tabs then share one label log and one undo history.
-    from tessera_core.project import Project, folder_of
+    from tessera_core.project.project import Project, folder_of
 
     return Project.open(folder_of(key))

@@ -33,7 +33,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 if TYPE_CHECKING:
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
 
 DEMO_BUTTON = "Open the demo region"
 CLASSES = ("wood", "water", "field")
@@ -345,7 +345,7 @@ def check(home: Path, seen: list[dict[str, Any]]) -> dict[str, int]:
         ``mixed_labels`` (projects, not labels of one visitor alone), ``lost_clicks`` (acknowledged, and nowhere),
         ``wrong_pictures`` of ``pictures_checked``: not what the labels give that they answer, computed here from nothing.
     """
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
 
     found = {"mixed_labels": 0, "lost_clicks": 0, "wrong_pictures": 0, "pictures_checked": 0}
     projects: dict[str, Project] = {}
@@ -377,10 +377,10 @@ def check(home: Path, seen: list[dict[str, Any]]) -> dict[str, int]:
 def _true_picture(project: Project, epoch: str, upto: int) -> bytes:
     """The picture of the labels that one visitor had made up to an operation; empty where they give no map."""
     from tessera_core.heads import Scene
-    from tessera_core.mapping import fit_labels, head_choice
+    from tessera_core.project.classify import fit_labels, head_choice
     from tessera_core.render.display import DisplayGrid
-    from tessera_core.sources.local import open_embeddings
-    from tessera_core.ui.label_map import payload
+    from tessera_core.session import payload
+    from tessera_core.sources.local.open import open_embeddings
 
     labels = [label for label in project.log.labels if int(label.id.removeprefix(f"{epoch}-")) <= upto]
     if len({label.class_id for label in labels}) < 2:

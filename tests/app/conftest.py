@@ -11,7 +11,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
 from tessera_core.grid import Grid
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -55,7 +55,7 @@ def region_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(home: Path, region_folder: Path) -> Project:
     """A project of that folder, without labels."""
-    from tessera_core import library
+    from tessera_core.project import library
 
     return library.start(library.look(str(region_folder)), "My fields")
 

@@ -13,17 +13,17 @@ import pytest
 from affine import Affine
 from streamlit.testing.v1 import AppTest
 
-from tessera_core import embed
-from tessera_core.acquisition import Request
 from tessera_core.dpixels.acquire import Window, read
 from tessera_core.dpixels.acquire import catalogue as catalogue_module
 from tessera_core.dpixels.tile import write_tile
 from tessera_core.errors import Cancelled, InputError, MixedDatasetsError
 from tessera_core.grid import Grid
 from tessera_core.models.zoo import WEIGHTS_FOLDER
-from tessera_core.project import Project
+from tessera_core.project import generate as embed
+from tessera_core.project.acquire import Request
+from tessera_core.project.project import Project
 from tessera_core.region import parse_bbox
-from tessera_core.sources.local import open_embeddings
+from tessera_core.sources.local.open import open_embeddings
 from tessera_core.ui import jobs
 from tests.dpixels.sentinel_server import LAT, LON, Archive, SentinelServer
 
@@ -300,7 +300,7 @@ def test_another_model_on_the_demo_region(
     app.button(key="generate_demo").click().run()
     _finish(app, "demo")
     assert app.success[0].value.startswith("2 tiles, 18,432 pixels in all; 2023 and 2024")
-    from tessera_core import library
+    from tessera_core.project import library
 
     ready = library.demo_ready()
     assert ready is not None

@@ -13,7 +13,7 @@ import pytest
 from tessera_core.cli import app as command
 from tessera_core.cli import main
 from tessera_core.errors import InputError, TesseraError
-from tessera_core.project import Project, projects_home
+from tessera_core.project.project import Project, projects_home
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core import library
 from tessera_core.analysis import change
 from tessera_core.labels.model import Label, LabelClass
-from tessera_core.project import Project
-from tessera_core.ui.label_map import payload
+from tessera_core.project import library
+from tessera_core.project.project import Project
+from tessera_core.session import payload
 from tessera_core.ui.results import Kept
+from tests.analysis.test_stacking import alphaearth_like
 from tests.analysis.two_years import two_years
-from tests.test_fusion import alphaearth_like
 
 PATIENCE = 40
 
@@ -89,7 +89,7 @@ def test_the_slider_looks_up_and_computes_nothing(
 ) -> None:
     runs = []
     real = change.detect_change
-    monkeypatch.setattr("tessera_core.comparison.detect_change", lambda *a, **k: runs.append(1) or real(*a, **k))
+    monkeypatch.setattr("tessera_core.project.change.detect_change", lambda *a, **k: runs.append(1) or real(*a, **k))
     monkeypatch.setattr(change, "detect_change", lambda *a, **k: runs.append(1) or real(*a, **k))
     _open(app, years)
     _finished(app, _compared)
@@ -241,7 +241,8 @@ def test_another_head_or_colour_draws_the_maps_anew(app: AppTest, years: Project
 
 def test_leaving_the_page_cancels_its_work(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from tessera_core.errors import Cancelled
-    from tessera_core.ui import compare_change, jobs
+    from tessera_core.ui import jobs
+    from tessera_core.ui.compare import change as compare_change
 
     def endless(*_: object, cancelled: Any, **__: object) -> None:
         for _turn in range(3000):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core import library
 from tessera_core.analysis.similarity import SimilarityIndex
-from tessera_core.project import Project
+from tessera_core.project import library
+from tessera_core.project.project import Project
+from tessera_core.session import payload
 from tessera_core.ui.jobs import Wanted
-from tessera_core.ui.label_map import payload
 from tests.app.conftest import landscape
 
 
@@ -192,7 +192,7 @@ def test_a_seed_lights_up_what_is_alike_and_a_slider_computes_nothing(
 def test_groups_are_the_same_in_all_years_and_the_slider_only_cuts_their_tree(
     app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tessera_core.ui.exploring import groups
+    from tessera_core.ui.explore import clusters as groups
 
     made: list[str] = []
     tree, carry = groups.group_tree, groups.groups_of

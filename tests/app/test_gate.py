@@ -21,10 +21,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tessera_core.errors import InputError
 from tessera_core.hosting import Limits, hosted
-from tessera_core.place_request import PlaceRequest
-from tessera_core.project import Project
+from tessera_core.project.project import Project
+from tessera_core.project.request import PlaceRequest
 from tessera_core.region import parse_bbox
-from tessera_core.ui import gate, region_load, state
+from tessera_core.ui import gate, state
+from tessera_core.ui.region import load as region_load
 from tests.app.conftest import landscape
 from tests.servers import TOKEN, Answer, AppServer, Visitor
 

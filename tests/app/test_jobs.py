@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.errors import BusyError, Cancelled, RasterError
-from tessera_core.jobs import Job, JobPool
+from tessera_core.project.jobs import Job, JobPool
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core.analysis.cleanup import majority
+from tessera_core.analysis.postprocess import majority
 from tessera_core.export.geotiff import write_class_map
 from tessera_core.grid import transformer
 from tessera_core.labels.model import LabelClass
-from tessera_core.mapping import head_choice, map_project
-from tessera_core.project import Project
+from tessera_core.project.classify import head_choice, map_project
+from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui.label_map import payload
-from tessera_core.ui.labelling import notes
+from tessera_core.session import payload
+from tessera_core.ui.label import notes
 
 
 def messages(app: AppTest) -> dict[str, tuple[dict, bytes]]:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core import library
 from tessera_core.cli import main
 from tessera_core.errors import InputError, ProjectError, TesseraError
-from tessera_core.project import Project, projects_home
+from tessera_core.project import library
+from tessera_core.project.project import Project, projects_home
 from tests.app.conftest import landscape
 
 
@@ -96,7 +96,7 @@ def test_uploaded_pair_is_kept_in_the_project(home: Path) -> None:
     assert project.name == "tile"
     (reference,) = project.embeddings.values()
     assert reference.path.is_relative_to(project.folder.resolve())
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local.open import open_embeddings
 
     opened = open_embeddings(reference.path)
     assert np.array_equal(opened.codes, raster.codes)

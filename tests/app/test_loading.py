@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from tessera_core import library, loading, mending
 from tessera_core.errors import AcquisitionError, Cancelled, MixedDatasetsError, ProjectError
 from tessera_core.grid import Grid
-from tessera_core.place_request import PlaceRequest, rounded
-from tessera_core.project import Project
+from tessera_core.project import library
+from tessera_core.project import load as loading
+from tessera_core.project import tile_repair as mending
+from tessera_core.project.project import Project
+from tessera_core.project.request import PlaceRequest, rounded
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.region import parse_bbox
-from tessera_core.sources import cache
-from tessera_core.sources.convert import quantise_block
-from tessera_core.sources.inspect import LonLat, cell_name, cells, inspect
-from tessera_core.sources.local import open_embeddings
+from tessera_core.sources.local.convert import quantise_block
+from tessera_core.sources.local.open import open_embeddings
+from tessera_core.sources.quality.tiles import LonLat, cell_name, cells, inspect
+from tessera_core.sources.remote import cache
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
 
@@ -36,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def web(world: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebStore]:
     """A server of the store; waits between tries do not hold up the tests."""
-    from tessera_core.sources import fetch
+    from tessera_core.sources.remote import fetch
 
     monkeypatch.setattr(fetch, "FIRST_WAIT_S", 0.01)
     with world_store.serve(world.parent) as server:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core.mapping import head_choice
-from tessera_core.project import Project
+from tessera_core.project.classify import head_choice
+from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
-from tessera_core.ui import label
-from tessera_core.ui.label_map import payload
+from tessera_core.session import payload
+from tessera_core.ui.label import page as label
 from tests.app.conftest import APP_SECONDS
 
 CLASSES = ("Wood", "Water")
@@ -49,7 +49,7 @@ def shown(app: AppTest) -> tuple[dict, bytes]:
 def true_map(project: Project) -> bytes:
     """The picture of the project's labels, computed here from nothing."""
     from tessera_core.heads import Scene
-    from tessera_core.mapping import fit_labels
+    from tessera_core.project.classify import fit_labels
 
     again = Project.open(project.folder)
     raster = EmbeddingRaster.open(again.embeddings_path(2024))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core import hosting, library
-from tessera_core.project import Project
+from tessera_core import hosting
+from tessera_core.project import library
+from tessera_core.project.project import Project
 from tessera_core.ui import state
 from tests.app.conftest import APP_SECONDS
 
@@ -135,7 +136,7 @@ def test_strangers_open_projects_only_by_an_address_nobody_can_guess(
 def test_unforeseen_errors_are_logged_and_never_shown_raw(
     app: AppTest, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tessera_core.ui import region
+    from tessera_core.ui.region import page as region
 
     def broken() -> None:
         raise ZeroDivisionError("inner details")
@@ -150,7 +151,7 @@ def test_unforeseen_errors_are_logged_and_never_shown_raw(
 def test_a_library_that_is_still_being_loaded_is_waited_for(
     app: AppTest, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tessera_core.ui import region
+    from tessera_core.ui.region import page as region
 
     shown = region._ways_to_start
     tries = []
@@ -302,9 +303,10 @@ def test_every_export_can_be_built(app: AppTest, project: Project, tmp_path: Pat
     import rasterio
 
     from tessera_core.export.product import Product
-    from tessera_core.mapping import map_project
-    from tessera_core.sources.local import open_embeddings
-    from tessera_core.ui import export, files
+    from tessera_core.project.classify import map_project
+    from tessera_core.sources.local.open import open_embeddings
+    from tessera_core.ui import files
+    from tessera_core.ui.export import page as export
 
     _label(project)
     raster = open_embeddings(project.embeddings_path(2024))

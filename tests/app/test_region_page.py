@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core import library
-from tessera_core.project import Project
-from tessera_core.sources import cache, places_names
+from tessera_core.geocoding import gazetteer as places_names
+from tessera_core.project import library
+from tessera_core.project.project import Project
+from tessera_core.sources.remote import cache
 from tessera_core.ui import seats
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
@@ -36,7 +37,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def web(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebStore]:
     """A server of the store; waits between tries do not hold up the tests."""
-    from tessera_core.sources import fetch
+    from tessera_core.sources.remote import fetch
 
     monkeypatch.setattr(fetch, "FIRST_WAIT_S", 0.01)
     with world_store.serve(world.parent) as server:
@@ -109,7 +110,7 @@ def test_a_place_by_coordinates_is_in_the_address(app: AppTest) -> None:
 
 
 def test_the_page_does_not_wait_for_the_list_of_places(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tessera_core.ui import region_place
+    from tessera_core.ui.region import choose as region_place
 
     proceed = threading.Event()
     loaded = threading.Event()

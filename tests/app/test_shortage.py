@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tessera_core.errors import InputError, want_of_memory
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 
 # What PyTorch does when the loading of its libraries fails, and when it is then imported again.
 TORCH = """

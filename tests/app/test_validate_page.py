@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core import validation
-from tessera_core.project import Project
+from tessera_core.project import validate as validation
+from tessera_core.project.project import Project
 from tessera_core.ui import state
 
 

@@ -28,7 +28,7 @@ from tessera_core.assess.splits import folds
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.heads.tempered import soften, temper
+from tessera_core.heads.temperature import soften, temper
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tests.assess.fields import labelled_fields, quantised

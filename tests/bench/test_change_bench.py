@@ -12,10 +12,10 @@ from scipy.ndimage import gaussian_filter
 
 from tessera_core.bench import change as bench
 from tessera_core.cli import main
-from tessera_core.demo import DEMO_WEIGHTS
 from tessera_core.dpixels.simulate.world import World
 from tessera_core.errors import CheckpointError, InputError
 from tessera_core.models.checkpoint import load_checkpoint
+from tessera_core.project.demo import DEMO_WEIGHTS
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tessera_core.bench import memory
 from tessera_core.errors import TesseraError
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 
 SIZE = 160

@@ -15,7 +15,7 @@ from tests.browser.studio import Studio
 @pytest.fixture
 def project(server: AppServer) -> str:
     """The address of a project of two years."""
-    from tessera_core.project import Project
+    from tessera_core.project.project import Project
 
     folder = server.home / "projects" / "fields"
     if not folder.exists():

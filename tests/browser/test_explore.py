@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tessera_core.bench.click import synthetic_raster
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
 

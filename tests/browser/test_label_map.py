@@ -16,8 +16,8 @@ from PIL import Image
 from tessera_core.bench.click import synthetic_raster
 from tessera_core.heads import predict_raster
 from tessera_core.labels.log import LabelLog
-from tessera_core.mapping import fit_labels
-from tessera_core.project import Project
+from tessera_core.project.classify import fit_labels
+from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import rgb

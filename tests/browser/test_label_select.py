@@ -10,7 +10,7 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from tessera_core.labels.model import Label
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tests.browser.test_label_map import MapPage, open_map, project
 from tests.browser.test_label_session import known, on_screen
 

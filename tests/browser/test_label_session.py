@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tessera_core.bench.click import CLASSES, synthetic_raster
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tests.browser.test_label_map import PATIENCE, SIZE, MapPage, open_map, project
 
 __all__ = ["open_map", "project"]
@@ -366,7 +366,7 @@ def test_a_session_on_a_phone(open_map: OpenMap, project: Project, truth: np.nda
 
 def test_a_slow_method_replaces_the_quick_map(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
     from tessera_core.heads import predict_raster
-    from tessera_core.mapping import fit_labels
+    from tessera_core.project.classify import fit_labels
     from tessera_core.raster import EmbeddingRaster
     from tests.browser.test_label_map import expected_picture
 

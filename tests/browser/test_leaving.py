@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tessera_core.labels.model import Label, LabelClass
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tests.analysis.two_years import two_years
 from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tessera_core.bench.click import synthetic_raster
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tests.browser.test_label_map import MapPage, expected_picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.soak]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tessera_core import library
+from tessera_core.project import library
 from tests.app.conftest import landscape
 from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio

@@ -30,7 +30,7 @@ from tessera_core.grid import Grid
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.picture import encode_picture
 from tessera_core.ui import view_map
-from tessera_core.ui.view_map import Layer, Marker, Outline
+from tessera_core.ui.components.view_map import Layer, Marker, Outline
 
 st.set_page_config(layout="wide")
 view_map.loader()

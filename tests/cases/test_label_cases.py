@@ -12,7 +12,7 @@ from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.files import read_class_raster, read_labels
 from tessera_core.labels.raster_points import raster_points
-from tessera_core.sources.points import read_points
+from tessera_core.sources.remote.points import read_points
 
 # That of the demo region of 128 pixels.
 GRID = Grid("EPSG:32631", Affine(10, 0, 560_000, 0, -10, 5_765_000), (128, 128))

@@ -9,8 +9,8 @@ import rasterio
 
 from tessera_core.cli import main
 from tessera_core.raster import EmbeddingRaster
+from tests.analysis.test_stacking import alphaearth_like
 from tests.analysis.two_years import TwoYears, two_years
-from tests.test_fusion import alphaearth_like
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from affine import Affine
 
 from tessera_core.cli import main
 from tessera_core.grid import Grid
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -134,7 +134,7 @@ def test_good_ones_are_told_beside_bad_ones_and_each_once(tmp_path, capsys):
 
 def test_our_files_are_known_under_any_name(tmp_path, capsys):
     from tessera_core.export.geotiff import write_confidence
-    from tessera_core.export.numbers import NumberProduct, write_number_values
+    from tessera_core.export.values import NumberProduct, write_number_values
     from tessera_core.heads import make_head, save_head
 
     rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from affine import Affine
 
 from tessera_core.cli import main
 from tessera_core.grid import Grid
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 

@@ -18,7 +18,7 @@ from tessera_core.cli.export import LABEL_KINDS
 from tessera_core.export.labels import CLASS_FORMATS, FORMATS
 from tessera_core.grid import Grid
 from tessera_core.labels.files import read_labels
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 

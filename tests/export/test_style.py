@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from tessera_core.export.archive import write_qgis
 from tessera_core.export.change import P_STOPS
 from tessera_core.export.geotiff import sidecars, write_class_map, write_confidence, write_values
-from tessera_core.export.numbers import NumberProduct, write_numbers_qgis
 from tessera_core.export.product import Product
 from tessera_core.export.style import MARK, classes_renderer, raster_qml
+from tessera_core.export.values import NumberProduct, write_numbers_qgis
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import Provenance

@@ -119,8 +119,8 @@ def _weights(ending: str) -> Callable[[Path], None]:
 
 def _project(packed: bool) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        from tessera_core import pack
-        from tessera_core.project import Project
+        from tessera_core.project import pack
+        from tessera_core.project.project import Project
 
         project = Project.create(folder / "p", "Fen")
         project.export_file(folder / "p.tessera")
@@ -226,8 +226,8 @@ def reader(kind: str) -> Callable[[Path], object]:
 
         return labels
     if kind in UPLOADS:
-        from tessera_core.library import start_upload
-        from tessera_core.sources.local import open_embeddings
+        from tessera_core.project.library import start_upload
+        from tessera_core.sources.local.open import open_embeddings
 
         def embeddings(path: Path) -> None:
             if path.suffix in (".zip", ".tif"):
@@ -252,11 +252,11 @@ def reader(kind: str) -> Callable[[Path], object]:
 
         return tile
     if kind == "project":
-        from tessera_core.project import Project
+        from tessera_core.project.project import Project
 
         return Project.import_file
     if kind == "pack":
-        from tessera_core.pack import open_pack
+        from tessera_core.project.pack import open_pack
 
         return open_pack
     if kind == "head":

@@ -17,9 +17,9 @@ from tessera_core.errors import InputError, LabelError
 from tessera_core.gate.contained import _Answers, _packed
 from tessera_core.grid import Grid
 from tessera_core.labels.files import read_class_raster, survey
-from tessera_core.library import start_upload
+from tessera_core.project.library import start_upload
 from tessera_core.region import read_region_report
-from tessera_core.sources.local import open_embeddings
+from tessera_core.sources.local.open import open_embeddings
 from tests.gate.outside import write_points, write_tiff
 
 
@@ -128,7 +128,7 @@ def test_a_file_that_takes_too_long_ends_the_child(bound: str, tmp_path: Path, m
 def test_an_answer_calls_nothing() -> None:
     import subprocess
 
-    from tessera_core.atomic import write_text
+    from tessera_core._utils.atomic import write_text
 
     for called in (os.system, subprocess.run, write_text, np.load):
 

@@ -136,7 +136,7 @@ def test_a_sparse_raster_that_declares_what_it_does_not_hold_is_refused(tmp_path
     assert (tmp_path / "a.tif").stat().st_size < 400_000
     head = read_tiff_head(tmp_path / "a.tif")
     assert (head.width, head.height, head.bands, head.absent) == (2000, 2000, 128, 1)
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local.open import open_embeddings
 
     with pytest.raises(RasterError, match=r"2000 x 2000 pixels of 128 bands, 1\.9 GB, but holds only"):
         open_embeddings(tmp_path / "a.tif")
@@ -170,14 +170,14 @@ READERS = {
 
 
 def _read(path: Path, kind: str) -> object:
+    from tessera_core._utils.npy import load_npy
     from tessera_core.heads import load_head
     from tessera_core.labels.files import survey
     from tessera_core.labels.schema import read_tree
     from tessera_core.models.checkpoint import load_checkpoint
-    from tessera_core.npyfile import load_npy
     from tessera_core.pretrain.config import PretrainConfig
     from tessera_core.region import read_region
-    from tessera_core.sources.geotiff import read_grid
+    from tessera_core.sources.local.geotiff import read_grid
 
     readers: dict[str, Callable[[Path], object]] = {
         "labels": survey, "raster": read_grid, "npy": load_npy, "head": load_head, "checkpoint": load_checkpoint,
@@ -251,7 +251,7 @@ def test_a_text_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
 
 
 def test_nodata_zero_is_no_data_only_where_all_bands_are(tmp_path: Path) -> None:
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local.open import open_embeddings
 
     random = np.random.default_rng(0)
     values = random.normal(size=(128, 12, 12)).astype(np.float32)
@@ -278,7 +278,7 @@ def test_nodata_zero_is_no_data_only_where_all_bands_are(tmp_path: Path) -> None
 
 
 def test_the_embeddings_of_merging_tools_keep_their_pixels(shared: Path) -> None:
-    from tessera_core.sources.local import open_embeddings
+    from tessera_core.sources.local.open import open_embeddings
 
     raster = open_embeddings(shared / "cases" / "geotiff-nodata-zero-any-band" / "emb_nodata0.tif")
     assert int((~raster.valid()).sum()) == 24
@@ -287,7 +287,7 @@ def test_the_embeddings_of_merging_tools_keep_their_pixels(shared: Path) -> None
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="no other users here")
 def test_a_folder_that_may_not_be_looked_into_says_so() -> None:
     from tessera_core.dpixels.tile import DPixelTile, find_tiles
-    from tessera_core.sources.local import find_pieces
+    from tessera_core.sources.local.open import find_pieces
 
     with tempfile.TemporaryDirectory() as folder:
         inner = Path(folder, "closed", "tile")

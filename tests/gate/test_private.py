@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tessera_core._utils.private import is_private, private_folder
 from tessera_core.errors import CheckpointError, HeadError
-from tessera_core.private import is_private, private_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owners here")
 

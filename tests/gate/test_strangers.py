@@ -21,7 +21,7 @@ from tessera_core.gate.vectors import ENDINGS
 from tessera_core.grid import Grid
 from tessera_core.labels.files import class_tags, read_class_raster, survey
 from tessera_core.region import read_region
-from tessera_core.sources.local import open_embeddings
+from tessera_core.sources.local.open import open_embeddings
 from tests.gate.outside import SECRET, Outside, raster_attacks, vector_attacks, write_points, write_tiff
 
 VECTORS = list(vector_attacks(Outside(Path("/x"), 1, None)))  # type: ignore[arg-type]
@@ -197,7 +197,7 @@ def test_every_plain_format_still_opens(driver: str, tmp_path: Path) -> None:
 
 
 def test_the_command_line_and_the_upload_reach_nothing(tmp_path: Path, reach: Outside, monkeypatch) -> None:
-    from tessera_core.library import start_upload
+    from tessera_core.project.library import start_upload
 
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     for attack in ("vrt", "vrt of an address", "pipeline"):

@@ -147,7 +147,7 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path: Path, weights: Pat
     script = (
         "import os, sys, time\n"
         "import tessera_core.generate.engine as engine\n"
-        "from tessera_core.generate.journal import Journal\n"
+        "from tessera_core._utils.resumable import Journal\n"
         "from tessera_core.cli import main\n"
         "engine.MAX_BLOCK_PIXELS = 160\n"
         "commit = Journal.commit\n"

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.grid import Grid
 from tessera_core.heads import HEADS, ClassMap, Scene, load_head, make_head, predict_raster, save_head
-from tessera_core.heads.tempered import temper
+from tessera_core.heads.temperature import temper
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
 

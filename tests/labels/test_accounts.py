@@ -22,10 +22,10 @@ from tessera_core.grid import Grid
 from tessera_core.labels.conflicts import conflicts_of
 from tessera_core.labels.files import read_class_raster, read_labels
 from tessera_core.labels.model import Label, LabelClass
-from tessera_core.labels.numbers import read_number_plots
 from tessera_core.labels.report import OUTSIDE
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.sources.points import read_points
+from tessera_core.labels.values import read_number_plots
+from tessera_core.sources.remote.points import read_points
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
 CLASSES = ["Water", "Wood", "Maize", ""]

@@ -19,9 +19,9 @@ from tessera_core.gate.limits import OWN
 from tessera_core.grid import Grid
 from tessera_core.labels.features import Hints
 from tessera_core.labels.files import read_labels
-from tessera_core.labels.numbers import read_number_plots
 from tessera_core.labels.text import decode, text_codec
-from tessera_core.sources.points import read_points
+from tessera_core.labels.values import read_number_plots
+from tessera_core.sources.remote.points import read_points
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 560_000, 0, -10, 5_765_000), (128, 128))
 NAMES = ["Water", "Broadleaf wood", "Grassland", "Maize"]

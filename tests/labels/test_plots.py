@@ -9,8 +9,8 @@ from tessera_core.errors import LabelError
 from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label
-from tessera_core.labels.numbers import ImportedNumbers
 from tessera_core.labels.plots import add_plot, change_value, digest, measure_named, plots_of, take_in, values_of
+from tessera_core.labels.values import ImportedNumbers
 
 
 def imported(field: str, *values: float) -> ImportedNumbers:

@@ -12,7 +12,7 @@ from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.schema import SHIPPED, adopt, from_json, parse_tree, tree_of
-from tessera_core.project import Project
+from tessera_core.project.project import Project
 
 
 def outline(tree):

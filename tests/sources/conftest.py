@@ -26,7 +26,7 @@ def web(world: Path) -> Iterator[world_store.WebStore]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty TESSERA_HOME, and waits between tries that do not hold up the tests."""
-    from tessera_core.sources import fetch
+    from tessera_core.sources.remote import fetch
 
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("TESSERA_CACHE_GB", raising=False)

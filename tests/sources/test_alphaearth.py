@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from tessera_core.raster import dequantise
 from tessera_core.sources import alphaearth
-from tessera_core.sources.local import open_embeddings
+from tessera_core.sources.local.open import open_embeddings
 
 
 def points(shared: Path, place: str) -> np.ndarray:

@@ -16,13 +16,13 @@ from tessera_core.cli import main
 from tessera_core.errors import AcquisitionError, InputError
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.region import Region, parse_bbox
-from tessera_core.sources import cache
-from tessera_core.sources import coverage as preflight
-from tessera_core.sources.coverage import coverage, request_text, survey
-from tessera_core.sources.datasets import Dataset
-from tessera_core.sources.fetch import fetch_years
-from tessera_core.sources.points import read_points, sample_points
-from tessera_core.sources.store import open_store
+from tessera_core.sources.remote import cache
+from tessera_core.sources.remote import coverage as preflight
+from tessera_core.sources.remote.coverage import coverage, request_text, survey
+from tessera_core.sources.remote.datasets import Dataset
+from tessera_core.sources.remote.fetch import fetch_years
+from tessera_core.sources.remote.points import read_points, sample_points
+from tessera_core.sources.remote.zarr_store import open_store
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
 

@@ -16,13 +16,14 @@ import pytest
 from geotessera.store import GeoTesseraZarr
 from shapely.geometry import Polygon
 
+from tessera_core._utils.partial import Failure
 from tessera_core.cli import main
 from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError
-from tessera_core.partly import Failure
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.region import Region, parse_bbox
-from tessera_core.sources import cache, fetch, zone
-from tessera_core.sources.fetch import fetch_years
+from tessera_core.sources.remote import cache, fetch
+from tessera_core.sources.remote import zarr_zone as zone
+from tessera_core.sources.remote.fetch import fetch_years
 from tests.sources.world_store import Fault, WebStore
 
 BOX = "11.82,-0.12,11.98,0.08"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tessera_core.errors import InputError
-from tessera_core.sources.uploads import receive
+from tessera_core.sources.local.uploads import receive
 
 
 def _zip(**members: bytes) -> io.BytesIO:

@@ -17,13 +17,13 @@ from tessera_core.assess.live import live_score
 from tessera_core.cli import main
 from tessera_core.export.vector import write_labels_geojson
 from tessera_core.heads import Scene, load_head, make_head, predict_raster, save_head
-from tessera_core.mapping import fit_labels, head_choice, label_samples, map_project
-from tessera_core.project import Project
+from tessera_core.project.classify import fit_labels, head_choice, label_samples, map_project
+from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
-from tessera_core.ui.export import _map_items
-from tessera_core.ui.label_map.live import LiveMap
-from tessera_core.ui.labelling.study import Question, Study
+from tessera_core.session.assessor import Question, Study
+from tessera_core.session.live_map import LiveMap
+from tessera_core.ui.export.page import _map_items
 from tests.app.conftest import landscape
 
 

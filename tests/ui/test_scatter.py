@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tessera_core.ui import scatter
+from tessera_core.ui.components import scatter
 
 
 def test_runs_become_indices() -> None:

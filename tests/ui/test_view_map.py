@@ -10,8 +10,8 @@ from affine import Affine
 
 from tessera_core.grid import Grid
 from tessera_core.render.display import DisplayGrid
-from tessera_core.ui.view_map import message
-from tessera_core.ui.view_map.parts import ColourScale, Layer, Marker, Outline
+from tessera_core.session import view_protocol as message
+from tessera_core.session.view_parts import ColourScale, Layer, Marker, Outline
 
 UTM = DisplayGrid(Grid("EPSG:32631", Affine(10, 0, 700_000, 0, -10, 5_800_000), (40, 50)))
 LOCAL = DisplayGrid(Grid.local((40, 50)))

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.threads import run_blocks
 from tessera_core.analysis.change.borders import (
     HALF,
     SHARE_BINS,
@@ -45,7 +46,6 @@ from tessera_core.analysis.change.levels import (
     right_spread,
 )
 from tessera_core.analysis.change.measure import CONTRASTS, Measured
-from tessera_core.threads import run_blocks
 
 Counts = NDArray[np.int64]
 

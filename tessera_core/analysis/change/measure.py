@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tessera_core._utils.int8 import CodeProduct
+from tessera_core._utils.threads import run_blocks
 from tessera_core.analysis.change.levels import LOWEST, NO_LEVEL, STEPS, TOP_LEVEL
 from tessera_core.analysis.change.scene import Scene
-from tessera_core.codes import CodeProduct
 from tessera_core.errors import Cancelled
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.threads import run_blocks
 
 Progress = Callable[[int, int, str], None]
 

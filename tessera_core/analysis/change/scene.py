@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tessera_core._utils.threads import run_alone
 from tessera_core.analysis.change.layer import MIN_PIXELS, SceneShift
 from tessera_core.analysis.change.levels import coarse, first_peak, to_levels
 from tessera_core.analysis.clusters import cluster_sample
 from tessera_core.errors import RasterError
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.threads import run_alone
 
 COMPONENTS = 24
 SAMPLE = 16_000

@@ -1,6 +1,6 @@
 """Finding Sentinel-1/2 items: Planetary Computer, or AWS (Earth Search for Sentinel-2, OPERA bursts for Sentinel-1).
 
-Facts of collections, assets and rules: spec/model.md sections 4.3 and 4.4. This module knows how each catalogue names things
+Facts of collections, assets and rules: docs/spec/model.md sections 4.3 and 4.4. This module knows how each catalogue names things
 and turns its answers into :class:`Scene`; it reads no pixel.
 """
 

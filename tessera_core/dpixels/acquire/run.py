@@ -6,7 +6,7 @@ tile directory, which appears whole. Days whose assets could not be read are nam
 ``missing`` and tried again by the next run.
 
 Differences from the authors' pipeline, on purpose: the coverage threshold is taken per patch, not over the whole region; and
-a resumed day is mosaicked exactly as a fresh one (theirs may differ, spec/model.md section 4.3).
+a resumed day is mosaicked exactly as a fresh one (theirs may differ, docs/spec/model.md section 4.3).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import atomic_path, require_replaceable
+from tessera_core._utils.atomic import atomic_path, require_replaceable
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire.catalogue import Catalogue, Scene, Window
 from tessera_core.dpixels.acquire.read import AssetError, read_asset

@@ -3,7 +3,7 @@
 Backscatter is a water-cloud model (Attema & Ulaby 1978), ``g = canopy (1 - q) + soil q`` with two-way transmission
 ``q = exp(-2 B V / cos(incidence))``, over a soil that brightens with moisture (about 6 dB from dry to saturated, Oh et al. 1992)
 beside parts that do not change (roofs, water). Speckle is gamma-distributed with the equivalent number of looks of
-Sentinel-1 IW products at 10 m, about 4.4 (Goodman 1976; ESA's product specification). Storage is spec/model.md section 4.4.
+Sentinel-1 IW products at 10 m, about 4.4 (Goodman 1976; ESA's product specification). Storage is docs/spec/model.md section 4.4.
 """
 
 from __future__ import annotations

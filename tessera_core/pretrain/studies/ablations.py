@@ -1,6 +1,6 @@
 """What each part of the method is worth: encoders trained on a fixed budget, each without one part, and judged frozen.
 
-The variants are those of the published ablation (Feng et al. 2025, arXiv 2506.20380; spec/facts.md section 1.8). All get the
+The variants are those of the published ablation (Feng et al. 2025, arXiv 2506.20380; docs/spec/facts.md section 1.8). All get the
 same pixels, the same number of steps and the same settings but for the part that is taken away. *No global shuffling* feeds
 pixels in the order of their places, so that a batch is a few dozen whole parcels of one world, as a batch of an unshuffled
 tile would be. Each variant's result is kept, so an interrupted study goes on where it stopped.
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.atomic import write_json
+from tessera_core._utils.atomic import write_json
 from tessera_core.pretrain.config import PretrainConfig, PretrainError
 from tessera_core.pretrain.studies.scenes import Floats, Scene, embed, score, without_radar
 from tessera_core.pretrain.studies.tables import mean_sd, table

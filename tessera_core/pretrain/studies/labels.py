@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tessera_core.atomic import write_json
+from tessera_core._utils.atomic import write_json
 from tessera_core.models.checkpoint import LoadedEncoder
 from tessera_core.pretrain.studies.scenes import Scene, embed, score
 from tessera_core.pretrain.studies.tables import mean_sd, table

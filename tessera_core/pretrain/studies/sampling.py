@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.atomic import write_json
+from tessera_core._utils.atomic import write_json
 from tessera_core.models.checkpoint import LoadedEncoder
 from tessera_core.pretrain.pixels import PixelSet, pack
 from tessera_core.pretrain.studies.scenes import Floats, Scene, embed, score, without_radar

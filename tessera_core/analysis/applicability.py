@@ -1,0 +1,309 @@
+"""How unlike every pixel is to anything that was labelled: a second kind of doubt, which a classifier does not have.
+
+A classifier is sure of whatever lies far on one side of its boundary, also of what it has never seen. Here the distance of a
+pixel to the nearest class is compared with the distances at which labels lie from the *other* labels' classes.
+
+Distances are Mahalanobis' in the pooled covariance within classes (Lee et al., NeurIPS 2018), shrunken like that of
+``heads.prototype``, with its small eigenvalues replaced by their mean (probabilistic PCA, Tipping & Bishop 1999), so that a
+pixel costs a few products of its int8 code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.threads import run_blocks
+from tessera_core.analysis.pca import sample_valid
+from tessera_core.analysis.similarity import code_norms
+from tessera_core.errors import Cancelled, HeadError, LabelError
+from tessera_core.raster import EmbeddingRaster, valid_scales
+
+NO_SCORE = 255
+RANK = 16
+# Pixels that tell what share of a region is unlike; half a percent sure.
+SAMPLE = 20_000
+MAX_FOLDS = 20
+# Of a pixel this far out, the page says "unlike anything you labelled".
+UNLIKE_PERCENT = 95
+# From here on a pixel is nearly as far out as what is called unlike.
+RATHER_UNLIKE = 80
+# Labels that agree to the last digit are an accident, not a spread of zero.
+LEAST_SPREAD = 0.05
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The classes' means and the common spread around them: squared distances ``min_k (x - m_k)' P (x - m_k)``.
+
+    Attributes:
+        means: float64 (K, D).
+        axes: float64 (r, D) orthonormal.
+        gains: float64 (r,); ``P = I / floor - axes' diag(gains) axes``.
+        floor: variance off the axes.
+    """
+
+    means: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    gains: NDArray[np.float64]
+    floor: float
+
+    @classmethod
+    def fit(cls, x: NDArray[np.floating], y: NDArray[np.integer], rank: int = RANK) -> Spread:
+        """Of labelled vectors (N, D) and their classes (N,)."""
+        values = x.astype(np.float64)
+        _, index = np.unique(y, return_inverse=True)
+        k, (n, dim) = int(index.max()) + 1, values.shape
+        means = np.stack([values[index == i].mean(0) for i in range(k)])
+        inside = values - means[index]
+        spread = float((inside**2).sum()) / max(n - k, 1) / dim
+        if spread <= 0:
+            spread = float(((means - means.mean(0)) ** 2).mean()) / 10 or 1.0
+        shrink = dim / (dim + n - k)
+        variances, axes = _principal(inside)
+        # Off the span of few labels the scatter is zero; there the shrinkage alone speaks.
+        full = np.zeros(dim)
+        full[: len(variances)] = variances / max(n - k, 1)
+        full = (1 - shrink) * full + shrink * spread
+        rank = min(rank, dim - 1, len(axes))
+        floor = float(full[rank:].mean())
+        return cls(means, axes[:rank], 1 / floor - 1 / full[:rank], floor)
+
+    def precise(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``v @ P`` for (N, D)."""
+        return v / self.floor - (v @ self.axes.T * self.gains) @ self.axes
+
+    def distances(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Squared distance (N,) of vectors (N, D) to the nearest class."""
+        values = x.astype(np.float64)
+        pm = self.precise(self.means)
+        own = (values * self.precise(values)).sum(1)
+        return np.maximum(own + (-2 * values @ pm.T + (self.means * pm).sum(1)).min(1), 0)
+
+
+def _principal(inside: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Squared singular values, falling, and right singular vectors (r, D) of (N, D), by the cheaper of two ways."""
+    n, dim = inside.shape
+    if n < dim:
+        _, values, axes = np.linalg.svd(inside, full_matrices=False)
+        return values**2, axes
+    values, vectors = np.linalg.eigh(inside.T @ inside)
+    return np.maximum(values[::-1], 0), vectors[:, ::-1].T
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """What was labelled, ready to judge pixels.
+
+    Attributes:
+        spread: of the labels.
+        thresholds: float64 (100,), squared distances at which 0.5, 1.5, ... 99.5 percent of labels of known classes would lie
+            nearer.
+        places: labels the thresholds rest on.
+        home: share (0..1) of the region they were made in that is unlike them, to compare other regions with; NaN if not known.
+    """
+
+    spread: Spread
+    thresholds: NDArray[np.float64]
+    places: int
+    home: float = float("nan")
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """What is needed to make it again, as plain arrays; no label and no pixel can be read from them."""
+        spread = self.spread
+        return {
+            "means": spread.means,
+            "axes": spread.axes,
+            "gains": spread.gains,
+            "floor": np.array([spread.floor]),
+            "thresholds": self.thresholds,
+            "places": np.array([float(self.places)]),
+            "home": np.array([self.home]),
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Novelty:
+        """What :attr:`arrays` gave.
+
+        Raises:
+            HeadError: they do not fit together; they may come from a stranger's file.
+        """
+        try:
+            means, axes, gains, floor, thresholds, places, home = (
+                np.asarray(arrays[name], np.float64)
+                for name in ("means", "axes", "gains", "floor", "thresholds", "places", "home")
+            )
+            fits = (
+                means.ndim == axes.ndim == 2
+                and len(means) > 0
+                and means.shape[1] == axes.shape[1]
+                and gains.shape == (len(axes),)
+                and floor.shape == places.shape == home.shape == (1,)
+                and thresholds.shape == (100,)
+                and all(np.isfinite(one).all() for one in (means, axes, gains, floor, thresholds, places))
+                and floor[0] > 0
+                and places[0] >= 3
+                and not (home[0] < 0 or home[0] > 1)
+                and (np.diff(thresholds) >= 0).all()
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise HeadError("What the head was trained on is damaged in its file; save it anew.") from error
+        if not fits:
+            raise HeadError("What the head was trained on is damaged in its file; save it anew.")
+        return cls(Spread(means, axes, gains, float(floor[0])), thresholds, int(places[0]), float(home[0]))
+
+    def share_unlike(self, raster: EmbeddingRaster, seed: int = 0) -> float | None:
+        """Share (0..1) of a raster that is unlike anything that was labelled, from at most 20,000 of its pixels.
+
+        Returns:
+            None where no pixel has data.
+
+        Raises:
+            HeadError: it was learnt from vectors of another length.
+        """
+        if raster.dim != self.spread.means.shape[1]:
+            raise HeadError(
+                f"The head was trained on {self.spread.means.shape[1]} numbers a pixel; these embeddings have {raster.dim}."
+            )
+        rows, cols = sample_valid(raster, SAMPLE, seed)
+        if not len(rows):
+            return None
+        beyond = self.thresholds[UNLIKE_PERCENT - 1]
+        return float((self.spread.distances(raster.sample(rows, cols)) > beyond).mean())
+
+
+@dataclass(frozen=True)
+class NoveltyMap:
+    """The layer.
+
+    Attributes:
+        percent: uint8 (H, W), share of labels that would lie nearer to what was labelled; 255 where there is no data.
+    """
+
+    percent: NDArray[np.uint8]
+
+    def unlike(self, percent: float = UNLIKE_PERCENT) -> NDArray[np.bool_]:
+        """bool (H, W): pixels further out than ``percent`` of labels; a look-up."""
+        return (self.percent >= percent) & (self.percent != NO_SCORE)
+
+    @property
+    def share(self) -> float:
+        """Share of the pixels with data that are unlike anything labelled, 0..1."""
+        return self._share(UNLIKE_PERCENT)
+
+    def _share(self, percent: float) -> float:
+        return float(self.unlike(percent).sum() / max(int((self.percent != NO_SCORE).sum()), 1))
+
+    @property
+    def sentence(self) -> str:
+        """For the page."""
+        share = 100 * self.share
+        if share < 0.5:
+            rather = 100 * self._share(RATHER_UNLIKE)
+            roughly = "" if rather < 1 else f", {rather:.0f} % of it only roughly"
+            return f"Nearly all of the region resembles something you labelled{roughly}."
+        return f"{share:.0f} % of the region is unlike anything you labelled; the map guesses there, however sure it looks."
+
+
+def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.integer]) -> Novelty:
+    """Learn what was labelled and how far apart labels of one class lie.
+
+    Each group is left out in turn (in at most 20 folds) and its distance taken to what remains. Logarithms of these
+    distances are near normal, so a further label of a known class lies below a given distance with the probability of
+    Student's t for a new observation.
+
+    Args:
+        x: float (N, D) labelled vectors; rows that are not finite are left out.
+        y: (N,) classes.
+        groups: (N,), which label (polygon, stroke, click) each belongs to.
+
+    Raises:
+        LabelError: fewer than three labels belong to classes that have another label.
+    """
+    from scipy.special import stdtrit
+    from threadpoolctl import threadpool_limits
+
+    usable = np.isfinite(x).all(axis=1)
+    x, y, groups = x[usable], y[usable], groups[usable]
+    # Twenty fits of milliseconds: several threads would only wait for each other.
+    with threadpool_limits(1, "blas"):
+        logs = _left_out(x, y, groups)
+    n = len(logs)
+    if n < 3:
+        raise LabelError("To tell what is unlike your labels, label at least two places of two classes each.")
+    spread = max(float(logs.std(ddof=1)), LEAST_SPREAD) * np.sqrt(1 + 1 / n)
+    quantiles = stdtrit(n - 1, (np.arange(100) + 0.5) / 100)
+    return Novelty(Spread.fit(x, y), np.exp(logs.mean() + spread * quantiles), n)
+
+
+def _left_out(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Mean log squared distance of each group to the classes of the others; groups whose class has no other are left out."""
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        return np.zeros(0)
+    fold = group % min(len(names), MAX_FOLDS)
+    found = []
+    for number in range(int(fold.max()) + 1):
+        own, rest = fold == number, fold != number
+        own &= np.isin(y, y[rest])
+        if own.any():
+            logs = np.log(np.maximum(Spread.fit(x[rest], y[rest]).distances(x[own]), 1e-12))
+            _, of = np.unique(group[own], return_inverse=True)
+            found.append(np.bincount(of, logs) / np.bincount(of))
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def map_novelty(
+    novelty: Novelty,
+    raster: EmbeddingRaster,
+    norms: NDArray[np.float32] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> NoveltyMap:
+    """How unlike every pixel is to the labels, on int8 codes.
+
+    Args:
+        norms: float32 (H * W,) of :func:`tessera_core.analysis.similarity.code_norms`, where they are kept; they do not
+            depend on labels and are most of the work.
+        cancelled: see docs/architecture.md.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
+    spread = novelty.spread
+    codes = raster.codes.reshape(-1, raster.dim)
+    scales = np.ascontiguousarray(raster.scales).reshape(-1)
+    valid = valid_scales(scales)
+    if norms is None:
+        norms = code_norms(codes, cancelled)
+    pm = spread.precise(spread.means)
+    rank = len(spread.axes)
+    weights = np.concatenate([spread.axes.T * np.sqrt(np.abs(spread.gains)), -2 * pm.T], axis=1)
+    # Gains are positive where an axis varies more than the rest, and at worst rounding below zero elsewhere.
+    signs = torch.from_numpy(np.sign(spread.gains).astype(np.float32))[:, None]
+    product = CodeProduct(weights.astype(np.float32), digits=2)
+    constant = torch.from_numpy((spread.means * pm).sum(1).astype(np.float32))[:, None]
+    thresholds = torch.from_numpy(novelty.thresholds.astype(np.float32))
+    all_codes, all_norms = torch.from_numpy(codes), torch.from_numpy(norms)
+    usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
+    percent = np.empty(len(codes), np.uint8)
+    out = torch.from_numpy(percent)
+
+    def judge(part: slice) -> None:
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        scores = product(all_codes[part]).mul_(usable[part])
+        distance = torch.add(scores[rank:], constant).amin(0)
+        distance.add_((all_norms[part] * usable[part]).square_(), alpha=1 / spread.floor)
+        distance.sub_(scores[:rank].square_().mul_(signs).sum(0))
+        out[part] = torch.bucketize(distance, thresholds, out_int32=True).to(torch.uint8)
+
+    run_blocks(judge, len(codes), BLOCK)
+    percent[~valid] = NO_SCORE
+    return NoveltyMap(percent.reshape(raster.shape))

@@ -1,0 +1,392 @@
+"""Labels that are numbers: read from a file, and heads for them scored with whole labels or blocks of ground held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from tessera_core.assess.samples import CodeFeatures, MatrixFeatures
+from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, SPLITS, near_blocks
+from tessera_core.errors import Cancelled, LabelError
+from tessera_core.gate import open_raster
+from tessera_core.grid import Grid
+from tessera_core.heads.base import training_draw
+from tessera_core.heads.regression import COVERAGE, RegressionHead
+from tessera_core.labels.features import NO_HINTS, Hints
+from tessera_core.labels.files import is_class_raster
+from tessera_core.labels.model import Label
+from tessera_core.labels.report import ImportReport
+from tessera_core.labels.sampling import in_order_of_place, label_pixels
+from tessera_core.labels.values import read_number_plots
+from tessera_core.raster import EmbeddingRaster
+
+# Draws of the bootstrap.
+RESAMPLED = 1000
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """N places with numbers.
+
+    Attributes:
+        values: float64 (N,).
+        groups: int (N,), which label (plot, polygon) each pixel belongs to.
+        rows, cols: int (N,).
+        features: of the pixels, once :meth:`with_embeddings` has taken them.
+        ignored: pixels left out because they have no data.
+        points: whether a label of them is a point.
+        field: the attribute they come from, where there is one.
+        report: what happened to the file they come from, where there is one.
+    """
+
+    values: NDArray[np.float64]
+    groups: NDArray[Any]
+    rows: NDArray[Any]
+    cols: NDArray[Any]
+    features: CodeFeatures | MatrixFeatures | None = None
+    ignored: int = 0
+    points: bool = False
+    field: str = ""
+    report: ImportReport | None = None
+
+    def by_label(self) -> NDArray[np.float64]:
+        """The number of each label (G,): the mean of its pixels."""
+        _, group = np.unique(self.groups, return_inverse=True)
+        return np.bincount(group, self.values) / np.bincount(group)
+
+    def with_embeddings(self, raster: EmbeddingRaster) -> Numbers:
+        """Those pixels that have an embedding, with it.
+
+        Raises:
+            LabelError: none has.
+        """
+        return self._with(CodeFeatures.at(raster, self.rows, self.cols))
+
+    def with_matrix(self, values: NDArray[np.float32]) -> Numbers:
+        """Those pixels whose features, float32 (N, F), are all known."""
+        return self._with(MatrixFeatures(values))
+
+    def _with(self, features: CodeFeatures | MatrixFeatures) -> Numbers:
+        usable = np.flatnonzero(features.usable())
+        if len(usable) == 0:
+            raise LabelError(
+                "Not one labelled pixel lies where there are data; check that labels and embeddings overlap."
+            )
+        return replace(self._take(usable), features=features.take(usable), ignored=len(self.values) - len(usable))
+
+    def _take(self, index: NDArray[np.intp]) -> Numbers:
+        return replace(
+            self,
+            values=self.values[index],
+            groups=self.groups[index],
+            rows=self.rows[index],
+            cols=self.cols[index],
+        )
+
+
+def read_number_labels(
+    path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None, hints: Hints = NO_HINTS
+) -> Numbers:
+    """Numbers of a vector file, table or single-band raster (NaN or its no-data value = unlabelled) on ``grid``.
+
+    Args:
+        path: the file.
+        grid: of the embeddings.
+        field: attribute that holds the number; by default the only one that does.
+        crs: of the file, where it does not say it.
+        hints: layer, columns of coordinates and encoding, where guessing is unsafe.
+
+    Raises:
+        LabelError: the file cannot be read, holds no numbers, or no place lies on the grid.
+    """
+    if is_class_raster(path):
+        return _raster_numbers(Path(path), grid)
+    plots = read_number_plots(path, grid, field, crs, hints)
+    found = number_pixels(plots.labels, plots.values, grid)
+    if len(found.rows) == 0:
+        raise plots.report.nothing_left(Path(path).name)
+    return replace(found, field=plots.field, report=plots.report)
+
+
+def number_pixels(labels: Sequence[Label], values: NDArray[np.floating], grid: Grid) -> Numbers:
+    """The pixels of labels that are numbers; empty where none lies on the grid.
+
+    Points that share a pixel count as one, with their mean: each is as good a measurement of it as the other. Where areas
+    overlap, the later one wins, as with classes.
+
+    Args:
+        labels: in painting order, coordinates in the CRS of ``grid``.
+        values: (N,) the number of each.
+    """
+    values = np.asarray(values, np.float64)
+    pixels = label_pixels(labels, grid)
+    found: NDArray[np.float64] = np.array(values[pixels.label_index], np.float64)
+    points = np.array([n for n, label in enumerate(labels) if label.kind == "point"], np.intp)
+    if len(points):
+        x, y = np.array([labels[n].xy[0] for n in points], np.float64).T
+        rows, cols = grid.xy_to_pixel(x, y)
+        inside = grid.inside(rows, cols)
+        flat = np.floor(rows[inside]).astype(np.int64) * grid.width + np.floor(cols[inside]).astype(np.int64)
+        places, which = np.unique(flat, return_inverse=True)
+        mean = np.bincount(which, values[points[inside]]) / np.bincount(which)
+        # Only where the pixel still is a point's: an area painted later has taken some.
+        own = np.flatnonzero(np.isin(pixels.label_index, points))
+        here = pixels.rows[own].astype(np.int64) * grid.width + pixels.cols[own]
+        found[own] = mean[np.searchsorted(places, here)]
+    return Numbers(found, pixels.label_index, pixels.rows, pixels.cols, points=bool(len(points)))
+
+
+def _raster_numbers(path: Path, grid: Grid) -> Numbers:
+    from rasterio.errors import RasterioError
+    from rasterio.vrt import WarpedVRT
+
+    if path.suffix.lower() == ".npy":
+        from tessera_core._utils.npy import load_npy
+
+        values = np.asarray(load_npy(path, LabelError), np.float64)
+    else:
+        try:
+            with open_raster(path, error=LabelError, whole=grid.crs is None) as file:
+                if file.crs is None or grid.crs is None:
+                    values = file.read(1, masked=True).astype(np.float64).filled(np.nan)
+                else:
+                    place = {"crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width}
+                    missing = np.nan if file.nodata is None else file.nodata
+                    with WarpedVRT(file, **place, nodata=missing, dtype="float64") as moved:
+                        values = moved.read(1, masked=True).filled(np.nan)
+        except RasterioError as error:
+            raise LabelError(f"{path.name} cannot be read as a GeoTIFF: {str(error).splitlines()[0]}") from error
+    if values.shape != grid.shape:
+        raise LabelError(
+            f"{path.name} is of shape {values.shape}, the embeddings are {grid.height} x {grid.width} pixels; they cannot be laid "
+            "over each other."
+        )
+    rows, cols = np.nonzero(np.isfinite(values))
+    if len(rows) == 0:
+        raise LabelError(f"{path.name} has no number in this region.")
+    report = ImportReport(int(values.size), len(rows), len(rows), field_why="the values of the raster")
+    if left := values.size - len(rows):
+        report.leave_out("no data, or beyond the raster", count=int(left))
+    return Numbers(values[rows, cols], np.arange(len(rows)), rows, cols, report=report)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a head says of labels that it has not seen, one row a label; the pixels of a label are averaged.
+
+    Attributes:
+        groups: int (G,), which label.
+        truth: float64 (G,) its number.
+        guess, margin: float64 (G,), NaN where it was never held out.
+        blocks: int (G,), which block of ground it lies in; what is resampled together.
+    """
+
+    groups: NDArray[Any]
+    truth: NDArray[np.float64]
+    guess: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    blocks: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A score and what it rests on.
+
+    Attributes:
+        result: JSON object, see :func:`evaluate_numbers`.
+        held_out: of the first repeat.
+    """
+
+    result: dict[str, Any]
+    held_out: HeldOut
+
+
+def evaluate_numbers(samples: Numbers, head: RegressionHead, **options: Any) -> dict[str, Any]:
+    """Cross-validate a head for numbers; every label is predicted by a head that saw nothing of it (or its block).
+
+    Args:
+        samples: with features.
+        head: unfitted; it is cloned for each fold.
+        options: of :func:`judge_numbers`.
+
+    Returns:
+        JSON object: ``r2`` (may be negative: worse than the mean), ``rmse``, ``mae`` in the labels' unit, ``bias`` (mean of
+        predicted minus true), ``coverage`` (share inside the 90 % margins), ``r2_interval`` (95 %, from resampled blocks of
+        ground, or None), ``sd`` of the first three over repeats, ``n_train`` pixels, ``n_test`` labels, ``range`` of the numbers,
+        ``split``, ``folds``, ``repeats``, ``notes`` and ``naive``.
+
+    Raises:
+        LabelError: the labels cannot be split this way.
+        HeadError: the head cannot be fitted.
+        Cancelled: ``cancelled`` said so.
+    """
+    return judge_numbers(samples, head, **options).result
+
+
+def judge_numbers(
+    samples: Numbers,
+    head: RegressionHead,
+    *,
+    split: str = "field",
+    n_folds: int = 3,
+    repeats: int = 1,
+    seed: int = 0,
+    block_px: int = BLOCK_PX,
+    buffer_px: int = BUFFER_PX,
+    naive: bool = True,
+    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Judgement:
+    """As :func:`evaluate_numbers`, with what was said of each label.
+
+    Args:
+        split, n_folds, repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.evaluate`.
+        naive: add the same under a random split.
+        progress, cancelled: see docs/architecture.md; units are fits.
+    """
+    if split not in SPLITS:
+        raise LabelError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
+    if repeats < 1 or n_folds < 2:
+        raise LabelError("At least 2 folds and 1 repeat are needed to hold something out.")
+    if samples.features is None:
+        raise LabelError("These numbers have no features yet; take embeddings first.")
+    kinds = [split] + (["random"] if naive and split != "random" else [])
+    total, done = n_folds * repeats * len(kinds), 0
+    results: list[dict[str, Any]] = []
+    first: HeldOut | None = None
+    for kind in kinds:
+        each, seen = [], []
+        for repeat in range(repeats):
+            guess, margin = (np.full(len(samples.values), np.nan) for _ in range(2))
+            for train, test in _folds(samples, kind, n_folds, seed + repeat, block_px, buffer_px):
+                if cancelled is not None and cancelled():
+                    raise Cancelled
+                train = train[
+                    training_draw(np.zeros(len(train)), samples.rows[train], samples.cols[train], seed + repeat)
+                ]
+                guess[test], margin[test] = samples.features.fit_margin(
+                    clone(head), train, samples.values[train], test, samples.groups[train]
+                )
+                seen.append(len(train))
+                done += 1
+                if progress is not None:
+                    progress(min(done, total), total, "fitting")
+            held = _by_label(samples, guess, margin, block_px)
+            first = first or held
+            each.append(number_scores(held.truth, held.guess, held.margin))
+        one: dict[str, Any] = {name: float(np.mean([run[name] for run in each])) for name in each[0]}
+        one |= {"sd": {name: float(np.std([run[name] for run in each])) for name in ("r2", "rmse", "mae")}}
+        results.append(one | {"split": kind, "n_train": round(float(np.mean(seen))), "n_test": round(one["n_test"])})
+    assert first is not None
+    result = results[0] | {"folds": n_folds, "repeats": repeats, "seed": seed, "notes": []}
+    result["range"] = [float(samples.values.min()), float(samples.values.max())]
+    result["r2_interval"] = r2_interval(first, seed)
+    if samples.ignored:
+        result["notes"] = [f"{samples.ignored} labelled pixels have no data and were left out."]
+    if len(results) > 1:
+        result["naive"] = results[1]
+    return Judgement(result, first)
+
+
+def _by_label(samples: Numbers, guess: NDArray[np.float64], margin: NDArray[np.float64], block_px: int) -> HeldOut:
+    names, first, group = np.unique(samples.groups, return_index=True, return_inverse=True)
+    known = np.isfinite(guess)
+    count = np.bincount(group, known, len(names))
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.bincount(group, np.where(known, values, 0), len(names))
+        return np.divide(total, count, out=np.full(len(names), np.nan), where=count > 0)
+
+    truth = np.bincount(group, samples.values) / np.bincount(group)
+    blocks = np.stack([samples.rows[first] // block_px, samples.cols[first] // block_px], axis=1)
+    return HeldOut(names, truth, mean(guess), mean(margin), np.unique(blocks, axis=0, return_inverse=True)[1].ravel())
+
+
+def r2_interval(held: HeldOut, seed: int = 0, draws: int = RESAMPLED) -> tuple[float, float] | None:
+    """95 % interval of R2 by the bootstrap over blocks of ground, whose labels are not independent; None for one block."""
+    known = np.isfinite(held.guess)
+    _, block = np.unique(held.blocks[known], return_inverse=True)
+    number = int(block.max(initial=-1)) + 1
+    if number < 2:
+        return None
+    truth = held.truth[known]
+    parts = [np.ones(len(truth)), truth, truth**2, np.square(held.guess[known] - truth)]
+    sums = np.stack([np.bincount(block, part, number) for part in parts])
+    times = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), draws)
+    n, first, second, error = sums @ times.T
+    spread = second - first**2 / n
+    usable = spread > 1e-12 * max(float(truth @ truth), 1e-300)
+    if not usable.any():
+        return None
+    low, high = np.quantile(1 - error[usable] / spread[usable], [0.025, 0.975])
+    return float(low), float(high)
+
+
+def number_scores(
+    truth: NDArray[np.floating], guess: NDArray[np.floating], margin: NDArray[np.floating] | None = None
+) -> dict[str, float]:
+    """``r2``, ``rmse``, ``mae``, ``bias``, ``n_test``, and ``coverage`` where there are margins; NaN guesses do not count."""
+    known = np.isfinite(guess)
+    error = guess[known] - truth[known]
+    spread = float(np.square(truth[known] - truth[known].mean()).sum())
+    scores = {
+        "r2": 1 - float(np.square(error).sum()) / spread if spread > 0 else 0.0,
+        "rmse": float(np.sqrt(np.square(error).mean())),
+        "mae": float(np.abs(error).mean()),
+        "bias": float(error.mean()),
+        "n_test": float(known.sum()),
+    }
+    if margin is not None:
+        scores["coverage"] = float((np.abs(error) <= margin[known]).mean())
+    return scores
+
+
+def _folds(
+    samples: Numbers, split: str, n_folds: int, seed: int, block_px: int, buffer_px: int
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    n = len(samples.values)
+    blocks = np.stack([samples.rows // block_px, samples.cols // block_px], axis=1)
+    if split == "random":
+        groups = np.arange(n)
+    elif split == "field":
+        groups = in_order_of_place(samples.groups)
+    else:
+        groups = np.unique(blocks, axis=0, return_inverse=True)[1].ravel()
+    number = int(groups.max()) + 1
+    if number < n_folds:
+        what = {"field": "labels", "blocked": f"blocks of {block_px} pixels"}.get(split, "pixels")
+        raise LabelError(
+            f"The split {split!r} holds whole {what} out in {n_folds} parts, but the numbers lie in {number} of them; label "
+            "more places, or use another split."
+        )
+    part = (np.random.default_rng(seed).permutation(number) % n_folds)[groups]
+    result = []
+    for k in range(n_folds):
+        train, test = np.flatnonzero(part != k), np.flatnonzero(part == k)
+        if split == "blocked":
+            train = train[~near_blocks(samples.rows, samples.cols, test, train, block_px, buffer_px)]
+        if len(train) < 3:
+            raise LabelError(
+                f"The split {split!r} leaves too few numbers to train on beside what it holds out; label more places, or use a "
+                "smaller buffer."
+            )
+        result.append((train, test))
+    return result
+
+
+def number_sentence(result: dict[str, Any]) -> str:
+    """The score in words."""
+    text = (
+        f"Explains {100 * max(result['r2'], 0):.0f} % of the differences between places it has not seen (R2 {result['r2']:.2f}); "
+        f"typically off by {result['mae']:.3g} (RMSE {result['rmse']:.3g}) where the labels run from {result['range'][0]:.3g} to "
+        f"{result['range'][1]:.3g}. Its {100 * COVERAGE:.0f} % margins hold {100 * result['coverage']:.0f} %."
+    )
+    if "naive" in result:
+        text += f" A random split would have claimed R2 {result['naive']['r2']:.2f}."
+    return text

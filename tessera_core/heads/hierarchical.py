@@ -1,0 +1,271 @@
+"""A head over a tree of classes: labels of any level teach it, and a pixel gets the finest class that is certain enough.
+
+At each branching of the tree one head tells the branches apart, taught by all labels beneath them; a label of the branching
+class itself teaches the levels above only. A class's probability is the product along its path (top-down local
+classification; Silla & Freitas, Data Min. Knowl. Discov. 22, 2011). The map goes down the likeliest path as long as the next class
+stays above the wanted certainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.threads import run_blocks
+from tessera_core.errors import HeadError
+from tessera_core.heads.base import (
+    NO_CLASS,
+    NO_CONFIDENCE,
+    Bytes,
+    ClassWeight,
+    Floats,
+    Head,
+    Progress,
+    percent,
+    require_two,
+)
+from tessera_core.heads.linear import LinearHead
+from tessera_core.heads.registry import HEADS, make_head
+from tessera_core.raster import valid_scales
+
+ROOT = 0
+CERTAINTY = 0.6
+
+
+class TreeHead(Head):
+    """Heads at the branchings of a class tree.
+
+    ``classes_`` are the finest classes that the labels distinguish ("tips"); :meth:`predict_proba` gives their
+    probabilities. :meth:`predict` and maps hold classes of any level.
+
+    Args:
+        parents: pairs ``(class id, id of the class above)``; classes that are not in it are roots.
+        head: name of the head at each branching.
+        certainty: probability that a class needs to be mapped instead of the one above it; 0 always maps the finest, a root
+            is always mapped.
+        class_weight: as of other heads, at each branching.
+
+    Attributes:
+        nodes_: (M,) ids of all classes with labels on or beneath them, those above first.
+    """
+
+    _fits_alone = False
+
+    def __init__(
+        self,
+        parents: Iterable[tuple[int, int]] = (),
+        head: str = "ridge",
+        certainty: float = CERTAINTY,
+        class_weight: ClassWeight = "balanced",
+    ) -> None:
+        self.parents = parents
+        self.head = head
+        self.certainty = certainty
+        self.class_weight = class_weight
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Self:
+        """See :meth:`Head.fit`; ``y`` may hold classes of any level."""
+        if not 0 <= self.certainty <= 1:
+            raise HeadError(f"The certainty must lie between 0 and 1, not {self.certainty!r}.")
+        up = self._up()
+        X, y, weight, dense = self._table(X, y, sample_weight, groups)
+        labelled = {int(i) for i in np.unique(y)}
+        nodes = sorted({n for i in labelled for n in _line(i, up)}, key=lambda n: (len(_line(n, up)), n))
+        # With one kind of a class labelled beside the class itself, nothing says what another kind looks like.
+        alone = [n for n in nodes if n in labelled and sum(up.get(m) == n for m in nodes) == 1]
+        nodes = [n for n in nodes if not any(a in _line(n, up)[1:] for a in alone)]
+        tips = sorted(set(nodes) - {up.get(n, ROOT) for n in nodes})
+        require_two(tips)
+        below: dict[int, list[int]] = {n: [] for n in (ROOT, *nodes)}
+        for n in nodes:
+            below[up.get(n, ROOT)].append(n)
+        branchings = {n: children for n, children in below.items() if len(children) > 1}
+        heads: dict[int, Head] = {}
+        for done, (n, children) in enumerate(branchings.items()):
+            which = {i: c for c in children for i in labelled if c in _line(i, up)}
+            rows = np.flatnonzero(np.isin(y, list(which)))
+            heads[n] = make_head(self.head, **self._options()).fit(
+                X[rows],
+                np.array([which[int(i)] for i in y[rows]]),
+                weight[rows],
+                groups=None if dense is None else dense[rows],
+                cancelled=cancelled,
+            )
+            if progress is not None:
+                progress(done + 1, len(branchings), "training")
+        self.n_features_in_, self.classes_ = X.shape[1], np.array(tips, np.int64)
+        self._settle(nodes, heads)
+        return self
+
+    def _options(self) -> dict[str, Any]:
+        if self.head not in HEADS:
+            return {}
+        return {"class_weight": self.class_weight} if "class_weight" in HEADS[self.head]().get_params() else {}
+
+    def _up(self) -> dict[int, int]:
+        up = {int(child): int(parent) for child, parent in self.parents}
+        for child in up:
+            seen, n = {child}, child
+            while n in up:
+                n = up[n]
+                if n in seen:
+                    raise HeadError(f"The class tree goes round in a circle at the class {n}.")
+                seen.add(n)
+        return up
+
+    def _settle(self, nodes: list[int], heads: dict[int, Head]) -> None:
+        """Arrange what was learnt: each node's parent and its column among the branchings' probabilities."""
+        up = self._up()
+        self.nodes_, self._heads = np.array(nodes, np.int64), heads
+        place = {n: i for i, n in enumerate(nodes)}
+        self._parent = np.array([place.get(up.get(n, ROOT), -1) for n in nodes])
+        self._column = np.full(len(nodes), -1)
+        start = 0
+        for head in heads.values():
+            for k, child in enumerate(head.classes_):
+                self._column[place[int(child)]] = start + k
+            start += len(head.classes_)
+        self._tips = np.array([place[int(i)] for i in self.classes_])
+        self._product: CodeProduct | None = None
+
+    def node_proba(self, X: Floats) -> NDArray[np.float32]:
+        """Probabilities (N, M) of all classes of :attr:`nodes_` for finite vectors (N, D)."""
+        parts = [head._proba(X) for head in self._heads.values()]
+        return self._along_paths(np.concatenate(parts, axis=1).T.astype(np.float32)).T
+
+    def _along_paths(self, local: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(M, n) probabilities of nodes from (C, n) probabilities among the branches of each branching."""
+        out = np.ones((len(self.nodes_), local.shape[1]), np.float32)
+        for i, (parent, column) in enumerate(zip(self._parent, self._column, strict=True)):
+            if parent >= 0:
+                out[i] = out[parent]
+            if column >= 0:
+                out[i] *= local[column]
+        return out
+
+    def _rolled_up(self, proba: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Index of the class to map and its probability, (n,), from (M, n)."""
+        best = np.where(self._parent[:, None] < 0, proba, -1).argmax(axis=0)
+        open_ = np.ones(proba.shape[1], bool)
+        while open_.any():
+            # The likeliest child of where each pixel stands.
+            child = np.where(self._parent[:, None] == best[None, :], proba, -1)
+            next_ = child.argmax(axis=0)
+            open_ &= child[next_, np.arange(len(best))] >= max(self.certainty, 1e-12)
+            best = np.where(open_, next_, best)
+        return best, proba[best, np.arange(len(best))]
+
+    def _proba(self, X: Floats) -> NDArray[np.floating]:
+        return self.node_proba(X)[:, self._tips]
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Class ids (N,) of the finest level that is certain enough; 0 where a vector has no data."""
+        X = self._check(X)
+        finite = np.isfinite(X).all(axis=1)
+        out = np.full(len(X), NO_CLASS, np.int64)
+        if finite.any():
+            out[finite] = self.nodes_[self._rolled_up(self.node_proba(X[finite]).T)[0]]
+        return out
+
+    def credit(self, proba: Floats, ids: NDArray[Any], truth: NDArray[Any]) -> Floats:
+        """Probabilities (N, K) in the order of ``ids`` by which labels of any level can be judged.
+
+        A label is right where the head says its class, one beneath it, or, where the labels do not tell kinds of a class
+        apart, the class above it: such probabilities are added up under the label's own class.
+        """
+        up = self._up()
+        out = np.zeros((len(proba), len(ids)), np.float32)
+        place = {int(i): k for k, i in enumerate(ids)}
+        for k, tip in enumerate(self.classes_):
+            line = _line(int(tip), up)
+            related = {int(t): t in line or tip in _line(int(t), up) for t in ids}
+            column = np.array([place[t] if related[t] else place.get(int(tip), 0) for t in truth.tolist()])
+            np.add.at(out, (np.arange(len(proba)), column), proba[:, k])
+        return out
+
+    def _byte_ids(self) -> Bytes:
+        if self.nodes_.min() < 1 or self.nodes_.max() > 255:
+            raise HeadError("A class map holds the ids 1 to 255; renumber the classes.")
+        return self.nodes_.astype(np.uint8)
+
+    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
+        """See :meth:`Head.predict_codes`; linear heads act on the codes in one product for all branchings."""
+        self._check_codes(codes, scales)
+        ids = self._byte_ids()
+        classes, confidence = np.zeros(len(codes), np.uint8), np.full(len(codes), NO_CONFIDENCE, np.uint8)
+        valid = valid_scales(scales)
+        if not all(isinstance(head, LinearHead) for head in self._heads.values()):
+            return self._float_codes(codes, scales, ids, classes, confidence)
+        linear = [head for head in self._heads.values() if isinstance(head, LinearHead)]
+        if self._product is None:
+            self._product = CodeProduct(np.concatenate([head.coef_ for head in linear], axis=1))
+        product = self._product
+        intercept = torch.from_numpy(np.concatenate([head.intercept_ for head in linear]))[:, None]
+        sizes = [len(head.classes_) for head in linear]
+        usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
+        all_codes = torch.from_numpy(codes)
+
+        def classify(part: slice) -> None:
+            logits = torch.addcmul(intercept, product(all_codes[part]), usable[part])
+            local = torch.cat([torch.softmax(one, dim=0) for one in logits.split(sizes)])
+            best, sure = self._rolled_up(self._along_paths(local.numpy()))
+            classes[part], confidence[part] = ids[best], percent(sure)
+
+        run_blocks(classify, len(codes), BLOCK)
+        classes[~valid], confidence[~valid] = NO_CLASS, NO_CONFIDENCE
+        return classes, confidence
+
+    def _float_codes(
+        self, codes: NDArray[np.int8], scales: Floats, ids: Bytes, classes: Bytes, confidence: Bytes
+    ) -> tuple[Bytes, Bytes]:
+        from tessera_core.heads.base import FLOAT_BLOCK
+        from tessera_core.raster import dequantise
+
+        for start in range(0, len(codes), FLOAT_BLOCK):
+            part = slice(start, start + FLOAT_BLOCK)
+            valid = np.flatnonzero(valid_scales(scales[part])) + start
+            if len(valid):
+                best, sure = self._rolled_up(self.node_proba(dequantise(codes[valid], scales[valid])).T)
+                classes[valid], confidence[valid] = ids[best], percent(sure)
+        return classes, confidence
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return state | {"_product": None} if "_product" in state else state
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {"nodes": self.nodes_, "branchings": np.array(list(self._heads), np.int64)}
+        for n, head in self._heads.items():
+            arrays |= {f"{n}/classes": head.classes_} | {f"{n}/{k}": v for k, v in head._arrays().items()}
+        return arrays
+
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        heads = {}
+        for n in arrays["branchings"].tolist():
+            own = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{n}/")}
+            heads[n] = head = make_head(self.head, **self._options())
+            head.classes_, head.n_features_in_, head.n_ignored_ = own.pop("classes"), self.n_features_in_, 0
+            head._restore(own)
+        self._settle(arrays["nodes"].tolist(), heads)
+
+
+def _line(node: int, up: dict[int, int]) -> list[int]:
+    """A class and all above it."""
+    line = [node]
+    while line[-1] in up:
+        line.append(up[line[-1]])
+    return line

@@ -1,0 +1,74 @@
+"""Heads by name: the tables of all heads, filled by the package, and how one is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tessera_core.errors import HeadError
+from tessera_core.heads.base import Head
+from tessera_core.heads.neighbourhood import ContextHead, ContextRegressionHead
+from tessera_core.heads.regression import RegressionHead
+
+if TYPE_CHECKING:
+    from tessera_core.heads.choice import HeadChoice
+
+# Filled by the package's own ``__init__``, because heads that hold heads look them up here.
+HEADS: dict[str, type[Head]] = {}
+# For labels that are numbers.
+REGRESSION_HEADS: dict[str, type[RegressionHead]] = {}
+# Fast enough to be refitted and repainted after every label.
+INSTANT_HEADS = ("ridge", "logistic", "prototype", "knn")
+# What a person chooses from, with what to expect; a tree is used where the project has one.
+CHOICES: dict[str, str] = {
+    "prototype": "Class means: instant, and the best with few labels.",
+    "ridge": "Ridge: instant; as good with many labels.",
+    "logistic": "Logistic regression: instant; for classes that overlap.",
+    "knn": "Nearest neighbours: instant in small regions; for classes that have several faces.",
+    "forest": "Random forest: seconds to minutes; for hundreds of labels.",
+    "boosting": "Gradient boosting: seconds to minutes; for hundreds of labels.",
+    "mlp": "Neural network: seconds; for hundreds of labels.",
+    "unet": "U-Net: a minute or more; sees shapes, for labels that are polygons.",
+}
+
+
+def make_head(name: str | HeadChoice, *, context: int = 1, **params: Any) -> Head:
+    """An unfitted head by its name.
+
+    Args:
+        name: one of :data:`HEADS`, or a choice with options.
+        context: edge of the square around a pixel that the head looks at: 1 (the pixel alone), 3 or 5.
+        params: of the head.
+
+    Raises:
+        HeadError: there is no such head or parameter.
+    """
+    if not isinstance(name, str):
+        return name.make(**params)
+    head = _made(HEADS, name, params)
+    return head if context == 1 else ContextHead(head, _checked(context, head))
+
+
+def make_regression_head(name: str, *, context: int = 1, **params: Any) -> RegressionHead:
+    """An unfitted head for numbers by its name, one of :data:`REGRESSION_HEADS`; see :func:`make_head`."""
+    head = _made(REGRESSION_HEADS, name, params)
+    return head if context == 1 else ContextRegressionHead(head, _checked(context, head))
+
+
+def _made[T](kinds: dict[str, type[T]], name: str, params: dict[str, Any]) -> T:
+    if name not in kinds:
+        other = REGRESSION_HEADS if kinds is HEADS else HEADS
+        hint = " (that one is for numbers)" if kinds is HEADS else " (that one is for classes)"
+        raise HeadError(f"There is no head {name!r}{hint if name in other else ''}; the heads are {', '.join(kinds)}.")
+    try:
+        return kinds[name](**params)
+    except TypeError as error:
+        known = ", ".join(kinds[name]().get_params())  # type: ignore[attr-defined]
+        raise HeadError(f"The head {name!r} has no such parameter ({', '.join(params)}); it has {known}.") from error
+
+
+def _checked(context: int, head: Head | RegressionHead) -> int:
+    if context not in (3, 5):
+        raise HeadError(f"The surroundings of a pixel are a square of 1, 3 or 5 pixels, not {context!r}.")
+    if head.reach:
+        raise HeadError("A U-Net looks around by itself; use it without a context.")
+    return context

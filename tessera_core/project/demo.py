@@ -1,0 +1,287 @@
+"""The demo region: a simulated landscape with its time series, embeddings and ground truth, made here and kept.
+
+Owns what the demo is (size, years, classes) and its folder::
+
+    demo.json                what it was made of; a folder made of something else is never mixed with
+    dpixels/<year>/          d-pixel tile
+    embeddings/<year>/       embedding raster in our own layout
+    truth/<year>.tif         ground truth, class ids of DEMO_CLASSES
+
+Each part appears when it is whole, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tessera_core._utils.atomic import write_json
+from tessera_core._utils.filelock import locked
+from tessera_core._utils.paths import cache_home
+from tessera_core.dpixels.simulate.classes import CLASS_TABLE
+from tessera_core.errors import InputError
+from tessera_core.labels.model import LabelClass
+from tessera_core.provenance import Provenance
+
+if TYPE_CHECKING:
+    from tessera_core.dpixels.simulate.world import World
+    from tessera_core.models.checkpoint import LoadedEncoder
+
+Progress = Callable[[int, int, str], None]
+Cancel = Callable[[], bool]
+
+FORMAT = "tessera-demo/1"
+DEMO_SIZE = 320  # two years simulate and embed in well under 90 s on two cores
+DEMO_YEARS = (2023, 2024)
+DEMO_WEIGHTS = "studio-nano"
+DEMO_CLASSES = tuple(LabelClass(i, name, color) for i, (_, name, color) in enumerate(CLASS_TABLE, start=1))
+"""Classes of the ground truth, ids 1 to 11."""
+
+_SIMULATE_SHARE = 8  # of a hundred parts of a year's work; embedding is the rest
+
+
+@dataclass(frozen=True)
+class DemoRegion:
+    """Where the parts of a demo region lie, by year.
+
+    Attributes:
+        root: its folder.
+        size: pixels along each side.
+        seed: of the landscape.
+        dpixels: year -> d-pixel tile.
+        embeddings: year -> embedding raster, own layout.
+        truth: year -> class GeoTIFF, uint8 ids of :data:`DEMO_CLASSES`.
+    """
+
+    root: Path
+    size: int
+    seed: int
+    dpixels: dict[int, Path]
+    embeddings: dict[int, Path]
+    truth: dict[int, Path]
+
+    @classmethod
+    def at(cls, root: Path, size: int, seed: int, years: Sequence[int]) -> DemoRegion:
+        """The paths under ``root``, whether the parts exist yet or not."""
+        return cls(
+            root,
+            size,
+            seed,
+            {year: root / "dpixels" / str(year) for year in years},
+            {year: root / "embeddings" / str(year) for year in years},
+            {year: root / "truth" / f"{year}.tif" for year in years},
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every part is there."""
+        return all(path.exists() for parts in (self.dpixels, self.embeddings, self.truth) for path in parts.values())
+
+
+def ensure_demo(
+    cache_dir: str | Path | None = None,
+    size: int = DEMO_SIZE,
+    years: Sequence[int] = DEMO_YEARS,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> DemoRegion:
+    """The demo region from the cache, made first where it is not there.
+
+    The cache is named after what the region is made of (simulator, weights), so a new version makes its own.
+
+    Args:
+        cache_dir: default ``cache_home() / "demo"``.
+        size, years, seed: of the landscape; see :func:`~tessera_core.dpixels.simulate.world.make_world`.
+        progress: ``(done, total, message)``.
+        cancelled: asked often; what is finished is kept.
+
+    Raises:
+        InputError: size or years are not possible.
+        CheckpointError: the weights are not there.
+        Cancelled: ``cancelled`` returned true.
+        ExportError: the cache cannot be written.
+    """
+    root, recipe = _cache_place(cache_dir, size, seed)
+    return _make(root, recipe, years, DEMO_WEIGHTS, progress, cancelled)
+
+
+def cached_demo(
+    cache_dir: str | Path | None = None, size: int = DEMO_SIZE, years: Sequence[int] = DEMO_YEARS, seed: int = 0
+) -> DemoRegion | None:
+    """What :func:`ensure_demo` would return at once, or None where it would have to make something.
+
+    Raises:
+        CheckpointError: the weights are not there.
+        InputError: the cache holds something else.
+    """
+    root, recipe = _cache_place(cache_dir, size, seed)
+    region = DemoRegion.at(root, size, seed, tuple(sorted(set(years))))
+    return region if _claim(root, recipe) and region.complete else None
+
+
+def stale_demos(cache_dir: str | Path | None = None) -> list[Path]:
+    """Folders of the cache with demo regions that an older version made and this one does not use."""
+    home = Path(cache_dir) if cache_dir is not None else cache_home() / "demo"
+    stale = []
+    for header in sorted(home.glob("*/demo.json")):
+        try:
+            recipe = json.loads(header.read_text(encoding="utf-8"))
+            current, _ = _cache_place(home, int(recipe["size"]), int(recipe["seed"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if current != header.parent:
+            stale.append(header.parent)
+    return stale
+
+
+def _cache_place(cache_dir: str | Path | None, size: int, seed: int) -> tuple[Path, dict[str, Any]]:
+    home = Path(cache_dir) if cache_dir is not None else cache_home() / "demo"
+    recipe = _recipe(size, seed, DEMO_WEIGHTS)
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:10]
+    return home / f"{size}-{seed}-{digest}", recipe
+
+
+def write_demo(
+    out: str | Path,
+    size: int = 512,
+    years: Sequence[int] = DEMO_YEARS,
+    seed: int = 0,
+    *,
+    weights: str | Path = DEMO_WEIGHTS,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> DemoRegion:
+    """Write a demo region into the folder ``out``; what is there already of the same region is kept.
+
+    Raises:
+        InputError: size or years are not possible, or ``out`` holds something else.
+        CheckpointError: the weights are not usable.
+        Cancelled: ``cancelled`` returned true.
+        ExportError: ``out`` cannot be written.
+    """
+    return _make(Path(out), _recipe(size, seed, weights), years, weights, progress, cancelled)
+
+
+def _recipe(size: int, seed: int, weights: str | Path) -> dict[str, Any]:
+    """What a region depends on; equal recipes make equal regions."""
+    from tessera_core.models.zoo import resolve
+
+    return {
+        "format": FORMAT,
+        "size": size,
+        "seed": seed,
+        "simulator": _simulator_digest(),
+        "weights": hashlib.sha256(Path(resolve(weights)).read_bytes()).hexdigest(),
+    }
+
+
+def _simulator_digest() -> str:
+    folder = Path(__file__).parent / "dpixels" / "simulate"
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.py")):
+        # Line endings depend on the checkout, not on the simulator.
+        digest.update(file.name.encode() + file.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
+
+
+def _make(
+    root: Path,
+    recipe: dict[str, Any],
+    years: Sequence[int],
+    weights: str | Path,
+    progress: Progress | None,
+    cancelled: Cancel | None,
+) -> DemoRegion:
+    years = tuple(sorted(set(years)))
+    region = DemoRegion.at(root, recipe["size"], recipe["seed"], years)
+    if _claim(root, recipe) and region.complete:
+        return region
+    from tessera_core.dpixels.simulate.world import make_world
+    from tessera_core.models.checkpoint import load_checkpoint
+
+    world = make_world(recipe["seed"], recipe["size"], years)
+    loaded = load_checkpoint(weights)
+    root.mkdir(parents=True, exist_ok=True)
+    # Two browser sessions or a second command would write the same files.
+    with (root / ".lock").open("ab") as lock, locked(lock):
+        _claim(root, recipe)
+        write_json(root / "demo.json", recipe)
+        total = 100 * len(years)
+        for number, year in enumerate(years):
+            steps = _Steps(progress, 100 * number, total)
+            if not region.truth[year].exists():
+                _write_truth(region.truth[year], world, year)
+            if not region.dpixels[year].exists():
+                from tessera_core.dpixels.simulate.observe import observe
+
+                part = steps.part(0, _SIMULATE_SHARE, f"Simulating {year}")
+                observe(world, year, region.dpixels[year], progress=part, cancelled=cancelled)
+            if not region.embeddings[year].exists():
+                part = steps.part(_SIMULATE_SHARE, 100, f"Embedding {year}")
+                _embed(region, year, loaded, part, cancelled)
+        shutil.rmtree(root / ".generating", ignore_errors=True)
+        if progress is not None:
+            progress(total, total, "Ready")
+    return region
+
+
+def _claim(root: Path, recipe: dict[str, Any]) -> bool:
+    """Whether ``root`` already holds this region, whole or in part; raises where it holds something else."""
+    header = root / "demo.json"
+    if header.exists():
+        try:
+            found = json.loads(header.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if found == recipe:
+            return True
+        raise InputError(
+            f"{root} holds another demo region (other size, seed, version or weights); give an empty folder."
+        )
+    taken = [name for name in ("dpixels", "embeddings", "truth") if (root / name).exists()]
+    if taken:
+        raise InputError(f"{root} already has a folder {taken[0]!r} that is no demo region; give an empty folder.")
+    return False
+
+
+class _Steps:
+    """Progress of parts, as whole hundredths of a year's work."""
+
+    def __init__(self, progress: Progress | None, before: int, total: int) -> None:
+        self.progress, self.before, self.total = progress, before, total
+
+    def part(self, start: int, stop: int, message: str) -> Progress:
+        def report(done: int, total: int, detail: str) -> None:
+            if self.progress is not None:
+                here = start + (stop - start) * done // max(total, 1)
+                # Dates of single observations say nothing to people, pixels per second do.
+                speed = f" ({detail})" if "pixels/s" in detail else ""
+                self.progress(self.before + here, self.total, message + speed)
+
+        return report
+
+
+def _write_truth(path: Path, world: World, year: int) -> None:
+    from tessera_core.export.geotiff import write_class_map
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    provenance = Provenance(model="simulated truth", dim=0, year=year, source="demo", details={"seed": world.seed})
+    write_class_map(path, world.truth[year], None, world.grid, DEMO_CLASSES, provenance)
+
+
+def _embed(region: DemoRegion, year: int, loaded: LoadedEncoder, progress: Progress, cancelled: Cancel | None) -> None:
+    from tessera_core.generate.tiles import generate_tile
+    from tessera_core.sources.local.open import open_embeddings
+
+    # Kept when interrupted: the generator resumes from it.
+    work = region.root / ".generating" / str(year)
+    generate_tile(region.dpixels[year], loaded, work, progress=progress, cancelled=cancelled)
+    raster = open_embeddings(work)
+    provenance = replace(raster.provenance, source="demo", year=year).with_details(seed=region.seed, simulated=True)
+    replace(raster, provenance=provenance).save(region.embeddings[year])

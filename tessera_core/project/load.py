@@ -1,0 +1,174 @@
+"""A request for a place becomes a project: fetched in the background, taken out of the cache, years added to what is there.
+
+Knows requests, the fetcher and projects; refuses to know how they are shown.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tessera_core.errors import InputError, ProjectError
+from tessera_core.project.jobs import Progress
+from tessera_core.project.project import Project, new_folder
+from tessera_core.project.request import PlaceRequest, from_query, title_of
+from tessera_core.project.room import require_size, size_of
+from tessera_core.sources.remote import cache
+from tessera_core.sources.remote.fetch import ATTEMPTS, Fetched, cached, fetch_years, patiently
+from tessera_core.sources.remote.zarr_store import open_store
+
+
+def in_cache(request: PlaceRequest) -> tuple[int, ...]:
+    """Years of a request that lie complete on this computer; needs no network."""
+    location = request.source.location
+    return tuple(year for year in request.years if cached(request.region, location, year, request.dim) is not None)
+
+
+def load(
+    request: PlaceRequest,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+    *,
+    project: Project | None = None,
+    attempts: int = ATTEMPTS,
+) -> Project:
+    """Fetch a request and make a project of it, or add its years to one.
+
+    Args:
+        request: what to fetch; years in the cache need no network.
+        progress: of the fetch.
+        cancelled: asked often; what was fetched stays in the cache, so that the next time goes on from there.
+        project: to add the years to; None for a new one.
+        attempts: tries for each piece.
+
+    Returns:
+        The project. What could not be had is in its setting ``fetch_missing``: sentences by year.
+
+    Raises:
+        MixedDatasetsError: the project has embeddings of another dataset; nothing was fetched then.
+        InputError: the request is not possible.
+        AcquisitionError: nothing could be had at all.
+        ExportError: the disk is full or not writable.
+        Cancelled: ``cancelled`` returned true.
+    """
+    if not request.years:
+        raise InputError("Choose at least one year.")
+    location = request.source.location
+    if not location:
+        raise InputError(f"The dataset {request.dataset} has no store that can be read region by region; take another.")
+    if project is not None:
+        _refuse_another_dataset(project, request, attempts, cancelled)
+    got = fetch_years(
+        request.region,
+        location,
+        request.years,
+        dim=request.dim,
+        attempts=attempts,
+        progress=progress,
+        cancelled=cancelled,
+    )
+    return _start(request, got) if project is None else _join(project, request, got)
+
+
+def again(project: Project, progress: Progress, cancelled: Callable[[], bool]) -> Project:
+    """Fetch once more what was missing in a project that :func:`load` made.
+
+    Raises:
+        ProjectError: it was not made by :func:`load`.
+        TesseraError: as for :func:`load`.
+    """
+    request = request_of(project)
+    years = missing_years(project)
+    if request is None or not years:
+        raise ProjectError(f"Nothing is missing in {project.name!r} that could be fetched again.")
+    return load(replace(request, years=years), progress, cancelled, project=project)
+
+
+def request_of(project: Project) -> PlaceRequest | None:
+    """The request that a project was made of, or None where it was made in another way."""
+    query = project.region.get("request")
+    if not isinstance(query, dict):
+        return None
+    try:
+        return from_query({str(key): str(value) for key, value in query.items()})
+    except InputError:
+        return None
+
+
+def missing_years(project: Project) -> tuple[int, ...]:
+    """Years of which pieces failed, and may be there at another try."""
+    noted = project.settings.get("fetch_missing", {})
+    return tuple(sorted(int(year) for year, sentences in noted.items() if sentences))
+
+
+def missing_sentences(project: Project) -> list[str]:
+    """What could not be fetched, for people."""
+    noted = project.settings.get("fetch_missing", {})
+    return [str(sentence) for year in sorted(noted) for sentence in noted[year]]
+
+
+def _refuse_another_dataset(
+    project: Project, request: PlaceRequest, attempts: int, cancelled: Callable[[], bool]
+) -> None:
+    known = next(iter(project.embeddings.values()), None)
+    if known is None:
+        return
+    have = [cached(request.region, request.source.location, year, request.dim) for year in request.years]
+    if ready := next((item for item in have if item is not None), None):
+        offered = ready.open().provenance
+    else:
+        source = patiently(lambda: open_store(request.source.location), request.source.location, attempts, cancelled)
+        offered = source.provenance(request.years[0], request.dim or source.dim)
+    known.provenance.require_same_dataset(offered, f"the project {project.name!r}")
+
+
+def _start(request: PlaceRequest, got: Sequence[Fetched]) -> Project:
+    name = title_of(request.region)
+    folder = new_folder(name)
+    project = Project.create(folder, name)
+    try:
+        project.update(region={"name": name, "request": request.query()})
+        _attach(project, got)
+    except BaseException:
+        # Nobody has seen this project yet; an empty one would only confuse.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return project
+
+
+def _join(project: Project, request: PlaceRequest, got: Sequence[Fetched]) -> Project:
+    _attach(project, got)
+    before = request_of(project)
+    if before is not None and before.region == request.region:
+        both = replace(request, years=tuple(sorted({*before.years, *request.years})))
+        project.update(region={**project.region, "request": both.query()})
+    return project
+
+
+def _attach(project: Project, got: Sequence[Fetched]) -> None:
+    missing: dict[str, Any] = dict(project.settings.get("fetch_missing", {}))
+    for fetched in got:
+        year = fetched.entry.year
+        raster = fetched.open()
+        # Refused before anything of the project's is replaced.
+        others = [ref for ref in project.embeddings.values() if ref.year != year]
+        if others:
+            others[0].provenance.require_same_dataset(raster.provenance, f"the project {project.name!r}")
+        require_size(size_of(project.folder) + fetched.entry.bytes, f"{project.name!r} with {year}")
+        path = _take(fetched.entry, project.folder / "data", str(year))
+        project.attach_embeddings(year, path, raster.provenance, raster.grid)
+        missing[str(year)] = list(fetched.missing)
+    project.update(fetch_missing={year: sentences for year, sentences in missing.items() if sentences})
+
+
+def _take(entry: cache.Entry, home: Path, name: str) -> Path:
+    """The entry's raster in the project's own folder, beside an older one that may be open."""
+    target, number = home / name, 1
+    while target.exists():
+        number += 1
+        target = home / f"{name}-{number}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return cache.take(entry, target)

@@ -1,0 +1,430 @@
+"""A pack: one file with projects, their embeddings and a picture of each year, to hand out where there is no network.
+
+A zip without compression (embeddings hardly shrink), so that it opens as fast as the disk reads. ``pack.json`` names every file
+with its length and SHA-256; what does not match is refused. Opening makes a project of each, which needs the pack no more.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.filelock import locked
+from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
+from tessera_core.gate.archives import Archive, open_archive
+from tessera_core.gate.limits import limits
+from tessera_core.hosting import hosted
+from tessera_core.project.jobs import Progress
+from tessera_core.project.project import EmbeddingRef, Project, new_folder, projects_home, saved_logs
+from tessera_core.project.room import require_size
+from tessera_core.provenance import SOFTWARE
+from tessera_core.raster import FORMAT as RASTER_FORMAT
+
+if TYPE_CHECKING:
+    from tessera_core.raster import EmbeddingRaster
+
+FORMAT = "tessera-pack/1"
+SUFFIX = ".tesserapack"
+MANIFEST = "pack.json"
+_CHUNK = 8 << 20
+_PACKED = ".packed.json"
+_MAX_MANIFEST = 64 << 20
+Cancel = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class PackedProject:
+    """A project in a pack.
+
+    Attributes:
+        folder: its place in the pack.
+        name: what people call it.
+        dataset: of its embeddings, or None.
+        years: that have embeddings.
+        labels: how many.
+        bytes: of its files.
+    """
+
+    folder: str
+    name: str
+    dataset: str | None
+    years: tuple[int, ...]
+    labels: int
+    bytes: int
+
+
+def is_pack(path: str | Path) -> bool:
+    """Whether a file looks like a pack."""
+    return Path(path).suffix.lower() == SUFFIX and Path(path).is_file()
+
+
+# ------------------------------------------------------------------ making
+
+
+def make_pack(
+    projects: Sequence[Project],
+    out: str | Path,
+    *,
+    timeseries: bool = False,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> Path:
+    """Write projects with all they need as one file.
+
+    Args:
+        projects: at least one.
+        out: the file; ``.tesserapack`` is added where it is missing.
+        timeseries: include the satellite time series that embeddings were made from; they are many times larger.
+        progress: bytes written, of how many.
+        cancelled: asked often; nothing is left then.
+
+    Raises:
+        InputError: there is nothing to pack, or embeddings are gone or damaged.
+        ExportError: the file cannot be written.
+        Cancelled: ``cancelled`` returned true.
+    """
+    if not projects:
+        raise InputError("Choose at least one project to pack.")
+    out = Path(out)
+    out = out if out.suffix.lower() == SUFFIX else out.with_name(out.name + SUFFIX)
+    with atomic_path(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        writer = _Writer(archive, progress, cancelled)
+        sizes = [[(ref, *_opened(project, ref)) for ref in project.embeddings.values()] for project in projects]
+        writer.total = sum(
+            raster.codes.nbytes + 5 * raster.scales.size for rasters in sizes for _, raster, _ in rasters
+        )
+        packed = []
+        for number, (project, rasters) in enumerate(zip(projects, sizes, strict=True)):
+            packed.append(_pack(writer, f"projects/{number}", project, rasters, timeseries))
+        facts = {
+            "format": FORMAT,
+            "software": SOFTWARE,
+            "created": time.time(),
+            "projects": [vars(entry) | {"years": list(entry.years)} for entry in packed],
+            "files": writer.files,
+        }
+        archive.writestr(MANIFEST, json.dumps(facts, indent=1))
+    return out
+
+
+def _opened(project: Project, ref: EmbeddingRef) -> tuple[EmbeddingRaster, Path | None]:
+    from tessera_core.sources.local.open import open_embeddings
+
+    raster = open_embeddings(project.embeddings_path(ref.year), year=ref.year)
+    return raster, ref.dpixels if ref.dpixels is not None and ref.dpixels.is_dir() else None
+
+
+def _pack(
+    writer: _Writer,
+    folder: str,
+    project: Project,
+    rasters: Sequence[tuple[EmbeddingRef, EmbeddingRaster, Path | None]],
+    timeseries: bool,
+) -> PackedProject:
+    before = writer.done
+    data = json.loads((project.folder / "project.json").read_text(encoding="utf-8"))
+    data["embeddings"] = {}
+    for ref, raster, tile in rasters:
+        name = str(ref.year) if ref.year is not None else "undated"
+        place = f"data/{name}"
+        _pack_raster(writer, f"{folder}/{place}", raster)
+        writer.text(f"{folder}/pictures/{name}.png", _picture(raster, tile))
+        writer.text(f"{folder}/pictures/{name}.pgw", _world_file(raster))
+        value: dict[str, Any] = {
+            "year": ref.year,
+            "path": place,
+            "path_relative": place,
+            "provenance": raster.provenance.to_json(),
+            "grid": ref.grid.to_json(),
+        }
+        if timeseries and tile is not None:
+            value |= {"dpixels": f"dpixels/{name}", "dpixels_relative": f"dpixels/{name}"}
+            for path in sorted(tile.rglob("*")):
+                if path.is_file():
+                    writer.file(f"{folder}/dpixels/{name}/{path.relative_to(tile).as_posix()}", path)
+        data["embeddings"][str(ref.year) if ref.year is not None else ""] = value
+    writer.text(f"{folder}/project.json", json.dumps(data, indent=2, ensure_ascii=False).encode())
+    for log in saved_logs(project.folder):
+        with log.open("rb") as file, locked(file, shared=True):
+            writer.text(f"{folder}/{log.name}", file.read())
+    for path in sorted(project.folder.glob("*.json")):
+        if path.name != "project.json" and not path.name.startswith("."):
+            writer.file(f"{folder}/{path.name}", path)
+    return PackedProject(
+        folder, project.name, project.dataset, tuple(project.years), len(project.log.labels), writer.done - before
+    )
+
+
+def _pack_raster(writer: _Writer, place: str, raster: EmbeddingRaster) -> None:
+    header = {"format": RASTER_FORMAT, "grid": raster.grid.to_json(), "provenance": raster.provenance.to_json()}
+    writer.text(f"{place}/raster.json", (json.dumps(header, indent=2) + "\n").encode())
+    writer.array(f"{place}/codes.npy", raster.codes)
+    writer.array(f"{place}/scales.npy", raster.scales)
+    if raster.reasons is not None:
+        writer.array(f"{place}/nodata.npy", raster.reasons)
+
+
+def _picture(raster: EmbeddingRaster, tile: Path | None) -> bytes:
+    """True colour where there is a time series, else the embeddings' own colours; PNG, transparent without data."""
+    from PIL import Image
+
+    from tessera_core.dpixels.tile import DPixelTile
+    from tessera_core.render.picture import pca_picture, true_colour
+
+    valid = raster.valid()
+    if tile is not None:
+        picture = true_colour(DPixelTile.open(tile))
+    else:
+        picture = pca_picture(raster) if valid.any() else np.zeros((*raster.shape, 3), np.uint8)
+    file = io.BytesIO()
+    alpha = np.where(valid, np.uint8(255), np.uint8(0)) if tile is None else np.full(raster.shape, 255, np.uint8)
+    Image.fromarray(np.dstack([picture, alpha]), "RGBA").save(file, "PNG", compress_level=3)
+    return file.getvalue()
+
+
+def _world_file(raster: EmbeddingRaster) -> bytes:
+    """Six lines that place the picture in a GIS: pixel size, rotation, and the centre of the first pixel."""
+    t = raster.grid.transform
+    x, y = t.c + (t.a + t.b) / 2, t.f + (t.d + t.e) / 2
+    return "".join(f"{value!r}\n" for value in (t.a, t.d, t.b, t.e, x, y)).encode()
+
+
+class _Writer:
+    """Writes members and notes their lengths and checksums."""
+
+    def __init__(self, archive: zipfile.ZipFile, progress: Progress | None, cancelled: Cancel | None) -> None:
+        self.archive, self.progress, self.cancelled = archive, progress, cancelled
+        self.files: dict[str, dict[str, Any]] = {}
+        self.done = self.total = 0
+
+    def text(self, name: str, data: bytes) -> None:
+        """A small member."""
+        self._write(name, iter([data]))
+
+    def file(self, name: str, path: Path) -> None:
+        """A file as it is."""
+        with path.open("rb") as file:
+            self._write(name, iter(lambda: file.read(_CHUNK), b""))
+
+    def array(self, name: str, array: NDArray[Any]) -> None:
+        """An array as .npy, a few rows at a time."""
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+        )
+        step = max(1, _CHUNK // max(1, array[:1].nbytes))
+
+        def chunks() -> Iterator[bytes]:
+            yield header.getvalue()
+            for start in range(0, len(array), step):
+                yield np.ascontiguousarray(array[start : start + step]).tobytes()
+
+        self._write(name, chunks())
+
+    def _write(self, name: str, chunks: Iterator[bytes]) -> None:
+        digest, size = hashlib.sha256(), 0
+        with self.archive.open(name, "w", force_zip64=True) as member:
+            for chunk in chunks:
+                if self.cancelled is not None and self.cancelled():
+                    raise Cancelled()
+                member.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+                self.done += len(chunk)
+                if self.progress is not None:
+                    self.progress(min(self.done, self.total), max(self.total, 1), "packing")
+        self.files[name] = {"bytes": size, "sha256": digest.hexdigest()}
+
+
+# ------------------------------------------------------------------ opening
+
+
+def look_into(path: str | Path) -> tuple[PackedProject, ...]:
+    """What a pack holds.
+
+    Raises:
+        ProjectError: it is no readable pack.
+    """
+    with _reading(Path(path)) as archive:
+        return tuple(_entries(_manifest(archive, Path(path)), Path(path)))
+
+
+def open_pack(
+    path: str | Path,
+    *,
+    into: str | Path | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> list[Project]:
+    """Make projects of all that a pack holds; needs no network, and the pack no more afterwards.
+
+    Args:
+        path: the pack.
+        into: folder to make the projects' folders in; by default where projects are kept.
+        progress: bytes read, of how many.
+        cancelled: asked often; projects that were made stay.
+
+    Raises:
+        ProjectError: it is no pack, or damaged; nothing of a damaged project is left.
+        ExportError: the disk has no room.
+        Cancelled: ``cancelled`` returned true.
+    """
+    path = Path(path)
+    projects = []
+    with _reading(path) as archive:
+        facts = _manifest(archive, path)
+        known = list(_entries(facts, path))
+        total, done = sum(int(item["bytes"]) for item in facts["files"].values()), 0
+        home = Path(into) if into is not None else projects_home()
+        _require_room(total, home)
+        for entry in known:
+            inside_it = (item for name, item in facts["files"].items() if name.startswith(f"{entry.folder}/"))
+            require_size(sum(int(item["bytes"]) for item in inside_it), f"{entry.name!r}")
+            target = new_folder(entry.name, home)
+            try:
+                for name, item in facts["files"].items():
+                    if not name.startswith(f"{entry.folder}/"):
+                        continue
+                    inside = name[len(entry.folder) + 1 :]
+                    # Only whole is the folder a project.
+                    place = target / (inside if inside != "project.json" else _PACKED)
+                    for size in _extract(archive, name, item, place, path):
+                        done += size
+                        if progress is not None:
+                            progress(done, max(total, 1), "unpacking")
+                        if cancelled is not None and cancelled():
+                            raise Cancelled()
+                projects.append(Project.settle(target, (target / _PACKED).read_bytes(), path.name))
+                (target / _PACKED).unlink()
+            except BaseException:
+                shutil.rmtree(target, ignore_errors=True)
+                raise
+    return projects
+
+
+class _UnreadableError(ProjectError):
+    """What the gate says of an archive, to be told as that of a pack."""
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Archive]:
+    if not path.exists():
+        raise ProjectError(f"There is no file {path}.")
+    bounds = limits()
+    if not hosted():
+        # Years of large regions; there must be room for them on the disk.
+        bounds = replace(bounds, unpacked_bytes=1 << 43, members=1_000_000)
+    try:
+        with open_archive(path, error=_UnreadableError, bounds=bounds) as archive:
+            yield archive
+    except _UnreadableError as error:
+        raise ProjectError(f"{path.name} is not a readable pack ({SUFFIX}). {error}") from error
+
+
+def _manifest(archive: Archive, path: Path) -> dict[str, Any]:
+    if MANIFEST not in archive.names:
+        raise ProjectError(f"{path.name} is not a pack of this program: it holds no {MANIFEST}.")
+    try:
+        facts = json.loads(archive.read(MANIFEST, _MAX_MANIFEST))
+        kind = str(facts["format"])
+        if kind != FORMAT and kind.startswith("tessera-pack/"):
+            raise ProjectError(
+                f"{path.name} was made by a newer version ({kind}); this version reads {FORMAT}. Update it."
+            )
+        files = facts["files"]
+        sound = kind == FORMAT and all(
+            _is_safe(name) and int(item["bytes"]) >= 0 and len(item["sha256"]) == 64 for name, item in files.items()
+        )
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise ProjectError(f"{path.name} is not a pack of this program; copy or download it again.") from error
+    if not sound:
+        raise ProjectError(f"{path.name} is not a pack of this program, or it was tampered with.")
+    return dict(facts)
+
+
+def _entries(facts: dict[str, Any], path: Path) -> Iterator[PackedProject]:
+    try:
+        folders = [f"{item['folder']}/" for item in facts["projects"]]
+        # One folder listed many times would be unpacked as often.
+        if any(b.startswith(a) for a, b in pairwise(sorted(folders))):
+            raise ValueError("a project twice")
+        for item in facts["projects"]:
+            if not _is_safe(item["folder"]) or f"{item['folder']}/project.json" not in facts["files"]:
+                raise ValueError("no project there")
+            yield PackedProject(
+                str(item["folder"]),
+                str(item["name"]),
+                None if item["dataset"] is None else str(item["dataset"]),
+                tuple(int(year) for year in item["years"]),
+                int(item["labels"]),
+                int(item["bytes"]),
+            )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ProjectError(f"{path.name} is damaged: its list of projects cannot be read.") from error
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a member's name stays inside the folder it is unpacked to, on every system."""
+    pure = PurePosixPath(name)
+    return (
+        not pure.is_absolute() and ".." not in pure.parts and not set(name) & set('\\:\0*?"<>|') and len(pure.parts) > 1
+    )
+
+
+def _extract(archive: Archive, name: str, item: dict[str, Any], target: Path, path: Path) -> Iterator[int]:
+    """Unpack a member, checked; yields the bytes of each step."""
+    digest, size, wanted = hashlib.sha256(), 0, int(item["bytes"])
+    if name not in archive.names or archive.size(name) != wanted:
+        raise ProjectError(f"{path.name} is damaged ({name} is not what was packed); copy or download it again.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            for piece in archive.chunks(name):
+                file.write(piece)
+                digest.update(piece)
+                size += len(piece)
+                yield len(piece)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ExportError(
+                f"The disk is full: {path.name} was not opened. Free some space and try again."
+            ) from error
+        raise ProjectError(f"{path.name} cannot be unpacked ({name}): {error.strerror or error}.") from error
+    if size != wanted or digest.hexdigest() != item["sha256"]:
+        raise ProjectError(f"{path.name} is damaged ({name} is not what was packed); copy or download it again.")
+
+
+def _require_room(size: int, home: Path) -> None:
+    while not home.exists():
+        home = home.parent
+    free = shutil.disk_usage(home).free
+    if size > free:
+        raise ExportError(
+            f"Opening this pack needs {size / 1e9:.2f} GB in {home}, and {free / 1e9:.2f} GB are free. Free some space, or set "
+            "TESSERA_HOME to a larger disk."
+        )
+
+
+def upload(stream: IO[bytes], *, progress: Progress | None = None, cancelled: Cancel | None = None) -> list[Project]:
+    """Make projects of an uploaded pack; as :func:`open_pack`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"upload{SUFFIX}"
+        with path.open("wb") as file:
+            shutil.copyfileobj(stream, file, _CHUNK)
+        return open_pack(path, progress=progress, cancelled=cancelled)

@@ -1,0 +1,532 @@
+"""From a project's field plots to a map of a number: which plots teach which head, how good that is, and where it guesses.
+
+The page, the exports and the command line all come here, so that they show the same map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.analysis import applicability as novelty
+from tessera_core.assess.regression import COVERAGE, HeldOut, Numbers, judge_numbers, number_pixels
+from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX
+from tessera_core.dpixels.greenness import summer_ndvi
+from tessera_core.dpixels.tile import DPixelTile
+from tessera_core.errors import HeadError, LabelError
+from tessera_core.export.values import NumberProduct
+from tessera_core.grid import Grid
+from tessera_core.heads import RegressionHead, ValueMap, make_regression_head, predict_values
+from tessera_core.heads.base import training_draw
+from tessera_core.heads.neighbourhood import ContextRegressionHead
+from tessera_core.labels.importing import ImportReport
+from tessera_core.labels.model import Label, LabelClass, new_id
+from tessera_core.labels.plots import Plot, plots_of, values_of
+from tessera_core.labels.sampling import in_order_of_place
+from tessera_core.labels.values import ImportedNumbers
+from tessera_core.project.project import Project
+from tessera_core.raster import EmbeddingRaster
+
+Progress = Callable[[int, int, str], None]
+Cancel = Callable[[], bool]
+
+DEFAULT_NUMBER_HEAD = "ridge-regression"
+# What a person chooses from, with what to expect.
+NUMBER_CHOICES: dict[str, str] = {
+    "ridge-regression": "Ridge: instant, and hard to beat with up to a few hundred plots.",
+    "forest-regression": "Random forest: takes seconds to minutes; never says less or more than your plots do.",
+    "mlp-regression": "Neural network: takes a minute or more; for many hundreds of plots.",
+}
+FOLDS = 5
+# Fewer plots cannot be judged at all; fewer than FIRM, only roughly.
+LEAST_JUDGED, FIRM = 6, 30
+# Held-out errors further from the middle than so many times their usual size (median absolute deviation) are odd.
+ODD = 6.0
+EXAMPLE_FIELD = "Summer NDVI"
+EXAMPLE_PLOTS = 150
+# What the layer of guesses holds.
+KNOWN, BEYOND, UNLIKE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class NumberChoice:
+    """A head for numbers with its options; a value that can be compared, hashed and kept in a project's settings.
+
+    Attributes:
+        name: one of ``REGRESSION_HEADS``.
+        context: edge of the square around a pixel that it looks at: 1, 3 or 5.
+    """
+
+    name: str = DEFAULT_NUMBER_HEAD
+    context: int = 1
+
+    @property
+    def instant(self) -> bool:
+        """Whether it is quick enough to follow every plot."""
+        return self.name == DEFAULT_NUMBER_HEAD
+
+    def make(self, seed: int = 0) -> RegressionHead:
+        """An unfitted head of this choice.
+
+        Raises:
+            HeadError: there is no such head or context.
+        """
+        head = make_regression_head(self.name, context=self.context)
+        inner = head.head if isinstance(head, ContextRegressionHead) else head
+        if "seed" in inner.get_params():
+            inner.set_params(seed=seed)
+        return head
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> NumberChoice:
+        """The choice a project's settings hold: ``numbers_head`` and ``numbers_context``; defaults where they are damaged."""
+        name, context = settings.get("numbers_head"), settings.get("numbers_context")
+        return cls(name if name in NUMBER_CHOICES else DEFAULT_NUMBER_HEAD, context if context in (1, 3, 5) else 1)
+
+
+def chosen_measure(project: Project) -> LabelClass | None:
+    """What is mapped: the setting ``numbers_measure`` (a class id of the plots, 0 for something new), else what was added last;
+    None without any."""
+    classes = {c.id: c for c in project.plots.classes}
+    chosen = project.settings.get("numbers_measure")
+    if chosen == 0:
+        return None
+    if isinstance(chosen, int) and chosen in classes:
+        return classes[chosen]
+    return classes[max(classes)] if classes else None
+
+
+# ------------------------------------------------------------------- mapping
+
+
+@dataclass(frozen=True)
+class NumberMap:
+    """A map of a number.
+
+    Attributes:
+        head: what made it.
+        map: values and margins.
+        n_train: pixels that taught the head.
+        range: the lowest and the highest number of the plots on the map.
+        guesses: uint8 (H, W): :data:`KNOWN`, :data:`BEYOND` the range of the plots, or ground :data:`UNLIKE` the plots.
+        judged_unlike: whether there were plots enough to tell what is unlike them.
+    """
+
+    head: RegressionHead
+    map: ValueMap
+    n_train: int
+    range: tuple[float, float]
+    guesses: NDArray[np.uint8]
+    judged_unlike: bool
+
+    def share(self, kind: int) -> float:
+        """Share of the mapped pixels that are of a kind of guess, 0..1."""
+        mapped = int(np.isfinite(self.map.values).sum())
+        return int((self.guesses == kind).sum()) / max(mapped, 1)
+
+
+def fit_numbers(
+    numbers: Numbers,
+    raster: EmbeddingRaster,
+    head: RegressionHead,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> int:
+    """Fit ``head`` on at most as many pixels as scores are computed with; returns how many taught it.
+
+    Raises:
+        HeadError: there are fewer than three pixels with data, or all numbers are the same.
+        Cancelled: ``cancelled`` said so.
+    """
+    keep = training_draw(np.zeros(len(numbers.values)), numbers.rows, numbers.cols, seed)
+    head.fit_at(
+        raster,
+        numbers.rows[keep],
+        numbers.cols[keep],
+        numbers.values[keep],
+        groups=in_order_of_place(numbers.groups[keep]),
+        progress=progress,
+        cancelled=cancelled,
+    )
+    return len(keep) - head.n_ignored_
+
+
+def map_plots(
+    plots: Sequence[Plot],
+    raster: EmbeddingRaster,
+    choice: NumberChoice,
+    *,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> NumberMap:
+    """Map the number that plots have.
+
+    Raises:
+        LabelError: the plots do not suffice, see :func:`require_plots`.
+        HeadError: there is no such head.
+        Cancelled: ``cancelled`` said so.
+    """
+    numbers, (low, high) = require_plots(plots, raster)
+    head = choice.make()
+    n_train = fit_numbers(numbers, raster, head, progress=progress, cancelled=cancelled)
+    made = predict_values(head, raster, progress=progress, cancelled=cancelled)
+    guesses = np.zeros(raster.shape, np.uint8)
+    with np.errstate(invalid="ignore"):
+        guesses[(made.values < low) | (made.values > high)] = BEYOND
+    unlike = _unlike(numbers, raster, cancelled)
+    if unlike is not None:
+        guesses[unlike] = UNLIKE
+    return NumberMap(head, made, n_train, (low, high), guesses, unlike is not None)
+
+
+def require_plots(plots: Sequence[Plot], raster: EmbeddingRaster) -> tuple[Numbers, tuple[float, float]]:
+    """The pixels that plots cover, and the range of the numbers that have data; what a map needs at least.
+
+    Raises:
+        LabelError: there are fewer than three plots with data, or all have the same number.
+    """
+    if not plots:
+        raise LabelError("There are no plots yet.")
+    numbers = plot_pixels(plots, raster.grid)
+    usable = raster.valid()[numbers.rows, numbers.cols]
+    values, count = numbers.values[usable], len(np.unique(numbers.groups[usable]))
+    if not count:
+        raise LabelError("Not one plot lies where there are embeddings; check that plots and region are of one place.")
+    if len(values) < 3:
+        raise LabelError(
+            f"A map needs three plots at least; there {'is one' if count == 1 else f'are {count}'} on the region."
+        )
+    if values.min() == values.max():
+        raise LabelError(f"All plots have the same number, {values.min():.4g}; a map needs plots that differ.")
+    return numbers, (float(values.min()), float(values.max()))
+
+
+def plot_pixels(plots: Sequence[Plot], grid: Grid) -> Numbers:
+    """The pixels that plots cover, with their numbers; see :func:`tessera_core.assess.regression.number_pixels`."""
+    return number_pixels([plot.label for plot in plots], values_of(plots), grid)
+
+
+def _unlike(numbers: Numbers, raster: EmbeddingRaster, cancelled: Cancel | None) -> NDArray[np.bool_] | None:
+    """Where the ground is further from the plots' than 95 % of plots are from each other; None with too few plots."""
+    # Plots spread over one landscape are one kind, however different: what is asked is whether a place is of it.
+    x = raster.sample(numbers.rows, numbers.cols)
+    try:
+        known = novelty.learn(x, np.zeros(len(x), np.int64), numbers.groups)
+    except LabelError:
+        return None
+    return novelty.map_novelty(known, raster, cancelled=cancelled).unlike()
+
+
+def guess_sentences(made: NumberMap, name: str) -> list[str]:
+    """What is to be said about where the map guesses."""
+    beyond, unlike = 100 * made.share(BEYOND), 100 * made.share(UNLIKE)
+    low, high = made.range
+    lines = []
+    if unlike >= 0.5:
+        lines.append(f"{unlike:.0f} % of the region is ground unlike any of your plots; the map guesses there.")
+    if beyond >= 0.5:
+        lines.append(
+            f"On {beyond:.0f} % more, the map says less than {low:.4g} or more than {high:.4g}, which no plot has."
+            if lines
+            else f"On {beyond:.0f} % of the region, the map says less than {low:.4g} or more than {high:.4g}, which no plot has."
+        )
+    if not lines:
+        lines.append(f"Nearly all of the region resembles your plots, and {name} stays within their range.")
+    return lines
+
+
+# -------------------------------------------------------------------- honesty
+
+
+@dataclass(frozen=True)
+class NumberScore:
+    """How good a map is on ground it has not seen.
+
+    Attributes:
+        result: of :func:`tessera_core.assess.regression.judge_numbers`; empty where the plots cannot be judged.
+        held_out: what was said of each plot that was held out; None likewise. ``groups`` are positions in the list of plots.
+        odd: positions of plots that the map misses by far more than the others.
+        remarks: single sentences on what to mind, the gravest first.
+    """
+
+    result: Mapping[str, Any]
+    held_out: HeldOut | None
+    odd: tuple[int, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def gap(self) -> str:
+        """One sentence on what a random split would have claimed; empty without one."""
+        if "naive" not in self.result:
+            return ""
+        honest, naive = self.result["r2"], self.result["naive"]["r2"]
+        if naive <= 0:
+            return ""
+        if naive - honest < 0.05:
+            return "A random split says nearly the same: your plots lie far enough apart to be news to each other."
+        return (
+            f"A random split would have claimed R² {naive:.2f}, {naive - honest:.2f} too much: it tests on plots whose neighbours "
+            "it has learnt from."
+        )
+
+
+def number_facts(score: NumberScore, unit: str = "") -> list[str]:
+    """The score as sentences, for files; ``unit`` with a space before it."""
+    result = score.result
+    if not result:
+        return list(score.remarks)
+    how = "blocks of ground" if result["split"] == "blocked" else "whole plots"
+    interval = result["r2_interval"]
+    firm = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
+    first = (
+        f"With {how} held out ({result['n_test']} plots): R2 {result['r2']:.2f}{firm}; RMSE {result['rmse']:.3g}{unit}, mean error "
+        f"{result['mae']:.3g}{unit}, bias {result['bias']:+.2g}{unit}; margins hold {100 * result['coverage']:.0f} % (promised: "
+        f"{100 * COVERAGE:.0f} %)."
+    )
+    return [line for line in (first, score.gap, *score.remarks) if line]
+
+
+def score_plots(
+    plots: Sequence[Plot],
+    raster: EmbeddingRaster,
+    choice: NumberChoice,
+    *,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> NumberScore:
+    """Judge a head on plots; see :func:`score_numbers`.
+
+    Raises:
+        Cancelled: ``cancelled`` said so.
+    """
+    return score_numbers(plot_pixels(plots, raster.grid), raster, choice, progress=progress, cancelled=cancelled)
+
+
+def score_numbers(
+    numbers: Numbers,
+    raster: EmbeddingRaster,
+    choice: NumberChoice,
+    *,
+    split: str | None = None,
+    n_folds: int | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+    block_px: int = BLOCK_PX,
+    buffer_px: int = BUFFER_PX,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> NumberScore:
+    """The one score of a map of a number, which the page, its files and the command line show.
+
+    Args:
+        numbers: the pixels of plots, without features.
+        raster: the embeddings.
+        choice: of the head.
+        split: what is held out; None for blocks of ground, and whole plots where they lie in too few blocks.
+        n_folds: parts; None for five, or as many as there are.
+        repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.regression.judge_numbers`.
+
+    Raises:
+        LabelError: the plots cannot be split as ``split`` says.
+        Cancelled: ``cancelled`` said so.
+    """
+    try:
+        samples = numbers.with_embeddings(raster)
+    except LabelError as error:
+        return NumberScore({}, None, (), (str(error),))
+    remarks: list[str] = []
+    count = len(np.unique(samples.groups))
+    if count < LEAST_JUDGED:
+        remarks.append(
+            f"How good the map is cannot be told from {count} plots: {LEAST_JUDGED} are the least, {FIRM} make it firm."
+        )
+        return NumberScore({}, None, (), tuple(remarks))
+    blocks = len(np.unique(np.stack([samples.rows // block_px, samples.cols // block_px]), axis=1).T)
+    size = f"{block_px * raster.grid.pixel_area_m2**0.5:.0f} m" if raster.grid.georeferenced else f"{block_px} pixels"
+    if blocks == 1:
+        remarks.append(f"All plots lie in one block of {size}; how good the map is elsewhere cannot be told.")
+    judged = None
+    parts = {"blocked": blocks, "field": count}
+    for kind in ("blocked", "field") if split is None else (split,):
+        try:
+            judged = judge_numbers(
+                samples,
+                choice.make(seed),
+                split=kind,
+                n_folds=max(2, min(FOLDS, parts.get(kind, count))) if n_folds is None else n_folds,
+                repeats=repeats,
+                seed=seed,
+                block_px=block_px,
+                buffer_px=buffer_px,
+                progress=progress,
+                cancelled=cancelled,
+            )
+            break
+        except (LabelError, HeadError):
+            if split is not None:
+                raise
+            # Too few blocks to hold any out; whole plots ask for less.
+            continue
+    if judged is None:
+        remarks.append("The plots cannot be split into parts to learn from and parts to test on; bring more of them.")
+        return NumberScore({}, None, (), tuple(remarks))
+    if judged.result["split"] == "field" and blocks > 1 and split is None:
+        remarks.append(
+            f"Your plots lie in {blocks} blocks of {size}, too few to hold any out; single plots were held out, which flatters."
+        )
+    odd = _odd(judged.held_out)
+    remarks += _remarks(judged.result, judged.held_out, count, odd)
+    return NumberScore(judged.result, judged.held_out, odd, tuple(remarks))
+
+
+def _odd(held: HeldOut) -> tuple[int, ...]:
+    error = held.guess - held.truth
+    known = np.isfinite(error)
+    if known.sum() < 10:
+        return ()
+    middle = float(np.median(error[known]))
+    usual = 1.4826 * float(np.median(np.abs(error[known] - middle)))
+    with np.errstate(invalid="ignore"):
+        far = np.abs(error - middle) > ODD * max(usual, 1e-9)
+    far &= known
+    return tuple(int(n) for n in held.groups[far][np.argsort(-np.abs(error[far] - middle))])
+
+
+def _remarks(result: Mapping[str, Any], held: HeldOut, count: int, odd: Sequence[int]) -> list[str]:
+    lines = []
+    if result["r2"] <= 0:
+        lines.append("On ground it has not seen, the map is no better than the mean of your plots; do not use it yet.")
+    if count < FIRM:
+        lines.append(f"With {count} plots the score itself is hardly known; {FIRM} or more make it firm.")
+    n, nominal = result["n_test"], COVERAGE
+    # Below what chance alone would leave of nine in ten, 2.5 times in a hundred.
+    if result["coverage"] < nominal - 1.96 * (nominal * (1 - nominal) / max(n, 1)) ** 0.5 - 0.5 / max(n, 1):
+        lines.append(
+            f"The margins are too narrow on new ground: they hold {100 * result['coverage']:.0f} % of the plots, not "
+            f"{100 * nominal:.0f} %."
+        )
+    spread = result["rmse"]
+    if abs(result["bias"]) > 2 * spread / max(n, 1) ** 0.5 and abs(result["bias"]) > 0.1 * spread:
+        way = "too much" if result["bias"] > 0 else "too little"
+        lines.append(f"On new ground it says {abs(result['bias']):.3g} {way} on average.")
+    if len(odd) == 1:
+        lines.append("One plot is missed by far more than the others; check its number and its place.")
+    elif odd:
+        lines.append(f"{len(odd)} plots are missed by far more than the others; check their numbers and places.")
+    values, counts = np.unique(held.truth, return_counts=True)
+    if len(values) < 5:
+        lines.append(
+            f"Your plots have only {len(values)} different numbers; a map of classes (page Label) may fit better."
+        )
+    elif counts.max() > 0.5 * len(held.truth):
+        lines.append(
+            f"{100 * counts.max() / len(held.truth):.0f} % of your plots have the same number, "
+            f"{values[counts.argmax()]:.4g}; the score rests on the others."
+        )
+    return lines
+
+
+def place_remarks(plots: Sequence[Plot], raster: EmbeddingRaster) -> list[str]:
+    """What is to be said of plots that do not count: off the region, without data, or sharing a pixel."""
+    numbers = plot_pixels(plots, raster.grid)
+    points = [n for n, plot in enumerate(plots) if plot.label.kind == "point"]
+    x, y = np.array([plots[n].label.xy[0] for n in points], np.float64).reshape(-1, 2).T
+    inside = raster.grid.inside(*raster.grid.xy_to_pixel(x, y))
+    lines = []
+    if outside := int((~inside).sum()):
+        lines.append(f"{_count(outside)} outside the region and so not counted.")
+    on_map = set(numbers.groups.tolist())
+    if any(n not in on_map for n, ok in zip(points, inside, strict=True) if ok):
+        lines.append("Plots that share a pixel count as one, with their mean.")
+    valid = raster.valid()[numbers.rows, numbers.cols]
+    if empty := len(on_map - set(numbers.groups[valid].tolist())):
+        lines.append(f"{_count(empty)} where the embeddings have no data, and so not counted.")
+    return lines
+
+
+def _count(plots: int) -> str:
+    return "One plot is" if plots == 1 else f"{plots} plots are"
+
+
+def number_product(
+    project: Project,
+    measure: LabelClass,
+    plots: Sequence[Plot],
+    raster: EmbeddingRaster,
+    choice: NumberChoice,
+    made: NumberMap | None = None,
+    score: NumberScore | None = None,
+    *,
+    progress: Progress | None = None,
+) -> NumberProduct:
+    """A map of a number with everything that belongs to it, for files; map and score are made where they are not given.
+
+    Raises:
+        LabelError: the plots do not suffice.
+    """
+    made = made or map_plots(plots, raster, choice, progress=progress)
+    score = score or score_plots(plots, raster, choice, progress=progress)
+    held_out = np.full(len(plots), np.nan)
+    if score.held_out is not None:
+        held_out[score.held_out.groups] = score.held_out.guess
+    around = "" if choice.context == 1 else f" {choice.context}x{choice.context}"
+    return NumberProduct(
+        project.name,
+        measure.name,
+        measure.code,
+        made.map.values,
+        made.map.margins,
+        raster.grid,
+        raster.provenance,
+        choice.name + around,
+        [plot.label for plot in plots],
+        values_of(plots),
+        held_out,
+        number_facts(score, f" {measure.code}" if measure.code else "") + guess_sentences(made, measure.name),
+    )
+
+
+# ------------------------------------------------------------------- examples
+
+
+def example_plots(
+    raster: EmbeddingRaster, tile: DPixelTile, count: int = EXAMPLE_PLOTS, seed: int = 0
+) -> ImportedNumbers:
+    """Plots to try the page with: mean NDVI of June to August, read off the satellite data of the region.
+
+    They are drawn one in each cell of a net with unequal places, as a careful field crew would spread them.
+
+    Raises:
+        LabelError: no pixel was seen in summer.
+    """
+    height, width = raster.shape
+    rng = np.random.default_rng(seed)
+    across = max(1, round((count * width / height) ** 0.5))
+    down = max(1, -(-count // across))
+    rows = np.minimum((np.arange(down)[:, None] + rng.random((down, across))) * height / down, height - 1).astype(int)
+    cols = np.minimum((np.arange(across)[None] + rng.random((down, across))) * width / across, width - 1).astype(int)
+    rows, cols = rows.ravel(), cols.ravel()
+    usable = raster.valid()[rows, cols]
+    rows, cols = rows[usable], cols[usable]
+    values = np.round(summer_ndvi(tile, rows, cols), 3)
+    seen = np.isfinite(values)
+    if seen.sum() < LEAST_JUDGED:
+        raise LabelError("The satellites saw too little of this region in summer to make example plots of.")
+    x, y = raster.grid.pixel_to_xy(rows[seen] + 0.5, cols[seen] + 0.5)
+    labels = [
+        Label(new_id(), 1, "point", ((float(px), float(py)),), note=repr(float(value)))
+        for px, py, value in zip(x, y, values[seen], strict=True)
+    ]
+    report = ImportReport(len(labels), len(labels))
+    return ImportedNumbers(EXAMPLE_FIELD, labels, values[seen], report)
+
+
+def plots_in(project: Project, measure: LabelClass | None) -> list[Plot]:
+    """The plots of something measured."""
+    return [] if measure is None else plots_of(project.plots, measure.id)

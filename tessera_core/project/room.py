@@ -1,0 +1,174 @@
+"""Room for projects on a server for strangers: whose a project is, how many there may be, how large, and when old ones go.
+
+Nothing here limits a person's own computer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tessera_core._utils.paths import projects_home
+from tessera_core.errors import ProjectError
+from tessera_core.hosting import Limits, hosted
+
+log = logging.getLogger(__name__)
+
+_OWNERS = ".owners"
+_USED = ".used"
+_MEASURE_SECONDS = 60.0
+_HALF_MADE_SECONDS = 86_400.0
+_measured: dict[Path, tuple[float, int]] = {}
+
+
+def note_owner(folder: Path, owner: str) -> None:
+    """Note whose project lies in a folder under :func:`~tessera_core._utils.paths.projects_home`; it is in use."""
+    if hosted() and owner:
+        place = _notes_of(owner)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / folder.name).touch()
+    note_use(folder)
+
+
+def owned(owner: str) -> list[Path]:
+    """Folders of the projects of a visitor."""
+    place = _notes_of(owner)
+    notes = place.iterdir() if owner and place.is_dir() else ()
+    folders = (projects_home() / note.name for note in notes)
+    return sorted(folder for folder in folders if (folder / "project.json").is_file())
+
+
+def require_place(owner: str) -> None:
+    """Refuse a new project where a server for strangers has as many as its owner allows.
+
+    Raises:
+        ProjectError: the visitor has enough projects, or the server is full.
+    """
+    if not hosted():
+        return
+    limits = Limits.read()
+    if len(owned(owner)) >= limits.projects:
+        raise ProjectError(
+            f"You have {limits.projects} projects on this server, as many as each visitor may have. Save one as a file and delete "
+            "it on the page Region to make room."
+        )
+    home = projects_home()
+    count = sum(1 for _ in _folders(home))
+    gigabytes = used_bytes(home) / 1e9
+    if count >= limits.all_projects or gigabytes >= limits.disk_gb:
+        raise ProjectError(
+            f"This server is full: it holds {count} projects of {gigabytes:.1f} GB, as many as its owner allows. Yours are safe. "
+            "Ask its owner to make room, or run Tessera Studio on your own computer."
+        )
+
+
+def require_size(size: int, what: str) -> None:
+    """Refuse what is larger than a project may be on a server for strangers.
+
+    Raises:
+        ProjectError: it is; ``what`` says what.
+    """
+    if hosted() and size > (limit := Limits.read().project_mb) * 1_000_000:
+        raise ProjectError(
+            f"{what} has {size / 1e6:.0f} MB, and a project on this server may have {limit}. Choose a smaller region, or run "
+            "Tessera Studio on your own computer."
+        )
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def used_bytes(home: Path) -> int:
+    """Bytes of all projects; measured once a minute, since there may be many."""
+    now = time.monotonic()
+    known = _measured.get(home)
+    if known is None or now - known[0] > _MEASURE_SECONDS:
+        known = _measured[home] = (now, size_of(home))
+    return known[1]
+
+
+def note_use(folder: Path) -> None:
+    """Note that somebody uses a project, so that it does not grow old; writes once an hour at most."""
+    if not hosted():
+        return
+    mark = folder / _USED
+    if not mark.exists() or time.time() - mark.stat().st_mtime > 3600:
+        mark.touch()
+
+
+def remove_old(days: float | None = None, now: float | None = None) -> list[str]:
+    """Remove the projects of a server for strangers that nobody used for a while, and what was left half made.
+
+    Args:
+        days: unused for so long; by default what the server's limits say.
+        now: seconds since 1970; for tests.
+
+    Returns:
+        Names of the folders removed. Nothing on a person's own computer.
+    """
+    if not hosted():
+        return []
+    days = Limits.read().keep_days if days is None else days
+    now = time.time() if now is None else now
+    home, removed = projects_home(), []
+    for folder in list(_folders(home)):
+        whole = (folder / "project.json").is_file()
+        if now - _last_use(folder) <= (days * 86_400 if whole else _HALF_MADE_SECONDS):
+            continue
+        try:
+            # Gone in one step, so that nobody opens half a project.
+            os.replace(folder, home / f".removed-{folder.name}")
+        except OSError as error:
+            log.warning("An old project could not be removed: %s", error)
+            continue
+        removed.append(folder.name)
+    for left in (*home.glob(".removed-*"), *home.glob(".upload-*")):
+        if left.name.startswith(".removed-") or now - left.stat().st_mtime > _HALF_MADE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    _forget(home)
+    return removed
+
+
+def _forget(home: Path) -> None:
+    """Drop the notes about projects that are gone."""
+    for note in home.glob(f"{_OWNERS}/*/*"):
+        if not (home / note.name).is_dir():
+            note.unlink(missing_ok=True)
+    for note in home.glob(".links-hosted/*"):
+        if note.name != "complete" and not Path(note.read_text(encoding="utf-8")).is_dir():
+            note.unlink(missing_ok=True)
+
+
+def _last_use(folder: Path) -> float:
+    """When anything of a project was last changed or used, seconds since 1970."""
+    last = folder.stat().st_mtime
+    for name in (_USED, "project.json", "labels.jsonl", "plots.jsonl", "data"):
+        try:
+            last = max(last, (folder / name).stat().st_mtime)
+        except FileNotFoundError:
+            continue
+    return last
+
+
+def _folders(home: Path) -> Iterator[Path]:
+    if home.is_dir():
+        with os.scandir(home) as entries:
+            yield from (Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _notes_of(owner: str) -> Path:
+    return projects_home() / _OWNERS / hashlib.blake2b(owner.encode(), digest_size=16).hexdigest()

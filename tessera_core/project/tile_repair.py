@@ -1,0 +1,206 @@
+"""Bad tiles masked and steps between tiles levelled in a project, so that both can be taken back: what was read is kept.
+
+The finding and the arithmetic are in :mod:`tessera_core.sources.quality.tiles` and ``mend``; this module says which raster a
+project's year uses. Refuses to know how any of it is shown.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.errors import ProjectError
+from tessera_core.project.jobs import Progress
+from tessera_core.project.project import Project
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.sources.local.open import open_embeddings
+from tessera_core.sources.quality.repair import level_tiles, mask_tiles, tile_offsets
+from tessera_core.sources.quality.tiles import EdgeReport, Inspection, inspect
+
+_SETTING = "mended"
+
+
+@dataclass(frozen=True)
+class Levelling:
+    """A levelled raster that waits for a decision.
+
+    Attributes:
+        folder: where it lies.
+        before, after: inspections of the two.
+        pictures: before and after, uint8 (H, W, 3) each, in the same colours.
+        valid: bool (H, W).
+    """
+
+    folder: Path
+    before: Inspection
+    after: Inspection
+    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    valid: NDArray[np.bool_]
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """Median step across the edges that were seams, before and after, in units of the usual (1 = like anywhere)."""
+        seams = {(edge.first, edge.second) for edge in self.before.seams}
+        return _median_step(self.before.edges, seams), _median_step(self.after.edges, seams)
+
+
+def _median_step(edges: Iterable[EdgeReport], wanted: set[tuple[str, str]]) -> float:
+    steps = [edge.step for edge in edges if (edge.first, edge.second) in wanted]
+    return float(np.median(steps)) if steps else float("nan")
+
+
+def masked(project: Project, year: int | None) -> tuple[str, ...]:
+    """Names of the tiles that the project's year does without."""
+    return tuple(_noted(project, year).get("masked", ()))
+
+
+def levelled(project: Project, year: int | None) -> bool:
+    """Whether the project's year has its steps between tiles levelled."""
+    return bool(_noted(project, year).get("levelled", False))
+
+
+def mask(project: Project, year: int | None, names: Iterable[str]) -> None:
+    """Let a year of a project do without exactly these tiles; none brings all of them back. Levelling is undone.
+
+    Raises:
+        ExportError: it cannot be written.
+        ProjectError: what was read is not on this computer.
+        RasterError: the embeddings cannot be read.
+    """
+    wanted = sorted(set(names))
+    original = _original(project, year)
+    if not wanted:
+        _use(project, year, original, {})
+        return
+    source = _own_layout(project, original, year)
+    # As it was saved: what its reader warns of now may be masked in a moment.
+    made = mask_tiles(EmbeddingRaster.open(source), source, wanted, _free(project, f"{_name(year)}-masked"))
+    _use(project, year, made, {"masked": wanted, "original": _noted_path(project, original)})
+
+
+def try_levelling(
+    project: Project, year: int | None, progress: Progress, cancelled: Callable[[], bool], seed: int = 0
+) -> Levelling:
+    """A year with its steps between tiles levelled, for a look; the project does not use it yet.
+
+    Raises:
+        ExportError: it cannot be written.
+        Cancelled: ``cancelled`` returned true.
+    """
+    from tessera_core.analysis.pca import fit_pca
+    from tessera_core.render.picture import pca_picture
+
+    raster = EmbeddingRaster.open(_own_layout(project, project.embeddings_path(year), year))
+
+    def part(start: int, name: str) -> Progress:
+        return lambda done, total, _: progress(start + 30 * done // max(total, 1), 100, name)
+
+    before = inspect(raster, progress=part(0, "Measuring the steps"), cancelled=cancelled)
+    folder = _free(project, f"{_name(year)}-levelled")
+    after_raster = level_tiles(
+        raster, tile_offsets(before), folder, progress=part(30, "Levelling"), cancelled=cancelled
+    )
+    after = inspect(after_raster, progress=part(60, "Measuring again"), cancelled=cancelled)
+    pca = fit_pca(raster, 3, seed)
+    pictures = (pca_picture(raster, seed, pca), pca_picture(after_raster, seed, pca))
+    progress(100, 100, "Ready")
+    return Levelling(folder, before, after, pictures, np.asarray(raster.valid()))
+
+
+def keep_levelling(project: Project, year: int | None, made: Levelling) -> None:
+    """Let the project's year use a levelled raster; tiles masked before stay masked."""
+    original = _original(project, year)
+    _use(
+        project,
+        year,
+        made.folder,
+        {**_noted(project, year), "levelled": True, "original": _noted_path(project, original)},
+    )
+
+
+def drop_levelling(made: Levelling) -> None:
+    """Delete a levelled raster that nobody wants."""
+    shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def restore(project: Project, year: int | None) -> None:
+    """Use what was read, with all tiles and as published."""
+    _use(project, year, _original(project, year), {})
+
+
+# ------------------------------------------------------------------ inner
+
+
+def _noted(project: Project, year: int | None) -> dict[str, Any]:
+    value = project.settings.get(_SETTING, {})
+    noted = value.get(_name(year)) if isinstance(value, dict) else None
+    return dict(noted) if isinstance(noted, dict) else {}
+
+
+def _name(year: int | None) -> str:
+    return "undated" if year is None else str(year)
+
+
+def _original(project: Project, year: int | None) -> Path:
+    """What was read, before anything was mended.
+
+    Raises:
+        ProjectError: it is not on this computer.
+    """
+    noted = _noted(project, year).get("original")
+    if not isinstance(noted, str):
+        return project.embeddings_path(year)
+    # Relative to the project where it lies in it, so that both can be moved.
+    path = project.folder / noted
+    if not project.may_open(noted) or not path.exists():
+        raise ProjectError(
+            f"The tiles of {project.name!r} as they were published are not on this computer: the project came from another "
+            "one with tiles masked or levelled. Load the place anew to have them all."
+        )
+    return path
+
+
+def _noted_path(project: Project, path: Path) -> str:
+    home = project.folder.resolve()
+    return str(path.resolve().relative_to(home)) if path.resolve().is_relative_to(home) else str(path.resolve())
+
+
+def _own_layout(project: Project, path: Path, year: int | None) -> Path:
+    """The raster as a folder of our own layout, which masking can link to."""
+    if (path / "codes.npy").is_file() and (path / "raster.json").is_file():
+        return path
+    copy = project.folder / "data" / f"{_name(year)}-copy"
+    return copy if (copy / "raster.json").is_file() else open_embeddings(path).save(copy)
+
+
+def _free(project: Project, name: str) -> Path:
+    """A new folder each time: the old one may be open on someone's screen."""
+    home = project.folder / "data"
+    home.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (target := home / f"{name}-{number}").exists():
+        number += 1
+    return target
+
+
+def _use(project: Project, year: int | None, path: Path, noted: dict[str, Any]) -> None:
+    reference = project.embeddings[year]
+    raster: EmbeddingRaster = open_embeddings(path)
+    project.attach_embeddings(year, path, raster.provenance, raster.grid, dpixels=reference.dpixels)
+    both = project.settings.get(_SETTING, {})
+    rest = {key: value for key, value in both.items() if key != _name(year)} if isinstance(both, dict) else {}
+    project.update(**{_SETTING: rest | ({_name(year): noted} if noted else {})})
+    # What the year used until now was made here and can be made again.
+    home = (project.folder / "data").resolve()
+    if reference.path != path.resolve() and reference.path.parent == home and _made_here(reference.path.name):
+        shutil.rmtree(reference.path, ignore_errors=True)
+
+
+def _made_here(name: str) -> bool:
+    return "-masked-" in name or "-levelled-" in name

@@ -1,0 +1,282 @@
+"""A project's validation: the sample drawn from its map, the answers given so far, and what follows from them.
+
+The sample stays when the map changes: its strata are those of the map it was drawn from, its answers are about the ground,
+and only the map's class at each place is read anew. That is the case of Stehman (2014), which
+:mod:`tessera_core.assess.area` estimates, so that a person never looks at the same place twice.
+
+One file per year in the project's folder, written whole after each answer. A new sample never overwrites an old one that has
+answers; that is kept beside it under a number.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core._utils.atomic import write_json
+from tessera_core._utils.csvcells import quoted_row
+from tessera_core.areas import hectares_per_pixel
+from tessera_core.assess.area import Z95, Assessment
+from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, sample_size
+from tessera_core.errors import LabelError, ProjectError
+from tessera_core.grid import Grid
+from tessera_core.project.project import Project
+
+FORMAT = "tessera-validation/1"
+SECONDS_PER_PLACE = 8.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sample would take.
+
+    Attributes:
+        design: one of :data:`tessera_core.assess.designs.DESIGNS`.
+        n: places in all.
+        per_class: places in each class of the map; empty where the design has no strata.
+        margin: half width of the 95 % interval of overall accuracy that is to be expected, as a share.
+    """
+
+    design: str
+    n: int
+    per_class: dict[int, int]
+    margin: float
+
+    @property
+    def seconds(self) -> float:
+        """About how long a person needs."""
+        return self.n * SECONDS_PER_PLACE
+
+
+def plan(
+    classes: NDArray[np.integer],
+    design: str = "stratified",
+    margin: float = 0.05,
+    accuracy: float = 0.8,
+    allocation: Allocation = "proportional",
+    at_least: int = 10,
+) -> Plan:
+    """How many places a wanted interval takes (Olofsson et al. 2014, section 5.1).
+
+    Args:
+        classes: (H, W) the map, 0 where there is no data.
+        design: one of :data:`tessera_core.assess.designs.DESIGNS`.
+        margin: wanted half width of the 95 % interval of overall accuracy, 0..0.5.
+        accuracy: expected share of the map that is right.
+        allocation: see :func:`tessera_core.assess.designs.allocate`.
+        at_least: places in every class; only for a stratified sample.
+
+    Raises:
+        LabelError: a number is out of range, or the map is empty.
+    """
+    ids, counts = np.unique(classes[classes > 0], return_counts=True)
+    if not len(ids):
+        raise LabelError("The map is empty, so there is nothing to check.")
+    pixels = int(counts.sum())
+    sizes = {int(k): int(n) for k, n in zip(ids, counts, strict=True)}
+    spread = (accuracy * (1 - accuracy)) ** 0.5
+    if design != "stratified":
+        n = min(sample_size({0: 1.0}, {0: accuracy}, margin / Z95, pixels), pixels)
+        return Plan(design, n, {}, Z95 * spread / n**0.5)
+    expected = dict.fromkeys(sizes, accuracy)
+    wanted = sample_size({k: float(v) for k, v in sizes.items()}, expected, margin / Z95, pixels)
+    at_least = min(at_least, *sizes.values())
+    n = min(max(wanted, at_least * len(sizes)), pixels)
+    shares = {k: min(v, sizes[k]) for k, v in allocate(n, sizes, allocation, expected, at_least).items()}
+    variance = sum((sizes[k] / pixels) ** 2 * spread**2 / m for k, m in shares.items())
+    return Plan(design, sum(shares.values()), shares, Z95 * variance**0.5)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A sample with its answers, as it is saved.
+
+    Attributes:
+        year: of the map; None where the embeddings have no calendar year.
+        grid: of the map.
+        sample: the places and the answers.
+        undecided: positions at which a person looked and could not tell.
+    """
+
+    year: int | None
+    grid: Grid
+    sample: Sample
+    undecided: frozenset[int] = frozenset()
+
+    @property
+    def seen(self) -> int:
+        """Places that somebody has looked at, decided or not."""
+        return self.sample.answered + len(self.undecided)
+
+    def next_open(self, after: int = -1) -> int | None:
+        """The first place after ``after``, and then from the start, at which nobody has looked; None when all are done."""
+        n = len(self.sample)
+        for step in range(n):
+            position = (after + 1 + step) % n
+            if not self.is_seen(position):
+                return position
+        return None
+
+    def is_seen(self, position: int) -> bool:
+        """Whether somebody has looked at a place."""
+        return bool(self.sample.reference[position] > 0) or position in self.undecided
+
+    def answer(self, position: int, class_id: int | None, note: str | None = None) -> Validation:
+        """With an answer: a class, 0 for "cannot tell", or None to take the answer back; ``note`` None keeps the old one."""
+        kept = self.sample.notes[position] if note is None else note
+        undecided = self.undecided - {position}
+        if class_id == 0:
+            undecided |= {position}
+        return replace(self, sample=self.sample.answer(position, class_id or 0, kept), undecided=undecided)
+
+    def with_note(self, position: int, note: str) -> Validation:
+        """With a remark on a place; its answer stays."""
+        notes = self.sample.notes
+        kept = (*notes[:position], " ".join(note.split()), *notes[position + 1 :])
+        return replace(self, sample=replace(self.sample, notes=kept))
+
+    def on_map(self, classes: NDArray[np.integer]) -> Validation:
+        """With the classes of a newer map at the same places.
+
+        Raises:
+            LabelError: the map has another shape.
+        """
+        if classes.shape != self.grid.shape:
+            raise LabelError(
+                "The map has another shape than the one from which the sample was drawn; draw a new sample."
+            )
+        mapped = classes[self.sample.rows, self.sample.cols].astype(np.int64)
+        return replace(self, sample=replace(self.sample, mapped=mapped))
+
+    @property
+    def area_ha(self) -> float:
+        """Hectares that the sample stands for."""
+        return sum(self.sample.sizes.values()) * hectares_per_pixel(self.grid)
+
+    def assess(self) -> Assessment:
+        """Areas in hectares and accuracy from the places decided so far; undecided ones are left out and said so.
+
+        Raises:
+            LabelError: a stratum has no decided place yet.
+        """
+        found = self.sample.assess(self.area_ha if self.grid.georeferenced else None)
+        notes = list(found.notes)
+        if self.undecided:
+            notes.append(
+                f"{len(self.undecided)} places could not be told and are left out, as if they were like the others."
+            )
+        if open_ := len(self.sample) - self.seen:
+            notes.append(f"{open_} places have not been looked at; the intervals narrow as you go on.")
+        return replace(found, notes=tuple(notes))
+
+
+def estimates_csv(found: Assessment, names: Mapping[int, str], unit: str = "ha") -> str:
+    """The estimates as CSV: one line per class, then the overall accuracy; standard errors beside the values."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    area = (f"mapped_{unit}", f"area_{unit}", f"area_{unit}_se")
+    table.writerow(("class", *area, "users_accuracy", "users_se", "producers_accuracy", "producers_se", "places"))
+    for c in found.classes:
+        values = [c.mapped * found.total_area, c.area.value, c.area.se]
+        values += [c.users.value, c.users.se, c.producers.value, c.producers.se]
+        table.writerow(quoted_row((names.get(c.id, str(c.id)), *map(_number, values), c.sampled)))
+    overall = (_number(found.overall.value), _number(found.overall.se))
+    table.writerow(("all", _number(found.total_area), _number(found.total_area), "", *overall, "", "", found.n))
+    return out.getvalue()
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}" if np.isfinite(value) else ""
+
+
+def load(project: Project, year: int | None) -> Validation | None:
+    """The saved validation of a year's map, or None.
+
+    Raises:
+        ProjectError: the file is damaged.
+    """
+    path = _path(project, year)
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+    return _from_json(value, path)
+
+
+def save(project: Project, validation: Validation) -> None:
+    """Write a validation; it is on disk when the call returns.
+
+    Raises:
+        ProjectError: it cannot be written.
+    """
+    try:
+        write_json(_path(project, validation.year), _to_json(validation))
+    except OSError as error:
+        raise ProjectError(f"The sample cannot be saved: {error.strerror or error}. Free some disk space.") from error
+
+
+def start(project: Project, validation: Validation) -> Path | None:
+    """Save a new sample; an older one with answers is kept beside it. Returns where, or None when there was none."""
+    path = _path(project, validation.year)
+    kept = None
+    if path.exists():
+        taken = len(list(path.parent.glob(f"{path.stem}-earlier-*.json")))
+        kept = path.with_name(f"{path.stem}-earlier-{taken + 1}.json")
+        path.rename(kept)
+    save(project, validation)
+    return kept
+
+
+def _path(project: Project, year: int | None) -> Path:
+    return project.folder / ("validation.json" if year is None else f"validation-{year}.json")
+
+
+def _damaged(path: Path) -> ProjectError:
+    return ProjectError(f"The saved sample {path.name} is damaged. Import its CSV, or draw a new sample.")
+
+
+def _to_json(validation: Validation) -> dict[str, Any]:
+    sample = validation.sample
+    return {
+        "format": FORMAT,
+        "year": validation.year,
+        "grid": validation.grid.to_json(),
+        "design": sample.design,
+        "sizes": {str(k): v for k, v in sample.sizes.items()},
+        "rows": sample.rows.tolist(),
+        "cols": sample.cols.tolist(),
+        "strata": sample.strata.tolist(),
+        "mapped": sample.mapped.tolist(),
+        "reference": sample.reference.tolist(),
+        "notes": list(sample.notes),
+        "undecided": sorted(validation.undecided),
+    }
+
+
+def _from_json(value: Any, path: Path) -> Validation:
+    try:
+        if value["format"] != FORMAT or value["design"] not in DESIGNS:
+            raise _damaged(path)
+        grid = Grid.from_json(value["grid"])
+        arrays = {k: np.array(value[k], np.int64) for k in ("rows", "cols", "strata", "mapped", "reference")}
+        notes = tuple(str(note) for note in value["notes"])
+        sizes: Mapping[str, int] = value["sizes"]
+        sample = Sample(**arrays, notes=notes, sizes={int(k): int(v) for k, v in sizes.items()}, design=value["design"])
+        shapes = {array.shape for array in arrays.values()} | {(len(notes),)}
+        inside = (sample.rows >= 0) & (sample.rows < grid.height) & (sample.cols >= 0) & (sample.cols < grid.width)
+        undecided = frozenset(int(k) for k in value["undecided"])
+        if len(shapes) != 1 or not inside.all() or not undecided <= set(range(len(notes))):
+            raise _damaged(path)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path) from error
+    return Validation(value["year"], grid, sample, undecided)

@@ -1,0 +1,261 @@
+"""Everything the page Label has about one year of one project: the live map, what is known about it, and what was made of it.
+
+Pure: knows no browser and no Streamlit. One desk serves all browser tabs, and lives as long as one of them does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.errors import LabelError, TesseraError
+from tessera_core.labels.model import MAX_CLASS_ID, clean_name
+from tessera_core.project.classify import head_choice
+from tessera_core.project.project import Project
+from tessera_core.session import insight_protocol as side
+from tessera_core.session import layers
+from tessera_core.session.assessor import Insight, Question, Study
+from tessera_core.session.layers import ExtraLayer
+from tessera_core.session.live_map import LiveMap, is_instant, next_step
+from tessera_core.session.similar import Finder, Found, label_area
+
+if TYPE_CHECKING:
+    from tessera_core.analysis.clusters import Clusters, GroupTree
+    from tessera_core.analysis.postprocess import Cleaning
+    from tessera_core.analysis.similarity import SimilarityIndex
+    from tessera_core.assess.postprocess import CleaningScore
+    from tessera_core.heads import HeadChoice
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """A cleaned map: how, of which labels and head, and whether it is better."""
+
+    cleaning: Cleaning
+    version: int
+    head: HeadChoice
+    classes: NDArray[np.uint8]
+    score: CleaningScore | None
+    sentence: str
+
+
+class Desk:
+    """See the module.
+
+    Args:
+        live: the map that follows every label.
+        index: makes or finds what answers which pixels are alike; None: made of the map's raster when first needed.
+        place: key and path of the raster's files, so that another process can open them; None: it lies in memory only.
+
+    Attributes:
+        study: what is worked out beside it.
+        finder: similar places.
+        groups: the last clustering, or None; a cut of a tree of groups.
+        used: the clustering that was turned into labels last.
+        tidied: the last cleaned map, or None.
+    """
+
+    def __init__(
+        self,
+        live: LiveMap,
+        index: Callable[[], SimilarityIndex] | None = None,
+        place: tuple[str, str] | None = None,
+    ) -> None:
+        self.live = live
+        self.study = Study(live.raster, live.accept, live.set_temperature, place=place)
+        self.finder = Finder(live.raster, index)
+        self.groups: Clusters | None = None
+        self._cut: tuple[GroupTree, int] | None = None
+        self.used: Clusters | None = None
+        self.tidied: Tidied | None = None
+        self._pngs: dict[str, tuple[object, bytes, str]] = {}
+        self._lock = threading.Lock()
+
+    def cut_groups(self, tree: GroupTree, k: int) -> Clusters:
+        """The groups to show: ``tree`` cut into ``k``; the same object while neither changes."""
+        with self._lock:
+            if self.groups is None or self._cut is None or self._cut[0] is not tree or self._cut[1] != k:
+                self.groups, self._cut = tree.cut(k), (tree, k)
+            return self.groups
+
+    # ---------------------------------------------------------------- answers
+
+    def answer(
+        self, key: str, project: Project, state: side.SideState, run: int
+    ) -> tuple[list[ExtraLayer], dict[str, Any]]:
+        """Extra layers, and what to tell the page.
+
+        Args:
+            key: of the label map.
+            state: what the page wants.
+            run: grows with every answer.
+        """
+        head = head_choice(project)
+        ready = not next_step(project.log)
+        insight = self.study.ask(self._question(project, state, head)) if ready else Insight()
+        found, problem = self._look(state)
+        shown = self.extra_layers(project, state, insight if ready else Insight(), found)
+        header = side.header(
+            key,
+            state,
+            insight,
+            self.live.display,
+            shown,
+            run=run,
+            ready=ready,
+            found=found,
+            problem=problem,
+            pixel_area=self.live.pixel_area,
+        )
+        header["stamp"] = self.live.stamp(project.log, head)
+        header["error"] = round(100 * state.error)
+        return shown, header
+
+    def _question(self, project: Project, state: side.SideState, head: HeadChoice) -> Question:
+        log = project.log
+        return Question(
+            log.version,
+            head,
+            tuple(log.labels),
+            tuple(log.classes),
+            state.skipped,
+            state.novelty,
+            state.sets,
+            state.error,
+            not is_instant(head),
+        )
+
+    def _look(self, state: side.SideState) -> tuple[Found | None, str]:
+        if not state.positive:
+            return None, "Mark at least one place that is an example." if state.negative else ""
+        try:
+            return self.finder.look(state.positive, state.negative), ""
+        except TesseraError as error:
+            return None, str(error)
+
+    # ----------------------------------------------------------------- layers
+
+    def extra_layers(
+        self, project: Project, state: side.SideState, insight: Insight, found: Found | None
+    ) -> list[ExtraLayer]:
+        """The layers above the class map that there are now, or that can be had."""
+        display = self.live.display
+        novelty, sets = insight.novelty, insight.sets
+        result = []
+        png, version = b"", ""
+        if state.novelty and novelty is not None:
+            png, version = self._png("novelty", novelty, lambda: layers.novelty_png(novelty.percent, display))
+        sentence = novelty.sentence if novelty is not None else ""
+        result.append(ExtraLayer("novelty", "Unlike your labels", png, version, sentence, layers.NOVELTY_LEGEND))
+        png, version, sentence = b"", "", insight.rule.sentence if insight.rule is not None else ""
+        if state.sets and sets is not None:
+            png, version = self._png("sets", sets, lambda: layers.sets_png(sets.size, display))
+            one = float((sets.size == 1).sum() / max(int((sets.size != 255).sum()), 1))
+            sentence = f"{sentence} A single class remains on {100 * one:.0f} % of the region."
+        result.append(ExtraLayer("sets", "Possible classes", png, version, sentence, layers.SETS_LEGEND))
+        if found is not None:
+            png, version = self._png("similar", found, lambda: layers.percent_png(found.percent, display))
+            result.append(ExtraLayer("similar", "Similar places", png, version, mode="percent"))
+        groups = self.groups
+        if groups is not None:
+            colours = layers.group_colours(len(groups.sizes))
+            png, version = self._png("groups", groups, lambda: layers.classes_png(groups.labels, colours, display))
+            used = "used" if self.used is groups else ""
+            result.append(ExtraLayer("groups", "Groups", png, version + used, mode=used))
+        tidied = self.tidied
+        if tidied is not None and (tidied.version, tidied.head) == (project.log.version, head_choice(project)):
+            colours = {c.id: c.color for c in project.log.classes}
+            png, version = self._png("tidied", tidied, lambda: layers.classes_png(tidied.classes, colours, display))
+            result.append(ExtraLayer("tidied", "Tidied map", png, version, tidied.sentence))
+        return result
+
+    def _png(self, name: str, source: object, make: Any) -> tuple[bytes, str]:
+        """The picture of a layer, made once for each ``source``, and what names it: another desk's same name means the same."""
+        with self._lock:
+            known = self._pngs.get(name)
+            if known is None or known[0] is not source:
+                png = make()
+                known = self._pngs[name] = (source, png, hashlib.blake2b(png, digest_size=10).hexdigest())
+            return known[1], known[2]
+
+    # ---------------------------------------------------------------- actions
+
+    def act(self, project: Project, op: Mapping[str, Any], state: side.SideState) -> str:
+        """Do what the page asks for beside the map; returns a sentence about it.
+
+        Raises:
+            TesseraError: it cannot be done.
+        """
+        match op.get("do"):
+            case "similar_labels":
+                return self._label_similar(project, op, state)
+            case "stop_map":
+                self.study.cancel()
+                return ""
+            case other:
+                raise LabelError(f"The page asked for {str(other)[:40]!r}, which this version does not know.")
+
+    def _label_similar(self, project: Project, op: Mapping[str, Any], state: side.SideState) -> str:
+        percent = side.required(op, "percent", 1, 100)
+        found, problem = self._look(state)
+        if found is None:
+            raise LabelError(problem or "Mark at least one place that is an example.")
+        name = op.get("name")
+        if "class" in op:
+            name = project.log.label_class(side.required(op, "class", 1, MAX_CLASS_ID)).name
+        if not isinstance(name, str) or not clean_name(name):
+            raise LabelError("Choose a class for these places, or type a new name.")
+        area, note = found.likeness.above(percent), f"similar places, {percent} % alike or more"
+        made = label_area(project.log, self.live.raster, [(area, clean_name(name))], note)
+        return f"{made} places at least {percent} % alike are now labelled {clean_name(name)}. Undo takes them back."
+
+
+class Desks:
+    """The desks of all who are here: one for each year of each project, kept while anybody sits at it.
+
+    Args:
+        each: at how many desks one person sits at most; the one used longest ago is left first.
+    """
+
+    def __init__(self, each: int = 6) -> None:
+        self._each = each
+        self._lock = threading.Lock()
+        self._desks: dict[Hashable, Desk] = {}
+        self._seats: dict[str, dict[Hashable, None]] = {}
+
+    def sit(self, who: str, key: Hashable, make: Callable[[], Desk]) -> Desk:
+        """The desk ``key``, made if nobody sits at it yet; ``who`` has sat down when this returns."""
+        with self._lock:
+            seats = self._seats.setdefault(who, {})
+            seats.pop(key, None)
+            seats[key] = None
+            desk = self._desks.get(key)
+            if desk is None:
+                desk = self._desks[key] = make()
+            left = list(seats)[: -self._each]
+            for other in left:
+                del seats[other]
+        self._clear(left)
+        return desk
+
+    def leave(self, who: str) -> None:
+        """``who`` is gone; desks where nobody sits any more are cleared away."""
+        with self._lock:
+            left = list(self._seats.pop(who, {}))
+        self._clear(left)
+
+    def _clear(self, keys: list[Hashable]) -> None:
+        with self._lock:
+            taken = {key for seats in self._seats.values() for key in seats}
+            gone = [self._desks.pop(key) for key in keys if key not in taken and key in self._desks]
+        for desk in gone:
+            desk.study.close()
+
+    def __len__(self) -> int:
+        return len(self._desks)

@@ -1,0 +1,1 @@
+"""Embeddings that lie on this computer."""

@@ -1,0 +1,181 @@
+"""Block-wise conversion of other layouts into a cached, memory-mapped raster in our own layout.
+
+The cache is keyed by what was read (paths, sizes, times of change), so that opening the same data again costs nothing, and
+bounded: the least recently opened conversions go first.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core._utils.atomic import RASTER, atomic_path
+from tessera_core._utils.paths import cache_home
+from tessera_core._utils.private import private_folder
+from tessera_core.errors import Cancelled, ExportError, RasterError, TesseraError
+from tessera_core.gate import limits
+from tessera_core.grid import Grid
+from tessera_core.models.quantise import quantise
+from tessera_core.provenance import Provenance
+from tessera_core.raster import FORMAT, EmbeddingRaster
+
+CACHE_BYTES = 20 << 30
+BLOCK_BYTES = 32 << 20
+_VERSION = 3
+
+Window = tuple[slice, slice]
+Codes = tuple[NDArray[np.int8], NDArray[np.float32]]
+
+_lock = threading.Lock()
+
+
+def converted(
+    sources: Iterable[Path],
+    shape: tuple[int, int, int],
+    grid: Grid,
+    provenance: Provenance,
+    windows: Iterable[Window],
+    read: Callable[[Window], Codes],
+    *,
+    what: str,
+    reasons: NDArray[np.uint8] | None = None,
+    remarks: Callable[[], list[str]] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> EmbeddingRaster:
+    """The cached conversion of ``sources``, made now if there is none.
+
+    Args:
+        sources: files whose change makes the conversion stale.
+        shape: (H, W, D) of the result.
+        grid, provenance, reasons: of the result.
+        windows: (rows, cols) slices that cover the raster; pixels in none of them are no data.
+        read: int8 codes (h, w, D) and float32 scales (h, w) of one window.
+        what: kind of conversion, part of the cache key and of the progress message.
+        remarks: what ``read`` found to be told, asked when all is read; it joins the provenance's warnings.
+        progress, cancelled: as everywhere.
+
+    Raises:
+        RasterError: a block cannot be read.
+        ExportError: neither the cache nor the temporary folder can hold the result.
+        Cancelled: ``cancelled`` returned true.
+    """
+    key = _key(sources, shape, grid, provenance, what)
+    with _lock:
+        folder = _home() / key
+        if (folder / "raster.json").is_file():
+            try:
+                raster = EmbeddingRaster.open(folder)
+                os.utime(folder / "raster.json")
+                return raster
+            except TesseraError:
+                shutil.rmtree(folder, ignore_errors=True)
+        _require_space(folder.parent, int(np.prod(shape, dtype=np.int64)))
+        _prune(folder.parent)
+        with atomic_path(folder, directory=True, replaces=RASTER) as part:
+            codes = np.lib.format.open_memmap(part / "codes.npy", mode="w+", dtype=np.int8, shape=shape)
+            scales = np.lib.format.open_memmap(part / "scales.npy", mode="w+", dtype=np.float32, shape=shape[:2])
+            scales[:] = np.nan
+            todo = list(windows)
+            for done, window in enumerate(todo):
+                if cancelled is not None and cancelled():
+                    raise Cancelled
+                if progress is not None:
+                    progress(done, len(todo), what)
+                codes[window], scales[window] = read(window)
+            codes.flush()
+            scales.flush()
+            del codes, scales
+            if reasons is not None:
+                np.save(part / "nodata.npy", reasons)
+            if found := remarks() if remarks is not None else []:
+                provenance = provenance.with_details(warnings=[*provenance.details.get("warnings", []), *found])
+            header = {"format": FORMAT, "grid": grid.to_json(), "provenance": provenance.to_json()}
+            (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+        if progress is not None:
+            progress(len(todo), len(todo), what)
+        return EmbeddingRaster.open(folder)
+
+
+def quantise_block(values: NDArray[np.floating]) -> Codes:
+    """int8 codes (..., D) and scales (...) of float vectors by the v1 rule (docs/spec/model.md section 3).
+
+    A vector with a value that is not finite, or of zeros only (how the fp32 pipelines mark skipped pixels), is no data: NaN scale.
+    """
+    values = values.astype(np.float32, copy=False)
+    codes, scales = quantise(values, "v1")
+    empty = ~np.isfinite(values).all(axis=-1) | ~values.any(axis=-1)
+    codes[empty] = 0
+    return codes, np.where(empty, np.float32(np.nan), scales).astype(np.float32)
+
+
+def row_windows(shape: tuple[int, int, int], itemsize: int = 4) -> list[Window]:
+    """Windows of whole rows whose values fit in a block."""
+    height, width, dim = shape
+    step = max(1, BLOCK_BYTES // max(1, width * dim * itemsize))
+    return [(slice(row, min(row + step, height)), slice(0, width)) for row in range(0, height, step)]
+
+
+def _key(sources: Iterable[Path], shape: tuple[int, ...], grid: Grid, provenance: Provenance, what: str) -> str:
+    facts: list[object] = [_VERSION, shape, grid.to_json(), provenance.to_json(), what]
+    for path in sources:
+        stat = path.stat()
+        facts.append([str(path.resolve()), stat.st_size, stat.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _home() -> Path:
+    home = cache_home() / "converted"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if os.access(home, os.W_OK):
+            return home
+    except OSError as error:
+        if not tempfile.gettempdir():
+            raise ExportError(f"No folder can be written for the converted embeddings: {error}.") from error
+    # A read-only home must not keep anybody from looking at their data.
+    return _fallback()
+
+
+@functools.cache
+def _fallback() -> Path:
+    """A folder of our own among those of others; a new one where somebody else has made it first."""
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    return private_folder(Path(tempfile.gettempdir()) / f"tessera-converted-{owner}")
+
+
+def _require_space(home: Path, size: int) -> None:
+    free = shutil.disk_usage(home).free
+    if size * 1.05 > free:
+        raise RasterError(
+            f"Opening this needs {size / 1e9:.1f} GB for a converted copy in {home}, where {free / 1e9:.1f} GB are free. "
+            "Free some space or set TESSERA_HOME to a folder on a larger disk."
+        )
+
+
+def _prune(home: Path) -> None:
+    for part in home.glob(".*.part"):
+        # Of a process that was ended while it wrote; one that still writes has not been at it for so long.
+        if time.time() - part.stat().st_mtime > 2 * limits().wall_s:
+            shutil.rmtree(part, ignore_errors=True)
+    entries = []
+    for header in home.glob("*/raster.json"):
+        size = sum(path.stat().st_size for path in header.parent.iterdir())
+        entries.append((header.stat().st_mtime, size, header.parent))
+    total = sum(size for _, size, _ in entries)
+    for _, size, folder in sorted(entries):
+        if total <= CACHE_BYTES:
+            break
+        shutil.rmtree(folder, ignore_errors=True)
+        total -= size

@@ -1,0 +1,299 @@
+"""Open embeddings from local files, whatever the layout; see :func:`open_embeddings` for what is known."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tessera_core._utils.folders import Place, entries
+from tessera_core._utils.partial import Failure
+from tessera_core.errors import InputError, RasterError
+from tessera_core.gate import contained, told
+from tessera_core.hosting import hosted
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.sources.local import geotiff, npy
+from tessera_core.sources.local import zarr as zarrstore
+from tessera_core.sources.local.geotiff import TiffPiece
+from tessera_core.sources.local.metadata import year_in_path
+from tessera_core.sources.local.mosaic import mosaic
+from tessera_core.sources.local.npy import NpyPiece
+from tessera_core.sources.local.zarr import ZarrPiece
+
+LOOKED_FOR = (
+    "a saved raster (raster.json), NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy), "
+    "a GeoTIFF with a float band per dimension or a Zarr store"
+)
+ABSURD = 50
+_HASHED_BYTES = 64 << 20
+_LEFT_OUT = "left_out"
+_DEPTH = 4
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class SavedPiece:
+    """A raster in our own layout."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.path.name
+
+
+Piece = SavedPiece | NpyPiece | TiffPiece | ZarrPiece
+
+
+def open_embeddings(
+    path: str | Path,
+    *,
+    year: int | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> EmbeddingRaster:
+    """Open embeddings, memory-mapped.
+
+    Known are: our own saved folder; a Zarr store of UTM zones, or one zone's group in it; ``NAME.npy`` int8 (H, W, D) with
+    ``NAME_scales.npy`` (H, W) or (H, W, D), also as ``NAME_emb128_int8.npy`` with ``NAME_emb128_scales.npy``; float
+    ``NAME.npy`` (H, W, D); GeoTIFF with a float band per dimension. Grid and provenance come from ``NAME.json`` of
+    ``tessera generate``, the file's own tags, or the land mask ``NAME.tiff``; without any of these the grid is local. A
+    folder may hold one raster, or tiles of one dataset in one CRS,
+    which become one raster. What looks wrong but can be read is told in ``provenance.details["warnings"]``; so is a tile of many
+    that cannot be read, which is left out (:func:`left_out`).
+
+    Args:
+        path: a file or a folder.
+        year: which year to open where a folder holds several.
+        progress, cancelled: for layouts that are converted first (floats, mosaics).
+
+    Raises:
+        RasterError: nothing readable is there, a file is damaged, or there are several years and none is chosen.
+        MixedDatasetsError: the folder holds several datasets.
+        Cancelled: ``cancelled`` returned true.
+    """
+    path = Path(path)
+    if hosted() and path.name != "raster.json" and not (path / "raster.json").is_file():
+        # It may be a stranger's; calls between processes are not worth their while for what takes two minutes at most.
+        return replace(_opened_apart(path, year))
+    return _opened(path, year, progress, cancelled)
+
+
+@contained
+def _opened_apart(path: Path, year: int | None) -> EmbeddingRaster:
+    return _opened(path, year, None, None)
+
+
+def _opened(
+    path: Path, year: int | None, progress: Progress | None, cancelled: Callable[[], bool] | None
+) -> EmbeddingRaster:
+    pieces, problems = find_pieces(path)
+    if not pieces:
+        raise RasterError(problems[0].why if problems else _nothing(path))
+    by_year = _by_year(pieces, problems)
+    if year is not None and year in by_year:
+        pieces = by_year[year]
+    elif len(by_year) > 1:
+        known = ", ".join(str(y or "no year") for y in sorted(by_year, key=lambda y: y or 0))
+        wanted = "Choose one of them" if year is None else f"There is no {year}"
+        raise RasterError(
+            f"{path} holds embeddings of several years ({known}). {wanted}, e.g. by opening that year's folder."
+        )
+    else:
+        (pieces,) = by_year.values()
+    opened: list[tuple[Piece, EmbeddingRaster]] = []
+    for piece in pieces:
+        try:
+            opened.append((piece, _open(piece, progress, cancelled)))
+        except InputError as error:
+            if len(pieces) == 1:
+                raise
+            problems.append(Failure(piece.name, str(error)))
+    if not opened:
+        raise RasterError(problems[0].why)
+    tiles = [(piece.name, raster) for piece, raster in opened]
+    raster = mosaic(tiles, [_source(piece) for piece, _ in opened], progress=progress, cancelled=cancelled)
+    return _examined(raster, problems)
+
+
+def left_out(raster: EmbeddingRaster) -> list[dict[str, str]]:
+    """The tiles that could not be read and are not in a raster of many, as ``{"what", "why"}``; empty where all are in it."""
+    return list(raster.provenance.details.get(_LEFT_OUT, []))
+
+
+@contained
+def find_years(path: str | Path) -> list[int | None]:
+    """The years of the embeddings below ``path``, ascending, None last; nothing is converted.
+
+    Raises:
+        RasterError: nothing readable is there.
+    """
+    path = Path(path)
+    pieces, problems = find_pieces(path)
+    if not pieces:
+        raise RasterError(problems[0].why if problems else _nothing(path))
+    return sorted(_by_year(pieces, problems), key=lambda year: (year is None, year or 0))
+
+
+@told(RasterError)
+def find_pieces(path: str | Path) -> tuple[list[Piece], list[Failure]]:
+    """The rasters at or below ``path`` (four levels deep, links followed), by name, and what is damaged; headers only."""
+    path = Path(path)
+    if not path.exists():
+        return [], [Failure(path.name, f"{path} does not exist; check the spelling.")]
+    pieces: list[Piece] = []
+    problems: list[Failure] = []
+    for candidate in _candidates(path, problems):
+        try:
+            pieces += [piece for piece in _pieces(candidate) if piece not in pieces]
+        except InputError as error:
+            problems.append(Failure(candidate.name, str(error)))
+    return pieces, problems
+
+
+def _candidates(path: Path, problems: list[Failure]) -> Iterator[Path]:
+    if path.is_file():
+        if path.name == "raster.json":
+            yield path.parent
+        elif path.suffix == ".npy" and path.stem.endswith("_scales"):
+            yield npy.codes_path(path)
+        elif path.suffix == ".json" and path.with_suffix(".npy").exists():
+            yield path.with_suffix(".npy")
+        else:
+            yield path
+        return
+    unreadable: list[str] = []
+    yield from _walk(path, _DEPTH, set(), unreadable)
+    problems += [Failure(path.name, sentence) for sentence in unreadable]
+
+
+def _walk(folder: Path, depth: int, seen: set[Place], unreadable: list[str]) -> Iterator[Path]:
+    if (folder / "raster.json").is_file():
+        yield folder
+        return
+    if zarrstore.is_group(folder):
+        # One by one, so that a damaged zone does not take the others with it.
+        yield from zarrstore.zones(folder)
+        return
+    if _is_tile(folder):
+        return
+    for entry in entries(folder, seen, unreadable):
+        if entry.is_dir() and depth:
+            yield from _walk(entry, depth - 1, seen, unreadable)
+        elif entry.suffix.lower() in (".npy", ".tif", ".tiff"):
+            yield entry
+
+
+def _is_tile(folder: Path) -> bool:
+    return (folder / "bands.npy").exists() or (folder / "doys.npy").exists()
+
+
+def _pieces(path: Path) -> Sequence[Piece]:
+    if path.is_dir():
+        return zarrstore.find_pieces(path) if zarrstore.is_group(path) else [SavedPiece(path)]
+    ending = path.suffix.lower()
+    piece: Piece | None = None
+    if ending == ".npy":
+        piece = npy.find_piece(path)
+    elif ending in (".tif", ".tiff"):
+        piece = geotiff.find_piece(path)
+    return [piece] if piece is not None else []
+
+
+def _open(piece: Piece, progress: Progress | None, cancelled: Callable[[], bool] | None) -> EmbeddingRaster:
+    if isinstance(piece, SavedPiece):
+        return EmbeddingRaster.open(piece.path)
+    if isinstance(piece, NpyPiece):
+        return npy.open_npy(piece, progress=progress, cancelled=cancelled)
+    if isinstance(piece, ZarrPiece):
+        return zarrstore.open_zarr(piece, progress=progress, cancelled=cancelled)
+    return geotiff.open_tiff(piece, progress=progress, cancelled=cancelled)
+
+
+def _source(piece: Piece) -> Path:
+    if isinstance(piece, SavedPiece):
+        return piece.path / "codes.npy"
+    return piece.path / "zarr.json" if isinstance(piece, ZarrPiece) else piece.path
+
+
+def _by_year(pieces: Sequence[Piece], problems: list[Failure]) -> dict[int | None, list[Piece]]:
+    """Pieces by year; one that does not tell its year for damage is left out while there are others."""
+    years: dict[int | None, list[Piece]] = {}
+    for piece in pieces:
+        try:
+            years.setdefault(_year_of(piece), []).append(piece)
+        except InputError as error:
+            if len(pieces) == 1:
+                raise
+            problems.append(Failure(piece.name, str(error)))
+    if not years:
+        raise RasterError(problems[0].why)
+    return years
+
+
+def _year_of(piece: Piece) -> int | None:
+    if isinstance(piece, SavedPiece):
+        return EmbeddingRaster.open(piece.path).provenance.year
+    if isinstance(piece, ZarrPiece):
+        return piece.year
+    if isinstance(piece, NpyPiece):
+        described = npy.read_description(piece)
+        return described[1].year if described else year_in_path(piece.codes)
+    with geotiff.opened(piece.path) as dataset:
+        return geotiff.provenance_of(piece.path, dataset.tags(), int(dataset.count)).year
+
+
+def _nothing(path: Path) -> str:
+    if path.is_file():
+        return f"{path.name} is not a layout of embeddings that is read here. Known are: {LOOKED_FOR}."
+    if _is_tile(path) or any(_is_tile(folder) for folder in path.iterdir() if folder.is_dir()):
+        return (
+            f"{path} holds a time series (d-pixel) tile, not embeddings; make embeddings of it first with "
+            f"'tessera generate' or on the page Generate."
+        )
+    return f"Nothing in {path} can be read as embeddings. Looked for: {LOOKED_FOR}."
+
+
+def _examined(raster: EmbeddingRaster, problems: list[Failure]) -> EmbeddingRaster:
+    """The raster with a warning for what looks wrong, and a checksum where computing one is cheap."""
+    provenance = raster.provenance
+    warnings = list(provenance.details.get("warnings", []))
+    warnings += [f"Left out: {failure.why}" for failure in problems] + scale_warnings(raster)
+    if warnings:
+        provenance = provenance.with_details(warnings=list(dict.fromkeys(warnings)))
+    if problems:
+        provenance = provenance.with_details(**{_LEFT_OUT: [failure.to_json() for failure in problems]})
+    if not provenance.checksum and raster.codes.size <= _HASHED_BYTES:
+        digest = hashlib.sha256(np.ascontiguousarray(raster.codes)).hexdigest()
+        provenance = replace(provenance, checksum=digest)
+    return raster if provenance == raster.provenance else replace(raster, provenance=provenance)
+
+
+def scale_warnings(raster: EmbeddingRaster) -> list[str]:
+    """Sentences about scales that no healthy tile has: none at all, or far above the others (docs/spec/model.md section 3)."""
+    valid = valid_scales(raster.scales)
+    if not valid.any():
+        return ["No pixel has an embedding: all scales are zero or not finite."]
+    values = raster.scales[valid]
+    median = float(np.median(values))
+    absurd = int(np.count_nonzero(values > ABSURD * median))
+    if not absurd:
+        return []
+    return [
+        f"{absurd} of {values.size} pixels have absurd scales, more than {ABSURD} times the median {median:.3g} "
+        f"(the largest is {float(values.max()):.3g}); their embeddings are probably damaged."
+    ]
+
+
+def dataset_of(provenance: Provenance) -> str:
+    """A dataset's name fit for a heading; says so where it is not known."""
+    if provenance.model == "unknown":
+        return f"unknown dataset ({provenance.dim}-d)"
+    return re.sub(r"\s+", " ", provenance.dataset)

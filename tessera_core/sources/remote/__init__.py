@@ -1,0 +1,1 @@
+"""Embeddings published elsewhere: found, fetched and kept."""

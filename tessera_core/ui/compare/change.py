@@ -1,0 +1,315 @@
+"""Compare, part Change: where the ground changed, with a slider for how many false alarms are accepted.
+
+The years are compared once; the slider, the marked areas and the picture are look-ups in that one result.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.analysis import change
+from tessera_core.analysis.change import ChangeLayer
+from tessera_core.analysis.transitions import UNCHANGED, UNKNOWN, year_of_change
+from tessera_core.errors import RasterError
+from tessera_core.project.change import RATE, compare_steps
+from tessera_core.project.jobs import Progress
+from tessera_core.render import palette
+from tessera_core.ui import shell
+from tessera_core.ui.compare.context import Place, area_text, picture_choice, picture_layers, result_of
+from tessera_core.ui.components import view_map
+from tessera_core.ui.components.view_map import Layer, Outline
+
+STOPS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+COLOUR = (214, 39, 40)
+# p-values up to these, and their colours (reds of ColorBrewer); above the last, nothing is drawn.
+P_STOPS = (0.001, 0.01, 0.05, 0.2)
+P_COLOURS = ("#67000d", "#cb181d", "#fb6a4a", "#fcbba1")
+# One colour for each step between years, the earliest first (Okabe & Ito, colours for all people).
+STEP_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#f0e442", "#000000")
+# Drawn shapes: rows and columns of the corners in pixels, and the corners in degrees.
+Marks = list[tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, float], ...]]]
+_VIEWS = {"one": "One map", "swipe": "Divider", "beside": "Side by side"}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A finished comparison: the years' ends, and each step between where there are more than two.
+
+    Attributes:
+        ends: the first with the last year.
+        steps: layers of consecutive years; the ends alone where there are two.
+        seconds, at: how long it took, and when it was done (seconds since 1970).
+    """
+
+    ends: ChangeLayer
+    steps: tuple[ChangeLayer, ...]
+    seconds: float
+    at: float
+
+
+def compared(place: Place) -> Compared | None:
+    """The comparison of the chosen years, or None while it is being made."""
+    title = f"Comparing {place.first} with {place.last}"
+    found: Compared | None = result_of(place.key("change"), title, lambda p, c: _work(place, p, c), "Compare again")
+    return found
+
+
+def _work(place: Place, progress: Progress, cancelled: Callable[[], bool]) -> Compared:
+    started = time.perf_counter()
+    rasters = place.rasters
+    layers = compare_steps(rasters, progress=progress, cancelled=cancelled)
+    ends = layers.get((place.first, place.last))
+    if ends is None:
+        ends = change.detect_change(rasters[place.first], rasters[place.last], progress=progress, cancelled=cancelled)
+    return Compared(ends, tuple(layers.values()), time.perf_counter() - started, time.time())
+
+
+def show(place: Place) -> None:
+    """The part of the page."""
+    found = compared(place)
+    if found is None:
+        return
+    _studio(place, found)
+
+
+@st.fragment
+@shell.shielded
+def _studio(place: Place, found: Compared) -> None:
+    marks_key = f"compare_marks_{place.project.key}"
+    map_key = f"compare_map_{place.project.key}"
+    marks: Marks = st.session_state.setdefault(marks_key, [])
+    map_column, panel = st.columns([7, 3], gap="medium")
+    with panel:
+        layer, problem = _against(found.ends, marks)
+        rate = _slider(place)
+        _said(place, found, layer, rate)
+        if problem:
+            st.warning(problem, icon=":material/warning:")
+        view = st.segmented_control(
+            "View", list(_VIEWS), default="one", required=True, key="compare_view", format_func=_VIEWS.__getitem__
+        )
+        picture_choice(place)
+        _marking(marks, marks_key, layer)
+        _download(place, layer, rate)
+    with map_column:
+        display = place.scenes[place.first].display
+        # Where two years lie beside each other, what is below the change is what one wants to see.
+        opacity = 0.8 if view == "one" else 0.45
+        layers = [
+            *picture_layers(place, pale=view == "one"),
+            _p_layer(place, layer),
+            _layer(place, layer, rate, opacity),
+        ]
+        if len(found.steps) > 1:
+            layers.append(_when_layer(place, found.steps, rate))
+        outlines = [
+            Outline(
+                f"mark{n}",
+                {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
+                "#0072b2",
+                0.1,
+                "Marked as unchanged",
+            )
+            for n, (_, _, ring) in enumerate(marks)
+            if ring
+        ]
+        view_map.view_map(
+            map_key,
+            display=display,
+            layers=layers,
+            outlines=outlines,
+            tools=("box", "polygon"),
+            swipe=None if view == "one" else (f"year{place.first}", f"year{place.last}"),
+            side_by_side=view == "beside",
+            on_event=lambda: _marked(map_key, marks_key),
+            title=place.project.name,
+            subtitle=f"{place.first} and {place.last}",
+        )
+
+
+def _slider(place: Place) -> float:
+    rate: float = st.select_slider(
+        "False alarms I accept",
+        STOPS,
+        value=RATE,
+        format_func=lambda value: f"{100 * value:g} %",
+        key=f"compare_rate_{place.project.key}",
+        help="Of the ground that is called changed, about this share at most has not changed. A lower share finds less change.",
+    )
+    return rate
+
+
+def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> None:
+    count = layer.count(rate)
+    share = 100 * count / max(layer.pixels, 1)
+    st.metric(f"Changed from {place.first} to {place.last}", f"{area_text(count, place)} · {share:.1f} %")
+    if count:
+        st.caption(
+            f"Up to about {area_text(rate * count, place)} of it may be false alarms, mostly at its edges; a pixel there counts "
+            "only if it differs more than blur from its neighbours explains. "
+            f"A rule that calls everything above the scene's median changed would show {area_text(layer.pixels / 2, place)}."
+        )
+    elif layer.count(STOPS[-1]):
+        st.caption(
+            f"With at most {100 * rate:g} % false alarms no place can be called changed for sure. Accept more of them to see the "
+            "likeliest places."
+        )
+    else:
+        st.caption("Nothing here differs more than unchanged ground does.")
+    st.markdown(_shift_sentence(place, layer))
+    if layer.raised:
+        share = 100 * sum(share for share, _ in layer.raised)
+        st.caption(
+            f"Some ground ({share:.0f} % of the region) varies more than the rest without changing; it must differ more before "
+            "it is called changed."
+        )
+    at = time.strftime("%H:%M:%S", time.localtime(found.at))
+    st.caption(f"Compared once, at {at}, in {found.seconds:.1f} s; the slider only looks up.")
+
+
+def _shift_sentence(place: Place, layer: ChangeLayer) -> str:
+    share = 100 * layer.shift.share
+    if share < 10:
+        return f"**Whole scene:** {place.first} and {place.last} are alike where nothing changed; there is hardly any shift."
+    return (
+        f"**Whole scene:** weather and sensors moved everything from {place.first} to {place.last}. {share:.0f} % of the "
+        "difference on unchanged ground is this shift; it is taken out and not counted as change."
+    )
+
+
+def _against(layer: ChangeLayer, marks: Marks) -> tuple[ChangeLayer, str]:
+    """The layer judged by the marked areas, and what is wrong with them."""
+    if not marks:
+        return layer, ""
+    try:
+        return layer.with_stable(stable_mask(layer.levels.shape, [(rows, cols) for rows, cols, _ in marks])), ""
+    except RasterError as error:
+        return layer, str(error)
+
+
+def stable_mask(shape: tuple[int, ...], rings: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> NDArray[np.bool_]:
+    """bool (H, W): pixels inside rings given as fractional pixel rows and columns."""
+    from rasterio.features import rasterize
+
+    shapes = []
+    for rows, cols in rings:
+        corners = [(float(c), float(r)) for r, c in zip(rows, cols, strict=True)]
+        if len(corners) >= 3:
+            shapes.append({"type": "Polygon", "coordinates": [[*corners, corners[0]]]})
+    if not shapes:
+        return np.zeros(shape, bool)
+    return np.asarray(rasterize(shapes, out_shape=shape[:2], dtype="uint8"), bool)
+
+
+def _marked(map_key: str, marks_key: str) -> None:
+    for event in view_map.events(map_key):
+        if event.kind in ("box", "polygon") and event.rows:
+            st.session_state[marks_key] = [*st.session_state.get(marks_key, []), (event.rows, event.cols, event.ring)]
+
+
+def _marking(marks: Marks, marks_key: str, layer: ChangeLayer) -> None:
+    with st.expander("Ground I know has not changed", icon=":material/crop_free:"):
+        st.caption(
+            "Draw a box or an outline on the map around places that did not change. How much they differ then decides what "
+            "counts as change, instead of the app's own estimate."
+        )
+        if layer.null.source == "marked":
+            st.markdown(f"Judged by {layer.null.pixels:,} marked pixels.")
+        if marks and st.button("Forget the marked areas", icon=":material/close:", key=f"forget_{marks_key}"):
+            st.session_state[marks_key] = []
+            st.rerun(scope="fragment")
+
+
+def _layer(place: Place, layer: ChangeLayer, rate: float, opacity: float) -> Layer:
+    version = _judged(place, layer)
+    index = _index(version, place, layer)
+    # Entry k is changed at the k-th stop; the threshold is a matter of the palette alone.
+    entries = np.zeros((len(STOPS) + 2, 4), np.uint8)
+    for position, stop in enumerate(STOPS, start=1):
+        if stop <= rate:
+            entries[position] = (*COLOUR, 255)
+    png = palette.encode_indexed(index, entries)
+    legend = (("#{:02x}{:02x}{:02x}".format(*COLOUR), f"changed (up to {100 * rate:g} % false alarms)"),)
+    return Layer("change", "Change", png, f"{version}|{rate}", opacity=opacity, legend=legend)
+
+
+def _judged(place: Place, layer: ChangeLayer) -> str:
+    return f"{place.key('change')}|{layer.null.centre:.4f}|{layer.null.spread:.4f}"
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _index(version: str, _place: Place, _layer: ChangeLayer) -> NDArray[np.uint8]:
+    return _place.scenes[_place.first].display.warp(_layer.rates(np.array(STOPS)))
+
+
+def _p_layer(place: Place, layer: ChangeLayer) -> Layer:
+    version = f"{_judged(place, layer)}|p"
+    lows = (0, *P_STOPS)
+    legend = tuple(
+        (colour, f"p {low:g} to {high:g}" if low else f"p below {high:g}")
+        for colour, low, high in zip(P_COLOURS, lows, P_STOPS, strict=False)
+    )
+    png = partial(_p_png, version, place, layer)
+    return Layer("p", "p-value of change", png, version, opacity=0.9, visible=False, legend=legend)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _p_png(version: str, _place: Place, _layer: ChangeLayer) -> bytes:
+    table = np.searchsorted(P_STOPS, _layer.p_table()).astype(np.uint8)
+    entries = np.array([*((*palette.rgb(colour), 255) for colour in P_COLOURS), (0, 0, 0, 0)], np.uint8)
+    display = _place.scenes[_place.first].display
+    # No data is p = 1 in the table, so off the scene is, too.
+    return palette.encode_indexed(display.warp(table[_layer.levels], fill=len(P_STOPS)), entries)
+
+
+def _when_layer(place: Place, steps: tuple[ChangeLayer, ...], rate: float) -> Layer:
+    version = f"{place.key('when')}|{rate}"
+    colours = {n: STEP_COLOURS[(n - 1) % len(STEP_COLOURS)] for n in range(1, len(steps) + 1)}
+    legend = tuple((colours[n], f"changed {step.years[0]} to {step.years[1]}") for n, step in enumerate(steps, start=1))
+    png = partial(_when_png, version, place, steps, rate, colours)
+    return Layer("when", "Year of change", png, version, 0.8, False, legend)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _when_png(
+    version: str, _place: Place, _steps: tuple[ChangeLayer, ...], _rate: float, _colours: dict[int, str]
+) -> bytes:
+    when = year_of_change(_steps, _rate)
+    when = np.where(when == UNKNOWN, UNCHANGED, when).astype(np.uint8)
+    return palette.encode(_place.scenes[_place.first].display.warp(when), _colours)
+
+
+def _download(place: Place, layer: ChangeLayer, rate: float) -> None:
+    name = f"change-{place.first}-{place.last}.zip"
+    st.download_button(
+        "Download as GeoTIFF",
+        lambda: change_files(place, layer, rate),
+        file_name=name,
+        mime="application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+        help="A map of changed ground at the chosen share of false alarms, and the p-value of every pixel.",
+    )
+
+
+def change_files(place: Place, layer: ChangeLayer, rate: float) -> bytes:
+    """The layer as files for a GIS, zipped."""
+    from tessera_core.export.change import write_change
+
+    raster = place.scenes[place.last].raster
+    file = io.BytesIO()
+    with TemporaryDirectory() as folder, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for path in write_change(Path(folder) / "change.tif", layer, rate, raster.grid, raster.provenance):
+            archive.write(path, path.name)
+    return file.getvalue()

@@ -1,0 +1,361 @@
+"""Compare, part Classes: one map for every year, which class became which, and whether labels hold in other years."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from tessera_core._utils.csvcells import quoted
+from tessera_core.analysis.change import ChangeLayer
+from tessera_core.analysis.transfer import Transfer
+from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, trajectories
+from tessera_core.project.change import RATE, YearMaps, confirm, map_years
+from tessera_core.project.classify import DEFAULT_HEAD, head_name
+from tessera_core.project.jobs import Progress
+from tessera_core.render import palette
+from tessera_core.ui import shell, state
+from tessera_core.ui.compare.change import Compared, compared
+from tessera_core.ui.compare.context import Place, area_text, result_of, rgb_of_classes
+from tessera_core.ui.components import view_map
+from tessera_core.ui.components.view_map import Layer
+
+MOST_ROWS = 12
+PLAIN_HEADS = ("ridge", "logistic", "prototype", "knn", "forest", "mlp", "boosting")
+# Bands of the plot narrower than this share of the region are left out.
+_LEAST_SHARE = 0.001
+
+
+def show(place: Place) -> None:
+    """Transitions, timelapse and trajectories."""
+    found = _made(place)
+    if found is not None:
+        _studio(place, found)
+
+
+def show_labels(place: Place) -> None:
+    """How the labels fare in the other years."""
+    found = _made(place)
+    if found is None:
+        return
+    maps = found.maps
+    names = {c.id: c.name for c in place.project.log.classes}
+    st.caption(
+        f"Your labels are taken to be of {maps.label_year}. In another year a label is used only where its ground has not "
+        "changed, so that a felled wood does not teach what a wood looks like."
+    )
+    for year, transfer in maps.transfers.items():
+        _transfer(place, year, transfer, names)
+    st.caption(
+        "Drift: how far the labels that hold have moved, beside unchanged ground in general (1 = as far). A class well above "
+        "1 looks different that year, though it is the same; label some of it there."
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """Every year's map, the comparison that confirms what changed, and a name of both for what is made from them."""
+
+    maps: YearMaps
+    comparison: Compared
+    key: str
+
+
+def _made(place: Place) -> Made | None:
+    if not place.project.log.labels:
+        st.info("Label some places first; then every year can be mapped with them.", icon=":material/draw:")
+        st.page_link("pages/label.py", label="Label some places", icon=":material/draw:", query_params=state.query())
+        return None
+    label_year = _label_year(place)
+    comparison = compared(place)
+    if comparison is None:
+        return None
+    name = head_name(place.project)
+    labels = tuple(place.project.log.labels)
+    label_scene = state.scene_for(place.project, label_year)
+
+    def work(progress: Progress, cancelled: Callable[[], bool]) -> YearMaps:
+        layers = {(a, b): step for step in comparison.steps for a, b in [_pair(step.years)]}
+        layers[place.first, place.last] = comparison.ends
+        # A head that looks at neighbours cannot learn from single vectors of several years.
+        head = name if name in PLAIN_HEADS else DEFAULT_HEAD
+        return map_years(
+            labels,
+            place.rasters,
+            layers,
+            label_year,
+            label_raster=label_scene.raster,
+            head=head,
+            progress=progress,
+            cancelled=cancelled,
+        )
+
+    key = place.key("maps", place.project.key, place.project.log.version, name, label_year)
+    maps: YearMaps | None = result_of(key, f"Mapping {place.first} to {place.last} with one method", work, "Map again")
+    return None if maps is None else Made(maps, comparison, key)
+
+
+def _pair(years: tuple[int | None, int | None]) -> tuple[int, int]:
+    assert years[0] is not None
+    assert years[1] is not None
+    return years[0], years[1]
+
+
+def _label_year(place: Place) -> int:
+    key = f"compare_label_year_{place.project.key}"
+    years = place.project.years
+    known = place.project.settings.get("label_year", place.project.settings.get("year"))
+    current = known if known in years else years[-1]
+    chosen: int = st.segmented_control(
+        "Which year did you label?",
+        years,
+        default=current,
+        required=True,
+        key=key,
+        on_change=lambda: place.project.update(label_year=st.session_state[key]),
+        help="The year whose picture you looked at when you set the labels.",
+    )
+    return chosen
+
+
+@st.fragment
+@shell.shielded
+def _studio(place: Place, made: Made) -> None:
+    maps = made.maps
+    names = {c.id: c.name for c in place.project.log.classes}
+    colours = {c.id: c.color for c in place.project.log.classes}
+    rate = st.session_state.get(f"compare_rate_{place.project.key}", RATE)
+    layers = {_pair(step.years): step for step in made.comparison.steps}
+    steps = _confirmed(f"{made.key}|{rate}", maps, layers, rate)
+    coloured = f"{made.key}|{tuple(colours.items())}"
+    map_column, panel = st.columns([6, 4], gap="medium")
+    with map_column:
+        display = place.scenes[place.first].display
+        pictures = [
+            Layer(
+                f"classes{year}",
+                str(year),
+                partial(_class_png, f"{coloured}|{year}", place, year, maps, colours),
+                f"{coloured}|{year}",
+                visible=year == place.last,
+                legend=tuple((colours[k], names[k]) for k in sorted(names)),
+                group="base",
+            )
+            for year in place.years
+        ]
+        view_map.view_map(
+            f"compare_classes_{place.project.key}",
+            display=display,
+            layers=pictures,
+            tools=(),
+            swipe=(f"classes{place.first}", f"classes{place.last}"),
+            title=place.project.name,
+            subtitle=f"{place.first} and {place.last}",
+        )
+    with panel:
+        for step in steps:
+            _table(place, step, names, rate)
+        _timelapse(place, coloured, maps, colours)
+    _plot(place, steps, names, colours)
+    if len(place.years) > 2:
+        _trajectories(place, made.key, maps, names)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _confirmed(
+    version: str, _maps: YearMaps, _layers: dict[tuple[int, int], ChangeLayer], _rate: float
+) -> tuple[Transitions, ...]:
+    return confirm(_maps, _layers, _rate)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _class_png(version: str, _place: Place, _year: int, _maps: YearMaps, _colours: dict[int, str]) -> bytes:
+    return palette.encode(_place.scenes[_place.first].display.warp(_maps.maps[_year].classes), _colours)
+
+
+def _table(place: Place, step: Transitions, names: dict[int, str], rate: float) -> None:
+    import pandas as pd
+
+    unit = "ha" if np.isfinite(step.hectares_per_pixel) else "pixels"
+    rows = step.rows(names)
+    st.markdown(f"**What became what, {step.years[0]} to {step.years[1]}**")
+    if not rows:
+        st.caption("Both maps show the same classes everywhere.")
+        return
+    rows.sort(key=lambda row: -row.get("confirmed", row["area"]))
+    table = pd.DataFrame(
+        {
+            "From": [row["from"] for row in rows[:MOST_ROWS]],
+            "To": [row["to"] for row in rows[:MOST_ROWS]],
+            f"Changed, {unit}": [row.get("confirmed", float("nan")) for row in rows[:MOST_ROWS]],
+            f"Maps differ, {unit}": [row["area"] for row in rows[:MOST_ROWS]],
+            "95 % sure": [
+                f"{row['low']:,.1f} to {row['high']:,.1f}" if "low" in row else "" for row in rows[:MOST_ROWS]
+            ],
+        }
+    )
+    st.dataframe(table.style.format(precision=1, thousands=","), hide_index=True, width="stretch", height="content")
+    total = sum(row["area"] for row in rows)
+    confirmed = sum(row.get("confirmed", 0.0) for row in rows)
+    st.caption(
+        f"The maps differ on {total:,.1f} {unit}; on {confirmed:,.1f} {unit} of it the ground itself changed (at most "
+        f"{100 * rate:g} % false alarms). The rest is mostly mistakes of the maps. The intervals say how much the areas where the "
+        "maps differ vary with the choice of your labels."
+    )
+    _matrix(step, names, unit)
+
+
+def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
+    import pandas as pd
+
+    matrix = step.matrix(names)
+    with st.expander(f"The whole matrix, {step.years[0]} to {step.years[1]}", icon=":material/grid_on:"):
+        cells = {
+            row[0]["from"]: {
+                cell["to"]: f"{cell['area']:,.1f}"
+                + (f" ({cell['low']:,.1f} to {cell['high']:,.1f})" if "low" in cell else "")
+                for cell in row
+            }
+            for row in matrix
+        }
+        st.dataframe(pd.DataFrame.from_dict(cells, orient="index"), width="stretch")
+        st.caption(
+            f"Rows: {step.years[0]}; columns: {step.years[1]}; {unit} of the maps, in brackets the 95 % interval."
+        )
+        rows = pd.DataFrame([cell for row in matrix for cell in row])
+        rows = rows.rename(
+            columns={"area": f"maps, {unit}", "confirmed": f"changed, {unit}", "low": "low 95 %", "high": "high 95 %"}
+        )
+        st.download_button(
+            "Download the matrix (CSV)",
+            rows.map(quoted).to_csv(index=False, float_format="%.4f"),
+            file_name=f"transitions-{step.years[0]}-{step.years[1]}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"compare_matrix_{step.years[0]}_{step.years[1]}",
+        )
+
+
+def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], colours: dict[int, str]) -> None:
+    import plotly.graph_objects as go
+
+    st.markdown("**From class to class**")
+    plot = sankey(steps, names, colours)
+    least = _LEAST_SHARE * max(sum(plot["value"]), 1e-9) / len(steps)
+    keep = [n for n, value in enumerate(plot["value"]) if value >= least]
+    unit = "ha" if np.isfinite(steps[0].hectares_per_pixel) else "pixels"
+    figure = go.Figure(
+        go.Sankey(
+            node={
+                "label": plot["shown"],
+                "customdata": plot["labels"],
+                "hovertemplate": "%{customdata}: %{value}<extra></extra>",
+                "color": plot["colours"],
+                "pad": 12,
+                "thickness": 14,
+            },
+            textfont={"color": _text_colour()},
+            link={
+                "source": [plot["source"][n] for n in keep],
+                "target": [plot["target"][n] for n in keep],
+                "value": [plot["value"][n] for n in keep],
+                "color": [plot["link_colours"][n] for n in keep],
+                "hovertemplate": "%{source.customdata} to %{target.customdata}: %{value}<extra></extra>",
+            },
+            valueformat=",.1f",
+            valuesuffix=f" {unit}",
+        )
+    )
+    figure.update_layout(height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, font={"size": 13})
+    st.plotly_chart(figure, width="stretch", key=f"compare_sankey_{place.project.key}")
+    st.caption(
+        "Width is area. Faint bands stay what they are; strong ones changed, where the change itself is confirmed."
+    )
+
+
+def _text_colour() -> str:
+    """Of the theme in sight; names on coloured bands cannot be read in the plots' own grey."""
+    return str(st.get_option(f"theme.{st.context.theme.type or 'light'}.textColor"))
+
+
+def _timelapse(place: Place, version: str, maps: YearMaps, colours: dict[int, str]) -> None:
+    gif = _gif(version, place, maps, colours)
+    with st.expander("Timelapse", icon=":material/movie:"):
+        st.image(gif, width="stretch")
+        st.download_button(
+            "Download the timelapse (GIF)",
+            gif,
+            file_name=f"timelapse-{place.first}-{place.last}.gif",
+            mime="image/gif",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _gif(version: str, _place: Place, _maps: YearMaps, _colours: dict[int, str]) -> bytes:
+    from tessera_core.render.timelapse import timelapse
+
+    frames = [rgb_of_classes(_maps.maps[year].classes, _colours) for year in _place.years]
+    return timelapse(frames, [str(year) for year in _place.years])
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _paths(version: str, _place: Place, _maps: YearMaps) -> list[Trajectory]:
+    return [one for one in trajectories([_maps.maps[year].classes for year in _place.years], 60) if one.changes]
+
+
+def _trajectories(place: Place, version: str, maps: YearMaps, names: dict[int, str]) -> None:
+    import pandas as pd
+
+    found = _paths(version, place, maps)
+    st.markdown("**Most frequent paths through the years**")
+    if not found:
+        st.caption("No pixel changes its class.")
+        return
+    table = pd.DataFrame(
+        [
+            {str(year): names.get(k, str(k)) for year, k in zip(place.years, one.classes, strict=True)}
+            | {"Area": area_text(one.pixels, place)}
+            for one in found[:MOST_ROWS]
+        ]
+    )
+    st.dataframe(table, hide_index=True, width="stretch", height="content")
+
+
+def _transfer(place: Place, year: int, transfer: Transfer, names: dict[int, str]) -> None:
+    import pandas as pd
+
+    st.markdown(f"**{transfer.sentence}**")
+    table = pd.DataFrame(
+        {
+            "Class": [names.get(one.class_id, str(one.class_id)) for one in transfer.classes],
+            "Labels": [one.labels for one in transfer.classes],
+            f"Hold in {year}": [one.survive for one in transfer.classes],
+            "Drift": [f"{one.drift:.1f}" if np.isfinite(one.drift) else "" for one in transfer.classes],
+        }
+    )
+    st.dataframe(table, hide_index=True, width="stretch", height="content")
+    grid = place.scenes[year].raster.grid
+    if transfer.kept and grid.georeferenced:
+        st.download_button(
+            f"Download the labels that hold in {year} (GeoJSON)",
+            lambda: _geojson(place, year, transfer),
+            file_name=f"labels-{year}.geojson",
+            mime="application/geo+json",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"compare_labels_{year}",
+        )
+
+
+def _geojson(place: Place, year: int, transfer: Transfer) -> str:
+    from tessera_core.export.vector import labels_geojson
+
+    raster = place.scenes[year].raster
+    return json.dumps(labels_geojson(transfer.kept, place.project.log.classes, raster.grid, raster.provenance))

@@ -1,0 +1,146 @@
+"""What the parts of the page Compare share: the years chosen and pictures with one meaning of colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.areas import hectares
+from tessera_core.project.jobs import Work
+from tessera_core.project.project import Project
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.ui import results
+from tessera_core.ui.components.view_map import Layer
+from tessera_core.ui.scene import OpenScene
+
+PAGE = "compare"
+SATELLITE, EMBEDDING = "Satellite picture", "Embedding colours"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the page looks at.
+
+    Attributes:
+        project: the open one.
+        scenes: every chosen year's scene, by rising year; two at least.
+    """
+
+    project: Project
+    scenes: Mapping[int, OpenScene]
+
+    @property
+    def years(self) -> list[int]:
+        """The chosen years."""
+        return sorted(self.scenes)
+
+    @property
+    def first(self) -> int:
+        """The earliest chosen year."""
+        return self.years[0]
+
+    @property
+    def last(self) -> int:
+        """The latest."""
+        return self.years[-1]
+
+    @property
+    def rasters(self) -> dict[int, EmbeddingRaster]:
+        """Embeddings by year."""
+        return {year: self.scenes[year].raster for year in self.years}
+
+    def key(self, *parts: object) -> str:
+        """Names a result of these years and whatever else it depends on."""
+        return "|".join([PAGE, *(self.scenes[year].key for year in self.years), *map(str, parts)])
+
+
+def result_of(key: str, title: str, work: Work, again: str) -> Any:
+    """A result that the page keeps; see :func:`tessera_core.ui.results.result_of`."""
+    return results.result_of(PAGE, key, title, work, again)
+
+
+def picture_layers(place: Place, *, pale: bool = False) -> list[Layer]:
+    """The pictures of the years, in shared colours; natural colour where all have it. The last one lies on top.
+
+    Args:
+        pale: embedding colours as light greys, for a map on which another colour must be seen.
+    """
+    satellite = _has_satellite(place) and st.session_state.get(_picture_key(place), SATELLITE) == SATELLITE
+    layers = []
+    both = place.scenes[place.first], place.scenes[place.last]
+    for year in place.years:
+        scene = place.scenes[year]
+        if satellite:
+            png, version = partial(_true_colour, scene.key, scene), f"true|{scene.key}"
+        else:
+            version = "|".join(("pale" if pale else "pca", scene.key, *(each.key for each in both)))
+            png = partial(_picture, version, scene, both, pale)
+        layers.append(Layer(f"year{year}", str(year), png, version, visible=year == place.last, group="base"))
+    return layers
+
+
+def _has_satellite(place: Place) -> bool:
+    return all(place.scenes[year].has_true_colour for year in place.years)
+
+
+def _picture_key(place: Place) -> str:
+    return f"compare_picture_{place.project.key}"
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _picture(version: str, _scene: OpenScene, _both: tuple[OpenScene, OpenScene], _pale: bool) -> bytes:
+    from tessera_core.analysis.pca import fit_pca
+    from tessera_core.render.picture import encode_picture, pale, pca_picture
+
+    # Fitted on both years, so that a colour means the same in both.
+    pca = fit_pca([each.raster for each in _both], 3)
+    picture = pca_picture(_scene.raster, pca=pca)
+    return encode_picture(pale(picture) if _pale else picture, _scene.raster.valid(), _scene.display)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _true_colour(key: str, _scene: OpenScene) -> bytes:
+    from tessera_core.render.picture import encode_picture
+
+    picture = _scene.true_colour
+    assert picture is not None
+    return encode_picture(picture, _scene.raster.valid(), _scene.display)
+
+
+def picture_choice(place: Place) -> None:
+    """Which picture of the years lies below; only where there is a choice."""
+    if _has_satellite(place):
+        st.segmented_control(
+            "Picture",
+            [SATELLITE, EMBEDDING],
+            default=SATELLITE,
+            required=True,
+            key=_picture_key(place),
+            help="In embedding colours, equal colours mean alike ground, in both years; on one map they are shown as greys.",
+        )
+
+
+def area_text(pixels: float, place: Place) -> str:
+    """``"12.3 ha"``, or pixels where the place on Earth is not known."""
+    value = hectares(pixels, place.scenes[place.first].raster.grid)
+    if value is None:
+        return f"{pixels:,.0f} pixels"
+    if value >= 1000:
+        return f"{value / 100:,.1f} km²"
+    return f"{value:,.1f} ha" if value < 100 else f"{value:,.0f} ha"
+
+
+def rgb_of_classes(classes: NDArray[np.uint8], colours: Mapping[int, str]) -> NDArray[np.uint8]:
+    """A class map as uint8 (H, W, 3) in its colours, light grey where there is no data."""
+    from tessera_core.render.palette import rgb
+
+    table = np.full((256, 3), 225, np.uint8)
+    for class_id, colour in colours.items():
+        table[class_id] = rgb(colour)
+    return table[classes]

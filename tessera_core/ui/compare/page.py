@@ -1,0 +1,78 @@
+"""The page Compare: what changed between years, and what only seems to have.
+
+Chooses the years and the part to show; the parts are modules of their own (``compare_*``). The work runs in the background
+and stops when the page is left.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from tessera_core.project.project import Project
+from tessera_core.ui import shell, state
+from tessera_core.ui.compare import change as compare_change
+from tessera_core.ui.compare import classes as compare_classes
+from tessera_core.ui.compare import stack as compare_join
+from tessera_core.ui.compare.context import Place
+from tessera_core.ui.components import view_map
+
+_PARTS = {
+    "change": ":material/difference: Change",
+    "classes": ":material/category: Class to class",
+    "labels": ":material/label: Labels in other years",
+    "join": ":material/join: Join embeddings",
+}
+
+
+def page() -> None:
+    """Build the page."""
+    st.title("Compare")
+    project = state.current_project()
+    if project is None:
+        shell.wants_region("Open a region with two years or more; then you can see here what changed.")
+        return
+    view_map.loader()
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    part = bar.segmented_control(
+        "What to compare",
+        list(_PARTS),
+        default="change",
+        required=True,
+        key="compare_part",
+        format_func=_PARTS.__getitem__,
+        label_visibility="collapsed",
+        width="content",
+    )
+    if part == "join":
+        compare_join.show(project)
+        return
+    if len(project.years) < 2:
+        st.info(
+            "This region has one year. Load another on the page Region, then compare them here.", icon=":material/info:"
+        )
+        st.page_link("pages/region.py", label="Load another year", icon=":material/public:", query_params=state.query())
+        return
+    place = _place(project, bar)
+    if place is None:
+        return
+    if part == "change":
+        compare_change.show(place)
+    elif part == "classes":
+        compare_classes.show(place)
+    else:
+        compare_classes.show_labels(place)
+
+
+def _place(project: Project, bar: DeltaGenerator) -> Place | None:
+    years = project.years
+    chosen = years
+    if len(years) > 2:
+        key = f"compare_years_{project.key}"
+        chosen = sorted(
+            st.segmented_control("Years", years, selection_mode="multi", default=years[-2:], key=key, width="content")
+        )
+        if len(chosen) < 2:
+            st.info("Choose two years or more.", icon=":material/info:")
+            return None
+    return Place(project, {year: state.scene_for(project, year) for year in chosen})

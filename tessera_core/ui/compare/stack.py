@@ -1,0 +1,148 @@
+"""Compare, part Join: two embeddings of one place as one, opened as a region of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from tessera_core._utils.paths import data_home
+from tessera_core.analysis.stacking import Fused, fuse, fuse_years
+from tessera_core.errors import InputError
+from tessera_core.project import library
+from tessera_core.project.jobs import Progress
+from tessera_core.project.project import Project, safe_name
+from tessera_core.ui import jobs, state
+from tessera_core.ui import text as words
+from tessera_core.ui.compare.context import PAGE
+
+_ELSEWHERE = "a folder or file"
+_ALL = "all years"
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What was written: ``folder`` to open as a region, and each joined raster in it, by rising year."""
+
+    folder: Path
+    parts: tuple[Fused, ...]
+
+
+def show(project: Project) -> None:
+    """The part of the page."""
+    st.caption(
+        "Put two embeddings of this place side by side: another model's (such as AlphaEarth beside TESSERA), or two years as one. "
+        "Maps, scatter and change then use both. The result is a region of its own, with your labels; this one stays as it is."
+    )
+    elsewhere = not state.hosted()
+    years: list[int | str] = [*project.years]
+    if elsewhere and len(years) > 1:
+        years.append(_ALL)
+    left, right = st.columns(2, gap="medium")
+    first = left.selectbox("These embeddings", years, index=len(project.years) - 1, key="compare_join_first")
+    options: list[int | str] = [] if first == _ALL else [year for year in project.years if year != first]
+    if elsewhere:
+        options.append(_ELSEWHERE)
+    if not options or first is None:
+        st.info("Load another year on the page Region first.", icon=":material/info:")
+        return
+    second = right.selectbox("and", options, index=len(options) - 1, key="compare_join_second")
+    path = ""
+    if second == _ELSEWHERE:
+        path = st.text_input("Folder or file of the other embeddings", key="compare_join_path")
+        st.caption(
+            "They may lie on another grid, or in other coordinates: each pixel here takes the one there that its middle lies in."
+            + (" For all years, choose a folder with the same years; change then sees both." if first == _ALL else "")
+        )
+    key = "|".join((PAGE, "join", project.key, str(first), str(second), path))
+    if st.button(
+        "Join them", type="primary", icon=":material/join:", disabled=second == _ELSEWHERE and not path.strip()
+    ):
+        jobs.pool().forget(key)
+        other = library.typed_path(path) if second == _ELSEWHERE else project.embeddings_path(int(second))
+        work = _work_all(project, other) if first == _ALL else _work(project, int(first), other)
+        jobs.pool().start(key, "Joining the embeddings", work)
+    job = jobs.pool().get(key)
+    if job is None:
+        return
+    if job.active:
+        jobs.wait_on(PAGE, key)
+        jobs.show(job)
+    elif jobs.outcome(job):
+        _done(project, job.result, key)
+
+
+def _work(project: Project, first: int, other: Path) -> Callable[[Progress, Callable[[], bool]], Joined]:
+    from tessera_core.sources.local.open import find_years, open_embeddings
+
+    here = project.embeddings_path(first)
+    folder = _free(data_home() / "joined", safe_name(f"{project.name} joined"))
+
+    def work(progress: Progress, cancelled: Callable[[], bool]) -> Joined:
+        # Of a folder with several years, the same one.
+        year = first if len(find_years(other)) > 1 else None
+        second = open_embeddings(other, year=year, cancelled=cancelled)
+        made = fuse(open_embeddings(here), second, folder, progress=progress, cancelled=cancelled)
+        return Joined(folder, (made,))
+
+    return work
+
+
+def _work_all(project: Project, other: Path) -> Callable[[Progress, Callable[[], bool]], Joined]:
+    from tessera_core.sources.local.open import find_years, open_embeddings
+
+    here = {year: project.embeddings_path(year) for year in project.years}
+    folder = _free(data_home() / "joined", safe_name(f"{project.name} joined"))
+
+    def work(progress: Progress, cancelled: Callable[[], bool]) -> Joined:
+        there = [year for year in find_years(other) if year in here]
+        first = {year: open_embeddings(path) for year, path in here.items()}
+        second = {year: open_embeddings(other, year=year, cancelled=cancelled) for year in there if year is not None}
+        made = fuse_years(first, second, folder, progress=progress, cancelled=cancelled)
+        return Joined(folder, tuple(made[year] for year in sorted(made)))
+
+    return work
+
+
+def _free(home: Path, name: str) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 10_000):
+        folder = home / (name if number == 1 else f"{name} {number}")
+        if not folder.exists():
+            return folder
+    raise InputError(f"There are too many joined embeddings in {home}; delete some.")
+
+
+def _done(project: Project, made: Joined, key: str) -> None:
+    rasters = [part.raster for part in made.parts]
+    missing = sum(part.missing for part in made.parts)
+    left_out = f" {missing:,} pixels that only one of the two has are left out." if missing else ""
+    cosine = min(part.cosine for part in made.parts)
+    st.success(
+        f"Joined: {rasters[0].dim} numbers a pixel, {words.years([raster.provenance.year for raster in rasters])}. Rounding kept "
+        f"{100 * cosine:.2f} % of the likeness.{left_out}",
+        icon=":material/check:",
+    )
+    parts = rasters[0].provenance.details["parts"]
+    rows = [
+        {
+            "Part": f"{number}",
+            "Embeddings": part["model"] + "".join(f" {part[name]}" for name in ("version", "variant") if part[name]),
+            "Numbers": part["dim"],
+            "Year": str(part["year"] or "") if len(rasters) == 1 else "each",
+            "Source": part["source"],
+            "Multiplied by": f"{part['weight']:.3g}",
+        }
+        for number, part in enumerate(parts, start=1)
+    ]
+    st.dataframe(rows, hide_index=True, width="stretch")
+    st.caption(
+        "Each part is multiplied so that both weigh the same in distances. Where they come from stays written in the data."
+    )
+    if st.button("Open it as a region", type="primary", icon=":material/public:"):
+        joined = library.start_joined(project, made.folder, f"{project.name} joined")
+        jobs.pool().forget(key)
+        state.open_project(joined)
+        st.switch_page("pages/explore.py", query_params=state.query())

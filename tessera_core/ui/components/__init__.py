@@ -1,0 +1,1 @@
+"""Browser components: two maps and a scatter plot, and what they share."""

@@ -1,0 +1,151 @@
+"""Part of the page Data: packs, one file with projects and all they need, made here and opened elsewhere without a network.
+
+What is in a pack is the matter of :mod:`tessera_core.project.pack`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.paths import data_home
+from tessera_core.project import library, pack
+from tessera_core.project.jobs import Progress
+from tessera_core.project.library import typed_path
+from tessera_core.project.project import Project, safe_name
+from tessera_core.sources.local.uploads import plain_name
+from tessera_core.ui import jobs, shell, state
+from tessera_core.ui import text as words
+
+_MAKE, _OPEN = "pack-make", "pack-open"
+_OPENING = "data_pack_opening"
+_DOWNLOAD_BYTES = 500 << 20
+
+
+def panel() -> None:
+    """Draw this part of the page."""
+    st.subheader("Packs")
+    st.markdown(
+        "A pack is one file with projects, their embeddings and labels. Hand it out in a workshop: it opens without the "
+        "internet and without loading anything again."
+    )
+    left, right = st.columns(2, gap="medium")
+    with left.container(border=True, height="stretch"), shell.plain_errors():
+        _make()
+    with right.container(border=True, height="stretch"), shell.plain_errors():
+        _open()
+
+
+def _make() -> None:
+    st.markdown("**Make a pack**")
+    job = jobs.pool().get(_MAKE)
+    if job is not None and job.active:
+        jobs.show(job)
+        return
+    entries = {entry.folder: entry for entry in library.recent() if entry.dataset}
+    if not entries:
+        st.caption("There is no project to pack yet.")
+        return
+    chosen = st.multiselect(
+        "Projects",
+        list(entries),
+        format_func=lambda folder: entries[folder].name,
+        key="data_pack_projects",
+        placeholder="Choose projects",
+    )
+    timeseries = st.toggle(
+        "With satellite time series",
+        key="data_pack_series",
+        help="What embeddings made on this computer were made from; many times larger than the embeddings.",
+    )
+    if st.button("Make the pack", icon=":material/inventory_2:", key="data_pack_make", disabled=not chosen):
+        projects = [Project.open(folder) for folder in chosen]
+        name = projects[0].name if len(projects) == 1 else f"{projects[0].name} and {len(projects) - 1} more"
+        out = data_home() / "packs" / f"{safe_name(name)}{pack.SUFFIX}"
+        jobs.pool().forget(_MAKE)
+        jobs.pool().start(
+            _MAKE,
+            f"Packing {name}",
+            lambda progress, cancelled: pack.make_pack(
+                projects, out, timeseries=timeseries, progress=progress, cancelled=cancelled
+            ),
+        )
+        st.rerun()
+    if job is not None and jobs.outcome(job):
+        _made(job.result)
+
+
+def _made(path: Path) -> None:
+    if not path.is_file():
+        return
+    size = path.stat().st_size
+    st.success(f"{words.escape(path.name)}, {words.size(size)}", icon=":material/check:")
+    st.caption(f"It lies at {words.escape(str(path))}.")
+    if size <= _DOWNLOAD_BYTES:
+        st.download_button(
+            "Save a copy",
+            path.read_bytes,
+            file_name=path.name,
+            mime="application/zip",
+            icon=":material/download:",
+            key="data_pack_save",
+            on_click="ignore",
+        )
+
+
+def _open() -> None:
+    st.markdown("**Open a pack**")
+    job = jobs.pool().get(_OPEN)
+    if job is not None and job.active:
+        st.session_state[_OPENING] = True
+        jobs.show(job)
+        return
+    if job is not None and st.session_state.pop(_OPENING, False) and jobs.outcome(job):
+        jobs.pool().forget(_OPEN)
+        projects: list[Project] = job.result
+        state.open_project(projects[0])
+        st.switch_page("pages/region.py", query_params=state.query())
+    text = st.text_input(
+        "Path of the file", placeholder=f"for example {Path.home() / f'workshop{pack.SUFFIX}'}", key="data_pack_path"
+    )
+    upload = st.file_uploader("Or upload it", type=[pack.SUFFIX[1:]], key="data_pack_upload")
+    path: Path | None = typed_path(text) if text.strip() else None
+    if path is None and upload is not None:
+        path = _uploads() / plain_name(upload.name)
+        if not path.is_file() or path.stat().st_size != upload.size:
+            with atomic_path(path) as part, part.open("wb") as file:
+                shutil.copyfileobj(upload, file)
+    if path is None:
+        return
+    inside = pack.look_into(path)
+    st.markdown(
+        "\n".join(
+            f"- **{words.escape(entry.name)}**: {words.years(list(entry.years))}, {entry.labels} labels, {words.size(entry.bytes)}"
+            for entry in inside
+        )
+    )
+    if st.button(
+        "Open it" if len(inside) == 1 else f"Open all {len(inside)}",
+        type="primary",
+        icon=":material/unarchive:",
+        key="data_pack_open",
+    ):
+        st.session_state[_OPENING] = True
+        jobs.pool().forget(_OPEN)
+        jobs.pool().start(_OPEN, "Opening the pack", lambda progress, cancelled: _unpack(path, progress, cancelled))
+        st.rerun()
+
+
+def _uploads() -> Path:
+    return data_home() / "packs" / ".uploads"
+
+
+def _unpack(path: Path, progress: Progress, cancelled: Callable[[], bool]) -> list[Project]:
+    projects = pack.open_pack(path, progress=progress, cancelled=cancelled)
+    if path.parent == _uploads():
+        path.unlink(missing_ok=True)
+    return projects

@@ -1,0 +1,147 @@
+"""The page Data: what is kept on this computer, how large it may grow, and packs to hand out.
+
+The cache is the matter of :mod:`tessera_core.sources.remote.cache`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import streamlit as st
+
+from tessera_core._utils.paths import cache_home
+from tessera_core.project import library
+from tessera_core.sources.remote import cache
+from tessera_core.ui import shell, state
+from tessera_core.ui import text as words
+from tessera_core.ui.data import packs as data_packs
+
+_LIMIT, _TABLE = "data_limit", "data_table"
+
+
+def page() -> None:
+    """Build the page."""
+    st.title("Data")
+    if state.hosted():
+        st.info("What this server keeps is the matter of its owner.", icon=":material/info:")
+        return
+    with shell.plain_errors():
+        _cache()
+    with shell.plain_errors():
+        data_packs.panel()
+    with shell.plain_errors():
+        _demos()
+
+
+def _cache() -> None:
+    st.subheader("Loaded embeddings")
+    st.markdown(
+        "What you load from published stores is kept here, so that it opens again without the internet. "
+        "Projects keep what they use: deleting it here never breaks one."
+    )
+    entries = cache.entries()
+    total, limit = cache.total_bytes(), cache.limit_bytes()
+    unfinished = max(0, total - sum(entry.bytes for entry in entries))
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        st.metric("Kept", words.size(total), width="content")
+        st.metric("Regions and years", len(entries), width="content")
+        _limit(limit)
+    st.progress(min(1.0, total / limit), text=f"{words.size(total)} of {words.size(limit)}")
+    if unfinished > 1_000_000:
+        st.caption(f"{words.size(unfinished)} of it are loads that were stopped and can go on.")
+    if not entries:
+        st.info("Nothing was loaded yet. The page Region loads a place on Earth.", icon=":material/info:")
+    else:
+        _entries(entries)
+    st.caption(f"It lies in {words.escape(str(cache_home()))}.")
+
+
+def _limit(limit: int) -> None:
+    fixed = "TESSERA_CACHE_GB" in os.environ
+    st.number_input(
+        "Room for it (GB)",
+        min_value=0.1,
+        max_value=100_000.0,
+        value=limit / 1e9,
+        step=1.0,
+        format="%.1f",
+        key=_LIMIT,
+        on_change=shell.shielded(lambda: cache.set_limit(float(st.session_state[_LIMIT]))),
+        disabled=fixed,
+        help="Set by TESSERA_CACHE_GB on this computer."
+        if fixed
+        else "When it is full, what was not used for longest makes room. Projects are not touched.",
+        width=180,
+    )
+
+
+def _entries(entries: list[cache.Entry]) -> None:
+    now = time.time()
+    rows = [
+        {
+            "Place": entry.name,
+            "Year": str(entry.year),
+            "Dataset": entry.dataset,
+            "Pixels": f"{entry.shape[1]:,} x {entry.shape[0]:,}",
+            "Size": words.size(entry.bytes),
+            "Used": words.ago(now - entry.used),
+            "Complete": "yes" if entry.complete else f"{len(entry.missing)} pieces missing",
+        }
+        for entry in entries
+    ]
+    chosen = st.dataframe(
+        rows,
+        hide_index=True,
+        key=_TABLE,
+        on_select="rerun",
+        selection_mode="multi-row",
+        alt="Loaded embeddings",
+    )
+    picked = [entries[row] for row in chosen.selection.rows if row < len(entries)]
+    with st.container(horizontal=True):
+        if st.button(
+            f"Delete the chosen ({words.size(sum(entry.bytes for entry in picked))})"
+            if picked
+            else "Delete the chosen",
+            icon=":material/delete:",
+            key="data_delete",
+            disabled=not picked,
+            help=None if picked else "Choose lines of the table first.",
+        ):
+            cache.evict([entry.key for entry in picked])
+            st.rerun()
+        if st.button("Empty all", icon=":material/delete_sweep:", key="data_empty"):
+            _empty()
+
+
+@st.dialog("Empty the store of loaded embeddings")
+@shell.shielded
+def _empty() -> None:
+    st.markdown("Delete all loaded embeddings that no project uses? They can be loaded again with the internet.")
+    with st.container(horizontal=True):
+        if st.button("Empty it", type="primary", icon=":material/delete_sweep:", key="data_empty_yes"):
+            cache.empty()
+            st.rerun()
+        if st.button("Keep it", key="data_empty_no"):
+            st.rerun()
+
+
+def _demos() -> None:
+    old = library.old_demos()
+    if not old:
+        return
+    st.subheader("Old demo regions")
+    st.markdown("Earlier versions of the program made these; this one makes its own.")
+    for demo in old:
+        used = f", used by {', '.join(demo.projects)}" if demo.projects else ""
+        st.markdown(f"- {words.escape(demo.folder.name)}: {words.size(demo.bytes)}{words.escape(used)}")
+    free = sum(demo.bytes for demo in old if not demo.projects)
+    if st.button(
+        f"Delete those that no project uses ({words.size(free)})",
+        icon=":material/delete:",
+        key="data_demos",
+        disabled=not free,
+    ):
+        library.remove_old_demos()
+        st.rerun()

@@ -1,0 +1,1 @@
+"""The page Explore: its region, pictures, scatter, pixel time series, similarity search and clusters."""

@@ -1,0 +1,168 @@
+"""Pictures of the region: principal components with shared colours, natural colour, vegetation index."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from tessera_core.analysis.pca import PCA, fit_pca
+from tessera_core.dpixels.tile import DPixelTile
+from tessera_core.errors import TesseraError
+from tessera_core.project.project import Project
+from tessera_core.render.picture import NDVI_RAMP, encode_picture, ndvi_picture, pale, pca_picture, true_colour
+from tessera_core.ui import state
+from tessera_core.ui.components.view_map import Layer
+from tessera_core.ui.explore.context import Place, year_name
+from tessera_core.ui.scene import MAX_OPEN, OpenScene
+
+COMPONENTS = 10
+_SHARED = "All years alike"
+_OWN = "This year alone"
+
+
+def layers(place: Place, *, legend: bool = False, grey: bool = False) -> list[Layer]:
+    """The base layers of the map: every year's embedding picture, then what the satellites' own data show.
+
+    Args:
+        legend: whether to say what the colours of the embedding pictures are.
+        grey: embedding pictures as light greys, below a layer whose colours mean something.
+    """
+    rgb, equalise, shared = _choices(place)
+    model = _model(place)
+    out = []
+    for year, scene in place.scenes.items():
+        members = model or (tuple(place.scenes.values()) if shared else (scene,))
+        pca = fitted(members)
+        names = [f"{100 * pca.explained[min(c, len(pca.explained) - 1)]:.0f} %" for c in rgb]
+        entries = tuple(
+            (colour, f"component {c + 1} high ({share})")
+            for colour, c, share in zip(("#d62728", "#2ca02c", "#1f4fd6"), rgb, names, strict=True)
+        )
+        keys = tuple(member.key for member in members)
+        basis = "other" if model else "shared" if shared else "own"
+        version = f"{scene.key}|{rgb}|{equalise}|{basis} {hash(keys) & 0xFFFFFFFF:x}|{grey}"
+        png = partial(_pca_png, version, scene, pca, rgb, equalise, grey)
+        title = f"Embeddings {year_name(year)}" if len(place.scenes) > 1 else "Embedding picture"
+        out.append(
+            Layer(
+                f"pca{year}",
+                title,
+                png,
+                version,
+                visible=year == place.year,
+                legend=entries if legend and not grey else (),
+                group="base",
+            )
+        )
+    if place.scene.has_true_colour:
+        ramp = tuple((colour, f"NDVI {value:g}") for value, colour in NDVI_RAMP)
+        for name, title, entries in (("truecolour", "True colour", ()), ("ndvi", "Vegetation (NDVI)", ramp)):
+            png = partial(_satellite_png, place.scene.key, name, place.scene)
+            title = f"{title} {year_name(place.year)}"
+            out.append(Layer(name, title, png, place.scene.key, visible=False, legend=entries, group="base"))
+    return out
+
+
+def panel(place: Place) -> None:
+    """The choice of components and stretch."""
+    rgb, _, _ = _choices(place)
+    count = min(COMPONENTS, place.scene.raster.dim)
+    st.markdown("**Which components make the colours**")
+    columns = st.columns(3, gap="small")
+    for i, (column, name) in enumerate(zip(columns, ("Red", "Green", "Blue"), strict=True)):
+        column.selectbox(name, range(1, count + 1), index=min(rgb[i], count - 1), key=_key(place, name))
+    st.segmented_control(
+        "Contrast",
+        ["Stretched", "Equalised"],
+        default="Stretched",
+        required=True,
+        key=_key(place, "contrast"),
+        help="Stretched: the middle 96 % of values use all shades. Equalised: every shade is used equally often.",
+    )
+    if len(place.scenes) > 1:
+        st.segmented_control(
+            "Colours",
+            [_SHARED, _OWN],
+            default=_SHARED,
+            required=True,
+            key=_key(place, "shared"),
+            help="Alike: a colour means the same in every year, so pictures can be compared.",
+        )
+    _choose_model(place)
+    st.caption(
+        "Alike colours mean a place behaved alike through the year. The percentages in the legend say how much of all "
+        "differences between pixels a component holds. Compare two layers, choose others and save a picture "
+        "with the buttons at the left of the map."
+    )
+    if not place.scene.has_true_colour:
+        st.caption("True colour and vegetation need the satellite data themselves; only embeddings are here.")
+
+
+def _choose_model(place: Place) -> None:
+    others = {str(entry.folder): entry.name for entry in place.others()}
+    if others:
+        st.selectbox(
+            "Colours as in another region",
+            list(others),
+            index=None,
+            format_func=lambda folder: others.get(folder, ""),
+            key=_key(place, "model"),
+            placeholder="Choose a region",
+            help="A colour then means the same there and here. Regions of the same embeddings on this computer can be chosen.",
+        )
+
+
+def _model(place: Place) -> tuple[OpenScene, ...]:
+    """The scenes of another region whose colours are wanted; none where they are this region's own."""
+    folder = st.session_state.get(_key(place, "model"))
+    if not folder or folder not in {str(entry.folder) for entry in place.others()}:
+        return ()
+    try:
+        project = Project.open(folder)
+        return tuple(state.scene_for(project, year) for year in sorted(project.embeddings, key=lambda year: year or 0))
+    except TesseraError as error:
+        st.caption(str(error))
+        return ()
+
+
+def fitted(scenes: tuple[OpenScene, ...]) -> PCA:
+    """Principal components of these years together."""
+    return _pca(tuple(scene.key for scene in scenes), scenes)
+
+
+def _choices(place: Place) -> tuple[tuple[int, int, int], bool, bool]:
+    chosen = [st.session_state.get(_key(place, name)) for name in ("Red", "Green", "Blue")]
+    red, green, blue = ((default if value is None else value - 1) for default, value in enumerate(chosen))
+    equalise = st.session_state.get(_key(place, "contrast")) == "Equalised"
+    shared = len(place.scenes) > 1 and st.session_state.get(_key(place, "shared")) != _OWN
+    return (red, green, blue), equalise, shared
+
+
+def _key(place: Place, name: str) -> str:
+    return f"{place.key}_{name}"
+
+
+@st.cache_resource(max_entries=2 * MAX_OPEN, show_spinner=False)
+def _pca(keys: tuple[str, ...], _scenes: tuple[OpenScene, ...]) -> PCA:
+    return fit_pca([scene.raster for scene in _scenes], COMPONENTS)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _pca_png(
+    version: str, _scene: OpenScene, _pca: PCA, _rgb: tuple[int, int, int], _equalise: bool, _grey: bool
+) -> bytes:
+    picture = pca_picture(_scene.raster, pca=_pca, components=_rgb, equalise=_equalise)
+    return encode_picture(pale(picture) if _grey else picture, _scene.raster.valid(), _scene.display)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _satellite_png(scene_key: str, name: str, _scene: OpenScene) -> bytes:
+    assert _scene.dpixels is not None
+    if name == "truecolour":
+        made = _scene.true_colour
+        picture = true_colour(DPixelTile.open(_scene.dpixels)) if made is None else made
+    else:
+        picture = ndvi_picture(DPixelTile.open(_scene.dpixels))
+    return encode_picture(picture, np.asarray(picture.any(-1)), _scene.display)

@@ -1,0 +1,282 @@
+"""A pixel's story: what the satellites saw there, its embedding, the places most like it, and what the map says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
+from tessera_core.dpixels.time_series import PixelStory, Radar, pixel_story
+from tessera_core.errors import GridError, HeadError
+from tessera_core.project.classify import project_head
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.ui import text as words
+from tessera_core.ui.components.view_map import MapEvent, Marker
+from tessera_core.ui.explore.context import Place, year_name
+
+if TYPE_CHECKING:
+    from tessera_core.heads import Head
+
+NEIGHBOURS = 6
+# Visible bands in their own colours, red edge and infrared in purples, shortwave infrared in browns.
+BAND_COLOURS = {
+    "B02": "#1f77b4", "B03": "#2ca02c", "B04": "#d62728", "B05": "#e6779f", "B06": "#c45ab3", "B07": "#9b59d0",
+    "B08": "#5b3fbf", "B8A": "#312a7a", "B11": "#a9713b", "B12": "#5d3a1a",
+}  # fmt: skip
+
+
+def clicked(place: Place, event: MapEvent) -> None:
+    """A click chooses the pixel; so does a click on one of its neighbours' marks."""
+    row, col = event.row, event.col
+    if event.kind == "marker" and event.target.startswith("near"):
+        row, col = (float(v) for v in event.target[4:].split(","))
+    if row is not None and col is not None:
+        st.session_state[f"{place.key}_pixel"] = (int(np.floor(row)), int(np.floor(col)))
+
+
+def markers(place: Place) -> list[Marker]:
+    """The pixel and the places most like it."""
+    chosen = _chosen(place)
+    if chosen is None:
+        return []
+    row, col = chosen
+    out = [Marker("pixel", row + 0.5, col + 0.5, kind="pin", colour="#d55e00", text="The pixel of this story")]
+    for number, (r, c, likeness) in enumerate(_near(place, row, col), start=1):
+        text = f"{100 * likeness:.0f} % alike. Click for its story."
+        out.append(
+            Marker(f"near{r},{c}", r + 0.5, c + 0.5, label=str(number), kind="number", colour="#0072b2", text=text)
+        )
+    return out
+
+
+def panel(place: Place) -> None:
+    """The story of the chosen pixel."""
+    chosen = _chosen(place)
+    if chosen is None:
+        st.info("Click a place on the map to see its year: the satellites' data, its embedding, and where it is like.")
+        return
+    row, col = chosen
+    where = ""
+    if place.scene.raster.grid.georeferenced:
+        lon, lat = place.scene.raster.grid.pixel_to_lonlat(row + 0.5, col + 0.5)
+        where = f" · {words.position(float(lat), float(lon))}"
+    st.markdown(f"**Row {row}, column {col}**{where}")
+    _probabilities(place, row, col)
+    _neighbours(place, row, col)
+    _embedding(place, row, col)
+    for year, scene in place.scenes.items():
+        if scene.has_true_colour:
+            assert scene.dpixels is not None
+            try:
+                _satellite(year, _story(str(scene.dpixels), row, col))
+            except GridError as error:
+                st.caption(str(error))
+    if not any(scene.has_true_colour for scene in place.scenes.values()):
+        st.caption("The satellite data of this region are not here, only its embeddings; so its year cannot be drawn.")
+
+
+def _chosen(place: Place) -> tuple[int, int] | None:
+    chosen: tuple[int, int] | None = st.session_state.get(f"{place.key}_pixel")
+    height, width = place.scene.raster.shape
+    if chosen is None or not (0 <= chosen[0] < height and 0 <= chosen[1] < width):
+        return None
+    return chosen
+
+
+def _near(place: Place, row: int, col: int) -> list[tuple[int, int, float]]:
+    vector = place.scene.raster.sample([row], [col])[0]
+    return _nearest(f"{place.scene.key}|{row}|{col}", place, vector) if np.isfinite(vector).all() else []
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _nearest(version: str, _place: Place, _vector: NDArray[np.float32]) -> list[tuple[int, int, float]]:
+    found = _place.scene.index.nearest(_vector, NEIGHBOURS + 1)
+    # The best is the pixel itself (or one next to it).
+    return found[1:]
+
+
+def _neighbours(place: Place, row: int, col: int) -> None:
+    near = _near(place, row, col)
+    if near:
+        told = ", ".join(f"{number}: {100 * likeness:.0f} %" for number, (_, _, likeness) in enumerate(near, start=1))
+        st.markdown(f"**Most alike elsewhere in {year_name(place.year)}** (marked on the map)  \n{told}")
+
+
+def _probabilities(place: Place, row: int, col: int) -> None:
+    classes = {c.id: c for c in place.project.log.classes}
+    shares: dict[str, dict[str, float]] = {}
+    for year, raster in place.rasters.items():
+        try:
+            for class_id, share in _proba(place, year, raster, row, col):
+                if class_id in classes:
+                    shares.setdefault(classes[class_id].name, {})[year_name(year)] = 100 * share
+        except HeadError as error:
+            st.caption(f"What class it is: {error}")
+            return
+    now = year_name(place.year)
+    likely = sorted(shares, key=lambda name: -max(shares[name].values()))
+    likely = [name for name in likely if max(shares[name].values()) >= 1][:5]
+    if not likely:
+        st.caption("There is no data at this place.")
+        return
+    best = max(likely, key=lambda name: shares[name].get(now, 0))
+    st.markdown(f"**{words.escape(best)}**, {shares[best].get(now, 0):.0f} % sure in {now}")
+    table: dict[str, list[object]] = {"Class": [*likely]}
+    for year in place.scenes:
+        table[year_name(year)] = [shares[name].get(year_name(year)) for name in likely]
+    column = st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
+    st.dataframe(
+        table, hide_index=True, width="stretch", column_config={year_name(year): column for year in place.scenes}
+    )
+
+
+def _proba(place: Place, year: int | None, raster: EmbeddingRaster, row: int, col: int) -> list[tuple[int, float]]:
+    head = _head(f"{place.scenes[year].key}|{place.project.log.version}|{place.project.settings}", place, raster)
+    proba = head.proba_at(raster, np.array([row]), np.array([col]))[0]
+    if not np.isfinite(proba).all():
+        return []
+    return [(int(class_id), float(share)) for class_id, share in zip(head.classes_, proba, strict=True)]
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _head(version: str, _place: Place, _raster: EmbeddingRaster) -> Head:
+    return project_head(_place.project, _raster)
+
+
+def _embedding(place: Place, row: int, col: int) -> None:
+    from PIL import Image
+
+    strips = {year: raster.sample([row], [col])[0] for year, raster in place.rasters.items()}
+    strips = {year: strip for year, strip in strips.items() if np.isfinite(strip).all()}
+    if not strips:
+        return
+    size = max(float(np.abs(strip).max()) for strip in strips.values()) or 1.0
+    values = np.stack(list(strips.values())) / size
+    # Below zero blue, above orange, zero white.
+    blue, orange = np.array([0, 90, 181]), np.array([220, 90, 10])
+    colour = np.where(values[..., None] < 0, blue, orange)
+    picture = 255 + (colour - 255) * np.abs(values)[..., None]
+    strip = picture.astype(np.uint8).repeat(26, 0).repeat(8, 1)
+    st.markdown(f"**Its embedding**, {values.shape[1]} numbers: {', '.join(map(year_name, strips))} from top to bottom")
+    st.image(Image.fromarray(strip), width="stretch")
+    told = "Blue is below zero, orange above."
+    if len(strips) > 1:
+        first, *_, last = strips.values()
+        cosine = float(first @ last / max(float(np.linalg.norm(first) * np.linalg.norm(last)), 1e-12))
+        years = list(strips)
+        told += f" {year_name(years[0])} and {year_name(years[-1])} are {100 * max(cosine, 0):.0f} % alike."
+    st.caption(told)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _story(folder: str, row: int, col: int) -> PixelStory:
+    return pixel_story(DPixelTile.open(folder), row, col)
+
+
+def _satellite(year: int | None, story: PixelStory) -> None:
+    seen = int(story.valid.sum())
+    passes = len(story.ascending.days) + len(story.descending.days)
+    st.markdown(
+        f"**{year_name(year)} as satellites saw it**: {seen} clear days of {len(story.days)}, {passes} radar passes"
+    )
+    index = [
+        {"day": int(day), "ndvi": round(float(value), 4), "seen": "clear" if clear else "cloud or shadow"}
+        for day, value, clear in zip(story.days, story.ndvi, story.valid, strict=True)
+        if np.isfinite(value)
+    ]
+    day = {
+        "field": "day",
+        "type": "quantitative",
+        "title": "day of the year",
+        "scale": {"domain": [1, 366]},
+        # So far from the end that the last number is not cut.
+        "axis": {"values": [*range(50, 351, 50)]},
+    }
+    seen_scale = {"domain": ["clear", "cloud or shadow"], "range": ["#1b7837", "#b4b9bf"]}
+    st.vega_lite_chart(
+        index,
+        {
+            "layer": [
+                {
+                    "transform": [{"filter": "datum.seen == 'clear'"}],
+                    "mark": {"type": "line", "color": "#1b7837"},
+                    "encoding": {"x": day, "y": {"field": "ndvi", "type": "quantitative", "title": "NDVI"}},
+                },
+                {
+                    "mark": {"type": "point", "filled": True, "size": 38, "opacity": 1, "tooltip": True},
+                    "encoding": {
+                        "x": day,
+                        "y": {"field": "ndvi", "type": "quantitative", "scale": {"zero": True}},
+                        "color": {
+                            "field": "seen",
+                            "type": "nominal",
+                            "title": None,
+                            "scale": seen_scale,
+                            "legend": {"orient": "bottom"},
+                        },
+                    },
+                },
+            ],
+        },
+        width="stretch",
+        height=250,
+    )
+    bands = [
+        {"day": int(story.days[t]), "band": band, "reflectance": round(float(story.reflectance[t, b]), 4)}
+        for t in np.flatnonzero(story.valid)
+        for b, band in enumerate(S2_BANDS)
+        if np.isfinite(story.reflectance[t, b])
+    ]
+    _lines(bands, "reflectance", "Reflectance of Sentinel-2, clear days", "band", BAND_COLOURS, day)
+    radar = _radar(story.ascending, "ascending") + _radar(story.descending, "descending")
+    colours = dict(
+        zip(
+            ("VV ascending", "VH ascending", "VV descending", "VH descending"),
+            ("#0072b2", "#d55e00", "#56b4e9", "#e69f00"),
+            strict=True,
+        )
+    )
+    _lines(radar, "dB", "Radar of Sentinel-1, dB", "pass", colours, day)
+
+
+def _radar(radar: Radar, orbit: str) -> list[dict[str, object]]:
+    return [
+        {"day": int(day), "pass": f"{name} {orbit}", "dB": round(float(value), 2)}
+        for day, pair in zip(radar.days, radar.db, strict=True)
+        for name, value in zip(("VV", "VH"), pair, strict=True)
+        if np.isfinite(value)
+    ]
+
+
+def _lines(
+    rows: list[dict[str, object]], value: str, title: str, by: str, colours: dict[str, str], day: Mapping[str, object]
+) -> None:
+    if not rows:
+        st.caption(f"{title}: nothing was measured here.")
+        return
+    present = {str(row[by]) for row in rows}
+    shown = {name: colour for name, colour in colours.items() if name in present}
+    st.vega_lite_chart(
+        rows,
+        {
+            "title": {"text": title, "anchor": "start", "fontSize": 12, "fontWeight": 600},
+            "mark": {"type": "line", "point": {"size": 16}, "tooltip": True, "strokeWidth": 1.5},
+            "encoding": {
+                "x": day,
+                "y": {"field": value, "type": "quantitative", "title": None, "scale": {"zero": value != "dB"}},
+                "color": {
+                    "field": by,
+                    "type": "nominal",
+                    "title": None,
+                    "scale": {"domain": list(shown), "range": list(shown.values())},
+                    "legend": {"orient": "bottom", "columns": 5 if by == "band" else 2},
+                },
+            },
+        },
+        width="stretch",
+        height=340,
+    )

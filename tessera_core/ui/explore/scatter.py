@@ -1,0 +1,300 @@
+"""The scatter of sampled pixels, linked with the map: PCA and UMAP, coloured by what is known of each pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.analysis import embedding_space as exploring
+from tessera_core.analysis.embedding_space import PixelSample
+from tessera_core.analysis.projection import LearntProjection, Umap, place_colours
+from tessera_core.errors import HeadError
+from tessera_core.project.classify import head_name, project_head
+from tessera_core.project.jobs import Progress
+from tessera_core.render.picture import encode_picture
+from tessera_core.ui import jobs, shell
+from tessera_core.ui import text as words
+from tessera_core.ui.components import scatter, view_map
+from tessera_core.ui.components.view_map import Layer
+from tessera_core.ui.explore import clusters as groups
+from tessera_core.ui.explore import pictures
+from tessera_core.ui.explore.context import MAP, PAGE, Place, year_name
+from tessera_core.ui.results import kept, result_of
+
+KEY = "explore_scatter"
+MAX_LABELS = 300
+_GREY = "#b4b9bf"
+_RAMP = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
+_COLOURS = ("Place in the picture", "Your labels", "Predicted class", "Confidence", "Group", "Year")
+_AXES = {"2-D": 2, "3-D": 3}
+
+
+def layers(place: Place) -> list[Layer]:
+    """The region coloured by UMAP, where it is ready."""
+    found = _umap(place)
+    if found is None or st.session_state.get(f"{place.key}_method") != "UMAP":
+        return []
+    _, _, learnt = found
+    key = _colours_key(place)
+    title = f"UMAP colours {year_name(place.year)} ({100 * learnt.r2:.0f} % of the picture)"
+    return [Layer("umap", title, lambda: kept(PAGE).get(key), key, visible=False, group="base")]
+
+
+def panel(place: Place) -> None:
+    """The scatter with its choices and what can be done with a selection."""
+    # In one row even on a phone, where map and scatter should be in sight together.
+    row = st.container(horizontal=True, gap="small")
+    method = row.segmented_control(
+        "Method", ["PCA", "UMAP"], default="PCA", required=True, key=f"{place.key}_method", width="content"
+    )
+    row.segmented_control("Axes", list(_AXES), default="2-D", required=True, key=f"{place.key}_axes", width="content")
+    row = st.container(horizontal=True, gap="small")
+    row.selectbox("Colour by", _colours(place), key=f"{place.key}_colour", width=190)
+    row.selectbox(
+        "Pixels", [5_000, 20_000, 50_000], index=1, key=f"{place.key}_count", format_func="{:,}".format, width=120
+    )
+    if method == "UMAP" and _umap(place) is None:
+        _offer_umap(place)
+        return
+    st.session_state[f"{place.key}_cloud"] = cloud = _cloud(place)
+    scatter.scatter(KEY, cloud[0], link=MAP, height=430)
+    with st.expander("What distances here mean", icon=":material/straighten:"):
+        st.markdown(exploring.DISTANCES)
+        if method == "UMAP":
+            st.markdown(
+                "The layer *UMAP colours* paints the whole region by where each pixel would lie in this picture. That is learnt "
+                "from the pixels laid out; its percentage says how much of their places it has learnt."
+            )
+    _selection(place, cloud[1])
+    if method == "UMAP" and "umap" in view_map.looked_at(MAP):
+        _colour_region(place)
+
+
+def _selection(place: Place, sample: PixelSample) -> None:
+    chosen = scatter.selection(KEY)
+    chosen = chosen[chosen < len(sample)]
+    if not len(chosen):
+        st.caption("Draw around points to see where they are. Click or draw a box on the map to find them here.")
+        return
+    st.markdown(f"**{len(chosen):,} of {len(sample):,} pixels selected** ({100 * len(chosen) / len(sample):.1f} %)")
+    classes = place.project.log.classes
+    if not classes:
+        st.caption("Add a class on the page Label to give selected pixels to it.")
+        return
+    names = {c.id: c.name for c in classes}
+    left, right = st.columns([3, 2], gap="small", vertical_alignment="bottom")
+    class_id = left.selectbox("Label them as", list(names), format_func=names.__getitem__, key=f"{place.key}_class")
+    count = min(len(chosen), MAX_LABELS)
+    right.button(
+        f"Add {count:,} labels",
+        key=f"{place.key}_label",
+        icon=":material/draw:",
+        on_click=lambda: _add_labels(place, sample, chosen, class_id),
+        width="stretch",
+    )
+    if count < len(chosen):
+        st.caption(
+            f"{MAX_LABELS} of them, chosen at random, become point labels; undo on the page Label takes them back."
+        )
+
+
+@shell.shielded
+def _add_labels(place: Place, sample: PixelSample, chosen: NDArray[np.int64], class_id: int) -> None:
+    if len(chosen) > MAX_LABELS:
+        chosen = np.sort(np.random.default_rng(0).choice(chosen, MAX_LABELS, replace=False))
+    cells = np.unique(np.column_stack([sample.rows[chosen], sample.cols[chosen]]), axis=0)
+    x, y = place.scene.raster.grid.pixel_to_xy(cells[:, 0] + 0.5, cells[:, 1] + 0.5)
+    with place.project.log.batch():
+        for point in zip(x.tolist(), y.tolist(), strict=True):
+            place.project.log.add("point", class_id, [point], note="chosen in the scatter")
+    st.toast(f"{len(cells):,} labels added.", icon=":material/check:")
+
+
+# ------------------------------------------------------------------ UMAP
+
+
+def _count(place: Place) -> int:
+    return int(st.session_state.get(f"{place.key}_count") or 20_000)
+
+
+def _axes(place: Place) -> int:
+    return _AXES[st.session_state.get(f"{place.key}_axes") or "2-D"]
+
+
+def _path(place: Place) -> Any:
+    return exploring.umap_path(place.project.folder, place.content, _count(place), _axes(place))
+
+
+def _umap(place: Place) -> tuple[PixelSample, Umap, LearntProjection] | None:
+    path = _path(place)
+    return _loaded(str(path), _count(place), place) if path.exists() else None
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _loaded(path: str, count: int, _place: Place) -> tuple[PixelSample, Umap, LearntProjection] | None:
+    from pathlib import Path
+
+    return exploring.load_umap(Path(path), _place.rasters, count)
+
+
+def _offer_umap(place: Place) -> None:
+    path = _path(place)
+    key = f"umap {path}"
+    job = jobs.pool().get(key)
+    if job is not None and job.active:
+        jobs.wait_on(PAGE, key)
+        jobs.show(job)
+        return
+    if job is not None and jobs.outcome(job) and path.exists():
+        jobs.pool().forget(key)
+        st.rerun()
+    count, axes, rasters = _count(place), _axes(place), place.rasters
+    st.markdown("UMAP lays pixels out so that those which behave alike lie together. It is made once and kept.")
+    seconds = words.duration(15 * count / 20_000)
+    if st.button(f"Lay out {count:,} pixels", type="primary", icon=":material/scatter_plot:", key=f"{place.key}_umap"):
+        jobs.pool().start(
+            key,
+            "Laying out the pixels",
+            lambda progress, cancelled: bool(
+                exploring.make_umap(rasters, count, axes, path, progress=progress, cancelled=cancelled)
+            ),
+        )
+        st.rerun()
+    st.caption(f"About {seconds} on two free processor cores; you can go on with other tabs of this page meanwhile.")
+
+
+def _colours_key(place: Place) -> str:
+    return f"umap colours|{place.scene.key}|{_path(place)}"
+
+
+def _colour_region(place: Place) -> None:
+    """The whole region in the picture's colours: made in the background once somebody looks at that layer."""
+    found, scene = _umap(place), place.scene
+    if found is None:
+        return
+    learnt = found[2]
+
+    def work(progress: Progress, cancelled: Callable[[], bool]) -> bytes:
+        picture = learnt.colours(scene.raster, progress=progress, cancelled=cancelled)
+        return encode_picture(picture, scene.raster.valid(), scene.display)
+
+    result_of(PAGE, _colours_key(place), "Colouring the region", work, "Colour the region again")
+
+
+# ------------------------------------------------------------------ points
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _drawn(content: tuple[str, ...], count: int, _place: Place) -> PixelSample:
+    return exploring.draw_pixels(_place.rasters, count)
+
+
+def _cloud(place: Place) -> tuple[scatter.Cloud, PixelSample]:
+    """The sampled pixels and, placed among them, the labelled ones."""
+    method = st.session_state.get(f"{place.key}_method") or "PCA"
+    count, axes = _count(place), _axes(place)
+    version = f"{place.content}|{method}|{axes}|{count}|{place.project.log.version}"
+    sample, points, place_xy, known = _points(version, method, count, axes, place)
+    wanted = st.session_state.get(f"{place.key}_colour")
+    by = wanted if wanted in _colours(place) else _COLOURS[0]
+    index, palette, legend = _coloured(place, by, version, sample, points, known)
+    names = tuple(f"{method} {i + 1}" for i in range(axes))
+    return scatter.Cloud(version, points, place_xy, index, palette, legend, names), sample
+
+
+@st.cache_resource(max_entries=3, show_spinner="Placing the pixels…")
+def _points(
+    version: str, method: str, count: int, axes: int, _place: Place
+) -> tuple[PixelSample, NDArray[np.float32], NDArray[np.float64], NDArray[np.uint8]]:
+    """Sample, where it lies in the picture and on the map, and class ids of its last, labelled part."""
+    labelled, classes = exploring.labelled_pixels(_place.rasters, _place.project.log.labels)
+    found = _umap(_place) if method == "UMAP" else None
+    if found is not None:
+        drawn, umap, _ = found
+        points = umap.points
+        new = umap.place(labelled.values) if len(labelled) else points[:0]
+    else:
+        drawn = _drawn(_place.content, count, _place)
+        fitted = pictures.fitted(tuple(_place.scenes.values()))
+        points, new = (fitted.transform(part.values)[:, :axes] for part in (drawn, labelled))
+    sample = drawn.joined(labelled)
+    display = _place.scene.display
+    x, y = display.from_pixel(sample.rows + 0.5, sample.cols + 0.5)
+    known = np.concatenate([np.zeros(len(drawn), np.uint8), classes])
+    return sample, np.concatenate([points, new]).astype(np.float32), np.column_stack([x, y]), known
+
+
+Colouring = tuple[NDArray[np.uint8], tuple[str, ...], tuple[tuple[str, str], ...]]
+
+
+def _colours(place: Place) -> list[str]:
+    several = len(place.scenes) > 1
+    labels = bool(place.project.log.labels)
+    hidden = set() if labels else set(_COLOURS[1:4])
+    return [name for name in _COLOURS if name not in hidden and (several or name != "Year")]
+
+
+def _coloured(
+    place: Place, by: str, version: str, sample: PixelSample, points: NDArray[np.float32], known: NDArray[np.uint8]
+) -> Colouring:
+    classes = place.project.log.classes
+    try:
+        match by:
+            case "Your labels":
+                return _by_class(known, [(c.id, c.color, c.name) for c in classes], "not labelled")
+            case "Predicted class" | "Confidence":
+                predicted, confidence = _predicted(version, head_name(place.project), place, sample)
+                if by == "Predicted class":
+                    return _by_class(predicted, [(c.id, c.color, c.name) for c in classes], "no data")
+                step = np.minimum(confidence.astype(int) * len(_RAMP) // 101, len(_RAMP) - 1).astype(np.uint8)
+                ends = [f"{100 * i // len(_RAMP)} to {100 * (i + 1) // len(_RAMP)} % sure" for i in range(len(_RAMP))]
+                return step, _RAMP, tuple(zip(_RAMP, ends, strict=True))
+            case "Group" if (grouped := groups.found(place)) is not None:
+                labels, palette = groups.of_pixels(place, grouped, sample)
+                return labels, palette, tuple((c, f"group {i + 1}") for i, c in enumerate(palette[1:]))
+            case "Year":
+                palette = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#661100")
+                names = tuple((palette[i % 8], year_name(year)) for i, year in enumerate(sample.years))
+                return (sample.year % 8).astype(np.uint8), palette, names
+    except HeadError as error:
+        st.caption(f"{error} Until then the colours show the place in the picture.")
+    low, high = (np.percentile(points, q, axis=0).astype(np.float32) for q in (1, 99))
+    # 6 x 6 x 6 (or 16 x 16) colours are enough to tell places apart.
+    steps = 6 if points.shape[1] == 3 else 16
+    unit = np.clip((points - low) / np.maximum(high - low, 1e-9), 0, 1)
+    cell = np.minimum((unit * steps).astype(int), steps - 1)
+    index = np.ravel_multi_index(tuple(cell.T), (steps,) * points.shape[1])
+    corners = np.stack(np.unravel_index(np.arange(steps ** points.shape[1]), (steps,) * points.shape[1]), -1)
+    colours = place_colours(
+        (corners / (steps - 1)).astype(np.float32),
+        np.zeros(points.shape[1], np.float32),
+        np.ones(points.shape[1], np.float32),
+    )
+    return index.astype(np.uint8), tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colours.tolist()), ()
+
+
+def _by_class(ids: NDArray[np.uint8], classes: list[tuple[int, str, str]], none: str) -> Colouring:
+    table = np.zeros(256, np.uint8)
+    for position, (class_id, _, _) in enumerate(classes, start=1):
+        table[class_id] = position
+    palette = (_GREY, *(colour for _, colour, _ in classes))
+    return table[ids], palette, (*((colour, name) for _, colour, name in classes), (_GREY, none))
+
+
+@st.cache_resource(max_entries=2, show_spinner="Predicting the pixels…")
+def _predicted(
+    version: str, head: str, _place: Place, _sample: PixelSample
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Class ids and confidence (percent) of the sampled pixels by the project's head, each year by its own."""
+    classes, confidence = np.zeros(len(_sample), np.uint8), np.zeros(len(_sample), np.uint8)
+    for position, raster in enumerate(_place.rasters.values()):
+        mine = np.flatnonzero(_sample.year == position)
+        fitted = project_head(_place.project, raster)
+        proba = np.nan_to_num(fitted.proba_at(raster, _sample.rows[mine], _sample.cols[mine]))
+        classes[mine] = np.asarray(fitted.classes_)[proba.argmax(1)]
+        confidence[mine] = np.round(100 * proba.max(1))
+    return classes, confidence

@@ -1,0 +1,244 @@
+"""The page Export: the map, the labels and the project as files, each with what it is for.
+
+Files are built when they are asked for; what is in them is the matter of :mod:`tessera_core.export`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.export.product import Product
+from tessera_core.project.classify import ProjectMap, project_product, project_reference, what_was_seen
+from tessera_core.project.project import SUFFIX, Project, safe_name
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.ui import maps, shell, state
+from tessera_core.ui import text as words
+from tessera_core.ui.export.label_files import other_format
+from tessera_core.ui.files import Item, row, stem_of
+from tessera_core.ui.scene import OpenScene
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Export")
+    project = state.current_project()
+    if project is None:
+        shell.wants_region("Open a region first; then there is something to take with you.")
+        return
+    year = _year(project)
+    scene = state.scene_for(project, year)
+    made, missing = maps.project_map(project, scene, year)
+    if made is None:
+        st.info(missing, icon=":material/info:")
+        if st.button("Go to Label", type="primary", icon=":material/draw:", key="export_label"):
+            st.switch_page("pages/label.py", query_params=state.query())
+        _numbers(project, scene, year)
+        _labels_and_project(project, scene, year)
+        return
+    # Scoring takes a moment, and only the report tells the score.
+    product = project_product(project, scene.raster, made, scored=False)
+    files, areas = st.columns([3, 2], gap="large")
+    with files:
+        st.subheader("The map")
+        for item in _map_items(project, product, made, scene.raster, stem_of(project, year)):
+            row(item)
+        _numbers(project, scene, year)
+        _labels_and_project(project, scene, year)
+    with areas:
+        _areas(product)
+
+
+def _year(project: Project) -> int | None:
+    current = state.current_year(project)
+    if len(project.years) < 2:
+        return current
+    chosen = st.segmented_control(
+        "Year of the map", project.years, default=current, key=f"export_year_{project.key}", required=True
+    )
+    return chosen if chosen in project.years else current
+
+
+# ------------------------------------------------------------------ files
+
+
+def _map_items(project: Project, product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str) -> list[Item]:
+    from tessera_core.export.archive import write_qgis
+    from tessera_core.export.geotiff import write_class_map, write_confidence
+    from tessera_core.export.report import write_report
+    from tessera_core.heads import save_head
+
+    def report(path: Path) -> object:
+        return write_report(path, project_product(project, raster, made))
+
+    grid, provenance, classes = product.grid, product.provenance, product.label_classes
+    names = {c.id: c.name for c in classes}
+    map_size, sure_size = _deflated(product.classes), _deflated(product.confidence)
+    return [
+        Item(
+            "Everything for QGIS",
+            "Map, confidence and labels, with colours and names; unpack and open.",
+            "All for QGIS (.zip)",
+            f"{stem}-qgis.zip",
+            "application/zip",
+            lambda path: write_qgis(path, product),
+            map_size + sure_size,
+            first=True,
+        ),
+        Item(
+            "Report",
+            "One page to read, print or send: the map, its areas, how far to trust it.",
+            "Report (.html)",
+            f"{stem}-report.html",
+            "text/html",
+            report,
+        ),
+        Item(
+            "Class map",
+            "One class for every pixel, in its colours; QGIS shows the names with the second file beside it (GeoTIFF).",
+            "Class map (.tif)",
+            f"{stem}-classes.tif",
+            "image/tiff",
+            lambda path: write_class_map(path, product.classes, None, grid, classes, provenance),
+            map_size,
+            style="Class names (.qml)",
+        ),
+        Item(
+            "Confidence",
+            "How sure the map is of each pixel, in percent; grey in QGIS without the second file beside it (GeoTIFF).",
+            "Confidence (.tif)",
+            f"{stem}-confidence.tif",
+            "image/tiff",
+            lambda path: write_confidence(path, product.confidence, grid, provenance, temperature=product.temperature),
+            sure_size,
+            style="Confidence colours (.qml)",
+        ),
+        Item(
+            "Trained head",
+            "What was learnt from your labels, to map other regions of the same dataset.",
+            "Head (.safetensors)",
+            f"{stem}-head.safetensors",
+            "application/octet-stream",
+            lambda path: save_head(
+                path, made.head, names, provenance, what_was_seen(project_reference(project, raster), raster)
+            ),
+        ),
+    ]
+
+
+def _numbers(project: Project, scene: OpenScene, year: int | None) -> None:
+    from tessera_core.ui.regress import files as numbers_files
+
+    items = numbers_files.items(project, scene, year)
+    if items:
+        st.subheader("The map of a number")
+        for item in items:
+            row(item)
+
+
+def _labels_and_project(project: Project, scene: OpenScene, year: int | None) -> None:
+    from tessera_core.export.vector import write_labels_geojson, write_labels_gpkg
+
+    log, grid, provenance = project.log, scene.raster.grid, scene.raster.provenance
+    stem = stem_of(project, year)
+    unlabelled = "" if log.labels else "There are no labels yet."
+    unplaced = "" if grid.georeferenced else "GeoJSON needs a place on Earth, which this region does not have."
+    st.subheader("Your labels")
+    row(
+        Item(
+            "Labels for QGIS and ArcGIS",
+            "Points and areas with class names and colours (GeoPackage).",
+            "Labels (.gpkg)",
+            f"{stem}-labels.gpkg",
+            "application/geopackage+sqlite3",
+            lambda path: write_labels_gpkg(path, log.labels, log.classes, grid, provenance),
+            missing=unlabelled,
+        )
+    )
+    row(
+        Item(
+            "Labels for the web",
+            "The same in longitude and latitude (GeoJSON).",
+            "Labels (.geojson)",
+            f"{stem}-labels.geojson",
+            "application/geo+json",
+            lambda path: write_labels_geojson(path, log.labels, log.classes, grid, provenance),
+            missing=unlabelled or unplaced,
+        )
+    )
+    other_format(project, scene, year)
+    st.subheader("To go on later")
+    row(
+        Item(
+            "Project file",
+            "Labels, classes and settings in one file. The embeddings stay where they are.",
+            f"Project ({SUFFIX})",
+            f"{safe_name(project.name)}{SUFFIX}",
+            "application/zip",
+            project.export_file,
+        )
+    )
+
+
+def _deflated(array: NDArray[np.uint8]) -> int:
+    """About how large an array is in a compressed file, from every fourth row."""
+    return 4 * len(zlib.compress(np.ascontiguousarray(array[::4]), 1))
+
+
+# ------------------------------------------------------------------ areas
+
+
+def _areas(product: Product) -> None:
+    st.subheader("How much of each class")
+    sums = np.bincount(product.classes.ravel(), weights=product.confidence.ravel(), minlength=256)
+    table = [
+        {
+            "Class": area.klass.name,
+            "Labels": area.labels,
+            "Share": 100 * area.share,
+            "Area (ha)": area.hectares,
+            "Confidence": sums[area.klass.id] / area.pixels if area.pixels else None,
+        }
+        for area in product.areas()
+    ]
+    st.dataframe(
+        table,
+        hide_index=True,
+        width="stretch",
+        column_config={
+            "Share": st.column_config.NumberColumn(format="%.1f %%"),
+            "Area (ha)": st.column_config.NumberColumn(format="%.1f"),
+            "Confidence": st.column_config.NumberColumn(format="%.0f %%"),
+        },
+    )
+    if product.checked is None:
+        st.caption(
+            "Counted on the map as it is. Mistakes of the map shift these areas, so do not publish them unchecked."
+        )
+        return
+    st.caption(
+        "Counted on the map as it is, mistakes included. Corrected by the places you checked on the page Validate:"
+    )
+    st.markdown(words.escape(product.checked.sentence))
+    unit = product.checked.unit
+    st.dataframe(
+        [
+            {
+                "Class": one.name,
+                f"Truly ({unit})": one.area,
+                f"At least ({unit})": None if one.interval is None else one.interval[0],
+                f"At most ({unit})": None if one.interval is None else one.interval[1],
+            }
+            for one in product.checked.classes
+        ],
+        hide_index=True,
+        width="stretch",
+        column_config={
+            f"{name} ({unit})": st.column_config.NumberColumn(format="%.1f")
+            for name in ("Truly", "At least", "At most")
+        },
+    )

@@ -1,0 +1,180 @@
+"""Part of the page Make embeddings: ask for a region, a time and an archive, and say honestly what fetching will cost.
+
+Everything typed stays in the session, so an error or another page loses nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import streamlit as st
+
+from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.paths import data_home
+from tessera_core.dpixels.acquire import Window
+from tessera_core.project.acquire import Request
+from tessera_core.region import Region, parse_bbox, read_region_report
+from tessera_core.sources.local.uploads import plain_name
+from tessera_core.ui import shell
+from tessera_core.ui import text as words
+
+_ARCHIVES = {"mpc": "Planetary Computer", "aws": "AWS"}
+_FIRST_YEAR = 2017  # the first with both Sentinel-2 satellites and surface reflectance nearly everywhere
+_FILE = "acquire_file_path"
+_LARGE_KM2 = 400.0
+_RULES = {"date": "As for published embeddings", "baseline": "Physically correct"}
+
+
+def request() -> Request | None:
+    """The form; None until it is filled in with what can be fetched. What is wrong is said where it was typed."""
+    region = window = None
+    # A wrong box must not take the rest of the form away.
+    with shell.plain_errors():
+        region = _region()
+    archive = "mpc"
+    with shell.plain_errors():
+        window, archive = _when_and_where()
+    with st.expander("How the images are prepared", icon=":material/tune:"):
+        rule = st.radio(
+            "Brightness of Sentinel-2",
+            list(_RULES),
+            format_func=lambda name: _RULES[name],
+            key="acquire_rule",
+            persist_state="session",
+        )
+        st.caption(
+            "Since January 2022 Sentinel-2 numbers carry a constant of 1000, which must be taken off again. The TESSERA "
+            "authors go by the date of the image; that is wrong for older images that were processed anew, but the models "
+            "were trained and the published embeddings made that way. Keep it, unless you make all your data with the other."
+        )
+    if archive == "aws" and not os.environ.get("EARTHDATA_TOKEN"):
+        st.info(
+            "The radar images on AWS are NASA's and need its free Earthdata token in the environment variable "
+            "EARTHDATA_TOKEN; without it they will probably be missing. Planetary Computer needs none.",
+            icon=":material/key:",
+        )
+    if region is None or window is None:
+        return None
+    wanted = Request(region, window, archive, "baseline" if rule == "baseline" else "date")
+    with shell.plain_errors():
+        _cost(wanted)
+        return wanted
+    return None
+
+
+def _region() -> Region | None:
+    by_file = (
+        st.segmented_control(
+            "Region",
+            ["box", "file"],
+            default="box",
+            required=True,
+            format_func=lambda name: {"box": "Type a box", "file": "A file of polygons"}[name],
+            key="acquire_kind",
+            persist_state="session",
+        )
+        == "file"
+    )
+    if not by_file:
+        text = st.text_input(
+            "Box in degrees: west, south, east, north",
+            placeholder="for example 0.05, 52.18, 0.10, 52.21",
+            key="acquire_box",
+            persist_state="session",
+            help="Longitudes first: the western and southern edge, then the eastern and northern one.",
+        )
+        return _named(parse_bbox(text)) if text.strip() else None
+    upload = st.file_uploader(
+        "GeoJSON, GeoPackage, KML or zipped Shapefile",
+        type=["geojson", "json", "gpkg", "kml", "zip"],
+        key="acquire_file",
+    )
+    if upload is not None:
+        st.session_state[_FILE] = str(_keep(upload.name, upload.getvalue()))
+    path = st.session_state.get(_FILE)
+    if path is None:
+        return None
+    region, told = read_region_report(path)
+    st.caption(f"Region from {words.escape(Path(path).name)}. {words.escape(' '.join(told.sentences()))}")
+    return region
+
+
+def _named(box: Region) -> Region:
+    """The box under a name that people can read in a list of projects: its centre."""
+    lon, lat = box.geometry.centroid.x, box.geometry.centroid.y
+    return replace(box, name=f"{abs(lat):.2f} {'N' if lat >= 0 else 'S'} {abs(lon):.2f} {'E' if lon >= 0 else 'W'}")
+
+
+def _keep(name: str, content: bytes) -> Path:
+    """The uploaded file on disk, where the polygons are read from and where a reload of the page finds them."""
+    path = data_home() / "regions" / hashlib.sha256(content).hexdigest()[:10] / plain_name(name)
+    if not path.exists():
+        with atomic_path(path) as part:
+            part.write_bytes(content)
+    return path
+
+
+def _when_and_where() -> tuple[Window | None, str]:
+    left, right = st.columns(2, gap="medium")
+    last = dt.date.today().year - 1
+    years: list[int | str] = [*range(last, _FIRST_YEAR - 1, -1), "Other days…"]
+    year = left.selectbox("Year", years, key="acquire_year", persist_state="session")
+    archive = right.selectbox(
+        "Archive",
+        list(_ARCHIVES),
+        format_func=lambda name: _ARCHIVES[name],
+        key="acquire_archive",
+        persist_state="session",
+        help="Where the images are fetched from. The models TESSERA 1.1 come in one version for each.",
+    )
+    if isinstance(year, int):
+        return Window.of_year(year), archive
+    today = dt.date.today()
+    days = left.date_input(
+        "First and last day",
+        value=(today - dt.timedelta(365), today - dt.timedelta(1)),
+        min_value=dt.date(_FIRST_YEAR, 1, 1),
+        max_value=today,
+        key="acquire_days",
+        persist_state="session",
+    )
+    # While the person has clicked only the first day, there is one.
+    return (Window(*days) if isinstance(days, tuple) and len(days) == 2 else None), archive
+
+
+def _cost(wanted: Request) -> None:
+    km2 = wanted.area_km2
+    tiles = "one tile" if wanted.patches == 1 else f"{wanted.patches} tiles"
+    zone = (wanted.grid.crs or "").removeprefix("EPSG:")
+    st.success(
+        f"{km2:,.{2 if km2 < 10 else 0}f} km²; {wanted.grid.width} x {wanted.grid.height} pixels of 10 m "
+        f"(UTM, EPSG {zone}), in {tiles}.",
+        icon=":material/check:",
+    )
+    st.caption(
+        f"Fetches very roughly {words.size(wanted.download_bytes)} and keeps {words.size(wanted.disk_bytes)} on this "
+        "computer. The archives hand out blocks of 5 x 5 km, so a small region costs nearly as much as one of that size. "
+        "You can stop at any time and go on later: what has arrived is kept."
+    )
+    if km2 > _LARGE_KM2:
+        st.warning(
+            "This is a large region: fetching it will take hours. Try a smaller one first.", icon=":material/warning:"
+        )
+
+
+def prefill(region: Region, year: int) -> None:
+    """Fill the form in with a region and year of another page; before its widgets are drawn."""
+    from tessera_core.project.request import address_of, keep
+
+    st.session_state["generate_source"] = "region"
+    st.session_state["acquire_year"] = year
+    if region.geometry.equals(region.geometry.envelope):
+        st.session_state["acquire_kind"] = "box"
+        st.session_state["acquire_box"] = address_of(region).replace(",", ", ")
+    else:
+        st.session_state["acquire_kind"] = "file"
+        st.session_state[_FILE] = str(keep(region))

@@ -1,0 +1,277 @@
+"""The page Make embeddings: choose images and a model, see what it costs, run it in the background, open the result.
+
+The work is in :mod:`tessera_core.project.generate`; a run belongs to the server, so that a reload or another tab finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.project import generate as embed
+from tessera_core.project import library
+from tessera_core.project.acquire import Request
+from tessera_core.project.library import typed_path
+from tessera_core.ui import jobs, state
+from tessera_core.ui import text as words
+from tessera_core.ui.generate import acquire
+
+_PLAN, _RUN = "generate-plan", "generate-run"
+# The same job as on the page Region: whoever asks for the demo first makes it for both.
+_DEMO = "demo"
+_SOURCES = {"region": "A region", "folder": "A folder of tiles", "demo": "The demo"}
+_WAITING = "generate_waiting"
+_OWN_FILE = "A file of mine…"
+_DEVICES = {"auto": "The best there is", "cpu": "Processor", "cuda": "Graphics card"}
+_ABOUT = {
+    "studio-nano": "Tessera Studio nano: ours, not a published TESSERA model; quick, comes with the program",
+    "v2-nano": "TESSERA 2 nano: small and quick",
+    "v2-small": "TESSERA 2 small",
+    "v2-medium": "TESSERA 2 medium: slow without a graphics card",
+    "v2-large": "TESSERA 2 large: needs a graphics card",
+    "v2-teacher": "TESSERA 2 teacher: needs a large graphics card",
+    "v1.1-mpc": "TESSERA 1.1 for data from Planetary Computer",
+    "v1.1-aws": "TESSERA 1.1 for data from AWS",
+    "v1.0-qat": "TESSERA 1.0",
+    "v1.0-fp32": "TESSERA 1.0, full precision",
+}
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Make embeddings")
+    st.markdown(
+        "Turn a year of Sentinel-1 and Sentinel-2 images into embeddings: "
+        "numbers that describe how each place changed through the year, from which a map can be learnt."
+    )
+    if state.hosted():
+        st.info("This needs folders of your own computer. Run Tessera Studio there.", icon=":material/info:")
+        return
+    if not _running():
+        _choose()
+
+
+def _running() -> bool:
+    """Show the run if there is one; True while nothing else can be started."""
+    job = jobs.pool().get(_RUN)
+    if job is None:
+        return False
+    if job.active:
+        st.session_state[_WAITING] = True
+        with st.container(border=True):
+            jobs.show(job)
+            st.caption("You can label other regions meanwhile. If you cancel, the next run goes on from here.")
+        return True
+    if st.session_state.get(_WAITING) and jobs.outcome(job):
+        del st.session_state[_WAITING]
+        state.open_project(job.result)
+        st.switch_page("pages/region.py", query_params=state.query())
+    return False
+
+
+def _choose() -> None:
+    source = st.segmented_control(
+        "Images",
+        list(_SOURCES),
+        default="region",
+        required=True,
+        format_func=lambda name: _SOURCES[name],
+        key="generate_source",
+        persist_state="session",
+    )
+    what = {"region": acquire.request, "folder": _folder, "demo": _demo}[source or "region"]()
+    if what is None:
+        return
+    weights, dim, device, reference = _model()
+    if not weights:
+        return
+    plan_job = jobs.pool().get(_PLAN)
+    wanted = (source, what.folder if isinstance(what, Request) else what.folders, weights, dim, device, reference)
+    known = st.session_state.get("generate_wanted") == wanted
+    if known and plan_job is not None and plan_job.active:
+        jobs.show(plan_job)
+        return
+    if known and plan_job is not None and jobs.outcome(plan_job):
+        _start(what, plan_job.result, dim, device)
+        return
+    if st.button("How long will it take?", type="primary", icon=":material/timer:", key="generate_plan"):
+        st.session_state["generate_wanted"] = wanted
+        st.session_state.pop(_WAITING, None)
+        jobs.pool().start(
+            _PLAN,
+            "Looking at the model and this computer",
+            lambda progress, cancelled: embed.plan(
+                what, weights, dim, device, progress, cancelled, reference=reference
+            ),
+        )
+        st.rerun()
+
+
+def _folder() -> embed.TileSet | None:
+    path = st.text_input(
+        "Folder of a tile, or with several tiles",
+        placeholder=f"for example {Path.home() / 'tiles'}",
+        key="generate_folder",
+        persist_state="session",
+        help="A tile is a folder with bands.npy, masks.npy, doys.npy and the radar files sar_ascending.npy and so on, "
+        "as 'tessera acquire' and the TESSERA tools write them.",
+    )
+    if not path.strip():
+        st.caption("The folder holds what the satellites saw (d-pixel tiles). 'A region' fetches them.")
+        return None
+    tiles = embed.open_tiles(typed_path(path))
+    st.success(_found(tiles), icon=":material/check:")
+    for failure in tiles.damaged:
+        st.warning(f"Left out: {words.escape(failure.why)}", icon=":material/warning:")
+    return tiles
+
+
+def _demo() -> embed.TileSet | None:
+    job = jobs.pool().get(_DEMO)
+    if job is not None and job.active:
+        jobs.show(job)
+        return None
+    demo = library.demo_ready()
+    if demo is None:
+        if job is not None and job.state != "done":
+            jobs.outcome(job)
+        st.caption("A simulated landscape for practice. Its images are made by this computer, in a minute and a half.")
+        if st.button("Make the demo region", type="primary", icon=":material/landscape:", key="generate_demo"):
+            jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
+            st.rerun()
+        return None
+    tiles = embed.demo_tiles(demo)
+    st.success(_found(tiles), icon=":material/check:")
+    st.caption(
+        "The demo region has embeddings of Tessera Studio nano already. Make them again to see how close you come, "
+        "or try another model on the same images."
+    )
+    return tiles
+
+
+def _found(tiles: embed.TileSet) -> str:
+    first = tiles.tiles[0]
+    count = "One tile" if len(tiles.tiles) == 1 else f"{len(tiles.tiles)} tiles"
+    radar = len(first.doys_asc) + len(first.doys_desc)
+    return (
+        f"{count}, {tiles.pixels:,} pixels in all; {words.years(tiles.years)}; "
+        f"{len(first.doys)} optical and {radar} radar dates{'' if len(tiles.tiles) == 1 else ' in the first'}."
+    )
+
+
+def _model() -> tuple[str, int | None, str, str]:
+    """Weights (a name or a path, empty while there is none), leading numbers to keep or None, device, what to compare with."""
+    from tessera_core.models.zoo import PUBLISHED, names
+
+    def about(name: str) -> str:
+        size = PUBLISHED[name].size if name in PUBLISHED else 0
+        fetched = f" (fetches {words.size(size)} once)" if size else " (fetched once)" if name in PUBLISHED else ""
+        if name in PUBLISHED and not PUBLISHED[name].repo:
+            fetched = " (download it by hand, then choose 'A file of mine')"
+        return _ABOUT.get(name, name) + fetched
+
+    weights = st.selectbox(
+        "Model", [*names(), _OWN_FILE], format_func=about, key="generate_model", persist_state="session"
+    )
+    if weights == _OWN_FILE:
+        weights = st.text_input("Checkpoint file", key="generate_weights", persist_state="session").strip()
+        weights = str(typed_path(weights)) if weights else ""
+    device: str | None = "auto"
+    with st.expander("More choices", icon=":material/tune:"):
+        dim = st.segmented_control(
+            "Numbers a pixel",
+            ["all", 64, 32, 16],
+            default="all",
+            required=True,
+            key="generate_dim",
+            persist_state="session",
+            help="Fewer numbers take less room and lose a little accuracy. Only for models trained for it.",
+        )
+        if embed.has_graphics_card():
+            device = st.segmented_control(
+                "Compute on",
+                list(_DEVICES),
+                default="auto",
+                required=True,
+                key="generate_device",
+                persist_state="session",
+                format_func=lambda name: _DEVICES[name],
+            )
+        reference = st.text_input(
+            "Published embeddings to compare with",
+            placeholder="not needed",
+            key="generate_reference",
+            persist_state="session",
+            help="A folder or file of embeddings of the same place, year and model. When the run ends you see how close "
+            "yours come. Embeddings that a project of yours uses already are found without this.",
+        )
+    return weights, dim if isinstance(dim, int) else None, device or "auto", reference.strip()
+
+
+def _start(what: embed.TileSet | Request, plan: embed.Plan, dim: int | None, device: str) -> None:
+    cost = plan.estimate
+    for note in plan.notes:
+        st.warning(words.escape(note), icon=":material/warning:")
+    fetched = isinstance(what, Request)
+    with st.container(horizontal=True, gap="medium"):
+        st.metric("Embedding, about" if fetched else "Time, about", words.duration(cost.seconds), width="content")
+        st.metric("Pixels per second", f"{cost.pixels_per_second:,.0f}", width="content")
+        st.metric("Memory", words.size(cost.memory_bytes), width="content")
+        st.metric("Embeddings on disk", words.size(cost.output_bytes), width="content")
+    if fetched:
+        st.caption("Fetching the images comes first; how long it takes depends on your connection and the archive.")
+    if plan.reference:
+        st.caption("At the end the result is compared with the published embeddings that you gave.")
+    if st.button(
+        "Fetch and make the embeddings" if fetched else "Make the embeddings",
+        type="primary",
+        icon=":material/play_arrow:",
+        key="generate_start",
+    ):
+        st.session_state[_WAITING] = True
+        jobs.pool().start(
+            _RUN,
+            f"Making embeddings of {what.name}",
+            lambda progress, cancelled: embed.run(what, plan, dim, device, progress, cancelled),
+        )
+        st.rerun()
+
+
+# ------------------------------------------------------------------ afterwards
+
+
+def show_outcome(settings: Mapping[str, Any]) -> None:
+    """What the run that made a project found out: the comparison with published embeddings, and what could not be fetched."""
+    for parity in settings.get("parity", ()):
+        year = f"{parity['year']}: " if parity.get("year") is not None and len(settings["parity"]) > 1 else ""
+        if "verdict" not in parity:
+            st.info(words.escape(f"{year}{parity['sentence']}"), icon=":material/info:")
+            continue
+        box, icon, name = _VERDICTS[parity["verdict"]]
+        figures = (
+            f"cosine {_cosine(parity['cosine_median'])} (median), {_cosine(parity['cosine_p1'])} (1st percentile); "
+            f"{100 * parity['equal_codes']:.1f} % of the int8 codes equal; {parity['pixels']:,} pixels"
+        )
+        box(f"**{year}{name}.** {words.escape(parity['sentence'])}  \n:small[{figures}]", icon=icon)
+    if missing := settings.get("missing"):
+        count = "One piece" if len(missing) == 1 else f"{len(missing)} pieces"
+        with st.expander(f"{count} of the satellite data could not be had", icon=":material/warning:"):
+            st.markdown(
+                "The embeddings were made without. Start the same run again on 'Make embeddings' to try once more."
+            )
+            st.markdown("\n".join(f"- {words.escape(str(sentence))}" for sentence in missing[:20]))
+
+
+def _cosine(value: float) -> str:
+    """Four decimals, never rounded up to a perfection that is not there."""
+    return "1" if value >= 1 else f"{min(value, 0.9999):.4f}"
+
+
+_VERDICTS: dict[str, tuple[Callable[..., Any], str, str]] = {
+    "green": (st.success, ":material/verified:", "Comparison: the same"),
+    "amber": (st.warning, ":material/warning:", "Comparison: close"),
+    "red": (st.error, ":material/error:", "Comparison: different"),
+}

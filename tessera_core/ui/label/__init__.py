@@ -1,0 +1,1 @@
+"""The page Label: the map, and what is told and offered beside it."""

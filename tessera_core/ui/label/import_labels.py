@@ -1,0 +1,167 @@
+"""Labels from a file of another program: looked at first, with what was mended and left out; taken in by one button."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.errors import LabelError, TesseraError
+from tessera_core.labels.crs_guess import usual_systems
+from tessera_core.labels.features import NO_HINTS, Hints
+from tessera_core.labels.files import KINDS, Questions, is_class_raster, questions, read_labels
+from tessera_core.labels.importing import ImportedLabels
+from tessera_core.labels.raster_points import raster_points
+from tessera_core.project.project import Project
+from tessera_core.ui import text as words
+from tessera_core.ui.files import PLACES, report_lines, with_upload
+from tessera_core.ui.scene import OpenScene
+
+BY_ITSELF = "found by itself"
+MOST_CLASSES = 12
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How a file is to be read: what a person says of it, its CRS, or the points a class drawn from a raster."""
+
+    hints: Hints = NO_HINTS
+    crs: str | None = None
+    per_class: int = 0
+
+
+def panel(project: Project, scene: OpenScene) -> None:
+    """Choose a file, see what is in it, take it in."""
+    upload = st.file_uploader(
+        "A file with labels",
+        type=[*PLACES, "tif", "tiff"],
+        key=f"label_bring_{project.key}",
+        help=f"{KINDS}; or a map of classes as GeoTIFF, of which points are drawn.",
+    )
+    if upload is None:
+        st.caption("Points or areas with a class each. What a file says of embeddings is not used: they are read here.")
+        return
+    try:
+        reading = _reading(project, scene, upload)
+        found = _read(upload.file_id, scene.key, reading, upload, scene)
+    except TesseraError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    _tell(found, reading)
+    if not found.labels:
+        return
+    what, ids = st.session_state.get(_taken(project), (None, frozenset()))
+    # Undone since, they can be taken in again.
+    taken = what == (upload.file_id, reading) and any(label.id in ids for label in project.log.labels)
+    count = f"{len(found.labels):,} {'label' if len(found.labels) == 1 else 'labels'}"
+    st.button(
+        "Taken in; undo takes them back" if taken else f"Take in {count}",
+        type="secondary" if taken else "primary",
+        disabled=taken,
+        key=f"label_bring_take_{project.key}",
+        width="stretch",
+        on_click=_take,
+        args=(project, upload.file_id, reading, found),
+    )
+    problem = st.session_state.pop(f"{_taken(project)}_problem", "")
+    if problem:
+        st.error(problem, icon=":material/error:")
+
+
+def _reading(project: Project, scene: OpenScene, upload: Any) -> _Reading:
+    """What has to be asked about a file; nothing for most."""
+    key = f"{project.key}_{upload.file_id}"
+    if is_class_raster(upload.name):
+        wanted = st.number_input("Points of each class", 1, 1000, 20, key=f"label_bring_points_{key}")
+        return _Reading(per_class=int(wanted))
+    asked = _questions(upload.file_id, NO_HINTS, upload)
+    hints = NO_HINTS
+    if asked.columns:
+        hints = _columns(asked, key)
+        asked = _questions(upload.file_id, hints, upload)
+    if asked.layers:
+        chosen = st.selectbox("Which layer", [BY_ITSELF, *asked.layers], key=f"label_bring_layer_{key}")
+        if chosen != BY_ITSELF:
+            hints = replace(hints, layer=chosen)
+            asked = _questions(upload.file_id, hints, upload)
+    if asked.fields:
+        chosen = st.selectbox("Which column is the class", [BY_ITSELF, *asked.fields], key=f"label_bring_field_{key}")
+        hints = hints if chosen == BY_ITSELF else replace(hints, field=chosen)
+    crs = None
+    if asked.crs and scene.raster.grid.georeferenced:
+        systems = usual_systems(scene.raster.grid)
+        chosen = st.selectbox(
+            "Coordinate system",
+            [BY_ITSELF, *systems],
+            key=f"label_bring_crs_{key}",
+            accept_new_options=True,
+            help="The file does not say it. Choose one, or type its number, for example EPSG:2154.",
+        )
+        crs = None if chosen == BY_ITSELF else systems.get(chosen, chosen)
+    return _Reading(hints, crs)
+
+
+def _columns(asked: Questions, key: str) -> Hints:
+    """The columns of coordinates of a table whose names do not say it.
+
+    Raises:
+        LabelError: one is still to be chosen.
+    """
+    st.caption("Which columns hold the coordinates? Their names do not say it.")
+    lon, lat = (
+        st.selectbox(title, asked.columns, index=None, key=f"label_bring_{axis}_{key}")
+        for title, axis in (("Longitude, or x", "lon"), ("Latitude, or y", "lat"))
+    )
+    if lon is None or lat is None:
+        raise LabelError("Choose the two columns of coordinates above, then the labels are read.")
+    return Hints(lon=lon, lat=lat)
+
+
+def _tell(found: ImportedLabels, reading: _Reading) -> None:
+    report = found.report
+    counts = {c.id: 0 for c in found.classes}
+    for label in found.labels:
+        counts[label.class_id] += 1
+    if reading.per_class:
+        st.markdown(
+            f"**{report.read:,}** pixels with a class in this region, **{len(found.labels):,}** of them as points."
+        )
+    else:
+        places, inside = "place" if report.read == 1 else "places", f"{len(found.labels):,}" if found.labels else "none"
+        st.markdown(f"**{report.read:,}** {places} read, **{inside}** of them in this region.")
+    if found.labels:
+        shown = [f"{words.escape(c.name)} {counts[c.id]:,}" for c in found.classes if counts[c.id]]
+        more = len(shown) - MOST_CLASSES
+        text = ", ".join(shown[:MOST_CLASSES]) + (f" and {more} more classes" if more > 0 else "")
+        st.markdown(f":small[{text}]")
+    for line in report_lines(report):
+        st.caption(words.escape(line))
+
+
+def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabels) -> None:
+    try:
+        before = {label.id for label in project.log.labels}
+        project.log.import_labels(found.classes, found.labels)
+        # Taken in a second time they have other ids than in the file.
+        ids = frozenset(label.id for label in project.log.labels if label.id not in before)
+        st.session_state[_taken(project)] = ((file_id, reading), ids)
+    except TesseraError as error:
+        st.session_state[f"{_taken(project)}_problem"] = str(error)
+
+
+def _taken(project: Project) -> str:
+    return f"label_bring_taken_{project.key}"
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _questions(file_id: str, hints: Hints, _upload: Any) -> Questions:
+    return with_upload(_upload, lambda path: questions(path, hints))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the file")
+def _read(file_id: str, scene_key: str, reading: _Reading, _upload: Any, _scene: OpenScene) -> ImportedLabels:
+    grid = _scene.raster.grid
+    if reading.per_class:
+        return with_upload(_upload, lambda path: raster_points(path, grid, reading.per_class))
+    return with_upload(_upload, lambda path: read_labels(path, grid, crs=reading.crs, hints=reading.hints))

@@ -1,0 +1,177 @@
+"""The page Label: the map on which people label, and beside it what is known about the map.
+
+The map is a fragment of its own, so that a click costs nothing of the rest of the page: component's operation ->
+:func:`_on_ops` -> label log -> head -> class map -> palette PNG -> component. Everything else (score, next places, doubts,
+further layers, tools) is a second fragment with its own channel to the browser, which speaks only while nobody labels.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from tessera_core.project.classify import head_choice
+from tessera_core.project.project import Project
+from tessera_core.session.insight_protocol import SideState, apply_wishes
+from tessera_core.session.labelling import Desk, Desks
+from tessera_core.session.live_map import LiveMap
+from tessera_core.session.protocol import ProtocolState, apply_message
+from tessera_core.ui import sessions, shell, state
+from tessera_core.ui import text as words
+from tessera_core.ui.components import label_map
+from tessera_core.ui.label import notes, panels
+from tessera_core.ui.scene import OpenScene
+
+_RUNS = "label_runs"
+_SIDE_RUNS = "label_side_runs"
+_PROTOCOL = "label_protocol"
+_SIDE = "label_side"
+_SEATED = "label_seated"
+
+_desks = Desks()
+
+
+def page() -> None:
+    """Build the page."""
+    if state.current_project() is None:
+        shell.wants_region("Open a region first; then you can label it here.", "Label")
+        return
+    label_map.loader()
+    map_column, panel_column = st.columns([7, 2], gap="small")
+    with map_column:
+        _map()
+    with panel_column:
+        _panel()
+
+
+@st.fragment
+@shell.shielded
+def _map() -> None:
+    project = state.current_project()
+    if project is None:
+        return
+    scene = state.scene_for(project)
+    key = _key(project)
+    live = _desk(project, scene).live
+    pictures = ["pca", "truecolour"] if scene.has_true_colour else ["pca"]
+    run = st.session_state.setdefault(_RUNS, 0)
+    data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures)
+    label_map.label_map(key, data, _on_ops)
+    for name in pictures:
+        label_map.picture(key, name, {**live.picture_header(), "version": scene.key}, scene.png(name))
+
+
+@st.fragment
+@shell.shielded
+def _panel() -> None:
+    project = state.current_project()
+    if project is None:
+        return
+    scene = state.scene_for(project)
+    key = _key(project)
+    desk = _desk(project, scene)
+    label_map.label_panel(key)
+    _year(project)
+    panels.show(desk, project, scene)
+    side = _side(key)
+    run = st.session_state.setdefault(_SIDE_RUNS, 0)
+    layers, header = desk.answer(key, project, side, run)
+    header["chosen"] = notes.chosen(project)
+    for layer in layers:
+        if layer.png:
+            where = {**desk.live.picture_header(), "version": layer.version, "mode": layer.mode}
+            label_map.picture(key, layer.name, where, layer.png)
+    label_map.insight(key, header, _on_wishes)
+
+
+@shell.shielded
+def _on_ops() -> None:
+    """What the browser did, before the fragment runs."""
+    project = state.current_project()
+    if project is None:
+        return
+    key = _key(project)
+    desk = _desk(project, state.scene_for(project))
+    desk.study.pause()
+    protocol = apply_message(project.log, desk.live.display, label_map.message(key), _protocol(key))
+    # One assignment each: a run may be interrupted between two.
+    st.session_state[_PROTOCOL] = {key: protocol}
+    st.session_state[_RUNS] = st.session_state.get(_RUNS, 0) + 1
+
+
+@shell.shielded
+def _on_wishes() -> None:
+    """What the browser wants to know, or to have done, beside the map."""
+    project = state.current_project()
+    if project is None:
+        return
+    key = _key(project)
+    desk = _desk(project, state.scene_for(project))
+    display, known = desk.live.display, _side(key)
+    wished = apply_wishes(label_map.wishes(key), display, known, lambda op, now: desk.act(project, op, now))
+    if wished.selected != known.selected:
+        notes.follow(project, wished.selected)
+    st.session_state[_SIDE] = {key: wished}
+    st.session_state[_SIDE_RUNS] = st.session_state.get(_SIDE_RUNS, 0) + 1
+
+
+def _protocol(key: str) -> ProtocolState:
+    known: dict[str, ProtocolState] = st.session_state.get(_PROTOCOL, {})
+    return known.get(key, ProtocolState())
+
+
+def _side(key: str) -> SideState:
+    known: dict[str, SideState] = st.session_state.get(_SIDE, {})
+    return known.get(key, SideState())
+
+
+def _key(project: Project) -> str:
+    return f"label_map_{project.key}"
+
+
+def _desk(project: Project, scene: OpenScene) -> Desk:
+    provenance = scene.raster.provenance
+    subtitle = f"{provenance.year or ''} · {words.dataset(provenance)}".strip(" ·")
+
+    def make() -> Desk:
+        live = LiveMap(
+            f"{project.key}@{scene.key}",
+            project.key,
+            scene.raster,
+            lambda: scene.scene,
+            display,
+            project.name,
+            subtitle,
+        )
+        desk = Desk(live, lambda: scene.index, None if scene.path is None else (scene.key, str(scene.path)))
+        desk.study.prepare()
+        return desk
+
+    # May take a while, which nobody else shall wait for.
+    display = scene.display
+    scene.warm_up()
+    return _desks.sit(_seat(), (project.key, scene.key, project.name, subtitle), make)
+
+
+def _seat() -> str:
+    """Names the session among those that use desks; what only it used is put away when it ends."""
+    session = sessions.session_id()
+    if not st.session_state.get(_SEATED):
+        st.session_state[_SEATED] = True
+        sessions.on_session_end(lambda: _desks.leave(session))
+    return session
+
+
+def _year(project: Project) -> None:
+    years = project.years
+    if len(years) < 2:
+        return
+    key = f"label_year_{project.key}"
+    st.segmented_control(
+        "Year",
+        years,
+        default=state.current_year(project),
+        required=True,
+        key=key,
+        on_change=lambda: project.update(year=st.session_state[key]),
+        width="stretch",
+    )

@@ -1,0 +1,426 @@
+"""Part of the page Region: years and dataset, the preflight card, and loading in the background until there is a project.
+
+The looking is in :mod:`tessera_core.sources.remote.coverage`, the loading in :mod:`tessera_core.project.load`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
+from tessera_core.project import load as loading
+from tessera_core.project.jobs import Job
+from tessera_core.project.project import Project, safe_name
+from tessera_core.project.request import FIRST_YEAR, PlaceRequest, title_of
+from tessera_core.region import RESOLUTION_M, Region
+from tessera_core.sources.remote.coverage import Coverage, YearCover, request_text, survey
+from tessera_core.sources.remote.datasets import Dataset, dataset_named, datasets
+from tessera_core.ui import jobs, seats, state
+from tessera_core.ui import text as words
+from tessera_core.ui.generate import acquire
+from tessera_core.ui.region import chosen as region_chosen
+from tessera_core.ui.region.chosen import DATASET, DIM, STORE, YEARS
+
+_ALSO, _INTO, _TOKEN = "place_also", "place_into", "place_token"
+_ABOUT = {
+    "1.0/vultr": "TESSERA 1.0: the first public model; most regions have 2024, some all years",
+    "1.1/dclimate": "TESSERA 1.1: the global run, 2017 on",
+    "1.1/cambridge": "TESSERA 1.1: a test run by Cambridge, few regions",
+    "2.0/2B-L~beta1": "TESSERA 2.0 beta 1: the newest family, few regions yet",
+    "2.0/2B-L~beta2": "TESSERA 2.0 beta 2: the newest family, few regions yet",
+}
+_STATES = {"covered": "complete", "partial": "partly there", "missing": "missing", "water": "water"}
+
+
+# ------------------------------------------------------------------ what is wanted
+
+
+def choose(region: Region) -> PlaceRequest | None:
+    """The form; None while no year is chosen."""
+    last = dt.date.today().year - 1
+    options = sorted({*range(FIRST_YEAR, last + 1), *st.session_state.get(YEARS, [])})
+    if YEARS not in st.session_state:
+        st.session_state[YEARS] = [last - 1]
+    years = st.pills("Years", options, selection_mode="multi", key=YEARS, persist_state="session", wrap=True)
+    known = {dataset.name: dataset for dataset in datasets() if dataset.location}
+    store = "" if state.hosted() else str(st.session_state.get(STORE, ""))
+    name = st.selectbox(
+        "Dataset",
+        list(known),
+        format_func=lambda name: _dataset_line(known[name]),
+        key=DATASET,
+        persist_state="session",
+        disabled=bool(store.strip()),
+        help="A dataset is one run of one version of the model. Numbers of two datasets mean different things and are never "
+        "mixed in one project. The default covers most places and years.",
+    )
+    if not store.strip():
+        st.caption(_why(known[name]))
+    with st.expander("Advanced", icon=":material/tune:"):
+        if not state.hosted():
+            store = st.text_input(
+                "Another store",
+                placeholder="address (URL) or folder of a store in the published layout",
+                key=STORE,
+                persist_state="session",
+                help="Read instead of the dataset above, for example a mirror in your institute.",
+            ).strip()
+        sizes: list[int | str] = ["all", 64, 32, 16]
+        dim = st.selectbox(
+            "Numbers a pixel",
+            sizes,
+            key=DIM,
+            persist_state="session",
+            help="Fewer numbers are quicker to load. Only datasets of TESSERA 2 are made for it; others lose accuracy.",
+        )
+    if not years:
+        st.info("Choose at least one year.", icon=":material/calendar_today:")
+        return None
+    return PlaceRequest(
+        region, tuple(sorted(years)), "" if store else name, store, dim if isinstance(dim, int) else None
+    )
+
+
+def _dataset_line(dataset: Dataset) -> str:
+    return f"{_ABOUT.get(dataset.name, f'TESSERA {dataset.name}: {dataset.description}')}{' (default)' if dataset.default else ''}"
+
+
+def _why(dataset: Dataset) -> str:
+    if dataset.default:
+        return (
+            f"{dataset.name} is the default: it is the one run made for all land (59 S to 84 N) and every year since 2017. "
+            "The card below says what it has of your place."
+        )
+    default = next((other.name for other in datasets() if other.default), "")
+    return f"{dataset.name} ({dataset.description.lower()}) is not the default, {default}; take it to go on with older work."
+
+
+# ------------------------------------------------------------------ the preflight card
+
+
+def card(request: PlaceRequest) -> YearCover | None:
+    """The card and what follows from it; returns the year whose tiles the map shows, if anything is known."""
+    load_job = jobs.pool().get(_load_key(request))
+    if load_job is not None and _loading(request, load_job):
+        return None
+    if problem := too_large(request):
+        st.error(problem, icon=":material/error:")
+        return None
+    project = state.current_project()
+    here = loading.in_cache(request)
+    look = jobs.pool().get(_look_key(request))
+    if look is not None and look.active:
+        with st.container(border=True):
+            jobs.show(look)
+        return None
+    found: list[Coverage] | None = look.result if look is not None and jobs.outcome(look) else None
+    if len(here) == len(request.years):
+        with st.container(border=True):
+            st.success(
+                f"{words.years(list(request.years))} of this region {'is' if len(here) == 1 else 'are'} on this computer already; "
+                "no network is needed.",
+                icon=":material/download_done:",
+            )
+            _load_button(request, project, "Open it")
+    elif found is None:
+        others = [d.name for d in datasets() if d.location and d.name != request.dataset]
+        with st.container(border=True):
+            st.markdown("Look first: what there is of this place, how much to fetch and how long it will take.")
+            also = (
+                st.multiselect(
+                    "Compare with", others, key=_ALSO, persist_state="session", placeholder="no other dataset"
+                )
+                if not request.store
+                else []
+            )
+            if st.button("Look what there is", type="primary", icon=":material/search:", key="place_look"):
+                _look(request, also)
+                st.rerun()
+        return None
+    if found is None:
+        return None
+    return _coverage_card(request, project, found, here)
+
+
+def _look_key(request: PlaceRequest) -> str:
+    return f"look-{request.key}"
+
+
+def _look(request: PlaceRequest, also: Sequence[str]) -> None:
+    asked = [request.source, *(dataset_named(name) for name in also)]
+    jobs.pool().forget(_look_key(request))
+    jobs.pool().start(
+        _look_key(request),
+        "Looking what there is",
+        lambda progress, cancelled: survey(
+            request.region, asked, years=request.years, dim=request.dim, progress=progress, cancelled=cancelled
+        ),
+    )
+
+
+def _coverage_card(
+    request: PlaceRequest, project: Project | None, found: list[Coverage], here: tuple[int, ...]
+) -> YearCover | None:
+    cover = found[0]
+    with st.container(border=True):
+        st.subheader("What there is")
+        _table(found)
+        for other in found:
+            if other.problem:
+                st.error(words.escape(other.problem), icon=":material/cloud_off:")
+        if cover.problem:
+            with st.container(horizontal=True):
+                if st.button("Look again", icon=":material/refresh:", key="place_again"):
+                    jobs.pool().forget(_look_key(request))
+                    st.rerun()
+            _gaps(request, cover, list(request.years))
+            return None
+        usable = [year for year in cover.years if year.valid > 0]
+        none = [year.year for year in cover.years if year.valid == 0]
+        with st.container(horizontal=True, gap="medium"):
+            st.metric("To fetch, at most", words.size(sum(year.fetch_bytes for year in usable)), width="content")
+            seconds = [year.seconds for year in usable]
+            known = [s for s in seconds if s is not None]
+            time_text = words.duration(sum(known)) if len(known) == len(seconds) and known else "not known yet"
+            st.metric("Time, about", time_text if usable else "none", width="content")
+            st.metric("Memory", words.size(cover.memory_bytes), width="content")
+            st.metric("On disk", words.size(sum(year.disk_bytes for year in usable)), width="content")
+        looked = "every pixel" if cover.exact else "a sample of squares in every tile"
+        speed = f" at {words.size(int(cover.speed))} a second, as measured" if cover.speed else ""
+        st.caption(
+            f"{cover.shape[1]:,} x {cover.shape[0]:,} pixels, {cover.dim} numbers each. Looked at {looked}; time{speed}."
+        )
+        if none:
+            st.warning(
+                f"Of {words.years(none)} there is nothing here"
+                + (f"; only {words.years([y.year for y in usable])} will be loaded." if usable else "."),
+                icon=":material/block:",
+            )
+        if usable:
+            wanted = replace(request, years=tuple(year.year for year in usable))
+            if len(here) < len(request.years):
+                count = len(usable)
+                _load_button(
+                    wanted,
+                    project,
+                    f"Load {words.years(list(wanted.years))}" if count < 4 else f"Load {count} years",
+                    asked=request,
+                )
+        _gaps(request, cover, [year.year for year in cover.years if not year.complete])
+    return _shown_year(cover)
+
+
+def _shown_year(cover: Coverage) -> YearCover | None:
+    """The year whose tiles are drawn on the map; the first with gaps."""
+    with_gaps = [year for year in cover.years if not year.complete]
+    return next(iter(with_gaps or cover.years), None)
+
+
+def _table(found: Sequence[Coverage]) -> None:
+    rows: list[dict[str, Any]] = []
+    for cover in found:
+        for year in cover.years:
+            missing = [tile for tile in year.tiles if tile.state in ("missing", "partial")]
+            rows.append(
+                {
+                    "Dataset": cover.dataset + (" (default)" if cover.default else ""),
+                    "Year": str(year.year),
+                    "Covered": 100 * year.valid,
+                    "Water": 100 * year.water,
+                    "Tiles complete": f"{len(year.tiles) - len(missing)} of {len(year.tiles)}",
+                    "To fetch": "nothing" if year.cached or not year.valid else words.size(year.fetch_bytes),
+                    "Time": _time(year),
+                    "Here already": "yes" if year.cached else "no",
+                }
+            )
+    if len(found) == 1:
+        # A phone has no room for a column that says the same in every line.
+        st.caption(f"{words.escape(found[0].dataset)}{' (default)' if found[0].default else ''}")
+        rows = [{key: value for key, value in row.items() if key != "Dataset"} for row in rows]
+    if rows:
+        st.dataframe(
+            rows,
+            hide_index=True,
+            column_config={
+                "Covered": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
+                "Water": st.column_config.NumberColumn(format="%.0f %%"),
+            },
+            alt="Coverage of the region by dataset and year",
+        )
+
+
+def _time(year: YearCover) -> str:
+    if not year.valid:
+        return "nothing there"
+    return "at once" if year.cached else "not known" if year.seconds is None else words.duration(year.seconds)
+
+
+def _gaps(request: PlaceRequest, cover: Coverage, years: Sequence[int]) -> None:
+    """What is missing by name, and the two ways to get it."""
+    lacking = [year for year in cover.years if year.year in years]
+    if not years:
+        return
+    count = sum(len(year.missing) for year in lacking)
+    title = f"Missing: {count} tile{'' if count == 1 else 's'}" if lacking else "Get it in another way"
+    with st.expander(title, icon=":material/grid_off:", expanded=count > 0):
+        for year in lacking:
+            names = [f"{tile.name} ({_STATES[tile.state]})" for tile in year.tiles if tile.name in year.missing]
+            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+            st.markdown(f"**{year.year}:** {words.escape(', '.join(names[:20]))}{more}")
+        st.markdown("You can make these embeddings yourself from satellite images, or ask the publishers for them.")
+        text = request_text(request.region, cover if lacking else cover.dataset, years)
+        with st.container(horizontal=True):
+            for year_number in list(years)[:3]:
+                if not state.hosted() and st.button(
+                    f"Make {year_number} here", icon=":material/satellite_alt:", key=f"place_make_{year_number}"
+                ):
+                    acquire.prefill(request.region, year_number)
+                    st.switch_page("pages/generate.py", query_params=state.query())
+            st.download_button(
+                "Request (.txt)",
+                text,
+                file_name=f"request-{safe_name(title_of(request.region)).replace(' ', '-')}.txt",
+                mime="text/plain",
+                icon=":material/mail:",
+                key="place_request",
+                on_click="ignore",
+            )
+        if st.toggle("Show the text of the request", key="place_request_shown"):
+            st.code(text, language=None, wrap_lines=True, height=240)
+
+
+# ------------------------------------------------------------------ loading
+
+
+def _owner() -> str:
+    """On a server for strangers, what one asks for must not open in another's window."""
+    return str(st.session_state.setdefault(_TOKEN, secrets.token_hex(8))) if state.hosted() else ""
+
+
+def _load_key(request: PlaceRequest) -> str:
+    # Without the years: the card leaves out those of which there is nothing.
+    return f"load-{replace(request, years=()).key}-{_owner()}"
+
+
+def _load_button(
+    request: PlaceRequest, project: Project | None, label: str, *, asked: PlaceRequest | None = None
+) -> None:
+    into: Project | None = None
+    if project is not None and _same_place(project, request):
+        join = st.segmented_control(
+            "Where to",
+            ["join", "new"],
+            default="join",
+            required=True,
+            format_func=lambda key: f"Add to {project.name}" if key == "join" else "A new project",
+            key=_INTO,
+        )
+        into = project if join == "join" else None
+    if st.button(label, type="primary", icon=":material/download:", key="place_load"):
+        start(request, into)
+        st.rerun()
+
+
+def _same_place(project: Project, request: PlaceRequest) -> bool:
+    known = loading.request_of(project)
+    return known is not None and bool(known.region.geometry.equals(request.region.geometry))
+
+
+def too_large(request: PlaceRequest) -> str:
+    """Why a server for strangers does not load a place of this size; ``""`` where it does, and on one's own computer."""
+    if not state.hosted():
+        return ""
+    granted = seats.room().limits.region_km2
+    grid = request.region.grid()
+    asked = grid.shape[0] * grid.shape[1] * RESOLUTION_M**2 / 1e6
+    if asked <= granted:
+        return ""
+    return (
+        f"This place spans {asked:,.0f} km², and this server loads up to {granted:,} km² for one visitor. Choose a smaller "
+        "one, or run Tessera Studio on your own computer."
+    )
+
+
+def start(request: PlaceRequest, into: Project | None) -> Job:
+    """Load in the background, into a new project or a given one.
+
+    Raises:
+        InputError: the place is larger than a server for strangers grants.
+    """
+    if problem := too_large(request):
+        raise InputError(problem)
+    key = _load_key(request)
+    jobs.pool().forget(key)
+    return jobs.pool().start(
+        key,
+        f"Loading {title_of(request.region)}",
+        lambda progress, cancelled: loading.load(request, progress, cancelled, project=into),
+    )
+
+
+def _loading(request: PlaceRequest, job: Job) -> bool:
+    """Show a load that is under way or has just ended; True while nothing else can be started."""
+    if job.active:
+        with st.container(border=True):
+            jobs.show(job)
+            st.caption(
+                "You can go to other pages or close this one meanwhile. What has arrived is kept, also if you cancel."
+            )
+        return True
+    if job.state == "done":
+        jobs.pool().forget(job.key)
+        # What was looked up says what was still to fetch.
+        jobs.pool().forget(_look_key(request))
+        region_chosen.close()
+        state.open_project(job.result)
+        st.rerun()
+    jobs.outcome(job)
+    if isinstance(job.error, MixedDatasetsError | ProjectError) and st.button(
+        "Make a second project instead", type="primary", icon=":material/library_add:", key="place_second"
+    ):
+        start(request, None)
+        st.rerun()
+    return False
+
+
+def retry(project: Project) -> None:
+    """On a loaded project: name what could not be fetched, and try it again when asked."""
+    sentences = loading.missing_sentences(project)
+    key = f"again-{project.key}"
+    job = jobs.pool().get(key)
+    if job is not None and job.active:
+        jobs.show(job)
+        return
+    if job is not None:
+        jobs.outcome(job)
+        jobs.pool().forget(key)
+    if not sentences:
+        return
+    count = "One piece" if len(sentences) == 1 else f"{len(sentences)} pieces"
+    with st.expander(
+        f"{count} could not be fetched and {'is' if len(sentences) == 1 else 'are'} blank", icon=":material/warning:"
+    ):
+        st.markdown("\n".join(f"- {words.escape(sentence)}" for sentence in sentences[:20]))
+        if len(sentences) > 20:
+            st.caption(f"and {len(sentences) - 20} more")
+        if st.button("Try these again", icon=":material/refresh:", key="place_retry"):
+            jobs.pool().start(
+                key,
+                "Fetching what was missing",
+                lambda progress, cancelled: loading.again(project, progress, cancelled),
+            )
+            st.rerun()
+
+
+def add_years(project: Project) -> None:
+    """A button that leads back to the form, filled in with the place of a loaded project."""
+    request = loading.request_of(project)
+    if request is not None and st.button("Add years", icon=":material/calendar_add_on:", key="place_add"):
+        region_chosen.open_here(request)
+        st.rerun()

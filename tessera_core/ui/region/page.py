@@ -1,0 +1,326 @@
+"""The page Region: the welcome with every way to start, or the open project at a glance.
+
+What starts a project is in :mod:`tessera_core.project.library`; this module is what people see of it. Choosing a place on Earth
+is in ``choose``, what is wrong with tiles in ``tiles``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from tessera_core._utils.partial import Failure
+from tessera_core.project import library
+from tessera_core.project.project import Project, RecentProject
+from tessera_core.raster import EmbeddingRaster, NoData
+from tessera_core.sources.local.uploads import KINDS
+from tessera_core.ui import jobs, shell, state
+from tessera_core.ui import text as words
+from tessera_core.ui.generate import page as generate
+from tessera_core.ui.region import chosen as region_chosen
+from tessera_core.ui.region import wanted as region_wanted
+
+_DEMO = "demo"
+_WAITING = "region_demo_waiting"
+_RECENT = 10
+_REASONS = {
+    NoData.WATER: "water",
+    NoData.OUTSIDE: "outside your region",
+    NoData.MISSING_TILE: "not published",
+    NoData.BAD_TILE: "bad tiles",
+    NoData.NO_OBSERVATIONS: "never seen clearly",
+}
+_NEXT_STEPS = """
+1. Name a class, for example Wood, and click a few places that show it.
+2. Do the same for another class: the map appears.
+3. Find where the map is wrong, click there, and watch it learn.
+4. Take the map with you on the page Export.
+"""
+
+
+def page() -> None:
+    """Draw the page."""
+    if region_chosen.is_open():
+        # What reads stores and maps is not loaded for those who only want the demo.
+        from tessera_core.ui.region import choose as region_place
+
+        region_place.page()
+        return
+    project = state.current_project()
+    if project is None:
+        st.title("Make a map from satellite data")
+        st.markdown(
+            "Open a place, click a few examples of what you see, and watch the map fill in. "
+            "No account and no code; everything stays on this computer."
+            if not state.hosted()
+            else "Open a place, click a few examples of what you see, and watch the map fill in. No account and no code."
+        )
+        _ways_to_start()
+        st.caption(
+            "Embeddings are numbers that say how each place changed through a year, as satellites saw it. "
+            "A map can be learnt from them with a handful of examples."
+        )
+        _recent()
+    else:
+        opened = False
+        with shell.plain_errors():
+            region_wanted.panel(project)
+            if not project.wanted or project.embeddings:
+                _summary(project)
+            opened = True
+            if any(ref.provenance.source not in ("demo", "generated") for ref in project.embeddings.values()):
+                from tessera_core.ui.region import tiles as region_tiles
+
+                region_tiles.panel(project)
+        with st.expander("Open something else", icon=":material/folder_open:", expanded=not opened):
+            _ways_to_start()
+            _recent()
+
+
+def _summary(project: Project) -> None:
+    scene = state.scene_for(project)
+    raster = scene.raster
+    labels = project.log.labels
+    facts = {
+        "Size": words.area(raster.grid),
+        "Years": words.years(list(project.embeddings)),
+        "Embeddings": f"{words.dataset(raster.provenance)}, {raster.dim} numbers a pixel",
+        "Source": words.source(raster.provenance),
+        "Labels": f"{len(labels)} in {len(project.log.classes)} classes" if labels else "none yet",
+    }
+    with st.container(border=True):
+        left, right = st.columns([1, 1], gap="medium")
+        with left:
+            st.subheader("Your region")
+            st.markdown("  \n".join(f"**{name}:** {words.escape(text)}" for name, text in facts.items()))
+            details = raster.provenance.details
+            # A raster of another program may have anything under the name of ours.
+            told = [note for name in ("warnings", "notes") for note in _sentences(details.get(name))]
+            if absent := _sentences(details.get("missing_tiles")):
+                more = f" and {len(absent) - 6} more" if len(absent) > 6 else ""
+                told.append(f"The publisher has nothing for {', '.join(absent[:6])}{more}; they stay blank.")
+            for note in [*told, *project.notes]:
+                st.warning(words.escape(note), icon=":material/warning:")
+            of_project, left_out = st.session_state.get("region_left_out", ("", []))
+            for note in left_out if of_project == project.key else []:
+                st.warning(note, icon=":material/warning:")
+            generate.show_outcome(project.settings)
+            if "request" in project.region:
+                from tessera_core.ui.region import load as region_load
+
+                region_load.retry(project)
+            if blank := _blank(raster):
+                st.caption(blank)
+            with st.container(horizontal=True):
+                if st.button(
+                    "Go on labelling" if labels else "Start labelling",
+                    type="primary",
+                    icon=":material/draw:",
+                    key="region_label",
+                ):
+                    st.switch_page("pages/label.py", query_params=state.query())
+                if "request" in project.region:
+                    region_load.add_years(project)
+                if st.button("Close project", icon=":material/close:", key="region_close"):
+                    state.close_project()
+                    st.rerun()
+            if not labels:
+                st.markdown(_NEXT_STEPS)
+        with right:
+            _year(project)
+            st.image(scene.thumbnail, width="stretch")
+            st.caption("The embeddings as a picture: what behaves alike through the year has a similar colour.")
+
+
+def _year(project: Project) -> None:
+    """Which year is looked at, where there are several."""
+    if len(project.years) > 1:
+        key = f"region_year_{project.key}"
+        st.segmented_control(
+            "Year",
+            project.years,
+            default=state.current_year(project),
+            required=True,
+            key=key,
+            on_change=lambda: project.update(year=st.session_state[key]),
+            label_visibility="collapsed",
+        )
+
+
+def _blank(raster: EmbeddingRaster) -> str:
+    """How many pixels have no data, and why; empty where hardly any."""
+    counts = np.bincount(raster.nodata_reasons().ravel(), minlength=len(NoData))
+    empty = 1 - counts[NoData.VALID] / counts.sum()
+    if empty <= 0.001:
+        return ""
+    total = counts.sum() - counts[NoData.VALID]
+    why = [f"{_REASONS[reason]} {_percent(counts[reason] / total)}" for reason in _REASONS if counts[reason]]
+    reasons = f" ({', '.join(why)})" if why and not counts[NoData.UNKNOWN] else ""
+    return f"{_percent(empty)} of the pixels have no data{reasons}; they stay blank on the map."
+
+
+def _percent(share: float) -> str:
+    return f"{max(1, round(100 * share))} %"
+
+
+def _sentences(value: object) -> list[str]:
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+
+
+def _ways_to_start() -> None:
+    first, second = st.columns(2, gap="medium")
+    with first.container(border=True, height="stretch"), shell.plain_errors():
+        _demo()
+    with second.container(border=True, height="stretch"), shell.plain_errors():
+        _place()
+    columns = st.columns(1 if state.hosted() else 2, gap="medium")
+    if not state.hosted():
+        with columns[0].container(border=True, height="stretch"), shell.plain_errors():
+            _folder()
+    with columns[-1].container(border=True, height="stretch"), shell.plain_errors():
+        _upload()
+
+
+def _go(project: Project, failed: Sequence[Failure] = ()) -> None:
+    st.session_state["region_left_out"] = (project.key, [words.left_out(failure) for failure in failed])
+    state.open_project(project)
+    st.rerun()
+
+
+# ------------------------------------------------------------------ demo
+
+
+def _demo() -> None:
+    st.subheader("Try the demo region")
+    st.markdown("Fields, woods, water and a town, two years, made by this computer for practice.")
+    job = jobs.pool().get(_DEMO)
+    if job is not None and job.active and jobs.mine(job):
+        # Also in a session that only finds it running, such as the one after a reload.
+        st.session_state[_WAITING] = True
+        jobs.show(job)
+        return
+    if job is not None and st.session_state.pop(_WAITING, False) and jobs.outcome(job):
+        _go(library.start_demo(job.result, fresh=state.hosted()))
+    ready = library.demo_ready()
+    if st.button("Open the demo region", type="primary", icon=":material/landscape:", key="region_demo"):
+        if ready is not None:
+            _go(library.start_demo(ready, fresh=state.hosted()))
+        st.session_state[_WAITING] = True
+        jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
+        st.rerun()
+    st.caption("Opens at once." if ready is not None else "The first time takes about a minute and a half.")
+
+
+# ------------------------------------------------------------------ a place on Earth
+
+
+def _place() -> None:
+    st.subheader("A place on Earth")
+    st.markdown("Published TESSERA embeddings of any place, 2017 on: draw it, type its name, or use a file.")
+    if st.button("Choose a place", icon=":material/travel_explore:", key="region_place"):
+        region_chosen.open_here()
+        st.rerun()
+    st.caption("Needs the internet the first time; what was loaded stays on this computer.")
+
+
+# ------------------------------------------------------------------ folder
+
+
+def _folder() -> None:
+    st.subheader("Open a folder")
+    st.markdown("Embeddings on this computer: .npy tiles, a GeoTIFF, or what Tessera Studio made.")
+    path = st.text_input("Folder or file", placeholder=f"for example {Path.home() / 'my-region'}", key="region_folder")
+    looked = st.button("Look inside", icon=":material/search:", key="region_look")
+    if not path.strip():
+        if looked:
+            st.error("Type or paste the path of a folder first.", icon=":material/error:")
+        return
+    with shell.plain_errors():
+        found = _look(path)
+        st.success(words.found(found), icon=":material/check:")
+        for failure in found.failed:
+            st.warning(words.left_out(failure), icon=":material/warning:")
+        name = st.text_input("Name of the project", value=found.name, key=f"region_name_{found.name}")
+        if st.button("Open it", type="primary", key="region_open", icon=":material/arrow_forward:"):
+            _go(library.start(found, name), found.failed)
+
+
+def _look(path: str) -> library.Found:
+    """What is at a path; looked up again only when another path is given, since a GeoTIFF may have to be converted."""
+    known = st.session_state.get("region_found")
+    if known is None or known[0] != path:
+        with st.spinner("Looking inside…"):
+            known = st.session_state["region_found"] = (path, library.look(path))
+    return known[1]
+
+
+# ------------------------------------------------------------------ upload
+
+
+def _upload() -> None:
+    st.subheader("Upload files")
+    st.markdown("A pair of .npy files, a GeoTIFF, a .zip of a tile folder, or a project (.tessera).")
+    files = st.file_uploader(
+        "Files", type=[*KINDS, "tessera"], accept_multiple_files=True, key="region_files", label_visibility="collapsed"
+    )
+    if st.button("Open the files", icon=":material/upload:", key="region_upload", disabled=not files):
+        with shell.plain_errors(), st.spinner("Reading…"):
+            failed: list[Failure] = []
+            _go(library.start_upload([(file.name, file) for file in files], failed), failed)
+
+
+# ------------------------------------------------------------------ recent projects
+
+
+def _recent() -> None:
+    entries = library.recent()
+    if not entries:
+        return
+    st.subheader("Your projects" if state.hosted() else "Recent projects")
+    now = time.time()
+    for entry in entries[:_RECENT]:
+        with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
+            st.markdown(
+                f"**{words.escape(entry.name)}**  \n:small[:gray[{words.escape(entry.dataset or 'no embeddings yet')} · "
+                f"changed {words.ago(now - entry.saved_at)}]]",
+                width="stretch",
+            )
+            if st.button("Open", key=f"open_{entry.folder.name}"):
+                with shell.plain_errors():
+                    _go(Project.open(entry.folder))
+            if st.button("Rename", icon=":material/edit:", type="tertiary", key=f"rename_{entry.folder.name}"):
+                _rename(entry)
+            if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete_{entry.folder.name}"):
+                _delete(entry)
+    if len(entries) > _RECENT:
+        where = "" if state.hosted() else f" are in the folder {library.projects_folder()}"
+        st.caption(f"{len(entries) - _RECENT} older ones{where}.")
+
+
+@st.dialog("Rename project")
+@shell.shielded
+def _rename(entry: RecentProject) -> None:
+    name = st.text_input("New name", value=entry.name, key=f"new_name_{entry.folder.name}")
+    if st.button("Rename", type="primary"):
+        library.rename(entry, name)
+        st.rerun()
+
+
+@st.dialog("Delete project")
+@shell.shielded
+def _delete(entry: RecentProject) -> None:
+    st.markdown(
+        f"Delete **{words.escape(entry.name)}** with its labels and settings? This cannot be undone. "
+        "Data outside the project, such as the folder you opened, is not touched."
+    )
+    with st.container(horizontal=True):
+        if st.button("Delete for good", type="primary", icon=":material/delete:"):
+            library.delete(entry)
+            state.forget_project(entry.folder)
+            st.rerun()
+        if st.button("Keep it"):
+            st.rerun()

@@ -1,0 +1,225 @@
+"""Part of the page Region: bad tiles and seams of loaded embeddings, drawn on a map, masked by a click, levelled on trial.
+
+The finding is in :mod:`tessera_core.sources.quality.tiles`, what a project then uses in :mod:`tessera_core.project.tile_repair`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import streamlit as st
+
+from tessera_core.project import tile_repair as mending
+from tessera_core.project.project import Project
+from tessera_core.project.tile_repair import Levelling
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.render.picture import encode_picture
+from tessera_core.sources.quality.tiles import EdgeReport, Inspection, TileReport, inspect
+from tessera_core.ui import jobs, shell, state
+from tessera_core.ui import text as words
+from tessera_core.ui.components import view_map
+from tessera_core.ui.scene import OpenScene, small_png
+
+MAP = "tiles_map"
+_BAD, _SEAM, _MASKED = "#d55e00", "#cc79a7", "#777777"
+_SHOWN = 12
+
+
+def panel(project: Project) -> None:
+    """The panel, for embeddings that come in published tiles."""
+    scene = state.scene_for(project)
+    raster = scene.raster
+    if not raster.grid.georeferenced or raster.provenance.source in ("demo", "generated"):
+        return
+    year = state.current_year(project)
+    with st.container(border=True), shell.plain_errors():
+        st.subheader(f"Tiles and seams{'' if year is None else f' of {year}'}")
+        if mending.levelled(project, year):
+            st.info("The steps between tiles are levelled in this project.", icon=":material/tune:")
+        masked = mending.masked(project, year)
+        if (masked or mending.levelled(project, year)) and st.button(
+            "Use all tiles as published", icon=":material/undo:", key="tiles_restore"
+        ):
+            if mending.levelled(project, year):
+                # What was found is of the levelled tiles.
+                jobs.pool().forget(_key(project, year))
+            mending.restore(project, year)
+            st.rerun()
+        job = jobs.pool().get(_key(project, year))
+        if job is not None and job.active:
+            jobs.show(job)
+            return
+        if job is None or not jobs.outcome(job):
+            _offer(project, year, raster)
+            return
+        _found(project, year, scene, job.result, masked)
+
+
+def _key(project: Project, year: int | None) -> str:
+    return f"inspect-{project.key}-{year}"
+
+
+def _offer(project: Project, year: int | None, raster: EmbeddingRaster) -> None:
+    st.markdown(
+        "Published embeddings come in tiles of 0.1 degrees. Some are damaged, and some do not fit their neighbours, which "
+        "shows in every map made of them."
+    )
+    if st.button("Look for bad tiles and seams", icon=":material/grid_guides:", key="tiles_look"):
+        jobs.pool().forget(_key(project, year))
+        jobs.pool().start(
+            _key(project, year),
+            "Looking at every tile and edge",
+            lambda progress, cancelled: inspect(raster, progress=progress, cancelled=cancelled),
+        )
+        st.rerun()
+
+
+def _found(project: Project, year: int | None, scene: OpenScene, found: Inspection, masked: tuple[str, ...]) -> None:
+    st.markdown(_summary(found))
+    if not found.bad_tiles and not found.seams and not masked:
+        return
+    view_map.loader()
+    _map(project, year, scene, found, masked)
+    for tile in [tile for tile in found.tiles if tile.problems or tile.name in masked][:_SHOWN]:
+        _tile_row(project, year, tile, masked)
+    _seams(project, year, found)
+
+
+def _summary(found: Inspection) -> str:
+    """What was found, and how sure it is, in sentences."""
+    tiles = "one tile" if len(found.tiles) == 1 else f"{len(found.tiles)} tiles"
+    bad, seams = len(found.bad_tiles), len(found.seams)
+    said = f"In {tiles}: {bad or 'no'} bad {'tile' if bad == 1 else 'tiles'}"
+    if not found.edges:
+        return f"{said}; no edge between good tiles is long enough to look for seams."
+    return (
+        f"{said}, {seams or 'no'} {'seam' if seams == 1 else 'seams'} at {len(found.edges)} "
+        f"{'edge' if len(found.edges) == 1 else 'edges'}. An edge counts as a seam when the embeddings jump across it by more "
+        f"than {found.threshold:.1f} times what is usual along lines inside the tiles (learnt from {found.lines} lines; about "
+        f"{100 * found.false_alarms:g} % of lines without a seam jump that much)."
+    )
+
+
+def _map(project: Project, year: int | None, scene: OpenScene, found: Inspection, masked: tuple[str, ...]) -> None:
+    outlines = [_tile_outline(tile, masked) for tile in found.tiles if tile.problems or tile.name in masked]
+    outlines += [_seam_outline(edge) for edge in found.seams]
+    picture = view_map.Layer("pca", "Embeddings", _picture(scene), scene.key)
+    view_map.view_map(
+        MAP,
+        display=scene.display,
+        layers=[picture],
+        outlines=outlines,
+        tools=(),
+        base_maps=False,
+        height=420,
+        on_event=shell.shielded(lambda: _clicked(project, year)),
+    )
+    st.caption("Orange: bad tiles, click one to mask it. Pink: seams. Grey: masked tiles, click one to bring it back.")
+
+
+def _picture(scene: OpenScene) -> bytes:
+    """The embedding picture on the display grid; made once while the scene is the same."""
+    known: tuple[str, bytes] | None = st.session_state.get("tiles_picture")
+    if known is None or known[0] != scene.key:
+        png = encode_picture(scene.picture, np.asarray(scene.raster.valid()), scene.display)
+        known = st.session_state["tiles_picture"] = (scene.key, png)
+    return known[1]
+
+
+def _clicked(project: Project, year: int | None) -> None:
+    event = view_map.event(MAP)
+    if event is not None and event.kind == "outline" and event.target.startswith("grid_"):
+        _toggle(project, year, event.target)
+
+
+def _toggle(project: Project, year: int | None, name: str) -> None:
+    masked = set(mending.masked(project, year))
+    mending.mask(project, year, masked ^ {name})
+
+
+def _tile_outline(tile: TileReport, masked: Iterable[str]) -> view_map.Outline:
+    west, south, east, north = tile.lon - 0.05, tile.lat - 0.05, tile.lon + 0.05, tile.lat + 0.05
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    gone = tile.name in masked
+    text = f"{tile.name} is masked" if gone else " ".join(tile.sentences)
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    return view_map.Outline(tile.name, shape, _MASKED if gone else _BAD, 0.25, text)
+
+
+def _seam_outline(edge: EdgeReport) -> view_map.Outline:
+    shape = {"type": "LineString", "coordinates": [list(end) for end in edge.line]}
+    return view_map.Outline(
+        f"seam {edge.first} {edge.second}", shape, _SEAM, 0.0, f"Seam, {edge.step:.1f} times the usual step"
+    )
+
+
+def _tile_row(project: Project, year: int | None, tile: TileReport, masked: tuple[str, ...]) -> None:
+    gone = tile.name in masked
+    with st.container(horizontal=True, vertical_alignment="center"):
+        text = f"{tile.name} is masked." if gone else " ".join(tile.sentences)
+        st.markdown(words.escape(text), width="stretch")
+        st.button(
+            "Bring it back" if gone else "Mask this tile",
+            icon=":material/undo:" if gone else ":material/hide_source:",
+            key=f"tile_{tile.name}",
+            on_click=shell.shielded(_toggle),
+            args=(project, year, tile.name),
+        )
+
+
+# ------------------------------------------------------------------ levelling
+
+
+def _seams(project: Project, year: int | None, found: Inspection) -> None:
+    if not found.seams:
+        return
+    worst = found.seams[:_SHOWN]
+    st.markdown(
+        "  \n".join(
+            f"Seam between {words.escape(edge.first)} and {words.escape(edge.second)}: {edge.step:.1f} times the usual step."
+            for edge in worst
+        )
+    )
+    if mending.levelled(project, year):
+        return
+    key = f"level-{project.key}-{year}"
+    job = jobs.pool().get(key)
+    if job is not None and job.active:
+        jobs.show(job)
+        return
+    if job is not None and jobs.outcome(job):
+        _decide(project, year, job.result, key)
+        return
+    st.caption(
+        "Levelling adds one correction to every tile so that the steps become small. It is an approximation: look at before "
+        "and after, and keep what was read if you are not sure."
+    )
+    if st.button("Try levelling the tiles", icon=":material/tune:", key="tiles_level"):
+        jobs.pool().start(
+            key,
+            "Levelling the tiles",
+            lambda progress, cancelled: mending.try_levelling(project, year, progress, cancelled),
+        )
+        st.rerun()
+
+
+def _decide(project: Project, year: int | None, made: Levelling, key: str) -> None:
+    before, after = made.steps
+    st.markdown(
+        f"The median step across the seams goes from **{before:.1f}** to **{after:.1f}** times the usual (1 is like anywhere "
+        f"else); seams left: {len(made.after.seams)} of {len(made.before.seams)}."
+    )
+    left, right = st.columns(2)
+    left.image(small_png(made.pictures[0], made.valid), caption="Before", width="stretch")
+    right.image(small_png(made.pictures[1], made.valid), caption="After, in the same colours", width="stretch")
+    with st.container(horizontal=True):
+        if st.button("Keep the levelled tiles", icon=":material/check:", key="tiles_keep"):
+            mending.keep_levelling(project, year, made)
+            jobs.pool().forget(key)
+            jobs.pool().forget(_key(project, year))
+            st.rerun()
+        if st.button("Keep what was read", type="primary", icon=":material/undo:", key="tiles_drop"):
+            mending.drop_levelling(made)
+            jobs.pool().forget(key)
+            st.rerun()

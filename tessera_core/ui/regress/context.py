@@ -1,0 +1,172 @@
+"""What the parts of the page Numbers share: what is looked at, and the map and score that belong to it.
+
+A quick head is computed at once, a slow one in the background; both are kept by what they were made from, so that looking
+about, renaming and going away and back compute nothing again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.errors import TesseraError
+from tessera_core.labels.model import LabelClass
+from tessera_core.labels.plots import Plot, digest
+from tessera_core.project.project import Project
+from tessera_core.project.regress import (
+    NUMBER_CHOICES,
+    NumberChoice,
+    NumberMap,
+    NumberScore,
+    chosen_measure,
+    map_plots,
+    plots_in,
+    require_plots,
+    score_plots,
+)
+from tessera_core.ui import jobs, results, state
+from tessera_core.ui.scene import OpenScene
+
+PAGE = "numbers"
+MAP = "numbers_map"
+# Up to so many pixels the quick head makes its map within a second or so.
+AT_ONCE = 1_500_000
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the page looks at in one run.
+
+    Attributes:
+        project: the open one.
+        year: of the map.
+        scene: its embeddings.
+        measure: what is mapped, or None while nothing was measured.
+        plots: of it.
+        choice: the head.
+    """
+
+    project: Project
+    year: int | None
+    scene: OpenScene
+    measure: LabelClass | None
+    plots: list[Plot]
+    choice: NumberChoice
+
+    @classmethod
+    def of(cls, project: Project, year: int | None = None) -> Desk:
+        """Of the open project, in the year that is looked at.
+
+        Raises:
+            TesseraError: embeddings are gone or cannot be read.
+        """
+        year = state.current_year(project) if year is None else year
+        measure = chosen_measure(project)
+        return cls(
+            project,
+            year,
+            state.scene_for(project, year),
+            measure,
+            plots_in(project, measure),
+            NumberChoice.from_settings(project.settings),
+        )
+
+    def key(self, name: str) -> str:
+        """Of a widget or a piece of session state of this project."""
+        return f"numbers_{name}_{self.project.key}"
+
+    @cached_property
+    def content(self) -> str:
+        """Names what the map is made from; equal for equal maps."""
+        return f"{self.scene.key}|{digest(self.plots)}|{self.choice.name}|{self.choice.context}"
+
+    @property
+    def unit(self) -> str:
+        """Of the number, with a space before it; empty where it is not known."""
+        return f" {self.measure.code}" if self.measure is not None and self.measure.code else ""
+
+    @property
+    def title(self) -> str:
+        """What is mapped, with its unit."""
+        if self.measure is None:
+            return ""
+        return f"{self.measure.name} ({self.measure.code})" if self.measure.code else self.measure.name
+
+    @property
+    def problem(self) -> str:
+        """Why there can be no map, or empty."""
+        try:
+            require_plots(self.plots, self.scene.raster)
+        except TesseraError as error:
+            return str(error)
+        return ""
+
+
+def number_map(desk: Desk) -> NumberMap | None:
+    """The map, or None while it is being made; only where there is no :attr:`Desk.problem`."""
+    made: NumberMap | None = _result(
+        desk,
+        "map",
+        f"Making the map: {NUMBER_CHOICES[desk.choice.name].partition(':')[0].lower()}",
+        lambda progress, cancelled: map_plots(
+            desk.plots, desk.scene.raster, desk.choice, progress=progress, cancelled=cancelled
+        ),
+    )
+    return made
+
+
+def number_score(desk: Desk) -> NumberScore | None:
+    """How good the map is, or None while that is being worked out."""
+    score: NumberScore | None = _result(
+        desk,
+        "score",
+        "Testing on plots it has not seen",
+        lambda progress, cancelled: score_plots(
+            desk.plots, desk.scene.raster, desk.choice, progress=progress, cancelled=cancelled
+        ),
+    )
+    return score
+
+
+def known_score(desk: Desk) -> NumberScore | None:
+    """The score if it is there already."""
+    score: NumberScore | None = results.kept(PAGE).get(_key(desk, "score"))
+    return score
+
+
+def known_map(desk: Desk) -> NumberMap | None:
+    """The map if it is there already."""
+    made: NumberMap | None = results.kept(PAGE).get(_key(desk, "map"))
+    return made
+
+
+def _key(desk: Desk, what: str) -> str:
+    return f"numbers {what} {desk.content}"
+
+
+def _result(desk: Desk, what: str, title: str, work: Any) -> Any:
+    key = _key(desk, what)
+    _only(desk, what, key)
+    height, width = desk.scene.raster.shape
+    if not desk.choice.instant or height * width > AT_ONCE:
+        return results.result_of(PAGE, key, title, work, "Try again")
+    known = results.kept(PAGE).get(key)
+    if known is None:
+        with st.spinner("Making the map…" if what == "map" else "Testing on plots it has not seen…"):
+            known = work(None, None)
+        results.kept(PAGE).put(key, known)
+    return known
+
+
+def _only(desk: Desk, what: str, key: str) -> None:
+    """Stop the work for plots or a method that are no longer the chosen ones."""
+    mark = desk.key(f"job_{what}")
+    before = st.session_state.get(mark)
+    if before not in (None, key):
+        job = jobs.pool().get(before)
+        if job is not None:
+            jobs.leave(job)
+    st.session_state[mark] = key

@@ -1,0 +1,247 @@
+"""How good the map of a number is: figures with plots held out, beside a random split; a scatter; what to mind; the method."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from tessera_core.assess.regression import COVERAGE
+from tessera_core.project.regress import BEYOND, NUMBER_CHOICES, UNLIKE, NumberMap, NumberScore, guess_sentences
+from tessera_core.ui import shell
+from tessera_core.ui import text as words
+from tessera_core.ui.regress.context import Desk
+from tessera_core.ui.regress.map import errors_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_INK, _STRANGE = "#30688c", "#d55e00"
+_ODD_SHOWN = 6
+_BARS = 400
+
+
+def panel(desk: Desk, score: NumberScore) -> None:
+    """Figures, the sentence on the gap, what to mind, and the scatter."""
+    st.markdown("**How good on ground it has not seen**")
+    if score.result:
+        _figures(desk, score)
+    for sentence in score.remarks:
+        st.markdown(f":small[:material/warning: {words.escape(sentence)}]")
+    if score.odd:
+        _odd(desk, score)
+    if score.held_out is not None:
+        _scatter(desk, score)
+
+
+def _odd(desk: Desk, score: NumberScore) -> None:
+    """Buttons that go to the plots that are missed by far more than the others."""
+    with st.container(horizontal=True, gap="small"):
+        for number in score.odd[:_ODD_SHOWN]:
+            plot = desk.plots[number]
+            st.button(
+                f"{plot.value:.4g}{desk.unit}",
+                icon=":material/search:",
+                key=desk.key(f"odd_{plot.label.id}"),
+                on_click=_go,
+                args=(desk, plot.label.id),
+                help="Show this plot on the map",
+            )
+
+
+def _go(desk: Desk, label_id: str) -> None:
+    st.session_state[desk.key("chosen")] = ("plot", label_id)
+    st.session_state[desk.key("fly")] = True
+
+
+def guesses(desk: Desk, made: NumberMap) -> None:
+    """Where the map guesses."""
+    assert desk.measure is not None
+    st.markdown("**Where it guesses**")
+    for sentence in guess_sentences(made, desk.measure.name):
+        st.markdown(f":small[{words.escape(sentence)}]")
+
+
+def _figures(desk: Desk, score: NumberScore) -> None:
+    result, unit = score.result, desk.unit
+    left, right = st.columns(2, gap="small")
+    interval = result["r2_interval"]
+    firm = "" if interval is None else f" 95 % sure: R² {_r2(interval[0])} to {_r2(interval[1])}."
+    left.metric(
+        "Differences explained (R²)",
+        _r2(result["r2"]),
+        help=f"1 is perfect; 0 is no better than the mean of your plots.{firm}",
+    )
+    size = result["rmse"]
+    right.metric(
+        "Typically off by",
+        f"± {words.number(result['mae'], size)}{unit}",
+        help="Mean size of the error at plots that were held out, with the ground around them.",
+    )
+    naive = result.get("naive")
+    inside = f" ({unit.strip()})" if unit else ""
+    rows: list[tuple[str, str, Callable[[float], str]]] = [
+        ("R²", "r2", _r2),
+        (f"RMSE{inside}", "rmse", lambda v: words.number(v, size)),
+        (f"Mean error{inside}", "mae", lambda v: words.number(v, size)),
+        (f"Bias{inside}", "bias", lambda v: words.number(v, size, sign=True)),
+        (f"Margins hold (of {100 * COVERAGE:.0f} %)", "coverage", lambda v: f"{100 * v:.0f} %"),
+    ]
+    held_out = "Blocks held out" if result["split"] == "blocked" else "Plots held out"
+    lines = [f"| | **{held_out}** | Random split |", "|:--|--:|--:|"]
+    for name, key, written in rows:
+        lines.append(f"| {name} | **{written(result[key])}** | {written(naive[key]) if naive else '–'} |")
+    st.markdown("\n".join(lines))
+    st.caption(f"{result['n_test']:,} plots.{firm} {score.gap}")
+
+
+def _r2(value: float) -> str:
+    return words.number(value, 0.1)
+
+
+# ------------------------------------------------------------------- scatter
+
+
+def _scatter(desk: Desk, score: NumberScore) -> None:
+    key = desk.key("scatter")
+    st.plotly_chart(
+        scatter(desk, score),
+        width="stretch",
+        key=key,
+        on_select=functools.partial(_picked, desk, key),
+        selection_mode="points",
+        config={"displayModeBar": False},
+        alt="What the map says of plots it has not seen, against their numbers",
+    )
+    st.caption(
+        "Each dot is a plot, told by a map that has not seen it; on the line it would be right. Click one to see it."
+    )
+
+
+def scatter(desk: Desk, score: NumberScore) -> go.Figure:
+    """Held-out value against the plot's number, with margins; odd plots in another colour."""
+    import plotly.graph_objects as go
+
+    held = score.held_out
+    assert held is not None
+    known = np.isfinite(held.guess)
+    truth, guess, margin, groups = (a[known] for a in (held.truth, held.guess, held.margin, held.groups))
+    odd = np.isin(groups, score.odd)
+    low, high = float(min(truth.min(), guess.min())), float(max(truth.max(), guess.max()))
+    pad = 0.04 * (high - low or 1)
+    ends = [low - pad, high + pad]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=ends, y=ends, mode="lines", line={"color": "#8a8f94", "dash": "dash", "width": 1}, hoverinfo="skip"
+    )
+    # Hundreds of margins hide the dots that they belong to.
+    bars = (
+        None
+        if len(truth) > _BARS
+        else {"type": "data", "array": margin.tolist(), "width": 0, "thickness": 1, "color": "rgba(48,104,140,0.18)"}
+    )
+    figure.add_scatter(
+        x=truth.tolist(),
+        y=guess.tolist(),
+        error_y=bars,
+        mode="markers",
+        marker={"size": 7, "color": [_STRANGE if one else _INK for one in odd], "opacity": 0.8},
+        customdata=[desk.plots[int(g)].label.id for g in groups],
+        text=[
+            f"plot {words.number(t, m)}{desk.unit}<br>map, unseen {words.number(g, m)} ± {words.number(m, m)}"
+            for t, g, m in zip(truth, guess, margin, strict=True)
+        ],
+        hovertemplate="%{text}<extra></extra>",
+    )
+    axis: dict[str, Any] = {"range": ends, "zeroline": False, "fixedrange": True}
+    figure.update_layout(
+        height=320,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        showlegend=False,
+        xaxis=axis | {"title": f"plots: {desk.title}"},
+        yaxis=axis | {"title": "map, unseen"},
+        dragmode=False,
+    )
+    return figure
+
+
+@shell.shielded
+def _picked(desk: Desk, key: str) -> None:
+    points = st.session_state[key].selection.points
+    if points:
+        _go(desk, str(points[0]["customdata"]))
+
+
+# -------------------------------------------------------------------- method
+
+
+def method(desk: Desk) -> None:
+    """The head and how far it looks around."""
+    with st.expander("Method", icon=":material/tune:", key=desk.key("method")):
+        names = list(NUMBER_CHOICES)
+        head = desk.key("head")
+        st.radio(
+            "How the map is made from your plots",
+            names,
+            index=names.index(desk.choice.name),
+            format_func=lambda name: NUMBER_CHOICES[name].partition(":")[0],
+            captions=[_about(NUMBER_CHOICES[name]) for name in names],
+            key=head,
+            on_change=shell.shielded(_keep),
+            args=(desk, "numbers_head", head),
+        )
+        context = desk.key("context")
+        st.segmented_control(
+            "What it looks at",
+            [1, 3, 5],
+            default=desk.choice.context,
+            required=True,
+            format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
+            key=context,
+            on_change=shell.shielded(_keep),
+            args=(desk, "numbers_context", context),
+            help="The pixel alone, or with its neighbours: they smooth the map, blur narrow things, and help where plots are "
+            "larger than a pixel or their places not exact.",
+            width="stretch",
+        )
+
+
+def _keep(desk: Desk, setting: str, key: str) -> None:
+    desk.project.update(**{setting: st.session_state[key]})
+
+
+def _about(text: str) -> str:
+    about = text.partition(":")[2].strip()
+    return about[0].upper() + about[1:]
+
+
+def place_text(desk: Desk, made: NumberMap, row: int, col: int) -> tuple[str, str]:
+    """The map's number at a pixel with its margin, and what to mind about it; empty texts off the map."""
+    height, width = made.map.values.shape
+    if not (0 <= row < height and 0 <= col < width) or not np.isfinite(made.map.values[row, col]):
+        return "", "There is no data here."
+    value, margin = float(made.map.values[row, col]), float(made.map.margins[row, col])
+    low, high = (words.number(v, margin) for v in (value - margin, value + margin))
+    about = f"Nine of ten plots would lie between {low} and {high}{desk.unit}."
+    kind = int(made.guesses[row, col])
+    if kind == UNLIKE:
+        about += " The ground here is unlike your plots: this is a guess."
+    elif kind == BEYOND:
+        about += " No plot has such a number: this is a guess."
+    return f"{words.number(value, margin)} ± {words.number(margin, margin)}{desk.unit}", about
+
+
+def plot_text(desk: Desk, score: NumberScore | None, label_id: str) -> str:
+    """What the map that has not seen a plot says of it."""
+    number = next(n for n, plot in enumerate(desk.plots) if plot.label.id == label_id)
+    error = float(errors_of(desk, score)[number])
+    if not np.isfinite(error):
+        return ""
+    way = "too much" if error > 0 else "too little"
+    assert score is not None
+    size = float(score.result["rmse"])
+    told, off = words.number(desk.plots[number].value + error, size), words.number(abs(error), size)
+    return f"A map that has not seen this plot says {told}{desk.unit}: {off}{desk.unit} {way}."

@@ -1,0 +1,149 @@
+"""Plain words for numbers and facts: sizes, times, areas and where embeddings come from. Pure text, no Streamlit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+
+from tessera_core.areas import square_kilometres
+from tessera_core.grid import Grid
+from tessera_core.provenance import Provenance
+
+if TYPE_CHECKING:
+    from tessera_core._utils.partial import Failure
+    from tessera_core.project.library import Found
+
+
+def escape(text: str) -> str:
+    """Text of a person's own as Markdown that shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$:^])", r"\\\1", " ".join(text.split()))
+
+
+def ago(seconds: float) -> str:
+    """``"just now"``, ``"12 s ago"``, ``"3 min ago"``, ``"2 h ago"``, ``"5 days ago"``."""
+    if seconds < 5:
+        return "just now"
+    for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{int(seconds // unit)} {name} ago"
+    return f"{int(seconds // 86400)} days ago"
+
+
+def saved(at: float, now: float) -> str:
+    """``"Saved 12 s ago"``; both times in seconds since 1970."""
+    return f"Saved {ago(now - at)}"
+
+
+def duration(seconds: float) -> str:
+    """``"20 s"``, ``"3 min"``, ``"1 h 20 min"``, rounded as an estimate deserves."""
+    if seconds < 10:
+        return "a few seconds"
+    if seconds < 90:
+        return f"{5 * round(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: int) -> str:
+    """Bytes as ``"640 B"``, ``"12 KB"``, ``"3.4 MB"``, ``"1.2 GB"``."""
+    if count < 1000:
+        return f"{count} B"
+    for unit, name in ((1e3, "KB"), (1e6, "MB"), (1e9, "GB")):
+        value = count / unit
+        if value < 999.5 or name == "GB":
+            return f"{value:.1f} {name}" if value < 9.95 and name != "KB" else f"{value:.0f} {name}"
+    raise AssertionError("unreachable")
+
+
+def position(lat: float, lon: float) -> str:
+    """Degrees with their hemispheres: ``"52.01609° N, 3.89450° E"``, ``"33.45000° S, 70.66667° W"``."""
+    return f"{abs(lat):.5f}° {'S' if lat < 0 else 'N'}, {abs(lon):.5f}° {'W' if lon < 0 else 'E'}"
+
+
+def decimals(scale: float) -> int:
+    """Digits after the point that show two telling digits of a number of that size: 0 for 35, 1 for 3.5, 3 for 0.035."""
+    if not math.isfinite(scale) or scale == 0:
+        return 0
+    return min(max(1 - math.floor(math.log10(abs(scale))), 0), 9)
+
+
+def number(value: float, scale: float, *, sign: bool = False) -> str:
+    """A number as exact as :func:`decimals` of ``scale``, which may be its margin.
+
+    Args:
+        sign: whether a plus is written, too.
+    """
+    text = f"{abs(value):,.{decimals(scale)}f}"
+    if not float(text.replace(",", "")):
+        return text
+    return f"{'−' if value < 0 else '+' if sign else ''}{text}"
+
+
+def years(values: Sequence[int | None]) -> str:
+    """``"2023 and 2024"``; ``"no year given"`` where none is known."""
+    known = sorted({year for year in values if year is not None})
+    if not known:
+        return "no year given"
+    texts = [str(year) for year in known]
+    return texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + " and " + texts[-1]
+
+
+def area(grid: Grid) -> str:
+    """Size of a grid on the ground, e.g. ``"26.2 km² (512 x 512 pixels of 10 m)"``."""
+    pixels = f"{grid.width} x {grid.height} pixels"
+    if not grid.georeferenced:
+        return f"{pixels}, place on Earth unknown"
+    km2 = square_kilometres(grid)
+    side = grid.pixel_area_m2**0.5
+    return f"{km2:.{1 if km2 < 100 else 0}f} km² ({pixels} of {side:.3g} m)"
+
+
+def dataset(provenance: Provenance) -> str:
+    """The dataset for people: ``"TESSERA 2.0/2B-L"``, ``"Tessera Studio nano"``, ``"embeddings of an unknown model"``."""
+    names = {"tessera": "TESSERA", "studio": "Tessera Studio", "alphaearth": "AlphaEarth"}
+    if provenance.model in ("", "unknown"):
+        return f"embeddings of an unknown model ({provenance.dim} numbers a pixel)"
+    if provenance.model == "fusion" and (parts := provenance.details.get("parts")):
+        made = [Provenance.from_json(part) for part in parts]
+        same = len({part.year for part in made}) == 1
+        return " + ".join(dataset(part) + ("" if same or part.year is None else f" of {part.year}") for part in made)
+    version = "/".join(part for part in (provenance.version, provenance.variant) if part)
+    return f"{names.get(provenance.model, provenance.model)} {version}".strip()
+
+
+def found(what: Found) -> str:
+    """What was found at a path, in one sentence."""
+    if what.project is not None:
+        return f"The project {what.name!r}."
+    _, _, raster = what.rasters[0]
+    numbers = f"{raster.dim} numbers a pixel"
+    return (
+        f"{area(raster.grid)}; {dataset(raster.provenance)}, {numbers}; {years([year for year, _, _ in what.rasters])}."
+    )
+
+
+def left_out(failure: Failure) -> str:
+    """That something of many was left out, and why, as Markdown."""
+    return escape(f"{failure.what} is left out: {failure.why}")
+
+
+def source(provenance: Provenance) -> str:
+    """Where the embeddings were got, in a few words."""
+    known = {
+        "generated": "made from satellite time series",
+        "demo": "simulated landscape",
+        "npy tiles": "published tiles",
+        "": "source not recorded",
+    }
+    if "://" in provenance.source:
+        # An address would be made a link, and a store's says nothing to people who follow it.
+        return f"store at {urlparse(provenance.source).netloc}"
+    return known.get(provenance.source, provenance.source)
+
+
+def provenance_line(provenance: Provenance, of_years: Sequence[int | None]) -> str:
+    """One line for the header of every page: dataset, years, source."""
+    return " · ".join((dataset(provenance), years(of_years), source(provenance)))

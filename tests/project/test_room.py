@@ -1,0 +1,167 @@
+"""A server for strangers has room for so many projects, and old ones go; a person's own computer has no such limits."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tessera_core.errors import InputError, ProjectError
+from tessera_core.hosting import acting, acting_for
+from tessera_core.project import library
+from tessera_core.project import room as project_room
+from tessera_core.project.links import link_of, linked_folder
+from tessera_core.project.project import Project, projects_home, recent_projects
+from tests.app.conftest import landscape
+
+DAY = 86_400
+
+
+@pytest.fixture(autouse=True)
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    return tmp_path / "home"
+
+
+def test_each_visitor_has_their_own_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    with acting_for("anna"):
+        mine = Project.new("Fen")
+        assert (acting(), mine.owner) == ("anna", "anna")
+    with acting_for("bert"):
+        Project.new("Moor")
+        assert [entry.name for entry in library.recent()] == ["Moor"]
+    with acting_for("anna"):
+        assert [entry.name for entry in library.recent()] == ["Fen"]
+    assert library.recent() == []
+    assert {entry.name for entry in recent_projects(everyone=True)} == {"Fen", "Moor"}
+    assert acting() == ""
+    monkeypatch.setenv("TESSERA_HOSTED", "0")
+    assert {entry.name for entry in library.recent()} == {"Fen", "Moor"}
+    assert Project.new("Own").owner == ""
+
+
+def test_who_owns_a_project_is_in_no_file_that_leaves_the_server(tmp_path: Path) -> None:
+    with acting_for("anna's secret name"):
+        project = Project.new("Fen")
+        file = project.export_file(tmp_path / "fen")
+    with acting_for("bert"):
+        copy = Project.import_file(file)
+        assert copy.owner == "bert"
+        assert [entry.folder for entry in library.recent()] == [copy.folder.resolve()]
+    assert b"secret name" not in file.read_bytes()
+
+
+def test_a_visitor_has_so_many_projects_and_room_again_after_deleting_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_MAX_PROJECTS", "2")
+    with acting_for("anna"):
+        Project.new("One")
+        Project.new("Two")
+        with pytest.raises(ProjectError, match="You have 2 projects"):
+            Project.new("Three")
+        with acting_for("bert"):
+            Project.new("Three")
+        library.delete(library.recent()[0])
+        Project.new("Four")
+
+
+def test_a_full_server_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_MAX_ALL_PROJECTS", "3")
+    for visitor in ("anna", "bert", "cora"):
+        with acting_for(visitor):
+            Project.new("Fen")
+    with acting_for("dora"), pytest.raises(ProjectError, match=r"server is full.*3 projects"):
+        Project.new("Fen")
+    monkeypatch.setenv("TESSERA_MAX_ALL_PROJECTS", "many")
+    with pytest.raises(InputError, match="TESSERA_MAX_ALL_PROJECTS"):
+        Project.new("Fen")
+
+
+def test_a_full_disk_quota_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project_room, "_MEASURE_SECONDS", -1.0)
+    monkeypatch.setenv("TESSERA_MAX_DISK_GB", "1")
+    project = Project.new("Fen")
+    with (project.folder / "large").open("wb") as file:
+        file.truncate(1_100_000_000)
+    with pytest.raises(ProjectError, match=r"server is full.*1\.1 GB"):
+        Project.new("Fen")
+
+
+def test_an_upload_beyond_the_size_of_a_project_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_MAX_PROJECT_MB", "1")
+    raster = landscape(100)
+    files = []
+    for name, array in (("t.npy", raster.codes), ("t_scales.npy", raster.scales)):
+        stream = io.BytesIO()
+        np.save(stream, np.asarray(array))
+        stream.seek(0)
+        files.append((name, stream))
+    with pytest.raises(ProjectError, match="may have 1"):
+        library.start_upload(files)
+    assert not list(projects_home().glob("[!.]*"))
+
+
+def _age(folder: Path, days: float) -> None:
+    then = time.time() - days * DAY
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (then, then))
+
+
+def test_what_nobody_used_goes_and_what_is_used_stays() -> None:
+    with acting_for("anna"):
+        old, used, young = (Project.new(name) for name in ("Old", "Used", "Young"))
+        link = link_of(old.folder)
+    for project in (old, used):
+        _age(project.folder, 100)
+    project_room.note_use(used.folder)
+    half = projects_home() / "half made-aaaaaaaa"
+    (half / "data").mkdir(parents=True)
+    _age(half, 2)
+    fresh = projects_home() / "being made-aaaaaaaa"
+    fresh.mkdir()
+    assert sorted(project_room.remove_old()) == sorted([old.folder.name, half.name])
+    assert {path.name for path in projects_home().glob("[!.]*")} == {used.folder.name, young.folder.name, fresh.name}
+    assert not list(projects_home().glob(".removed-*"))
+    assert linked_folder(link) is None
+    with acting_for("anna"):
+        assert {entry.name for entry in library.recent()} == {"Used", "Young"}
+    assert project_room.remove_old() == []
+
+
+def test_a_label_keeps_a_project_young() -> None:
+    project = Project.new("Fen")
+    _age(project.folder, 100)
+    Project.open(project.folder).log.add_class("Wood")
+    assert project_room.remove_old() == []
+
+
+def test_nothing_is_limited_or_removed_on_a_persons_own_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "0")
+    monkeypatch.setenv("TESSERA_MAX_PROJECTS", "1")
+    monkeypatch.setenv("TESSERA_MAX_ALL_PROJECTS", "1")
+    projects = [Project.new("Fen") for _ in range(3)]
+    for project in projects:
+        _age(project.folder, 4000)
+    assert project_room.remove_old() == []
+    assert len(recent_projects()) == 3
+
+
+def test_the_demo_of_one_visitor_is_never_given_to_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from tessera_core._utils.paths import cache_home
+    from tessera_core.project.demo import DemoRegion
+
+    landscape(16).save(cache_home() / "demo" / "x" / "embeddings" / "2023")
+    demo = DemoRegion.at(cache_home() / "demo" / "x", 16, 0, [2023])
+    demo.dpixels.clear()
+    made = []
+    for visitor in ("anna", "bert", "anna"):
+        with acting_for(visitor):
+            made.append(library.start_demo(demo, fresh=False))
+    assert len({project.key for project in made}) == 3
+    monkeypatch.setenv("TESSERA_HOSTED", "0")
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "own"))
+    assert library.start_demo(demo).key == library.start_demo(demo).key

@@ -1,0 +1,175 @@
+"""A project's validation: what a sample takes, what is kept of it, and what a newer map changes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tessera_core.assess.designs import draw
+from tessera_core.errors import LabelError, ProjectError
+from tessera_core.grid import Grid
+from tessera_core.project import validate as validation
+from tessera_core.project.project import Project
+
+GRID = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), (60, 80))
+NAMES = {1: "maize", 2: "grass", 3: "wood"}
+
+
+def a_map(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    classes = rng.choice([1, 2, 3], p=[0.05, 0.3, 0.65], size=GRID.shape).astype(np.uint8)
+    classes[:5] = 0
+    return classes
+
+
+def a_sample(n: int = 60, seed: int = 0) -> validation.Validation:
+    return validation.Validation(2023, GRID, draw(a_map(), n, at_least=5, seed=seed))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project.create(tmp_path / "project", "Fields")
+
+
+def test_a_narrower_interval_takes_more_places_and_keeps_its_promise() -> None:
+    wide, narrow = (validation.plan(a_map(), "stratified", margin, 0.8, at_least=2) for margin in (0.1, 0.05))
+    assert narrow.n > 3 * wide.n
+    assert wide.margin == pytest.approx(0.1, abs=0.005)
+    assert narrow.margin == pytest.approx(0.05, abs=0.003)
+    assert sum(narrow.per_class.values()) == narrow.n
+    assert min(validation.plan(a_map(), at_least=25).per_class.values()) == 25
+    simple = validation.plan(a_map(), "random", 0.1, 0.8)
+    # n = z^2 U (1 - U) / d^2 for a large region (Cochran 1977, eq. 4.2), a little less for this small one.
+    assert 58 <= simple.n <= 62
+    assert simple.per_class == {}
+
+
+def test_an_empty_map_is_one_sentence() -> None:
+    with pytest.raises(LabelError, match="empty"):
+        validation.plan(np.zeros((4, 4), np.uint8))
+
+
+def test_more_places_than_pixels_are_never_asked_for() -> None:
+    tiny = np.array([[1, 1, 2], [2, 2, 2]], np.uint8)
+    for design in ("random", "systematic", "stratified"):
+        assert validation.plan(tiny, design, 0.02, 0.5, at_least=10).n <= tiny.size
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 29), st.sampled_from([None, 0, 1, 2, 3]), st.text(max_size=9)), max_size=40),
+    st.integers(0, 5),
+)
+@settings(deadline=None, max_examples=40)
+def test_any_sequence_of_answers_survives_the_disk(answers, seed) -> None:
+    import tempfile
+
+    current = a_sample(30, seed)
+    expected: dict[int, int | None] = {}
+    for position, class_id, note in answers:
+        current = current.answer(position, class_id).with_note(position, note)
+        expected[position] = class_id
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project.create(Path(folder) / "p", "p")
+        validation.save(project, current)
+        again = validation.load(project, 2023)
+    assert again is not None
+    for name in ("rows", "cols", "strata", "mapped", "reference"):
+        np.testing.assert_array_equal(getattr(again.sample, name), getattr(current.sample, name))
+    assert again.sample.notes == current.sample.notes
+    assert again.undecided == {k for k, v in expected.items() if v == 0}
+    assert again.seen == sum(v is not None for v in expected.values())
+    left = again.next_open()
+    assert (left is None) == (again.seen == 30)
+    assert left is None or not again.is_seen(left)
+
+
+def test_a_full_look_at_the_truth_gives_the_truth_back() -> None:
+    truth, mapped = a_map(3), a_map(0)
+    truth[mapped == 0] = 0
+    current = a_sample(600)
+    for k in range(len(current.sample)):
+        current = current.answer(k, int(truth[current.sample.rows[k], current.sample.cols[k]]))
+    found = current.assess()
+    inside = mapped > 0
+    assert found.overall.interval[0] <= (truth[inside] == mapped[inside]).mean() <= found.overall.interval[1]
+    for c in found.classes:
+        hectares = (truth[inside] == c.id).sum() / 100
+        assert c.area.value == pytest.approx(hectares, abs=2 * c.area.margin)
+    assert found.total_area == pytest.approx(inside.sum() / 100)
+
+
+def test_a_newer_map_changes_what_is_mapped_and_nothing_else() -> None:
+    current = a_sample(200)
+    truth = a_map(7)
+    for k in range(len(current.sample)):
+        current = current.answer(k, int(truth[current.sample.rows[k], current.sample.cols[k]]) or 1)
+    before, newer = current.assess(), current.on_map(truth)
+    np.testing.assert_array_equal(newer.sample.strata, current.sample.strata)
+    np.testing.assert_array_equal(newer.sample.reference, current.sample.reference)
+    after = newer.assess()
+    assert after.overall.value > 0.95 > before.overall.value
+    # The areas come from the answers and the design, so a better map does not move them.
+    for old, new in zip(before.classes, after.classes, strict=True):
+        assert new.area.value == pytest.approx(old.area.value)
+    with pytest.raises(LabelError, match="another shape"):
+        current.on_map(truth[:10])
+
+
+def test_what_could_not_be_told_and_what_is_left_is_said() -> None:
+    current = a_sample(60)
+    for k in range(40):
+        current = current.answer(k, 0 if k < 3 else int(current.sample.mapped[k]))
+    notes = " ".join(current.assess().notes)
+    assert "3 places could not be told" in notes
+    assert "20 places have not been looked at" in notes
+
+
+def test_a_new_sample_keeps_the_old_answers_beside_it(project: Project) -> None:
+    first = a_sample(seed=1).answer(0, 2)
+    assert validation.start(project, first) is None
+    kept = validation.start(project, a_sample(seed=2))
+    assert kept is not None
+    assert json.loads(kept.read_text())["reference"][0] == 2
+    again = validation.start(project, a_sample(seed=3))
+    assert again not in (None, kept)
+    loaded = validation.load(project, 2023)
+    assert loaded is not None
+    assert loaded.seen == 0
+    assert validation.load(project, 2024) is None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: text.replace('"stratified"', '"guess"'),
+        lambda text: json.dumps(json.loads(text) | {"rows": [9999] * 60}),
+        lambda text: json.dumps(json.loads(text) | {"reference": [1]}),
+        lambda text: json.dumps(json.loads(text) | {"undecided": [600]}),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(project: Project, spoil) -> None:
+    validation.save(project, a_sample())
+    path = project.folder / "validation-2023.json"
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(ProjectError, match="damaged"):
+        validation.load(project, 2023)
+
+
+def test_estimates_as_a_table() -> None:
+    current = a_sample(90)
+    for k in range(90):
+        current = current.answer(k, int(current.sample.mapped[k]))
+    rows = list(csv.DictReader(io.StringIO(validation.estimates_csv(current.assess(), NAMES))))
+    assert [row["class"] for row in rows] == ["maize", "grass", "wood", "all"]
+    assert all(float(row["users_accuracy"]) == 1 for row in rows)
+    assert sum(float(row["area_ha"]) for row in rows[:-1]) == pytest.approx(float(rows[-1]["area_ha"]), rel=1e-4)
