@@ -189,7 +189,7 @@ def _child() -> None:
     from tessera_core.gate.vectors import prepare_vectors
 
     # By name: readers lie on floors above this one.
-    for reader in ("labels.files", "region", "sources.local", "sources.uploads"):
+    for reader in ("labels.files", "region", "sources.local.open", "sources.local.uploads"):
         importlib.import_module(f"tessera_core.{reader}")
     for library in ("shapely", "rasterio.vrt"):
         importlib.import_module(library)

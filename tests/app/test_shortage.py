@@ -25,7 +25,7 @@ VISIT = """
 import sys
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
-from tessera_core import library
+from tessera_core.project import library
 from tessera_core.ui import state
 
 class Visited:

@@ -80,7 +80,7 @@ def test_maps_do_not_depend_on_blocks(name, size, monkeypatch, tmp_path):
     np.testing.assert_array_equal(whole.classes.ravel()[clear], head.classes_[every[clear].argmax(1)])
     assert (whole.classes[~valid] == 0).all()
     assert (whole.confidence[~valid] == 255).all()
-    for module, size_name in (("scene", "CHUNK_PIXELS"), ("context", "BLOCK"), ("context", "FLOAT_BLOCK")):
+    for module, size_name in (("scene", "CHUNK_PIXELS"), ("neighbourhood", "BLOCK"), ("neighbourhood", "FLOAT_BLOCK")):
         monkeypatch.setattr(f"tessera_core.heads.{module}.{size_name}", 333)
     cut = predict_raster(head, raster)
     np.testing.assert_array_equal(cut.classes, whole.classes)

@@ -256,7 +256,7 @@ def test_a_full_disk_while_opening_leaves_nothing_and_says_so(good: dict[str, by
     """The system refuses to let any file grow beyond 1.5 kB, as a full disk would."""
     pytest.importorskip("resource")
     script = (
-        "import resource, signal, sys\nfrom tessera_core import pack\nfrom tessera_core.project.project import Project\n"
+        "import resource, signal, sys\nfrom tessera_core.project import pack\nfrom tessera_core.project.project import Project\n"
         "from tessera_core.errors import TesseraError\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
         "for path, opening in ((sys.argv[1], Project.import_file), (sys.argv[2], pack.open_pack)):\n"

@@ -206,7 +206,7 @@ def test_cancelling_keeps_what_was_fetched(web: WebStore) -> None:
 SCRIPT = """
 import sys
 from tessera_core.region import parse_bbox
-from tessera_core.sources import fetch, zone
+from tessera_core.sources.remote import fetch, zarr_zone as zone
 zone.BLOCK = (32, 32)
 fetch.fetch_years(parse_bbox(sys.argv[2]), sys.argv[1], [2023], workers=1, progress=lambda *a: print(*a, flush=True))
 """

@@ -30,7 +30,7 @@ def test_the_workers_compute_alone_and_the_caller_keeps_its_threads() -> None:
 @pytest.mark.parametrize("first", ["run_alone", "run_beside"])
 def test_so_it_is_in_a_process_with_several_threads(first: str) -> None:
     code = (
-        "import torch; torch.set_num_threads(3); from tessera_core import threads\n"
+        "import torch; torch.set_num_threads(3); from tessera_core._utils import threads\n"
         f"print(threads.{first}(torch.get_num_threads), threads.{first}(lambda: torch.ones(1 << 18).exp_().numel() and "
         "torch.get_num_threads()), torch.get_num_threads())"
     )
