@@ -182,8 +182,10 @@ def _recipe(size: int, seed: int, weights: str | Path) -> dict[str, Any]:
 
 
 def _simulator_digest() -> str:
-    folder = Path(__file__).parent / "dpixels" / "simulate"
+    import tessera_core.dpixels.simulate as simulator
+
     digest = hashlib.sha256()
+    folder = Path(simulator.__file__).parent
     for file in sorted(folder.glob("*.py")):
         # Line endings depend on the checkout, not on the simulator.
         digest.update(file.name.encode() + file.read_bytes().replace(b"\r\n", b"\n"))

@@ -59,6 +59,20 @@ def test_all_parts_are_there_and_fit_together(region):
     assert not (made.root / ".generating").exists()
 
 
+def test_a_region_is_named_after_the_simulator_that_made_it(root, monkeypatch, tmp_path):
+    import shutil
+
+    import tessera_core.dpixels.simulate as simulator
+
+    before = demo._simulator_digest()
+    copy = tmp_path / "simulate"
+    shutil.copytree(root / "tessera_core/dpixels/simulate", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(simulator, "__file__", str(copy / "__init__.py"))
+    assert demo._simulator_digest() == before
+    (copy / "clouds.py").write_text("# other clouds\n", encoding="utf-8")
+    assert demo._simulator_digest() != before
+
+
 def test_progress_rises_to_the_end(region):
     _, steps = region
     done = [step[0] for step in steps]
