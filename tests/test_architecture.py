@@ -31,7 +31,7 @@ FLOORS = (
         "render",
         "sources",
         "geocoding",
-        "generate",
+        "inference",
         "assess",
         "export",
         "pretrain",

@@ -154,7 +154,7 @@ def _pairs() -> Iterator[tuple[str, int, int]]:
 
 def _embed(world: World, loaded: LoadedEncoder, folder: Path) -> dict[int, EmbeddingRaster]:
     from tessera_core.dpixels.simulate.observe import observe
-    from tessera_core.generate.tiles import generate_tile
+    from tessera_core.inference.tiles import generate_tile
     from tessera_core.sources.local.open import open_embeddings
 
     rasters = {}

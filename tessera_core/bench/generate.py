@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.generate import kernels, native
-from tessera_core.generate.engine import Engine, available_cores, flops_per_token
 from tessera_core.grid import Grid
+from tessera_core.inference import kernels, native
+from tessera_core.inference.engine import Engine, available_cores, flops_per_token
 from tessera_core.models.checkpoint import LoadedEncoder
 from tessera_core.models.config import PRESETS, StackConfig
 from tessera_core.models.encoder import Backbone, Encoder

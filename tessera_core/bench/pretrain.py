@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tessera_core.generate.engine import available_cores
-from tessera_core.generate.kernels import fast_bfloat16
+from tessera_core.inference.engine import available_cores
+from tessera_core.inference.kernels import fast_bfloat16
 from tessera_core.models.config import StackConfig
 from tessera_core.models.encoder import Backbone
 from tessera_core.models.layers import doy_encoding

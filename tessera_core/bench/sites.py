@@ -186,7 +186,7 @@ def _belgian_fields(data: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], N
 
 
 def _belgian_raster(data: Path) -> EmbeddingRaster:
-    from tessera_core.generate.tiles import generate_tiles
+    from tessera_core.inference.tiles import generate_tiles
     from tessera_core.models.zoo import resolve
     from tessera_core.sources.local.open import open_embeddings
 

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.tile import find_tiles
-    from tessera_core.generate.tiles import generate_tiles
+    from tessera_core.inference.tiles import generate_tiles
 
     failed: list[Failure] = []
     folders = [folder for path in args.tiles for folder in find_tiles(path)]

@@ -278,7 +278,7 @@ def _write_truth(path: Path, world: World, year: int) -> None:
 
 
 def _embed(region: DemoRegion, year: int, loaded: LoadedEncoder, progress: Progress, cancelled: Cancel | None) -> None:
-    from tessera_core.generate.tiles import generate_tile
+    from tessera_core.inference.tiles import generate_tile
     from tessera_core.sources.local.open import open_embeddings
 
     # Kept when interrupted: the generator resumes from it.

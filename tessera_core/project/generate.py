@@ -31,7 +31,7 @@ from tessera_core.project.project import Project, safe_name
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
-    from tessera_core.generate.calibration import Estimate
+    from tessera_core.inference.calibration import Estimate
     from tessera_core.models.checkpoint import LoadedEncoder
     from tessera_core.project.demo import DemoRegion
 
@@ -152,7 +152,7 @@ def plan(
         TileError: there is not one valid observation in the tiles.
         Cancelled: ``cancelled`` returned true.
     """
-    from tessera_core.generate.calibration import estimate
+    from tessera_core.inference.calibration import estimate
     from tessera_core.models.checkpoint import load_checkpoint
 
     def step(number: int, message: str) -> None:
@@ -359,9 +359,9 @@ def make_project(
         failed: takes the tiles without one valid observation, of which no embeddings are made; without it they are an error.
 
     Raises:
-        TesseraError: what :func:`tessera_core.generate.tiles.generate_tiles` raises; finished blocks are kept.
+        TesseraError: what :func:`tessera_core.inference.tiles.generate_tiles` raises; finished blocks are kept.
     """
-    from tessera_core.generate.tiles import generate_tiles
+    from tessera_core.inference.tiles import generate_tiles
     from tessera_core.sources.local.open import open_embeddings
 
     by_year: dict[int | None, list[Path]] = defaultdict(list)

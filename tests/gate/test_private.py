@@ -24,7 +24,7 @@ __attribute__((constructor)) static void run(void) { fclose(fopen("%s", "w")); }
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 def test_a_planted_library_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tessera_core.generate import native
+    from tessera_core.inference import native
 
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     proof, source, planted = tmp_path / "it-ran", tmp_path / "planted.c", tmp_path / "planted.so"

@@ -7,8 +7,8 @@ from affine import Affine
 
 from tessera_core.cli import main
 from tessera_core.errors import RasterError
-from tessera_core.generate.layouts import write_zarr
 from tessera_core.grid import Grid
+from tessera_core.inference.layouts import write_zarr
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local import zarr as zarrstore

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tessera_core.generate.backbone import Batch
-from tessera_core.generate.kernels import Layout, Run
+from tessera_core.inference.backbone import Batch
+from tessera_core.inference.kernels import Layout, Run
 from tessera_core.models.config import Sampling
 from tessera_core.models.inputs import PixelSeries, choose_positions, draw_positions, sequence_length
 from tessera_core.models.normalisation import Normalisation

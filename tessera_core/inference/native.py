@@ -1,7 +1,7 @@
 """Kernels of ``native.c``, compiled by the system's C compiler on first use; everything works without them.
 
 Owns building, caching and calling them. Where there is no compiler, the build fails or ``TESSERA_NATIVE=0`` is set,
-:func:`available` is false and :mod:`tessera_core.generate.kernels` uses torch. The calls release Python's lock, so batches run
+:func:`available` is false and :mod:`tessera_core.inference.kernels` uses torch. The calls release Python's lock, so batches run
 side by side on several cores.
 """
 
@@ -116,7 +116,7 @@ def attention_usable(qkv: Tensor, head_dim: int) -> bool:
 
 
 def attention(qkv: Tensor, offsets: NDArray[np.int32], bias: NDArray[np.float32] | None, heads: int) -> Tensor:
-    """Self-attention inside each pixel: qkv (M, 3 d) -> (M, d); see :func:`tessera_core.generate.kernels.attention`."""
+    """Self-attention inside each pixel: qkv (M, 3 d) -> (M, d); see :func:`tessera_core.inference.kernels.attention`."""
     library = _library()
     assert library is not None
     qkv = qkv.contiguous()

@@ -28,8 +28,8 @@ from tessera_core.dpixels.remarks import remarks
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError, RasterError, TileError
 from tessera_core.gate import open_raster
-from tessera_core.generate.engine import Cancel, Engine, Progress, check_dim, row_blocks
 from tessera_core.grid import Grid
+from tessera_core.inference.engine import Cancel, Engine, Progress, check_dim, row_blocks
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
 from tessera_core.models.config import EncoderConfig
 from tessera_core.models.quantise import quantise
@@ -143,7 +143,7 @@ def generate_tiles(
         out_dir: folder for the results.
         dim: leading values to keep; None for the published embedding (with ``float32`` 128 or what the model has).
         float32: write float32 as the reference does, instead of int8 codes and scales.
-        device, dtype: see :class:`~tessera_core.generate.engine.Engine`.
+        device, dtype: see :class:`~tessera_core.inference.engine.Engine`.
         data_source: ``"mpc"`` or ``"aws"`` for v1.1; None to take what the tile says.
         seed, repeats: v1.0's random draws and how many of them are averaged.
         layout: ``"npy"``, ``"geotiff"`` (float32 bands) or ``"zarr"`` (a store in the published convention).
@@ -282,7 +282,7 @@ def _header(out: Path, name: str) -> dict[str, Any]:
 
 def _write_store(store: Path, place: Path, results: Iterable[Generated], config: EncoderConfig) -> Path:
     """The Zarr store of finished tiles; the tiles go away once it stands."""
-    from tessera_core.generate import layouts
+    from tessera_core.inference import layouts
 
     rasters = []
     for result in results:
@@ -450,7 +450,7 @@ class _TileRun:
             if self.layout != "geotiff":
                 self._publish(journal, header, bool(nodata))
             if self.layout == "geotiff":
-                from tessera_core.generate import layouts
+                from tessera_core.inference import layouts
 
                 target = self.out / f"{name}.tif"
                 arrays = journal.arrays

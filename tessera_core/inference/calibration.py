@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tessera_core.generate.backbone import Batch, FastBackbone
-from tessera_core.generate.engine import Engine, flops_per_token
-from tessera_core.generate.kernels import Layout
-from tessera_core.generate.packing import Structure, structure
+from tessera_core.inference.backbone import Batch, FastBackbone
+from tessera_core.inference.engine import Engine, flops_per_token
+from tessera_core.inference.kernels import Layout
+from tessera_core.inference.packing import Structure, structure
 from tessera_core.models.checkpoint import LoadedEncoder
 from tessera_core.models.normalisation import S1_CHANNELS, S2_CHANNELS
 
@@ -58,7 +58,7 @@ def estimate(
         observations: mean number of valid Sentinel-2 and Sentinel-1 observations per pixel, see
             :meth:`tessera_core.dpixels.tile.DPixelTile.observations`.
         loaded: weights and configuration.
-        device, dtype: as for :class:`~tessera_core.generate.engine.Engine`.
+        device, dtype: as for :class:`~tessera_core.inference.engine.Engine`.
         dim, float32: of the output.
         repeats: random draws per pixel (v1.0).
 

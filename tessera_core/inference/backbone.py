@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tessera_core.generate import kernels
-from tessera_core.generate.kernels import Embedding, LayerNorm, Layout, Linear, RecurrentLogits
+from tessera_core.inference import kernels
+from tessera_core.inference.kernels import Embedding, LayerNorm, Layout, Linear, RecurrentLogits
 from tessera_core.models.config import EncoderConfig, StackConfig
 from tessera_core.models.encoder import Backbone
 from tessera_core.models.layers import doy_encoding

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError
-from tessera_core.generate import kernels, packing
-from tessera_core.generate.backbone import FastBackbone
+from tessera_core.inference import kernels, packing
+from tessera_core.inference.backbone import FastBackbone
 from tessera_core.models.checkpoint import LoadedEncoder
 from tessera_core.models.config import EncoderConfig, StackConfig
 from tessera_core.models.inputs import PixelSeries, runnable

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tessera_core.generate import calibration
-from tessera_core.generate.packing import structure
+from tessera_core.inference import calibration
+from tessera_core.inference.packing import structure
 from tessera_core.models.config import Sampling
 
 

@@ -1,6 +1,6 @@
 """The few operations the engine spends its time in, each by the quickest means this machine has.
 
-Owns the choice between oneDNN's fused linear layers, the compiled attention of :mod:`tessera_core.generate.native` and plain
+Owns the choice between oneDNN's fused linear layers, the compiled attention of :mod:`tessera_core.inference.native` and plain
 torch, which is always there and exact. Knows tensors only: no models, pixels or files.
 
 Tokens of many pixels lie packed in one (M, d) matrix, pixel after pixel, without padding. A :class:`Run` is a stretch of
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from tessera_core.generate import native
+from tessera_core.inference import native
 
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.generate.engine import Engine
+from tessera_core.inference.engine import Engine
 from tessera_core.models.checkpoint import load_checkpoint
 
 RUNS = [
@@ -39,7 +39,7 @@ def generate(folder: Path, tile: str, out: Path, *options: str) -> int:
 @pytest.fixture(params=[True, False], ids=["native", "torch"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Runs a test with the compiled kernels and without."""
-    from tessera_core.generate import native
+    from tessera_core.inference import native
 
     if request.param and not native.available():
         pytest.skip("no C compiler on this machine")

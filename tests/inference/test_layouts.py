@@ -10,8 +10,8 @@ import pytest
 from affine import Affine
 
 from tessera_core.errors import InputError, MixedDatasetsError
-from tessera_core.generate import layouts
 from tessera_core.grid import Grid
+from tessera_core.inference import layouts
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 

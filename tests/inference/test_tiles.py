@@ -18,9 +18,9 @@ from affine import Affine
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile, write_tile
 from tessera_core.errors import Cancelled, InputError, TileError
-from tessera_core.generate import embed_tile, estimate, generate_tile
-from tessera_core.generate.tiles import generate_tiles
 from tessera_core.grid import Grid
+from tessera_core.inference import embed_tile, estimate, generate_tile
+from tessera_core.inference.tiles import generate_tiles
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_checkpoint
 from tessera_core.models.config import v1_0_qat, v2_student
 from tessera_core.models.encoder import Encoder
@@ -71,7 +71,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tessera_core.generate.engine.MAX_BLOCK_PIXELS", 30)
+    monkeypatch.setattr("tessera_core.inference.engine.MAX_BLOCK_PIXELS", 30)
 
 
 def test_no_data_is_marked_with_its_reason(tmp_path: Path, loaded: LoadedEncoder) -> None:
@@ -146,7 +146,7 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path: Path, weights: Pat
     # Blocks of four rows, and a long pause after the fourth where the test asks for it.
     script = (
         "import os, sys, time\n"
-        "import tessera_core.generate.engine as engine\n"
+        "import tessera_core.inference.engine as engine\n"
         "from tessera_core._utils.resumable import Journal\n"
         "from tessera_core.cli import main\n"
         "engine.MAX_BLOCK_PIXELS = 160\n"
