@@ -20,9 +20,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from tessera_core.errors import GridError
-
-Floats = NDArray[np.float64]
-BBox = tuple[float, float, float, float]
+from tessera_core.types import BBox, Doubles
 
 
 @lru_cache(maxsize=64)
@@ -117,19 +115,19 @@ class Grid:
         lat = self.transform.f + self.transform.e * self.height / 2
         return area * 111_320.0**2 * float(np.cos(np.radians(lat)))
 
-    def pixel_to_xy(self, rows: ArrayLike, cols: ArrayLike) -> tuple[Floats, Floats]:
+    def pixel_to_xy(self, rows: ArrayLike, cols: ArrayLike) -> tuple[Doubles, Doubles]:
         """Projected coordinates of fractional pixel coordinates."""
         rows, cols = np.asarray(rows, np.float64), np.asarray(cols, np.float64)
         t = self.transform
         return t.a * cols + t.b * rows + t.c, t.d * cols + t.e * rows + t.f
 
-    def xy_to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    def xy_to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Doubles, Doubles]:
         """Fractional ``(rows, cols)`` of projected coordinates; may lie outside the grid."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         t = ~self.transform
         return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
 
-    def pixel_to_lonlat(self, rows: ArrayLike, cols: ArrayLike) -> tuple[Floats, Floats]:
+    def pixel_to_lonlat(self, rows: ArrayLike, cols: ArrayLike) -> tuple[Doubles, Doubles]:
         """Longitudes and latitudes in degrees of fractional pixel coordinates.
 
         Raises:
@@ -137,7 +135,7 @@ class Grid:
         """
         return self._transform("EPSG:4326", True, *self.pixel_to_xy(rows, cols))
 
-    def lonlat_to_pixel(self, lon: ArrayLike, lat: ArrayLike) -> tuple[Floats, Floats]:
+    def lonlat_to_pixel(self, lon: ArrayLike, lat: ArrayLike) -> tuple[Doubles, Doubles]:
         """Fractional ``(rows, cols)`` of places; not finite where the CRS cannot hold the place.
 
         Raises:
@@ -147,7 +145,7 @@ class Grid:
         with np.errstate(invalid="ignore"):
             return self.xy_to_pixel(x, y)
 
-    def _transform(self, other: str, forward: bool, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    def _transform(self, other: str, forward: bool, x: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
         if self.crs is None:
             raise GridError("This raster has no georeference, so its pixels have no place on Earth.")
         source, target = (self.crs, other) if forward else (other, self.crs)

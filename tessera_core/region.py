@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tessera_core.errors import GridError, InputError
 from tessera_core.gate import Layer, contained, is_missing, open_archive, read_layers, unpacked
 from tessera_core.gate.vectors import ENDINGS
-from tessera_core.grid import BBox, Grid, transformer, utm_crs
+from tessera_core.grid import Grid, transformer, utm_crs
+from tessera_core.types import BBox
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

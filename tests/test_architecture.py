@@ -205,3 +205,20 @@ def test_pixels_become_areas_in_one_place(root: Path) -> None:
         if "pixel_area_m2" in line.replace("pixel_area_m2**0.5", "")
     ]
     assert guilty == []
+
+
+def test_a_word_of_signatures_is_defined_once(root: Path) -> None:
+    # Window stood for pixels and for slices, Floats for three dtypes, as long as modules made their own.
+    from tessera_core import types
+
+    names = set(types.__all__)
+    guilty = [
+        f"{name}: {target.id}"
+        for name, path in _modules(root).items()
+        if name != f"{FACE}.types"
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id in names
+    ]
+    assert guilty == []

@@ -10,7 +10,7 @@ pixel costs a few products of its int8 code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from tessera_core.analysis.pca import sample_valid
 from tessera_core.analysis.similarity import code_norms
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.types import Cancel
 
 NO_SCORE = 255
 RANK = 16
@@ -264,7 +265,7 @@ def map_novelty(
     novelty: Novelty,
     raster: EmbeddingRaster,
     norms: NDArray[np.float32] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> NoveltyMap:
     """How unlike every pixel is to the labels, on int8 codes.
 

@@ -21,6 +21,7 @@ from tessera_core._utils.threads import run_alone, run_blocks
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.types import Cancel, Progress
 
 SAMPLE = 32_768
 SAMPLE_ROUNDS = 25
@@ -30,7 +31,6 @@ RESTARTS, START_SAMPLE, START_ROUNDS = 3, 4_096, 10
 DIGITS = 2
 TOLERANCE = 3e-4
 FINEST = 32
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def kmeans(
     seed: int = 0,
     rounds: int = 0,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> Clusters:
     """Cluster all pixels with data into ``k`` groups.
 
@@ -166,7 +166,7 @@ def group_tree(
     finest: int = FINEST,
     seed: int = 0,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> GroupTree:
     """The tree over a k-means of all pixels with data.
 
@@ -233,7 +233,7 @@ class _Pixels:
     codes: torch.Tensor
     scales: torch.Tensor
     labels: torch.Tensor
-    cancelled: Callable[[], bool] | None
+    cancelled: Cancel | None
 
     def assign(self, centres: torch.Tensor) -> float:
         """Put each pixel into its nearest group; returns the sum of squared distances."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -25,13 +25,12 @@ from tessera_core.errors import Cancelled, RasterError
 from tessera_core.labels.model import Label
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.types import Cancel, Progress
 
 FORMAT = 1
 MAX_LABELLED = 5_000
 # Layouts kept with a project: 2 or 3 axes, three numbers of pixels, and some of before.
 MAX_KEPT = 12
-Progress = Callable[[int, int, str], None]
-Cancel = Callable[[], bool]
 Years = Mapping[int | None, EmbeddingRaster]
 
 DISTANCES = (

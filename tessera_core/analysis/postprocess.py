@@ -7,7 +7,7 @@ measured in :mod:`tessera_core.assess.postprocess`, because a smooth map only lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from tessera_core.areas import hectares_per_pixel
 from tessera_core.errors import Cancelled, LabelError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Bytes, Cancel, Progress
 
-Bytes = NDArray[np.uint8]
 METHODS = ("majority", "sieve", "potts")
 
 NO_CLASS = 0
@@ -71,7 +71,7 @@ class Cleaning:
             ) from error
 
     def __call__(
-        self, classes: Bytes, raster: EmbeddingRaster, head: Predicts, cancelled: Callable[[], bool] | None = None
+        self, classes: Bytes, raster: EmbeddingRaster, head: Predicts, cancelled: Cancel | None = None
     ) -> Bytes:
         """The cleaned map.
 
@@ -163,8 +163,8 @@ def potts(
     head: Predicts,
     beta: float = BETA,
     rounds: int = ROUNDS,
-    cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Cancel | None = None,
+    progress: Progress | None = None,
 ) -> Bytes:
     """The map under a Potts random field: a pixel unlike its 4 neighbours must have the stronger evidence.
 

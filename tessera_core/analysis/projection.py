@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +19,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
-
-Floats = NDArray[np.float32]
-Progress = Callable[[int, int, str], None]
-Cancel = Callable[[], bool]
+from tessera_core.types import Cancel, Floats, Progress
 
 NEIGHBOURS = 15
 MAX_POINTS = 50_000

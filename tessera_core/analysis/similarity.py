@@ -6,7 +6,6 @@ region's code norms are computed once and kept (:class:`SimilarityIndex`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +17,7 @@ from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.types import Cancel
 
 Metric = Literal["cosine", "euclidean"]
 PER_MILLE = 1000
@@ -82,7 +82,7 @@ class SimilarityIndex:
         cancelled: asked while the norms are computed.
     """
 
-    def __init__(self, raster: EmbeddingRaster, cancelled: Callable[[], bool] | None = None) -> None:
+    def __init__(self, raster: EmbeddingRaster, cancelled: Cancel | None = None) -> None:
         self.raster = raster
         self._codes = raster.codes.reshape(-1, raster.dim)
         self._scales = np.ascontiguousarray(raster.scales).reshape(-1)
@@ -123,7 +123,7 @@ class SimilarityIndex:
         positive: NDArray[np.floating],
         negative: NDArray[np.floating] | None = None,
         metric: Metric = "cosine",
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Likeness:
         """Likeness to the nearest of several positive seeds; pixels nearer to a negative seed score 0.
 
@@ -173,7 +173,7 @@ class SimilarityIndex:
         return Likeness(scores.reshape(self.raster.shape), percent)
 
 
-def code_norms(codes: NDArray[np.int8], cancelled: Callable[[], bool] | None = None) -> NDArray[np.float32]:
+def code_norms(codes: NDArray[np.int8], cancelled: Cancel | None = None) -> NDArray[np.float32]:
     """Euclidean norms float32 (N,) of int8 codes (N, D); at least tiny, so that a division is safe."""
     norms = np.empty(len(codes), np.float32)
     tensor = torch.from_numpy(codes)

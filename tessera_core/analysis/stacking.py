@@ -10,7 +10,7 @@ as the first rounding did (:attr:`Fused.cosine` says how much, measured on a sam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tessera_core.errors import Cancelled, InputError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import SOFTWARE, Provenance
 from tessera_core.raster import FORMAT, EmbeddingRaster, dequantise
+from tessera_core.types import Cancel, Progress
 
 SAMPLE = 20_000
 BLOCK_BYTES = 16 << 20
@@ -54,8 +55,8 @@ def fuse_years(
     folder: str | Path,
     *,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> dict[int, Fused]:
     """Join every year that both datasets have, each into a folder of its own, ``folder/<year>``, all with the same weights.
 
@@ -100,8 +101,8 @@ def fuse(
     *,
     weights: tuple[float, float] | None = None,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> Fused:
     """Write the two rasters as one on the first one's grid, a block of rows at a time.
 
@@ -154,8 +155,8 @@ def _write(
     second: EmbeddingRaster,
     folder: Path,
     weights: tuple[float, float],
-    progress: Callable[[int, int, str], None] | None,
-    cancelled: Callable[[], bool] | None,
+    progress: Progress | None,
+    cancelled: Cancel | None,
 ) -> tuple[float, int]:
     """Write the folder; returns what :class:`Fused` says of rounding and of pixels that only one part has."""
     where = _Lookup(second, first.grid)

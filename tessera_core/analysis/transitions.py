@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.active_learning import Predicts
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer
 from tessera_core.errors import RasterError
-
-Bytes = NDArray[np.uint8]
+from tessera_core.types import Bytes
 
 NO_CLASS = 0
 # Year of change: 0 where nothing changed, 255 where a year has no data.

@@ -11,7 +11,6 @@ preparation or another place.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import Cancelled, InputError
 from tessera_core.grid import Grid, transformer
 from tessera_core.raster import BLOCK_BYTES, EmbeddingRaster, valid_scales
+from tessera_core.types import Cancel
 
 Verdict = Literal["green", "amber", "red"]
 
@@ -78,9 +78,7 @@ class Parity:
         return asdict(self) | {"verdict": self.verdict}
 
 
-def compare(
-    made: EmbeddingRaster, published: EmbeddingRaster, *, cancelled: Callable[[], bool] | None = None
-) -> Parity:
+def compare(made: EmbeddingRaster, published: EmbeddingRaster, *, cancelled: Cancel | None = None) -> Parity:
     """Compare every pixel of ``made`` with the published pixel that its centre falls on.
 
     Args:

@@ -7,7 +7,6 @@ are seldom drawn as the map is made up, so each class weighs as much as it cover
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,6 +19,7 @@ from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import FLOAT_BLOCK, Head
 from tessera_core.heads.temperature import FLOOR, soften
 from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.types import Cancel, Progress, Reals
 
 BINS = 10
 RANGE = (0.05, 20.0)
@@ -35,7 +35,6 @@ PRIOR_PIXELS = 10.0
 # "Beside a label" is where nine of ten labels have their next one.
 NEAR_SHARE = 0.9
 
-Floats = NDArray[np.floating]
 Method = Literal["lac", "aps"]
 
 
@@ -104,7 +103,7 @@ def calibrate(held: HeldOut) -> Calibration:
     proba, targets = held.proba[judged], held.targets[judged]
     weight, _ = witnesses(held)
     temperature = fit_temperature(proba, targets, weight)
-    after: Floats = np.empty(proba.shape)
+    after: Reals = np.empty(proba.shape)
     for number in np.unique(held.fold[judged]):
         own = held.fold[judged] == number
         other = ~own if not own.all() else own
@@ -118,11 +117,11 @@ def calibrate(held: HeldOut) -> Calibration:
     return Calibration(temperature, ece[0], ece[1], tables[0], tables[1], sentence)
 
 
-def _log_loss(proba: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> float:
+def _log_loss(proba: Reals, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> float:
     return float(-weight @ np.log(np.maximum(proba[np.arange(len(targets)), targets], FLOOR)))
 
 
-def fit_temperature(proba: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64] | None = None) -> float:
+def fit_temperature(proba: Reals, targets: NDArray[np.intp], weight: NDArray[np.float64] | None = None) -> float:
     """The temperature with the least log-loss (Guo et al., ICML 2017).
 
     Args:
@@ -147,7 +146,7 @@ def fit_temperature(proba: Floats, targets: NDArray[np.intp], weight: NDArray[np
 
 
 def reliability(
-    proba: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64] | None = None, bins: int = BINS
+    proba: Reals, targets: NDArray[np.intp], weight: NDArray[np.float64] | None = None, bins: int = BINS
 ) -> tuple[ReliabilityBin, ...]:
     """Confidence beside accuracy in equal steps of confidence (Guo et al. 2017); bins without predictions are left out."""
     top = proba.max(axis=1)
@@ -169,7 +168,7 @@ def expected_error(table: tuple[ReliabilityBin, ...]) -> float:
 
 
 def _sentence(
-    proba: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64], ece: list[float], temperature: float
+    proba: Reals, targets: NDArray[np.intp], weight: NDArray[np.float64], ece: list[float], temperature: float
 ) -> str:
     sure = float(weight @ proba.max(axis=1) / weight.sum())
     right = float(weight @ (proba.argmax(axis=1) == targets) / weight.sum())
@@ -255,7 +254,7 @@ class Conformal:
     n: float
     beside: Beside | None = None
 
-    def contains(self, proba: Floats, beside: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    def contains(self, proba: Reals, beside: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
         """Which classes are in the set.
 
         Args:
@@ -308,7 +307,7 @@ def conformal(held: HeldOut, error: float = 0.1, method: Method = "lac", tempera
     return Conformal(method, error, threshold, temperature, held.ids, n, beside)
 
 
-def _own(held: HeldOut, method: Method, temperature: float) -> Floats:
+def _own(held: HeldOut, method: Method, temperature: float) -> Reals:
     """Nonconformity (n,) of the true classes of labels held out."""
     judged = held.judged
     scores = nonconformity(soften(held.proba[judged], temperature), method)
@@ -330,7 +329,7 @@ def _radius(near: HeldOut) -> float:
     return float(min(away[order[np.searchsorted(total, NEAR_SHARE * total[-1])]], BLOCK_PX))
 
 
-def nonconformity(proba: Floats, method: Method) -> NDArray[np.floating]:
+def nonconformity(proba: Reals, method: Method) -> NDArray[np.floating]:
     """How strange each class would be, (N, K): ``1 - p`` ("lac"), or the probability of all classes likelier plus its own."""
     if method == "lac":
         return 1 - proba
@@ -341,7 +340,7 @@ def nonconformity(proba: Floats, method: Method) -> NDArray[np.floating]:
     return out
 
 
-def quantile(scores: Floats, error: float, weight: NDArray[np.float64] | None = None) -> float:
+def quantile(scores: Reals, error: float, weight: NDArray[np.float64] | None = None) -> float:
     """The conformal threshold of nonconformity ``scores`` (N,), between two of them interpolated; infinite where there are too few.
 
     Args:
@@ -381,8 +380,8 @@ def map_sets(
     rule: Conformal,
     head: Head,
     raster: EmbeddingRaster,
-    cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Cancel | None = None,
+    progress: Progress | None = None,
 ) -> SetMap:
     """The prediction set of every pixel, a block at a time.
 

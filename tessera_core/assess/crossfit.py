@@ -7,7 +7,6 @@ together is known (cells, fields), the samples say so, and that is held out inst
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import Head, balanced_draw, training_draw
 from tessera_core.heads.hierarchical import TreeHead
 from tessera_core.heads.neighbourhood import ContextHead
+from tessera_core.types import Cancel
 
 # More pixels of one label say nothing new about how well a head does elsewhere.
 MAX_PER_LABEL = 48
@@ -154,7 +154,7 @@ def hold_out(
     seed: int = 0,
     block_px: int = BLOCK_PX,
     buffer_px: int = BUFFER_PX,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> HeldOut:
     """Predict every label by a head fitted on the labels of other places.
 
@@ -183,7 +183,7 @@ def predict_folds(
     head: Head,
     parts: list[Fold],
     place: NDArray[Any],
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
     ground: CodeFeatures | None = None,
 ) -> HeldOut:
     """Fit on each fold's training part and predict its test part, and pixels of the map; see :func:`hold_out`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import LabelError
 from tessera_core.heads.base import Head
+from tessera_core.types import Cancel, Progress
 
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100)
 REPEATS = 5
@@ -45,8 +46,8 @@ def learning_curve(
     repeats: int = REPEATS,
     seed: int = 0,
     block_px: int = BLOCK_PX,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> LearningCurve:
     """Score a head at growing numbers of labels a class, whole places held out; each label is one pixel.
 

@@ -17,6 +17,7 @@ from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import MAX_TRAIN, Head, training_draw
 from tessera_core.heads.hierarchical import TreeHead
 from tessera_core.heads.neighbourhood import ContextHead
+from tessera_core.types import Cancel, Progress
 
 SCORES = ("accuracy", "macro_f1", "weighted_f1")
 
@@ -34,8 +35,8 @@ def evaluate(
     buffer_px: int = BUFFER_PX,
     max_train: int = MAX_TRAIN,
     naive: bool = True,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> dict[str, Any]:
     """Cross-validate a head.
 

@@ -6,7 +6,7 @@ a reference raster, whose patches nobody chose, count each for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, folds
 from tessera_core.errors import HeadError, LabelError
 from tessera_core.heads.base import Head
+from tessera_core.types import Cancel
 
 # Ten folds leave a head nearly all of its labels. With many labels five are nearly as good, and all that a slow head can afford.
 FEW_LABELS, FEW_FOLDS, N_FOLDS = 200, 10, 5
@@ -115,7 +116,7 @@ def live_score(
     seed: int = 0,
     block_px: int = BLOCK_PX,
     buffer_px: int = BUFFER_PX,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> LiveScore:
     """Score a head by holding whole places out (see :mod:`tessera_core.assess.crossfit`), and beside it a random split.
 
@@ -196,9 +197,7 @@ def _confusion(held: HeldOut) -> NDArray[np.float64]:
     return confusion_matrix(held.samples.y[judged], predicted, held.ids.tolist(), held.weight[judged])
 
 
-def _random(
-    held: HeldOut, head: Head, split: str, n_folds: int, seed: int, cancelled: Callable[[], bool] | None
-) -> HeldOut | None:
+def _random(held: HeldOut, head: Head, split: str, n_folds: int, seed: int, cancelled: Cancel | None) -> HeldOut | None:
     """The same labels held out wherever they lie: pixel by pixel (``"random"``) or label by label (``"field"``)."""
     samples = held.samples
     try:

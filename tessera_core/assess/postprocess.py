@@ -16,6 +16,7 @@ from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads import predict_raster
 from tessera_core.heads.base import Head
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Cancel, Progress
 
 N_FOLDS = 3
 
@@ -52,8 +53,8 @@ def score_cleaning(
     *,
     n_folds: int = N_FOLDS,
     seed: int = 0,
-    cancelled: Callable[[], bool] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    cancelled: Cancel | None = None,
+    progress: Progress | None = None,
 ) -> CleaningScore:
     """Map the region without each fold's places, clean that map, and look at the labels that were held out.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
 from tessera_core.labels.values import read_number_plots
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Cancel, Progress
 
 # Draws of the bootstrap.
 RESAMPLED = 1000
@@ -240,8 +241,8 @@ def judge_numbers(
     block_px: int = BLOCK_PX,
     buffer_px: int = BUFFER_PX,
     naive: bool = True,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> Judgement:
     """As :func:`evaluate_numbers`, with what was said of each label.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from tessera_core.errors import HeadError
 from tessera_core.heads.base import Head
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
+from tessera_core.types import Cancel, Index
 
-Index = NDArray[np.intp]
 Groups = NDArray[Any] | None
 
 
@@ -68,7 +68,7 @@ class CodeFeatures:
         train: Index,
         y: NDArray[Any],
         groups: Groups = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> None:
         """Fit on the pixels ``train`` of the classes (or numbers) ``y``; ``groups`` (n,) says which label each belongs to."""
         if head.reach:
@@ -92,7 +92,7 @@ class CodeFeatures:
         y: NDArray[Any],
         test: Index,
         groups: Groups = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> NDArray[np.float32]:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
         self.fit(head, train, y, groups, cancelled)
@@ -150,7 +150,7 @@ class MatrixFeatures:
         y: NDArray[Any],
         test: Index,
         groups: Groups = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> NDArray[np.float32]:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
         return head.predict_proba(self._fit(head, train, y, test, groups, cancelled))
@@ -168,7 +168,7 @@ class MatrixFeatures:
         y: NDArray[Any],
         test: Index,
         groups: Groups,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> NDArray[np.float32]:
         """Fit on ``train``; the features of ``test``, standardised likewise."""
         if head.reach:

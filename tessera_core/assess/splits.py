@@ -17,12 +17,12 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from tessera_core.assess.samples import Samples
 from tessera_core.errors import LabelError
+from tessera_core.types import Index
 
 SPLITS = ("field", "blocked", "random")
 BLOCK_PX = 16
 BUFFER_PX = 4
 
-Index = NDArray[np.intp]
 Fold = tuple[Index, Index]
 
 

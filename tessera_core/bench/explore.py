@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from tessera_core.bench.hot_path import _ratio, _time, machine, synthetic
 from tessera_core.raster import EmbeddingRaster, dequantise
-
-Floats = NDArray[np.float32]
+from tessera_core.types import Floats
 
 SHAPE, QUICK_SHAPE = (1000, 1000), (300, 300)
 POINTS, QUICK_POINTS = 20_000, 2_000

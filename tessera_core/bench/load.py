@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from tessera_core.errors import TesseraError
+from tessera_core.types import BBox
 
 YEAR = 2024
 DIM = 128
@@ -221,7 +222,7 @@ def _west(side: int) -> float:
     return CENTRE - side // 2 * PIXEL
 
 
-def _box(side: int) -> tuple[float, float, float, float]:
+def _box(side: int) -> BBox:
     """A box in degrees whose projected envelope lies inside the store and nearly fills it."""
     from tessera_core.grid import transformer
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tessera_core.dpixels.tile import S1_POLARISATIONS, S2_BANDS, DPixelTile
 from tessera_core.errors import GridError
+from tessera_core.types import Floats
 
 _RED, _INFRARED = S2_BANDS.index("B04"), S2_BANDS.index("B08")
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

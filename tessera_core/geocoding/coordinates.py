@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 
 from tessera_core.errors import InputError
-from tessera_core.grid import BBox, transformer
+from tessera_core.grid import transformer
 from tessera_core.region import parse_bbox
+from tessera_core.types import BBox
 
 _PLAIN = str.maketrans(
     {"−": "-", "–": "-", "º": "°", "˚": "°", "′": "'", "’": "'", "´": "'", "″": '"', "”": '"', "“": '"'}

@@ -19,11 +19,8 @@ from sklearn.exceptions import NotFittedError
 from tessera_core._utils.threads import run_alone
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.raster import dequantise, valid_scales
+from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
 
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-
-Progress = Callable[[int, int, str], None]
 ClassWeight = str | Mapping[int, float] | None
 
 NO_CLASS = 0
@@ -42,10 +39,6 @@ class Pixels(Protocol):
     @property
     def scales(self) -> Floats: ...  # noqa: D102
     def sample(self, rows: ArrayLike, cols: ArrayLike) -> Floats: ...  # noqa: D102
-
-
-Area = tuple[int, int, int, int]
-"""``(top, left, bottom, right)`` in pixels, the last two not included."""
 
 
 def percent(probability: NDArray[np.floating]) -> Bytes:
@@ -187,7 +180,7 @@ class Stepwise:
     """A fit in steps that tells how far it is and can be stopped; for heads that take seconds."""
 
     _progress: Progress | None = None
-    _cancelled: Callable[[], bool] | None = None
+    _cancelled: Cancel | None = None
     # While fitting: which label each vector belongs to, (N,) from 0, or None where each is a label of its own.
     _groups: NDArray[np.intp] | None = None
 
@@ -197,9 +190,7 @@ class Stepwise:
         if self._progress is not None:
             self._progress(done, total, message)
 
-    def _reporting(
-        self, work: Callable[[], None], progress: Progress | None, cancelled: Callable[[], bool] | None
-    ) -> None:
+    def _reporting(self, work: Callable[[], None], progress: Progress | None, cancelled: Cancel | None) -> None:
         self._progress, self._cancelled = progress, cancelled
         try:
             work()
@@ -238,7 +229,7 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """Learn from labelled vectors.
 
@@ -359,7 +350,7 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """Learn from labelled pixels of a raster; see :meth:`fit`."""
         return self.fit(raster.sample(rows, cols), y, groups=groups, progress=progress, cancelled=cancelled)
@@ -368,13 +359,13 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         """Class probabilities of pixels of a raster; see :meth:`predict_proba`."""
         return self.predict_proba(raster.sample(rows, cols))
 
-    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> Floats:
+    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> Floats:
         """Probabilities float32 (h, w, K) of a small window of a raster, NaN where there is no data."""
         top, left, bottom, right = window
         part = dequantise(codes[top:bottom, left:right], np.asarray(scales[top:bottom, left:right]))
         return self.predict_proba(part.reshape(-1, codes.shape[2])).reshape(*part.shape[:2], -1)
 
-    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> tuple[Bytes, Bytes]:
+    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Bytes, Bytes]:
         """Classes and confidences (h, w) of a window of a raster; see :meth:`predict_codes`.
 
         Args:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Floats, Head
+from tessera_core.heads.base import ClassWeight, Head
+from tessera_core.types import Floats
 
 # Fields of a node that prediction reads; the others are bookkeeping of the fit.
 NODE_FIELDS = ("value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf")

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Floats, Head
+from tessera_core.heads.base import ClassWeight, Head
+from tessera_core.types import Floats
 
 LEAF = -1
 TREES_A_STEP = 10

@@ -8,7 +8,7 @@ stays above the wanted certainty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -18,20 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import (
-    NO_CLASS,
-    NO_CONFIDENCE,
-    Bytes,
-    ClassWeight,
-    Floats,
-    Head,
-    Progress,
-    percent,
-    require_two,
-)
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, ClassWeight, Head, percent, require_two
 from tessera_core.heads.linear import LinearHead
 from tessera_core.heads.registry import HEADS, make_head
 from tessera_core.raster import valid_scales
+from tessera_core.types import Bytes, Cancel, Floats, Progress
 
 ROOT = 0
 CERTAINTY = 0.6
@@ -76,7 +67,7 @@ class TreeHead(Head):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """See :meth:`Head.fit`; ``y`` may hold classes of any level."""
         if not 0 <= self.certainty <= 1:

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Floats, independent
+from tessera_core.heads.base import ClassWeight, independent
 from tessera_core.heads.linear import LinearHead
+from tessera_core.types import Floats
 
 # Steps after which the minimiser is told the Hessian; of 2 to 8, 4 to 6 needed the fewest.
 TOLD_AFTER = 4

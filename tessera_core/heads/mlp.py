@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Floats, Head
+from tessera_core.heads.base import ClassWeight, Head
+from tessera_core.types import Floats
 
 BATCH = 1024
 STEPS_A_REPORT = 10

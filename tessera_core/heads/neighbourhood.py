@@ -7,7 +7,6 @@ part in a mean. A map does not depend on the blocks it is computed in, because b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -17,21 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import (
-    FLOAT_BLOCK,
-    NO_CLASS,
-    NO_CONFIDENCE,
-    Area,
-    Bytes,
-    Floats,
-    Head,
-    Pixels,
-    Progress,
-    percent,
-)
+from tessera_core.heads.base import FLOAT_BLOCK, NO_CLASS, NO_CONFIDENCE, Head, Pixels, percent
 from tessera_core.heads.linear import LinearHead
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import dequantise, valid_scales
+from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
 
 SIZES = (3, 5)
 
@@ -67,7 +56,7 @@ class _Around:
             raise HeadError("This head looks around by itself; use it without a context.")
 
     def _halo(
-        self, codes: NDArray[np.int8], scales: Floats, part: Area
+        self, codes: NDArray[np.int8], scales: Floats, part: PixelBox
     ) -> tuple[NDArray[np.int8], Floats, tuple[int, int, int, int]]:
         """Codes (h', w', D) and scales (h', w') of a window with its surroundings, and what is missing of them at the
         raster's edge: left, right, top, bottom."""
@@ -94,7 +83,7 @@ class _Around:
         left, right, top, bottom = (self._reach - m for m in missing)
         return values[:, top : values.shape[1] - bottom, left : values.shape[2] - right]
 
-    def _vectors(self, codes: NDArray[np.int8], scales: Floats, part: Area, inside: NDArray[np.bool_]) -> Floats:
+    def _vectors(self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: NDArray[np.bool_]) -> Floats:
         """Vectors (n, 2 D) of the pixels ``inside`` a small window, as :func:`with_surroundings` makes them."""
         near, scale, missing = self._halo(codes, scales, part)
         valid = torch.from_numpy(valid_scales(scale)[None].astype(np.float32))
@@ -127,7 +116,7 @@ class ContextHead(_Around, Head):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """See :meth:`Head.fit`."""
         self._check_size(self.head.reach)
@@ -150,7 +139,7 @@ class ContextHead(_Around, Head):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """See :meth:`Head.fit_at`."""
         x = with_surroundings(raster, rows, cols, self.size)
@@ -171,7 +160,7 @@ class ContextHead(_Around, Head):
         """
         raise HeadError("This head looks at a pixel's surroundings; it maps windows of a raster, not loose pixels.")
 
-    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> Floats:
+    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> Floats:
         """See :meth:`Head.proba_window`."""
         self._check_fitted()
         self._check_dim(2 * codes.shape[2])
@@ -182,7 +171,7 @@ class ContextHead(_Around, Head):
             out[inside] = self.head._proba(self._vectors(codes, scales, window, inside))
         return out
 
-    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> tuple[Bytes, Bytes]:
+    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Bytes, Bytes]:
         """See :meth:`Head.predict_window`; no float copy of the window is made."""
         self._check_fitted()
         self._check_dim(2 * codes.shape[2])
@@ -210,7 +199,7 @@ class ContextHead(_Around, Head):
         return classes, confidence
 
     def _linear_rows(
-        self, codes: NDArray[np.int8], scales: Floats, part: Area, inside: NDArray[np.bool_]
+        self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], Floats]:
         """A linear head commutes with a mean: the means are taken of K products instead of D dimensions."""
         head = self.head
@@ -230,7 +219,7 @@ class ContextHead(_Around, Head):
         return index.numpy(), (logits - top).exp_().sum(dim=0).reciprocal_().numpy()
 
     def _float_rows(
-        self, codes: NDArray[np.int8], scales: Floats, part: Area, inside: NDArray[np.bool_]
+        self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], Floats]:
         best, sure = np.zeros(inside.shape, np.intp), np.zeros(inside.shape, np.float32)
         proba = self.head._proba(self._vectors(codes, scales, part, inside))
@@ -258,7 +247,7 @@ class ContextRegressionHead(_Around, RegressionHead):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """See :meth:`RegressionHead.fit`."""
         self._check_size(self.head.reach)
@@ -279,7 +268,7 @@ class ContextRegressionHead(_Around, RegressionHead):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """See :meth:`RegressionHead.fit_at`."""
         x = with_surroundings(raster, rows, cols, self.size)
@@ -300,7 +289,7 @@ class ContextRegressionHead(_Around, RegressionHead):
         """
         raise HeadError("This head looks at a pixel's surroundings; it maps windows of a raster, not loose pixels.")
 
-    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> tuple[Floats, Floats]:
+    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Floats, Floats]:
         """See :meth:`RegressionHead.predict_window`."""
         self._check_fitted()
         self._check_dim(2 * codes.shape[2])

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tessera_core._utils.int8 import CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Bytes, ClassWeight, Floats, Head, balanced_draw
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, ClassWeight, Head, balanced_draw
 from tessera_core.raster import valid_scales
+from tessera_core.types import Bytes, Floats
 
 # Similarities of one block (references x pixels, float32) should stay in the second-level cache.
 SIMILARITIES = 1 << 19

@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Floats, independent
+from tessera_core.heads.base import ClassWeight, independent
 from tessera_core.heads.linear import LinearHead
+from tessera_core.types import Floats
 
 TEMPERATURES = np.geomspace(1, 100, 11)
 DEFAULT_TEMPERATURE = 10.0

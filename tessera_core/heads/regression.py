@@ -8,7 +8,6 @@ score tells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -19,11 +18,12 @@ from sklearn.exceptions import NotFittedError
 
 from tessera_core._utils.threads import run_alone, run_blocks
 from tessera_core.errors import Cancelled, HeadError
-from tessera_core.heads.base import FLOAT_BLOCK, Area, Floats, Pixels, Progress, Stepwise, dense_groups
+from tessera_core.heads.base import FLOAT_BLOCK, Pixels, Stepwise, dense_groups
 from tessera_core.heads.forest import grow, summed, tree_arrays, trees_from
 from tessera_core.heads.mlp import Layers, forward, layer_arrays, layers_from, train_layers
 from tessera_core.heads.ridge import LeftOut, left_basis
 from tessera_core.raster import dequantise, valid_scales
+from tessera_core.types import Cancel, Floats, PixelBox, Progress
 
 COVERAGE = 0.9
 # Parts that labels are held out in where a head cannot leave single ones out.
@@ -54,7 +54,7 @@ class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """Learn from vectors and their numbers.
 
@@ -171,7 +171,7 @@ class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """Learn from pixels of a raster; see :meth:`fit`."""
         return self.fit(raster.sample(rows, cols), y, groups=groups, progress=progress, cancelled=cancelled)
@@ -180,7 +180,7 @@ class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
         """Values and margins of pixels of a raster; see :meth:`predict_margin`."""
         return self.predict_margin(raster.sample(rows, cols))
 
-    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> tuple[Floats, Floats]:
+    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Floats, Floats]:
         """Values and margins (h, w) of a window of a raster; as :meth:`Head.predict_window`."""
         top, left, bottom, right = window
         part = codes[top:bottom, left:right]

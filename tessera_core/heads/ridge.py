@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Floats
+from tessera_core.heads.base import ClassWeight
 from tessera_core.heads.linear import LinearHead
+from tessera_core.types import Floats
 
 # Penalties tried, relative to the mean eigenvalue of the labels' scatter matrix.
 PENALTIES = np.geomspace(1e-2, 1e2, 9)

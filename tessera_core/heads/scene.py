@@ -5,7 +5,7 @@ Knows rasters and heads; refuses to know labels, projects and files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tessera_core.errors import Cancelled
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Area, Bytes, Floats, Head, Progress
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
 
 # Pixels between two looks at `cancelled`: about 10 ms of a linear head.
 CHUNK_PIXELS = 1 << 18
 # Share of the free memory that an open scene may take for its codes.
 MEMORY_SHARE = 0.5
-
-Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Scene:
         return self.raster.sample(rows, cols)
 
     def predict(
-        self, head: Head, window: Window | None = None, cancelled: Callable[[], bool] | None = None
+        self, head: Head, window: tuple[int, int, int, int] | None = None, cancelled: Cancel | None = None
     ) -> ClassMap:
         """Map the scene, or only what is in view.
 
@@ -124,7 +123,7 @@ def predict_raster(
     head: Head,
     raster: EmbeddingRaster,
     out: ClassMap | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
     progress: Progress | None = None,
 ) -> ClassMap:
     """Map a raster of any size, reading it once from top to bottom.
@@ -147,7 +146,7 @@ def predict_raster(
 def predict_values(
     head: RegressionHead,
     raster: EmbeddingRaster,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
     progress: Progress | None = None,
 ) -> ValueMap:
     """Map numbers over a raster of any size, reading it once from top to bottom; see :func:`predict_raster`.
@@ -172,9 +171,9 @@ def _predict_into(
     head: Head,
     codes: NDArray[np.int8],
     scales: Floats,
-    window: Area,
+    window: PixelBox,
     result: ClassMap,
-    cancelled: Callable[[], bool] | None,
+    cancelled: Cancel | None,
     progress: Progress | None,
 ) -> None:
     top, left, bottom, right = window

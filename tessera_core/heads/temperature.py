@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Floats, Head
+from tessera_core.heads.base import Head
 from tessera_core.heads.hierarchical import TreeHead
 from tessera_core.heads.linear import LinearHead
 from tessera_core.heads.neighbourhood import ContextHead
 from tessera_core.heads.unet import UNetHead
+from tessera_core.types import Floats
 
 # A vote of no neighbour or tree is rare evidence, not proof of impossibility.
 FLOOR = 1e-6

@@ -6,7 +6,7 @@ people who can wait a minute: with a few points, heads of single pixels are bett
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -15,19 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from tessera_core.errors import Cancelled, HeadError
-from tessera_core.heads.base import (
-    NO_CLASS,
-    NO_CONFIDENCE,
-    Area,
-    Bytes,
-    ClassWeight,
-    Floats,
-    Head,
-    Pixels,
-    Progress,
-    percent,
-)
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, ClassWeight, Head, Pixels, percent
 from tessera_core.raster import dequantise, valid_scales
+from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
 
 # Two poolings: places on the raster are taken at multiples of four, so that a map does not depend on its blocks.
 STRIDE = 4
@@ -117,7 +107,7 @@ class UNetHead(Head):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """Not possible: vectors in a row have no shape on the ground.
 
@@ -135,7 +125,7 @@ class UNetHead(Head):
         *,
         groups: ArrayLike | None = None,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> Self:
         """See :meth:`Head.fit_at`; the pixels around labelled ones are looked at, too."""
         rows, cols, y = np.asarray(rows, np.intp), np.asarray(cols, np.intp), np.asarray(y)
@@ -207,13 +197,13 @@ class UNetHead(Head):
         self._step(self.steps, self.steps)
         self._net = net.eval()
 
-    def _input(self, codes: NDArray[np.int8], scales: Floats, area: Area) -> torch.Tensor:
+    def _input(self, codes: NDArray[np.int8], scales: Floats, area: PixelBox) -> torch.Tensor:
         """float32 (D, h, w) of a window that may reach beyond the raster; zero where there is no data."""
         near = dequantise(_cut(codes, area, 0), _cut(np.asarray(scales), area, np.nan))
         x = (near - self._mean) / self._spread
         return torch.from_numpy(np.nan_to_num(x, copy=False)).permute(2, 0, 1).contiguous()
 
-    def _tile(self, codes: NDArray[np.int8], scales: Floats, tile: Area) -> torch.Tensor:
+    def _tile(self, codes: NDArray[np.int8], scales: Floats, tile: PixelBox) -> torch.Tensor:
         """Probabilities (K, h, w) of a tile that starts at a multiple of 4."""
         top, left, bottom, right = tile
         high, wide = bottom - top, right - left
@@ -249,7 +239,7 @@ class UNetHead(Head):
             out[own] = proba[:, rows[own] - top, cols[own] - left].T
         return out
 
-    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> tuple[Bytes, Bytes]:
+    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Bytes, Bytes]:
         """See :meth:`Head.predict_window`."""
         self._check_fitted()
         self._check_dim(codes.shape[2])
@@ -263,7 +253,7 @@ class UNetHead(Head):
         classes[missing], confidence[missing] = NO_CLASS, NO_CONFIDENCE
         return classes, confidence
 
-    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: Area) -> Floats:
+    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> Floats:
         """See :meth:`Head.proba_window`."""
         self._check_fitted()
         self._check_dim(codes.shape[2])
@@ -275,7 +265,7 @@ class UNetHead(Head):
         return out
 
     def _tiles(
-        self, codes: NDArray[np.int8], scales: Floats, window: Area
+        self, codes: NDArray[np.int8], scales: Floats, window: PixelBox
     ) -> Iterator[tuple[tuple[slice, slice], Floats]]:
         """Parts of a window and their probabilities (K, h, w), tile by tile; tiles without data are left out."""
         top, left, bottom, right = window
@@ -301,7 +291,7 @@ class UNetHead(Head):
         self._net = net.eval()
 
 
-def _cut(values: NDArray[Any], area: Area, fill: float) -> NDArray[Any]:
+def _cut(values: NDArray[Any], area: PixelBox, fill: float) -> NDArray[Any]:
     """A window (h, w, ...) of an array, filled up where it reaches beyond."""
     top, left, bottom, right = area
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(bottom, values.shape[0]), min(right, values.shape[1])

@@ -28,9 +28,7 @@ from tessera_core.models.config import EncoderConfig, StackConfig
 from tessera_core.models.inputs import PixelSeries, runnable
 from tessera_core.models.normalisation import S1_CHANNELS, S2_CHANNELS
 from tessera_core.raster import NoData
-
-Progress = Callable[[int, int, str], None]
-Cancel = Callable[[], bool]
+from tessera_core.types import Cancel, Progress
 
 # Activations of a batch should stay in the cache of a core; see docs/performance.md for the measurements behind it.
 CPU_TOKENS = 4096

@@ -29,12 +29,13 @@ from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError, RasterError, TileError
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
-from tessera_core.inference.engine import Cancel, Engine, Progress, check_dim, row_blocks
+from tessera_core.inference.engine import Engine, check_dim, row_blocks
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
 from tessera_core.models.config import EncoderConfig
 from tessera_core.models.quantise import quantise
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
+from tessera_core.types import Cancel, Progress
 
 FORMAT = "tessera-embedding-tile/1"
 STORE = "embeddings.zarr"

@@ -31,6 +31,7 @@ from tessera_core.labels.model import (
     new_id,
 )
 from tessera_core.labels.report import OUTSIDE, ImportReport
+from tessera_core.types import BBox
 
 _LONGEST_NAME = 80
 
@@ -271,7 +272,7 @@ def _usable(feature: Feature, report: ImportReport) -> Any:
     return geometry
 
 
-def _meets(geometry: Any, bounds: tuple[float, float, float, float]) -> bool:
+def _meets(geometry: Any, bounds: BBox) -> bool:
     west, south, east, north = bounds
     x0, y0, x1, y1 = geometry.bounds
     return bool(x0 <= east and x1 >= west and y0 <= north and y1 >= south)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import TileError
 from tessera_core.models.config import EncoderConfig, Sampling
 from tessera_core.models.normalisation import NORMALISATIONS, S1_CHANNELS, S2_CHANNELS, Normalisation
+from tessera_core.types import Ints
 
 __all__ = [
     "NORMALISATIONS",
@@ -31,7 +32,6 @@ __all__ = [
     "sequence_length",
 ]
 
-Ints = NDArray[np.int64]
 _DUMMY_DOY = 180
 
 

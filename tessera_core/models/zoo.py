@@ -12,15 +12,13 @@ import importlib.util
 import os
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tessera_core.errors import CheckpointError, DownloadError, ExportError
 from tessera_core.gate import is_missing, regular
-
-Progress = Callable[[int, int, str], None]
+from tessera_core.types import Progress
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 _PATIENCE = 5

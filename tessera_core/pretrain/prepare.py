@@ -25,8 +25,7 @@ from tessera_core.errors import Cancelled, TileError
 from tessera_core.models.normalisation import Normalisation
 from tessera_core.pretrain.config import DataSettings, PretrainError
 from tessera_core.pretrain.pixels import PixelSet, pack_pixels, pack_tile
-
-Progress = Callable[[int, int, str], None]
+from tessera_core.types import Cancel, Progress
 
 UNIT_PIXELS = 6144
 _PARCELS, _PER_PARCEL = 48, 8
@@ -42,7 +41,7 @@ def prepare_shards(
     seed: int = 0,
     base: str | Path = ".",
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> list[Path]:
     """Make the shards of a run, or find them made; an interrupted preparation goes on where it stopped.
 

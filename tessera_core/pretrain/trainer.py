@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,12 @@ from tessera_core.pretrain.projector import Projector
 from tessera_core.pretrain.ranks import Ranks
 from tessera_core.pretrain.schedule import learning_rate
 from tessera_core.pretrain.views import Disturbance, draw_view
+from tessera_core.types import Cancel, Progress
 
 STATE_FILE = "training.pt"
 BEST_FILE = "encoder.safetensors"
 LAST_FILE = "encoder-last.safetensors"
 RANK_EVERY = 50  # steps between two effective ranks in the log
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass
@@ -79,7 +78,7 @@ class Trainer:
         base: str | Path = ".",
         resume: bool = False,
         progress: Progress | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancel | None = None,
     ) -> None:
         self.config, self.out = config, Path(out)
         self.progress, self.cancelled = progress, cancelled
@@ -519,7 +518,7 @@ def pretrain(
     base: str | Path = ".",
     resume: bool = False,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> dict[str, Any]:
     """Prepare the data and train; what ``tessera pretrain`` calls. See :class:`Trainer`."""
     return Trainer(config, out, base=base, resume=resume, progress=progress, cancelled=cancelled).run()

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tessera_core.models.normalisation import Normalisation
 from tessera_core.pretrain.pixels import PixelSet
+from tessera_core.types import Floats
 
-Floats = NDArray[np.float32]
 DB = 400.0  # stored Sentinel-1 units per decibel: (2 dB + 50) * 200
 
 # Haze and thin cloud brighten short waves most; per band of S2_BANDS (B04 B02 B03 B08 B8A B05 B06 B07 B11 B12).

@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,9 +24,9 @@ from tessera_core.dpixels.acquire.run import PATCH_PX
 from tessera_core.dpixels.preprocess import OffsetRule
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
-from tessera_core.project.jobs import Progress
 from tessera_core.project.project import safe_name
 from tessera_core.region import Region
+from tessera_core.types import Cancel, Progress
 
 # A guess before anything is asked: both satellites of a pair together, mid-latitudes, half of the optical views cloudy.
 _S2_DATES, _S1_PASSES, _CLEAR = 73, 60, 0.5
@@ -135,7 +134,7 @@ class Request:
         return min(1.0, ((self.window.end - self.window.start).days + 1) / 365)
 
 
-def fetch(request: Request, progress: Progress, cancelled: Callable[[], bool]) -> AcquisitionReport:
+def fetch(request: Request, progress: Progress, cancelled: Cancel) -> AcquisitionReport:
     """Fetch the tiles of a request into its folder, going on where an earlier run stopped.
 
     Raises:

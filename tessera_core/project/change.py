@@ -7,7 +7,7 @@ a block at a time.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,9 +24,7 @@ from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.model import Label
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.raster import EmbeddingRaster
-
-Progress = Callable[[int, int, str], None]
-Cancel = Callable[[], bool]
+from tessera_core.types import Cancel, Progress
 
 # Share of ground that a change layer may wrongly call changed where nothing else is chosen.
 RATE = 0.05

@@ -6,7 +6,7 @@ and the same percentage with the same interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
 from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.analysis.postprocess import Cleaning
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from tessera_core.heads import ClassMap, Head, HeadChoice
     from tessera_core.project.project import Project
 
-Progress = Callable[[int, int, str], None]
-Cancel = Callable[[], bool]
 
 # A temperature nearer to 1 changes no whole percent that people would notice.
 WORTH_TEMPERING = 0.02

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +27,12 @@ from tessera_core.dpixels.simulate.classes import CLASS_TABLE
 from tessera_core.errors import InputError
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
+from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.dpixels.simulate.world import World
     from tessera_core.models.checkpoint import LoadedEncoder
 
-Progress = Callable[[int, int, str], None]
-Cancel = Callable[[], bool]
 
 FORMAT = "tessera-demo/1"
 DEMO_SIZE = 320  # two years simulate and embed in well under 90 s on two cores

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +25,9 @@ from tessera_core.errors import Cancelled, InputError, MixedDatasetsError, Tesse
 from tessera_core.grid import Grid
 from tessera_core.project import library
 from tessera_core.project.acquire import Request, fetch
-from tessera_core.project.jobs import Progress
 from tessera_core.project.project import Project, safe_name
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.inference.calibration import Estimate
@@ -133,7 +132,7 @@ def plan(
     dim: int | None,
     device: str,
     progress: Progress,
-    cancelled: Callable[[], bool],
+    cancelled: Cancel,
     *,
     reference: str = "",
 ) -> Plan:
@@ -185,7 +184,7 @@ def plan(
     return Plan(loaded, cost, tuple(notes), rasters)
 
 
-def _remarks(tiles: TileSet, cancelled: Callable[[], bool]) -> list[str]:
+def _remarks(tiles: TileSet, cancelled: Cancel) -> list[str]:
     """What is odd about the images, the tiles named where there are several."""
     said: dict[str, list[str]] = defaultdict(list)
     for tile in tiles.tiles:
@@ -251,7 +250,7 @@ def run(
     dim: int | None,
     device: str,
     progress: Progress,
-    cancelled: Callable[[], bool],
+    cancelled: Cancel,
 ) -> Project:
     """Fetch what is not there yet, embed it, make a project and compare it with published embeddings where there are any.
 
@@ -290,7 +289,7 @@ def run(
     return project
 
 
-def _compare(project: Project, plan: Plan, tiles: TileSet, cancelled: Callable[[], bool]) -> list[dict[str, Any]]:
+def _compare(project: Project, plan: Plan, tiles: TileSet, cancelled: Cancel) -> list[dict[str, Any]]:
     """Comparisons with what the person gave, else with what is known here; a failed one is said, and the result kept."""
     from tessera_core.assess.agreement import compare
     from tessera_core.sources.local.open import open_embeddings
@@ -350,7 +349,7 @@ def make_project(
     dim: int | None,
     device: str,
     progress: Progress,
-    cancelled: Callable[[], bool],
+    cancelled: Cancel,
     failed: list[Failure] | None = None,
 ) -> Project:
     """Embed the tiles, a raster per year, and make a project of them.

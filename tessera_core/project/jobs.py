@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tessera_core.errors import BusyError, Cancelled, TesseraError
+from tessera_core.types import Cancel, Progress
 
-Progress = Callable[[int, int, str], None]
-Work = Callable[[Progress, Callable[[], bool]], Any]
+Work = Callable[[Progress, Cancel], Any]
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,7 +18,6 @@ from tessera_core._utils.partial import Failure
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.hosting import hosted
-from tessera_core.project.jobs import Progress
 from tessera_core.project.project import (
     LOGS,
     SUFFIX,
@@ -33,6 +32,7 @@ from tessera_core.project.references import EmbeddingRef, WantedEmbeddings, know
 from tessera_core.project.room import require_size, size_of
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local import uploads
+from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.project.demo import DemoRegion
@@ -325,7 +325,7 @@ def demo_ready() -> DemoRegion | None:
     return cached_demo(size=_demo_size())
 
 
-def make_demo(progress: Progress, cancelled: Callable[[], bool]) -> DemoRegion:
+def make_demo(progress: Progress, cancelled: Cancel) -> DemoRegion:
     """The demo region, made first where it is not cached."""
     from tessera_core.project.demo import ensure_demo
 

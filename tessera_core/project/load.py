@@ -6,19 +6,19 @@ Knows requests, the fetcher and projects; refuses to know how they are shown.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tessera_core.errors import InputError, ProjectError
-from tessera_core.project.jobs import Progress
 from tessera_core.project.project import Project, new_folder
 from tessera_core.project.request import PlaceRequest, from_query, title_of
 from tessera_core.project.room import require_size, size_of
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.fetch import ATTEMPTS, Fetched, cached, fetch_years, patiently
 from tessera_core.sources.remote.zarr_store import open_store
+from tessera_core.types import Cancel, Progress
 
 
 def in_cache(request: PlaceRequest) -> tuple[int, ...]:
@@ -30,7 +30,7 @@ def in_cache(request: PlaceRequest) -> tuple[int, ...]:
 def load(
     request: PlaceRequest,
     progress: Progress,
-    cancelled: Callable[[], bool],
+    cancelled: Cancel,
     *,
     project: Project | None = None,
     attempts: int = ATTEMPTS,
@@ -73,7 +73,7 @@ def load(
     return _start(request, got) if project is None else _join(project, request, got)
 
 
-def again(project: Project, progress: Progress, cancelled: Callable[[], bool]) -> Project:
+def again(project: Project, progress: Progress, cancelled: Cancel) -> Project:
     """Fetch once more what was missing in a project that :func:`load` made.
 
     Raises:
@@ -110,9 +110,7 @@ def missing_sentences(project: Project) -> list[str]:
     return [str(sentence) for year in sorted(noted) for sentence in noted[year]]
 
 
-def _refuse_another_dataset(
-    project: Project, request: PlaceRequest, attempts: int, cancelled: Callable[[], bool]
-) -> None:
+def _refuse_another_dataset(project: Project, request: PlaceRequest, attempts: int, cancelled: Cancel) -> None:
     known = next(iter(project.embeddings.values()), None)
     if known is None:
         return

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -30,11 +30,11 @@ from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
-from tessera_core.project.jobs import Progress
 from tessera_core.project.project import EmbeddingRef, Project, new_folder, projects_home, saved_logs
 from tessera_core.project.room import require_size
 from tessera_core.provenance import SOFTWARE
 from tessera_core.raster import FORMAT as RASTER_FORMAT
+from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.raster import EmbeddingRaster
@@ -45,7 +45,6 @@ MANIFEST = "pack.json"
 _CHUNK = 8 << 20
 _PACKED = ".packed.json"
 _MAX_MANIFEST = 64 << 20
-Cancel = Callable[[], bool]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ The page, the exports and the command line all come here, so that they show the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +30,7 @@ from tessera_core.labels.sampling import in_order_of_place
 from tessera_core.labels.values import ImportedNumbers
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
-
-Progress = Callable[[int, int, str], None]
-Cancel = Callable[[], bool]
+from tessera_core.types import Cancel, Progress
 
 DEFAULT_NUMBER_HEAD = "ridge-regression"
 # What a person chooses from, with what to expect.

@@ -7,7 +7,7 @@ project's year uses. Refuses to know how any of it is shown.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import ProjectError
-from tessera_core.project.jobs import Progress
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local.open import open_embeddings
 from tessera_core.sources.quality.repair import level_tiles, mask_tiles, tile_offsets
 from tessera_core.sources.quality.tiles import EdgeReport, Inspection, inspect
+from tessera_core.types import Cancel, Progress
 
 _SETTING = "mended"
 
@@ -85,7 +85,7 @@ def mask(project: Project, year: int | None, names: Iterable[str]) -> None:
 
 
 def try_levelling(
-    project: Project, year: int | None, progress: Progress, cancelled: Callable[[], bool], seed: int = 0
+    project: Project, year: int | None, progress: Progress, cancelled: Cancel, seed: int = 0
 ) -> Levelling:
     """A year with its steps between tiles levelled, for a look; the project does not use it yet.
 

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.render.palette import encode_indexed
+from tessera_core.types import Doubles
 
 # Colours of a picture; index 0 is transparent.
 STEPS = 254
 # The middle 96 % of the numbers use the whole ramp, so that a few extremes do not make all else one colour.
 CLIP = (2.0, 98.0)
 NO_VALUE = 0
-Floats = NDArray[np.float64]
 
 # OKLab to cone responses and those to linear sRGB.
 _CONES = np.array(
@@ -110,13 +110,13 @@ def encode_values(index: NDArray[np.uint8], name: str = "amount") -> bytes:
     return encode_indexed(index, palette)
 
 
-def oklab_to_srgb(lab: Floats) -> Floats:
+def oklab_to_srgb(lab: Doubles) -> Doubles:
     """sRGB (..., 3), 0..1 where a screen can show it, of OKLab (..., 3)."""
     linear = (lab @ _CONES.T) ** 3 @ _LINEAR.T
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
 
 
-def _walk(corners: Floats, count: int) -> NDArray[np.uint8]:
+def _walk(corners: Doubles, count: int) -> NDArray[np.uint8]:
     """Colours at equal distances along a smooth path through corners (K, 3) of lightness, chroma and hue."""
     from scipy.interpolate import PchipInterpolator
 
@@ -130,7 +130,7 @@ def _walk(corners: Floats, count: int) -> NDArray[np.uint8]:
     return np.rint(255 * np.clip(oklab_to_srgb(even), 0, 1)).astype(np.uint8)
 
 
-def _shown(lch: Floats) -> Floats:
+def _shown(lch: Doubles) -> Doubles:
     """OKLab (n, 3) of lightness, chroma and hue, paler where the screen cannot show the chroma."""
     light, chroma, hue = lch[:, 0], lch[:, 1], np.deg2rad(lch[:, 2])
     low, high = np.zeros_like(chroma), chroma.copy()

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tessera_core.grid import BBox, Floats, Grid, transformer
+from tessera_core.grid import Grid, transformer
+from tessera_core.types import BBox, Doubles
 
 MERCATOR = "EPSG:3857"
 # Half the width of the Web Mercator world, metres; coordinates beyond it mean a pole or a wrapped antimeridian.
@@ -69,7 +70,7 @@ class DisplayGrid:
         index.flags.writeable = False
         object.__setattr__(self, "index", index)
 
-    def to_grid(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    def to_grid(self, x: ArrayLike, y: ArrayLike) -> tuple[Doubles, Doubles]:
         """Coordinates in the scene grid's CRS of display coordinates; not finite where the CRS cannot hold them."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         if self.frame == "pixel":
@@ -78,7 +79,7 @@ class DisplayGrid:
         gx, gy = transformer(MERCATOR, self.grid.crs).transform(x, y)
         return np.asarray(gx, np.float64), np.asarray(gy, np.float64)
 
-    def from_grid(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    def from_grid(self, x: ArrayLike, y: ArrayLike) -> tuple[Doubles, Doubles]:
         """Display coordinates of coordinates in the scene grid's CRS."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         if self.frame == "pixel":
@@ -88,11 +89,11 @@ class DisplayGrid:
         dx, dy = transformer(self.grid.crs, MERCATOR).transform(x, y)
         return np.asarray(dx, np.float64), np.asarray(dy, np.float64)
 
-    def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+    def to_pixel(self, x: ArrayLike, y: ArrayLike) -> tuple[Doubles, Doubles]:
         """Fractional scene ``(rows, cols)`` of display coordinates; may lie off the scene."""
         return self.grid.xy_to_pixel(*self.to_grid(x, y))
 
-    def from_pixel(self, rows: ArrayLike, cols: ArrayLike) -> tuple[Floats, Floats]:
+    def from_pixel(self, rows: ArrayLike, cols: ArrayLike) -> tuple[Doubles, Doubles]:
         """Display coordinates of fractional scene pixel coordinates."""
         return self.from_grid(*self.grid.pixel_to_xy(rows, cols))
 
@@ -150,7 +151,7 @@ class DisplayGrid:
         return np.where(inside, rows * width + cols, height * width).astype(np.int32)
 
 
-def _edge(grid: Grid) -> tuple[Floats, Floats]:
+def _edge(grid: Grid) -> tuple[Doubles, Doubles]:
     steps = np.linspace(0, 1, 21)
     rows = np.concatenate([steps * 0, steps * 0 + 1, steps, steps]) * grid.height
     cols = np.concatenate([steps, steps, steps * 0, steps * 0 + 1]) * grid.width
@@ -168,7 +169,7 @@ def _fits_mercator(grid: Grid) -> bool:
     return bool(np.abs(y).max() < WORLD and np.abs(x).max() <= WORLD and np.ptp(x) < WORLD)
 
 
-def _nodes(values: Floats) -> tuple[Floats, Floats]:
+def _nodes(values: Doubles) -> tuple[Doubles, Doubles]:
     """Evenly spaced nodes over ``values`` (sorted, even) and the (len(values), nodes) linear interpolation weights."""
     count = max(2, len(values) // NODE_STEP + 1)
     nodes = np.linspace(values[0], values[-1], count)

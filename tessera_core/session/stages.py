@@ -18,6 +18,7 @@ from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.project.classify import check_confidence, fit_labels, label_samples, score_samples, shown_temperature
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.analysis.active_learning import Suggestion
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from tessera_core.assess.live import LiveScore
     from tessera_core.heads import ClassMap, Head, HeadChoice
 
-Progress = Callable[[int, int, str], None]
 
 # Of the time a slow head's map takes, as a guess.
 FIT_SHARE = 0.4
@@ -98,7 +98,7 @@ class Ground:
         self.raster = raster
         self._norms: NDArray[np.float32] | None = None
 
-    def norms(self, cancelled: Callable[[], bool]) -> NDArray[np.float32]:
+    def norms(self, cancelled: Cancel) -> NDArray[np.float32]:
         """Lengths of the codes of every pixel, float32 (H * W,)."""
         from tessera_core.analysis.similarity import code_norms
 
@@ -127,7 +127,7 @@ class Work:
             self._parts["samples"] = label_samples(self.question.labels, self.question.classes, self.raster)
         return self._parts["samples"]
 
-    def fitted(self, cancelled: Callable[[], bool], progress: Progress | None = None) -> Head:
+    def fitted(self, cancelled: Cancel, progress: Progress | None = None) -> Head:
         """The head, fitted on the labels; for a slow one with progress."""
         if "head" not in self._parts:
             labels, head = self.question.labels, self.question.head
@@ -136,9 +136,7 @@ class Work:
         return head_
 
 
-def do(
-    name: str, work: Work, known: Known, cancelled: Callable[[], bool], report: Callable[[float], None]
-) -> dict[str, Any]:
+def do(name: str, work: Work, known: Known, cancelled: Cancel, report: Callable[[float], None]) -> dict[str, Any]:
     """Do one stage.
 
     Args:
@@ -177,7 +175,7 @@ def do(
             raise ValueError(f"no stage {name!r}")
 
 
-def _map(work: Work, cancelled: Callable[[], bool], report: Callable[[float], None]) -> dict[str, Any]:
+def _map(work: Work, cancelled: Cancel, report: Callable[[float], None]) -> dict[str, Any]:
     """The whole map of a head that is too slow for the click."""
     from tessera_core.heads import predict_raster
 
@@ -192,11 +190,11 @@ def _map(work: Work, cancelled: Callable[[], bool], report: Callable[[float], No
     return {"map_progress": 1.0, "made": made}
 
 
-def _score(work: Work, cancelled: Callable[[], bool]) -> dict[str, Any]:
+def _score(work: Work, cancelled: Cancel) -> dict[str, Any]:
     return {"score": score_samples(work.samples, work.question.head, cancelled=cancelled)}
 
 
-def _next(work: Work, cancelled: Callable[[], bool]) -> dict[str, Any]:
+def _next(work: Work, cancelled: Cancel) -> dict[str, Any]:
     from tessera_core.analysis.active_learning import suggest
 
     question = work.question
@@ -215,7 +213,7 @@ def _next(work: Work, cancelled: Callable[[], bool]) -> dict[str, Any]:
     return {"suggestions": tuple(found)}
 
 
-def _confidence(work: Work, known: Known, cancelled: Callable[[], bool]) -> dict[str, Any]:
+def _confidence(work: Work, known: Known, cancelled: Cancel) -> dict[str, Any]:
     calibration = None if known.score is None else check_confidence(known.score)
     if calibration is None:
         return EMPTY["confidence"]
@@ -229,7 +227,7 @@ def _doubts(work: Work) -> dict[str, Any]:
     return {"findings": tuple(found)}
 
 
-def _unlike(work: Work, cancelled: Callable[[], bool]) -> dict[str, Any]:
+def _unlike(work: Work, cancelled: Cancel) -> dict[str, Any]:
     from tessera_core.analysis.applicability import learn, map_novelty
 
     pixels = label_pixels(work.question.labels, work.raster.grid)
@@ -238,7 +236,7 @@ def _unlike(work: Work, cancelled: Callable[[], bool]) -> dict[str, Any]:
     return {"novelty": made}
 
 
-def _sets(work: Work, known: Known, cancelled: Callable[[], bool]) -> dict[str, Any]:
+def _sets(work: Work, known: Known, cancelled: Cancel) -> dict[str, Any]:
     from tessera_core.assess.calibration import conformal, map_sets
 
     held = None if known.score is None else known.score.held_out

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tessera_core.types import LonLat
+
 Tool = Literal["click", "box", "polygon"]
 Kind = Literal["click", "box", "polygon", "marker", "outline"]
-LonLat = tuple[float, float]
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from functools import cache
 from typing import Any, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tessera_core.errors import GridError
 from tessera_core.grid import transformer
 from tessera_core.render.display import MERCATOR, DisplayGrid
 from tessera_core.render.world import world_outline
 from tessera_core.session.view_parts import Kind, Layer, MapEvent, Marker, Outline
+from tessera_core.types import Doubles
 
 # What the browser looks at and has no picture of: an event of its own, which pages do not hear of.
 LOOK = "look"
@@ -30,7 +30,6 @@ LOOK = "look"
 MAX_LAT = 85.051128
 MAX_POINTS = 20_000
 MAX_EVENTS = 200
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def world_entry() -> bytes:
     ).encode()
 
 
-def to_frame(lonlat: Floats, display: DisplayGrid | None) -> Floats:
+def to_frame(lonlat: Doubles, display: DisplayGrid | None) -> Doubles:
     """float64 (n, 2) display coordinates of degrees (n, 2); NaN where the frame has none."""
     if display is not None and display.frame == "pixel":
         if display.grid.crs is None:
@@ -126,7 +125,7 @@ def to_frame(lonlat: Floats, display: DisplayGrid | None) -> Floats:
     return np.column_stack([np.asarray(x, np.float64), np.asarray(y, np.float64)])
 
 
-def to_lonlat(x: Floats, y: Floats, display: DisplayGrid | None) -> Floats | None:
+def to_lonlat(x: Doubles, y: Doubles, display: DisplayGrid | None) -> Doubles | None:
     """Degrees float64 (n, 2) of display coordinates; None where the scene has no place on Earth."""
     if display is None or display.frame == "mercator":
         lon, lat = transformer(MERCATOR, "EPSG:4326").transform(x, y)
@@ -232,7 +231,7 @@ def _lines(geojson: Mapping[str, Any]) -> Iterator[tuple[bool, list[Any]]]:
             return
 
 
-def _flat(xy: Floats, digits: int = 2) -> list[float]:
+def _flat(xy: Doubles, digits: int = 2) -> list[float]:
     if not np.isfinite(xy).all():
         return []
     return [round(v, digits) for v in xy.ravel().tolist()]

@@ -27,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Cancel
 
 if TYPE_CHECKING:
     from tessera_core.session.stages import Ground, Known, Question, Work
@@ -149,7 +150,7 @@ class Worker:
         name: str,
         question: Question,
         known: Known,
-        cancelled: Callable[[], bool],
+        cancelled: Cancel,
         report: Callable[[float], None],
     ) -> dict[str, Any]:
         """As :func:`tessera_core.session.stages.do`.

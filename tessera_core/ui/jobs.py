@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable
 
 import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.hosting import acting_for
-from tessera_core.project.jobs import Job, JobPool, Progress, Work
+from tessera_core.project.jobs import Job, JobPool, Work
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import logs, seats, state
 from tessera_core.ui import text as words
 
@@ -40,7 +40,7 @@ class Jobs:
         """
         person = self._person
 
-        def for_person(progress: Progress, cancelled: Callable[[], bool]) -> object:
+        def for_person(progress: Progress, cancelled: Cancel) -> object:
             # What is made belongs to whoever asked for it first.
             with acting_for(person):
                 return work(progress, cancelled)

@@ -11,8 +11,6 @@ p-value or another null are tables over its 65,536 levels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,10 +18,11 @@ from tessera_core.analysis.change.borders import Borders
 from tessera_core.analysis.change.judge import judge_differences
 from tessera_core.analysis.change.layer import MIN_PIXELS, ChangeLayer, Null, SceneShift, false_discovery
 from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, TOP_LEVEL, log_ratio
-from tessera_core.analysis.change.measure import Progress, measure_differences
+from tessera_core.analysis.change.measure import measure_differences
 from tessera_core.analysis.change.scene import fit_scene
 from tessera_core.errors import RasterError
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Cancel, Progress
 
 __all__ = [
     "LEVELS",
@@ -48,7 +47,7 @@ def detect_change(
     stable: NDArray[np.bool_] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> ChangeLayer:
     """Change of every pixel between two rasters of one dataset on one grid.
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from tessera_core.analysis.change.levels import LEVELS, LOWEST, NO_LEVEL, STEPS, Floats, tail_score
+from tessera_core.analysis.change.levels import LEVELS, LOWEST, NO_LEVEL, STEPS, tail_score
+from tessera_core.types import Doubles
 
 # Ground beside a sure change that differs less than half as much is where that change ends.
 HALF = round(math.log(2) * STEPS)
@@ -101,12 +102,12 @@ def fit_borders(counts: NDArray[np.integer]) -> Borders:
     return Borders(float(means[0]), float(spreads[0]), total)
 
 
-def border_levels(borders: Borders, weight: float, centre: float, spread: float) -> Floats:
+def border_levels(borders: Borders, weight: float, centre: float, spread: float) -> Doubles:
     """The level that a pixel may have at most for lying so many levels under its strongest neighbour, float64 (LEVELS,).
 
     It is that of the same p-value, times ``weight``, in the null with this centre and spread.
     """
     share = np.exp(-np.arange(LEVELS) / STEPS)
     p = weight * expit((borders.share - share) / (LOGISTIC * borders.spread))
-    levels: Floats = (centre + spread * tail_score(np.clip(p, 1e-300, 1.0)) - LOWEST) * STEPS
+    levels: Doubles = (centre + spread * tail_score(np.clip(p, 1e-300, 1.0)) - LOWEST) * STEPS
     return levels

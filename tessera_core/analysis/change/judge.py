@@ -41,11 +41,11 @@ from tessera_core.analysis.change.levels import (
     NO_LEVEL,
     STEPS,
     TOP_LEVEL,
-    Floats,
     first_peak,
     right_spread,
 )
 from tessera_core.analysis.change.measure import CONTRASTS, Measured
+from tessera_core.types import Doubles
 
 Counts = NDArray[np.int64]
 
@@ -94,7 +94,7 @@ class _Strata:
     """
 
     of: NDArray[np.uint8]
-    middles: Floats
+    middles: Doubles
     rise: NDArray[np.float32]
     centre: float
     spread: float
@@ -246,7 +246,7 @@ def _raise_noisy(table: Counts, strata: _Strata) -> tuple[NDArray[np.float32], t
     return lift, tuple(raised)
 
 
-def _tails(table: Counts, lift: NDArray[np.float32], strata: _Strata) -> Floats:
+def _tails(table: Counts, lift: NDArray[np.float32], strata: _Strata) -> Doubles:
     """How much wider the right side is at each contrast than on calm ground, float64 (CONTRASTS,), at least 1.
 
     Against calm ground, because change itself widens the right side of both.

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis.change.borders import Borders
-from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, Floats, log_ratio, tail_chance, tail_score
+from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, log_ratio, tail_chance, tail_score
 from tessera_core.errors import RasterError
+from tessera_core.types import Doubles
 
 # Pixels that a null is estimated from, at least.
 MIN_PIXELS = 500
@@ -35,7 +36,7 @@ class Null:
     source: str
     pixels: int
 
-    def p_table(self) -> Floats:
+    def p_table(self) -> Doubles:
         """float64 (LEVELS,): p-value of each level; 1 at :data:`NO_LEVEL`."""
         table = tail_chance((log_ratio(np.arange(LEVELS)) - self.centre) / self.spread)
         table[NO_LEVEL] = 1.0
@@ -89,11 +90,11 @@ class ChangeLayer:
         """Pixels with data in both years."""
         return int(self.histogram.sum())
 
-    def p_table(self) -> Floats:
+    def p_table(self) -> Doubles:
         """p-value of each level, float64 (LEVELS,)."""
         return self.null.p_table()
 
-    def q_table(self) -> Floats:
+    def q_table(self) -> Doubles:
         """Smallest false-discovery rate at which a level is called changed, float64 (LEVELS,); falls with the level."""
         return false_discovery(self.p_table(), self.histogram)
 
@@ -151,7 +152,7 @@ class ChangeLayer:
         return replace(self, null=Null(centre, spread, "marked", total))
 
 
-def false_discovery(p_table: Floats, histogram: NDArray[np.int64]) -> Floats:
+def false_discovery(p_table: Doubles, histogram: NDArray[np.int64]) -> Doubles:
     """Benjamini & Hochberg's adjusted p-values for levels with a histogram instead of a sorted list.
 
     Args:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import log_ndtr, ndtr
 
-Floats = NDArray[np.float64]
+from tessera_core.types import Doubles
 
 LEVELS, LOWEST, STEPS = 65_536, -8.0, 4_000.0
 NO_LEVEL = np.uint16(65_535)
@@ -34,7 +34,7 @@ TAIL_SHARE, TAIL_WIDTH = 0.05, 1.6
 DEEPEST = 0.05
 
 
-def log_ratio(levels: NDArray[np.integer]) -> Floats:
+def log_ratio(levels: NDArray[np.integer]) -> Doubles:
     """log(difference / noise) of levels."""
     return np.asarray(levels, np.float64) / STEPS + LOWEST
 
@@ -44,12 +44,12 @@ def to_levels(values: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.clip(np.rint((values - LOWEST) * STEPS), 0, TOP_LEVEL).astype(np.int64)
 
 
-def tail_chance(scores: Floats) -> Floats:
+def tail_chance(scores: Doubles) -> Doubles:
     """Chance that unchanged ground lies this many spreads above the centre or higher: a contaminated normal distribution.
 
     Source: Tukey, A survey of sampling from contaminated distributions, 1960.
     """
-    out: Floats = (1 - TAIL_SHARE) * ndtr(-scores) + TAIL_SHARE * ndtr(-scores / TAIL_WIDTH)
+    out: Doubles = (1 - TAIL_SHARE) * ndtr(-scores) + TAIL_SHARE * ndtr(-scores / TAIL_WIDTH)
     return out
 
 
@@ -57,7 +57,7 @@ _SCORES = np.linspace(-8.0, 60.0, 20_001)
 _LOG_CHANCES = np.log(np.maximum(tail_chance(_SCORES), 1e-300))
 
 
-def tail_score(chances: Floats) -> Floats:
+def tail_score(chances: Doubles) -> Doubles:
     """Spreads above the centre for chances in (0, 1): the inverse of :func:`tail_chance`."""
     return np.interp(np.log(chances), _LOG_CHANCES[::-1], _SCORES[::-1])
 
@@ -131,14 +131,14 @@ def right_spread(counts: NDArray[np.number], centre: float, spread: float) -> fl
     return widest
 
 
-def _smoothed(binned: Floats, width: float) -> Floats:
-    out: Floats = gaussian_filter1d(binned, max(width * STEPS / COARSE, 0.5), mode="constant")
+def _smoothed(binned: Doubles, width: float) -> Doubles:
+    out: Doubles = gaussian_filter1d(binned, max(width * STEPS / COARSE, 0.5), mode="constant")
     return out
 
 
-def _mills(z: Floats) -> Floats:
+def _mills(z: Doubles) -> Doubles:
     """Density over distribution of the standard normal."""
-    out: Floats = np.exp(-0.5 * z * z - 0.5 * math.log(2 * math.pi) - log_ndtr(z))
+    out: Doubles = np.exp(-0.5 * z * z - 0.5 * math.log(2 * math.pi) - log_ndtr(z))
     return out
 
 

@@ -5,7 +5,6 @@ Four bytes a pixel leave it. What they mean for change is decided afterwards (:m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,7 @@ from tessera_core.analysis.change.levels import LOWEST, NO_LEVEL, STEPS, TOP_LEV
 from tessera_core.analysis.change.scene import Scene
 from tessera_core.errors import Cancelled
 from tessera_core.raster import EmbeddingRaster, valid_scales
-
-Progress = Callable[[int, int, str], None]
+from tessera_core.types import Cancel, Progress
 
 # Product digits: 16 bits of weight are far below the noise and a third cheaper than 24.
 DIGITS = 2
@@ -48,7 +46,7 @@ def measure_differences(
     second: EmbeddingRaster,
     scene: Scene,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> Measured:
     """Read both rasters once, a block at a time.
 

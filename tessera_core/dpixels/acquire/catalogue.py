@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from tessera_core.dpixels.tile import S2_BANDS
 from tessera_core.errors import AcquisitionError, InputError
-from tessera_core.grid import BBox
+from tessera_core.types import BBox
 
 log = logging.getLogger(__name__)
 

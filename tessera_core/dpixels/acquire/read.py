@@ -19,6 +19,7 @@ from tessera_core.dpixels.acquire.catalogue import earthdata_headers
 from tessera_core.errors import AcquisitionError, Cancelled
 from tessera_core.gate import open_remote_raster
 from tessera_core.grid import Grid
+from tessera_core.types import Cancel
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def read_asset(
     *,
     label: str,
     zero_is_nodata: bool,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
     timeout_s: float = 60.0,
 ) -> tuple[NDArray[np.float32], dict[str, str]]:
     """The first band of a GeoTIFF on ``grid``: float32 (H, W), NaN where there is no data; and the file's tags.

@@ -34,11 +34,11 @@ from tessera_core.errors import AcquisitionError, Cancelled, InputError
 from tessera_core.grid import Grid
 from tessera_core.provenance import SOFTWARE
 from tessera_core.region import Region
+from tessera_core.types import Cancel, Progress
 
 log = logging.getLogger(__name__)
 
 PATCH_PX = 500
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass
@@ -106,7 +106,7 @@ def acquire(
     workers: int = 8,
     timeout_s: float = 60.0,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> AcquisitionReport:
     """Fetch the region's time series and write one d-pixel tile per patch below ``out``.
 
@@ -193,7 +193,7 @@ def _acquire_patch(
     settings: _Settings,
     report: AcquisitionReport,
     step: Callable[[int, str], None],
-    cancelled: Callable[[], bool] | None,
+    cancelled: Cancel | None,
 ) -> None:
     request = _request(grid, window, settings)
     if (done := _finished(folder, request)) is not None:
@@ -282,7 +282,7 @@ def _read_task(
     settings: _Settings,
     pool: ThreadPoolExecutor,
     missing: list[str],
-    cancelled: Callable[[], bool] | None,
+    cancelled: Cancel | None,
 ) -> dict[str, NDArray[Any]] | None:
     """Arrays of one day, or None when something could not be read; an empty dict when there is nothing to keep."""
     read = _read_s2 if task.sensor == "s2" else _read_s1

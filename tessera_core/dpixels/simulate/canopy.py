@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.dpixels.simulate import spectra
-from tessera_core.dpixels.simulate.parcels import BLOOM_DAYS, Floats, Parcels
+from tessera_core.dpixels.simulate.parcels import BLOOM_DAYS, Parcels
+from tessera_core.types import Floats
 
 RESIDUE_DAYS = 40.0
 REGROWTH_DAYS = 22.0

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tessera_core.dpixels.simulate.parcels import Climate, Floats
+from tessera_core.dpixels.simulate.parcels import Climate
 from tessera_core.dpixels.simulate.scene import YEAR_DAYS, Weather
 from tessera_core.errors import InputError
+from tessera_core.types import Floats
 
 TEMPERATE = "temperate"
 _SNOW_AT, _MELT, _HIDES = 1.0, 3.0, 15.0  # degrees C; mm a day and degree; mm

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from tessera_core.dpixels.simulate import spectra
-from tessera_core.dpixels.simulate.parcels import Floats
 from tessera_core.dpixels.simulate.terrain import PIXEL_M, fractal
+from tessera_core.types import Floats
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from tessera_core.dpixels.simulate.parcels import Floats
 from tessera_core.dpixels.simulate.terrain import Terrain, channels, fractal
+from tessera_core.types import Bools, Floats
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int32]
+Ids = NDArray[np.int32]
 
 
 class Use(IntEnum):
@@ -47,9 +46,9 @@ class Layout:
         lane: bool (H, W), whether that edge is a lane and not a hedge.
     """
 
-    parcel: Ints
+    parcel: Ids
     use: NDArray[np.uint8]
-    area: Ints
+    area: Ids
     wetness: Floats
     town_distance: Floats
     hedge: Floats
@@ -191,7 +190,7 @@ def _quarry(kinds: NDArray[np.uint8], allowed: Bools, rng: np.random.Generator) 
         room[distance < 0.2 * size] = 0
 
 
-def _parcels(kinds: NDArray[np.uint8], stands: Ints, terrain: Terrain, rng: np.random.Generator) -> tuple[Ints, Ints]:
+def _parcels(kinds: NDArray[np.uint8], stands: Ids, terrain: Terrain, rng: np.random.Generator) -> tuple[Ids, Ids]:
     """Cut every use into parcels; returns them and the farm blocks that fields were cut from."""
     size = len(kinds)
     parcel = np.full(kinds.shape, -1, np.int32)
@@ -227,7 +226,7 @@ def _parcels(kinds: NDArray[np.uint8], stands: Ints, terrain: Terrain, rng: np.r
     return compact.reshape(kinds.shape).astype(np.int32), blocks
 
 
-def _split(parcel: Ints, rows: NDArray, cols: NDArray, angle: float, count: int, rng: np.random.Generator) -> int:
+def _split(parcel: Ids, rows: NDArray, cols: NDArray, angle: float, count: int, rng: np.random.Generator) -> int:
     """Cut a block across its longer side again and again until pieces are fields of 1 to 10 ha; numbers them from ``count``."""
     todo = [(rows, cols, angle)]
     while todo:
@@ -248,7 +247,7 @@ def _split(parcel: Ints, rows: NDArray, cols: NDArray, angle: float, count: int,
     return count
 
 
-def _edges(parcel: Ints, blocks: Ints, kinds: NDArray[np.uint8], rng: np.random.Generator) -> tuple[Floats, Bools]:
+def _edges(parcel: Ids, blocks: Ids, kinds: NDArray[np.uint8], rng: np.random.Generator) -> tuple[Floats, Bools]:
     """Hedges between some fields, lanes between farm blocks."""
     field = kinds == Use.FIELD
     different = np.zeros(parcel.shape, bool)
@@ -264,7 +263,7 @@ def _edges(parcel: Ints, blocks: Ints, kinds: NDArray[np.uint8], rng: np.random.
     return share.astype(np.float32), lane
 
 
-def _voronoi(mask: Bools, out: Ints, target: int, rng: np.random.Generator, warp: float = 2.5) -> int:
+def _voronoi(mask: Bools, out: Ids, target: int, rng: np.random.Generator, warp: float = 2.5) -> int:
     """Cut ``mask`` into irregular cells of about ``target`` pixels, numbered from 1 in ``out``; returns their number."""
     rows, cols = np.nonzero(mask)
     if len(rows) == 0:
@@ -279,7 +278,7 @@ def _voronoi(mask: Bools, out: Ints, target: int, rng: np.random.Generator, warp
     return count
 
 
-def _members(labels: Ints, count: int) -> list[tuple[int, tuple[NDArray[np.intp], NDArray[np.intp]]]]:
+def _members(labels: Ids, count: int) -> list[tuple[int, tuple[NDArray[np.intp], NDArray[np.intp]]]]:
     order = np.argsort(labels, axis=None, kind="stable")
     bounds = np.searchsorted(labels.ravel()[order], np.arange(1, count + 2))
     width = labels.shape[1]

@@ -18,7 +18,7 @@ from tessera_core.dpixels.simulate.canopy import Canopy, grow, reflectance
 from tessera_core.dpixels.simulate.classes import WORLD_COVERS
 from tessera_core.dpixels.simulate.climates import draw_zone_weather
 from tessera_core.dpixels.simulate.clouds import CloudMaker, classify, cover_with
-from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
+from tessera_core.dpixels.simulate.parcels import Climate, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, gamma0, speckle
 from tessera_core.dpixels.simulate.scene import (
     OpticalDates,
@@ -31,6 +31,7 @@ from tessera_core.dpixels.simulate.scene import (
 from tessera_core.dpixels.simulate.world import World
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile, TileArrays, create_tile
 from tessera_core.errors import Cancelled
+from tessera_core.types import Cancel, Floats, Progress
 
 LATITUDE = 52.0
 _COARSE = [S2_BANDS.index(band) for band in ("B8A", "B05", "B06", "B07", "B11", "B12")]  # sensed at 20 m
@@ -57,8 +58,8 @@ def observe(
     year: int,
     folder: str | Path,
     *,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> DPixelTile:
     """Write a year of Sentinel-1/2 observations of ``world`` as the tile ``folder`` and open it.
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.covers import CoverType, Spread
 from tessera_core.dpixels.simulate.regional import ALL_COVERS
+from tessera_core.types import Floats
 
-Floats = NDArray[np.float32]
 MAX_CYCLES = 3
 MAX_CUTS = 6
 NEVER = 2000.0  # a day of year that no calendar reaches

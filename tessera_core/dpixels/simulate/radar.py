@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from tessera_core.dpixels.simulate.canopy import Canopy
-from tessera_core.dpixels.simulate.parcels import Floats, Parcels
+from tessera_core.dpixels.simulate.parcels import Parcels
+from tessera_core.types import Floats
 
 LOOKS = 4.4
 _REFERENCE_INCIDENCE = 39.0

@@ -19,7 +19,7 @@ from tessera_core.dpixels.simulate.canopy import grow, reflectance
 from tessera_core.dpixels.simulate.climates import CLIMATES, TEMPERATE, Zone, draw_zone_weather, find_zone
 from tessera_core.dpixels.simulate.covers import COVERS, CoverType
 from tessera_core.dpixels.simulate.imagined import IMAGINED_PER_WORLD, imagine_covers
-from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
+from tessera_core.dpixels.simulate.parcels import Climate, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, gamma0, speckle
 from tessera_core.dpixels.simulate.regional import ALL_COVERS
 from tessera_core.dpixels.simulate.scene import (
@@ -32,6 +32,7 @@ from tessera_core.dpixels.simulate.scene import (
     through_atmosphere,
 )
 from tessera_core.errors import InputError
+from tessera_core.types import Floats
 
 S2_DATES = 96
 S1_PASSES = 72

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.dpixels.simulate import spectra
-from tessera_core.dpixels.simulate.parcels import Floats
+from tessera_core.types import Floats
 
 YEAR_DAYS = 366
 

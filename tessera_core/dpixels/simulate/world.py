@@ -17,10 +17,11 @@ from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE, WORLD_COVERS
 from tessera_core.dpixels.simulate.climates import TEMPERATE, Zone, find_zone
 from tessera_core.dpixels.simulate.layout import Layout, Use, make_layout
-from tessera_core.dpixels.simulate.parcels import Climate, Floats, Parcels, draw_parcels
+from tessera_core.dpixels.simulate.parcels import Climate, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.terrain import PIXEL_M, Terrain, fractal, make_terrain
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
+from tessera_core.types import Floats
 
 FIRST_YEAR, LAST_YEAR = 2017, 2035
 MIN_SIZE = 96

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ import numpy as np
 
 from tessera_core._utils.atomic import write_json
 from tessera_core.pretrain.config import PretrainConfig, PretrainError
-from tessera_core.pretrain.studies.scenes import Floats, Scene, embed, score, without_radar
+from tessera_core.pretrain.studies.scenes import Scene, embed, score, without_radar
 from tessera_core.pretrain.studies.tables import mean_sd, table
-
-Progress = Callable[[int, int, str], None]
+from tessera_core.types import Floats, Progress
 
 FULL = "full"
 # Points of F1 lost in the published ablation (Austrian crops).

@@ -6,7 +6,7 @@ every method gets the same labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from tessera_core._utils.atomic import write_json
 from tessera_core.models.checkpoint import LoadedEncoder
 from tessera_core.pretrain.studies.scenes import Scene, embed, score
 from tessera_core.pretrain.studies.tables import mean_sd, table
-
-Progress = Callable[[int, int, str], None]
+from tessera_core.types import Progress
 
 COUNTS = (1, 5, 10, 50)
 OURS = {

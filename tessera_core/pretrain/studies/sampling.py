@@ -7,7 +7,7 @@ and without radar, and the knee, beyond which more dates hardly help (published 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import write_json
 from tessera_core.models.checkpoint import LoadedEncoder
 from tessera_core.pretrain.pixels import PixelSet, pack
-from tessera_core.pretrain.studies.scenes import Floats, Scene, embed, score, without_radar
+from tessera_core.pretrain.studies.scenes import Scene, embed, score, without_radar
 from tessera_core.pretrain.studies.tables import table
-
-Progress = Callable[[int, int, str], None]
-Bools = NDArray[np.bool_]
+from tessera_core.types import Bools, Floats, Progress
 
 DATES = (2, 4, 6, 8, 12, 16, 24, 32)
 NEAR = 0.01  # macro-F1 below the score with all dates that still counts as the same

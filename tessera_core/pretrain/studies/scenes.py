@@ -28,12 +28,12 @@ from tessera_core.heads import make_head
 from tessera_core.labels.model import LabelClass, next_color
 from tessera_core.models.quantise import quantise
 from tessera_core.pretrain.pixels import PixelSet, pack_tile
+from tessera_core.types import Floats
 
 if TYPE_CHECKING:
     from tessera_core.models.encoder import Encoder
     from tessera_core.models.normalisation import Normalisation
 
-Floats = NDArray[np.float32]
 FOLDS = 4
 # Classes in fewer fields than this are left out: some must teach and some be tested, in several divisions.
 MIN_FIELDS = 4

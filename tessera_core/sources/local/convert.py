@@ -29,13 +29,12 @@ from tessera_core.grid import Grid
 from tessera_core.models.quantise import quantise
 from tessera_core.provenance import Provenance
 from tessera_core.raster import FORMAT, EmbeddingRaster
+from tessera_core.types import Cancel, Codes, Progress, Window
 
 CACHE_BYTES = 20 << 30
 BLOCK_BYTES = 32 << 20
 _VERSION = 3
 
-Window = tuple[slice, slice]
-Codes = tuple[NDArray[np.int8], NDArray[np.float32]]
 
 _lock = threading.Lock()
 
@@ -51,8 +50,8 @@ def converted(
     what: str,
     reasons: NDArray[np.uint8] | None = None,
     remarks: Callable[[], list[str]] | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> EmbeddingRaster:
     """The cached conversion of ``sources``, made now if there is none.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import alphaearth
-from tessera_core.sources.local.convert import BLOCK_BYTES, Codes, Window, converted, quantise_block
+from tessera_core.sources.local.convert import BLOCK_BYTES, converted, quantise_block
 from tessera_core.sources.local.metadata import MIN_DIM, read_metadata, year_in_path
+from tessera_core.types import Cancel, Codes, Progress, Window
 
 _GDAL_CACHE_MB = 128
 # So many pixels with a declared no data value in some of their bands are no accident.
@@ -91,8 +92,8 @@ def find_piece(path: Path) -> TiffPiece | None:
 def open_tiff(
     piece: TiffPiece,
     *,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> EmbeddingRaster:
     """Open one GeoTIFF, quantised block by block into the cache.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from tessera_core.errors import RasterError
 from tessera_core.raster import EmbeddingRaster, NoData, valid_scales
-from tessera_core.sources.local.convert import Codes, Window, converted, row_windows
+from tessera_core.sources.local.convert import converted, row_windows
+from tessera_core.types import Cancel, Codes, Progress, Window
 
 MAX_EMPTY = 20
 
@@ -19,8 +20,8 @@ def mosaic(
     named: Sequence[tuple[str, EmbeddingRaster]],
     sources: Sequence[Path],
     *,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> EmbeddingRaster:
     """Tiles as one raster; where they overlap the first one with data wins, what none covers is ``MISSING_TILE``.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,10 @@ from tessera_core.gate import read_json
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.sources.local.convert import Codes, Window, converted, quantise_block, row_windows
+from tessera_core.sources.local.convert import converted, quantise_block, row_windows
 from tessera_core.sources.local.geotiff import read_grid
 from tessera_core.sources.local.metadata import MIN_DIM, read_metadata, year_in_path
+from tessera_core.types import Cancel, Codes, Progress, Window
 
 TILE_FORMAT = "tessera-embedding-tile/1"
 GRID_NAME = re.compile(r"grid_(-?\d+(?:\.\d+)?)_(-?\d+(?:\.\d+)?)")
@@ -84,8 +84,8 @@ def find_piece(path: Path) -> NpyPiece | None:
 def open_npy(
     piece: NpyPiece,
     *,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> EmbeddingRaster:
     """Open one piece, memory-mapped; float embeddings and scales that vary by dimension are converted into the cache.
 

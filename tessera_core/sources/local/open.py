@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tessera_core.sources.local.metadata import year_in_path
 from tessera_core.sources.local.mosaic import mosaic
 from tessera_core.sources.local.npy import NpyPiece
 from tessera_core.sources.local.zarr import ZarrPiece
+from tessera_core.types import Cancel, Progress
 
 LOOKED_FOR = (
     "a saved raster (raster.json), NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy), "
@@ -33,8 +34,6 @@ ABSURD = 50
 _HASHED_BYTES = 64 << 20
 _LEFT_OUT = "left_out"
 _DEPTH = 4
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def open_embeddings(
     *,
     year: int | None = None,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> EmbeddingRaster:
     """Open embeddings, memory-mapped.
 
@@ -91,9 +90,7 @@ def _opened_apart(path: Path, year: int | None) -> EmbeddingRaster:
     return _opened(path, year, None, None)
 
 
-def _opened(
-    path: Path, year: int | None, progress: Progress | None, cancelled: Callable[[], bool] | None
-) -> EmbeddingRaster:
+def _opened(path: Path, year: int | None, progress: Progress | None, cancelled: Cancel | None) -> EmbeddingRaster:
     pieces, problems = find_pieces(path)
     if not pieces:
         raise RasterError(problems[0].why if problems else _nothing(path))
@@ -207,7 +204,7 @@ def _pieces(path: Path) -> Sequence[Piece]:
     return [piece] if piece is not None else []
 
 
-def _open(piece: Piece, progress: Progress | None, cancelled: Callable[[], bool] | None) -> EmbeddingRaster:
+def _open(piece: Piece, progress: Progress | None, cancelled: Cancel | None) -> EmbeddingRaster:
     if isinstance(piece, SavedPiece):
         return EmbeddingRaster.open(piece.path)
     if isinstance(piece, NpyPiece):

@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from tessera_core.gate.limits import RASTER_GROWTH, amount
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.sources.local.convert import BLOCK_BYTES, Codes, Window, converted
+from tessera_core.sources.local.convert import BLOCK_BYTES, converted
+from tessera_core.types import Cancel, Codes, Progress, Window
 
 MAX_PIXELS = 400_000_000
 _SHARD = 256
@@ -182,8 +183,8 @@ def _damaged(folder: Path, error: Exception) -> RasterError:
 def open_zarr(
     piece: ZarrPiece,
     *,
-    progress: Callable[[int, int, str], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
 ) -> EmbeddingRaster:
     """Open one zone and year, cropped to what holds data and copied into the cache.
 

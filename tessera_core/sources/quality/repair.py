@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tessera_core.errors import Cancelled, InputError
 from tessera_core.raster import FORMAT, EmbeddingRaster, NoData, dequantise, valid_scales
 from tessera_core.sources.local.convert import quantise_block
 from tessera_core.sources.quality.tiles import Inspection, LonLat, cell_name, cells, present
-from tessera_core.sources.remote.fetch import Progress
+from tessera_core.types import Cancel, Progress
 
 
 def mask_tiles(raster: EmbeddingRaster, folder: Path, names: Iterable[str], target: Path) -> Path:
@@ -85,7 +85,7 @@ def level_tiles(
     target: Path,
     *,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> EmbeddingRaster:
     """Write a raster with an offset added to every pixel of a tile, quantised again; before and after are both kept.
 

@@ -10,7 +10,7 @@ stated share of those lines reach, and twice the usual. Nothing here changes a r
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
-from tessera_core.sources.remote.fetch import Progress
 from tessera_core.sources.remote.frame import TILE_DEGREES, tile_name
+from tessera_core.types import Cancel, Progress
 
 FALSE_ALARMS = 0.01
 # Scales this many times the median of all tiles are no embeddings' scales.
@@ -133,7 +133,7 @@ def inspect(
     *,
     false_alarms: float = FALSE_ALARMS,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> Inspection:
     """Look at every tile and every edge of a raster, block by block.
 
@@ -379,7 +379,7 @@ def _edge_reports(
     lonlat: LonLat,
     false_alarms: float,
     bad: set[str],
-    cancelled: Callable[[], bool] | None,
+    cancelled: Cancel | None,
 ) -> tuple[tuple[EdgeReport, ...], float, int]:
     measured = []
     quiet: list[float] = []

@@ -24,6 +24,7 @@ from tessera_core._utils.paths import cache_home
 from tessera_core.errors import ExportError, InputError
 from tessera_core.provenance import Provenance
 from tessera_core.region import Region
+from tessera_core.types import BBox
 
 FORMAT = "tessera-fetch/1"
 DEFAULT_LIMIT_GB = 20.0
@@ -54,7 +55,7 @@ class Entry:
     year: int
     dim: int
     name: str
-    bbox: tuple[float, float, float, float]
+    bbox: BBox
     shape: tuple[int, int]
     bytes: int
     used: float

@@ -12,8 +12,9 @@ from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.remote import cache
-from tessera_core.sources.remote.frame import Frame, Window
+from tessera_core.sources.remote.frame import Frame
 from tessera_core.sources.remote.zarr_zone import Block
+from tessera_core.types import Window
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ from tessera_core.sources import alphaearth
 from tessera_core.sources.local.convert import quantise_block
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.download import download
-from tessera_core.sources.remote.frame import FALSE_NORTHING, Frame, Lattice, Window, centre_zone, frame
+from tessera_core.sources.remote.frame import FALSE_NORTHING, Frame, Lattice, centre_zone, frame
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.zarr_zone import Block
+from tessera_core.types import BBox, Window
 
 ADDRESS = "https://data.source.coop/tge-labs/aef/v1/annual"
 INDEX = "aef_index.parquet"
@@ -314,7 +315,7 @@ def open_archive(region: Region, location: str = ADDRESS, *, timeout_s: float = 
     return Archive(location, cogs, timeout_s)
 
 
-def _rows(index: Path, box: tuple[float, float, float, float]) -> Iterator[Cog]:
+def _rows(index: Path, box: BBox) -> Iterator[Cog]:
     import pyarrow.parquet as pq
 
     west, south, east, north = box

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,10 +22,11 @@ from tessera_core.raster import NoData
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.datasets import Dataset
-from tessera_core.sources.remote.fetch import ATTEMPTS, WORKERS, Progress, Source, patiently
-from tessera_core.sources.remote.frame import Frame, Window, tile_centres, tile_name
+from tessera_core.sources.remote.fetch import ATTEMPTS, WORKERS, Source, patiently
+from tessera_core.sources.remote.frame import Frame, tile_centres, tile_name
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.zarr_store import open_store
+from tessera_core.types import Cancel, Progress, Window
 
 # Up to here every pixel's scale is read.
 EXACT_PIXELS = 4 << 20
@@ -165,7 +166,7 @@ def survey(
     attempts: int = 2,
     timeout_s: float = 30.0,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> list[Coverage]:
     """The coverage of a region by several published datasets; one that cannot be reached says so instead of failing all.
 
@@ -215,7 +216,7 @@ def coverage(
     attempts: int = ATTEMPTS,
     dataset: Dataset | None = None,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> Coverage:
     """The coverage of a region by one open store.
 

@@ -35,10 +35,11 @@ from tessera_core.raster import FORMAT, EmbeddingRaster, NoData
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.cache_overlap import Donor, donors_of
-from tessera_core.sources.remote.frame import Frame, Window, named_tiles
+from tessera_core.sources.remote.frame import Frame, named_tiles
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.zarr_store import open_store
 from tessera_core.sources.remote.zarr_zone import Block
+from tessera_core.types import Cancel, Progress, Window
 
 WORKERS = 4
 ATTEMPTS = 5
@@ -47,8 +48,6 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 20.0
 GIVE_UP_AFTER = 8
 HASHED_BYTES = 64 << 20
 ARRAYS = ("codes", "scales", "nodata")
-
-Progress = Callable[[int, int, str], None]
 
 
 class Source(Protocol):
@@ -132,7 +131,7 @@ def fetch_years(
     refresh: bool = False,
     opened: Callable[[], Source] | None = None,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
     failed: list[Failure] | None = None,
 ) -> list[Fetched]:
     """Fetch several years of a region; years that lie in the cache need no network.
@@ -218,7 +217,7 @@ def fetch(
     workers: int = WORKERS,
     attempts: int = ATTEMPTS,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> Fetched:
     """Fetch one year of a region from an open source; see :func:`fetch_years`."""
     years = patiently(lambda: source.years, source.location, attempts, cancelled)
@@ -246,7 +245,7 @@ def _lock_file(target: Path) -> Any:
         raise ExportError(f"Cannot write the cache in {target.parent}: {error.strerror or error}.") from error
 
 
-def patiently(work: Callable[[], Any], what: str, attempts: int, cancelled: Callable[[], bool] | None) -> Any:
+def patiently(work: Callable[[], Any], what: str, attempts: int, cancelled: Cancel | None) -> Any:
     """The result of ``work``, tried again with growing waits while it raises :class:`PieceError`.
 
     Raises:
@@ -285,7 +284,7 @@ class _Work:
         target: Path,
         attempts: int,
         progress: Progress | None,
-        cancelled: Callable[[], bool] | None,
+        cancelled: Cancel | None,
     ) -> None:
         self.region, self.source, self.year, self.dim, self.target = region, source, year, dim, target
         self.attempts = max(1, attempts)

@@ -18,15 +18,14 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core.errors import GridError, InputError
-from tessera_core.grid import BBox, Grid, transformer
+from tessera_core.grid import Grid, transformer
 from tessera_core.region import Region, require_pixels
+from tessera_core.types import BBox, Window
 
 FALSE_NORTHING = 10_000_000.0
 # A tile belongs to one zone and is 0.1 degrees wide, so farther from the seam no other zone has data.
 SEAM_DEGREES = 0.1
 TILE_DEGREES = 0.1
-
-Window = tuple[slice, slice]
 
 
 def zone_of(lon: float) -> int:

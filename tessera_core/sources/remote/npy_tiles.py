@@ -32,7 +32,6 @@ from tessera_core.sources.remote.frame import (
     FALSE_NORTHING,
     Frame,
     Lattice,
-    Window,
     centre_zone,
     frame,
     tile_centres,
@@ -41,6 +40,7 @@ from tessera_core.sources.remote.frame import (
 )
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.zarr_zone import BLOCK, Block
+from tessera_core.types import Window
 
 Key = tuple[int, int]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,9 @@ from tessera_core.labels.importing import report_of
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.tables import places_of, read_sheet
 from tessera_core.raster import NoData
-from tessera_core.sources.remote.fetch import ATTEMPTS, WORKERS, Progress, patiently
+from tessera_core.sources.remote.fetch import ATTEMPTS, WORKERS, patiently
 from tessera_core.sources.remote.zarr_store import Store
+from tessera_core.types import Cancel, Progress
 
 BATCH = 2000
 WRITTEN = 20_000
@@ -135,7 +136,7 @@ def sample_points(
     *,
     attempts: int = ATTEMPTS,
     progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancel | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[str]]:
     """Vectors at places, in batches of neighbours.
 

@@ -23,9 +23,10 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData, valid_scales
 from tessera_core.region import Region
 from tessera_core.sources.remote.datasets import dataset_named
-from tessera_core.sources.remote.frame import SEAM_DEGREES, Frame, Lattice, Window, centre_zone, frame, zone_of
+from tessera_core.sources.remote.frame import SEAM_DEGREES, Frame, Lattice, centre_zone, frame, zone_of
 from tessera_core.sources.remote.resilient import CarefulStore, fault, open_http
 from tessera_core.sources.remote.zarr_zone import BLOCK, Block, Zone
+from tessera_core.types import Window
 
 TIMEOUT_S = 120.0
 FUSED = "zarr.core.codec_pipeline.FusedCodecPipeline"

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import RasterError
 from tessera_core.raster import NoData, valid_scales
-from tessera_core.sources.remote.frame import Lattice, Window
+from tessera_core.sources.remote.frame import Lattice
 from tessera_core.sources.remote.resilient import CarefulStore, PieceError, fault
+from tessera_core.types import Window
 
 BLOCK = (256, 512)
 MAX_BLOCK_BYTES = 128 << 20

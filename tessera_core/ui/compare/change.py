@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,8 +22,8 @@ from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transitions import UNCHANGED, UNKNOWN, year_of_change
 from tessera_core.errors import RasterError
 from tessera_core.project.change import RATE, compare_steps
-from tessera_core.project.jobs import Progress
 from tessera_core.render import palette
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import shell
 from tessera_core.ui.compare.context import Place, area_text, picture_choice, picture_layers, result_of
 from tessera_core.ui.components import view_map
@@ -65,7 +64,7 @@ def compared(place: Place) -> Compared | None:
     return found
 
 
-def _work(place: Place, progress: Progress, cancelled: Callable[[], bool]) -> Compared:
+def _work(place: Place, progress: Progress, cancelled: Cancel) -> Compared:
     started = time.perf_counter()
     rasters = place.rasters
     layers = compare_steps(rasters, progress=progress, cancelled=cancelled)

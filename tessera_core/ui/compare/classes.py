@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,8 +15,8 @@ from tessera_core.analysis.transfer import Transfer
 from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, trajectories
 from tessera_core.project.change import RATE, YearMaps, confirm, map_years
 from tessera_core.project.classify import DEFAULT_HEAD, head_name
-from tessera_core.project.jobs import Progress
 from tessera_core.render import palette
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import shell, state
 from tessera_core.ui.compare.change import Compared, compared
 from tessera_core.ui.compare.context import Place, area_text, result_of, rgb_of_classes
@@ -78,7 +77,7 @@ def _made(place: Place) -> Made | None:
     labels = tuple(place.project.log.labels)
     label_scene = state.scene_for(place.project, label_year)
 
-    def work(progress: Progress, cancelled: Callable[[], bool]) -> YearMaps:
+    def work(progress: Progress, cancelled: Cancel) -> YearMaps:
         layers = {(a, b): step for step in comparison.steps for a, b in [_pair(step.years)]}
         layers[place.first, place.last] = comparison.ends
         # A head that looks at neighbours cannot learn from single vectors of several years.

@@ -12,8 +12,8 @@ from tessera_core._utils.paths import data_home
 from tessera_core.analysis.stacking import Fused, fuse, fuse_years
 from tessera_core.errors import InputError
 from tessera_core.project import library
-from tessera_core.project.jobs import Progress
 from tessera_core.project.project import Project, safe_name
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import jobs, state
 from tessera_core.ui import text as words
 from tessera_core.ui.compare.context import PAGE
@@ -74,13 +74,13 @@ def show(project: Project) -> None:
         _done(project, job.result, key)
 
 
-def _work(project: Project, first: int, other: Path) -> Callable[[Progress, Callable[[], bool]], Joined]:
+def _work(project: Project, first: int, other: Path) -> Callable[[Progress, Cancel], Joined]:
     from tessera_core.sources.local.open import find_years, open_embeddings
 
     here = project.embeddings_path(first)
     folder = _free(data_home() / "joined", safe_name(f"{project.name} joined"))
 
-    def work(progress: Progress, cancelled: Callable[[], bool]) -> Joined:
+    def work(progress: Progress, cancelled: Cancel) -> Joined:
         # Of a folder with several years, the same one.
         year = first if len(find_years(other)) > 1 else None
         second = open_embeddings(other, year=year, cancelled=cancelled)
@@ -90,13 +90,13 @@ def _work(project: Project, first: int, other: Path) -> Callable[[Progress, Call
     return work
 
 
-def _work_all(project: Project, other: Path) -> Callable[[Progress, Callable[[], bool]], Joined]:
+def _work_all(project: Project, other: Path) -> Callable[[Progress, Cancel], Joined]:
     from tessera_core.sources.local.open import find_years, open_embeddings
 
     here = {year: project.embeddings_path(year) for year in project.years}
     folder = _free(data_home() / "joined", safe_name(f"{project.name} joined"))
 
-    def work(progress: Progress, cancelled: Callable[[], bool]) -> Joined:
+    def work(progress: Progress, cancelled: Cancel) -> Joined:
         there = [year for year in find_years(other) if year in here]
         first = {year: open_embeddings(path) for year, path in here.items()}
         second = {year: open_embeddings(other, year=year, cancelled=cancelled) for year in there if year is not None}

@@ -6,7 +6,6 @@ What is in a pack is the matter of :mod:`tessera_core.project.pack`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
@@ -14,10 +13,10 @@ import streamlit as st
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.paths import data_home
 from tessera_core.project import library, pack
-from tessera_core.project.jobs import Progress
 from tessera_core.project.library import typed_path
 from tessera_core.project.project import Project, safe_name
 from tessera_core.sources.local.uploads import plain_name
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import jobs, shell, state
 from tessera_core.ui import text as words
 
@@ -144,7 +143,7 @@ def _uploads() -> Path:
     return data_home() / "packs" / ".uploads"
 
 
-def _unpack(path: Path, progress: Progress, cancelled: Callable[[], bool]) -> list[Project]:
+def _unpack(path: Path, progress: Progress, cancelled: Cancel) -> list[Project]:
     projects = pack.open_pack(path, progress=progress, cancelled=cancelled)
     if path.parent == _uploads():
         path.unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tessera_core.analysis.clusters import GroupTree, group_tree
 from tessera_core.analysis.embedding_space import PixelSample, groups_of
 from tessera_core.areas import hectares_per_pixel
-from tessera_core.project.jobs import Progress
 from tessera_core.render.palette import encode_indexed, rgb
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.explore.context import PAGE, Place, year_name
 from tessera_core.ui.results import kept, result_of
@@ -120,10 +120,10 @@ def of_pixels(place: Place, result: Found, sample: PixelSample) -> tuple[NDArray
     return out, ("#b4b9bf", *colours_of(count))
 
 
-def _work(place: Place) -> Callable[[Progress, Callable[[], bool]], Found]:
+def _work(place: Place) -> Callable[[Progress, Cancel], Found]:
     rasters, basis = place.rasters, _basis_year(place)
 
-    def work(progress: Progress, cancelled: Callable[[], bool]) -> Found:
+    def work(progress: Progress, cancelled: Cancel) -> Found:
         tree = group_tree(rasters[basis], cancelled=cancelled)
         leaves = {}
         for number, (year, raster) in enumerate(rasters.items()):

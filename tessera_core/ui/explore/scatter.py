@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.projection import LearntProjection, Umap, place_colours
 from tessera_core.errors import HeadError
 from tessera_core.project.classify import head_name, project_head
-from tessera_core.project.jobs import Progress
 from tessera_core.render.picture import encode_picture
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import jobs, shell
 from tessera_core.ui import text as words
 from tessera_core.ui.components import scatter, view_map
@@ -178,7 +177,7 @@ def _colour_region(place: Place) -> None:
         return
     learnt = found[2]
 
-    def work(progress: Progress, cancelled: Callable[[], bool]) -> bytes:
+    def work(progress: Progress, cancelled: Cancel) -> bytes:
         picture = learnt.colours(scene.raster, progress=progress, cancelled=cancelled)
         return encode_picture(picture, scene.raster.valid(), scene.display)
 

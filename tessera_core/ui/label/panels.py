@@ -18,6 +18,7 @@ from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import Desk, Tidied
 from tessera_core.session.live_map import is_instant, next_step
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import jobs, shell
 from tessera_core.ui import text as words
 from tessera_core.ui.label import import_labels as bringing
@@ -221,7 +222,7 @@ def _curve(project: Project, scene: OpenScene) -> None:
     choice = head_choice(project)
     labels, classes = project.log.labels, project.log.classes
 
-    def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
+    def work(progress: Progress, cancelled: Cancel) -> object:
         samples = label_samples(labels, classes, scene.raster)
         return learning_curve(samples, make_head(choice), progress=progress, cancelled=cancelled)
 
@@ -283,7 +284,7 @@ def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
 
     st.caption("Sort all pixels into groups that look alike, without labels; then name the groups you recognise.")
 
-    def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
+    def work(progress: Progress, cancelled: Cancel) -> object:
         return group_tree(scene.raster, progress=progress, cancelled=cancelled)
 
     key = f"groups {project.key} {scene.key}"
@@ -393,7 +394,7 @@ def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     version, choice = project.log.version, head_choice(project)
     labels, classes = project.log.labels, project.log.classes
 
-    def work(progress: Callable[[int, int, str], None], cancelled: Callable[[], bool]) -> object:
+    def work(progress: Progress, cancelled: Cancel) -> object:
         return _tidied(desk, scene, labels, classes, version, choice, cleaning, progress, cancelled)
 
     done = _job(f"tidy {project.key} {scene.key} {version} {choice} {cleaning}", "Preview", work)
@@ -413,8 +414,8 @@ def _tidied(
     version: int,
     choice: HeadChoice,
     cleaning: Cleaning,
-    progress: Callable[[int, int, str], None],
-    cancelled: Callable[[], bool],
+    progress: Progress,
+    cancelled: Cancel,
 ) -> Tidied:
     from tessera_core.assess.postprocess import score_cleaning
     from tessera_core.heads import make_head, predict_raster

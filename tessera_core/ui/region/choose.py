@@ -23,6 +23,7 @@ from tessera_core.geocoding.gazetteer import Place
 from tessera_core.project.request import UNNAMED, box_around, rounded, size_of, swapped, title_of
 from tessera_core.region import Region, RegionReport, read_region_report
 from tessera_core.sources.local.uploads import plain_name
+from tessera_core.types import BBox
 from tessera_core.ui import jobs, shell
 from tessera_core.ui import text as words
 from tessera_core.ui.components import view_map
@@ -434,7 +435,7 @@ def _geojson(region: Region) -> dict[str, Any]:
     return shape
 
 
-def _padded(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+def _padded(box: BBox) -> BBox:
     west, south, east, north = box
     x, y = 0.3 * (east - west), 0.3 * (north - south)
     return max(west - x, -180.0), max(south - y, -85.0), min(east + x, 180.0), min(north + y, 85.0)

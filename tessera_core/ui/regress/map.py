@@ -11,6 +11,7 @@ from tessera_core.labels.plots import Plot
 from tessera_core.project.regress import BEYOND, UNLIKE, NumberMap, NumberScore
 from tessera_core.render.colormap import Scale, colour_of, encode_values, hexes
 from tessera_core.render.palette import encode
+from tessera_core.types import BBox
 from tessera_core.ui import text as words
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import ColourScale, Layer, Marker, Outline
@@ -174,7 +175,7 @@ def _area(desk: Desk, plot: Plot) -> dict[str, object]:
     return {"type": "MultiPolygon", "coordinates": coordinates}
 
 
-def around(desk: Desk, row: float, col: float, metres: float = 400.0) -> tuple[float, float, float, float] | None:
+def around(desk: Desk, row: float, col: float, metres: float = 400.0) -> BBox | None:
     """``(west, south, east, north)`` in degrees around a pixel; None without a place on Earth."""
     grid = desk.scene.raster.grid
     if not grid.georeferenced:
@@ -192,7 +193,7 @@ def show(
     by: str,
     grey: bool,
     pin: Marker | None,
-    fly_to: tuple[float, float, float, float] | None,
+    fly_to: BBox | None,
     on_event: object,
 ) -> None:
     """The map with its plots."""

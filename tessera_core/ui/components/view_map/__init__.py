@@ -15,12 +15,12 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core.grid import BBox
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session import payload
 from tessera_core.session import view_protocol as message
 from tessera_core.session.base_maps import BASE_MAPS
 from tessera_core.session.view_parts import ColourScale, Layer, MapEvent, Marker, Outline, Tool
+from tessera_core.types import BBox
 from tessera_core.ui.components import shared as component
 
 __all__ = [
