@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from tessera_core.areas import square_kilometres
 from tessera_core.cli.paths import matching
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
+
+if TYPE_CHECKING:
+    from tessera_core.sources.local.reader import Piece
 
 EXAMPLES = ("tessera info embeddings/2023", "tessera info map.tif head.safetensors project.tessera --json")
 SUMMARY = "say what a tile, raster, checkpoint, head or project is"
@@ -147,14 +150,26 @@ def _file(path: Path) -> Item:
 
         return _project(Project.open(path), path)
     if path.name == "raster.json":
-        from tessera_core.sources.local.open import SavedPiece
+        from tessera_core.sources.local.saved import SavedPiece
 
         return _piece(SavedPiece(path.parent))
     kind = _kind_by_content(path) or kind
+    if kind is None and (piece := _of_another_format(path)) is not None:
+        return _piece(piece)
     if kind is None:
         known = ", ".join(sorted(_KINDS))
         raise InputError(f"{path.name} is of no kind that is known here ({known}).")
     return kind(path)
+
+
+def _of_another_format(path: Path) -> Piece | None:
+    """Embeddings in a format that an installed package reads."""
+    from tessera_core.sources.local.open import find_pieces
+
+    pieces, problems = find_pieces(path)
+    if problems and not pieces:
+        raise InputError(problems[0].why)
+    return pieces[0] if pieces else None
 
 
 def _kind_by_content(path: Path) -> Callable[[Path], Item] | None:
@@ -267,57 +282,26 @@ def _tile(folder: Path) -> Item:
     }
 
 
-def _piece(piece: Any) -> Item:
-    from tessera_core.sources.local.geotiff import TiffPiece
-    from tessera_core.sources.local.npy import NpyPiece
+def _piece(piece: Piece) -> Item:
+    """Embeddings; those that opening would convert by their headers alone: looking must not convert gigabytes."""
     from tessera_core.sources.local.open import dataset_of, open_embeddings
-    from tessera_core.sources.local.zarr import ZarrPiece
 
-    if isinstance(piece, ZarrPiece):
-        return _store(piece)
-    if isinstance(piece, TiffPiece) or (isinstance(piece, NpyPiece) and piece.scales is None):
-        return _floats(piece)
-    raster = open_embeddings(piece.path)
-    valid = int(np.count_nonzero(raster.valid()))
-    height, width = raster.shape
-    warnings = list(raster.provenance.details.get("warnings", []))
-    text = [
-        f"Embeddings of {height} x {width} pixels in {raster.dim} dimensions, {dataset_of(raster.provenance)}"
-        f"{f', {raster.provenance.year}' if raster.provenance.year else ''}{_place(raster.grid)}.",
-        f"{100 * valid / (height * width):.1f} % of the pixels have data.",
-        *(f"Warning: {warning}" for warning in warnings),
-    ]
-    return {
-        "path": str(piece.path),
-        "kind": "embeddings",
-        "shape": [height, width],
-        "dim": raster.dim,
-        "dataset": raster.provenance.dataset,
-        "year": raster.provenance.year,
-        "valid_share": valid / (height * width),
-        "grid": raster.grid.to_json(),
-        "provenance": raster.provenance.to_json(),
-        "warnings": warnings,
-        "text": text,
-    }
-
-
-def _floats(piece: Any) -> Item:
-    """Float embeddings by their header alone: looking must not convert gigabytes."""
-    from tessera_core.sources.local import geotiff, npy
-    from tessera_core.sources.local.open import dataset_of
-
-    if isinstance(piece, npy.NpyPiece):
-        grid, provenance = npy.origin(piece)
-    else:
-        with geotiff.opened(piece.path) as dataset:
-            grid = geotiff.grid_of(dataset, piece.path)
-            provenance = geotiff.provenance_of(piece.path, dataset.tags(), int(dataset.count))
+    described = piece.describe()
+    grid, provenance = described.grid, described.provenance
+    valid: dict[str, float] = {}
+    if described.mapped:
+        raster = open_embeddings(piece.path)
+        grid, provenance = raster.grid, raster.provenance
+        valid["valid_share"] = int(np.count_nonzero(raster.valid())) / (grid.height * grid.width)
     height, width = grid.shape
+    warnings = list(provenance.details.get("warnings", []))
+    where = _place(grid) if described.filled else f", in {grid.crs}; not all of it need hold data"
     text = [
-        f"Embeddings of {height} x {width} pixels in {provenance.dim} dimensions as float numbers, {dataset_of(provenance)}"
-        f"{f', {provenance.year}' if provenance.year else ''}{_place(grid)}.",
-        "They are converted to int8 with a scale for each pixel when they are first opened.",
+        f"{described.what} of {height} x {width} pixels in {provenance.dim} dimensions{described.form}, "
+        f"{dataset_of(provenance)}{f', {provenance.year}' if provenance.year else ''}{where}.",
+        *(f"{100 * share:.1f} % of the pixels have data." for share in valid.values()),
+        *([described.note] if described.note else []),
+        *(f"Warning: {warning}" for warning in warnings),
     ]
     return {
         "path": str(piece.path),
@@ -326,36 +310,11 @@ def _floats(piece: Any) -> Item:
         "dim": provenance.dim,
         "dataset": provenance.dataset,
         "year": provenance.year,
+        **described.facts,
+        **valid,
         "grid": grid.to_json(),
         "provenance": provenance.to_json(),
-        "warnings": list(provenance.details.get("warnings", [])),
-        "text": text,
-    }
-
-
-def _store(piece: Any) -> Item:
-    """One zone and year of a Zarr store by its metadata alone."""
-    from tessera_core.sources.local.open import dataset_of
-    from tessera_core.sources.local.zarr import survey
-
-    grid, provenance = survey(piece)
-    height, width = grid.shape
-    year = f", {piece.year}" if piece.year else ""
-    text = [
-        f"A Zarr store's zone {piece.name} of {height} x {width} pixels in {provenance.dim} dimensions, "
-        f"{dataset_of(provenance)}{year}, in {grid.crs}; not all of it need hold data."
-    ]
-    return {
-        "path": str(piece.path),
-        "kind": "embeddings",
-        "shape": [height, width],
-        "dim": provenance.dim,
-        "dataset": provenance.dataset,
-        "year": piece.year,
-        "zone": piece.name,
-        "grid": grid.to_json(),
-        "provenance": provenance.to_json(),
-        "warnings": [],
+        "warnings": warnings,
         "text": text,
     }
 
@@ -391,7 +350,7 @@ def _npy(path: Path) -> Item:
     from tessera_core._utils.atomic import RASTER
     from tessera_core._utils.npy import load_npy
     from tessera_core.sources.local import npy
-    from tessera_core.sources.local.open import SavedPiece
+    from tessera_core.sources.local.saved import SavedPiece
 
     if path.name in RASTER.files and (path.parent / RASTER.marker).is_file():
         return _piece(SavedPiece(path.parent))

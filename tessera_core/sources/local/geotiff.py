@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
+from tessera_core._utils.partial import Failure
 from tessera_core.errors import GridError, RasterError
 from tessera_core.gate.rasters import first_line, open_raster
 from tessera_core.grid import Grid
@@ -19,6 +20,7 @@ from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import alphaearth
 from tessera_core.sources.local.convert import BLOCK_BYTES, converted, quantise_block
 from tessera_core.sources.local.metadata import MIN_DIM, read_metadata, year_in_path
+from tessera_core.sources.local.reader import AS_FLOATS, CONVERTED, Description, Reader
 from tessera_core.types import Cancel, Codes, Progress, Window
 
 _GDAL_CACHE_MB = 128
@@ -36,6 +38,38 @@ class TiffPiece:
     def name(self) -> str:
         """Name of the tile."""
         return self.path.stem
+
+    @property
+    def source(self) -> Path:
+        """The file."""
+        return self.path
+
+    @property
+    def year(self) -> int | None:
+        """From the tags, else from the names."""
+        return self.describe().provenance.year
+
+    def describe(self) -> Description:
+        """By the header alone: looking must not convert gigabytes."""
+        with opened(self.path) as dataset:
+            provenance = provenance_of(self.path, dataset.tags(), int(dataset.count))
+            return Description(grid_of(dataset, self.path), provenance, mapped=False, form=AS_FLOATS, note=CONVERTED)
+
+    def open(self, *, progress: Progress | None = None, cancelled: Cancel | None = None) -> EmbeddingRaster:
+        """See :func:`open_tiff`."""
+        return open_tiff(self, progress=progress, cancelled=cancelled)
+
+
+class TiffReader(Reader):
+    """Finds rasters in GeoTIFFs."""
+
+    wanted = "a GeoTIFF with a float band per dimension"
+    suffixes = (".tif", ".tiff")
+
+    def find(self, path: Path, problems: list[Failure]) -> list[TiffPiece]:
+        """See :func:`find_piece`."""
+        piece = find_piece(path)
+        return [] if piece is None else [piece]
 
 
 @contextlib.contextmanager

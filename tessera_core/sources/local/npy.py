@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.npy import load_npy
+from tessera_core._utils.partial import Failure
 from tessera_core.errors import GridError, RasterError
 from tessera_core.gate import read_json
 from tessera_core.grid import Grid
@@ -20,6 +21,7 @@ from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local.convert import converted, quantise_block, row_windows
 from tessera_core.sources.local.geotiff import read_grid
 from tessera_core.sources.local.metadata import MIN_DIM, read_metadata, year_in_path
+from tessera_core.sources.local.reader import AS_FLOATS, CONVERTED, Description, Reader
 from tessera_core.types import Cancel, Codes, Progress, Window
 
 TILE_FORMAT = "tessera-embedding-tile/1"
@@ -49,6 +51,47 @@ class NpyPiece:
     def path(self) -> Path:
         """The file that stands for the piece in messages."""
         return self.codes
+
+    @property
+    def source(self) -> Path:
+        """The codes."""
+        return self.codes
+
+    @property
+    def year(self) -> int | None:
+        """From our own JSON, else from the names."""
+        described = read_description(self)
+        return described[1].year if described else year_in_path(self.codes)
+
+    def describe(self) -> Description:
+        """By the headers alone: looking must not convert gigabytes of floats."""
+        grid, provenance = origin(self)
+        if self.scales is not None:
+            return Description(grid, provenance)
+        return Description(grid, provenance, mapped=False, form=AS_FLOATS, note=CONVERTED)
+
+    def open(self, *, progress: Progress | None = None, cancelled: Cancel | None = None) -> EmbeddingRaster:
+        """See :func:`open_npy`."""
+        return open_npy(self, progress=progress, cancelled=cancelled)
+
+
+class NpyReader(Reader):
+    """Finds rasters in .npy files."""
+
+    wanted = "NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy)"
+    suffixes = (".npy",)
+
+    def resolve(self, path: Path) -> Path:
+        """The codes of a file of scales or of our own JSON."""
+        if path.suffix == ".npy" and path.stem.endswith("_scales"):
+            return codes_path(path)
+        codes = path.with_suffix(".npy")
+        return codes if path.suffix == ".json" and codes.exists() else path
+
+    def find(self, path: Path, problems: list[Failure]) -> list[NpyPiece]:
+        """See :func:`find_piece`."""
+        piece = find_piece(path)
+        return [] if piece is None else [piece]
 
 
 def scales_path(codes: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +17,24 @@ from tessera_core.gate import contained, told
 from tessera_core.hosting import hosted
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.sources.local import geotiff, npy
-from tessera_core.sources.local import zarr as zarrstore
-from tessera_core.sources.local.geotiff import TiffPiece
-from tessera_core.sources.local.metadata import year_in_path
+from tessera_core.sources.local.geotiff import TiffReader
 from tessera_core.sources.local.mosaic import mosaic
-from tessera_core.sources.local.npy import NpyPiece
-from tessera_core.sources.local.zarr import ZarrPiece
+from tessera_core.sources.local.npy import NpyReader
+from tessera_core.sources.local.reader import Piece, Reader, registered
+from tessera_core.sources.local.saved import SavedReader
+from tessera_core.sources.local.zarr import ZarrReader
 from tessera_core.types import Cancel, Progress
 
-LOOKED_FOR = (
-    "a saved raster (raster.json), NPY tiles (NAME.npy with NAME_scales.npy, or float NAME.npy), "
-    "a GeoTIFF with a float band per dimension or a Zarr store"
-)
 ABSURD = 50
 _HASHED_BYTES = 64 << 20
 _LEFT_OUT = "left_out"
 _DEPTH = 4
+_OURS: tuple[Reader, ...] = (SavedReader(), NpyReader(), TiffReader(), ZarrReader())
 
 
-@dataclass(frozen=True)
-class SavedPiece:
-    """A raster in our own layout."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-        return self.path.name
-
-
-Piece = SavedPiece | NpyPiece | TiffPiece | ZarrPiece
+def readers() -> list[Reader]:
+    """The formats that are known here, those added by others first; see :mod:`tessera_core.sources.local.reader`."""
+    return [*registered(), *_OURS]
 
 
 def open_embeddings(
@@ -108,7 +94,7 @@ def _opened(path: Path, year: int | None, progress: Progress | None, cancelled: 
     opened: list[tuple[Piece, EmbeddingRaster]] = []
     for piece in pieces:
         try:
-            opened.append((piece, _open(piece, progress, cancelled)))
+            opened.append((piece, piece.open(progress=progress, cancelled=cancelled)))
         except InputError as error:
             if len(pieces) == 1:
                 raise
@@ -116,7 +102,7 @@ def _opened(path: Path, year: int | None, progress: Progress | None, cancelled: 
     if not opened:
         raise RasterError(problems[0].why)
     tiles = [(piece.name, raster) for piece, raster in opened]
-    raster = mosaic(tiles, [_source(piece) for piece, _ in opened], progress=progress, cancelled=cancelled)
+    raster = mosaic(tiles, [piece.source for piece, _ in opened], progress=progress, cancelled=cancelled)
     return _examined(raster, problems)
 
 
@@ -147,77 +133,50 @@ def find_pieces(path: str | Path) -> tuple[list[Piece], list[Failure]]:
         return [], [Failure(path.name, f"{path} does not exist; check the spelling.")]
     pieces: list[Piece] = []
     problems: list[Failure] = []
-    for candidate in _candidates(path, problems):
+    known = readers()
+    for candidate, reader in _candidates(path, known, problems):
         try:
-            pieces += [piece for piece in _pieces(candidate) if piece not in pieces]
+            pieces += [piece for piece in reader.find(candidate, problems) if piece not in pieces]
         except InputError as error:
             problems.append(Failure(candidate.name, str(error)))
     return pieces, problems
 
 
-def _candidates(path: Path, problems: list[Failure]) -> Iterator[Path]:
+def _candidates(path: Path, known: Sequence[Reader], problems: list[Failure]) -> Iterator[tuple[Path, Reader]]:
+    """What readers should look at, with the reader of each."""
     if path.is_file():
-        if path.name == "raster.json":
-            yield path.parent
-        elif path.suffix == ".npy" and path.stem.endswith("_scales"):
-            yield npy.codes_path(path)
-        elif path.suffix == ".json" and path.with_suffix(".npy").exists():
-            yield path.with_suffix(".npy")
-        else:
-            yield path
+        for reader in known:
+            if reader.claims(meant := reader.resolve(path)):
+                yield meant, reader
+                return
         return
     unreadable: list[str] = []
-    yield from _walk(path, _DEPTH, set(), unreadable)
+    yield from _walk(path, known, _DEPTH, set(), unreadable)
     problems += [Failure(path.name, sentence) for sentence in unreadable]
 
 
-def _walk(folder: Path, depth: int, seen: set[Place], unreadable: list[str]) -> Iterator[Path]:
-    if (folder / "raster.json").is_file():
-        yield folder
-        return
-    if zarrstore.is_group(folder):
-        # One by one, so that a damaged zone does not take the others with it.
-        yield from zarrstore.zones(folder)
+def _walk(
+    folder: Path, known: Sequence[Reader], depth: int, seen: set[Place], unreadable: list[str]
+) -> Iterator[tuple[Path, Reader]]:
+    if reader := _reader_of(folder, known):
+        yield folder, reader
         return
     if _is_tile(folder):
         return
     for entry in entries(folder, seen, unreadable):
-        if entry.is_dir() and depth:
-            yield from _walk(entry, depth - 1, seen, unreadable)
-        elif entry.suffix.lower() in (".npy", ".tif", ".tiff"):
-            yield entry
+        if entry.is_dir():
+            if depth:
+                yield from _walk(entry, known, depth - 1, seen, unreadable)
+        elif reader := _reader_of(entry, known):
+            yield entry, reader
+
+
+def _reader_of(path: Path, known: Sequence[Reader]) -> Reader | None:
+    return next((reader for reader in known if reader.claims(path)), None)
 
 
 def _is_tile(folder: Path) -> bool:
     return (folder / "bands.npy").exists() or (folder / "doys.npy").exists()
-
-
-def _pieces(path: Path) -> Sequence[Piece]:
-    if path.is_dir():
-        return zarrstore.find_pieces(path) if zarrstore.is_group(path) else [SavedPiece(path)]
-    ending = path.suffix.lower()
-    piece: Piece | None = None
-    if ending == ".npy":
-        piece = npy.find_piece(path)
-    elif ending in (".tif", ".tiff"):
-        piece = geotiff.find_piece(path)
-    return [piece] if piece is not None else []
-
-
-def _open(piece: Piece, progress: Progress | None, cancelled: Cancel | None) -> EmbeddingRaster:
-    if isinstance(piece, SavedPiece):
-        return EmbeddingRaster.open(piece.path)
-    if isinstance(piece, NpyPiece):
-        return npy.open_npy(piece, progress=progress, cancelled=cancelled)
-    if isinstance(piece, ZarrPiece):
-        return zarrstore.open_zarr(piece, progress=progress, cancelled=cancelled)
-    return geotiff.open_tiff(piece, progress=progress, cancelled=cancelled)
-
-
-def _source(piece: Piece) -> Path:
-    if isinstance(piece, SavedPiece):
-        return piece.path / "codes.npy"
-    return piece.path / "zarr.json" if isinstance(piece, ZarrPiece) else piece.path
 
 
 def _by_year(pieces: Sequence[Piece], problems: list[Failure]) -> dict[int | None, list[Piece]]:
@@ -225,7 +184,7 @@ def _by_year(pieces: Sequence[Piece], problems: list[Failure]) -> dict[int | Non
     years: dict[int | None, list[Piece]] = {}
     for piece in pieces:
         try:
-            years.setdefault(_year_of(piece), []).append(piece)
+            years.setdefault(piece.year, []).append(piece)
         except InputError as error:
             if len(pieces) == 1:
                 raise
@@ -235,27 +194,20 @@ def _by_year(pieces: Sequence[Piece], problems: list[Failure]) -> dict[int | Non
     return years
 
 
-def _year_of(piece: Piece) -> int | None:
-    if isinstance(piece, SavedPiece):
-        return EmbeddingRaster.open(piece.path).provenance.year
-    if isinstance(piece, ZarrPiece):
-        return piece.year
-    if isinstance(piece, NpyPiece):
-        described = npy.read_description(piece)
-        return described[1].year if described else year_in_path(piece.codes)
-    with geotiff.opened(piece.path) as dataset:
-        return geotiff.provenance_of(piece.path, dataset.tags(), int(dataset.count)).year
+def _looked_for() -> str:
+    *others, last = [reader.wanted for reader in readers()]
+    return f"{', '.join(others)} or {last}"
 
 
 def _nothing(path: Path) -> str:
     if path.is_file():
-        return f"{path.name} is not a layout of embeddings that is read here. Known are: {LOOKED_FOR}."
+        return f"{path.name} is not a layout of embeddings that is read here. Known are: {_looked_for()}."
     if _is_tile(path) or any(_is_tile(folder) for folder in path.iterdir() if folder.is_dir()):
         return (
             f"{path} holds a time series (d-pixel) tile, not embeddings; make embeddings of it first with "
             f"'tessera generate' or on the page Generate."
         )
-    return f"Nothing in {path} can be read as embeddings. Looked for: {LOOKED_FOR}."
+    return f"Nothing in {path} can be read as embeddings. Looked for: {_looked_for()}."
 
 
 def _examined(raster: EmbeddingRaster, problems: list[Failure]) -> EmbeddingRaster:

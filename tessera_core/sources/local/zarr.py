@@ -20,13 +20,15 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from tessera_core.errors import RasterError
+from tessera_core._utils.partial import Failure
+from tessera_core.errors import InputError, RasterError
 from tessera_core.gate import limits, read_json
 from tessera_core.gate.limits import RASTER_GROWTH, amount
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.sources.local.convert import BLOCK_BYTES, converted
+from tessera_core.sources.local.reader import Description, Reader
 from tessera_core.types import Cancel, Codes, Progress, Window
 
 MAX_PIXELS = 400_000_000
@@ -63,19 +65,45 @@ class ZarrPiece:
         """Name of the zone's group."""
         return self.path.name
 
+    @property
+    def source(self) -> Path:
+        """The metadata of the zone's group."""
+        return self.path / "zarr.json"
+
+    def describe(self) -> Description:
+        """By the metadata alone; see :func:`survey`."""
+        grid, provenance = survey(self)
+        what = f"A Zarr store's zone {self.name}"
+        return Description(grid, provenance, mapped=False, filled=False, what=what, facts={"zone": self.name})
+
+    def open(self, *, progress: Progress | None = None, cancelled: Cancel | None = None) -> EmbeddingRaster:
+        """See :func:`open_zarr`."""
+        return open_zarr(self, progress=progress, cancelled=cancelled)
+
+
+class ZarrReader(Reader):
+    """Finds zones and years in stores."""
+
+    wanted = "a Zarr store"
+
+    def claims(self, path: Path) -> bool:
+        """A folder with the metadata of a group."""
+        return is_group(path)
+
+    def find(self, path: Path, problems: list[Failure]) -> list[ZarrPiece]:
+        """The zones and years of a store, or of one zone's group; a damaged zone does not take the others with it."""
+        pieces: list[ZarrPiece] = []
+        for zone in zones(path):
+            try:
+                pieces += _years(zone)
+            except InputError as error:
+                problems.append(Failure(zone.name, str(error)))
+        return pieces
+
 
 def is_group(folder: Path) -> bool:
     """Whether a folder is a group or array of a Zarr v3 store."""
     return (folder / "zarr.json").is_file()
-
-
-def find_pieces(folder: Path) -> list[ZarrPiece]:
-    """The zones and years of a store, or of one zone's group; empty where it holds something else.
-
-    Raises:
-        RasterError: the store is damaged.
-    """
-    return [piece for group in zones(folder) for piece in _years(group)]
 
 
 def zones(folder: Path) -> Iterator[Path]:
