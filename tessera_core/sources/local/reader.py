@@ -130,7 +130,7 @@ def _installed() -> tuple[Reader, ...]:
     for point in entry_points(group=ENTRY_POINTS):
         try:
             found.append(point.load()())
-        except Exception:
-            # Another's package that does not start must not keep anybody from their own files.
+        except Exception:  # noqa: BLE001 - whatever it is
+            # Another's package that does not start, it must not keep anybody from their own files.
             _log.exception("The reader %s (%s) cannot be loaded; its format is not read.", point.name, point.value)
     return tuple(found)
