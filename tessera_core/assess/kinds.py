@@ -36,7 +36,7 @@ _CODE_WORDS = frozenset(
 )
 
 
-def numbers_taken_as_classes(names: Collection[str], n_labels: int) -> str:
+def values_taken_as_classes(names: Collection[str], n_labels: int) -> str:
     """What is wrong with class names that are measured numbers, as the beginning of a sentence; empty where nothing is.
 
     Args:
@@ -58,7 +58,7 @@ def numbers_taken_as_classes(names: Collection[str], n_labels: int) -> str:
     return ""
 
 
-def codes_taken_as_numbers(values: NDArray[np.floating], field: str = "") -> str:
+def codes_taken_as_values(values: NDArray[np.floating], field: str = "") -> str:
     """What is wrong with measured numbers that are class codes, as the beginning of a sentence; empty where nothing is.
 
     Args:

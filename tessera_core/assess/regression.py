@@ -23,7 +23,7 @@ from tessera_core.labels.files import is_class_raster
 from tessera_core.labels.model import Label
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
-from tessera_core.labels.values import read_number_plots
+from tessera_core.labels.values import read_value_plots
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
@@ -32,7 +32,7 @@ RESAMPLED = 1000
 
 
 @dataclass(frozen=True)
-class Numbers:
+class RegressionSamples:
     """N places with numbers.
 
     Attributes:
@@ -61,7 +61,7 @@ class Numbers:
         _, group = np.unique(self.groups, return_inverse=True)
         return np.bincount(group, self.values) / np.bincount(group)
 
-    def with_embeddings(self, raster: EmbeddingRaster) -> Numbers:
+    def with_embeddings(self, raster: EmbeddingRaster) -> RegressionSamples:
         """Those pixels that have an embedding, with it.
 
         Raises:
@@ -69,11 +69,11 @@ class Numbers:
         """
         return self._with(CodeFeatures.at(raster, self.rows, self.cols))
 
-    def with_matrix(self, values: NDArray[np.float32]) -> Numbers:
+    def with_matrix(self, values: NDArray[np.float32]) -> RegressionSamples:
         """Those pixels whose features, float32 (N, F), are all known."""
         return self._with(MatrixFeatures(values))
 
-    def _with(self, features: CodeFeatures | MatrixFeatures) -> Numbers:
+    def _with(self, features: CodeFeatures | MatrixFeatures) -> RegressionSamples:
         usable = np.flatnonzero(features.usable())
         if len(usable) == 0:
             raise LabelError(
@@ -81,7 +81,7 @@ class Numbers:
             )
         return replace(self._take(usable), features=features.take(usable), ignored=len(self.values) - len(usable))
 
-    def _take(self, index: NDArray[np.intp]) -> Numbers:
+    def _take(self, index: NDArray[np.intp]) -> RegressionSamples:
         return replace(
             self,
             values=self.values[index],
@@ -91,9 +91,9 @@ class Numbers:
         )
 
 
-def read_number_labels(
+def read_regression_samples(
     path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None, hints: Hints = NO_HINTS
-) -> Numbers:
+) -> RegressionSamples:
     """Numbers of a vector file, table or single-band raster (NaN or its no-data value = unlabelled) on ``grid``.
 
     Args:
@@ -107,15 +107,15 @@ def read_number_labels(
         LabelError: the file cannot be read, holds no numbers, or no place lies on the grid.
     """
     if is_class_raster(path):
-        return _raster_numbers(Path(path), grid)
-    plots = read_number_plots(path, grid, field, crs, hints)
-    found = number_pixels(plots.labels, plots.values, grid)
+        return _raster_samples(Path(path), grid)
+    plots = read_value_plots(path, grid, field, crs, hints)
+    found = regression_samples(plots.labels, plots.values, grid)
     if len(found.rows) == 0:
         raise plots.report.nothing_left(Path(path).name)
     return replace(found, field=plots.field, report=plots.report)
 
 
-def number_pixels(labels: Sequence[Label], values: NDArray[np.floating], grid: Grid) -> Numbers:
+def regression_samples(labels: Sequence[Label], values: NDArray[np.floating], grid: Grid) -> RegressionSamples:
     """The pixels of labels that are numbers; empty where none lies on the grid.
 
     Points that share a pixel count as one, with their mean: each is as good a measurement of it as the other. Where areas
@@ -140,10 +140,10 @@ def number_pixels(labels: Sequence[Label], values: NDArray[np.floating], grid: G
         own = np.flatnonzero(np.isin(pixels.label_index, points))
         here = pixels.rows[own].astype(np.int64) * grid.width + pixels.cols[own]
         found[own] = mean[np.searchsorted(places, here)]
-    return Numbers(found, pixels.label_index, pixels.rows, pixels.cols, points=bool(len(points)))
+    return RegressionSamples(found, pixels.label_index, pixels.rows, pixels.cols, points=bool(len(points)))
 
 
-def _raster_numbers(path: Path, grid: Grid) -> Numbers:
+def _raster_samples(path: Path, grid: Grid) -> RegressionSamples:
     from rasterio.errors import RasterioError
     from rasterio.vrt import WarpedVRT
 
@@ -174,7 +174,7 @@ def _raster_numbers(path: Path, grid: Grid) -> Numbers:
     report = ImportReport(int(values.size), len(rows), len(rows), field_why="the values of the raster")
     if left := values.size - len(rows):
         report.leave_out("no data, or beyond the raster", count=int(left))
-    return Numbers(values[rows, cols], np.arange(len(rows)), rows, cols, report=report)
+    return RegressionSamples(values[rows, cols], np.arange(len(rows)), rows, cols, report=report)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class Judgement:
     """A score and what it rests on.
 
     Attributes:
-        result: JSON object, see :func:`evaluate_numbers`.
+        result: JSON object, see :func:`evaluate_regression`.
         held_out: of the first repeat.
     """
 
@@ -208,13 +208,13 @@ class Judgement:
     held_out: HeldOut
 
 
-def evaluate_numbers(samples: Numbers, head: RegressionHead, **options: Any) -> dict[str, Any]:
+def evaluate_regression(samples: RegressionSamples, head: RegressionHead, **options: Any) -> dict[str, Any]:
     """Cross-validate a head for numbers; every label is predicted by a head that saw nothing of it (or its block).
 
     Args:
         samples: with features.
         head: unfitted; it is cloned for each fold.
-        options: of :func:`judge_numbers`.
+        options: of :func:`judge_regression`.
 
     Returns:
         JSON object: ``r2`` (may be negative: worse than the mean), ``rmse``, ``mae`` in the labels' unit, ``bias`` (mean of
@@ -227,11 +227,11 @@ def evaluate_numbers(samples: Numbers, head: RegressionHead, **options: Any) -> 
         HeadError: the head cannot be fitted.
         Cancelled: ``cancelled`` said so.
     """
-    return judge_numbers(samples, head, **options).result
+    return judge_regression(samples, head, **options).result
 
 
-def judge_numbers(
-    samples: Numbers,
+def judge_regression(
+    samples: RegressionSamples,
     head: RegressionHead,
     *,
     split: str = "field",
@@ -244,7 +244,7 @@ def judge_numbers(
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> Judgement:
-    """As :func:`evaluate_numbers`, with what was said of each label.
+    """As :func:`evaluate_regression`, with what was said of each label.
 
     Args:
         split, n_folds, repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.evaluate`.
@@ -280,7 +280,7 @@ def judge_numbers(
                     progress(min(done, total), total, "fitting")
             held = _by_label(samples, guess, margin, block_px)
             first = first or held
-            each.append(number_scores(held.truth, held.guess, held.margin))
+            each.append(regression_scores(held.truth, held.guess, held.margin))
         one: dict[str, Any] = {name: float(np.mean([run[name] for run in each])) for name in each[0]}
         one |= {"sd": {name: float(np.std([run[name] for run in each])) for name in ("r2", "rmse", "mae")}}
         results.append(one | {"split": kind, "n_train": round(float(np.mean(seen))), "n_test": round(one["n_test"])})
@@ -295,7 +295,9 @@ def judge_numbers(
     return Judgement(result, first)
 
 
-def _by_label(samples: Numbers, guess: NDArray[np.float64], margin: NDArray[np.float64], block_px: int) -> HeldOut:
+def _by_label(
+    samples: RegressionSamples, guess: NDArray[np.float64], margin: NDArray[np.float64], block_px: int
+) -> HeldOut:
     names, first, group = np.unique(samples.groups, return_index=True, return_inverse=True)
     known = np.isfinite(guess)
     count = np.bincount(group, known, len(names))
@@ -329,7 +331,7 @@ def r2_interval(held: HeldOut, seed: int = 0, draws: int = RESAMPLED) -> tuple[f
     return float(low), float(high)
 
 
-def number_scores(
+def regression_scores(
     truth: NDArray[np.floating], guess: NDArray[np.floating], margin: NDArray[np.floating] | None = None
 ) -> dict[str, float]:
     """``r2``, ``rmse``, ``mae``, ``bias``, ``n_test``, and ``coverage`` where there are margins; NaN guesses do not count."""
@@ -349,7 +351,7 @@ def number_scores(
 
 
 def _folds(
-    samples: Numbers, split: str, n_folds: int, seed: int, block_px: int, buffer_px: int
+    samples: RegressionSamples, split: str, n_folds: int, seed: int, block_px: int, buffer_px: int
 ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     n = len(samples.values)
     blocks = np.stack([samples.rows // block_px, samples.cols // block_px], axis=1)
@@ -381,7 +383,7 @@ def _folds(
     return result
 
 
-def number_sentence(result: dict[str, Any]) -> str:
+def regression_sentence(result: dict[str, Any]) -> str:
     """The score in words."""
     text = (
         f"Explains {100 * max(result['r2'], 0):.0f} % of the differences between places it has not seen (R2 {result['r2']:.2f}); "

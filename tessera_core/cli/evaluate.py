@@ -17,11 +17,11 @@ from tessera_core.cli.head_options import (
     add_head_options,
     add_label_options,
     chosen_head,
-    chosen_number_head,
+    chosen_regression_head,
     import_of,
     read_classes,
     read_measured,
-    wants_numbers,
+    wants_regression,
 )
 from tessera_core.cli.paths import Input
 
@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.project.classify import score_samples, unfitted
     from tessera_core.sources.local.open import left_out, open_embeddings
 
-    if wants_numbers(args):
-        return _evaluate_numbers(args)
+    if wants_regression(args):
+        return _evaluate_regression(args)
     raster = open_embeddings(args.embeddings)
     reference = read_classes(args, raster.grid)
     choice, _ = chosen_head(args, list(reference.classes))
@@ -133,20 +133,20 @@ def _baseline(
     }
 
 
-def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
-    """The same for labels that are numbers: by default what the page Numbers shows."""
-    from tessera_core.assess.regression import number_sentence
+def _evaluate_regression(args: argparse.Namespace) -> dict[str, Any]:
+    """The same for labels that are numbers: by default what the page Continuous map shows."""
+    from tessera_core.assess.regression import regression_sentence
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.project.regress import score_numbers
+    from tessera_core.project.regress import score_regression
     from tessera_core.sources.local.open import left_out, open_embeddings
 
     if args.per_class or args.baseline:
         raise InputError("--per-class and --baseline are for classes; this head maps numbers.")
-    choice = chosen_number_head(args)
+    choice = chosen_regression_head(args)
     raster = open_embeddings(args.embeddings)
     numbers = read_measured(args, raster.grid)
-    score = score_numbers(
+    score = score_regression(
         numbers,
         raster,
         choice,
@@ -168,7 +168,7 @@ def _evaluate_numbers(args: argparse.Namespace) -> dict[str, Any]:
         "remarks": list(score.remarks),
         "import": import_of(numbers.report),
     }
-    return result | {"sentence": number_sentence(result)}
+    return result | {"sentence": regression_sentence(result)}
 
 
 def report(result: dict[str, Any]) -> str:

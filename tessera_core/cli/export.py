@@ -224,19 +224,19 @@ def _label_frame(project: Project, year: int | None) -> tuple[Grid, Provenance]:
 
 def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     """The map of the project's field plots as a zip for QGIS."""
-    from tessera_core.export.values import write_numbers_qgis
-    from tessera_core.project.regress import NumberChoice, chosen_measure, number_product, plots_in, score_plots
+    from tessera_core.export.values import write_regression_qgis
+    from tessera_core.project.regress import RegressionChoice, chosen_measure, plots_in, regression_product, score_plots
 
     measure = chosen_measure(project)
     if measure is None:
-        raise ProjectError(f"The project {project.name!r} has no field plots; bring some on the page Numbers.")
+        raise ProjectError(f"The project {project.name!r} has no field plots; bring some on the page Continuous map.")
     year, raster = _embeddings(project, year)
-    choice, plots = NumberChoice.from_settings(project.settings), plots_in(project, measure)
+    choice, plots = RegressionChoice.from_settings(project.settings), plots_in(project, measure)
     score = score_plots(plots, raster, choice, progress=ConsoleProgress("score"))
-    made = number_product(project, measure, plots, raster, choice, score=score, progress=ConsoleProgress("map"))
+    made = regression_product(project, measure, plots, raster, choice, score=score, progress=ConsoleProgress("map"))
     result: dict[str, Any] = {"kind": "numbers", "project": project.name, "year": year, "measure": measure.name}
     return result | {
-        "files": [str(write_numbers_qgis(out, made))],
+        "files": [str(write_regression_qgis(out, made))],
         "unit": measure.code,
         "head": made.head,
         "plots": len(plots),

@@ -10,18 +10,18 @@ from tessera_core.cli.paths import Input
 
 if TYPE_CHECKING:
     from tessera_core.assess import Reference
-    from tessera_core.assess.regression import Numbers
+    from tessera_core.assess.regression import RegressionSamples
     from tessera_core.grid import Grid
     from tessera_core.heads import HeadChoice
     from tessera_core.labels.features import Hints
     from tessera_core.labels.model import LabelClass
     from tessera_core.labels.report import ImportReport
-    from tessera_core.project.regress import NumberChoice
+    from tessera_core.project.regress import RegressionChoice
 
 LABEL_PATHS = {"embeddings": Input(), "labels": Input(), "tree": Input()}
 # The keys of tessera_core.heads.HEADS and REGRESSION_HEADS, which are not imported before arguments are checked.
 HEAD_NAMES = ("prototype", "ridge", "logistic", "knn", "forest", "boosting", "mlp", "unet")
-NUMBER_HEAD_NAMES = ("ridge-regression", "forest-regression", "mlp-regression")
+REGRESSION_HEAD_NAMES = ("ridge-regression", "forest-regression", "mlp-regression")
 LABELS_HELP = "GeoJSON, GPKG, CSV, KML, zipped shapefile, or class raster (0 = unlabelled)"
 
 
@@ -57,10 +57,10 @@ def add_head_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say which head."""
     parser.add_argument(
         "--head",
-        choices=(*HEAD_NAMES, *NUMBER_HEAD_NAMES),
+        choices=(*HEAD_NAMES, *REGRESSION_HEAD_NAMES),
         metavar="NAME",
         help=f"{HEAD_NAMES[0]} (default), {', '.join(HEAD_NAMES[1:])}; for labels that are numbers "
-        f"{NUMBER_HEAD_NAMES[0]} (default), {', '.join(NUMBER_HEAD_NAMES[1:])}",
+        f"{REGRESSION_HEAD_NAMES[0]} (default), {', '.join(REGRESSION_HEAD_NAMES[1:])}",
     )
     parser.add_argument(
         "--context", type=int, default=1, choices=(1, 3, 5), help="look at a square of so many pixels around each pixel"
@@ -80,7 +80,7 @@ def add_head_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def wants_numbers(args: argparse.Namespace) -> bool:
+def wants_regression(args: argparse.Namespace) -> bool:
     """Whether the options ask for a map of numbers.
 
     Raises:
@@ -105,7 +105,7 @@ def read_classes(args: argparse.Namespace, grid: Grid) -> Reference:
         LabelError: the file cannot be read, or a class is not in it.
         InputError: the classes are measured numbers.
     """
-    from tessera_core.assess.kinds import numbers_taken_as_classes
+    from tessera_core.assess.kinds import values_taken_as_classes
     from tessera_core.assess.reference import read_reference
     from tessera_core.errors import InputError
 
@@ -113,7 +113,7 @@ def read_classes(args: argparse.Namespace, grid: Grid) -> Reference:
     reference = read_reference(args.labels, grid, args.field, args.crs, hints_of(args))
     if args.classes:
         reference = reference.only([name.strip() for name in args.classes.split(",") if name.strip()])
-    wrong = numbers_taken_as_classes([c.name for c in reference.classes], len(set(reference.groups.tolist())))
+    wrong = values_taken_as_classes([c.name for c in reference.classes], len(set(reference.groups.tolist())))
     if wrong and args.labels_are is None:
         raise InputError(
             f"{_field(args.field)} has {wrong}. Map them as numbers with --head ridge-regression, name the field of the class "
@@ -122,20 +122,20 @@ def read_classes(args: argparse.Namespace, grid: Grid) -> Reference:
     return reference
 
 
-def read_measured(args: argparse.Namespace, grid: Grid) -> Numbers:
+def read_measured(args: argparse.Namespace, grid: Grid) -> RegressionSamples:
     """The numbers of the file that the options name, on ``grid``.
 
     Raises:
         LabelError: the file cannot be read, or holds no numbers.
         InputError: the numbers are class codes.
     """
-    from tessera_core.assess.kinds import codes_taken_as_numbers
-    from tessera_core.assess.regression import read_number_labels
+    from tessera_core.assess.kinds import codes_taken_as_values
+    from tessera_core.assess.regression import read_regression_samples
     from tessera_core.errors import InputError
 
     _require_fields(args)
-    numbers = read_number_labels(args.labels, grid, args.field, args.crs, hints_of(args))
-    wrong = codes_taken_as_numbers(numbers.by_label(), numbers.field)
+    numbers = read_regression_samples(args.labels, grid, args.field, args.crs, hints_of(args))
+    wrong = codes_taken_as_values(numbers.by_label(), numbers.field)
     if wrong and args.labels_are is None:
         raise InputError(
             f"{_field(numbers.field)} has {wrong}. Map them as classes, without {args.head!r}, or name the field of the number "
@@ -188,15 +188,15 @@ def chosen_head(args: argparse.Namespace, classes: list[LabelClass]) -> tuple[He
     return HeadChoice(name, args.context, weight, tuple(sorted(parents.items())), args.certainty), classes
 
 
-def chosen_number_head(args: argparse.Namespace) -> NumberChoice:
+def chosen_regression_head(args: argparse.Namespace) -> RegressionChoice:
     """The head for numbers that the options name.
 
     Raises:
         InputError: an option does not go with it.
     """
     from tessera_core.errors import InputError
-    from tessera_core.project.regress import DEFAULT_NUMBER_HEAD, NumberChoice
+    from tessera_core.project.regress import DEFAULT_REGRESSION_HEAD, RegressionChoice
 
     if args.classes or args.tree or args.class_weight:
         raise InputError("--classes, --tree and --class-weight are for classes; this head maps numbers.")
-    return NumberChoice(args.head or DEFAULT_NUMBER_HEAD, args.context)
+    return RegressionChoice(args.head or DEFAULT_REGRESSION_HEAD, args.context)

@@ -21,11 +21,11 @@ from tessera_core.cli.head_options import (
     add_head_options,
     add_label_options,
     chosen_head,
-    chosen_number_head,
+    chosen_regression_head,
     import_of,
     read_classes,
     read_measured,
-    wants_numbers,
+    wants_regression,
 )
 from tessera_core.cli.paths import TIFF, Input, Output, sidecars
 
@@ -91,20 +91,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.project.classify import train, what_was_seen
     from tessera_core.sources.local.open import left_out, open_embeddings
 
-    numbers = not args.use_head and wants_numbers(args)
+    numbers = not args.use_head and wants_regression(args)
     _check_options(args, numbers)
     raster = open_embeddings(args.embeddings)
     result: dict[str, Any] = {"out": str(args.out), "dataset": raster.provenance.dataset, "failed": left_out(raster)}
     if args.use_head:
         return result | _with_saved_head(args, raster)
     if numbers:
-        from tessera_core.project.regress import fit_numbers
+        from tessera_core.project.regress import fit_regression
 
         labels = read_measured(args, raster.grid)
-        head = chosen_number_head(args).make(args.seed)
-        n_train = fit_numbers(labels, raster, head, seed=args.seed, progress=ConsoleProgress("train"))
+        head = chosen_regression_head(args).make(args.seed)
+        n_train = fit_regression(labels, raster, head, seed=args.seed, progress=ConsoleProgress("train"))
         result |= {"n_train": n_train, "n_without_data": head.n_ignored_, "import": import_of(labels.report)}
-        return result | _write_numbers(args, raster, head, labels.field or "value")
+        return result | _write_values(args, raster, head, labels.field or "value")
     reference = read_classes(args, raster.grid)
     choice, classes = chosen_head(args, list(reference.classes))
     made = train(
@@ -145,7 +145,7 @@ def _check_options(args: argparse.Namespace, numbers: bool) -> None:
     if args.use_head and args.raw_confidence:
         raise InputError("--raw-confidence is for training; a saved head is as sure as it was when it was saved.")
     if numbers:
-        chosen_number_head(args)
+        chosen_regression_head(args)
         _need_margin(args)
     elif not args.use_head:
         _need_confidence(args)
@@ -175,7 +175,7 @@ def _with_saved_head(args: argparse.Namespace, raster: EmbeddingRaster) -> dict[
     raster.provenance.require_same_dataset(saved.provenance, "one map")
     if isinstance(saved.head, RegressionHead):
         _need_margin(args)
-        return _write_numbers(args, raster, saved.head, "value")
+        return _write_values(args, raster, saved.head, "value")
     _need_confidence(args)
     classes: list[LabelClass] = []
     for class_id, name in saved.class_names.items():
@@ -238,24 +238,22 @@ def _write_classes(
     return result | {"mean_confidence": round(float(known.mean()), 2) if known.size else None}
 
 
-def _write_numbers(
-    args: argparse.Namespace, raster: EmbeddingRaster, head: RegressionHead, name: str
-) -> dict[str, Any]:
+def _write_values(args: argparse.Namespace, raster: EmbeddingRaster, head: RegressionHead, name: str) -> dict[str, Any]:
     """Write the map of numbers and what else is wanted, and say what lies on it."""
     import numpy as np
 
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.export.values import NumberProduct, write_number_margins, write_number_values
+    from tessera_core.export.values import RegressionProduct, write_half_widths, write_value_map
     from tessera_core.heads import predict_values, save_head
     from tessera_core.labels.values import name_and_unit
 
     made = predict_values(head, raster, progress=ConsoleProgress("map"))
-    product = NumberProduct(
+    product = RegressionProduct(
         name, name, name_and_unit(name)[1], made.values, made.margins, raster.grid, raster.provenance, _kind(head)
     )
-    result: dict[str, Any] = {"out": str(write_number_values(args.out, product)), "head": _kind(head)}
+    result: dict[str, Any] = {"out": str(write_value_map(args.out, product)), "head": _kind(head)}
     if args.margin:
-        result["margin"] = str(write_number_margins(args.margin, product))
+        result["margin"] = str(write_half_widths(args.margin, product))
     if args.save_head:
         result["saved_head"] = str(save_head(Path(args.save_head), head, {}, raster.provenance))
     known = np.isfinite(made.values)

@@ -27,7 +27,7 @@ PLOTS, PLOT_AREAS = "plots", "plot_areas"
 
 
 @dataclass(frozen=True)
-class NumberProduct:
+class RegressionProduct:
     """A map of a number with everything that belongs to it.
 
     Attributes:
@@ -58,7 +58,7 @@ class NumberProduct:
     facts: Sequence[str] = ()
 
 
-def write_number_values(path: str | Path, product: NumberProduct) -> Path:
+def write_value_map(path: str | Path, product: RegressionProduct) -> Path:
     """Write the map as COG, float32.
 
     Raises:
@@ -75,7 +75,7 @@ def write_number_values(path: str | Path, product: NumberProduct) -> Path:
     )
 
 
-def write_number_margins(path: str | Path, product: NumberProduct) -> Path:
+def write_half_widths(path: str | Path, product: RegressionProduct) -> Path:
     """Write how far off nine of ten may be, as COG, float32.
 
     Raises:
@@ -93,7 +93,7 @@ def write_number_margins(path: str | Path, product: NumberProduct) -> Path:
     )
 
 
-def write_plots(path: str | Path, product: NumberProduct) -> Path:
+def write_plots(path: str | Path, product: RegressionProduct) -> Path:
     """Write the plots as GeoPackage in the grid's CRS, with their number, what the map says unseen, and the difference.
 
     Raises:
@@ -147,7 +147,7 @@ def write_plots(path: str | Path, product: NumberProduct) -> Path:
     return path
 
 
-def write_numbers_qgis(path: str | Path, product: NumberProduct) -> Path:
+def write_regression_qgis(path: str | Path, product: RegressionProduct) -> Path:
     """Write ``project.qgz``, ``values.tif``, ``margins.tif``, their styles, ``plots.gpkg`` and ``README.txt`` as one zip.
 
     Returns:
@@ -159,9 +159,9 @@ def write_numbers_qgis(path: str | Path, product: NumberProduct) -> Path:
     return write_zip(path, lambda folder: _fill(folder, product))
 
 
-def _fill(folder: Path, product: NumberProduct) -> None:
-    write_number_values(folder / "values.tif", product)
-    write_number_margins(folder / "margins.tif", product)
+def _fill(folder: Path, product: RegressionProduct) -> None:
+    write_value_map(folder / "values.tif", product)
+    write_half_widths(folder / "margins.tif", product)
     what, unit = _what(product), product.unit
     layers = []
     if product.plots:
@@ -181,11 +181,11 @@ def _fill(folder: Path, product: NumberProduct) -> None:
     (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
 
 
-def _what(product: NumberProduct) -> str:
+def _what(product: RegressionProduct) -> str:
     return f"{product.measure} ({product.unit})" if product.unit else product.measure
 
 
-def _readme(product: NumberProduct) -> str:
+def _readme(product: RegressionProduct) -> str:
     what = _what(product)
     year = f", {product.provenance.year}" if product.provenance.year else ""
     lines = [

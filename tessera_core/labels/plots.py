@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass, clean_name
-from tessera_core.labels.values import ImportedNumbers, name_and_unit, parse_number
+from tessera_core.labels.values import ImportedValues, name_and_unit, parse_number
 
 _COLOUR = "#30508c"
 
@@ -91,7 +91,7 @@ def change_value(log: LabelLog, label_id: str, value: object) -> None:
     log.edit_label(label_id, note=_note(value))
 
 
-def take_in(log: LabelLog, found: ImportedNumbers) -> TakenIn:
+def take_in(log: LabelLog, found: ImportedValues) -> TakenIn:
     """Add the plots of a file as one step that one undo takes back; those that are there already are not added twice.
 
     Raises:

@@ -44,7 +44,7 @@ _EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class NumberField:
+class ValueField:
     """An attribute of a file that holds numbers.
 
     Attributes:
@@ -62,7 +62,7 @@ class NumberField:
 
 
 @dataclass(frozen=True)
-class ImportedNumbers:
+class ImportedValues:
     """Plots of a file on a grid.
 
     Attributes:
@@ -112,27 +112,27 @@ def _unit(parts: list[str]) -> str:
 # ------------------------------------------------------------------- reading
 
 
-def number_fields(path: str | Path) -> list[NumberField]:
+def value_fields(path: str | Path) -> list[ValueField]:
     """The attributes of a file that hold numbers, likely measurements first.
 
     Raises:
         LabelError: the file is not readable, or has no places.
     """
     path = Path(path)
-    read = read_features(path, worth=by_numbers)
+    read = read_features(path, worth=by_values)
     if not read.features:
         raise LabelError(f"{path.name}: there are no places in this file.")
     return _fields(read.features)
 
 
-def by_numbers(features: Sequence[Feature]) -> Worth:
+def by_values(features: Sequence[Feature]) -> Worth:
     """How likely a layer of a file holds plots with numbers."""
     likely = [one for one in _fields(features) if one.likely]
     best = max(likely, key=lambda one: one.count, default=None)
     return Worth(0.0, None) if best is None else Worth(best.count / len(features) + min(1, best.count / 10), best.name)
 
 
-def _fields(features: Sequence[Feature]) -> list[NumberField]:
+def _fields(features: Sequence[Feature]) -> list[ValueField]:
     found = []
     for name in fields_of(features):
         column = [f.properties.get(name) for f in features]
@@ -143,13 +143,13 @@ def _fields(features: Sequence[Feature]) -> list[NumberField]:
             # A column of names with a stray number in it is no measurement.
             plain = re.sub(r"[^a-z0-9]", "", name.casefold())
             likely = bool(plain) and plain not in _NOT_MEASURED and len(numbers) > texts
-            found.append(NumberField(name, len(numbers), min(numbers), max(numbers), likely))
+            found.append(ValueField(name, len(numbers), min(numbers), max(numbers), likely))
     return sorted(found, key=lambda one: not one.likely)
 
 
-def read_number_plots(
+def read_value_plots(
     path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None, hints: Hints = NO_HINTS
-) -> ImportedNumbers:
+) -> ImportedValues:
     """Read plots with a number each; see :func:`tessera_core.labels.files.read_labels`.
 
     Args:
@@ -160,11 +160,11 @@ def read_number_plots(
     """
     path = Path(path)
     field = field if field is not None else hints.field
-    read = read_features(path, replace(hints, field=field), by_numbers)
-    chosen = number_field(read, path, field)
+    read = read_features(path, replace(hints, field=field), by_values)
+    chosen = value_field(read, path, field)
     parse = _parser([f.properties.get(chosen) for f in read.features])
     odd, commas = Counter[str](), 0
-    numbered: dict[str, float] = {}
+    measured: dict[str, float] = {}
     features = []
     read = replace(read, skipped=Counter(read.skipped), examples=dict(read.examples))
     for feature in read.features:
@@ -178,7 +178,7 @@ def read_number_plots(
             read.skip(f"{value:g} in {chosen!r}, which stands for missing", feature.where)
         else:
             commas += isinstance(raw, str) and "," in raw
-            numbered[text := repr(value)] = value
+            measured[text := repr(value)] = value
             features.append(replace(feature, name=chosen, note=text))
     found = assemble(replace(read, features=features), grid, stem_of(path), None, crs)
     report = found.report
@@ -187,18 +187,18 @@ def read_number_plots(
         report.mended_counts["numbers with a decimal comma read"] += commas
     if examples := [text for text, _ in odd.most_common(_EXAMPLES) if text]:
         report.notes.append(f"Not taken for numbers: {', '.join(repr(text[:30]) for text in examples)}.")
-    return ImportedNumbers(chosen, found.labels, np.array([numbered[label.note] for label in found.labels]), report)
+    return ImportedValues(chosen, found.labels, np.array([measured[label.note] for label in found.labels]), report)
 
 
-def read_numbers(
+def read_values(
     path: str | Path, grid: Grid, field: str | None = None, crs: str | None = None
 ) -> tuple[list[Label], NDArray[np.float64]]:
-    """Labels of one class, and the number of each, float64 (N,); see :func:`read_number_plots`."""
-    found = read_number_plots(path, grid, field, crs)
+    """Labels of one class, and the number of each, float64 (N,); see :func:`read_value_plots`."""
+    found = read_value_plots(path, grid, field, crs)
     return found.labels, found.values
 
 
-def number_field(read: Read, path: Path, field: str | None) -> str:
+def value_field(read: Read, path: Path, field: str | None) -> str:
     """The attribute of a file that holds numbers.
 
     Raises:

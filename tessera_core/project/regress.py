@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis import applicability as novelty
-from tessera_core.assess.regression import COVERAGE, HeldOut, Numbers, judge_numbers, number_pixels
+from tessera_core.assess.regression import COVERAGE, HeldOut, RegressionSamples, judge_regression, regression_samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX
 from tessera_core.dpixels.greenness import summer_ndvi
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import HeadError, LabelError
-from tessera_core.export.values import NumberProduct
+from tessera_core.export.values import RegressionProduct
 from tessera_core.grid import Grid
 from tessera_core.heads import RegressionHead, ValueMap, make_regression_head, predict_values
 from tessera_core.heads.base import training_draw
@@ -27,14 +27,14 @@ from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.model import Label, LabelClass, new_id
 from tessera_core.labels.plots import Plot, plots_of, values_of
 from tessera_core.labels.sampling import in_order_of_place
-from tessera_core.labels.values import ImportedNumbers
+from tessera_core.labels.values import ImportedValues
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
-DEFAULT_NUMBER_HEAD = "ridge-regression"
+DEFAULT_REGRESSION_HEAD = "ridge-regression"
 # What a person chooses from, with what to expect.
-NUMBER_CHOICES: dict[str, str] = {
+REGRESSION_CHOICES: dict[str, str] = {
     "ridge-regression": "Ridge: instant, and hard to beat with up to a few hundred plots.",
     "forest-regression": "Random forest: takes seconds to minutes; never says less or more than your plots do.",
     "mlp-regression": "Neural network: takes a minute or more; for many hundreds of plots.",
@@ -51,7 +51,7 @@ KNOWN, BEYOND, UNLIKE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class NumberChoice:
+class RegressionChoice:
     """A head for numbers with its options; a value that can be compared, hashed and kept in a project's settings.
 
     Attributes:
@@ -59,13 +59,13 @@ class NumberChoice:
         context: edge of the square around a pixel that it looks at: 1, 3 or 5.
     """
 
-    name: str = DEFAULT_NUMBER_HEAD
+    name: str = DEFAULT_REGRESSION_HEAD
     context: int = 1
 
     @property
     def instant(self) -> bool:
         """Whether it is quick enough to follow every plot."""
-        return self.name == DEFAULT_NUMBER_HEAD
+        return self.name == DEFAULT_REGRESSION_HEAD
 
     def make(self, seed: int = 0) -> RegressionHead:
         """An unfitted head of this choice.
@@ -80,10 +80,12 @@ class NumberChoice:
         return head
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> NumberChoice:
+    def from_settings(cls, settings: Mapping[str, Any]) -> RegressionChoice:
         """The choice a project's settings hold: ``numbers_head`` and ``numbers_context``; defaults where they are damaged."""
         name, context = settings.get("numbers_head"), settings.get("numbers_context")
-        return cls(name if name in NUMBER_CHOICES else DEFAULT_NUMBER_HEAD, context if context in (1, 3, 5) else 1)
+        return cls(
+            name if name in REGRESSION_CHOICES else DEFAULT_REGRESSION_HEAD, context if context in (1, 3, 5) else 1
+        )
 
 
 def chosen_measure(project: Project) -> LabelClass | None:
@@ -102,7 +104,7 @@ def chosen_measure(project: Project) -> LabelClass | None:
 
 
 @dataclass(frozen=True)
-class NumberMap:
+class RegressionMap:
     """A map of a number.
 
     Attributes:
@@ -127,8 +129,8 @@ class NumberMap:
         return int((self.guesses == kind).sum()) / max(mapped, 1)
 
 
-def fit_numbers(
-    numbers: Numbers,
+def fit_regression(
+    samples: RegressionSamples,
     raster: EmbeddingRaster,
     head: RegressionHead,
     *,
@@ -142,13 +144,13 @@ def fit_numbers(
         HeadError: there are fewer than three pixels with data, or all numbers are the same.
         Cancelled: ``cancelled`` said so.
     """
-    keep = training_draw(np.zeros(len(numbers.values)), numbers.rows, numbers.cols, seed)
+    keep = training_draw(np.zeros(len(samples.values)), samples.rows, samples.cols, seed)
     head.fit_at(
         raster,
-        numbers.rows[keep],
-        numbers.cols[keep],
-        numbers.values[keep],
-        groups=in_order_of_place(numbers.groups[keep]),
+        samples.rows[keep],
+        samples.cols[keep],
+        samples.values[keep],
+        groups=in_order_of_place(samples.groups[keep]),
         progress=progress,
         cancelled=cancelled,
     )
@@ -158,11 +160,11 @@ def fit_numbers(
 def map_plots(
     plots: Sequence[Plot],
     raster: EmbeddingRaster,
-    choice: NumberChoice,
+    choice: RegressionChoice,
     *,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> NumberMap:
+) -> RegressionMap:
     """Map the number that plots have.
 
     Raises:
@@ -170,20 +172,20 @@ def map_plots(
         HeadError: there is no such head.
         Cancelled: ``cancelled`` said so.
     """
-    numbers, (low, high) = require_plots(plots, raster)
+    samples, (low, high) = require_plots(plots, raster)
     head = choice.make()
-    n_train = fit_numbers(numbers, raster, head, progress=progress, cancelled=cancelled)
+    n_train = fit_regression(samples, raster, head, progress=progress, cancelled=cancelled)
     made = predict_values(head, raster, progress=progress, cancelled=cancelled)
     guesses = np.zeros(raster.shape, np.uint8)
     with np.errstate(invalid="ignore"):
         guesses[(made.values < low) | (made.values > high)] = BEYOND
-    unlike = _unlike(numbers, raster, cancelled)
+    unlike = _unlike(samples, raster, cancelled)
     if unlike is not None:
         guesses[unlike] = UNLIKE
-    return NumberMap(head, made, n_train, (low, high), guesses, unlike is not None)
+    return RegressionMap(head, made, n_train, (low, high), guesses, unlike is not None)
 
 
-def require_plots(plots: Sequence[Plot], raster: EmbeddingRaster) -> tuple[Numbers, tuple[float, float]]:
+def require_plots(plots: Sequence[Plot], raster: EmbeddingRaster) -> tuple[RegressionSamples, tuple[float, float]]:
     """The pixels that plots cover, and the range of the numbers that have data; what a map needs at least.
 
     Raises:
@@ -191,9 +193,9 @@ def require_plots(plots: Sequence[Plot], raster: EmbeddingRaster) -> tuple[Numbe
     """
     if not plots:
         raise LabelError("There are no plots yet.")
-    numbers = plot_pixels(plots, raster.grid)
-    usable = raster.valid()[numbers.rows, numbers.cols]
-    values, count = numbers.values[usable], len(np.unique(numbers.groups[usable]))
+    samples = plot_pixels(plots, raster.grid)
+    usable = raster.valid()[samples.rows, samples.cols]
+    values, count = samples.values[usable], len(np.unique(samples.groups[usable]))
     if not count:
         raise LabelError("Not one plot lies where there are embeddings; check that plots and region are of one place.")
     if len(values) < 3:
@@ -202,26 +204,26 @@ def require_plots(plots: Sequence[Plot], raster: EmbeddingRaster) -> tuple[Numbe
         )
     if values.min() == values.max():
         raise LabelError(f"All plots have the same number, {values.min():.4g}; a map needs plots that differ.")
-    return numbers, (float(values.min()), float(values.max()))
+    return samples, (float(values.min()), float(values.max()))
 
 
-def plot_pixels(plots: Sequence[Plot], grid: Grid) -> Numbers:
-    """The pixels that plots cover, with their numbers; see :func:`tessera_core.assess.regression.number_pixels`."""
-    return number_pixels([plot.label for plot in plots], values_of(plots), grid)
+def plot_pixels(plots: Sequence[Plot], grid: Grid) -> RegressionSamples:
+    """The pixels that plots cover, with their numbers; see :func:`tessera_core.assess.regression.regression_samples`."""
+    return regression_samples([plot.label for plot in plots], values_of(plots), grid)
 
 
-def _unlike(numbers: Numbers, raster: EmbeddingRaster, cancelled: Cancel | None) -> NDArray[np.bool_] | None:
+def _unlike(samples: RegressionSamples, raster: EmbeddingRaster, cancelled: Cancel | None) -> NDArray[np.bool_] | None:
     """Where the ground is further from the plots' than 95 % of plots are from each other; None with too few plots."""
     # Plots spread over one landscape are one kind, however different: what is asked is whether a place is of it.
-    x = raster.sample(numbers.rows, numbers.cols)
+    x = raster.sample(samples.rows, samples.cols)
     try:
-        known = novelty.learn(x, np.zeros(len(x), np.int64), numbers.groups)
+        known = novelty.learn(x, np.zeros(len(x), np.int64), samples.groups)
     except LabelError:
         return None
     return novelty.map_novelty(known, raster, cancelled=cancelled).unlike()
 
 
-def guess_sentences(made: NumberMap, name: str) -> list[str]:
+def guess_sentences(made: RegressionMap, name: str) -> list[str]:
     """What is to be said about where the map guesses."""
     beyond, unlike = 100 * made.share(BEYOND), 100 * made.share(UNLIKE)
     low, high = made.range
@@ -243,11 +245,11 @@ def guess_sentences(made: NumberMap, name: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class NumberScore:
+class RegressionScore:
     """How good a map is on ground it has not seen.
 
     Attributes:
-        result: of :func:`tessera_core.assess.regression.judge_numbers`; empty where the plots cannot be judged.
+        result: of :func:`tessera_core.assess.regression.judge_regression`; empty where the plots cannot be judged.
         held_out: what was said of each plot that was held out; None likewise. ``groups`` are positions in the list of plots.
         odd: positions of plots that the map misses by far more than the others.
         remarks: single sentences on what to mind, the gravest first.
@@ -274,7 +276,7 @@ class NumberScore:
         )
 
 
-def number_facts(score: NumberScore, unit: str = "") -> list[str]:
+def score_facts(score: RegressionScore, unit: str = "") -> list[str]:
     """The score as sentences, for files; ``unit`` with a space before it."""
     result = score.result
     if not result:
@@ -293,23 +295,23 @@ def number_facts(score: NumberScore, unit: str = "") -> list[str]:
 def score_plots(
     plots: Sequence[Plot],
     raster: EmbeddingRaster,
-    choice: NumberChoice,
+    choice: RegressionChoice,
     *,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> NumberScore:
-    """Judge a head on plots; see :func:`score_numbers`.
+) -> RegressionScore:
+    """Judge a head on plots; see :func:`score_regression`.
 
     Raises:
         Cancelled: ``cancelled`` said so.
     """
-    return score_numbers(plot_pixels(plots, raster.grid), raster, choice, progress=progress, cancelled=cancelled)
+    return score_regression(plot_pixels(plots, raster.grid), raster, choice, progress=progress, cancelled=cancelled)
 
 
-def score_numbers(
-    numbers: Numbers,
+def score_regression(
+    samples: RegressionSamples,
     raster: EmbeddingRaster,
-    choice: NumberChoice,
+    choice: RegressionChoice,
     *,
     split: str | None = None,
     n_folds: int | None = None,
@@ -319,7 +321,7 @@ def score_numbers(
     buffer_px: int = BUFFER_PX,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> NumberScore:
+) -> RegressionScore:
     """The one score of a map of a number, which the page, its files and the command line show.
 
     Args:
@@ -328,23 +330,23 @@ def score_numbers(
         choice: of the head.
         split: what is held out; None for blocks of ground, and whole plots where they lie in too few blocks.
         n_folds: parts; None for five, or as many as there are.
-        repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.regression.judge_numbers`.
+        repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.regression.judge_regression`.
 
     Raises:
         LabelError: the plots cannot be split as ``split`` says.
         Cancelled: ``cancelled`` said so.
     """
     try:
-        samples = numbers.with_embeddings(raster)
+        samples = samples.with_embeddings(raster)
     except LabelError as error:
-        return NumberScore({}, None, (), (str(error),))
+        return RegressionScore({}, None, (), (str(error),))
     remarks: list[str] = []
     count = len(np.unique(samples.groups))
     if count < LEAST_JUDGED:
         remarks.append(
             f"How good the map is cannot be told from {count} plots: {LEAST_JUDGED} are the least, {FIRM} make it firm."
         )
-        return NumberScore({}, None, (), tuple(remarks))
+        return RegressionScore({}, None, (), tuple(remarks))
     blocks = len(np.unique(np.stack([samples.rows // block_px, samples.cols // block_px]), axis=1).T)
     size = f"{block_px * raster.grid.pixel_area_m2**0.5:.0f} m" if raster.grid.georeferenced else f"{block_px} pixels"
     if blocks == 1:
@@ -353,7 +355,7 @@ def score_numbers(
     parts = {"blocked": blocks, "field": count}
     for kind in ("blocked", "field") if split is None else (split,):
         try:
-            judged = judge_numbers(
+            judged = judge_regression(
                 samples,
                 choice.make(seed),
                 split=kind,
@@ -373,14 +375,14 @@ def score_numbers(
             continue
     if judged is None:
         remarks.append("The plots cannot be split into parts to learn from and parts to test on; bring more of them.")
-        return NumberScore({}, None, (), tuple(remarks))
+        return RegressionScore({}, None, (), tuple(remarks))
     if judged.result["split"] == "field" and blocks > 1 and split is None:
         remarks.append(
             f"Your plots lie in {blocks} blocks of {size}, too few to hold any out; single plots were held out, which flatters."
         )
     odd = _odd(judged.held_out)
     remarks += _remarks(judged.result, judged.held_out, count, odd)
-    return NumberScore(judged.result, judged.held_out, odd, tuple(remarks))
+    return RegressionScore(judged.result, judged.held_out, odd, tuple(remarks))
 
 
 def _odd(held: HeldOut) -> tuple[int, ...]:
@@ -432,18 +434,18 @@ def _remarks(result: Mapping[str, Any], held: HeldOut, count: int, odd: Sequence
 
 def place_remarks(plots: Sequence[Plot], raster: EmbeddingRaster) -> list[str]:
     """What is to be said of plots that do not count: off the region, without data, or sharing a pixel."""
-    numbers = plot_pixels(plots, raster.grid)
+    samples = plot_pixels(plots, raster.grid)
     points = [n for n, plot in enumerate(plots) if plot.label.kind == "point"]
     x, y = np.array([plots[n].label.xy[0] for n in points], np.float64).reshape(-1, 2).T
     inside = raster.grid.inside(*raster.grid.xy_to_pixel(x, y))
     lines = []
     if outside := int((~inside).sum()):
         lines.append(f"{_count(outside)} outside the region and so not counted.")
-    on_map = set(numbers.groups.tolist())
+    on_map = set(samples.groups.tolist())
     if any(n not in on_map for n, ok in zip(points, inside, strict=True) if ok):
         lines.append("Plots that share a pixel count as one, with their mean.")
-    valid = raster.valid()[numbers.rows, numbers.cols]
-    if empty := len(on_map - set(numbers.groups[valid].tolist())):
+    valid = raster.valid()[samples.rows, samples.cols]
+    if empty := len(on_map - set(samples.groups[valid].tolist())):
         lines.append(f"{_count(empty)} where the embeddings have no data, and so not counted.")
     return lines
 
@@ -452,17 +454,17 @@ def _count(plots: int) -> str:
     return "One plot is" if plots == 1 else f"{plots} plots are"
 
 
-def number_product(
+def regression_product(
     project: Project,
     measure: LabelClass,
     plots: Sequence[Plot],
     raster: EmbeddingRaster,
-    choice: NumberChoice,
-    made: NumberMap | None = None,
-    score: NumberScore | None = None,
+    choice: RegressionChoice,
+    made: RegressionMap | None = None,
+    score: RegressionScore | None = None,
     *,
     progress: Progress | None = None,
-) -> NumberProduct:
+) -> RegressionProduct:
     """A map of a number with everything that belongs to it, for files; map and score are made where they are not given.
 
     Raises:
@@ -474,7 +476,7 @@ def number_product(
     if score.held_out is not None:
         held_out[score.held_out.groups] = score.held_out.guess
     around = "" if choice.context == 1 else f" {choice.context}x{choice.context}"
-    return NumberProduct(
+    return RegressionProduct(
         project.name,
         measure.name,
         measure.code,
@@ -486,7 +488,7 @@ def number_product(
         [plot.label for plot in plots],
         values_of(plots),
         held_out,
-        number_facts(score, f" {measure.code}" if measure.code else "") + guess_sentences(made, measure.name),
+        score_facts(score, f" {measure.code}" if measure.code else "") + guess_sentences(made, measure.name),
     )
 
 
@@ -495,7 +497,7 @@ def number_product(
 
 def example_plots(
     raster: EmbeddingRaster, tile: DPixelTile, count: int = EXAMPLE_PLOTS, seed: int = 0
-) -> ImportedNumbers:
+) -> ImportedValues:
     """Plots to try the page with: mean NDVI of June to August, read off the satellite data of the region.
 
     They are drawn one in each cell of a net with unequal places, as a careful field crew would spread them.
@@ -522,7 +524,7 @@ def example_plots(
         for px, py, value in zip(x, y, values[seen], strict=True)
     ]
     report = ImportReport(len(labels), len(labels))
-    return ImportedNumbers(EXAMPLE_FIELD, labels, values[seen], report)
+    return ImportedValues(EXAMPLE_FIELD, labels, values[seen], report)
 
 
 def plots_in(project: Project, measure: LabelClass | None) -> list[Plot]:

@@ -63,12 +63,14 @@ def run() -> None:
             st.Page("pages/region.py", title="Region", icon=":material/public:", default=True),
             st.Page("pages/explore.py", title="Explore", icon=":material/travel_explore:"),
             st.Page("pages/label.py", title="Label", icon=":material/draw:"),
-            st.Page("pages/numbers.py", title="Numbers", icon=":material/straighten:"),
+            st.Page("pages/continuous.py", title="Continuous map", icon=":material/straighten:"),
             st.Page("pages/validate.py", title="Validate", icon=":material/fact_check:"),
             st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
             st.Page("pages/export.py", title="Export", icon=":material/download:"),
             st.Page("pages/generate.py", title="Make embeddings", icon=":material/satellite_alt:"),
             st.Page("pages/data.py", title="Data", icon=":material/folder_open:"),
+            # Addresses of the page Continuous map from before it had that name.
+            st.Page(_continuous_map, title="Continuous map", url_path="numbers", visibility="hidden"),
         ],
         position="top",
     )
@@ -86,6 +88,10 @@ def run() -> None:
     _warm_up()
     if hosted():
         _make_room()
+
+
+def _continuous_map() -> None:
+    st.switch_page("pages/continuous.py", query_params=st.query_params.to_dict())
 
 
 @st.cache_resource(ttl=86_400, show_spinner=False)

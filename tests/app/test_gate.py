@@ -336,7 +336,18 @@ def test_no_frame_tells_where_the_server_keeps_things(open_server: AppServer, mo
     with Visitor(open_server) as visitor:
         # The first run of a session is of another page than asked for.
         visitor.look()
-        for page in ("", "explore", "label", "numbers", "validate", "compare", "export", "generate", "data"):
+        for page in (
+            "",
+            "explore",
+            "label",
+            "continuous",
+            "numbers",
+            "validate",
+            "compare",
+            "export",
+            "generate",
+            "data",
+        ):
             seen.append((page, visitor.look(page, query), visitor.raw()))
         (gone.folder / "project.json").write_text("{")
         seen.append(("broken", visitor.look("", lost), visitor.raw()))
@@ -344,6 +355,13 @@ def test_no_frame_tells_where_the_server_keeps_things(open_server: AppServer, mo
     assert any("Fields" in text for _, text, _ in seen)
     told = [(page, place, _around(raw, place)) for page, _, raw in seen for place in secret if place.encode() in raw]
     assert told == [], "\n".join(map(str, told))
+
+
+def test_an_address_from_before_the_page_was_renamed_still_opens_it(open_server: AppServer) -> None:
+    with Visitor(open_server) as visitor:
+        visitor.look()
+        assert "your field plots become a map here" in visitor.look("numbers")
+        assert "your field plots become a map here" in visitor.look("continuous")
 
 
 def _around(raw: bytes, place: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The page Numbers without a browser: plots by file, by click and as examples; map, score and files; nothing lost, no traceback."""
+"""The page Continuous map without a browser: plots by file, by click and as examples; map, score and files; no traceback."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from tessera_core.cli import main
 from tessera_core.grid import Grid
 from tessera_core.heads import REGRESSION_HEADS
 from tessera_core.labels.plots import plots_of, values_of
-from tessera_core.project import library
-from tessera_core.project import regress as numbers_mapping
+from tessera_core.project import library, regress
 from tessera_core.project.project import Project
 from tessera_core.project.regress import chosen_measure
 from tessera_core.session import payload
 from tessera_core.ui import files
-from tessera_core.ui.regress import files as numbers_files
-from tessera_core.ui.regress import plots as numbers_plots
-from tessera_core.ui.regress.context import Desk
+from tessera_core.ui.regress import plots
+from tessera_core.ui.regress.context import RegressContext
+from tessera_core.ui.regress.files import map_files
 from tessera_core.ui.scene import open_scene
 from tests.project.test_regress import GRID, SIZE, world
 
@@ -70,13 +69,13 @@ def sent(app: AppTest) -> dict[str, tuple[dict[str, Any], bytes]]:
 
 
 def key(project: Project, name: str) -> str:
-    return f"numbers_{name}_{project.key}"
+    return f"continuous_{name}_{project.key}"
 
 
 def open_page(app: AppTest, project: Project) -> AppTest:
     app.query_params["project"] = project.folder.name
     app.run()
-    return app.switch_page("pages/numbers.py").run()
+    return app.switch_page("pages/continuous.py").run()
 
 
 def upload(app: AppTest, project: Project, content: bytes, name: str = "plots.csv") -> AppTest:
@@ -100,7 +99,7 @@ def mapped(project: Project) -> str:
 
 def test_without_a_project_the_page_says_where_to_go(app: AppTest) -> None:
     app.run()
-    app.switch_page("pages/numbers.py").run()
+    app.switch_page("pages/continuous.py").run()
     assert errors(app) == []
     assert "Open a region first" in app.info[0].value
 
@@ -140,7 +139,7 @@ def test_the_files_equal_those_of_the_command_line(
     words += ["--out", tmp_path / "v.tif", "--margin", tmp_path / "m.tif"]
     assert main([str(word) for word in words]) == 0
     field_work.refresh()
-    items = {item.button: item for item in numbers_files.items(field_work, open_scene(embeddings), 2024)}
+    items = {item.button: item for item in map_files(field_work, open_scene(embeddings), 2024)}
     for button, theirs in (("Values (.tif)", "v.tif"), ("Margins (.tif)", "m.tif")):
         ours = tmp_path / f"ours-{theirs}"
         ours.write_bytes(files.build(items[button]))
@@ -173,7 +172,7 @@ def test_the_page_export_offers_the_same_files(app: AppTest, field_work: Project
     assert errors(app) == []
     assert "The map of a number" in [head.value for head in app.subheader]
     styles = {"Value colours (.qml)", "Margin colours (.qml)"}
-    assert on_page == {"Numbers for QGIS (.zip)", "Values (.tif)", "Margins (.tif)", "Plots (.gpkg)", *styles}
+    assert on_page == {"Continuous map for QGIS (.zip)", "Values (.tif)", "Margins (.tif)", "Plots (.gpkg)", *styles}
     assert on_page <= {button.proto.label for button in app.get("download_button")}
 
 
@@ -342,11 +341,11 @@ def test_the_table_changes_and_removes_plots(
     open_page(app, field_work)
     upload(app, field_work, sheet())
     field_work.refresh()
-    desk = Desk.of(field_work, 2024)
+    context = RegressContext.of(field_work, 2024)
     edited = {"edited_rows": {"3": {"height": 1.25}, "4": {"Error": 7}}, "deleted_rows": [0, 59], "added_rows": []}
-    monkeypatch.setattr(numbers_plots.st, "session_state", {"table": edited})
-    numbers_plots._edited(desk, "table")
-    before = [plot.value for plot in desk.plots]
+    monkeypatch.setattr(plots.st, "session_state", {"table": edited})
+    plots._edited(context, "table")
+    before = [plot.value for plot in context.plots]
     assert values(field_work) == [*before[1:3], 1.25, *before[4:59]]
 
 
@@ -414,7 +413,7 @@ def test_something_else_is_measured_beside_it(app: AppTest, field_work: Project)
 def test_looking_about_computes_nothing(app: AppTest, field_work: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
     for name in ("map_plots", "score_plots"):
-        real = getattr(numbers_mapping, name)
+        real = getattr(regress, name)
 
         def counted(*args: Any, real: Any = real, name: str = name, **options: Any) -> Any:
             runs.append(name)
@@ -499,6 +498,6 @@ def test_a_reloaded_page_has_everything(app: AppTest, field_work: Project, root:
     again = AppTest.from_file(str(root / "app.py"), default_timeout=60)
     again.query_params["project"] = field_work.folder.name
     again.run()
-    again.switch_page("pages/numbers.py").run()
+    again.switch_page("pages/continuous.py").run()
     assert errors(again) == []
     assert len(sent(again)["map"][0]["markers"]) == 60

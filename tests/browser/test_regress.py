@@ -1,4 +1,4 @@
-"""The page Numbers in a real browser: plots from a file on the demo region, map, score, files; and on a phone."""
+"""The page Continuous map in a real browser: plots from a file on the demo region, map, score, files; and on a phone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def field_sheet(project: Project, path: Path) -> Path:
 
 
 def address(project: Project) -> str:
-    return f"/numbers?project={urllib.parse.quote(project.folder.name)}"
+    return f"/continuous?project={urllib.parse.quote(project.folder.name)}"
 
 
 def scored(studio: Studio) -> float:
@@ -103,7 +103,7 @@ def test_a_sheet_of_plots_becomes_a_map_a_score_and_files(studio: Studio, projec
     with rasterio.open(studio.download("Values (.tif)", tmp_path)) as file:
         np.testing.assert_array_equal(file.read(1), values)
         assert file.units == ("m",)
-    with zipfile.ZipFile(studio.download("Numbers for QGIS (.zip)", tmp_path)) as archive:
+    with zipfile.ZipFile(studio.download("Continuous map for QGIS (.zip)", tmp_path)) as archive:
         assert {"values.tif", "values.qml", "margins.tif", "plots.gpkg", "README.txt"} <= set(archive.namelist())
 
     # The pointer tells the number, a click tells it with its margin and what to expect.
@@ -158,7 +158,7 @@ def test_examples_on_a_phone(studio: Studio, project: Project) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     box = page.locator(".tv-map").bounding_box()
     assert box["width"] > 330
-    for name in ("Numbers for QGIS (.zip)", "Values (.tif)"):
+    for name in ("Continuous map for QGIS (.zip)", "Values (.tif)"):
         button = studio.button(name)
         button.scroll_into_view_if_needed()
         assert button.bounding_box()["x"] + button.bounding_box()["width"] <= 390

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tessera_core import heads
 from tessera_core.cli import COMMANDS, command_module, command_parser, leaves, main
 from tessera_core.cli.export import LABEL_KINDS
-from tessera_core.cli.head_options import HEAD_NAMES, NUMBER_HEAD_NAMES
+from tessera_core.cli.head_options import HEAD_NAMES, REGRESSION_HEAD_NAMES
 from tessera_core.cli.paths import TIFF, Input, Output, check_paths, sidecars
 from tessera_core.cli.years import parse_years
 from tessera_core.errors import InputError
@@ -371,7 +371,7 @@ def test_every_help_has_examples_that_parse_and_the_exit_codes(capsys: pytest.Ca
 
 def test_lists_that_stand_in_for_imports_are_whole() -> None:
     assert set(HEAD_NAMES) == set(heads.HEADS) - {"tree"}
-    assert set(NUMBER_HEAD_NAMES) == set(heads.REGRESSION_HEADS)
+    assert set(REGRESSION_HEAD_NAMES) == set(heads.REGRESSION_HEADS)
     formats = {**label_formats.FORMATS, **label_formats.CLASS_FORMATS}
     assert {kind: form.ending for kind, form in formats.items()} == LABEL_KINDS
 

@@ -134,7 +134,7 @@ def test_good_ones_are_told_beside_bad_ones_and_each_once(tmp_path, capsys):
 
 def test_our_files_are_known_under_any_name(tmp_path, capsys):
     from tessera_core.export.geotiff import write_confidence
-    from tessera_core.export.values import NumberProduct, write_number_values
+    from tessera_core.export.values import RegressionProduct, write_value_map
     from tessera_core.heads import make_head, save_head
 
     rng = np.random.default_rng(0)
@@ -145,8 +145,8 @@ def test_our_files_are_known_under_any_name(tmp_path, capsys):
         save_head(tmp_path / name, head, {1: "Wood", 2: "Water"}, V2)
         assert (tmp_path / name).stat().st_mode == usual.stat().st_mode
     values = np.ones((20, 30), np.float32)
-    product = NumberProduct("height_m", "height_m", "m", values, values, GRID, V2, "RidgeRegression")
-    height = write_number_values(tmp_path / "height.tif", product)
+    product = RegressionProduct("height_m", "height_m", "m", values, values, GRID, V2, "RidgeRegression")
+    height = write_value_map(tmp_path / "height.tif", product)
     sure = write_confidence(tmp_path / "sure.tif", np.full((20, 30), 80, np.uint8), GRID, V2)
     project = Project.create(tmp_path / "p", "Fen")
     bundle = project.export_file(tmp_path / "fen").rename(tmp_path / "fen.zip")

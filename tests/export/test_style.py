@@ -24,7 +24,7 @@ from tessera_core.export.change import P_STOPS
 from tessera_core.export.geotiff import sidecars, write_class_map, write_confidence, write_values
 from tessera_core.export.product import Product
 from tessera_core.export.style import MARK, classes_renderer, raster_qml
-from tessera_core.export.values import NumberProduct, write_numbers_qgis
+from tessera_core.export.values import RegressionProduct, write_regression_qgis
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import Provenance
@@ -152,17 +152,19 @@ def _class_zip(folder: Path) -> Path:
     return write_qgis(folder / "out", product)
 
 
-def _number_zip(folder: Path) -> Path:
+def _value_zip(folder: Path) -> Path:
     numbers = np.array([1.0, 2.0])
-    product = NumberProduct("Plots", "biomass", "t/ha", _values(), _values() + 5, GRID, V2, "ridge", LABELS, numbers)
-    return write_numbers_qgis(folder / "out", product)
+    product = RegressionProduct(
+        "Plots", "biomass", "t/ha", _values(), _values() + 5, GRID, V2, "ridge", LABELS, numbers
+    )
+    return write_regression_qgis(folder / "out", product)
 
 
 @pytest.mark.parametrize(
     ("make", "shown", "hidden"),
     [
         (_class_zip, ["Points", "Areas", "Classes"], ["Confidence (percent)"]),
-        (_number_zip, ["Plots", "Areas", "biomass (t/ha)"], ["Margin of biomass (t/ha), nine of ten"]),
+        (_value_zip, ["Plots", "Areas", "biomass (t/ha)"], ["Margin of biomass (t/ha), nine of ten"]),
     ],
 )
 def test_the_zip_holds_a_project_whose_layers_are_all_there(

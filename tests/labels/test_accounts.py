@@ -24,7 +24,7 @@ from tessera_core.labels.files import read_class_raster, read_labels
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.report import OUTSIDE
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.labels.values import read_number_plots
+from tessera_core.labels.values import read_value_plots
 from tessera_core.sources.remote.points import read_points
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
@@ -276,7 +276,7 @@ def test_every_plot_is_a_number_or_counted_with_its_reason(tmp_path, rows):
         x, y = xy(row, 3)
         lines.append(f"{x + 90_000 * far};{y};{text}")
     (tmp_path / "p.csv").write_text("\n".join(lines))
-    got = read_number_plots(tmp_path / "p.csv", GRID)
+    got = read_value_plots(tmp_path / "p.csv", GRID)
     accounts(got.report, got.labels)
     assert got.report.read == len(rows) + 1
     assert got.report.used == 1 + sum(text in ("1,5", "7") and not far for text, _, far in rows)

@@ -20,7 +20,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.features import Hints
 from tessera_core.labels.files import read_labels
 from tessera_core.labels.text import decode, text_codec
-from tessera_core.labels.values import read_number_plots
+from tessera_core.labels.values import read_value_plots
 from tessera_core.sources.remote.points import read_points
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 560_000, 0, -10, 5_765_000), (128, 128))
@@ -365,7 +365,7 @@ def test_the_layer_with_classes_is_read_and_the_others_are_named_and_counted(tmp
 def test_plots_lie_in_the_layer_that_has_numbers(tmp_path):
     path = layer(tmp_path / "p.gpkg", "crops", xy(), crop=[NAMES[n % 4] for n in range(12)])
     layer(path, "plots", xy(), height_m=[f"{n / 3:.2f}" for n in range(12)])
-    assert read_number_plots(path, GRID).field == "height_m"
+    assert read_value_plots(path, GRID).field == "height_m"
 
 
 @pytest.mark.parametrize(("cpg", "stored", "shown"), [

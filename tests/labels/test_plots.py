@@ -10,12 +10,12 @@ from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label
 from tessera_core.labels.plots import add_plot, change_value, digest, measure_named, plots_of, take_in, values_of
-from tessera_core.labels.values import ImportedNumbers
+from tessera_core.labels.values import ImportedValues
 
 
-def imported(field: str, *values: float) -> ImportedNumbers:
+def imported(field: str, *values: float) -> ImportedValues:
     labels = [Label(f"{field}{n}", 1, "point", ((10.0 * n, 5.0),), note=repr(v)) for n, v in enumerate(values)]
-    return ImportedNumbers(field, labels, np.array(values), ImportReport(len(labels), len(labels)))
+    return ImportedValues(field, labels, np.array(values), ImportReport(len(labels), len(labels)))
 
 
 def test_plots_survive_a_restart_and_can_be_undone(tmp_path):

@@ -10,20 +10,20 @@ from affine import Affine
 
 from tessera_core.assess.regression import (
     HeldOut,
-    Numbers,
-    evaluate_numbers,
-    judge_numbers,
-    number_pixels,
-    number_scores,
-    number_sentence,
+    RegressionSamples,
+    evaluate_regression,
+    judge_regression,
     r2_interval,
-    read_number_labels,
+    read_regression_samples,
+    regression_samples,
+    regression_scores,
+    regression_sentence,
 )
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_regression_head
 from tessera_core.labels.model import Label
-from tessera_core.labels.values import name_and_unit, number_fields, parse_number, read_number_plots, read_numbers
+from tessera_core.labels.values import name_and_unit, parse_number, read_value_plots, read_values, value_fields
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -47,17 +47,17 @@ def test_the_only_field_of_numbers_is_taken(tmp_path):
     values = [1.5 * n for n in range(12)]
     values[3] = None
     path = plots(tmp_path / "p.geojson", id=list(range(12)), height=values, who=["a"] * 12)
-    labels, numbers = read_numbers(path, GRID)
+    labels, numbers = read_values(path, GRID)
     assert numbers.tolist() == [v for v in values if v is not None]
     assert {label.kind for label in labels} == {"point"}
-    found = read_number_labels(path, GRID)
+    found = read_regression_samples(path, GRID)
     assert sorted(found.values) == sorted(numbers)
 
 
 def test_more_numbers_than_classes_are_no_trouble(tmp_path):
     lines = [f"{500005 + 10 * (n % 40)},{5599995 - 10 * (n // 40)},{n / 7}" for n in range(600)]
     (tmp_path / "p.csv").write_text("x,y,mass\n" + "\n".join(lines) + "\n")
-    found = read_number_labels(tmp_path / "p.csv", GRID)
+    found = read_regression_samples(tmp_path / "p.csv", GRID)
     assert len(found.values) == 600
     np.testing.assert_allclose(found.values, (found.rows * 40 + found.cols) / 7)
 
@@ -65,29 +65,29 @@ def test_more_numbers_than_classes_are_no_trouble(tmp_path):
 def test_which_field_has_to_be_said_where_several_would_do(tmp_path):
     path = plots(tmp_path / "p.geojson", height=list(range(12)), volume=list(range(12)), who=["a"] * 12)
     with pytest.raises(LabelError, match=r"2 fields of numbers \(height, volume\)"):
-        read_numbers(path, GRID)
-    assert read_numbers(path, GRID, "volume")[1].tolist() == list(range(12))
+        read_values(path, GRID)
+    assert read_values(path, GRID, "volume")[1].tolist() == list(range(12))
     with pytest.raises(LabelError, match=r"'who' of p\.geojson holds no numbers"):
-        read_numbers(path, GRID, "who")
+        read_values(path, GRID, "who")
     with pytest.raises(LabelError, match="no field 'mass'"):
-        read_numbers(path, GRID, "mass")
+        read_values(path, GRID, "mass")
 
 
 def test_rasters_of_numbers_are_laid_on_the_grid(tmp_path):
     values = np.full((40, 40), np.nan)
     values[5:8, 6:9] = np.arange(9).reshape(3, 3) / 2
     np.save(tmp_path / "v.npy", values)
-    found = read_number_labels(tmp_path / "v.npy", GRID)
+    found = read_regression_samples(tmp_path / "v.npy", GRID)
     np.testing.assert_array_equal(values[found.rows, found.cols], found.values)
     np.save(tmp_path / "w.npy", np.full((40, 40), np.nan))
     with pytest.raises(LabelError, match="no number in this region"):
-        read_number_labels(tmp_path / "w.npy", GRID)
+        read_regression_samples(tmp_path / "w.npy", GRID)
 
 
 def test_scores_by_hand():
-    scores = number_scores(np.array([1.0, 2, 3, 4]), np.array([1.0, 2, 3, np.nan]), np.array([0.1, 0.1, 0.1, 0.1]))
+    scores = regression_scores(np.array([1.0, 2, 3, 4]), np.array([1.0, 2, 3, np.nan]), np.array([0.1, 0.1, 0.1, 0.1]))
     assert (scores["r2"], scores["rmse"], scores["n_test"], scores["coverage"]) == (1, 0, 3, 1)
-    scores = number_scores(np.array([0.0, 2]), np.array([1.0, 1]), np.array([0.5, 2]))
+    scores = regression_scores(np.array([0.0, 2]), np.array([1.0, 1]), np.array([0.5, 2]))
     assert scores == {"r2": 0, "rmse": 1, "mae": 1, "bias": 0, "n_test": 2, "coverage": 0.5}
 
 
@@ -105,14 +105,16 @@ def test_the_blocked_score_is_not_flattered_by_neighbours():
     )
     chance = gaussian_filter(rng.normal(size=shape), 6)
     rows, cols = (a.ravel()[::9] for a in np.indices(shape))
-    samples = Numbers(chance[rows, cols] / chance.std(), np.arange(len(rows)), rows, cols).with_embeddings(raster)
-    result = evaluate_numbers(samples, make_regression_head("ridge-regression"), split="blocked")
+    samples = RegressionSamples(chance[rows, cols] / chance.std(), np.arange(len(rows)), rows, cols).with_embeddings(
+        raster
+    )
+    result = evaluate_regression(samples, make_regression_head("ridge-regression"), split="blocked")
     assert result["naive"]["r2"] > result["r2"] + 0.2
-    assert "A random split would have claimed" in number_sentence(result)
+    assert "A random split would have claimed" in regression_sentence(result)
     with pytest.raises(LabelError, match="no split"):
-        evaluate_numbers(samples, make_regression_head("ridge-regression"), split="odd")
+        evaluate_regression(samples, make_regression_head("ridge-regression"), split="odd")
     with pytest.raises(LabelError, match="in 1 of them"):
-        evaluate_numbers(samples, make_regression_head("ridge-regression"), split="blocked", block_px=100)
+        evaluate_regression(samples, make_regression_head("ridge-regression"), split="blocked", block_px=100)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +170,9 @@ def messy(path):
 
 
 def test_a_messy_sheet_is_read_with_a_report(tmp_path):
-    (field,) = [one for one in number_fields(messy(tmp_path / "sheet.csv")) if one.likely]
+    (field,) = [one for one in value_fields(messy(tmp_path / "sheet.csv")) if one.likely]
     assert (field.name, field.count, field.low, field.high) == ("canopy height (m)", 4, 3.5, 14.25)
-    found = read_number_plots(tmp_path / "sheet.csv", GRID)
+    found = read_value_plots(tmp_path / "sheet.csv", GRID)
     assert found.values.tolist() == [10.5, 12, 14.25]
     report = found.report
     assert (report.read, report.labels, report.outside) == (8, 3, 1)
@@ -184,7 +186,7 @@ def test_a_messy_sheet_is_read_with_a_report(tmp_path):
 
 def test_points_make_commas_groups(tmp_path):
     (tmp_path / "p.csv").write_text('x,y,mass\n500015,5599905,"1,250"\n500025,5599905,0.5\n')
-    assert read_number_plots(tmp_path / "p.csv", GRID).values.tolist() == [1250, 0.5]
+    assert read_value_plots(tmp_path / "p.csv", GRID).values.tolist() == [1250, 0.5]
 
 
 def test_points_in_one_pixel_count_as_their_mean():
@@ -193,12 +195,12 @@ def test_points_in_one_pixel_count_as_their_mean():
 
     labels = [point(0, 500015, 5599905), point(1, 500018, 5599903), point(2, 500035, 5599905), point(3, 1, 1)]
     area = Label("a", 1, "polygon", ((500030, 5599890), (500050, 5599890), (500050, 5599910), (500030, 5599910)))
-    found = number_pixels([*labels, area], np.array([10.0, 20, 30, 99, 7]), GRID)
+    found = regression_samples([*labels, area], np.array([10.0, 20, 30, 99, 7]), GRID)
     at = dict(zip(zip(found.rows.tolist(), found.cols.tolist(), strict=True), found.values.tolist(), strict=True))
     assert at[9, 1] == 15
     # An area painted over a point takes its pixel.
     assert {value for value in at.values()} == {15, 7}
-    assert len(number_pixels([], np.zeros(0), GRID).values) == 0
+    assert len(regression_samples([], np.zeros(0), GRID).values) == 0
 
 
 def test_a_plot_of_many_pixels_counts_once():
@@ -212,8 +214,8 @@ def test_a_plot_of_many_pixels_counts_once():
     plot = (rows // 8) * 8 + cols // 8
     keep = (rows % 8 < 3) & (cols % 8 < 3)
     rows, cols, plot = rows[keep], cols[keep], plot[keep]
-    samples = Numbers(plot * 1.0, plot, rows, cols).with_embeddings(raster)
-    judged = judge_numbers(samples, make_regression_head("ridge-regression"), split="blocked")
+    samples = RegressionSamples(plot * 1.0, plot, rows, cols).with_embeddings(raster)
+    judged = judge_regression(samples, make_regression_head("ridge-regression"), split="blocked")
     assert judged.result["n_test"] == 64
     assert judged.held_out.truth.tolist() == list(range(64))
     low, high = judged.result["r2_interval"]

@@ -17,7 +17,7 @@ from tessera_core.assess.regression import HeldOut
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import ExportError, LabelError
-from tessera_core.export.values import write_numbers_qgis, write_plots
+from tessera_core.export.values import write_plots, write_regression_qgis
 from tessera_core.grid import Grid
 from tessera_core.heads import REGRESSION_HEADS
 from tessera_core.labels.model import Label
@@ -25,18 +25,18 @@ from tessera_core.labels.plots import Plot, add_plot, measure_named, take_in
 from tessera_core.project.project import Project
 from tessera_core.project.regress import (
     BEYOND,
-    NUMBER_CHOICES,
+    REGRESSION_CHOICES,
     UNLIKE,
-    NumberChoice,
-    NumberScore,
+    RegressionChoice,
+    RegressionScore,
     _odd,
     chosen_measure,
     example_plots,
     guess_sentences,
     map_plots,
-    number_product,
     place_remarks,
     plots_in,
+    regression_product,
     score_plots,
 )
 from tessera_core.provenance import Provenance
@@ -81,7 +81,7 @@ def plots(region):
 
 def test_the_map_follows_the_plots_and_says_where_it_guesses(region, plots):
     raster, truth = region
-    made = map_plots(plots, raster, NumberChoice())
+    made = map_plots(plots, raster, RegressionChoice())
     inside = np.zeros(GRID.shape, bool)
     inside[14:-1] = True
     error = (made.map.values - truth)[inside]
@@ -106,13 +106,13 @@ def test_a_forest_never_goes_beyond_its_plots(region, plots, monkeypatch):
             super().__init__(n_estimators, max_depth, min_samples_leaf, seed)
 
     monkeypatch.setitem(REGRESSION_HEADS, "forest-regression", Few)
-    made = map_plots(plots, region[0], NumberChoice("forest-regression", 3))
+    made = map_plots(plots, region[0], RegressionChoice("forest-regression", 3))
     assert made.share(BEYOND) == 0
     assert made.head.size == 3
 
 
 def test_the_score_is_told_beside_a_random_split(region, plots):
-    score = score_plots(plots, region[0], NumberChoice())
+    score = score_plots(plots, region[0], RegressionChoice())
     assert score.result["split"] == "blocked"
     assert score.result["r2"] > 0.8
     assert score.gap
@@ -132,7 +132,7 @@ def test_neighbours_flatter_and_the_gap_is_one_sentence():
     chance = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6)
     rows, cols = (a.ravel() for a in np.mgrid[:64:3, :64:3])
     plots = plots_at(rows, cols, chance[rows, cols] / chance.std())
-    score = score_plots(plots, EmbeddingRaster(codes, scales, GRID, Provenance(dim=24)), NumberChoice())
+    score = score_plots(plots, EmbeddingRaster(codes, scales, GRID, Provenance(dim=24)), RegressionChoice())
     honest, naive = score.result["r2"], score.result["naive"]["r2"]
     assert naive > honest + 0.2
     assert score.gap.startswith(f"A random split would have claimed R² {naive:.2f}, {naive - honest:.2f} too much")
@@ -150,22 +150,22 @@ def test_neighbours_flatter_and_the_gap_is_one_sentence():
 )
 def test_what_cannot_be_mapped_is_one_sentence(region, plots, make, says):
     with pytest.raises(LabelError, match=says):
-        map_plots(make(plots), region[0], NumberChoice())
+        map_plots(make(plots), region[0], RegressionChoice())
 
 
 def test_too_few_plots_are_mapped_but_not_judged(region, plots):
-    map_plots(plots[:4], region[0], NumberChoice())
-    score = score_plots(plots[:4], region[0], NumberChoice())
+    map_plots(plots[:4], region[0], RegressionChoice())
+    score = score_plots(plots[:4], region[0], RegressionChoice())
     assert (score.result, score.held_out) == ({}, None)
     assert "cannot be told from 4 plots" in score.remarks[0]
-    few = score_plots(plots[:12], region[0], NumberChoice())
+    few = score_plots(plots[:12], region[0], RegressionChoice())
     assert few.result
     assert any("With 12 plots the score itself is hardly known" in line for line in few.remarks)
 
 
 def test_plots_in_one_block_say_so(region):
     rows, cols = (a.ravel() for a in np.mgrid[32:48:2, 32:48:2])
-    score = score_plots(plots_at(rows, cols, region[1][rows, cols]), region[0], NumberChoice())
+    score = score_plots(plots_at(rows, cols, region[1][rows, cols]), region[0], RegressionChoice())
     assert score.result["split"] == "field"
     assert "All plots lie in one block of 160 m" in score.remarks[0]
 
@@ -173,7 +173,7 @@ def test_plots_in_one_block_say_so(region):
 def test_a_wrong_plot_is_found(region, plots):
     wrong = [*plots]
     wrong[17] = Plot(plots[17].label, plots[17].value + 200)
-    score = score_plots(wrong, region[0], NumberChoice())
+    score = score_plots(wrong, region[0], RegressionChoice())
     assert score.odd[0] == 17
     assert any("One plot is missed by far more" in line for line in score.remarks)
 
@@ -184,15 +184,15 @@ def test_steady_errors_are_not_odd():
 
 
 def test_numbers_that_are_no_measure_are_told(region, plots):
-    classes = score_plots([Plot(p.label, float(p.value > 20)) for p in plots], region[0], NumberChoice())
+    classes = score_plots([Plot(p.label, float(p.value > 20)) for p in plots], region[0], RegressionChoice())
     assert any("only 2 different numbers" in line for line in classes.remarks)
     many = [Plot(p.label, 0.0 if n % 3 else p.value) for n, p in enumerate(plots)]
-    assert any("have the same number, 0" in line for line in score_plots(many, region[0], NumberChoice()).remarks)
+    assert any("have the same number, 0" in line for line in score_plots(many, region[0], RegressionChoice()).remarks)
 
 
 def test_a_map_worse_than_the_mean_is_not_recommended(region, plots):
     rng = np.random.default_rng(3)
-    score = score_plots([Plot(p.label, rng.normal()) for p in plots], region[0], NumberChoice())
+    score = score_plots([Plot(p.label, rng.normal()) for p in plots], region[0], RegressionChoice())
     assert score.result["r2"] <= 0
     assert "do not use it yet" in score.remarks[0]
     assert "claimed" not in score.gap
@@ -210,9 +210,9 @@ def test_plots_that_do_not_count_are_told(region):
 
 
 def test_settings_that_are_damaged_fall_back(tmp_path):
-    assert NumberChoice.from_settings({"numbers_head": "svm", "numbers_context": 4}) == NumberChoice()
-    assert NumberChoice.from_settings({"numbers_head": "mlp-regression", "numbers_context": 5}).context == 5
-    assert set(NUMBER_CHOICES) == set(REGRESSION_HEADS)
+    assert RegressionChoice.from_settings({"numbers_head": "svm", "numbers_context": 4}) == RegressionChoice()
+    assert RegressionChoice.from_settings({"numbers_head": "mlp-regression", "numbers_context": 5}).context == 5
+    assert set(REGRESSION_CHOICES) == set(REGRESSION_HEADS)
     project = Project.create(tmp_path / "p", "P")
     assert chosen_measure(project) is None
     first, second = (measure_named(project.plots, name) for name in ("height", "biomass"))
@@ -270,12 +270,12 @@ def test_examples_are_read_off_the_satellite_data(region):
 @pytest.fixture
 def project(region, plots, tmp_path):
     from tessera_core.labels.importing import ImportReport
-    from tessera_core.labels.values import ImportedNumbers
+    from tessera_core.labels.values import ImportedValues
 
     project = Project.create(tmp_path / "project", "Field work")
     project.attach_embeddings(2024, region[0].save(tmp_path / "E"), region[0].provenance, GRID)
     values = np.array([plot.value for plot in plots])
-    take_in(project.plots, ImportedNumbers("height_m", [p.label for p in plots], values, ImportReport(120, 120)))
+    take_in(project.plots, ImportedValues("height_m", [p.label for p in plots], values, ImportReport(120, 120)))
     square = tuple((500_000.0 + 10 * c, 5_600_000.0 - 10 * r) for r, c in ((50, 50), (50, 54), (54, 54), (54, 50)))
     measure = chosen_measure(project)
     project.plots.add("polygon", measure.id, square, note=repr(float(region[1][52, 52])))
@@ -284,8 +284,8 @@ def project(region, plots, tmp_path):
 
 def test_the_zip_opens_styled_and_its_plots_can_be_mapped_again(region, project, tmp_path):
     measure = chosen_measure(project)
-    product = number_product(project, measure, plots_in(project, measure), region[0], NumberChoice())
-    with zipfile.ZipFile(write_numbers_qgis(tmp_path / "out", product)) as archive:
+    product = regression_product(project, measure, plots_in(project, measure), region[0], RegressionChoice())
+    with zipfile.ZipFile(write_regression_qgis(tmp_path / "out", product)) as archive:
         assert set(archive.namelist()) == {
             "README.txt", "margins.qml", "margins.tif", "plots.gpkg", "project.qgz", "values.qml", "values.tif",
         }  # fmt: skip
@@ -317,7 +317,7 @@ def test_the_command_line_exports_the_same(region, project, tmp_path, capsys):
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["measure"], told["unit"], told["plots"], told["head"]) == ("height", "m", 121, "ridge-regression")
-    made = map_plots(plots_in(project, chosen_measure(project)), region[0], NumberChoice())
+    made = map_plots(plots_in(project, chosen_measure(project)), region[0], RegressionChoice())
     with zipfile.ZipFile(tmp_path / "n.zip") as archive:
         archive.extract("values.tif", tmp_path)
     with rasterio.open(tmp_path / "values.tif") as file:
@@ -336,7 +336,7 @@ def test_every_door_maps_and_scores_the_same_number(region, project, tmp_path, c
     from tessera_core.heads import base
 
     monkeypatch.setattr(base.training_draw, "__defaults__", (0, most))
-    raster, choice = region[0], NumberChoice()
+    raster, choice = region[0], RegressionChoice()
     plots = plots_in(project, chosen_measure(project))
     page, score = map_plots(plots, raster, choice), score_plots(plots, raster, choice)
     assert (page.n_train < len(plots)) == (most == 90)
@@ -367,9 +367,9 @@ def test_every_door_maps_and_scores_the_same_number(region, project, tmp_path, c
 
 def test_no_plots_no_file(region, project, tmp_path):
     measure = chosen_measure(project)
-    product = number_product(project, measure, plots_in(project, measure), region[0], NumberChoice())
+    product = regression_product(project, measure, plots_in(project, measure), region[0], RegressionChoice())
     from dataclasses import replace
 
     with pytest.raises(ExportError, match="no plots"):
         write_plots(tmp_path / "p", replace(product, plots=()))
-    assert NumberScore({}, None, (), ()).gap == ""
+    assert RegressionScore({}, None, (), ()).gap == ""

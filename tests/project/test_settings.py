@@ -16,7 +16,7 @@ from tessera_core.heads.choice import HeadChoice
 from tessera_core.labels.schema import tree_of
 from tessera_core.project import classify as mapping
 from tessera_core.project import load as loading
-from tessera_core.project import regress as numbers_mapping
+from tessera_core.project import regress
 from tessera_core.project import tile_repair as mending
 from tessera_core.project.project import FORMAT, Project
 from tessera_core.project.settings import sound, unsound
@@ -63,8 +63,8 @@ def read_all(project: Project) -> None:
         lambda: HeadChoice.from_settings(project.settings).make(),
         lambda: mapping.cleaning_of(project),
         lambda: tree_of(project.settings),
-        lambda: numbers_mapping.NumberChoice.from_settings(project.settings).make(),
-        lambda: numbers_mapping.chosen_measure(project),
+        lambda: regress.RegressionChoice.from_settings(project.settings).make(),
+        lambda: regress.chosen_measure(project),
         lambda: loading.missing_years(project),
         lambda: loading.missing_sentences(project),
         lambda: mending.restore(project, 2023),

@@ -37,7 +37,7 @@ def page() -> None:
         st.info(missing, icon=":material/info:")
         if st.button("Go to Label", type="primary", icon=":material/draw:", key="export_label"):
             st.switch_page("pages/label.py", query_params=state.query())
-        _numbers(project, scene, year)
+        _plots_map(project, scene, year)
         _labels_and_project(project, scene, year)
         return
     # Scoring takes a moment, and only the report tells the score.
@@ -47,7 +47,7 @@ def page() -> None:
         st.subheader("The map")
         for item in _map_items(project, product, made, scene.raster, stem_of(project, year)):
             row(item)
-        _numbers(project, scene, year)
+        _plots_map(project, scene, year)
         _labels_and_project(project, scene, year)
     with areas:
         _areas(product)
@@ -130,13 +130,12 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
     ]
 
 
-def _numbers(project: Project, scene: OpenScene, year: int | None) -> None:
-    from tessera_core.ui.regress import files as numbers_files
+def _plots_map(project: Project, scene: OpenScene, year: int | None) -> None:
+    from tessera_core.ui.regress.files import map_files
 
-    items = numbers_files.items(project, scene, year)
-    if items:
+    if files := map_files(project, scene, year):
         st.subheader("The map of a number")
-        for item in items:
+        for item in files:
             row(item)
 
 

@@ -1,4 +1,4 @@
-"""What the parts of the page Numbers share: what is looked at, and the map and score that belong to it.
+"""What the parts of the page Continuous map share: what is looked at, and the map and score that belong to it.
 
 A quick head is computed at once, a slow one in the background; both are kept by what they were made from, so that looking
 about, renaming and going away and back compute nothing again.
@@ -17,10 +17,10 @@ from tessera_core.labels.model import LabelClass
 from tessera_core.labels.plots import Plot, digest
 from tessera_core.project.project import Project
 from tessera_core.project.regress import (
-    NUMBER_CHOICES,
-    NumberChoice,
-    NumberMap,
-    NumberScore,
+    REGRESSION_CHOICES,
+    RegressionChoice,
+    RegressionMap,
+    RegressionScore,
     chosen_measure,
     map_plots,
     plots_in,
@@ -30,14 +30,14 @@ from tessera_core.project.regress import (
 from tessera_core.ui import jobs, results, state
 from tessera_core.ui.scene import OpenScene
 
-PAGE = "numbers"
-MAP = "numbers_map"
+PAGE = "continuous"
+MAP = "continuous_map"
 # Up to so many pixels the quick head makes its map within a second or so.
 AT_ONCE = 1_500_000
 
 
 @dataclass(frozen=True)
-class Desk:
+class RegressContext:
     """What the page looks at in one run.
 
     Attributes:
@@ -54,10 +54,10 @@ class Desk:
     scene: OpenScene
     measure: LabelClass | None
     plots: list[Plot]
-    choice: NumberChoice
+    choice: RegressionChoice
 
     @classmethod
-    def of(cls, project: Project, year: int | None = None) -> Desk:
+    def of(cls, project: Project, year: int | None = None) -> RegressContext:
         """Of the open project, in the year that is looked at.
 
         Raises:
@@ -71,12 +71,12 @@ class Desk:
             state.scene_for(project, year),
             measure,
             plots_in(project, measure),
-            NumberChoice.from_settings(project.settings),
+            RegressionChoice.from_settings(project.settings),
         )
 
     def key(self, name: str) -> str:
         """Of a widget or a piece of session state of this project."""
-        return f"numbers_{name}_{self.project.key}"
+        return f"continuous_{name}_{self.project.key}"
 
     @cached_property
     def content(self) -> str:
@@ -105,53 +105,53 @@ class Desk:
         return ""
 
 
-def number_map(desk: Desk) -> NumberMap | None:
-    """The map, or None while it is being made; only where there is no :attr:`Desk.problem`."""
-    made: NumberMap | None = _result(
-        desk,
+def regression_map(context: RegressContext) -> RegressionMap | None:
+    """The map, or None while it is being made; only where there is no :attr:`RegressContext.problem`."""
+    made: RegressionMap | None = _result(
+        context,
         "map",
-        f"Making the map: {NUMBER_CHOICES[desk.choice.name].partition(':')[0].lower()}",
+        f"Making the map: {REGRESSION_CHOICES[context.choice.name].partition(':')[0].lower()}",
         lambda progress, cancelled: map_plots(
-            desk.plots, desk.scene.raster, desk.choice, progress=progress, cancelled=cancelled
+            context.plots, context.scene.raster, context.choice, progress=progress, cancelled=cancelled
         ),
     )
     return made
 
 
-def number_score(desk: Desk) -> NumberScore | None:
+def regression_score(context: RegressContext) -> RegressionScore | None:
     """How good the map is, or None while that is being worked out."""
-    score: NumberScore | None = _result(
-        desk,
+    score: RegressionScore | None = _result(
+        context,
         "score",
         "Testing on plots it has not seen",
         lambda progress, cancelled: score_plots(
-            desk.plots, desk.scene.raster, desk.choice, progress=progress, cancelled=cancelled
+            context.plots, context.scene.raster, context.choice, progress=progress, cancelled=cancelled
         ),
     )
     return score
 
 
-def known_score(desk: Desk) -> NumberScore | None:
+def known_score(context: RegressContext) -> RegressionScore | None:
     """The score if it is there already."""
-    score: NumberScore | None = results.kept(PAGE).get(_key(desk, "score"))
+    score: RegressionScore | None = results.kept(PAGE).get(_key(context, "score"))
     return score
 
 
-def known_map(desk: Desk) -> NumberMap | None:
+def known_map(context: RegressContext) -> RegressionMap | None:
     """The map if it is there already."""
-    made: NumberMap | None = results.kept(PAGE).get(_key(desk, "map"))
+    made: RegressionMap | None = results.kept(PAGE).get(_key(context, "map"))
     return made
 
 
-def _key(desk: Desk, what: str) -> str:
-    return f"numbers {what} {desk.content}"
+def _key(context: RegressContext, what: str) -> str:
+    return f"{PAGE} {what} {context.content}"
 
 
-def _result(desk: Desk, what: str, title: str, work: Any) -> Any:
-    key = _key(desk, what)
-    _only(desk, what, key)
-    height, width = desk.scene.raster.shape
-    if not desk.choice.instant or height * width > AT_ONCE:
+def _result(context: RegressContext, what: str, title: str, work: Any) -> Any:
+    key = _key(context, what)
+    _only(context, what, key)
+    height, width = context.scene.raster.shape
+    if not context.choice.instant or height * width > AT_ONCE:
         return results.result_of(PAGE, key, title, work, "Try again")
     known = results.kept(PAGE).get(key)
     if known is None:
@@ -161,9 +161,9 @@ def _result(desk: Desk, what: str, title: str, work: Any) -> Any:
     return known
 
 
-def _only(desk: Desk, what: str, key: str) -> None:
+def _only(context: RegressContext, what: str, key: str) -> None:
     """Stop the work for plots or a method that are no longer the chosen ones."""
-    mark = desk.key(f"job_{what}")
+    mark = context.key(f"job_{what}")
     before = st.session_state.get(mark)
     if before not in (None, key):
         job = jobs.pool().get(before)

@@ -1,4 +1,4 @@
-"""The map of a number as files, for the page Numbers and the page Export."""
+"""The map of a number as files, for the page Continuous map and the page Export."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tessera_core.export.values import (
-    NumberProduct,
-    write_number_margins,
-    write_number_values,
-    write_numbers_qgis,
+    RegressionProduct,
+    write_half_widths,
     write_plots,
+    write_regression_qgis,
+    write_value_map,
 )
 from tessera_core.project.project import Project, safe_name
-from tessera_core.project.regress import number_product
+from tessera_core.project.regress import regression_product
 from tessera_core.ui.files import Item, stem_of
-from tessera_core.ui.regress.context import Desk, known_map, known_score
+from tessera_core.ui.regress.context import RegressContext, known_map, known_score
 from tessera_core.ui.scene import OpenScene
 
 
-def items(project: Project, scene: OpenScene, year: int | None) -> list[Item]:
+def map_files(project: Project, scene: OpenScene, year: int | None) -> list[Item]:
     """What there is to take of the map of a number; nothing without plots."""
-    desk = Desk.of(project, year)
-    if desk.measure is None or not desk.plots:
+    context = RegressContext.of(project, year)
+    if context.measure is None or not context.plots:
         return []
-    stem = f"{stem_of(project, year)}-{safe_name(desk.measure.name).replace(' ', '-')}"
-    missing = desk.problem
+    stem = f"{stem_of(project, year)}-{safe_name(context.measure.name).replace(' ', '-')}"
+    missing = context.problem
 
-    def writing(write: Callable[[Path, NumberProduct], object]) -> Callable[[Path], object]:
-        return lambda path: write(path, product(desk))
+    def writing(write: Callable[[Path, RegressionProduct], object]) -> Callable[[Path], object]:
+        return lambda path: write(path, product(context))
 
     return [
         Item(
-            f"{desk.measure.name} for QGIS",
+            f"{context.measure.name} for QGIS",
             "Values, margins and plots, with colours; unpack and open.",
-            "Numbers for QGIS (.zip)",
+            "Continuous map for QGIS (.zip)",
             f"{stem}-qgis.zip",
             "application/zip",
-            writing(write_numbers_qgis),
+            writing(write_regression_qgis),
             missing=missing,
             first=True,
         ),
         Item(
             "Values",
-            f"{desk.title} of every pixel; grey in QGIS without the second file beside it (GeoTIFF).",
+            f"{context.title} of every pixel; grey in QGIS without the second file beside it (GeoTIFF).",
             "Values (.tif)",
             f"{stem}.tif",
             "image/tiff",
-            writing(write_number_values),
+            writing(write_value_map),
             missing=missing,
             style="Value colours (.qml)",
         ),
@@ -57,7 +57,7 @@ def items(project: Project, scene: OpenScene, year: int | None) -> list[Item]:
             "Margins (.tif)",
             f"{stem}-margin.tif",
             "image/tiff",
-            writing(write_number_margins),
+            writing(write_half_widths),
             missing=missing,
             style="Margin colours (.qml)",
         ),
@@ -73,13 +73,19 @@ def items(project: Project, scene: OpenScene, year: int | None) -> list[Item]:
     ]
 
 
-def product(desk: Desk) -> NumberProduct:
+def product(context: RegressContext) -> RegressionProduct:
     """The map with everything that belongs to it; made now where it is not there yet.
 
     Raises:
         LabelError: the plots do not suffice.
     """
-    assert desk.measure is not None
-    return number_product(
-        desk.project, desk.measure, desk.plots, desk.scene.raster, desk.choice, known_map(desk), known_score(desk)
+    assert context.measure is not None
+    return regression_product(
+        context.project,
+        context.measure,
+        context.plots,
+        context.scene.raster,
+        context.choice,
+        known_map(context),
+        known_score(context),
     )

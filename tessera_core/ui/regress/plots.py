@@ -1,4 +1,4 @@
-"""Bringing plots to the page Numbers: from a file, by a click and a number, or examples; and the table to mend them in."""
+"""Bringing plots to the page Continuous map: from a file, by a click and a number, or examples; and the table to mend them in."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.plots import add_plot, change_value, measure_named, require_number, take_in
 from tessera_core.labels.report import ImportReport
-from tessera_core.labels.values import NumberField, name_and_unit, number_fields, read_number_plots
-from tessera_core.project.regress import EXAMPLE_FIELD, NumberScore, example_plots, place_remarks
+from tessera_core.labels.values import ValueField, name_and_unit, read_value_plots, value_fields
+from tessera_core.project.regress import EXAMPLE_FIELD, RegressionScore, example_plots, place_remarks
 from tessera_core.ui import shell
 from tessera_core.ui import text as words
 from tessera_core.ui.files import PLACES, report_lines, with_upload
-from tessera_core.ui.regress.context import Desk
-from tessera_core.ui.regress.map import errors_of
+from tessera_core.ui.regress.context import RegressContext
+from tessera_core.ui.regress.value_map import errors_of
 
 SOMETHING_ELSE = 0
 _BY_HAND = "Or click the map where you measured, and type the number."
@@ -28,40 +28,40 @@ _EXAMPLE_NOTE = (
 )
 
 
-def panel(desk: Desk, score: NumberScore | None) -> None:
+def plots_panel(context: RegressContext, score: RegressionScore | None) -> None:
     """The section: open while there are no plots, folded away afterwards."""
-    key = desk.key("bring")
+    key = context.key("bring")
     if key not in st.session_state:
-        st.session_state[key] = not desk.plots
-    _report(desk)
+        st.session_state[key] = not context.plots
+    _report(context)
     # One title whatever is in it: with another one it would be another section, and closed.
     with st.expander("Plots", icon=":material/add_location_alt:", key=key, on_change="rerun") as section:
-        if not desk.plots:
+        if not context.plots:
             st.caption(
                 "Places where something was measured: canopy height, biomass, cover, yield, soil carbon … Their numbers become a "
                 "map, with its margin and an honest score."
             )
         # Also while it is folded: Streamlit forgets a file whose field is not shown.
-        _file(desk)
+        _file(context)
         if not section.open:
             return
-        _examples(desk)
-        if desk.plots:
-            st.markdown(f"**{len(desk.plots):,} plots**")
-            _table(desk, score)
-        if desk.project.plots.can_undo or desk.project.plots.can_redo:
-            _history(desk)
+        _examples(context)
+        if context.plots:
+            st.markdown(f"**{len(context.plots):,} plots**")
+            _table(context, score)
+        if context.project.plots.can_undo or context.project.plots.can_redo:
+            _history(context)
 
 
-def measures(desk: Desk) -> None:
+def measures(context: RegressContext) -> None:
     """Which of the things measured is mapped, where there are several."""
-    classes = desk.project.plots.classes
+    classes = context.project.plots.classes
     if not classes:
         return
     names = {c.id: f"{c.name} ({c.code})" if c.code else c.name for c in classes} | {SOMETHING_ELSE: "Something else…"}
-    chosen = SOMETHING_ELSE if desk.measure is None else desk.measure.id
+    chosen = SOMETHING_ELSE if context.measure is None else context.measure.id
     # Whatever the session held, the project's own choice is shown: a file or an undo may have changed it.
-    key = desk.key("measure")
+    key = context.key("measure")
     st.session_state[key] = chosen
     st.selectbox(
         "What is mapped",
@@ -71,29 +71,29 @@ def measures(desk: Desk) -> None:
         label_visibility="collapsed",
         width=240,
         on_change=shell.shielded(_measure_chosen),
-        args=(desk, key),
+        args=(context, key),
     )
 
 
-def _measure_chosen(desk: Desk, key: str) -> None:
-    desk.project.update(numbers_measure=st.session_state[key])
-    st.session_state.pop(desk.key("chosen"), None)
-    st.session_state.pop(desk.key("report"), None)
+def _measure_chosen(context: RegressContext, key: str) -> None:
+    context.project.update(numbers_measure=st.session_state[key])
+    st.session_state.pop(context.key("chosen"), None)
+    st.session_state.pop(context.key("report"), None)
     if st.session_state[key] == SOMETHING_ELSE:
-        st.session_state[desk.key("bring")] = True
+        st.session_state[context.key("bring")] = True
 
 
 # ------------------------------------------------------------------ by a file
 
 
-def _file(desk: Desk) -> None:
-    key = desk.key("file")
+def _file(context: RegressContext) -> None:
+    key = context.key("file")
     upload = st.file_uploader(
         "A file of places with a number each",
         type=PLACES,
         key=key,
         on_change=shell.shielded(_uploaded),
-        args=(desk, key),
+        args=(context, key),
         help="CSV with coordinates, GeoJSON, GeoPackage, KML or zipped shapefile; points or areas, in any coordinate system.",
     )
     if upload is None:
@@ -103,31 +103,31 @@ def _file(desk: Desk) -> None:
         chosen = st.selectbox(
             "Which number",
             list(by_name),
-            key=desk.key(f"field_{upload.file_id}"),
+            key=context.key(f"field_{upload.file_id}"),
             format_func=lambda field: _described(by_name[field]),
             help="Each column of numbers can be mapped; take another one at any time.",
         )
         st.button(
             f"Use these {by_name[chosen].count:,} plots",
-            type="primary" if not desk.plots else "secondary",
+            type="primary" if not context.plots else "secondary",
             icon=":material/add:",
-            key=desk.key(f"use_{upload.file_id}"),
+            key=context.key(f"use_{upload.file_id}"),
             on_click=shell.shielded(_take_file),
-            args=(desk, upload, chosen),
+            args=(context, upload, chosen),
         )
 
 
-def _uploaded(desk: Desk, key: str) -> None:
+def _uploaded(context: RegressContext, key: str) -> None:
     """A file with one column that can only be the number is taken without asking."""
     upload = st.session_state[key]
-    st.session_state.pop(desk.key("report"), None)
+    st.session_state.pop(context.key("report"), None)
     if upload is not None:
         likely = [field.name for field in _fields_of(upload) if field.likely]
         if len(likely) == 1:
-            _take_file(desk, upload, likely[0])
+            _take_file(context, upload, likely[0])
 
 
-def _fields_of(upload: Any) -> list[NumberField]:
+def _fields_of(upload: Any) -> list[ValueField]:
     fields = _fields(upload.file_id, upload)
     if not fields:
         raise LabelError(f"{upload.name} has places, but no numbers beside them; add a column with what was measured.")
@@ -135,34 +135,34 @@ def _fields_of(upload: Any) -> list[NumberField]:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _fields(file_id: str, _upload: Any) -> list[NumberField]:
-    return with_upload(_upload, number_fields)
+def _fields(file_id: str, _upload: Any) -> list[ValueField]:
+    return with_upload(_upload, value_fields)
 
 
-def _described(field: NumberField) -> str:
+def _described(field: ValueField) -> str:
     return f"{field.name}: {field.count:,} numbers, {field.low:.4g} to {field.high:.4g}"
 
 
-def _take_file(desk: Desk, upload: Any, field: str) -> None:
-    grid = desk.scene.raster.grid
-    found = with_upload(upload, lambda path: read_number_plots(path, grid, field))
+def _take_file(context: RegressContext, upload: Any, field: str) -> None:
+    grid = context.scene.raster.grid
+    found = with_upload(upload, lambda path: read_value_plots(path, grid, field))
     if not found.labels:
         told = f"No plot of {upload.name} lies in this region."
     else:
-        taken = take_in(desk.project.plots, found)
-        desk.project.update(numbers_measure=taken.measure.id)
+        taken = take_in(context.project.plots, found)
+        context.project.update(numbers_measure=taken.measure.id)
         told = f"{taken.added:,} {'plot' if taken.added == 1 else 'plots'} of {taken.measure.name} added from {upload.name}."
         if taken.known:
             told += f" {taken.known:,} were there already."
         if found.report.read != taken.added:
             told += f" {found.report.read:,} places were read."
-        st.session_state[desk.key("bring")] = False
-    st.session_state[desk.key("report")] = (told, found.report, "")
+        st.session_state[context.key("bring")] = False
+    st.session_state[context.key("report")] = (told, found.report, "")
 
 
-def _report(desk: Desk) -> None:
+def _report(context: RegressContext) -> None:
     """What became of the last file."""
-    known: tuple[str, ImportReport, str] | None = st.session_state.get(desk.key("report"))
+    known: tuple[str, ImportReport, str] | None = st.session_state.get(context.key("report"))
     if known is None:
         return
     told, report, note = known
@@ -177,125 +177,127 @@ def _report(desk: Desk) -> None:
             "Close",
             icon=":material/close:",
             type="tertiary",
-            key=desk.key("close"),
-            on_click=lambda: st.session_state.pop(desk.key("report"), None),
+            key=context.key("close"),
+            on_click=lambda: st.session_state.pop(context.key("report"), None),
         )
 
 
 # ------------------------------------------------------------------- examples
 
 
-def _examples(desk: Desk) -> None:
-    if desk.plots or desk.scene.dpixels is None or not desk.scene.dpixels.is_dir():
-        if not desk.plots:
+def _examples(context: RegressContext) -> None:
+    if context.plots or context.scene.dpixels is None or not context.scene.dpixels.is_dir():
+        if not context.plots:
             st.caption(_BY_HAND)
         return
     st.button(
         "Try with example plots",
         icon=":material/science:",
-        key=desk.key("examples"),
+        key=context.key("examples"),
         on_click=shell.shielded(_take_examples),
-        args=(desk,),
+        args=(context,),
         width="stretch",
         help=_EXAMPLE_NOTE,
     )
     st.caption(_BY_HAND)
 
 
-def _take_examples(desk: Desk) -> None:
-    assert desk.scene.dpixels is not None
-    found = example_plots(desk.scene.raster, DPixelTile.open(desk.scene.dpixels))
-    taken = take_in(desk.project.plots, found)
-    desk.project.update(numbers_measure=taken.measure.id)
-    st.session_state[desk.key("report")] = (
+def _take_examples(context: RegressContext) -> None:
+    assert context.scene.dpixels is not None
+    found = example_plots(context.scene.raster, DPixelTile.open(context.scene.dpixels))
+    taken = take_in(context.project.plots, found)
+    context.project.update(numbers_measure=taken.measure.id)
+    st.session_state[context.key("report")] = (
         f"{taken.added} plots of {EXAMPLE_FIELD} added.",
         found.report,
         _EXAMPLE_NOTE,
     )
-    st.session_state[desk.key("bring")] = False
+    st.session_state[context.key("bring")] = False
 
 
 # ------------------------------------------------------------------- by hand
 
 
-def adder(desk: Desk, row: float, col: float) -> None:
+def adder(context: RegressContext, row: float, col: float) -> None:
     """A number for a clicked place."""
-    with st.form(desk.key("add"), border=False, clear_on_submit=True):
-        if desk.measure is None:
+    with st.form(context.key("add"), border=False, clear_on_submit=True):
+        if context.measure is None:
             left, right = st.columns([2, 1], gap="small")
-            left.text_input("What was measured", placeholder="height", key=desk.key("new_name"))
-            right.text_input("Unit", placeholder="m", key=desk.key("new_unit"))
-        unit = f" ({desk.measure.code})" if desk.measure is not None and desk.measure.code else ""
+            left.text_input("What was measured", placeholder="height", key=context.key("new_name"))
+            right.text_input("Unit", placeholder="m", key=context.key("new_unit"))
+        unit = f" ({context.measure.code})" if context.measure is not None and context.measure.code else ""
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            st.text_input(f"Measured here{unit}", placeholder="a number", key=desk.key("new_value"))
+            st.text_input(f"Measured here{unit}", placeholder="a number", key=context.key("new_value"))
             st.form_submit_button(
                 "Add plot",
                 icon=":material/add_location:",
                 type="primary",
                 on_click=shell.shielded(_add),
-                args=(desk, row, col),
+                args=(context, row, col),
             )
 
 
-def _add(desk: Desk, row: float, col: float) -> None:
-    grid, log = desk.scene.raster.grid, desk.project.plots
-    name, unit, value = (str(st.session_state.get(desk.key(f"new_{what}"), "")) for what in ("name", "unit", "value"))
+def _add(context: RegressContext, row: float, col: float) -> None:
+    grid, log = context.scene.raster.grid, context.project.plots
+    name, unit, value = (
+        str(st.session_state.get(context.key(f"new_{what}"), "")) for what in ("name", "unit", "value")
+    )
     if not bool(grid.inside(np.array([row]), np.array([col]))[0]):
         raise LabelError("That place is outside the region; click inside it.")
     # Before something measured is made for it.
     require_number(value)
-    if desk.measure is None and not unit:
+    if context.measure is None and not unit:
         name, unit = name_and_unit(name)
-    measure = desk.measure or measure_named(log, name, unit)
+    measure = context.measure or measure_named(log, name, unit)
     x, y = grid.pixel_to_xy(np.array([row]), np.array([col]))
     label = add_plot(log, measure.id, float(x[0]), float(y[0]), value)
-    desk.project.update(numbers_measure=measure.id)
-    st.session_state[desk.key("chosen")] = ("plot", label.id)
-    st.session_state.pop(desk.key("report"), None)
+    context.project.update(numbers_measure=measure.id)
+    st.session_state[context.key("chosen")] = ("plot", label.id)
+    st.session_state.pop(context.key("report"), None)
 
 
-def changer(desk: Desk, label_id: str, value: float) -> None:
+def changer(context: RegressContext, label_id: str, value: float) -> None:
     """Another number for a plot, or none."""
-    field = desk.key(f"value_{label_id}_{value!r}")
+    field = context.key(f"value_{label_id}_{value!r}")
     with (
-        st.form(desk.key(f"change_{label_id}"), border=False),
+        st.form(context.key(f"change_{label_id}"), border=False),
         st.container(horizontal=True, vertical_alignment="bottom", gap="small"),
     ):
         st.text_input("Measured here", f"{value:.10g}", key=field)
         st.form_submit_button(
-            "Change", icon=":material/edit:", on_click=shell.shielded(_change), args=(desk, label_id, field)
+            "Change", icon=":material/edit:", on_click=shell.shielded(_change), args=(context, label_id, field)
         )
         st.form_submit_button(
-            "Remove plot", icon=":material/delete:", on_click=shell.shielded(_remove), args=(desk, label_id)
+            "Remove plot", icon=":material/delete:", on_click=shell.shielded(_remove), args=(context, label_id)
         )
 
 
-def _change(desk: Desk, label_id: str, field: str) -> None:
-    change_value(desk.project.plots, label_id, st.session_state[field])
+def _change(context: RegressContext, label_id: str, field: str) -> None:
+    change_value(context.project.plots, label_id, st.session_state[field])
 
 
-def _remove(desk: Desk, label_id: str) -> None:
-    desk.project.plots.remove_label(label_id)
-    st.session_state.pop(desk.key("chosen"), None)
+def _remove(context: RegressContext, label_id: str) -> None:
+    context.project.plots.remove_label(label_id)
+    st.session_state.pop(context.key("chosen"), None)
 
 
 # ------------------------------------------------------------------- the table
 
 
-def _table(desk: Desk, score: NumberScore | None) -> None:
-    assert desk.measure is not None
-    for sentence in place_remarks(desk.plots, desk.scene.raster):
+def _table(context: RegressContext, score: RegressionScore | None) -> None:
+    assert context.measure is not None
+    for sentence in place_remarks(context.plots, context.scene.raster):
         st.caption(f":material/info: {sentence}")
-    grid, errors = desk.scene.raster.grid, errors_of(desk, score)
-    xy = np.array([np.mean(plot.label.rings[0], axis=0) for plot in desk.plots])
+    grid, errors = context.scene.raster.grid, errors_of(context, score)
+    xy = np.array([np.mean(plot.label.rings[0], axis=0) for plot in context.plots])
     rows, cols = grid.xy_to_pixel(xy[:, 0], xy[:, 1])
     first, second = grid.pixel_to_lonlat(rows, cols) if grid.georeferenced else (cols, rows)
     names = ("Longitude", "Latitude") if grid.georeferenced else ("Column", "Row")
-    table: dict[str, Any] = {desk.measure.name: [plot.value for plot in desk.plots]}
+    table: dict[str, Any] = {context.measure.name: [plot.value for plot in context.plots]}
     if np.isfinite(errors).any():
         table["Error"] = [error if np.isfinite(error) else None for error in errors.tolist()]
     table |= {names[0]: first.tolist(), names[1]: second.tolist()}
-    key = f"{desk.key('table')}_{desk.project.plots.version}_{desk.measure.id}"
+    key = f"{context.key('table')}_{context.project.plots.version}_{context.measure.id}"
     number = st.column_config.NumberColumn
     digits = words.decimals(float(score.result["rmse"])) if score is not None and score.result else 2
     place = "%.5f" if grid.georeferenced else "%.1f"
@@ -308,7 +310,7 @@ def _table(desk: Desk, score: NumberScore | None) -> None:
         height=260,
         width="stretch",
         column_config={
-            desk.measure.name: number(desk.title, required=True, help="Double-click to change a number."),
+            context.measure.name: number(context.title, required=True, help="Double-click to change a number."),
             "Error": number(
                 format=f"%.{digits}f", help="What the map says that has not seen the plot, minus your number."
             ),
@@ -316,50 +318,50 @@ def _table(desk: Desk, score: NumberScore | None) -> None:
             names[1]: number(format=place),
         },
         on_change=shell.shielded(_edited),
-        args=(desk, key),
+        args=(context, key),
     )
     st.caption("Double-click a number to change it; tick rows and press the bin to remove plots. All is saved at once.")
     with st.container(horizontal=True, gap="small"):
         for what, title, limit in (("name", "Name", 80), ("code", "Unit", 20)):
-            field = f"{desk.key(what)}_{desk.measure.id}_{getattr(desk.measure, what)}"
+            field = f"{context.key(what)}_{context.measure.id}_{getattr(context.measure, what)}"
             st.text_input(
                 title,
-                getattr(desk.measure, what),
+                getattr(context.measure, what),
                 max_chars=limit,
                 key=field,
                 on_change=shell.shielded(_renamed),
-                args=(desk, what, field),
+                args=(context, what, field),
             )
 
 
-def _edited(desk: Desk, key: str) -> None:
-    state, log = st.session_state[key], desk.project.plots
-    assert desk.measure is not None
+def _edited(context: RegressContext, key: str) -> None:
+    state, log = st.session_state[key], context.project.plots
+    assert context.measure is not None
     with log.batch():
         for number, changes in state["edited_rows"].items():
-            if desk.measure.name in changes:
-                change_value(log, desk.plots[int(number)].label.id, changes[desk.measure.name])
+            if context.measure.name in changes:
+                change_value(log, context.plots[int(number)].label.id, changes[context.measure.name])
         for number in state["deleted_rows"]:
-            log.remove_label(desk.plots[int(number)].label.id)
+            log.remove_label(context.plots[int(number)].label.id)
 
 
-def _renamed(desk: Desk, what: str, field: str) -> None:
-    assert desk.measure is not None
+def _renamed(context: RegressContext, what: str, field: str) -> None:
+    assert context.measure is not None
     try:
-        desk.project.plots.edit_class(desk.measure.id, **{what: st.session_state[field]})
+        context.project.plots.edit_class(context.measure.id, **{what: st.session_state[field]})
     except TesseraError:
         del st.session_state[field]
         raise
 
 
-def _history(desk: Desk) -> None:
-    log = desk.project.plots
+def _history(context: RegressContext) -> None:
+    log = context.project.plots
 
     def step(name: str, possible: bool, action: Callable[..., Any]) -> None:
         st.button(
             name,
             icon=f":material/{name.lower()}:",
-            key=desk.key(name.lower()),
+            key=context.key(name.lower()),
             disabled=not possible,
             on_click=shell.shielded(action),
         )
@@ -367,12 +369,12 @@ def _history(desk: Desk) -> None:
     with st.container(horizontal=True, gap="small"):
         step("Undo", log.can_undo, log.undo)
         step("Redo", log.can_redo, log.redo)
-        if desk.measure is not None:
+        if context.measure is not None:
             st.button(
                 "Remove all",
                 icon=":material/delete_sweep:",
-                key=desk.key("clear"),
+                key=context.key("clear"),
                 on_click=shell.shielded(log.remove_class),
-                args=(desk.measure.id,),
-                help=f"Removes {desk.measure.name} with its plots; undo brings them back.",
+                args=(context.measure.id,),
+                help=f"Removes {context.measure.name} with its plots; undo brings them back.",
             )

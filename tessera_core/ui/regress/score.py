@@ -10,11 +10,18 @@ import numpy as np
 import streamlit as st
 
 from tessera_core.assess.regression import COVERAGE
-from tessera_core.project.regress import BEYOND, NUMBER_CHOICES, UNLIKE, NumberMap, NumberScore, guess_sentences
+from tessera_core.project.regress import (
+    BEYOND,
+    REGRESSION_CHOICES,
+    UNLIKE,
+    RegressionMap,
+    RegressionScore,
+    guess_sentences,
+)
 from tessera_core.ui import shell
 from tessera_core.ui import text as words
-from tessera_core.ui.regress.context import Desk
-from tessera_core.ui.regress.map import errors_of
+from tessera_core.ui.regress.context import RegressContext
+from tessera_core.ui.regress.value_map import errors_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -24,49 +31,49 @@ _ODD_SHOWN = 6
 _BARS = 400
 
 
-def panel(desk: Desk, score: NumberScore) -> None:
+def score_panel(context: RegressContext, score: RegressionScore) -> None:
     """Figures, the sentence on the gap, what to mind, and the scatter."""
     st.markdown("**How good on ground it has not seen**")
     if score.result:
-        _figures(desk, score)
+        _figures(context, score)
     for sentence in score.remarks:
         st.markdown(f":small[:material/warning: {words.escape(sentence)}]")
     if score.odd:
-        _odd(desk, score)
+        _odd(context, score)
     if score.held_out is not None:
-        _scatter(desk, score)
+        _scatter(context, score)
 
 
-def _odd(desk: Desk, score: NumberScore) -> None:
+def _odd(context: RegressContext, score: RegressionScore) -> None:
     """Buttons that go to the plots that are missed by far more than the others."""
     with st.container(horizontal=True, gap="small"):
         for number in score.odd[:_ODD_SHOWN]:
-            plot = desk.plots[number]
+            plot = context.plots[number]
             st.button(
-                f"{plot.value:.4g}{desk.unit}",
+                f"{plot.value:.4g}{context.unit}",
                 icon=":material/search:",
-                key=desk.key(f"odd_{plot.label.id}"),
+                key=context.key(f"odd_{plot.label.id}"),
                 on_click=_go,
-                args=(desk, plot.label.id),
+                args=(context, plot.label.id),
                 help="Show this plot on the map",
             )
 
 
-def _go(desk: Desk, label_id: str) -> None:
-    st.session_state[desk.key("chosen")] = ("plot", label_id)
-    st.session_state[desk.key("fly")] = True
+def _go(context: RegressContext, label_id: str) -> None:
+    st.session_state[context.key("chosen")] = ("plot", label_id)
+    st.session_state[context.key("fly")] = True
 
 
-def guesses(desk: Desk, made: NumberMap) -> None:
+def guesses(context: RegressContext, made: RegressionMap) -> None:
     """Where the map guesses."""
-    assert desk.measure is not None
+    assert context.measure is not None
     st.markdown("**Where it guesses**")
-    for sentence in guess_sentences(made, desk.measure.name):
+    for sentence in guess_sentences(made, context.measure.name):
         st.markdown(f":small[{words.escape(sentence)}]")
 
 
-def _figures(desk: Desk, score: NumberScore) -> None:
-    result, unit = score.result, desk.unit
+def _figures(context: RegressContext, score: RegressionScore) -> None:
+    result, unit = score.result, context.unit
     left, right = st.columns(2, gap="small")
     interval = result["r2_interval"]
     firm = "" if interval is None else f" 95 % sure: R² {_r2(interval[0])} to {_r2(interval[1])}."
@@ -105,13 +112,13 @@ def _r2(value: float) -> str:
 # ------------------------------------------------------------------- scatter
 
 
-def _scatter(desk: Desk, score: NumberScore) -> None:
-    key = desk.key("scatter")
+def _scatter(context: RegressContext, score: RegressionScore) -> None:
+    key = context.key("scatter")
     st.plotly_chart(
-        scatter(desk, score),
+        scatter(context, score),
         width="stretch",
         key=key,
-        on_select=functools.partial(_picked, desk, key),
+        on_select=functools.partial(_picked, context, key),
         selection_mode="points",
         config={"displayModeBar": False},
         alt="What the map says of plots it has not seen, against their numbers",
@@ -121,7 +128,7 @@ def _scatter(desk: Desk, score: NumberScore) -> None:
     )
 
 
-def scatter(desk: Desk, score: NumberScore) -> go.Figure:
+def scatter(context: RegressContext, score: RegressionScore) -> go.Figure:
     """Held-out value against the plot's number, with margins; odd plots in another colour."""
     import plotly.graph_objects as go
 
@@ -149,9 +156,9 @@ def scatter(desk: Desk, score: NumberScore) -> go.Figure:
         error_y=bars,
         mode="markers",
         marker={"size": 7, "color": [_STRANGE if one else _INK for one in odd], "opacity": 0.8},
-        customdata=[desk.plots[int(g)].label.id for g in groups],
+        customdata=[context.plots[int(g)].label.id for g in groups],
         text=[
-            f"plot {words.number(t, m)}{desk.unit}<br>map, unseen {words.number(g, m)} ± {words.number(m, m)}"
+            f"plot {words.number(t, m)}{context.unit}<br>map, unseen {words.number(g, m)} ± {words.number(m, m)}"
             for t, g, m in zip(truth, guess, margin, strict=True)
         ],
         hovertemplate="%{text}<extra></extra>",
@@ -161,7 +168,7 @@ def scatter(desk: Desk, score: NumberScore) -> go.Figure:
         height=320,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         showlegend=False,
-        xaxis=axis | {"title": f"plots: {desk.title}"},
+        xaxis=axis | {"title": f"plots: {context.title}"},
         yaxis=axis | {"title": "map, unseen"},
         dragmode=False,
     )
@@ -169,48 +176,48 @@ def scatter(desk: Desk, score: NumberScore) -> go.Figure:
 
 
 @shell.shielded
-def _picked(desk: Desk, key: str) -> None:
+def _picked(context: RegressContext, key: str) -> None:
     points = st.session_state[key].selection.points
     if points:
-        _go(desk, str(points[0]["customdata"]))
+        _go(context, str(points[0]["customdata"]))
 
 
 # -------------------------------------------------------------------- method
 
 
-def method(desk: Desk) -> None:
+def method(context: RegressContext) -> None:
     """The head and how far it looks around."""
-    with st.expander("Method", icon=":material/tune:", key=desk.key("method")):
-        names = list(NUMBER_CHOICES)
-        head = desk.key("head")
+    with st.expander("Method", icon=":material/tune:", key=context.key("method")):
+        names = list(REGRESSION_CHOICES)
+        head = context.key("head")
         st.radio(
             "How the map is made from your plots",
             names,
-            index=names.index(desk.choice.name),
-            format_func=lambda name: NUMBER_CHOICES[name].partition(":")[0],
-            captions=[_about(NUMBER_CHOICES[name]) for name in names],
+            index=names.index(context.choice.name),
+            format_func=lambda name: REGRESSION_CHOICES[name].partition(":")[0],
+            captions=[_about(REGRESSION_CHOICES[name]) for name in names],
             key=head,
             on_change=shell.shielded(_keep),
-            args=(desk, "numbers_head", head),
+            args=(context, "numbers_head", head),
         )
-        context = desk.key("context")
+        square = context.key("context")
         st.segmented_control(
             "What it looks at",
             [1, 3, 5],
-            default=desk.choice.context,
+            default=context.choice.context,
             required=True,
             format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
-            key=context,
+            key=square,
             on_change=shell.shielded(_keep),
-            args=(desk, "numbers_context", context),
+            args=(context, "numbers_context", square),
             help="The pixel alone, or with its neighbours: they smooth the map, blur narrow things, and help where plots are "
             "larger than a pixel or their places not exact.",
             width="stretch",
         )
 
 
-def _keep(desk: Desk, setting: str, key: str) -> None:
-    desk.project.update(**{setting: st.session_state[key]})
+def _keep(context: RegressContext, setting: str, key: str) -> None:
+    context.project.update(**{setting: st.session_state[key]})
 
 
 def _about(text: str) -> str:
@@ -218,30 +225,30 @@ def _about(text: str) -> str:
     return about[0].upper() + about[1:]
 
 
-def place_text(desk: Desk, made: NumberMap, row: int, col: int) -> tuple[str, str]:
+def place_text(context: RegressContext, made: RegressionMap, row: int, col: int) -> tuple[str, str]:
     """The map's number at a pixel with its margin, and what to mind about it; empty texts off the map."""
     height, width = made.map.values.shape
     if not (0 <= row < height and 0 <= col < width) or not np.isfinite(made.map.values[row, col]):
         return "", "There is no data here."
     value, margin = float(made.map.values[row, col]), float(made.map.margins[row, col])
     low, high = (words.number(v, margin) for v in (value - margin, value + margin))
-    about = f"Nine of ten plots would lie between {low} and {high}{desk.unit}."
+    about = f"Nine of ten plots would lie between {low} and {high}{context.unit}."
     kind = int(made.guesses[row, col])
     if kind == UNLIKE:
         about += " The ground here is unlike your plots: this is a guess."
     elif kind == BEYOND:
         about += " No plot has such a number: this is a guess."
-    return f"{words.number(value, margin)} ± {words.number(margin, margin)}{desk.unit}", about
+    return f"{words.number(value, margin)} ± {words.number(margin, margin)}{context.unit}", about
 
 
-def plot_text(desk: Desk, score: NumberScore | None, label_id: str) -> str:
+def plot_text(context: RegressContext, score: RegressionScore | None, label_id: str) -> str:
     """What the map that has not seen a plot says of it."""
-    number = next(n for n, plot in enumerate(desk.plots) if plot.label.id == label_id)
-    error = float(errors_of(desk, score)[number])
+    number = next(n for n, plot in enumerate(context.plots) if plot.label.id == label_id)
+    error = float(errors_of(context, score)[number])
     if not np.isfinite(error):
         return ""
     way = "too much" if error > 0 else "too little"
     assert score is not None
     size = float(score.result["rmse"])
-    told, off = words.number(desk.plots[number].value + error, size), words.number(abs(error), size)
-    return f"A map that has not seen this plot says {told}{desk.unit}: {off}{desk.unit} {way}."
+    told, off = words.number(context.plots[number].value + error, size), words.number(abs(error), size)
+    return f"A map that has not seen this plot says {told}{context.unit}: {off}{context.unit} {way}."

@@ -1,4 +1,4 @@
-"""The map of the page Numbers: values, margins and guesses as layers, plots in the colour of their number or of their error."""
+"""The map of values: values, margins and guesses as layers, plots in the colour of their number or of their error."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from tessera_core.heads import ValueMap
 from tessera_core.labels.plots import Plot
-from tessera_core.project.regress import BEYOND, UNLIKE, NumberMap, NumberScore
+from tessera_core.project.regress import BEYOND, UNLIKE, RegressionMap, RegressionScore
 from tessera_core.render.colormap import Scale, colour_of, encode_values, hexes
 from tessera_core.render.palette import encode
 from tessera_core.types import BBox
 from tessera_core.ui import text as words
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import ColourScale, Layer, Marker, Outline
-from tessera_core.ui.regress.context import MAP, Desk
+from tessera_core.ui.regress.context import MAP, RegressContext
 from tessera_core.ui.scene import OpenScene
 
 BY_VALUE, BY_ERROR = "Number", "Error"
@@ -28,14 +28,14 @@ _ERRORS = (
 MAX_MARKS = 1500
 
 
-def layers(desk: Desk, made: NumberMap | None, *, grey: bool, by: str = BY_VALUE) -> list[Layer]:
+def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, by: str = BY_VALUE) -> list[Layer]:
     """The region's pictures below; values, margins and guesses above, once there is a map.
 
     Args:
         grey: whether guesses are greyed; nothing is computed for it.
         by: what the colours of the plots are, which the legend says.
     """
-    scene = desk.scene
+    scene = context.scene
     pictures = [("pca", "Embedding picture")] + ([("truecolour", "True colour")] if scene.has_true_colour else [])
     out = [
         Layer(
@@ -48,17 +48,17 @@ def layers(desk: Desk, made: NumberMap | None, *, grey: bool, by: str = BY_VALUE
         )
         for name, title in pictures
     ]
-    if made is None or desk.measure is None:
+    if made is None or context.measure is None:
         return out
-    values, scale = _values_png(desk.content, scene, made.map)
-    margins, doubt = _margins_png(desk.content, scene, made.map)
-    unit = desk.measure.code
+    values, scale = _values_png(context.content, scene, made.map)
+    margins, doubt = _margins_png(context.content, scene, made.map)
+    unit = context.measure.code
     out += [
         Layer(
             "value",
-            desk.measure.name,
+            context.measure.name,
             values,
-            f"{desk.content}|value",
+            f"{context.content}|value",
             0.9,
             legend=_ERRORS if by == BY_ERROR else (),
             scale=ColourScale(scale.low, scale.high, hexes(), unit, below=scale.below, above=scale.above),
@@ -67,7 +67,7 @@ def layers(desk: Desk, made: NumberMap | None, *, grey: bool, by: str = BY_VALUE
             "margin",
             "Margin, nine of ten",
             margins,
-            f"{desk.content}|margin",
+            f"{context.content}|margin",
             0.9,
             visible=False,
             scale=ColourScale(doubt.low, doubt.high, hexes("doubt"), unit, "± ", doubt.below, doubt.above),
@@ -75,8 +75,8 @@ def layers(desk: Desk, made: NumberMap | None, *, grey: bool, by: str = BY_VALUE
         Layer(
             "guess",
             "Guesses",
-            _guesses_png(desk.content, scene, made.guesses),
-            f"{desk.content}|guess",
+            _guesses_png(context.content, scene, made.guesses),
+            f"{context.content}|guess",
             0.93,
             visible=grey,
             legend=((GREYS[UNLIKE], "ground unlike your plots"), (GREYS[BEYOND], "beyond your plots' range")),
@@ -85,11 +85,11 @@ def layers(desk: Desk, made: NumberMap | None, *, grey: bool, by: str = BY_VALUE
     return out
 
 
-def value_scale(desk: Desk, made: NumberMap | None) -> Scale:
+def value_scale(context: RegressContext, made: RegressionMap | None) -> Scale:
     """Which numbers the colours stand for: those of the map, or of the plots while there is no map."""
     if made is None:
-        return Scale.of(np.array([plot.value for plot in desk.plots]))
-    return _values_png(desk.content, desk.scene, made.map)[1]
+        return Scale.of(np.array([plot.value for plot in context.plots]))
+    return _values_png(context.content, context.scene, made.map)[1]
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
@@ -112,56 +112,58 @@ def _guesses_png(content: str, _scene: OpenScene, _guesses: NDArray[np.uint8]) -
 # --------------------------------------------------------------------- plots
 
 
-def marks(desk: Desk, made: NumberMap | None, score: NumberScore | None, by: str) -> tuple[list[Marker], list[Outline]]:
+def marks(
+    context: RegressContext, made: RegressionMap | None, score: RegressionScore | None, by: str
+) -> tuple[list[Marker], list[Outline]]:
     """The plots as points and areas, coloured by their number, or by how far the map that has not seen them is off."""
-    errors = errors_of(desk, score)
+    errors = errors_of(context, score)
     scale = error_scale(score) if by == BY_ERROR and score is not None and score.result else None
-    own = value_scale(desk, made)
-    step = max(1, -(-len(desk.plots) // MAX_MARKS))
+    own = value_scale(context, made)
+    step = max(1, -(-len(context.plots) // MAX_MARKS))
     markers: list[Marker] = []
     outlines: list[Outline] = []
-    for number in range(0, len(desk.plots), step):
-        plot = desk.plots[number]
+    for number in range(0, len(context.plots), step):
+        plot = context.plots[number]
         colour = colour_of(plot.value, own) if scale is None else colour_of(errors[number], scale, "difference")
-        text = f"{plot.value:.4g}{desk.unit}"
+        text = f"{plot.value:.4g}{context.unit}"
         if np.isfinite(errors[number]):
             assert score is not None
             told = words.number(plot.value + errors[number], float(score.result["rmse"]))
-            text += f"\nThe map, unseen: {told}{desk.unit}"
-        if plot.label.kind != "point" and desk.scene.raster.grid.georeferenced:
-            outlines.append(Outline(plot.label.id, _area(desk, plot), colour, 0.85, text))
+            text += f"\nThe map, unseen: {told}{context.unit}"
+        if plot.label.kind != "point" and context.scene.raster.grid.georeferenced:
+            outlines.append(Outline(plot.label.id, _area(context, plot), colour, 0.85, text))
         else:
-            row, col = middle(desk, plot)
+            row, col = middle(context, plot)
             markers.append(Marker(plot.label.id, row, col, colour=colour, text=text))
     return markers, outlines
 
 
-def errors_of(desk: Desk, score: NumberScore | None) -> NDArray[np.float64]:
+def errors_of(context: RegressContext, score: RegressionScore | None) -> NDArray[np.float64]:
     """What the map says of each plot unseen, minus its number; NaN where it was not asked."""
-    errors = np.full(len(desk.plots), np.nan)
+    errors = np.full(len(context.plots), np.nan)
     if score is not None and score.held_out is not None:
-        values = np.array([plot.value for plot in desk.plots])
+        values = np.array([plot.value for plot in context.plots])
         errors[score.held_out.groups] = score.held_out.guess - values[score.held_out.groups]
     return errors
 
 
-def error_scale(score: NumberScore) -> Scale:
+def error_scale(score: RegressionScore) -> Scale:
     """Colours of errors: full at twice the usual error, the same both ways."""
     reach = 2 * max(float(score.result["rmse"]), 1e-12)
     return Scale(-reach, reach, True, True)
 
 
-def middle(desk: Desk, plot: Plot) -> tuple[float, float]:
+def middle(context: RegressContext, plot: Plot) -> tuple[float, float]:
     """Fractional pixel of a plot."""
     x, y = np.array(plot.label.rings[0], np.float64).T
-    rows, cols = desk.scene.raster.grid.xy_to_pixel(x, y)
+    rows, cols = context.scene.raster.grid.xy_to_pixel(x, y)
     return float((rows.min() + rows.max()) / 2), float((cols.min() + cols.max()) / 2)
 
 
-def _area(desk: Desk, plot: Plot) -> dict[str, object]:
+def _area(context: RegressContext, plot: Plot) -> dict[str, object]:
     from tessera_core.export.vector import label_features
 
-    grid = desk.scene.raster.grid
+    grid = context.scene.raster.grid
     (feature,) = label_features([plot.label], ())
     polygons = [feature.geometry] if feature.geometry.geom_type == "Polygon" else list(feature.geometry.geoms)
     coordinates = []
@@ -175,9 +177,9 @@ def _area(desk: Desk, plot: Plot) -> dict[str, object]:
     return {"type": "MultiPolygon", "coordinates": coordinates}
 
 
-def around(desk: Desk, row: float, col: float, metres: float = 400.0) -> BBox | None:
+def around(context: RegressContext, row: float, col: float, metres: float = 400.0) -> BBox | None:
     """``(west, south, east, north)`` in degrees around a pixel; None without a place on Earth."""
-    grid = desk.scene.raster.grid
+    grid = context.scene.raster.grid
     if not grid.georeferenced:
         return None
     half = metres / grid.pixel_area_m2**0.5
@@ -186,9 +188,9 @@ def around(desk: Desk, row: float, col: float, metres: float = 400.0) -> BBox | 
 
 
 def show(
-    desk: Desk,
-    made: NumberMap | None,
-    score: NumberScore | None,
+    context: RegressContext,
+    made: RegressionMap | None,
+    score: RegressionScore | None,
     *,
     by: str,
     grey: bool,
@@ -197,17 +199,17 @@ def show(
     on_event: object,
 ) -> None:
     """The map with its plots."""
-    markers, outlines = marks(desk, made, score, by)
+    markers, outlines = marks(context, made, score, by)
     view_map.view_map(
         MAP,
-        display=desk.scene.display,
-        layers=layers(desk, made, grey=grey, by=by),
+        display=context.scene.display,
+        layers=layers(context, made, grey=grey, by=by),
         markers=[*markers, *([pin] if pin else [])],
         outlines=outlines,
         tools=("click",),
         fly_to=fly_to,
         on_event=on_event,  # type: ignore[arg-type]
-        title=desk.project.name,
-        subtitle=" · ".join(str(part) for part in (desk.title, desk.year) if part),
+        title=context.project.name,
+        subtitle=" · ".join(str(part) for part in (context.title, context.year) if part),
         sticky=True,
     )
