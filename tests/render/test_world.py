@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 
 from tessera_core.render.world import world_outline
@@ -28,3 +31,16 @@ def test_rings_are_closed_and_borders_lie_on_earth() -> None:
     assert len(world.borders) > 200
     assert np.abs(lines[:, 0]).max() <= 180
     assert np.abs(lines[:, 1]).max() <= 90
+
+
+def test_the_outline_is_the_packages_own_file_and_names_its_source(root: Path) -> None:
+    folder = root / "tessera_core" / "render" / "data"
+    assert "public domain" in json.loads((folder / "world-110m.json").read_text())["source"]
+    assert "make_world_outline.py" in (folder / "README.md").read_text()
+    # Neighbours share their border to the last digit, so that no sliver shows between them.
+    ends = {tuple(line[i]) for line in world_outline().borders for i in (0, -1)}
+    assert len(ends) < 2 * len(world_outline().borders)
+
+
+def test_islands_small_enough_to_lie_inside_a_pixel_of_the_globe_still_close() -> None:
+    assert min(len(ring) for ring in world_outline().land) >= 4
