@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tessera_core._utils.torch_private import int8_product
+
 # Pixels in one go: codes (2 MB) and the logits of 8 classes stay in the second-level caches of two cores.
 BLOCK = 16_384
 # Larger sums of the two lower digits would overflow int32: D * 127 * 128 * 257 < 2**31.
@@ -59,7 +61,7 @@ class CodeProduct:
         if len(codes) <= 16:  # torch's integer product wants more rows than 16 on some devices
             codes, n = torch.nn.functional.pad(codes, (0, 0, 0, 32 - len(codes))), len(codes)
             return self(codes)[:, :n]
-        sums = torch._int_mm(self._planes, codes.T)
+        sums = int8_product(self._planes, codes.T)
         k = self.columns
         out = sums[-k:]
         if self.digits > 1:
@@ -99,11 +101,11 @@ def int8_products_work() -> bool:
     weights = torch.full((24, 128), -128, dtype=torch.int8)
     weights[::2] = 127
     try:
-        exact = torch.equal(torch._int_mm(weights, codes.T), weights.int() @ codes.T.int())
+        exact = torch.equal(int8_product(weights, codes.T), weights.int() @ codes.T.int())
     except (RuntimeError, AttributeError):
         return False
     real = torch.randn(128, 8)
-    return exact and _best_time(lambda: torch._int_mm(weights, codes.T)) < _best_time(lambda: codes.float() @ real)
+    return exact and _best_time(lambda: int8_product(weights, codes.T)) < _best_time(lambda: codes.float() @ real)
 
 
 def _best_time(work) -> float:  # type: ignore[no-untyped-def]

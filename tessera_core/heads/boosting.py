@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import ClassWeight, Head
+from tessera_core.heads.sklearn_private import BoostedTree, boosted_dtype, boosted_nodes, boosted_start, openmp_threads
 from tessera_core.types import Floats
 
 # Fields of a node that prediction reads; the others are bookkeeping of the fit.
@@ -77,27 +78,18 @@ class BoostingHead(Head):
                 self._step(done, self.rounds)
                 model.set_params(max_iter=min(done + ROUNDS_A_STEP, self.rounds)).fit(X, targets, weight)
         self._step(self.rounds, self.rounds)
-        self._start = np.asarray(model._baseline_prediction, np.float64).ravel()
-        trees = [tree for stage in model._predictors for tree in stage]
-        self._keep([np.array(tree.nodes) for tree in trees])
+        self._start = boosted_start(model)
+        self._keep(boosted_nodes(model))
 
     def _keep(self, nodes: list[NDArray[Any]]) -> None:
-        from sklearn.ensemble._hist_gradient_boosting.common import X_BITSET_INNER_DTYPE
-        from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
-
-        none = np.zeros((0, 8), X_BITSET_INNER_DTYPE)
-        self._trees = [TreePredictor(one, none, none) for one in nodes]
-        self._no_categories = (np.zeros((0, 8), X_BITSET_INNER_DTYPE), np.zeros(self.n_features_in_, np.uint32))
+        self._trees = [BoostedTree(one, self.n_features_in_) for one in nodes]
 
     def _proba(self, X: Floats) -> NDArray[np.floating]:
-        from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
-
-        known, index = self._no_categories
         width = len(self._start)
-        values, threads = np.ascontiguousarray(X, np.float64), _openmp_effective_n_threads()
+        values, threads = np.ascontiguousarray(X, np.float64), openmp_threads()
         logits = np.tile(self._start, (len(X), 1))
         for number, tree in enumerate(self._trees):
-            logits[:, number % width] += tree.predict(values, known, index, threads)
+            logits[:, number % width] += tree.predict(values, threads)
         if width == 1:
             logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
         logits -= logits.max(axis=1, keepdims=True)
@@ -109,13 +101,11 @@ class BoostingHead(Head):
         return arrays | {"sizes": np.array([len(tree.nodes) for tree in self._trees]), "start": self._start}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
-
         self._start = arrays["start"].astype(np.float64)
         ends = np.cumsum(arrays["sizes"])
         trees = []
         for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
-            nodes = np.zeros(end - start, PREDICTOR_RECORD_DTYPE)
+            nodes = np.zeros(end - start, boosted_dtype())
             for name in NODE_FIELDS:
                 nodes[name] = arrays[name][start:end]
             _check_nodes(nodes, self.n_features_in_)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import ClassWeight, Head
+from tessera_core.heads.sklearn_private import tree_dtype, tree_of, tree_state
 from tessera_core.types import Floats
 
 LEAF = -1
@@ -106,7 +107,7 @@ def summed(
 
 def tree_arrays(trees: list[Any]) -> dict[str, NDArray[Any]]:
     """scikit-learn trees of one output as plain arrays."""
-    states = [tree.__getstate__() for tree in trees]
+    states = [tree_state(tree) for tree in trees]
     arrays = {name: np.concatenate([state["nodes"][name] for state in states]) for name in NODE_FIELDS}
     arrays["values"] = np.concatenate([state["values"][:, 0, :] for state in states]).astype(np.float32)
     arrays["sizes"] = np.array([state["node_count"] for state in states])
@@ -124,18 +125,16 @@ def trees_from(arrays: dict[str, NDArray[Any]], dim: int, width: int) -> list[An
     Raises:
         HeadError: the arrays are no trees.
     """
-    from sklearn.tree._tree import NODE_DTYPE, Tree
-
     ends, trees = np.cumsum(arrays["sizes"]), []
     for start, end, depth in zip(np.r_[0, ends[:-1]], ends, arrays["depths"], strict=True):
-        nodes = np.zeros(end - start, NODE_DTYPE)
+        nodes = np.zeros(end - start, tree_dtype())
         for name in NODE_FIELDS:
             nodes[name] = arrays[name][start:end]
         _check_nodes(nodes, dim)
-        tree = Tree(dim, np.array([width]), 1)
         values = np.ascontiguousarray(arrays["values"][start:end], np.float64)[:, None, :]
-        tree.__setstate__({"max_depth": int(depth), "node_count": len(nodes), "nodes": nodes, "values": values})
-        trees.append(tree)
+        if values.shape[2] != width:
+            raise HeadError("The head's trees are damaged: they tell of other classes. Train and save the head again.")
+        trees.append(tree_of(nodes, values, int(depth), dim))
     return trees
 
 

@@ -21,17 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from tessera_core._utils import torch_private
 from tessera_core.inference import native
-
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX) and oneDNN can use it."""
-    if not _ONEDNN:
-        return False
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name)() for name in checks if hasattr(torch.cpu, name))
+    return torch_private.HAS_ONEDNN and torch_private.native_bfloat16()
 
 
 @dataclass(frozen=True)
@@ -101,26 +97,26 @@ class Linear:
         self.weight = weight.detach().to(device, dtype).contiguous()
         self.bias = None if bias is None else bias.detach().to(device, dtype).contiguous()
         # On AMD processors MKL's float32 product reaches less than half of oneDNN's rate.
-        self.onednn = _ONEDNN and device.type == "cpu" and self.weight.shape[1] > 1
+        self.onednn = torch_private.HAS_ONEDNN and device.type == "cpu" and self.weight.shape[1] > 1
         if self.onednn:
-            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, None)
+            self.packed = torch_private.packed_weight(self.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``x W^T + b``: (M, k) -> (M, n)."""
         if self.onednn:
-            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+            return torch_private.linear(x, self.packed, self.bias)
         return F.linear(x, self.weight, self.bias)
 
     def relu(self, x: Tensor) -> Tensor:
         """``max(0, x W^T + b)``."""
         if self.onednn:
-            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "relu", [], "")
+            return torch_private.linear(x, self.packed, self.bias, "relu")
         return F.linear(x, self.weight, self.bias).relu_()
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
         """``other + x W^T + b``."""
         if self.onednn:
-            return torch.ops.mkldnn._linear_pointwise.binary(x, other, self.packed, self.bias, "add")
+            return torch_private.linear_plus(x, other, self.packed, self.bias)
         return F.linear(x, self.weight, self.bias).add_(other)
 
 

@@ -16,14 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+from tessera_core._utils import torch_private
+
 # Below this many rows the detour costs more than it saves.
 _FEWEST_ROWS = 64
 _NARROW = 96
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return torch_private.linear(x, weight, bias)
 
 
 def _outer(gradient: Tensor, x: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class QuickProducts(TorchFunctionMode):
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = x.numel() // max(1, x.shape[-1])
     plain = (
-        not _ONEDNN
+        not torch_private.HAS_ONEDNN
         or torch.is_autocast_enabled("cpu")
         or x.dtype != torch.float32
         or weight.dtype != torch.float32

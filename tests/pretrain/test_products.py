@@ -40,7 +40,7 @@ def test_linear_equals_torch(shape, bias):
 def test_the_quicker_way_is_taken_where_it_can_be(monkeypatch):
     calls = []
     monkeypatch.setattr(products, "_product", lambda x, w, b: calls.append(1) or F.linear(x, w, b))
-    monkeypatch.setattr(products, "_ONEDNN", True)
+    monkeypatch.setattr(products.torch_private, "HAS_ONEDNN", True)
     x, weight = leaves((100, 144), (144, 144))
     with QuickProducts():
         F.linear(x, weight).sum().backward()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tessera_core.errors import InputError
+from tessera_core.sources.remote.geotessera_private import version_parts
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def datasets() -> list[Dataset]:
     """The datasets that the installed geotessera knows, the default first."""
     from geotessera import registry
 
-    default = registry._parse_dataset_version(registry.DEFAULT_VERSION)[1]
+    default = version_parts(registry.DEFAULT_VERSION)[1]
     known = []
     for entry in registry.DATASETS:
         first = entry.version == default and entry.variant == registry.default_variant(default, "stream")

@@ -38,6 +38,7 @@ from tessera_core.sources.remote.frame import (
     tile_name,
     tiles_in,
 )
+from tessera_core.sources.remote.geotessera_private import version_parts
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.zarr_zone import BLOCK, Block
 from tessera_core.types import Window
@@ -221,11 +222,10 @@ class TileArchive:
         return _Tile(codes, np.asarray(scales, np.float32), land, grid)
 
     def _landmask(self, key: Key) -> tuple[Grid, NDArray[np.bool_]]:
-        from geotessera.registry import _parse_dataset_version
         from rasterio.errors import RasterioError
 
         name = tile_name(key[0] / 100, key[1] / 100)
-        version = _parse_dataset_version(self.dataset.version)[0]
+        version = version_parts(self.dataset.version)[0]
         path = self._folder / "landmasks" / f"{name}.tiff"
         self._download(f"{self.base}/landmasks/{version}/{name}.tiff", path)
         try:
@@ -267,7 +267,7 @@ def open_tiles(dataset: Dataset, region: Region, *, base: str | None = None) -> 
     if not dataset.tiles:
         raise InputError(f"{dataset.name} is not published as NPY tiles; fetch it from its store.")
     base = (base or registry.TESSERA_MIRROR_URL).rstrip("/")
-    version = registry._parse_dataset_version(dataset.version)[0]
+    version = version_parts(dataset.version)[0]
     manifests = cache.home() / f".manifests-{re.sub(r'[^A-Za-z0-9.]+', '-', base)[-60:]}"
     try:
         known = registry.Registry(
