@@ -1,7 +1,7 @@
 """Explore: see the region, its embedding space, and the story of a pixel."""
 
 from tessera_core.ui import state
-from tessera_core.ui.explore import page as explore
+from tessera_core.ui.explore import page
 
 state.guard(__file__)
-explore.page()
+page.page()

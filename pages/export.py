@@ -1,7 +1,7 @@
 """Export: take the map, the labels and the project with you."""
 
 from tessera_core.ui import state
-from tessera_core.ui.export import page as export
+from tessera_core.ui.export import page
 
 state.guard(__file__)
-export.page()
+page.page()

@@ -1,7 +1,7 @@
 """Label: click examples of each class and watch the map follow."""
 
 from tessera_core.ui import state
-from tessera_core.ui.label import page as label
+from tessera_core.ui.label import page
 
 state.guard(__file__)
-label.page()
+page.page()

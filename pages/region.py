@@ -1,7 +1,7 @@
 """Region: start with a place, or come back to one."""
 
 from tessera_core.ui import state
-from tessera_core.ui.region import page as region
+from tessera_core.ui.region import page
 
 state.guard(__file__)
-region.page()
+page.page()

@@ -66,18 +66,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def archive_of(args: argparse.Namespace, region: Region) -> Archive | None:
     """AlphaEarth's archive around a region where the arguments ask for it, else None."""
-    from tessera_core.sources.remote import cog_archive as archive
+    from tessera_core.sources.remote import cog_archive
 
-    if args.dataset != archive.NAME:
+    if args.dataset != cog_archive.NAME:
         return None
-    return archive.open_archive(region, archive_address(args), timeout_s=args.timeout)
+    return cog_archive.open_archive(region, archive_address(args), timeout_s=args.timeout)
 
 
 def archive_address(args: argparse.Namespace) -> str:
     """Where AlphaEarth's archive is to be read."""
-    from tessera_core.sources.remote import cog_archive as archive
+    from tessera_core.sources.remote import cog_archive
 
-    address = str(args.tiles_url or archive.ADDRESS).rstrip("/")
+    address = str(args.tiles_url or cog_archive.ADDRESS).rstrip("/")
     return address if "://" in address else str(Path(address).expanduser().resolve())
 
 

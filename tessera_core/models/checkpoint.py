@@ -25,9 +25,20 @@ from tessera_core._utils.atomic import atomic_path, ordinary_mode
 from tessera_core._utils.checksums import is_sound, sealed
 from tessera_core.errors import CheckpointError
 from tessera_core.gate import regular
-from tessera_core.models import config as configs
 from tessera_core.models import zoo
-from tessera_core.models.config import EncoderConfig, Family, Sampling, StackConfig
+from tessera_core.models.config import (
+    DEFAULT_BINS,
+    PRESETS,
+    EncoderConfig,
+    Family,
+    Sampling,
+    StackConfig,
+    v1_0_fp32,
+    v1_0_qat,
+    v1_1,
+    v2_student,
+    v2_teacher,
+)
 from tessera_core.models.encoder import Encoder
 from tessera_core.models.normalisation import NORMALISATIONS
 from tessera_core.provenance import Provenance
@@ -370,18 +381,18 @@ def _infer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], path: P
     _agree(path, hints, ("repr_dim", "representation_dim"), out)
     s2, s1 = stack("s2_backbone", "s2"), stack("s1_backbone", "s1")
     if family in ("v1.0-fp32", "v1.0-qat"):
-        make = configs.v1_0_fp32 if family == "v1.0-fp32" else configs.v1_0_qat
+        make = v1_0_fp32 if family == "v1.0-fp32" else v1_0_qat
         if "nhead" not in hints:
             notes.append(f"The file does not tell its number of attention heads; {s2.heads} was used, as for {family}.")
         return replace(make(latent, s2.layers, s2.heads, s2.feedforward, out), s1=s1), notes
     if family == "v1.1":
         kept = int(hints.get("save_embedding_dim", min(128, out)))
-        bins = tuple(hints.get("num_obs_checkpoints", configs.DEFAULT_BINS))
+        bins = tuple(hints.get("num_obs_checkpoints", DEFAULT_BINS))
         notes.append(_ASSUMED_MPC)
-        return replace(configs.v1_1(latent, out, kept, s2, s1), sampling=Sampling("v1.1", bins)), notes
+        return replace(v1_1(latent, out, kept, s2, s1), sampling=Sampling("v1.1", bins)), notes
     if family == "v2-teacher":
         final = bool(hints.get("final_layernorm", True))
-        teacher = configs.v2_teacher(latent, s2.layers, s2.heads, s2.feedforward, out, final)
+        teacher = v2_teacher(latent, s2.layers, s2.heads, s2.feedforward, out, final)
         return replace(teacher, s1=s1), notes
     qk_norm = any(key.endswith("q_norm.weight") for key in state)
     _agree(path, hints, ("enable_qk_norm",), qk_norm)
@@ -390,7 +401,7 @@ def _infer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], path: P
         for p in (int(part) for part in str(hints.get("matryoshka_dims", "16,32,64,128")).split(",") if part.strip())
         if p <= out
     )
-    student = configs.v2_student(latent, s2.layers, s2.heads, s2.feedforward, out, prefixes, qk_norm)
+    student = v2_student(latent, s2.layers, s2.heads, s2.feedforward, out, prefixes, qk_norm)
     return replace(student, s1=s1), notes
 
 
@@ -429,7 +440,7 @@ def _identify(loaded: LoadedEncoder, asked: zoo.PublishedFile | None) -> LoadedE
     """Give the weights the name of the released file they are, or one that no other weights have."""
     config = loaded.config
     found, certain = (asked, True) if asked else zoo.published(loaded.path, loaded.sha256)
-    if found is not None and _same_architecture(config, configs.PRESETS[found.name]):
+    if found is not None and _same_architecture(config, PRESETS[found.name]):
         notes = tuple(note for note in loaded.notes if "attention heads" not in note)
         if not certain:
             notes = (*notes, f"Taken for {found.name} by its file name; its sha256 is not on record.")

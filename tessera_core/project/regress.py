@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.analysis import applicability as novelty
+from tessera_core.analysis import applicability
 from tessera_core.assess.regression import COVERAGE, HeldOut, RegressionSamples, judge_regression, regression_samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX
 from tessera_core.dpixels.greenness import summer_ndvi
@@ -217,10 +217,10 @@ def _unlike(samples: RegressionSamples, raster: EmbeddingRaster, cancelled: Canc
     # Plots spread over one landscape are one kind, however different: what is asked is whether a place is of it.
     x = raster.sample(samples.rows, samples.cols)
     try:
-        known = novelty.learn(x, np.zeros(len(x), np.int64), samples.groups)
+        known = applicability.learn(x, np.zeros(len(x), np.int64), samples.groups)
     except LabelError:
         return None
-    return novelty.map_novelty(known, raster, cancelled=cancelled).unlike()
+    return applicability.map_novelty(known, raster, cancelled=cancelled).unlike()
 
 
 def guess_sentences(made: RegressionMap, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.session import crew as crews
+from tessera_core.session.crew import Crew, crew
 from tessera_core.session.stages import EMPTY, STAGES, Ground, Known, Question, Work
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ class Study:
         on_temperature: Callable[[HeadChoice, float], None] | None = None,
         quiet: float = QUIET,
         place: tuple[str, str] | None = None,
-        crew: crews.Crew | None = None,
+        shared: Crew | None = None,
     ) -> None:
         self.raster, self.place = raster, place
         self.served = 0
         self._on_map, self._on_temperature, self._quiet = on_map, on_temperature, quiet
-        self._crew = crew or crews.crew
+        self._crew = shared or crew
         self._ground = Ground(raster)
         self._lock = threading.Lock()
         self._done = threading.Condition(self._lock)

@@ -18,8 +18,7 @@ from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.model import MAX_CLASS_ID, clean_name
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
-from tessera_core.session import insight_protocol as side
-from tessera_core.session import layers
+from tessera_core.session import insight_protocol, layers
 from tessera_core.session.assessor import Insight, Question, Study
 from tessera_core.session.layers import ExtraLayer
 from tessera_core.session.live_map import LiveMap, is_instant, next_step
@@ -87,7 +86,7 @@ class Desk:
     # ---------------------------------------------------------------- answers
 
     def answer(
-        self, key: str, project: Project, state: side.SideState, run: int
+        self, key: str, project: Project, state: insight_protocol.SideState, run: int
     ) -> tuple[list[ExtraLayer], dict[str, Any]]:
         """Extra layers, and what to tell the page.
 
@@ -101,7 +100,7 @@ class Desk:
         insight = self.study.ask(self._question(project, state, head)) if ready else Insight()
         found, problem = self._look(state)
         shown = self.extra_layers(project, state, insight if ready else Insight(), found)
-        header = side.header(
+        header = insight_protocol.header(
             key,
             state,
             insight,
@@ -117,7 +116,7 @@ class Desk:
         header["error"] = round(100 * state.error)
         return shown, header
 
-    def _question(self, project: Project, state: side.SideState, head: HeadChoice) -> Question:
+    def _question(self, project: Project, state: insight_protocol.SideState, head: HeadChoice) -> Question:
         log = project.log
         return Question(
             log.version,
@@ -131,7 +130,7 @@ class Desk:
             not is_instant(head),
         )
 
-    def _look(self, state: side.SideState) -> tuple[Found | None, str]:
+    def _look(self, state: insight_protocol.SideState) -> tuple[Found | None, str]:
         if not state.positive:
             return None, "Mark at least one place that is an example." if state.negative else ""
         try:
@@ -142,7 +141,7 @@ class Desk:
     # ----------------------------------------------------------------- layers
 
     def extra_layers(
-        self, project: Project, state: side.SideState, insight: Insight, found: Found | None
+        self, project: Project, state: insight_protocol.SideState, insight: Insight, found: Found | None
     ) -> list[ExtraLayer]:
         """The layers above the class map that there are now, or that can be had."""
         display = self.live.display
@@ -186,7 +185,7 @@ class Desk:
 
     # ---------------------------------------------------------------- actions
 
-    def act(self, project: Project, op: Mapping[str, Any], state: side.SideState) -> str:
+    def act(self, project: Project, op: Mapping[str, Any], state: insight_protocol.SideState) -> str:
         """Do what the page asks for beside the map; returns a sentence about it.
 
         Raises:
@@ -201,14 +200,14 @@ class Desk:
             case other:
                 raise LabelError(f"The page asked for {str(other)[:40]!r}, which this version does not know.")
 
-    def _label_similar(self, project: Project, op: Mapping[str, Any], state: side.SideState) -> str:
-        percent = side.required(op, "percent", 1, 100)
+    def _label_similar(self, project: Project, op: Mapping[str, Any], state: insight_protocol.SideState) -> str:
+        percent = insight_protocol.required(op, "percent", 1, 100)
         found, problem = self._look(state)
         if found is None:
             raise LabelError(problem or "Mark at least one place that is an example.")
         name = op.get("name")
         if "class" in op:
-            name = project.log.label_class(side.required(op, "class", 1, MAX_CLASS_ID)).name
+            name = project.log.label_class(insight_protocol.required(op, "class", 1, MAX_CLASS_ID)).name
         if not isinstance(name, str) or not clean_name(name):
             raise LabelError("Choose a class for these places, or type a new name.")
         area, note = found.likeness.above(percent), f"similar places, {percent} % alike or more"

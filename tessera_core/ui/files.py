@@ -15,7 +15,7 @@ from tessera_core.labels.files import ENDINGS
 from tessera_core.labels.report import ImportReport
 from tessera_core.project.project import Project, safe_name
 from tessera_core.sources.local.uploads import plain_name
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize
 
 # Endings of files with places that people can upload.
 PLACES = [ending.removeprefix(".") for ending in ENDINGS if ending != ".shp"]
@@ -54,8 +54,8 @@ def row(item: Item) -> None:
     """Show one file: what it is, for what, and its button."""
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         about = item.missing or item.about
-        size = f" About {words.size(item.size)}." if item.size and not item.missing else ""
-        st.markdown(f"**{item.title}**  \n:small[:gray[{words.escape(about + size)}]]", width="stretch")
+        size = f" About {humanize.size(item.size)}." if item.size and not item.missing else ""
+        st.markdown(f"**{item.title}**  \n:small[:gray[{humanize.escape(about + size)}]]", width="stretch")
         button(item)
 
 

@@ -12,8 +12,7 @@ from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.hosting import acting_for
 from tessera_core.project.jobs import Job, JobPool, Work
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import logs, seats, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, logs, seats, state
 
 _POLL_SECONDS = 0.4
 _WORKERS = 2
@@ -176,4 +175,4 @@ def _status(job: Job) -> str:
     if job.state == "waiting":
         return "Waiting for other work to finish"
     left = job.seconds_left
-    return (job.message or "Starting") + (f" – about {words.duration(left)} left" if left is not None else "")
+    return (job.message or "Starting") + (f" – about {humanize.duration(left)} left" if left is not None else "")

@@ -21,8 +21,7 @@ from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted
-from tessera_core.ui import jobs, logs, seats, sessions, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, jobs, logs, seats, sessions, state
 
 if TYPE_CHECKING:
     from tessera_core.project.project import Project
@@ -189,7 +188,7 @@ def header(*, saved: bool = True) -> None:
     st.html(_ONE_LINE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="studio_header"):
         st.markdown(
-            f"**{words.escape(project.name)}** &nbsp; :small[:gray[{words.escape(_provenance(project))}]]",
+            f"**{humanize.escape(project.name)}** &nbsp; :small[:gray[{humanize.escape(_provenance(project))}]]",
             width="stretch",
         )
         if saved:
@@ -209,7 +208,7 @@ def _provenance(project: Project) -> str:
     references = list(project.embeddings.values())
     if not references:
         return "no embeddings yet"
-    return words.provenance_line(references[-1].provenance, [reference.year for reference in references])
+    return humanize.provenance_line(references[-1].provenance, [reference.year for reference in references])
 
 
 @st.fragment(run_every=10)
@@ -217,7 +216,7 @@ def _provenance(project: Project) -> str:
 def _saved() -> None:
     project = state.current_project()
     if project is not None:
-        st.caption(f":material/check: {words.saved(project.saved_at, time.time())}", width="content")
+        st.caption(f":material/check: {humanize.saved(project.saved_at, time.time())}", width="content")
 
 
 @st.cache_resource(show_spinner=False)

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer, detect_change
-from tessera_core.analysis.change import borders as of_borders
-from tessera_core.analysis.change.borders import around, border_levels, fit_borders, share_bins
+from tessera_core.analysis.change.borders import (
+    PRIOR_SHARES,
+    SHARE_BINS,
+    Borders,
+    around,
+    border_levels,
+    fit_borders,
+    share_bins,
+)
 from tessera_core.analysis.change.judge import judge_differences
 from tessera_core.analysis.change.levels import (
     LOWEST,
@@ -94,7 +101,7 @@ def test_the_share_that_borders_show_is_found_again(share: float, spread: float)
     outside = np.clip(rng.normal(share, spread, 4_000), 0.01, 1)
     inside = np.clip(rng.normal(0.85, 0.1, 4_000), 0.01, 1)
     below = np.rint(-np.log(np.r_[outside, inside]) * STEPS).astype(np.int64)
-    counts = np.bincount(share_bins(below), minlength=of_borders.SHARE_BINS)
+    counts = np.bincount(share_bins(below), minlength=SHARE_BINS)
     found = fit_borders(counts)
     assert found.share == pytest.approx(share, abs=0.03)
     assert found.spread == pytest.approx(spread, abs=0.025)
@@ -102,15 +109,15 @@ def test_the_share_that_borders_show_is_found_again(share: float, spread: float)
 
 
 def test_few_borders_are_judged_by_what_is_known_beforehand() -> None:
-    counts = np.zeros(of_borders.SHARE_BINS, np.int64)
+    counts = np.zeros(SHARE_BINS, np.int64)
     counts[150] = 40
-    assert fit_borders(counts).share == of_borders.PRIOR_SHARES[0]
+    assert fit_borders(counts).share == PRIOR_SHARES[0]
     counts[150] = 0
     assert fit_borders(counts).pixels == 0
 
 
 def test_a_pixel_that_is_hardly_below_its_neighbour_may_be_called_and_one_far_below_may_not() -> None:
-    borders = of_borders.Borders(0.35, 0.12, 5_000)
+    borders = Borders(0.35, 0.12, 5_000)
     most = (border_levels(borders, 0.3, 0.0, 0.4) / STEPS + LOWEST) / 0.4
     at = (-np.log(np.array([1.0, 0.9, 0.5, 0.35, 0.1])) * STEPS).astype(int)
     scores = most[at]

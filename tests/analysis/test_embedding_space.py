@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tessera_core.analysis import embedding_space as exploring
+from tessera_core.analysis import embedding_space
 from tessera_core.analysis.clusters import kmeans
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.labels.model import Label
@@ -16,14 +16,14 @@ YEARS = {2023: landscape(year=2023, seed=1, dim=24), 2024: landscape(year=2024, 
 
 
 def test_pixels_come_evenly_from_all_years_and_by_seed() -> None:
-    sample = exploring.draw_pixels(YEARS, 1000, seed=3)
+    sample = embedding_space.draw_pixels(YEARS, 1000, seed=3)
     assert len(sample) == 1000
     assert np.bincount(sample.year).tolist() == [500, 500]
     for position, raster in enumerate(YEARS.values()):
         mine = sample.year == position
         np.testing.assert_array_equal(sample.values[mine], raster.sample(sample.rows[mine], sample.cols[mine]))
     assert np.isfinite(sample.values).all()
-    np.testing.assert_array_equal(sample.rows, exploring.draw_pixels(YEARS, 1000, seed=3).rows)
+    np.testing.assert_array_equal(sample.rows, embedding_space.draw_pixels(YEARS, 1000, seed=3).rows)
 
 
 def test_labelled_pixels_keep_their_class_in_every_year() -> None:
@@ -32,59 +32,64 @@ def test_labelled_pixels_keep_their_class_in_every_year() -> None:
     # The third lies where there is no data.
     points = list(zip(x.tolist(), y.tolist(), strict=True))
     labels = [Label(f"l{i}", i + 1, "point", (point,)) for i, point in enumerate(points)]
-    sample, classes = exploring.labelled_pixels(YEARS, labels)
+    sample, classes = embedding_space.labelled_pixels(YEARS, labels)
     assert sample.rows.tolist() == [20, 40, 20, 40]
     assert classes.tolist() == [1, 2, 1, 2]
-    assert len(exploring.labelled_pixels(YEARS, [])[0]) == 0
+    assert len(embedding_space.labelled_pixels(YEARS, [])[0]) == 0
     assert len(sample.joined(sample)) == 8
 
 
 def test_umap_is_kept_and_found_again(tmp_path: Path) -> None:
-    path = exploring.umap_path(tmp_path, ["a", "b"], 300, 2)
-    assert exploring.load_umap(path, YEARS, 300) is None
-    sample, umap, learnt = exploring.make_umap(YEARS, 300, 2, path)
-    kept = exploring.load_umap(path, YEARS, 300)
+    path = embedding_space.umap_path(tmp_path, ["a", "b"], 300, 2)
+    assert embedding_space.load_umap(path, YEARS, 300) is None
+    sample, umap, learnt = embedding_space.make_umap(YEARS, 300, 2, path)
+    kept = embedding_space.load_umap(path, YEARS, 300)
     assert kept is not None
     np.testing.assert_array_equal(kept[0].rows, sample.rows)
     np.testing.assert_array_equal(kept[1].points, umap.points)
     np.testing.assert_allclose(kept[2](sample.values), learnt(sample.values))
     # Other embeddings, numbers or axes are another file; a damaged one is as none.
     assert (
-        len({path, *(exploring.umap_path(tmp_path, c, n, a) for c, n, a in ((["a"], 300, 2), (["a", "b"], 300, 3)))})
+        len(
+            {
+                path,
+                *(embedding_space.umap_path(tmp_path, c, n, a) for c, n, a in ((["a"], 300, 2), (["a", "b"], 300, 3))),
+            }
+        )
         == 3
     )
     path.write_bytes(path.read_bytes()[:200])
-    assert exploring.load_umap(path, YEARS, 300) is None
+    assert embedding_space.load_umap(path, YEARS, 300) is None
 
 
 def test_layouts_of_before_do_not_pile_up(tmp_path: Path) -> None:
     for number in range(15):
-        old = exploring.umap_path(tmp_path, [str(number)], 300, 2)
+        old = embedding_space.umap_path(tmp_path, [str(number)], 300, 2)
         old.parent.mkdir(exist_ok=True)
         old.write_bytes(b"old")
         os.utime(old, (number, number))
-    path = exploring.umap_path(tmp_path, ["now"], 300, 2)
-    exploring.make_umap(YEARS, 300, 2, path)
+    path = embedding_space.umap_path(tmp_path, ["now"], 300, 2)
+    embedding_space.make_umap(YEARS, 300, 2, path)
     left = set(path.parent.iterdir())
-    assert len(left) == exploring.MAX_KEPT
+    assert len(left) == embedding_space.MAX_KEPT
     assert path in left
-    assert exploring.umap_path(tmp_path, ["14"], 300, 2) in left
-    assert exploring.umap_path(tmp_path, ["0"], 300, 2) not in left
+    assert embedding_space.umap_path(tmp_path, ["14"], 300, 2) in left
+    assert embedding_space.umap_path(tmp_path, ["0"], 300, 2) not in left
 
 
 def test_a_cancelled_umap_leaves_nothing(tmp_path: Path) -> None:
-    path = exploring.umap_path(tmp_path, ["a"], 300, 2)
+    path = embedding_space.umap_path(tmp_path, ["a"], 300, 2)
     with pytest.raises(Cancelled):
-        exploring.make_umap(YEARS, 300, 2, path, cancelled=lambda: True)
+        embedding_space.make_umap(YEARS, 300, 2, path, cancelled=lambda: True)
     assert list(tmp_path.rglob("*.npz")) == []
 
 
 def test_groups_carry_over_to_another_year() -> None:
     found = kmeans(YEARS[2023], 4)
-    np.testing.assert_array_equal(exploring.groups_of(YEARS[2023], found.centres), found.labels)
-    carried = exploring.groups_of(YEARS[2024], found.centres)
+    np.testing.assert_array_equal(embedding_space.groups_of(YEARS[2023], found.centres), found.labels)
+    carried = embedding_space.groups_of(YEARS[2024], found.centres)
     with pytest.raises(Cancelled):
-        exploring.groups_of(YEARS[2024], found.centres, lambda: True)
+        embedding_space.groups_of(YEARS[2024], found.centres, lambda: True)
     # The two years are the same landscape with other noise.
     assert (carried == found.labels).mean() > 0.97
     assert (carried[:2, :2] == 0).all()
@@ -95,4 +100,4 @@ def test_a_region_without_data_is_named() -> None:
 
     empty = replace(YEARS[2023], scales=np.full(YEARS[2023].shape, np.nan, np.float32))
     with pytest.raises(RasterError, match="nothing to show"):
-        exploring.draw_pixels({2023: empty}, 100)
+        embedding_space.draw_pixels({2023: empty}, 100)

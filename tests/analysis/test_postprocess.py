@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from tessera_core.analysis import postprocess as cleanup
+from tessera_core.analysis import postprocess
 from tessera_core.errors import Cancelled, LabelError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head, predict_raster
@@ -24,7 +24,7 @@ MAPS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), element
 @given(MAPS, st.sampled_from([3, 5]))
 @settings(deadline=None, max_examples=60)
 def test_majority_equals_counting(classes: np.ndarray, size: int) -> None:
-    found = cleanup.majority(classes, size)
+    found = postprocess.majority(classes, size)
     half = size // 2
     for r in range(classes.shape[0]):
         for c in range(classes.shape[1]):
@@ -42,18 +42,18 @@ def test_majority_equals_counting(classes: np.ndarray, size: int) -> None:
 
 def test_the_sieve_leaves_no_patch_below_the_mapping_unit() -> None:
     rng = np.random.default_rng(0)
-    classes = cleanup.majority(rng.integers(1, 4, (60, 60)).astype(np.uint8))
+    classes = postprocess.majority(rng.integers(1, 4, (60, 60)).astype(np.uint8))
     classes[:4] = 0
     grid = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), classes.shape)
-    assert cleanup.pixels_of(0.1, grid) == 10
-    assert cleanup.pixels_of(0.101, grid) == 11
-    found = cleanup.sieve(classes, 0.1, grid)
+    assert postprocess.pixels_of(0.1, grid) == 10
+    assert postprocess.pixels_of(0.101, grid) == 11
+    found = postprocess.sieve(classes, 0.1, grid)
     assert ((found == 0) == (classes == 0)).all()
     assert (found != classes).any()
     for k in (1, 2, 3):
         patches, n = ndimage.label(found == k)
         assert n == 0 or np.bincount(patches.ravel())[1:].min() >= 10
-    np.testing.assert_array_equal(cleanup.sieve(classes, 0.0, grid), classes)
+    np.testing.assert_array_equal(postprocess.sieve(classes, 0.0, grid), classes)
 
 
 def field(shape: tuple[int, int] = (48, 40), noise: float = 1.4) -> tuple[EmbeddingRaster, np.ndarray]:
@@ -78,9 +78,9 @@ def test_the_random_field_mends_noise_and_keeps_edges() -> None:
     raster, truth = field()
     head = head_of(raster, truth)
     valid = raster.valid()
-    plain = cleanup.potts(raster, head, beta=0)
+    plain = postprocess.potts(raster, head, beta=0)
     np.testing.assert_array_equal(plain[valid], head.predict(raster.sample(*np.nonzero(valid))))
-    smooth = cleanup.potts(raster, head)
+    smooth = postprocess.potts(raster, head)
     assert (smooth[~valid] == 0).all()
     before, after = ((m == truth)[valid].mean() for m in (plain, smooth))
     assert after > before + 0.05
@@ -89,16 +89,16 @@ def test_the_random_field_mends_noise_and_keeps_edges() -> None:
 def test_strips_meet_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     raster, truth = field()
     head = head_of(raster, truth)
-    whole = cleanup.potts(raster, head, beta=0.8, rounds=3)
+    whole = postprocess.potts(raster, head, beta=0.8, rounds=3)
     for rows in (1, 5, 7):
-        monkeypatch.setattr(cleanup, "STRIP_BYTES", rows * 40 * 8 * 4)
-        np.testing.assert_array_equal(cleanup.potts(raster, head, beta=0.8, rounds=3), whole)
+        monkeypatch.setattr(postprocess, "STRIP_BYTES", rows * 40 * 8 * 4)
+        np.testing.assert_array_equal(postprocess.potts(raster, head, beta=0.8, rounds=3), whole)
 
 
 def test_every_sweep_lowers_the_energy() -> None:
     raster, truth = field()
     head = head_of(raster, truth)
-    evidence, valid = cleanup._evidence(raster, head, slice(0, 48))
+    evidence, valid = postprocess._evidence(raster, head, slice(0, 48))
 
     def energy(state: np.ndarray) -> float:
         same = ((state[1:] == state[:-1]) & valid[1:] & valid[:-1]).sum()
@@ -106,7 +106,7 @@ def test_every_sweep_lowers_the_energy() -> None:
         own = np.take_along_axis(evidence, state[None], 0)[0][valid].sum()
         return -float(own) - 0.7 * float(same)
 
-    energies = [energy(cleanup._icm(evidence, valid, 0.7, rounds, 0)) for rounds in range(5)]
+    energies = [energy(postprocess._icm(evidence, valid, 0.7, rounds, 0)) for rounds in range(5)]
     assert all(b <= a + 1e-3 for a, b in pairwise(energies))
     assert energies[1] < energies[0]
 
@@ -114,13 +114,13 @@ def test_every_sweep_lowers_the_energy() -> None:
 def test_wrong_wishes() -> None:
     raster, truth = field()
     with pytest.raises(LabelError, match="odd"):
-        cleanup.majority(truth.astype(np.uint8), 4)
+        postprocess.majority(truth.astype(np.uint8), 4)
     with pytest.raises(LabelError, match="no place on Earth"):
-        cleanup.sieve(truth.astype(np.uint8), 1.0, raster.grid)
+        postprocess.sieve(truth.astype(np.uint8), 1.0, raster.grid)
     with pytest.raises(RasterError, match="negative"):
-        cleanup.potts(raster, head_of(raster, truth), beta=-1)
+        postprocess.potts(raster, head_of(raster, truth), beta=-1)
     with pytest.raises(Cancelled):
-        cleanup.potts(raster, head_of(raster, truth), cancelled=lambda: True)
+        postprocess.potts(raster, head_of(raster, truth), cancelled=lambda: True)
 
 
 def test_a_cleaning_survives_a_project_and_does_what_its_method_does() -> None:
@@ -130,11 +130,11 @@ def test_a_cleaning_survives_a_project_and_does_what_its_method_does() -> None:
     head = head_of(raster, truth)
     classes = predict_raster(head, raster).classes
     for way, expected in (
-        (cleanup.Cleaning("majority", size=5), cleanup.majority(classes, 5)),
-        (cleanup.Cleaning("sieve", hectares=0.05), cleanup.sieve(classes, 0.05, raster.grid)),
-        (cleanup.Cleaning("potts", beta=2.0), cleanup.potts(raster, head, 2.0)),
+        (postprocess.Cleaning("majority", size=5), postprocess.majority(classes, 5)),
+        (postprocess.Cleaning("sieve", hectares=0.05), postprocess.sieve(classes, 0.05, raster.grid)),
+        (postprocess.Cleaning("potts", beta=2.0), postprocess.potts(raster, head, 2.0)),
     ):
-        again = cleanup.Cleaning.from_json(json.loads(json.dumps(way.to_json())))
+        again = postprocess.Cleaning.from_json(json.loads(json.dumps(way.to_json())))
         assert again == way
         np.testing.assert_array_equal(again(classes, raster, head), expected)
 
@@ -142,4 +142,4 @@ def test_a_cleaning_survives_a_project_and_does_what_its_method_does() -> None:
 @pytest.mark.parametrize("value", [{}, {"method": "majority"}, {"method": "blur", "size": 3, "hectares": 1, "beta": 1}])
 def test_a_damaged_cleaning_is_refused_in_words(value: dict[str, object]) -> None:
     with pytest.raises(LabelError):
-        cleanup.Cleaning.from_json(value)
+        postprocess.Cleaning.from_json(value)

@@ -13,13 +13,12 @@ import pytest
 from affine import Affine
 from streamlit.testing.v1 import AppTest
 
-from tessera_core.dpixels.acquire import Window, read
-from tessera_core.dpixels.acquire import catalogue as catalogue_module
+from tessera_core.dpixels.acquire import Window, catalogue, read
 from tessera_core.dpixels.tile import write_tile
 from tessera_core.errors import Cancelled, InputError, MixedDatasetsError
 from tessera_core.grid import Grid
 from tessera_core.models.zoo import WEIGHTS_FOLDER
-from tessera_core.project import generate as embed
+from tessera_core.project import generate
 from tessera_core.project.acquire import Request
 from tessera_core.project.project import Project
 from tessera_core.region import parse_bbox
@@ -43,7 +42,7 @@ def _quiet(done: int, total: int, message: str = "") -> None:
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     """Three optical and two radar days of 2023, which the page is told to use by the environment."""
     monkeypatch.setattr(read, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(catalogue_module, "SEARCH_RETRIES", 1)
+    monkeypatch.setattr(catalogue, "SEARCH_RETRIES", 1)
     (tmp_path / "archive").mkdir()
     with SentinelServer(tmp_path / "archive") as served:
         for number, day in enumerate(("2023-03-05", "2023-06-15", "2023-09-01")):
@@ -158,7 +157,7 @@ def _request(source: str = "mpc") -> Request:
 
 def test_stopped_while_fetching_goes_on_and_what_is_missing_is_told(archive: Archive, home: Path) -> None:
     request = _request()
-    plan = embed.plan(request, WEIGHTS, None, "cpu", _quiet, lambda: False)
+    plan = generate.plan(request, WEIGHTS, None, "cpu", _quiet, lambda: False)
     seen: list[str] = []
 
     def progress(done: int, total: int, message: str) -> None:
@@ -166,11 +165,11 @@ def test_stopped_while_fetching_goes_on_and_what_is_missing_is_told(archive: Arc
         seen.append(message)
 
     with pytest.raises(Cancelled):
-        embed.run(request, plan, None, "cpu", progress, lambda: any("S1" in message for message in seen))
+        generate.run(request, plan, None, "cpu", progress, lambda: any("S1" in message for message in seen))
     assert any(message.startswith("Step 1 of 2, fetching: ") for message in seen)
     before = archive.hits["/files/P_VV.tif"]
     archive.faults["/files/S2_B04.tif"] = ["always-404"]
-    project = embed.run(request, plan, None, "cpu", progress, lambda: False)
+    project = generate.run(request, plan, None, "cpu", progress, lambda: False)
     assert any(message.startswith("Step 2 of 2: Embedding 2023") for message in seen)
     assert archive.hits["/files/P_VV.tif"] == before
     assert len(project.settings["missing"]) == 1
@@ -194,7 +193,7 @@ def test_the_request_knows_its_size_and_place(home: Path) -> None:
 
 
 @pytest.fixture
-def tiles(tmp_path: Path) -> embed.TileSet:
+def tiles(tmp_path: Path) -> generate.TileSet:
     """One tile of 6 x 8 pixels from Planetary Computer."""
     random = np.random.default_rng(0)
     write_tile(
@@ -207,15 +206,15 @@ def tiles(tmp_path: Path) -> embed.TileSet:
         grid=Grid(ZONE, Affine(10, 0, 600_000, 0, -10, 5_800_000), (6, 8)),
         meta={"year": 2021, "source": "mpc"},
     )
-    return embed.open_tiles(tmp_path / "valley")
+    return generate.open_tiles(tmp_path / "valley")
 
 
-def _run(tiles: embed.TileSet, reference: str = "") -> Project:
-    plan = embed.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False, reference=reference)
-    return embed.run(tiles, plan, None, "cpu", _quiet, lambda: False)
+def _run(tiles: generate.TileSet, reference: str = "") -> Project:
+    plan = generate.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False, reference=reference)
+    return generate.run(tiles, plan, None, "cpu", _quiet, lambda: False)
 
 
-def test_compared_with_what_the_person_gives(home: Path, tiles: embed.TileSet, tmp_path: Path) -> None:
+def test_compared_with_what_the_person_gives(home: Path, tiles: generate.TileSet, tmp_path: Path) -> None:
     first = _run(tiles)
     assert first.settings.get("parity") is None
     made = open_embeddings(first.embeddings_path(2021), year=2021)
@@ -224,7 +223,7 @@ def test_compared_with_what_the_person_gives(home: Path, tiles: embed.TileSet, t
     assert (parity["verdict"], parity["equal_codes"], parity["pixels"]) == ("green", 1.0, 48)
     # Numbers of nobody knows what are taken for what the person says they are, and that is told.
     replace(made, provenance=replace(made.provenance, model="unknown", version="", variant="")).save(tmp_path / "bare")
-    plan = embed.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False, reference=str(tmp_path / "bare"))
+    plan = generate.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False, reference=str(tmp_path / "bare"))
     assert "do not name their model" in plan.notes[-1]
     replace(made, provenance=replace(made.provenance, model="tessera")).save(tmp_path / "other")
     with pytest.raises(MixedDatasetsError):
@@ -234,7 +233,7 @@ def test_compared_with_what_the_person_gives(home: Path, tiles: embed.TileSet, t
         _run(tiles, str(tmp_path / "old"))
 
 
-def test_compared_with_published_ones_of_another_project(home: Path, tiles: embed.TileSet, tmp_path: Path) -> None:
+def test_compared_with_published_ones_of_another_project(home: Path, tiles: generate.TileSet, tmp_path: Path) -> None:
     made = _run(tiles)
     raster = open_embeddings(made.embeddings_path(2021), year=2021)
     turned = replace(raster, codes=-raster.codes, provenance=replace(raster.provenance, source="npy tiles"))
@@ -246,7 +245,7 @@ def test_compared_with_published_ones_of_another_project(home: Path, tiles: embe
 
 
 def test_the_badge_is_shown_on_the_opened_project(
-    home: Path, app: AppTest, tiles: embed.TileSet, tmp_path: Path
+    home: Path, app: AppTest, tiles: generate.TileSet, tmp_path: Path
 ) -> None:
     made = _run(tiles)
     open_embeddings(made.embeddings_path(2021), year=2021).save(tmp_path / "given")
@@ -261,7 +260,7 @@ def test_the_badge_is_shown_on_the_opened_project(
 
 
 def test_wrong_pairing_is_told_before_and_in_the_provenance(
-    shared: Path, home: Path, app: AppTest, tiles: embed.TileSet, monkeypatch: pytest.MonkeyPatch
+    shared: Path, home: Path, app: AppTest, tiles: generate.TileSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tessera_core.models import checkpoint
 
@@ -273,14 +272,14 @@ def test_wrong_pairing_is_told_before_and_in_the_provenance(
     monkeypatch.setattr(checkpoint, "load_checkpoint", lambda *a, **k: replace(real(*a, **k), data_source="aws"))
     warning = "weights for aws data, but the tile comes from mpc"
     assert any(
-        warning in n for n in embed.plan(_request("mpc"), str(weights), None, "cpu", _quiet, lambda: False).notes
+        warning in n for n in generate.plan(_request("mpc"), str(weights), None, "cpu", _quiet, lambda: False).notes
     )
     assert not any(
-        warning in n for n in embed.plan(_request("aws"), str(weights), None, "cpu", _quiet, lambda: False).notes
+        warning in n for n in generate.plan(_request("aws"), str(weights), None, "cpu", _quiet, lambda: False).notes
     )
-    plan = embed.plan(tiles, str(weights), None, "cpu", _quiet, lambda: False)
+    plan = generate.plan(tiles, str(weights), None, "cpu", _quiet, lambda: False)
     assert any(warning in note for note in plan.notes)
-    project = embed.run(tiles, plan, None, "cpu", _quiet, lambda: False)
+    project = generate.run(tiles, plan, None, "cpu", _quiet, lambda: False)
     told = project.embeddings[2021].provenance.details["notes"]
     assert sum(warning in note for note in told) == 1
     app.query_params["project"] = project.folder.name
@@ -304,7 +303,7 @@ def test_another_model_on_the_demo_region(
 
     ready = library.demo_ready()
     assert ready is not None
-    tiles = embed.demo_tiles(ready)
+    tiles = generate.demo_tiles(ready)
     made = _run(tiles)
     assert made.name == "Demo region, studio-nano"
     again = made.settings["parity"]
@@ -312,5 +311,5 @@ def test_another_model_on_the_demo_region(
     assert all(entry["verdict"] == "green" and "the demo region came with" in entry["sentence"] for entry in again)
     weights = shared / "golden" / "v2_student_nano" / "checkpoint.pt"
     if weights.exists():
-        plan = embed.plan(tiles, str(weights), None, "cpu", _quiet, lambda: False)
-        assert embed.run(tiles, plan, None, "cpu", _quiet, lambda: False).settings.get("parity") is None
+        plan = generate.plan(tiles, str(weights), None, "cpu", _quiet, lambda: False)
+        assert generate.run(tiles, plan, None, "cpu", _quiet, lambda: False).settings.get("parity") is None

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tessera_core.cli import app as command
-from tessera_core.cli import main
+from tessera_core.cli import app, main
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.project.project import Project, projects_home
 
@@ -20,12 +19,12 @@ from tessera_core.project.project import Project, projects_home
 def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Where the app would have been served."""
     calls: list[tuple[str, int]] = []
-    monkeypatch.setattr(command, "serve", lambda script, address, port, headless: calls.append((address, port)))
+    monkeypatch.setattr(app, "serve", lambda script, address, port, headless: calls.append((address, port)))
     return calls
 
 
 def test_pages_are_found_in_the_checkout(root: Path) -> None:
-    assert command.app_script() == root / "app.py"
+    assert app.app_script() == root / "app.py"
 
 
 def test_missing_pages_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -34,12 +33,12 @@ def test_missing_pages_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(tessera_core, "__file__", str(tmp_path / "tessera_core" / "__init__.py"))
     monkeypatch.setattr("sys.prefix", str(tmp_path))
     with pytest.raises(TesseraError, match="not found"):
-        command.app_script()
+        app.app_script()
     pages = tmp_path / "share" / "tessera-studio" / "pages"
     pages.mkdir(parents=True)
     (pages / "region.py").touch()
     (pages.parent / "app.py").touch()
-    assert command.app_script() == pages.parent / "app.py"
+    assert app.app_script() == pages.parent / "app.py"
 
 
 def test_taken_port_is_bad_input_and_another_is_found() -> None:
@@ -48,10 +47,10 @@ def test_taken_port_is_bad_input_and_another_is_found() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"Port {port} is in use"):
-            command.check_port("127.0.0.1", port)
+            app.check_port("127.0.0.1", port)
     with pytest.raises(InputError, match="not a port"):
-        command.check_port("127.0.0.1", 70_000)
-    assert command.free_port("127.0.0.1") in range(8501, 8551)
+        app.check_port("127.0.0.1", 70_000)
+    assert app.free_port("127.0.0.1") in range(8501, 8551)
 
 
 def test_project_file_is_unpacked_and_opened(
@@ -85,8 +84,8 @@ def test_a_limit_that_is_no_number_is_told_before_anything_is_served(
     assert main(["app", "--headless"]) == 2
     assert served == []
     assert "TESSERA_MAX_PEOPLE is 'thirty'" in capsys.readouterr().err
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", "0", "--server.headless", "true"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    app = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", "0", "--server.headless", "true"]
+    done = subprocess.run(app, cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert done.stderr.strip().splitlines()[-1].startswith("TESSERA_MAX_PEOPLE is 'thirty'")
     assert "Traceback" not in done.stderr

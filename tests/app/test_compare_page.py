@@ -242,7 +242,6 @@ def test_another_head_or_colour_draws_the_maps_anew(app: AppTest, years: Project
 def test_leaving_the_page_cancels_its_work(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from tessera_core.errors import Cancelled
     from tessera_core.ui import jobs
-    from tessera_core.ui.compare import change as compare_change
 
     def endless(*_: object, cancelled: Any, **__: object) -> None:
         for _turn in range(3000):
@@ -250,7 +249,7 @@ def test_leaving_the_page_cancels_its_work(app: AppTest, years: Project, monkeyp
                 raise Cancelled
             time.sleep(0.02)
 
-    monkeypatch.setattr(compare_change, "compare_steps", endless)
+    monkeypatch.setattr("tessera_core.ui.compare.change.compare_steps", endless)
     _open(app, years)
     (job,) = jobs._pool()._jobs.values()
     assert job.active

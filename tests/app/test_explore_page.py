@@ -192,12 +192,12 @@ def test_a_seed_lights_up_what_is_alike_and_a_slider_computes_nothing(
 def test_groups_are_the_same_in_all_years_and_the_slider_only_cuts_their_tree(
     app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tessera_core.ui.explore import clusters as groups
+    from tessera_core.ui.explore import clusters
 
     made: list[str] = []
-    tree, carry = groups.group_tree, groups.groups_of
-    monkeypatch.setattr(groups, "group_tree", lambda *a, **k: made.append("tree") or tree(*a, **k))
-    monkeypatch.setattr(groups, "groups_of", lambda *a, **k: made.append("year") or carry(*a, **k))
+    tree, carry = clusters.group_tree, clusters.groups_of
+    monkeypatch.setattr(clusters, "group_tree", lambda *a, **k: made.append("tree") or tree(*a, **k))
+    monkeypatch.setattr(clusters, "groups_of", lambda *a, **k: made.append("year") or carry(*a, **k))
     open_page(app, project, "Groups")
     work_done(app)
     pictures = set()

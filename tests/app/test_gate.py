@@ -25,7 +25,7 @@ from tessera_core.project.project import Project
 from tessera_core.project.request import PlaceRequest
 from tessera_core.region import parse_bbox
 from tessera_core.ui import gate, state
-from tessera_core.ui.region import load as region_load
+from tessera_core.ui.region import load
 from tests.app.conftest import landscape
 from tests.servers import TOKEN, Answer, AppServer, Visitor
 
@@ -372,12 +372,12 @@ def _around(raw: bytes, place: str) -> bytes:
 def test_a_place_is_as_large_as_a_server_for_many_grants(monkeypatch: pytest.MonkeyPatch) -> None:
     large = PlaceRequest(parse_bbox("5.0,51.0,5.5,51.3"), (2024,), "tessera")
     monkeypatch.setenv("TESSERA_HOSTED", "0")
-    assert region_load.too_large(large) == ""
+    assert load.too_large(large) == ""
     monkeypatch.setenv("TESSERA_HOSTED", "1")
-    assert "up to 400 km²" in region_load.too_large(large)
-    assert region_load.too_large(PlaceRequest(parse_bbox("5.0,51.0,5.1,51.1"), (2024,), "tessera")) == ""
+    assert "up to 400 km²" in load.too_large(large)
+    assert load.too_large(PlaceRequest(parse_bbox("5.0,51.0,5.1,51.1"), (2024,), "tessera")) == ""
     with pytest.raises(InputError, match="Choose a smaller one"):
-        region_load.start(large, None)
+        load.start(large, None)
 
 
 # ------------------------------------------------- in this process, many requests

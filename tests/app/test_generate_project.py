@@ -13,7 +13,7 @@ from tessera_core.dpixels.tile import write_tile
 from tessera_core.errors import Cancelled, CheckpointError, TileError
 from tessera_core.grid import Grid
 from tessera_core.models.zoo import WEIGHTS_FOLDER
-from tessera_core.project import generate as embed
+from tessera_core.project import generate
 
 WEIGHTS = "studio-nano"
 pytestmark = pytest.mark.skipif(
@@ -45,12 +45,12 @@ def tiles_folder(tmp_path: Path) -> Path:
 
 
 def test_tiles_become_a_project_with_a_raster_per_year(home: Path, tiles_folder: Path) -> None:
-    tiles = embed.open_tiles(tiles_folder)
+    tiles = generate.open_tiles(tiles_folder)
     assert (tiles.name, tiles.pixels, tiles.years) == ("valley", 96, [2021, 2022])
-    plan = embed.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False)
+    plan = generate.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False)
     assert plan.estimate.seconds > 0
     assert plan.estimate.output_bytes == 96 * (128 + 4)
-    project = embed.make_project(tiles, plan.loaded, None, "cpu", _quiet, lambda: False)
+    project = generate.make_project(tiles, plan.loaded, None, "cpu", _quiet, lambda: False)
     assert project.years == [2021, 2022]
     for year in project.years:
         reference = project.embeddings[year]
@@ -64,24 +64,24 @@ def test_what_is_odd_about_the_images_is_told_before_the_run(home: Path, tiles_f
     for year in (2021, 2022):
         path = tiles_folder / f"tile-{year}" / "masks.npy"
         np.save(path, np.zeros_like(np.load(path)))
-    plan = embed.plan(embed.open_tiles(tiles_folder), WEIGHTS, None, "cpu", _quiet, lambda: False)
+    plan = generate.plan(generate.open_tiles(tiles_folder), WEIGHTS, None, "cpu", _quiet, lambda: False)
     told = [note for note in plan.notes if "Not one of the 5 Sentinel-2 dates is usable" in note]
     assert [note.partition(":")[0] for note in told] == ["tile-2021, tile-2022"]
 
 
 def test_stopped_run_goes_on_in_the_same_folder(home: Path, tiles_folder: Path) -> None:
-    tiles = embed.open_tiles(tiles_folder)
-    loaded = embed.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False).loaded
+    tiles = generate.open_tiles(tiles_folder)
+    loaded = generate.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False).loaded
     done: list[int] = []
 
     def progress(now: int, total: int, message: str) -> None:
         done.append(now)
 
     with pytest.raises(Cancelled):
-        embed.make_project(tiles, loaded, None, "cpu", progress, lambda: any(value >= 48 for value in done))
-    first = embed.result_folder(tiles, loaded, None) / "2021"
+        generate.make_project(tiles, loaded, None, "cpu", progress, lambda: any(value >= 48 for value in done))
+    first = generate.result_folder(tiles, loaded, None) / "2021"
     stamp = (first / "tile-2021.npy").stat().st_mtime_ns
-    project = embed.make_project(tiles, loaded, None, "cpu", progress, lambda: False)
+    project = generate.make_project(tiles, loaded, None, "cpu", progress, lambda: False)
     assert project.embeddings_path(2021) == first.resolve()
     assert (first / "tile-2021.npy").stat().st_mtime_ns == stamp
 
@@ -89,11 +89,11 @@ def test_stopped_run_goes_on_in_the_same_folder(home: Path, tiles_folder: Path) 
 def test_wrong_folder_and_wrong_weights_are_sentences(home: Path, tiles_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(TileError, match="no d-pixel tile"):
-        embed.open_tiles(tmp_path / "empty")
+        generate.open_tiles(tmp_path / "empty")
     wrong = tmp_path / "wrong.pt"
     wrong.write_bytes(b"these are no weights")
     with pytest.raises(CheckpointError, match=r"wrong\.pt"):
-        embed.plan(embed.open_tiles(tiles_folder), str(wrong), None, "cpu", _quiet, lambda: False)
+        generate.plan(generate.open_tiles(tiles_folder), str(wrong), None, "cpu", _quiet, lambda: False)
 
 
 def test_page_says_what_it_found_and_what_is_wrong(app: AppTest, tiles_folder: Path, tmp_path: Path) -> None:

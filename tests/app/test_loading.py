@@ -13,9 +13,7 @@ from affine import Affine
 
 from tessera_core.errors import AcquisitionError, Cancelled, MixedDatasetsError, ProjectError
 from tessera_core.grid import Grid
-from tessera_core.project import library
-from tessera_core.project import load as loading
-from tessera_core.project import tile_repair as mending
+from tessera_core.project import library, load, tile_repair
 from tessera_core.project.project import Project
 from tessera_core.project.request import PlaceRequest, rounded
 from tessera_core.provenance import Provenance
@@ -58,16 +56,16 @@ def _never() -> bool:
 
 
 def _load(request: PlaceRequest, project: Project | None = None, attempts: int = 2) -> Project:
-    return loading.load(request, _quiet, _never, project=project, attempts=attempts)
+    return load.load(request, _quiet, _never, project=project, attempts=attempts)
 
 
 def test_a_request_becomes_a_project_that_needs_no_network_and_no_cache(web: WebStore) -> None:
     request = _request(web, 2023, 2024)
-    assert loading.in_cache(request) == ()
+    assert load.in_cache(request) == ()
     project = _load(request)
     assert (project.name, project.years) == ("Equator", [2023, 2024])
-    assert loading.in_cache(request) == (2023, 2024)
-    assert loading.request_of(project) == request
+    assert load.in_cache(request) == (2023, 2024)
+    assert load.request_of(project) == request
     cache.empty()
     raster = open_embeddings(project.embeddings_path(2023))
     row, col = 40, 20
@@ -92,7 +90,7 @@ def test_years_join_a_project(web: WebStore) -> None:
     project = _load(_request(web, 2024))
     assert _load(_request(web, 2022), project) is project
     assert project.years == [2022, 2024]
-    request = loading.request_of(project)
+    request = load.request_of(project)
     assert request is not None
     assert request.years == (2022, 2024)
     missing = open_embeddings(project.embeddings_path(2022)).provenance.details["missing_tiles"]
@@ -104,7 +102,7 @@ def test_another_dataset_is_refused_before_anything_is_fetched(web: WebStore) ->
     with pytest.raises(MixedDatasetsError, match=r"64-d.*128-d.*project for each"):
         _load(_request(web, 2023), project)
     assert project.years == [2024]
-    assert loading.in_cache(_request(web, 2023)) == ()
+    assert load.in_cache(_request(web, 2023)) == ()
     other = _load(_request(web, 2023))
     assert other.folder != project.folder
 
@@ -113,15 +111,15 @@ def test_what_failed_is_named_and_fetched_when_asked_again(web: WebStore) -> Non
     web.faults.append(Fault("utm32/embeddings/c/2/0/1/0", "503"))
     request = _request(web, 2024, box="11.82,-0.14,12.18,0.08")
     project = _load(request)
-    assert loading.missing_years(project) == (2024,)
-    assert all("2024" in sentence for sentence in loading.missing_sentences(project))
+    assert load.missing_years(project) == (2024,)
+    assert all("2024" in sentence for sentence in load.missing_sentences(project))
     before = open_embeddings(project.embeddings_path(2024)).valid().mean()
     web.faults.clear()
-    loading.again(project, _quiet, _never)
-    assert loading.missing_sentences(project) == []
+    load.again(project, _quiet, _never)
+    assert load.missing_sentences(project) == []
     assert open_embeddings(project.embeddings_path(2024)).valid().mean() > before
     with pytest.raises(ProjectError, match="Nothing is missing"):
-        loading.again(project, _quiet, _never)
+        load.again(project, _quiet, _never)
 
 
 def test_nothing_at_all_leaves_no_project(web: WebStore) -> None:
@@ -133,7 +131,7 @@ def test_nothing_at_all_leaves_no_project(web: WebStore) -> None:
 
 def test_cancelling_leaves_no_project_and_the_next_time_goes_on(web: WebStore) -> None:
     with pytest.raises(Cancelled):
-        loading.load(_request(web, 2024), _quiet, lambda: True)
+        load.load(_request(web, 2024), _quiet, lambda: True)
     assert library.recent() == []
     assert _load(_request(web, 2024)).years == [2024]
 
@@ -163,14 +161,14 @@ def test_a_masked_tile_is_blank_and_comes_back(home: Path, tmp_path: Path) -> No
     raster = open_embeddings(folder)
     lon, lat = LonLat(raster.grid).block(slice(0, raster.shape[0]))
     name = cell_name((int(cells(lon)[100, 10]), int(cells(lat)[100, 10])))
-    mending.mask(project, 2024, [name])
+    tile_repair.mask(project, 2024, [name])
     masked = open_embeddings(project.embeddings_path(2024))
     mine = (cells(lon) == cells(lon)[100, 10]) & (cells(lat) == cells(lat)[100, 10])
     assert np.array_equal(masked.valid(), raster.valid() & ~mine)
     assert (masked.nodata_reasons()[mine] == NoData.BAD_TILE).all()
-    assert mending.masked(project, 2024) == (name,)
-    mending.restore(project, 2024)
-    assert mending.masked(project, 2024) == ()
+    assert tile_repair.masked(project, 2024) == (name,)
+    tile_repair.restore(project, 2024)
+    assert tile_repair.masked(project, 2024) == ()
     assert project.embeddings_path(2024) == folder.resolve()
     assert [path for path in (project.folder / "data").iterdir() if path.is_dir()] == []
     assert np.array_equal(open_embeddings(folder).scales, raster.scales)
@@ -178,20 +176,20 @@ def test_a_masked_tile_is_blank_and_comes_back(home: Path, tmp_path: Path) -> No
 
 def test_levelling_shows_before_and_after_and_is_only_used_when_kept(home: Path, tmp_path: Path) -> None:
     project = library.start(library.look(str(_tiles(tmp_path, shift=0.8))), "Tiles")
-    made = mending.try_levelling(project, 2024, _quiet, _never)
+    made = tile_repair.try_levelling(project, 2024, _quiet, _never)
     before, after = made.steps
     assert made.before.seams
     assert before > 3 * after
     assert made.pictures[0].shape == made.pictures[1].shape == (260, 400, 3)
-    assert not mending.levelled(project, 2024)
-    mending.drop_levelling(made)
+    assert not tile_repair.levelled(project, 2024)
+    tile_repair.drop_levelling(made)
     assert not made.folder.exists()
-    made = mending.try_levelling(project, 2024, _quiet, _never)
-    mending.keep_levelling(project, 2024, made)
-    assert mending.levelled(project, 2024)
+    made = tile_repair.try_levelling(project, 2024, _quiet, _never)
+    tile_repair.keep_levelling(project, 2024, made)
+    assert tile_repair.levelled(project, 2024)
     assert len(inspect(open_embeddings(project.embeddings_path(2024))).seams) < len(made.before.seams)
-    mending.restore(project, 2024)
-    assert not mending.levelled(project, 2024)
+    tile_repair.restore(project, 2024)
+    assert not tile_repair.levelled(project, 2024)
 
 
 def test_old_demo_regions_are_removed_unless_a_project_uses_them(home: Path, region_folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core.geocoding import gazetteer as places_names
+from tessera_core.geocoding.gazetteer import load
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.sources.remote import cache
@@ -25,7 +25,7 @@ BOX = "11.82,-0.12,12.18,0.08"
 @pytest.fixture(scope="module", autouse=True)
 def gazetteer() -> None:
     """Loaded, as it is on a computer where the page was open before."""
-    places_names.load()
+    load()
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +110,12 @@ def test_a_place_by_coordinates_is_in_the_address(app: AppTest) -> None:
 
 
 def test_the_page_does_not_wait_for_the_list_of_places(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tessera_core.ui.region import choose as region_place
+    from tessera_core.ui.region import choose
 
     proceed = threading.Event()
     loaded = threading.Event()
-    monkeypatch.setattr(region_place.places_names, "ready", loaded.is_set)
-    monkeypatch.setattr(region_place.places_names, "load", lambda: (proceed.wait(WAIT_S), loaded.set()))
+    monkeypatch.setattr(choose.gazetteer, "ready", loaded.is_set)
+    monkeypatch.setattr(choose.gazetteer, "load", lambda: (proceed.wait(WAIT_S), loaded.set()))
     app.query_params["place"] = "0.05,52.1,0.2,52.2"
     app.run()
     assert _errors(app) == []

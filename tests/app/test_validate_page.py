@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core.project import validate as validation
+from tessera_core.project import validate
 from tessera_core.project.project import Project
 from tessera_core.ui import state
 
@@ -48,7 +48,7 @@ def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> 
     button(app, "Draw the places").click().run()
     assert not app.exception
     assert not app.error
-    sample = validation.load(labelled, state.current_year(labelled))
+    sample = validate.load(labelled, state.current_year(labelled))
     assert sample is not None
     assert len(sample.sample) == number
     assert "Nothing yet" in app.info[0].value
@@ -56,14 +56,14 @@ def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> 
     button(app, "Kind 1").click().run()
     button(app, "Cannot tell").click().run()
     assert not app.exception
-    again = validation.load(labelled, sample.year)
+    again = validate.load(labelled, sample.year)
     assert again is not None
     assert (again.seen, again.sample.answered, again.sample.reference[0]) == (2, 1, 2)
     assert any("Place 3" in text.value for text in app.markdown)
 
     button(app, "Back").click().run()
     button(app, "Take the answer back").click().run()
-    again = validation.load(labelled, sample.year)
+    again = validate.load(labelled, sample.year)
     assert again is not None
     assert again.seen == 1
 
@@ -72,11 +72,11 @@ def test_results_follow_the_answers_and_a_new_map(app: AppTest, labelled: Projec
     open_page(app, labelled)
     button(app, "Draw the places").click().run()
     year = state.current_year(labelled)
-    current = validation.load(labelled, year)
+    current = validate.load(labelled, year)
     assert current is not None
     for place in range(len(current.sample)):
         current = current.answer(place, int(current.sample.mapped[place]))
-    validation.save(labelled, current)
+    validate.save(labelled, current)
     app.run()
     assert not app.exception
     sentence = next(text.value for text in app.markdown if "right at" in text.value)

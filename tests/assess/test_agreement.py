@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from tessera_core.assess import agreement as parity
+from tessera_core.assess import agreement
 from tessera_core.assess.agreement import compare
 from tessera_core.errors import Cancelled, InputError, MixedDatasetsError
 from tessera_core.grid import Grid, transformer
@@ -38,7 +38,7 @@ def test_a_raster_equals_itself_and_its_windows() -> None:
     scales[3:6, 4:9] = np.nan
     whole = replace(whole, scales=scales)
     found = compare(whole, whole)
-    assert found == parity.Parity(30 * 40 - 15, 1.0, 1.0, 1.0, 0.0, True)
+    assert found == agreement.Parity(30 * 40 - 15, 1.0, 1.0, 1.0, 0.0, True)
     assert found.verdict == "green"
     assert "number for number" in found.sentence()
     part = compare(window(whole, 5, 7, 20, 11), whole)
@@ -47,7 +47,7 @@ def test_a_raster_equals_itself_and_its_windows() -> None:
 
 
 def test_figures_are_those_of_dequantised_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "BLOCK_BYTES", 3 * 40 * 16 * 4 * 7)  # seven rows a block
+    monkeypatch.setattr(agreement, "BLOCK_BYTES", 3 * 40 * 16 * 4 * 7)  # seven rows a block
     made = raster()
     random = np.random.default_rng(1)
     codes = np.clip(made.codes + random.integers(-40, 41, made.codes.shape), -127, 127).astype(np.int8)

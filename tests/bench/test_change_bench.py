@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from tessera_core.bench import change as bench
+from tessera_core.bench import change
 from tessera_core.cli import main
 from tessera_core.dpixels.simulate.world import World
 from tessera_core.errors import CheckpointError, InputError
@@ -37,18 +37,18 @@ def _pretend(world: World, _loaded: object, _folder: Path) -> dict[int, Embeddin
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, object]:
-    monkeypatch.setattr(bench, "_embed", _pretend)
+    monkeypatch.setattr(change, "_embed", _pretend)
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{bench.MARK}\nold\n{bench.MARK}\nafter\n")
-    result = bench.run(argparse.Namespace(quick=True, weights=None, markdown=str(page)))
+    page.write_text(f"before\n{change.MARK}\nold\n{change.MARK}\nafter\n")
+    result = change.run(argparse.Namespace(quick=True, weights=None, markdown=str(page)))
     return result | {"page": page.read_text()}
 
 
 def test_truth_is_of_the_ground_and_rare_change_is_a_part_of_the_history() -> None:
-    world = bench.make_bench_world(1, 96)
+    world = change.make_bench_world(1, 96)
     ever = world.truth[2023] != world.truth[2025]
     shares = []
-    for year in bench.RARE:
+    for year in change.RARE:
         changed = world.truth[2023] != world.truth[year]
         assert changed.any()
         assert not (changed & ~ever).any()
@@ -57,7 +57,7 @@ def test_truth_is_of_the_ground_and_rare_change_is_a_part_of_the_history() -> No
             assert changed[world.layout.parcel == parcel].all()
         shares.append(changed.mean())
     assert max(shares) < 0.5 * ever.mean()
-    for year in bench.AGAIN:
+    for year in change.AGAIN:
         assert (world.truth[year] == world.truth[2023]).all()
     # More than half of every pixel is its parcel; what else is in it never changes.
     assert world.layout.hedge.max() <= 0.5
@@ -78,7 +78,7 @@ def test_pairs_are_scored_and_the_table_goes_between_the_marks(measured: dict) -
     assert lines[-1] == "after"
     assert "old" not in lines
     rows = [line for line in lines if line.startswith("| ")]
-    assert len(rows) == 2 + len(bench.RATES)
+    assert len(rows) == 2 + len(change.RATES)
     assert all(line.count("|") == rows[0].count("|") for line in rows)
     assert f"| 5 % | {100 * measured['summary']['0.05']['false_changed']:.1f} % |" in measured["page"]
 
@@ -89,9 +89,9 @@ def test_means_count_pairs_in_which_nothing_was_called() -> None:
     still = {"called": 0.03, "false": 1.0, "false_beside_change": 0.0, "found": None}
 
     def pair(one: dict) -> dict:
-        return {"at": {f"{rate:g}": one for rate in bench.RATES}, "scene_median_rule": one}
+        return {"at": {f"{rate:g}": one for rate in change.RATES}, "scene_median_rule": one}
 
-    row = bench.summary({"changed": [pair(called), pair(nothing)], "rare": [pair(called)], "unchanged": [pair(still)]})
+    row = change.summary({"changed": [pair(called), pair(nothing)], "rare": [pair(called)], "unchanged": [pair(still)]})
     assert row["0.05"]["false_changed"] == 0.1
     assert row["0.05"]["false_changed_worst"] == 0.2
     assert row["0.05"]["found_changed"] == 0.45
@@ -100,8 +100,8 @@ def test_means_count_pairs_in_which_nothing_was_called() -> None:
 
 
 def test_any_weights_can_be_measured(tmp_path: Path) -> None:
-    shipped = bench.load_weights(None)
-    random, again = bench.load_weights(bench.UNTRAINED), bench.load_weights(bench.UNTRAINED)
+    shipped = change.load_weights(None)
+    random, again = change.load_weights(change.UNTRAINED), change.load_weights(change.UNTRAINED)
     same = [
         np.array_equal(a.detach().numpy(), b.detach().numpy())
         for a, b in zip(random.encoder.parameters(), again.encoder.parameters(), strict=True)
@@ -115,9 +115,9 @@ def test_any_weights_can_be_measured(tmp_path: Path) -> None:
     assert random.config == shipped.config
     file = tmp_path / "mine.safetensors"
     file.write_bytes(shipped.path.read_bytes())
-    assert bench.load_weights(str(file)).sha256 == shipped.sha256
+    assert change.load_weights(str(file)).sha256 == shipped.sha256
     with pytest.raises(CheckpointError):
-        bench.load_weights(str(tmp_path / "none.safetensors"))
+        change.load_weights(str(tmp_path / "none.safetensors"))
 
 
 def test_the_command_prints_numbers_and_the_table(
@@ -131,8 +131,8 @@ def test_the_command_prints_numbers_and_the_table(
         asked.append(weights)
         return replace(load_checkpoint(DEMO_WEIGHTS), name="mine")
 
-    monkeypatch.setattr(bench, "_embed", _pretend)
-    monkeypatch.setattr(bench, "load_weights", load)
+    monkeypatch.setattr(change, "_embed", _pretend)
+    monkeypatch.setattr(change, "load_weights", load)
     assert main(["bench", "change", "--quick", "--weights", str(weights)]) == 0
     out = capsys.readouterr().out
     assert asked == [str(weights)]
@@ -142,6 +142,6 @@ def test_the_command_prints_numbers_and_the_table(
 
 
 def test_a_page_without_marks_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bench, "_embed", lambda *_: pytest.fail("measured before the page was looked at"))
+    monkeypatch.setattr(change, "_embed", lambda *_: pytest.fail("measured before the page was looked at"))
     with pytest.raises(InputError, match="two lines"):
-        bench.run(argparse.Namespace(quick=True, weights=None, markdown=str(tmp_path / "none.md")))
+        change.run(argparse.Namespace(quick=True, weights=None, markdown=str(tmp_path / "none.md")))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera_core.bench import calibration
-from tessera_core.bench import heads as race
+from tessera_core.bench import calibration, heads
 from tessera_core.bench.calibration import measure as measure_calibration
 from tessera_core.bench.sites import Site, alphaearth, belgium_medians, sites
 from tessera_core.errors import InputError
@@ -15,8 +14,8 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
 ENTRIES = (
-    race.Entry("ridge", "ridge", repeats=3, sizes=(3, 10)),
-    race.Entry("ridge 3x3", "ridge", context=3, repeats=3, sizes=(3, 10)),
+    heads.Entry("ridge", "ridge", repeats=3, sizes=(3, 10)),
+    heads.Entry("ridge 3x3", "ridge", context=3, repeats=3, sizes=(3, 10)),
 )
 
 
@@ -41,7 +40,7 @@ def test_no_group_is_learnt_from_and_judged_on(seed) -> None:
     assert set(site.y[pool]) == set(site.y[test]) == {1, 2, 3}
     again = site.split(seed)
     np.testing.assert_array_equal(again[0], pool)
-    counts = np.bincount(site.y[race.draw(site.y, pool, 7, seed)])
+    counts = np.bincount(site.y[heads.draw(site.y, pool, 7, seed)])
     assert counts.tolist() == [0, 7, 7, 7]
 
 
@@ -57,7 +56,7 @@ def test_real_sites_hold_whole_fields_and_cells_out(shared) -> None:
 
 def test_an_interrupted_race_goes_on_where_it_stopped(tmp_path, monkeypatch) -> None:
     state = tmp_path / "state.jsonl"
-    whole = race.measure([small_site()], ENTRIES, state)
+    whole = heads.measure([small_site()], ENTRIES, state)
     rows = whole["sites"]["small"]["heads"]["ridge"]["labels"]
     assert rows["3"]["repeats"] == 3
     assert rows["10"]["macro_f1"] > rows["3"]["macro_f1"] - 0.1
@@ -65,9 +64,9 @@ def test_an_interrupted_race_goes_on_where_it_stopped(tmp_path, monkeypatch) -> 
     lines = state.read_text().splitlines()
     state.write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
     calls = []
-    once = race._once
-    monkeypatch.setattr(race, "_once", lambda *words: calls.append(words) or once(*words))
-    again = race.measure([small_site()], ENTRIES, state)
+    once = heads._once
+    monkeypatch.setattr(heads, "_once", lambda *words: calls.append(words) or once(*words))
+    again = heads.measure([small_site()], ENTRIES, state)
     assert len(calls) == 8
     scores = [
         {n: row["macro_f1"] for n, row in one["sites"]["small"]["heads"]["ridge"]["labels"].items()}
@@ -79,19 +78,19 @@ def test_an_interrupted_race_goes_on_where_it_stopped(tmp_path, monkeypatch) -> 
 def test_all_labels_by_folds_give_the_known_figures_of_plain_regression(shared) -> None:
     """AlphaEarth points, logistic regression with C = 10: known to be .728 with cells held out and .767 with random folds."""
     site = alphaearth(shared / "data")
-    plain = race.all_labels(site, race._plain)
+    plain = heads.all_labels(site, heads._plain)
     assert plain["grouped"] == pytest.approx(0.728, abs=0.03)
     assert plain["random"] == pytest.approx(0.767, abs=0.01)
-    ours = race.all_labels(site, race.Entry("logistic", "logistic").make)
+    ours = heads.all_labels(site, heads.Entry("logistic", "logistic").make)
     assert ours["grouped"] > plain["grouped"] - 0.02
 
 
 def test_tables_go_between_the_marks(tmp_path) -> None:
-    result = race.measure([small_site()], ENTRIES)
+    result = heads.measure([small_site()], ENTRIES)
     page = tmp_path / "heads.md"
-    page.write_text(f"Before\n{race.MARK}\nformer\n{race.MARK}\nAfter\n")
+    page.write_text(f"Before\n{heads.MARK}\nformer\n{heads.MARK}\nAfter\n")
     for _ in range(2):
-        race.write_between(page, race.MARK, race.tables(result))
+        heads.write_between(page, heads.MARK, heads.tables(result))
     text = page.read_text()
     assert text.startswith("Before\n")
     assert text.endswith("After\n")
@@ -103,7 +102,7 @@ def test_tables_go_between_the_marks(tmp_path) -> None:
     assert {row.count("|") for row in rows} == {heading.count("|")}
     page.write_text("no marks")
     with pytest.raises(InputError, match="two lines"):
-        race.write_between(page, race.MARK, race.tables(result))
+        heads.write_between(page, heads.MARK, heads.tables(result))
 
 
 def test_confidence_and_sets_keep_their_promise_on_real_points(shared) -> None:
@@ -123,7 +122,7 @@ def test_the_table_of_calibration_says_where_nothing_can_be_promised(tmp_path) -
     found = measure_calibration([small_site()], ("ridge",), repeats=3, per_class=6)
     page = tmp_path / "heads.md"
     page.write_text(f"Before\n{calibration.MARK}\n{calibration.MARK}\nAfter\n")
-    race.write_between(page, calibration.MARK, calibration.table(found))
+    heads.write_between(page, calibration.MARK, calibration.table(found))
     (row,) = (line for line in page.read_text().splitlines() if line.startswith("| small |"))
     one = found["sites"]["small"]["heads"]["ridge"]
     assert f"| ridge | {one['places']:.0f}, " in row

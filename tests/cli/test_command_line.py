@@ -25,7 +25,7 @@ from tessera_core.cli.head_options import HEAD_NAMES, REGRESSION_HEAD_NAMES
 from tessera_core.cli.paths import TIFF, Input, Output, check_paths, sidecars
 from tessera_core.cli.years import parse_years
 from tessera_core.errors import InputError
-from tessera_core.export import labels as label_formats
+from tessera_core.export import labels
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -372,7 +372,7 @@ def test_every_help_has_examples_that_parse_and_the_exit_codes(capsys: pytest.Ca
 def test_lists_that_stand_in_for_imports_are_whole() -> None:
     assert set(HEAD_NAMES) == set(heads.HEADS) - {"tree"}
     assert set(REGRESSION_HEAD_NAMES) == set(heads.REGRESSION_HEADS)
-    formats = {**label_formats.FORMATS, **label_formats.CLASS_FORMATS}
+    formats = {**labels.FORMATS, **labels.CLASS_FORMATS}
     assert {kind: form.ending for kind, form in formats.items()} == LABEL_KINDS
 
 

@@ -19,7 +19,6 @@ import pytest
 from tessera_core.cli import main
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire import CATALOGUES, Catalogue, Window, acquire, read
-from tessera_core.dpixels.acquire import catalogue as catalogue_module
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.errors import AcquisitionError, Cancelled, InputError
 from tessera_core.region import parse_bbox, read_region
@@ -33,7 +32,7 @@ ZONE_30, ZONE_31 = "EPSG:32630", "EPSG:32631"
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     monkeypatch.setattr(read, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(catalogue_module, "SEARCH_RETRIES", 1)
+    monkeypatch.setattr("tessera_core.dpixels.acquire.catalogue.SEARCH_RETRIES", 1)
     folder = tmp_path / "archive"
     folder.mkdir()
     with SentinelServer(folder) as served:

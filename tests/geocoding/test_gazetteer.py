@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tessera_core.geocoding import gazetteer as places_names
+from tessera_core.geocoding import gazetteer
 from tessera_core.geocoding.gazetteer import fold, nearest, search
 
 
@@ -16,9 +16,9 @@ def own_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("home")
         patch.setenv("TESSERA_HOME", str(home))
-        places_names._read.cache_clear()
+        gazetteer._read.cache_clear()
         yield home
-        places_names._read.cache_clear()
+        gazetteer._read.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -74,16 +74,16 @@ def test_the_nearest_place_and_its_distance() -> None:
 def test_the_index_is_made_once_and_a_damaged_one_again(own_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search("Nairobi")
     (kept,) = (own_index / "cache").glob("places-*.npz")
-    columns = places_names._columns
+    columns = gazetteer._columns
 
     def forbidden() -> None:
         raise AssertionError("the index was made twice")
 
-    monkeypatch.setattr(places_names, "_columns", forbidden)
-    places_names._read.cache_clear()
+    monkeypatch.setattr(gazetteer, "_columns", forbidden)
+    gazetteer._read.cache_clear()
     assert search("Nairobi")[0].country == "Kenya"
-    monkeypatch.setattr(places_names, "_columns", columns)
+    monkeypatch.setattr(gazetteer, "_columns", columns)
     kept.write_bytes(kept.read_bytes()[:1000])
-    places_names._read.cache_clear()
+    gazetteer._read.cache_clear()
     assert search("Nairobi")[0].country == "Kenya"
     assert kept.stat().st_size > 1_000_000

@@ -26,7 +26,7 @@ from tessera_core.heads import Scene, predict_raster
 from tessera_core.heads.base import MAX_TRAIN, training_draw
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.project import validate as validation
+from tessera_core.project import validate
 from tessera_core.project.classify import (
     fit_labels,
     head_choice,
@@ -201,11 +201,11 @@ def test_the_report_knows_what_was_checked_and_says_what_is_simulated(tmp_path: 
     assert "They come without an error bar" in unchecked
     assert "simulated" in unchecked
     assert "simulated" not in report_html(project_product(project, raster, made))
-    checked = validation.Validation(2023, GRID, draw(made.map.classes, 60, at_least=10, seed=0))
+    checked = validate.Validation(2023, GRID, draw(made.map.classes, 60, at_least=10, seed=0))
     for position in range(len(checked.sample)):
         row, col = checked.sample.rows[position], checked.sample.cols[position]
         checked = checked.answer(position, int(truth[row, col]) + 1)
-    validation.save(project, checked)
+    validate.save(project, checked)
     found = checked.assess()
     text = report_html(project_product(project, demo, made))
     assert found.sentences(dict(enumerate(CLASSES, 1)))[0] in text

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
 from tessera_core.grid import Grid
-from tessera_core.project import library, pack
-from tessera_core.project import tile_repair as mending
+from tessera_core.project import library, pack, tile_repair
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tests.app.conftest import landscape
@@ -282,7 +281,7 @@ def test_tiles_as_they_were_before_mending_are_not_read_from_a_strangers_path(
         (folder / "project.json").write_text(json.dumps(_data(path="x") | {"settings": noted}))
         for each in (project, Project.open(folder)):
             with _untouched(victim), pytest.raises(ProjectError, match="not on this computer"):
-                mending.restore(each, 2023)
+                tile_repair.restore(each, 2023)
 
 
 def test_a_request_to_a_store_of_the_strangers_choice_is_forgotten(tmp_path: Path) -> None:

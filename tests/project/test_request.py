@@ -9,8 +9,7 @@ import pytest
 import shapely
 
 from tessera_core.errors import InputError
-from tessera_core.project import request as place_request
-from tessera_core.project.request import PlaceRequest, box_around, from_query, rounded, size_of, swapped
+from tessera_core.project.request import PlaceRequest, box_around, from_query, keep, rounded, size_of, swapped
 from tessera_core.region import Region, parse_bbox
 
 
@@ -105,7 +104,7 @@ def test_what_is_smaller_than_the_address_can_say_is_refused() -> None:
 
 
 def test_a_damaged_kept_region_says_so(home: Path) -> None:
-    path = place_request.keep(rounded(Region(SHAPES["circle"])))
+    path = keep(rounded(Region(SHAPES["circle"])))
     path.write_text("{}")
     with pytest.raises(InputError, match="damaged"):
         from_query({"place": f"~{path.stem}"})

@@ -12,8 +12,7 @@ import pytest
 
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.hosting import acting, acting_for
-from tessera_core.project import library
-from tessera_core.project import room as project_room
+from tessera_core.project import library, room
 from tessera_core.project.links import link_of, linked_folder
 from tessera_core.project.project import Project, projects_home, recent_projects
 from tests.app.conftest import landscape
@@ -82,7 +81,7 @@ def test_a_full_server_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_full_disk_quota_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project_room, "_MEASURE_SECONDS", -1.0)
+    monkeypatch.setattr(room, "_MEASURE_SECONDS", -1.0)
     monkeypatch.setenv("TESSERA_MAX_DISK_GB", "1")
     project = Project.new("Fen")
     with (project.folder / "large").open("wb") as file:
@@ -117,26 +116,26 @@ def test_what_nobody_used_goes_and_what_is_used_stays() -> None:
         link = link_of(old.folder)
     for project in (old, used):
         _age(project.folder, 100)
-    project_room.note_use(used.folder)
+    room.note_use(used.folder)
     half = projects_home() / "half made-aaaaaaaa"
     (half / "data").mkdir(parents=True)
     _age(half, 2)
     fresh = projects_home() / "being made-aaaaaaaa"
     fresh.mkdir()
-    assert sorted(project_room.remove_old()) == sorted([old.folder.name, half.name])
+    assert sorted(room.remove_old()) == sorted([old.folder.name, half.name])
     assert {path.name for path in projects_home().glob("[!.]*")} == {used.folder.name, young.folder.name, fresh.name}
     assert not list(projects_home().glob(".removed-*"))
     assert linked_folder(link) is None
     with acting_for("anna"):
         assert {entry.name for entry in library.recent()} == {"Used", "Young"}
-    assert project_room.remove_old() == []
+    assert room.remove_old() == []
 
 
 def test_a_label_keeps_a_project_young() -> None:
     project = Project.new("Fen")
     _age(project.folder, 100)
     Project.open(project.folder).log.add_class("Wood")
-    assert project_room.remove_old() == []
+    assert room.remove_old() == []
 
 
 def test_nothing_is_limited_or_removed_on_a_persons_own_computer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +145,7 @@ def test_nothing_is_limited_or_removed_on_a_persons_own_computer(monkeypatch: py
     projects = [Project.new("Fen") for _ in range(3)]
     for project in projects:
         _age(project.folder, 4000)
-    assert project_room.remove_old() == []
+    assert room.remove_old() == []
     assert len(recent_projects()) == 3
 
 

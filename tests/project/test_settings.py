@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 from tessera_core.errors import TesseraError
 from tessera_core.heads.choice import HeadChoice
 from tessera_core.labels.schema import tree_of
-from tessera_core.project import classify as mapping
-from tessera_core.project import load as loading
-from tessera_core.project import regress
-from tessera_core.project import tile_repair as mending
+from tessera_core.project import classify, load, regress, tile_repair
 from tessera_core.project.project import FORMAT, Project
 from tessera_core.project.settings import sound, unsound
 from tessera_core.provenance import Provenance
@@ -61,13 +58,13 @@ def read_all(project: Project) -> None:
     """All that the pages read of settings; a sentence for people is an answer, anything else is a fault."""
     for read in (
         lambda: HeadChoice.from_settings(project.settings).make(),
-        lambda: mapping.cleaning_of(project),
+        lambda: classify.cleaning_of(project),
         lambda: tree_of(project.settings),
         lambda: regress.RegressionChoice.from_settings(project.settings).make(),
         lambda: regress.chosen_measure(project),
-        lambda: loading.missing_years(project),
-        lambda: loading.missing_sentences(project),
-        lambda: mending.restore(project, 2023),
+        lambda: load.missing_years(project),
+        lambda: load.missing_sentences(project),
+        lambda: tile_repair.restore(project, 2023),
     ):
         try:
             read()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tessera_core.assess.designs import draw
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
-from tessera_core.project import validate as validation
+from tessera_core.project import validate
 from tessera_core.project.project import Project
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), (60, 80))
@@ -30,8 +30,8 @@ def a_map(seed: int = 0) -> np.ndarray:
     return classes
 
 
-def a_sample(n: int = 60, seed: int = 0) -> validation.Validation:
-    return validation.Validation(2023, GRID, draw(a_map(), n, at_least=5, seed=seed))
+def a_sample(n: int = 60, seed: int = 0) -> validate.Validation:
+    return validate.Validation(2023, GRID, draw(a_map(), n, at_least=5, seed=seed))
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_a_narrower_interval_takes_more_places_and_keeps_its_promise() -> None:
-    wide, narrow = (validation.plan(a_map(), "stratified", margin, 0.8, at_least=2) for margin in (0.1, 0.05))
+    wide, narrow = (validate.plan(a_map(), "stratified", margin, 0.8, at_least=2) for margin in (0.1, 0.05))
     assert narrow.n > 3 * wide.n
     assert wide.margin == pytest.approx(0.1, abs=0.005)
     assert narrow.margin == pytest.approx(0.05, abs=0.003)
     assert sum(narrow.per_class.values()) == narrow.n
-    assert min(validation.plan(a_map(), at_least=25).per_class.values()) == 25
-    simple = validation.plan(a_map(), "random", 0.1, 0.8)
+    assert min(validate.plan(a_map(), at_least=25).per_class.values()) == 25
+    simple = validate.plan(a_map(), "random", 0.1, 0.8)
     # n = z^2 U (1 - U) / d^2 for a large region (Cochran 1977, eq. 4.2), a little less for this small one.
     assert 58 <= simple.n <= 62
     assert simple.per_class == {}
@@ -54,13 +54,13 @@ def test_a_narrower_interval_takes_more_places_and_keeps_its_promise() -> None:
 
 def test_an_empty_map_is_one_sentence() -> None:
     with pytest.raises(LabelError, match="empty"):
-        validation.plan(np.zeros((4, 4), np.uint8))
+        validate.plan(np.zeros((4, 4), np.uint8))
 
 
 def test_more_places_than_pixels_are_never_asked_for() -> None:
     tiny = np.array([[1, 1, 2], [2, 2, 2]], np.uint8)
     for design in ("random", "systematic", "stratified"):
-        assert validation.plan(tiny, design, 0.02, 0.5, at_least=10).n <= tiny.size
+        assert validate.plan(tiny, design, 0.02, 0.5, at_least=10).n <= tiny.size
 
 
 @given(
@@ -78,8 +78,8 @@ def test_any_sequence_of_answers_survives_the_disk(answers, seed) -> None:
         expected[position] = class_id
     with tempfile.TemporaryDirectory() as folder:
         project = Project.create(Path(folder) / "p", "p")
-        validation.save(project, current)
-        again = validation.load(project, 2023)
+        validate.save(project, current)
+        again = validate.load(project, 2023)
     assert again is not None
     for name in ("rows", "cols", "strata", "mapped", "reference"):
         np.testing.assert_array_equal(getattr(again.sample, name), getattr(current.sample, name))
@@ -134,16 +134,16 @@ def test_what_could_not_be_told_and_what_is_left_is_said() -> None:
 
 def test_a_new_sample_keeps_the_old_answers_beside_it(project: Project) -> None:
     first = a_sample(seed=1).answer(0, 2)
-    assert validation.start(project, first) is None
-    kept = validation.start(project, a_sample(seed=2))
+    assert validate.start(project, first) is None
+    kept = validate.start(project, a_sample(seed=2))
     assert kept is not None
     assert json.loads(kept.read_text())["reference"][0] == 2
-    again = validation.start(project, a_sample(seed=3))
+    again = validate.start(project, a_sample(seed=3))
     assert again not in (None, kept)
-    loaded = validation.load(project, 2023)
+    loaded = validate.load(project, 2023)
     assert loaded is not None
     assert loaded.seen == 0
-    assert validation.load(project, 2024) is None
+    assert validate.load(project, 2024) is None
 
 
 @pytest.mark.parametrize(
@@ -158,18 +158,18 @@ def test_a_new_sample_keeps_the_old_answers_beside_it(project: Project) -> None:
     ],
 )
 def test_a_damaged_file_is_one_sentence(project: Project, spoil) -> None:
-    validation.save(project, a_sample())
+    validate.save(project, a_sample())
     path = project.folder / "validation-2023.json"
     path.write_text(spoil(path.read_text()))
     with pytest.raises(ProjectError, match="damaged"):
-        validation.load(project, 2023)
+        validate.load(project, 2023)
 
 
 def test_estimates_as_a_table() -> None:
     current = a_sample(90)
     for k in range(90):
         current = current.answer(k, int(current.sample.mapped[k]))
-    rows = list(csv.DictReader(io.StringIO(validation.estimates_csv(current.assess(), NAMES))))
+    rows = list(csv.DictReader(io.StringIO(validate.estimates_csv(current.assess(), NAMES))))
     assert [row["class"] for row in rows] == ["maize", "grass", "wood", "all"]
     assert all(float(row["users_accuracy"]) == 1 for row in rows)
     assert sum(float(row["area_ha"]) for row in rows[:-1]) == pytest.approx(float(rows[-1]["area_ha"]), rel=1e-4)

@@ -18,8 +18,7 @@ from tessera_core.errors import AcquisitionError, InputError
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.region import parse_bbox
 from tessera_core.sources import alphaearth
-from tessera_core.sources.remote import cache, fetch
-from tessera_core.sources.remote import cog_archive as archive
+from tessera_core.sources.remote import cache, cog_archive, fetch
 from tessera_core.sources.remote.cog_archive import open_archive
 from tessera_core.sources.remote.coverage import coverage
 from tests.sources import world_store
@@ -84,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
     far = rows[0] | {"path": "s3://bucket/v1/annual/2019/01N/far.tiff", "year": 2019, "utm_zone": "01N"}
     rows.append(far | {"wgs84_west": -178.0, "wgs84_east": -177.0})
-    pd.DataFrame(rows).to_parquet(root / archive.INDEX)
+    pd.DataFrame(rows).to_parquet(root / cog_archive.INDEX)
     return root
 
 
@@ -94,7 +93,7 @@ def web(folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[W
 
     # Its waits between tries are for the internet.
     monkeypatch.setattr(registry.time, "sleep", lambda _: None)
-    monkeypatch.setattr(archive, "BLOCK", (64, 64))
+    monkeypatch.setattr(cog_archive, "BLOCK", (64, 64))
     with world_store.serve(folder) as server:
         yield server
 
@@ -194,7 +193,7 @@ def test_lasting_faults_end_in_a_partial_result_that_names_them(web: WebStore, k
 def test_bytes_that_decode_but_are_no_unit_vectors_are_bad(web: WebStore, folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     (copy / "2024" / "32N").mkdir(parents=True)
-    (copy / archive.INDEX).write_bytes((folder / archive.INDEX).read_bytes())
+    (copy / cog_archive.INDEX).write_bytes((folder / cog_archive.INDEX).read_bytes())
     name = "2024/32N/x0001-0000000000-0000000000.tiff"
     with rasterio.open(folder / name) as file:
         profile, data = file.profile, file.read()
@@ -231,7 +230,7 @@ def test_what_is_not_there_is_told(web: WebStore, folder: Path, tmp_path: Path) 
         open_archive(REGION, web.url + "/nowhere")
     with pytest.raises(AcquisitionError, match="cannot be read: the server cannot be reached"):
         open_archive(REGION, "http://127.0.0.1:9/annual")
-    (tmp_path / archive.INDEX).write_bytes(b"no parquet")
+    (tmp_path / cog_archive.INDEX).write_bytes(b"no parquet")
     with pytest.raises(AcquisitionError, match="damaged"):
         open_archive(REGION, str(tmp_path))
     with pytest.raises(InputError, match="64 dimensions, all of which"):

@@ -17,7 +17,6 @@ from tessera_core.errors import AcquisitionError, InputError
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.region import Region, parse_bbox
 from tessera_core.sources.remote import cache
-from tessera_core.sources.remote import coverage as preflight
 from tessera_core.sources.remote.coverage import coverage, request_text, survey
 from tessera_core.sources.remote.datasets import Dataset
 from tessera_core.sources.remote.fetch import fetch_years
@@ -55,9 +54,9 @@ def test_each_year_says_how_much_and_which_tiles_are_missing(web: WebStore) -> N
 def test_only_the_scales_are_read_and_a_small_part_of_large_regions(
     web: WebStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "EXACT_PIXELS", 1)
-    monkeypatch.setattr(preflight, "SAMPLE", 8)
-    monkeypatch.setattr(preflight, "_probe", lambda *_: None)
+    monkeypatch.setattr("tessera_core.sources.remote.coverage.EXACT_PIXELS", 1)
+    monkeypatch.setattr("tessera_core.sources.remote.coverage.SAMPLE", 8)
+    monkeypatch.setattr("tessera_core.sources.remote.coverage._probe", lambda *_: None)
     cover = coverage(parse_bbox(BOX), open_store(web.store))
     assert not cover.exact
     assert cover.years[0].missing == ("grid_11.85_0.05",)

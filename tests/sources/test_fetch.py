@@ -21,8 +21,7 @@ from tessera_core.cli import main
 from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.region import Region, parse_bbox
-from tessera_core.sources.remote import cache, fetch
-from tessera_core.sources.remote import zarr_zone as zone
+from tessera_core.sources.remote import cache, fetch, zarr_zone
 from tessera_core.sources.remote.fetch import fetch_years
 from tests.sources.world_store import Fault, WebStore
 
@@ -33,7 +32,7 @@ REGION = parse_bbox(BOX)
 @pytest.fixture(autouse=True)
 def small_pieces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So small that the little store has many."""
-    monkeypatch.setattr(zone, "BLOCK", (32, 32))
+    monkeypatch.setattr(zarr_zone, "BLOCK", (32, 32))
 
 
 def one(web: WebStore, year: int = 2023, region: Region = REGION, **options: object) -> fetch.Fetched:

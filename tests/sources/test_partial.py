@@ -15,7 +15,7 @@ from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile, find_tiles, write_tile
 from tessera_core.errors import InputError, TileError
 from tessera_core.grid import Grid
-from tessera_core.project import generate as embed
+from tessera_core.project import generate
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local.open import find_years, left_out, open_embeddings
@@ -119,10 +119,10 @@ def test_generate_embeds_the_good_tiles(tmp_path: Path, capsys: pytest.CaptureFi
     assert code == 2
     assert "bands.npy" in said
     # The page names them before the run.
-    tiles = embed.open_tiles(tmp_path / "in")
+    tiles = generate.open_tiles(tmp_path / "in")
     assert ([tile.name for tile in tiles.tiles], [failure.what for failure in tiles.damaged]) == (["a", "c"], ["b"])
     with pytest.raises(TileError):
-        embed.open_tiles(tmp_path / "in" / "b")
+        generate.open_tiles(tmp_path / "in" / "b")
 
 
 # ------------------------------------------------------------------ links

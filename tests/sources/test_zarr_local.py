@@ -11,8 +11,8 @@ from tessera_core.grid import Grid
 from tessera_core.inference.layouts import write_zarr
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.sources.local import zarr as zarrstore
 from tessera_core.sources.local.open import find_years, left_out, open_embeddings
+from tessera_core.sources.local.zarr import provenance_of
 
 
 @pytest.fixture(autouse=True)
@@ -95,16 +95,16 @@ def test_the_older_layout_of_a_store_per_year(tmp_path):
 
 
 def test_the_model_of_a_published_store():
-    got = zarrstore.provenance_of({"geoemb:model": "https://geotessera.org/model/2.0/2B-L"}, 128)
+    got = provenance_of({"geoemb:model": "https://geotessera.org/model/2.0/2B-L"}, 128)
     assert got.dataset == "tessera 2.0/2B-L (128-d)"
-    assert zarrstore.provenance_of({}, 64).dataset == "unknown (64-d)"
+    assert provenance_of({}, 64).dataset == "unknown (64-d)"
 
 
 def test_damage_is_one_sentence(tmp_path, monkeypatch, capsys):
     store = write_zarr(tmp_path / "s.zarr", [make()])
     assert main(["info", str(store)]) == 0
     assert "Zarr store's zone utm31" in capsys.readouterr().out
-    monkeypatch.setattr(zarrstore, "MAX_PIXELS", 100)
+    monkeypatch.setattr("tessera_core.sources.local.zarr.MAX_PIXELS", 100)
     with pytest.raises(RasterError, match="too many to open whole"):
         open_embeddings(store)
     monkeypatch.undo()

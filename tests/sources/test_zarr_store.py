@@ -16,8 +16,7 @@ from shapely.geometry import Polygon
 from tessera_core.errors import InputError, RasterError
 from tessera_core.raster import NoData, dequantise, valid_scales
 from tessera_core.region import Region, parse_bbox
-from tessera_core.sources.remote import datasets as published
-from tessera_core.sources.remote import zarr_zone as zone
+from tessera_core.sources.remote import datasets, zarr_zone
 from tessera_core.sources.remote.frame import Frame, Lattice, frame, tile_centres, tiles_in
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.zarr_store import Store, open_store
@@ -86,17 +85,17 @@ def test_across_a_seam_each_pixel_is_the_nearest_of_its_own_zone(world: Path) ->
     place, block = read(open_store(world), SEAM, 2023)
     height, width = place.grid.shape
     lon, lat = place.lonlat((slice(0, height), slice(0, width)))
-    data = {zone: world_store.zone_data(zone, 2023) for zone in (32, 33)}
+    data = {zarr_zone: world_store.zone_data(zarr_zone, 2023) for zarr_zone in (32, 33)}
     assert (lon < 12).any()
     assert (lon > 12).any()
     for row in range(0, height, 3):
         for col in range(0, width, 3):
-            zone = 32 if lon[row, col] < 12 else 33
-            west, north, _, _ = world_store.zone_grid(zone)
-            to_xy = Transformer.from_crs("EPSG:4326", f"EPSG:{32600 + zone}", always_xy=True)
+            zarr_zone = 32 if lon[row, col] < 12 else 33
+            west, north, _, _ = world_store.zone_grid(zarr_zone)
+            to_xy = Transformer.from_crs("EPSG:4326", f"EPSG:{32600 + zarr_zone}", always_xy=True)
             x, y = to_xy.transform(lon[row, col], lat[row, col])
             at = int((north - y) // world_store.PIXEL), int((x - west) // world_store.PIXEL)
-            codes, scales = data[zone][0][at], data[zone][1][at]
+            codes, scales = data[zarr_zone][0][at], data[zarr_zone][1][at]
             if np.isfinite(scales):
                 np.testing.assert_array_equal(block.codes[row, col], codes)
                 assert block.scales[row, col] == scales
@@ -175,10 +174,10 @@ def test_what_one_reader_is_refused_is_not_forgotten_because_another_gets_it(
     store = open_store(web.store)
     _, right = read(store, NORTH, 2024)
     store.forget()
-    raw = zone.Zone._raw
+    raw = zarr_zone.Zone._raw
     others = iter([True])
 
-    def overtaken(self: zone.Zone, *args: Any) -> Any:
+    def overtaken(self: zarr_zone.Zone, *args: Any) -> Any:
         """Between this reader's answer and its doubt, another fails, forgets, and then reads the same without a fault."""
         mine = raw(self, *args)
         if next(others, False):
@@ -188,9 +187,9 @@ def test_what_one_reader_is_refused_is_not_forgotten_because_another_gets_it(
                 other.submit(raw, self, *args).result()
         return mine
 
-    monkeypatch.setattr(zone.Zone, "_raw", overtaken)
+    monkeypatch.setattr(zarr_zone.Zone, "_raw", overtaken)
     # What has zeros for embeddings is read twice; here it must be found out by the absence alone.
-    monkeypatch.setattr(zone.Zone, "_doubtful", lambda *_: False)
+    monkeypatch.setattr(zarr_zone.Zone, "_doubtful", lambda *_: False)
     web.faults = [Fault(what, "404")]
     if not last:
         with pytest.raises(PieceError, match="absent where there are"):
@@ -208,10 +207,10 @@ def test_data_that_came_are_not_doubted_because_another_reader_was_refused(
 ) -> None:
     store = open_store(web.store)
     _, right = read(store, NORTH, 2024)
-    raw = zone.Zone._raw
+    raw = zarr_zone.Zone._raw
     others = iter([True])
 
-    def beside(self: zone.Zone, *args: Any) -> Any:
+    def beside(self: zarr_zone.Zone, *args: Any) -> Any:
         mine = raw(self, *args)
         if next(others, False):
             store.forget()
@@ -220,7 +219,7 @@ def test_data_that_came_are_not_doubted_because_another_reader_was_refused(
             web.faults = []
         return mine
 
-    monkeypatch.setattr(zone.Zone, "_raw", beside)
+    monkeypatch.setattr(zarr_zone.Zone, "_raw", beside)
     _, block = read(store, NORTH, 2024, last=False)
     assert block.problems == ()
     np.testing.assert_array_equal(block.codes, right.codes)
@@ -279,14 +278,14 @@ def test_what_is_no_store_is_told_in_a_sentence(web: WebStore, tmp_path: Path) -
 
 
 def test_the_known_datasets_are_geotesseras() -> None:
-    known = published.datasets()
+    known = datasets.datasets()
     assert known[0].name == "1.1/dclimate"
     assert known[0].default
     assert {"1.0/vultr", "1.1/cambridge", "2.0/2B-L~beta1"} <= {dataset.name for dataset in known}
-    assert published.dataset_named("1.1") == known[0]
-    assert published.dataset_named("v1.0").name == "1.0/vultr"
+    assert datasets.dataset_named("1.1") == known[0]
+    assert datasets.dataset_named("v1.0").name == "1.0/vultr"
     with pytest.raises(InputError, match="known are"):
-        published.dataset_named("9.9")
+        datasets.dataset_named("9.9")
 
 
 def test_tiles_of_a_region_are_named_by_their_centres() -> None:

@@ -11,9 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from tessera_core.project.project import Project
 from tessera_core.ui import shell, state
-from tessera_core.ui.compare import change as compare_change
-from tessera_core.ui.compare import classes as compare_classes
-from tessera_core.ui.compare import stack as compare_join
+from tessera_core.ui.compare import change, classes, stack
 from tessera_core.ui.compare.context import Place
 from tessera_core.ui.components import view_map
 
@@ -45,7 +43,7 @@ def page() -> None:
         width="content",
     )
     if part == "join":
-        compare_join.show(project)
+        stack.show(project)
         return
     if len(project.years) < 2:
         st.info(
@@ -57,11 +55,11 @@ def page() -> None:
     if place is None:
         return
     if part == "change":
-        compare_change.show(place)
+        change.show(place)
     elif part == "classes":
-        compare_classes.show(place)
+        classes.show(place)
     else:
-        compare_classes.show_labels(place)
+        classes.show_labels(place)
 
 
 def _place(project: Project, bar: DeltaGenerator) -> Place | None:

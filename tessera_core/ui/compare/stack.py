@@ -14,8 +14,7 @@ from tessera_core.errors import InputError
 from tessera_core.project import library
 from tessera_core.project.project import Project, safe_name
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import jobs, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, jobs, state
 from tessera_core.ui.compare.context import PAGE
 
 _ELSEWHERE = "a folder or file"
@@ -121,8 +120,8 @@ def _done(project: Project, made: Joined, key: str) -> None:
     left_out = f" {missing:,} pixels that only one of the two has are left out." if missing else ""
     cosine = min(part.cosine for part in made.parts)
     st.success(
-        f"Joined: {rasters[0].dim} numbers a pixel, {words.years([raster.provenance.year for raster in rasters])}. Rounding kept "
-        f"{100 * cosine:.2f} % of the likeness.{left_out}",
+        f"Joined: {rasters[0].dim} numbers a pixel, {humanize.years([raster.provenance.year for raster in rasters])}. "
+        f"Rounding kept {100 * cosine:.2f} % of the likeness.{left_out}",
         icon=":material/check:",
     )
     parts = rasters[0].provenance.details["parts"]

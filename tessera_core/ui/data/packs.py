@@ -17,8 +17,7 @@ from tessera_core.project.library import typed_path
 from tessera_core.project.project import Project, safe_name
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import jobs, shell, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, jobs, shell, state
 
 _MAKE, _OPEN = "pack-make", "pack-open"
 _OPENING = "data_pack_opening"
@@ -82,8 +81,8 @@ def _made(path: Path) -> None:
     if not path.is_file():
         return
     size = path.stat().st_size
-    st.success(f"{words.escape(path.name)}, {words.size(size)}", icon=":material/check:")
-    st.caption(f"It lies at {words.escape(str(path))}.")
+    st.success(f"{humanize.escape(path.name)}, {humanize.size(size)}", icon=":material/check:")
+    st.caption(f"It lies at {humanize.escape(str(path))}.")
     if size <= _DOWNLOAD_BYTES:
         st.download_button(
             "Save a copy",
@@ -123,7 +122,8 @@ def _open() -> None:
     inside = pack.look_into(path)
     st.markdown(
         "\n".join(
-            f"- **{words.escape(entry.name)}**: {words.years(list(entry.years))}, {entry.labels} labels, {words.size(entry.bytes)}"
+            f"- **{humanize.escape(entry.name)}**: {humanize.years(list(entry.years))}, "
+            f"{entry.labels} labels, {humanize.size(entry.bytes)}"
             for entry in inside
         )
     )

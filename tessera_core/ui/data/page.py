@@ -13,9 +13,8 @@ import streamlit as st
 from tessera_core._utils.paths import cache_home
 from tessera_core.project import library
 from tessera_core.sources.remote import cache
-from tessera_core.ui import shell, state
-from tessera_core.ui import text as words
-from tessera_core.ui.data import packs as data_packs
+from tessera_core.ui import humanize, shell, state
+from tessera_core.ui.data import packs
 
 _LIMIT, _TABLE = "data_limit", "data_table"
 
@@ -29,7 +28,7 @@ def page() -> None:
     with shell.plain_errors():
         _cache()
     with shell.plain_errors():
-        data_packs.panel()
+        packs.panel()
     with shell.plain_errors():
         _demos()
 
@@ -44,17 +43,17 @@ def _cache() -> None:
     total, limit = cache.total_bytes(), cache.limit_bytes()
     unfinished = max(0, total - sum(entry.bytes for entry in entries))
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.metric("Kept", words.size(total), width="content")
+        st.metric("Kept", humanize.size(total), width="content")
         st.metric("Regions and years", len(entries), width="content")
         _limit(limit)
-    st.progress(min(1.0, total / limit), text=f"{words.size(total)} of {words.size(limit)}")
+    st.progress(min(1.0, total / limit), text=f"{humanize.size(total)} of {humanize.size(limit)}")
     if unfinished > 1_000_000:
-        st.caption(f"{words.size(unfinished)} of it are loads that were stopped and can go on.")
+        st.caption(f"{humanize.size(unfinished)} of it are loads that were stopped and can go on.")
     if not entries:
         st.info("Nothing was loaded yet. The page Region loads a place on Earth.", icon=":material/info:")
     else:
         _entries(entries)
-    st.caption(f"It lies in {words.escape(str(cache_home()))}.")
+    st.caption(f"It lies in {humanize.escape(str(cache_home()))}.")
 
 
 def _limit(limit: int) -> None:
@@ -84,8 +83,8 @@ def _entries(entries: list[cache.Entry]) -> None:
             "Year": str(entry.year),
             "Dataset": entry.dataset,
             "Pixels": f"{entry.shape[1]:,} x {entry.shape[0]:,}",
-            "Size": words.size(entry.bytes),
-            "Used": words.ago(now - entry.used),
+            "Size": humanize.size(entry.bytes),
+            "Used": humanize.ago(now - entry.used),
             "Complete": "yes" if entry.complete else f"{len(entry.missing)} pieces missing",
         }
         for entry in entries
@@ -101,7 +100,7 @@ def _entries(entries: list[cache.Entry]) -> None:
     picked = [entries[row] for row in chosen.selection.rows if row < len(entries)]
     with st.container(horizontal=True):
         if st.button(
-            f"Delete the chosen ({words.size(sum(entry.bytes for entry in picked))})"
+            f"Delete the chosen ({humanize.size(sum(entry.bytes for entry in picked))})"
             if picked
             else "Delete the chosen",
             icon=":material/delete:",
@@ -135,10 +134,10 @@ def _demos() -> None:
     st.markdown("Earlier versions of the program made these; this one makes its own.")
     for demo in old:
         used = f", used by {', '.join(demo.projects)}" if demo.projects else ""
-        st.markdown(f"- {words.escape(demo.folder.name)}: {words.size(demo.bytes)}{words.escape(used)}")
+        st.markdown(f"- {humanize.escape(demo.folder.name)}: {humanize.size(demo.bytes)}{humanize.escape(used)}")
     free = sum(demo.bytes for demo in old if not demo.projects)
     if st.button(
-        f"Delete those that no project uses ({words.size(free)})",
+        f"Delete those that no project uses ({humanize.size(free)})",
         icon=":material/delete:",
         key="data_demos",
         disabled=not free,

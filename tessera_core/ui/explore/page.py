@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.ui import shell, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, shell, state
 from tessera_core.ui.components import scatter, view_map
-from tessera_core.ui.explore import clusters as groups
-from tessera_core.ui.explore import pictures, pixel
-from tessera_core.ui.explore import scatter as space
-from tessera_core.ui.explore import similarity as alike
+from tessera_core.ui.explore import clusters, pictures, pixel, similarity
 from tessera_core.ui.explore.context import MAP, Place, year_name
+from tessera_core.ui.explore.scatter import scatter_layers, scatter_panel
 
 MODES = ("Picture", "Scatter", "Pixel", "Alike", "Groups")
 
@@ -53,13 +50,13 @@ def _studio() -> None:
     with panel_column, shell.plain_errors():
         match mode:
             case "Scatter":
-                space.panel(place)
+                scatter_panel(place)
             case "Pixel":
                 pixel.panel(place)
             case "Alike":
-                alike.panel(place)
+                similarity.panel(place)
             case "Groups":
-                groups.panel(place)
+                clusters.panel(place)
             case _:
                 pictures.panel(place)
     with map_column:
@@ -71,14 +68,14 @@ def _map(place: Place, mode: str) -> None:
     markers: list[view_map.Marker] = []
     match mode:
         case "Scatter":
-            layers += space.layers(place)
+            layers += scatter_layers(place)
         case "Pixel":
             markers = pixel.markers(place)
         case "Alike":
-            layers += alike.layers(place)
-            markers = alike.markers(place)
+            layers += similarity.layers(place)
+            markers = similarity.markers(place)
         case "Groups":
-            layers += groups.layers(place)
+            layers += clusters.layers(place)
     provenance = place.scene.raster.provenance
     view_map.view_map(
         MAP,
@@ -87,7 +84,7 @@ def _map(place: Place, mode: str) -> None:
         markers=markers,
         tools=("click", "box", "polygon") if mode == "Scatter" else ("click",),
         title=place.project.name,
-        subtitle=f"{year_name(place.year)} · {words.dataset(provenance)}",
+        subtitle=f"{year_name(place.year)} · {humanize.dataset(provenance)}",
         link=MAP if mode == "Scatter" else "",
         on_event=_on_map,
         sticky=True,
@@ -104,7 +101,7 @@ def _on_map() -> None:
     mode = st.session_state.get(_mode_key(place))
     for event in view_map.events(MAP):
         if mode == "Alike":
-            alike.clicked(place, event)
+            similarity.clicked(place, event)
         elif mode == "Pixel":
             pixel.clicked(place, event)
 

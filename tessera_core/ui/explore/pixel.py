@@ -14,7 +14,7 @@ from tessera_core.dpixels.time_series import PixelStory, Radar, pixel_story
 from tessera_core.errors import GridError, HeadError
 from tessera_core.project.classify import project_head
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize
 from tessera_core.ui.components.view_map import MapEvent, Marker
 from tessera_core.ui.explore.context import Place, year_name
 
@@ -63,7 +63,7 @@ def panel(place: Place) -> None:
     where = ""
     if place.scene.raster.grid.georeferenced:
         lon, lat = place.scene.raster.grid.pixel_to_lonlat(row + 0.5, col + 0.5)
-        where = f" · {words.position(float(lat), float(lon))}"
+        where = f" · {humanize.position(float(lat), float(lon))}"
     st.markdown(f"**Row {row}, column {col}**{where}")
     _probabilities(place, row, col)
     _neighbours(place, row, col)
@@ -124,7 +124,7 @@ def _probabilities(place: Place, row: int, col: int) -> None:
         st.caption("There is no data at this place.")
         return
     best = max(likely, key=lambda name: shares[name].get(now, 0))
-    st.markdown(f"**{words.escape(best)}**, {shares[best].get(now, 0):.0f} % sure in {now}")
+    st.markdown(f"**{humanize.escape(best)}**, {shares[best].get(now, 0):.0f} % sure in {now}")
     table: dict[str, list[object]] = {"Class": [*likely]}
     for year in place.scenes:
         table[year_name(year)] = [shares[name].get(year_name(year)) for name in likely]

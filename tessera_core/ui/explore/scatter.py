@@ -8,19 +8,17 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.analysis import embedding_space as exploring
+from tessera_core.analysis import embedding_space
 from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.projection import LearntProjection, Umap, place_colours
 from tessera_core.errors import HeadError
 from tessera_core.project.classify import head_name, project_head
 from tessera_core.render.picture import encode_picture
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import jobs, shell
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, jobs, shell
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.components.view_map import Layer
-from tessera_core.ui.explore import clusters as groups
-from tessera_core.ui.explore import pictures
+from tessera_core.ui.explore import clusters, pictures
 from tessera_core.ui.explore.context import MAP, PAGE, Place, year_name
 from tessera_core.ui.results import kept, result_of
 
@@ -32,7 +30,7 @@ _COLOURS = ("Place in the picture", "Your labels", "Predicted class", "Confidenc
 _AXES = {"2-D": 2, "3-D": 3}
 
 
-def layers(place: Place) -> list[Layer]:
+def scatter_layers(place: Place) -> list[Layer]:
     """The region coloured by UMAP, where it is ready."""
     found = _umap(place)
     if found is None or st.session_state.get(f"{place.key}_method") != "UMAP":
@@ -43,7 +41,7 @@ def layers(place: Place) -> list[Layer]:
     return [Layer("umap", title, lambda: kept(PAGE).get(key), key, visible=False, group="base")]
 
 
-def panel(place: Place) -> None:
+def scatter_panel(place: Place) -> None:
     """The scatter with its choices and what can be done with a selection."""
     # In one row even on a phone, where map and scatter should be in sight together.
     row = st.container(horizontal=True, gap="small")
@@ -62,7 +60,7 @@ def panel(place: Place) -> None:
     st.session_state[f"{place.key}_cloud"] = cloud = _cloud(place)
     scatter.scatter(KEY, cloud[0], link=MAP, height=430)
     with st.expander("What distances here mean", icon=":material/straighten:"):
-        st.markdown(exploring.DISTANCES)
+        st.markdown(embedding_space.DISTANCES)
         if method == "UMAP":
             st.markdown(
                 "The layer *UMAP colours* paints the whole region by where each pixel would lie in this picture. That is learnt "
@@ -125,7 +123,7 @@ def _axes(place: Place) -> int:
 
 
 def _path(place: Place) -> Any:
-    return exploring.umap_path(place.project.folder, place.content, _count(place), _axes(place))
+    return embedding_space.umap_path(place.project.folder, place.content, _count(place), _axes(place))
 
 
 def _umap(place: Place) -> tuple[PixelSample, Umap, LearntProjection] | None:
@@ -137,7 +135,7 @@ def _umap(place: Place) -> tuple[PixelSample, Umap, LearntProjection] | None:
 def _loaded(path: str, count: int, _place: Place) -> tuple[PixelSample, Umap, LearntProjection] | None:
     from pathlib import Path
 
-    return exploring.load_umap(Path(path), _place.rasters, count)
+    return embedding_space.load_umap(Path(path), _place.rasters, count)
 
 
 def _offer_umap(place: Place) -> None:
@@ -153,13 +151,13 @@ def _offer_umap(place: Place) -> None:
         st.rerun()
     count, axes, rasters = _count(place), _axes(place), place.rasters
     st.markdown("UMAP lays pixels out so that those which behave alike lie together. It is made once and kept.")
-    seconds = words.duration(15 * count / 20_000)
+    seconds = humanize.duration(15 * count / 20_000)
     if st.button(f"Lay out {count:,} pixels", type="primary", icon=":material/scatter_plot:", key=f"{place.key}_umap"):
         jobs.pool().start(
             key,
             "Laying out the pixels",
             lambda progress, cancelled: bool(
-                exploring.make_umap(rasters, count, axes, path, progress=progress, cancelled=cancelled)
+                embedding_space.make_umap(rasters, count, axes, path, progress=progress, cancelled=cancelled)
             ),
         )
         st.rerun()
@@ -189,7 +187,7 @@ def _colour_region(place: Place) -> None:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _drawn(content: tuple[str, ...], count: int, _place: Place) -> PixelSample:
-    return exploring.draw_pixels(_place.rasters, count)
+    return embedding_space.draw_pixels(_place.rasters, count)
 
 
 def _cloud(place: Place) -> tuple[scatter.Cloud, PixelSample]:
@@ -210,7 +208,7 @@ def _points(
     version: str, method: str, count: int, axes: int, _place: Place
 ) -> tuple[PixelSample, NDArray[np.float32], NDArray[np.float64], NDArray[np.uint8]]:
     """Sample, where it lies in the picture and on the map, and class ids of its last, labelled part."""
-    labelled, classes = exploring.labelled_pixels(_place.rasters, _place.project.log.labels)
+    labelled, classes = embedding_space.labelled_pixels(_place.rasters, _place.project.log.labels)
     found = _umap(_place) if method == "UMAP" else None
     if found is not None:
         drawn, umap, _ = found
@@ -252,8 +250,8 @@ def _coloured(
                 step = np.minimum(confidence.astype(int) * len(_RAMP) // 101, len(_RAMP) - 1).astype(np.uint8)
                 ends = [f"{100 * i // len(_RAMP)} to {100 * (i + 1) // len(_RAMP)} % sure" for i in range(len(_RAMP))]
                 return step, _RAMP, tuple(zip(_RAMP, ends, strict=True))
-            case "Group" if (grouped := groups.found(place)) is not None:
-                labels, palette = groups.of_pixels(place, grouped, sample)
+            case "Group" if (grouped := clusters.found(place)) is not None:
+                labels, palette = clusters.of_pixels(place, grouped, sample)
                 return labels, palette, tuple((c, f"group {i + 1}") for i, c in enumerate(palette[1:]))
             case "Year":
                 palette = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#661100")

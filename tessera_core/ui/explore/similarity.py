@@ -13,8 +13,7 @@ from tessera_core.areas import hectares
 from tessera_core.errors import TesseraError
 from tessera_core.project.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
-from tessera_core.ui import state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, state
 from tessera_core.ui.components.view_map import Layer, MapEvent, Marker
 from tessera_core.ui.explore.context import Place, year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
@@ -137,7 +136,7 @@ def panel(place: Place) -> None:
     if len(rows) > 1:
         st.caption("The same examples in every year; choose the year above to see where.")
     if any(year != place.year for year, _, _ in seeds):
-        st.caption(f"Examples were chosen in {words.years([year for year, _, _ in seeds])}.")
+        st.caption(f"Examples were chosen in {humanize.years([year for year, _, _ in seeds])}.")
     _elsewhere(place, _percent(place, likeness))
 
 
@@ -165,7 +164,7 @@ def _elsewhere(place: Place, percent: int) -> None:
             continue
         above, total = likeness.count(percent), max(1, int(likeness.histogram.sum()))
         share = f"{100 * above / total:.1f} %"
-        st.markdown(f"**{words.escape(name)}** {year_name(year)}: {share} alike, {above:,} pixels")
+        st.markdown(f"**{humanize.escape(name)}** {year_name(year)}: {share} alike, {above:,} pixels")
         st.image(_png(f"{version}|{percent}", likeness, percent, scene), width="stretch")
 
 

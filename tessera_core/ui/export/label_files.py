@@ -7,7 +7,7 @@ import streamlit as st
 from tessera_core.export.labels import CLASS_FORMATS, FORMATS, losses, write_classes, write_labels
 from tessera_core.labels.schema import tree_of
 from tessera_core.project.project import Project
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize
 from tessera_core.ui.files import Item, button, stem_of
 from tessera_core.ui.scene import OpenScene
 
@@ -29,10 +29,10 @@ def other_format(project: Project, scene: OpenScene, year: int | None) -> None:
             )
             item = _item(project, scene, year, kind)
             button(item)
-        st.markdown(f":small[:gray[{words.escape(item.missing or item.about)}]]")
+        st.markdown(f":small[:gray[{humanize.escape(item.missing or item.about)}]]")
         if not item.missing and kind in FORMATS:
             told = losses(kind, project.log.labels, project.log.classes, scene.raster.grid)
-            st.caption("\n".join(f"- {words.escape(line)}" for line in told))
+            st.caption("\n".join(f"- {humanize.escape(line)}" for line in told))
 
 
 def _item(project: Project, scene: OpenScene, year: int | None, kind: str) -> Item:

@@ -16,8 +16,7 @@ from tessera_core.export.product import Product
 from tessera_core.project.classify import ProjectMap, project_product, project_reference, what_was_seen
 from tessera_core.project.project import SUFFIX, Project, safe_name
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import maps, shell, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, maps, shell, state
 from tessera_core.ui.export.label_files import other_format
 from tessera_core.ui.files import Item, row, stem_of
 from tessera_core.ui.scene import OpenScene
@@ -222,7 +221,7 @@ def _areas(product: Product) -> None:
     st.caption(
         "Counted on the map as it is, mistakes included. Corrected by the places you checked on the page Validate:"
     )
-    st.markdown(words.escape(product.checked.sentence))
+    st.markdown(humanize.escape(product.checked.sentence))
     unit = product.checked.unit
     st.dataframe(
         [

@@ -19,8 +19,7 @@ from tessera_core.dpixels.acquire import Window
 from tessera_core.project.acquire import Request
 from tessera_core.region import Region, parse_bbox, read_region_report
 from tessera_core.sources.local.uploads import plain_name
-from tessera_core.ui import shell
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, shell
 
 _ARCHIVES = {"mpc": "Planetary Computer", "aws": "AWS"}
 _FIRST_YEAR = 2017  # the first with both Sentinel-2 satellites and surface reflectance nearly everywhere
@@ -99,7 +98,7 @@ def _region() -> Region | None:
     if path is None:
         return None
     region, told = read_region_report(path)
-    st.caption(f"Region from {words.escape(Path(path).name)}. {words.escape(' '.join(told.sentences()))}")
+    st.caption(f"Region from {humanize.escape(Path(path).name)}. {humanize.escape(' '.join(told.sentences()))}")
     return region
 
 
@@ -156,7 +155,7 @@ def _cost(wanted: Request) -> None:
         icon=":material/check:",
     )
     st.caption(
-        f"Fetches very roughly {words.size(wanted.download_bytes)} and keeps {words.size(wanted.disk_bytes)} on this "
+        f"Fetches very roughly {humanize.size(wanted.download_bytes)} and keeps {humanize.size(wanted.disk_bytes)} on this "
         "computer. The archives hand out blocks of 5 x 5 km, so a small region costs nearly as much as one of that size. "
         "You can stop at any time and go on later: what has arrived is kept."
     )

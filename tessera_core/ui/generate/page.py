@@ -11,12 +11,10 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core.project import generate as embed
-from tessera_core.project import library
+from tessera_core.project import generate, library
 from tessera_core.project.acquire import Request
 from tessera_core.project.library import typed_path
-from tessera_core.ui import jobs, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, jobs, state
 from tessera_core.ui.generate import acquire
 
 _PLAN, _RUN = "generate-plan", "generate-run"
@@ -103,14 +101,14 @@ def _choose() -> None:
         jobs.pool().start(
             _PLAN,
             "Looking at the model and this computer",
-            lambda progress, cancelled: embed.plan(
+            lambda progress, cancelled: generate.plan(
                 what, weights, dim, device, progress, cancelled, reference=reference
             ),
         )
         st.rerun()
 
 
-def _folder() -> embed.TileSet | None:
+def _folder() -> generate.TileSet | None:
     path = st.text_input(
         "Folder of a tile, or with several tiles",
         placeholder=f"for example {Path.home() / 'tiles'}",
@@ -122,14 +120,14 @@ def _folder() -> embed.TileSet | None:
     if not path.strip():
         st.caption("The folder holds what the satellites saw (d-pixel tiles). 'A region' fetches them.")
         return None
-    tiles = embed.open_tiles(typed_path(path))
+    tiles = generate.open_tiles(typed_path(path))
     st.success(_found(tiles), icon=":material/check:")
     for failure in tiles.damaged:
-        st.warning(f"Left out: {words.escape(failure.why)}", icon=":material/warning:")
+        st.warning(f"Left out: {humanize.escape(failure.why)}", icon=":material/warning:")
     return tiles
 
 
-def _demo() -> embed.TileSet | None:
+def _demo() -> generate.TileSet | None:
     job = jobs.pool().get(_DEMO)
     if job is not None and job.active:
         jobs.show(job)
@@ -143,7 +141,7 @@ def _demo() -> embed.TileSet | None:
             jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
             st.rerun()
         return None
-    tiles = embed.demo_tiles(demo)
+    tiles = generate.demo_tiles(demo)
     st.success(_found(tiles), icon=":material/check:")
     st.caption(
         "The demo region has embeddings of Tessera Studio nano already. Make them again to see how close you come, "
@@ -152,12 +150,12 @@ def _demo() -> embed.TileSet | None:
     return tiles
 
 
-def _found(tiles: embed.TileSet) -> str:
+def _found(tiles: generate.TileSet) -> str:
     first = tiles.tiles[0]
     count = "One tile" if len(tiles.tiles) == 1 else f"{len(tiles.tiles)} tiles"
     radar = len(first.doys_asc) + len(first.doys_desc)
     return (
-        f"{count}, {tiles.pixels:,} pixels in all; {words.years(tiles.years)}; "
+        f"{count}, {tiles.pixels:,} pixels in all; {humanize.years(tiles.years)}; "
         f"{len(first.doys)} optical and {radar} radar dates{'' if len(tiles.tiles) == 1 else ' in the first'}."
     )
 
@@ -168,7 +166,7 @@ def _model() -> tuple[str, int | None, str, str]:
 
     def about(name: str) -> str:
         size = PUBLISHED[name].size if name in PUBLISHED else 0
-        fetched = f" (fetches {words.size(size)} once)" if size else " (fetched once)" if name in PUBLISHED else ""
+        fetched = f" (fetches {humanize.size(size)} once)" if size else " (fetched once)" if name in PUBLISHED else ""
         if name in PUBLISHED and not PUBLISHED[name].repo:
             fetched = " (download it by hand, then choose 'A file of mine')"
         return _ABOUT.get(name, name) + fetched
@@ -190,7 +188,7 @@ def _model() -> tuple[str, int | None, str, str]:
             persist_state="session",
             help="Fewer numbers take less room and lose a little accuracy. Only for models trained for it.",
         )
-        if embed.has_graphics_card():
+        if generate.has_graphics_card():
             device = st.segmented_control(
                 "Compute on",
                 list(_DEVICES),
@@ -211,16 +209,16 @@ def _model() -> tuple[str, int | None, str, str]:
     return weights, dim if isinstance(dim, int) else None, device or "auto", reference.strip()
 
 
-def _start(what: embed.TileSet | Request, plan: embed.Plan, dim: int | None, device: str) -> None:
+def _start(what: generate.TileSet | Request, plan: generate.Plan, dim: int | None, device: str) -> None:
     cost = plan.estimate
     for note in plan.notes:
-        st.warning(words.escape(note), icon=":material/warning:")
+        st.warning(humanize.escape(note), icon=":material/warning:")
     fetched = isinstance(what, Request)
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Embedding, about" if fetched else "Time, about", words.duration(cost.seconds), width="content")
+        st.metric("Embedding, about" if fetched else "Time, about", humanize.duration(cost.seconds), width="content")
         st.metric("Pixels per second", f"{cost.pixels_per_second:,.0f}", width="content")
-        st.metric("Memory", words.size(cost.memory_bytes), width="content")
-        st.metric("Embeddings on disk", words.size(cost.output_bytes), width="content")
+        st.metric("Memory", humanize.size(cost.memory_bytes), width="content")
+        st.metric("Embeddings on disk", humanize.size(cost.output_bytes), width="content")
     if fetched:
         st.caption("Fetching the images comes first; how long it takes depends on your connection and the archive.")
     if plan.reference:
@@ -235,7 +233,7 @@ def _start(what: embed.TileSet | Request, plan: embed.Plan, dim: int | None, dev
         jobs.pool().start(
             _RUN,
             f"Making embeddings of {what.name}",
-            lambda progress, cancelled: embed.run(what, plan, dim, device, progress, cancelled),
+            lambda progress, cancelled: generate.run(what, plan, dim, device, progress, cancelled),
         )
         st.rerun()
 
@@ -248,21 +246,21 @@ def show_outcome(settings: Mapping[str, Any]) -> None:
     for parity in settings.get("parity", ()):
         year = f"{parity['year']}: " if parity.get("year") is not None and len(settings["parity"]) > 1 else ""
         if "verdict" not in parity:
-            st.info(words.escape(f"{year}{parity['sentence']}"), icon=":material/info:")
+            st.info(humanize.escape(f"{year}{parity['sentence']}"), icon=":material/info:")
             continue
         box, icon, name = _VERDICTS[parity["verdict"]]
         figures = (
             f"cosine {_cosine(parity['cosine_median'])} (median), {_cosine(parity['cosine_p1'])} (1st percentile); "
             f"{100 * parity['equal_codes']:.1f} % of the int8 codes equal; {parity['pixels']:,} pixels"
         )
-        box(f"**{year}{name}.** {words.escape(parity['sentence'])}  \n:small[{figures}]", icon=icon)
+        box(f"**{year}{name}.** {humanize.escape(parity['sentence'])}  \n:small[{figures}]", icon=icon)
     if missing := settings.get("missing"):
         count = "One piece" if len(missing) == 1 else f"{len(missing)} pieces"
         with st.expander(f"{count} of the satellite data could not be had", icon=":material/warning:"):
             st.markdown(
                 "The embeddings were made without. Start the same run again on 'Make embeddings' to try once more."
             )
-            st.markdown("\n".join(f"- {words.escape(str(sentence))}" for sentence in missing[:20]))
+            st.markdown("\n".join(f"- {humanize.escape(str(sentence))}" for sentence in missing[:20]))
 
 
 def _cosine(value: float) -> str:

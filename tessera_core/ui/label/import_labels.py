@@ -14,7 +14,7 @@ from tessera_core.labels.files import KINDS, Questions, is_class_raster, questio
 from tessera_core.labels.importing import ImportedLabels
 from tessera_core.labels.raster_points import raster_points
 from tessera_core.project.project import Project
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize
 from tessera_core.ui.files import PLACES, report_lines, with_upload
 from tessera_core.ui.scene import OpenScene
 
@@ -131,12 +131,12 @@ def _tell(found: ImportedLabels, reading: _Reading) -> None:
         places, inside = "place" if report.read == 1 else "places", f"{len(found.labels):,}" if found.labels else "none"
         st.markdown(f"**{report.read:,}** {places} read, **{inside}** of them in this region.")
     if found.labels:
-        shown = [f"{words.escape(c.name)} {counts[c.id]:,}" for c in found.classes if counts[c.id]]
+        shown = [f"{humanize.escape(c.name)} {counts[c.id]:,}" for c in found.classes if counts[c.id]]
         more = len(shown) - MOST_CLASSES
         text = ", ".join(shown[:MOST_CLASSES]) + (f" and {more} more classes" if more > 0 else "")
         st.markdown(f":small[{text}]")
     for line in report_lines(report):
-        st.caption(words.escape(line))
+        st.caption(humanize.escape(line))
 
 
 def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabels) -> None:

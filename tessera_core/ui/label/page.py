@@ -15,8 +15,7 @@ from tessera_core.session.insight_protocol import SideState, apply_wishes
 from tessera_core.session.labelling import Desk, Desks
 from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState, apply_message
-from tessera_core.ui import sessions, shell, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, sessions, shell, state
 from tessera_core.ui.components import label_map
 from tessera_core.ui.label import notes, panels
 from tessera_core.ui.scene import OpenScene
@@ -130,7 +129,7 @@ def _key(project: Project) -> str:
 
 def _desk(project: Project, scene: OpenScene) -> Desk:
     provenance = scene.raster.provenance
-    subtitle = f"{provenance.year or ''} · {words.dataset(provenance)}".strip(" ·")
+    subtitle = f"{provenance.year or ''} · {humanize.dataset(provenance)}".strip(" ·")
 
     def make() -> Desk:
         live = LiveMap(

@@ -19,10 +19,8 @@ from tessera_core.project.project import Project
 from tessera_core.session.labelling import Desk, Tidied
 from tessera_core.session.live_map import is_instant, next_step
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import jobs, shell
-from tessera_core.ui import text as words
-from tessera_core.ui.label import import_labels as bringing
-from tessera_core.ui.label import notes
+from tessera_core.ui import humanize, jobs, shell
+from tessera_core.ui.label import import_labels, notes
 from tessera_core.ui.scene import OpenScene
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> Non
         st.caption("The map is being checked…" if ready and insight.pending else insight.problem or first)
         return
     if score.accuracy is None or score.interval is None:
-        st.markdown(words.escape(score.headline))
+        st.markdown(humanize.escape(score.headline))
         return
     low, high = score.interval
     left, right = st.columns(2)
@@ -88,11 +86,11 @@ def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> Non
     )
     for sentence in (score.gap, score.weakest, score.confused, *score.notes):
         if sentence:
-            st.markdown(f":small[{words.escape(sentence)}]")
+            st.markdown(f":small[{humanize.escape(sentence)}]")
     _per_class(desk, project)
     calibration = insight.calibration
     if calibration is not None:
-        st.markdown(f"**Confidence.** :small[{words.escape(calibration.sentence)}]")
+        st.markdown(f"**Confidence.** :small[{humanize.escape(calibration.sentence)}]")
         if st.toggle("Show it as a plot", key=f"label_reliability_{project.key}"):
             _reliability(calibration)
     _curve(project, scene)
@@ -400,7 +398,7 @@ def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     done = _job(f"tidy {project.key} {scene.key} {version} {choice} {cleaning}", "Preview", work)
     if done is not None:
         desk.tidied = done
-        st.markdown(f":small[{words.escape(done.sentence)}]")
+        st.markdown(f":small[{humanize.escape(done.sentence)}]")
     used = project.settings.get("tidy") == cleaning.to_json()
     if st.toggle("Export the map tidied like this", used, key=f"label_tidy_use_{cleaning}") != used:
         project.update(tidy=None if used else cleaning.to_json())
@@ -453,7 +451,7 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
     tree = tree_of(project.settings)
     if tree is not None:
         lines = [
-            f"{'&nbsp;' * 4 * row.depth}{words.escape(row.name)} :small[:gray[{row.below or ''}]]"
+            f"{'&nbsp;' * 4 * row.depth}{humanize.escape(row.name)} :small[:gray[{row.below or ''}]]"
             for row in tree.rows(project.log.classes, project.log.counts)
         ]
         st.markdown("  \n".join(lines))
@@ -513,7 +511,7 @@ def _notes(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
 
 
 def _file(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
-    bringing.panel(project, scene)
+    import_labels.panel(project, scene)
 
 
 # -------------------------------------------------------------------- method

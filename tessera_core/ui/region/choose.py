@@ -1,6 +1,6 @@
 """Part of the page Region: choose a place on Earth by drawing, by name, by coordinates or by a file.
 
-Where the choice is kept is the matter of ``region_chosen``, what then happens with it that of ``region_load``.
+Where the choice is kept is the matter of ``chosen``, what then happens with it that of ``load``.
 """
 
 from __future__ import annotations
@@ -16,19 +16,15 @@ import streamlit as st
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.paths import data_home
 from tessera_core.errors import InputError, TesseraError
-from tessera_core.geocoding import coordinates
-from tessera_core.geocoding import gazetteer as places_names
-from tessera_core.geocoding import online as geocode
+from tessera_core.geocoding import coordinates, gazetteer, online
 from tessera_core.geocoding.gazetteer import Place
 from tessera_core.project.request import UNNAMED, box_around, rounded, size_of, swapped, title_of
 from tessera_core.region import Region, RegionReport, read_region_report
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.types import BBox
-from tessera_core.ui import jobs, shell
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, jobs, shell
 from tessera_core.ui.components import view_map
-from tessera_core.ui.region import chosen as region_chosen
-from tessera_core.ui.region import load as region_load
+from tessera_core.ui.region import chosen, load
 
 MAP = "place_map"
 _LOADING = "gazetteer"
@@ -45,15 +41,15 @@ def page() -> None:
     """Draw this part of the page."""
     view_map.loader()
     with shell.plain_errors():
-        region_chosen.follow_address()
-        region = region_chosen.region()
+        chosen.follow_address()
+        region = chosen.region()
         if region is not None and region.name == UNNAMED:
-            region_chosen.choose(replace(region, name=_name_near(region)), *region_chosen.notes())
-    region_chosen.open_here()
+            chosen.choose(replace(region, name=_name_near(region)), *chosen.notes())
+    chosen.open_here()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.title("A place on Earth", width="stretch")
         if st.button("Back", icon=":material/arrow_back:", key="place_back"):
-            region_chosen.close()
+            chosen.close()
             st.rerun()
     st.markdown(
         "Choose a place, see which published embeddings there are, and load them. Nothing is fetched before you say so."
@@ -68,17 +64,17 @@ def page() -> None:
         with shell.plain_errors():
             _file()
         with shell.plain_errors():
-            region = region_chosen.region()
+            region = chosen.region()
             _chosen(region)
             if region is not None:
-                request = region_load.choose(region)
+                request = load.choose(region)
     if request is not None:
-        region_chosen.write_address(request)
+        chosen.write_address(request)
     card = st.container()
     cover = None
     with card, shell.plain_errors():
         if request is not None:
-            cover = region_load.card(request)
+            cover = load.card(request)
     with right, shell.plain_errors():
         _map(cover)
 
@@ -87,7 +83,7 @@ def page() -> None:
 
 
 def _choose(region: Region, *notes: str) -> None:
-    region_chosen.choose(region, *notes)
+    chosen.choose(region, *notes)
     st.session_state.pop(_FOUND, None)
 
 
@@ -99,11 +95,11 @@ def _chosen(region: Region | None) -> None:
     near = _near(region)
     with st.container(border=True):
         st.markdown(
-            f"**{words.escape(title_of(region))}**  \n{_km(width)} x {_km(height)} km, {area:,.{1 if area < 100 else 0}f} km²"
+            f"**{humanize.escape(title_of(region))}**  \n{_km(width)} x {_km(height)} km, {area:,.{1 if area < 100 else 0}f} km²"
             + (f", {near}" if near else "")
         )
-        for note in region_chosen.notes():
-            st.caption(words.escape(note))
+        for note in chosen.notes():
+            st.caption(humanize.escape(note))
         other = swapped(region)
         doubtful = other is not None and _probably_swapped(region, other)
         if doubtful and other is not None:
@@ -131,10 +127,10 @@ def _km(value: float) -> str:
     return f"{value:.{2 if value < 1 else 1 if value < 100 else 0}f}"
 
 
-def _nearest(region: Region) -> tuple[places_names.Place, float]:
+def _nearest(region: Region) -> tuple[gazetteer.Place, float]:
     """The town nearest to the region's centre, and how many km away it is."""
     centre = region.geometry.centroid
-    return places_names.nearest(centre.x, centre.y)
+    return gazetteer.nearest(centre.x, centre.y)
 
 
 def _near(region: Region) -> str:
@@ -160,10 +156,10 @@ def _name_near(region: Region | None) -> str:
 
 def _gazetteer() -> bool:
     """Whether the list of places is loaded; if not, that is done in the background, since the first time takes seconds."""
-    if places_names.ready():
+    if gazetteer.ready():
         return True
     if jobs.pool().get(_LOADING) is None:
-        jobs.pool().start(_LOADING, "Loading the list of places", lambda progress, cancelled: places_names.load())
+        jobs.pool().start(_LOADING, "Loading the list of places", lambda progress, cancelled: gazetteer.load())
     return False
 
 
@@ -206,7 +202,7 @@ def _search() -> None:
     with st.container(gap=None):
         for number, place in enumerate(_places()):
             st.button(
-                f"{number + 1}\\. {words.escape(_place_line(place))}",
+                f"{number + 1}\\. {humanize.escape(_place_line(place))}",
                 key=f"place_found_{number}",
                 type="tertiary",
                 icon=":material/place:",
@@ -242,7 +238,7 @@ def _take_place(place: Place) -> None:
 
 def _look_up_online(text: str) -> None:
     try:
-        found = geocode.search_online(text)
+        found = online.search_online(text)
         if not found:
             raise InputError(f"OpenStreetMap knows no place called {text!r}. Try coordinates, or the map.")
         st.session_state[_FOUND] = found
@@ -282,7 +278,7 @@ def _read_coordinates(text: str) -> list[Place]:
 
 
 def _look_up(text: str) -> list[Place]:
-    found = places_names.search(text)
+    found = gazetteer.search(text)
     if not found:
         raise InputError(
             f"No town called {text!r} is known here; villages and fields are not. Try the nearest town, coordinates, or the map."
@@ -356,7 +352,7 @@ def _keep(name: str, content: bytes) -> Path:
 
 
 def _map(cover: Any) -> None:
-    region = region_chosen.region()
+    region = chosen.region()
     outlines = [] if cover is None else [_tile_outline(tile) for tile in cover.tiles]
     if region is not None:
         outlines.append(view_map.Outline("chosen", _geojson(region), _CHOSEN, 0.0, title_of(region)))
@@ -395,7 +391,7 @@ def _markers(region: Region | None) -> list[view_map.Marker]:
         return []
     if not _gazetteer():
         return []
-    towns = places_names.within(*_padded(region.bbox), limit=_TOWNS)
+    towns = gazetteer.within(*_padded(region.bbox), limit=_TOWNS)
     return [
         view_map.Marker(
             f"town {number}", lon=town.lon, lat=town.lat, label=town.name, colour=_TOWN, text=_place_line(town)

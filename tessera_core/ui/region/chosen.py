@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.project import request as place_request
-from tessera_core.project.request import PlaceRequest, rounded
+from tessera_core.project.request import KEYS, PlaceRequest, from_query, rounded
 from tessera_core.region import Region
 from tessera_core.ui import state
 
@@ -33,7 +32,7 @@ def close() -> None:
     """Let the page be what it was, and clear the address; what was chosen stays for the next time."""
     st.session_state[_OPEN] = False
     st.session_state.pop(_ADDRESS, None)
-    for key in place_request.KEYS:
+    for key in KEYS:
         st.query_params.pop(key, None)
 
 
@@ -76,14 +75,14 @@ def follow_address() -> None:
     Raises:
         InputError: the address is not usable.
     """
-    given = {key: st.query_params[key] for key in place_request.KEYS if key in st.query_params}
+    given = {key: st.query_params[key] for key in KEYS if key in st.query_params}
     if not given.get("place") or given == st.session_state.get(_ADDRESS):
         return
     st.session_state[_ADDRESS] = dict(given)
     if state.hosted():
         # Else an address could make the server read its own files and network.
         given.pop("store", None)
-    request = place_request.from_query(given)
+    request = from_query(given)
     if request is not None:
         fill(request)
 
@@ -91,10 +90,10 @@ def follow_address() -> None:
 def write_address(request: PlaceRequest) -> None:
     """Let the address bar say what is chosen."""
     wanted = request.query()
-    if wanted == {key: st.query_params[key] for key in place_request.KEYS if key in st.query_params}:
+    if wanted == {key: st.query_params[key] for key in KEYS if key in st.query_params}:
         return
     st.session_state[_ADDRESS] = wanted
-    for key in place_request.KEYS:
+    for key in KEYS:
         if key not in wanted:
             st.query_params.pop(key, None)
     st.query_params.update(wanted)

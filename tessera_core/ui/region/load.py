@@ -14,17 +14,16 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
-from tessera_core.project import load as loading
+from tessera_core.project import load
 from tessera_core.project.jobs import Job
 from tessera_core.project.project import Project, safe_name
 from tessera_core.project.request import FIRST_YEAR, PlaceRequest, title_of
 from tessera_core.region import RESOLUTION_M, Region
 from tessera_core.sources.remote.coverage import Coverage, YearCover, request_text, survey
 from tessera_core.sources.remote.datasets import Dataset, dataset_named, datasets
-from tessera_core.ui import jobs, seats, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, jobs, seats, state
 from tessera_core.ui.generate import acquire
-from tessera_core.ui.region import chosen as region_chosen
+from tessera_core.ui.region import chosen
 from tessera_core.ui.region.chosen import DATASET, DIM, STORE, YEARS
 
 _ALSO, _INTO, _TOKEN = "place_also", "place_into", "place_token"
@@ -113,7 +112,7 @@ def card(request: PlaceRequest) -> YearCover | None:
         st.error(problem, icon=":material/error:")
         return None
     project = state.current_project()
-    here = loading.in_cache(request)
+    here = load.in_cache(request)
     look = jobs.pool().get(_look_key(request))
     if look is not None and look.active:
         with st.container(border=True):
@@ -123,8 +122,8 @@ def card(request: PlaceRequest) -> YearCover | None:
     if len(here) == len(request.years):
         with st.container(border=True):
             st.success(
-                f"{words.years(list(request.years))} of this region {'is' if len(here) == 1 else 'are'} on this computer already; "
-                "no network is needed.",
+                f"{humanize.years(list(request.years))} of this region {'is' if len(here) == 1 else 'are'} on this computer "
+                "already; no network is needed.",
                 icon=":material/download_done:",
             )
             _load_button(request, project, "Open it")
@@ -173,7 +172,7 @@ def _coverage_card(
         _table(found)
         for other in found:
             if other.problem:
-                st.error(words.escape(other.problem), icon=":material/cloud_off:")
+                st.error(humanize.escape(other.problem), icon=":material/cloud_off:")
         if cover.problem:
             with st.container(horizontal=True):
                 if st.button("Look again", icon=":material/refresh:", key="place_again"):
@@ -184,22 +183,22 @@ def _coverage_card(
         usable = [year for year in cover.years if year.valid > 0]
         none = [year.year for year in cover.years if year.valid == 0]
         with st.container(horizontal=True, gap="medium"):
-            st.metric("To fetch, at most", words.size(sum(year.fetch_bytes for year in usable)), width="content")
+            st.metric("To fetch, at most", humanize.size(sum(year.fetch_bytes for year in usable)), width="content")
             seconds = [year.seconds for year in usable]
             known = [s for s in seconds if s is not None]
-            time_text = words.duration(sum(known)) if len(known) == len(seconds) and known else "not known yet"
+            time_text = humanize.duration(sum(known)) if len(known) == len(seconds) and known else "not known yet"
             st.metric("Time, about", time_text if usable else "none", width="content")
-            st.metric("Memory", words.size(cover.memory_bytes), width="content")
-            st.metric("On disk", words.size(sum(year.disk_bytes for year in usable)), width="content")
+            st.metric("Memory", humanize.size(cover.memory_bytes), width="content")
+            st.metric("On disk", humanize.size(sum(year.disk_bytes for year in usable)), width="content")
         looked = "every pixel" if cover.exact else "a sample of squares in every tile"
-        speed = f" at {words.size(int(cover.speed))} a second, as measured" if cover.speed else ""
+        speed = f" at {humanize.size(int(cover.speed))} a second, as measured" if cover.speed else ""
         st.caption(
             f"{cover.shape[1]:,} x {cover.shape[0]:,} pixels, {cover.dim} numbers each. Looked at {looked}; time{speed}."
         )
         if none:
             st.warning(
-                f"Of {words.years(none)} there is nothing here"
-                + (f"; only {words.years([y.year for y in usable])} will be loaded." if usable else "."),
+                f"Of {humanize.years(none)} there is nothing here"
+                + (f"; only {humanize.years([y.year for y in usable])} will be loaded." if usable else "."),
                 icon=":material/block:",
             )
         if usable:
@@ -209,7 +208,7 @@ def _coverage_card(
                 _load_button(
                     wanted,
                     project,
-                    f"Load {words.years(list(wanted.years))}" if count < 4 else f"Load {count} years",
+                    f"Load {humanize.years(list(wanted.years))}" if count < 4 else f"Load {count} years",
                     asked=request,
                 )
         _gaps(request, cover, [year.year for year in cover.years if not year.complete])
@@ -234,14 +233,14 @@ def _table(found: Sequence[Coverage]) -> None:
                     "Covered": 100 * year.valid,
                     "Water": 100 * year.water,
                     "Tiles complete": f"{len(year.tiles) - len(missing)} of {len(year.tiles)}",
-                    "To fetch": "nothing" if year.cached or not year.valid else words.size(year.fetch_bytes),
+                    "To fetch": "nothing" if year.cached or not year.valid else humanize.size(year.fetch_bytes),
                     "Time": _time(year),
                     "Here already": "yes" if year.cached else "no",
                 }
             )
     if len(found) == 1:
         # A phone has no room for a column that says the same in every line.
-        st.caption(f"{words.escape(found[0].dataset)}{' (default)' if found[0].default else ''}")
+        st.caption(f"{humanize.escape(found[0].dataset)}{' (default)' if found[0].default else ''}")
         rows = [{key: value for key, value in row.items() if key != "Dataset"} for row in rows]
     if rows:
         st.dataframe(
@@ -258,7 +257,7 @@ def _table(found: Sequence[Coverage]) -> None:
 def _time(year: YearCover) -> str:
     if not year.valid:
         return "nothing there"
-    return "at once" if year.cached else "not known" if year.seconds is None else words.duration(year.seconds)
+    return "at once" if year.cached else "not known" if year.seconds is None else humanize.duration(year.seconds)
 
 
 def _gaps(request: PlaceRequest, cover: Coverage, years: Sequence[int]) -> None:
@@ -272,7 +271,7 @@ def _gaps(request: PlaceRequest, cover: Coverage, years: Sequence[int]) -> None:
         for year in lacking:
             names = [f"{tile.name} ({_STATES[tile.state]})" for tile in year.tiles if tile.name in year.missing]
             more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            st.markdown(f"**{year.year}:** {words.escape(', '.join(names[:20]))}{more}")
+            st.markdown(f"**{year.year}:** {humanize.escape(', '.join(names[:20]))}{more}")
         st.markdown("You can make these embeddings yourself from satellite images, or ask the publishers for them.")
         text = request_text(request.region, cover if lacking else cover.dataset, years)
         with st.container(horizontal=True):
@@ -328,7 +327,7 @@ def _load_button(
 
 
 def _same_place(project: Project, request: PlaceRequest) -> bool:
-    known = loading.request_of(project)
+    known = load.request_of(project)
     return known is not None and bool(known.region.geometry.equals(request.region.geometry))
 
 
@@ -360,7 +359,7 @@ def start(request: PlaceRequest, into: Project | None) -> Job:
     return jobs.pool().start(
         key,
         f"Loading {title_of(request.region)}",
-        lambda progress, cancelled: loading.load(request, progress, cancelled, project=into),
+        lambda progress, cancelled: load.load(request, progress, cancelled, project=into),
     )
 
 
@@ -377,7 +376,7 @@ def _loading(request: PlaceRequest, job: Job) -> bool:
         jobs.pool().forget(job.key)
         # What was looked up says what was still to fetch.
         jobs.pool().forget(_look_key(request))
-        region_chosen.close()
+        chosen.close()
         state.open_project(job.result)
         st.rerun()
     jobs.outcome(job)
@@ -391,7 +390,7 @@ def _loading(request: PlaceRequest, job: Job) -> bool:
 
 def retry(project: Project) -> None:
     """On a loaded project: name what could not be fetched, and try it again when asked."""
-    sentences = loading.missing_sentences(project)
+    sentences = load.missing_sentences(project)
     key = f"again-{project.key}"
     job = jobs.pool().get(key)
     if job is not None and job.active:
@@ -406,21 +405,21 @@ def retry(project: Project) -> None:
     with st.expander(
         f"{count} could not be fetched and {'is' if len(sentences) == 1 else 'are'} blank", icon=":material/warning:"
     ):
-        st.markdown("\n".join(f"- {words.escape(sentence)}" for sentence in sentences[:20]))
+        st.markdown("\n".join(f"- {humanize.escape(sentence)}" for sentence in sentences[:20]))
         if len(sentences) > 20:
             st.caption(f"and {len(sentences) - 20} more")
         if st.button("Try these again", icon=":material/refresh:", key="place_retry"):
             jobs.pool().start(
                 key,
                 "Fetching what was missing",
-                lambda progress, cancelled: loading.again(project, progress, cancelled),
+                lambda progress, cancelled: load.again(project, progress, cancelled),
             )
             st.rerun()
 
 
 def add_years(project: Project) -> None:
     """A button that leads back to the form, filled in with the place of a loaded project."""
-    request = loading.request_of(project)
+    request = load.request_of(project)
     if request is not None and st.button("Add years", icon=":material/calendar_add_on:", key="place_add"):
-        region_chosen.open_here(request)
+        chosen.open_here(request)
         st.rerun()

@@ -18,11 +18,9 @@ from tessera_core.project import library
 from tessera_core.project.project import Project, RecentProject
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.local.uploads import KINDS
-from tessera_core.ui import jobs, shell, state
-from tessera_core.ui import text as words
-from tessera_core.ui.generate import page as generate
-from tessera_core.ui.region import chosen as region_chosen
-from tessera_core.ui.region import wanted as region_wanted
+from tessera_core.ui import humanize, jobs, shell, state
+from tessera_core.ui.generate.page import show_outcome
+from tessera_core.ui.region import chosen, wanted
 
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
@@ -44,11 +42,11 @@ _NEXT_STEPS = """
 
 def page() -> None:
     """Draw the page."""
-    if region_chosen.is_open():
+    if chosen.is_open():
         # What reads stores and maps is not loaded for those who only want the demo.
-        from tessera_core.ui.region import choose as region_place
+        from tessera_core.ui.region import choose
 
-        region_place.page()
+        choose.page()
         return
     project = state.current_project()
     if project is None:
@@ -68,14 +66,14 @@ def page() -> None:
     else:
         opened = False
         with shell.plain_errors():
-            region_wanted.panel(project)
+            wanted.panel(project)
             if not project.wanted or project.embeddings:
                 _summary(project)
             opened = True
             if any(ref.provenance.source not in ("demo", "generated") for ref in project.embeddings.values()):
-                from tessera_core.ui.region import tiles as region_tiles
+                from tessera_core.ui.region import tiles
 
-                region_tiles.panel(project)
+                tiles.panel(project)
         with st.expander("Open something else", icon=":material/folder_open:", expanded=not opened):
             _ways_to_start()
             _recent()
@@ -86,17 +84,17 @@ def _summary(project: Project) -> None:
     raster = scene.raster
     labels = project.log.labels
     facts = {
-        "Size": words.area(raster.grid),
-        "Years": words.years(list(project.embeddings)),
-        "Embeddings": f"{words.dataset(raster.provenance)}, {raster.dim} numbers a pixel",
-        "Source": words.source(raster.provenance),
+        "Size": humanize.area(raster.grid),
+        "Years": humanize.years(list(project.embeddings)),
+        "Embeddings": f"{humanize.dataset(raster.provenance)}, {raster.dim} numbers a pixel",
+        "Source": humanize.source(raster.provenance),
         "Labels": f"{len(labels)} in {len(project.log.classes)} classes" if labels else "none yet",
     }
     with st.container(border=True):
         left, right = st.columns([1, 1], gap="medium")
         with left:
             st.subheader("Your region")
-            st.markdown("  \n".join(f"**{name}:** {words.escape(text)}" for name, text in facts.items()))
+            st.markdown("  \n".join(f"**{name}:** {humanize.escape(text)}" for name, text in facts.items()))
             details = raster.provenance.details
             # A raster of another program may have anything under the name of ours.
             told = [note for name in ("warnings", "notes") for note in _sentences(details.get(name))]
@@ -104,15 +102,15 @@ def _summary(project: Project) -> None:
                 more = f" and {len(absent) - 6} more" if len(absent) > 6 else ""
                 told.append(f"The publisher has nothing for {', '.join(absent[:6])}{more}; they stay blank.")
             for note in [*told, *project.notes]:
-                st.warning(words.escape(note), icon=":material/warning:")
+                st.warning(humanize.escape(note), icon=":material/warning:")
             of_project, left_out = st.session_state.get("region_left_out", ("", []))
             for note in left_out if of_project == project.key else []:
                 st.warning(note, icon=":material/warning:")
-            generate.show_outcome(project.settings)
+            show_outcome(project.settings)
             if "request" in project.region:
-                from tessera_core.ui.region import load as region_load
+                from tessera_core.ui.region import load
 
-                region_load.retry(project)
+                load.retry(project)
             if blank := _blank(raster):
                 st.caption(blank)
             with st.container(horizontal=True):
@@ -124,7 +122,7 @@ def _summary(project: Project) -> None:
                 ):
                     st.switch_page("pages/label.py", query_params=state.query())
                 if "request" in project.region:
-                    region_load.add_years(project)
+                    load.add_years(project)
                 if st.button("Close project", icon=":material/close:", key="region_close"):
                     state.close_project()
                     st.rerun()
@@ -186,7 +184,7 @@ def _ways_to_start() -> None:
 
 
 def _go(project: Project, failed: Sequence[Failure] = ()) -> None:
-    st.session_state["region_left_out"] = (project.key, [words.left_out(failure) for failure in failed])
+    st.session_state["region_left_out"] = (project.key, [humanize.left_out(failure) for failure in failed])
     state.open_project(project)
     st.rerun()
 
@@ -222,7 +220,7 @@ def _place() -> None:
     st.subheader("A place on Earth")
     st.markdown("Published TESSERA embeddings of any place, 2017 on: draw it, type its name, or use a file.")
     if st.button("Choose a place", icon=":material/travel_explore:", key="region_place"):
-        region_chosen.open_here()
+        chosen.open_here()
         st.rerun()
     st.caption("Needs the internet the first time; what was loaded stays on this computer.")
 
@@ -241,9 +239,9 @@ def _folder() -> None:
         return
     with shell.plain_errors():
         found = _look(path)
-        st.success(words.found(found), icon=":material/check:")
+        st.success(humanize.found(found), icon=":material/check:")
         for failure in found.failed:
-            st.warning(words.left_out(failure), icon=":material/warning:")
+            st.warning(humanize.left_out(failure), icon=":material/warning:")
         name = st.text_input("Name of the project", value=found.name, key=f"region_name_{found.name}")
         if st.button("Open it", type="primary", key="region_open", icon=":material/arrow_forward:"):
             _go(library.start(found, name), found.failed)
@@ -285,8 +283,8 @@ def _recent() -> None:
     for entry in entries[:_RECENT]:
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
             st.markdown(
-                f"**{words.escape(entry.name)}**  \n:small[:gray[{words.escape(entry.dataset or 'no embeddings yet')} · "
-                f"changed {words.ago(now - entry.saved_at)}]]",
+                f"**{humanize.escape(entry.name)}**  \n:small[:gray[{humanize.escape(entry.dataset or 'no embeddings yet')} · "
+                f"changed {humanize.ago(now - entry.saved_at)}]]",
                 width="stretch",
             )
             if st.button("Open", key=f"open_{entry.folder.name}"):
@@ -314,7 +312,7 @@ def _rename(entry: RecentProject) -> None:
 @shell.shielded
 def _delete(entry: RecentProject) -> None:
     st.markdown(
-        f"Delete **{words.escape(entry.name)}** with its labels and settings? This cannot be undone. "
+        f"Delete **{humanize.escape(entry.name)}** with its labels and settings? This cannot be undone. "
         "Data outside the project, such as the folder you opened, is not touched."
     )
     with st.container(horizontal=True):

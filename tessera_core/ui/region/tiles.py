@@ -10,14 +10,13 @@ from collections.abc import Iterable
 import numpy as np
 import streamlit as st
 
-from tessera_core.project import tile_repair as mending
+from tessera_core.project import tile_repair
 from tessera_core.project.project import Project
 from tessera_core.project.tile_repair import Levelling
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.picture import encode_picture
 from tessera_core.sources.quality.tiles import EdgeReport, Inspection, TileReport, inspect
-from tessera_core.ui import jobs, shell, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, jobs, shell, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene, small_png
 
@@ -35,16 +34,16 @@ def panel(project: Project) -> None:
     year = state.current_year(project)
     with st.container(border=True), shell.plain_errors():
         st.subheader(f"Tiles and seams{'' if year is None else f' of {year}'}")
-        if mending.levelled(project, year):
+        if tile_repair.levelled(project, year):
             st.info("The steps between tiles are levelled in this project.", icon=":material/tune:")
-        masked = mending.masked(project, year)
-        if (masked or mending.levelled(project, year)) and st.button(
+        masked = tile_repair.masked(project, year)
+        if (masked or tile_repair.levelled(project, year)) and st.button(
             "Use all tiles as published", icon=":material/undo:", key="tiles_restore"
         ):
-            if mending.levelled(project, year):
+            if tile_repair.levelled(project, year):
                 # What was found is of the levelled tiles.
                 jobs.pool().forget(_key(project, year))
-            mending.restore(project, year)
+            tile_repair.restore(project, year)
             st.rerun()
         job = jobs.pool().get(_key(project, year))
         if job is not None and job.active:
@@ -134,8 +133,8 @@ def _clicked(project: Project, year: int | None) -> None:
 
 
 def _toggle(project: Project, year: int | None, name: str) -> None:
-    masked = set(mending.masked(project, year))
-    mending.mask(project, year, masked ^ {name})
+    masked = set(tile_repair.masked(project, year))
+    tile_repair.mask(project, year, masked ^ {name})
 
 
 def _tile_outline(tile: TileReport, masked: Iterable[str]) -> view_map.Outline:
@@ -158,7 +157,7 @@ def _tile_row(project: Project, year: int | None, tile: TileReport, masked: tupl
     gone = tile.name in masked
     with st.container(horizontal=True, vertical_alignment="center"):
         text = f"{tile.name} is masked." if gone else " ".join(tile.sentences)
-        st.markdown(words.escape(text), width="stretch")
+        st.markdown(humanize.escape(text), width="stretch")
         st.button(
             "Bring it back" if gone else "Mask this tile",
             icon=":material/undo:" if gone else ":material/hide_source:",
@@ -177,11 +176,11 @@ def _seams(project: Project, year: int | None, found: Inspection) -> None:
     worst = found.seams[:_SHOWN]
     st.markdown(
         "  \n".join(
-            f"Seam between {words.escape(edge.first)} and {words.escape(edge.second)}: {edge.step:.1f} times the usual step."
+            f"Seam between {humanize.escape(edge.first)} and {humanize.escape(edge.second)}: {edge.step:.1f} times the usual step."
             for edge in worst
         )
     )
-    if mending.levelled(project, year):
+    if tile_repair.levelled(project, year):
         return
     key = f"level-{project.key}-{year}"
     job = jobs.pool().get(key)
@@ -199,7 +198,7 @@ def _seams(project: Project, year: int | None, found: Inspection) -> None:
         jobs.pool().start(
             key,
             "Levelling the tiles",
-            lambda progress, cancelled: mending.try_levelling(project, year, progress, cancelled),
+            lambda progress, cancelled: tile_repair.try_levelling(project, year, progress, cancelled),
         )
         st.rerun()
 
@@ -215,11 +214,11 @@ def _decide(project: Project, year: int | None, made: Levelling, key: str) -> No
     right.image(small_png(made.pictures[1], made.valid), caption="After, in the same colours", width="stretch")
     with st.container(horizontal=True):
         if st.button("Keep the levelled tiles", icon=":material/check:", key="tiles_keep"):
-            mending.keep_levelling(project, year, made)
+            tile_repair.keep_levelling(project, year, made)
             jobs.pool().forget(key)
             jobs.pool().forget(_key(project, year))
             st.rerun()
         if st.button("Keep what was read", type="primary", icon=":material/undo:", key="tiles_drop"):
-            mending.drop_levelling(made)
+            tile_repair.drop_levelling(made)
             jobs.pool().forget(key)
             st.rerun()

@@ -6,8 +6,7 @@ import streamlit as st
 
 from tessera_core.project import library
 from tessera_core.project.project import Project
-from tessera_core.ui import shell, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, shell, state
 
 _REMARK = "region_wanted_remark"
 
@@ -20,7 +19,7 @@ def panel(project: Project) -> None:
         st.rerun()
     for year, want in project.wanted.items():
         with st.container(border=True):
-            st.warning(words.escape(want.sentence), icon=":material/link_off:")
+            st.warning(humanize.escape(want.sentence), icon=":material/link_off:")
             _ask(project, year, want.suggestion)
     for year, ref in project.embeddings.items():
         if not ref.path.exists() and not state.hosted():

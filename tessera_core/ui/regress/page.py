@@ -13,8 +13,7 @@ import numpy as np
 import streamlit as st
 
 from tessera_core.project.regress import RegressionMap, RegressionScore
-from tessera_core.ui import files, shell, state
-from tessera_core.ui import text as words
+from tessera_core.ui import files, humanize, shell, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Marker
 from tessera_core.ui.regress import value_map
@@ -171,7 +170,7 @@ def _chosen(context: RegressContext, made: RegressionMap | None, score: Regressi
     with st.container(border=True, gap="small"):
         if kind == "plot":
             plot = next(plot for plot in context.plots if plot.label.id == where)
-            st.markdown(f"**Plot: {words.escape(f'{plot.value:.4g}{context.unit}')}**")
+            st.markdown(f"**Plot: {humanize.escape(f'{plot.value:.4g}{context.unit}')}**")
             told = plot_text(context, score, plot.label.id)
             if told:
                 st.caption(told)
@@ -181,7 +180,7 @@ def _chosen(context: RegressContext, made: RegressionMap | None, score: Regressi
         if made is not None:
             number, about = place_text(context, made, int(np.floor(row)), int(np.floor(col)))
             if number:
-                st.markdown(f"**{words.escape(f'{context.measure.name if context.measure else ""}: {number}')}**")
+                st.markdown(f"**{humanize.escape(f'{context.measure.name if context.measure else ""}: {number}')}**")
             st.caption(about)
         else:
             st.markdown("**A new plot**")

@@ -14,8 +14,7 @@ from tessera_core.labels.plots import add_plot, change_value, measure_named, req
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.values import ValueField, name_and_unit, read_value_plots, value_fields
 from tessera_core.project.regress import EXAMPLE_FIELD, RegressionScore, example_plots, place_remarks
-from tessera_core.ui import shell
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, shell
 from tessera_core.ui.files import PLACES, report_lines, with_upload
 from tessera_core.ui.regress.context import RegressContext
 from tessera_core.ui.regress.value_map import errors_of
@@ -166,8 +165,8 @@ def _report(context: RegressContext) -> None:
     if known is None:
         return
     told, report, note = known
-    text = "  \n".join(map(words.escape, report_lines(report)))
-    body = f"{words.escape(told)}" + (f"  \n:small[{words.escape(note)}]" if note else "")
+    text = "  \n".join(map(humanize.escape, report_lines(report)))
+    body = f"{humanize.escape(told)}" + (f"  \n:small[{humanize.escape(note)}]" if note else "")
     if text:
         body += "  \n" + "  \n".join(f":small[{line}]" for line in text.split("  \n"))
     icon = ":green[:material/check_circle:]" if report.labels else ":orange[:material/warning:]"
@@ -299,7 +298,7 @@ def _table(context: RegressContext, score: RegressionScore | None) -> None:
     table |= {names[0]: first.tolist(), names[1]: second.tolist()}
     key = f"{context.key('table')}_{context.project.plots.version}_{context.measure.id}"
     number = st.column_config.NumberColumn
-    digits = words.decimals(float(score.result["rmse"])) if score is not None and score.result else 2
+    digits = humanize.decimals(float(score.result["rmse"])) if score is not None and score.result else 2
     place = "%.5f" if grid.georeferenced else "%.1f"
     st.data_editor(
         table,

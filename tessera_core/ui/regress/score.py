@@ -18,8 +18,7 @@ from tessera_core.project.regress import (
     RegressionScore,
     guess_sentences,
 )
-from tessera_core.ui import shell
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, shell
 from tessera_core.ui.regress.context import RegressContext
 from tessera_core.ui.regress.value_map import errors_of
 
@@ -37,7 +36,7 @@ def score_panel(context: RegressContext, score: RegressionScore) -> None:
     if score.result:
         _figures(context, score)
     for sentence in score.remarks:
-        st.markdown(f":small[:material/warning: {words.escape(sentence)}]")
+        st.markdown(f":small[:material/warning: {humanize.escape(sentence)}]")
     if score.odd:
         _odd(context, score)
     if score.held_out is not None:
@@ -69,7 +68,7 @@ def guesses(context: RegressContext, made: RegressionMap) -> None:
     assert context.measure is not None
     st.markdown("**Where it guesses**")
     for sentence in guess_sentences(made, context.measure.name):
-        st.markdown(f":small[{words.escape(sentence)}]")
+        st.markdown(f":small[{humanize.escape(sentence)}]")
 
 
 def _figures(context: RegressContext, score: RegressionScore) -> None:
@@ -85,16 +84,16 @@ def _figures(context: RegressContext, score: RegressionScore) -> None:
     size = result["rmse"]
     right.metric(
         "Typically off by",
-        f"± {words.number(result['mae'], size)}{unit}",
+        f"± {humanize.number(result['mae'], size)}{unit}",
         help="Mean size of the error at plots that were held out, with the ground around them.",
     )
     naive = result.get("naive")
     inside = f" ({unit.strip()})" if unit else ""
     rows: list[tuple[str, str, Callable[[float], str]]] = [
         ("R²", "r2", _r2),
-        (f"RMSE{inside}", "rmse", lambda v: words.number(v, size)),
-        (f"Mean error{inside}", "mae", lambda v: words.number(v, size)),
-        (f"Bias{inside}", "bias", lambda v: words.number(v, size, sign=True)),
+        (f"RMSE{inside}", "rmse", lambda v: humanize.number(v, size)),
+        (f"Mean error{inside}", "mae", lambda v: humanize.number(v, size)),
+        (f"Bias{inside}", "bias", lambda v: humanize.number(v, size, sign=True)),
         (f"Margins hold (of {100 * COVERAGE:.0f} %)", "coverage", lambda v: f"{100 * v:.0f} %"),
     ]
     held_out = "Blocks held out" if result["split"] == "blocked" else "Plots held out"
@@ -106,7 +105,7 @@ def _figures(context: RegressContext, score: RegressionScore) -> None:
 
 
 def _r2(value: float) -> str:
-    return words.number(value, 0.1)
+    return humanize.number(value, 0.1)
 
 
 # ------------------------------------------------------------------- scatter
@@ -158,7 +157,7 @@ def scatter(context: RegressContext, score: RegressionScore) -> go.Figure:
         marker={"size": 7, "color": [_STRANGE if one else _INK for one in odd], "opacity": 0.8},
         customdata=[context.plots[int(g)].label.id for g in groups],
         text=[
-            f"plot {words.number(t, m)}{context.unit}<br>map, unseen {words.number(g, m)} ± {words.number(m, m)}"
+            f"plot {humanize.number(t, m)}{context.unit}<br>map, unseen {humanize.number(g, m)} ± {humanize.number(m, m)}"
             for t, g, m in zip(truth, guess, margin, strict=True)
         ],
         hovertemplate="%{text}<extra></extra>",
@@ -231,14 +230,14 @@ def place_text(context: RegressContext, made: RegressionMap, row: int, col: int)
     if not (0 <= row < height and 0 <= col < width) or not np.isfinite(made.map.values[row, col]):
         return "", "There is no data here."
     value, margin = float(made.map.values[row, col]), float(made.map.margins[row, col])
-    low, high = (words.number(v, margin) for v in (value - margin, value + margin))
+    low, high = (humanize.number(v, margin) for v in (value - margin, value + margin))
     about = f"Nine of ten plots would lie between {low} and {high}{context.unit}."
     kind = int(made.guesses[row, col])
     if kind == UNLIKE:
         about += " The ground here is unlike your plots: this is a guess."
     elif kind == BEYOND:
         about += " No plot has such a number: this is a guess."
-    return f"{words.number(value, margin)} ± {words.number(margin, margin)}{context.unit}", about
+    return f"{humanize.number(value, margin)} ± {humanize.number(margin, margin)}{context.unit}", about
 
 
 def plot_text(context: RegressContext, score: RegressionScore | None, label_id: str) -> str:
@@ -250,5 +249,5 @@ def plot_text(context: RegressContext, score: RegressionScore | None, label_id: 
     way = "too much" if error > 0 else "too little"
     assert score is not None
     size = float(score.result["rmse"])
-    told, off = words.number(context.plots[number].value + error, size), words.number(abs(error), size)
+    told, off = humanize.number(context.plots[number].value + error, size), humanize.number(abs(error), size)
     return f"A map that has not seen this plot says {told}{context.unit}: {off}{context.unit} {way}."

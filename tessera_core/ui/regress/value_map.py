@@ -12,7 +12,7 @@ from tessera_core.project.regress import BEYOND, UNLIKE, RegressionMap, Regressi
 from tessera_core.render.colormap import Scale, colour_of, encode_values, hexes
 from tessera_core.render.palette import encode
 from tessera_core.types import BBox
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import ColourScale, Layer, Marker, Outline
 from tessera_core.ui.regress.context import MAP, RegressContext
@@ -128,7 +128,7 @@ def marks(
         text = f"{plot.value:.4g}{context.unit}"
         if np.isfinite(errors[number]):
             assert score is not None
-            told = words.number(plot.value + errors[number], float(score.result["rmse"]))
+            told = humanize.number(plot.value + errors[number], float(score.result["rmse"]))
             text += f"\nThe map, unseen: {told}{context.unit}"
         if plot.label.kind != "point" and context.scene.raster.grid.georeferenced:
             outlines.append(Outline(plot.label.id, _area(context, plot), colour, 0.85, text))

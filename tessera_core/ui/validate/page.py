@@ -19,11 +19,10 @@ from tessera_core.assess.area import Assessment, Estimate
 from tessera_core.assess.designs import draw, from_csv, to_csv
 from tessera_core.errors import LabelError
 from tessera_core.labels.model import LabelClass
-from tessera_core.project import validate as validation
+from tessera_core.project import validate
 from tessera_core.project.project import Project, safe_name
 from tessera_core.project.validate import Plan, Validation
-from tessera_core.ui import maps, shell, state
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize, maps, shell, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene
 
@@ -62,7 +61,7 @@ def _studio() -> None:
     year = _year(project)
     scene = state.scene_for(project, year)
     made, missing = maps.project_map(project, scene, year)
-    saved = validation.load(project, year)
+    saved = validate.load(project, year)
     if made is None:
         st.info(missing, icon=":material/info:")
         st.page_link("pages/label.py", label="Label some places", icon=":material/draw:", query_params=state.query())
@@ -143,7 +142,7 @@ def _design(project: Project, scene: OpenScene, year: int | None, classes: NDArr
                 help="More of them make the figures of rare classes firmer.",
             )
     with outcome:
-        plan = validation.plan(classes, design, margin / 100, accuracy / 100, at_least=max(at_least, 2))
+        plan = validate.plan(classes, design, margin / 100, accuracy / 100, at_least=max(at_least, 2))
         _outcome(project, plan)
         if st.button("Draw the places", type="primary", icon=":material/casino:", key=f"{key}_draw", width="stretch"):
             seed = int(time.time()) & 0x7FFFFFFF
@@ -155,7 +154,7 @@ def _design(project: Project, scene: OpenScene, year: int | None, classes: NDArr
 def _outcome(project: Project, plan: Plan) -> None:
     st.subheader(f"{plan.n} places")
     st.markdown(
-        f"About {words.duration(plan.seconds)} of looking. The accuracy would then be known to about "
+        f"About {humanize.duration(plan.seconds)} of looking. The accuracy would then be known to about "
         f"± {100 * plan.margin:.0f} points. You may stop early: the intervals are only wider then."
     )
     if plan.per_class:
@@ -178,7 +177,7 @@ def _from_file(project: Project, scene: OpenScene, year: int | None, key: str) -
 
 
 def _begin(project: Project, new: Validation) -> None:
-    validation.start(project, new)
+    validate.start(project, new)
     st.session_state[_place_key(project, new.year)] = 0
     st.rerun()
 
@@ -277,10 +276,12 @@ def _answers(project: Project, current: Validation, place: int, *, blind: bool) 
     chosen, mapped = int(sample.reference[place]), int(sample.mapped[place])
     seen = current.is_seen(place)
     said = names.get(chosen, "cannot tell") if seen else ""
-    st.markdown(f"**Place {place + 1}**" + (f" &nbsp; :green[:material/check: {words.escape(said)}]" if seen else ""))
+    st.markdown(
+        f"**Place {place + 1}**" + (f" &nbsp; :green[:material/check: {humanize.escape(said)}]" if seen else "")
+    )
     key = _place_key(project, current.year)
     if not blind and mapped in names:
-        st.markdown(f"The map says **{words.escape(names[mapped])}**.")
+        st.markdown(f"The map says **{humanize.escape(names[mapped])}**.")
         st.button(f"Right, {names[mapped]}", icon=":material/check:", type="primary", key=f"{key}_right", shortcut="Y",
                   width="stretch", on_click=_answer, args=(project, current, place, mapped))  # fmt: skip
         st.caption("Wrong? Then say what it is:")
@@ -313,18 +314,18 @@ def _class_button(
 @shell.shielded
 def _answer(project: Project, current: Validation, place: int, class_id: int | None) -> None:
     # Another tab may have answered other places since this one was drawn.
-    newest = validation.load(project, current.year) or current
+    newest = validate.load(project, current.year) or current
     answered = newest.answer(place, class_id)
-    validation.save(project, answered)
+    validate.save(project, answered)
     following = place if class_id is None else answered.next_open(place)
     st.session_state[_place_key(project, current.year)] = place if following is None else following
 
 
 @shell.shielded
 def _note(project: Project, year: int | None, place: int, widget: str) -> None:
-    newest = validation.load(project, year)
+    newest = validate.load(project, year)
     if newest is not None:
-        validation.save(project, newest.with_note(place, st.session_state[widget]))
+        validate.save(project, newest.with_note(place, st.session_state[widget]))
 
 
 def _go(key: str, place: int) -> None:
@@ -355,7 +356,7 @@ def _results(project: Project, scene: OpenScene, current: Validation) -> None:
         return
     unit = "ha" if scene.raster.grid.georeferenced else "pixels"
     first, *_ = found.sentences(names, unit)
-    st.markdown(f"**{words.escape(first)}**")
+    st.markdown(f"**{humanize.escape(first)}**")
     areas, matrix = st.tabs(["Areas and accuracy", "What is taken for what"])
     with areas:
         st.dataframe(_table(found, names, unit), hide_index=True, width="stretch", column_config=_columns(unit))
@@ -367,7 +368,7 @@ def _results(project: Project, scene: OpenScene, current: Validation) -> None:
     with matrix:
         _matrix(found, names)
     for note in found.notes:
-        st.caption(f":material/info: {words.escape(note)}")
+        st.caption(f":material/info: {humanize.escape(note)}")
     _downloads(project, scene, current, names, found)
 
 
@@ -445,7 +446,7 @@ def _downloads(
         if found is not None:
             st.download_button(
                 "Areas and accuracy (.csv)",
-                lambda: validation.estimates_csv(found, names, "ha" if scene.raster.grid.georeferenced else "pixels"),
+                lambda: validate.estimates_csv(found, names, "ha" if scene.raster.grid.georeferenced else "pixels"),
                 f"{stem}-areas.csv",
                 "text/csv",
                 icon=":material/download:",

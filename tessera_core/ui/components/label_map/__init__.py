@@ -15,7 +15,7 @@ import streamlit as st
 
 from tessera_core.session import payload
 from tessera_core.session.protocol import ProtocolState
-from tessera_core.ui.components import shared as component
+from tessera_core.ui.components import shared
 
 __all__ = ["ProtocolState", "insight", "label_map", "label_panel", "loader", "message", "picture", "wishes"]
 
@@ -36,8 +36,8 @@ MODULES = (
 
 def loader() -> None:
     """Bring the map's code into the page; call it once per page run, outside every fragment."""
-    script = component.loader(HUB, __package__, MODULES, ((__package__, "style.css"),))
-    component.load("tessera_label_map_loader", script)
+    script = shared.loader(HUB, __package__, MODULES, ((__package__, "style.css"),))
+    shared.load("tessera_label_map_loader", script)
 
 
 def label_map(key: str, data: bytes, on_ops: Callable[[], None]) -> None:
@@ -93,4 +93,4 @@ def picture(key: str, name: str, header: dict[str, Any], png: bytes) -> None:
 
 
 def _component() -> Callable[..., Any]:
-    return component.mount("tessera_label_map", HUB)
+    return shared.mount("tessera_label_map", HUB)

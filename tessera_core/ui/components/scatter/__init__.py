@@ -19,7 +19,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.session import payload
-from tessera_core.ui.components import shared as component
+from tessera_core.ui.components import shared
 
 HUB = "__tesseraScatter"
 MODULES = ("wire.js", "dom.js", "links.js", "mounting.js", "cloud.js", "main.js")
@@ -54,7 +54,7 @@ class Cloud:
 
 def loader() -> None:
     """Bring the scatter's code into the page; call it once per page run, outside every fragment."""
-    component.load("tessera_scatter_loader", component.loader(HUB, __package__, MODULES, _STYLES, leaflet=False))
+    shared.load("tessera_scatter_loader", shared.loader(HUB, __package__, MODULES, _STYLES, leaflet=False))
 
 
 def scatter(
@@ -69,7 +69,7 @@ def scatter(
         height: pixels.
         on_select: called before the script when the selection changed; read it with :func:`selection`.
     """
-    mount = component.mount("tessera_scatter", HUB)
+    mount = shared.mount("tessera_scatter", HUB)
     with st.container(gap=None):
         header = {
             "kind": "scatter",

@@ -1,7 +1,7 @@
 """The view map: a Leaflet map to look at, point at and draw shapes on, used by every page but Label.
 
 Read-mostly: pictures on a display grid (or the world), markers, outlines; swipe and side by side; clicks, boxes and polygons
-come back as events. Streamlit components inline as in ``ui.component``; what travels is in ``message``, the values in ``parts``.
+come back as events. Streamlit components inline as in ``ui.shared``; what travels is in ``view_protocol``, the values in ``parts``.
 
     view_map.loader()                                  # once per page run, outside fragments
     view_map.view_map("explore", display=scene.display, layers=[...], on_event=_clicked)
@@ -16,12 +16,11 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.render.display import DisplayGrid
-from tessera_core.session import payload
-from tessera_core.session import view_protocol as message
+from tessera_core.session import payload, view_protocol
 from tessera_core.session.base_maps import BASE_MAPS
 from tessera_core.session.view_parts import ColourScale, Layer, MapEvent, Marker, Outline, Tool
 from tessera_core.types import BBox
-from tessera_core.ui.components import shared as component
+from tessera_core.ui.components import shared
 
 __all__ = [
     "ColourScale",
@@ -46,7 +45,7 @@ _STYLES = (("tessera_core.ui.components.label_map", "style.css"), (__package__, 
 
 def loader() -> None:
     """Bring the map's code into the page; call it once per page run, outside every fragment."""
-    component.load("tessera_view_map_loader", component.loader(HUB, __package__, MODULES, _STYLES))
+    shared.load("tessera_view_map_loader", shared.loader(HUB, __package__, MODULES, _STYLES))
 
 
 def view_map(
@@ -95,16 +94,16 @@ def view_map(
     header = {
         "kind": "map",
         "key": key,
-        "place": message.place_of(display),
+        "place": view_protocol.place_of(display),
         "frame": "mercator" if on_ground else "pixel",
         "bounds": list(display.bounds) if display is not None else None,
         "pixel": display.pixel_size if display is not None else None,
         "epoch": state.epoch,
         "seen": state.seen,
         # Of these the pictures come by themselves; the browser asks for others once they are looked at.
-        "layers": [message.layer_entry(layer) | {"sent": layer.name in pictures} for layer in layers],
-        "markers": message.marker_entries(markers, display),
-        "outlines": message.outline_entries(outlines, display),
+        "layers": [view_protocol.layer_entry(layer) | {"sent": layer.name in pictures} for layer in layers],
+        "markers": view_protocol.marker_entries(markers, display),
+        "outlines": view_protocol.outline_entries(outlines, display),
         "tools": list(tools),
         "swipe": list(swipe) if swipe else None,
         "beside": side_by_side,
@@ -117,7 +116,7 @@ def view_map(
         "link": link,
         "sticky": sticky,
     }
-    mount = component.mount("tessera_view_map", HUB)
+    mount = shared.mount("tessera_view_map", HUB)
     with st.container(gap=None):
         mount(key=key, data=payload.pack(header), on_event_change=lambda: _received(key, on_event))
         # Each picture is a component of its own: Streamlit does not send again what has not changed.
@@ -129,7 +128,7 @@ def view_map(
             data = payload.pack({**told, "place": header["place"], "bounds": header["bounds"]}, picture)
             mount(key=f"{key}-layer-{layer.name}", data=data, height=1)
         if header["world"]:
-            data = payload.pack({"kind": "world", "key": key}, message.world_entry())
+            data = payload.pack({"kind": "world", "key": key}, view_protocol.world_entry())
             mount(key=f"{key}-world", data=data, height=1)
 
 
@@ -166,10 +165,10 @@ def events(key: str) -> tuple[MapEvent, ...]:
 
 
 def _received(key: str, on_event: Callable[[], None] | None) -> None:
-    state, events_ = message.receive(_raw(key), _state(key), st.session_state.get(_display_key(key)))
+    state, events_ = view_protocol.receive(_raw(key), _state(key), st.session_state.get(_display_key(key)))
     st.session_state[_state_key(key)] = state
     st.session_state[_events_key(key)] = events_
-    looks = message.looked_at(_raw(key))
+    looks = view_protocol.looked_at(_raw(key))
     if looks is not None:
         st.session_state[_looks_key(key)] = looks
     if events_ and on_event is not None:
@@ -181,8 +180,8 @@ def _raw(key: str) -> Any:
     return None if state is None else getattr(state, "event", None)
 
 
-def _state(key: str) -> message.Received:
-    state: message.Received = st.session_state.get(_state_key(key), message.Received())
+def _state(key: str) -> view_protocol.Received:
+    state: view_protocol.Received = st.session_state.get(_state_key(key), view_protocol.Received())
     return state
 
 
@@ -209,6 +208,6 @@ def _box(box: BBox | None, display: DisplayGrid | None) -> list[float] | None:
 
     west, south, east, north = box
     corners = np.array([[west, south], [west, north], [east, south], [east, north]], np.float64)
-    x, y = message.to_frame(corners, display).T
+    x, y = view_protocol.to_frame(corners, display).T
     bounds = [float(x.min()), float(y.min()), float(x.max()), float(y.max())]
     return bounds if all(np.isfinite(bounds)) else None

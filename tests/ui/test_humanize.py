@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tessera_core.ui import text as words
+from tessera_core.ui import humanize
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ from tessera_core.ui import text as words
     ],
 )
 def test_a_number_is_as_exact_as_its_margin(value: float, scale: float, text: str) -> None:
-    assert words.number(value, scale) == text
+    assert humanize.number(value, scale) == text
 
 
 def test_a_plus_is_written_where_it_tells_something() -> None:
-    assert [words.number(value, 3.0, sign=True) for value in (0.26, -0.26, 0.001, 0.0)] == [
+    assert [humanize.number(value, 3.0, sign=True) for value in (0.26, -0.26, 0.001, 0.0)] == [
         "+0.3",
         "−0.3",
         "0.0",
@@ -34,5 +34,5 @@ def test_a_plus_is_written_where_it_tells_something() -> None:
 
 
 def test_positions_name_their_hemisphere() -> None:
-    assert words.position(52.016093, 3.8945) == "52.01609° N, 3.89450° E"
-    assert words.position(-33.45, -70.666667) == "33.45000° S, 70.66667° W"
+    assert humanize.position(52.016093, 3.8945) == "52.01609° N, 3.89450° E"
+    assert humanize.position(-33.45, -70.666667) == "33.45000° S, 70.66667° W"
