@@ -2,6 +2,8 @@
 
 The app runs on this computer only, at an address of this computer; nothing is sent anywhere. Stop it with Ctrl-C.
 Projects, the demo region and logs are kept in TESSERA_HOME (or the usual place of this system).
+Where no option says otherwise, Streamlit's own settings hold: STREAMLIT_SERVER_PORT, STREAMLIT_SERVER_ADDRESS and
+STREAMLIT_SERVER_HEADLESS.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--project", type=Path, metavar="FILE", help="a *.tessera or *.tesserapack file or a project folder to open"
     )
     parser.add_argument("--port", type=int, help=f"port of the app (default: the first free one from {_PORTS.start})")
-    parser.add_argument("--address", default="localhost", help="who may connect: localhost (default) or 0.0.0.0")
+    parser.add_argument("--address", help="who may connect: localhost (default) or 0.0.0.0")
     parser.add_argument("--headless", action="store_true", help="do not open a browser window")
 
 
@@ -42,15 +44,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     Limits.read()
     script = app_script()
-    port = free_port(args.address) if args.port is None else check_port(args.address, args.port)
+    address = args.address or os.environ.get("STREAMLIT_SERVER_ADDRESS") or "localhost"
+    wanted = args.port if args.port is not None else _port_setting()
+    port = free_port(address) if wanted is None else check_port(address, wanted)
+    headless = args.headless or _headless_setting()
     if args.project is not None:
         from tessera_core.project.library import adopt
         from tessera_core.project.pack import is_pack, open_pack
 
         path = args.project.expanduser().resolve()
         os.environ["TESSERA_PROJECT"] = str((open_pack(path)[0] if is_pack(path) else adopt(path)).folder)
-    serve(script, args.address, port, headless=args.headless)
-    return {"address": args.address, "port": port}
+    serve(script, address, port, headless=headless)
+    return {"address": address, "port": port}
 
 
 def report(result: dict[str, Any]) -> str:
@@ -77,15 +82,34 @@ def app_script() -> Path:
     )
 
 
+def _port_setting() -> int | None:
+    """The port that Streamlit's own setting in the environment asks for; None where there is none."""
+    text = os.environ.get("STREAMLIT_SERVER_PORT", "").strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise InputError(f"STREAMLIT_SERVER_PORT is {text!r}, which is no port; set a number between 1024 and 65535.")
+    return int(text)
+
+
+def _headless_setting() -> bool:
+    """Whether Streamlit's own setting in the environment keeps the browser closed."""
+    text = os.environ.get("STREAMLIT_SERVER_HEADLESS", "").strip().lower()
+    if text in ("", "0", "false", "no", "off"):
+        return False
+    if text in ("1", "true", "yes", "on"):
+        return True
+    raise InputError(f"STREAMLIT_SERVER_HEADLESS is {text!r}; set true or false.")
+
+
 def free_port(address: str) -> int:
     """The first free port of the usual range.
 
     Raises:
         InputError: all are taken.
     """
-    for port in _PORTS:
-        if _is_free(address, port):
-            return port
+    if (port := _next_free(address, _PORTS)) is not None:
+        return port
     raise InputError(f"The ports {_PORTS.start} to {_PORTS.stop - 1} are all in use. Choose one with --port.")
 
 
@@ -97,9 +121,15 @@ def check_port(address: str, port: int) -> int:
     """
     if not 1 <= port <= 65535:
         raise InputError(f"{port} is not a port; choose one between 1024 and 65535.")
-    if not _is_free(address, port):
-        raise InputError(f"Port {port} is in use (perhaps by another Tessera Studio). Choose another with --port.")
-    return port
+    if _is_free(address, port):
+        return port
+    other = _next_free(address, range(port + 1, min(port + 51, 65536)))
+    advice = "Choose another with --port." if other is None else f"The next free one is {other}: add --port {other}."
+    raise InputError(f"Port {port} is in use (perhaps by another Tessera Studio). {advice}")
+
+
+def _next_free(address: str, ports: range) -> int | None:
+    return next((port for port in ports if _is_free(address, port)), None)
 
 
 def _is_free(address: str, port: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -46,11 +47,34 @@ def test_taken_port_is_bad_input_and_another_is_found() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"Port {port} is in use"):
+        with pytest.raises(InputError, match=f"Port {port} is in use.* next free one is") as refused:
             app.check_port("127.0.0.1", port)
+        other = int(re.search(r"--port (\d+)", str(refused.value))[1])
+        assert other != port
+        assert app.check_port("127.0.0.1", other) == other
     with pytest.raises(InputError, match="not a port"):
         app.check_port("127.0.0.1", 70_000)
     assert app.free_port("127.0.0.1") in range(8501, 8551)
+
+
+def test_settings_of_streamlit_in_the_environment_hold_unless_an_option_says_otherwise(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[tuple[str, int, bool]] = []
+    monkeypatch.setattr(app, "serve", lambda script, address, port, headless: calls.append((address, port, headless)))
+    free, other = app.free_port("127.0.0.1"), app.check_port("127.0.0.1", 18_611)
+    monkeypatch.setenv("STREAMLIT_SERVER_PORT", str(free))
+    monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "127.0.0.1")
+    monkeypatch.setenv("STREAMLIT_SERVER_HEADLESS", "true")
+    assert main(["app"]) == 0
+    assert main(["app", "--port", str(other), "--address", "localhost"]) == 0
+    assert calls == [("127.0.0.1", free, True), ("localhost", other, True)]
+    for name, wrong in (("PORT", "eighty"), ("HEADLESS", "perhaps")):
+        monkeypatch.setenv(f"STREAMLIT_SERVER_{name}", wrong)
+        assert main(["app"]) == 2
+        assert f"STREAMLIT_SERVER_{name} is '{wrong}'" in capsys.readouterr().err
+        monkeypatch.delenv(f"STREAMLIT_SERVER_{name}")
+    assert len(calls) == 2
 
 
 def test_project_file_is_unpacked_and_opened(
