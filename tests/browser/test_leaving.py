@@ -27,7 +27,7 @@ SIZE = 96
 HOLDING = """
 import os, time
 from pathlib import Path
-from tessera_core import jobs
+from tessera_core.project import jobs
 
 home = Path(os.environ["TESSERA_HOME"])
 run = jobs.Job._run

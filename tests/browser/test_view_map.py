@@ -29,7 +29,7 @@ from affine import Affine
 from tessera_core.grid import Grid
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.picture import encode_picture
-from tessera_core.ui import view_map
+from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Layer, Marker, Outline
 
 st.set_page_config(layout="wide")

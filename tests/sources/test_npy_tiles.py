@@ -178,7 +178,7 @@ def test_a_stalled_download_is_cut_off_and_tried_again(web: WebStore, monkeypatc
 SCRIPT = """
 import sys
 from tessera_core.region import parse_bbox
-from tessera_core.sources import cache, fetch
+from tessera_core.sources.remote import cache, fetch
 from tessera_core.sources.remote.datasets import Dataset
 from tessera_core.sources.remote.npy_tiles import open_tiles
 region = parse_bbox("11.83,-0.03,11.97,0.03")
