@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tessera_core.assess.evaluate import evaluate
+from tessera_core.assess.evaluate import CrossValidation, evaluate
 from tessera_core.assess.metrics import score
 from tessera_core.assess.reference import Reference, read_reference
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
@@ -11,6 +11,7 @@ from tessera_core.assess.splits import SPLITS, folds
 __all__ = [
     "SPLITS",
     "CodeFeatures",
+    "CrossValidation",
     "MatrixFeatures",
     "Reference",
     "Samples",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tessera_core.assess.crossfit import places, thin
-from tessera_core.assess.evaluate import evaluate
+from tessera_core.assess.evaluate import CrossValidation, evaluate
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import LabelError
@@ -70,9 +70,8 @@ def learning_curve(
         raise LabelError("A learning curve needs at least three labels of each class; label some more first.")
     points = []
     for done, size in enumerate(sizes):
-        result = evaluate(
-            held, head, split="field", per_class=size, repeats=repeats, seed=seed, naive=False, cancelled=cancelled
-        )
+        cv = CrossValidation(per_class=size, repeats=repeats, seed=seed, naive=False)
+        result = evaluate(held, head, cv, cancelled=cancelled)
         points.append((result["macro_f1"], result["sd"]["macro_f1"]))
         if progress is not None:
             progress(done + 1, len(sizes), "scoring with fewer labels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,38 +23,57 @@ from tessera_core.types import Cancel, Progress
 SCORES = ("accuracy", "macro_f1", "weighted_f1")
 
 
+@dataclass(frozen=True)
+class CrossValidation:
+    """How labels are held out; checked when made.
+
+    Attributes:
+        split: ``"field"``, ``"blocked"`` or ``"random"``, see :mod:`tessera_core.assess.splits`.
+        n_folds: parts.
+        per_class: train on this many labelled pixels of each class only, drawn from the training part; None for all.
+        repeats: how often, each time with another seed.
+        seed: of everything random.
+        block_px, buffer_px: for ``blocked``.
+        max_train: labels to train on at most; larger parts are thinned, large classes first.
+        naive: add the same under a random split.
+
+    Raises:
+        LabelError: a count is below one.
+    """
+
+    split: str = "field"
+    n_folds: int = 3
+    per_class: int | None = None
+    repeats: int = 1
+    seed: int = 0
+    block_px: int = BLOCK_PX
+    buffer_px: int = BUFFER_PX
+    max_train: int = MAX_TRAIN
+    naive: bool = True
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1 or (self.per_class is not None and self.per_class < 1):
+            raise LabelError("Repeats and labels per class must be at least 1.")
+
+
 def evaluate(
     samples: Samples,
     head: Head,
+    cv: CrossValidation | None = None,
     *,
-    split: str = "field",
-    n_folds: int = 3,
-    per_class: int | None = None,
-    repeats: int = 1,
-    seed: int = 0,
-    block_px: int = BLOCK_PX,
-    buffer_px: int = BUFFER_PX,
-    max_train: int = MAX_TRAIN,
-    naive: bool = True,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> dict[str, Any]:
     """Cross-validate a head.
 
     Every label is predicted by a head that saw nothing of its field (block); the predictions of all folds make one confusion
-    matrix. With ``repeats``, folds (and the labels drawn for ``per_class``) are drawn anew with another seed; scores are means.
+    matrix. With ``cv.repeats``, folds (and the labels drawn for ``cv.per_class``) are drawn anew with another seed; scores are
+    means.
 
     Args:
         samples: labelled pixels.
         head: unfitted; it is cloned for each fold.
-        split: ``"field"``, ``"blocked"`` or ``"random"``, see :mod:`tessera_core.assess.splits`.
-        n_folds: parts.
-        per_class: train on this many labelled pixels of each class only, drawn from the training part; None for all.
-        repeats: how often.
-        seed: of everything random.
-        block_px, buffer_px: for ``blocked``.
-        max_train: labels to train on at most; larger parts are thinned, large classes first.
-        naive: add the same under a random split.
+        cv: how labels are held out; None for whole fields in three parts.
         progress, cancelled: see docs/architecture.md; units are fits.
 
     Returns:
@@ -66,10 +86,9 @@ def evaluate(
         HeadError: the head cannot be fitted.
         Cancelled: ``cancelled`` said so.
     """
-    if repeats < 1 or (per_class is not None and per_class < 1):
-        raise LabelError("Repeats and labels per class must be at least 1.")
-    kinds = [split] + (["random"] if naive and split != "random" else [])
-    total, done = n_folds * repeats * len(kinds), 0
+    cv = cv or CrossValidation()
+    kinds = [cv.split] + (["random"] if cv.naive and cv.split != "random" else [])
+    total, done = cv.n_folds * cv.repeats * len(kinds), 0
 
     def step() -> None:
         nonlocal done
@@ -82,9 +101,10 @@ def evaluate(
     results = []
     for kind in kinds:
         matrices, seen, notes = [], [], set()
-        for repeat in range(repeats):
-            parts = folds(samples, kind, n_folds, seed + repeat, block_px, buffer_px)
-            matrix, n_train = _cross_validate(samples, head, parts, per_class, seed + repeat, max_train, step)
+        for repeat in range(cv.repeats):
+            drawn = replace(cv, seed=cv.seed + repeat)
+            parts = folds(samples, kind, cv.n_folds, drawn.seed, cv.block_px, cv.buffer_px)
+            matrix, n_train = _cross_validate(samples, head, parts, drawn, step)
             matrices.append(matrix)
             seen.append(n_train)
             if left := not_judged(samples, parts):
@@ -92,7 +112,8 @@ def evaluate(
                 notes.add(f"Not judged, because they lie in a single field or block: {names}.")
         results.append(_summary(samples, matrices) | {"split": kind, "n_train": round(float(np.mean(seen)))})
         results[-1] |= {"notes": sorted(notes)}
-    result = results[0] | {"folds": n_folds, "repeats": repeats, "per_class_labels": per_class, "seed": seed}
+    counts = {"folds": cv.n_folds, "repeats": cv.repeats, "per_class_labels": cv.per_class, "seed": cv.seed}
+    result = results[0] | counts
     if samples.ignored:
         result["notes"] = [*result["notes"], f"{samples.ignored} labelled pixels have no data and were left out."]
     if len(results) > 1:
@@ -104,19 +125,19 @@ def _cross_validate(
     samples: Samples,
     head: Head,
     parts: list[Fold],
-    per_class: int | None,
-    seed: int,
-    max_train: int,
+    cv: CrossValidation,
     step: Callable[[], None],
 ) -> tuple[NDArray[np.int64], float]:
     ids, targets = np.unique(samples.y, return_inverse=True)
     predicted, tested, seen = np.zeros(len(targets), np.int64), np.zeros(len(targets), bool), []
     for number, (train, test) in enumerate(parts):
         step()
-        if per_class is not None:
-            train = _draw(targets, train, per_class, np.random.default_rng([seed, number]))
+        if cv.per_class is not None:
+            train = _draw(targets, train, cv.per_class, np.random.default_rng([cv.seed, number]))
         else:
-            train = train[training_draw(targets[train], samples.rows[train], samples.cols[train], seed, max_train)]
+            train = train[
+                training_draw(targets[train], samples.rows[train], samples.cols[train], cv.seed, cv.max_train)
+            ]
         seen.append(len(train))
         fitted = clone(head)
         if isinstance(fitted.head if isinstance(fitted, ContextHead) else fitted, TreeHead):

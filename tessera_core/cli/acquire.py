@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import dataclasses
 
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.dpixels.acquire import CATALOGUES, acquire
+    from tessera_core.dpixels.acquire import CATALOGUES, AcquireOptions, acquire
 
     window = _window(args)
     region, notes = region_of(args)
@@ -101,18 +101,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         catalogue = dataclasses.replace(catalogue, stac_url=args.stac_url, signed=False)
     if args.cmr_url:
         catalogue = dataclasses.replace(catalogue, cmr_url=args.cmr_url)
-    report = acquire(
-        region,
-        window,
-        catalogue,
-        args.out,
+    options = AcquireOptions(
         offset_rule=args.offset_rule,
         max_cloud=args.max_cloud,
         patch_px=args.patch,
         workers=args.workers,
         timeout_s=args.timeout,
-        progress=ConsoleProgress("acquire"),
     )
+    report = acquire(region, window, catalogue, args.out, options, progress=ConsoleProgress("acquire"))
     return report.to_json() | {"notes": notes}
 
 

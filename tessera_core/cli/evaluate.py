@@ -26,7 +26,7 @@ from tessera_core.cli.head_options import (
 from tessera_core.cli.paths import Input
 
 if TYPE_CHECKING:
-    from tessera_core.assess import Reference
+    from tessera_core.assess import CrossValidation, Reference
 
 PATHS = {**LABEL_PATHS, "baseline": Input()}
 EXAMPLES = (
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: something given is not usable.
     """
-    from tessera_core.assess import evaluate
+    from tessera_core.assess import CrossValidation, evaluate
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.heads import DEFAULT_HEAD
     from tessera_core.project.classify import score_samples, unfitted
@@ -83,16 +83,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     reference = read_classes(args, raster.grid)
     choice, _ = chosen_head(args, list(reference.classes))
     samples, head = reference.with_embeddings(raster), unfitted(choice, args.seed)
-    options: dict[str, Any] = {
-        "split": args.split or reference.split,
-        "n_folds": 3 if args.folds is None else args.folds,
-        "per_class": args.per_class,
-        "repeats": args.repeats,
-        "seed": args.seed,
-        "block_px": args.block,
-        "buffer_px": args.buffer,
-    }
-    result = evaluate(samples, head, **options, progress=ConsoleProgress("evaluate"))
+    cv = CrossValidation(
+        split=args.split or reference.split,
+        n_folds=3 if args.folds is None else args.folds,
+        per_class=args.per_class,
+        repeats=args.repeats,
+        seed=args.seed,
+        block_px=args.block,
+        buffer_px=args.buffer,
+    )
+    result = evaluate(samples, head, cv, progress=ConsoleProgress("evaluate"))
     result |= {"head": args.head or DEFAULT_HEAD, "dataset": raster.provenance.dataset, "labels": str(args.labels)}
     result["import"] = import_of(reference.report)
     result["failed"] = left_out(raster)
@@ -102,12 +102,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         score = score_samples(samples, choice, seed=args.seed, naive=head._fits_alone)
         result |= {"score": score.to_json(), "accuracy": score.accuracy, "interval": score.to_json()["interval"]}
     if args.baseline:
-        result["baseline"] = _baseline(args, raster.shape, reference, options)
+        result["baseline"] = _baseline(args, raster.shape, reference, cv)
     return result
 
 
 def _baseline(
-    args: argparse.Namespace, shape: tuple[int, int], reference: Reference, options: dict[str, Any]
+    args: argparse.Namespace, shape: tuple[int, int], reference: Reference, cv: CrossValidation
 ) -> dict[str, Any]:
     """What plain monthly statistics reach under the same split."""
     from tessera_core.assess import evaluate
@@ -128,7 +128,7 @@ def _baseline(
         "features": "medians of 10 Sentinel-2 bands and means of Sentinel-1 VV and VH in twelfths of the year",
         "n_features": medians.shape[1],
     } | {
-        name: evaluate(plain, make_head(name), **options, progress=ConsoleProgress(f"baseline {name}"))
+        name: evaluate(plain, make_head(name), cv, progress=ConsoleProgress(f"baseline {name}"))
         for name in dict.fromkeys((plain_name, "forest"))
     }
 

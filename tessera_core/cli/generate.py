@@ -56,14 +56,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.tile import find_tiles
-    from tessera_core.inference.tiles import generate_tiles
+    from tessera_core.inference.tiles import GenerateOptions, generate_tiles
 
     failed: list[Failure] = []
     folders = [folder for path in args.tiles for folder in find_tiles(path)]
-    results = generate_tiles(
-        folders,
-        args.weights,
-        args.out,
+    options = GenerateOptions(
         dim=args.dim,
         float32=args.float32,
         device=args.device,
@@ -73,9 +70,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         seed=args.seed,
         repeats=args.repeats,
         layout=args.format,
-        progress=ConsoleProgress("generate"),
-        failed=failed,
     )
+    console = ConsoleProgress("generate")
+    results = generate_tiles(folders, args.weights, args.out, options, progress=console, failed=failed)
     return {"tiles": [result.to_json() for result in results], "failed": [failure.to_json() for failure in failed]}
 
 

@@ -13,6 +13,7 @@ _HOMES = {
     "Engine": "engine",
     "embed_tile": "engine",
     "generate_tile": "tiles",
+    "GenerateOptions": "tiles",
     "Generated": "tiles",
     "estimate": "calibration",
     "Estimate": "calibration",

@@ -84,54 +84,65 @@ class Generated:
         }
 
 
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How tiles are embedded and how the results are kept; checked when made.
+
+    Attributes:
+        dim: leading values to keep; None for the published embedding (with ``float32`` 128 or what the model has).
+        float32: write float32 as the reference does, instead of int8 codes and scales.
+        device, dtype: see :class:`~tessera_core.inference.engine.Engine`.
+        data_source: ``"mpc"`` or ``"aws"`` for v1.1; None to take what the tile says.
+        seed, repeats: v1.0's random draws and how many of them are averaged.
+        layout: ``"npy"``, ``"geotiff"`` (float32 bands) or ``"zarr"`` (a store in the published convention).
+
+    Raises:
+        InputError: an option is not known, or two do not fit together.
+
+    Example:
+        >>> GenerateOptions(dim=16, layout="zarr").dim
+        16
+    """
+
+    dim: int | None = None
+    float32: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+    data_source: str | None = None
+    seed: int = 0
+    repeats: int = 1
+    layout: Layout = "npy"
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise InputError(f"The format {self.layout!r} is not known; it is one of {', '.join(LAYOUTS)}.")
+        if self.repeats < 1:
+            raise InputError("Repeats must be at least 1.")
+        if self.layout == "zarr" and self.float32:
+            raise InputError(
+                "A Zarr store holds int8 codes and scales; leave --float32 away, or choose another format."
+            )
+
+
 def generate_tile(
     tile_dir: str | Path,
     weights: str | Path | LoadedEncoder,
     out_dir: str | Path,
+    options: GenerateOptions | None = None,
     *,
-    dim: int | None = None,
-    float32: bool = False,
-    device: str = "auto",
-    dtype: str = "auto",
-    data_source: str | None = None,
-    seed: int = 0,
-    repeats: int = 1,
-    layout: Layout = "npy",
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> Path:
-    """Embed one tile into files; see :func:`generate_tiles` for what each argument means. Returns the embedding file."""
-    results = generate_tiles(
-        [tile_dir],
-        weights,
-        out_dir,
-        dim=dim,
-        float32=float32,
-        device=device,
-        dtype=dtype,
-        data_source=data_source,
-        seed=seed,
-        repeats=repeats,
-        layout=layout,
-        progress=progress,
-        cancelled=cancelled,
-    )
-    return results[0].path
+    """Embed one tile into files; see :func:`generate_tiles`. Returns the embedding file."""
+    return generate_tiles([tile_dir], weights, out_dir, options, progress=progress, cancelled=cancelled)[0].path
 
 
 def generate_tiles(
     tile_dirs: Iterable[str | Path],
     weights: str | Path | LoadedEncoder,
     out_dir: str | Path,
+    options: GenerateOptions | None = None,
     *,
-    dim: int | None = None,
-    float32: bool = False,
-    device: str = "auto",
-    dtype: str = "auto",
-    data_source: str | None = None,
-    seed: int = 0,
-    repeats: int = 1,
-    layout: Layout = "npy",
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
     failed: list[Failure] | None = None,
@@ -142,12 +153,7 @@ def generate_tiles(
         tile_dirs: tile directories.
         weights: a name, a checkpoint file, or a loaded encoder.
         out_dir: folder for the results.
-        dim: leading values to keep; None for the published embedding (with ``float32`` 128 or what the model has).
-        float32: write float32 as the reference does, instead of int8 codes and scales.
-        device, dtype: see :class:`~tessera_core.inference.engine.Engine`.
-        data_source: ``"mpc"`` or ``"aws"`` for v1.1; None to take what the tile says.
-        seed, repeats: v1.0's random draws and how many of them are averaged.
-        layout: ``"npy"``, ``"geotiff"`` (float32 bands) or ``"zarr"`` (a store in the published convention).
+        options: how; None for the published embedding.
         progress: pixels done, pixels in all, a message with pixels per second.
         cancelled: asked between batches.
         failed: takes the tiles that are damaged or have not one valid observation, while the others are embedded; without it,
@@ -160,10 +166,8 @@ def generate_tiles(
         ExportError: the results cannot be written.
         Cancelled: ``cancelled`` returned true; finished blocks are kept.
     """
-    if layout not in LAYOUTS:
-        raise InputError(f"The format {layout!r} is not known; it is one of {', '.join(LAYOUTS)}.")
-    if repeats < 1:
-        raise InputError("Repeats must be at least 1.")
+    options = options or GenerateOptions()
+    layout = options.layout
     # A store is written whole at the end; until then its tiles wait as ordinary results in a hidden folder.
     out = Path(out_dir)
     place = out / ".zarr-tiles" if layout == "zarr" else out
@@ -193,13 +197,11 @@ def generate_tiles(
     engines: dict[str | None, Engine] = {}
     results, before = [], 0
     meter = _Meter(progress, total)
-    if layout == "zarr" and float32:
-        raise InputError("A Zarr store holds int8 codes and scales; leave --float32 away, or choose another format.")
     for tile in tiles:
-        source = data_source or _source(tile)
+        source = options.data_source or _source(tile)
         if source not in engines:
-            engines[source] = Engine(loaded.for_data(source), device, dtype)
-        run = _TileRun(tile, engines[source], place, dim, float32, seed, repeats, layout)
+            engines[source] = Engine(loaded.for_data(source), options.device, options.dtype)
+        run = _TileRun(tile, engines[source], place, options)
         if layout == "npy":
             _require_same_dataset(out, tile.name, run.provenance())
         try:
@@ -334,28 +336,18 @@ class _Meter:
 class _TileRun:
     """One tile through one engine into one folder."""
 
-    def __init__(
-        self,
-        tile: DPixelTile,
-        engine: Engine,
-        out: Path,
-        dim: int | None,
-        float32: bool,
-        seed: int,
-        repeats: int,
-        layout: Layout,
-    ) -> None:
-        config = engine.config
+    def __init__(self, tile: DPixelTile, engine: Engine, out: Path, options: GenerateOptions) -> None:
+        config, dim = engine.config, options.dim
         self.tile, self.engine, self.out = tile, engine, out
         self.remarks = remarks(tile)
-        self.seed, self.repeats, self.layout = seed, repeats, layout
-        self.float32 = float32 or layout == "geotiff"
+        self.options = options
+        self.float32 = options.float32 or options.layout == "geotiff"
         if not self.float32 and config.quantiser is None:
             raise InputError(
                 f"{engine.loaded.name} has no int8 form (its authors offer none); add --float32 for its {config.output_dim} "
                 "float32 values per pixel."
             )
-        if float32 and dim in (None, 128) and dim != config.output_dim:
+        if options.float32 and dim in (None, 128) and dim != config.output_dim:
             # Reduced v1.1 models keep fewer than 128 of their values in int8, yet the reference's float32 file has them all.
             self.dim = min(max(128, config.output_dim), config.representation_dim)
         else:
@@ -367,7 +359,7 @@ class _TileRun:
             name: _array_identity(getattr(tile, name))
             for name in ("bands", "masks", "doys", "sar_asc", "doys_asc", "sar_desc", "doys_desc")
         }
-        draws = {"seed": self.seed, "repeats": self.repeats} if config.sampling.rule == "v1.0" else {}
+        draws = {"seed": self.options.seed, "repeats": self.options.repeats} if config.sampling.rule == "v1.0" else {}
         return {
             "format": FORMAT,
             "weights": self.engine.loaded.sha256,
@@ -391,7 +383,7 @@ class _TileRun:
             "normalisation": engine.config.normalisation.name,
         }
         if engine.config.sampling.rule == "v1.0":
-            details |= {"seed": self.seed, "repeats": self.repeats}
+            details |= {"seed": self.options.seed, "repeats": self.options.repeats}
         if self.remarks:
             details["warnings"] = list(self.remarks)
         return engine.loaded.provenance(dim=self.dim, year=tile.year, source="generated", details=details)
@@ -403,7 +395,7 @@ class _TileRun:
         step = engine.block_rows(width)
         fingerprint = self._fingerprint(step)
         target = self.out / f"{name}.npy"
-        finished = _finished(self.out, name, fingerprint) if self.layout != "geotiff" else None
+        finished = _finished(self.out, name, fingerprint) if self.options.layout != "geotiff" else None
         if finished is not None:
             return self._result(target, 0, height, started, finished)
         tile.require_observations()
@@ -429,8 +421,8 @@ class _TileRun:
                 found = engine.embed(
                     tile,
                     rows,
-                    seed=self.seed,
-                    repeats=self.repeats,
+                    seed=self.options.seed,
+                    repeats=self.options.repeats,
                     outside=self.float32,
                     progress=inside,
                     cancelled=cancelled,
@@ -448,9 +440,9 @@ class _TileRun:
                 "nodata": nodata,
                 "fingerprint": _digest(fingerprint),
             }
-            if self.layout != "geotiff":
+            if self.options.layout != "geotiff":
                 self._publish(journal, header, bool(nodata))
-            if self.layout == "geotiff":
+            if self.options.layout == "geotiff":
                 from tessera_core.inference import layouts
 
                 target = self.out / f"{name}.tif"

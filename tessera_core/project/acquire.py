@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tessera_core._utils.paths import data_home
-from tessera_core.dpixels.acquire import CATALOGUES, AcquisitionReport, Catalogue, Window, acquire
+from tessera_core.dpixels.acquire import CATALOGUES, AcquireOptions, AcquisitionReport, Catalogue, Window, acquire
 from tessera_core.dpixels.acquire.run import PATCH_PX
 from tessera_core.dpixels.preprocess import OffsetRule
 from tessera_core.errors import InputError
@@ -146,7 +146,7 @@ def fetch(request: Request, progress: Progress, cancelled: Cancel) -> Acquisitio
         request.window,
         request.catalogue,
         request.folder,
-        offset_rule=request.offset_rule,
+        AcquireOptions(offset_rule=request.offset_rule),
         progress=progress,
         cancelled=cancelled,
     )

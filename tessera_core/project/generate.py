@@ -360,7 +360,7 @@ def make_project(
     Raises:
         TesseraError: what :func:`tessera_core.inference.tiles.generate_tiles` raises; finished blocks are kept.
     """
-    from tessera_core.inference.tiles import generate_tiles
+    from tessera_core.inference.tiles import GenerateOptions, generate_tiles
     from tessera_core.sources.local.open import open_embeddings
 
     by_year: dict[int | None, list[Path]] = defaultdict(list)
@@ -368,7 +368,7 @@ def make_project(
     for folder, tile in zip(tiles.folders, tiles.tiles, strict=True):
         by_year[tile.year].append(folder)
         pixels[tile.year] += tile.shape[0] * tile.shape[1]
-    out = result_folder(tiles, loaded, dim)
+    out, options = result_folder(tiles, loaded, dim), GenerateOptions(dim=dim, device=device)
     before, rasters = 0, []
     for year in tiles.years:
         place = out / (str(year) if year is not None else "all")
@@ -377,9 +377,7 @@ def make_project(
             label = f"Embedding {year}" if year is not None else "Embedding"
             progress(before + done, tiles.pixels, f"{label}, {message}" if message else label)
 
-        generate_tiles(
-            by_year[year], loaded, place, dim=dim, device=device, progress=shifted, cancelled=cancelled, failed=failed
-        )
+        generate_tiles(by_year[year], loaded, place, options, progress=shifted, cancelled=cancelled, failed=failed)
         rasters.append((year, place, open_embeddings(place, year=year)))
         before += pixels[year]
     project = Project.new(tiles.name)

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import classification_report
 from sklearn.metrics import confusion_matrix as peer_confusion
 
-from tessera_core.assess import CodeFeatures, MatrixFeatures, Samples, evaluate, folds, score
+from tessera_core.assess import CodeFeatures, CrossValidation, MatrixFeatures, Samples, evaluate, folds, score
 from tessera_core.assess.metrics import confusion_matrix, worst_confusion
 from tessera_core.assess.splits import not_judged
 from tessera_core.errors import Cancelled, HeadError, LabelError
@@ -91,7 +91,7 @@ def test_splits_that_cannot_be_are_refused():
     with pytest.raises(LabelError, match="nothing to train on"):
         folds(samples, "blocked", 3, block_px=8, buffer_px=100)
     with pytest.raises(LabelError, match="at least 1"):
-        evaluate(samples, make_head("ridge"), repeats=0)
+        evaluate(samples, make_head("ridge"), CrossValidation(repeats=0))
 
 
 def test_scores_equal_scikit_learn():
@@ -140,8 +140,8 @@ def test_whole_fields_score_lower_than_a_random_split():
     assert result["n_test"] == 18 * 64
     assert result["n_train"] == 12 * 64
     json.dumps(result, allow_nan=False)
-    assert "naive" not in evaluate(fields(), make_head("ridge"), naive=False)
-    assert "naive" not in evaluate(fields(), make_head("ridge"), split="random")
+    assert "naive" not in evaluate(fields(), make_head("ridge"), CrossValidation(naive=False))
+    assert "naive" not in evaluate(fields(), make_head("ridge"), CrossValidation(split="random"))
 
 
 def test_few_shot_draws_from_the_training_fields_and_repeats_differ():
@@ -149,8 +149,7 @@ def test_few_shot_draws_from_the_training_fields_and_repeats_differ():
     result = evaluate(
         fields(),
         make_head("ridge"),
-        per_class=5,
-        repeats=4,
+        CrossValidation(per_class=5, repeats=4),
         progress=lambda done, total, message: calls.append((done, total)),
     )
     assert result["n_train"] == 15
@@ -158,14 +157,14 @@ def test_few_shot_draws_from_the_training_fields_and_repeats_differ():
     assert result["sd"]["macro_f1"] > 0
     assert calls[-1] == (24, 24)
     assert np.sum(result["confusion"]) == 4 * 18 * 64
-    again = evaluate(fields(), make_head("ridge"), per_class=5, repeats=4)
+    again = evaluate(fields(), make_head("ridge"), CrossValidation(per_class=5, repeats=4))
     assert again == result
-    other = evaluate(fields(), make_head("ridge"), per_class=5, repeats=4, seed=7)
+    other = evaluate(fields(), make_head("ridge"), CrossValidation(per_class=5, repeats=4, seed=7))
     assert other["macro_f1"] != result["macro_f1"]
 
 
 def test_large_training_parts_are_thinned():
-    result = evaluate(fields(), make_head("ridge"), max_train=90, naive=False)
+    result = evaluate(fields(), make_head("ridge"), CrossValidation(max_train=90, naive=False))
     assert result["n_train"] == 90
 
 
@@ -174,7 +173,7 @@ def test_matrix_features_are_standardised_by_the_training_part():
     x = samples.features.codes * samples.features.scales[:, None]
     skewed = (x * 10.0 ** np.arange(-6, 6) + 1e4).astype(np.float32)
     plain = Samples(MatrixFeatures(skewed), samples.y, samples.groups, samples.rows, samples.cols, samples.names)
-    assert evaluate(plain, make_head("logistic"), naive=False)["macro_f1"] > 0.8
+    assert evaluate(plain, make_head("logistic"), CrossValidation(naive=False))["macro_f1"] > 0.8
 
 
 def test_cancelling_and_errors_come_through():

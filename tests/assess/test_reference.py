@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from tessera_core.assess import evaluate, read_reference
+from tessera_core.assess import CrossValidation, evaluate, read_reference
 from tessera_core.assess.baseline import _interpolate, raw_medians
 from tessera_core.dpixels.tile import DPixelTile, write_tile
 from tessera_core.errors import LabelError
@@ -150,5 +150,5 @@ def test_belgian_fields_reproduce_the_published_baseline(shared):
     nearest = evaluate(samples, make_head("knn"))
     assert nearest["macro_f1"] == pytest.approx(0.850, abs=0.02)
     assert nearest["naive"]["macro_f1"] == pytest.approx(0.968, abs=0.01)
-    forest = evaluate(samples, make_head("forest"), naive=False)
+    forest = evaluate(samples, make_head("forest"), CrossValidation(naive=False))
     assert forest["macro_f1"] == pytest.approx(0.894, abs=0.02)

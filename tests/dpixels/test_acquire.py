@@ -18,7 +18,7 @@ import pytest
 
 from tessera_core.cli import main
 from tessera_core.dpixels import preprocess
-from tessera_core.dpixels.acquire import CATALOGUES, Catalogue, Window, acquire, read
+from tessera_core.dpixels.acquire import CATALOGUES, AcquireOptions, Catalogue, Window, acquire, read
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.errors import AcquisitionError, Cancelled, InputError
 from tessera_core.region import parse_bbox, read_region
@@ -92,7 +92,7 @@ def test_the_two_offset_rules_differ_on_reprocessed_scenes(archive: Archive, tmp
     window = Window(dt.date(2021, 5, 25), dt.date(2021, 6, 5))
     reds = {}
     for rule in ("date", "baseline"):
-        found = acquire(REGION, window, catalogue(archive), tmp_path / rule, offset_rule=rule)  # type: ignore[arg-type]
+        found = acquire(REGION, window, catalogue(archive), tmp_path / rule, AcquireOptions(offset_rule=rule))  # type: ignore[arg-type]
         tile = DPixelTile.open(found.tiles[0])
         assert tile.meta["offset_rule"] == rule
         reds[rule] = tile.bands[0, ..., 0][tile.roi].astype(int)
@@ -121,7 +121,7 @@ def test_faults_that_pass_are_survived(archive: Archive, tmp_path: Path) -> None
     archive.faults["/files/A_SCL.tif"] = ["stall"]
     archive.faults["/stac/search"] = ["500"]
     archive.faults["/files/A_B11.tif"] = ["truncate"] * 2
-    report = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "tiles", timeout_s=1)
+    report = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "tiles", AcquireOptions(timeout_s=1))
     assert report.missing == []
     tile = DPixelTile.open(report.tiles[0])
     lon, lat = places(tile)
@@ -166,7 +166,7 @@ def test_a_file_that_is_cut_short_is_never_a_value(archive: Archive, tmp_path: P
 def test_patches_of_one_region_share_a_grid(archive: Archive, tmp_path: Path) -> None:
     archive.add_s2("A", "2023-03-05", ZONE_31)
     whole = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "one")
-    parts = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "many", patch_px=16)
+    parts = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "many", AcquireOptions(patch_px=16))
     big = DPixelTile.open(whole.tiles[0])
     assert len(parts.tiles) == 4
     for folder in parts.tiles:
@@ -178,7 +178,7 @@ def test_patches_of_one_region_share_a_grid(archive: Archive, tmp_path: Path) ->
 
 def test_a_part_without_one_clear_day_is_named_and_the_others_are_there(archive: Archive, tmp_path: Path) -> None:
     archive.add_s2("A", "2023-03-05", ZONE_31, clouds=west_cloudy)
-    found = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "tiles", patch_px=6)
+    found = acquire(REGION, WINDOW, catalogue(archive), tmp_path / "tiles", AcquireOptions(patch_px=6))
     assert 0 < len(found.tiles) < len(found.missing) + len(found.tiles)
     assert all("not one usable observation" in sentence for sentence in found.missing)
     named = {sentence.split(" for ")[1].split(" ")[0] for sentence in found.missing}

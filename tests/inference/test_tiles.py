@@ -20,7 +20,7 @@ from tessera_core.dpixels.tile import DPixelTile, write_tile
 from tessera_core.errors import Cancelled, InputError, TileError
 from tessera_core.grid import Grid
 from tessera_core.inference import embed_tile, estimate, generate_tile
-from tessera_core.inference.tiles import generate_tiles
+from tessera_core.inference.tiles import GenerateOptions, generate_tiles
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_checkpoint
 from tessera_core.models.config import v1_0_qat, v2_student
 from tessera_core.models.encoder import Encoder
@@ -98,7 +98,7 @@ def test_in_memory_and_on_disk_agree(tmp_path: Path, loaded: LoadedEncoder, monk
     some = embed_tile(tile, loaded, dtype="fp32", rows=slice(4, 7), dim=16)
     np.testing.assert_allclose(some, whole[4:7, :, :16], atol=1e-5)
     small_blocks(monkeypatch)
-    path = generate_tile(folder, loaded, tmp_path / "out", float32=True, dtype="fp32")
+    path = generate_tile(folder, loaded, tmp_path / "out", GenerateOptions(float32=True, dtype="fp32"))
     valid = ~np.isnan(whole)
     np.testing.assert_allclose(np.load(path)[valid], whole[valid], atol=1e-5)
 
@@ -133,12 +133,12 @@ def test_other_weights_or_a_changed_tile_start_over(
     calls = iter([False, False, True])
     with pytest.raises(Cancelled):
         generate_tile(folder, loaded, tmp_path / "out", cancelled=lambda: next(calls, True))
-    result = generate_tiles([folder], loaded, tmp_path / "out", dim=16)[0]
+    result = generate_tiles([folder], loaded, tmp_path / "out", GenerateOptions(dim=16))[0]
     assert result.resumed_rows == 0
     assert np.load(result.path).shape == (12, 10, 16)
-    assert generate_tiles([folder], loaded, tmp_path / "out", dim=16)[0].computed == 0
+    assert generate_tiles([folder], loaded, tmp_path / "out", GenerateOptions(dim=16))[0].computed == 0
     make_tile(folder, seed=1)
-    assert generate_tiles([folder], loaded, tmp_path / "out", dim=16)[0].computed == 120
+    assert generate_tiles([folder], loaded, tmp_path / "out", GenerateOptions(dim=16))[0].computed == 120
 
 
 def test_kill_9_in_the_middle_then_the_same_command(tmp_path: Path, weights: Path) -> None:
@@ -243,7 +243,7 @@ def test_results_of_others_and_of_other_tiles_are_never_replaced(tmp_path: Path,
     tile = make_tile(tmp_path / "a")
     for layout in ("npy", "geotiff"):
         with pytest.raises(InputError, match="not made by this command"):
-            generate_tile(tile, loaded, out, layout=layout)
+            generate_tile(tile, loaded, out, GenerateOptions(layout=layout))
     assert (out / "a.npy").read_bytes() == (out / "a.tif").read_bytes() == b"of another program"
     here = tmp_path / "here"
     generate_tile(tile, loaded, here)
@@ -260,9 +260,9 @@ def test_results_of_others_and_of_other_tiles_are_never_replaced(tmp_path: Path,
     with pytest.raises(InputError, match="each encoder"):
         generate_tile(tile, load_checkpoint(path), here)
     assert contents(here) == before
-    generate_tile(tile, loaded, here, layout="zarr")
+    generate_tile(tile, loaded, here, GenerateOptions(layout="zarr"))
     with pytest.raises(InputError, match="zarr"):
-        generate_tile(tile, loaded, here, layout="zarr")
+        generate_tile(tile, loaded, here, GenerateOptions(layout="zarr"))
 
 
 def test_random_draws_follow_the_seed_and_not_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

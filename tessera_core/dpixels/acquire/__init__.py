@@ -7,6 +7,6 @@
 """
 
 from tessera_core.dpixels.acquire.catalogue import CATALOGUES, Catalogue, Window
-from tessera_core.dpixels.acquire.run import AcquisitionReport, acquire
+from tessera_core.dpixels.acquire.run import AcquireOptions, AcquisitionReport, acquire
 
-__all__ = ["CATALOGUES", "AcquisitionReport", "Catalogue", "Window", "acquire"]
+__all__ = ["CATALOGUES", "AcquireOptions", "AcquisitionReport", "Catalogue", "Window", "acquire"]

@@ -83,13 +83,33 @@ class _Task:
 
 
 @dataclass(frozen=True)
+class AcquireOptions:
+    """What is taken and how it is read.
+
+    Attributes:
+        offset_rule: ``"date"`` as the authors did, or ``"baseline"``, the physically correct one.
+        max_cloud: leave out Sentinel-2 items with a higher cloud share (percent).
+        min_coverage_s2: least share of a patch's pixels that a day must see.
+        min_coverage_s1: least share of a patch's pixels that a pass must cover.
+        patch_px: side of a tile in pixels.
+        workers: assets read at the same time.
+        timeout_s: longest wait for one request.
+    """
+
+    offset_rule: preprocess.OffsetRule = "date"
+    max_cloud: float = 100
+    min_coverage_s2: float = 0.0001
+    min_coverage_s1: float = 0.0001
+    patch_px: int = PATCH_PX
+    workers: int = 8
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True)
 class _Settings:
     catalogue: Catalogue
-    offset_rule: preprocess.OffsetRule
-    min_coverage_s2: float
-    min_coverage_s1: float
-    timeout_s: float
-    workers: int
+    window: Window
+    options: AcquireOptions
 
 
 def acquire(
@@ -97,14 +117,8 @@ def acquire(
     window: Window,
     catalogue: Catalogue,
     out: str | Path,
+    options: AcquireOptions | None = None,
     *,
-    offset_rule: preprocess.OffsetRule = "date",
-    max_cloud: float = 100,
-    min_coverage_s2: float = 0.0001,
-    min_coverage_s1: float = 0.0001,
-    patch_px: int = PATCH_PX,
-    workers: int = 8,
-    timeout_s: float = 60.0,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> AcquisitionReport:
@@ -115,13 +129,8 @@ def acquire(
         window: when; any span of up to a year.
         catalogue: from where, see ``CATALOGUES``.
         out: folder for the tiles, named ``<x0>_<y0>_<x1>_<y1>`` in pixels of the region's grid.
-        offset_rule: ``"date"`` as the authors did, or ``"baseline"``, the physically correct one.
-        max_cloud: leave out Sentinel-2 items with a higher cloud share (percent).
-        min_coverage_s2: least share of a patch's pixels that a day must see.
-        min_coverage_s1: least share of a patch's pixels that a pass must cover.
-        patch_px: side of a tile in pixels.
-        workers: assets read at the same time.
-        timeout_s: longest wait for one request.
+        options: what is taken and how; None for what the authors did.
+        progress, cancelled: see docs/architecture.md.
 
     Raises:
         InputError: a tile's folder holds something else.
@@ -130,15 +139,16 @@ def acquire(
     """
     out = Path(out)
     grid = region.grid()
-    settings = _Settings(catalogue, offset_rule, min_coverage_s2, min_coverage_s1, timeout_s, workers)
+    options = options or AcquireOptions()
+    settings = _Settings(catalogue, window, options)
     if progress is not None:
         progress(0, 1, f"asking {catalogue.name} for scenes")
     report = AcquisitionReport()
-    patches = list(_patches(grid, region, patch_px))
+    patches = list(_patches(grid, region, options.patch_px))
     for name, patch, _ in patches:
-        _require_own(out / name, _request(patch, window, settings))
+        _require_own(out / name, _request(patch, settings))
     tasks = _group(
-        catalogue.sentinel2(region.bbox, window, max_cloud, report.left_out),
+        catalogue.sentinel2(region.bbox, window, options.max_cloud, report.left_out),
         catalogue.sentinel1(region.bbox, window, report.left_out),
     )
     if not tasks:
@@ -154,7 +164,7 @@ def acquire(
                 progress(base + done, total, message)
 
         try:
-            _acquire_patch(out / name, patch, roi, window, tasks, settings, report, step, cancelled)
+            _acquire_patch(out / name, patch, roi, tasks, settings, report, step, cancelled)
         except AcquisitionError as error:
             # One part of the region without observations is no reason to leave out the others.
             problems.append(error)
@@ -188,14 +198,13 @@ def _acquire_patch(
     folder: Path,
     grid: Grid,
     roi: NDArray[np.bool_],
-    window: Window,
     tasks: Sequence[_Task],
     settings: _Settings,
     report: AcquisitionReport,
     step: Callable[[int, str], None],
     cancelled: Cancel | None,
 ) -> None:
-    request = _request(grid, window, settings)
+    request = _request(grid, settings)
     if (done := _finished(folder, request)) is not None:
         report.tiles.append(folder)
         report.days_s2 += done["days_s2"]
@@ -205,7 +214,7 @@ def _acquire_patch(
     work = folder.parent / f".{folder.name}.work"
     _start_work(work, request)
     missing: list[str] = []
-    with ThreadPoolExecutor(settings.workers) as pool:
+    with ThreadPoolExecutor(settings.options.workers) as pool:
         for number, task in enumerate(tasks, 1):
             if cancelled is not None and cancelled():
                 raise Cancelled
@@ -215,7 +224,7 @@ def _acquire_patch(
                     with atomic_path(work / f"{task.file_stem}.npz") as part:
                         np.savez(part, **arrays)  # type: ignore[arg-type]
             step(number, f"{task.sensor[:2].upper()} {task.date} of {folder.name}")
-    days, passes = _stack(folder, work, grid, roi, window, request, missing)
+    days, passes = _stack(folder, work, grid, roi, settings.window, request, missing)
     if not missing:
         shutil.rmtree(work)
     report.tiles.append(folder)
@@ -224,12 +233,13 @@ def _acquire_patch(
     report.missing.extend(f"{folder.name}: {sentence}" for sentence in missing)
 
 
-def _request(grid: Grid, window: Window, settings: _Settings) -> dict[str, Any]:
+def _request(grid: Grid, settings: _Settings) -> dict[str, Any]:
     """What a tile depends on, as its ``meta.json`` keeps it."""
+    window = settings.window
     return {
         "window": [window.start.isoformat(), window.end.isoformat()],
         "source": settings.catalogue.name,
-        "offset_rule": settings.offset_rule,
+        "offset_rule": settings.options.offset_rule,
         "grid": grid.to_json(),
     }
 
@@ -295,7 +305,7 @@ def _read_task(
             label=f"{name} of {scene.id}",
             zero_is_nodata=task.sensor == "s2",
             cancelled=cancelled,
-            timeout_s=settings.timeout_s,
+            timeout_s=settings.options.timeout_s,
         )
 
     return read(task, roi, settings, pool, fetch, missing)
@@ -337,7 +347,7 @@ def _read_s2(
     scl = np.stack([values for values, _ in classes])
     choice = preprocess.select_items(scl, roi)
     valid = choice >= 0
-    if not valid.any() or valid.sum() < settings.min_coverage_s2 * roi.sum():
+    if not valid.any() or valid.sum() < settings.options.min_coverage_s2 * roi.sum():
         return {}
     filled = preprocess.fallback_items(choice, roi, len(scenes), seed=task.date.toordinal())
     used = [index for index in range(len(scenes)) if (filled == index).any()]
@@ -350,7 +360,7 @@ def _read_s2(
     for number in range(len(S2_BANDS)):
         for place, index in enumerate(used):
             values = results[number * len(used) + place][0]
-            if settings.offset_rule == "baseline":
+            if settings.options.offset_rule == "baseline":
                 values = preprocess.harmonise(
                     values,
                     task.date,
@@ -360,7 +370,7 @@ def _read_s2(
                 )
             layers[index] = values
         band = preprocess.mosaic(layers, filled)
-        if settings.offset_rule == "date":
+        if settings.options.offset_rule == "date":
             band = preprocess.harmonise(band, task.date, rule="date", source=settings.catalogue.name)
         bands[..., number] = preprocess.to_dn(band)
     return {"bands": bands, "mask": valid.astype(np.uint8)}
@@ -385,7 +395,7 @@ def _read_s1(
             log.warning("%s does not tell its orbit; it is left out.", scene.id)
             continue
         covered = np.isfinite(power) & (power > 0) & roi
-        if not covered.any() or covered.sum() < settings.min_coverage_s1 * roi.sum():
+        if not covered.any() or covered.sum() < settings.options.min_coverage_s1 * roi.sum():
             continue
         code = preprocess.sar_code(power)
         code[~roi] = 0
