@@ -11,14 +11,17 @@ help:
 	@echo "make test          lint, type check and run every test"
 	@echo "make test-all      the same, and what takes many minutes (crowds of visitors, fuzzing)"
 	@echo "make bench         measure this machine"
-	@echo "make env           only set up .venv"
+	@echo "make env           only set up .venv, with the tested versions (UNPINNED=1: with the newest)"
 	@echo "make lint format   check, or mend, the code's form"
 
+# The tested versions of requirements-dev.txt; UNPINNED=1 takes the newest that pyproject.toml allows.
+BOOTSTRAP := $(PYTHON3) tools/bootstrap.py $(if $(UNPINNED),--unpinned)
+
 env:
-	@$(PYTHON3) tools/bootstrap.py
+	@$(BOOTSTRAP)
 
 env-test:
-	@$(PYTHON3) tools/bootstrap.py test lint
+	@$(BOOTSTRAP) test lint
 
 app: env
 	@$(BIN)/tessera app $(ARGS)
@@ -59,10 +62,13 @@ bench: env
 check-live: env
 	@$(BIN)/python tools/check_live.py
 
-# Pins for hosted Streamlit and containers; made by uv, without index addresses.
+# Pins, made by uv and without index addresses: requirements.txt for hosted Streamlit and containers, requirements-dev.txt for
+# the set-up, which adds the extras. UPGRADE=1 moves all of them to the newest; run every test afterwards.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.12 --no-emit-index-url --no-annotate \
+	--custom-compile-command "make requirements" -q $(if $(UPGRADE),--upgrade)
 requirements: env
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.12 --no-emit-index-url --no-annotate \
-		--custom-compile-command "make requirements" -q -o requirements.txt
+	$(COMPILE) -o requirements.txt
+	$(COMPILE) --all-extras --strip-extras --constraint requirements.txt -o requirements-dev.txt
 
 clean:
 	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,10 +1,12 @@
 """Make ``.venv`` with everything the project needs, from whatever Python runs this file.
 
-Usage: python3 tools/bootstrap.py [EXTRA ...]      e.g. ``test lint``
+Usage: python3 tools/bootstrap.py [--unpinned] [EXTRA ...]      e.g. ``test lint``
 
 The project needs Python 3.12 or newer, which is often on a machine without being on the PATH. So this looks there first
 (this interpreter, PATH, pyenv, uv's own, Homebrew, conda) and only then asks uv to fetch one. It does nothing when
-``.venv`` is up to date. Written for Python 3.8 and newer, with the standard library alone.
+``.venv`` is up to date. The versions installed are the tested ones of requirements-dev.txt; ``--unpinned`` takes
+the newest that pyproject.toml allows instead, which is how one learns that a package moved. Written for Python 3.8 and newer,
+with the standard library alone.
 """
 
 import glob
@@ -19,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 STAMP = VENV / "tessera-stamp"
+PINS = ROOT / "requirements-dev.txt"
 OLDEST = (3, 12)
 # Compiled dependencies appear for a new Python some months after it does, so the settled versions come first.
 PREFERRED = [(3, 12), (3, 13), (3, 14)]
@@ -122,9 +125,30 @@ def make_venv():
     run(uv, "pip", "install", "--quiet", "--python", BIN / "python", "uv")
 
 
-def main(extras):
-    """Bring ``.venv`` up to date with pyproject.toml and the wanted extras; returns the exit code."""
-    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+def wanted_digest(pinned):
+    """What decides whether ``.venv`` is up to date: pyproject.toml and, unless unpinned, the pins."""
+    content = (ROOT / "pyproject.toml").read_bytes() + (PINS.read_bytes() if pinned else b"unpinned")
+    return hashlib.sha256(content).hexdigest()
+
+
+def install(extras, pinned):
+    """Install the project with ``extras`` into ``.venv``, with uv or else with pip; raises CalledProcessError."""
+    target = str(ROOT) + ("[{}]".format(",".join(extras)) if extras else "")
+    # What was installed in another mode must move to the versions of this one.
+    versions = ["--constraint", PINS] if pinned else ["--upgrade"]
+    try:
+        run(BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python", *versions, "-e", target)
+    except (OSError, subprocess.CalledProcessError):
+        say("uv could not install them; trying pip, which knows your pip settings ...")
+        pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run(*pip, *versions, "-e", target)
+
+
+def main(arguments):
+    """Bring ``.venv`` up to date with pyproject.toml, the pins and the wanted extras; returns the exit code."""
+    pinned = "--unpinned" not in arguments
+    extras = [argument for argument in arguments if not argument.startswith("-")]
+    digest = wanted_digest(pinned)
     have = STAMP.read_text().split() if STAMP.exists() else []
     # A moved checkout leaves a .venv whose scripts point to the old place.
     usable = have[1:2] == [str(VENV)] and version_of(str(BIN / "python")) is not None
@@ -137,12 +161,9 @@ def main(extras):
         else:
             STAMP.unlink()
         say("Installing the packages (the first time takes a few minutes and about 5 GB, most of it PyTorch) ...")
-        target = str(ROOT) + ("[{}]".format(",".join(wanted)) if wanted else "")
-        try:
-            run(BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python", "-e", target)
-        except (OSError, subprocess.CalledProcessError):
-            say("uv could not install them; trying pip, which knows your pip settings ...")
-            run(BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", target)
+        if not pinned:
+            say("Unpinned: the newest versions that pyproject.toml allows, which nobody may have tested together.")
+        install(wanted, pinned)
     except (OSError, subprocess.CalledProcessError) as error:
         say(f"Set-up failed: {error}")
         say("Check the network, or install Python 3.12 yourself and run the same command again.")
