@@ -1,20 +1,67 @@
-"""Fixtures that every test may use."""
+"""What every test has: no way to the outside, and the folder beside a development checkout where there is one."""
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+GUARD = Path(__file__).resolve().parent / "guard"
+NOT_SHARED = "the folder ../shared (golden vectors and real data) is not beside this checkout"
+# Nobody listens there; what asks a proxy for the outside (GDAL, object stores, browsers) is refused at once.
+NOWHERE = "http://127.0.0.1:9"
+
+
+def _guard_against_the_outside() -> Path:
+    """Guard this process and all that it starts; returns the file that attempts are noted in."""
+    handle, name = tempfile.mkstemp(prefix="tessera-guard-", suffix=".log")
+    os.close(handle)
+    os.environ["TESSERA_GUARD_LOG"] = name
+    known = os.environ.get("PYTHONPATH")
+    if str(GUARD) not in (known or "").split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), *([known] if known else [])])
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        os.environ[variable] = os.environ[variable.lower()] = NOWHERE
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,.localhost,127.0.0.1,::1"
+    sys.path.insert(0, str(GUARD))
+    try:
+        import sitecustomize
+
+        sitecustomize.install()
+    finally:
+        sys.path.remove(str(GUARD))
+    return Path(name)
+
+
+_ATTEMPTS = _guard_against_the_outside()
+
+
+@pytest.fixture(autouse=True)
+def no_outside() -> Iterator[Path]:
+    """Fail the test during which anything tried to reach beyond this computer; the file that lists attempts."""
+    before = _ATTEMPTS.stat().st_size
+    yield _ATTEMPTS
+    if _ATTEMPTS.stat().st_size > before:
+        tried = _ATTEMPTS.read_bytes()[before:].decode("utf-8", "replace")
+        pytest.fail(f"something tried to reach beyond this computer during this test:\n{tried}", pytrace=False)
+
+
+def pytest_unconfigure() -> None:
+    """Take the list of attempts away."""
+    _ATTEMPTS.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with the golden vectors and real data that lie beside a development checkout."""
     if not (SHARED / "golden").is_dir():
-        pytest.skip("the folder ../shared (golden vectors and real data) is not beside this checkout")
+        pytest.skip(NOT_SHARED)
     return SHARED
 
 
@@ -22,3 +69,16 @@ def shared() -> Path:
 def root() -> Path:
     """The repository's root."""
     return ROOT
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once, loudly, what a run without ../shared has not proved."""
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if NOT_SHARED in str(r.longrepr)]
+    if not skipped:
+        return
+    terminalreporter.section("a second proof was not possible", sep="!", yellow=True, bold=True)
+    terminalreporter.line(
+        f"{len(skipped)} tests were skipped because ../shared (the authors' golden vectors, real tiles and label files) is not "
+        "beside this checkout. Every encoder was still proved against tests/data/golden, made by tools/make_golden.py from "
+        "docs/spec/model.md."
+    )

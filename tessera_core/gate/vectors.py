@@ -7,6 +7,7 @@ taken out of the library before the first file is read.
 from __future__ import annotations
 
 import functools
+import json
 import re
 import sqlite3
 import tempfile
@@ -180,7 +181,45 @@ def _plain(path: Path, name: str, error: type[TesseraError]) -> Iterator[Path]:
         raise error(f"{name} is not a readable {kind} file: what is in it is something else, which is not opened.")
     if kind in (".geojson", ".geojsonl", ".json", ".kml") and place.stat().st_size > limits().text_bytes:
         raise error(f"{name} is larger than {amount(limits().text_bytes)}, the most that is read of a text here.")
+    if kind in (".geojson", ".geojsonl", ".json") and _refers_to_a_crs(place.read_bytes()):
+        raise error(
+            f"{name} gives its coordinate system as an address, which is not looked up. Save it with a code (EPSG)."
+        )
     yield place
+
+
+# GDAL compares the beginnings, in either case and either kind of quotes; a backslash may hide any letter.
+_ADDRESS_WORDS = re.compile(rb"(?i)[\"']\s*(link|url)|\\u")
+_CRS_WORDS = re.compile(rb"(?i)crs|\\u")
+
+
+def _refers_to_a_crs(text: bytes) -> bool:
+    """Whether a GeoJSON names a coordinate system by an address: GDAL would ask there, past its proxy where NO_PROXY allows.
+
+    What Python's stricter parser cannot read, GDAL perhaps can: then words that might be such a name decide.
+    """
+    if not _ADDRESS_WORDS.search(text) or not _CRS_WORDS.search(text):
+        return False
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal found
+        for key, value in pairs:
+            if key.strip().lower() == "crs" and isinstance(value, dict):
+                kind = next((inner for name, inner in value.items() if name.strip().lower() == "type"), "")
+                found = found or str(kind).strip().lower().startswith(("link", "url"))
+        return dict(pairs)
+
+    def readable(part: bytes) -> bool:
+        try:
+            json.loads(part.decode("utf-8").strip("\ufeff\x1e \t\r\n"), object_pairs_hook=look)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    if not readable(text) and not all(readable(line) for line in text.splitlines() if line.strip()):
+        return True
+    return found
 
 
 def _is_json(head: bytes) -> bool:

@@ -49,6 +49,37 @@ def test_a_vector_file_reaches_nothing_under_any_ending(attack: str, tmp_path: P
     assert reach.untouched()
 
 
+@pytest.mark.parametrize("crs", [
+    '{"type": "link", "properties": {"href": "ADDRESS"}}', '{"type": "URL", "properties": {"url": "ADDRESS"}}',
+    '{"type": "\\u006cink", "properties": {"href": "ADDRESS"}}', '{"properties": {"href": "ADDRESS"}, "type": "Links"}',
+    "{'type': 'link', 'properties': {'href': 'ADDRESS'}}", '{"type": "link", "properties": {"href": "ADDRESS"},}',
+])  # fmt: skip
+@pytest.mark.parametrize("key", ["crs", "\\u0063rs"])
+def test_no_coordinate_system_is_asked_for_where_the_environment_spares_a_host_the_proxy(
+    crs: str, key: str, tmp_path: Path, reach: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1,localhost")
+    point = '{"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [3.9, 52.0]}}'
+    named = f'"{key}": {crs.replace("ADDRESS", f"http://127.0.0.1:{reach.port}/x")}'
+    for ending in (".geojson", ".geojsonl", ".json"):
+        path = tmp_path / f"a{ending}"
+        path.write_text(f'{{"type": "FeatureCollection", {named}, "features": [{point}]}}')
+        _said(path)
+        path.write_text(f"{point[:-1]}, {named}}}\n{point}\n")
+        _said(path)
+    assert reach.untouched()
+
+
+def test_links_and_addresses_in_the_columns_of_a_geojson_are_read(tmp_path: Path) -> None:
+    named = '"crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}'
+    place = '{"type": "Point", "coordinates": [1, 2]}'
+    point = f'{{"type": "Feature", "properties": {{"type": "link", "url": "\\u00e9"}}, "geometry": {place}}}'
+    (tmp_path / "a.geojson").write_text(f'{{"type": "FeatureCollection", {named}, "features": [{point}]}}')
+    (layer,) = read_layers(tmp_path / "a.geojson")
+    assert list(layer.columns["type"]) == ["link"]
+
+
 def test_an_archive_of_a_link_and_a_database_writes_nothing(tmp_path: Path, reach: Outside) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -1,0 +1,62 @@
+"""No test reaches beyond this computer: an audit hook refuses connections and name look-ups that are not loopback.
+
+Python imports a module of this name at the start of every process that has this folder in PYTHONPATH, so programs that the
+tests start are guarded, too. Each attempt is refused as a network that is not there would, and noted in the file that
+TESSERA_GUARD_LOG names: the test during which it happened fails, also where the program took the refusal in its stride.
+Standard library only, and quick to import.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+_LOCAL_NAMES = {"", "localhost", "localhost.localdomain", "ip6-localhost"}
+
+
+def is_local(host: object) -> bool:
+    """Whether an address or a name as given to the socket module stays on this computer."""
+    if host is None:
+        return True
+    text = (host.decode("ascii", "replace") if isinstance(host, bytes | bytearray) else str(host)).rstrip(".").lower()
+    if text in _LOCAL_NAMES or text.endswith(".localhost") or text == platform.node().lower():
+        return True
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _guard(event: str, arguments: Sequence[object]) -> None:
+    if event == "socket.getaddrinfo" or event == "socket.gethostbyname":
+        host = arguments[0]
+    elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        address = arguments[1]
+        # Paths of Unix sockets are strings, and addresses of other families have other forms: none leaves this computer.
+        if not isinstance(address, tuple) or not address or not isinstance(address[0], str):
+            return
+        host = address[0]
+    else:
+        return
+    if is_local(host):
+        return
+    log = os.environ.get("TESSERA_GUARD_LOG")
+    if log:
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"{event} {host!r} by {' '.join(sys.orig_argv[:6])}\n")
+    raise OSError(errno.ENETUNREACH, f"tests reach nothing beyond this computer, and {host!r} is beyond it")
+
+
+def install() -> None:
+    """Guard this process, once."""
+    if not getattr(sys, "_tessera_guard", False):
+        sys._tessera_guard = True  # type: ignore[attr-defined]
+        sys.addaudithook(_guard)
+
+
+install()
