@@ -12,7 +12,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import require_replaceable, write_json
+from tessera_core._utils.locks import alone
 from tessera_core._utils.npy import load_npy
 from tessera_core._utils.partial import Failure
-from tessera_core._utils.resumable import Journal
+from tessera_core._utils.resumable import ArraySpec, ResumableArrays
 from tessera_core.dpixels.remarks import remarks
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.errors import Cancelled, InputError, RasterError, TileError
+from tessera_core.errors import Cancelled, ExportError, InputError, RasterError, TileError
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.inference.engine import Engine, check_dim, row_blocks
@@ -40,6 +42,8 @@ from tessera_core.types import Cancel, Progress
 FORMAT = "tessera-embedding-tile/1"
 STORE = "embeddings.zarr"
 LAYOUTS = ("npy", "geotiff", "zarr")
+# In the work folder: held while a run is at it.
+_LOCK = "lock"
 _ENDINGS = (".npy", "_scales.npy", "_nodata.npy", ".json")
 Layout = Literal["npy", "geotiff", "zarr"]
 
@@ -401,17 +405,17 @@ class _TileRun:
         tile.require_observations()
         release(tile)
         kind: type = np.float32 if self.float32 else np.int8
-        spec: dict[str, tuple[tuple[int, ...], type]] = {
-            "values": ((height, width, self.dim), kind),
-            "reasons": ((height, width), np.uint8),
+        spec = {
+            "values": ArraySpec((height, width, self.dim), kind),
+            "reasons": ArraySpec((height, width), np.uint8),
         }
         if not self.float32:
-            spec["scales"] = ((height, width), np.float32)
-        with Journal(self.out / f".{name}.generating", fingerprint, spec) as journal:
-            blocks = list(row_blocks(0, height, step))
-            todo = journal.remaining(blocks)
-            done = skipped = sum(b.stop - b.start for b in blocks) - sum(b.stop - b.start for b in todo)
-            for rows in todo:
+            spec["scales"] = ArraySpec((height, width), np.float32)
+        with self._working(fingerprint, spec) as work:
+            columns = slice(0, width)
+            todo = work.remaining((rows, columns) for rows in row_blocks(0, height, step))
+            done = skipped = height - sum(rows.stop - rows.start for rows, _ in todo)
+            for rows, _ in todo:
                 if cancelled and cancelled():
                     raise Cancelled
 
@@ -427,11 +431,11 @@ class _TileRun:
                     progress=inside,
                     cancelled=cancelled,
                 )
-                journal.commit(rows, self._block(found.values[..., : self.dim], found.reasons))
+                work.commit((rows, columns), self._block(found.values[..., : self.dim], found.reasons))
                 done += rows.stop - rows.start
                 report(done * width, skipped * width, "")
                 release(tile)
-            counts = np.bincount(np.asarray(journal.arrays["reasons"]).ravel(), minlength=len(NoData))
+            counts = np.bincount(np.asarray(work.arrays["reasons"]).ravel(), minlength=len(NoData))
             nodata = {r.name.lower(): int(counts[r]) for r in NoData if r != NoData.VALID and counts[r]}
             header = {
                 "format": FORMAT,
@@ -441,15 +445,30 @@ class _TileRun:
                 "fingerprint": _digest(fingerprint),
             }
             if self.options.layout != "geotiff":
-                self._publish(journal, header, bool(nodata))
+                self._publish(work, header, bool(nodata))
             if self.options.layout == "geotiff":
                 from tessera_core.inference import layouts
 
                 target = self.out / f"{name}.tif"
-                arrays = journal.arrays
+                arrays = work.arrays
                 layouts.write_geotiff(target, arrays["values"], arrays["reasons"], tile.grid, self.provenance())
-            journal.discard()
+            work.discard()
         return self._result(target, (height - skipped) * width, skipped, started, nodata)
+
+    @contextmanager
+    def _working(self, fingerprint: Mapping[str, Any], spec: Mapping[str, ArraySpec]) -> Iterator[ResumableArrays]:
+        folder = self.out / f".{self.tile.name}.generating"
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(alone(folder / _LOCK, wait=False))
+            except BlockingIOError as error:
+                raise ExportError(f"Another run is already working on {folder.name[1:]}; wait for it.") from error
+            except OSError as error:
+                raise ExportError(f"Cannot write in {self.out}: {error.strerror or error}.") from error
+            yield stack.enter_context(
+                ResumableArrays(folder, fingerprint, spec, what=f"The embedding of {self.tile.name}", keeps=(_LOCK,))
+            )
 
     def _block(self, values: NDArray[np.float32], reasons: NDArray[np.uint8]) -> dict[str, NDArray]:
         if self.float32:
@@ -461,7 +480,7 @@ class _TileRun:
         codes[empty], scales[empty] = 0, np.nan
         return {"values": codes, "scales": scales, "reasons": reasons}
 
-    def _publish(self, journal: Journal, header: Mapping[str, Any], any_nodata: bool) -> None:
+    def _publish(self, work: ResumableArrays, header: Mapping[str, Any], any_nodata: bool) -> None:
         name = self.tile.name
         final = self.out / f"{name}.npy"
         # The embedding goes away first and comes back last: its presence says that all its companions belong to it.
@@ -471,7 +490,7 @@ class _TileRun:
         targets = {"scales": self.out / f"{name}_scales.npy"} if not self.float32 else {}
         if any_nodata:
             targets["reasons"] = self.out / f"{name}_nodata.npy"
-        journal.publish({**targets, "values": final})
+        work.publish({**targets, "values": final})
 
     def _result(
         self, target: Path, computed: int, resumed: int, started: float, nodata: Mapping[str, int]

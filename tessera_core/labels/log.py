@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tessera_core._utils.atomic import write_text
-from tessera_core._utils.filelock import locked
+from tessera_core._utils.locks import locked, reading
 from tessera_core.errors import ExportError, LabelError
 from tessera_core.hosting import shown_path
 from tessera_core.labels.colors import color_for
@@ -334,7 +334,7 @@ class LabelLog:
             try:
                 if self._offset and _stamp(self.path.stat()) == self._stamp:
                     return False
-                with self.path.open("rb") as file, locked(file, shared=True):
+                with reading(self.path) as file:
                     self._catch_up(file)
             except FileNotFoundError:
                 if self._offset:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core._utils.atomic import write_json
-from tessera_core._utils.filelock import locked
+from tessera_core._utils.locks import alone
 from tessera_core._utils.paths import cache_home
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE
 from tessera_core.errors import InputError
@@ -210,7 +210,7 @@ def _make(
     loaded = load_checkpoint(weights)
     root.mkdir(parents=True, exist_ok=True)
     # Two browser sessions or a second command would write the same files.
-    with (root / ".lock").open("ab") as lock, locked(lock):
+    with alone(root / ".lock"):
         _claim(root, recipe)
         write_json(root / "demo.json", recipe)
         total = 100 * len(years)

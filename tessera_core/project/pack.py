@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
-from tessera_core._utils.filelock import locked
+from tessera_core._utils.locks import reading
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
@@ -160,7 +160,7 @@ def _pack(
         data["embeddings"][str(ref.year) if ref.year is not None else ""] = value
     writer.text(f"{folder}/project.json", json.dumps(data, indent=2, ensure_ascii=False).encode())
     for log in saved_logs(project.folder):
-        with log.open("rb") as file, locked(file, shared=True):
+        with reading(log) as file:
             writer.text(f"{folder}/{log.name}", file.read())
     for path in sorted(project.folder.glob("*.json")):
         if path.name != "project.json" and not path.name.startswith("."):

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core._utils.atomic import atomic_path, write_json
-from tessera_core._utils.filelock import locked
+from tessera_core._utils.locks import alone, reading
 from tessera_core._utils.paths import projects_home as projects_home
 from tessera_core.errors import MixedDatasetsError, ProjectError, TesseraError
 from tessera_core.gate.archives import open_archive
@@ -405,7 +405,7 @@ class Project:
             data = shareable(_read(self.folder))
             archive.writestr("project.json", json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
             for log in saved_logs(self.folder):
-                with log.open("rb") as file, locked(file, shared=True):
+                with reading(log) as file:
                     archive.writestr(log.name, file.read())
         return path
 
@@ -674,7 +674,7 @@ def _write(folder: Path, data: dict[str, Any]) -> None:
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     try:
-        with open(folder / ".lock", "ab") as file, locked(file):
+        with alone(folder / ".lock"):
             yield
     except OSError as error:
         raise _refused(folder, error, "saved") from error

@@ -147,15 +147,15 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path: Path, weights: Pat
     script = (
         "import os, sys, time\n"
         "import tessera_core.inference.engine as engine\n"
-        "from tessera_core._utils.resumable import Journal\n"
+        "from tessera_core._utils.resumable import ResumableArrays\n"
         "from tessera_core.cli import main\n"
         "engine.MAX_BLOCK_PIXELS = 160\n"
-        "commit = Journal.commit\n"
-        "def announced(self, rows, blocks):\n"
-        "    commit(self, rows, blocks)\n"
+        "commit = ResumableArrays.commit\n"
+        "def announced(self, window, blocks):\n"
+        "    commit(self, window, blocks)\n"
         "    print('block', flush=True)\n"
-        "    if rows.start == 12 and 'PAUSE' in os.environ: time.sleep(60)\n"
-        "Journal.commit = announced\n"
+        "    if window[0].start == 12 and 'PAUSE' in os.environ: time.sleep(60)\n"
+        "ResumableArrays.commit = announced\n"
         "raise SystemExit(main(sys.argv[1:]))\n"
     )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tessera_core._utils.filelock import locked
+from tessera_core._utils.locks import locked
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass

@@ -1,24 +1,21 @@
 """Fetch a region and year of published embeddings into the cache: in pieces, in parallel, again where it failed, and resumable.
 
-The raster grows in a hidden folder beside its place: memory-mapped arrays of the final size, reserved on disk at the start,
-and a journal with a line per finished piece and the checksum of its bytes. Killed at any moment, the next fetch believes those
-pieces whose bytes still match and goes on. What cannot be had is left without data and named; asking again tries it again.
+The raster grows in a hidden folder beside its place (:mod:`tessera_core._utils.resumable`). Killed at any moment, the next
+fetch believes those pieces whose bytes still match and goes on. What cannot be had is left without data and named; asking
+again tries it again.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
 import os
 import random
 import shutil
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import write_json
-from tessera_core._utils.filelock import locked
+from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
+from tessera_core._utils.resumable import ArraySpec, ResumableArrays, piece_of, plan_digest
 from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError, RasterError
 from tessera_core.provenance import Provenance
 from tessera_core.raster import FORMAT, EmbeddingRaster, NoData
@@ -47,7 +45,6 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 20.0
 # So many pieces in a row without one success, and the server is taken for gone.
 GIVE_UP_AFTER = 8
 HASHED_BYTES = 64 << 20
-ARRAYS = ("codes", "scales", "nodata")
 
 
 class Source(Protocol):
@@ -227,8 +224,7 @@ def fetch(
     if not 0 < depth <= source.dim:
         raise InputError(f"The embeddings of {source.name} have {source.dim} dimensions, not {depth}.")
     target = cache.home() / cache.key_of(source.location, region, year, dim)
-    with ExitStack() as stack:
-        stack.enter_context(locked(stack.enter_context(_lock_file(target))))
+    with _alone(target):
         # Another process may have finished it while this one waited.
         entry = cache.read_entry(target)
         if entry is not None and entry.complete and entry.facts.get("identity") == source.identity:
@@ -238,11 +234,14 @@ def fetch(
         return work.run(workers)
 
 
-def _lock_file(target: Path) -> Any:
-    try:
-        return open(target.parent / f".{target.name}.lock", "wb")
-    except OSError as error:
-        raise ExportError(f"Cannot write the cache in {target.parent}: {error.strerror or error}.") from error
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(target.parent / f".{target.name}.lock"))
+        except OSError as error:
+            raise ExportError(f"Cannot write the cache in {target.parent}: {error.strerror or error}.") from error
+        yield
 
 
 def patiently(work: Callable[[], Any], what: str, attempts: int, cancelled: Cancel | None) -> Any:
@@ -297,46 +296,35 @@ class _Work:
         self.reasons_of_failed: dict[Window, NoData] = {}
         self.problems: dict[Window, tuple[str, ...]] = {}
         self.fruitless = 0
-        self.done_pixels = 0
-        self.lines: dict[tuple[int, ...], int] = {}
+        self.done_pixels = self.total_pixels = 0
 
     # -------------------------------------------------------------- files
 
-    def _begin(self) -> list[Window]:
-        """Open the arrays, keeping what an earlier run finished; returns the windows still to read."""
+    def _begin(self) -> ResumableArrays:
+        """The arrays, not yet open; they keep what an earlier run finished, or a published raster that has gaps."""
         height, width = self.frame.grid.shape
-        windows = self.frame.blocks(*self.source.block_shape(self.frame, self.dim))
-        identity = {
+        self.windows = self.frame.blocks(*self.source.block_shape(self.frame, self.dim))
+        plan = {
             "identity": self.source.identity,
             "grid": self.frame.grid.to_json(),
             "dim": self.dim,
             "year": self.year,
-            "windows": [_numbers(w) for w in windows],
+            "windows": [piece_of(w) for w in self.windows],
         }
-        plan = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        spec: dict[str, tuple[tuple[int, ...], type]] = {
-            "codes": ((height, width, self.dim), np.int8),
-            "scales": ((height, width), np.float32),
-            "nodata": ((height, width), np.uint8),
+        spec = {
+            "codes": ArraySpec((height, width, self.dim), np.int8),
+            "scales": ArraySpec((height, width), np.float32, np.nan),
+            "nodata": ArraySpec((height, width), np.uint8, NoData.OUTSIDE),
         }
-        self._adopt_partial(plan)
-        try:
-            known = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))["plan"] == plan
-            self.arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in spec} if known else {}
-            lines = (self.folder / "pieces.log").read_text(encoding="ascii").splitlines(keepends=True) if known else []
-        except (OSError, ValueError, KeyError):
-            self.arrays, lines = {}, []
-        if any(name not in self.arrays or self.arrays[name].shape != shape for name, (shape, _) in spec.items()):
-            self._reserve(spec, plan)
-            lines = []
-        # A line without its end was being written when the process died.
-        noted = [tuple(int(n) for n in line.split()) for line in lines if line.endswith("\n")]
-        self.lines = {line[:4]: line[4] for line in noted if len(line) == 5}
-        todo = [w for w in windows if not self._intact(w)]
-        self.done_pixels = sum(_pixels(w) for w in windows) - sum(_pixels(w) for w in todo)
-        self.total_pixels = sum(_pixels(w) for w in windows)
-        self.log = (self.folder / "pieces.log").open("a", encoding="ascii")
-        return todo
+        self._adopt_partial(plan_digest(plan))
+        return ResumableArrays(
+            self.folder,
+            plan,
+            spec,
+            what=f"{self.year} of this region",
+            advice=", choose a smaller region or fewer dimensions, or set TESSERA_HOME to a larger disk",
+            make_room=cache.make_room,
+        )
 
     def _adopt_partial(self, plan: str) -> None:
         """Go on with a published raster that has gaps."""
@@ -348,61 +336,27 @@ class _Work:
         shutil.copytree(self.target, part)
         os.replace(part, self.folder)
 
-    def _reserve(self, spec: dict[str, tuple[tuple[int, ...], type]], plan: str) -> None:
-        size = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in spec.values())
-        cache.make_room(size)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        try:
-            self.folder.mkdir(parents=True)
-            free = shutil.disk_usage(self.folder).free
-            if size > free:
-                raise OSError(errno.ENOSPC, "disk full")
-            for name, (shape, kind) in spec.items():
-                path = self.folder / f"{name}.npy"
-                array = np.lib.format.open_memmap(path, "w+", kind, shape)
-                self.arrays[name] = array
-                if hasattr(os, "posix_fallocate"):
-                    # A hole in a file that finds no disk space later would kill the process, not raise.
-                    with path.open("r+b") as file:
-                        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except OSError as error:
-            self.arrays = {}
-            shutil.rmtree(self.folder, ignore_errors=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise ExportError(
-                    f"{self.year} of this region needs {size / 1e9:.2f} GB in {self.target.parent}, more than the disk has "
-                    "left. Free some space, choose a smaller region or fewer dimensions, or set TESSERA_HOME to a larger disk."
-                ) from error
-            raise ExportError(f"Cannot write in {self.target.parent}: {error.strerror or error}.") from error
-        self.arrays["scales"][:] = np.nan
-        self.arrays["nodata"][:] = NoData.OUTSIDE
-        write_json(self.folder / "plan.json", {"plan": plan})
-        (self.folder / "pieces.log").write_text("", encoding="ascii")
-
-    def _intact(self, window: Window) -> bool:
-        noted = self.lines.get(_numbers(window))
-        return noted is not None and noted == _checksum([self.arrays[name][window] for name in ARRAYS])
-
     # -------------------------------------------------------------- pieces
 
     def run(self, workers: int) -> Fetched:
         started, received = time.monotonic(), self.source.received
-        todo = self._begin()
-        try:
+        with self._begin() as self.work:
+            todo = self.work.remaining(self.windows)
+            self.total_pixels = sum(_pixels(w) for w in self.windows)
+            self.done_pixels = self.total_pixels - sum(_pixels(w) for w in todo)
             self._report()
             donors = donors_of(self.source.identity, self.year, self.dim, self.frame, self.target)
             self._all(todo, donors, max(1, workers))
-            if self.failed and len(self.failed) == len(todo) and not self.lines:
+            if self.failed and len(self.failed) == len(todo) and not self.work.done:
                 why = next(iter(self.failed.values()))
                 raise AcquisitionError(
                     f"Nothing of {self.year} could be fetched from {self.source.location}: {why}. "
                     "Try again later; regions in the cache open without it."
                 )
-        finally:
-            self.log.close()
-        received = self.source.received - received
-        seconds = time.monotonic() - started
-        cache.note_speed(self.source.location, received, seconds)
+            received = self.source.received - received
+            seconds = time.monotonic() - started
+            cache.note_speed(self.source.location, received, seconds)
+            self._complete()
         entry = self._publish()
         return Fetched(entry, False, seconds, received, tuple(entry.facts["absent"]))
 
@@ -429,19 +383,18 @@ class _Work:
             block = self._read(window)
         if block is None:
             return
-        for name, values in zip(ARRAYS, (block.codes, block.scales, block.reasons), strict=True):
-            self.arrays[name][window] = values
-        checksum = _checksum((block.codes, block.scales, block.reasons))
+        blocks: dict[str, NDArray[Any]] = {"codes": block.codes, "scales": block.scales, "nodata": block.reasons}
+        if block.problems:
+            # Not noted as done: the next fetch tries it again.
+            self.work.store(window, blocks)
+        else:
+            self.work.commit(window, blocks)
         with self.guard:
             self.done_pixels += _pixels(window)
             if block.problems:
-                # Not noted as done: the next fetch tries it again.
                 self.problems[window] = block.problems
-                return
-            self.fruitless = 0
-            self.lines[_numbers(window)] = checksum
-            self.log.write(" ".join(map(str, (*_numbers(window), checksum))) + "\n")
-            self.log.flush()
+            else:
+                self.fruitless = 0
 
     def _read(self, window: Window) -> Block | None:
         for attempt in range(self.attempts):
@@ -510,28 +463,27 @@ class _Work:
 
     # -------------------------------------------------------------- the result
 
-    def _publish(self) -> cache.Entry:
+    def _complete(self) -> None:
+        """Say in the folder what could not be had, and what the raster is."""
+        arrays = self.work.arrays
         for window, reason in self.reasons_of_failed.items():
             wanted = slice(None) if self.frame.inside is None else self.frame.inside[window]
-            self.arrays["scales"][window] = np.nan
-            self.arrays["nodata"][window][wanted] = reason
+            arrays["scales"][window] = np.nan
+            arrays["nodata"][window][wanted] = reason
         missing = [self._sentence(window, why) for window, why in sorted(self.failed.items(), key=_by_place)]
         for window, texts in sorted(self.problems.items(), key=_by_place):
             missing += [text if text.endswith(".") else self._sentence(window, text) for text in texts]
         missing = list(dict.fromkeys(missing))
-        nodata = self.arrays["nodata"]
+        nodata = arrays["nodata"]
         gone = np.asarray(nodata == NoData.MISSING_TILE)
         for window in self.failed:
             gone[window] = False
         absent = tuple(name for name, _ in named_tiles(self.frame.grid, gone))
         counts = np.bincount(np.asarray(nodata).ravel(), minlength=len(NoData))
         provenance = self._provenance(missing, absent)
-        for array in self.arrays.values():
-            array.flush()
-        self.arrays = {}
+        self.work.flush()
         header = {"format": FORMAT, "grid": self.frame.grid.to_json(), "provenance": provenance.to_json()}
         write_json(self.folder / "raster.json", header)
-        plan = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))["plan"]
         facts = {
             "format": cache.FORMAT,
             "dataset": self.source.name,
@@ -545,10 +497,12 @@ class _Work:
             "missing": missing,
             "absent": list(absent),
             "pixels": {reason.name.lower(): int(counts[reason]) for reason in NoData if counts[reason]},
-            "plan": plan,
-            "pieces": self._digest(),
+            "plan": self.work.plan,
+            "pieces": self.work.digest(),
         }
         write_json(self.folder / "fetch.json", facts)
+
+    def _publish(self) -> cache.Entry:
         if self.target.exists():
             shutil.rmtree(self.target)
         os.replace(self.folder, self.target)
@@ -557,42 +511,26 @@ class _Work:
             raise RasterError(f"The fetched raster in {self.target} is damaged; fetch it again.")
         return entry
 
-    def _digest(self) -> str:
-        text = "\n".join(" ".join(map(str, (*key, value))) for key, value in sorted(self.lines.items()))
-        return hashlib.sha256(text.encode()).hexdigest()
-
     def _provenance(self, missing: Sequence[str], absent: Sequence[str]) -> Provenance:
         stamp = self.source.provenance(self.year, self.dim).with_details(
-            region=list(self.region.bbox), pieces_sha256=self._digest()
+            region=list(self.region.bbox), pieces_sha256=self.work.digest()
         )
         if missing:
             stamp = stamp.with_details(warnings=list(missing[:20]))
         if absent:
             stamp = stamp.with_details(missing_tiles=list(absent))
-        codes = self.arrays["codes"]
+        codes = self.work.arrays["codes"]
         if codes.size <= HASHED_BYTES:
             stamp = replace(stamp, checksum=hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest())
         return stamp
 
 
-def _numbers(window: Window) -> tuple[int, int, int, int]:
-    rows, cols = window
-    return rows.start, rows.stop, cols.start, cols.stop
-
-
-def _checksum(arrays: Iterable[NDArray]) -> int:
-    value = 0
-    for array in arrays:
-        value = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, value)
-    return value
-
-
 def _by_place(item: tuple[Window, Any]) -> tuple[int, ...]:
-    return _numbers(item[0])
+    return piece_of(item[0])
 
 
 def _pixels(window: Window) -> int:
-    top, bottom, left, right = _numbers(window)
+    top, bottom, left, right = piece_of(window)
     return (bottom - top) * (right - left)
 
 
