@@ -1,17 +1,16 @@
 """UMAP of embeddings: a flat or spatial picture in which alike pixels lie near each other.
 
 The method of McInnes, Healy & Melville (2018, arXiv 1802.03426): exact nearest neighbours, their fuzzy graph, a start from
-principal components, then attraction along the graph's edges against random repulsion. Our own loop in torch rather than
-umap-learn's: it can be watched and stopped, needs no compilation at run time and is safe in several threads at once.
-:func:`compare_with_umap_learn` holds one against the other. Arrays in, arrays out.
+principal components, then attraction along the graph's edges against random repulsion. Our own loop in torch: it can be
+watched and stopped, needs no compilation at run time and is safe in several threads at once, which makes it the quick preview
+beside the full layout of :mod:`tessera_core.analysis.umap_learn`. ``tessera bench explore`` holds one against the other. Arrays
+in, arrays out.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -241,34 +240,15 @@ def trustworthiness(values: Floats, points: Floats, k: int = NEIGHBOURS, *, samp
     return 1 - penalty * 2 / (len(chosen) * k * (2 * total - 3 * k - 1))
 
 
-def compare_with_umap_learn(values: Floats, seed: int = 0) -> dict[str, Any]:
-    """Seconds and trustworthiness of :func:`fit_umap` and of umap-learn with its defaults on the same values (N, D).
+def continuity(values: Floats, points: Floats, k: int = NEIGHBOURS, *, sample: int = 2000, seed: int = 0) -> float:
+    """How far neighbours in truth are neighbours in a picture, 0..1 (Venna & Kaski 2001): what tears lower it.
 
-    Both run once before on a few points, so that neither import nor compilation is counted; ``first_seconds`` of umap-learn
-    is what that took.
+    Args:
+        values: float32 (N, D) the truth.
+        points: float32 (N, n) the picture.
     """
-    few = values[:: max(1, len(values) // 400)][:400]
-    fit_umap(few, seed=seed, epochs=5)
-    started = time.perf_counter()
-    ours = fit_umap(values, seed=seed)
-    ours_seconds = time.perf_counter() - started
-    started = time.perf_counter()
-    import umap
-
-    umap.UMAP(random_state=seed, n_jobs=1, n_epochs=5).fit(few)
-    first = time.perf_counter() - started
-    started = time.perf_counter()
-    theirs = umap.UMAP().fit_transform(values)
-    their_seconds = time.perf_counter() - started
-    return {
-        "points": len(values),
-        "ours": {"seconds": ours_seconds, "trustworthiness": trustworthiness(values, ours.points, seed=seed)},
-        "umap_learn": {
-            "seconds": their_seconds,
-            "first_seconds": first,
-            "trustworthiness": trustworthiness(values, np.asarray(theirs, np.float32), seed=seed),
-        },
-    }
+    # The same measure with the parts of truth and picture exchanged.
+    return trustworthiness(points, values, k, sample=sample, seed=seed)
 
 
 # ------------------------------------------------------------------ the whole region

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,9 @@ def test_labelled_pixels_keep_their_class_in_every_year() -> None:
 
 def test_umap_is_kept_and_found_again(tmp_path: Path) -> None:
     path = embedding_space.umap_path(tmp_path, ["a", "b"], 300, 2)
-    assert embedding_space.load_umap(path, YEARS, 300) is None
-    sample, umap, learnt = embedding_space.make_umap(YEARS, 300, 2, path)
-    kept = embedding_space.load_umap(path, YEARS, 300)
+    assert embedding_space.load_umap(path, YEARS) is None
+    sample, umap, learnt, _ = embedding_space.make_umap(YEARS, 300, 2, path)
+    kept = embedding_space.load_umap(path, YEARS)
     assert kept is not None
     np.testing.assert_array_equal(kept[0].rows, sample.rows)
     np.testing.assert_array_equal(kept[1].points, umap.points)
@@ -59,11 +60,11 @@ def test_umap_is_kept_and_found_again(tmp_path: Path) -> None:
         == 3
     )
     path.write_bytes(path.read_bytes()[:200])
-    assert embedding_space.load_umap(path, YEARS, 300) is None
+    assert embedding_space.load_umap(path, YEARS) is None
 
 
 def test_layouts_of_before_do_not_pile_up(tmp_path: Path) -> None:
-    for number in range(15):
+    for number in range(30):
         old = embedding_space.umap_path(tmp_path, [str(number)], 300, 2)
         old.parent.mkdir(exist_ok=True)
         old.write_bytes(b"old")
@@ -73,7 +74,7 @@ def test_layouts_of_before_do_not_pile_up(tmp_path: Path) -> None:
     left = set(path.parent.iterdir())
     assert len(left) == embedding_space.MAX_KEPT
     assert path in left
-    assert embedding_space.umap_path(tmp_path, ["14"], 300, 2) in left
+    assert embedding_space.umap_path(tmp_path, ["29"], 300, 2) in left
     assert embedding_space.umap_path(tmp_path, ["0"], 300, 2) not in left
 
 
@@ -96,8 +97,63 @@ def test_groups_carry_over_to_another_year() -> None:
 
 
 def test_a_region_without_data_is_named() -> None:
-    from dataclasses import replace
-
     empty = replace(YEARS[2023], scales=np.full(YEARS[2023].shape, np.nan, np.float32))
     with pytest.raises(RasterError, match="nothing to show"):
         embedding_space.draw_pixels({2023: empty}, 100)
+
+
+def test_the_same_places_are_drawn_in_every_year() -> None:
+    sample = embedding_space.draw_places(YEARS, 400)
+    first, second = (sample.picked(np.flatnonzero(sample.year == position)) for position in (0, 1))
+    assert len(first) == len(second) == 200
+    np.testing.assert_array_equal(first.rows, second.rows)
+    np.testing.assert_array_equal(first.cols, second.cols)
+    np.testing.assert_array_equal(second.values, YEARS[2024].sample(second.rows, second.cols))
+    with pytest.raises(RasterError, match="two or more"):
+        embedding_space.draw_places({2023: YEARS[2023]}, 100)
+
+
+def test_a_kept_picture_that_points_outside_the_region_is_as_none(tmp_path: Path) -> None:
+    path = embedding_space.umap_path(tmp_path, ["a"], 300, 2)
+    embedding_space.make_umap(YEARS, 300, 2, path)
+    with np.load(path) as kept:
+        arrays = {name: kept[name] for name in kept.files}
+    for broken in (
+        {"rows": arrays["rows"] + 10_000},
+        {"cols": arrays["cols"] - 10_000},
+        {"points": arrays["points"][:5]},
+    ):
+        np.savez(path, **(arrays | broken))
+        assert embedding_space.load_umap(path, YEARS) is None
+
+
+def test_pixels_among_others_are_known_by_year_and_place() -> None:
+    sample = embedding_space.draw_pixels(YEARS, 200)
+    chosen = np.array([3, 150, 199])
+    assert np.flatnonzero(sample.among(sample.picked(chosen))).tolist() == chosen.tolist()
+    assert not sample.among(sample.picked(np.array([], int))).any()
+
+
+def test_labels_are_named_by_what_they_say_and_not_by_their_notes() -> None:
+    one = Label("a", 1, "point", ((1.0, 2.0),))
+    assert embedding_space.labels_digest([one]) == embedding_space.labels_digest([replace(one, id="b", note="seen")])
+    assert embedding_space.labels_digest([one]) != embedding_space.labels_digest([replace(one, class_id=2)])
+
+
+@pytest.mark.soak
+def test_every_way_makes_a_picture_that_is_found_again(tmp_path: Path) -> None:
+    grid = YEARS[2023].grid
+    x, y = grid.pixel_to_xy(np.arange(20, 60, 2) + 0.5, np.full(20, 30) + 0.5)
+    places = list(zip(x.tolist(), y.tolist(), strict=True))
+    labels = [Label(f"l{i}", 1 + i % 2, "point", (place,)) for i, place in enumerate(places)]
+    for way in embedding_space.Way:
+        path = embedding_space.umap_path(tmp_path, ["a", "b"], 400, 2, way)
+        made = embedding_space.make_umap(YEARS, 400, 2, path, way, labels)
+        found = embedding_space.load_umap(path, YEARS)
+        assert found is not None
+        assert found.made_from == embedding_space.labels_digest(labels)
+        for name in ("year", "rows", "cols", "values"):
+            np.testing.assert_array_equal(getattr(found.sample, name), getattr(made.sample, name))
+        known, _ = embedding_space.labelled_pixels(YEARS, labels)
+        wanted = 400 + (len(known) if way in ("full", "guided") else 0)
+        assert len(found.umap.points) == wanted, way

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.analysis import embedding_space
 from tessera_core.analysis.embedding_space import PixelSample
-from tessera_core.analysis.projection import LearntProjection, Umap, place_colours
+from tessera_core.analysis.projection import place_colours
 from tessera_core.errors import HeadError
 from tessera_core.project.classify import head_name, project_head
 from tessera_core.render.picture import encode_picture
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import humanize, jobs, shell
+from tessera_core.ui import shell
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.components.view_map import Layer
-from tessera_core.ui.explore import clusters, pictures
+from tessera_core.ui.explore import clusters, layouts, pictures
 from tessera_core.ui.explore.context import MAP, PAGE, Place, year_name
 from tessera_core.ui.results import kept, result_of
 
@@ -27,15 +25,14 @@ MAX_LABELS = 300
 _GREY = "#b4b9bf"
 _RAMP = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
 _COLOURS = ("Place in the picture", "Your labels", "Predicted class", "Confidence", "Group", "Year")
-_AXES = {"2-D": 2, "3-D": 3}
 
 
 def scatter_layers(place: Place) -> list[Layer]:
     """The region coloured by UMAP, where it is ready."""
-    found = _umap(place)
+    found = layouts.picture(place)
     if found is None or st.session_state.get(f"{place.key}_method") != "UMAP":
         return []
-    _, _, learnt = found
+    learnt = found.learnt
     key = _colours_key(place)
     title = f"UMAP colours {year_name(place.year)} ({100 * learnt.r2:.0f} % of the picture)"
     return [Layer("umap", title, lambda: kept(PAGE).get(key), key, visible=False, group="base")]
@@ -48,15 +45,18 @@ def scatter_panel(place: Place) -> None:
     method = row.segmented_control(
         "Method", ["PCA", "UMAP"], default="PCA", required=True, key=f"{place.key}_method", width="content"
     )
-    row.segmented_control("Axes", list(_AXES), default="2-D", required=True, key=f"{place.key}_axes", width="content")
+    row.segmented_control(
+        "Axes", list(layouts.AXES), default="2-D", required=True, key=f"{place.key}_axes", width="content"
+    )
     row = st.container(horizontal=True, gap="small")
     row.selectbox("Colour by", _colours(place), key=f"{place.key}_colour", width=190)
     row.selectbox(
         "Pixels", [5_000, 20_000, 50_000], index=1, key=f"{place.key}_count", format_func="{:,}".format, width=120
     )
-    if method == "UMAP" and _umap(place) is None:
-        _offer_umap(place)
-        return
+    if method == "UMAP":
+        layouts.choose_way(place, row)
+        if not layouts.picture_ready(place):
+            return
     st.session_state[f"{place.key}_cloud"] = cloud = _cloud(place)
     scatter.scatter(KEY, cloud[0], link=MAP, height=430)
     with st.expander("What distances here mean", icon=":material/straighten:"):
@@ -114,66 +114,16 @@ def _add_labels(place: Place, sample: PixelSample, chosen: NDArray[np.int64], cl
 # ------------------------------------------------------------------ UMAP
 
 
-def _count(place: Place) -> int:
-    return int(st.session_state.get(f"{place.key}_count") or 20_000)
-
-
-def _axes(place: Place) -> int:
-    return _AXES[st.session_state.get(f"{place.key}_axes") or "2-D"]
-
-
-def _path(place: Place) -> Any:
-    return embedding_space.umap_path(place.project.folder, place.content, _count(place), _axes(place))
-
-
-def _umap(place: Place) -> tuple[PixelSample, Umap, LearntProjection] | None:
-    path = _path(place)
-    return _loaded(str(path), _count(place), place) if path.exists() else None
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _loaded(path: str, count: int, _place: Place) -> tuple[PixelSample, Umap, LearntProjection] | None:
-    from pathlib import Path
-
-    return embedding_space.load_umap(Path(path), _place.rasters, count)
-
-
-def _offer_umap(place: Place) -> None:
-    path = _path(place)
-    key = f"umap {path}"
-    job = jobs.pool().get(key)
-    if job is not None and job.active:
-        jobs.wait_on(PAGE, key)
-        jobs.show(job)
-        return
-    if job is not None and jobs.outcome(job) and path.exists():
-        jobs.pool().forget(key)
-        st.rerun()
-    count, axes, rasters = _count(place), _axes(place), place.rasters
-    st.markdown("UMAP lays pixels out so that those which behave alike lie together. It is made once and kept.")
-    seconds = humanize.duration(15 * count / 20_000)
-    if st.button(f"Lay out {count:,} pixels", type="primary", icon=":material/scatter_plot:", key=f"{place.key}_umap"):
-        jobs.pool().start(
-            key,
-            "Laying out the pixels",
-            lambda progress, cancelled: bool(
-                embedding_space.make_umap(rasters, count, axes, path, progress=progress, cancelled=cancelled)
-            ),
-        )
-        st.rerun()
-    st.caption(f"About {seconds} on two free processor cores; you can go on with other tabs of this page meanwhile.")
-
-
 def _colours_key(place: Place) -> str:
-    return f"umap colours|{place.scene.key}|{_path(place)}"
+    return f"umap colours|{place.scene.key}|{layouts.picture_version(place)}"
 
 
 def _colour_region(place: Place) -> None:
     """The whole region in the picture's colours: made in the background once somebody looks at that layer."""
-    found, scene = _umap(place), place.scene
+    found, scene = layouts.picture(place), place.scene
     if found is None:
         return
-    learnt = found[2]
+    learnt = found.learnt
 
     def work(progress: Progress, cancelled: Cancel) -> bytes:
         picture = learnt.colours(scene.raster, progress=progress, cancelled=cancelled)
@@ -193,8 +143,10 @@ def _drawn(content: tuple[str, ...], count: int, _place: Place) -> PixelSample:
 def _cloud(place: Place) -> tuple[scatter.Cloud, PixelSample]:
     """The sampled pixels and, placed among them, the labelled ones."""
     method = st.session_state.get(f"{place.key}_method") or "PCA"
-    count, axes = _count(place), _axes(place)
+    count, axes = layouts.pixel_count(place), layouts.axes_count(place)
     version = f"{place.content}|{method}|{axes}|{count}|{place.project.log.version}"
+    if method == "UMAP":
+        version += f"|{layouts.picture_version(place)}"
     sample, points, place_xy, known = _points(version, method, count, axes, place)
     wanted = st.session_state.get(f"{place.key}_colour")
     by = wanted if wanted in _colours(place) else _COLOURS[0]
@@ -209,10 +161,12 @@ def _points(
 ) -> tuple[PixelSample, NDArray[np.float32], NDArray[np.float64], NDArray[np.uint8]]:
     """Sample, where it lies in the picture and on the map, and class ids of its last, labelled part."""
     labelled, classes = embedding_space.labelled_pixels(_place.rasters, _place.project.log.labels)
-    found = _umap(_place) if method == "UMAP" else None
+    found = layouts.picture(_place) if method == "UMAP" else None
     if found is not None:
-        drawn, umap, _ = found
-        points = umap.points
+        umap = found.umap
+        # Labelled pixels come once: with their class.
+        once = ~found.sample.among(labelled)
+        drawn, points = found.sample.picked(np.flatnonzero(once)), umap.points[once]
         new = umap.place(labelled.values) if len(labelled) else points[:0]
     else:
         drawn = _drawn(_place.content, count, _place)

@@ -1,0 +1,154 @@
+"""How the scatter's pixels are laid out by UMAP: the ways there are, why one would take which, and what makes the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.analysis import embedding_space
+from tessera_core.analysis.embedding_space import Picture, Way
+from tessera_core.ui import humanize, jobs, shell
+from tessera_core.ui.explore.context import PAGE, Place
+
+AXES = {"2-D": 2, "3-D": 3}
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """A way to lay pixels out, as people choose it.
+
+    Attributes:
+        name: short.
+        why: when to take it, in sentences.
+        start_s, pixel_s: seconds it takes on a free computer, and more for each pixel.
+    """
+
+    name: str
+    why: str
+    start_s: float
+    pixel_s: float
+
+    def seconds(self, pixels: int) -> float:
+        """About how long so many pixels take."""
+        return self.start_s + self.pixel_s * pixels
+
+
+# Measured: docs/performance.md, the table of projections.
+_OFFERS = {
+    Way.QUICK: _Offer("Quick", "", 1, 0.0007),
+    Way.FULL: _Offer(
+        "Full (umap-learn)",
+        "The layout that publications show, by the package umap-learn. Pixels labelled by now are placed in it by its transform.",
+        40,
+        0.004,
+    ),
+    Way.GUIDED: _Offer(
+        "Guided by labels (umap-learn)",
+        "Labelled pixels of one class draw together and take their like along: it shows what your classes claim, and which pixels "
+        "no class does. It shows what you taught it, so it is no proof that classes differ.",
+        40,
+        0.004,
+    ),
+    Way.ALIGNED: _Offer(
+        "Years aligned (umap-learn)",
+        "The same places in every year; each year a picture of its own, turned and bent to fit the others. Colour by year to see "
+        "what moved.",
+        60,
+        0.008,
+    ),
+}
+
+
+def choose_way(place: Place, row: st.delta_generator.DeltaGenerator) -> None:
+    """The choice of a way, in a row of controls."""
+    row.selectbox("Layout", _ways(place), key=f"{place.key}_way", format_func=lambda way: _OFFERS[way].name, width=230)
+
+
+def pixel_count(place: Place) -> int:
+    """How many pixels are wanted."""
+    return int(st.session_state.get(f"{place.key}_count") or 20_000)
+
+
+def axes_count(place: Place) -> int:
+    """How many axes are wanted."""
+    return AXES[st.session_state.get(f"{place.key}_axes") or "2-D"]
+
+
+def picture_path(place: Place) -> Path:
+    """Where the picture that is wanted is kept, be it there or not."""
+    count, axes = pixel_count(place), axes_count(place)
+    return embedding_space.umap_path(place.project.folder, place.content, count, axes, _way(place))
+
+
+def picture_version(place: Place) -> str:
+    """Names what is kept there now."""
+    path = picture_path(place)
+    return f"{path.stem} {path.stat().st_mtime_ns if path.exists() else 0}"
+
+
+def picture(place: Place) -> Picture | None:
+    """The picture that is wanted, where it is made."""
+    return _loaded(str(picture_path(place)), picture_version(place), place) if picture_path(place).exists() else None
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _loaded(path: str, version: str, _place: Place) -> Picture | None:
+    return embedding_space.load_umap(Path(path), _place.rasters)
+
+
+def picture_ready(place: Place) -> bool:
+    """Whether there is a picture to show; else its progress is drawn, or what to do for one."""
+    path = picture_path(place)
+    key = f"umap {path}"
+    job = jobs.pool().get(key)
+    if job is not None and job.active:
+        jobs.wait_on(PAGE, key)
+        jobs.show(job)
+        return False
+    if job is not None and jobs.outcome(job) and path.exists():
+        jobs.pool().forget(key)
+        st.rerun()
+    way, count, found = _way(place), pixel_count(place), picture(place)
+    lay_out: dict[str, Any] = {"key": f"{place.key}_umap", "on_click": _start, "args": (place, key)}
+    if found is not None:
+        if way is Way.GUIDED and found.made_from != embedding_space.labels_digest(place.project.log.labels):
+            st.caption("Your labels have changed since this picture was made.")
+            st.button("Lay out again", icon=":material/refresh:", **lay_out)
+        return True
+    st.markdown("UMAP lays pixels out so that those which behave alike lie together. It is made once and kept.")
+    if _OFFERS[way].why:
+        st.markdown(_OFFERS[way].why)
+    st.button(f"Lay out {count:,} pixels", type="primary", icon=":material/scatter_plot:", **lay_out)
+    seconds = humanize.duration(_OFFERS[way].seconds(count))
+    st.caption(f"About {seconds} on two free processor cores; you can go on with other tabs of this page meanwhile.")
+    return False
+
+
+def _ways(place: Place) -> list[Way]:
+    offered = [Way.QUICK, Way.FULL]
+    if len({label.class_id for label in place.project.log.labels}) > 1:
+        offered.append(Way.GUIDED)
+    if len(place.scenes) > 1:
+        offered.append(Way.ALIGNED)
+    return offered
+
+
+def _way(place: Place) -> Way:
+    wanted = st.session_state.get(f"{place.key}_way")
+    return wanted if wanted in _ways(place) else Way.QUICK
+
+
+@shell.shielded
+def _start(place: Place, key: str) -> None:
+    path, way, labels = picture_path(place), _way(place), place.project.log.labels
+    count, axes, rasters = pixel_count(place), axes_count(place), place.rasters
+    jobs.pool().start(
+        key,
+        "Laying out the pixels",
+        lambda progress, cancelled: bool(
+            embedding_space.make_umap(rasters, count, axes, path, way, labels, progress=progress, cancelled=cancelled)
+        ),
+    )
