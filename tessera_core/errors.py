@@ -64,8 +64,12 @@ class LabelError(InputError):
     """A label, a class or a label file is not usable."""
 
 
-class HeadError(InputError):
-    """A head cannot be fitted, saved or loaded with what it was given."""
+class HeadError(InputError, ValueError):
+    """A head cannot be fitted, saved or loaded with what it was given; a ValueError, too, as scikit-learn's tools expect."""
+
+
+class UnableError(HeadError, AttributeError):
+    """A head of this kind cannot do what was asked of it; ``hasattr`` says so beforehand."""
 
 
 class ProjectError(InputError):

@@ -17,9 +17,8 @@ from sklearn.base import clone
 from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.heads.base import Head, balanced_draw, training_draw
-from tessera_core.heads.hierarchical import TreeHead
-from tessera_core.heads.neighbourhood import ContextHead
+from tessera_core.heads.base import Head
+from tessera_core.heads.training import balanced_draw, training_draw
 from tessera_core.types import Cancel
 
 # More pixels of one label say nothing new about how well a head does elsewhere.
@@ -172,7 +171,7 @@ def hold_out(
     parts = place_folds(samples, n_folds, seed, block_px, buffer_px)
     ground, features = None, samples.features
     # In a tree, a class covers no ground beside the one above it.
-    if isinstance(features, CodeFeatures) and head.reach <= GROUND_REACH and not isinstance(_inner(head), TreeHead):
+    if isinstance(features, CodeFeatures) and head.reach <= GROUND_REACH and not head.nested:
         ground = features.ground(GROUND, seed)
     held = predict_folds(samples, head, parts, places(samples, block_px), cancelled, ground)
     return replace(held, labelled=labelled)
@@ -196,7 +195,7 @@ def predict_folds(
             raise Cancelled
         fitted = clone(head)
         found = samples.features.fit_proba(fitted, train, samples.y[train], test, samples.groups[train], cancelled)
-        proba[test] = by_class(fitted, found, ids, samples.y[test])
+        proba[test] = fitted.credit(found, ids, samples.y[test])
         fold[test] = number
         if ground is not None:
             seen = ground.proba(fitted, np.arange(len(ground.codes))).argmax(axis=1)
@@ -205,22 +204,6 @@ def predict_folds(
     shares = None if ground is None else covered / covered.sum()
     weight = 1 / counts[label] if samples.weight is None else samples.weight
     return HeldOut(samples, ids, proba, fold, place, weight, shares)
-
-
-def by_class(
-    head: Head, found: NDArray[np.float32], ids: NDArray[np.int64], truth: NDArray[Any]
-) -> NDArray[np.float32]:
-    """Probabilities (n, K) in the order of ``ids``; a tree's head decides what labels of upper levels are to be credited."""
-    inner = _inner(head)
-    if isinstance(inner, TreeHead):
-        return inner.credit(found, ids, truth)
-    proba = np.zeros((len(found), len(ids)), np.float32)
-    proba[:, np.searchsorted(ids, head.classes_)] = found
-    return proba
-
-
-def _inner(head: Head) -> Head:
-    return head.head if isinstance(head, ContextHead) else head
 
 
 def independent_trials(weight: NDArray[np.float64], place: NDArray[Any]) -> float:

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from tessera_core.assess.crossfit import by_class
 from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds, not_judged
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.heads.base import MAX_TRAIN, Head, training_draw
-from tessera_core.heads.hierarchical import TreeHead
-from tessera_core.heads.neighbourhood import ContextHead
+from tessera_core.heads.base import Head
+from tessera_core.heads.training import MAX_TRAIN, training_draw
 from tessera_core.types import Cancel, Progress
 
 SCORES = ("accuracy", "macro_f1", "weighted_f1")
@@ -140,10 +138,10 @@ def _cross_validate(
             ]
         seen.append(len(train))
         fitted = clone(head)
-        if isinstance(fitted.head if isinstance(fitted, ContextHead) else fitted, TreeHead):
+        if fitted.nested:
             # Labels of upper levels are right where a class beneath them is mapped.
             found = samples.features.fit_proba(fitted, train, samples.y[train], test, samples.groups[train])
-            predicted[test] = ids[by_class(fitted, found, ids, samples.y[test]).argmax(axis=1)]
+            predicted[test] = ids[fitted.credit(found, ids, samples.y[test]).argmax(axis=1)]
         else:
             predicted[test] = samples.features.fit_predict(fitted, train, samples.y[train], test, samples.groups[train])
         tested[test] = True

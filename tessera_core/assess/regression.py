@@ -16,8 +16,8 @@ from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, SPLITS, near_blocks
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
-from tessera_core.heads.base import training_draw
 from tessera_core.heads.regression import COVERAGE, RegressionHead
+from tessera_core.heads.training import training_draw
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import is_class_raster
 from tessera_core.labels.model import Label

@@ -220,9 +220,9 @@ def _write_classes(
 
     made = predict_raster(head, raster, progress=ConsoleProgress("map"))
     grid, provenance, names = raster.grid, raster.provenance, {c.id: c.name for c in classes}
-    tags = {"tessera_head": _kind(head), "tessera_trained_on_year": str(trained_on.year or "")}
+    tags = {"tessera_head": head.kind, "tessera_trained_on_year": str(trained_on.year or "")}
     written = write_class_map(args.out, made.classes, None, grid, classes, provenance, tags=tags)
-    result: dict[str, Any] = {"out": str(written), "head": _kind(head), "temperature": round(head.softened_, 6)}
+    result: dict[str, Any] = {"out": str(written), "head": head.kind, "temperature": round(head.softened_, 6)}
     if args.confidence:
         sure = write_confidence(args.confidence, made.confidence, grid, provenance, temperature=head.softened_)
         result["confidence"] = str(sure)
@@ -249,9 +249,9 @@ def _write_values(args: argparse.Namespace, raster: EmbeddingRaster, head: Regre
 
     made = predict_values(head, raster, progress=ConsoleProgress("map"))
     product = RegressionProduct(
-        name, name, name_and_unit(name)[1], made.values, made.margins, raster.grid, raster.provenance, _kind(head)
+        name, name, name_and_unit(name)[1], made.values, made.margins, raster.grid, raster.provenance, head.kind
     )
-    result: dict[str, Any] = {"out": str(write_value_map(args.out, product)), "head": _kind(head)}
+    result: dict[str, Any] = {"out": str(write_value_map(args.out, product)), "head": head.kind}
     if args.margin:
         result["margin"] = str(write_half_widths(args.margin, product))
     if args.save_head:
@@ -267,15 +267,6 @@ def _write_values(args: argparse.Namespace, raster: EmbeddingRaster, head: Regre
             "median_margin": round(float(np.median(made.margins[known])), 6),
         }
     return result
-
-
-def _kind(head: Any) -> str:
-    """The name of a head's kind, with its surroundings."""
-    from tessera_core.heads.temperature import TemperedHead
-
-    head = head.head if isinstance(head, TemperedHead) else head
-    inner = getattr(head, "head", None)
-    return f"{type(inner).__name__} {head.size}x{head.size}" if hasattr(head, "size") else type(head).__name__
 
 
 def report(result: dict[str, Any]) -> str:

@@ -24,24 +24,21 @@ from tessera_core.heads.unet import UNetHead
 
 HEADS.update(
     {
-        "ridge": RidgeHead,
-        "logistic": LogisticHead,
-        "prototype": PrototypeHead,
-        "knn": KNNHead,
-        "forest": ForestHead,
-        "boosting": BoostingHead,
-        "mlp": MLPHead,
-        "unet": UNetHead,
-        "tree": TreeHead,
+        head.name: head
+        for head in (
+            RidgeHead,
+            LogisticHead,
+            PrototypeHead,
+            KNNHead,
+            ForestHead,
+            BoostingHead,
+            MLPHead,
+            UNetHead,
+            TreeHead,
+        )
     }
 )
-REGRESSION_HEADS.update(
-    {
-        "ridge-regression": RidgeRegressionHead,
-        "forest-regression": ForestRegressionHead,
-        "mlp-regression": MLPRegressionHead,
-    }
-)
+REGRESSION_HEADS.update({head.name: head for head in (RidgeRegressionHead, ForestRegressionHead, MLPRegressionHead)})
 __all__ = [
     "CHOICES",
     "DEFAULT_HEAD",

@@ -1,34 +1,36 @@
-"""What every head shares: checking labels, class weights, pixels without data, and the ways to fit and predict.
+"""What every head shares: checking labels, pixels without data, and the ways to fit, predict, soften and save.
 
-A head is a scikit-learn classifier over embedding vectors, with two additions: :meth:`Head.predict_codes` takes int8 codes
-and scales as rasters hold them, and ``fit_at``, ``proba_at`` and ``predict_window`` take places of a raster, so that heads
-that look at a pixel's surroundings (:mod:`tessera_core.heads.neighbourhood`, :mod:`tessera_core.heads.unet`) are used like any
-other. Heads refuse to know where vectors come from.
+A head is a scikit-learn estimator over embedding vectors, with two additions: ``predict_codes`` takes int8 codes and scales as
+rasters hold them, and ``fit_at``, ``proba_at`` and ``predict_window`` take places of a raster, so that heads that look at a pixel's
+surroundings (:mod:`tessera_core.heads.neighbourhood`, :mod:`tessera_core.heads.unet`) are used like any other. What a head can do
+its flags tell, so that nobody need ask for its class. Heads refuse to know where vectors come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, Self
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import column_or_1d, validate_data
 
-from tessera_core._utils.threads import run_alone
-from tessera_core.errors import Cancelled, HeadError
+from tessera_core._utils.threads import run_alone, run_blocks
+from tessera_core.errors import Cancelled, HeadError, UnableError
+from tessera_core.heads.temperature import soften
+from tessera_core.heads.training import ClassWeight, class_weights, dense_groups, require_two
 from tessera_core.raster import dequantise, valid_scales
-from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
-
-ClassWeight = str | Mapping[int, float] | None
+from tessera_core.types import Bools, Bytes, Cancel, Floats, PixelBox, Progress
 
 NO_CLASS = 0
 NO_CONFIDENCE = 255
 # 8 MB of float32 at 128 dimensions: large enough for the trees' overhead per call, small beside the memory.
 FLOAT_BLOCK = 16_384
-# More labelled pixels than this change no head's map to speak of, but do change the wait.
-MAX_TRAIN = 20_000
 
 
 class Pixels(Protocol):
@@ -41,139 +43,60 @@ class Pixels(Protocol):
     def sample(self, rows: ArrayLike, cols: ArrayLike) -> Floats: ...  # noqa: D102
 
 
+@dataclass(frozen=True)
+class State:
+    """A fitted head put away: what JSON holds, and arrays.
+
+    Attributes:
+        header: ``head`` (its name in the tables of heads), ``params``, ``n_features``, and of classifiers ``classes``; ``context``
+            and ``temperature`` where it has them.
+        arrays: what it has learnt.
+    """
+
+    header: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
 def percent(probability: NDArray[np.floating]) -> Bytes:
     """Confidence in whole percent, uint8, of probabilities in [0, 1]."""
     return np.rint(100 * np.clip(probability, 0, 1)).astype(np.uint8)
 
 
-def balanced_weights(targets: NDArray[np.intp], sample_weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (N,) that give every class the same total, the mean weight being 1.
+def _no_vectors(head: RasterEstimator[Any]) -> str | None:
+    return "This head learns from places of a raster (fit_at), not from loose vectors." if head.wants_raster else None
 
-    Args:
-        targets: (N,) indices 0..K-1, each present.
-        sample_weight: (N,) positive.
+
+def _no_loose_pixels(head: RasterEstimator[Any]) -> str | None:
+    return (
+        "This head looks at a pixel's surroundings; it maps windows of a raster, not loose pixels."
+        if head.reach
+        else None
+    )
+
+
+class _Ability:
+    """A method that is there only where a head can do it; elsewhere ``hasattr`` is false, and the error says why.
+
+    As scikit-learn's ``available_if``, but that one keeps the reason to itself.
     """
-    totals = np.bincount(targets, weights=sample_weight)
-    weights = sample_weight / totals[targets]
-    return weights * (len(weights) / weights.sum())
+
+    def __init__(self, method: Callable[..., Any], lacks: Callable[[Any], str | None]) -> None:
+        self.method, self.lacks = method, lacks
+        self.__doc__ = method.__doc__
+
+    def __get__(self, head: RasterEstimator[Any] | None, owner: type | None = None) -> Any:
+        why = None if head is None else self.lacks(head)
+        if why is not None:
+            raise UnableError(why)
+        return self.method.__get__(head, owner)
 
 
-def balanced_draw(
-    targets: NDArray[np.intp], limit: int, seed: int, priority: NDArray[np.unsignedinteger] | None = None
-) -> NDArray[np.intp]:
-    """Indices of at most about ``limit`` labels, ordered by class, the largest classes thinned first.
-
-    Args:
-        targets: (N,) indices 0..K-1, each present; at least one label of each class is kept.
-        limit: labels wanted.
-        seed: for the draw.
-        priority: (N,), of each class those with the lowest are kept; None to draw them with ``seed``.
-    """
-    groups = [np.flatnonzero(targets == k) for k in range(targets.max() + 1)]
-    if len(targets) > limit:
-        rng = np.random.default_rng(seed)
-        sizes, room, quota = sorted(len(group) for group in groups), limit, 1
-        for position, size in enumerate(sizes):
-            quota = max(1, room // (len(sizes) - position))
-            if size > quota:
-                break
-            room -= size
-        turns = (rng.permutation(g) if priority is None else g[np.argsort(priority[g], kind="stable")] for g in groups)
-        groups = [np.sort(turn[:quota]) for turn in turns]
-    return np.concatenate(groups)
+def _of_vectors[F: Callable[..., Any]](method: F) -> F:
+    return cast(F, _Ability(method, _no_vectors))
 
 
-def training_draw(
-    y: ArrayLike, rows: NDArray[np.integer], cols: NDArray[np.integer], seed: int = 0, limit: int = MAX_TRAIN
-) -> NDArray[np.intp]:
-    """Which labelled pixels teach a head: all, or about ``limit`` of them, the largest classes thinned first.
-
-    Whether a pixel is drawn before another depends on the two places and ``seed`` alone, not on the order or the number of the
-    labels: the same labels teach the same head whichever file they come from, and one click more exchanges next to none.
-
-    Args:
-        y: (N,) class ids.
-        rows, cols: (N,) pixels, in row-major order.
-        seed: of the draw.
-        limit: pixels wanted.
-
-    Returns:
-        Sorted indices.
-    """
-    ids = np.asarray(y)
-    if len(ids) <= limit:
-        return np.arange(len(ids))
-    targets = np.unique(ids, return_inverse=True)[1]
-    return np.sort(balanced_draw(targets, limit, seed, place_priority(rows, cols, seed)))
-
-
-def place_priority(rows: NDArray[np.integer], cols: NDArray[np.integer], seed: int) -> NDArray[np.uint64]:
-    """A random-looking uint64 (N,) of each pixel, always the same for one place and seed (splitmix64; Steele et al. 2014)."""
-    golden, first, second = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
-    z = (rows.astype(np.uint64) << np.uint64(32)) | cols.astype(np.uint64)
-    for salt in (np.uint64(seed % 2**64), np.uint64(0)):
-        z = z * golden + golden + salt
-        z = (z ^ (z >> np.uint64(30))) * first
-        z = (z ^ (z >> np.uint64(27))) * second
-        z ^= z >> np.uint64(31)
-    return z
-
-
-def class_weights(
-    rule: ClassWeight, classes: NDArray[Any], targets: NDArray[np.intp], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Weights (N,) under a head's ``class_weight``: ``"balanced"``, None, or a weight for some class ids.
-
-    Raises:
-        HeadError: the rule is none of these, or a weight is not positive.
-    """
-    if rule is None:
-        return weight
-    if rule == "balanced":
-        return balanced_weights(targets, weight)
-    if not isinstance(rule, Mapping):
-        raise HeadError(f"class_weight must be 'balanced', None, or a weight for each class id, not {rule!r}.")
-    factors = np.array([float(rule.get(int(i), 1.0)) for i in classes])
-    if not (np.isfinite(factors) & (factors > 0)).all():
-        raise HeadError("Class weights must be positive numbers.")
-    weight = weight * factors[targets]
-    return weight * (len(weight) / weight.sum())
-
-
-def dense_groups(groups: ArrayLike | None, usable: NDArray[np.bool_]) -> NDArray[np.intp] | None:
-    """Group numbers from 0 of the usable rows; None where no group has two.
-
-    Raises:
-        HeadError: there is not one group for each vector.
-    """
-    if groups is None:
-        return None
-    values = np.asarray(groups)
-    if values.shape != usable.shape:
-        raise HeadError("Groups must be one number for each vector.")
-    names, dense = np.unique(values[usable], return_inverse=True)
-    return None if len(names) == len(dense) else dense.astype(np.intp)
-
-
-def independent(groups: NDArray[np.intp] | None, n: int) -> float:
-    """How many independent labels ``n`` vectors amount to: the pixels of one label count for the root of their number.
-
-    On whole Belgian fields this rule was the best of several for the penalties that rest on it (docs/heads.md).
-    """
-    return float(n) if groups is None else float(np.sqrt(np.bincount(groups)).sum())
-
-
-def require_two(classes: Sequence[Any] | NDArray[Any]) -> None:
-    """Refuse to learn from the labels of fewer than two classes.
-
-    Raises:
-        HeadError: there are fewer than two.
-    """
-    if len(classes) < 2:
-        found = f"only class {classes[0]} has" if len(classes) else "no class has"
-        raise HeadError(
-            f"A map needs at least two classes, but {found} labelled pixels with data. Label another class."
-        )
+def _of_loose_pixels[F: Callable[..., Any]](method: F) -> F:
+    return cast(F, _Ability(method, _no_loose_pixels))
 
 
 class Stepwise:
@@ -190,37 +113,69 @@ class Stepwise:
         if self._progress is not None:
             self._progress(done, total, message)
 
-    def _reporting(self, work: Callable[[], None], progress: Progress | None, cancelled: Cancel | None) -> None:
+    def _taught(self, work: Callable[[], None], progress: Progress | None, cancelled: Cancel | None) -> Self:
+        """Fit by ``work``; what fails or is stopped leaves the head unfitted."""
+        self._forget()
         self._progress, self._cancelled = progress, cancelled
         try:
             work()
+        except BaseException:
+            self._forget()
+            raise
         finally:
             # Nothing of the caller may stay in a head that is copied, sent to another thread or saved.
             del self._progress, self._cancelled
             self.__dict__.pop("_groups", None)
+        return self
+
+    def _forget(self) -> None:
+        """Take back what a fit learns: the attributes that end with an underscore."""
+        for name in [name for name in self.__dict__ if name.endswith("_")]:
+            del self.__dict__[name]
 
 
-class Head(Stepwise, ClassifierMixin, BaseEstimator):
-    """Base of the heads; a subclass implements ``_fit`` and ``_proba``.
+class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
+    """What heads of classes and of numbers share; they learn from pixels and map a raster as two layers of ``Value``.
+
+    The first layer is what a pixel is (a class, a number), the second how sure that is (a confidence, a margin).
 
     Attributes:
-        classes_: (K,) sorted class ids seen in :meth:`fit`.
+        name: of the head in the tables of heads; a head without one cannot be saved.
+        reach: how many pixels around a pixel the head looks at; 0 for the pixel alone. Where it is not 0, there is no
+            :meth:`predict_codes`.
+        wants_raster: whether it learns from places of a raster only; then there is no :meth:`fit`, but :meth:`fit_at`.
         n_features_in_: length of the vectors.
-        n_ignored_: how many training vectors were left out because they had no data.
-        reach: how many pixels around a pixel the head looks at; 0 for the pixel alone.
-        softened_: the temperature that its probabilities were softened by after the fit, and are part of what it predicts
-            (:mod:`tessera_core.heads.temperature`); 1 for none.
+        n_ignored_: how many training vectors were left out because they, or their number, had no data.
     """
 
-    class_weight: ClassWeight = "balanced"
+    name: ClassVar[str] = ""
     reach: int = 0
-    softened_: float = 1.0
-    # Whether fitting is a matter of milliseconds, in which threads would only wait for each other.
-    _fits_alone = True
-    classes_: NDArray[Any]
+    wants_raster: bool = False
     n_features_in_: int
     n_ignored_: int
+    # Whether fitting is a matter of milliseconds, in which threads would only wait for each other.
+    _fits_alone = True
+    # Whether blocks of pixels are mapped side by side, a thread each; other heads bring their own threads.
+    _side_by_side = False
 
+    @property
+    def kind(self) -> str:
+        """What people are told it is: the name of its class, with its surroundings."""
+        return type(self).__name__
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # Vectors without data are left out of a fit, and get no class.
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "n_features_in_")
+
+    # -- learning -------------------------------------------------------------------------------------------------------
+
+    @_of_vectors
     def fit(
         self,
         X: ArrayLike,
@@ -235,111 +190,19 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
 
         Args:
             X: float (N, D); rows that are not finite are left out and counted in ``n_ignored_``.
-            y: int (N,) class ids, in any numbering.
-            sample_weight: (N,) non-negative; None for equal weights. Rows of weight 0 are left out.
+            y: (N,) whole numbers in any numbering, or names, for a head of classes; numbers for one of numbers, where those
+                that are not finite are left out and counted likewise.
+            sample_weight: float (N,) non-negative; None for equal weights. Rows of weight 0 are left out.
             groups: int (N,), which label each vector belongs to, where a label (a polygon) has several: they are no
-                independent witnesses, and penalties are chosen accordingly. None where each vector is a label of its own.
+                independent witnesses, and penalties and margins are chosen accordingly. None where each vector is a label of
+                its own.
             progress, cancelled: see docs/architecture.md; only heads that take seconds ask and tell.
 
         Raises:
-            HeadError: shapes disagree, or fewer than two classes have a vector with data.
+            HeadError: shapes disagree, or the labels do not suffice: two classes, or three vectors of two numbers, with data.
             Cancelled: ``cancelled`` said so; the head is not fitted.
         """
-        self.__dict__.pop("softened_", None)
-        X, y, weight, self._groups = self._table(X, y, sample_weight, groups)
-        self.classes_, targets, weight = self._learnable(y, weight)
-        self.n_features_in_ = X.shape[1]
-
-        def work() -> None:
-            self._fit(X, targets, weight)
-
-        try:
-            self._reporting((lambda: run_alone(work)) if self._fits_alone else work, progress, cancelled)
-        except Cancelled:
-            del self.classes_, self.n_features_in_
-            raise
-        return self
-
-    def _table(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None
-    ) -> tuple[Floats, NDArray[Any], NDArray[np.float64], NDArray[np.intp] | None]:
-        """Vectors (N, D), class ids, weights and groups (N,) of the labels that can be used."""
-        X, y = np.asarray(X, np.float32), np.asarray(y)
-        if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
-            raise HeadError(
-                f"A head needs one class for each vector; there are vectors of shape {X.shape} and classes of shape {y.shape}."
-            )
-        if y.dtype.kind == "f" and np.array_equal(y, np.floor(y)):
-            y = y.astype(np.int64)
-        if y.dtype.kind not in "iub":
-            raise HeadError(f"Classes must be whole numbers; these are of type {y.dtype}.")
-        weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        if weight.shape != y.shape or not (np.isfinite(weight) & (weight >= 0)).all():
-            raise HeadError("Sample weights must be one non-negative number for each vector.")
-        usable = np.isfinite(X).all(axis=1) & (weight > 0)
-        self.n_ignored_ = int(len(X) - usable.sum())
-        if self.n_ignored_:
-            X, y, weight = X[usable], y[usable], weight[usable]
-        return X, y, weight, dense_groups(groups, usable)
-
-    def _learnable(
-        self, y: NDArray[Any], weight: NDArray[np.float64]
-    ) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.float64]]:
-        """Class ids (K,), indices into them (N,) and weights (N,) of the labels to learn from."""
-        classes, targets = np.unique(y, return_inverse=True)
-        require_two(classes)
-        indices = targets.astype(np.intp)
-        return classes, indices, class_weights(self.class_weight, classes, indices, weight)
-
-    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
-        """Learn from finite vectors (N, D), class indices (N,) all of 0..K-1 present, and positive weights (N,)."""
-        raise NotImplementedError
-
-    def _proba(self, X: Floats) -> NDArray[np.floating]:
-        """Probabilities (N, K) of finite vectors."""
-        raise NotImplementedError
-
-    def predict_proba(self, X: ArrayLike) -> Floats:
-        """Class probabilities, float32 (N, K) in the order of ``classes_``; rows without data are NaN."""
-        X = self._check(X)
-        finite = np.isfinite(X).all(axis=1)
-        out = np.full((len(X), len(self.classes_)), np.nan, np.float32)
-        if finite.any():
-            out[finite] = self._proba(X[finite] if not finite.all() else X)
-        return out
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Class ids (N,), of the type of ``classes_``; 0 where a vector has no data."""
-        proba = self.predict_proba(X)
-        finite = ~np.isnan(proba[:, 0])
-        return np.where(finite, self.classes_[np.where(finite[:, None], proba, 0).argmax(axis=1)], NO_CLASS)
-
-    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
-        """The hot path: classes and confidences of pixels as rasters hold them.
-
-        Args:
-            codes: int8 (N, D).
-            scales: float32 (N,); not finite or <= 0 where there is no data.
-
-        Returns:
-            Class ids uint8 (N,), 0 where there is no data, and confidence in percent uint8 (N,), 255 there.
-
-        Raises:
-            HeadError: the head is not fitted, D differs, or class ids do not fit into 1..255.
-        """
-        self._check_codes(codes, scales)
-        ids = self._byte_ids()
-        classes, confidence = np.zeros(len(codes), np.uint8), np.full(len(codes), NO_CONFIDENCE, np.uint8)
-        for start in range(0, len(codes), FLOAT_BLOCK):
-            part = slice(start, start + FLOAT_BLOCK)
-            valid = np.flatnonzero(valid_scales(scales[part])) + start
-            if len(valid):
-                proba = self._proba(dequantise(codes[valid], scales[valid]))
-                classes[valid] = ids[proba.argmax(axis=1)]
-                confidence[valid] = percent(proba.max(axis=1))
-        return classes, confidence
-
-    # -- places of a raster ---------------------------------------------------------------------------------------------
+        return self._taught(lambda: self._learn(*self._table(X, y, sample_weight, groups)), progress, cancelled)
 
     def fit_at(
         self,
@@ -353,20 +216,101 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         cancelled: Cancel | None = None,
     ) -> Self:
         """Learn from labelled pixels of a raster; see :meth:`fit`."""
-        return self.fit(raster.sample(rows, cols), y, groups=groups, progress=progress, cancelled=cancelled)
+        return self.fit(self._sample(raster, rows, cols), y, groups=groups, progress=progress, cancelled=cancelled)
 
-    def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
-        """Class probabilities of pixels of a raster; see :meth:`predict_proba`."""
-        return self.predict_proba(raster.sample(rows, cols))
+    def _sample(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
+        """Vectors (N, D) of pixels, NaN where there is no data."""
+        return raster.sample(rows, cols)
 
-    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> Floats:
-        """Probabilities float32 (h, w, K) of a small window of a raster, NaN where there is no data."""
-        top, left, bottom, right = window
-        part = dequantise(codes[top:bottom, left:right], np.asarray(scales[top:bottom, left:right]))
-        return self.predict_proba(part.reshape(-1, codes.shape[2])).reshape(*part.shape[:2], -1)
+    def _table(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, groups: ArrayLike | None
+    ) -> tuple[Floats, NDArray[Any], NDArray[np.float64]]:
+        """Vectors (N, D), labels and weights (N,) of what can be used; ``_groups`` likewise."""
+        vectors = self._matrix(X)
+        if vectors.shape[1] == 0:
+            raise HeadError(f"The vectors have 0 feature(s) (shape={vectors.shape}) while a minimum of 1 is required.")
+        try:
+            validate_data(self, X, y, skip_check_array=True)
+        except ValueError as error:
+            raise HeadError(str(error)) from error
+        labels = self._labels(np.asarray(y), vectors)
+        weight = np.ones(len(vectors)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        if weight.shape != labels.shape or not (np.isfinite(weight) & (weight >= 0)).all():
+            raise HeadError("Sample weights must be one non-negative number for each vector.")
+        if len(weight) and not weight.any():
+            raise HeadError("Sample weights must contain at least one number that is not zero.")
+        usable = np.isfinite(vectors).all(axis=1) & (weight > 0)
+        if labels.dtype.kind == "f":
+            usable &= np.isfinite(labels)
+        self.n_ignored_ = int(len(vectors) - usable.sum())
+        if self.n_ignored_:
+            vectors, labels, weight = vectors[usable], labels[usable], weight[usable]
+        self._groups = dense_groups(groups, usable)
+        return vectors, labels, weight
 
-    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Bytes, Bytes]:
-        """Classes and confidences (h, w) of a window of a raster; see :meth:`predict_codes`.
+    def _labels(self, y: NDArray[Any], vectors: Floats, of: str = "class", many: str = "classes") -> NDArray[Any]:
+        """One label for each vector (N,), as they are given but for their shape."""
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if y.ndim != 1 or len(y) != len(vectors):
+            raise HeadError(
+                f"A head needs one {of} for each vector; there are vectors of shape {vectors.shape} and {many} of shape {y.shape}."
+            )
+        if y.dtype.kind == "c":
+            raise HeadError("Complex data not supported: labels must be real.")
+        return y
+
+    def _learn(self, X: Floats, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
+        """Learn from finite vectors (N, D), what :meth:`_labels` gave of them, and positive weights (N,)."""
+        raise NotImplementedError
+
+    def _run(self, work: Callable[[], None]) -> None:
+        if self._fits_alone:
+            run_alone(work)
+        else:
+            work()
+
+    # -- mapping --------------------------------------------------------------------------------------------------------
+
+    def _no_data(self, shape: tuple[int, ...]) -> tuple[NDArray[Value], NDArray[Value]]:
+        """Both layers without data."""
+        raise NotImplementedError
+
+    def _mapped(self, X: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Both layers (N,) of finite vectors (N, D)."""
+        raise NotImplementedError
+
+    @_of_loose_pixels
+    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[NDArray[Value], NDArray[Value]]:
+        """The hot path: both layers of pixels as rasters hold them.
+
+        Args:
+            codes: int8 (N, D).
+            scales: float32 (N,); not finite or <= 0 where there is no data.
+
+        Returns:
+            Of classes: ids uint8 (N,), 0 where there is no data, and confidence in percent uint8 (N,), 255 there. Of numbers:
+            values and margins float32 (N,), NaN there.
+
+        Raises:
+            HeadError: D differs, or class ids do not fit into 1..255.
+            sklearn.exceptions.NotFittedError: the head is not fitted.
+        """
+        self._check_codes(codes, scales)
+        first, second = self._no_data((len(codes),))
+
+        def work(part: slice) -> None:
+            valid = np.flatnonzero(valid_scales(scales[part])) + part.start
+            if len(valid):
+                first[valid], second[valid] = self._mapped(dequantise(codes[valid], scales[valid]))
+
+        self._run_blocks(work, len(codes), FLOAT_BLOCK)
+        return first, second
+
+    def predict_window(
+        self, codes: NDArray[np.int8], scales: Floats, window: PixelBox
+    ) -> tuple[NDArray[Value], NDArray[Value]]:
+        """Both layers (h, w) of a window of a raster; see :meth:`predict_codes`.
 
         Args:
             codes: int8 (H, W, D) of the whole raster, so that a head may look beyond the window.
@@ -375,18 +319,51 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
         """
         top, left, bottom, right = window
         part = codes[top:bottom, left:right]
-        classes, confidence = self.predict_codes(
+        first, second = self.predict_codes(
             np.ascontiguousarray(part).reshape(-1, codes.shape[2]),
             np.ascontiguousarray(scales[top:bottom, left:right], np.float32).reshape(-1),
         )
-        return classes.reshape(part.shape[:2]), confidence.reshape(part.shape[:2])
+        return first.reshape(part.shape[:2]), second.reshape(part.shape[:2])
 
-    def _byte_ids(self) -> Bytes:
-        if self.classes_[0] < 1 or self.classes_[-1] > 255:
+    def _inside(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Bools, Floats]:
+        """Which pixels (h, w) of a small window have data, and their vectors (n, D)."""
+        top, left, bottom, right = window
+        near = np.asarray(scales[top:bottom, left:right], np.float32)
+        inside = valid_scales(near)
+        return inside, dequantise(codes[top:bottom, left:right][inside], near[inside])
+
+    def _run_blocks(self, work: Callable[[slice], None], n: int, step: int) -> None:
+        if self._side_by_side:
+            run_blocks(work, n, step)
+            return
+        for start in range(0, n, step):
+            work(slice(start, min(start + step, n)))
+
+    # -- refusing -------------------------------------------------------------------------------------------------------
+
+    def _matrix(self, X: ArrayLike) -> Floats:
+        if issparse(X):
+            raise HeadError("Vectors must be a dense table (N, D), not a sparse matrix; use its toarray().")
+        vectors = np.asarray(X)
+        if vectors.dtype.kind == "c":
+            raise HeadError("Complex data not supported: vectors must be real.")
+        vectors = vectors.astype(np.float32, copy=False)
+        if vectors.ndim != 2:
             raise HeadError(
-                f"A class map holds the ids 1 to 255, this head has {self.classes_[0]} to {self.classes_[-1]}; renumber them."
+                f"Vectors must be a table (N, D); these have shape {vectors.shape}. "
+                "Reshape your data: one vector is a table (1, D)."
             )
-        return self.classes_.astype(np.uint8)
+        return vectors
+
+    def _check(self, X: ArrayLike) -> Floats:
+        self._check_fitted()
+        vectors = self._matrix(X)
+        self._check_dim(vectors.shape[1])
+        try:
+            validate_data(self, X, reset=False, skip_check_array=True)
+        except ValueError as error:
+            raise HeadError(str(error)) from error
+        return vectors
 
     def _check_codes(self, codes: NDArray[np.int8], scales: Floats) -> None:
         self._check_fitted()
@@ -396,28 +373,278 @@ class Head(Stepwise, ClassifierMixin, BaseEstimator):
             )
         self._check_dim(codes.shape[1])
 
-    def _check(self, X: ArrayLike) -> Floats:
-        self._check_fitted()
-        X = np.asarray(X, np.float32)
-        if X.ndim != 2:
-            raise HeadError(f"Vectors must be a table (N, D); these have shape {X.shape}.")
-        self._check_dim(X.shape[1])
-        return X
-
     def _check_dim(self, dim: int) -> None:
-        if dim != self.n_features_in_:
-            raise HeadError(f"This head was trained on {self.n_features_in_} dimensions, these vectors have {dim}.")
+        n = self.n_features_in_
+        if dim != n:
+            raise HeadError(
+                f"X has {dim} features, but {type(self).__name__} is expecting {n} features as input: "
+                f"this head was trained on {n} dimensions, these vectors have {dim}."
+            )
 
     def _check_fitted(self) -> None:
-        if not hasattr(self, "classes_"):
+        if not self.__sklearn_is_fitted__():
             raise NotFittedError(f"This {type(self).__name__} is not trained yet; call fit first.")
 
-    # -- saving ---------------------------------------------------------------------------------------------------------
+    # -- putting away ---------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """What :meth:`from_state` makes the same head of.
+
+        Raises:
+            HeadError: it is not one of the heads that have a name.
+            sklearn.exceptions.NotFittedError: the head is not fitted.
+        """
+        if not type(self).__dict__.get("name"):
+            raise HeadError(
+                f"A head of type {type(self).__name__} cannot be saved; it is not one of those with a name."
+            )
+        self._check_fitted()
+        params = {key: _plain(value) for key, value in self.get_params(deep=False).items()}
+        return State({"head": self.name, "params": params, "n_features": int(self.n_features_in_)}, self._arrays())
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """The fitted head that :meth:`state` was asked of.
+
+        Raises:
+            HeadError, KeyError, TypeError, ValueError, IndexError, RuntimeError: the arrays and the header do not fit each other.
+        """
+        head = cls(**{key: _param(key, value) for key, value in state.header["params"].items()})
+        head._restore_header(state.header)
+        head._restore(state.arrays)
+        return head
+
+    def _restore_header(self, header: Mapping[str, Any]) -> None:
+        self.n_features_in_, self.n_ignored_ = int(header["n_features"]), 0
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        """The fitted arrays beside ``classes_`` that :mod:`tessera_core.heads.saving` stores."""
+        """The fitted arrays."""
         raise NotImplementedError
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take up what :meth:`_arrays` gave; ``classes_`` and ``n_features_in_`` are set already."""
+        """Take up what :meth:`_arrays` gave; what the header holds is set already."""
         raise NotImplementedError
+
+
+class Head(ClassifierMixin, RasterEstimator[np.uint8]):
+    """Base of the heads of classes; a subclass implements ``_fit`` and ``_proba``.
+
+    Attributes:
+        classes_: (K,) sorted classes seen in :meth:`fit`, as they were given: whole numbers or names.
+        takes_temperature: whether it is instant, so that a map can wait until labels held out have said by which temperature its
+            confidence is to be softened.
+        nested: whether classes lie in each other, so that a label of one may be right in several ways (:meth:`credit`).
+        softened_: the temperature that its probabilities were softened by after the fit, and are part of what it predicts; 1 for
+            none.
+    """
+
+    class_weight: ClassWeight = "balanced"
+    takes_temperature: bool = False
+    softened_: float = 1.0
+    classes_: NDArray[Any]
+    # What of `softened_` is not yet in what it has learnt, and is done as it is asked.
+    _temperature: float = 1.0
+
+    @property
+    def nested(self) -> bool:
+        """Whether classes lie in each other."""
+        return False
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "classes_")
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.__dict__.pop("_temperature", None)
+
+    def _labels(self, y: NDArray[Any], vectors: Floats, of: str = "class", many: str = "classes") -> NDArray[Any]:
+        return whole_or_named(super()._labels(y, vectors, of, many))
+
+    def _learn(self, X: Floats, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
+        self.classes_, targets, weight = self._learnable(y, weight)
+        self._run(lambda: self._fit(X, targets, weight))
+
+    def _learnable(
+        self, y: NDArray[Any], weight: NDArray[np.float64]
+    ) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.float64]]:
+        """Classes (K,), indices into them (N,) and weights (N,) of the labels to learn from."""
+        classes, targets = np.unique(y, return_inverse=True)
+        require_two(classes)
+        indices = targets.astype(np.intp)
+        return classes, indices, class_weights(self.class_weight, classes, indices, weight)
+
+    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+        """Learn from finite vectors (N, D), class indices (N,) all of 0..K-1 present, and positive weights (N,)."""
+        raise NotImplementedError
+
+    def _proba(self, X: Floats) -> NDArray[np.floating]:
+        """Probabilities (N, K) of finite vectors, before :attr:`_temperature`."""
+        raise NotImplementedError
+
+    def softened_proba(self, X: Floats) -> NDArray[np.floating]:
+        """Probabilities (N, K) of finite vectors float32 (N, D), which are not checked."""
+        proba = self._proba(X)
+        return proba if self._temperature == 1 else soften(proba, self._temperature)
+
+    @_of_vectors
+    def predict_proba(self, X: ArrayLike) -> Floats:
+        """Class probabilities, float32 (N, K) in the order of ``classes_``; rows without data are NaN."""
+        X = self._check(X)
+        finite = np.isfinite(X).all(axis=1)
+        out = np.full((len(X), len(self.classes_)), np.nan, np.float32)
+        if finite.any():
+            out[finite] = self.softened_proba(X[finite] if not finite.all() else X)
+        return out
+
+    @_of_vectors
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Classes (N,), of the type of ``classes_``; 0 (or an empty name) where a vector has no data."""
+        proba = self.predict_proba(X)
+        finite = ~np.isnan(proba[:, 0])
+        found = self.classes_[np.where(finite[:, None], proba, 0).argmax(axis=1)]
+        return found if finite.all() else np.where(finite, found, "" if named(self.classes_) else NO_CLASS)
+
+    def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
+        """Class probabilities of pixels of a raster; see :meth:`predict_proba`."""
+        return self.predict_proba(self._sample(raster, rows, cols))
+
+    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> Floats:
+        """Probabilities float32 (h, w, K) of a small window of a raster, NaN where there is no data."""
+        self._check_fitted()
+        self._check_raster(codes)
+        inside, vectors = self._inside(codes, scales, window)
+        out = np.full((*inside.shape, len(self.classes_)), np.nan, np.float32)
+        if len(vectors):
+            out[inside] = self.softened_proba(vectors)
+        return out
+
+    def _check_raster(self, codes: NDArray[np.int8]) -> None:
+        self._check_dim(codes.shape[2])
+
+    def _no_data(self, shape: tuple[int, ...]) -> tuple[Bytes, Bytes]:
+        return np.full(shape, NO_CLASS, np.uint8), np.full(shape, NO_CONFIDENCE, np.uint8)
+
+    def _mapped(self, X: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
+        proba = self.softened_proba(X)
+        return self.map_ids()[proba.argmax(axis=1)], percent(proba.max(axis=1))
+
+    def map_ids(self) -> Bytes:
+        """The ids uint8 (K,) that a map tells the classes by: themselves, where they are whole numbers, else 1 to K.
+
+        Raises:
+            HeadError: they do not fit into a byte, or one is 0, which stands for no data.
+        """
+        ids = np.arange(1, len(self.classes_) + 1) if named(self.classes_) else self.classes_
+        if ids[0] < 1 or ids[-1] > 255:
+            raise HeadError(f"A class map holds the ids 1 to 255, this head has {ids[0]} to {ids[-1]}; renumber them.")
+        return ids.astype(np.uint8)
+
+    def class_names(self) -> dict[int, str]:
+        """Name of each id that a map may hold: the class's own, or its number."""
+        ids = range(1, len(self.classes_) + 1) if named(self.classes_) else self.classes_.tolist()
+        return {int(i): str(one) for i, one in zip(ids, self.classes_.tolist(), strict=True)}
+
+    def _check_codes(self, codes: NDArray[np.int8], scales: Floats) -> None:
+        super()._check_codes(codes, scales)
+        self.map_ids()
+
+    def linear(self) -> tuple[Floats, Floats] | None:
+        """Coefficients (D, K) and intercept (K,) of a head that is ``softmax(X @ coefficients + intercept)``; None of another."""
+        return None
+
+    def credit(self, proba: Floats, ids: NDArray[Any], truth: NDArray[Any]) -> Floats:
+        """Probabilities float32 (N, I) by which labels can be judged.
+
+        Args:
+            proba: float32 (N, K) in the order of ``classes_``.
+            ids: (I,) sorted classes of the labels, all of ``classes_`` among them.
+            truth: (N,) the label of each; only nested classes ask.
+        """
+        out = np.zeros((len(proba), len(ids)), np.float32)
+        out[:, np.searchsorted(ids, self.classes_)] = proba
+        return out
+
+    def softened(self, temperature: float) -> Self:
+        """A copy whose probabilities are softened by ``temperature``: ``softmax(log(p) / temperature)``, see :func:`soften`.
+
+        Its classes stay the same, and it is as fast as before where what it has learnt can take the temperature up. What can be
+        saved can be saved softened; ``softened_`` tells by how much.
+
+        Args:
+            temperature: above 1 makes it more careful, below 1 bolder.
+
+        Raises:
+            HeadError: the temperature is not positive.
+        """
+        if not (np.isfinite(temperature) and temperature > 0):
+            raise HeadError(f"A temperature must be a positive number, not {temperature!r}.")
+        self._check_fitted()
+        softer = copy.copy(self)
+        softer._soften(temperature)
+        softer.softened_ = self.softened_ * temperature
+        return softer
+
+    def _soften(self, temperature: float) -> None:
+        """Take up a temperature."""
+        self._temperature *= temperature
+
+    def state(self) -> State:
+        """See :meth:`RasterEstimator.state`."""
+        state = super().state()
+        header = state.header | {"classes": self.classes_.tolist()}
+        if self.softened_ != 1:
+            # Of most heads the temperature is in the arrays already.
+            header["temperature"] = {"value": self.softened_, "wrapped": self._temperature != 1}
+        return State(header, state.arrays)
+
+    def _restore_header(self, header: Mapping[str, Any]) -> None:
+        super()._restore_header(header)
+        self.classes_ = np.array(header["classes"])
+        if self.classes_.dtype.kind not in "iUb":
+            raise HeadError("The head's classes are damaged: they are neither whole numbers nor names.")
+        tempered = header.get("temperature", {"value": 1.0, "wrapped": False})
+        self.softened_ = float(tempered["value"])
+        if tempered["wrapped"]:
+            self._temperature = self.softened_
+
+
+def whole_or_named(y: NDArray[Any]) -> NDArray[Any]:
+    """Classes (N,) as whole numbers or names.
+
+    Raises:
+        HeadError: they are something else.
+    """
+    if y.dtype.kind == "O":
+        # Tables hand over names as objects, and whole numbers where one is missing.
+        y = y if named(y) else np.array(y.tolist())
+    if y.dtype.kind == "f" and np.array_equal(y, np.floor(y)) and np.isfinite(y).all():
+        y = y.astype(np.int64)
+    if not (named(y) or y.dtype.kind in "iub"):
+        what = "continuous, or with gaps" if y.dtype.kind == "f" else f"of type {y.dtype}"
+        raise HeadError(f"Unknown label type: these labels are {what}. Classes must be whole numbers or names.")
+    return y
+
+
+def named(y: NDArray[Any]) -> bool:
+    """Whether classes are names, not numbers."""
+    return y.dtype.kind in "US" or (y.dtype.kind == "O" and all(isinstance(one, str) for one in y))
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON holds it."""
+    if isinstance(value, Mapping):
+        return {str(key): float(one) for key, one in value.items()}
+    return [list(pair) if isinstance(pair, tuple) else pair for pair in value] if isinstance(value, tuple) else value
+
+
+def _param(key: str, value: Any) -> Any:
+    """The inverse of :func:`_plain`."""
+    if key == "class_weight" and isinstance(value, dict):
+        return {_class(one): float(weight) for one, weight in value.items()}
+    if isinstance(value, list):
+        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in value)
+    return value
+
+
+def _class(name: str) -> int | str:
+    return int(name) if name.lstrip("-").isdigit() else name

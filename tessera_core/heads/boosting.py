@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Head
+from tessera_core.heads.base import Head
 from tessera_core.heads.sklearn_private import BoostedTree, boosted_dtype, boosted_nodes, boosted_start, openmp_threads
+from tessera_core.heads.training import ClassWeight
 from tessera_core.types import Floats
 
 # Fields of a node that prediction reads; the others are bookkeeping of the fit.
@@ -34,6 +35,7 @@ class BoostingHead(Head):
         seed: for binning large sets of labels.
     """
 
+    name = "boosting"
     _fits_alone = False
 
     def __init__(

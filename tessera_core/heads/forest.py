@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Head
+from tessera_core.heads.base import Head
 from tessera_core.heads.sklearn_private import tree_dtype, tree_of, tree_state
+from tessera_core.heads.training import ClassWeight
 from tessera_core.types import Floats
 
 LEAF = -1
@@ -30,6 +31,7 @@ class ForestHead(Head):
         seed: for bootstrap and feature draws.
     """
 
+    name = "forest"
     _fits_alone = False
 
     def __init__(

@@ -9,7 +9,7 @@ stays above the wanted certainty.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +18,16 @@ from numpy.typing import ArrayLike, NDArray
 from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, ClassWeight, Head, percent, require_two
-from tessera_core.heads.linear import LinearHead
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head, percent
 from tessera_core.heads.registry import HEADS, make_head
+from tessera_core.heads.training import ClassWeight, require_two
 from tessera_core.raster import valid_scales
-from tessera_core.types import Bytes, Cancel, Floats, Progress
+from tessera_core.types import Bytes, Floats
 
-ROOT = 0
+# Stands above the roots; no class can have this id.
+ROOT = int(np.iinfo(np.int64).min)
+# What files of earlier versions have in its place.
+OLD_ROOT = 0
 CERTAINTY = 0.6
 
 
@@ -45,6 +48,7 @@ class TreeHead(Head):
         nodes_: (M,) ids of all classes with labels on or beneath them, those above first.
     """
 
+    name = "tree"
     _fits_alone = False
 
     def __init__(
@@ -59,21 +63,21 @@ class TreeHead(Head):
         self.certainty = certainty
         self.class_weight = class_weight
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """See :meth:`Head.fit`; ``y`` may hold classes of any level."""
+    @property
+    def nested(self) -> bool:
+        """See :class:`Head`; always."""
+        return True
+
+    def _labels(self, y: NDArray[Any], vectors: Floats, of: str = "class", many: str = "classes") -> NDArray[Any]:
+        ids = super()._labels(y, vectors, of, many)
+        if ids.dtype.kind not in "iub":
+            raise HeadError("A tree is of class ids; classes must be whole numbers here, not names.")
+        return ids
+
+    def _learn(self, X: Floats, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
         if not 0 <= self.certainty <= 1:
             raise HeadError(f"The certainty must lie between 0 and 1, not {self.certainty!r}.")
         up = self._up()
-        X, y, weight, dense = self._table(X, y, sample_weight, groups)
         labelled = {int(i) for i in np.unique(y)}
         nodes = sorted({n for i in labelled for n in _line(i, up)}, key=lambda n: (len(_line(n, up)), n))
         # With one kind of a class labelled beside the class itself, nothing says what another kind looks like.
@@ -93,14 +97,12 @@ class TreeHead(Head):
                 X[rows],
                 np.array([which[int(i)] for i in y[rows]]),
                 weight[rows],
-                groups=None if dense is None else dense[rows],
-                cancelled=cancelled,
+                groups=None if self._groups is None else self._groups[rows],
+                cancelled=self._cancelled,
             )
-            if progress is not None:
-                progress(done + 1, len(branchings), "training")
-        self.n_features_in_, self.classes_ = X.shape[1], np.array(tips, np.int64)
+            self._step(done + 1, len(branchings))
+        self.classes_ = np.array(tips, np.int64)
         self._settle(nodes, heads)
-        return self
 
     def _options(self) -> dict[str, Any]:
         if self.head not in HEADS:
@@ -135,7 +137,7 @@ class TreeHead(Head):
 
     def node_proba(self, X: Floats) -> NDArray[np.float32]:
         """Probabilities (N, M) of all classes of :attr:`nodes_` for finite vectors (N, D)."""
-        parts = [head._proba(X) for head in self._heads.values()]
+        parts = [head.softened_proba(X) for head in self._heads.values()]
         return self._along_paths(np.concatenate(parts, axis=1).T.astype(np.float32)).T
 
     def _along_paths(self, local: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -188,25 +190,34 @@ class TreeHead(Head):
             np.add.at(out, (np.arange(len(proba)), column), proba[:, k])
         return out
 
-    def _byte_ids(self) -> Bytes:
+    def map_ids(self) -> Bytes:
+        """The ids uint8 (M,) of :attr:`nodes_`, which a map may hold; see :meth:`Head.map_ids`."""
         if self.nodes_.min() < 1 or self.nodes_.max() > 255:
             raise HeadError("A class map holds the ids 1 to 255; renumber the classes.")
         return self.nodes_.astype(np.uint8)
 
+    def class_names(self) -> dict[int, str]:
+        """See :meth:`Head.class_names`; of classes of all levels."""
+        return {i: str(i) for i in sorted({*self.classes_.tolist(), *self.nodes_.tolist()})}
+
+    def _mapped(self, X: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
+        best, sure = self._rolled_up(self.node_proba(X).T)
+        return self.map_ids()[best], percent(sure)
+
     def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
         """See :meth:`Head.predict_codes`; linear heads act on the codes in one product for all branchings."""
         self._check_codes(codes, scales)
-        ids = self._byte_ids()
-        classes, confidence = np.zeros(len(codes), np.uint8), np.full(len(codes), NO_CONFIDENCE, np.uint8)
+        parts = [part for head in self._heads.values() if (part := head.linear()) is not None]
+        if len(parts) < len(self._heads):
+            return super().predict_codes(codes, scales)
+        ids = self.map_ids()
+        classes, confidence = np.empty(len(codes), np.uint8), np.empty(len(codes), np.uint8)
         valid = valid_scales(scales)
-        if not all(isinstance(head, LinearHead) for head in self._heads.values()):
-            return self._float_codes(codes, scales, ids, classes, confidence)
-        linear = [head for head in self._heads.values() if isinstance(head, LinearHead)]
         if self._product is None:
-            self._product = CodeProduct(np.concatenate([head.coef_ for head in linear], axis=1))
+            self._product = CodeProduct(np.concatenate([coef for coef, _ in parts], axis=1))
         product = self._product
-        intercept = torch.from_numpy(np.concatenate([head.intercept_ for head in linear]))[:, None]
-        sizes = [len(head.classes_) for head in linear]
+        intercept = torch.from_numpy(np.concatenate([own for _, own in parts]))[:, None]
+        sizes = [len(own) for _, own in parts]
         usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
         all_codes = torch.from_numpy(codes)
 
@@ -220,19 +231,8 @@ class TreeHead(Head):
         classes[~valid], confidence[~valid] = NO_CLASS, NO_CONFIDENCE
         return classes, confidence
 
-    def _float_codes(
-        self, codes: NDArray[np.int8], scales: Floats, ids: Bytes, classes: Bytes, confidence: Bytes
-    ) -> tuple[Bytes, Bytes]:
-        from tessera_core.heads.base import FLOAT_BLOCK
-        from tessera_core.raster import dequantise
-
-        for start in range(0, len(codes), FLOAT_BLOCK):
-            part = slice(start, start + FLOAT_BLOCK)
-            valid = np.flatnonzero(valid_scales(scales[part])) + start
-            if len(valid):
-                best, sure = self._rolled_up(self.node_proba(dequantise(codes[valid], scales[valid])).T)
-                classes[valid], confidence[valid] = ids[best], percent(sure)
-        return classes, confidence
+    def _soften(self, temperature: float) -> None:
+        self._settle(self.nodes_.tolist(), {n: one.softened(temperature) for n, one in self._heads.items()})
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -242,16 +242,22 @@ class TreeHead(Head):
         arrays: dict[str, NDArray[Any]] = {"nodes": self.nodes_, "branchings": np.array(list(self._heads), np.int64)}
         for n, head in self._heads.items():
             arrays |= {f"{n}/classes": head.classes_} | {f"{n}/{k}": v for k, v in head._arrays().items()}
-        return arrays
+        left = np.array([head._temperature for head in self._heads.values()])
+        # Linear heads have the temperature in their arrays.
+        return arrays if (left == 1).all() else arrays | {"temperatures": left}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        heads = {}
-        for n in arrays["branchings"].tolist():
+        heads, nodes = {}, arrays["nodes"].tolist()
+        branchings = arrays["branchings"].tolist()
+        left = arrays.get("temperatures", np.ones(len(branchings)))
+        for n, temperature in zip(branchings, left, strict=True):
             own = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{n}/")}
-            heads[n] = head = make_head(self.head, **self._options())
+            head = make_head(self.head, **self._options())
             head.classes_, head.n_features_in_, head.n_ignored_ = own.pop("classes"), self.n_features_in_, 0
             head._restore(own)
-        self._settle(arrays["nodes"].tolist(), heads)
+            head._temperature = float(temperature)
+            heads[ROOT if n == OLD_ROOT and n not in nodes else n] = head
+        self._settle(nodes, heads)
 
 
 def _line(node: int, up: dict[int, int]) -> list[int]:

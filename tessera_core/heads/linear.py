@@ -27,6 +27,7 @@ class LinearHead(Head):
         intercept_: float32 (K,).
     """
 
+    takes_temperature = True
     coef_: Floats
     intercept_: Floats
     _product: CodeProduct | None
@@ -36,17 +37,21 @@ class LinearHead(Head):
         self._product = None
 
     def decision_function(self, X: ArrayLike) -> Floats:
-        """Logits, float32 (N, K); rows without data are NaN."""
-        X = torch.from_numpy(np.ascontiguousarray(self._check(X)))
-        return torch.addmm(torch.from_numpy(self.intercept_), X, torch.from_numpy(self.coef_)).numpy()
+        """Logits, float32 (N, K), of two classes (N,) how far the second lies above the first; rows without data are NaN."""
+        logits = self._logits(self._check(X)).numpy()
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def _logits(self, X: Floats) -> torch.Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(X))
+        return torch.addmm(torch.from_numpy(self.intercept_), x, torch.from_numpy(self.coef_))
 
     def _proba(self, X: Floats) -> NDArray[np.floating]:
-        return torch.softmax(torch.from_numpy(self.decision_function(X)), dim=1).numpy()
+        return torch.softmax(self._logits(X), dim=1).numpy()
 
     def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
         """See :meth:`Head.predict_codes`; no float copy of the codes is made."""
         self._check_codes(codes, scales)
-        ids = torch.from_numpy(self._byte_ids())
+        ids = torch.from_numpy(self.map_ids())
         product = self._code_product()
         intercept = torch.from_numpy(self.intercept_)[:, None]
         classes, confidence = np.empty(len(codes), np.uint8), np.empty(len(codes), np.uint8)
@@ -74,6 +79,13 @@ class LinearHead(Head):
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_product": None}
+
+    def linear(self) -> tuple[Floats, Floats]:
+        """See :meth:`Head.linear`."""
+        return self.coef_, self.intercept_
+
+    def _soften(self, temperature: float) -> None:
+        self._set(self.coef_ / temperature, self.intercept_ / temperature)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {"coef": self.coef_, "intercept": self.intercept_}

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, independent
 from tessera_core.heads.linear import LinearHead
+from tessera_core.heads.training import ClassWeight, independent
 from tessera_core.types import Floats
 
 # Steps after which the minimiser is told the Hessian; of 2 to 8, 4 to 6 needed the fewest.
@@ -36,6 +36,8 @@ class LogisticHead(LinearHead):
     Attributes:
         n_iter_: steps taken.
     """
+
+    name = "logistic"
 
     def __init__(
         self, alpha: float = 5.0, class_weight: ClassWeight = "balanced", max_iter: int = 200, tol: float = 1e-4

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, Head
+from tessera_core.heads.base import Head
+from tessera_core.heads.training import ClassWeight
 from tessera_core.types import Floats
 
 BATCH = 1024
@@ -37,6 +38,7 @@ class MLPHead(Head):
         seed: for weights, batches and dropout.
     """
 
+    name = "mlp"
     _fits_alone = False
 
     def __init__(

@@ -14,13 +14,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
-from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import FLOAT_BLOCK, NO_CLASS, NO_CONFIDENCE, Head, Pixels, percent
-from tessera_core.heads.linear import LinearHead
+from tessera_core.heads.base import FLOAT_BLOCK, Head, Pixels, RasterEstimator, State, percent
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import dequantise, valid_scales
-from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
+from tessera_core.types import Bools, Bytes, Cancel, Floats, PixelBox, Progress
 
 SIZES = (3, 5)
 
@@ -40,20 +38,99 @@ def with_surroundings(raster: Pixels, rows: NDArray[np.integer], cols: NDArray[n
     return np.concatenate([own, mean], axis=1)
 
 
-class _Around:
-    """What heads over surroundings share: blocks with a margin, and means in them."""
+class _Around[Value: np.generic](RasterEstimator[Value]):
+    """What heads over surroundings share: the head inside, vectors with their means, and blocks with a margin."""
 
-    size: int
+    def __init__(self, head: Any, size: int = 3) -> None:
+        self.head = head
+        self.size = size
+        self.reach = size // 2 if isinstance(size, int) else 0
+
+    @classmethod
+    def over(cls, head: Any, size: int) -> Self:
+        """A fitted head's head over surroundings, fitted likewise."""
+        return cls(head, size)._take_up()
+
+    @property
+    def kind(self) -> str:
+        """See :attr:`RasterEstimator.kind`."""
+        return f"{self.head.kind} {self.size}x{self.size}"
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        progress: Progress | None = None,
+        cancelled: Cancel | None = None,
+    ) -> Self:
+        """See :meth:`RasterEstimator.fit`; vectors are those that :func:`with_surroundings` makes, (N, 2 D)."""
+        self._forget()
+        if self.size not in SIZES:
+            raise HeadError(f"The surroundings of a pixel are a square of 3 or 5 pixels, not {self.size!r}.")
+        if self.head.reach:
+            raise HeadError("This head looks around by itself; use it without a context.")
+        self.head.fit(X, y, sample_weight, groups=groups, progress=progress, cancelled=cancelled)
+        return self._take_up()
+
+    def _take_up(self) -> Self:
+        """Take over what the head inside has learnt."""
+        self.n_features_in_, self.n_ignored_ = self.head.n_features_in_, self.head.n_ignored_
+        return self
+
+    def state(self) -> State:
+        """See :meth:`RasterEstimator.state`."""
+        inner = self.head.state()
+        return State(inner.header | {"context": self.size}, inner.arrays)
 
     @property
     def _reach(self) -> int:
         return self.size // 2
 
-    def _check_size(self, inner_reach: int) -> None:
-        if self.size not in SIZES:
-            raise HeadError(f"The surroundings of a pixel are a square of 3 or 5 pixels, not {self.size!r}.")
-        if inner_reach:
-            raise HeadError("This head looks around by itself; use it without a context.")
+    def _sample(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
+        return with_surroundings(raster, rows, cols, self.size)
+
+    def _no_data(self, shape: tuple[int, ...]) -> tuple[NDArray[Value], NDArray[Value]]:
+        return self.head._no_data(shape)
+
+    def _mapped(self, X: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.head._mapped(X)
+
+    def predict_window(
+        self, codes: NDArray[np.int8], scales: Floats, window: PixelBox
+    ) -> tuple[NDArray[Value], NDArray[Value]]:
+        """See :meth:`RasterEstimator.predict_window`; no float copy of the whole window is made."""
+        self._check_fitted()
+        self._check_dim(2 * codes.shape[2])
+        top, left, bottom, right = window
+        first, second = self._no_data((bottom - top, right - left))
+
+        def work(rows: slice) -> None:
+            part = (top + rows.start, left, top + rows.stop, right)
+            inside = valid_scales(scales[part[0] : part[2], left:right])
+            if inside.any():
+                first[rows][inside], second[rows][inside] = self._part(codes, scales, part, inside)
+
+        self._run_blocks(work, bottom - top, max(1, self._pixels_at_once() // max(right - left, 1)))
+        return first, second
+
+    def _pixels_at_once(self) -> int:
+        return FLOAT_BLOCK
+
+    def _part(
+        self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: Bools
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Both layers (n,) of the pixels ``inside`` a part of a window."""
+        return self._mapped(self._vectors(codes, scales, part, inside))
+
+    def _inside(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Bools, Floats]:
+        top, left, bottom, right = window
+        inside = valid_scales(np.asarray(scales[top:bottom, left:right]))
+        if not inside.any():
+            return inside, np.zeros((0, self.n_features_in_), np.float32)
+        return inside, self._vectors(codes, scales, window, inside)
 
     def _halo(
         self, codes: NDArray[np.int8], scales: Floats, part: PixelBox
@@ -83,7 +160,7 @@ class _Around:
         left, right, top, bottom = (self._reach - m for m in missing)
         return values[:, top : values.shape[1] - bottom, left : values.shape[2] - right]
 
-    def _vectors(self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: NDArray[np.bool_]) -> Floats:
+    def _vectors(self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: Bools) -> Floats:
         """Vectors (n, 2 D) of the pixels ``inside`` a small window, as :func:`with_surroundings` makes them."""
         near, scale, missing = self._halo(codes, scales, part)
         valid = torch.from_numpy(valid_scales(scale)[None].astype(np.float32))
@@ -93,8 +170,8 @@ class _Around:
         return np.ascontiguousarray(x)
 
 
-class ContextHead(_Around, Head):
-    """A head over a pixel and the mean of the square around it.
+class ContextHead(_Around[np.uint8], Head):
+    """A head of classes over a pixel and the mean of the square around it.
 
     :meth:`fit` and :meth:`predict_proba` take vectors as :func:`with_surroundings` makes them, (N, 2 D).
 
@@ -103,110 +180,70 @@ class ContextHead(_Around, Head):
         size: edge of the square, 3 or 5 pixels.
     """
 
-    def __init__(self, head: Head, size: int = 3) -> None:
-        self.head = head
-        self.size = size
-        self.reach = size // 2 if isinstance(size, int) else 0
+    head: Head
+    _product: CodeProduct | None = None
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """See :meth:`Head.fit`."""
-        self._check_size(self.head.reach)
-        self.head.fit(X, y, sample_weight, groups=groups, progress=progress, cancelled=cancelled)
-        return self._take_up()
+    @property
+    def nested(self) -> bool:
+        """See :class:`Head`."""
+        return self.head.nested
 
     def _take_up(self) -> Self:
-        """Take over what the head inside has learnt."""
-        self.classes_, self.n_features_in_ = self.head.classes_, self.head.n_features_in_
-        self.n_ignored_ = self.head.n_ignored_
-        self._product: CodeProduct | None = None
+        super()._take_up()
+        self.classes_, self.softened_ = self.head.classes_, self.head.softened_
+        self._product = None
         return self
 
-    def fit_at(
-        self,
-        raster: Pixels,
-        rows: NDArray[np.integer],
-        cols: NDArray[np.integer],
-        y: ArrayLike,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """See :meth:`Head.fit_at`."""
-        x = with_surroundings(raster, rows, cols, self.size)
-        return self.fit(x, y, groups=groups, progress=progress, cancelled=cancelled)
-
-    def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
-        """See :meth:`Head.proba_at`."""
-        return self.predict_proba(with_surroundings(raster, rows, cols, self.size))
-
     def _proba(self, X: Floats) -> NDArray[np.floating]:
-        return self.head._proba(X)
+        return self.head.softened_proba(X)
 
-    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
-        """Not possible: pixels in a row have no surroundings.
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """See :meth:`Head.predict`."""
+        return self.head.predict(X)
 
-        Raises:
-            HeadError: always.
-        """
-        raise HeadError("This head looks at a pixel's surroundings; it maps windows of a raster, not loose pixels.")
+    def map_ids(self) -> Bytes:
+        """See :meth:`Head.map_ids`."""
+        return self.head.map_ids()
 
-    def proba_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> Floats:
-        """See :meth:`Head.proba_window`."""
-        self._check_fitted()
+    def class_names(self) -> dict[int, str]:
+        """See :meth:`Head.class_names`."""
+        return self.head.class_names()
+
+    def credit(self, proba: Floats, ids: NDArray[Any], truth: NDArray[Any]) -> Floats:
+        """See :meth:`Head.credit`."""
+        return self.head.credit(proba, ids, truth)
+
+    def _soften(self, temperature: float) -> None:
+        self.head = self.head.softened(temperature)
+        self._take_up()
+
+    def _check_raster(self, codes: NDArray[np.int8]) -> None:
         self._check_dim(2 * codes.shape[2])
-        top, left, bottom, right = window
-        inside = valid_scales(np.asarray(scales[top:bottom, left:right]))
-        out = np.full((*inside.shape, len(self.classes_)), np.nan, np.float32)
-        if inside.any():
-            out[inside] = self.head._proba(self._vectors(codes, scales, window, inside))
-        return out
+
+    @property
+    def _side_by_side(self) -> bool:  # type: ignore[override]
+        return self.head.linear() is not None
+
+    def _pixels_at_once(self) -> int:
+        return BLOCK if self._side_by_side else FLOAT_BLOCK
 
     def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Bytes, Bytes]:
-        """See :meth:`Head.predict_window`; no float copy of the window is made."""
+        """See :meth:`RasterEstimator.predict_window`; a linear head inside needs no float copy at all."""
         self._check_fitted()
-        self._check_dim(2 * codes.shape[2])
-        ids = torch.from_numpy(self._byte_ids())
-        top, left, bottom, right = window
-        shape = (bottom - top, right - left)
-        classes, confidence = np.full(shape, NO_CLASS, np.uint8), np.full(shape, NO_CONFIDENCE, np.uint8)
-        classify = self._linear_rows if isinstance(self.head, LinearHead) else self._float_rows
+        self.map_ids()
+        return super().predict_window(codes, scales, window)
 
-        def work(rows: slice) -> None:
-            part = (top + rows.start, left, top + rows.stop, right)
-            inside = valid_scales(scales[part[0] : part[2], left:right])
-            if inside.any():
-                best, sure = classify(codes, scales, part, inside)
-                classes[rows][inside] = ids.numpy()[best[inside]]
-                confidence[rows][inside] = percent(sure[inside])
-
-        step = max(1, (BLOCK if isinstance(self.head, LinearHead) else FLOAT_BLOCK) // max(shape[1], 1))
-        if isinstance(self.head, LinearHead):
-            run_blocks(work, shape[0], step)
-        else:
-            # Other heads bring their own threads.
-            for start in range(0, shape[0], step):
-                work(slice(start, min(start + step, shape[0])))
-        return classes, confidence
-
-    def _linear_rows(
-        self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.intp], Floats]:
-        """A linear head commutes with a mean: the means are taken of K products instead of D dimensions."""
-        head = self.head
-        assert isinstance(head, LinearHead)
-        dim, k = codes.shape[2], len(self.classes_)
+    def _part(
+        self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: Bools
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Means are taken of the K products of a linear head, which commute with them, instead of D dimensions."""
+        linear = self.head.linear()
+        if linear is None:
+            return super()._part(codes, scales, part, inside)
+        (coef, intercept), dim = linear, codes.shape[2]
+        k = coef.shape[1]
         if self._product is None:
-            self._product = CodeProduct(np.concatenate([head.coef_[:dim], head.coef_[dim:]], axis=1))
+            self._product = CodeProduct(np.concatenate([coef[:dim], coef[dim:]], axis=1))
         near, scale, missing = self._halo(codes, scales, part)
         valid = valid_scales(scale)
         scale[~valid] = 0
@@ -214,93 +251,29 @@ class ContextHead(_Around, Head):
         product = (product * torch.from_numpy(scale.ravel())).reshape(2 * k, *scale.shape)
         count = self._box(torch.from_numpy(valid[None].astype(np.float32)), missing).clamp_min(1)
         logits = self._inner(product[:k], missing) + self._box(product[k:], missing) / count
-        logits = logits + torch.from_numpy(head.intercept_)[:, None, None]
+        logits = logits + torch.from_numpy(intercept)[:, None, None]
         top, index = logits.max(dim=0)
-        return index.numpy(), (logits - top).exp_().sum(dim=0).reciprocal_().numpy()
-
-    def _float_rows(
-        self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.intp], Floats]:
-        best, sure = np.zeros(inside.shape, np.intp), np.zeros(inside.shape, np.float32)
-        proba = self.head._proba(self._vectors(codes, scales, part, inside))
-        best[inside], sure[inside] = proba.argmax(axis=1), proba.max(axis=1)
-        return best, sure
+        sure = (logits - top).exp_().sum(dim=0).reciprocal_().numpy()
+        return self.map_ids()[index.numpy()[inside]], percent(sure[inside])
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return state | {"_product": None} if "_product" in state else state
+        return super().__getstate__() | {"_product": None}
 
 
-class ContextRegressionHead(_Around, RegressionHead):
-    """A regression head over a pixel and the mean of the square around it; see :class:`ContextHead`."""
+class ContextRegressionHead(_Around[np.float32], RegressionHead):
+    """A head of numbers over a pixel and the mean of the square around it; see :class:`ContextHead`.
 
-    def __init__(self, head: RegressionHead, size: int = 3) -> None:
-        self.head = head
-        self.size = size
-        self.reach = size // 2 if isinstance(size, int) else 0
+    Args:
+        head: any head of numbers; fitted in place.
+        size: edge of the square, 3 or 5 pixels.
+    """
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """See :meth:`RegressionHead.fit`."""
-        self._check_size(self.head.reach)
-        self.head.fit(X, y, sample_weight, groups=groups, progress=progress, cancelled=cancelled)
-        return self._take_up()
+    head: RegressionHead
 
     def _take_up(self) -> Self:
-        self.n_features_in_, self.n_ignored_, self.margin_ = self.head.n_features_in_, 0, self.head.margin_
-        self.n_ignored_ = self.head.n_ignored_
+        super()._take_up()
+        self.margin_ = self.head.margin_
         return self
-
-    def fit_at(
-        self,
-        raster: Pixels,
-        rows: NDArray[np.integer],
-        cols: NDArray[np.integer],
-        y: ArrayLike,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """See :meth:`RegressionHead.fit_at`."""
-        x = with_surroundings(raster, rows, cols, self.size)
-        return self.fit(x, y, groups=groups, progress=progress, cancelled=cancelled)
-
-    def margin_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> tuple[Floats, Floats]:
-        """See :meth:`RegressionHead.margin_at`."""
-        return self.predict_margin(with_surroundings(raster, rows, cols, self.size))
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         return self.head._values(X)
-
-    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Floats, Floats]:
-        """Not possible: pixels in a row have no surroundings.
-
-        Raises:
-            HeadError: always.
-        """
-        raise HeadError("This head looks at a pixel's surroundings; it maps windows of a raster, not loose pixels.")
-
-    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Floats, Floats]:
-        """See :meth:`RegressionHead.predict_window`."""
-        self._check_fitted()
-        self._check_dim(2 * codes.shape[2])
-        top, left, bottom, right = window
-        values, margins = (np.full((bottom - top, right - left), np.nan, np.float32) for _ in range(2))
-        step = max(1, FLOAT_BLOCK // max(right - left, 1))
-        for start in range(top, bottom, step):
-            part = (start, left, min(start + step, bottom), right)
-            rows = slice(part[0] - top, part[2] - top)
-            inside = valid_scales(scales[part[0] : part[2], left:right])
-            if inside.any():
-                value, doubt = self.head._values(self._vectors(codes, scales, part, inside))
-                values[rows][inside], margins[rows][inside] = value, doubt * self.margin_
-        return values, margins

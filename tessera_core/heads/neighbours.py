@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tessera_core._utils.int8 import CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, ClassWeight, Head, balanced_draw
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head
+from tessera_core.heads.training import ClassWeight, balanced_draw, class_factors
 from tessera_core.raster import valid_scales
 from tessera_core.types import Bytes, Floats
 
@@ -38,6 +39,8 @@ class KNNHead(Head):
         reference_classes_: int64 (R,) indices into ``classes_``.
     """
 
+    name = "knn"
+    takes_temperature = True
     references_: Floats
     reference_classes_: NDArray[np.int64]
     _product: CodeProduct | None
@@ -80,8 +83,10 @@ class KNNHead(Head):
 
     def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
         """See :meth:`Head.predict_codes`; similarities are integer products of codes."""
+        if self._temperature != 1:
+            return super().predict_codes(codes, scales)
         self._check_codes(codes, scales)
-        ids = torch.from_numpy(self._byte_ids())
+        ids = torch.from_numpy(self.map_ids())
         if self._product is None:
             self._product = CodeProduct(self.references_.T, digits=_digits(self.references_))
         product = self._product
@@ -121,7 +126,7 @@ class KNNHead(Head):
         if self.class_weight == "balanced":
             member /= member.sum(0)
         elif isinstance(self.class_weight, Mapping):
-            member *= torch.tensor([float(self.class_weight.get(int(i), 1.0)) for i in self.classes_])
+            member *= torch.from_numpy(class_factors(self.class_weight, self.classes_)).float()
         self._member = member.T.contiguous()
         self._half_norms = torch.from_numpy(self.references_).square().sum(1, keepdim=True) / 2
         self._product = None

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight, independent
 from tessera_core.heads.linear import LinearHead
+from tessera_core.heads.training import ClassWeight, independent
 from tessera_core.types import Floats
 
 TEMPERATURES = np.geomspace(1, 100, 11)
@@ -37,6 +37,8 @@ class PrototypeHead(LinearHead):
         temperature_: the temperature used; already divided into ``coef_``.
         prototypes_: float32 (K, D), the class means.
     """
+
+    name = "prototype"
 
     def __init__(self, shrinkage: float | str = "auto", class_weight: ClassWeight = "balanced") -> None:
         self.shrinkage = shrinkage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Head
+from tessera_core.heads.base import Head, State
 from tessera_core.heads.neighbourhood import ContextHead, ContextRegressionHead
 from tessera_core.heads.regression import RegressionHead
 
@@ -52,6 +52,22 @@ def make_regression_head(name: str, *, context: int = 1, **params: Any) -> Regre
     """An unfitted head for numbers by its name, one of :data:`REGRESSION_HEADS`; see :func:`make_head`."""
     head = _made(REGRESSION_HEADS, name, params)
     return head if context == 1 else ContextRegressionHead(head, _checked(context, head))
+
+
+def head_from_state(state: State) -> Head | RegressionHead:
+    """The fitted head that was put away, see :meth:`~tessera_core.heads.base.RasterEstimator.state`.
+
+    Raises:
+        HeadError, KeyError, TypeError, ValueError, IndexError, RuntimeError: no head was, or it is damaged.
+    """
+    name, context = state.header["head"], int(state.header.get("context", 1))
+    if name in REGRESSION_HEADS:
+        number = REGRESSION_HEADS[name].from_state(state)
+        return number if context == 1 else ContextRegressionHead.over(number, context)
+    if name not in HEADS:
+        raise HeadError(f"There is no head {name!r}; the heads are {', '.join(HEADS | REGRESSION_HEADS)}.")
+    head = HEADS[name].from_state(state)
+    return head if context == 1 else ContextHead.over(head, context)
 
 
 def _made[T](kinds: dict[str, type[T]], name: str, params: dict[str, Any]) -> T:

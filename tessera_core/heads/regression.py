@@ -8,22 +8,19 @@ score tells.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import NotFittedError
+from sklearn.base import RegressorMixin
 
-from tessera_core._utils.threads import run_alone, run_blocks
-from tessera_core.errors import Cancelled, HeadError
-from tessera_core.heads.base import FLOAT_BLOCK, Pixels, Stepwise, dense_groups
+from tessera_core.errors import HeadError
+from tessera_core.heads.base import Pixels, RasterEstimator
 from tessera_core.heads.forest import grow, summed, tree_arrays, trees_from
 from tessera_core.heads.mlp import Layers, forward, layer_arrays, layers_from, train_layers
 from tessera_core.heads.ridge import LeftOut, left_basis
-from tessera_core.raster import dequantise, valid_scales
-from tessera_core.types import Cancel, Floats, PixelBox, Progress
+from tessera_core.types import Floats
 
 COVERAGE = 0.9
 # Parts that labels are held out in where a head cannot leave single ones out.
@@ -31,77 +28,30 @@ PARTS = 4
 PENALTIES = np.geomspace(1e-3, 1e3, 19)
 
 
-class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
-    """Base of the regression heads; a subclass implements ``_fit`` and ``_values``.
+class RegressionHead(RegressorMixin, RasterEstimator[np.float32]):
+    """Base of the regression heads; a subclass implements ``_fit`` and ``_values``. Its layers are values and margins.
 
     Attributes:
-        n_features_in_: length of the vectors.
-        n_ignored_: how many training vectors were left out because they, or their number, had no data.
         margin_: margin of a unit of doubt, from left-out labels.
     """
 
-    reach: int = 0
     _fits_alone = False
-    n_features_in_: int
-    n_ignored_: int
     margin_: float
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """Learn from vectors and their numbers.
-
-        Args:
-            X: float (N, D); rows that are not finite are left out and counted in ``n_ignored_``.
-            y: float (N,); likewise.
-            sample_weight: (N,) non-negative; None for equal weights.
-            groups: int (N,), which label each vector belongs to, see :meth:`Head.fit`; margins then are for other labels.
-            progress, cancelled: see docs/architecture.md.
-
-        Raises:
-            HeadError: shapes disagree, or fewer than three vectors with data, or all numbers are the same.
-            Cancelled: ``cancelled`` said so; the head is not fitted.
-        """
-        X = np.asarray(X, np.float32)
+    def _labels(self, y: NDArray[Any], vectors: Floats, of: str = "number", many: str = "numbers") -> NDArray[Any]:
+        labels = super()._labels(y, vectors, of, many)
         try:
-            y = np.asarray(y, np.float64)
+            return labels.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise HeadError("A regression head learns numbers; some of these labels are no numbers.") from error
-        if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
-            raise HeadError(
-                f"A head needs one number for each vector; there are vectors of shape {X.shape} and numbers of shape {y.shape}."
-            )
-        weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        if weight.shape != y.shape or not (np.isfinite(weight) & (weight >= 0)).all():
-            raise HeadError("Sample weights must be one non-negative number for each vector.")
-        usable = np.isfinite(X).all(axis=1) & np.isfinite(y) & (weight > 0)
-        self.n_ignored_ = int(len(X) - usable.sum())
-        X, y, weight = X[usable], y[usable], weight[usable]
-        self._groups = dense_groups(groups, usable)
+
+    def _learn(self, X: Floats, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
         if len(y) < 3 or y.min() == y.max():
             raise HeadError(
-                f"A map of numbers needs at least three labelled pixels with data and two different numbers; there are {len(y)} "
-                "usable. Label more places."
+                "A map of numbers needs at least three labelled pixels with data and two different numbers; there "
+                f"{'is' if len(y) == 1 else 'are'} {len(y)} sample{'' if len(y) == 1 else 's'} to learn from. Label more places."
             )
-        self.n_features_in_ = X.shape[1]
-        weight = weight * (len(weight) / weight.sum())
-
-        def work() -> None:
-            self._fit(X, y, weight)
-
-        try:
-            self._reporting((lambda: run_alone(work)) if self._fits_alone else work, progress, cancelled)
-        except Cancelled:
-            del self.n_features_in_
-            raise
-        return self
+        self._run(lambda: self._fit(X, y, weight * (len(weight) / weight.sum())))
 
     def _fit(self, X: Floats, y: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
         """Learn, and set ``margin_`` by :meth:`_set_margin`."""
@@ -123,86 +73,23 @@ class RegressionHead(Stepwise, RegressorMixin, BaseEstimator):
 
     def predict_margin(self, X: ArrayLike) -> tuple[Floats, Floats]:
         """Values and margins, float32 (N,) each; NaN where a vector has no data."""
-        self._check_fitted()
-        X = np.asarray(X, np.float32)
-        if X.ndim != 2:
-            raise HeadError(f"Vectors must be a table (N, D); these have shape {X.shape}.")
-        self._check_dim(X.shape[1])
-        values, margins = (np.full(len(X), np.nan, np.float32) for _ in range(2))
+        X = self._check(X)
+        values, margins = self._no_data((len(X),))
         finite = np.isfinite(X).all(axis=1)
         if finite.any():
-            values[finite], doubt = self._values(np.ascontiguousarray(X[finite]))
-            margins[finite] = doubt * self.margin_
+            values[finite], margins[finite] = self._mapped(np.ascontiguousarray(X[finite]))
         return values, margins
-
-    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Floats, Floats]:
-        """Values and margins, float32 (N,) each, of pixels as rasters hold them; NaN where there is no data.
-
-        Args:
-            codes: int8 (N, D).
-            scales: float32 (N,).
-
-        Raises:
-            HeadError: D differs from what the head was trained on.
-        """
-        self._check_fitted()
-        self._check_dim(codes.shape[1])
-        values, margins = (np.full(len(codes), np.nan, np.float32) for _ in range(2))
-
-        def work(part: slice) -> None:
-            valid = np.flatnonzero(valid_scales(scales[part])) + part.start
-            if len(valid):
-                values[valid], doubt = self._values(dequantise(codes[valid], scales[valid]))
-                margins[valid] = doubt * self.margin_
-
-        if self._fits_alone:
-            run_blocks(work, len(codes), FLOAT_BLOCK)
-        else:
-            for start in range(0, len(codes), FLOAT_BLOCK):
-                work(slice(start, min(start + FLOAT_BLOCK, len(codes))))
-        return values, margins
-
-    def fit_at(
-        self,
-        raster: Pixels,
-        rows: NDArray[np.integer],
-        cols: NDArray[np.integer],
-        y: ArrayLike,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """Learn from pixels of a raster; see :meth:`fit`."""
-        return self.fit(raster.sample(rows, cols), y, groups=groups, progress=progress, cancelled=cancelled)
 
     def margin_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> tuple[Floats, Floats]:
         """Values and margins of pixels of a raster; see :meth:`predict_margin`."""
-        return self.predict_margin(raster.sample(rows, cols))
+        return self.predict_margin(self._sample(raster, rows, cols))
 
-    def predict_window(self, codes: NDArray[np.int8], scales: Floats, window: PixelBox) -> tuple[Floats, Floats]:
-        """Values and margins (h, w) of a window of a raster; as :meth:`Head.predict_window`."""
-        top, left, bottom, right = window
-        part = codes[top:bottom, left:right]
-        values, margins = self.predict_codes(
-            np.ascontiguousarray(part).reshape(-1, codes.shape[2]),
-            np.ascontiguousarray(scales[top:bottom, left:right], np.float32).reshape(-1),
-        )
-        return values.reshape(part.shape[:2]), margins.reshape(part.shape[:2])
+    def _no_data(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+        return np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
 
-    def _check_dim(self, dim: int) -> None:
-        if dim != self.n_features_in_:
-            raise HeadError(f"This head was trained on {self.n_features_in_} dimensions, these vectors have {dim}.")
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "n_features_in_"):
-            raise NotFittedError(f"This {type(self).__name__} is not trained yet; call fit first.")
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        raise NotImplementedError
-
-    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        raise NotImplementedError
+    def _mapped(self, X: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
+        values, doubt = self._values(X)
+        return values, doubt * self.margin_
 
 
 class RidgeRegressionHead(RegressionHead):
@@ -222,7 +109,9 @@ class RidgeRegressionHead(RegressionHead):
         left_out_doubt_: float64 (n,), their doubt.
     """
 
+    name = "ridge-regression"
     _fits_alone = True
+    _side_by_side = True
 
     def __init__(self, alpha: float | str = "loo") -> None:
         self.alpha = alpha
@@ -281,6 +170,8 @@ class ForestRegressionHead(RegressionHead):
         min_samples_leaf: labels in a leaf at least.
         seed: for bootstrap and feature draws.
     """
+
+    name = "forest-regression"
 
     def __init__(
         self, n_estimators: int = 200, max_depth: int | None = None, min_samples_leaf: int = 2, seed: int = 0
@@ -374,6 +265,8 @@ class MLPRegressionHead(RegressionHead):
         members: networks, and parts of the labels.
         seed: for parts, weights, batches and dropout.
     """
+
+    name = "mlp-regression"
 
     def __init__(
         self,

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import ClassWeight
 from tessera_core.heads.linear import LinearHead
+from tessera_core.heads.training import ClassWeight
 from tessera_core.types import Floats
 
 # Penalties tried, relative to the mean eigenvalue of the labels' scatter matrix.
@@ -32,6 +32,8 @@ class RidgeHead(LinearHead):
         alpha_: the relative penalty used.
         temperature_: the temperature used; already divided into ``coef_``.
     """
+
+    name = "ridge"
 
     def __init__(self, alpha: float | str = "loo", class_weight: ClassWeight = "balanced") -> None:
         self.alpha = alpha

@@ -15,11 +15,9 @@ from tessera_core._utils.atomic import atomic_path, ordinary_mode
 from tessera_core._utils.checksums import is_sound, sealed
 from tessera_core.errors import HeadError, TesseraError
 from tessera_core.gate import is_missing, regular
-from tessera_core.heads.base import Head
-from tessera_core.heads.neighbourhood import ContextHead, ContextRegressionHead
-from tessera_core.heads.registry import HEADS, REGRESSION_HEADS, make_head, make_regression_head
+from tessera_core.heads.base import Head, State
+from tessera_core.heads.registry import head_from_state
 from tessera_core.heads.regression import RegressionHead
-from tessera_core.heads.temperature import TemperedHead, temper
 from tessera_core.provenance import Provenance
 
 FORMAT = "tessera-head/1"
@@ -60,34 +58,12 @@ def save_head(
     """
     from safetensors.numpy import save_file
 
-    context, inner = 1, head
-    if isinstance(head, ContextHead | ContextRegressionHead):
-        context, inner = head.size, head.head
-    wrapped = isinstance(inner, TemperedHead)
-    if isinstance(inner, TemperedHead):
-        inner = inner.head
-    names = [name for name, kind in (HEADS | REGRESSION_HEADS).items() if type(inner) is kind]
-    if not names:
-        raise HeadError(f"A head of type {type(inner).__name__} cannot be saved; it is not one of {', '.join(HEADS)}.")
-    head._check_fitted()
-    header = {
-        "format": FORMAT,
-        "head": names[0],
-        "params": {key: _plain(value) for key, value in inner.get_params().items()},
-        "n_features": int(inner.n_features_in_),
-        "provenance": provenance.to_json(),
-    }
-    if context > 1:
-        header["context"] = context
-    if isinstance(head, Head) and head.softened_ != 1:
-        # Other heads have the temperature in their arrays already.
-        header["temperature"] = {"value": head.softened_, "wrapped": wrapped}
-    if isinstance(inner, Head):
-        ids = sorted({int(i) for i in (*inner.classes_, *getattr(inner, "nodes_", ()))})
-        header["classes"] = [int(i) for i in inner.classes_]
-        header["class_names"] = {str(i): class_names.get(i, str(i)) for i in ids}
+    state = head.state()
+    header = state.header | {"format": FORMAT, "provenance": provenance.to_json()}
+    if "classes" in header:
+        header["class_names"] = {str(i): class_names.get(i, name) for i, name in head.class_names().items()}
     with atomic_path(path) as part:
-        named = {**inner._arrays(), **{_SEEN + name: array for name, array in (seen or {}).items()}}
+        named = {**state.arrays, **{_SEEN + name: array for name, array in (seen or {}).items()}}
         arrays = {name: np.ascontiguousarray(array) for name, array in named.items()}
         save_file(arrays, part, metadata={"tessera": json.dumps(sealed(header, arrays))})
         ordinary_mode(part)
@@ -120,24 +96,7 @@ def load_head(path: str | Path) -> SavedHead:
             raise HeadError(
                 f"{path.name} is damaged: its checksum is of other numbers. Copy it again, or save it anew."
             )
-        make = make_regression_head if header["head"] in REGRESSION_HEADS else make_head
-        inner: Head | RegressionHead = make(
-            header["head"], **{key: _params(key, value) for key, value in header["params"].items()}
-        )
-        if isinstance(inner, Head):
-            inner.classes_ = np.array(header["classes"], np.int64)
-        inner.n_features_in_ = int(header["n_features"])
-        inner.n_ignored_ = 0
-        inner._restore({name: array for name, array in arrays.items() if not name.startswith(_SEEN)})
-        tempered = header.get("temperature", {"value": 1.0, "wrapped": False})
-        if isinstance(inner, Head) and tempered["wrapped"]:
-            inner = temper(inner, float(tempered["value"]))
-        head: Head | RegressionHead = inner
-        if (context := int(header.get("context", 1))) > 1:
-            around = ContextHead if isinstance(inner, Head) else ContextRegressionHead
-            head = around(inner, context)._take_up()
-        if isinstance(head, Head):
-            head.softened_ = float(tempered["value"])
+        head = head_from_state(State(header, {name: a for name, a in arrays.items() if not name.startswith(_SEEN)}))
         names = {int(key): str(value) for key, value in header.get("class_names", {}).items()}
         seen = {name.removeprefix(_SEEN): array for name, array in arrays.items() if name.startswith(_SEEN)}
         return SavedHead(head, names, Provenance.from_json(header["provenance"]), seen)
@@ -147,19 +106,3 @@ def load_head(path: str | Path) -> SavedHead:
         raise HeadError(
             f"{path.name} is not a saved head: its header is incomplete or its arrays do not fit."
         ) from error
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as JSON holds it."""
-    if isinstance(value, Mapping):
-        return {str(key): float(one) for key, one in value.items()}
-    return [list(pair) if isinstance(pair, tuple) else pair for pair in value] if isinstance(value, tuple) else value
-
-
-def _params(key: str, value: Any) -> Any:
-    """The inverse of :func:`_plain`."""
-    if key == "class_weight" and isinstance(value, dict):
-        return {int(one): float(weight) for one, weight in value.items()}
-    if isinstance(value, list):
-        return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in value)
-    return value

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from tessera_core.errors import Cancelled, HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, ClassWeight, Head, Pixels, percent
+from tessera_core.errors import HeadError
+from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head, Pixels, percent, whole_or_named
+from tessera_core.heads.training import ClassWeight
 from tessera_core.raster import dequantise, valid_scales
 from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
 
@@ -75,8 +76,10 @@ class UNetHead(Head):
         seed: for weights, crops and dropout.
     """
 
+    name = "unet"
     reach = REACH
-    # By which the logits are divided, see heads/tempered.py.
+    wants_raster = True
+    # By which the logits are divided, see :meth:`Head.softened`.
     temperature_: float = 1.0
 
     def __init__(
@@ -99,23 +102,6 @@ class UNetHead(Head):
         self.class_weight = class_weight
         self.seed = seed
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """Not possible: vectors in a row have no shape on the ground.
-
-        Raises:
-            HeadError: always.
-        """
-        raise HeadError("A U-Net learns from places of a raster (fit_at), not from loose vectors.")
-
     def fit_at(
         self,
         raster: Pixels,
@@ -127,31 +113,24 @@ class UNetHead(Head):
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
     ) -> Self:
-        """See :meth:`Head.fit_at`; the pixels around labelled ones are looked at, too."""
+        """See :meth:`RasterEstimator.fit_at`; the pixels around labelled ones are looked at, too."""
         rows, cols, y = np.asarray(rows, np.intp), np.asarray(cols, np.intp), np.asarray(y)
         if not rows.shape == cols.shape == y.shape or rows.ndim != 1:
             raise HeadError("A head needs one class for each place; rows, columns and classes differ in number.")
-        if y.dtype.kind not in "iub":
-            raise HeadError(f"Classes must be whole numbers; these are of type {y.dtype}.")
+        y = whole_or_named(y)
         if self.width < 1 or self.steps < 1 or self.batch < 1 or self.crop < STRIDE or self.crop % STRIDE:
             raise HeadError(
                 "A U-Net needs a width, steps and a batch of at least 1, and a crop that is a multiple of 4."
             )
         usable = valid_scales(np.asarray(raster.scales[rows, cols]))
-        self.n_ignored_ = int(len(y) - usable.sum())
-        places, y = (rows[usable], cols[usable]), y[usable]
-        classes, targets, weight = self._learnable(y, np.ones(len(y)))
-        self.classes_, self.n_features_in_ = classes, int(raster.codes.shape[2])
 
         def work() -> None:
-            self._train(raster, *places, targets, weight)
+            self.n_ignored_ = int(len(y) - usable.sum())
+            self.classes_, targets, weight = self._learnable(y[usable], np.ones(int(usable.sum())))
+            self.n_features_in_ = int(raster.codes.shape[2])
+            self._train(raster, rows[usable], cols[usable], targets, weight)
 
-        try:
-            self._reporting(work, progress, cancelled)
-        except Cancelled:
-            del self.classes_, self.n_features_in_
-            raise
-        return self
+        return self._taught(work, progress, cancelled)
 
     def _train(
         self,
@@ -213,17 +192,6 @@ class UNetHead(Head):
             out = self._net(self._input(codes, scales, area)[None])[0]
             return torch.softmax(out[:, REACH : REACH + high, REACH : REACH + wide] / self.temperature_, dim=0)
 
-    def _proba(self, X: Floats) -> NDArray[np.floating]:
-        raise HeadError("A U-Net looks at a pixel's surroundings; it maps windows of a raster, not loose pixels.")
-
-    def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
-        """Not possible: pixels in a row have no surroundings.
-
-        Raises:
-            HeadError: always.
-        """
-        raise HeadError("A U-Net looks at a pixel's surroundings; it maps windows of a raster, not loose pixels.")
-
     def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
         """See :meth:`Head.proba_at`."""
         self._check_fitted()
@@ -243,7 +211,7 @@ class UNetHead(Head):
         """See :meth:`Head.predict_window`."""
         self._check_fitted()
         self._check_dim(codes.shape[2])
-        ids = self._byte_ids()
+        ids = self.map_ids()
         top, left, bottom, right = window
         classes = np.full((bottom - top, right - left), NO_CLASS, np.uint8)
         confidence = np.full(classes.shape, NO_CONFIDENCE, np.uint8)
@@ -278,6 +246,9 @@ class UNetHead(Head):
                         (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)),
                         proba[:, y0 - y : y1 - y, x0 - x : x1 - x],
                     )
+
+    def _soften(self, temperature: float) -> None:
+        self.temperature_ = self.temperature_ * temperature
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {f"net.{name}": tensor.numpy() for name, tensor in self._net.state_dict().items()}

@@ -80,8 +80,8 @@ def fit_pixels(
 ) -> Head:
     """The one fit behind every map: page, exports, command line and notebooks.
 
-    Above :data:`~tessera_core.heads.base.MAX_TRAIN` pixels a draw of them teaches the head (see
-    :func:`~tessera_core.heads.base.training_draw`): one large polygon would make every click wait and change the map by less
+    Above :data:`~tessera_core.heads.training.MAX_TRAIN` pixels a draw of them teaches the head (see
+    :func:`~tessera_core.heads.training.training_draw`): one large polygon would make every click wait and change the map by less
     than the next label does, and a map must not depend on where it was made.
 
     Args:
@@ -111,7 +111,7 @@ def _teaching(
     seed: int,
 ) -> NDArray[np.intp]:
     """Which labelled pixels teach a head: all, or of too many a draw of those with data."""
-    from tessera_core.heads.base import MAX_TRAIN, training_draw
+    from tessera_core.heads.training import MAX_TRAIN, training_draw
 
     if len(rows) <= MAX_TRAIN:
         return np.arange(len(rows))
@@ -155,17 +155,6 @@ def fit_labels(
     return fit_pixels(raster, *pixels, choice, seed=seed, cancelled=cancelled, progress=progress)
 
 
-def takes_temperature(head: Head) -> bool:
-    """Whether the confidence of a head is calibrated: of those that repaint at once.
-
-    Heads that look around or down a tree have no single temperature that their map could be made with, and the maps of slow ones
-    are made before it is known.
-    """
-    from tessera_core.heads import HEADS, INSTANT_HEADS
-
-    return type(head) in {HEADS[name] for name in INSTANT_HEADS}
-
-
 def shown_temperature(head: Head, calibration: Calibration | None) -> float:
     """The temperature that a map of ``head`` is made with, on the screen and in every file.
 
@@ -173,7 +162,7 @@ def shown_temperature(head: Head, calibration: Calibration | None) -> float:
         head: fitted or not.
         calibration: of its confidence on labels held out; None where that could not be checked.
     """
-    if calibration is None or not takes_temperature(head) or abs(calibration.temperature - 1) < WORTH_TEMPERING:
+    if calibration is None or not head.takes_temperature or abs(calibration.temperature - 1) < WORTH_TEMPERING:
         return 1.0
     return calibration.temperature
 
@@ -222,8 +211,6 @@ def train(
         HeadError: the labels do not suffice, or there is no such head.
         Cancelled: ``cancelled`` said so.
     """
-    from tessera_core.heads.temperature import temper
-
     rows, cols = reference.rows, reference.cols
     head = fit_pixels(
         raster, rows, cols, reference.y, reference.groups, choice, seed=seed, cancelled=cancelled, progress=progress
@@ -233,7 +220,7 @@ def train(
     empty = int(len(rows) - with_data.sum())
     if not calibrated:
         return Trained(head, n_train, empty, None, None, "Confidence is as the head gives it, as asked.")
-    if not takes_temperature(head):
+    if not head.takes_temperature:
         sentence = "Confidence is as the head gives it: this kind of head is not calibrated."
         return Trained(head, n_train, empty, None, None, sentence)
     score = score_samples(reference.few_samples(raster, seed), choice, seed=seed, naive=False, cancelled=cancelled)
@@ -242,7 +229,7 @@ def train(
         sentence = "Confidence is as the head gives it: too few places to check it at."
         return Trained(head, n_train, empty, score, None, sentence)
     temperature = shown_temperature(head, calibration)
-    head = head if temperature == 1 else temper(head, temperature)
+    head = head if temperature == 1 else head.softened(temperature)
     return Trained(head, n_train, empty, score, calibration, calibration.sentence)
 
 

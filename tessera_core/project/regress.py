@@ -21,8 +21,7 @@ from tessera_core.errors import HeadError, LabelError
 from tessera_core.export.values import RegressionProduct
 from tessera_core.grid import Grid
 from tessera_core.heads import RegressionHead, ValueMap, make_regression_head, predict_values
-from tessera_core.heads.base import training_draw
-from tessera_core.heads.neighbourhood import ContextRegressionHead
+from tessera_core.heads.training import training_draw
 from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.model import Label, LabelClass, new_id
 from tessera_core.labels.plots import Plot, plots_of, values_of
@@ -74,10 +73,7 @@ class RegressionChoice:
             HeadError: there is no such head or context.
         """
         head = make_regression_head(self.name, context=self.context)
-        inner = head.head if isinstance(head, ContextRegressionHead) else head
-        if "seed" in inner.get_params():
-            inner.set_params(seed=seed)
-        return head
+        return head.set_params(**{name: seed for name in head.get_params() if name.rpartition("__")[2] == "seed"})
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RegressionChoice:

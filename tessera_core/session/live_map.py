@@ -232,14 +232,12 @@ class LiveMap:
 
     def _map(self, labels: LabelLog, head: HeadChoice, temperature: float) -> tuple[ClassMap, bool]:
         """The map, and whether it is only a quick one in the place of a slow head's."""
-        from tessera_core.heads.temperature import temper
-
         if not is_instant(head):
             if self._slow is not None and self._slow[:2] == (labels.version, head):
                 return self._slow[2], False
             return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True
         fitted = fit_labels(labels.labels, self.raster, head)
-        return self._scene().predict(fitted if temperature == 1 else temper(fitted, temperature)), False
+        return self._scene().predict(fitted if temperature == 1 else fitted.softened(temperature)), False
 
     def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int, str]:
         """PNG bytes, levels of confidence in it, and what names the picture."""

@@ -28,7 +28,7 @@ from tessera_core.assess.splits import folds
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.heads.temperature import soften, temper
+from tessera_core.heads.temperature import soften
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tests.assess.fields import labelled_fields, quantised
@@ -298,7 +298,7 @@ def test_the_layer_equals_the_rule_pixel_by_pixel():
 def test_a_tempered_head_has_the_same_map_with_softer_confidence(name):
     samples = labelled_fields(per_class=12, pixels=1)
     head = make_head(name).fit(samples.features.codes * samples.features.scales[:, None], samples.y)
-    softer = temper(head, 3.0)
+    softer = head.softened(3.0)
     x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
     np.testing.assert_allclose(softer.predict_proba(x), soften(head.predict_proba(x), 3.0), atol=2e-5)
     codes, scales = quantised(x)
@@ -306,4 +306,4 @@ def test_a_tempered_head_has_the_same_map_with_softer_confidence(name):
     np.testing.assert_array_equal(before[0], after[0])
     assert after[1].mean() < before[1].mean()
     with pytest.raises(HeadError, match="positive"):
-        temper(head, 0)
+        head.softened(0)

@@ -10,10 +10,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
 from tessera_core.heads import KNNHead, LogisticHead, MLPHead, PrototypeHead, RidgeHead
-from tessera_core.heads.base import balanced_draw
 from tessera_core.heads.logistic import minimise
 from tessera_core.heads.prototype import _left_out
 from tessera_core.heads.ridge import PENALTIES, LeftOut
+from tessera_core.heads.training import balanced_draw
 
 
 def blobs(n, dim=20, classes=4, noise=1.0, seed=0):

@@ -14,7 +14,6 @@ from sklearn.exceptions import NotFittedError
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.grid import Grid
 from tessera_core.heads import HEADS, ClassMap, Scene, load_head, make_head, predict_raster, save_head
-from tessera_core.heads.temperature import temper
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
 
@@ -136,7 +135,7 @@ def test_a_softened_head_is_saved_softened(name, context, tmp_path):
     )
     rows, cols = np.divmod(np.arange(60), 20)
     head = make_head(name, context=context).fit_at(raster, rows, cols, y[:60])
-    softer = temper(temper(head, 1.5), 2.0)
+    softer = head.softened(1.5).softened(2.0)
     assert (head.softened_, softer.softened_) == (1.0, 3.0)
     saved = load_head(save_head(tmp_path / "h.safetensors", softer, {}, Provenance())).head
     assert saved.softened_ == 3.0

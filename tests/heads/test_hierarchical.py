@@ -7,7 +7,6 @@ import pytest
 
 from tessera_core.errors import HeadError
 from tessera_core.heads import TreeHead, load_head, make_head, save_head
-from tessera_core.heads.temperature import temper
 from tessera_core.provenance import Provenance
 from tessera_core.raster import dequantise
 
@@ -108,9 +107,9 @@ def test_labels_are_right_where_the_head_says_a_class_beneath():
 def test_a_temperature_reaches_every_branching():
     x, y = scene()
     head = TreeHead(PARENTS).fit(x[:200], y[:200])
-    careful = temper(head, 4.0)
+    careful = head.softened(4.0)
     assert careful.predict_proba(x).max(1).mean() < head.predict_proba(x).max(1).mean() - 0.05
-    np.testing.assert_array_equal(temper(head, 1.0).predict(x), head.predict(x))
+    np.testing.assert_array_equal(head.softened(1.0).predict(x), head.predict(x))
 
 
 def test_wrong_trees_are_told():

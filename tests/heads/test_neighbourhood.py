@@ -19,7 +19,6 @@ from tessera_core.heads import (
     save_head,
 )
 from tessera_core.heads.neighbourhood import with_surroundings
-from tessera_core.heads.temperature import temper
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -144,7 +143,7 @@ def test_the_unet_maps_every_window_alike(monkeypatch, tmp_path):
     assert np.isnan(window[~valid[13:43, 41:91]]).all()
     saved = load_head(save_head(tmp_path / "u.safetensors", head, {}, raster.provenance)).head
     np.testing.assert_array_equal(predict_raster(saved, raster).classes, cut.classes)
-    careful = temper(head, 3.0)
+    careful = head.softened(3.0)
     assert careful.proba_at(raster, rows, cols).max(1).mean() < at.max(1).mean()
     assert head.temperature_ == 1
 
@@ -179,7 +178,7 @@ def test_wrong_use_is_told_in_a_sentence():
         (lambda: make_head("unet", context=3), "looks around by itself"),
         (lambda: make_head("ridge-regression"), "that one is for numbers"),
         (lambda: make_regression_head("ridge"), "that one is for classes"),
-        (lambda: make_head("unet").fit(raster.sample(rows, cols), y), "learns from places"),
+        (lambda: make_head("unet").fit(raster.sample(rows, cols), y), "learns from places of a raster"),
         (lambda: make_head("unet", crop=30).fit_at(raster, rows, cols, y), "multiple of 4"),
         (lambda: make_head("unet", **UNET).fit_at(raster, rows, cols, np.ones(len(y), int)), "at least two classes"),
         (

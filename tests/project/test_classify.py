@@ -23,7 +23,7 @@ from tessera_core.export.report import report_html
 from tessera_core.export.vector import write_labels_geojson, write_labels_gpkg
 from tessera_core.grid import Grid
 from tessera_core.heads import Scene, predict_raster
-from tessera_core.heads.base import MAX_TRAIN, training_draw
+from tessera_core.heads.training import MAX_TRAIN, training_draw
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.project import validate

@@ -333,9 +333,9 @@ def test_the_command_line_exports_the_same(region, project, tmp_path, capsys):
 @pytest.mark.parametrize("most", [20_000, 90])
 def test_every_door_maps_and_scores_the_same_number(region, project, tmp_path, capsys, monkeypatch, most):
     """The page, the zip for QGIS and the command line on its plots, also where there are more pixels than a head is taught."""
-    from tessera_core.heads import base
+    from tessera_core.heads import training
 
-    monkeypatch.setattr(base.training_draw, "__defaults__", (0, most))
+    monkeypatch.setattr(training.training_draw, "__defaults__", (0, most))
     raster, choice = region[0], RegressionChoice()
     plots = plots_in(project, chosen_measure(project))
     page, score = map_plots(plots, raster, choice), score_plots(plots, raster, choice)
