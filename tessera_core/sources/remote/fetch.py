@@ -94,7 +94,7 @@ class Fetched:
         absent: names of tiles that the publisher has not.
     """
 
-    entry: cache.Entry
+    entry: cache.CachedRaster
     cached: bool
     seconds: float
     received: int
@@ -502,7 +502,7 @@ class _Work:
         }
         write_json(self.folder / "fetch.json", facts)
 
-    def _publish(self) -> cache.Entry:
+    def _publish(self) -> cache.CachedRaster:
         if self.target.exists():
             shutil.rmtree(self.target)
         os.replace(self.folder, self.target)
