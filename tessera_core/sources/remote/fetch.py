@@ -238,7 +238,7 @@ def fetch(
 def _alone(target: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone(target.parent / f".{target.name}.lock"))
+            stack.enter_context(alone(target.parent / f".{target.name}.lock", passing=True))
         except OSError as error:
             raise ExportError(f"Cannot write the cache in {target.parent}: {error.strerror or error}.") from error
         yield
