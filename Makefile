@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test test-all unit lint format env env-test browser bench check-live requirements clean
+.PHONY: help app test test-all unit lint format env env-test browser bench check-live requirements docs docs-pictures coverage clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-all      the same, and what takes many minutes (crowds of visitors, fuzzing)"
 	@echo "make bench         measure this machine"
 	@echo "make env           only set up .venv, with the tested versions (UNPINNED=1: with the newest)"
+	@echo "make docs          build the documentation site and run what it shows"
 	@echo "make lint format   check, or mend, the code's form"
 
 # The tested versions of requirements-dev.txt; UNPINNED=1 takes the newest that pyproject.toml allows.
@@ -69,6 +70,25 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.1
 requirements: env
 	$(COMPILE) -o requirements.txt
 	$(COMPILE) --all-extras --strip-extras --constraint requirements.txt -o requirements-dev.txt
+
+# The site asks nobody for anything; the tests build it, look for addresses in it, and run every block of code in it.
+docs:
+	@$(BOOTSTRAP) docs test
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "soak or not soak" tests/docs
+	@echo "build/docs/index.html"
+
+# Every picture of it anew, by the tests' browser from the real app; needs Chromium.
+docs-pictures: env-test
+	$(BIN)/python tools/docs_pictures.py
+
+# The share of lines that the tests run, and a page that shows which they do not.
+coverage:
+	@$(BOOTSTRAP) test coverage
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -q -m "not soak and not browser" $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --sort cover | tail -40
+	$(BIN)/coverage html -q -d build/coverage
 
 clean:
 	rm -rf .venv .cache build *.egg-info .pytest_cache .ruff_cache .mypy_cache

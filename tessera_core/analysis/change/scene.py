@@ -28,7 +28,7 @@ FIT_ROUNDS = 6
 
 
 @dataclass(frozen=True)
-class ChangeScene:
+class Scene:
     """Two projections into one frame, the noise there, and groups of alike ground.
 
     ``second @ to_second - first @ to_first - constant`` is the difference without the scene's shift.
@@ -49,9 +49,7 @@ class ChangeScene:
     centres: NDArray[np.float32]
 
 
-def fit_scene(
-    first: EmbeddingRaster, second: EmbeddingRaster, stable: NDArray[np.bool_] | None, seed: int
-) -> ChangeScene:
+def fit_scene(first: EmbeddingRaster, second: EmbeddingRaster, stable: NDArray[np.bool_] | None, seed: int) -> Scene:
     """Fit the model to a sample of the pixels that have data in both years.
 
     Args:
@@ -82,7 +80,7 @@ def fit_scene(
     return run_alone(lambda: _fit_sample(x, y, known, seed))
 
 
-def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | None, seed: int) -> ChangeScene:
+def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | None, seed: int) -> Scene:
     mean = (x.mean(0) + y.mean(0)) / 2
     gram = (x - mean).T @ (x - mean) + (y - mean).T @ (y - mean)
     _, vectors = torch.linalg.eigh(gram.double())
@@ -101,7 +99,7 @@ def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | Non
     # Groups live in the frame of the second year, without the constant, as the pass computes them.
     every = max(1, len(x) // GROUP_SAMPLE)
     centres = cluster_sample(x[::every] @ to_first, groups, seed, restarts=1)
-    return ChangeScene(to_first.numpy(), basis.numpy(), constant.numpy(), noise, shift, centres.numpy())
+    return Scene(to_first.numpy(), basis.numpy(), constant.numpy(), noise, shift, centres.numpy())
 
 
 def _robust_shift(

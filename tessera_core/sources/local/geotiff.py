@@ -146,9 +146,8 @@ def open_tiff(
         if upward:
             # The public COGs run from south to north.
             t = grid.transform
-            grid = Grid(grid.crs, t * Affine.translation(0, grid.height) * Affine.scale(1, -1), grid.shape)
+            grid = Grid(grid.crs, t @ Affine.translation(0, grid.height) @ Affine.scale(1, -1), grid.shape)
 
-        counts = not coded and nodata is not None and bool(np.isfinite(nodata))
         partly, wholly = 0, 0
 
         def read(window: Window) -> Codes:
@@ -159,7 +158,7 @@ def open_tiff(
             values = dataset.read(window=window).transpose(1, 2, 0)[:: -1 if upward else 1]
             if coded:
                 return quantise_block(alphaearth.decode(values))
-            if counts:
+            if nodata is not None and np.isfinite(nodata):
                 # 0 is a value of embeddings, too: merging tools declare it as no data all the same.
                 missing = values == nodata
                 whole, dropped = missing.all(axis=-1, keepdims=True), missing.any(axis=-1, keepdims=True)
@@ -180,7 +179,7 @@ def open_tiff(
             windows,
             read,
             what="GeoTIFF",
-            remarks=remarks if counts else None,
+            remarks=remarks,
             progress=progress,
             cancelled=cancelled,
         )

@@ -14,7 +14,7 @@ PAGE, MAP = "explore", "explore_map"
 
 
 @dataclass(frozen=True)
-class ExploreContext:
+class Place:
     """The region as the page sees it in one run.
 
     Attributes:
@@ -28,7 +28,7 @@ class ExploreContext:
     scenes: dict[int | None, OpenScene]
 
     @classmethod
-    def of(cls, project: Project) -> ExploreContext:
+    def of(cls, project: Project) -> Place:
         """Open all years of a project.
 
         Raises:

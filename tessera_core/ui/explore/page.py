@@ -11,7 +11,7 @@ import streamlit as st
 from tessera_core.ui import humanize, shell, state
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.explore import clusters, pictures, pixel, similarity
-from tessera_core.ui.explore.context import MAP, ExploreContext, year_name
+from tessera_core.ui.explore.context import MAP, Place, year_name
 from tessera_core.ui.explore.scatter import scatter_layers, scatter_panel
 
 MODES = ("Picture", "Scatter", "Pixel", "Alike", "Groups")
@@ -33,7 +33,7 @@ def _studio() -> None:
     project = state.current_project()
     if project is None:
         return
-    context = ExploreContext.of(project)
+    place = Place.of(project)
     # Above the map, so that they are in sight on a phone too.
     with st.container(horizontal=True, gap="small"):
         mode = st.segmented_control(
@@ -41,50 +41,50 @@ def _studio() -> None:
             MODES,
             default=MODES[0],
             required=True,
-            key=_mode_key(context),
+            key=_mode_key(place),
             label_visibility="collapsed",
             width="content",
         )
-        _year(context)
+        _year(place)
     map_column, panel_column = st.columns([7, 5], gap="medium")
     with panel_column, shell.plain_errors():
         match mode:
             case "Scatter":
-                scatter_panel(context)
+                scatter_panel(place)
             case "Pixel":
-                pixel.panel(context)
+                pixel.panel(place)
             case "Alike":
-                similarity.panel(context)
+                similarity.panel(place)
             case "Groups":
-                clusters.panel(context)
+                clusters.panel(place)
             case _:
-                pictures.panel(context)
+                pictures.panel(place)
     with map_column:
-        _map(context, mode or "Picture")
+        _map(place, mode or "Picture")
 
 
-def _map(context: ExploreContext, mode: str) -> None:
-    layers = pictures.layers(context, legend=mode == "Picture", grey=mode == "Alike")
+def _map(place: Place, mode: str) -> None:
+    layers = pictures.layers(place, legend=mode == "Picture", grey=mode == "Alike")
     markers: list[view_map.Marker] = []
     match mode:
         case "Scatter":
-            layers += scatter_layers(context)
+            layers += scatter_layers(place)
         case "Pixel":
-            markers = pixel.markers(context)
+            markers = pixel.markers(place)
         case "Alike":
-            layers += similarity.layers(context)
-            markers = similarity.markers(context)
+            layers += similarity.layers(place)
+            markers = similarity.markers(place)
         case "Groups":
-            layers += clusters.layers(context)
-    provenance = context.scene.raster.provenance
+            layers += clusters.layers(place)
+    provenance = place.scene.raster.provenance
     view_map.view_map(
         MAP,
-        display=context.scene.display,
+        display=place.scene.display,
         layers=layers,
         markers=markers,
         tools=("click", "box", "polygon") if mode == "Scatter" else ("click",),
-        title=context.project.name,
-        subtitle=f"{year_name(context.year)} · {humanize.dataset(provenance)}",
+        title=place.project.name,
+        subtitle=f"{year_name(place.year)} · {humanize.dataset(provenance)}",
         link=MAP if mode == "Scatter" else "",
         on_event=_on_map,
         sticky=True,
@@ -97,31 +97,31 @@ def _on_map() -> None:
     project = state.current_project()
     if project is None:
         return
-    context = ExploreContext.of(project)
-    mode = st.session_state.get(_mode_key(context))
+    place = Place.of(project)
+    mode = st.session_state.get(_mode_key(place))
     for event in view_map.events(MAP):
         if mode == "Alike":
-            similarity.clicked(context, event)
+            similarity.clicked(place, event)
         elif mode == "Pixel":
-            pixel.clicked(context, event)
+            pixel.clicked(place, event)
 
 
-def _year(context: ExploreContext) -> None:
-    if len(context.scenes) < 2:
+def _year(place: Place) -> None:
+    if len(place.scenes) < 2:
         return
-    key = f"{context.key}_year"
+    key = f"{place.key}_year"
     st.segmented_control(
         "Year",
-        list(context.scenes),
-        default=context.year,
+        list(place.scenes),
+        default=place.year,
         required=True,
         key=key,
         format_func=year_name,
-        on_change=lambda: context.project.update(year=st.session_state[key]),
+        on_change=lambda: place.project.update(year=st.session_state[key]),
         label_visibility="collapsed",
         width="content",
     )
 
 
-def _mode_key(context: ExploreContext) -> str:
-    return f"{context.key}_mode"
+def _mode_key(place: Place) -> str:
+    return f"{place.key}_mode"
