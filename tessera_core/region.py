@@ -15,7 +15,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from tessera_core.errors import GridError, InputError
-from tessera_core.gate import Layer, contained, is_missing, open_archive, read_layers, unpacked
+from tessera_core.gate import VectorLayer, contained, is_missing, open_archive, read_layers, unpacked
 from tessera_core.gate.vectors import ENDINGS
 from tessera_core.grid import Grid, transformer, utm_crs
 from tessera_core.types import BBox
@@ -361,7 +361,7 @@ def _layers(path: Path) -> list[tuple[str, list[Any]]]:
         raise InputError(f"{path.name} holds geometry that is damaged; save or download it again.") from error
 
 
-def _read_file(path: Path) -> list[Layer]:
+def _read_file(path: Path) -> list[VectorLayer]:
     if path.suffix.lower() != ".zip":
         return read_layers(path, attributes=False)
     with open_archive(path) as archive:

@@ -7,8 +7,9 @@ file lies beside it and readers of a folder that they cannot write in take part 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -53,15 +54,37 @@ def locked(file: IO[bytes], *, wait: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock file, which is made if need be and stays, so that all who come meet at one file.
+def alone(path: Path, *, wait: bool = True, passing: bool = False) -> Iterator[None]:
+    """Hold a lock file, which is made if need be.
+
+    Args:
+        path: the file, where all who come meet.
+        wait: until it is free; otherwise say at once that it is not.
+        passing: remove it at the end, where the system lets go of open files.
 
     Raises:
         BlockingIOError: another holds it and ``wait`` is false.
         OSError: it cannot be made, or the file system has no locks.
     """
-    with path.open("ab") as file, locked(file, wait=wait):
-        yield
+    while True:
+        with path.open("ab") as file, locked(file, wait=wait):
+            if not _is_at(file, path):
+                # Whoever held it has removed it; others meet at a new one by now.
+                continue
+            try:
+                yield
+            finally:
+                if passing:
+                    with suppress(OSError):
+                        path.unlink()
+            return
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tessera_core.errors import LabelError
 from tessera_core.raster import EmbeddingRaster
 
 CANDIDATES = 1500
-N_SUGGESTED = 5
+N_QUERIES = 5
 # Suggestions keep at least this far from labels and each other, in pixels.
 MIN_DISTANCE_PX = 5.0
 # What the surest pixel counts beside the most doubtful: a head with few labels is often sure and wrong.
@@ -49,7 +49,7 @@ class Predicts(Protocol):
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class Query:
     """A place to label next.
 
     Attributes:
@@ -64,21 +64,21 @@ class Suggestion:
     col: int
     reason: str
     doubt: float
-    novelty: float
+    dissimilarity: float
     likely: tuple[int, int]
 
 
-def suggest(
+def next_queries(
     raster: EmbeddingRaster,
     head: Predicts,
     rows: NDArray[np.integer],
     cols: NDArray[np.integer],
     names: Mapping[int, str],
     *,
-    count: int = N_SUGGESTED,
+    count: int = N_QUERIES,
     seed: int = 0,
     avoid: tuple[NDArray[np.integer], NDArray[np.integer]] | None = None,
-) -> list[Suggestion]:
+) -> list[Query]:
     """The ``count`` places whose labels would teach the head most.
 
     Args:
@@ -106,20 +106,20 @@ def suggest(
     labelled = raster.sample(rows, cols)
     labelled = labelled[np.isfinite(labelled).all(axis=1)]
     proba = head.proba_at(raster, candidate_rows, candidate_cols)
-    order, doubt, novelty, proba = choose(x, labelled, head, count, ground, taken, proba=proba)
+    order, doubt, dissimilarity, proba = choose(x, labelled, head, count, ground, taken, proba=proba)
     top = np.argsort(-proba, axis=1)[:, :2]
     result = []
     for i in order:
         first, second = (int(head.classes_[k]) for k in top[i])
         shares = tuple(float(proba[i, k]) for k in top[i])
-        reason = _reason(names.get(first, str(first)), names.get(second, str(second)), shares, novelty[i])
+        reason = _reason(names.get(first, str(first)), names.get(second, str(second)), shares, dissimilarity[i])
         result.append(
-            Suggestion(
+            Query(
                 int(candidate_rows[i]),
                 int(candidate_cols[i]),
                 reason,
                 float(doubt[i]),
-                float(novelty[i]),
+                float(dissimilarity[i]),
                 (first, second),
             )
         )
@@ -162,7 +162,7 @@ def choose(
     reach = max(float(REACH**2 * np.median(nearby)), 1e-12)
     likeness = np.exp(squares / (-2 * reach))
     covered = np.exp(_squares(x, labelled).min(axis=1) / (-2 * reach))
-    novelty = (1 - covered).astype(np.float64)
+    dissimilarity = (1 - covered).astype(np.float64)
     weight = (doubt + SURE_WEIGHT).astype(np.float32)
     free = np.ones(len(x), bool)
     if ground is not None and taken is not None:
@@ -178,7 +178,7 @@ def choose(
         free[best] = False
         if ground is not None:
             free &= ((ground - ground[best]) ** 2).sum(axis=1) >= min_distance**2
-    return chosen, doubt, novelty, proba
+    return chosen, doubt, dissimilarity, proba
 
 
 def _squares(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -186,15 +186,15 @@ def _squares(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.flo
     return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
 
 
-def _reason(first: str, second: str, shares: tuple[float, ...], novelty: float) -> str:
+def _reason(first: str, second: str, shares: tuple[float, ...], dissimilarity: float) -> str:
     a, b = (f"{100 * share:.0f} %" for share in shares)
     if shares[0] - shares[1] < 0.3:
         sentence = f"The map wavers between {first} ({a}) and {second} ({b}) here"
     else:
         sentence = f"The map takes this for {first} ({a})" + (", but not surely" if shares[0] < SURE else "")
-        if shares[0] >= SURE and novelty <= 0.9:
+        if shares[0] >= SURE and dissimilarity <= 0.9:
             # Nothing here is in doubt: it was chosen because much of the map looks like it.
             return f"{sentence}; a label here would speak for much ground like it."
-    if novelty > 0.9:
+    if dissimilarity > 0.9:
         return f"{sentence}, and little that you labelled looks like it."
     return f"{sentence}."

@@ -32,9 +32,9 @@ RANK = 16
 SAMPLE = 20_000
 MAX_FOLDS = 20
 # Of a pixel this far out, the page says "unlike anything you labelled".
-UNLIKE_PERCENT = 95
+OUTSIDE_PERCENT = 95
 # From here on a pixel is nearly as far out as what is called unlike.
-RATHER_UNLIKE = 80
+NEAR_EDGE_PERCENT = 80
 # Labels that agree to the last digit are an accident, not a spread of zero.
 LEAST_SPREAD = 0.05
 
@@ -99,7 +99,7 @@ def _principal(inside: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
 
 
 @dataclass(frozen=True)
-class Novelty:
+class AreaOfApplicability:
     """What was labelled, ready to judge pixels.
 
     Attributes:
@@ -130,7 +130,7 @@ class Novelty:
         }
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Novelty:
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> AreaOfApplicability:
         """What :attr:`arrays` gave.
 
         Raises:
@@ -160,7 +160,7 @@ class Novelty:
             raise HeadError("What the head was trained on is damaged in its file; save it anew.")
         return cls(Spread(means, axes, gains, float(floor[0])), thresholds, int(places[0]), float(home[0]))
 
-    def share_unlike(self, raster: EmbeddingRaster, seed: int = 0) -> float | None:
+    def share_outside(self, raster: EmbeddingRaster, seed: int = 0) -> float | None:
         """Share (0..1) of a raster that is unlike anything that was labelled, from at most 20,000 of its pixels.
 
         Returns:
@@ -176,12 +176,12 @@ class Novelty:
         rows, cols = sample_valid(raster, SAMPLE, seed)
         if not len(rows):
             return None
-        beyond = self.thresholds[UNLIKE_PERCENT - 1]
+        beyond = self.thresholds[OUTSIDE_PERCENT - 1]
         return float((self.spread.distances(raster.sample(rows, cols)) > beyond).mean())
 
 
 @dataclass(frozen=True)
-class NoveltyMap:
+class DissimilarityMap:
     """The layer.
 
     Attributes:
@@ -190,30 +190,30 @@ class NoveltyMap:
 
     percent: NDArray[np.uint8]
 
-    def unlike(self, percent: float = UNLIKE_PERCENT) -> NDArray[np.bool_]:
+    def outside(self, percent: float = OUTSIDE_PERCENT) -> NDArray[np.bool_]:
         """bool (H, W): pixels further out than ``percent`` of labels; a look-up."""
         return (self.percent >= percent) & (self.percent != NO_SCORE)
 
     @property
     def share(self) -> float:
         """Share of the pixels with data that are unlike anything labelled, 0..1."""
-        return self._share(UNLIKE_PERCENT)
+        return self._share(OUTSIDE_PERCENT)
 
     def _share(self, percent: float) -> float:
-        return float(self.unlike(percent).sum() / max(int((self.percent != NO_SCORE).sum()), 1))
+        return float(self.outside(percent).sum() / max(int((self.percent != NO_SCORE).sum()), 1))
 
     @property
     def sentence(self) -> str:
         """For the page."""
         share = 100 * self.share
         if share < 0.5:
-            rather = 100 * self._share(RATHER_UNLIKE)
+            rather = 100 * self._share(NEAR_EDGE_PERCENT)
             roughly = "" if rather < 1 else f", {rather:.0f} % of it only roughly"
             return f"Nearly all of the region resembles something you labelled{roughly}."
         return f"{share:.0f} % of the region is unlike anything you labelled; the map guesses there, however sure it looks."
 
 
-def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.integer]) -> Novelty:
+def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.integer]) -> AreaOfApplicability:
     """Learn what was labelled and how far apart labels of one class lie.
 
     Each group is left out in turn (in at most 20 folds) and its distance taken to what remains. Logarithms of these
@@ -241,7 +241,7 @@ def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.in
         raise LabelError("To tell what is unlike your labels, label at least two places of two classes each.")
     spread = max(float(logs.std(ddof=1)), LEAST_SPREAD) * np.sqrt(1 + 1 / n)
     quantiles = stdtrit(n - 1, (np.arange(100) + 0.5) / 100)
-    return Novelty(Spread.fit(x, y), np.exp(logs.mean() + spread * quantiles), n)
+    return AreaOfApplicability(Spread.fit(x, y), np.exp(logs.mean() + spread * quantiles), n)
 
 
 def _left_out(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -261,12 +261,12 @@ def _left_out(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[n
     return np.concatenate(found) if found else np.zeros(0)
 
 
-def map_novelty(
-    novelty: Novelty,
+def map_dissimilarity(
+    dissimilarity: AreaOfApplicability,
     raster: EmbeddingRaster,
     norms: NDArray[np.float32] | None = None,
     cancelled: Cancel | None = None,
-) -> NoveltyMap:
+) -> DissimilarityMap:
     """How unlike every pixel is to the labels, on int8 codes.
 
     Args:
@@ -277,7 +277,7 @@ def map_novelty(
     Raises:
         Cancelled: ``cancelled`` said so.
     """
-    spread = novelty.spread
+    spread = dissimilarity.spread
     codes = raster.codes.reshape(-1, raster.dim)
     scales = np.ascontiguousarray(raster.scales).reshape(-1)
     valid = valid_scales(scales)
@@ -290,7 +290,7 @@ def map_novelty(
     signs = torch.from_numpy(np.sign(spread.gains).astype(np.float32))[:, None]
     product = CodeProduct(weights.astype(np.float32), digits=2)
     constant = torch.from_numpy((spread.means * pm).sum(1).astype(np.float32))[:, None]
-    thresholds = torch.from_numpy(novelty.thresholds.astype(np.float32))
+    thresholds = torch.from_numpy(dissimilarity.thresholds.astype(np.float32))
     all_codes, all_norms = torch.from_numpy(codes), torch.from_numpy(norms)
     usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
     percent = np.empty(len(codes), np.uint8)
@@ -307,4 +307,4 @@ def map_novelty(
 
     run_blocks(judge, len(codes), BLOCK)
     percent[~valid] = NO_SCORE
-    return NoveltyMap(percent.reshape(raster.shape))
+    return DissimilarityMap(percent.reshape(raster.shape))

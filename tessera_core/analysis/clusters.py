@@ -103,7 +103,7 @@ def kmeans(
 
 
 @dataclass(frozen=True)
-class GroupTree:
+class ClusterTree:
     """Groups from coarse to fine: those of a cut into k are unions of those of a cut into k + 1.
 
     Groups are numbered in the order in which they split off from the coarse end: from k to k + 1, one group gives its smaller
@@ -160,14 +160,14 @@ class GroupTree:
         return self.paths[k - 1]
 
 
-def group_tree(
+def cluster_tree(
     raster: EmbeddingRaster,
     *,
     finest: int = FINEST,
     seed: int = 0,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> GroupTree:
+) -> ClusterTree:
     """The tree over a k-means of all pixels with data.
 
     Args:
@@ -186,7 +186,7 @@ def group_tree(
     return tree_of_clusters(Clusters(found.centres[:count], found.labels, found.sizes[:count], found.inertia))
 
 
-def tree_of_clusters(leaves: Clusters) -> GroupTree:
+def tree_of_clusters(leaves: Clusters) -> ClusterTree:
     """Merge groups two by two, always the two whose union adds least to the sum of squares (Ward 1963).
 
     The union of groups of n and m pixels with centres a and b adds ``n m / (n + m) |a - b|^2``.
@@ -223,7 +223,7 @@ def tree_of_clusters(leaves: Clusters) -> GroupTree:
     for k, (keeps, goes) in zip(range(count - 1, 0, -1), merges, strict=True):
         lead[lead == goes] = keeps
         paths[k - 1] = order[lead]
-    return GroupTree(leaves, paths, costs)
+    return ClusterTree(leaves, paths, costs)
 
 
 @dataclass(frozen=True)

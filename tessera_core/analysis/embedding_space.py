@@ -138,7 +138,7 @@ def _sample(rasters: Years, picked: Sequence[tuple[NDArray[np.integer], NDArray[
     )
 
 
-def groups_of(
+def clusters_of(
     raster: EmbeddingRaster, centres: NDArray[np.float32], cancelled: Cancel | None = None
 ) -> NDArray[np.uint8]:
     """The group of every pixel by the centres of another year's clustering: uint8 (H, W) 1..k, 0 without data.

@@ -36,7 +36,7 @@ _ORDER: dict[Severity, int] = {"high": 0, "medium": 1, "low": 2}
 
 
 @dataclass(frozen=True)
-class Finding:
+class LabelIssue:
     """Something about the labels that deserves a look.
 
     Attributes:
@@ -70,7 +70,9 @@ class _Table:
         return int(self.ground[i, 0]), int(self.ground[i, 1])
 
 
-def examine(labels: Sequence[Label], classes: Sequence[LabelClass], raster: EmbeddingRaster) -> list[Finding]:
+def find_label_issues(
+    labels: Sequence[Label], classes: Sequence[LabelClass], raster: EmbeddingRaster
+) -> list[LabelIssue]:
     """Findings about the labels, the most harmful first.
 
     Args:
@@ -82,12 +84,12 @@ def examine(labels: Sequence[Label], classes: Sequence[LabelClass], raster: Embe
     names = {c.id: c.name for c in classes}
     table = _table(labels, raster)
     votes, witnessed = _votes(table)
-    findings = _doubles(labels, names, raster)
-    findings += _likely_wrong(table, votes, witnessed, names)
-    findings += _overlaps(table, votes, names)
-    findings += _too_few(table, names)
-    findings += _too_close(table, names)
-    return sorted(findings, key=lambda f: _ORDER[f.severity])
+    issues = _doubles(labels, names, raster)
+    issues += _likely_wrong(table, votes, witnessed, names)
+    issues += _overlaps(table, votes, names)
+    issues += _too_few(table, names)
+    issues += _too_close(table, names)
+    return sorted(issues, key=lambda f: _ORDER[f.severity])
 
 
 def _table(labels: list[Label], raster: EmbeddingRaster) -> _Table:
@@ -129,7 +131,7 @@ def _votes(table: _Table) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 def _likely_wrong(
     table: _Table, votes: NDArray[np.float64], witnessed: NDArray[np.int64], names: dict[int, str]
-) -> list[Finding]:
+) -> list[LabelIssue]:
     ids, index = np.unique(table.y, return_inverse=True)
     if len(ids) < 2:
         return []
@@ -141,7 +143,7 @@ def _likely_wrong(
     doubted = np.flatnonzero((others.max(1) >= DISAGREE) & (own <= AGREE) & (witnessed > NEIGHBOURS // 2))
     order = doubted[np.argsort(own[doubted] - others.max(1)[doubted], kind="stable")][:MAX_LISTED]
     return [
-        Finding(
+        LabelIssue(
             "likely wrong",
             "high",
             f"Labelled {_name(names, table.y[i])}, but it looks like {_name(names, ids[like[i]])}: so do "
@@ -154,7 +156,7 @@ def _likely_wrong(
     ]
 
 
-def _overlaps(table: _Table, votes: NDArray[np.float64], names: dict[int, str]) -> list[Finding]:
+def _overlaps(table: _Table, votes: NDArray[np.float64], names: dict[int, str]) -> list[LabelIssue]:
     ids, index = np.unique(table.y, return_inverse=True)
     counts = np.bincount(index)
     found = []
@@ -165,7 +167,7 @@ def _overlaps(table: _Table, votes: NDArray[np.float64], names: dict[int, str]) 
             across = float(votes[index == a, b].mean()), float(votes[index == b, a].mean())
             if min(across) >= OVERLAP:
                 found.append(
-                    Finding(
+                    LabelIssue(
                         "overlap",
                         "medium",
                         f"{_name(names, ids[a])} and {_name(names, ids[b])} look alike here: {100 * min(across):.0f} % or "
@@ -179,7 +181,7 @@ def _overlaps(table: _Table, votes: NDArray[np.float64], names: dict[int, str]) 
     return found
 
 
-def _too_few(table: _Table, names: dict[int, str]) -> list[Finding]:
+def _too_few(table: _Table, names: dict[int, str]) -> list[LabelIssue]:
     found = []
     for k in sorted(names):
         of_class = table.y == k
@@ -197,11 +199,11 @@ def _too_few(table: _Table, names: dict[int, str]) -> list[Finding]:
             sentence = f"All {n} labels of {names[k]} lie at {places} place{'s' if places > 1 else ''}; label it elsewhere too."
         ids = tuple(label.id for label, own in zip(table.labels, of_class, strict=True) if own)
         row, col = table.place(int(np.flatnonzero(of_class)[0])) if n else (None, None)
-        found.append(Finding("too few", "low" if n == 0 else "medium", sentence, ids, row, col, (k,)))
+        found.append(LabelIssue("too few", "low" if n == 0 else "medium", sentence, ids, row, col, (k,)))
     return found
 
 
-def _doubles(labels: list[Label], names: dict[int, str], raster: EmbeddingRaster) -> list[Finding]:
+def _doubles(labels: list[Label], names: dict[int, str], raster: EmbeddingRaster) -> list[LabelIssue]:
     """Labels on exactly the same pixels, of one class (harmless) or two (the later one wins unseen)."""
     same: dict[bytes, list[Label]] = {}
     for label in labels:
@@ -219,14 +221,14 @@ def _doubles(labels: list[Label], names: dict[int, str], raster: EmbeddingRaster
         if len(kinds) > 1:
             said = " and ".join(_name(names, k) for k in kinds)
             sentence = f"The same place is labelled {said}; only the last, {_name(names, group[-1].class_id)}, counts."
-            found.append(Finding("contradiction", "high", sentence, ids, row, col, kinds))
+            found.append(LabelIssue("contradiction", "high", sentence, ids, row, col, kinds))
         else:
             sentence = f"The same place is labelled {_name(names, kinds[0])} {len(group)} times; once is enough."
-            found.append(Finding("duplicate", "low", sentence, ids, row, col, kinds))
+            found.append(LabelIssue("duplicate", "low", sentence, ids, row, col, kinds))
     return found[:MAX_LISTED]
 
 
-def _too_close(table: _Table, names: dict[int, str]) -> list[Finding]:
+def _too_close(table: _Table, names: dict[int, str]) -> list[LabelIssue]:
     """Clicks of one class within a few pixels of each other: they look like many labels and teach like one."""
     from scipy.spatial import cKDTree
 
@@ -244,7 +246,7 @@ def _too_close(table: _Table, names: dict[int, str]) -> list[Finding]:
             "teach the map little. Spread them out."
         )
         ids = tuple(table.labels[i].id for i in crowded)
-        found.append(Finding("too close", "low", sentence, ids, *table.place(int(crowded[0])), (int(k),)))
+        found.append(LabelIssue("too close", "low", sentence, ids, *table.place(int(crowded[0])), (int(k),)))
     return found
 
 

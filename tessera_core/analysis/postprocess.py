@@ -33,7 +33,7 @@ LEAST = 1e-4
 
 
 @dataclass(frozen=True)
-class Cleaning:
+class PostProcessing:
     """One way to clean a map, as a project keeps it.
 
     Attributes:
@@ -57,7 +57,7 @@ class Cleaning:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Cleaning:
+    def from_json(cls, value: Mapping[str, Any]) -> PostProcessing:
         """The inverse of :meth:`to_json`.
 
         Raises:
@@ -154,8 +154,8 @@ def sieve(classes: Bytes, hectares: float, grid: Grid) -> Bytes:
     valid = classes != NO_CLASS
     if size < 2 or not valid.any():
         return classes.copy()
-    cleaned = gdal_sieve(classes, size=size, connectivity=4, mask=valid)
-    return np.where(valid, cleaned, NO_CLASS).astype(np.uint8)
+    smoothed = gdal_sieve(classes, size=size, connectivity=4, mask=valid)
+    return np.where(valid, smoothed, NO_CLASS).astype(np.uint8)
 
 
 def potts(

@@ -28,7 +28,7 @@ NO_SCORE = np.uint16(65535)
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Similarity:
     """Scores of a raster.
 
     Attributes:
@@ -95,7 +95,7 @@ class SimilarityIndex:
         return self._norms.nbytes + self._scales.nbytes + self._valid.nbytes
 
     def nearest(self, vector: NDArray[np.floating], count: int, spacing: int = 8) -> list[tuple[int, int, float]]:
-        """The places most alike a vector (by cosine), as ``(row, col, likeness 0..1)``, the best first.
+        """The places most alike a vector (by cosine), as ``(row, col, similarity 0..1)``, the best first.
 
         Args:
             count: how many at most.
@@ -124,13 +124,13 @@ class SimilarityIndex:
         negative: NDArray[np.floating] | None = None,
         metric: Metric = "cosine",
         cancelled: Cancel | None = None,
-    ) -> Likeness:
+    ) -> Similarity:
         """Likeness to the nearest of several positive seeds; pixels nearer to a negative seed score 0.
 
         Args:
             positive: float (n, D) or (D,) embeddings, n >= 1.
             negative: float (m, D) or None.
-            metric: see :class:`Likeness`.
+            metric: see :class:`Similarity`.
 
         Raises:
             RasterError: no seed, a seed without data, or seeds of another dimension.
@@ -170,7 +170,7 @@ class SimilarityIndex:
         scores[~self._valid] = NO_SCORE
         histogram = np.bincount(scores, minlength=65536)[: PER_MILLE + 1]
         percent = np.add.reduceat(histogram, np.arange(0, PER_MILLE + 1, 10))
-        return Likeness(scores.reshape(self.raster.shape), percent)
+        return Similarity(scores.reshape(self.raster.shape), percent)
 
 
 def code_norms(codes: NDArray[np.int8], cancelled: Cancel | None = None) -> NDArray[np.float32]:

@@ -2,9 +2,9 @@
 
 The parts differ in size (TESSERA's vectors are about ten long, AlphaEarth's are one), and distances would then be those of the
 larger. So each part is divided by its own spread over the scene, one number a part, which keeps all that differs within it;
-years that are to be compared share these numbers (:func:`fuse_years`).
+years that are to be compared share these numbers (:func:`stack_years`).
 A pixel has one scale for both halves, as everywhere; both halves are written with it in int8 anew, which costs about as much
-as the first rounding did (:attr:`Fused.cosine` says how much, measured on a sample).
+as the first rounding did (:attr:`Stacked.cosine` says how much, measured on a sample).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SOURCE = "joined"
 
 
 @dataclass(frozen=True)
-class Fused:
+class Stacked:
     """A fused raster on disk.
 
     Attributes:
@@ -49,7 +49,7 @@ class Fused:
     missing: int
 
 
-def fuse_years(
+def stack_years(
     first: Mapping[int, EmbeddingRaster],
     second: Mapping[int, EmbeddingRaster],
     folder: str | Path,
@@ -57,13 +57,13 @@ def fuse_years(
     seed: int = 0,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> dict[int, Fused]:
+) -> dict[int, Stacked]:
     """Join every year that both datasets have, each into a folder of its own, ``folder/<year>``, all with the same weights.
 
     Args:
         first, second: by year, one dataset each.
         folder: new folder; all of it appears at once.
-        seed, progress, cancelled: see :func:`fuse`.
+        seed, progress, cancelled: see :func:`stack`.
 
     Raises:
         RasterError: they have no year in common, or share no ground with data.
@@ -76,7 +76,7 @@ def fuse_years(
         raise RasterError(f"The two datasets have no year in common ({told}), so there is nothing to join.")
     require_replaceable(folder, _years_kind(years))
     for year in years:
-        _require_joined(Path(folder) / str(year))
+        _require_stacked(Path(folder) / str(year))
     weights = _weight([first[year] for year in years], seed), _weight([second[year] for year in years], seed)
     written = {}
     with atomic_path(Path(folder), directory=True, replaces=_years_kind(years)) as part:
@@ -90,11 +90,11 @@ def fuse_years(
     made = {}
     for year, (cosine, missing) in written.items():
         place = Path(folder) / str(year)
-        made[year] = Fused(place, EmbeddingRaster.open(place), weights, cosine, missing)
+        made[year] = Stacked(place, EmbeddingRaster.open(place), weights, cosine, missing)
     return made
 
 
-def fuse(
+def stack(
     first: EmbeddingRaster,
     second: EmbeddingRaster,
     folder: str | Path,
@@ -103,7 +103,7 @@ def fuse(
     seed: int = 0,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> Fused:
+) -> Stacked:
     """Write the two rasters as one on the first one's grid, a block of rows at a time.
 
     Pixels of the second are taken from where the middle of the first's pixel lies (nearest, never mixed).
@@ -121,11 +121,11 @@ def fuse(
         Cancelled: ``cancelled`` said so.
     """
     require_replaceable(folder, RASTER)
-    _require_joined(Path(folder))
+    _require_stacked(Path(folder))
     if weights is None:
         weights = (_weight([first], seed), _weight([second], seed))
     cosine, missing = _write(first, second, Path(folder), weights, progress, cancelled)
-    return Fused(Path(folder), EmbeddingRaster.open(folder), weights, cosine, missing)
+    return Stacked(Path(folder), EmbeddingRaster.open(folder), weights, cosine, missing)
 
 
 def _years_kind(years: Sequence[int]) -> FolderKind:
@@ -134,7 +134,7 @@ def _years_kind(years: Sequence[int]) -> FolderKind:
     return FolderKind("joined embeddings of these years", f"*/{RASTER.marker}", names)
 
 
-def _require_joined(folder: Path) -> None:
+def _require_stacked(folder: Path) -> None:
     """Refuse to replace a raster that was not joined here: it may have come from far, and joining again does not bring it back.
 
     Raises:
@@ -158,7 +158,7 @@ def _write(
     progress: Progress | None,
     cancelled: Cancel | None,
 ) -> tuple[float, int]:
-    """Write the folder; returns what :class:`Fused` says of rounding and of pixels that only one part has."""
+    """Write the folder; returns what :class:`Stacked` says of rounding and of pixels that only one part has."""
     where = _Lookup(second, first.grid)
     height, width = first.shape
     dim = first.dim + second.dim

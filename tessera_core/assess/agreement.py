@@ -30,7 +30,7 @@ _SNAP = 1e-3  # pixels; georeference of files is rounded
 
 
 @dataclass(frozen=True)
-class Parity:
+class Agreement:
     """How alike two rasters are, over the pixels where both have data.
 
     Attributes:
@@ -78,7 +78,7 @@ class Parity:
         return asdict(self) | {"verdict": self.verdict}
 
 
-def compare(made: EmbeddingRaster, published: EmbeddingRaster, *, cancelled: Cancel | None = None) -> Parity:
+def compare(made: EmbeddingRaster, published: EmbeddingRaster, *, cancelled: Cancel | None = None) -> Agreement:
     """Compare every pixel of ``made`` with the published pixel that its centre falls on.
 
     Args:
@@ -120,7 +120,7 @@ def compare(made: EmbeddingRaster, published: EmbeddingRaster, *, cancelled: Can
     if not cosines:
         raise InputError("The published embeddings have no pixel with data in common with these.")
     cosine = np.concatenate(cosines)
-    return Parity(
+    return Agreement(
         pixels=len(cosine),
         cosine_median=float(np.median(cosine)),
         cosine_p1=float(np.percentile(cosine, 1)),

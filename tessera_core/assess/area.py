@@ -24,7 +24,7 @@ Z95 = 1.96
 
 
 @dataclass(frozen=True)
-class Estimate:
+class AreaEstimate:
     """A number with its standard error (NaN where it cannot be had)."""
 
     value: float
@@ -40,9 +40,9 @@ class Estimate:
         """95 % interval ``value -+ 1.96 se``."""
         return self.value - self.margin, self.value + self.margin
 
-    def times(self, factor: float) -> Estimate:
+    def times(self, factor: float) -> AreaEstimate:
         """In other units."""
-        return Estimate(self.value * factor, self.se * factor)
+        return AreaEstimate(self.value * factor, self.se * factor)
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class ClassEstimate:
     """
 
     id: int
-    share: Estimate
-    area: Estimate
+    share: AreaEstimate
+    area: AreaEstimate
     mapped: float
-    users: Estimate
-    producers: Estimate
+    users: AreaEstimate
+    producers: AreaEstimate
     sampled: int
 
 
@@ -83,7 +83,7 @@ class Assessment:
         notes: what weakens the result, in sentences.
     """
 
-    overall: Estimate
+    overall: AreaEstimate
     classes: tuple[ClassEstimate, ...]
     ids: tuple[int, ...]
     counts: NDArray[np.int64]
@@ -108,14 +108,14 @@ class Assessment:
         return (first, *areas, *self.notes)
 
 
-def _percent(share: Estimate, most: float) -> str:
+def _percent(share: AreaEstimate, most: float) -> str:
     low, high = (100 * min(max(v, 0.0), most) for v in share.interval)
     if not np.isfinite(share.se):
         return f"{100 * share.value:.0f} %"
     return f"{100 * share.value:.0f} % (95 % sure: {low:.0f} to {high:.0f} %)"
 
 
-def _amount(area: Estimate, most: float) -> str:
+def _amount(area: AreaEstimate, most: float) -> str:
     low, high = (min(max(v, 0.0), most) for v in area.interval)
     if not np.isfinite(area.se):
         return f"{area.value:,.0f}"
@@ -225,20 +225,20 @@ class _Stratified:
     counts: NDArray[np.intp]
     finite: bool
 
-    def mean(self, y: NDArray[np.float64]) -> Estimate:
+    def mean(self, y: NDArray[np.float64]) -> AreaEstimate:
         """Mean over the region (Stehman 2014, eqs. 3 and 25; Cochran 1977, eq. 5.12)."""
         total = self.population.sum()
         value = float(self.population @ self._means(y) / total)
-        return Estimate(value, float(np.sqrt(self._spread(y, y)) / total))
+        return AreaEstimate(value, float(np.sqrt(self._spread(y, y)) / total))
 
-    def ratio(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> Estimate:
+    def ratio(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> AreaEstimate:
         """Ratio of two means (Stehman 2014, eqs. 27 and 28)."""
         whole = float(self.population @ self._means(x))
         if whole <= 0:
-            return Estimate(float("nan"), float("nan"))
+            return AreaEstimate(float("nan"), float("nan"))
         value = float(self.population @ self._means(y)) / whole
         rest = y - value * x
-        return Estimate(value, float(np.sqrt(self._spread(rest, rest)) / whole))
+        return AreaEstimate(value, float(np.sqrt(self._spread(rest, rest)) / whole))
 
     def _means(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(self.index, y) / self.counts

@@ -22,7 +22,7 @@ N_FOLDS = 3
 
 
 @dataclass(frozen=True)
-class CleaningScore:
+class PostProcessingScore:
     """Shares of labels that are right, each counting once; ``changed`` is the share of the map that smoothing altered."""
 
     before: float
@@ -45,17 +45,17 @@ class CleaningScore:
         )
 
 
-def score_cleaning(
+def score_post_processing(
     samples: Samples,
     head: Head,
     raster: EmbeddingRaster,
-    clean: Callable[[NDArray[np.uint8], Head], NDArray[np.uint8]],
+    smoothed: Callable[[NDArray[np.uint8], Head], NDArray[np.uint8]],
     *,
     n_folds: int = N_FOLDS,
     seed: int = 0,
     cancelled: Cancel | None = None,
     progress: Progress | None = None,
-) -> CleaningScore:
+) -> PostProcessingScore:
     """Map the region without each fold's places, clean that map, and look at the labels that were held out.
 
     Args:
@@ -84,11 +84,11 @@ def score_cleaning(
         fitted = clone(head)
         fitted.fit_at(raster, samples.rows[train], samples.cols[train], samples.y[train], groups=samples.groups[train])
         rough = predict_raster(fitted, raster, cancelled=cancelled).classes
-        smooth = clean(rough, fitted)
+        smooth = smoothed(rough, fitted)
         for i, classes in enumerate((rough, smooth)):
             right[i] += weight[test] @ (classes[samples.rows[test], samples.cols[test]] == samples.y[test])
         total += float(weight[test].sum())
         changed.append(float((rough != smooth).sum() / max(int((rough > 0).sum()), 1)))
         tested.append(label[test])
     n_labels = len(np.unique(np.concatenate(tested)))
-    return CleaningScore(float(right[0] / total), float(right[1] / total), float(np.mean(changed)), n_labels)
+    return PostProcessingScore(float(right[0] / total), float(right[1] / total), float(np.mean(changed)), n_labels)

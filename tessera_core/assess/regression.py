@@ -178,7 +178,7 @@ def _raster_samples(path: Path, grid: Grid) -> RegressionSamples:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutValues:
     """What a head says of labels that it has not seen, one row a label; the pixels of a label are averaged.
 
     Attributes:
@@ -205,7 +205,7 @@ class Judgement:
     """
 
     result: dict[str, Any]
-    held_out: HeldOut
+    held_out: HeldOutValues
 
 
 def evaluate_regression(samples: RegressionSamples, head: RegressionHead, **options: Any) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def judge_regression(
     kinds = [split] + (["random"] if naive and split != "random" else [])
     total, done = n_folds * repeats * len(kinds), 0
     results: list[dict[str, Any]] = []
-    first: HeldOut | None = None
+    first: HeldOutValues | None = None
     for kind in kinds:
         each, seen = [], []
         for repeat in range(repeats):
@@ -297,7 +297,7 @@ def judge_regression(
 
 def _by_label(
     samples: RegressionSamples, guess: NDArray[np.float64], margin: NDArray[np.float64], block_px: int
-) -> HeldOut:
+) -> HeldOutValues:
     names, first, group = np.unique(samples.groups, return_index=True, return_inverse=True)
     known = np.isfinite(guess)
     count = np.bincount(group, known, len(names))
@@ -308,10 +308,12 @@ def _by_label(
 
     truth = np.bincount(group, samples.values) / np.bincount(group)
     blocks = np.stack([samples.rows[first] // block_px, samples.cols[first] // block_px], axis=1)
-    return HeldOut(names, truth, mean(guess), mean(margin), np.unique(blocks, axis=0, return_inverse=True)[1].ravel())
+    return HeldOutValues(
+        names, truth, mean(guess), mean(margin), np.unique(blocks, axis=0, return_inverse=True)[1].ravel()
+    )
 
 
-def r2_interval(held: HeldOut, seed: int = 0, draws: int = RESAMPLED) -> tuple[float, float] | None:
+def r2_interval(held: HeldOutValues, seed: int = 0, draws: int = RESAMPLED) -> tuple[float, float] | None:
     """95 % interval of R2 by the bootstrap over blocks of ground, whose labels are not independent; None for one block."""
     known = np.isfinite(held.guess)
     _, block = np.unique(held.blocks[known], return_inverse=True)

@@ -43,7 +43,7 @@ MARK = "<!-- tessera bench heads -->"
 
 
 @dataclass(frozen=True)
-class Entry:
+class RaceEntry:
     """A head in the race.
 
     Attributes:
@@ -68,17 +68,17 @@ class Entry:
 
 # The quick ones first.
 ENTRIES = (
-    Entry("ridge", "ridge"),
-    Entry("logistic", "logistic"),
-    Entry("prototype", "prototype"),
-    Entry("knn", "knn"),
-    Entry("ridge 3x3", "ridge", context=3),
-    Entry("ridge 5x5", "ridge", context=5),
-    Entry("logistic 5x5", "logistic", context=5),
-    Entry("forest", "forest"),
-    Entry("mlp", "mlp"),
-    Entry("boosting", "boosting"),
-    Entry("unet", "unet"),
+    RaceEntry("ridge", "ridge"),
+    RaceEntry("logistic", "logistic"),
+    RaceEntry("prototype", "prototype"),
+    RaceEntry("knn", "knn"),
+    RaceEntry("ridge 3x3", "ridge", context=3),
+    RaceEntry("ridge 5x5", "ridge", context=5),
+    RaceEntry("logistic 5x5", "logistic", context=5),
+    RaceEntry("forest", "forest"),
+    RaceEntry("mlp", "mlp"),
+    RaceEntry("boosting", "boosting"),
+    RaceEntry("unet", "unet"),
 )
 
 
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"There is no head {wanted!r} to measure; there are {', '.join(e.title for e in ENTRIES)}.")
     if quick:
         entries = [
-            Entry(e.title, e.name, e.params, e.context, min(2, e.repeats), (e.sizes[-1],))
+            RaceEntry(e.title, e.name, e.params, e.context, min(2, e.repeats), (e.sizes[-1],))
             for e in entries
             if e.name != "unet"
         ]
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def measure(places: Sequence[Site], entries: Sequence[Entry], state: Path | None = None) -> dict[str, Any]:
+def measure(places: Sequence[Site], entries: Sequence[RaceEntry], state: Path | None = None) -> dict[str, Any]:
     """Race ``entries`` on ``places``; results in ``state`` are taken from there.
 
     Returns:
@@ -146,7 +146,7 @@ def measure(places: Sequence[Site], entries: Sequence[Entry], state: Path | None
     return {"bench": "heads", "machine": machine(), "sites": {s.name: _summary(s, entries, known) for s in places}}
 
 
-def _folded(site: Site, entry: Entry) -> bool:
+def _folded(site: Site, entry: RaceEntry) -> bool:
     return len(site.x) <= MOST_LABELS and entry.context == 1 and not entry.make().reach
 
 
@@ -186,7 +186,7 @@ def all_labels(site: Site, make: Callable[[], Any]) -> dict[str, float]:
     return scores
 
 
-def _key(site: Site, entry: Entry, size: int, seed: int) -> str:
+def _key(site: Site, entry: RaceEntry, size: int, seed: int) -> str:
     return "|".join([site.name, site.digest, entry.title, _version(entry.name), str(size), str(seed)])
 
 
@@ -198,7 +198,7 @@ def _version(name: str) -> str:
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:8]
 
 
-def _once(site: Site, entry: Entry, size: int, seed: int) -> dict[str, float]:
+def _once(site: Site, entry: RaceEntry, size: int, seed: int) -> dict[str, float]:
     """One draw of labels: fit, and judge on what was held out."""
     from sklearn.metrics import f1_score
 
@@ -225,7 +225,7 @@ def draw(y: NDArray[np.int64], pool: NDArray[np.intp], size: int, seed: int) -> 
     return np.concatenate([rng.permutation(pool[y[pool] == k])[:size] for k in np.unique(y[pool])])
 
 
-def _times(site: Site, entry: Entry) -> dict[str, float]:
+def _times(site: Site, entry: RaceEntry) -> dict[str, float]:
     """Seconds of processor time to fit the most labels of a class, and to map a million pixels of the site.
 
     Processor time, not time on the clock, so that other work on the machine does not count. The best of three fits.
@@ -285,7 +285,7 @@ def _write(state: Path | None, key: str, value: dict[str, float]) -> None:
             file.write(json.dumps({"key": key} | value) + "\n")
 
 
-def _summary(site: Site, entries: Sequence[Entry], known: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _summary(site: Site, entries: Sequence[RaceEntry], known: dict[str, dict[str, float]]) -> dict[str, Any]:
     heads: dict[str, Any] = {}
     for entry in entries:
         rows = {}

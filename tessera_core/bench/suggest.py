@@ -28,7 +28,7 @@ HEAD = DEFAULT_HEAD
 
 
 @dataclass(frozen=True)
-class World:
+class BenchWorld:
     """Places to label and places to judge: vectors, classes, and where the former lie (or None)."""
 
     x: NDArray[np.float32]
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def compare(world: Callable[[int], World], seeds: int, most: int = MOST) -> dict[str, Any]:
+def compare(world: Callable[[int], BenchWorld], seeds: int, most: int = MOST) -> dict[str, Any]:
     """Curves of suggested, of doubt alone, and of random places, each the mean over ``seeds`` worlds.
 
     Returns:
@@ -81,7 +81,7 @@ def compare(world: Callable[[int], World], seeds: int, most: int = MOST) -> dict
     }
 
 
-def _curve(world: World, strategy: str, seed: int, most: int) -> list[float]:
+def _curve(world: BenchWorld, strategy: str, seed: int, most: int) -> list[float]:
     rng = np.random.default_rng([seed, 2])
     labelled = _start(world.y, rng)
     scores = []
@@ -111,14 +111,14 @@ def _start(y: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
             return picked
 
 
-def _score(head: Any, world: World) -> float:
+def _score(head: Any, world: BenchWorld) -> float:
     from sklearn.metrics import f1_score
 
     labels = np.unique(world.y_test)
     return float(f1_score(world.y_test, head.predict(world.x_test), labels=labels, average="macro", zero_division=0))
 
 
-def demo_world(seed: int) -> World:
+def demo_world(seed: int) -> BenchWorld:
     """The demo region: half of its squares of 32 pixels to label in, the other half to judge on."""
 
     from tessera_core.project.demo import ensure_demo
@@ -132,7 +132,7 @@ def demo_world(seed: int) -> World:
     return split_world(raster, truth, seed)
 
 
-def split_world(raster: Any, truth: NDArray[np.uint8], seed: int) -> World:
+def split_world(raster: Any, truth: NDArray[np.uint8], seed: int) -> BenchWorld:
     """A raster with its truth, half of its squares to label in, the other half to judge on."""
     rng = np.random.default_rng([seed, 3])
     blocks = rng.random([-(-n // BLOCK_PX) for n in raster.shape]) < 0.5
@@ -142,13 +142,15 @@ def split_world(raster: Any, truth: NDArray[np.uint8], seed: int) -> World:
     test = rng.permutation(np.flatnonzero(~inside))[:TEST]
     y = truth[rows, cols].astype(np.int64)
     ground = np.stack([rows[pool], cols[pool]], axis=1).astype(float)
-    return World(raster.sample(rows[pool], cols[pool]), y[pool], ground, raster.sample(rows[test], cols[test]), y[test])
+    return BenchWorld(
+        raster.sample(rows[pool], cols[pool]), y[pool], ground, raster.sample(rows[test], cols[test]), y[test]
+    )
 
 
-def point_world(folder: Path, seed: int) -> World:
+def point_world(folder: Path, seed: int) -> BenchWorld:
     """AlphaEarth points with Dynamic World classes: cells of 0.1 degree to label in, others to judge on."""
     site = alphaearth_files(point_files(folder))
     rng = np.random.default_rng([seed, 4])
     number = int(site.groups.max()) + 1
     labelled = np.isin(site.groups, rng.permutation(number)[: number * 2 // 3])
-    return World(site.x[labelled], site.y[labelled], None, site.x[~labelled], site.y[~labelled])
+    return BenchWorld(site.x[labelled], site.y[labelled], None, site.x[~labelled], site.y[~labelled])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tessera_core.region import Region
-    from tessera_core.sources.remote.cog_archive import Archive
+    from tessera_core.sources.remote.cog_archive import CogArchive
 
 WHERE = {"region": Input(), "points": Input()}
 PATHS = {**WHERE, "request": Output((".txt", ".json", ".md", ".csv"))}
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--request", metavar="FILE", help="write a request for what is missing")
 
 
-def archive_of(args: argparse.Namespace, region: Region) -> Archive | None:
+def archive_of(args: argparse.Namespace, region: Region) -> CogArchive | None:
     """AlphaEarth's archive around a region where the arguments ask for it, else None."""
     from tessera_core.sources.remote import cog_archive
 

@@ -149,7 +149,7 @@ def _opened(args: argparse.Namespace, stack: ExitStack, failed: list[dict[str, s
         InputError: there is none, or a pack holds several and none is named.
     """
     from tessera_core.cli.project import find_project, read_into
-    from tessera_core.project.library import from_file, look
+    from tessera_core.project.library import from_file, identify
     from tessera_core.project.pack import is_pack, open_pack
     from tessera_core.project.project import Project
 
@@ -158,7 +158,7 @@ def _opened(args: argparse.Namespace, stack: ExitStack, failed: list[dict[str, s
         return find_project(args.project)
     home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     if args.labels:
-        found = look(str(source.resolve()))
+        found = identify(str(source.resolve()))
         if found.project is not None:
             raise InputError(f"{source} is a project and has labels of its own; leave --labels out.")
         failed += [failure.to_json() for failure in found.failed]

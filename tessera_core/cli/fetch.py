@@ -172,10 +172,10 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
         )
         if args.inspect:
             from tessera_core.cli.console import ConsoleProgress
-            from tessera_core.sources.quality.tiles import inspect
+            from tessera_core.sources.quality.tiles import check_quality
 
             shown = ConsoleProgress(f"inspect {entry.year}")
-            rasters[-1]["inspection"] = inspect(fetched.open(), progress=shown).to_json()
+            rasters[-1]["inspection"] = check_quality(fetched.open(), progress=shown).to_json()
     return {
         "out": str(args.out),
         "location": location,

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         InputError: the embeddings cannot be read or share no ground.
         ExportError: the folder cannot be written.
     """
-    from tessera_core.analysis.stacking import fuse, fuse_years
+    from tessera_core.analysis.stacking import stack, stack_years
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.sources.local.open import find_years, left_out, open_embeddings
 
@@ -41,11 +41,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             {year: open_embeddings(part, year=year) for year in each} for part, each in zip(parts, years, strict=True)
         )
         sources = [*first.values(), *second.values()]
-        made = list(fuse_years(first, second, args.out, seed=args.seed, progress=ConsoleProgress("fuse")).values())
+        made = list(stack_years(first, second, args.out, seed=args.seed, progress=ConsoleProgress("fuse")).values())
     else:
         one, other = (open_embeddings(part) for part in parts)
         sources = [one, other]
-        made = [fuse(one, other, args.out, seed=args.seed, progress=ConsoleProgress("fuse"))]
+        made = [stack(one, other, args.out, seed=args.seed, progress=ConsoleProgress("fuse"))]
     rasters = [each.raster for each in made]
     return {
         "out": args.out,

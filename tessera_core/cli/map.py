@@ -167,7 +167,7 @@ def _need_confidence(args: argparse.Namespace) -> None:
 
 def _with_saved_head(args: argparse.Namespace, raster: EmbeddingRaster) -> dict[str, Any]:
     """Map with the head of ``--use-head``."""
-    from tessera_core.analysis.applicability import Novelty
+    from tessera_core.analysis.applicability import AreaOfApplicability
     from tessera_core.heads import RegressionHead, load_head
     from tessera_core.labels.model import LabelClass, next_color
 
@@ -182,18 +182,18 @@ def _with_saved_head(args: argparse.Namespace, raster: EmbeddingRaster) -> dict[
         classes.append(LabelClass(class_id, name, next_color(classes, class_id)))
     told: dict[str, Any] = {}
     if saved.seen:
-        known = Novelty.of_arrays(saved.seen)
-        share = known.share_unlike(raster, args.seed)
+        known = AreaOfApplicability.of_arrays(saved.seen)
+        share = known.share_outside(raster, args.seed)
         if share is not None:
             told["unlike_training"] = {
                 "share": round(share, 4),
                 "where_trained": None if isnan(known.home) else round(known.home, 4),
-                "sentence": _unlike(share, known.home),
+                "sentence": _outside(share, known.home),
             }
     return told | _write_classes(args, raster, saved.head, classes, saved.provenance, saved.seen)
 
 
-def _unlike(share: float, home: float) -> str:
+def _outside(share: float, home: float) -> str:
     """How far a saved head may be trusted where ``share`` is unlike its labels; ``home`` of the region it was trained in was."""
     if share < 0.005:
         return "Nearly all of the region resembles what the head was trained on."

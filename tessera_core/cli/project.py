@@ -134,9 +134,9 @@ def _told(project: Project) -> dict[str, Any]:
 
 
 def _new(args: argparse.Namespace) -> dict[str, Any]:
-    from tessera_core.project.library import Found, look, start
+    from tessera_core.project.library import Identified, identify, start
 
-    found = [look(str(Path(path).resolve())) for path in args.embeddings]
+    found = [identify(str(Path(path).resolve())) for path in args.embeddings]
     projects = [one.project for one in found if one.project is not None]
     if projects:
         from tessera_core.errors import InputError
@@ -144,7 +144,7 @@ def _new(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"{projects[0]} is a project already; 'tessera project open' remembers it.")
     rasters = tuple(raster for one in found for raster in one.rasters)
     tiles = tuple(tile for one in found for tile in one.dpixels)
-    project = start(Found(args.name, rasters, tiles), args.name, Path(args.out) if args.out else None)
+    project = start(Identified(args.name, rasters, tiles), args.name, Path(args.out) if args.out else None)
     failed = [failure.to_json() for one in found for failure in one.failed]
     return {"projects": [_told(project)], "failed": failed}
 

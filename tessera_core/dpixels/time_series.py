@@ -31,7 +31,7 @@ class Radar:
 
 
 @dataclass(frozen=True)
-class PixelStory:
+class PixelTimeSeries:
     """One pixel's year, dates in order.
 
     Attributes:
@@ -50,7 +50,7 @@ class PixelStory:
     descending: Radar
 
 
-def pixel_story(tile: DPixelTile, row: int, col: int) -> PixelStory:
+def pixel_time_series(tile: DPixelTile, row: int, col: int) -> PixelTimeSeries:
     """The story of a pixel.
 
     Raises:
@@ -67,7 +67,7 @@ def pixel_story(tile: DPixelTile, row: int, col: int) -> PixelStory:
     total = red + infrared
     ndvi = np.divide(infrared - red, total, out=np.full_like(total, np.nan), where=total > 0)
     valid = (np.asarray(tile.masks[:, row, col]) != 0)[order] & np.isfinite(ndvi)
-    return PixelStory(
+    return PixelTimeSeries(
         np.asarray(tile.doys)[order].astype(np.int16),
         valid,
         reflectance.astype(np.float32),

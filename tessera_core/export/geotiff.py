@@ -132,7 +132,7 @@ def write_values(
     description: str,
     unit: str = "",
     tags: Mapping[str, str] | None = None,
-    ramp: str = "amount",
+    colormap: str = "amount",
     stops: Stops | None = None,
 ) -> Path:
     """Write real numbers, float32 (H, W) with NaN = no data, as COG.
@@ -162,7 +162,7 @@ def write_values(
         unit=unit,
         tags=_tags(provenance, grid) | dict(tags or {}),
     )
-    write_style(path, stops_renderer(stops, unit) if stops else values_renderer(Scale.of(values), ramp, unit))
+    write_style(path, stops_renderer(stops, unit) if stops else values_renderer(Scale.of(values), colormap, unit))
     return path
 
 

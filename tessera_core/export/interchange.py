@@ -22,7 +22,7 @@ from tessera_core._utils.atomic import write_text
 from tessera_core._utils.csvcells import quoted_row
 from tessera_core.errors import ExportError
 from tessera_core.export.archive import write_zip
-from tessera_core.export.vector import Feature
+from tessera_core.export.vector import ExportFeature
 from tessera_core.export.xmltext import xml_text
 from tessera_core.provenance import Provenance
 
@@ -43,7 +43,7 @@ class Placed:
             covers is that label's.
     """
 
-    feature: Feature
+    feature: ExportFeature
     shape: Any
     pixels: NDArray[np.float64]
 

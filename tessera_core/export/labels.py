@@ -19,7 +19,13 @@ from tessera_core._utils.atomic import write_json, write_text
 from tessera_core.errors import InputError, LabelError
 from tessera_core.export import interchange
 from tessera_core.export.interchange import PIXELS_PER_AREA, SHORT_TEXT, Placed, short
-from tessera_core.export.vector import Feature, in_degrees, label_features, write_labels_geojson, write_labels_gpkg
+from tessera_core.export.vector import (
+    ExportFeature,
+    in_degrees,
+    label_features,
+    write_labels_geojson,
+    write_labels_gpkg,
+)
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import label_pixels
@@ -276,7 +282,7 @@ def _with_ending(path: str | Path, form: LabelFormat) -> Path:
     return path if path.suffix.lower() == form.ending else path.with_name(path.name + form.ending)
 
 
-def _pixels(features: Sequence[Feature], labels: Sequence[Label], grid: Grid) -> list[NDArray[np.int64]]:
+def _pixels(features: Sequence[ExportFeature], labels: Sequence[Label], grid: Grid) -> list[NDArray[np.int64]]:
     """Row-major numbers of the pixels that are each feature's own; what a later label covers is that label's."""
     pixels = label_pixels(labels, grid)
     order = np.argsort(pixels.label_index, kind="stable")
@@ -287,7 +293,7 @@ def _pixels(features: Sequence[Feature], labels: Sequence[Label], grid: Grid) ->
     return [flat[a:b] for a, b in zip(starts, ends, strict=True)]
 
 
-def _placed(features: Sequence[Feature], labels: Sequence[Label], grid: Grid, what: str) -> list[Placed]:
+def _placed(features: Sequence[ExportFeature], labels: Sequence[Label], grid: Grid, what: str) -> list[Placed]:
     degrees = in_degrees(grid, what)
     placed = []
     for feature, flat in zip(features, _pixels(features, labels, grid), strict=True):

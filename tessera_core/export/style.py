@@ -64,20 +64,20 @@ def confidence_renderer() -> Element:
     return stops_renderer(even_stops(Scale(0.0, 100.0), "amount"), "%")
 
 
-def values_renderer(scale: Scale, ramp: str = "amount", unit: str = "") -> Element:
+def values_renderer(scale: Scale, colormap: str = "amount", unit: str = "") -> Element:
     """Numbers in one of the studio's ramps, as the page shows them.
 
     Args:
         scale: which numbers its ends stand for.
-        ramp: name of it, see :func:`tessera_core.render.colormap.ramp`.
+        ramp: name of it, see :func:`tessera_core.render.colormap.colormap`.
         unit: written after the numbers of the legend.
     """
-    return stops_renderer(even_stops(scale, ramp), unit)
+    return stops_renderer(even_stops(scale, colormap), unit)
 
 
-def even_stops(scale: Scale, ramp: str) -> list[tuple[float, str]]:
+def even_stops(scale: Scale, colormap: str) -> list[tuple[float, str]]:
     """Numbers at even distances from one end of a scale to the other, with the ramp's colours."""
-    colours = hexes(ramp, _COLOURS)
+    colours = hexes(colormap, _COLOURS)
     step = (scale.high - scale.low) / (len(colours) - 1)
     return [(scale.low + step * number, colour) for number, colour in enumerate(colours)]
 
@@ -91,7 +91,7 @@ def stops_renderer(stops: Stops, unit: str = "") -> Element:
     options = {"colorRampType": "INTERPOLATED", "classificationMode": "1", "clip": "0", "labelPrecision": "4"}
     limits = {"minimumValue": repr(low), "maximumValue": repr(high)}
     shader = SubElement(SubElement(renderer, "rastershader"), "colorrampshader", {**options, **limits})
-    shader.append(_ramp(stops))
+    shader.append(_colormap(stops))
     for value, colour in stops:
         label = f"{value:.4g} {unit}".strip()
         SubElement(shader, "item", value=repr(value), color=colour, alpha="255", label=label)
@@ -106,17 +106,17 @@ def stops_renderer(stops: Stops, unit: str = "") -> Element:
     return renderer
 
 
-def _ramp(stops: Stops) -> Element:
+def _colormap(stops: Stops) -> Element:
     """The colours without their numbers: what QGIS classifies anew with."""
     low, high = stops[0][0], stops[-1][0]
     between = ":".join(f"{(value - low) / (high - low):.6g};{_rgba(colour)}" for value, colour in stops[1:-1])
-    ramp = Element("colorramp", type="gradient", name="[source]")
-    options = SubElement(ramp, "Option", type="Map")
+    colormap = Element("colorramp", type="gradient", name="[source]")
+    options = SubElement(colormap, "Option", type="Map")
     texts = {"color1": _rgba(stops[0][1]), "color2": _rgba(stops[-1][1]), "discrete": "0", "rampType": "gradient"}
     for name, value in (texts | {"stops": between}).items():
         SubElement(options, "Option", name=name, type="QString", value=value)
-        SubElement(ramp, "prop", k=name, v=value)
-    return ramp
+        SubElement(colormap, "prop", k=name, v=value)
+    return colormap
 
 
 def _rgba(colour: str, alpha: int = 255) -> str:

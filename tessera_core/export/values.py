@@ -89,7 +89,7 @@ def write_half_widths(path: str | Path, product: RegressionProduct) -> Path:
         description=f"margin of {product.measure}, nine of ten",
         unit=product.unit,
         tags={"tessera_head": product.head},
-        ramp="doubt",
+        colormap="doubt",
     )
 
 

@@ -29,7 +29,7 @@ _ARC = 8
 
 
 @dataclass(frozen=True)
-class Feature:
+class ExportFeature:
     """A label as it leaves: its class, its geometry (shapely, CRS of the grid) and the label it comes from."""
 
     label: Label
@@ -39,12 +39,12 @@ class Feature:
     cut: bool
 
 
-def label_features(labels: Sequence[Label], classes: Iterable[LabelClass]) -> list[Feature]:
+def label_features(labels: Sequence[Label], classes: Iterable[LabelClass]) -> list[ExportFeature]:
     """Labels as features in painting order, later erase strokes cut away; wholly erased labels are left out."""
     import shapely
 
     by_id = {c.id: c for c in classes}
-    features: list[Feature] = []
+    features: list[ExportFeature] = []
     erased: Any = None
     for order in range(len(labels) - 1, -1, -1):
         label = labels[order]
@@ -58,7 +58,7 @@ def label_features(labels: Sequence[Label], classes: Iterable[LabelClass]) -> li
         if shape.is_empty:
             continue
         klass = by_id.get(label.class_id) or LabelClass(label.class_id, f"class {label.class_id}", "#808080")
-        features.append(Feature(label, klass, shape, order, cut))
+        features.append(ExportFeature(label, klass, shape, order, cut))
     return features[::-1]
 
 
@@ -85,7 +85,7 @@ def _areas(shape: Any) -> Any:
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
-def properties(feature: Feature) -> dict[str, Any]:
+def properties(feature: ExportFeature) -> dict[str, Any]:
     """Columns of a feature; ``stroke`` restores an uncut brush or rectangle on import."""
     label = feature.label
     return {

@@ -19,12 +19,12 @@ from tessera_core.gate.files import (
 )
 from tessera_core.gate.limits import FileLimits, limits
 from tessera_core.gate.rasters import open_raster, open_remote_raster
-from tessera_core.gate.vectors import Layer, Vectors, open_vectors, read_layers, unpacked
+from tessera_core.gate.vectors import VectorLayer, Vectors, open_vectors, read_layers, unpacked
 
 __all__ = [
     "Archive",
     "FileLimits",
-    "Layer",
+    "VectorLayer",
     "Vectors",
     "contained",
     "is_missing",

@@ -33,7 +33,7 @@ _guard = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Layer:
+class VectorLayer:
     """One layer with geometries.
 
     Attributes:
@@ -70,7 +70,7 @@ class Vectors:
         )
         self.layers: tuple[str, ...] = tuple(dict.fromkeys(names))
 
-    def read(self, layer: str, *, attributes: bool = True, encoding: str | None = None) -> Layer:
+    def read(self, layer: str, *, attributes: bool = True, encoding: str | None = None) -> VectorLayer:
         """The features of a layer, in two dimensions.
 
         Args:
@@ -99,7 +99,7 @@ class Vectors:
             **self._options,
         )
         columns = dict(zip(meta["fields"], values, strict=True))
-        return Layer(layer, meta["crs"], () if wkb is None else wkb, columns)
+        return VectorLayer(layer, meta["crs"], () if wkb is None else wkb, columns)
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def open_vectors(
 
 def read_layers(
     path: str | Path, *, error: type[TesseraError] = InputError, attributes: bool = True, name: str | None = None
-) -> list[Layer]:
+) -> list[VectorLayer]:
     """All layers with geometries of a vector file, as :func:`open_vectors`."""
     with open_vectors(path, error=error, name=name) as vectors:
         return [vectors.read(layer, attributes=attributes) for layer in vectors.layers]

@@ -46,7 +46,7 @@ _guard = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Place:
+class NamedPlace:
     """A town or village.
 
     Attributes:
@@ -90,13 +90,13 @@ class _Index:
 
         return cKDTree(_on_sphere(self.lon_lat))
 
-    def place(self, number: int) -> Place:
+    def place(self, number: int) -> NamedPlace:
         """One of them."""
         lon, lat = (float(value) for value in self.lon_lat[number])
-        return Place(self.names[number], self.countries[number], lon, lat, int(self.people[number]))
+        return NamedPlace(self.names[number], self.countries[number], lon, lat, int(self.people[number]))
 
 
-def search(text: str, limit: int = 8) -> list[Place]:
+def search(text: str, limit: int = 8) -> list[NamedPlace]:
     """Places whose name is, begins with or has a word that begins with a text; the best first, then the most populous.
 
     Args:
@@ -132,14 +132,14 @@ def load() -> None:
     _ = _index().tree
 
 
-def nearest(lon: float, lat: float) -> tuple[Place, float]:
+def nearest(lon: float, lat: float) -> tuple[NamedPlace, float]:
     """The place nearest to a point in degrees, and how far it is in km along the great circle."""
     index = _index()
     chord, number = index.tree.query(_on_sphere(np.array([[lon, lat]]))[0])
     return index.place(int(number)), 2 * 6371.0 * float(np.arcsin(min(1.0, chord / 2)))
 
 
-def within(west: float, south: float, east: float, north: float, limit: int = 12) -> list[Place]:
+def within(west: float, south: float, east: float, north: float, limit: int = 12) -> list[NamedPlace]:
     """Places in a box of degrees, the most populous first."""
     index = _index()
     lon, lat = index.lon_lat[:, 0], index.lon_lat[:, 1]

@@ -1,4 +1,4 @@
-"""Place names looked up on the internet, for hamlets and fields that the gazetteer does not know; only when a person asks.
+"""NamedPlace names looked up on the internet, for hamlets and fields that the gazetteer does not know; only when a person asks.
 
 The service is OpenStreetMap's Nominatim; ``TESSERA_GEOCODER_URL`` names another with the same answers. What is sent is the text
 that was typed, and nothing else.
@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from tessera_core.errors import AcquisitionError, InputError
-from tessera_core.geocoding.gazetteer import Place
+from tessera_core.geocoding.gazetteer import NamedPlace
 from tessera_core.provenance import SOFTWARE
 
 URL = "https://nominatim.openstreetmap.org/search"
@@ -18,7 +18,7 @@ CREDIT = "Names: OpenStreetMap contributors"
 TIMEOUT_S = 15.0
 
 
-def search_online(text: str, limit: int = 8, timeout_s: float = TIMEOUT_S) -> list[Place]:
+def search_online(text: str, limit: int = 8, timeout_s: float = TIMEOUT_S) -> list[NamedPlace]:
     """Places of that name, best first.
 
     Raises:
@@ -54,7 +54,7 @@ def search_online(text: str, limit: int = 8, timeout_s: float = TIMEOUT_S) -> li
         ) from error
 
 
-def _place(item: dict[str, Any]) -> Place:
+def _place(item: dict[str, Any]) -> NamedPlace:
     parts = [part.strip() for part in str(item["display_name"]).split(",")]
     lon, lat = float(item["lon"]), float(item["lat"])
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
@@ -62,4 +62,4 @@ def _place(item: dict[str, Any]) -> Place:
     address = item.get("address") or {}
     country = str(address.get("country") or parts[-1])
     region = address.get("state") or address.get("county")
-    return Place(str(item.get("name") or parts[0]), f"{region}, {country}" if region else country, lon, lat, 0)
+    return NamedPlace(str(item.get("name") or parts[0]), f"{region}, {country}" if region else country, lon, lat, 0)

@@ -33,7 +33,8 @@ class SavedHead:
         head: fitted, of classes or of numbers; softened as it was when saved, see ``Head.softened_``.
         class_names: name of each class id that the head maps; empty for a head of numbers.
         provenance: of the raster it was trained on; only rasters of the same dataset may be mapped with it.
-        seen: arrays that describe what it was trained on, see :class:`tessera_core.analysis.applicability.Novelty`; empty where the
+        seen: arrays that describe what it was trained on, see
+            :class:`tessera_core.analysis.applicability.AreaOfApplicability`; empty where the
             file has none.
     """
 

@@ -16,7 +16,7 @@ _HOMES = {
     "GenerateOptions": "tiles",
     "Generated": "tiles",
     "estimate": "calibration",
-    "Estimate": "calibration",
+    "RunTimeEstimate": "calibration",
 }
 
 

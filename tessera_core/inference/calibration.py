@@ -22,7 +22,7 @@ CALIBRATION_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RunTimeEstimate:
     """What a run will cost.
 
     Attributes:
@@ -50,7 +50,7 @@ def estimate(
     dim: int | None = None,
     float32: bool = False,
     repeats: int = 1,
-) -> Estimate:
+) -> RunTimeEstimate:
     """Calibrate on made-up pixels for about a second and scale up.
 
     Args:
@@ -86,7 +86,7 @@ def estimate(
     # Raw observations of a block, cloudy ones included, its pooled vectors and its embeddings.
     memory += int(block * (2.5 * rows_bytes + 8 * config.width + 8 * config.representation_dim))
     total = pixels * seconds_per_pixel
-    return Estimate(
+    return RunTimeEstimate(
         seconds=total,
         pixels_per_second=1 / seconds_per_pixel if seconds_per_pixel else float("inf"),
         output_bytes=pixels * (4 * dim if float32 else dim + 4),

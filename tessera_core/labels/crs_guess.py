@@ -44,7 +44,7 @@ _WORTH_CHANGING = 0.5
 
 
 @dataclass(frozen=True)
-class Frame:
+class SourceCrs:
     """How to read coordinates.
 
     Attributes:
@@ -75,7 +75,9 @@ def usual_systems(grid: Grid) -> dict[str, str]:
     return {f"{CRS.from_user_input(c).name}{f' ({c})' if c.startswith('EPSG:') else ''}": c for c in codes}
 
 
-def find_frame(geometries: Sequence[Any], grid: Grid, declared: str | None, pixels: bool, notes: list[str]) -> Frame:
+def find_source_crs(
+    geometries: Sequence[Any], grid: Grid, declared: str | None, pixels: bool, notes: list[str]
+) -> SourceCrs:
     """The frame in which most geometries fall on ``grid``, as little as possible against what the file declares.
 
     Args:
@@ -89,7 +91,7 @@ def find_frame(geometries: Sequence[Any], grid: Grid, declared: str | None, pixe
         LabelError: the declared CRS is not known, or the grid has no place on Earth while the file's coordinates have one.
     """
     if pixels:
-        return Frame(None, pixels=True)
+        return SourceCrs(None, pixels=True)
     if declared is not None:
         declared = _known(declared)
     if grid.crs is None:
@@ -99,19 +101,19 @@ def find_frame(geometries: Sequence[Any], grid: Grid, declared: str | None, pixe
                 "hand, or open embeddings with a georeference."
             )
         notes.append("The coordinates were taken as pixels of this raster, which has no place on Earth.")
-        return Frame(None)
+        return SourceCrs(None)
     xy = _sample(geometries)
     if declared is not None:
-        return _declared_frame(xy, grid, declared, notes)
+        return _declared_crs(xy, grid, declared, notes)
     if len(xy) == 0:
-        return Frame(grid.crs, guessed=True)
+        return SourceCrs(grid.crs, guessed=True)
     if _like_degrees(xy) or _like_degrees(xy[:, ::-1]):
-        return replace(_declared_frame(xy, grid, "EPSG:4326", notes), guessed=True)
-    return _undeclared_frame(xy, grid, notes)
+        return replace(_declared_crs(xy, grid, "EPSG:4326", notes), guessed=True)
+    return _undeclared_crs(xy, grid, notes)
 
 
-def _declared_frame(xy: NDArray[np.float64], grid: Grid, declared: str, notes: list[str]) -> Frame:
-    as_said, swapped = Frame(declared), Frame(declared, swapped=True)
+def _declared_crs(xy: NDArray[np.float64], grid: Grid, declared: str, notes: list[str]) -> SourceCrs:
+    as_said, swapped = SourceCrs(declared), SourceCrs(declared, swapped=True)
     if len(xy) == 0:
         return as_said
     inside = _share_inside(xy, grid, as_said)
@@ -127,15 +129,15 @@ def _declared_frame(xy: NDArray[np.float64], grid: Grid, declared: str, notes: l
     if inside == 0 and geographic and not _like_degrees(xy):
         # GeoJSON by its standard is in degrees, and people save metres in it all the same.
         notes.append("The coordinates are too large for degrees.")
-        frame = _undeclared_frame(xy, grid, notes)
+        frame = _undeclared_crs(xy, grid, notes)
         return frame if _share_inside(xy, grid, frame) > 0 else as_said
     return as_said
 
 
-def _undeclared_frame(xy: NDArray[np.float64], grid: Grid, notes: list[str]) -> Frame:
+def _undeclared_crs(xy: NDArray[np.float64], grid: Grid, notes: list[str]) -> SourceCrs:
     """The projected CRS in which most coordinates fall in the region; the grid's own where none will do."""
     assert grid.crs is not None
-    candidates = [Frame(crs, swapped, guessed=True) for crs in (grid.crs, *_PROJECTED) for swapped in (False, True)]
+    candidates = [SourceCrs(crs, swapped, guessed=True) for crs in (grid.crs, *_PROJECTED) for swapped in (False, True)]
     shares = [_share_inside(xy, grid, frame) for frame in candidates]
     best = int(np.argmax(shares))
     frame = candidates[best]
@@ -144,7 +146,7 @@ def _undeclared_frame(xy: NDArray[np.float64], grid: Grid, notes: list[str]) -> 
             f"The file does not say which coordinate system its numbers are in; they were taken as {grid.crs}, "
             "but few places fall in the region; say the right one."
         )
-        return Frame(grid.crs, guessed=True)
+        return SourceCrs(grid.crs, guessed=True)
     notes.append(
         f"The file does not say which coordinate system its numbers are in; they were taken as {frame.crs}"
         f"{' with the axes swapped' if frame.swapped else ''}, in which {shares[best]:.0%} of the places fall in the region."
@@ -176,14 +178,14 @@ def _like_degrees(xy: NDArray[np.float64]) -> bool:
     return bool(np.mean((np.abs(xy[:, 0]) <= 360) & (np.abs(xy[:, 1]) <= 90)) > _WORTH_CHANGING)
 
 
-def _share_inside(xy: NDArray[np.float64], grid: Grid, frame: Frame) -> float:
+def _share_inside(xy: NDArray[np.float64], grid: Grid, frame: SourceCrs) -> float:
     x, y = _to_grid(xy, frame, grid)
     with np.errstate(invalid="ignore"):
         rows, cols = grid.xy_to_pixel(x, y)
         return float(np.mean(grid.inside(rows, cols)))
 
 
-def _to_grid(xy: NDArray[np.float64], frame: Frame, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _to_grid(xy: NDArray[np.float64], frame: SourceCrs, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if frame.pixels:
         return grid.pixel_to_xy(xy[:, 1], xy[:, 0])
     x, y = (xy[:, 1], xy[:, 0]) if frame.swapped else (xy[:, 0], xy[:, 1])
@@ -193,7 +195,7 @@ def _to_grid(xy: NDArray[np.float64], frame: Frame, grid: Grid) -> tuple[NDArray
     return np.asarray(moved_x, np.float64), np.asarray(moved_y, np.float64)
 
 
-def swapped_inside(geometries: Sequence[Any], grid: Grid, frame: Frame) -> int:
+def swapped_inside(geometries: Sequence[Any], grid: Grid, frame: SourceCrs) -> int:
     """How many places that lie outside the region would lie in it with their two coordinates exchanged."""
     if frame.pixels or grid.crs is None:
         return 0
@@ -204,7 +206,7 @@ def swapped_inside(geometries: Sequence[Any], grid: Grid, frame: Frame) -> int:
     return round(rate * len(geometries))
 
 
-def moved(geometry: Any, frame: Frame, grid: Grid) -> Any:
+def moved(geometry: Any, frame: SourceCrs, grid: Grid) -> Any:
     """A geometry in the coordinates of ``grid``, or None where the CRS cannot hold it."""
     import shapely
 

@@ -19,7 +19,7 @@ from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels import classfield
 from tessera_core.labels.colors import color_for
-from tessera_core.labels.crs_guess import Frame, find_frame, moved, swapped_inside
+from tessera_core.labels.crs_guess import SourceCrs, find_source_crs, moved, swapped_inside
 from tessera_core.labels.features import Feature, Read, fields_of, named
 from tessera_core.labels.model import (
     KINDS,
@@ -68,7 +68,7 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
             report.leave_out("without a class", feature.where)
         elif (geometry := _usable(feature, report)) is not None:
             usable.append((replace(feature, geometry=geometry, name=name), name))
-    frame = find_frame([f.geometry for f, _ in usable], grid, crs or read.crs, read.pixels, report.notes)
+    frame = find_source_crs([f.geometry for f, _ in usable], grid, crs or read.crs, read.pixels, report.notes)
     if usable:
         report.crs, report.crs_from = _system(frame, grid, read, crs)
     variants = _variants([name for _, name in usable], report.mended_counts)
@@ -117,7 +117,7 @@ def report_of(read: Read) -> ImportReport:
     )
 
 
-def _system(frame: Frame, grid: Grid, read: Read, told: str | None) -> tuple[str, str]:
+def _system(frame: SourceCrs, grid: Grid, read: Read, told: str | None) -> tuple[str, str]:
     """The coordinate system of the file's coordinates and who says so, for the report."""
     if frame.pixels:
         return "rows and columns of the embeddings", "its columns"
@@ -291,7 +291,7 @@ def _labels(
     geometry: Any,
     class_id: int,
     grid: Grid,
-    frame: Frame,
+    frame: SourceCrs,
     report: ImportReport,
     ids: set[str],
 ) -> list[Label]:
@@ -354,7 +354,7 @@ def _id(feature: Feature, ids: set[str]) -> str:
     return label_id
 
 
-def _stroke(feature: Feature, frame: Frame, grid: Grid) -> tuple[tuple[float, float], ...] | None:
+def _stroke(feature: Feature, frame: SourceCrs, grid: Grid) -> tuple[tuple[float, float], ...] | None:
     import shapely
 
     try:

@@ -11,7 +11,7 @@ from tessera_core.labels.features import Feature, Hints, Read, fields_of, in_one
 
 
 @dataclass
-class Layer:
+class FileLayer:
     """A layer of a file, or a file of an archive.
 
     Attributes:
@@ -46,7 +46,7 @@ def by_classes(features: Sequence[Feature]) -> Worth:
     return Worth(found.score if found.field else 0.0, found.field)
 
 
-def merge(layers: Sequence[Layer], name: str, hints: Hints, worth: Callable[[Sequence[Feature]], Worth]) -> Read:
+def merge(layers: Sequence[FileLayer], name: str, hints: Hints, worth: Callable[[Sequence[Feature]], Worth]) -> Read:
     """One file's content from its layers: the layer told, else the best one and those that have its attribute too.
 
     Args:
@@ -95,7 +95,7 @@ def merge(layers: Sequence[Layer], name: str, hints: Hints, worth: Callable[[Seq
     return read
 
 
-def _best(layers: list[Layer], field: str | None, worth: Callable[[Sequence[Feature]], Worth]) -> list[Layer]:
+def _best(layers: list[FileLayer], field: str | None, worth: Callable[[Sequence[Feature]], Worth]) -> list[FileLayer]:
     """Layers of the same columns belong together; of others, those with the attribute of the best one."""
     columns = {layer.name: fields_of(layer.features) for layer in layers}
     if field is not None:

@@ -15,7 +15,7 @@ from tessera_core.labels.dbf import Declared, declared_by, decoded
 from tessera_core.labels.features import NO_HINTS, Feature, Hints, Read
 from tessera_core.labels.jsonfiles import parse_json
 from tessera_core.labels.kmlfiles import parse_kml
-from tessera_core.labels.layers import Layer, Worth, by_classes, merge
+from tessera_core.labels.layers import FileLayer, Worth, by_classes, merge
 from tessera_core.labels.tables import parse_csv
 
 _IN_ZIP = (".shp", ".gpkg", ".geojson", ".geojsonl", ".json", ".kml", ".fgb", ".csv", ".tsv")
@@ -48,7 +48,7 @@ def read_zip(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feat
         raise LabelError(
             f"{path.name} holds {len(found)} vector files, more than {_MAX_MEMBERS}; pack those wanted alone."
         )
-    layers: list[Layer] = []
+    layers: list[FileLayer] = []
     problems: list[str] = []
     for _, member in found:
         try:
@@ -66,14 +66,14 @@ def read_zip(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feat
     return read
 
 
-def _member(path: Path, member: str, hints: Hints) -> list[Layer]:
+def _member(path: Path, member: str, hints: Hints) -> list[FileLayer]:
     """The layers of one file of an archive; those of a file of one layer are called like the file."""
     ending, name = Path(member).suffix.lower(), f"{member} in {path.name}"
     if ending in _PARSERS:
         with open_archive(path, error=LabelError) as archive:
             data = archive.read(member)
         found = _PARSERS[ending](data, name, replace(hints, layer=None))
-        layer = Layer(member, found.features, found.crs, found.crs_from, found.encoding, found.encoding_why)
+        layer = FileLayer(member, found.features, found.crs, found.crs_from, found.encoding, found.encoding_why)
         return [_with_group(layer, ending, found)]
     with unpacked(path, [member], LabelError) as files:
         declared = _declared_beside(files[member]) if ending == ".shp" else None
@@ -84,7 +84,7 @@ def _member(path: Path, member: str, hints: Hints) -> list[Layer]:
     return layers
 
 
-def _with_group(layer: Layer, group: str, found: Read) -> Layer:
+def _with_group(layer: FileLayer, group: str, found: Read) -> FileLayer:
     layer.group, layer.read = group, found
     return layer
 
@@ -99,7 +99,7 @@ def read_ogr(path: Path, hints: Hints = NO_HINTS, worth: Callable[[Sequence[Feat
     return merge(_layers(path, path.name, declared, hints), path.name, hints, worth)
 
 
-def _layers(path: Path, name: str, declared: Declared | None, hints: Hints) -> list[Layer]:
+def _layers(path: Path, name: str, declared: Declared | None, hints: Hints) -> list[FileLayer]:
     """All layers with geometries.
 
     Args:
@@ -110,7 +110,7 @@ def _layers(path: Path, name: str, declared: Declared | None, hints: Hints) -> l
     """
     # Latin-1 keeps every byte, so that the encoding can be told from all of them.
     encoding = "ISO-8859-1" if declared is not None else None
-    found: list[Layer] = []
+    found: list[FileLayer] = []
     with open_vectors(path, error=LabelError, name=name) as vectors:
         for layer in vectors.layers:
             why = ""
@@ -119,7 +119,7 @@ def _layers(path: Path, name: str, declared: Declared | None, hints: Hints) -> l
             except UnicodeDecodeError:
                 content, why = vectors.read(layer, encoding="cp1252"), "it is not UTF-8, although the format has to be"
             columns = content.columns
-            one = Layer(layer, [], _stated(content.crs), ".prj" if declared is not None else "the file")
+            one = FileLayer(layer, [], _stated(content.crs), ".prj" if declared is not None else "the file")
             one.encoding, one.encoding_why = ("Windows-1252", why) if why else ("UTF-8", "")
             if declared is not None:
                 columns, one.encoding, one.encoding_why = decoded(columns, declared, hints.encoding, name)

@@ -21,7 +21,7 @@ from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
-    from tessera_core.analysis.postprocess import Cleaning
+    from tessera_core.analysis.postprocess import PostProcessing
     from tessera_core.assess import Reference, Samples
     from tessera_core.assess.calibration import Calibration
     from tessera_core.assess.live import LiveScore
@@ -234,7 +234,9 @@ def train(
 
 
 def what_was_seen(reference: Reference, raster: EmbeddingRaster, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """What a saved head carries along to tell ground unlike its labels (:class:`~tessera_core.analysis.applicability.Novelty`).
+    """What a saved head carries along to tell ground unlike its labels.
+
+    See :class:`~tessera_core.analysis.applicability.AreaOfApplicability`.
 
     Returns:
         Named arrays; none where the labels are too few to tell.
@@ -247,7 +249,7 @@ def what_was_seen(reference: Reference, raster: EmbeddingRaster, seed: int = 0) 
         known = learn(x, reference.y[keep], reference.groups[keep])
     except LabelError:
         return {}
-    home = known.share_unlike(raster, seed)
+    home = known.share_outside(raster, seed)
     return (known if home is None else replace(known, home=home)).arrays
 
 
@@ -306,9 +308,9 @@ def map_project(
     version = project.log.version
     head = project_head(project, raster, cancelled=cancelled, progress=progress)
     made = predict_raster(head, raster, cancelled=cancelled, progress=progress)
-    cleaning = cleaning_of(project)
-    if cleaning is not None:
-        made = replace(made, classes=cleaning(made.classes, raster, head, cancelled))
+    post_processing = post_processing_of(project)
+    if post_processing is not None:
+        made = replace(made, classes=post_processing(made.classes, raster, head, cancelled))
     return ProjectMap(year, version, head, made)
 
 
@@ -377,16 +379,16 @@ def _checked(project: Project, made: ProjectMap) -> Checked | None:
     return Checked(first, classes, unit, found.notes)
 
 
-def cleaning_of(project: Project) -> Cleaning | None:
+def post_processing_of(project: Project) -> PostProcessing | None:
     """How the project's finished map is cleaned: its setting ``tidy``, or None.
 
     Raises:
         LabelError: the setting is damaged.
     """
-    from tessera_core.analysis.postprocess import Cleaning
+    from tessera_core.analysis.postprocess import PostProcessing
 
     value = project.settings.get("tidy")
-    return None if value is None else Cleaning.from_json(value)
+    return None if value is None else PostProcessing.from_json(value)
 
 
 def label_samples(labels: Sequence[Label], classes: Sequence[LabelClass], raster: EmbeddingRaster) -> Samples:

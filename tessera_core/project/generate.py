@@ -30,7 +30,7 @@ from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
-    from tessera_core.inference.calibration import Estimate
+    from tessera_core.inference.calibration import RunTimeEstimate
     from tessera_core.models.checkpoint import LoadedEncoder
     from tessera_core.project.demo import DemoRegion
 
@@ -75,7 +75,7 @@ class TileSet:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GeneratePlan:
     """A run before it starts.
 
     Attributes:
@@ -86,7 +86,7 @@ class Plan:
     """
 
     loaded: LoadedEncoder
-    estimate: Estimate
+    estimate: RunTimeEstimate
     notes: tuple[str, ...]
     reference: Rasters = field(default_factory=dict)
 
@@ -135,7 +135,7 @@ def plan(
     cancelled: Cancel,
     *,
     reference: str = "",
-) -> Plan:
+) -> GeneratePlan:
     """Load the weights (fetched first where needed) and measure for a second or two how long the embedding will take.
 
     Args:
@@ -181,7 +181,7 @@ def plan(
     rasters = _read_reference(reference, prepared[0], dim, years, notes) if reference.strip() else {}
     step(2, "Measuring this computer")
     cost = estimate((max(1, what.pixels // width), width), seen, loaded, device=device, dim=dim)
-    return Plan(loaded, cost, tuple(notes), rasters)
+    return GeneratePlan(loaded, cost, tuple(notes), rasters)
 
 
 def _remarks(tiles: TileSet, cancelled: Cancel) -> list[str]:
@@ -220,7 +220,7 @@ def _read_reference(
 ) -> Rasters:
     """What a person gave to compare with, refused now rather than after hours of work."""
     wanted = loaded.provenance(dim)
-    found = library.look(path)
+    found = library.identify(path)
     if found.project is not None:
         raise InputError(f"{found.name} is a project; give the folder or file of its embeddings to compare with.")
     notes += [f"To compare with, {failure.what} is left out: {failure.why}" for failure in found.failed]
@@ -246,7 +246,7 @@ def _of_year(rasters: Rasters, year: int | None) -> EmbeddingRaster | None:
 
 def run(
     what: TileSet | Request,
-    plan: Plan,
+    plan: GeneratePlan,
     dim: int | None,
     device: str,
     progress: Progress,
@@ -255,7 +255,7 @@ def run(
     """Fetch what is not there yet, embed it, make a project and compare it with published embeddings where there are any.
 
     What could not be fetched stands in the project's setting ``missing`` (sentences), comparisons in ``parity`` (a list of
-    JSON objects of :class:`~tessera_core.assess.agreement.Parity` with ``year`` and ``sentence``).
+    JSON objects of :class:`~tessera_core.assess.agreement.Agreement` with ``year`` and ``sentence``).
 
     Raises:
         AcquisitionError: the archive does not answer, or has nothing for this place and time.
@@ -289,7 +289,7 @@ def run(
     return project
 
 
-def _compare(project: Project, plan: Plan, tiles: TileSet, cancelled: Cancel) -> list[dict[str, Any]]:
+def _compare(project: Project, plan: GeneratePlan, tiles: TileSet, cancelled: Cancel) -> list[dict[str, Any]]:
     """Comparisons with what the person gave, else with what is known here; a failed one is said, and the result kept."""
     from tessera_core.assess.agreement import compare
     from tessera_core.sources.local.open import open_embeddings

@@ -43,7 +43,7 @@ PACK_SUFFIX = ".tesserapack"
 
 
 @dataclass(frozen=True)
-class Found:
+class Identified:
     """What a path holds.
 
     Attributes:
@@ -61,7 +61,7 @@ class Found:
     failed: tuple[Failure, ...] = ()
 
 
-def look(text: str) -> Found:
+def identify(text: str) -> Identified:
     """What lies at a path that a person typed or pasted.
 
     A folder may hold one raster, or one in a subfolder per year (``2023``, ``2024``; also under ``embeddings`` with d-pixel
@@ -74,9 +74,9 @@ def look(text: str) -> Found:
     if path.suffix.lower() == PACK_SUFFIX:
         raise InputError(f"{path.name} is a pack of projects; open it on the page Data.")
     if path.suffix == SUFFIX and path.is_file():
-        return Found(path.stem, project=path)
+        return Identified(path.stem, project=path)
     if Project.is_project(path):
-        return Found(Project.open(path).name, project=path)
+        return Identified(Project.open(path).name, project=path)
     return _look_for_rasters(path)
 
 
@@ -96,7 +96,7 @@ def typed_path(text: str) -> Path:
     return path
 
 
-def _look_for_rasters(path: Path) -> Found:
+def _look_for_rasters(path: Path) -> Identified:
     from tessera_core.sources.local.open import open_embeddings
 
     top = path / "embeddings" if (path / "embeddings").is_dir() else path
@@ -105,7 +105,7 @@ def _look_for_rasters(path: Path) -> Found:
     )
     if not by_year:
         raster = open_embeddings(path)
-        return Found(path.stem, ((raster.provenance.year, path, raster),))
+        return Identified(path.stem, ((raster.provenance.year, path, raster),))
     rasters: list[tuple[int | None, Path, EmbeddingRaster]] = []
     failed: list[Failure] = []
     for folder in by_year:
@@ -119,18 +119,18 @@ def _look_for_rasters(path: Path) -> Found:
         raise InputError(f"None of the years in {path.name} can be read. {failed[0].what}: {failed[0].why}")
     tiles = ((year, path / "dpixels" / str(year)) for year, _, _ in rasters)
     found = tuple((year, tile) for year, tile in tiles if tile.is_dir())
-    return Found(path.name, tuple(rasters), found, failed=tuple(failed))
+    return Identified(path.name, tuple(rasters), found, failed=tuple(failed))
 
 
 def _is_year(name: str) -> bool:
     return len(name) == 4 and name.isdigit() and 1970 <= int(name) <= 2100
 
 
-def start(found: Found, name: str, folder: Path | None = None) -> Project:
+def start(found: Identified, name: str, folder: Path | None = None) -> Project:
     """A project of what was found: a new one, or the one that lies there.
 
     Args:
-        found: what :func:`look` returned.
+        found: what :func:`identify` returned.
         name: what to call it.
         folder: a new or empty folder for it; by default one where projects are kept.
 
@@ -149,13 +149,13 @@ def start(found: Found, name: str, folder: Path | None = None) -> Project:
     return project
 
 
-def start_joined(project: Project, folder: Path, name: str) -> Project:
+def start_stacked(project: Project, folder: Path, name: str) -> Project:
     """A project of joined embeddings on the grid of ``project``, with its classes, labels and satellite data.
 
     Raises:
         TesseraError: there are no embeddings in the folder, or the project cannot be written.
     """
-    found = look(str(folder))
+    found = identify(str(folder))
     if found.failed:
         raise InputError(f"The joined embeddings of {found.failed[0].what} cannot be read: {found.failed[0].why}")
     tiles = {year: reference.dpixels for year, reference in project.embeddings.items()}
@@ -169,7 +169,7 @@ def start_joined(project: Project, folder: Path, name: str) -> Project:
     return made
 
 
-def _start_in(folder: Path, found: Found, name: str) -> Project:
+def _start_in(folder: Path, found: Identified, name: str) -> Project:
     project = Project.create(folder, name)
     tiles = dict(found.dpixels)
     try:
@@ -354,7 +354,7 @@ def start_demo(demo: DemoRegion, *, fresh: bool = False) -> Project:
                 path.resolve() for _, path, _ in rasters
             }:
                 return known
-    found = Found(DEMO_NAME, rasters, tuple(demo.dpixels.items()))
+    found = Identified(DEMO_NAME, rasters, tuple(demo.dpixels.items()))
     return start(found, DEMO_NAME)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.project.project import Project, new_folder
-from tessera_core.project.request import PlaceRequest, from_query, title_of
+from tessera_core.project.request import EmbeddingRequest, from_query, title_of
 from tessera_core.project.room import require_size, size_of
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.fetch import ATTEMPTS, Fetched, cached, fetch_years, patiently
@@ -21,14 +21,14 @@ from tessera_core.sources.remote.zarr_store import open_store
 from tessera_core.types import Cancel, Progress
 
 
-def in_cache(request: PlaceRequest) -> tuple[int, ...]:
+def in_cache(request: EmbeddingRequest) -> tuple[int, ...]:
     """Years of a request that lie complete on this computer; needs no network."""
     location = request.source.location
     return tuple(year for year in request.years if cached(request.region, location, year, request.dim) is not None)
 
 
 def load(
-    request: PlaceRequest,
+    request: EmbeddingRequest,
     progress: Progress,
     cancelled: Cancel,
     *,
@@ -87,7 +87,7 @@ def again(project: Project, progress: Progress, cancelled: Cancel) -> Project:
     return load(replace(request, years=years), progress, cancelled, project=project)
 
 
-def request_of(project: Project) -> PlaceRequest | None:
+def request_of(project: Project) -> EmbeddingRequest | None:
     """The request that a project was made of, or None where it was made in another way."""
     query = project.region.get("request")
     if not isinstance(query, dict):
@@ -110,7 +110,7 @@ def missing_sentences(project: Project) -> list[str]:
     return [str(sentence) for year in sorted(noted) for sentence in noted[year]]
 
 
-def _refuse_another_dataset(project: Project, request: PlaceRequest, attempts: int, cancelled: Cancel) -> None:
+def _refuse_another_dataset(project: Project, request: EmbeddingRequest, attempts: int, cancelled: Cancel) -> None:
     known = next(iter(project.embeddings.values()), None)
     if known is None:
         return
@@ -123,7 +123,7 @@ def _refuse_another_dataset(project: Project, request: PlaceRequest, attempts: i
     known.provenance.require_same_dataset(offered, f"the project {project.name!r}")
 
 
-def _start(request: PlaceRequest, got: Sequence[Fetched]) -> Project:
+def _start(request: EmbeddingRequest, got: Sequence[Fetched]) -> Project:
     name = title_of(request.region)
     folder = new_folder(name)
     project = Project.create(folder, name)
@@ -137,7 +137,7 @@ def _start(request: PlaceRequest, got: Sequence[Fetched]) -> Project:
     return project
 
 
-def _join(project: Project, request: PlaceRequest, got: Sequence[Fetched]) -> Project:
+def _join(project: Project, request: EmbeddingRequest, got: Sequence[Fetched]) -> Project:
     _attach(project, got)
     before = request_of(project)
     if before is not None and before.region == request.region:
@@ -162,7 +162,7 @@ def _attach(project: Project, got: Sequence[Fetched]) -> None:
     project.update(fetch_missing={year: sentences for year, sentences in missing.items() if sentences})
 
 
-def _take(entry: cache.Entry, home: Path, name: str) -> Path:
+def _take(entry: cache.CachedRaster, home: Path, name: str) -> Path:
     """The entry's raster in the project's own folder, beside an older one that may be open."""
     target, number = home / name, 1
     while target.exists():

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis import applicability
-from tessera_core.assess.regression import COVERAGE, HeldOut, RegressionSamples, judge_regression, regression_samples
+from tessera_core.assess.regression import (
+    COVERAGE,
+    HeldOutValues,
+    RegressionSamples,
+    judge_regression,
+    regression_samples,
+)
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX
 from tessera_core.dpixels.greenness import summer_ndvi
 from tessera_core.dpixels.tile import DPixelTile
@@ -46,7 +52,7 @@ ODD = 6.0
 EXAMPLE_FIELD = "Summer NDVI"
 EXAMPLE_PLOTS = 150
 # What the layer of guesses holds.
-KNOWN, BEYOND, UNLIKE = 0, 1, 2
+KNOWN, BEYOND, OUTSIDE = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -108,8 +114,8 @@ class RegressionMap:
         map: values and margins.
         n_train: pixels that taught the head.
         range: the lowest and the highest number of the plots on the map.
-        guesses: uint8 (H, W): :data:`KNOWN`, :data:`BEYOND` the range of the plots, or ground :data:`UNLIKE` the plots.
-        judged_unlike: whether there were plots enough to tell what is unlike them.
+        guesses: uint8 (H, W): :data:`KNOWN`, :data:`BEYOND` the range of the plots, or ground :data:`OUTSIDE` the plots.
+        judged_applicability: whether there were plots enough to tell what is unlike them.
     """
 
     head: RegressionHead
@@ -117,7 +123,7 @@ class RegressionMap:
     n_train: int
     range: tuple[float, float]
     guesses: NDArray[np.uint8]
-    judged_unlike: bool
+    judged_applicability: bool
 
     def share(self, kind: int) -> float:
         """Share of the mapped pixels that are of a kind of guess, 0..1."""
@@ -175,10 +181,10 @@ def map_plots(
     guesses = np.zeros(raster.shape, np.uint8)
     with np.errstate(invalid="ignore"):
         guesses[(made.values < low) | (made.values > high)] = BEYOND
-    unlike = _unlike(samples, raster, cancelled)
-    if unlike is not None:
-        guesses[unlike] = UNLIKE
-    return RegressionMap(head, made, n_train, (low, high), guesses, unlike is not None)
+    outside = _outside(samples, raster, cancelled)
+    if outside is not None:
+        guesses[outside] = OUTSIDE
+    return RegressionMap(head, made, n_train, (low, high), guesses, outside is not None)
 
 
 def require_plots(plots: Sequence[Plot], raster: EmbeddingRaster) -> tuple[RegressionSamples, tuple[float, float]]:
@@ -208,7 +214,7 @@ def plot_pixels(plots: Sequence[Plot], grid: Grid) -> RegressionSamples:
     return regression_samples([plot.label for plot in plots], values_of(plots), grid)
 
 
-def _unlike(samples: RegressionSamples, raster: EmbeddingRaster, cancelled: Cancel | None) -> NDArray[np.bool_] | None:
+def _outside(samples: RegressionSamples, raster: EmbeddingRaster, cancelled: Cancel | None) -> NDArray[np.bool_] | None:
     """Where the ground is further from the plots' than 95 % of plots are from each other; None with too few plots."""
     # Plots spread over one landscape are one kind, however different: what is asked is whether a place is of it.
     x = raster.sample(samples.rows, samples.cols)
@@ -216,16 +222,16 @@ def _unlike(samples: RegressionSamples, raster: EmbeddingRaster, cancelled: Canc
         known = applicability.learn(x, np.zeros(len(x), np.int64), samples.groups)
     except LabelError:
         return None
-    return applicability.map_novelty(known, raster, cancelled=cancelled).unlike()
+    return applicability.map_dissimilarity(known, raster, cancelled=cancelled).outside()
 
 
 def guess_sentences(made: RegressionMap, name: str) -> list[str]:
     """What is to be said about where the map guesses."""
-    beyond, unlike = 100 * made.share(BEYOND), 100 * made.share(UNLIKE)
+    beyond, outside = 100 * made.share(BEYOND), 100 * made.share(OUTSIDE)
     low, high = made.range
     lines = []
-    if unlike >= 0.5:
-        lines.append(f"{unlike:.0f} % of the region is ground unlike any of your plots; the map guesses there.")
+    if outside >= 0.5:
+        lines.append(f"{outside:.0f} % of the region is ground unlike any of your plots; the map guesses there.")
     if beyond >= 0.5:
         lines.append(
             f"On {beyond:.0f} % more, the map says less than {low:.4g} or more than {high:.4g}, which no plot has."
@@ -252,7 +258,7 @@ class RegressionScore:
     """
 
     result: Mapping[str, Any]
-    held_out: HeldOut | None
+    held_out: HeldOutValues | None
     odd: tuple[int, ...]
     remarks: tuple[str, ...]
 
@@ -381,7 +387,7 @@ def score_regression(
     return RegressionScore(judged.result, judged.held_out, odd, tuple(remarks))
 
 
-def _odd(held: HeldOut) -> tuple[int, ...]:
+def _odd(held: HeldOutValues) -> tuple[int, ...]:
     error = held.guess - held.truth
     known = np.isfinite(error)
     if known.sum() < 10:
@@ -394,7 +400,7 @@ def _odd(held: HeldOut) -> tuple[int, ...]:
     return tuple(int(n) for n in held.groups[far][np.argsort(-np.abs(error[far] - middle))])
 
 
-def _remarks(result: Mapping[str, Any], held: HeldOut, count: int, odd: Sequence[int]) -> list[str]:
+def _remarks(result: Mapping[str, Any], held: HeldOutValues, count: int, odd: Sequence[int]) -> list[str]:
     lines = []
     if result["r2"] <= 0:
         lines.append("On ground it has not seen, the map is no better than the mean of your plots; do not use it yet.")

@@ -31,7 +31,7 @@ KEYS = ("place", "name", "years", "dataset", "store", "dim")
 
 
 @dataclass(frozen=True)
-class PlaceRequest:
+class EmbeddingRequest:
     """What published embeddings a person wants.
 
     Attributes:
@@ -72,7 +72,7 @@ class PlaceRequest:
         return found | ({"dim": str(self.dim)} if self.dim else {})
 
 
-def from_query(query: Mapping[str, str]) -> PlaceRequest | None:
+def from_query(query: Mapping[str, str]) -> EmbeddingRequest | None:
     """The request that an address stands for, or None where it names no place.
 
     Raises:
@@ -91,7 +91,7 @@ def from_query(query: Mapping[str, str]) -> PlaceRequest | None:
     store = query.get("store", "")
     name = query.get("dataset", "")
     dataset = "" if store else dataset_named(name).name if name else datasets()[0].name
-    return PlaceRequest(region, years, dataset, store, dim)
+    return EmbeddingRequest(region, years, dataset, store, dim)
 
 
 # ------------------------------------------------------------------ the region's address

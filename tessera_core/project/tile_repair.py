@@ -19,15 +19,15 @@ from tessera_core.errors import ProjectError
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local.open import open_embeddings
-from tessera_core.sources.quality.repair import level_tiles, mask_tiles, tile_offsets
-from tessera_core.sources.quality.tiles import EdgeReport, Inspection, inspect
+from tessera_core.sources.quality.repair import correct_seams, mask_tiles, tile_offsets
+from tessera_core.sources.quality.tiles import EdgeReport, QualityReport, check_quality
 from tessera_core.types import Cancel, Progress
 
 _SETTING = "mended"
 
 
 @dataclass(frozen=True)
-class Levelling:
+class SeamCorrection:
     """A levelled raster that waits for a decision.
 
     Attributes:
@@ -38,8 +38,8 @@ class Levelling:
     """
 
     folder: Path
-    before: Inspection
-    after: Inspection
+    before: QualityReport
+    after: QualityReport
     pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     valid: NDArray[np.bool_]
 
@@ -60,7 +60,7 @@ def masked(project: Project, year: int | None) -> tuple[str, ...]:
     return tuple(_noted(project, year).get("masked", ()))
 
 
-def levelled(project: Project, year: int | None) -> bool:
+def seams_corrected(project: Project, year: int | None) -> bool:
     """Whether the project's year has its steps between tiles levelled."""
     return bool(_noted(project, year).get("levelled", False))
 
@@ -84,9 +84,9 @@ def mask(project: Project, year: int | None, names: Iterable[str]) -> None:
     _use(project, year, made, {"masked": wanted, "original": _noted_path(project, original)})
 
 
-def try_levelling(
+def try_seam_correction(
     project: Project, year: int | None, progress: Progress, cancelled: Cancel, seed: int = 0
-) -> Levelling:
+) -> SeamCorrection:
     """A year with its steps between tiles levelled, for a look; the project does not use it yet.
 
     Raises:
@@ -101,19 +101,19 @@ def try_levelling(
     def part(start: int, name: str) -> Progress:
         return lambda done, total, _: progress(start + 30 * done // max(total, 1), 100, name)
 
-    before = inspect(raster, progress=part(0, "Measuring the steps"), cancelled=cancelled)
+    before = check_quality(raster, progress=part(0, "Measuring the steps"), cancelled=cancelled)
     folder = _free(project, f"{_name(year)}-levelled")
-    after_raster = level_tiles(
+    after_raster = correct_seams(
         raster, tile_offsets(before), folder, progress=part(30, "Levelling"), cancelled=cancelled
     )
-    after = inspect(after_raster, progress=part(60, "Measuring again"), cancelled=cancelled)
+    after = check_quality(after_raster, progress=part(60, "Measuring again"), cancelled=cancelled)
     pca = fit_pca(raster, 3, seed)
     pictures = (pca_picture(raster, seed, pca), pca_picture(after_raster, seed, pca))
     progress(100, 100, "Ready")
-    return Levelling(folder, before, after, pictures, np.asarray(raster.valid()))
+    return SeamCorrection(folder, before, after, pictures, np.asarray(raster.valid()))
 
 
-def keep_levelling(project: Project, year: int | None, made: Levelling) -> None:
+def keep_seam_correction(project: Project, year: int | None, made: SeamCorrection) -> None:
     """Let the project's year use a levelled raster; tiles masked before stay masked."""
     original = _original(project, year)
     _use(
@@ -124,7 +124,7 @@ def keep_levelling(project: Project, year: int | None, made: Levelling) -> None:
     )
 
 
-def drop_levelling(made: Levelling) -> None:
+def drop_seam_correction(made: SeamCorrection) -> None:
     """Delete a levelled raster that nobody wants."""
     shutil.rmtree(made.folder, ignore_errors=True)
 

@@ -35,7 +35,7 @@ SECONDS_PER_PLACE = 8.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplePlan:
     """What a sample would take.
 
     Attributes:
@@ -63,7 +63,7 @@ def plan(
     accuracy: float = 0.8,
     allocation: Allocation = "proportional",
     at_least: int = 10,
-) -> Plan:
+) -> SamplePlan:
     """How many places a wanted interval takes (Olofsson et al. 2014, section 5.1).
 
     Args:
@@ -85,14 +85,14 @@ def plan(
     spread = (accuracy * (1 - accuracy)) ** 0.5
     if design != "stratified":
         n = min(sample_size({0: 1.0}, {0: accuracy}, margin / Z95, pixels), pixels)
-        return Plan(design, n, {}, Z95 * spread / n**0.5)
+        return SamplePlan(design, n, {}, Z95 * spread / n**0.5)
     expected = dict.fromkeys(sizes, accuracy)
     wanted = sample_size({k: float(v) for k, v in sizes.items()}, expected, margin / Z95, pixels)
     at_least = min(at_least, *sizes.values())
     n = min(max(wanted, at_least * len(sizes)), pixels)
     shares = {k: min(v, sizes[k]) for k, v in allocate(n, sizes, allocation, expected, at_least).items()}
     variance = sum((sizes[k] / pixels) ** 2 * spread**2 / m for k, m in shares.items())
-    return Plan(design, sum(shares.values()), shares, Z95 * variance**0.5)
+    return SamplePlan(design, sum(shares.values()), shares, Z95 * variance**0.5)
 
 
 @dataclass(frozen=True)

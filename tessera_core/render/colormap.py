@@ -80,7 +80,7 @@ class Scale:
 
 
 @cache
-def ramp(name: str = "amount", count: int = STEPS) -> NDArray[np.uint8]:
+def colormap(name: str = "amount", count: int = STEPS) -> NDArray[np.uint8]:
     """``count`` colours uint8 (count, 3) of the ramp ``"amount"``, ``"doubt"`` or ``"difference"``."""
     if name == "difference":
         half = (count + 1) // 2
@@ -94,19 +94,19 @@ def ramp(name: str = "amount", count: int = STEPS) -> NDArray[np.uint8]:
 
 def hexes(name: str = "amount", count: int = STEPS) -> tuple[str, ...]:
     """The same as ``"#rrggbb"``."""
-    return tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in ramp(name, count).tolist())
+    return tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in colormap(name, count).tolist())
 
 
 def colour_of(value: float, scale: Scale, name: str = "amount") -> str:
     """The colour of one number, ``"#rrggbb"``; grey where it is not finite."""
     place = int(scale.index(np.array(value)))
-    return "#9aa0a6" if place == NO_VALUE else "#{:02x}{:02x}{:02x}".format(*ramp(name)[place - 1].tolist())
+    return "#9aa0a6" if place == NO_VALUE else "#{:02x}{:02x}{:02x}".format(*colormap(name)[place - 1].tolist())
 
 
 def encode_values(index: NDArray[np.uint8], name: str = "amount") -> bytes:
     """A picture of positions on a ramp (:meth:`Scale.index`) as PNG bytes, transparent where they are 0."""
     palette = np.zeros((STEPS + 1, 4), np.uint8)
-    palette[1:, :3], palette[1:, 3] = ramp(name), 255
+    palette[1:, :3], palette[1:, 3] = colormap(name), 255
     return encode_indexed(index, palette)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RED_GREEN_BLUE = (0, 2, 1)
 MEDIAN_BYTES = 32 << 20
 # Value and colour; people without red-green vision read it by its lightness.
-NDVI_RAMP = ((0.0, "#8c510a"), (0.2, "#d8b365"), (0.4, "#f6e8c3"), (0.6, "#7fbc41"), (0.9, "#00441b"))
+NDVI_COLORMAP = ((0.0, "#8c510a"), (0.2, "#d8b365"), (0.4, "#f6e8c3"), (0.6, "#7fbc41"), (0.9, "#00441b"))
 
 
 def pca_picture(
@@ -68,7 +68,7 @@ def pale(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def ndvi_picture(tile: DPixelTile) -> NDArray[np.uint8]:
-    """Median vegetation index of the year, from brown (0 and below) over yellow to dark green (0.9), see :data:`NDVI_RAMP`.
+    """Median vegetation index of the year, from brown (0 and below) over yellow to dark green (0.9), see :data:`NDVI_COLORMAP`.
 
     NDVI = (B08 - B04) / (B08 + B04) of the median reflectances of valid observations.
 
@@ -79,8 +79,8 @@ def ndvi_picture(tile: DPixelTile) -> NDArray[np.uint8]:
     red, infrared = median[..., 0], median[..., 1]
     seen = red + infrared > 0
     index = np.where(seen, (infrared - red) / np.maximum(red + infrared, 1), 0)
-    stops = np.array([value for value, _ in NDVI_RAMP])
-    colours = np.array([rgb(colour) for _, colour in NDVI_RAMP], np.float32)
+    stops = np.array([value for value, _ in NDVI_COLORMAP])
+    colours = np.array([rgb(colour) for _, colour in NDVI_COLORMAP], np.float32)
     out = np.stack([np.interp(index, stops, colours[:, band]) for band in range(3)], -1)
     return (out * seen[..., None]).astype(np.uint8)
 

@@ -1,6 +1,6 @@
 """What is known about the labels of one year of one project, and what is being worked out: score, next places, doubts, more.
 
-One :class:`Study` serves all browser tabs on it. A question is answered stage by stage by the server's crew; a newer one takes
+One :class:`Assessor` serves all browser tabs on it. A question is answered stage by stage by the server's crew; a newer one takes
 the place of the one before, and while somebody is labelling nothing is begun. Pure: knows no browser and no Streamlit.
 """
 
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.session.crew import Crew, crew
+from tessera_core.session.crew import THE_CREW, Crew
 from tessera_core.session.stages import EMPTY, STAGES, Ground, Known, Question, Work
 
 if TYPE_CHECKING:
-    from tessera_core.analysis.active_learning import Suggestion
-    from tessera_core.analysis.applicability import NoveltyMap
-    from tessera_core.analysis.label_issues import Finding
+    from tessera_core.analysis.active_learning import Query
+    from tessera_core.analysis.applicability import DissimilarityMap
+    from tessera_core.analysis.label_issues import LabelIssue
     from tessera_core.assess.calibration import Calibration, Conformal, SetMap
     from tessera_core.assess.live import LiveScore
     from tessera_core.heads import ClassMap, HeadChoice
 
-__all__ = ["ERRORS", "QUIET", "STOPPED", "Insight", "Question", "Study"]
+__all__ = ["ERRORS", "QUIET", "STOPPED", "Assessor", "Insight", "Question"]
 
 # Seconds of quiet before the work begins, after a question and after a click: clicks in quick succession are answered once.
 QUIET, CALM = 0.35, 1.0
@@ -46,7 +46,7 @@ class Insight:
         fresh: names of the stages that answer this very question.
         stage: what is being worked on, for people; empty when all is done.
         number: grows with every change.
-        score, suggestions, findings, calibration, novelty, rule, sets: the answers.
+        score, queries, issues, calibration, dissimilarity, rule, sets: the answers.
         map_progress: how far the map of a slow head is, 0..1.
         problem: why a stage could not be done, in a sentence.
     """
@@ -57,10 +57,10 @@ class Insight:
     stage: str = ""
     number: int = 0
     score: LiveScore | None = None
-    suggestions: tuple[Suggestion, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    queries: tuple[Query, ...] = ()
+    issues: tuple[LabelIssue, ...] = ()
     calibration: Calibration | None = None
-    novelty: NoveltyMap | None = None
+    dissimilarity: DissimilarityMap | None = None
     rule: Conformal | None = None
     sets: SetMap | None = None
     map_progress: float = 0.0
@@ -86,7 +86,7 @@ class _Task:
     settle: Callable[[dict[str, Any] | None, Exception | None], None]
 
 
-class Study:
+class Assessor:
     """Answers about the labels of one year of one project.
 
     Args:
@@ -108,12 +108,12 @@ class Study:
         on_temperature: Callable[[HeadChoice, float], None] | None = None,
         quiet: float = QUIET,
         place: tuple[str, str] | None = None,
-        shared: Crew | None = None,
+        crew: Crew | None = None,
     ) -> None:
         self.raster, self.place = raster, place
         self.served = 0
         self._on_map, self._on_temperature, self._quiet = on_map, on_temperature, quiet
-        self._crew = shared or crew
+        self._crew = crew or THE_CREW
         self._ground = Ground(raster)
         self._lock = threading.Lock()
         self._done = threading.Condition(self._lock)

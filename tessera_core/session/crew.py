@@ -251,4 +251,4 @@ class Crew:
 
 
 # That of this server; it has neither threads nor processes until somebody asks.
-crew = Crew()
+THE_CREW = Crew()

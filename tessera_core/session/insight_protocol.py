@@ -18,22 +18,22 @@ from tessera_core.render.display import DisplayGrid
 from tessera_core.session.assessor import ERRORS, Insight
 from tessera_core.session.layers import ExtraLayer
 from tessera_core.session.protocol import label_id
-from tessera_core.session.similar import Found, Places
+from tessera_core.session.similar import Places, SimilarPixels
 
 log = logging.getLogger(__name__)
 
 MAX_PLACES = 200
 MAX_NOTES = 5
-LISTED_DOUBTS = 40
+LISTED_ISSUES = 40
 
 
 @dataclass(frozen=True)
-class SideState:
+class InsightState:
     """What this side remembers of one browser page.
 
     Attributes:
         epoch, ack, seen: as in ``label_map.protocol``.
-        novelty, sets, error: layers that are shown, see ``study.Question``.
+        novelty, sets, error: layers that are shown, see ``stages.Question``.
         skipped: places that were suggested and passed over, ``(row, col)``.
         selected: id of the label that is chosen on the map; may be empty.
         positive, negative: examples and counter-examples of what is looked for, ``(row, col)``.
@@ -43,7 +43,7 @@ class SideState:
     epoch: str = ""
     ack: int = 0
     seen: int = 0
-    novelty: bool = False
+    dissimilarity: bool = False
     sets: bool = False
     error: float = 0.1
     skipped: Places = ()
@@ -53,10 +53,10 @@ class SideState:
     notes: tuple[tuple[int, str], ...] = ()
 
 
-Act = Callable[[Mapping[str, Any], SideState], str]
+Act = Callable[[Mapping[str, Any], InsightState], str]
 
 
-def apply_wishes(message: object, display: DisplayGrid, state: SideState, act: Act) -> SideState:
+def apply_wishes(message: object, display: DisplayGrid, state: InsightState, act: Act) -> InsightState:
     """Take up one message of the browser; never raises.
 
     Args:
@@ -73,7 +73,7 @@ def apply_wishes(message: object, display: DisplayGrid, state: SideState, act: A
     if not isinstance(epoch, str) or not 4 <= len(epoch) <= 40 or not epoch.isalnum():
         return state
     if epoch != state.epoch:
-        state = SideState(epoch)
+        state = InsightState(epoch)
     if _whole(message.get("n")):
         state = replace(state, seen=max(state.seen, message["n"]))
     want = message.get("want")
@@ -96,7 +96,7 @@ def apply_wishes(message: object, display: DisplayGrid, state: SideState, act: A
     return state
 
 
-def _wanted(want: Mapping[str, Any], display: DisplayGrid, state: SideState) -> SideState:
+def _wanted(want: Mapping[str, Any], display: DisplayGrid, state: InsightState) -> InsightState:
     layers = want.get("layers")
     layers = layers if isinstance(layers, list) else []
     error = want.get("error")
@@ -104,7 +104,7 @@ def _wanted(want: Mapping[str, Any], display: DisplayGrid, state: SideState) -> 
     similar = similar if isinstance(similar, Mapping) else {}
     return replace(
         state,
-        novelty="novelty" in layers,
+        dissimilarity="novelty" in layers,
         sets="sets" in layers,
         error=error if error in ERRORS else state.error,
         skipped=_places(want.get("skipped"), display),
@@ -141,14 +141,14 @@ def _whole(value: object) -> bool:
 
 def header(
     key: str,
-    state: SideState,
+    state: InsightState,
     insight: Insight,
     display: DisplayGrid,
     layers: Sequence[ExtraLayer],
     *,
     run: int,
     ready: bool,
-    found: Found | None = None,
+    found: SimilarPixels | None = None,
     problem: str = "",
     pixel_area: float = 1.0,
 ) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def header(
         "problem": insight.problem,
         "score": _score(insight) if ready else None,
         "next": _next(insight, display) if ready else [],
-        "doubts": _doubts(insight, display) if ready else [],
+        "doubts": _label_issues(insight, display) if ready else [],
         "confidence": insight.calibration.sentence if ready and insight.calibration is not None else "",
         "layers": [
             {
@@ -221,10 +221,10 @@ def _score(insight: Insight) -> dict[str, Any] | None:
 
 
 def _next(insight: Insight, display: DisplayGrid) -> list[dict[str, Any]]:
-    return [{"xy": _centre(s.row, s.col, display), "text": s.reason, "likely": s.likely} for s in insight.suggestions]
+    return [{"xy": _centre(s.row, s.col, display), "text": s.reason, "likely": s.likely} for s in insight.queries]
 
 
-def _doubts(insight: Insight, display: DisplayGrid) -> list[dict[str, Any]]:
+def _label_issues(insight: Insight, display: DisplayGrid) -> list[dict[str, Any]]:
     return [
         {
             "kind": f.kind,
@@ -234,19 +234,19 @@ def _doubts(insight: Insight, display: DisplayGrid) -> list[dict[str, Any]]:
             "xy": None if f.row is None or f.col is None else _centre(f.row, f.col, display),
             "classes": f.class_ids,
         }
-        for f in insight.findings[:LISTED_DOUBTS]
+        for f in insight.issues[:LISTED_ISSUES]
     ]
 
 
-def _similar(found: Found | None, problem: str, pixel_area: float) -> dict[str, Any] | None:
+def _similar(found: SimilarPixels | None, problem: str, pixel_area: float) -> dict[str, Any] | None:
     if found is None:
         return {"problem": problem} if problem else None
-    counts = found.likeness.histogram
+    counts = found.similarity.histogram
     # Pixels at least that much alike, so that the slider tells an area without asking.
     at_least = np.cumsum(counts[::-1])[::-1]
     return {
         "problem": "",
-        "start": round(found.likeness.default_percent()),
+        "start": round(found.similarity.default_percent()),
         "areas": [round(float(n) * pixel_area, 2) for n in at_least],
         "bars": [int(n) for n in counts],
         "examples": len(found.positive),

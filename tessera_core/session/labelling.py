@@ -19,32 +19,32 @@ from tessera_core.labels.model import MAX_CLASS_ID, clean_name
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
 from tessera_core.session import insight_protocol, layers
-from tessera_core.session.assessor import Insight, Question, Study
+from tessera_core.session.assessor import Assessor, Insight, Question
 from tessera_core.session.layers import ExtraLayer
 from tessera_core.session.live_map import LiveMap, is_instant, next_step
-from tessera_core.session.similar import Finder, Found, label_area
+from tessera_core.session.similar import SimilaritySearch, SimilarPixels, label_area
 
 if TYPE_CHECKING:
-    from tessera_core.analysis.clusters import Clusters, GroupTree
-    from tessera_core.analysis.postprocess import Cleaning
+    from tessera_core.analysis.clusters import Clusters, ClusterTree
+    from tessera_core.analysis.postprocess import PostProcessing
     from tessera_core.analysis.similarity import SimilarityIndex
-    from tessera_core.assess.postprocess import CleaningScore
+    from tessera_core.assess.postprocess import PostProcessingScore
     from tessera_core.heads import HeadChoice
 
 
 @dataclass(frozen=True)
-class Tidied:
+class PostProcessed:
     """A cleaned map: how, of which labels and head, and whether it is better."""
 
-    cleaning: Cleaning
+    post_processing: PostProcessing
     version: int
     head: HeadChoice
     classes: NDArray[np.uint8]
-    score: CleaningScore | None
+    score: PostProcessingScore | None
     sentence: str
 
 
-class Desk:
+class LabelSession:
     """See the module.
 
     Args:
@@ -53,11 +53,11 @@ class Desk:
         place: key and path of the raster's files, so that another process can open them; None: it lies in memory only.
 
     Attributes:
-        study: what is worked out beside it.
-        finder: similar places.
+        assessor: what is worked out beside it.
+        similar: similarity search.
         groups: the last clustering, or None; a cut of a tree of groups.
         used: the clustering that was turned into labels last.
-        tidied: the last cleaned map, or None.
+        post_processed: the last cleaned map, or None.
     """
 
     def __init__(
@@ -67,26 +67,26 @@ class Desk:
         place: tuple[str, str] | None = None,
     ) -> None:
         self.live = live
-        self.study = Study(live.raster, live.accept, live.set_temperature, place=place)
-        self.finder = Finder(live.raster, index)
-        self.groups: Clusters | None = None
-        self._cut: tuple[GroupTree, int] | None = None
+        self.assessor = Assessor(live.raster, live.accept, live.set_temperature, place=place)
+        self.similar = SimilaritySearch(live.raster, index)
+        self.clusters: Clusters | None = None
+        self._cut: tuple[ClusterTree, int] | None = None
         self.used: Clusters | None = None
-        self.tidied: Tidied | None = None
+        self.post_processed: PostProcessed | None = None
         self._pngs: dict[str, tuple[object, bytes, str]] = {}
         self._lock = threading.Lock()
 
-    def cut_groups(self, tree: GroupTree, k: int) -> Clusters:
+    def cut_clusters(self, tree: ClusterTree, k: int) -> Clusters:
         """The groups to show: ``tree`` cut into ``k``; the same object while neither changes."""
         with self._lock:
-            if self.groups is None or self._cut is None or self._cut[0] is not tree or self._cut[1] != k:
-                self.groups, self._cut = tree.cut(k), (tree, k)
-            return self.groups
+            if self.clusters is None or self._cut is None or self._cut[0] is not tree or self._cut[1] != k:
+                self.clusters, self._cut = tree.cut(k), (tree, k)
+            return self.clusters
 
     # ---------------------------------------------------------------- answers
 
     def answer(
-        self, key: str, project: Project, state: insight_protocol.SideState, run: int
+        self, key: str, project: Project, state: insight_protocol.InsightState, run: int
     ) -> tuple[list[ExtraLayer], dict[str, Any]]:
         """Extra layers, and what to tell the page.
 
@@ -97,8 +97,8 @@ class Desk:
         """
         head = head_choice(project)
         ready = not next_step(project.log)
-        insight = self.study.ask(self._question(project, state, head)) if ready else Insight()
-        found, problem = self._look(state)
+        insight = self.assessor.ask(self._question(project, state, head)) if ready else Insight()
+        found, problem = self._search(state)
         shown = self.extra_layers(project, state, insight if ready else Insight(), found)
         header = insight_protocol.header(
             key,
@@ -116,7 +116,7 @@ class Desk:
         header["error"] = round(100 * state.error)
         return shown, header
 
-    def _question(self, project: Project, state: insight_protocol.SideState, head: HeadChoice) -> Question:
+    def _question(self, project: Project, state: insight_protocol.InsightState, head: HeadChoice) -> Question:
         log = project.log
         return Question(
             log.version,
@@ -124,34 +124,36 @@ class Desk:
             tuple(log.labels),
             tuple(log.classes),
             state.skipped,
-            state.novelty,
+            state.dissimilarity,
             state.sets,
             state.error,
             not is_instant(head),
         )
 
-    def _look(self, state: insight_protocol.SideState) -> tuple[Found | None, str]:
+    def _search(self, state: insight_protocol.InsightState) -> tuple[SimilarPixels | None, str]:
         if not state.positive:
             return None, "Mark at least one place that is an example." if state.negative else ""
         try:
-            return self.finder.look(state.positive, state.negative), ""
+            return self.similar.search(state.positive, state.negative), ""
         except TesseraError as error:
             return None, str(error)
 
     # ----------------------------------------------------------------- layers
 
     def extra_layers(
-        self, project: Project, state: insight_protocol.SideState, insight: Insight, found: Found | None
+        self, project: Project, state: insight_protocol.InsightState, insight: Insight, found: SimilarPixels | None
     ) -> list[ExtraLayer]:
         """The layers above the class map that there are now, or that can be had."""
         display = self.live.display
-        novelty, sets = insight.novelty, insight.sets
+        dissimilarity, sets = insight.dissimilarity, insight.sets
         result = []
         png, version = b"", ""
-        if state.novelty and novelty is not None:
-            png, version = self._png("novelty", novelty, lambda: layers.novelty_png(novelty.percent, display))
-        sentence = novelty.sentence if novelty is not None else ""
-        result.append(ExtraLayer("novelty", "Unlike your labels", png, version, sentence, layers.NOVELTY_LEGEND))
+        if state.dissimilarity and dissimilarity is not None:
+            png, version = self._png(
+                "novelty", dissimilarity, lambda: layers.dissimilarity_png(dissimilarity.percent, display)
+            )
+        sentence = dissimilarity.sentence if dissimilarity is not None else ""
+        result.append(ExtraLayer("novelty", "Unlike your labels", png, version, sentence, layers.DISSIMILARITY_LEGEND))
         png, version, sentence = b"", "", insight.rule.sentence if insight.rule is not None else ""
         if state.sets and sets is not None:
             png, version = self._png("sets", sets, lambda: layers.sets_png(sets.size, display))
@@ -161,17 +163,22 @@ class Desk:
         if found is not None:
             png, version = self._png("similar", found, lambda: layers.percent_png(found.percent, display))
             result.append(ExtraLayer("similar", "Similar places", png, version, mode="percent"))
-        groups = self.groups
+        groups = self.clusters
         if groups is not None:
-            colours = layers.group_colours(len(groups.sizes))
+            colours = layers.cluster_colours(len(groups.sizes))
             png, version = self._png("groups", groups, lambda: layers.classes_png(groups.labels, colours, display))
             used = "used" if self.used is groups else ""
             result.append(ExtraLayer("groups", "Groups", png, version + used, mode=used))
-        tidied = self.tidied
-        if tidied is not None and (tidied.version, tidied.head) == (project.log.version, head_choice(project)):
+        post_processed = self.post_processed
+        if post_processed is not None and (post_processed.version, post_processed.head) == (
+            project.log.version,
+            head_choice(project),
+        ):
             colours = {c.id: c.color for c in project.log.classes}
-            png, version = self._png("tidied", tidied, lambda: layers.classes_png(tidied.classes, colours, display))
-            result.append(ExtraLayer("tidied", "Tidied map", png, version, tidied.sentence))
+            png, version = self._png(
+                "tidied", post_processed, lambda: layers.classes_png(post_processed.classes, colours, display)
+            )
+            result.append(ExtraLayer("tidied", "Tidied map", png, version, post_processed.sentence))
         return result
 
     def _png(self, name: str, source: object, make: Any) -> tuple[bytes, str]:
@@ -185,7 +192,7 @@ class Desk:
 
     # ---------------------------------------------------------------- actions
 
-    def act(self, project: Project, op: Mapping[str, Any], state: insight_protocol.SideState) -> str:
+    def act(self, project: Project, op: Mapping[str, Any], state: insight_protocol.InsightState) -> str:
         """Do what the page asks for beside the map; returns a sentence about it.
 
         Raises:
@@ -195,14 +202,14 @@ class Desk:
             case "similar_labels":
                 return self._label_similar(project, op, state)
             case "stop_map":
-                self.study.cancel()
+                self.assessor.cancel()
                 return ""
             case other:
                 raise LabelError(f"The page asked for {str(other)[:40]!r}, which this version does not know.")
 
-    def _label_similar(self, project: Project, op: Mapping[str, Any], state: insight_protocol.SideState) -> str:
+    def _label_similar(self, project: Project, op: Mapping[str, Any], state: insight_protocol.InsightState) -> str:
         percent = insight_protocol.required(op, "percent", 1, 100)
-        found, problem = self._look(state)
+        found, problem = self._search(state)
         if found is None:
             raise LabelError(problem or "Mark at least one place that is an example.")
         name = op.get("name")
@@ -210,12 +217,12 @@ class Desk:
             name = project.log.label_class(insight_protocol.required(op, "class", 1, MAX_CLASS_ID)).name
         if not isinstance(name, str) or not clean_name(name):
             raise LabelError("Choose a class for these places, or type a new name.")
-        area, note = found.likeness.above(percent), f"similar places, {percent} % alike or more"
+        area, note = found.similarity.above(percent), f"similar places, {percent} % alike or more"
         made = label_area(project.log, self.live.raster, [(area, clean_name(name))], note)
         return f"{made} places at least {percent} % alike are now labelled {clean_name(name)}. Undo takes them back."
 
 
-class Desks:
+class LabelSessions:
     """The desks of all who are here: one for each year of each project, kept while anybody sits at it.
 
     Args:
@@ -225,23 +232,23 @@ class Desks:
     def __init__(self, each: int = 6) -> None:
         self._each = each
         self._lock = threading.Lock()
-        self._desks: dict[Hashable, Desk] = {}
+        self._sessions: dict[Hashable, LabelSession] = {}
         self._seats: dict[str, dict[Hashable, None]] = {}
 
-    def sit(self, who: str, key: Hashable, make: Callable[[], Desk]) -> Desk:
+    def sit(self, who: str, key: Hashable, make: Callable[[], LabelSession]) -> LabelSession:
         """The desk ``key``, made if nobody sits at it yet; ``who`` has sat down when this returns."""
         with self._lock:
             seats = self._seats.setdefault(who, {})
             seats.pop(key, None)
             seats[key] = None
-            desk = self._desks.get(key)
-            if desk is None:
-                desk = self._desks[key] = make()
+            session = self._sessions.get(key)
+            if session is None:
+                session = self._sessions[key] = make()
             left = list(seats)[: -self._each]
             for other in left:
                 del seats[other]
         self._clear(left)
-        return desk
+        return session
 
     def leave(self, who: str) -> None:
         """``who`` is gone; desks where nobody sits any more are cleared away."""
@@ -252,9 +259,9 @@ class Desks:
     def _clear(self, keys: list[Hashable]) -> None:
         with self._lock:
             taken = {key for seats in self._seats.values() for key in seats}
-            gone = [self._desks.pop(key) for key in keys if key not in taken and key in self._desks]
-        for desk in gone:
-            desk.study.close()
+            gone = [self._sessions.pop(key) for key in keys if key not in taken and key in self._sessions]
+        for session in gone:
+            session.assessor.close()
 
     def __len__(self) -> int:
-        return len(self._desks)
+        return len(self._sessions)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.analysis.applicability import RATHER_UNLIKE, UNLIKE_PERCENT
+from tessera_core.analysis.applicability import NEAR_EDGE_PERCENT, OUTSIDE_PERCENT
 from tessera_core.labels.model import hsl_to_hex
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import encode_indexed, rgb
 
-UNLIKE_COLOURS = ("#f2a7cf", "#b5127a")
+DISSIMILARITY_COLOURS = ("#f2a7cf", "#b5127a")
 # Two, three, and more classes that remain possible (ColorBrewer's PuOr, told apart by colour-blind people); none fits.
 SETS_COLOURS = ("#fdb863", "#e08214", "#7f3b08")
 NOTHING_FITS = "#542788"
@@ -45,21 +45,21 @@ class ExtraLayer:
     mode: str = ""
 
 
-def novelty_png(percent: NDArray[np.uint8], display: DisplayGrid) -> bytes:
+def dissimilarity_png(percent: NDArray[np.uint8], display: DisplayGrid) -> bytes:
     """What is unlike the labels; everything else is transparent.
 
     Args:
         percent: uint8 (H, W), 255 where there is no data.
     """
     table = np.zeros(256, np.uint8)
-    table[RATHER_UNLIKE:UNLIKE_PERCENT] = 1
-    table[UNLIKE_PERCENT:255] = 2
-    return _encode(table[display.warp(percent, fill=255)], UNLIKE_COLOURS)
+    table[NEAR_EDGE_PERCENT:OUTSIDE_PERCENT] = 1
+    table[OUTSIDE_PERCENT:255] = 2
+    return _encode(table[display.warp(percent, fill=255)], DISSIMILARITY_COLOURS)
 
 
-NOVELTY_LEGEND: Legend = (
-    (UNLIKE_COLOURS[1], f"unlike (further out than {UNLIKE_PERCENT} % of labels)"),
-    (UNLIKE_COLOURS[0], f"rather unlike ({RATHER_UNLIKE} %)"),
+DISSIMILARITY_LEGEND: Legend = (
+    (DISSIMILARITY_COLOURS[1], f"unlike (further out than {OUTSIDE_PERCENT} % of labels)"),
+    (DISSIMILARITY_COLOURS[0], f"rather unlike ({NEAR_EDGE_PERCENT} %)"),
 )
 
 
@@ -98,7 +98,7 @@ def classes_png(classes: NDArray[np.uint8], colours: Mapping[int, str], display:
     return encode(display.warp(classes), colours)
 
 
-def group_colours(count: int) -> dict[int, str]:
+def cluster_colours(count: int) -> dict[int, str]:
     """A colour for each of ``count`` groups, neighbours in size far apart in hue."""
     return {n: hsl_to_hex((n * 137.508) % 360, 60, 45 + 12 * (n % 3)) for n in range(1, count + 1)}
 

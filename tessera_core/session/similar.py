@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.analysis.similarity import PER_MILLE, Likeness, SimilarityIndex
+from tessera_core.analysis.similarity import PER_MILLE, Similarity, SimilarityIndex
 from tessera_core.analysis.spread import spread_places
 from tessera_core.errors import LabelError
 from tessera_core.labels.colors import color_for
@@ -25,7 +25,7 @@ Places = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Found:
+class SimilarPixels:
     """Likeness to chosen places.
 
     Attributes:
@@ -36,11 +36,11 @@ class Found:
 
     positive: Places
     negative: Places
-    likeness: Likeness
+    similarity: Similarity
     percent: NDArray[np.uint8]
 
 
-class Finder:
+class SimilaritySearch:
     """Answers for one raster; the last answer is kept.
 
     Args:
@@ -52,9 +52,9 @@ class Finder:
         self.raster = raster
         self._index = index or cache(lambda: SimilarityIndex(raster))
         self._lock = threading.Lock()
-        self._found: Found | None = None
+        self._found: SimilarPixels | None = None
 
-    def look(self, positive: Places, negative: Places) -> Found:
+    def search(self, positive: Places, negative: Places) -> SimilarPixels:
         """Likeness to examples that is greater than likeness to any counter-example.
 
         Raises:
@@ -62,10 +62,10 @@ class Finder:
         """
         with self._lock:
             if self._found is None or (self._found.positive, self._found.negative) != (positive, negative):
-                likeness = self._index().query(self._vectors(positive), self._vectors(negative))
-                valid = likeness.scores <= PER_MILLE
-                percent = np.where(valid, likeness.scores // 10, 255).astype(np.uint8)
-                self._found = Found(positive, negative, likeness, percent)
+                similarity = self._index().query(self._vectors(positive), self._vectors(negative))
+                valid = similarity.scores <= PER_MILLE
+                percent = np.where(valid, similarity.scores // 10, 255).astype(np.uint8)
+                self._found = SimilarPixels(positive, negative, similarity, percent)
             return self._found
 
     def _vectors(self, places: Places) -> NDArray[np.float32]:

@@ -21,9 +21,9 @@ from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
-    from tessera_core.analysis.active_learning import Suggestion
-    from tessera_core.analysis.applicability import NoveltyMap
-    from tessera_core.analysis.label_issues import Finding
+    from tessera_core.analysis.active_learning import Query
+    from tessera_core.analysis.applicability import DissimilarityMap
+    from tessera_core.analysis.label_issues import LabelIssue
     from tessera_core.assess.calibration import Calibration, Conformal, SetMap
     from tessera_core.assess.live import LiveScore
     from tessera_core.heads import ClassMap, Head, HeadChoice
@@ -45,10 +45,10 @@ STAGES = {
 EMPTY: dict[str, dict[str, Any]] = {
     "map": {"map_progress": 0.0},
     "score": {"score": None},
-    "next": {"suggestions": ()},
+    "next": {"queries": ()},
     "confidence": {"calibration": None},
-    "doubts": {"findings": ()},
-    "novelty": {"novelty": None},
+    "doubts": {"issues": ()},
+    "novelty": {"dissimilarity": None},
     "sets": {"rule": None, "sets": None},
 }
 
@@ -72,7 +72,7 @@ class Question:
     labels: tuple[Label, ...] = field(repr=False)
     classes: tuple[LabelClass, ...] = field(repr=False)
     skipped: tuple[tuple[int, int], ...] = ()
-    novelty: bool = False
+    dissimilarity: bool = False
     sets: bool = False
     error: float = 0.1
     slow: bool = False
@@ -166,9 +166,9 @@ def do(name: str, work: Work, known: Known, cancelled: Cancel, report: Callable[
         case "confidence":
             return _confidence(work, known, cancelled)
         case "doubts":
-            return _doubts(work)
+            return _label_issues(work)
         case "novelty":
-            return _unlike(work, cancelled)
+            return _dissimilarity(work, cancelled)
         case "sets":
             return _sets(work, known, cancelled)
         case _:
@@ -195,12 +195,12 @@ def _score(work: Work, cancelled: Cancel) -> dict[str, Any]:
 
 
 def _next(work: Work, cancelled: Cancel) -> dict[str, Any]:
-    from tessera_core.analysis.active_learning import suggest
+    from tessera_core.analysis.active_learning import next_queries
 
     question = work.question
     pixels = label_pixels(question.labels, work.raster.grid)
     skipped = np.array(question.skipped, np.int64).reshape(-1, 2)
-    found: list[Suggestion] = suggest(
+    found: list[Query] = next_queries(
         work.raster,
         work.fitted(cancelled),
         pixels.rows,
@@ -210,7 +210,7 @@ def _next(work: Work, cancelled: Cancel) -> dict[str, Any]:
         seed=len(question.labels),
         avoid=(skipped[:, 0], skipped[:, 1]),
     )
-    return {"suggestions": tuple(found)}
+    return {"queries": tuple(found)}
 
 
 def _confidence(work: Work, known: Known, cancelled: Cancel) -> dict[str, Any]:
@@ -220,20 +220,20 @@ def _confidence(work: Work, known: Known, cancelled: Cancel) -> dict[str, Any]:
     return {"calibration": calibration, "temperature": shown_temperature(work.fitted(cancelled), calibration)}
 
 
-def _doubts(work: Work) -> dict[str, Any]:
-    from tessera_core.analysis.label_issues import examine
+def _label_issues(work: Work) -> dict[str, Any]:
+    from tessera_core.analysis.label_issues import find_label_issues
 
-    found: list[Finding] = examine(work.question.labels, work.question.classes, work.raster)
-    return {"findings": tuple(found)}
+    found: list[LabelIssue] = find_label_issues(work.question.labels, work.question.classes, work.raster)
+    return {"issues": tuple(found)}
 
 
-def _unlike(work: Work, cancelled: Cancel) -> dict[str, Any]:
-    from tessera_core.analysis.applicability import learn, map_novelty
+def _dissimilarity(work: Work, cancelled: Cancel) -> dict[str, Any]:
+    from tessera_core.analysis.applicability import learn, map_dissimilarity
 
     pixels = label_pixels(work.question.labels, work.raster.grid)
     known = learn(work.raster.sample(pixels.rows, pixels.cols), pixels.class_ids, pixels.label_index)
-    made: NoveltyMap = map_novelty(known, work.raster, work.ground.norms(cancelled), cancelled)
-    return {"novelty": made}
+    made: DissimilarityMap = map_dissimilarity(known, work.raster, work.ground.norms(cancelled), cancelled)
+    return {"dissimilarity": made}
 
 
 def _sets(work: Work, known: Known, cancelled: Cancel) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tessera_core.provenance import Provenance
 
 if TYPE_CHECKING:
     from tessera_core._utils.partial import Failure
-    from tessera_core.project.library import Found
+    from tessera_core.project.library import Identified
 
 
 def escape(text: str) -> str:
@@ -114,7 +114,7 @@ def dataset(provenance: Provenance) -> str:
     return f"{names.get(provenance.model, provenance.model)} {version}".strip()
 
 
-def found(what: Found) -> str:
+def identified(what: Identified) -> str:
     """What was found at a path, in one sentence."""
     if what.project is not None:
         return f"The project {what.name!r}."

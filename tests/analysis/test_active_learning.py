@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera_core.analysis.active_learning import MIN_DISTANCE_PX, _reason, choose, suggest
+from tessera_core.analysis.active_learning import MIN_DISTANCE_PX, _reason, choose, next_queries
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
@@ -38,7 +38,7 @@ def test_suggestions_are_apart_doubtful_and_give_reasons() -> None:
     raster, truth = landscape()
     rows, cols = labels(truth)
     head = make_head("ridge").fit(raster.sample(rows, cols), truth[rows, cols])
-    found = suggest(raster, head, rows, cols, NAMES)
+    found = next_queries(raster, head, rows, cols, NAMES)
     assert len(found) == 5
     places = np.array([[s.row, s.col] for s in found])
     every = np.concatenate([places, np.stack([rows, cols], 1)])
@@ -53,16 +53,16 @@ def test_suggestions_are_apart_doubtful_and_give_reasons() -> None:
         assert s.reason.endswith(".")
         assert NAMES[s.likely[0]] in s.reason
     assert any("little that you labelled looks like it" in s.reason for s in found)
-    assert found == suggest(raster, head, rows, cols, NAMES)
+    assert found == next_queries(raster, head, rows, cols, NAMES)
 
 
 def test_dismissed_places_are_not_suggested_again() -> None:
     raster, truth = landscape()
     rows, cols = labels(truth)
     head = make_head("ridge").fit(raster.sample(rows, cols), truth[rows, cols])
-    first = suggest(raster, head, rows, cols, NAMES)
+    first = next_queries(raster, head, rows, cols, NAMES)
     dismissed = (np.array([s.row for s in first]), np.array([s.col for s in first]))
-    second = suggest(raster, head, rows, cols, NAMES, avoid=dismissed)
+    second = next_queries(raster, head, rows, cols, NAMES, avoid=dismissed)
     for s in second:
         assert np.hypot(dismissed[0] - s.row, dismissed[1] - s.col).min() >= MIN_DISTANCE_PX
 
@@ -73,10 +73,10 @@ def test_twins_are_chosen_once() -> None:
     head = make_head("prototype").fit(labelled, [1, 1, 1, 2, 2, 2])
     x = rng.normal(size=(50, 8)).astype(np.float32)
     x[1:20] = x[0]
-    order, doubt, novelty, proba = choose(x, labelled, head, 10)
+    order, doubt, dissimilarity, proba = choose(x, labelled, head, 10)
     assert len(set(order)) == len(order) == 10
     assert sum(i < 20 for i in order) == 1  # so much ground in one spot is worth one label, and only one
-    assert ((novelty >= 0) & (novelty <= 1)).all()
+    assert ((dissimilarity >= 0) & (dissimilarity <= 1)).all()
     np.testing.assert_allclose(doubt, 1 - np.abs(proba[:, 0] - proba[:, 1]), atol=1e-6)
     # A candidate that is labelled already covers itself.
     again, _, seen, _ = choose(x, np.concatenate([labelled, x[:1]]), head, 10)
@@ -87,7 +87,7 @@ def test_twins_are_chosen_once() -> None:
 def test_without_labels_there_is_a_sentence() -> None:
     raster, _ = landscape()
     with pytest.raises(LabelError, match="two classes first"):
-        suggest(raster, make_head("ridge"), np.zeros(0, int), np.zeros(0, int), NAMES)
+        next_queries(raster, make_head("ridge"), np.zeros(0, int), np.zeros(0, int), NAMES)
 
 
 def test_a_sure_place_is_not_called_doubtful() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera_core.analysis.applicability import NO_SCORE, NoveltyMap, Spread, learn, map_novelty
+from tessera_core.analysis.applicability import NO_SCORE, DissimilarityMap, Spread, learn, map_dissimilarity
 from tessera_core.analysis.similarity import code_norms
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.grid import Grid
@@ -49,18 +49,18 @@ def test_distances_are_mahalanobis_with_the_small_variances_averaged() -> None:
 
 def test_the_layer_equals_plain_numpy() -> None:
     x, y = drawn(60, 3, 0)
-    novelty = learn(x, y, np.arange(60))
+    dissimilarity = learn(x, y, np.arange(60))
     pixels, _ = drawn(2000, 6, 1)
     raster = raster_of(pixels, (40, 50))
-    found = map_novelty(novelty, raster).percent.ravel()
+    found = map_dissimilarity(dissimilarity, raster).percent.ravel()
     assert found[3] == NO_SCORE
     values = raster.sample(*np.divmod(np.arange(2000), 50))
     values[3] = 0
-    expected = np.searchsorted(novelty.thresholds, novelty.spread.distances(values))
+    expected = np.searchsorted(dissimilarity.thresholds, dissimilarity.spread.distances(values))
     off = np.delete(np.abs(found.astype(int) - expected), 3)
     assert off.max() <= 1
     assert (off == 0).mean() > 0.98
-    again = map_novelty(novelty, raster, code_norms(raster.codes.reshape(-1, DIM)))
+    again = map_dissimilarity(dissimilarity, raster, code_norms(raster.codes.reshape(-1, DIM)))
     np.testing.assert_array_equal(again.percent.ravel(), found)
 
 
@@ -69,9 +69,9 @@ def test_pixels_of_known_classes_follow_the_percentages_and_others_stand_out(lab
     beyond, unknown = [], []
     for seed in range(10):
         x, y = drawn(labels, 3, seed)
-        novelty = learn(x, y, np.arange(labels))
+        dissimilarity = learn(x, y, np.arange(labels))
         pixels, classes = drawn(1200, 6, 1000 + seed)
-        percent = map_novelty(novelty, raster_of(pixels, (30, 40))).percent.ravel()
+        percent = map_dissimilarity(dissimilarity, raster_of(pixels, (30, 40))).percent.ravel()
         known = (classes < 3) & (percent != NO_SCORE)
         beyond.append((percent[known] >= 90).mean())
         unknown.append((percent[classes >= 3] >= 90).mean())
@@ -91,18 +91,18 @@ def test_pixels_of_one_polygon_are_one_label() -> None:
 def test_a_slider_is_a_look_up_and_the_sentence_says_the_share() -> None:
     x, y = drawn(60, 3, 0)
     pixels, _ = drawn(1200, 6, 5)
-    layer = map_novelty(learn(x, y, np.arange(60)), raster_of(pixels, (30, 40)))
-    assert layer.unlike(0).sum() == 1199
-    assert layer.unlike(100).sum() <= layer.unlike(95).sum()
+    layer = map_dissimilarity(learn(x, y, np.arange(60)), raster_of(pixels, (30, 40)))
+    assert layer.outside(0).sum() == 1199
+    assert layer.outside(100).sum() <= layer.outside(95).sum()
     assert f"{100 * layer.share:.0f} % of the region" in layer.sentence
 
 
 def test_what_resembles_the_labels_only_roughly_is_told_too() -> None:
     percent = np.full((10, 10), 20, np.uint8)
     percent[0, 0] = 255
-    assert NoveltyMap(percent).sentence == "Nearly all of the region resembles something you labelled."
+    assert DissimilarityMap(percent).sentence == "Nearly all of the region resembles something you labelled."
     percent[5:7, 1:9] = 85
-    assert "labelled, 16 % of it only roughly." in NoveltyMap(percent).sentence
+    assert "labelled, 16 % of it only roughly." in DissimilarityMap(percent).sentence
 
 
 def test_too_few_labels_and_stopping() -> None:
@@ -110,7 +110,7 @@ def test_too_few_labels_and_stopping() -> None:
     with pytest.raises(LabelError, match="two places"):
         learn(x[:6], y[:6], np.arange(6))
     x[0] = np.nan
-    novelty = learn(x, y, np.arange(12))
-    assert novelty.places == 10  # the class of the lost label has a single one left
+    dissimilarity = learn(x, y, np.arange(12))
+    assert dissimilarity.places == 10  # the class of the lost label has a single one left
     with pytest.raises(Cancelled):
-        map_novelty(novelty, raster_of(drawn(100, 2, 0)[0], (10, 10)), cancelled=lambda: True)
+        map_dissimilarity(dissimilarity, raster_of(drawn(100, 2, 0)[0], (10, 10)), cancelled=lambda: True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from tessera_core.analysis.clusters import Clusters, group_tree, kmeans, tree_of_clusters
+from tessera_core.analysis.clusters import Clusters, cluster_tree, kmeans, tree_of_clusters
 from tessera_core.errors import Cancelled, RasterError
 from tests.analysis.test_similarity import make_raster
 
@@ -46,7 +46,7 @@ def test_bad_requests_and_cancel() -> None:
 
 def test_groups_of_a_coarser_cut_are_unions_of_those_of_a_finer_one() -> None:
     raster = make_raster(shape=(60, 60))
-    tree = group_tree(raster, finest=12, seed=2)
+    tree = cluster_tree(raster, finest=12, seed=2)
     assert tree.finest == 12
     cuts = {k: tree.cut(k) for k in range(1, 13)}
     for k, cut in cuts.items():
@@ -66,7 +66,7 @@ def test_groups_of_a_coarser_cut_are_unions_of_those_of_a_finer_one() -> None:
 def test_the_sums_and_centres_of_a_cut_are_those_of_its_pixels() -> None:
     raster = make_raster(shape=(60, 60))
     values, valid = raster.sample(*np.nonzero(raster.valid())), raster.valid()
-    tree = group_tree(raster, finest=16, seed=0)
+    tree = cluster_tree(raster, finest=16, seed=0)
     for k in (1, 5, 16):
         cut = tree.cut(k)
         groups = cut.labels[valid] - 1
@@ -93,11 +93,11 @@ def test_merging_is_wards() -> None:
 
 def test_a_tree_is_the_same_for_the_same_seed_and_says_what_it_cannot_do() -> None:
     raster = make_raster()
-    one, two = (group_tree(raster, finest=8, seed=4) for _ in range(2))
+    one, two = (cluster_tree(raster, finest=8, seed=4) for _ in range(2))
     np.testing.assert_array_equal(one.cut(3).labels, two.cut(3).labels)
-    small = group_tree(make_raster(shape=(2, 4)), finest=32)
+    small = cluster_tree(make_raster(shape=(2, 4)), finest=32)
     assert 2 <= small.finest <= 8
     with pytest.raises(RasterError, match="cut into 1 to 8 groups, not 9"):
         one.cut(9)
     with pytest.raises(Cancelled):
-        group_tree(raster, cancelled=lambda: True)
+        cluster_tree(raster, cancelled=lambda: True)

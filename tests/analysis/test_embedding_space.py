@@ -87,10 +87,10 @@ def test_a_cancelled_umap_leaves_nothing(tmp_path: Path) -> None:
 
 def test_groups_carry_over_to_another_year() -> None:
     found = kmeans(YEARS[2023], 4)
-    np.testing.assert_array_equal(embedding_space.groups_of(YEARS[2023], found.centres), found.labels)
-    carried = embedding_space.groups_of(YEARS[2024], found.centres)
+    np.testing.assert_array_equal(embedding_space.clusters_of(YEARS[2023], found.centres), found.labels)
+    carried = embedding_space.clusters_of(YEARS[2024], found.centres)
     with pytest.raises(Cancelled):
-        embedding_space.groups_of(YEARS[2024], found.centres, lambda: True)
+        embedding_space.clusters_of(YEARS[2024], found.centres, lambda: True)
     # The two years are the same landscape with other noise.
     assert (carried == found.labels).mean() > 0.97
     assert (carried[:2, :2] == 0).all()

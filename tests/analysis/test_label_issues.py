@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera_core.analysis.label_issues import examine
+from tessera_core.analysis.label_issues import find_label_issues
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import Provenance
@@ -37,7 +37,7 @@ def good_labels(truth: np.ndarray, step: int = 24) -> list[Label]:
 
 def test_good_labels_need_no_doctor() -> None:
     raster, truth = landscape()
-    assert examine(good_labels(truth), CLASSES, raster) == []
+    assert find_label_issues(good_labels(truth), CLASSES, raster) == []
 
 
 @pytest.mark.parametrize("wrong", [2, 13, 27])
@@ -47,7 +47,7 @@ def test_a_mistaken_click_is_found_with_what_it_looks_like(wrong: int) -> None:
     row, col = 6 + 24 * (wrong // 3), (15, 45, 75)[wrong % 3]
     right = int(truth[row, col])
     labels[wrong] = click(wrong, row, col, right % 3 + 1)
-    found = examine(labels, CLASSES, raster)
+    found = find_label_issues(labels, CLASSES, raster)
     assert [f.kind for f in found] == ["likely wrong"]
     assert found[0].labels == (f"l{wrong}",)
     assert (found[0].row, found[0].col) == (row, col)
@@ -58,7 +58,7 @@ def test_a_mistaken_click_is_found_with_what_it_looks_like(wrong: int) -> None:
 
 def test_classes_that_are_one_thing_are_said_to_overlap() -> None:
     raster, truth = landscape(alike=True)
-    found = [f for f in examine(good_labels(truth, 12), CLASSES, raster) if f.kind == "overlap"]
+    found = [f for f in find_label_issues(good_labels(truth, 12), CLASSES, raster) if f.kind == "overlap"]
     assert [f.class_ids for f in found] == [(1, 2)]
     assert "maize and grass look alike" in found[0].sentence
 
@@ -68,7 +68,7 @@ def test_doubles_and_contradictions() -> None:
     labels = good_labels(truth)
     again = click(100, 6, 15, 1)
     against = click(101, 30, 45, 3)
-    found = examine([*labels, again, against], CLASSES, raster)
+    found = find_label_issues([*labels, again, against], CLASSES, raster)
     by_kind = {f.kind: f for f in found}
     assert by_kind["duplicate"].labels == ("l0", "l100")
     assert (by_kind["duplicate"].row, by_kind["duplicate"].col) == (6, 15)
@@ -82,20 +82,20 @@ def test_clicks_in_a_heap_and_classes_too_small() -> None:
     raster, truth = landscape()
     labels = [label for label in good_labels(truth) if label.class_id != 3]
     heap = [click(200 + i, 100 + i, 80, 3) for i in range(6)]
-    found = examine([*labels, *heap], CLASSES, raster)
+    found = find_label_issues([*labels, *heap], CLASSES, raster)
     by_kind = {f.kind: f for f in found}
     assert set(by_kind) == {"too close", "too few"}
     assert len(by_kind["too close"].labels) == 6
     assert "lie at 1 place" in by_kind["too few"].sentence
-    few = examine([*labels, heap[0]], CLASSES, raster)
+    few = find_label_issues([*labels, heap[0]], CLASSES, raster)
     assert [f.kind for f in few] == ["too few"]
     assert "only 1 label;" in few[0].sentence
 
 
 def test_no_labels_and_labels_without_data() -> None:
     raster, _ = landscape()
-    assert [f.sentence for f in examine([], CLASSES[:1], raster)] == [
+    assert [f.sentence for f in find_label_issues([], CLASSES[:1], raster)] == [
         "maize has no label, so the map will not show it."
     ]
-    found = examine([click(1, 0, 0, 1)], CLASSES[:1], raster)
+    found = find_label_issues([click(1, 0, 0, 1)], CLASSES[:1], raster)
     assert [f.kind for f in found] == ["too few"]

@@ -130,11 +130,11 @@ def test_a_cleaning_survives_a_project_and_does_what_its_method_does() -> None:
     head = head_of(raster, truth)
     classes = predict_raster(head, raster).classes
     for way, expected in (
-        (postprocess.Cleaning("majority", size=5), postprocess.majority(classes, 5)),
-        (postprocess.Cleaning("sieve", hectares=0.05), postprocess.sieve(classes, 0.05, raster.grid)),
-        (postprocess.Cleaning("potts", beta=2.0), postprocess.potts(raster, head, 2.0)),
+        (postprocess.PostProcessing("majority", size=5), postprocess.majority(classes, 5)),
+        (postprocess.PostProcessing("sieve", hectares=0.05), postprocess.sieve(classes, 0.05, raster.grid)),
+        (postprocess.PostProcessing("potts", beta=2.0), postprocess.potts(raster, head, 2.0)),
     ):
-        again = postprocess.Cleaning.from_json(json.loads(json.dumps(way.to_json())))
+        again = postprocess.PostProcessing.from_json(json.loads(json.dumps(way.to_json())))
         assert again == way
         np.testing.assert_array_equal(again(classes, raster, head), expected)
 
@@ -142,4 +142,4 @@ def test_a_cleaning_survives_a_project_and_does_what_its_method_does() -> None:
 @pytest.mark.parametrize("value", [{}, {"method": "majority"}, {"method": "blur", "size": 3, "hectares": 1, "beta": 1}])
 def test_a_damaged_cleaning_is_refused_in_words(value: dict[str, object]) -> None:
     with pytest.raises(LabelError):
-        postprocess.Cleaning.from_json(value)
+        postprocess.PostProcessing.from_json(value)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from tessera_core.analysis.similarity import NO_SCORE, Likeness, SimilarityIndex
+from tessera_core.analysis.similarity import NO_SCORE, Similarity, SimilarityIndex
 from tessera_core.errors import RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
@@ -53,12 +53,12 @@ def test_the_scale_is_absolute_and_thresholds_compute_nothing() -> None:
     assert 0 < alone.default_percent() <= 100
 
 
-def likeness(*parts: tuple[float, float, int]) -> Likeness:
+def likeness(*parts: tuple[float, float, int]) -> Similarity:
     """Scores from normal distributions: centre and spread in percent, how many pixels."""
     rng = np.random.default_rng(0)
     percent = np.concatenate([rng.normal(centre, spread, count) for centre, spread, count in parts])
     scores = np.round(10 * np.clip(percent, 0, 100)).astype(np.uint16)[None]
-    return Likeness(scores, np.bincount(scores.ravel() // 10, minlength=101))
+    return Similarity(scores, np.bincount(scores.ravel() // 10, minlength=101))
 
 
 def test_the_first_threshold_keeps_the_alike_and_not_half_of_everything() -> None:

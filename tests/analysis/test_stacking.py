@@ -11,7 +11,7 @@ from affine import Affine
 from tessera_core.analysis.change import detect_change
 from tessera_core.analysis.embedding_space import draw_pixels
 from tessera_core.analysis.pca import fit_pca
-from tessera_core.analysis.stacking import fuse, fuse_years
+from tessera_core.analysis.stacking import stack, stack_years
 from tessera_core.errors import Cancelled, InputError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
@@ -36,16 +36,16 @@ def other_model(raster: EmbeddingRaster, size: float = 0.05, dim: int = 16) -> E
 def test_both_halves_are_kept_and_weigh_the_same(tmp_path: Path) -> None:
     first = two_years(0, size=60).first
     second = other_model(first)
-    fused = fuse(first, second, tmp_path / "fused")
-    raster = fused.raster
+    stacked = stack(first, second, tmp_path / "fused")
+    raster = stacked.raster
     assert raster.dim == 64
-    assert fused.cosine > 0.9995
+    assert stacked.cosine > 0.9995
     rows, cols = np.nonzero(raster.valid())
     values = raster.sample(rows, cols)
     parts = values[:, :48], values[:, 48:]
     spreads = [float(part.var(0).sum()) for part in parts]
     assert spreads == pytest.approx([1, 1], rel=0.02)
-    for part, source, weight in zip(parts, (first, second), fused.weights, strict=True):
+    for part, source, weight in zip(parts, (first, second), stacked.weights, strict=True):
         wanted = source.sample(rows, cols) * weight
         error = np.linalg.norm(part - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
         assert np.median(error) < 0.02
@@ -54,14 +54,14 @@ def test_both_halves_are_kept_and_weigh_the_same(tmp_path: Path) -> None:
 
 def test_the_provenance_names_both(tmp_path: Path) -> None:
     first = two_years(0, size=60).first
-    raster = fuse(first, other_model(first), tmp_path / "fused").raster
+    raster = stack(first, other_model(first), tmp_path / "fused").raster
     again = EmbeddingRaster.open(tmp_path / "fused")
     assert again.provenance == raster.provenance
     assert raster.provenance.year == 2023
     assert "studio test (48-d) + alphaearth 1 (16-d)" in raster.provenance.dataset
     assert [part["model"] for part in raster.provenance.details["parts"]] == ["studio", "alphaearth"]
     years = two_years(0, size=60)
-    two = fuse(years.first, years.second, tmp_path / "years").raster.provenance
+    two = stack(years.first, years.second, tmp_path / "years").raster.provenance
     assert two.year is None
     assert "of 2023" in two.dataset
     assert "of 2024" in two.dataset
@@ -75,22 +75,22 @@ def test_another_grid_is_looked_up_by_place(tmp_path: Path) -> None:
         scales=np.array(first.scales[10:50, 5:45]),
         grid=first.grid.window(10, 5, 40, 40),
     )
-    fused = fuse(first, window, tmp_path / "fused")
-    valid = fused.raster.valid()
+    stacked = stack(first, window, tmp_path / "fused")
+    valid = stacked.raster.valid()
     assert valid[10:50, 5:45].all()
     assert valid.sum() == 1600
-    assert fused.missing == 60 * 60 - 4 - 1600
-    halves = fused.raster.sample([20, 30], [20, 40])
-    np.testing.assert_allclose(halves[:, :48] / fused.weights[0], halves[:, 48:] / fused.weights[1], atol=0.2)
+    assert stacked.missing == 60 * 60 - 4 - 1600
+    halves = stacked.raster.sample([20, 30], [20, 40])
+    np.testing.assert_allclose(halves[:, :48] / stacked.weights[0], halves[:, 48:] / stacked.weights[1], atol=0.2)
     lonlat = replace(window, grid=Grid("EPSG:4326", Affine(1e-4, 0, 100, 0, -1e-4, 10), (40, 40)))
     with pytest.raises(RasterError, match="no ground"):
-        fuse(first, lonlat, tmp_path / "nowhere")
+        stack(first, lonlat, tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_head_learns_from_both(tmp_path: Path) -> None:
     years = two_years(2, size=60)
-    raster = fuse(years.first, other_model(years.first), tmp_path / "fused").raster
+    raster = stack(years.first, other_model(years.first), tmp_path / "fused").raster
     rng = np.random.default_rng(0)
     rows, cols = rng.integers(1, 60, (2, 150))
     head = make_head("ridge").fit(raster.sample(rows, cols), years.covers[rows, cols] + 1)
@@ -102,7 +102,7 @@ def test_a_head_learns_from_both(tmp_path: Path) -> None:
 def test_stopping_leaves_nothing_behind(tmp_path: Path) -> None:
     first = two_years(0, size=60).first
     with pytest.raises(Cancelled):
-        fuse(first, first, tmp_path / "fused", cancelled=lambda: True)
+        stack(first, first, tmp_path / "fused", cancelled=lambda: True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -151,7 +151,7 @@ def test_alphaearth_beside_tessera_on_another_grid_is_one_source_for_everything(
     assert theirs[2023].grid.crs != years.first.grid.crs
     assert theirs[2023].provenance.dataset == "alphaearth 1 (64-d)"
     ours = {2023: years.first, 2024: years.second}
-    made = fuse_years(ours, theirs, tmp_path / "both")
+    made = stack_years(ours, theirs, tmp_path / "both")
     rasters = {year: one.raster for year, one in made.items()}
     # Provenance of both, and one dataset over the years.
     assert (
@@ -198,22 +198,22 @@ def test_joining_never_deletes_what_it_did_not_make(tmp_path: Path) -> None:
     work.mkdir()
     (work / "notes.txt").write_text("mine")
     inputs = {2023: first}, {2023: second}
-    for join in (lambda: fuse(first, second, work), lambda: fuse_years(*inputs, work)):
+    for join in (lambda: stack(first, second, work), lambda: stack_years(*inputs, work)):
         with pytest.raises(InputError, match=r"notes\.txt"):
             join()
     source = first.save(tmp_path / "source")
-    for join in (lambda: fuse(first, second, source), lambda: fuse_years(*inputs, source)):
+    for join in (lambda: stack(first, second, source), lambda: stack_years(*inputs, source)):
         with pytest.raises(InputError, match="nothing was"):
             join()
     first.save(tmp_path / "years" / "2023")
     with pytest.raises(InputError, match="not joined"):
-        fuse_years(*inputs, tmp_path / "years")
-    fuse_years(*inputs, tmp_path / "joined")
-    fuse_years(*inputs, tmp_path / "joined")
+        stack_years(*inputs, tmp_path / "years")
+    stack_years(*inputs, tmp_path / "joined")
+    stack_years(*inputs, tmp_path / "joined")
     # A year that is not joined anew is not thrown away with the others.
-    fuse(first, second, tmp_path / "joined" / "2022")
+    stack(first, second, tmp_path / "joined" / "2022")
     with pytest.raises(InputError, match="2022"):
-        fuse_years(*inputs, tmp_path / "joined")
+        stack_years(*inputs, tmp_path / "joined")
     assert (work / "notes.txt").read_text() == "mine"
     assert EmbeddingRaster.open(source).provenance == first.provenance
     assert (tmp_path / "joined" / "2022" / "codes.npy").exists()
@@ -222,14 +222,14 @@ def test_joining_never_deletes_what_it_did_not_make(tmp_path: Path) -> None:
 def test_only_years_of_both_are_joined(tmp_path: Path) -> None:
     years = two_years(0, size=60)
     other = other_model(years.second)
-    made = fuse_years({2023: years.first, 2024: years.second}, {2024: other, 2025: other}, tmp_path / "both")
+    made = stack_years({2023: years.first, 2024: years.second}, {2024: other, 2025: other}, tmp_path / "both")
     assert list(made) == [2024]
     assert made[2024].folder == tmp_path / "both" / "2024"
     assert EmbeddingRaster.open(tmp_path / "both" / "2024").provenance.year == 2024
     with pytest.raises(RasterError, match="no year in common"):
-        fuse_years({2023: years.first}, {2025: other}, tmp_path / "none")
+        stack_years({2023: years.first}, {2025: other}, tmp_path / "none")
     with pytest.raises(Cancelled):
-        fuse_years({2024: years.second}, {2024: other}, tmp_path / "stopped", cancelled=lambda: True)
+        stack_years({2024: years.second}, {2024: other}, tmp_path / "stopped", cancelled=lambda: True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["both"]
 
 
@@ -238,4 +238,4 @@ def test_embeddings_of_elsewhere_are_refused(tmp_path: Path, monkeypatch: pytest
     years = two_years(0, size=60)
     alphaearth_like(years, tmp_path / "ae", wrong=True)
     with pytest.raises(RasterError, match="no ground"):
-        fuse(years.first, open_embeddings(tmp_path / "ae", year=2023), tmp_path / "both")
+        stack(years.first, open_embeddings(tmp_path / "ae", year=2023), tmp_path / "both")

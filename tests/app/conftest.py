@@ -57,7 +57,7 @@ def project(home: Path, region_folder: Path) -> Project:
     """A project of that folder, without labels."""
     from tessera_core.project import library
 
-    return library.start(library.look(str(region_folder)), "My fields")
+    return library.start(library.identify(str(region_folder)), "My fields")
 
 
 class _VisitedServer:

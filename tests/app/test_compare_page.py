@@ -31,7 +31,7 @@ def years(home: Path, tmp_path: Path) -> Project:
     made = two_years(0, share=0.25, weather=2.0, size=96)
     for raster in (made.first, made.second):
         raster.save(tmp_path / "fields" / str(raster.provenance.year))
-    project = library.start(library.look(str(tmp_path / "fields")), "Fields")
+    project = library.start(library.identify(str(tmp_path / "fields")), "Fields")
     classes = [LabelClass(k, f"Kind {k}", f"#{40 * k:02x}8080") for k in range(1, 5)]
     labels = []
     for row in range(6, 96, 12):
@@ -78,7 +78,7 @@ def test_without_a_project_or_a_second_year_it_says_what_to_do(app: AppTest, hom
     app.switch_page("pages/compare.py").run()
     assert "two years" in app.info[0].value
     two_years(0, size=48).first.save(tmp_path / "one" / "2023")
-    project = library.start(library.look(str(tmp_path / "one")), "One")
+    project = library.start(library.identify(str(tmp_path / "one")), "One")
     _open(app, project)
     assert _errors(app) == []
     assert "one year" in app.info[0].value
@@ -110,7 +110,7 @@ def _project_of(share: float, tmp_path: Path) -> Project:
     made = two_years(0, share=share, weather=2.0, size=96)
     for raster in (made.first, made.second):
         raster.save(tmp_path / str(share) / str(raster.provenance.year))
-    return library.start(library.look(str(tmp_path / str(share))), f"Changed {share}")
+    return library.start(library.identify(str(tmp_path / str(share))), f"Changed {share}")
 
 
 def test_where_nothing_is_called_it_says_whether_anything_could_be(app: AppTest, home: Path, tmp_path: Path) -> None:

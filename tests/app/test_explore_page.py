@@ -97,7 +97,7 @@ def test_colours_can_be_those_of_another_region(app: AppTest, project: Project, 
         other, codes=other.codes[:30].copy(), scales=other.scales[:30].copy(), grid=other.grid.window(0, 0, 30, 64)
     )
     shown.save(tmp_path / "next valley")
-    library.start(library.look(str(tmp_path / "next valley")), "Next valley")
+    library.start(library.identify(str(tmp_path / "next valley")), "Next valley")
     open_page(app, project)
     before = messages(app)["pca2024"]
     assert app.selectbox(f"explore_{project.key}_model").options == ["Next valley"]
@@ -195,9 +195,9 @@ def test_groups_are_the_same_in_all_years_and_the_slider_only_cuts_their_tree(
     from tessera_core.ui.explore import clusters
 
     made: list[str] = []
-    tree, carry = clusters.group_tree, clusters.groups_of
-    monkeypatch.setattr(clusters, "group_tree", lambda *a, **k: made.append("tree") or tree(*a, **k))
-    monkeypatch.setattr(clusters, "groups_of", lambda *a, **k: made.append("year") or carry(*a, **k))
+    tree, carry = clusters.cluster_tree, clusters.clusters_of
+    monkeypatch.setattr(clusters, "cluster_tree", lambda *a, **k: made.append("tree") or tree(*a, **k))
+    monkeypatch.setattr(clusters, "clusters_of", lambda *a, **k: made.append("year") or carry(*a, **k))
     open_page(app, project, "Groups")
     work_done(app)
     pictures = set()
@@ -244,9 +244,9 @@ def test_examples_are_looked_for_in_other_regions_of_the_same_dataset(
     app: AppTest, project: Project, tmp_path: Path
 ) -> None:
     landscape(seed=5).save(tmp_path / "next valley")
-    library.start(library.look(str(tmp_path / "next valley")), "Next valley")
+    library.start(library.identify(str(tmp_path / "next valley")), "Next valley")
     landscape(seed=6, dim=64).save(tmp_path / "other numbers")
-    library.start(library.look(str(tmp_path / "other numbers")), "Other numbers")
+    library.start(library.identify(str(tmp_path / "other numbers")), "Other numbers")
     open_page(app, project, "Alike")
     app.session_state[f"explore_{project.key}_seeds"] = ((2024, 10, 10),)
     app.run()

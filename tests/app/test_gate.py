@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tessera_core.errors import InputError
 from tessera_core.hosting import Limits, hosted
 from tessera_core.project.project import Project
-from tessera_core.project.request import PlaceRequest
+from tessera_core.project.request import EmbeddingRequest
 from tessera_core.region import parse_bbox
 from tessera_core.ui import gate, state
 from tessera_core.ui.region import load
@@ -370,12 +370,12 @@ def _around(raw: bytes, place: str) -> bytes:
 
 
 def test_a_place_is_as_large_as_a_server_for_many_grants(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = PlaceRequest(parse_bbox("5.0,51.0,5.5,51.3"), (2024,), "tessera")
+    large = EmbeddingRequest(parse_bbox("5.0,51.0,5.5,51.3"), (2024,), "tessera")
     monkeypatch.setenv("TESSERA_HOSTED", "0")
     assert load.too_large(large) == ""
     monkeypatch.setenv("TESSERA_HOSTED", "1")
     assert "up to 400 km²" in load.too_large(large)
-    assert load.too_large(PlaceRequest(parse_bbox("5.0,51.0,5.1,51.1"), (2024,), "tessera")) == ""
+    assert load.too_large(EmbeddingRequest(parse_bbox("5.0,51.0,5.1,51.1"), (2024,), "tessera")) == ""
     with pytest.raises(InputError, match="Choose a smaller one"):
         load.start(large, None)
 

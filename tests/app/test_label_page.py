@@ -341,11 +341,11 @@ def test_tidying_shows_a_score_and_reaches_the_export(app: AppTest, project: Pro
     assert messages(app)["tidied"][1].startswith(b"\x89PNG")
     (use,) = [toggle for toggle in app.toggle if "Export" in toggle.label]
     use.set_value(True).run()
-    tidy = Project.open(project.folder)
-    assert tidy.settings["tidy"]["method"] == "majority"
-    raster = EmbeddingRaster.open(tidy.embeddings_path(2024))
+    with_post_processing = Project.open(project.folder)
+    assert with_post_processing.settings["tidy"]["method"] == "majority"
+    raster = EmbeddingRaster.open(with_post_processing.embeddings_path(2024))
     rough = map_project(project, raster, 2024).map.classes
-    np.testing.assert_array_equal(map_project(tidy, raster, 2024).map.classes, majority(rough, 3))
+    np.testing.assert_array_equal(map_project(with_post_processing, raster, 2024).map.classes, majority(rough, 3))
 
 
 def test_a_pasted_tree_becomes_classes(app: AppTest, project: Project) -> None:

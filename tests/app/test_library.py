@@ -18,7 +18,7 @@ from tests.app.conftest import landscape
 
 
 def test_folder_with_a_subfolder_per_year_becomes_a_project_of_both_years(home: Path, region_folder: Path) -> None:
-    found = library.look(f'"{region_folder}"')
+    found = library.identify(f'"{region_folder}"')
     assert [year for year, _, _ in found.rasters] == [2023, 2024]
     project = library.start(found, "Fields")
     assert project.years == [2023, 2024]
@@ -27,7 +27,7 @@ def test_folder_with_a_subfolder_per_year_becomes_a_project_of_both_years(home: 
 
 def test_single_raster_and_its_own_year(home: Path, tmp_path: Path) -> None:
     landscape(16, year=2020).save(tmp_path / "one")
-    project = library.start(library.look(str(tmp_path / "one")), "")
+    project = library.start(library.identify(str(tmp_path / "one")), "")
     assert (project.name, project.years) == ("one", [2020])
 
 
@@ -37,7 +37,7 @@ def test_single_raster_and_its_own_year(home: Path, tmp_path: Path) -> None:
 )
 def test_paths_without_embeddings_say_so(home: Path, tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        library.look(text.format(tmp=tmp_path))
+        library.identify(text.format(tmp=tmp_path))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def damaged_year(tmp_path: Path) -> Path:
 
 
 def test_a_damaged_year_of_several_is_named_and_the_others_open(home: Path, damaged_year: Path) -> None:
-    found = library.look(str(damaged_year))
+    found = library.identify(str(damaged_year))
     assert [year for year, _, _ in found.rasters] == [2020, 2022]
     assert [failure.what for failure in found.failed] == ["2021"]
     assert "codes.npy" in found.failed[0].why
@@ -59,7 +59,7 @@ def test_a_damaged_year_of_several_is_named_and_the_others_open(home: Path, dama
     for year in ("2020", "2022"):
         (damaged_year / year / "raster.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="None of the years in years"):
-        library.look(str(damaged_year))
+        library.identify(str(damaged_year))
 
 
 def test_a_damaged_year_is_told_on_the_page_and_by_the_command(app: AppTest, damaged_year: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_damaged_year_is_told_on_the_page_and_by_the_command(app: AppTest, dam
 def test_years_of_two_datasets_leave_no_project_behind(home: Path, tmp_path: Path) -> None:
     landscape(16, year=2020).save(tmp_path / "mixed" / "2020")
     landscape(16, year=2021, dim=64).save(tmp_path / "mixed" / "2021")
-    found = library.look(str(tmp_path / "mixed"))
+    found = library.identify(str(tmp_path / "mixed"))
     with pytest.raises(TesseraError, match="cannot be mixed"):
         library.start(found, "Mixed")
     assert library.recent() == []

@@ -15,13 +15,13 @@ from tessera_core.errors import AcquisitionError, Cancelled, MixedDatasetsError,
 from tessera_core.grid import Grid
 from tessera_core.project import library, load, tile_repair
 from tessera_core.project.project import Project
-from tessera_core.project.request import PlaceRequest, rounded
+from tessera_core.project.request import EmbeddingRequest, rounded
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.region import parse_bbox
 from tessera_core.sources.local.convert import quantise_block
 from tessera_core.sources.local.open import open_embeddings
-from tessera_core.sources.quality.tiles import LonLat, cell_name, cells, inspect
+from tessera_core.sources.quality.tiles import LonLat, cell_name, cells, check_quality
 from tessera_core.sources.remote import cache
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
@@ -43,8 +43,8 @@ def web(world: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[We
         yield server
 
 
-def _request(web: WebStore, *years: int, box: str = "11.86,-0.09,11.94,0.09") -> PlaceRequest:
-    return PlaceRequest(rounded(replace(parse_bbox(box), name="Equator")), years, "", web.store)
+def _request(web: WebStore, *years: int, box: str = "11.86,-0.09,11.94,0.09") -> EmbeddingRequest:
+    return EmbeddingRequest(rounded(replace(parse_bbox(box), name="Equator")), years, "", web.store)
 
 
 def _quiet(done: int, total: int, message: str) -> None:
@@ -55,7 +55,7 @@ def _never() -> bool:
     return False
 
 
-def _load(request: PlaceRequest, project: Project | None = None, attempts: int = 2) -> Project:
+def _load(request: EmbeddingRequest, project: Project | None = None, attempts: int = 2) -> Project:
     return load.load(request, _quiet, _never, project=project, attempts=attempts)
 
 
@@ -157,7 +157,7 @@ def _tiles(tmp_path: Path, shift: float = 0.0) -> Path:
 
 def test_a_masked_tile_is_blank_and_comes_back(home: Path, tmp_path: Path) -> None:
     folder = _tiles(tmp_path)
-    project = library.start(library.look(str(folder)), "Tiles")
+    project = library.start(library.identify(str(folder)), "Tiles")
     raster = open_embeddings(folder)
     lon, lat = LonLat(raster.grid).block(slice(0, raster.shape[0]))
     name = cell_name((int(cells(lon)[100, 10]), int(cells(lat)[100, 10])))
@@ -175,21 +175,21 @@ def test_a_masked_tile_is_blank_and_comes_back(home: Path, tmp_path: Path) -> No
 
 
 def test_levelling_shows_before_and_after_and_is_only_used_when_kept(home: Path, tmp_path: Path) -> None:
-    project = library.start(library.look(str(_tiles(tmp_path, shift=0.8))), "Tiles")
-    made = tile_repair.try_levelling(project, 2024, _quiet, _never)
+    project = library.start(library.identify(str(_tiles(tmp_path, shift=0.8))), "Tiles")
+    made = tile_repair.try_seam_correction(project, 2024, _quiet, _never)
     before, after = made.steps
     assert made.before.seams
     assert before > 3 * after
     assert made.pictures[0].shape == made.pictures[1].shape == (260, 400, 3)
-    assert not tile_repair.levelled(project, 2024)
-    tile_repair.drop_levelling(made)
+    assert not tile_repair.seams_corrected(project, 2024)
+    tile_repair.drop_seam_correction(made)
     assert not made.folder.exists()
-    made = tile_repair.try_levelling(project, 2024, _quiet, _never)
-    tile_repair.keep_levelling(project, 2024, made)
-    assert tile_repair.levelled(project, 2024)
-    assert len(inspect(open_embeddings(project.embeddings_path(2024))).seams) < len(made.before.seams)
+    made = tile_repair.try_seam_correction(project, 2024, _quiet, _never)
+    tile_repair.keep_seam_correction(project, 2024, made)
+    assert tile_repair.seams_corrected(project, 2024)
+    assert len(check_quality(open_embeddings(project.embeddings_path(2024))).seams) < len(made.before.seams)
     tile_repair.restore(project, 2024)
-    assert not tile_repair.levelled(project, 2024)
+    assert not tile_repair.seams_corrected(project, 2024)
 
 
 def test_old_demo_regions_are_removed_unless_a_project_uses_them(home: Path, region_folder: Path) -> None:
@@ -199,7 +199,7 @@ def test_old_demo_regions_are_removed_unless_a_project_uses_them(home: Path, reg
         folder = home / "cache" / "demo" / name
         shutil.copytree(region_folder, folder / "embeddings")
         (folder / "demo.json").write_text(json.dumps({"size": 96, "seed": 0}))
-    library.start(library.look(str(home / "cache" / "demo" / "96-0-aaaa")), "My demo")
+    library.start(library.identify(str(home / "cache" / "demo" / "96-0-aaaa")), "My demo")
     used, free = library.old_demos()
     assert (used.projects, free.projects) == (("My demo",), ())
     assert free.bytes > 100_000

@@ -92,7 +92,7 @@ def test_the_picture_follows_each_click_however_many_projects_are_open(project: 
     apps = [on_label_page(root, one) for one in projects]
     drawn = {shown(app)[0]["map"]["v"]: shown(app)[1] for app in apps}
     assert len(drawn) == len(apps)
-    desks = len(page._desks)
+    sessions = len(page._sessions)
     places = np.random.default_rng(0).integers(3, 60, (2, len(apps), 2))
     for round_ in places:
         for app, one, place in zip(apps, projects, round_, strict=True):
@@ -104,5 +104,5 @@ def test_the_picture_follows_each_click_however_many_projects_are_open(project: 
             drawn[header["map"]["v"]] = png
     assert [drawn[shown(app)[0]["map"]["v"]] for app in apps] == [true_map(one) for one in projects]
     # Nobody's desk was made again, and what is sent names no folder of this computer.
-    assert len(page._desks) == desks
+    assert len(page._sessions) == sessions
     assert not any(str(one.folder.parent) in str(shown(app)[0]) for app, one in zip(apps, projects, strict=True))

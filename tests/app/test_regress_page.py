@@ -33,7 +33,7 @@ from tests.project.test_regress import GRID, SIZE, world
 def field_work(home: Path, tmp_path: Path) -> Project:
     """A project whose embeddings know a number."""
     world()[0].save(tmp_path / "field work" / "2024")
-    return library.start(library.look(str(tmp_path / "field work")), "Field work")
+    return library.start(library.identify(str(tmp_path / "field work")), "Field work")
 
 
 def sheet(**columns: Any) -> bytes:
@@ -376,7 +376,7 @@ def test_areas_are_drawn_as_such(app: AppTest, field_work: Project) -> None:
 def test_a_region_without_a_place_on_earth(app: AppTest, home: Path, tmp_path: Path) -> None:
     raster, truth = world()
     replace(raster, grid=Grid.local(raster.shape)).save(tmp_path / "strip" / "2024")
-    project = library.start(library.look(str(tmp_path / "strip")), "Strip")
+    project = library.start(library.identify(str(tmp_path / "strip")), "Strip")
     rows, cols = np.random.default_rng(4).integers(14, SIZE - 2, (2, 60))
     table = "row,col,height\n" + "\n".join(f"{r},{c},{truth[r, c]:.2f}" for r, c in zip(rows, cols, strict=True))
     open_page(app, project)

@@ -38,7 +38,7 @@ def test_a_raster_equals_itself_and_its_windows() -> None:
     scales[3:6, 4:9] = np.nan
     whole = replace(whole, scales=scales)
     found = compare(whole, whole)
-    assert found == agreement.Parity(30 * 40 - 15, 1.0, 1.0, 1.0, 0.0, True)
+    assert found == agreement.Agreement(30 * 40 - 15, 1.0, 1.0, 1.0, 0.0, True)
     assert found.verdict == "green"
     assert "number for number" in found.sentence()
     part = compare(window(whole, 5, 7, 20, 11), whole)

@@ -9,7 +9,7 @@ import pytest
 
 from tessera_core.analysis.postprocess import majority, potts
 from tessera_core.assess import CodeFeatures, MatrixFeatures, Samples
-from tessera_core.assess.postprocess import score_cleaning
+from tessera_core.assess.postprocess import score_post_processing
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
@@ -36,8 +36,8 @@ def region(noise=1.5):
 @pytest.mark.parametrize("how", ["majority", "field"])
 def test_smoothing_of_large_fields_is_seen_to_help(how):
     raster, samples = region()
-    clean = {"majority": lambda m, _: majority(m, 5), "field": lambda _, head: potts(raster, head)}[how]
-    found = score_cleaning(samples, make_head("ridge"), raster, clean)
+    smoothed = {"majority": lambda m, _: majority(m, 5), "field": lambda _, head: potts(raster, head)}[how]
+    found = score_post_processing(samples, make_head("ridge"), raster, smoothed)
     assert found.n_labels == 60
     assert found.after > found.before + 0.05
     assert 0 < found.changed < 0.5
@@ -46,13 +46,13 @@ def test_smoothing_of_large_fields_is_seen_to_help(how):
 
 def test_what_changes_nothing_scores_the_same_and_what_spoils_is_told():
     raster, samples = region()
-    same = score_cleaning(samples, make_head("ridge"), raster, lambda m, _: m.copy())
+    same = score_post_processing(samples, make_head("ridge"), raster, lambda m, _: m.copy())
     assert same.before == same.after
     assert "no difference" in same.sentence
-    spoilt = score_cleaning(samples, make_head("ridge"), raster, lambda m, _: np.ones_like(m))
+    spoilt = score_post_processing(samples, make_head("ridge"), raster, lambda m, _: np.ones_like(m))
     assert "worse" in spoilt.sentence
     with pytest.raises(Cancelled):
-        score_cleaning(samples, make_head("ridge"), raster, lambda m, _: m, cancelled=lambda: True)
+        score_post_processing(samples, make_head("ridge"), raster, lambda m, _: m, cancelled=lambda: True)
     plain = MatrixFeatures(np.zeros((60, 2), np.float32))
     with pytest.raises(LabelError, match="on embeddings"):
-        score_cleaning(replace(samples, features=plain), make_head("ridge"), raster, lambda m, _: m)
+        score_post_processing(replace(samples, features=plain), make_head("ridge"), raster, lambda m, _: m)

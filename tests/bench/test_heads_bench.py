@@ -14,8 +14,8 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
 ENTRIES = (
-    heads.Entry("ridge", "ridge", repeats=3, sizes=(3, 10)),
-    heads.Entry("ridge 3x3", "ridge", context=3, repeats=3, sizes=(3, 10)),
+    heads.RaceEntry("ridge", "ridge", repeats=3, sizes=(3, 10)),
+    heads.RaceEntry("ridge 3x3", "ridge", context=3, repeats=3, sizes=(3, 10)),
 )
 
 
@@ -81,7 +81,7 @@ def test_all_labels_by_folds_give_the_known_figures_of_plain_regression(shared) 
     plain = heads.all_labels(site, heads._plain)
     assert plain["grouped"] == pytest.approx(0.728, abs=0.03)
     assert plain["random"] == pytest.approx(0.767, abs=0.01)
-    ours = heads.all_labels(site, heads.Entry("logistic", "logistic").make)
+    ours = heads.all_labels(site, heads.RaceEntry("logistic", "logistic").make)
     assert ours["grouped"] > plain["grouped"] - 0.02
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera_core.bench.suggest import World, compare, point_world, split_world
+from tessera_core.bench.suggest import BenchWorld, compare, point_world, split_world
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
 
-def rare_world(seed: int) -> World:
+def rare_world(seed: int) -> BenchWorld:
     rng = np.random.default_rng(seed)
     y = rng.choice(4, 1600, p=[0.6, 0.3, 0.07, 0.03]) + 1
     centres = np.random.default_rng(9).normal(size=(5, 12)) * 1.5
     x = (centres[y] + 0.6 * rng.normal(size=(1600, 12))).astype(np.float32)
-    return World(x[:800], y[:800], None, x[800:], y[800:])
+    return BenchWorld(x[:800], y[:800], None, x[800:], y[800:])
 
 
 def test_suggestions_save_labels_where_classes_are_rare() -> None:

@@ -22,7 +22,7 @@ def project(server: AppServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Three kinds labelled once each, of a landscape of four."""
     monkeypatch.setenv("TESSERA_HOME", str(server.home))
     landscape(64).save(tmp_path / "fields")
-    made = library.start(library.look(str(tmp_path / "fields")), "Checked fields")
+    made = library.start(library.identify(str(tmp_path / "fields")), "Checked fields")
     for number, (row, col) in enumerate(((10, 10), (10, 50), (50, 10))):
         x, y = made.grid.pixel_to_xy(row, col)
         made.log.add("point", made.log.add_class(f"Kind {number}").id, [(float(x), float(y))])

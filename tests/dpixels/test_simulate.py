@@ -14,7 +14,7 @@ from tessera_core.dpixels.simulate.canopy import grow, reflectance
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE, WORLD_COVERS
 from tessera_core.dpixels.simulate.climates import CLIMATES, ZONES, draw_zone_weather, find_zone
 from tessera_core.dpixels.simulate.covers import COVERS
-from tessera_core.dpixels.simulate.imagined import imagine_covers
+from tessera_core.dpixels.simulate.imagined import randomised_covers
 from tessera_core.dpixels.simulate.layout import Use
 from tessera_core.dpixels.simulate.observe import observe
 from tessera_core.dpixels.simulate.parcels import MAX_CYCLES, Climate, draw_parcels
@@ -474,7 +474,7 @@ def test_a_share_of_the_worlds_is_imagined_and_the_others_stay():
 
 
 def test_imagined_covers_are_plausible():
-    covers = imagine_covers(300, np.random.default_rng(0))
+    covers = randomised_covers(300, np.random.default_rng(0))
     assert len({cover.name for cover in covers}) == 300
     for cover in covers:
         assert len(cover.cycles) <= MAX_CYCLES

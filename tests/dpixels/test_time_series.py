@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.dpixels.time_series import pixel_story
+from tessera_core.dpixels.time_series import pixel_time_series
 from tessera_core.errors import GridError
 from tessera_core.grid import Grid
 
@@ -25,24 +25,24 @@ def tile() -> DPixelTile:
 
 
 def test_dates_are_in_order_and_units_are_physical() -> None:
-    story = pixel_story(tile(), 2, 3)
-    assert story.days.tolist() == [10, 100, 200]
+    series = pixel_time_series(tile(), 2, 3)
+    assert series.days.tolist() == [10, 100, 200]
     # Day 10 was cloudy, day 100 has no measurement although its mask says clear.
-    assert story.valid.tolist() == [False, False, True]
-    assert story.reflectance[2, 0] == pytest.approx(0.1)
-    assert np.isnan(story.reflectance[1]).all()
-    assert story.ndvi[2] == pytest.approx(0.5)
-    assert story.ndvi[0] == pytest.approx(0)
-    assert np.isnan(story.ndvi[1])
+    assert series.valid.tolist() == [False, False, True]
+    assert series.reflectance[2, 0] == pytest.approx(0.1)
+    assert np.isnan(series.reflectance[1]).all()
+    assert series.ndvi[2] == pytest.approx(0.5)
+    assert series.ndvi[0] == pytest.approx(0)
+    assert np.isnan(series.ndvi[1])
 
 
 def test_radar_is_in_usual_decibels_and_only_where_seen() -> None:
-    story = pixel_story(tile(), 2, 3)
-    assert story.ascending.days.tolist() == [9]
-    np.testing.assert_allclose(story.ascending.db, [[-10, -20]])
-    assert story.descending.db.shape == (0, 2)
+    series = pixel_time_series(tile(), 2, 3)
+    assert series.ascending.days.tolist() == [9]
+    np.testing.assert_allclose(series.ascending.db, [[-10, -20]])
+    assert series.descending.db.shape == (0, 2)
 
 
 def test_a_place_off_the_tile_is_refused() -> None:
     with pytest.raises(GridError, match="row 4, column 0"):
-        pixel_story(tile(), 4, 0)
+        pixel_time_series(tile(), 4, 0)

@@ -120,9 +120,9 @@ def test_ramps_rise_evenly_in_number_and_lightness(tmp_path: Path) -> None:
         legend = shader.find("rampLegendSettings")
         assert legend is not None
         assert legend.get("suffix") == suffix
-        ramp = shader.find("colorramp/Option")
-        assert ramp is not None
-        stops = next(option.get("value", "") for option in ramp if option.get("name") == "stops")
+        colormap = shader.find("colorramp/Option")
+        assert colormap is not None
+        stops = next(option.get("value", "") for option in colormap if option.get("name") == "stops")
         assert len(stops.split(":")) == len(items) - 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from affine import Affine
 
 from tessera_core.assess.regression import (
-    HeldOut,
+    HeldOutValues,
     RegressionSamples,
     evaluate_regression,
     judge_regression,
@@ -226,7 +226,7 @@ def test_a_plot_of_many_pixels_counts_once():
 
 
 def test_the_interval_of_one_block_is_not_known():
-    one = HeldOut(np.arange(3), np.arange(3.0), np.arange(3.0), np.ones(3), np.zeros(3, int))
+    one = HeldOutValues(np.arange(3), np.arange(3.0), np.arange(3.0), np.ones(3), np.zeros(3, int))
     assert r2_interval(one) is None
-    two = HeldOut(np.arange(4), np.arange(4.0), np.arange(4.0), np.ones(4), np.array([0, 0, 1, 1]))
+    two = HeldOutValues(np.arange(4), np.arange(4.0), np.arange(4.0), np.ones(4), np.array([0, 0, 1, 1]))
     assert r2_interval(two) == (1, 1)

@@ -77,7 +77,7 @@ class Doors:
 @pytest.fixture(scope="module", params=["few", "above the cap"])
 def doors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Doors:
     """60 points, a brush stroke and 3 polygons; once with polygons of more labelled pixels than a head is taught."""
-    from tessera_core.session.assessor import Question, Study
+    from tessera_core.session.assessor import Assessor, Question
     from tessera_core.session.live_map import LiveMap
 
     folder = tmp_path_factory.mktemp("doors")
@@ -109,9 +109,9 @@ def doors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     write_labels_geojson(folder / "labels.geojson", log.labels, log.classes, GRID, raster.provenance)
     write_labels_gpkg(folder / "labels.gpkg", log.labels, log.classes, GRID, raster.provenance)
     live = LiveMap("key", "place", raster, lambda: Scene(raster), DisplayGrid(GRID), "Fen", "2023")
-    study = Study(raster, on_temperature=live.set_temperature, quiet=0)
-    study.ask(Question(log.version, head_choice(project), tuple(log.labels), tuple(log.classes)))
-    score = study.wait().score
+    assessor = Assessor(raster, on_temperature=live.set_temperature, quiet=0)
+    assessor.ask(Question(log.version, head_choice(project), tuple(log.labels), tuple(log.classes)))
+    score = assessor.wait().score
     return Doors(folder, project, raster, live.reading(log, head_choice(project)), score)
 
 

@@ -13,7 +13,7 @@ import rasterio
 from affine import Affine
 from scipy.ndimage import gaussian_filter
 
-from tessera_core.assess.regression import HeldOut
+from tessera_core.assess.regression import HeldOutValues
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import ExportError, LabelError
@@ -25,8 +25,8 @@ from tessera_core.labels.plots import Plot, add_plot, measure_named, take_in
 from tessera_core.project.project import Project
 from tessera_core.project.regress import (
     BEYOND,
+    OUTSIDE,
     REGRESSION_CHOICES,
-    UNLIKE,
     RegressionChoice,
     RegressionScore,
     _odd,
@@ -89,8 +89,8 @@ def test_the_map_follows_the_plots_and_says_where_it_guesses(region, plots):
     assert (np.abs(error) <= made.map.margins[inside]).mean() > 0.8
     assert np.isnan(made.map.values[-1]).all()
     assert (made.guesses[-1] == 0).all()
-    assert (made.guesses[:12, :12] == UNLIKE).mean() > 0.95
-    assert (made.guesses[inside] == UNLIKE).mean() < 0.15
+    assert (made.guesses[:12, :12] == OUTSIDE).mean() > 0.95
+    assert (made.guesses[inside] == OUTSIDE).mean() < 0.15
     beyond = made.guesses == BEYOND
     assert beyond.any()
     low, high = made.range
@@ -179,7 +179,7 @@ def test_a_wrong_plot_is_found(region, plots):
 
 
 def test_steady_errors_are_not_odd():
-    held = HeldOut(np.arange(20), np.zeros(20), np.linspace(-1, 1, 20), np.ones(20), np.arange(20))
+    held = HeldOutValues(np.arange(20), np.zeros(20), np.linspace(-1, 1, 20), np.ones(20), np.arange(20))
     assert _odd(held) == ()
 
 

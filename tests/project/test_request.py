@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from tessera_core.errors import InputError
-from tessera_core.project.request import PlaceRequest, box_around, from_query, keep, rounded, size_of, swapped
+from tessera_core.project.request import EmbeddingRequest, box_around, from_query, keep, rounded, size_of, swapped
 from tessera_core.region import Region, parse_bbox
 
 
@@ -33,7 +33,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_an_address_is_the_whole_request(shape: shapely.Geometry) -> None:
     region = rounded(Region(shape, "My place, with a comma & more"))
-    request = PlaceRequest(region, (2020, 2024), "1.1/dclimate", dim=64)
+    request = EmbeddingRequest(region, (2020, 2024), "1.1/dclimate", dim=64)
     again = from_query(request.query())
     assert again is not None
     assert again.region.geometry.equals(region.geometry)
@@ -41,11 +41,13 @@ def test_an_address_is_the_whole_request(shape: shapely.Geometry) -> None:
     assert again.region.geometry.normalize().wkb == region.geometry.normalize().wkb
     assert (again.region.name, again.years, again.dataset, again.dim) == (region.name, (2020, 2024), "1.1/dclimate", 64)
     assert again.key == request.key
-    assert PlaceRequest(replace(region, name="Another name"), (2020, 2024), "1.1/dclimate", dim=64).key == request.key
+    assert (
+        EmbeddingRequest(replace(region, name="Another name"), (2020, 2024), "1.1/dclimate", dim=64).key == request.key
+    )
 
 
 def test_another_store_takes_the_place_of_the_dataset() -> None:
-    request = PlaceRequest(rounded(parse_bbox("0,0,1,1")), (2020,), "", "http://127.0.0.1:1/world.zarr")
+    request = EmbeddingRequest(rounded(parse_bbox("0,0,1,1")), (2020,), "", "http://127.0.0.1:1/world.zarr")
     assert "dataset" not in request.query()
     assert request.source.location == "http://127.0.0.1:1/world.zarr"
     assert from_query(request.query()) == request

@@ -58,7 +58,7 @@ def read_all(project: Project) -> None:
     """All that the pages read of settings; a sentence for people is an answer, anything else is a fault."""
     for read in (
         lambda: HeadChoice.from_settings(project.settings).make(),
-        lambda: classify.cleaning_of(project),
+        lambda: classify.post_processing_of(project),
         lambda: tree_of(project.settings),
         lambda: regress.RegressionChoice.from_settings(project.settings).make(),
         lambda: regress.chosen_measure(project),

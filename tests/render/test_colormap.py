@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tessera_core.render.colormap import STEPS, Scale, colour_of, encode_values, hexes, oklab_to_srgb, ramp
+from tessera_core.render.colormap import STEPS, Scale, colormap, colour_of, encode_values, hexes, oklab_to_srgb
 
 # Linear sRGB to cone responses, and their cube roots to OKLab (the inverse of the published way).
 CONES = np.array(
@@ -36,7 +36,7 @@ def oklab(colours):
 
 @pytest.mark.parametrize(("name", "way"), [("amount", 1), ("doubt", -1)])
 def test_lightness_tells_more_from_less_and_steps_are_even(name, way):
-    lab = oklab(ramp(name, 32).astype(float))
+    lab = oklab(colormap(name, 32).astype(float))
     assert (way * np.diff(lab[:, 0]) > 0).all()
     steps = np.linalg.norm(np.diff(lab, axis=0), axis=1)
     # Colours are whole numbers, so a step is right to about one of 255.
@@ -44,7 +44,7 @@ def test_lightness_tells_more_from_less_and_steps_are_even(name, way):
 
 
 def test_differences_go_two_ways_from_a_pale_middle():
-    lab = oklab(ramp("difference", 33).astype(float))
+    lab = oklab(colormap("difference", 33).astype(float))
     assert lab[:, 0].argmax() == 16
     assert np.linalg.norm(lab[16, 1:]) < 0.01
     assert np.linalg.norm(lab[0] - lab[-1]) > 0.2

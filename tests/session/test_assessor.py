@@ -13,7 +13,7 @@ from tessera_core.heads import HeadChoice, make_head, predict_raster
 from tessera_core.labels.log import LabelLog
 from tessera_core.project.classify import fit_labels
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.session.assessor import STOPPED, Question, Study
+from tessera_core.session.assessor import STOPPED, Assessor, Question
 from tests.app.conftest import landscape
 
 PER_CLASS = 5
@@ -42,35 +42,35 @@ def question(log: LabelLog, head: str = "ridge", **more: object) -> Question:
 
 def test_every_stage_answers_the_question(raster: EmbeddingRaster) -> None:
     log, told = labelled(raster), {}
-    study = Study(raster, on_temperature=lambda head, t: told.update({head: t}), quiet=0)
-    first = study.ask(question(log, sets=True))
+    assessor = Assessor(raster, on_temperature=lambda head, t: told.update({head: t}), quiet=0)
+    first = assessor.ask(question(log, sets=True))
     assert first.pending
-    found = study.wait()
+    found = assessor.wait()
     assert not found.pending
     assert found.fresh == {"map", "score", "next", "confidence", "doubts", "novelty", "sets"}
     assert found.score is not None
     assert found.score.accuracy is not None
     assert found.score.n_labels == 4 * PER_CLASS
-    assert len(found.suggestions) == 5
+    assert len(found.queries) == 5
     assert found.calibration is not None
     assert set(told) == {HeadChoice("ridge")}
-    assert found.novelty is not None
-    assert found.novelty.percent.shape == raster.shape
+    assert found.dissimilarity is not None
+    assert found.dissimilarity.percent.shape == raster.shape
     assert found.sets is not None
     assert found.sets.size[0, 0] == 255
     # Asked again, nothing is done.
-    assert study.ask(question(log, sets=True)) is found
+    assert assessor.ask(question(log, sets=True)) is found
 
 
 def test_the_newest_question_wins_and_stops_the_one_before(raster: EmbeddingRaster) -> None:
     log = labelled(raster)
-    study = Study(raster, quiet=0.2)
+    assessor = Assessor(raster, quiet=0.2)
     for n in range(6):
-        study.ask(question(log))
+        assessor.ask(question(log))
         log.add("point", 1, [raster_place(raster, 10, 6 + 4 * n)])
         time.sleep(0.01)
-    study.ask(question(log))
-    found = study.wait()
+    assessor.ask(question(log))
+    found = assessor.wait()
     assert found.version == log.version
     assert found.score is not None
     assert found.score.n_labels == 4 * PER_CLASS + 6
@@ -83,52 +83,52 @@ def raster_place(raster: EmbeddingRaster, row: int, col: int) -> tuple[float, fl
 
 def test_only_what_changed_is_worked_out_again(raster: EmbeddingRaster) -> None:
     log = labelled(raster)
-    study = Study(raster, quiet=0)
-    study.ask(question(log, sets=True))
-    before = study.wait()
-    skipped = tuple((s.row, s.col) for s in before.suggestions)
-    study.ask(question(log, sets=True, skipped=skipped, error=0.2))
-    after = study.wait()
+    assessor = Assessor(raster, quiet=0)
+    assessor.ask(question(log, sets=True))
+    before = assessor.wait()
+    skipped = tuple((s.row, s.col) for s in before.queries)
+    assessor.ask(question(log, sets=True, skipped=skipped, error=0.2))
+    after = assessor.wait()
     assert after.score is before.score
-    assert after.findings is before.findings
+    assert after.issues is before.issues
     assert after.sets is not before.sets
-    assert not {(s.row, s.col) for s in after.suggestions} & set(skipped)
+    assert not {(s.row, s.col) for s in after.queries} & set(skipped)
     log.add("point", 1, [raster_place(raster, 20, 20)])
-    stale = study.ask(question(log, sets=True, skipped=skipped, error=0.2))
+    stale = assessor.ask(question(log, sets=True, skipped=skipped, error=0.2))
     assert stale.fresh == {"map"}
     assert stale.score is before.score
-    assert study.wait().score is not before.score
+    assert assessor.wait().score is not before.score
 
 
 def test_labelling_pauses_the_work_and_it_goes_on(raster: EmbeddingRaster) -> None:
     log = labelled(raster)
-    study = Study(raster, quiet=0.15)
-    study.ask(question(log))
-    study.pause()
-    paused = study.wait()
+    assessor = Assessor(raster, quiet=0.15)
+    assessor.ask(question(log))
+    assessor.pause()
+    paused = assessor.wait()
     assert not paused.pending
     assert paused.score is None
-    study.ask(question(log))
-    assert study.wait().score is not None
+    assessor.ask(question(log))
+    assert assessor.wait().score is not None
 
 
 def test_too_few_labels_are_told_not_raised(raster: EmbeddingRaster) -> None:
     log = labelled(raster, per_class=1)
-    study = Study(raster, quiet=0)
-    study.ask(question(log))
-    found = study.wait()
+    assessor = Assessor(raster, quiet=0)
+    assessor.ask(question(log))
+    found = assessor.wait()
     assert found.score is not None
     assert found.score.accuracy is None
     assert "second place" in found.score.headline
     assert found.calibration is None
-    assert found.suggestions
+    assert found.queries
 
 
 def test_a_slow_head_maps_in_the_background_and_can_be_stopped(raster: EmbeddingRaster) -> None:
     log, made = labelled(raster), []
-    study = Study(raster, on_map=lambda version, head, classes: made.append((version, head, classes)), quiet=0)
-    study.ask(question(log, "forest", slow=True))
-    found = study.wait()
+    assessor = Assessor(raster, on_map=lambda version, head, classes: made.append((version, head, classes)), quiet=0)
+    assessor.ask(question(log, "forest", slow=True))
+    found = assessor.wait()
     ((version, head, classes),) = made
     assert (version, head) == (log.version, HeadChoice("forest"))
     np.testing.assert_array_equal(
@@ -136,10 +136,10 @@ def test_a_slow_head_maps_in_the_background_and_can_be_stopped(raster: Embedding
     )
     assert found.map_progress == 1.0
     # Stopped before it begins: the quick map stays, and everything else is still answered.
-    study = Study(raster, on_map=lambda *a: made.append(a), quiet=0.2)
-    study.ask(question(log, "forest", slow=True))
-    study.cancel()
-    found = study.wait()
+    assessor = Assessor(raster, on_map=lambda *a: made.append(a), quiet=0.2)
+    assessor.ask(question(log, "forest", slow=True))
+    assessor.cancel()
+    found = assessor.wait()
     assert len(made) == 1
     assert found.problem == STOPPED
     assert found.score is not None
@@ -147,15 +147,15 @@ def test_a_slow_head_maps_in_the_background_and_can_be_stopped(raster: Embedding
 
 def test_of_a_map_that_is_only_asked_for_nothing_is_made_yet(raster: EmbeddingRaster) -> None:
     log = labelled(raster)
-    study = Study(raster, quiet=0)
-    study.ask(question(log, "forest", slow=True))
-    assert study.wait().map_progress == 1.0
+    assessor = Assessor(raster, quiet=0)
+    assessor.ask(question(log, "forest", slow=True))
+    assert assessor.wait().map_progress == 1.0
     # The same map stays whole when something else is asked about it.
-    assert study.ask(question(log, "forest", slow=True, novelty=True)).map_progress == 1.0
+    assert assessor.ask(question(log, "forest", slow=True, dissimilarity=True)).map_progress == 1.0
     log.add("point", 1, log.labels[0].xy)
-    assert study.ask(question(log, "forest", slow=True)).map_progress == 0.0
-    study.pause()
-    study.wait()
+    assert assessor.ask(question(log, "forest", slow=True)).map_progress == 0.0
+    assessor.pause()
+    assessor.wait()
 
 
 def test_a_stage_that_fails_does_not_end_the_others(raster: EmbeddingRaster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,24 +163,24 @@ def test_a_stage_that_fails_does_not_end_the_others(raster: EmbeddingRaster, mon
         raise ZeroDivisionError
 
     monkeypatch.setattr("tessera_core.assess.live.live_score", broken)
-    study = Study(raster, quiet=0)
-    study.ask(question(labelled(raster)))
-    found = study.wait()
+    assessor = Assessor(raster, quiet=0)
+    assessor.ask(question(labelled(raster)))
+    found = assessor.wait()
     assert found.score is None
     assert "unforeseen" in found.problem
-    assert found.suggestions
-    assert found.novelty is not None
+    assert found.queries
+    assert found.dissimilarity is not None
 
 
 def test_questions_of_many_threads_end_in_the_last_one(raster: EmbeddingRaster) -> None:
     log = labelled(raster)
-    study, asked = Study(raster, quiet=0), question(log)
+    assessor, asked = Assessor(raster, quiet=0), question(log)
     others = [replace(asked, version=100 + n, skipped=((n, n),)) for n in range(6)]
-    threads = [threading.Thread(target=study.ask, args=(other,)) for other in others]
+    threads = [threading.Thread(target=assessor.ask, args=(other,)) for other in others]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    study.ask(asked)
-    assert study.wait().version == asked.version
+    assessor.ask(asked)
+    assert assessor.wait().version == asked.version
     assert make_head("ridge") is not None

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tessera_core import heads
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.session.assessor import Study
+from tessera_core.session.assessor import Assessor
 from tessera_core.session.crew import Crew, _Lane
 from tessera_core.session.stages import STAGES
 from tests.app.conftest import landscape
@@ -69,14 +69,14 @@ def test_answers_of_the_process_are_those_of_this_one(saved: tuple, crew: Crew) 
     raster, place = saved
     log, temperatures = labelled(raster), []
     here, beside = (
-        Study(raster, on_temperature=lambda _head, t: temperatures.append(t), quiet=0, place=where, crew=crew)
+        Assessor(raster, on_temperature=lambda _head, t: temperatures.append(t), quiet=0, place=where, crew=crew)
         for where in (None, place)
     )
     for asked in (question(log), question(log, sets=True, skipped=((10, 10),), error=0.2)):
         answers = []
-        for study in (here, beside):
-            study.ask(asked)
-            answers.append(replace(study.wait(120), number=0))
+        for assessor in (here, beside):
+            assessor.ask(asked)
+            answers.append(replace(assessor.wait(120), number=0))
         assert answers[0].fresh == answers[1].fresh >= {"score", "next", "confidence", "novelty"}
         np.testing.assert_equal(plain(answers[1]), plain(answers[0]))
     assert len(temperatures) == 2
@@ -99,8 +99,8 @@ def test_a_map_that_takes_long_holds_up_nobodys_score(saved: tuple, monkeypatch:
 
     monkeypatch.setattr(heads, "predict_raster", slowly)
     crew = Crew(hands=1, idle=0.2, processes=False)
-    slow = Study(raster, on_map=lambda *a: made.append(a), quiet=0, crew=crew)
-    quick = Study(raster, quiet=0, crew=crew)
+    slow = Assessor(raster, on_map=lambda *a: made.append(a), quiet=0, crew=crew)
+    quick = Assessor(raster, quiet=0, crew=crew)
     slow.ask(question(log, slow=True))
     quick.ask(question(log))
     assert quick.wait().score is not None
@@ -113,16 +113,16 @@ def test_a_map_that_takes_long_holds_up_nobodys_score(saved: tuple, monkeypatch:
 
 def test_a_process_that_dies_is_replaced_and_the_answer_comes(saved: tuple, crew: Crew) -> None:
     raster, place = saved
-    study = Study(raster, quiet=0, place=place, crew=crew)
-    study.prepare()
+    assessor = Assessor(raster, quiet=0, place=place, crew=crew)
+    assessor.prepare()
     log = labelled(raster, seed=1)
-    study.ask(question(log))
+    assessor.ask(question(log))
     deadline = time.monotonic() + 30
     while not crew.pids and time.monotonic() < deadline:
         time.sleep(0.01)
     (lost,) = crew.pids
     os.kill(lost, signal.SIGKILL)
-    found = study.wait(120)
+    found = assessor.wait(120)
     assert found.score is not None
     assert found.score.n_labels == len(log.labels)
     assert not found.problem
@@ -131,19 +131,19 @@ def test_a_process_that_dies_is_replaced_and_the_answer_comes(saved: tuple, crew
 
 def test_labelling_stops_what_is_asked_but_a_score_that_was_begun_comes(saved: tuple, crew: Crew) -> None:
     raster, place = saved
-    study, log = Study(raster, quiet=0, place=place, crew=crew), labelled(raster)
-    study.ask(question(log))
+    assessor, log = Assessor(raster, quiet=0, place=place, crew=crew), labelled(raster)
+    assessor.ask(question(log))
     deadline = time.monotonic() + 30
-    while study.insight.stage != STAGES["score"] and time.monotonic() < deadline:
+    while assessor.insight.stage != STAGES["score"] and time.monotonic() < deadline:
         time.sleep(0.002)
-    study.pause()
+    assessor.pause()
     log.add("point", 1, [raster_place(raster, 20, 20)])
-    found = study.wait()
+    found = assessor.wait()
     assert not found.pending
     assert found.score is not None
     assert "score" not in found.fresh
-    study.ask(question(log))
-    found = study.wait()
+    assessor.ask(question(log))
+    found = assessor.wait()
     assert found.score is not None
     assert found.score.n_labels == len(log.labels)
 
@@ -168,9 +168,9 @@ def test_the_process_ends_when_its_server_is_killed(saved: tuple) -> None:
 def test_where_no_process_can_be_started_this_one_does_it(saved: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     raster, place = saved
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    study, log = Study(raster, quiet=0, place=place, crew=Crew(hands=1, idle=0.2)), labelled(raster)
-    study.ask(question(log))
-    assert study.wait().score is not None
+    assessor, log = Assessor(raster, quiet=0, place=place, crew=Crew(hands=1, idle=0.2)), labelled(raster)
+    assessor.ask(question(log))
+    assert assessor.wait().score is not None
 
 
 # ------------------------------------------------------------------ fairness

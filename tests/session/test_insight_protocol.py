@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tessera_core.analysis.postprocess import Cleaning
+from tessera_core.analysis.postprocess import PostProcessing
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.project.classify import head_choice
@@ -20,10 +20,10 @@ from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session.assessor import Insight
-from tessera_core.session.insight_protocol import SideState, apply_wishes
-from tessera_core.session.labelling import Desk, Tidied
+from tessera_core.session.insight_protocol import InsightState, apply_wishes
+from tessera_core.session.labelling import LabelSession, PostProcessed
 from tessera_core.session.live_map import LiveMap
-from tessera_core.session.similar import Finder, label_area
+from tessera_core.session.similar import SimilaritySearch, label_area
 from tests.app.conftest import landscape
 from tests.session.test_assessor import labelled
 
@@ -41,7 +41,7 @@ def message(n: int = 1, ops: list[Any] | None = None, **want: Any) -> dict[str, 
     return {"epoch": EPOCH, "n": n, "want": want, "ops": ops or []}
 
 
-def refuse(op: Mapping[str, Any], state: SideState) -> str:
+def refuse(op: Mapping[str, Any], state: InsightState) -> str:
     raise LabelError(f"No {op.get('do')}.")
 
 
@@ -52,8 +52,8 @@ def test_wishes_are_taken_up() -> None:
         skipped=[place(3.4, 7.6)],
         similar={"pos": [place(10.5, 11.5), [0.0, 0.0]], "neg": []},
     )
-    state = apply_wishes(sent, DISPLAY, SideState(), refuse)
-    assert (state.novelty, state.sets, state.error, state.seen) == (True, True, 0.05, 1)
+    state = apply_wishes(sent, DISPLAY, InsightState(), refuse)
+    assert (state.dissimilarity, state.sets, state.error, state.seen) == (True, True, 0.05, 1)
     assert state.skipped == ((3, 7),)
     # A place off the scene is left out.
     assert state.positive == ((10, 11),)
@@ -62,14 +62,14 @@ def test_wishes_are_taken_up() -> None:
 def test_operations_are_done_once_and_refusals_are_told() -> None:
     done: list[int] = []
 
-    def act(op: Mapping[str, Any], _state: SideState) -> str:
+    def act(op: Mapping[str, Any], _state: InsightState) -> str:
         done.append(op["id"])
         if op["do"] == "bad":
             raise LabelError("Not so.")
         return "" if op["do"] == "quiet" else "Done."
 
     ops = [{"id": 1, "do": "good"}, {"id": 2, "do": "bad"}, {"id": 3, "do": "quiet"}]
-    state = apply_wishes(message(1, ops), DISPLAY, SideState(), act)
+    state = apply_wishes(message(1, ops), DISPLAY, InsightState(), act)
     state = apply_wishes(message(2, ops), DISPLAY, state, act)
     assert done == [1, 2, 3]
     assert (state.ack, state.notes) == (3, ((1, "Done."), (2, "Not so.")))
@@ -88,7 +88,7 @@ JUNK = st.recursive(
 @settings(max_examples=150, deadline=None)
 def test_junk_never_raises(want: Any, ops: Any, whole: Any) -> None:
     for sent in (whole, {"epoch": EPOCH, "n": whole, "want": want, "ops": ops}):
-        state = apply_wishes(sent, DISPLAY, SideState(), refuse)
+        state = apply_wishes(sent, DISPLAY, InsightState(), refuse)
         assert state.error in (0.01, 0.05, 0.1, 0.2)
 
 
@@ -103,18 +103,18 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def desk() -> Desk:
+def session() -> LabelSession:
     from tessera_core.heads import Scene
 
-    return Desk(LiveMap("key", "place", RASTER, lambda: Scene(RASTER), DISPLAY, "Title", ""))
+    return LabelSession(LiveMap("key", "place", RASTER, lambda: Scene(RASTER), DISPLAY, "Title", ""))
 
 
-def test_the_answer_tells_score_places_and_layers(desk: Desk, project: Project) -> None:
-    state = SideState(EPOCH, novelty=True, sets=True)
-    _, first = desk.answer("map", project, state, 1)
+def test_the_answer_tells_score_places_and_layers(session: LabelSession, project: Project) -> None:
+    state = InsightState(EPOCH, dissimilarity=True, sets=True)
+    _, first = session.answer("map", project, state, 1)
     assert first["pending"]
-    desk.study.wait()
-    layers, header = desk.answer("map", project, state, 2)
+    session.assessor.wait()
+    layers, header = session.answer("map", project, state, 2)
     json.dumps(header, allow_nan=False)
     assert not header["pending"]
     assert header["version"] == project.log.version
@@ -130,17 +130,19 @@ def test_the_answer_tells_score_places_and_layers(desk: Desk, project: Project) 
     assert made["novelty"].png.startswith(b"\x89PNG")
     assert made["sets"].png.startswith(b"\x89PNG")
     # The same pictures are not made twice.
-    again, _ = desk.answer("map", project, state, 3)
+    again, _ = session.answer("map", project, state, 3)
     assert [layer.version for layer in again] == [layer.version for layer in layers]
 
 
-def test_a_tidied_map_goes_with_the_labels_and_the_method_it_was_made_of(desk: Desk, project: Project) -> None:
-    head, cleaning = head_choice(project), Cleaning("majority", 3, 0.1, 1.0)
+def test_a_tidied_map_goes_with_the_labels_and_the_method_it_was_made_of(
+    session: LabelSession, project: Project
+) -> None:
+    head, post_processing = head_choice(project), PostProcessing("majority", 3, 0.1, 1.0)
     classes = np.ones(RASTER.shape, np.uint8)
-    desk.tidied = Tidied(cleaning, project.log.version, head, classes, None, "Tidied.")
+    session.post_processed = PostProcessed(post_processing, project.log.version, head, classes, None, "Tidied.")
 
     def shown() -> bool:
-        return "tidied" in {layer.name for layer in desk.extra_layers(project, SideState(), Insight(), None)}
+        return "tidied" in {layer.name for layer in session.extra_layers(project, InsightState(), Insight(), None)}
 
     assert shown()
     project.update(head="ridge" if head.name != "ridge" else "logistic")
@@ -152,31 +154,31 @@ def test_a_tidied_map_goes_with_the_labels_and_the_method_it_was_made_of(desk: D
     assert not shown()
 
 
-def test_without_labels_nothing_is_said(desk: Desk, tmp_path: Path) -> None:
-    _, header = desk.answer("map", Project.create(tmp_path / "empty", "Empty"), SideState(), 1)
+def test_without_labels_nothing_is_said(session: LabelSession, tmp_path: Path) -> None:
+    _, header = session.answer("map", Project.create(tmp_path / "empty", "Empty"), InsightState(), 1)
     assert not header["ready"]
     assert not header["pending"]
     assert (header["score"], header["next"], header["doubts"]) == (None, [], [])
 
 
-def test_the_stamp_follows_what_the_map_should_show(desk: Desk, project: Project) -> None:
+def test_the_stamp_follows_what_the_map_should_show(session: LabelSession, project: Project) -> None:
     def stamp() -> str:
-        return desk.answer("map", project, SideState(), 1)[1]["stamp"]
+        return session.answer("map", project, InsightState(), 1)[1]["stamp"]
 
     first = stamp()
     assert stamp() == first
     project.update(head="ridge")
     second = stamp()
-    desk.live.set_temperature(head_choice(project), 1.4)
+    session.live.set_temperature(head_choice(project), 1.4)
     third = stamp()
     project.log.undo()
     assert len({first, second, third, stamp()}) == 4
 
 
-def test_similar_places_become_labels_that_one_undo_takes_back(desk: Desk, project: Project) -> None:
-    state = SideState(EPOCH, positive=((10, 10),), negative=((60, 60),))
+def test_similar_places_become_labels_that_one_undo_takes_back(session: LabelSession, project: Project) -> None:
+    state = InsightState(EPOCH, positive=((10, 10),), negative=((60, 60),))
     before = len(project.log.labels)
-    sentence = desk.act(project, {"do": "similar_labels", "percent": 60, "name": "  New   kind "}, state)
+    sentence = session.act(project, {"do": "similar_labels", "percent": 60, "name": "  New   kind "}, state)
     assert "New kind" in sentence
     made = project.log.labels[before:]
     assert len(made) == 30
@@ -187,7 +189,7 @@ def test_similar_places_become_labels_that_one_undo_takes_back(desk: Desk, proje
     project.log.undo()
     assert len(project.log.labels) == before
     assert project.log.find_class("New kind") is None
-    desk.act(project, {"do": "similar_labels", "percent": 60, "class": 2}, state)
+    session.act(project, {"do": "similar_labels", "percent": 60, "class": 2}, state)
     assert {label.class_id for label in project.log.labels[before:]} == {2}
 
 
@@ -200,17 +202,19 @@ def test_similar_places_become_labels_that_one_undo_takes_back(desk: Desk, proje
         ({"do": "fly"}, "does not know"),
     ],
 )
-def test_wrong_wishes_are_refused_in_words(desk: Desk, project: Project, op: dict[str, Any], sentence: str) -> None:
+def test_wrong_wishes_are_refused_in_words(
+    session: LabelSession, project: Project, op: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(LabelError, match=sentence):
-        desk.act(project, op, SideState(EPOCH, positive=((10, 10),)))
+        session.act(project, op, InsightState(EPOCH, positive=((10, 10),)))
 
 
 def test_likeness_is_what_the_slider_shows() -> None:
-    found = Finder(RASTER).look(((10, 10), (50, 10)), ())
+    found = SimilaritySearch(RASTER).search(((10, 10), (50, 10)), ())
     for percent in (1, 50, 90):
         shown = (found.percent >= percent) & (found.percent != 255)
-        np.testing.assert_array_equal(shown, found.likeness.above(percent))
-        assert int(found.likeness.histogram[percent:].sum()) == int(shown.sum())
+        np.testing.assert_array_equal(shown, found.similarity.above(percent))
+        assert int(found.similarity.histogram[percent:].sum()) == int(shown.sum())
 
 
 def test_areas_of_one_name_become_one_class() -> None:

@@ -2,7 +2,9 @@ import csv
 import json
 import os
 import pickle
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -346,14 +348,14 @@ def test_absurd_scales_are_flagged(tmp_path):
     assert "No pixel" in open_embeddings(tmp_path).provenance.details["warnings"][0]
 
 
-def test_a_conversion_can_be_cancelled_and_leaves_nothing(tmp_path, home, monkeypatch):
+def test_a_conversion_can_be_cancelled_and_leaves_only_what_it_goes_on_with(tmp_path, home, monkeypatch):
     monkeypatch.setattr(convert, "BLOCK_BYTES", 1024)
     np.save(tmp_path / "x.npy", np.ones((20, 8, 16), np.float32))
     calls = []
     with pytest.raises(Cancelled):
         open_embeddings(tmp_path, progress=lambda *a: calls.append(a), cancelled=lambda: len(calls) > 3)
     assert len(calls) == 4
-    assert not list((home / "cache").rglob("*.npy"))
+    assert [path.suffix for path in (home / "cache" / "converted").iterdir()] == [".converting"]
 
 
 # ---------------------------------------------------------------- quantising
@@ -396,6 +398,67 @@ def test_the_cache_is_bounded(tmp_path, home, monkeypatch):
         np.save(tmp_path / f"x{n}.npy", np.full((6, 8, 16), n + 1, np.float32))
         open_embeddings(tmp_path / f"x{n}.npy")
     assert len(list((home / "cache" / "converted").glob("*/raster.json"))) < 4
+
+
+def _stopped_conversion(path, monkeypatch, after=2):
+    """A float raster of three windows, whose conversion is stopped after some of them."""
+    monkeypatch.setattr(convert, "BLOCK_BYTES", 2 * 8 * 16 * 4)
+    np.save(path, np.arange(6 * 8 * 16, dtype=np.float32).reshape(6, 8, 16) + 1)
+    calls = iter([False] * after)
+    with pytest.raises(Cancelled):
+        open_embeddings(path, cancelled=lambda: next(calls, True))
+    return np.load(path)
+
+
+def test_a_stopped_conversion_goes_on_where_it_was(tmp_path, home, monkeypatch):
+    values = _stopped_conversion(tmp_path / "x.npy", monkeypatch)
+    steps = []
+    raster = open_embeddings(tmp_path / "x.npy", progress=lambda done, total, _: steps.append((done, total)))
+    assert steps == [(2, 3), (3, 3)]
+    np.testing.assert_allclose(values_of(raster), values, atol=values.max() / 127)
+    (folder,) = (home / "cache" / "converted").iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["codes.npy", "raster.json", "scales.npy"]
+
+
+def test_a_server_for_strangers_keeps_no_half_conversions(tmp_path, home, monkeypatch):
+    calls = iter([False])
+    for hosted, left in (("", [".converting"]), ("1", [])):
+        monkeypatch.setenv("TESSERA_HOSTED", hosted)
+        with pytest.raises(Cancelled):
+            convert.converted(
+                [], (6, 8, 16), Grid.local((6, 8)), Provenance(), [np.s_[0:3, 0:8], np.s_[3:6, 0:8]],
+                lambda window: (np.ones((3, 8, 16), np.int8), np.ones((3, 8), np.float32)),
+                what="test", cancelled=lambda: next(calls, True),
+            )  # fmt: skip
+        assert [path.suffix for path in (home / "cache" / "converted").iterdir()] == left
+
+
+def test_two_that_open_the_same_at_once_convert_it_once(tmp_path, home, monkeypatch):
+    monkeypatch.setattr(convert, "BLOCK_BYTES", 2 * 8 * 16 * 4)
+    np.save(tmp_path / "x.npy", np.ones((6, 8, 16), np.float32))
+    gate = threading.Barrier(2)
+    steps = [[], []]
+
+    def open_one(mine):
+        gate.wait()
+        return open_embeddings(tmp_path / "x.npy", progress=lambda done, total, _: mine.append(done))
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(open_one, steps)
+    assert sorted(map(len, steps)) == [0, 4]
+    np.testing.assert_array_equal(first.codes, second.codes)
+
+
+def test_opening_what_is_converted_waits_for_no_other_conversion(tmp_path, home):
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.full((6, 8, 16), ord(name), np.float32))
+    open_embeddings(tmp_path / "a.npy")
+
+    def look_meanwhile(*_):
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(open_embeddings, tmp_path / "a.npy").result(20).shape == (6, 8)
+
+    open_embeddings(tmp_path / "b.npy", progress=look_meanwhile)
 
 
 # ----------------------------------------------------------------- real data

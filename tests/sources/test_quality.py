@@ -14,8 +14,8 @@ from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.sources.local.convert import quantise_block
-from tessera_core.sources.quality.repair import level_tiles, mask_tiles, tile_offsets
-from tessera_core.sources.quality.tiles import inspect
+from tessera_core.sources.quality.repair import correct_seams, mask_tiles, tile_offsets
+from tessera_core.sources.quality.tiles import check_quality
 from tessera_core.sources.remote.frame import tile_centres, tile_name
 
 DIM = 32
@@ -52,7 +52,7 @@ def raster_of(values: np.ndarray) -> EmbeddingRaster:
 def test_without_faults_there_are_hardly_any_alarms(names: np.ndarray) -> None:
     edges = seams = 0
     for seed in range(6):
-        found = inspect(raster_of(landscape(seed)))
+        found = check_quality(raster_of(landscape(seed)))
         assert found.bad_tiles == ()
         edges += len(found.edges)
         seams += len(found.seams)
@@ -68,15 +68,15 @@ def test_a_shifted_tile_is_found_by_all_its_edges_and_levelled(names: np.ndarray
     shift = np.random.default_rng(seed).normal(size=DIM) * 2.5
     values[names == MIDDLE] += shift.astype(np.float32)
     raster = raster_of(values)
-    found = inspect(raster)
+    found = check_quality(raster)
     around = [edge for edge in found.edges if MIDDLE in (edge.first, edge.second)]
     assert len(around) == 4
     assert all(edge.seam and edge.step > 1.5 for edge in around)
     assert sum(edge.seam for edge in found.edges) <= len(around) + 1
     assert all(len(edge.line) == 2 and 2.9 < edge.line[0][0] < 3.3 for edge in around)
     steps: list[int] = []
-    level = level_tiles(raster, tile_offsets(found), tmp_path / "level", progress=lambda done, *_: steps.append(done))
-    after = inspect(level)
+    level = correct_seams(raster, tile_offsets(found), tmp_path / "level", progress=lambda done, *_: steps.append(done))
+    after = check_quality(level)
     assert sum(MIDDLE in (edge.first, edge.second) for edge in after.seams) <= 1
     assert steps
     # What was added to the tile, compared with its neighbours, undoes the shift.
@@ -98,7 +98,7 @@ def test_each_kind_of_bad_tile_is_named(names: np.ndarray) -> None:
     first, second = (np.argwhere(names == name) for name in ("grid_2.95_50.15", "grid_3.05_50.15"))
     count = min(len(first), len(second))
     codes[tuple(second[:count].T)] = codes[tuple(first[:count].T)]
-    found = inspect(EmbeddingRaster(codes, scales, GRID, raster.provenance))
+    found = check_quality(EmbeddingRaster(codes, scales, GRID, raster.provenance))
     kinds = {tile.name: tile.problems for tile in found.bad_tiles}
     assert kinds[absurd] == ("absurd scales",)
     assert kinds[constant] == ("constant",)
@@ -130,4 +130,4 @@ def test_a_raster_without_a_place_has_no_tiles() -> None:
     raster = raster_of(landscape(0))
     local = EmbeddingRaster(raster.codes, raster.scales, Grid.local(raster.shape), raster.provenance)
     with pytest.raises(RasterError, match="no georeference"):
-        inspect(local)
+        check_quality(local)

@@ -21,7 +21,7 @@ from tessera_core.project.classify import fit_labels, head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
-from tessera_core.session.assessor import Question, Study
+from tessera_core.session.assessor import Assessor, Question
 from tessera_core.session.live_map import LiveMap
 from tessera_core.ui.export.page import _map_items
 from tests.app.conftest import landscape
@@ -56,10 +56,10 @@ def project(tmp_path: Path, raster: EmbeddingRaster) -> Project:
 def on_screen(project: Project, raster: EmbeddingRaster) -> tuple[np.ndarray, float]:
     """Confidence as the label map shows it when the page has come to rest, and its temperature."""
     live = LiveMap("key", "place", raster, lambda: Scene(raster), DisplayGrid(raster.grid), "Fields", "2023")
-    study = Study(raster, on_temperature=live.set_temperature, quiet=0)
+    assessor = Assessor(raster, on_temperature=live.set_temperature, quiet=0)
     log, choice = project.log, head_choice(project)
-    study.ask(Question(log.version, choice, tuple(log.labels), tuple(log.classes)))
-    study.wait()
+    assessor.ask(Question(log.version, choice, tuple(log.labels), tuple(log.classes)))
+    assessor.wait()
     reading = live.reading(log, choice)
     assert reading.map is not None
     assert not reading.preview

@@ -105,3 +105,24 @@ def test_a_file_system_without_locks_is_told_to_writers_and_does_not_stop_reader
         assert file.read() == b"one\n"
     with pytest.raises(OSError, match="network shares" if number == errno.ENOLCK else "descriptor"), alone(path):
         pass
+
+
+def test_a_passing_lock_lets_one_in_at_a_time_and_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    inside: list[int] = []
+    most: list[int] = []
+
+    def come(number: int) -> None:
+        for _ in range(20):
+            with alone(path, passing=True):
+                inside.append(number)
+                most.append(len(inside))
+                inside.remove(number)
+
+    threads = [threading.Thread(target=come, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == [1] * 120
+    assert not path.exists()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.int8 import CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.analysis.change.levels import LOWEST, NO_LEVEL, STEPS, TOP_LEVEL
-from tessera_core.analysis.change.scene import Scene
+from tessera_core.analysis.change.scene import ChangeScene
 from tessera_core.errors import Cancelled
 from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.types import Cancel, Progress
@@ -44,7 +44,7 @@ class Measured:
 def measure_differences(
     first: EmbeddingRaster,
     second: EmbeddingRaster,
-    scene: Scene,
+    scene: ChangeScene,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> Measured:

@@ -28,7 +28,7 @@ FIT_ROUNDS = 6
 
 
 @dataclass(frozen=True)
-class Scene:
+class ChangeScene:
     """Two projections into one frame, the noise there, and groups of alike ground.
 
     ``second @ to_second - first @ to_first - constant`` is the difference without the scene's shift.
@@ -49,7 +49,9 @@ class Scene:
     centres: NDArray[np.float32]
 
 
-def fit_scene(first: EmbeddingRaster, second: EmbeddingRaster, stable: NDArray[np.bool_] | None, seed: int) -> Scene:
+def fit_scene(
+    first: EmbeddingRaster, second: EmbeddingRaster, stable: NDArray[np.bool_] | None, seed: int
+) -> ChangeScene:
     """Fit the model to a sample of the pixels that have data in both years.
 
     Args:
@@ -80,7 +82,7 @@ def fit_scene(first: EmbeddingRaster, second: EmbeddingRaster, stable: NDArray[n
     return run_alone(lambda: _fit_sample(x, y, known, seed))
 
 
-def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | None, seed: int) -> Scene:
+def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | None, seed: int) -> ChangeScene:
     mean = (x.mean(0) + y.mean(0)) / 2
     gram = (x - mean).T @ (x - mean) + (y - mean).T @ (y - mean)
     _, vectors = torch.linalg.eigh(gram.double())
@@ -99,7 +101,7 @@ def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | Non
     # Groups live in the frame of the second year, without the constant, as the pass computes them.
     every = max(1, len(x) // GROUP_SAMPLE)
     centres = cluster_sample(x[::every] @ to_first, groups, seed, restarts=1)
-    return Scene(to_first.numpy(), basis.numpy(), constant.numpy(), noise, shift, centres.numpy())
+    return ChangeScene(to_first.numpy(), basis.numpy(), constant.numpy(), noise, shift, centres.numpy())
 
 
 def _robust_shift(

@@ -1,7 +1,7 @@
 """Finding Sentinel-1/2 items: Planetary Computer, or AWS (Earth Search for Sentinel-2, OPERA bursts for Sentinel-1).
 
 Facts of collections, assets and rules: docs/spec/model.md sections 4.3 and 4.4. This module knows how each catalogue names things
-and turns its answers into :class:`Scene`; it reads no pixel.
+and turns its answers into :class:`SentinelScene`; it reads no pixel.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Scene:
+class SentinelScene:
     """One item of a catalogue, reduced to what reading needs.
 
     Attributes:
@@ -113,7 +113,7 @@ class Catalogue:
     cmr_url: str = ""
     signed: bool = False
 
-    def sentinel2(self, bbox: BBox, window: Window, max_cloud: float, left_out: list[str]) -> list[Scene]:
+    def sentinel2(self, bbox: BBox, window: Window, max_cloud: float, left_out: list[str]) -> list[SentinelScene]:
         """Sentinel-2 L2A items over the box, in search order.
 
         Items without all needed assets are left out, with a sentence each added to ``left_out``.
@@ -129,10 +129,10 @@ class Catalogue:
             if missing:
                 left_out.append(f"{item.id} is left out: it has no {', '.join(sorted(missing))}.")
                 continue
-            scenes.append(Scene(item.id, _day(item), hrefs, None, _offset_baseline(item.properties)))
+            scenes.append(SentinelScene(item.id, _day(item), hrefs, None, _offset_baseline(item.properties)))
         return scenes
 
-    def sentinel1(self, bbox: BBox, window: Window, left_out: list[str]) -> list[Scene]:
+    def sentinel1(self, bbox: BBox, window: Window, left_out: list[str]) -> list[SentinelScene]:
         """Sentinel-1 RTC items or bursts over the box, in search order; ``left_out`` as in :meth:`sentinel2`.
 
         Raises:
@@ -147,7 +147,7 @@ class Catalogue:
                 hrefs = {name: item.assets[name.lower()].href for name in ("VV", "VH") if name.lower() in item.assets}
                 orbit = item.properties.get("sat:orbit_state")
                 if hrefs and orbit in ("ascending", "descending"):
-                    scenes.append(Scene(item.id, _day(item), hrefs, orbit))
+                    scenes.append(SentinelScene(item.id, _day(item), hrefs, orbit))
                 else:
                     left_out.append(f"{item.id} is left out: it names no polarisation or no orbit.")
         return scenes
@@ -199,7 +199,7 @@ def _offset_baseline(properties: Mapping[str, Any]) -> float | None:
         return None
 
 
-def _opera_bursts(url: str, bbox: BBox, window: Window) -> Iterator[Scene]:
+def _opera_bursts(url: str, bbox: BBox, window: Window) -> Iterator[SentinelScene]:
     """OPERA RTC-S1 granules by NASA's CMR search, page after page."""
     import requests
     from requests.adapters import HTTPAdapter
@@ -237,7 +237,7 @@ def _opera_bursts(url: str, bbox: BBox, window: Window) -> Iterator[Scene]:
                     if link["URL"].startswith("http") and link["URL"].endswith(f"_{name}.tif")
                 }
                 if hrefs:
-                    yield Scene(umm["GranuleUR"], dt.date.fromisoformat(begin[:10]), hrefs)
+                    yield SentinelScene(umm["GranuleUR"], dt.date.fromisoformat(begin[:10]), hrefs)
             after = answer.headers.get("CMR-Search-After")
             if not after or not granules:
                 return

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path, require_replaceable
 from tessera_core.dpixels import preprocess
-from tessera_core.dpixels.acquire.catalogue import Catalogue, Scene, Window
+from tessera_core.dpixels.acquire.catalogue import Catalogue, SentinelScene, Window
 from tessera_core.dpixels.acquire.read import AssetError, read_asset
 from tessera_core.dpixels.tile import S1_POLARISATIONS, S2_BANDS, TILE_FOLDER, create_tile
 from tessera_core.errors import AcquisitionError, Cancelled, InputError
@@ -75,7 +75,7 @@ class _Task:
 
     sensor: str
     date: dt.date
-    scenes: tuple[Scene, ...]
+    scenes: tuple[SentinelScene, ...]
 
     @property
     def file_stem(self) -> str:
@@ -174,9 +174,9 @@ def acquire(
     return report
 
 
-def _group(s2: Iterable[Scene], s1: Iterable[Scene]) -> list[_Task]:
+def _group(s2: Iterable[SentinelScene], s1: Iterable[SentinelScene]) -> list[_Task]:
     """Scenes of one day belong together; Sentinel-1 of one day and orbit (OPERA's orbit is known on reading only)."""
-    groups: dict[tuple[str, dt.date], list[Scene]] = {}
+    groups: dict[tuple[str, dt.date], list[SentinelScene]] = {}
     for scene in s2:
         groups.setdefault(("s2", scene.date), []).append(scene)
     for scene in s1:
@@ -297,7 +297,7 @@ def _read_task(
     """Arrays of one day, or None when something could not be read; an empty dict when there is nothing to keep."""
     read = _read_s2 if task.sensor == "s2" else _read_s1
 
-    def fetch(scene: Scene, name: str) -> tuple[NDArray[np.float32], dict[str, str]]:
+    def fetch(scene: SentinelScene, name: str) -> tuple[NDArray[np.float32], dict[str, str]]:
         return read_asset(
             lambda: settings.catalogue.sign(scene.assets[name]),
             grid,
@@ -317,7 +317,7 @@ def _resampling(sensor: str, name: str, catalogue: Catalogue) -> Any:
     return catalogue.s1_resampling
 
 
-Fetch = Callable[[Scene, str], tuple[NDArray[np.float32], dict[str, str]]]
+Fetch = Callable[[SentinelScene, str], tuple[NDArray[np.float32], dict[str, str]]]
 
 
 def _collect(jobs: Sequence[Any], missing: list[str]) -> list[Any] | None:

@@ -39,7 +39,7 @@ class Season:
 
 
 @dataclass(frozen=True)
-class Zone:
+class ClimateZone:
     """A climate zone.
 
     Attributes:
@@ -85,10 +85,10 @@ class Zone:
 
 _EVERYWHERE = {"water": 0.8, "built-up": 0.8, "bare ground": 0.6}
 
-ZONES: dict[str, Zone] = {
+ZONES: dict[str, ClimateZone] = {
     zone.name: zone
     for zone in (
-        Zone(
+        ClimateZone(
             "mediterranean",
             "Csa, Csb",
             (34, 44),
@@ -106,7 +106,7 @@ ZONES: dict[str, Zone] = {
             | {"sugar beet": "olive grove", "scrub": "maquis"},
             32630,
         ),
-        Zone(
+        ClimateZone(
             "continental",
             "Dfa, Dfb",
             (42, 54),
@@ -123,7 +123,7 @@ ZONES: dict[str, Zone] = {
             {"rapeseed": "sunflower", "sugar beet": "soybean", "grassland": "steppe"},
             32636,
         ),
-        Zone(
+        ClimateZone(
             "boreal",
             "Dfc",
             (58, 67),
@@ -141,7 +141,7 @@ ZONES: dict[str, Zone] = {
             | {"maize": "spring barley", "sugar beet": "peat bog", "scrub": "lichen heath"},
             32635,
         ),
-        Zone(
+        ClimateZone(
             "semi-arid",
             "BSh, BWh",
             (12, 34),
@@ -158,7 +158,7 @@ ZONES: dict[str, Zone] = {
             | {"maize": "millet", "sugar beet": "desert"},
             32628,
         ),
-        Zone(
+        ClimateZone(
             "tropical",
             "Aw, Am",
             (2, 20),
@@ -184,7 +184,7 @@ CLIMATES: tuple[str, ...] = (TEMPERATE, *ZONES)
 """Names of all climates."""
 
 
-def find_zone(name: str) -> Zone | None:
+def find_zone(name: str) -> ClimateZone | None:
     """The zone of that name; None for the temperate climate.
 
     Raises:
@@ -195,7 +195,7 @@ def find_zone(name: str) -> Zone | None:
     return ZONES.get(name)
 
 
-def draw_zone_weather(zone: Zone, rng: np.random.Generator, drought: float = 0.0) -> Weather:
+def draw_zone_weather(zone: ClimateZone, rng: np.random.Generator, drought: float = 0.0) -> Weather:
     """Draw a year's weather of a zone; ``temperature`` of the result is known.
 
     The snow of the autumn before is not: a year begins with the snow that its own last weeks would have left.

@@ -12,15 +12,15 @@ import numpy as np
 from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.covers import Backscatter, CoverType, Cycle
 
-IMAGINED_PER_WORLD = 18
+RANDOMISED_PER_WORLD = 18
 
 
-def imagine_covers(count: int, rng: np.random.Generator) -> list[CoverType]:
+def randomised_covers(count: int, rng: np.random.Generator) -> list[CoverType]:
     """``count`` random covers, named ``imagined 1`` and so on."""
-    return [_imagine(f"imagined {number + 1}", rng) for number in range(count)]
+    return [_randomised(f"imagined {number + 1}", rng) for number in range(count)]
 
 
-def _imagine(name: str, rng: np.random.Generator) -> CoverType:
+def _randomised(name: str, rng: np.random.Generator) -> CoverType:
     built = float(rng.uniform(0.05, 1.0)) if rng.random() < 0.2 else 0.0
     evergreen = rng.random() < 0.35
     soil = float(rng.normal(-11.5, 1.6))

@@ -33,7 +33,7 @@ class Use(IntEnum):
 
 
 @dataclass(frozen=True)
-class Layout:
+class ParcelLayout:
     """The unchanging map.
 
     Attributes:
@@ -55,7 +55,7 @@ class Layout:
     lane: Bools
 
 
-def make_layout(terrain: Terrain, rng: np.random.Generator) -> Layout:
+def make_layout(terrain: Terrain, rng: np.random.Generator) -> ParcelLayout:
     """Lay out a map over its terrain."""
     size = terrain.elevation.shape[0]
     water = _water(terrain, rng)
@@ -85,7 +85,9 @@ def make_layout(terrain: Terrain, rng: np.random.Generator) -> Layout:
     wet = ndimage.mean(np.exp(-bank / 14) + 0.8 * np.clip(terrain.slope / 0.16, 0, 1), parcel, index)
     to_town = ndimage.mean(ndimage.distance_transform_edt(~town), parcel, index)
     hedge, lane = _edges(parcel, blocks, kinds, rng)
-    return Layout(parcel, use, area, np.clip(wet, 0, 1).astype(np.float32), to_town.astype(np.float32), hedge, lane)
+    return ParcelLayout(
+        parcel, use, area, np.clip(wet, 0, 1).astype(np.float32), to_town.astype(np.float32), hedge, lane
+    )
 
 
 def _water(terrain: Terrain, rng: np.random.Generator) -> Bools:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.canopy import grow, reflectance
-from tessera_core.dpixels.simulate.climates import CLIMATES, TEMPERATE, Zone, draw_zone_weather, find_zone
+from tessera_core.dpixels.simulate.climates import CLIMATES, TEMPERATE, ClimateZone, draw_zone_weather, find_zone
 from tessera_core.dpixels.simulate.covers import COVERS, CoverType
-from tessera_core.dpixels.simulate.imagined import IMAGINED_PER_WORLD, imagine_covers
+from tessera_core.dpixels.simulate.imagined import RANDOMISED_PER_WORLD, randomised_covers
 from tessera_core.dpixels.simulate.parcels import Climate, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, gamma0, speckle
 from tessera_core.dpixels.simulate.regional import ALL_COVERS
@@ -110,7 +110,7 @@ def sample_dpixels(
         lot = int(np.random.default_rng((seed, k, 1)).integers(len(zones)))
         out.climates[rows] = CLIMATES.index(climates[lot])
         chance = np.random.default_rng((seed, k, 2))
-        covers = imagine_covers(IMAGINED_PER_WORLD, chance) if chance.random() < imagined else None
+        covers = randomised_covers(RANDOMISED_PER_WORLD, chance) if chance.random() < imagined else None
         _fill_world(out, rows, k, rng, pixels_per_parcel, parcels_per_world, zones[lot], covers)
     return out
 
@@ -145,7 +145,7 @@ def _fill_world(
     rng: np.random.Generator,
     per_parcel: int,
     parcel_count: int,
-    zone: Zone | None,
+    zone: ClimateZone | None,
     imagined: Sequence[CoverType] | None,
 ) -> None:
     if zone is None:

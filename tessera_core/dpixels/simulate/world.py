@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE, WORLD_COVERS
-from tessera_core.dpixels.simulate.climates import TEMPERATE, Zone, find_zone
-from tessera_core.dpixels.simulate.layout import Layout, Use, make_layout
+from tessera_core.dpixels.simulate.climates import TEMPERATE, ClimateZone, find_zone
+from tessera_core.dpixels.simulate.layout import ParcelLayout, Use, make_layout
 from tessera_core.dpixels.simulate.parcels import Climate, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.terrain import PIXEL_M, Terrain, fractal, make_terrain
 from tessera_core.errors import InputError
@@ -58,17 +58,17 @@ class World:
         covers: year -> uint8 (P,), index into :data:`.classes.WORLD_COVERS`.
         truth: year -> uint8 (H, W), class ids 1..K of :data:`.classes.CLASS_TABLE`.
         vigour: float32 (H, W), where within its parcel a pixel grows better (1) or worse (0).
-        zone: its climate where that is not the temperate one; some covers are then others (:attr:`Zone.roles`).
+        zone: its climate where that is not the temperate one; some covers are then others (:attr:`ClimateZone.roles`).
     """
 
     seed: int
     grid: Grid
     terrain: Terrain
-    layout: Layout
+    layout: ParcelLayout
     covers: dict[int, NDArray[np.uint8]]
     truth: dict[int, NDArray[np.uint8]] = field(repr=False)
     vigour: Floats = field(repr=False)
-    zone: Zone | None = None
+    zone: ClimateZone | None = None
 
     @property
     def years(self) -> tuple[int, ...]:
@@ -170,13 +170,13 @@ def make_world(
     return World(seed, Grid(crs, transform, (size, size)), terrain, layout, covers, truth, vigour, zone)
 
 
-def _one_id_each(zone: Zone) -> NDArray[np.uint8]:
+def _one_id_each(zone: ClimateZone) -> NDArray[np.uint8]:
     """Class id -> the first id with the same cover in this climate, uint8 (K + 1,)."""
     growing = [zone.roles.get(cover, cover) for cover in WORLD_COVERS]
     return np.array([0, *(1 + growing.index(cover) for cover in growing)], np.uint8)
 
 
-def _history(layout: Layout, seed: int, last: int) -> dict[int, NDArray[np.uint8]]:
+def _history(layout: ParcelLayout, seed: int, last: int) -> dict[int, NDArray[np.uint8]]:
     rng = np.random.default_rng((seed, 4))
     now = np.zeros(len(layout.use), np.uint8)
     for use, cover in _FIRST_COVER.items():
@@ -205,7 +205,7 @@ def _history(layout: Layout, seed: int, last: int) -> dict[int, NDArray[np.uint8
     return history
 
 
-def _fell(now: NDArray[np.uint8], felled: NDArray, layout: Layout, year: int, rng: np.random.Generator) -> None:
+def _fell(now: NDArray[np.uint8], felled: NDArray, layout: ParcelLayout, year: int, rng: np.random.Generator) -> None:
     """Clear some stands, more of conifers; a clearing is wood again after twelve years."""
     grown = (felled > 0) & (year - felled > 12)
     now[grown] = np.where(layout.use[grown] == Use.CONIFER, _INDEX["conifer wood"], _INDEX["broadleaf wood"])
@@ -219,7 +219,7 @@ def _fell(now: NDArray[np.uint8], felled: NDArray, layout: Layout, year: int, rn
             now[chosen], felled[chosen] = _INDEX["scrub"], year
 
 
-def _build(now: NDArray[np.uint8], layout: Layout, rng: np.random.Generator) -> None:
+def _build(now: NDArray[np.uint8], layout: ParcelLayout, rng: np.random.Generator) -> None:
     """Turn a small field or two at the town's edge into a building site, and last year's sites into houses."""
     sites = np.flatnonzero((layout.use == Use.FIELD) & (now == _INDEX["bare ground"]))
     now[sites] = _INDEX["built-up"]

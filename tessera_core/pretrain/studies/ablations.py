@@ -19,7 +19,7 @@ import numpy as np
 
 from tessera_core._utils.atomic import write_json
 from tessera_core.pretrain.config import PretrainConfig, PretrainError
-from tessera_core.pretrain.studies.scenes import Scene, embed, score, without_radar
+from tessera_core.pretrain.studies.scenes import StudyScene, embed, score, without_radar
 from tessera_core.pretrain.studies.tables import mean_sd, table
 from tessera_core.types import Floats, Progress
 
@@ -98,7 +98,7 @@ def variant(config: PretrainConfig, name: str, seed: int) -> PretrainConfig:
 
 
 def run(
-    scenes: Sequence[Scene],
+    scenes: Sequence[StudyScene],
     measures: Sequence[Measure],
     config: PretrainConfig,
     out: str | Path,
@@ -137,7 +137,7 @@ def run(
 
 
 def _train_and_judge(
-    scenes: Sequence[Scene], measures: Sequence[Measure], config: PretrainConfig, name: str, place: Path
+    scenes: Sequence[StudyScene], measures: Sequence[Measure], config: PretrainConfig, name: str, place: Path
 ) -> None:
     import torch
 
@@ -184,7 +184,9 @@ def _keep_shards(place: Path, folder: Path, name: str) -> None:
     (folder / "shards").rename(common)
 
 
-def probes(scenes: Sequence[Scene], measures: Sequence[Measure], features: Sequence[Floats]) -> dict[str, list[float]]:
+def probes(
+    scenes: Sequence[StudyScene], measures: Sequence[Measure], features: Sequence[Floats]
+) -> dict[str, list[float]]:
     """Macro-F1 of logistic regression for each measure, mean over its scenes, one value a draw."""
     return {
         m.name: np.mean(

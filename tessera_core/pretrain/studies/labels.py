@@ -14,7 +14,7 @@ import numpy as np
 
 from tessera_core._utils.atomic import write_json
 from tessera_core.models.checkpoint import LoadedEncoder
-from tessera_core.pretrain.studies.scenes import Scene, embed, score
+from tessera_core.pretrain.studies.scenes import StudyScene, embed, score
 from tessera_core.pretrain.studies.tables import mean_sd, table
 from tessera_core.types import Progress
 
@@ -28,7 +28,7 @@ PLAIN = {"logistic": "raw statistics, logistic", "forest": "raw statistics, rand
 
 
 def run(
-    scenes: Sequence[Scene],
+    scenes: Sequence[StudyScene],
     loaded: LoadedEncoder,
     out: str | Path,
     *,

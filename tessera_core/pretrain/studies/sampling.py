@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import write_json
 from tessera_core.models.checkpoint import LoadedEncoder
 from tessera_core.pretrain.pixels import PixelSet, pack
-from tessera_core.pretrain.studies.scenes import Scene, embed, score, without_radar
+from tessera_core.pretrain.studies.scenes import StudyScene, embed, score, without_radar
 from tessera_core.pretrain.studies.tables import table
 from tessera_core.types import Bools, Floats, Progress
 
@@ -69,7 +69,7 @@ def cosine(a: Floats, b: Floats) -> Floats:
 
 
 def run(
-    scenes: Sequence[Scene],
+    scenes: Sequence[StudyScene],
     loaded: LoadedEncoder,
     out: str | Path,
     *,

@@ -43,7 +43,7 @@ _STREAM = 77  # of the seeds: no world here is one that training or the choice o
 
 
 @dataclass(frozen=True)
-class Scene:
+class StudyScene:
     """Labelled pixels of one place and year.
 
     Attributes:
@@ -76,7 +76,7 @@ class Scene:
         return self.reference.with_codes(*quantise(features, "v2"))
 
 
-def held_out_worlds(count: int, seed: int = 0, *, parcels: int = 300, per_parcel: int = 4) -> list[Scene]:
+def held_out_worlds(count: int, seed: int = 0, *, parcels: int = 300, per_parcel: int = 4) -> list[StudyScene]:
     """``count`` simulated worlds that nothing was trained on, ``parcels`` x ``per_parcel`` pixels each."""
     scenes = []
     for number in range(count):
@@ -88,7 +88,7 @@ def held_out_worlds(count: int, seed: int = 0, *, parcels: int = 300, per_parcel
 
 def landscape(
     name: str, size: int, seed: int = 0, year: int = 2023, *, per_parcel: int = 2, climate: str = "temperate"
-) -> Scene:
+) -> StudyScene:
     """A simulated map, such as the demo region (320 pixels, seed 0), as its tile shows it: whole parcels are its fields.
 
     Args:
@@ -115,7 +115,7 @@ def landscape(
         return _of_tile(tile, Reference(rows, cols, y, groups, classes), name)
 
 
-def labelled_tile(folder: str | Path, labels: str | Path, only: Sequence[str] = (), name: str = "") -> Scene:
+def labelled_tile(folder: str | Path, labels: str | Path, only: Sequence[str] = (), name: str = "") -> StudyScene:
     """The labelled pixels of a d-pixel tile.
 
     Args:
@@ -135,7 +135,7 @@ def labelled_tile(folder: str | Path, labels: str | Path, only: Sequence[str] = 
     return _of_tile(tile, reference, name or tile.name)
 
 
-def _of_sample(sample: DPixelSample, name: str) -> Scene:
+def _of_sample(sample: DPixelSample, name: str) -> StudyScene:
     """One world of a sample as a scene; its pixels share their dates."""
     n = len(sample)
     dates = [int((days[0] > 0).sum()) for days in (sample.doys, sample.doys_asc, sample.doys_desc)]
@@ -163,7 +163,7 @@ def _of_sample(sample: DPixelSample, name: str) -> Scene:
     return _of_tile(tile, reference, name)
 
 
-def _of_tile(tile: DPixelTile, reference: Reference, name: str) -> Scene:
+def _of_tile(tile: DPixelTile, reference: Reference, name: str) -> StudyScene:
     medians = raw_medians(tile, reference.rows, reference.cols)
     usable = np.isfinite(medians).all(axis=1)
     fields = {k: len(np.unique(reference.groups[usable & (reference.y == k)])) for k in np.unique(reference.y)}
@@ -176,7 +176,7 @@ def _of_tile(tile: DPixelTile, reference: Reference, name: str) -> Scene:
         groups=reference.groups[keep],
     )
     pixels = pack_tile(tile, reference.rows, reference.cols, max_s2=MAX_S2, max_s1=MAX_S1, seed=0)
-    return Scene(name, pixels, reference, medians[keep], name)
+    return StudyScene(name, pixels, reference, medians[keep], name)
 
 
 def embed(encoder: Encoder, normalisation: Normalisation, pixels: PixelSet) -> Floats:

@@ -1,7 +1,8 @@
 """Block-wise conversion of other layouts into a cached, memory-mapped raster in our own layout.
 
 The cache is keyed by what was read (paths, sizes, times of change), so that opening the same data again costs nothing, and
-bounded: the least recently opened conversions go first.
+bounded: the least recently opened conversions go first. Stopped on the way, the next opening goes on where it was, unless what
+was found on the way is to be told.
 """
 
 from __future__ import annotations
@@ -12,31 +13,33 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core._utils.atomic import RASTER, atomic_path
+from tessera_core._utils.atomic import write_json
+from tessera_core._utils.locks import alone
 from tessera_core._utils.paths import cache_home
 from tessera_core._utils.private import private_folder
-from tessera_core.errors import Cancelled, ExportError, RasterError, TesseraError
+from tessera_core._utils.resumable import PIECES, PLAN, ArraySpec, ResumableArrays
+from tessera_core.errors import Cancelled, ExportError, TesseraError
 from tessera_core.gate import limits
 from tessera_core.grid import Grid
+from tessera_core.hosting import hosted
 from tessera_core.models.quantise import quantise
 from tessera_core.provenance import Provenance
 from tessera_core.raster import FORMAT, EmbeddingRaster
 from tessera_core.types import Cancel, Codes, Progress, Window
 
 CACHE_BYTES = 20 << 30
+# What was begun and not finished is kept for so long.
+UNFINISHED_S = 24 * 3600.0
 BLOCK_BYTES = 32 << 20
 _VERSION = 3
-
-
-_lock = threading.Lock()
 
 
 def converted(
@@ -62,7 +65,8 @@ def converted(
         windows: (rows, cols) slices that cover the raster; pixels in none of them are no data.
         read: int8 codes (h, w, D) and float32 scales (h, w) of one window.
         what: kind of conversion, part of the cache key and of the progress message.
-        remarks: what ``read`` found to be told, asked when all is read; it joins the provenance's warnings.
+        remarks: what ``read`` found to be told, asked when all is read; it joins the provenance's warnings. With it a
+            conversion that was stopped begins anew.
         progress, cancelled: as everywhere.
 
     Raises:
@@ -71,40 +75,84 @@ def converted(
         Cancelled: ``cancelled`` returned true.
     """
     key = _key(sources, shape, grid, provenance, what)
-    with _lock:
-        folder = _home() / key
-        if (folder / "raster.json").is_file():
-            try:
-                raster = EmbeddingRaster.open(folder)
-                os.utime(folder / "raster.json")
-                return raster
-            except TesseraError:
-                shutil.rmtree(folder, ignore_errors=True)
-        _require_space(folder.parent, int(np.prod(shape, dtype=np.int64)))
-        _prune(folder.parent)
-        with atomic_path(folder, directory=True, replaces=RASTER) as part:
-            codes = np.lib.format.open_memmap(part / "codes.npy", mode="w+", dtype=np.int8, shape=shape)
-            scales = np.lib.format.open_memmap(part / "scales.npy", mode="w+", dtype=np.float32, shape=shape[:2])
-            scales[:] = np.nan
-            todo = list(windows)
-            for done, window in enumerate(todo):
+    home = _home()
+    folder = home / key
+    if (known := _known(folder)) is not None:
+        return known
+    with _alone(home / f".{key}.lock"):
+        # Another session may have made it while this one waited.
+        if (known := _known(folder)) is not None:
+            return known
+        shutil.rmtree(folder, ignore_errors=True)
+        _prune(home)
+        part = home / f".{key}.converting"
+        if remarks is not None:
+            # What an earlier run found to be told is gone with it.
+            shutil.rmtree(part, ignore_errors=True)
+        spec = {
+            "codes": ArraySpec(shape, np.int8),
+            "scales": ArraySpec(shape[:2], np.float32, np.nan),
+        }
+        advice = " or set TESSERA_HOME to a folder on a larger disk"
+        planned = list(windows)
+        with (
+            _unfinished(part),
+            ResumableArrays(part, {"key": key}, spec, what="The converted copy", advice=advice) as work,
+        ):
+            todo = work.remaining(planned)
+            for done, window in enumerate(todo, len(planned) - len(todo)):
                 if cancelled is not None and cancelled():
                     raise Cancelled
                 if progress is not None:
-                    progress(done, len(todo), what)
-                codes[window], scales[window] = read(window)
-            codes.flush()
-            scales.flush()
-            del codes, scales
-            if reasons is not None:
-                np.save(part / "nodata.npy", reasons)
-            if found := remarks() if remarks is not None else []:
-                provenance = provenance.with_details(warnings=[*provenance.details.get("warnings", []), *found])
-            header = {"format": FORMAT, "grid": grid.to_json(), "provenance": provenance.to_json()}
-            (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+                    progress(done, len(planned), what)
+                codes, scales = read(window)
+                work.commit(window, {"codes": codes, "scales": scales})
+            work.flush()
+        if reasons is not None:
+            np.save(part / "nodata.npy", reasons)
+        if found := remarks() if remarks is not None else []:
+            provenance = provenance.with_details(warnings=[*provenance.details.get("warnings", []), *found])
+        for name in (PLAN, PIECES):
+            (part / name).unlink()
+        write_json(part / "raster.json", {"format": FORMAT, "grid": grid.to_json(), "provenance": provenance.to_json()})
+        os.replace(part, folder)
         if progress is not None:
-            progress(len(todo), len(todo), what)
+            progress(len(planned), len(planned), what)
         return EmbeddingRaster.open(folder)
+
+
+def _known(folder: Path) -> EmbeddingRaster | None:
+    """The conversion that lies there, if it is whole."""
+    if not (folder / "raster.json").is_file():
+        return None
+    try:
+        raster = EmbeddingRaster.open(folder)
+        os.utime(folder / "raster.json")
+    except (TesseraError, OSError):
+        # Damaged, or put out of the cache at this very moment.
+        return None
+    return raster
+
+
+@contextmanager
+def _unfinished(part: Path) -> Iterator[None]:
+    """Keep what was begun where it is one's own computer and the work was only stopped."""
+    try:
+        yield
+    except BaseException as error:
+        if hosted() or (isinstance(error, Exception) and not isinstance(error, Cancelled)):
+            shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(path, passing=True))
+        except OSError as error:
+            raise ExportError(f"Cannot write the cache in {path.parent}: {error.strerror or error}.") from error
+        yield
 
 
 def quantise_block(values: NDArray[np.floating]) -> Codes:
@@ -154,19 +202,11 @@ def _fallback() -> Path:
     return private_folder(Path(tempfile.gettempdir()) / f"tessera-converted-{owner}")
 
 
-def _require_space(home: Path, size: int) -> None:
-    free = shutil.disk_usage(home).free
-    if size * 1.05 > free:
-        raise RasterError(
-            f"Opening this needs {size / 1e9:.1f} GB for a converted copy in {home}, where {free / 1e9:.1f} GB are free. "
-            "Free some space or set TESSERA_HOME to a folder on a larger disk."
-        )
-
-
 def _prune(home: Path) -> None:
-    for part in home.glob(".*.part"):
-        # Of a process that was ended while it wrote; one that still writes has not been at it for so long.
-        if time.time() - part.stat().st_mtime > 2 * limits().wall_s:
+    now = time.time()
+    # Of processes that were ended while they wrote; one that still writes has not been at it for so long.
+    for part in (*home.glob(".*.part"), *home.glob(".*.converting")):
+        if now - part.stat().st_mtime > (2 * limits().wall_s if hosted() else UNFINISHED_S):
             shutil.rmtree(part, ignore_errors=True)
     entries = []
     for header in home.glob("*/raster.json"):

@@ -148,6 +148,7 @@ def open_tiff(
             t = grid.transform
             grid = Grid(grid.crs, t @ Affine.translation(0, grid.height) @ Affine.scale(1, -1), grid.shape)
 
+        counts = not coded and nodata is not None and bool(np.isfinite(nodata))
         partly, wholly = 0, 0
 
         def read(window: Window) -> Codes:
@@ -158,7 +159,7 @@ def open_tiff(
             values = dataset.read(window=window).transpose(1, 2, 0)[:: -1 if upward else 1]
             if coded:
                 return quantise_block(alphaearth.decode(values))
-            if nodata is not None and np.isfinite(nodata):
+            if counts:
                 # 0 is a value of embeddings, too: merging tools declare it as no data all the same.
                 missing = values == nodata
                 whole, dropped = missing.all(axis=-1, keepdims=True), missing.any(axis=-1, keepdims=True)
@@ -179,7 +180,7 @@ def open_tiff(
             windows,
             read,
             what="GeoTIFF",
-            remarks=remarks,
+            remarks=remarks if counts else None,
             progress=progress,
             cancelled=cancelled,
         )

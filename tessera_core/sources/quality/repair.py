@@ -16,7 +16,7 @@ from tessera_core._utils.atomic import atomic_path
 from tessera_core.errors import Cancelled, InputError
 from tessera_core.raster import FORMAT, EmbeddingRaster, NoData, dequantise, valid_scales
 from tessera_core.sources.local.convert import quantise_block
-from tessera_core.sources.quality.tiles import Inspection, LonLat, cell_name, cells, present
+from tessera_core.sources.quality.tiles import LonLat, QualityReport, cell_name, cells, present
 from tessera_core.types import Cancel, Progress
 
 
@@ -58,7 +58,7 @@ def mask_tiles(raster: EmbeddingRaster, folder: Path, names: Iterable[str], targ
     return target
 
 
-def tile_offsets(inspection: Inspection) -> dict[str, NDArray[np.float32]]:
+def tile_offsets(inspection: QualityReport) -> dict[str, NDArray[np.float32]]:
     """For each tile the vector (D,) to add so that the steps across all edges become small, by regularised least squares.
 
     The offsets' mean is zero: nothing tells which of two tiles is right.
@@ -79,7 +79,7 @@ def tile_offsets(inspection: Inspection) -> dict[str, NDArray[np.float32]]:
     return {name: solved[n].astype(np.float32) for name, n in index.items()}
 
 
-def level_tiles(
+def correct_seams(
     raster: EmbeddingRaster,
     offsets: dict[str, NDArray[np.float32]],
     target: Path,

@@ -86,7 +86,7 @@ class EdgeReport:
 
 
 @dataclass(frozen=True)
-class Inspection:
+class QualityReport:
     """What was found.
 
     Attributes:
@@ -128,13 +128,13 @@ class Inspection:
         }
 
 
-def inspect(
+def check_quality(
     raster: EmbeddingRaster,
     *,
     false_alarms: float = FALSE_ALARMS,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> Inspection:
+) -> QualityReport:
     """Look at every tile and every edge of a raster, block by block.
 
     Raises:
@@ -159,7 +159,7 @@ def inspect(
     edges, threshold, lines = _edge_reports(raster, lonlat, false_alarms, bad, cancelled)
     if progress is not None:
         progress(len(slices) + 1, len(slices) + 1, "edges")
-    return Inspection(tiles, edges, false_alarms, threshold, lines)
+    return QualityReport(tiles, edges, false_alarms, threshold, lines)
 
 
 # ------------------------------------------------------------------ where tiles lie

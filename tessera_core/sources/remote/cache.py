@@ -33,7 +33,7 @@ _STALE_S = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedRaster:
     """One fetched raster.
 
     Attributes:
@@ -96,24 +96,24 @@ def key_of(location: str, region: Region, year: int, dim: int | None) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 
-def find(location: str, region: Region, year: int, dim: int | None = None) -> Entry | None:
+def find(location: str, region: Region, year: int, dim: int | None = None) -> CachedRaster | None:
     """The cached answer to a question, or None; needs no network."""
     return read_entry(home() / key_of(location, region, year, dim))
 
 
-def entries() -> list[Entry]:
+def entries() -> list[CachedRaster]:
     """All entries, last used first."""
     found = [read_entry(path.parent) for path in home().glob("*/fetch.json") if not path.parent.name.startswith(".")]
     return sorted((entry for entry in found if entry is not None), key=lambda entry: -entry.used)
 
 
-def read_entry(folder: Path) -> Entry | None:
+def read_entry(folder: Path) -> CachedRaster | None:
     """The entry in a folder, or None where there is no whole one."""
     try:
         facts = json.loads((folder / "fetch.json").read_text(encoding="utf-8"))
         if facts.get("format") != FORMAT or not all((folder / name).is_file() for name in RASTER_FILES):
             return None
-        return Entry(
+        return CachedRaster(
             folder,
             str(facts["dataset"]),
             str(facts["location"]),
@@ -131,7 +131,7 @@ def read_entry(folder: Path) -> Entry | None:
         return None
 
 
-def touch(entry: Entry) -> None:
+def touch(entry: CachedRaster) -> None:
     """Note that an entry was used now."""
     try:
         os.utime(entry.folder / "fetch.json")
@@ -204,7 +204,7 @@ def make_room(needed: int) -> None:
         total -= entry.bytes
 
 
-def take(entry: Entry, target: Path) -> Path:
+def take(entry: CachedRaster, target: Path) -> Path:
     """Put a raster of the cache at ``target`` for good, as hard links where the disk allows, else copied.
 
     Raises:
@@ -221,7 +221,7 @@ def take(entry: Entry, target: Path) -> Path:
     return target
 
 
-def _require_same_dataset(entry: Entry, target: Path) -> None:
+def _require_same_dataset(entry: CachedRaster, target: Path) -> None:
     """Fetching again replaces what was fetched before, but never embeddings of another dataset or year."""
     try:
         here = json.loads((target / "raster.json").read_text(encoding="utf-8"))["provenance"]

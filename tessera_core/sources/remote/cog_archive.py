@@ -72,7 +72,7 @@ class Cog:
     top: float
 
 
-class Archive:
+class CogArchive:
     """The archive around a region, as a source of ``fetch.fetch``; see :func:`open_archive`.
 
     Attributes:
@@ -274,7 +274,7 @@ def _opened(address: str, timeout_s: float) -> Iterator[Any]:
 # ------------------------------------------------------------------ the index
 
 
-def open_archive(region: Region, location: str = ADDRESS, *, timeout_s: float = 60.0) -> Archive:
+def open_archive(region: Region, location: str = ADDRESS, *, timeout_s: float = 60.0) -> CogArchive:
     """The archive around a region; the index is downloaded once and kept for a week or so.
 
     Args:
@@ -312,7 +312,7 @@ def open_archive(region: Region, location: str = ADDRESS, *, timeout_s: float = 
         raise AcquisitionError(f"The index {INDEX} of {location} is damaged or of another form; try again.") from error
     if not cogs:
         raise InputError("AlphaEarth has no embeddings in this region, by its index.")
-    return Archive(location, cogs, timeout_s)
+    return CogArchive(location, cogs, timeout_s)
 
 
 def _rows(index: Path, box: BBox) -> Iterator[Cog]:

@@ -94,7 +94,7 @@ class Fetched:
         absent: names of tiles that the publisher has not.
     """
 
-    entry: cache.Entry
+    entry: cache.CachedRaster
     cached: bool
     seconds: float
     received: int
@@ -238,7 +238,7 @@ def fetch(
 def _alone(target: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone(target.parent / f".{target.name}.lock"))
+            stack.enter_context(alone(target.parent / f".{target.name}.lock", passing=True))
         except OSError as error:
             raise ExportError(f"Cannot write the cache in {target.parent}: {error.strerror or error}.") from error
         yield
@@ -502,7 +502,7 @@ class _Work:
         }
         write_json(self.folder / "fetch.json", facts)
 
-    def _publish(self) -> cache.Entry:
+    def _publish(self) -> cache.CachedRaster:
         if self.target.exists():
             shutil.rmtree(self.target)
         os.replace(self.folder, self.target)

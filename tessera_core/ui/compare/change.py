@@ -25,7 +25,7 @@ from tessera_core.project.change import RATE, compare_steps
 from tessera_core.render import palette
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import shell
-from tessera_core.ui.compare.context import Place, area_text, picture_choice, picture_layers, result_of
+from tessera_core.ui.compare.context import CompareContext, area_text, picture_choice, picture_layers, result_of
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Layer, Outline
 
@@ -57,61 +57,63 @@ class Compared:
     at: float
 
 
-def compared(place: Place) -> Compared | None:
+def compared(context: CompareContext) -> Compared | None:
     """The comparison of the chosen years, or None while it is being made."""
-    title = f"Comparing {place.first} with {place.last}"
-    found: Compared | None = result_of(place.key("change"), title, lambda p, c: _work(place, p, c), "Compare again")
+    title = f"Comparing {context.first} with {context.last}"
+    found: Compared | None = result_of(context.key("change"), title, lambda p, c: _work(context, p, c), "Compare again")
     return found
 
 
-def _work(place: Place, progress: Progress, cancelled: Cancel) -> Compared:
+def _work(context: CompareContext, progress: Progress, cancelled: Cancel) -> Compared:
     started = time.perf_counter()
-    rasters = place.rasters
+    rasters = context.rasters
     layers = compare_steps(rasters, progress=progress, cancelled=cancelled)
-    ends = layers.get((place.first, place.last))
+    ends = layers.get((context.first, context.last))
     if ends is None:
-        ends = change.detect_change(rasters[place.first], rasters[place.last], progress=progress, cancelled=cancelled)
+        ends = change.detect_change(
+            rasters[context.first], rasters[context.last], progress=progress, cancelled=cancelled
+        )
     return Compared(ends, tuple(layers.values()), time.perf_counter() - started, time.time())
 
 
-def show(place: Place) -> None:
+def show(context: CompareContext) -> None:
     """The part of the page."""
-    found = compared(place)
+    found = compared(context)
     if found is None:
         return
-    _studio(place, found)
+    _studio(context, found)
 
 
 @st.fragment
 @shell.shielded
-def _studio(place: Place, found: Compared) -> None:
-    marks_key = f"compare_marks_{place.project.key}"
-    map_key = f"compare_map_{place.project.key}"
+def _studio(context: CompareContext, found: Compared) -> None:
+    marks_key = f"compare_marks_{context.project.key}"
+    map_key = f"compare_map_{context.project.key}"
     marks: Marks = st.session_state.setdefault(marks_key, [])
     map_column, panel = st.columns([7, 3], gap="medium")
     with panel:
         layer, problem = _against(found.ends, marks)
-        rate = _slider(place)
-        _said(place, found, layer, rate)
+        rate = _slider(context)
+        _said(context, found, layer, rate)
         if problem:
             st.warning(problem, icon=":material/warning:")
         view = st.segmented_control(
             "View", list(_VIEWS), default="one", required=True, key="compare_view", format_func=_VIEWS.__getitem__
         )
-        picture_choice(place)
+        picture_choice(context)
         _marking(marks, marks_key, layer)
-        _download(place, layer, rate)
+        _download(context, layer, rate)
     with map_column:
-        display = place.scenes[place.first].display
+        display = context.scenes[context.first].display
         # Where two years lie beside each other, what is below the change is what one wants to see.
         opacity = 0.8 if view == "one" else 0.45
         layers = [
-            *picture_layers(place, pale=view == "one"),
-            _p_layer(place, layer),
-            _layer(place, layer, rate, opacity),
+            *picture_layers(context, pale=view == "one"),
+            _p_layer(context, layer),
+            _layer(context, layer, rate, opacity),
         ]
         if len(found.steps) > 1:
-            layers.append(_when_layer(place, found.steps, rate))
+            layers.append(_when_layer(context, found.steps, rate))
         outlines = [
             Outline(
                 f"mark{n}",
@@ -129,35 +131,35 @@ def _studio(place: Place, found: Compared) -> None:
             layers=layers,
             outlines=outlines,
             tools=("box", "polygon"),
-            swipe=None if view == "one" else (f"year{place.first}", f"year{place.last}"),
+            swipe=None if view == "one" else (f"year{context.first}", f"year{context.last}"),
             side_by_side=view == "beside",
             on_event=lambda: _marked(map_key, marks_key),
-            title=place.project.name,
-            subtitle=f"{place.first} and {place.last}",
+            title=context.project.name,
+            subtitle=f"{context.first} and {context.last}",
         )
 
 
-def _slider(place: Place) -> float:
+def _slider(context: CompareContext) -> float:
     rate: float = st.select_slider(
         "False alarms I accept",
         STOPS,
         value=RATE,
         format_func=lambda value: f"{100 * value:g} %",
-        key=f"compare_rate_{place.project.key}",
+        key=f"compare_rate_{context.project.key}",
         help="Of the ground that is called changed, about this share at most has not changed. A lower share finds less change.",
     )
     return rate
 
 
-def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> None:
+def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: float) -> None:
     count = layer.count(rate)
     share = 100 * count / max(layer.pixels, 1)
-    st.metric(f"Changed from {place.first} to {place.last}", f"{area_text(count, place)} · {share:.1f} %")
+    st.metric(f"Changed from {context.first} to {context.last}", f"{area_text(count, context)} · {share:.1f} %")
     if count:
         st.caption(
-            f"Up to about {area_text(rate * count, place)} of it may be false alarms, mostly at its edges; a pixel there counts "
+            f"Up to about {area_text(rate * count, context)} of it may be false alarms, mostly at its edges; a pixel there counts "
             "only if it differs more than blur from its neighbours explains. "
-            f"A rule that calls everything above the scene's median changed would show {area_text(layer.pixels / 2, place)}."
+            f"A rule that calls everything above the scene's median changed would show {area_text(layer.pixels / 2, context)}."
         )
     elif layer.count(STOPS[-1]):
         st.caption(
@@ -166,7 +168,7 @@ def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> Non
         )
     else:
         st.caption("Nothing here differs more than unchanged ground does.")
-    st.markdown(_shift_sentence(place, layer))
+    st.markdown(_shift_sentence(context, layer))
     if layer.raised:
         share = 100 * sum(share for share, _ in layer.raised)
         st.caption(
@@ -177,12 +179,12 @@ def _said(place: Place, found: Compared, layer: ChangeLayer, rate: float) -> Non
     st.caption(f"Compared once, at {at}, in {found.seconds:.1f} s; the slider only looks up.")
 
 
-def _shift_sentence(place: Place, layer: ChangeLayer) -> str:
+def _shift_sentence(context: CompareContext, layer: ChangeLayer) -> str:
     share = 100 * layer.shift.share
     if share < 10:
-        return f"**Whole scene:** {place.first} and {place.last} are alike where nothing changed; there is hardly any shift."
+        return f"**Whole scene:** {context.first} and {context.last} are alike where nothing changed; there is hardly any shift."
     return (
-        f"**Whole scene:** weather and sensors moved everything from {place.first} to {place.last}. {share:.0f} % of the "
+        f"**Whole scene:** weather and sensors moved everything from {context.first} to {context.last}. {share:.0f} % of the "
         "difference on unchanged ground is this shift; it is taken out and not counted as change."
     )
 
@@ -230,9 +232,9 @@ def _marking(marks: Marks, marks_key: str, layer: ChangeLayer) -> None:
             st.rerun(scope="fragment")
 
 
-def _layer(place: Place, layer: ChangeLayer, rate: float, opacity: float) -> Layer:
-    version = _judged(place, layer)
-    index = _index(version, place, layer)
+def _layer(context: CompareContext, layer: ChangeLayer, rate: float, opacity: float) -> Layer:
+    version = _judged(context, layer)
+    index = _index(version, context, layer)
     # Entry k is changed at the k-th stop; the threshold is a matter of the palette alone.
     entries = np.zeros((len(STOPS) + 2, 4), np.uint8)
     for position, stop in enumerate(STOPS, start=1):
@@ -243,28 +245,28 @@ def _layer(place: Place, layer: ChangeLayer, rate: float, opacity: float) -> Lay
     return Layer("change", "Change", png, f"{version}|{rate}", opacity=opacity, legend=legend)
 
 
-def _judged(place: Place, layer: ChangeLayer) -> str:
-    return f"{place.key('change')}|{layer.null.centre:.4f}|{layer.null.spread:.4f}"
+def _judged(context: CompareContext, layer: ChangeLayer) -> str:
+    return f"{context.key('change')}|{layer.null.centre:.4f}|{layer.null.spread:.4f}"
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _index(version: str, _place: Place, _layer: ChangeLayer) -> NDArray[np.uint8]:
+def _index(version: str, _place: CompareContext, _layer: ChangeLayer) -> NDArray[np.uint8]:
     return _place.scenes[_place.first].display.warp(_layer.rates(np.array(STOPS)))
 
 
-def _p_layer(place: Place, layer: ChangeLayer) -> Layer:
-    version = f"{_judged(place, layer)}|p"
+def _p_layer(context: CompareContext, layer: ChangeLayer) -> Layer:
+    version = f"{_judged(context, layer)}|p"
     lows = (0, *P_STOPS)
     legend = tuple(
         (colour, f"p {low:g} to {high:g}" if low else f"p below {high:g}")
         for colour, low, high in zip(P_COLOURS, lows, P_STOPS, strict=False)
     )
-    png = partial(_p_png, version, place, layer)
+    png = partial(_p_png, version, context, layer)
     return Layer("p", "p-value of change", png, version, opacity=0.9, visible=False, legend=legend)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _p_png(version: str, _place: Place, _layer: ChangeLayer) -> bytes:
+def _p_png(version: str, _place: CompareContext, _layer: ChangeLayer) -> bytes:
     table = np.searchsorted(P_STOPS, _layer.p_table()).astype(np.uint8)
     entries = np.array([*((*palette.rgb(colour), 255) for colour in P_COLOURS), (0, 0, 0, 0)], np.uint8)
     display = _place.scenes[_place.first].display
@@ -272,28 +274,28 @@ def _p_png(version: str, _place: Place, _layer: ChangeLayer) -> bytes:
     return palette.encode_indexed(display.warp(table[_layer.levels], fill=len(P_STOPS)), entries)
 
 
-def _when_layer(place: Place, steps: tuple[ChangeLayer, ...], rate: float) -> Layer:
-    version = f"{place.key('when')}|{rate}"
+def _when_layer(context: CompareContext, steps: tuple[ChangeLayer, ...], rate: float) -> Layer:
+    version = f"{context.key('when')}|{rate}"
     colours = {n: STEP_COLOURS[(n - 1) % len(STEP_COLOURS)] for n in range(1, len(steps) + 1)}
     legend = tuple((colours[n], f"changed {step.years[0]} to {step.years[1]}") for n, step in enumerate(steps, start=1))
-    png = partial(_when_png, version, place, steps, rate, colours)
+    png = partial(_when_png, version, context, steps, rate, colours)
     return Layer("when", "Year of change", png, version, 0.8, False, legend)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
 def _when_png(
-    version: str, _place: Place, _steps: tuple[ChangeLayer, ...], _rate: float, _colours: dict[int, str]
+    version: str, _place: CompareContext, _steps: tuple[ChangeLayer, ...], _rate: float, _colours: dict[int, str]
 ) -> bytes:
     when = year_of_change(_steps, _rate)
     when = np.where(when == UNKNOWN, UNCHANGED, when).astype(np.uint8)
     return palette.encode(_place.scenes[_place.first].display.warp(when), _colours)
 
 
-def _download(place: Place, layer: ChangeLayer, rate: float) -> None:
-    name = f"change-{place.first}-{place.last}.zip"
+def _download(context: CompareContext, layer: ChangeLayer, rate: float) -> None:
+    name = f"change-{context.first}-{context.last}.zip"
     st.download_button(
         "Download as GeoTIFF",
-        lambda: change_files(place, layer, rate),
+        lambda: change_files(context, layer, rate),
         file_name=name,
         mime="application/zip",
         icon=":material/download:",
@@ -302,11 +304,11 @@ def _download(place: Place, layer: ChangeLayer, rate: float) -> None:
     )
 
 
-def change_files(place: Place, layer: ChangeLayer, rate: float) -> bytes:
+def change_files(context: CompareContext, layer: ChangeLayer, rate: float) -> bytes:
     """The layer as files for a GIS, zipped."""
     from tessera_core.export.change import write_change
 
-    raster = place.scenes[place.last].raster
+    raster = context.scenes[context.last].raster
     file = io.BytesIO()
     with TemporaryDirectory() as folder, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for path in write_change(Path(folder) / "change.tif", layer, rate, raster.grid, raster.provenance):

@@ -19,7 +19,7 @@ from tessera_core.render import palette
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import shell, state
 from tessera_core.ui.compare.change import Compared, compared
-from tessera_core.ui.compare.context import Place, area_text, result_of, rgb_of_classes
+from tessera_core.ui.compare.context import CompareContext, area_text, result_of, rgb_of_classes
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Layer
 
@@ -29,26 +29,26 @@ PLAIN_HEADS = ("ridge", "logistic", "prototype", "knn", "forest", "mlp", "boosti
 _LEAST_SHARE = 0.001
 
 
-def show(place: Place) -> None:
+def show(context: CompareContext) -> None:
     """Transitions, timelapse and trajectories."""
-    found = _made(place)
+    found = _made(context)
     if found is not None:
-        _studio(place, found)
+        _studio(context, found)
 
 
-def show_labels(place: Place) -> None:
+def show_labels(context: CompareContext) -> None:
     """How the labels fare in the other years."""
-    found = _made(place)
+    found = _made(context)
     if found is None:
         return
     maps = found.maps
-    names = {c.id: c.name for c in place.project.log.classes}
+    names = {c.id: c.name for c in context.project.log.classes}
     st.caption(
         f"Your labels are taken to be of {maps.label_year}. In another year a label is used only where its ground has not "
         "changed, so that a felled wood does not teach what a wood looks like."
     )
     for year, transfer in maps.transfers.items():
-        _transfer(place, year, transfer, names)
+        _transfer(context, year, transfer, names)
     st.caption(
         "Drift: how far the labels that hold have moved, beside unchanged ground in general (1 = as far). A class well above "
         "1 looks different that year, though it is the same; label some of it there."
@@ -64,27 +64,27 @@ class Made:
     key: str
 
 
-def _made(place: Place) -> Made | None:
-    if not place.project.log.labels:
+def _made(context: CompareContext) -> Made | None:
+    if not context.project.log.labels:
         st.info("Label some places first; then every year can be mapped with them.", icon=":material/draw:")
         st.page_link("pages/label.py", label="Label some places", icon=":material/draw:", query_params=state.query())
         return None
-    label_year = _label_year(place)
-    comparison = compared(place)
+    label_year = _label_year(context)
+    comparison = compared(context)
     if comparison is None:
         return None
-    name = head_name(place.project)
-    labels = tuple(place.project.log.labels)
-    label_scene = state.scene_for(place.project, label_year)
+    name = head_name(context.project)
+    labels = tuple(context.project.log.labels)
+    label_scene = state.scene_for(context.project, label_year)
 
     def work(progress: Progress, cancelled: Cancel) -> YearMaps:
         layers = {(a, b): step for step in comparison.steps for a, b in [_pair(step.years)]}
-        layers[place.first, place.last] = comparison.ends
+        layers[context.first, context.last] = comparison.ends
         # A head that looks at neighbours cannot learn from single vectors of several years.
         head = name if name in PLAIN_HEADS else DEFAULT_HEAD
         return map_years(
             labels,
-            place.rasters,
+            context.rasters,
             layers,
             label_year,
             label_raster=label_scene.raster,
@@ -93,8 +93,10 @@ def _made(place: Place) -> Made | None:
             cancelled=cancelled,
         )
 
-    key = place.key("maps", place.project.key, place.project.log.version, name, label_year)
-    maps: YearMaps | None = result_of(key, f"Mapping {place.first} to {place.last} with one method", work, "Map again")
+    key = context.key("maps", context.project.key, context.project.log.version, name, label_year)
+    maps: YearMaps | None = result_of(
+        key, f"Mapping {context.first} to {context.last} with one method", work, "Map again"
+    )
     return None if maps is None else Made(maps, comparison, key)
 
 
@@ -104,10 +106,10 @@ def _pair(years: tuple[int | None, int | None]) -> tuple[int, int]:
     return years[0], years[1]
 
 
-def _label_year(place: Place) -> int:
-    key = f"compare_label_year_{place.project.key}"
-    years = place.project.years
-    known = place.project.settings.get("label_year", place.project.settings.get("year"))
+def _label_year(context: CompareContext) -> int:
+    key = f"compare_label_year_{context.project.key}"
+    years = context.project.years
+    known = context.project.settings.get("label_year", context.project.settings.get("year"))
     current = known if known in years else years[-1]
     chosen: int = st.segmented_control(
         "Which year did you label?",
@@ -115,7 +117,7 @@ def _label_year(place: Place) -> int:
         default=current,
         required=True,
         key=key,
-        on_change=lambda: place.project.update(label_year=st.session_state[key]),
+        on_change=lambda: context.project.update(label_year=st.session_state[key]),
         help="The year whose picture you looked at when you set the labels.",
     )
     return chosen
@@ -123,45 +125,45 @@ def _label_year(place: Place) -> int:
 
 @st.fragment
 @shell.shielded
-def _studio(place: Place, made: Made) -> None:
+def _studio(context: CompareContext, made: Made) -> None:
     maps = made.maps
-    names = {c.id: c.name for c in place.project.log.classes}
-    colours = {c.id: c.color for c in place.project.log.classes}
-    rate = st.session_state.get(f"compare_rate_{place.project.key}", RATE)
+    names = {c.id: c.name for c in context.project.log.classes}
+    colours = {c.id: c.color for c in context.project.log.classes}
+    rate = st.session_state.get(f"compare_rate_{context.project.key}", RATE)
     layers = {_pair(step.years): step for step in made.comparison.steps}
     steps = _confirmed(f"{made.key}|{rate}", maps, layers, rate)
     coloured = f"{made.key}|{tuple(colours.items())}"
     map_column, panel = st.columns([6, 4], gap="medium")
     with map_column:
-        display = place.scenes[place.first].display
+        display = context.scenes[context.first].display
         pictures = [
             Layer(
                 f"classes{year}",
                 str(year),
-                partial(_class_png, f"{coloured}|{year}", place, year, maps, colours),
+                partial(_class_png, f"{coloured}|{year}", context, year, maps, colours),
                 f"{coloured}|{year}",
-                visible=year == place.last,
+                visible=year == context.last,
                 legend=tuple((colours[k], names[k]) for k in sorted(names)),
                 group="base",
             )
-            for year in place.years
+            for year in context.years
         ]
         view_map.view_map(
-            f"compare_classes_{place.project.key}",
+            f"compare_classes_{context.project.key}",
             display=display,
             layers=pictures,
             tools=(),
-            swipe=(f"classes{place.first}", f"classes{place.last}"),
-            title=place.project.name,
-            subtitle=f"{place.first} and {place.last}",
+            swipe=(f"classes{context.first}", f"classes{context.last}"),
+            title=context.project.name,
+            subtitle=f"{context.first} and {context.last}",
         )
     with panel:
         for step in steps:
-            _table(place, step, names, rate)
-        _timelapse(place, coloured, maps, colours)
-    _plot(place, steps, names, colours)
-    if len(place.years) > 2:
-        _trajectories(place, made.key, maps, names)
+            _table(context, step, names, rate)
+        _timelapse(context, coloured, maps, colours)
+    _plot(context, steps, names, colours)
+    if len(context.years) > 2:
+        _trajectories(context, made.key, maps, names)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -172,11 +174,11 @@ def _confirmed(
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _class_png(version: str, _place: Place, _year: int, _maps: YearMaps, _colours: dict[int, str]) -> bytes:
+def _class_png(version: str, _place: CompareContext, _year: int, _maps: YearMaps, _colours: dict[int, str]) -> bytes:
     return palette.encode(_place.scenes[_place.first].display.warp(_maps.maps[_year].classes), _colours)
 
 
-def _table(place: Place, step: Transitions, names: dict[int, str], rate: float) -> None:
+def _table(context: CompareContext, step: Transitions, names: dict[int, str], rate: float) -> None:
     import pandas as pd
 
     unit = "ha" if np.isfinite(step.hectares_per_pixel) else "pixels"
@@ -240,7 +242,9 @@ def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
         )
 
 
-def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], colours: dict[int, str]) -> None:
+def _plot(
+    context: CompareContext, steps: tuple[Transitions, ...], names: dict[int, str], colours: dict[int, str]
+) -> None:
     import plotly.graph_objects as go
 
     st.markdown("**From class to class**")
@@ -271,7 +275,7 @@ def _plot(place: Place, steps: tuple[Transitions, ...], names: dict[int, str], c
         )
     )
     figure.update_layout(height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, font={"size": 13})
-    st.plotly_chart(figure, width="stretch", key=f"compare_sankey_{place.project.key}")
+    st.plotly_chart(figure, width="stretch", key=f"compare_sankey_{context.project.key}")
     st.caption(
         "Width is area. Faint bands stay what they are; strong ones changed, where the change itself is confirmed."
     )
@@ -282,14 +286,14 @@ def _text_colour() -> str:
     return str(st.get_option(f"theme.{st.context.theme.type or 'light'}.textColor"))
 
 
-def _timelapse(place: Place, version: str, maps: YearMaps, colours: dict[int, str]) -> None:
-    gif = _gif(version, place, maps, colours)
+def _timelapse(context: CompareContext, version: str, maps: YearMaps, colours: dict[int, str]) -> None:
+    gif = _gif(version, context, maps, colours)
     with st.expander("Timelapse", icon=":material/movie:"):
         st.image(gif, width="stretch")
         st.download_button(
             "Download the timelapse (GIF)",
             gif,
-            file_name=f"timelapse-{place.first}-{place.last}.gif",
+            file_name=f"timelapse-{context.first}-{context.last}.gif",
             mime="image/gif",
             icon=":material/download:",
             on_click="ignore",
@@ -297,7 +301,7 @@ def _timelapse(place: Place, version: str, maps: YearMaps, colours: dict[int, st
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _gif(version: str, _place: Place, _maps: YearMaps, _colours: dict[int, str]) -> bytes:
+def _gif(version: str, _place: CompareContext, _maps: YearMaps, _colours: dict[int, str]) -> bytes:
     from tessera_core.render.timelapse import timelapse
 
     frames = [rgb_of_classes(_maps.maps[year].classes, _colours) for year in _place.years]
@@ -305,29 +309,29 @@ def _gif(version: str, _place: Place, _maps: YearMaps, _colours: dict[int, str])
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _paths(version: str, _place: Place, _maps: YearMaps) -> list[Trajectory]:
+def _paths(version: str, _place: CompareContext, _maps: YearMaps) -> list[Trajectory]:
     return [one for one in trajectories([_maps.maps[year].classes for year in _place.years], 60) if one.changes]
 
 
-def _trajectories(place: Place, version: str, maps: YearMaps, names: dict[int, str]) -> None:
+def _trajectories(context: CompareContext, version: str, maps: YearMaps, names: dict[int, str]) -> None:
     import pandas as pd
 
-    found = _paths(version, place, maps)
+    found = _paths(version, context, maps)
     st.markdown("**Most frequent paths through the years**")
     if not found:
         st.caption("No pixel changes its class.")
         return
     table = pd.DataFrame(
         [
-            {str(year): names.get(k, str(k)) for year, k in zip(place.years, one.classes, strict=True)}
-            | {"Area": area_text(one.pixels, place)}
+            {str(year): names.get(k, str(k)) for year, k in zip(context.years, one.classes, strict=True)}
+            | {"Area": area_text(one.pixels, context)}
             for one in found[:MOST_ROWS]
         ]
     )
     st.dataframe(table, hide_index=True, width="stretch", height="content")
 
 
-def _transfer(place: Place, year: int, transfer: Transfer, names: dict[int, str]) -> None:
+def _transfer(context: CompareContext, year: int, transfer: Transfer, names: dict[int, str]) -> None:
     import pandas as pd
 
     st.markdown(f"**{transfer.sentence}**")
@@ -340,11 +344,11 @@ def _transfer(place: Place, year: int, transfer: Transfer, names: dict[int, str]
         }
     )
     st.dataframe(table, hide_index=True, width="stretch", height="content")
-    grid = place.scenes[year].raster.grid
+    grid = context.scenes[year].raster.grid
     if transfer.kept and grid.georeferenced:
         st.download_button(
             f"Download the labels that hold in {year} (GeoJSON)",
-            lambda: _geojson(place, year, transfer),
+            lambda: _geojson(context, year, transfer),
             file_name=f"labels-{year}.geojson",
             mime="application/geo+json",
             icon=":material/download:",
@@ -353,8 +357,8 @@ def _transfer(place: Place, year: int, transfer: Transfer, names: dict[int, str]
         )
 
 
-def _geojson(place: Place, year: int, transfer: Transfer) -> str:
+def _geojson(context: CompareContext, year: int, transfer: Transfer) -> str:
     from tessera_core.export.vector import labels_geojson
 
-    raster = place.scenes[year].raster
-    return json.dumps(labels_geojson(transfer.kept, place.project.log.classes, raster.grid, raster.provenance))
+    raster = context.scenes[year].raster
+    return json.dumps(labels_geojson(transfer.kept, context.project.log.classes, raster.grid, raster.provenance))

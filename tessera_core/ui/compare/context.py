@@ -24,7 +24,7 @@ SATELLITE, EMBEDDING = "Satellite picture", "Embedding colours"
 
 
 @dataclass(frozen=True)
-class Place:
+class CompareContext:
     """What the page looks at.
 
     Attributes:
@@ -65,32 +65,32 @@ def result_of(key: str, title: str, work: Work, again: str) -> Any:
     return results.result_of(PAGE, key, title, work, again)
 
 
-def picture_layers(place: Place, *, pale: bool = False) -> list[Layer]:
+def picture_layers(context: CompareContext, *, pale: bool = False) -> list[Layer]:
     """The pictures of the years, in shared colours; natural colour where all have it. The last one lies on top.
 
     Args:
         pale: embedding colours as light greys, for a map on which another colour must be seen.
     """
-    satellite = _has_satellite(place) and st.session_state.get(_picture_key(place), SATELLITE) == SATELLITE
+    satellite = _has_satellite(context) and st.session_state.get(_picture_key(context), SATELLITE) == SATELLITE
     layers = []
-    both = place.scenes[place.first], place.scenes[place.last]
-    for year in place.years:
-        scene = place.scenes[year]
+    both = context.scenes[context.first], context.scenes[context.last]
+    for year in context.years:
+        scene = context.scenes[year]
         if satellite:
             png, version = partial(_true_colour, scene.key, scene), f"true|{scene.key}"
         else:
             version = "|".join(("pale" if pale else "pca", scene.key, *(each.key for each in both)))
             png = partial(_picture, version, scene, both, pale)
-        layers.append(Layer(f"year{year}", str(year), png, version, visible=year == place.last, group="base"))
+        layers.append(Layer(f"year{year}", str(year), png, version, visible=year == context.last, group="base"))
     return layers
 
 
-def _has_satellite(place: Place) -> bool:
-    return all(place.scenes[year].has_true_colour for year in place.years)
+def _has_satellite(context: CompareContext) -> bool:
+    return all(context.scenes[year].has_true_colour for year in context.years)
 
 
-def _picture_key(place: Place) -> str:
-    return f"compare_picture_{place.project.key}"
+def _picture_key(context: CompareContext) -> str:
+    return f"compare_picture_{context.project.key}"
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -113,22 +113,22 @@ def _true_colour(key: str, _scene: OpenScene) -> bytes:
     return encode_picture(picture, _scene.raster.valid(), _scene.display)
 
 
-def picture_choice(place: Place) -> None:
+def picture_choice(context: CompareContext) -> None:
     """Which picture of the years lies below; only where there is a choice."""
-    if _has_satellite(place):
+    if _has_satellite(context):
         st.segmented_control(
             "Picture",
             [SATELLITE, EMBEDDING],
             default=SATELLITE,
             required=True,
-            key=_picture_key(place),
+            key=_picture_key(context),
             help="In embedding colours, equal colours mean alike ground, in both years; on one map they are shown as greys.",
         )
 
 
-def area_text(pixels: float, place: Place) -> str:
+def area_text(pixels: float, context: CompareContext) -> str:
     """``"12.3 ha"``, or pixels where the place on Earth is not known."""
-    value = hectares(pixels, place.scenes[place.first].raster.grid)
+    value = hectares(pixels, context.scenes[context.first].raster.grid)
     if value is None:
         return f"{pixels:,.0f} pixels"
     if value >= 1000:

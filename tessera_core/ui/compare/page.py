@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from tessera_core.project.project import Project
 from tessera_core.ui import shell, state
 from tessera_core.ui.compare import change, classes, stack
-from tessera_core.ui.compare.context import Place
+from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components import view_map
 
 _PARTS = {
@@ -51,18 +51,18 @@ def page() -> None:
         )
         st.page_link("pages/region.py", label="Load another year", icon=":material/public:", query_params=state.query())
         return
-    place = _place(project, bar)
-    if place is None:
+    context = _context(project, bar)
+    if context is None:
         return
     if part == "change":
-        change.show(place)
+        change.show(context)
     elif part == "classes":
-        classes.show(place)
+        classes.show(context)
     else:
-        classes.show_labels(place)
+        classes.show_labels(context)
 
 
-def _place(project: Project, bar: DeltaGenerator) -> Place | None:
+def _context(project: Project, bar: DeltaGenerator) -> CompareContext | None:
     years = project.years
     chosen = years
     if len(years) > 2:
@@ -73,4 +73,4 @@ def _place(project: Project, bar: DeltaGenerator) -> Place | None:
         if len(chosen) < 2:
             st.info("Choose two years or more.", icon=":material/info:")
             return None
-    return Place(project, {year: state.scene_for(project, year) for year in chosen})
+    return CompareContext(project, {year: state.scene_for(project, year) for year in chosen})

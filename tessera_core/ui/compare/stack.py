@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from tessera_core._utils.paths import data_home
-from tessera_core.analysis.stacking import Fused, fuse, fuse_years
+from tessera_core.analysis.stacking import Stacked, stack, stack_years
 from tessera_core.errors import InputError
 from tessera_core.project import library
 from tessera_core.project.project import Project, safe_name
@@ -22,11 +22,11 @@ _ALL = "all years"
 
 
 @dataclass(frozen=True)
-class Joined:
+class StackResult:
     """What was written: ``folder`` to open as a region, and each joined raster in it, by rising year."""
 
     folder: Path
-    parts: tuple[Fused, ...]
+    parts: tuple[Stacked, ...]
 
 
 def show(project: Project) -> None:
@@ -73,34 +73,34 @@ def show(project: Project) -> None:
         _done(project, job.result, key)
 
 
-def _work(project: Project, first: int, other: Path) -> Callable[[Progress, Cancel], Joined]:
+def _work(project: Project, first: int, other: Path) -> Callable[[Progress, Cancel], StackResult]:
     from tessera_core.sources.local.open import find_years, open_embeddings
 
     here = project.embeddings_path(first)
     folder = _free(data_home() / "joined", safe_name(f"{project.name} joined"))
 
-    def work(progress: Progress, cancelled: Cancel) -> Joined:
+    def work(progress: Progress, cancelled: Cancel) -> StackResult:
         # Of a folder with several years, the same one.
         year = first if len(find_years(other)) > 1 else None
         second = open_embeddings(other, year=year, cancelled=cancelled)
-        made = fuse(open_embeddings(here), second, folder, progress=progress, cancelled=cancelled)
-        return Joined(folder, (made,))
+        made = stack(open_embeddings(here), second, folder, progress=progress, cancelled=cancelled)
+        return StackResult(folder, (made,))
 
     return work
 
 
-def _work_all(project: Project, other: Path) -> Callable[[Progress, Cancel], Joined]:
+def _work_all(project: Project, other: Path) -> Callable[[Progress, Cancel], StackResult]:
     from tessera_core.sources.local.open import find_years, open_embeddings
 
     here = {year: project.embeddings_path(year) for year in project.years}
     folder = _free(data_home() / "joined", safe_name(f"{project.name} joined"))
 
-    def work(progress: Progress, cancelled: Cancel) -> Joined:
+    def work(progress: Progress, cancelled: Cancel) -> StackResult:
         there = [year for year in find_years(other) if year in here]
         first = {year: open_embeddings(path) for year, path in here.items()}
         second = {year: open_embeddings(other, year=year, cancelled=cancelled) for year in there if year is not None}
-        made = fuse_years(first, second, folder, progress=progress, cancelled=cancelled)
-        return Joined(folder, tuple(made[year] for year in sorted(made)))
+        made = stack_years(first, second, folder, progress=progress, cancelled=cancelled)
+        return StackResult(folder, tuple(made[year] for year in sorted(made)))
 
     return work
 
@@ -114,7 +114,7 @@ def _free(home: Path, name: str) -> Path:
     raise InputError(f"There are too many joined embeddings in {home}; delete some.")
 
 
-def _done(project: Project, made: Joined, key: str) -> None:
+def _done(project: Project, made: StackResult, key: str) -> None:
     rasters = [part.raster for part in made.parts]
     missing = sum(part.missing for part in made.parts)
     left_out = f" {missing:,} pixels that only one of the two has are left out." if missing else ""
@@ -141,7 +141,7 @@ def _done(project: Project, made: Joined, key: str) -> None:
         "Each part is multiplied so that both weigh the same in distances. Where they come from stays written in the data."
     )
     if st.button("Open it as a region", type="primary", icon=":material/public:"):
-        joined = library.start_joined(project, made.folder, f"{project.name} joined")
+        joined = library.start_stacked(project, made.folder, f"{project.name} joined")
         jobs.pool().forget(key)
         state.open_project(joined)
         st.switch_page("pages/explore.py", query_params=state.query())

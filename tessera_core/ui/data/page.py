@@ -75,7 +75,7 @@ def _limit(limit: int) -> None:
     )
 
 
-def _entries(entries: list[cache.Entry]) -> None:
+def _entries(entries: list[cache.CachedRaster]) -> None:
     now = time.time()
     rows = [
         {

@@ -14,13 +14,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.analysis.clusters import GroupTree, group_tree
-from tessera_core.analysis.embedding_space import PixelSample, groups_of
+from tessera_core.analysis.clusters import ClusterTree, cluster_tree
+from tessera_core.analysis.embedding_space import PixelSample, clusters_of
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui.components.view_map import Layer
-from tessera_core.ui.explore.context import PAGE, Place, year_name
+from tessera_core.ui.explore.context import PAGE, ExploreContext, year_name
 from tessera_core.ui.results import kept, result_of
 from tessera_core.ui.scene import OpenScene
 
@@ -28,7 +28,7 @@ DEFAULT, MOST = 8, 20
 
 
 @dataclass(frozen=True)
-class Found:
+class ClustersOfYears:
     """Groups of a region in all its years.
 
     Attributes:
@@ -37,33 +37,35 @@ class Found:
         sizes: by year, int64 (finest + 1,): pixels of each leaf.
     """
 
-    tree: GroupTree
+    tree: ClusterTree
     leaves: Mapping[int | None, NDArray[np.uint8]]
     sizes: Mapping[int | None, NDArray[np.int64]]
 
 
-def found(place: Place) -> Found | None:
+def found(context: ExploreContext) -> ClustersOfYears | None:
     """The groups, or None while they are being found; a progress bar then stands on the page."""
-    result: Found | None = result_of(PAGE, _key(place), "Grouping the pixels", _work(place), "Group again")
+    result: ClustersOfYears | None = result_of(
+        PAGE, _key(context), "Grouping the pixels", _work(context), "Group again"
+    )
     return result
 
 
-def layers(place: Place) -> list[Layer]:
+def layers(context: ExploreContext) -> list[Layer]:
     """The groups of the year in sight, where they are found."""
-    result: Found | None = kept(PAGE).get(_key(place))
+    result: ClustersOfYears | None = kept(PAGE).get(_key(context))
     if result is None:
         return []
-    count = _count(place, result)
+    count = _count(context, result)
     colours = colours_of(count)
-    version = f"{_key(place)}|{place.year}|{count}"
+    version = f"{_key(context)}|{context.year}|{count}"
     legend = tuple((colour, f"group {i + 1}") for i, colour in enumerate(colours))
-    png = partial(_png, version, result, place.year, place.scene, count)
-    return [Layer("groups", f"Groups, {year_name(place.year)}", png, version, legend=legend)]
+    png = partial(_png, version, result, context.year, context.scene, count)
+    return [Layer("groups", f"Groups, {year_name(context.year)}", png, version, legend=legend)]
 
 
-def panel(place: Place) -> None:
+def panel(context: ExploreContext) -> None:
     """How many groups, and how large each is in every year."""
-    result = found(place)
+    result = found(context)
     if result is None:
         return
     count = result.tree.finest
@@ -74,22 +76,22 @@ def panel(place: Place) -> None:
             2,
             most,
             min(DEFAULT, most),
-            key=f"{place.key}_groups",
+            key=f"{context.key}_groups",
             help="One step up splits one group in two; all others stay as they are.",
         )
-    if len(place.scenes) > 1:
+    if len(context.scenes) > 1:
         st.caption(
-            f"Found in {year_name(_basis_year(place))} and carried to the other years, so a group is the same in all."
+            f"Found in {year_name(_basis_year(context))} and carried to the other years, so a group is the same in all."
         )
-    count = _count(place, result)
+    count = _count(context, result)
     numbers = result.tree.numbers(count)
     columns: dict[str, list[object]] = {"Group": [f"{i + 1}" for i in range(count)]}
-    for year, scene in place.scenes.items():
+    for year, scene in context.scenes.items():
         sizes = np.bincount(numbers, result.sizes[year], count + 1)[1:]
         total = max(1, int(sizes.sum()))
         columns[f"{year_name(year)}: share"] = [f"{100 * size / total:.1f} %" for size in sizes]
         columns[f"{year_name(year)}: pixels"] = [f"{size:,.0f}" for size in sizes]
-        if scene.raster.grid.georeferenced and len(place.scenes) == 1:
+        if scene.raster.grid.georeferenced and len(context.scenes) == 1:
             hectare = hectares_per_pixel(scene.raster.grid)
             columns["Area"] = [f"{size * hectare:,.0f} ha" for size in sizes]
     st.dataframe(columns, hide_index=True, width="stretch")
@@ -109,48 +111,50 @@ def colours_of(count: int) -> list[str]:
     return out
 
 
-def of_pixels(place: Place, result: Found, sample: PixelSample) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def of_pixels(
+    context: ExploreContext, result: ClustersOfYears, sample: PixelSample
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Group (0 = no data) of sampled pixels, and the colours by that index."""
-    count = _count(place, result)
+    count = _count(context, result)
     numbers = result.tree.numbers(count)
     out = np.zeros(len(sample), np.uint8)
-    for position, year in enumerate(place.scenes):
+    for position, year in enumerate(context.scenes):
         mine = sample.year == position
         out[mine] = numbers[result.leaves[year][sample.rows[mine], sample.cols[mine]]]
     return out, ("#b4b9bf", *colours_of(count))
 
 
-def _work(place: Place) -> Callable[[Progress, Cancel], Found]:
-    rasters, basis = place.rasters, _basis_year(place)
+def _work(context: ExploreContext) -> Callable[[Progress, Cancel], ClustersOfYears]:
+    rasters, basis = context.rasters, _basis_year(context)
 
-    def work(progress: Progress, cancelled: Cancel) -> Found:
-        tree = group_tree(rasters[basis], cancelled=cancelled)
+    def work(progress: Progress, cancelled: Cancel) -> ClustersOfYears:
+        tree = cluster_tree(rasters[basis], cancelled=cancelled)
         leaves = {}
         for number, (year, raster) in enumerate(rasters.items()):
             progress(number, len(rasters), "carrying the groups to all years")
             leaves[year] = tree.leaves.labels
             if year != basis:
-                leaves[year] = groups_of(raster, tree.leaves.centres, cancelled)
+                leaves[year] = clusters_of(raster, tree.leaves.centres, cancelled)
         sizes = {}
         for year, labels in leaves.items():
             sizes[year] = np.bincount(labels.ravel(), minlength=tree.finest + 1).astype(np.int64)
             # Pixels without data are in no group.
             sizes[year][0] = 0
-        return Found(tree, leaves, sizes)
+        return ClustersOfYears(tree, leaves, sizes)
 
     return work
 
 
-def _key(place: Place) -> str:
-    return "|".join(("groups", *place.content))
+def _key(context: ExploreContext) -> str:
+    return "|".join(("groups", *context.content))
 
 
-def _basis_year(place: Place) -> int | None:
-    return list(place.scenes)[-1]
+def _basis_year(context: ExploreContext) -> int | None:
+    return list(context.scenes)[-1]
 
 
-def _count(place: Place, result: Found) -> int:
-    return min(int(st.session_state.get(f"{place.key}_groups") or DEFAULT), MOST, result.tree.finest)
+def _count(context: ExploreContext, result: ClustersOfYears) -> int:
+    return min(int(st.session_state.get(f"{context.key}_groups") or DEFAULT), MOST, result.tree.finest)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -159,7 +163,7 @@ def _index(version: str, _leaves: NDArray[np.uint8], _scene: OpenScene) -> NDArr
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _png(version: str, _found: Found, _year: int | None, _scene: OpenScene, _count: int) -> bytes:
+def _png(version: str, _found: ClustersOfYears, _year: int | None, _scene: OpenScene, _count: int) -> bytes:
     # The picture holds leaves; which group they are in is a matter of its palette.
     index = _index(version.rpartition("|")[0], _found.leaves[_year], _scene)
     colours = [(0, 0, 0, 0), *((*rgb(colour), 255) for colour in colours_of(_count))]

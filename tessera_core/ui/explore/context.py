@@ -14,7 +14,7 @@ PAGE, MAP = "explore", "explore_map"
 
 
 @dataclass(frozen=True)
-class Place:
+class ExploreContext:
     """The region as the page sees it in one run.
 
     Attributes:
@@ -28,7 +28,7 @@ class Place:
     scenes: dict[int | None, OpenScene]
 
     @classmethod
-    def of(cls, project: Project) -> Place:
+    def of(cls, project: Project) -> ExploreContext:
         """Open all years of a project.
 
         Raises:

@@ -11,7 +11,7 @@ import streamlit as st
 from tessera_core.analysis import embedding_space
 from tessera_core.analysis.embedding_space import Picture, Way
 from tessera_core.ui import humanize, jobs, shell
-from tessera_core.ui.explore.context import PAGE, Place
+from tessera_core.ui.explore.context import PAGE, ExploreContext
 
 AXES = {"2-D": 2, "3-D": 3}
 
@@ -62,46 +62,52 @@ _OFFERS = {
 }
 
 
-def choose_way(place: Place, row: st.delta_generator.DeltaGenerator) -> None:
+def choose_way(context: ExploreContext, row: st.delta_generator.DeltaGenerator) -> None:
     """The choice of a way, in a row of controls."""
-    row.selectbox("Layout", _ways(place), key=f"{place.key}_way", format_func=lambda way: _OFFERS[way].name, width=230)
+    row.selectbox(
+        "Layout", _ways(context), key=f"{context.key}_way", format_func=lambda way: _OFFERS[way].name, width=230
+    )
 
 
-def pixel_count(place: Place) -> int:
+def pixel_count(context: ExploreContext) -> int:
     """How many pixels are wanted."""
-    return int(st.session_state.get(f"{place.key}_count") or 20_000)
+    return int(st.session_state.get(f"{context.key}_count") or 20_000)
 
 
-def axes_count(place: Place) -> int:
+def axes_count(context: ExploreContext) -> int:
     """How many axes are wanted."""
-    return AXES[st.session_state.get(f"{place.key}_axes") or "2-D"]
+    return AXES[st.session_state.get(f"{context.key}_axes") or "2-D"]
 
 
-def picture_path(place: Place) -> Path:
+def picture_path(context: ExploreContext) -> Path:
     """Where the picture that is wanted is kept, be it there or not."""
-    count, axes = pixel_count(place), axes_count(place)
-    return embedding_space.umap_path(place.project.folder, place.content, count, axes, _way(place))
+    count, axes = pixel_count(context), axes_count(context)
+    return embedding_space.umap_path(context.project.folder, context.content, count, axes, _way(context))
 
 
-def picture_version(place: Place) -> str:
+def picture_version(context: ExploreContext) -> str:
     """Names what is kept there now."""
-    path = picture_path(place)
+    path = picture_path(context)
     return f"{path.stem} {path.stat().st_mtime_ns if path.exists() else 0}"
 
 
-def picture(place: Place) -> Picture | None:
+def picture(context: ExploreContext) -> Picture | None:
     """The picture that is wanted, where it is made."""
-    return _loaded(str(picture_path(place)), picture_version(place), place) if picture_path(place).exists() else None
+    return (
+        _loaded(str(picture_path(context)), picture_version(context), context)
+        if picture_path(context).exists()
+        else None
+    )
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _loaded(path: str, version: str, _place: Place) -> Picture | None:
+def _loaded(path: str, version: str, _place: ExploreContext) -> Picture | None:
     return embedding_space.load_umap(Path(path), _place.rasters)
 
 
-def picture_ready(place: Place) -> bool:
+def picture_ready(context: ExploreContext) -> bool:
     """Whether there is a picture to show; else its progress is drawn, or what to do for one."""
-    path = picture_path(place)
+    path = picture_path(context)
     key = f"umap {path}"
     job = jobs.pool().get(key)
     if job is not None and job.active:
@@ -111,10 +117,10 @@ def picture_ready(place: Place) -> bool:
     if job is not None and jobs.outcome(job) and path.exists():
         jobs.pool().forget(key)
         st.rerun()
-    way, count, found = _way(place), pixel_count(place), picture(place)
-    lay_out: dict[str, Any] = {"key": f"{place.key}_umap", "on_click": _start, "args": (place, key)}
+    way, count, found = _way(context), pixel_count(context), picture(context)
+    lay_out: dict[str, Any] = {"key": f"{context.key}_umap", "on_click": _start, "args": (context, key)}
     if found is not None:
-        if way is Way.GUIDED and found.made_from != embedding_space.labels_digest(place.project.log.labels):
+        if way is Way.GUIDED and found.made_from != embedding_space.labels_digest(context.project.log.labels):
             st.caption("Your labels have changed since this picture was made.")
             st.button("Lay out again", icon=":material/refresh:", **lay_out)
         return True
@@ -127,24 +133,24 @@ def picture_ready(place: Place) -> bool:
     return False
 
 
-def _ways(place: Place) -> list[Way]:
+def _ways(context: ExploreContext) -> list[Way]:
     offered = [Way.QUICK, Way.FULL]
-    if len({label.class_id for label in place.project.log.labels}) > 1:
+    if len({label.class_id for label in context.project.log.labels}) > 1:
         offered.append(Way.GUIDED)
-    if len(place.scenes) > 1:
+    if len(context.scenes) > 1:
         offered.append(Way.ALIGNED)
     return offered
 
 
-def _way(place: Place) -> Way:
-    wanted = st.session_state.get(f"{place.key}_way")
-    return wanted if wanted in _ways(place) else Way.QUICK
+def _way(context: ExploreContext) -> Way:
+    wanted = st.session_state.get(f"{context.key}_way")
+    return wanted if wanted in _ways(context) else Way.QUICK
 
 
 @shell.shielded
-def _start(place: Place, key: str) -> None:
-    path, way, labels = picture_path(place), _way(place), place.project.log.labels
-    count, axes, rasters = pixel_count(place), axes_count(place), place.rasters
+def _start(context: ExploreContext, key: str) -> None:
+    path, way, labels = picture_path(context), _way(context), context.project.log.labels
+    count, axes, rasters = pixel_count(context), axes_count(context), context.rasters
     jobs.pool().start(
         key,
         "Laying out the pixels",

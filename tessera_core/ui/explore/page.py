@@ -11,7 +11,7 @@ import streamlit as st
 from tessera_core.ui import humanize, shell, state
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.explore import clusters, pictures, pixel, similarity
-from tessera_core.ui.explore.context import MAP, Place, year_name
+from tessera_core.ui.explore.context import MAP, ExploreContext, year_name
 from tessera_core.ui.explore.scatter import scatter_layers, scatter_panel
 
 MODES = ("Picture", "Scatter", "Pixel", "Alike", "Groups")
@@ -33,7 +33,7 @@ def _studio() -> None:
     project = state.current_project()
     if project is None:
         return
-    place = Place.of(project)
+    context = ExploreContext.of(project)
     # Above the map, so that they are in sight on a phone too.
     with st.container(horizontal=True, gap="small"):
         mode = st.segmented_control(
@@ -41,50 +41,50 @@ def _studio() -> None:
             MODES,
             default=MODES[0],
             required=True,
-            key=_mode_key(place),
+            key=_mode_key(context),
             label_visibility="collapsed",
             width="content",
         )
-        _year(place)
+        _year(context)
     map_column, panel_column = st.columns([7, 5], gap="medium")
     with panel_column, shell.plain_errors():
         match mode:
             case "Scatter":
-                scatter_panel(place)
+                scatter_panel(context)
             case "Pixel":
-                pixel.panel(place)
+                pixel.panel(context)
             case "Alike":
-                similarity.panel(place)
+                similarity.panel(context)
             case "Groups":
-                clusters.panel(place)
+                clusters.panel(context)
             case _:
-                pictures.panel(place)
+                pictures.panel(context)
     with map_column:
-        _map(place, mode or "Picture")
+        _map(context, mode or "Picture")
 
 
-def _map(place: Place, mode: str) -> None:
-    layers = pictures.layers(place, legend=mode == "Picture", grey=mode == "Alike")
+def _map(context: ExploreContext, mode: str) -> None:
+    layers = pictures.layers(context, legend=mode == "Picture", grey=mode == "Alike")
     markers: list[view_map.Marker] = []
     match mode:
         case "Scatter":
-            layers += scatter_layers(place)
+            layers += scatter_layers(context)
         case "Pixel":
-            markers = pixel.markers(place)
+            markers = pixel.markers(context)
         case "Alike":
-            layers += similarity.layers(place)
-            markers = similarity.markers(place)
+            layers += similarity.layers(context)
+            markers = similarity.markers(context)
         case "Groups":
-            layers += clusters.layers(place)
-    provenance = place.scene.raster.provenance
+            layers += clusters.layers(context)
+    provenance = context.scene.raster.provenance
     view_map.view_map(
         MAP,
-        display=place.scene.display,
+        display=context.scene.display,
         layers=layers,
         markers=markers,
         tools=("click", "box", "polygon") if mode == "Scatter" else ("click",),
-        title=place.project.name,
-        subtitle=f"{year_name(place.year)} · {humanize.dataset(provenance)}",
+        title=context.project.name,
+        subtitle=f"{year_name(context.year)} · {humanize.dataset(provenance)}",
         link=MAP if mode == "Scatter" else "",
         on_event=_on_map,
         sticky=True,
@@ -97,31 +97,31 @@ def _on_map() -> None:
     project = state.current_project()
     if project is None:
         return
-    place = Place.of(project)
-    mode = st.session_state.get(_mode_key(place))
+    context = ExploreContext.of(project)
+    mode = st.session_state.get(_mode_key(context))
     for event in view_map.events(MAP):
         if mode == "Alike":
-            similarity.clicked(place, event)
+            similarity.clicked(context, event)
         elif mode == "Pixel":
-            pixel.clicked(place, event)
+            pixel.clicked(context, event)
 
 
-def _year(place: Place) -> None:
-    if len(place.scenes) < 2:
+def _year(context: ExploreContext) -> None:
+    if len(context.scenes) < 2:
         return
-    key = f"{place.key}_year"
+    key = f"{context.key}_year"
     st.segmented_control(
         "Year",
-        list(place.scenes),
-        default=place.year,
+        list(context.scenes),
+        default=context.year,
         required=True,
         key=key,
         format_func=year_name,
-        on_change=lambda: place.project.update(year=st.session_state[key]),
+        on_change=lambda: context.project.update(year=st.session_state[key]),
         label_visibility="collapsed",
         width="content",
     )
 
 
-def _mode_key(place: Place) -> str:
-    return f"{place.key}_mode"
+def _mode_key(context: ExploreContext) -> str:
+    return f"{context.key}_mode"

@@ -11,10 +11,10 @@ from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import TesseraError
 from tessera_core.project.project import Project
-from tessera_core.render.picture import NDVI_RAMP, encode_picture, ndvi_picture, pale, pca_picture, true_colour
+from tessera_core.render.picture import NDVI_COLORMAP, encode_picture, ndvi_picture, pale, pca_picture, true_colour
 from tessera_core.ui import state
 from tessera_core.ui.components.view_map import Layer
-from tessera_core.ui.explore.context import Place, year_name
+from tessera_core.ui.explore.context import ExploreContext, year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 
 COMPONENTS = 10
@@ -22,18 +22,18 @@ _SHARED = "All years alike"
 _OWN = "This year alone"
 
 
-def layers(place: Place, *, legend: bool = False, grey: bool = False) -> list[Layer]:
+def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False) -> list[Layer]:
     """The base layers of the map: every year's embedding picture, then what the satellites' own data show.
 
     Args:
         legend: whether to say what the colours of the embedding pictures are.
         grey: embedding pictures as light greys, below a layer whose colours mean something.
     """
-    rgb, equalise, shared = _choices(place)
-    model = _model(place)
+    rgb, equalise, shared = _choices(context)
+    model = _model(context)
     out = []
-    for year, scene in place.scenes.items():
-        members = model or (tuple(place.scenes.values()) if shared else (scene,))
+    for year, scene in context.scenes.items():
+        members = model or (tuple(context.scenes.values()) if shared else (scene,))
         pca = fitted(members)
         names = [f"{100 * pca.explained[min(c, len(pca.explained) - 1)]:.0f} %" for c in rgb]
         entries = tuple(
@@ -44,80 +44,80 @@ def layers(place: Place, *, legend: bool = False, grey: bool = False) -> list[La
         basis = "other" if model else "shared" if shared else "own"
         version = f"{scene.key}|{rgb}|{equalise}|{basis} {hash(keys) & 0xFFFFFFFF:x}|{grey}"
         png = partial(_pca_png, version, scene, pca, rgb, equalise, grey)
-        title = f"Embeddings {year_name(year)}" if len(place.scenes) > 1 else "Embedding picture"
+        title = f"Embeddings {year_name(year)}" if len(context.scenes) > 1 else "Embedding picture"
         out.append(
             Layer(
                 f"pca{year}",
                 title,
                 png,
                 version,
-                visible=year == place.year,
+                visible=year == context.year,
                 legend=entries if legend and not grey else (),
                 group="base",
             )
         )
-    if place.scene.has_true_colour:
-        ramp = tuple((colour, f"NDVI {value:g}") for value, colour in NDVI_RAMP)
+    if context.scene.has_true_colour:
+        ramp = tuple((colour, f"NDVI {value:g}") for value, colour in NDVI_COLORMAP)
         for name, title, entries in (("truecolour", "True colour", ()), ("ndvi", "Vegetation (NDVI)", ramp)):
-            png = partial(_satellite_png, place.scene.key, name, place.scene)
-            title = f"{title} {year_name(place.year)}"
-            out.append(Layer(name, title, png, place.scene.key, visible=False, legend=entries, group="base"))
+            png = partial(_satellite_png, context.scene.key, name, context.scene)
+            title = f"{title} {year_name(context.year)}"
+            out.append(Layer(name, title, png, context.scene.key, visible=False, legend=entries, group="base"))
     return out
 
 
-def panel(place: Place) -> None:
+def panel(context: ExploreContext) -> None:
     """The choice of components and stretch."""
-    rgb, _, _ = _choices(place)
-    count = min(COMPONENTS, place.scene.raster.dim)
+    rgb, _, _ = _choices(context)
+    count = min(COMPONENTS, context.scene.raster.dim)
     st.markdown("**Which components make the colours**")
     columns = st.columns(3, gap="small")
     for i, (column, name) in enumerate(zip(columns, ("Red", "Green", "Blue"), strict=True)):
-        column.selectbox(name, range(1, count + 1), index=min(rgb[i], count - 1), key=_key(place, name))
+        column.selectbox(name, range(1, count + 1), index=min(rgb[i], count - 1), key=_key(context, name))
     st.segmented_control(
         "Contrast",
         ["Stretched", "Equalised"],
         default="Stretched",
         required=True,
-        key=_key(place, "contrast"),
+        key=_key(context, "contrast"),
         help="Stretched: the middle 96 % of values use all shades. Equalised: every shade is used equally often.",
     )
-    if len(place.scenes) > 1:
+    if len(context.scenes) > 1:
         st.segmented_control(
             "Colours",
             [_SHARED, _OWN],
             default=_SHARED,
             required=True,
-            key=_key(place, "shared"),
+            key=_key(context, "shared"),
             help="Alike: a colour means the same in every year, so pictures can be compared.",
         )
-    _choose_model(place)
+    _choose_model(context)
     st.caption(
         "Alike colours mean a place behaved alike through the year. The percentages in the legend say how much of all "
         "differences between pixels a component holds. Compare two layers, choose others and save a picture "
         "with the buttons at the left of the map."
     )
-    if not place.scene.has_true_colour:
+    if not context.scene.has_true_colour:
         st.caption("True colour and vegetation need the satellite data themselves; only embeddings are here.")
 
 
-def _choose_model(place: Place) -> None:
-    others = {str(entry.folder): entry.name for entry in place.others()}
+def _choose_model(context: ExploreContext) -> None:
+    others = {str(entry.folder): entry.name for entry in context.others()}
     if others:
         st.selectbox(
             "Colours as in another region",
             list(others),
             index=None,
             format_func=lambda folder: others.get(folder, ""),
-            key=_key(place, "model"),
+            key=_key(context, "model"),
             placeholder="Choose a region",
             help="A colour then means the same there and here. Regions of the same embeddings on this computer can be chosen.",
         )
 
 
-def _model(place: Place) -> tuple[OpenScene, ...]:
+def _model(context: ExploreContext) -> tuple[OpenScene, ...]:
     """The scenes of another region whose colours are wanted; none where they are this region's own."""
-    folder = st.session_state.get(_key(place, "model"))
-    if not folder or folder not in {str(entry.folder) for entry in place.others()}:
+    folder = st.session_state.get(_key(context, "model"))
+    if not folder or folder not in {str(entry.folder) for entry in context.others()}:
         return ()
     try:
         project = Project.open(folder)
@@ -132,16 +132,16 @@ def fitted(scenes: tuple[OpenScene, ...]) -> PCA:
     return _pca(tuple(scene.key for scene in scenes), scenes)
 
 
-def _choices(place: Place) -> tuple[tuple[int, int, int], bool, bool]:
-    chosen = [st.session_state.get(_key(place, name)) for name in ("Red", "Green", "Blue")]
+def _choices(context: ExploreContext) -> tuple[tuple[int, int, int], bool, bool]:
+    chosen = [st.session_state.get(_key(context, name)) for name in ("Red", "Green", "Blue")]
     red, green, blue = ((default if value is None else value - 1) for default, value in enumerate(chosen))
-    equalise = st.session_state.get(_key(place, "contrast")) == "Equalised"
-    shared = len(place.scenes) > 1 and st.session_state.get(_key(place, "shared")) != _OWN
+    equalise = st.session_state.get(_key(context, "contrast")) == "Equalised"
+    shared = len(context.scenes) > 1 and st.session_state.get(_key(context, "shared")) != _OWN
     return (red, green, blue), equalise, shared
 
 
-def _key(place: Place, name: str) -> str:
-    return f"{place.key}_{name}"
+def _key(context: ExploreContext, name: str) -> str:
+    return f"{context.key}_{name}"
 
 
 @st.cache_resource(max_entries=2 * MAX_OPEN, show_spinner=False)

@@ -10,13 +10,13 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
-from tessera_core.dpixels.time_series import PixelStory, Radar, pixel_story
+from tessera_core.dpixels.time_series import PixelTimeSeries, Radar, pixel_time_series
 from tessera_core.errors import GridError, HeadError
 from tessera_core.project.classify import project_head
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import humanize
 from tessera_core.ui.components.view_map import MapEvent, Marker
-from tessera_core.ui.explore.context import Place, year_name
+from tessera_core.ui.explore.context import ExploreContext, year_name
 
 if TYPE_CHECKING:
     from tessera_core.heads import Head
@@ -29,23 +29,23 @@ BAND_COLOURS = {
 }  # fmt: skip
 
 
-def clicked(place: Place, event: MapEvent) -> None:
+def clicked(context: ExploreContext, event: MapEvent) -> None:
     """A click chooses the pixel; so does a click on one of its neighbours' marks."""
     row, col = event.row, event.col
     if event.kind == "marker" and event.target.startswith("near"):
         row, col = (float(v) for v in event.target[4:].split(","))
     if row is not None and col is not None:
-        st.session_state[f"{place.key}_pixel"] = (int(np.floor(row)), int(np.floor(col)))
+        st.session_state[f"{context.key}_pixel"] = (int(np.floor(row)), int(np.floor(col)))
 
 
-def markers(place: Place) -> list[Marker]:
+def markers(context: ExploreContext) -> list[Marker]:
     """The pixel and the places most like it."""
-    chosen = _chosen(place)
+    chosen = _chosen(context)
     if chosen is None:
         return []
     row, col = chosen
     out = [Marker("pixel", row + 0.5, col + 0.5, kind="pin", colour="#d55e00", text="The pixel of this story")]
-    for number, (r, c, likeness) in enumerate(_near(place, row, col), start=1):
+    for number, (r, c, likeness) in enumerate(_near(context, row, col), start=1):
         text = f"{100 * likeness:.0f} % alike. Click for its story."
         out.append(
             Marker(f"near{r},{c}", r + 0.5, c + 0.5, label=str(number), kind="number", colour="#0072b2", text=text)
@@ -53,71 +53,71 @@ def markers(place: Place) -> list[Marker]:
     return out
 
 
-def panel(place: Place) -> None:
+def panel(context: ExploreContext) -> None:
     """The story of the chosen pixel."""
-    chosen = _chosen(place)
+    chosen = _chosen(context)
     if chosen is None:
         st.info("Click a place on the map to see its year: the satellites' data, its embedding, and where it is like.")
         return
     row, col = chosen
     where = ""
-    if place.scene.raster.grid.georeferenced:
-        lon, lat = place.scene.raster.grid.pixel_to_lonlat(row + 0.5, col + 0.5)
+    if context.scene.raster.grid.georeferenced:
+        lon, lat = context.scene.raster.grid.pixel_to_lonlat(row + 0.5, col + 0.5)
         where = f" · {humanize.position(float(lat), float(lon))}"
     st.markdown(f"**Row {row}, column {col}**{where}")
-    _probabilities(place, row, col)
-    _neighbours(place, row, col)
-    _embedding(place, row, col)
-    for year, scene in place.scenes.items():
+    _probabilities(context, row, col)
+    _neighbours(context, row, col)
+    _embedding(context, row, col)
+    for year, scene in context.scenes.items():
         if scene.has_true_colour:
             assert scene.dpixels is not None
             try:
                 _satellite(year, _story(str(scene.dpixels), row, col))
             except GridError as error:
                 st.caption(str(error))
-    if not any(scene.has_true_colour for scene in place.scenes.values()):
+    if not any(scene.has_true_colour for scene in context.scenes.values()):
         st.caption("The satellite data of this region are not here, only its embeddings; so its year cannot be drawn.")
 
 
-def _chosen(place: Place) -> tuple[int, int] | None:
-    chosen: tuple[int, int] | None = st.session_state.get(f"{place.key}_pixel")
-    height, width = place.scene.raster.shape
+def _chosen(context: ExploreContext) -> tuple[int, int] | None:
+    chosen: tuple[int, int] | None = st.session_state.get(f"{context.key}_pixel")
+    height, width = context.scene.raster.shape
     if chosen is None or not (0 <= chosen[0] < height and 0 <= chosen[1] < width):
         return None
     return chosen
 
 
-def _near(place: Place, row: int, col: int) -> list[tuple[int, int, float]]:
-    vector = place.scene.raster.sample([row], [col])[0]
-    return _nearest(f"{place.scene.key}|{row}|{col}", place, vector) if np.isfinite(vector).all() else []
+def _near(context: ExploreContext, row: int, col: int) -> list[tuple[int, int, float]]:
+    vector = context.scene.raster.sample([row], [col])[0]
+    return _nearest(f"{context.scene.key}|{row}|{col}", context, vector) if np.isfinite(vector).all() else []
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _nearest(version: str, _place: Place, _vector: NDArray[np.float32]) -> list[tuple[int, int, float]]:
+def _nearest(version: str, _place: ExploreContext, _vector: NDArray[np.float32]) -> list[tuple[int, int, float]]:
     found = _place.scene.index.nearest(_vector, NEIGHBOURS + 1)
     # The best is the pixel itself (or one next to it).
     return found[1:]
 
 
-def _neighbours(place: Place, row: int, col: int) -> None:
-    near = _near(place, row, col)
+def _neighbours(context: ExploreContext, row: int, col: int) -> None:
+    near = _near(context, row, col)
     if near:
         told = ", ".join(f"{number}: {100 * likeness:.0f} %" for number, (_, _, likeness) in enumerate(near, start=1))
-        st.markdown(f"**Most alike elsewhere in {year_name(place.year)}** (marked on the map)  \n{told}")
+        st.markdown(f"**Most alike elsewhere in {year_name(context.year)}** (marked on the map)  \n{told}")
 
 
-def _probabilities(place: Place, row: int, col: int) -> None:
-    classes = {c.id: c for c in place.project.log.classes}
+def _probabilities(context: ExploreContext, row: int, col: int) -> None:
+    classes = {c.id: c for c in context.project.log.classes}
     shares: dict[str, dict[str, float]] = {}
-    for year, raster in place.rasters.items():
+    for year, raster in context.rasters.items():
         try:
-            for class_id, share in _proba(place, year, raster, row, col):
+            for class_id, share in _proba(context, year, raster, row, col):
                 if class_id in classes:
                     shares.setdefault(classes[class_id].name, {})[year_name(year)] = 100 * share
         except HeadError as error:
             st.caption(f"What class it is: {error}")
             return
-    now = year_name(place.year)
+    now = year_name(context.year)
     likely = sorted(shares, key=lambda name: -max(shares[name].values()))
     likely = [name for name in likely if max(shares[name].values()) >= 1][:5]
     if not likely:
@@ -126,16 +126,20 @@ def _probabilities(place: Place, row: int, col: int) -> None:
     best = max(likely, key=lambda name: shares[name].get(now, 0))
     st.markdown(f"**{humanize.escape(best)}**, {shares[best].get(now, 0):.0f} % sure in {now}")
     table: dict[str, list[object]] = {"Class": [*likely]}
-    for year in place.scenes:
+    for year in context.scenes:
         table[year_name(year)] = [shares[name].get(year_name(year)) for name in likely]
     column = st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
     st.dataframe(
-        table, hide_index=True, width="stretch", column_config={year_name(year): column for year in place.scenes}
+        table, hide_index=True, width="stretch", column_config={year_name(year): column for year in context.scenes}
     )
 
 
-def _proba(place: Place, year: int | None, raster: EmbeddingRaster, row: int, col: int) -> list[tuple[int, float]]:
-    head = _head(f"{place.scenes[year].key}|{place.project.log.version}|{place.project.settings}", place, raster)
+def _proba(
+    context: ExploreContext, year: int | None, raster: EmbeddingRaster, row: int, col: int
+) -> list[tuple[int, float]]:
+    head = _head(
+        f"{context.scenes[year].key}|{context.project.log.version}|{context.project.settings}", context, raster
+    )
     proba = head.proba_at(raster, np.array([row]), np.array([col]))[0]
     if not np.isfinite(proba).all():
         return []
@@ -143,14 +147,14 @@ def _proba(place: Place, year: int | None, raster: EmbeddingRaster, row: int, co
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _head(version: str, _place: Place, _raster: EmbeddingRaster) -> Head:
+def _head(version: str, _place: ExploreContext, _raster: EmbeddingRaster) -> Head:
     return project_head(_place.project, _raster)
 
 
-def _embedding(place: Place, row: int, col: int) -> None:
+def _embedding(context: ExploreContext, row: int, col: int) -> None:
     from PIL import Image
 
-    strips = {year: raster.sample([row], [col])[0] for year, raster in place.rasters.items()}
+    strips = {year: raster.sample([row], [col])[0] for year, raster in context.rasters.items()}
     strips = {year: strip for year, strip in strips.items() if np.isfinite(strip).all()}
     if not strips:
         return
@@ -173,19 +177,19 @@ def _embedding(place: Place, row: int, col: int) -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _story(folder: str, row: int, col: int) -> PixelStory:
-    return pixel_story(DPixelTile.open(folder), row, col)
+def _story(folder: str, row: int, col: int) -> PixelTimeSeries:
+    return pixel_time_series(DPixelTile.open(folder), row, col)
 
 
-def _satellite(year: int | None, story: PixelStory) -> None:
-    seen = int(story.valid.sum())
-    passes = len(story.ascending.days) + len(story.descending.days)
+def _satellite(year: int | None, series: PixelTimeSeries) -> None:
+    seen = int(series.valid.sum())
+    passes = len(series.ascending.days) + len(series.descending.days)
     st.markdown(
-        f"**{year_name(year)} as satellites saw it**: {seen} clear days of {len(story.days)}, {passes} radar passes"
+        f"**{year_name(year)} as satellites saw it**: {seen} clear days of {len(series.days)}, {passes} radar passes"
     )
     index = [
         {"day": int(day), "ndvi": round(float(value), 4), "seen": "clear" if clear else "cloud or shadow"}
-        for day, value, clear in zip(story.days, story.ndvi, story.valid, strict=True)
+        for day, value, clear in zip(series.days, series.ndvi, series.valid, strict=True)
         if np.isfinite(value)
     ]
     day = {
@@ -226,13 +230,13 @@ def _satellite(year: int | None, story: PixelStory) -> None:
         height=250,
     )
     bands = [
-        {"day": int(story.days[t]), "band": band, "reflectance": round(float(story.reflectance[t, b]), 4)}
-        for t in np.flatnonzero(story.valid)
+        {"day": int(series.days[t]), "band": band, "reflectance": round(float(series.reflectance[t, b]), 4)}
+        for t in np.flatnonzero(series.valid)
         for b, band in enumerate(S2_BANDS)
-        if np.isfinite(story.reflectance[t, b])
+        if np.isfinite(series.reflectance[t, b])
     ]
     _lines(bands, "reflectance", "Reflectance of Sentinel-2, clear days", "band", BAND_COLOURS, day)
-    radar = _radar(story.ascending, "ascending") + _radar(story.descending, "descending")
+    radar = _radar(series.ascending, "ascending") + _radar(series.descending, "descending")
     colours = dict(
         zip(
             ("VV ascending", "VH ascending", "VV descending", "VH descending"),

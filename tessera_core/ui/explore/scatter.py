@@ -17,47 +17,47 @@ from tessera_core.ui import shell
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.explore import clusters, layouts, pictures
-from tessera_core.ui.explore.context import MAP, PAGE, Place, year_name
+from tessera_core.ui.explore.context import MAP, PAGE, ExploreContext, year_name
 from tessera_core.ui.results import kept, result_of
 
 KEY = "explore_scatter"
 MAX_LABELS = 300
 _GREY = "#b4b9bf"
-_RAMP = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
+_COLORMAP = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
 _COLOURS = ("Place in the picture", "Your labels", "Predicted class", "Confidence", "Group", "Year")
 
 
-def scatter_layers(place: Place) -> list[Layer]:
+def scatter_layers(context: ExploreContext) -> list[Layer]:
     """The region coloured by UMAP, where it is ready."""
-    found = layouts.picture(place)
-    if found is None or st.session_state.get(f"{place.key}_method") != "UMAP":
+    found = layouts.picture(context)
+    if found is None or st.session_state.get(f"{context.key}_method") != "UMAP":
         return []
     learnt = found.learnt
-    key = _colours_key(place)
-    title = f"UMAP colours {year_name(place.year)} ({100 * learnt.r2:.0f} % of the picture)"
+    key = _colours_key(context)
+    title = f"UMAP colours {year_name(context.year)} ({100 * learnt.r2:.0f} % of the picture)"
     return [Layer("umap", title, lambda: kept(PAGE).get(key), key, visible=False, group="base")]
 
 
-def scatter_panel(place: Place) -> None:
+def scatter_panel(context: ExploreContext) -> None:
     """The scatter with its choices and what can be done with a selection."""
     # In one row even on a phone, where map and scatter should be in sight together.
     row = st.container(horizontal=True, gap="small")
     method = row.segmented_control(
-        "Method", ["PCA", "UMAP"], default="PCA", required=True, key=f"{place.key}_method", width="content"
+        "Method", ["PCA", "UMAP"], default="PCA", required=True, key=f"{context.key}_method", width="content"
     )
     row.segmented_control(
-        "Axes", list(layouts.AXES), default="2-D", required=True, key=f"{place.key}_axes", width="content"
+        "Axes", list(layouts.AXES), default="2-D", required=True, key=f"{context.key}_axes", width="content"
     )
     row = st.container(horizontal=True, gap="small")
-    row.selectbox("Colour by", _colours(place), key=f"{place.key}_colour", width=190)
+    row.selectbox("Colour by", _colours(context), key=f"{context.key}_colour", width=190)
     row.selectbox(
-        "Pixels", [5_000, 20_000, 50_000], index=1, key=f"{place.key}_count", format_func="{:,}".format, width=120
+        "Pixels", [5_000, 20_000, 50_000], index=1, key=f"{context.key}_count", format_func="{:,}".format, width=120
     )
     if method == "UMAP":
-        layouts.choose_way(place, row)
-        if not layouts.picture_ready(place):
+        layouts.choose_way(context, row)
+        if not layouts.picture_ready(context):
             return
-    st.session_state[f"{place.key}_cloud"] = cloud = _cloud(place)
+    st.session_state[f"{context.key}_cloud"] = cloud = _cloud(context)
     scatter.scatter(KEY, cloud[0], link=MAP, height=430)
     with st.expander("What distances here mean", icon=":material/straighten:"):
         st.markdown(embedding_space.DISTANCES)
@@ -66,31 +66,31 @@ def scatter_panel(place: Place) -> None:
                 "The layer *UMAP colours* paints the whole region by where each pixel would lie in this picture. That is learnt "
                 "from the pixels laid out; its percentage says how much of their places it has learnt."
             )
-    _selection(place, cloud[1])
+    _selection(context, cloud[1])
     if method == "UMAP" and "umap" in view_map.looked_at(MAP):
-        _colour_region(place)
+        _colour_region(context)
 
 
-def _selection(place: Place, sample: PixelSample) -> None:
+def _selection(context: ExploreContext, sample: PixelSample) -> None:
     chosen = scatter.selection(KEY)
     chosen = chosen[chosen < len(sample)]
     if not len(chosen):
         st.caption("Draw around points to see where they are. Click or draw a box on the map to find them here.")
         return
     st.markdown(f"**{len(chosen):,} of {len(sample):,} pixels selected** ({100 * len(chosen) / len(sample):.1f} %)")
-    classes = place.project.log.classes
+    classes = context.project.log.classes
     if not classes:
         st.caption("Add a class on the page Label to give selected pixels to it.")
         return
     names = {c.id: c.name for c in classes}
     left, right = st.columns([3, 2], gap="small", vertical_alignment="bottom")
-    class_id = left.selectbox("Label them as", list(names), format_func=names.__getitem__, key=f"{place.key}_class")
+    class_id = left.selectbox("Label them as", list(names), format_func=names.__getitem__, key=f"{context.key}_class")
     count = min(len(chosen), MAX_LABELS)
     right.button(
         f"Add {count:,} labels",
-        key=f"{place.key}_label",
+        key=f"{context.key}_label",
         icon=":material/draw:",
-        on_click=lambda: _add_labels(place, sample, chosen, class_id),
+        on_click=lambda: _add_labels(context, sample, chosen, class_id),
         width="stretch",
     )
     if count < len(chosen):
@@ -100,27 +100,27 @@ def _selection(place: Place, sample: PixelSample) -> None:
 
 
 @shell.shielded
-def _add_labels(place: Place, sample: PixelSample, chosen: NDArray[np.int64], class_id: int) -> None:
+def _add_labels(context: ExploreContext, sample: PixelSample, chosen: NDArray[np.int64], class_id: int) -> None:
     if len(chosen) > MAX_LABELS:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, MAX_LABELS, replace=False))
     cells = np.unique(np.column_stack([sample.rows[chosen], sample.cols[chosen]]), axis=0)
-    x, y = place.scene.raster.grid.pixel_to_xy(cells[:, 0] + 0.5, cells[:, 1] + 0.5)
-    with place.project.log.batch():
+    x, y = context.scene.raster.grid.pixel_to_xy(cells[:, 0] + 0.5, cells[:, 1] + 0.5)
+    with context.project.log.batch():
         for point in zip(x.tolist(), y.tolist(), strict=True):
-            place.project.log.add("point", class_id, [point], note="chosen in the scatter")
+            context.project.log.add("point", class_id, [point], note="chosen in the scatter")
     st.toast(f"{len(cells):,} labels added.", icon=":material/check:")
 
 
 # ------------------------------------------------------------------ UMAP
 
 
-def _colours_key(place: Place) -> str:
-    return f"umap colours|{place.scene.key}|{layouts.picture_version(place)}"
+def _colours_key(context: ExploreContext) -> str:
+    return f"umap colours|{context.scene.key}|{layouts.picture_version(context)}"
 
 
-def _colour_region(place: Place) -> None:
+def _colour_region(context: ExploreContext) -> None:
     """The whole region in the picture's colours: made in the background once somebody looks at that layer."""
-    found, scene = layouts.picture(place), place.scene
+    found, scene = layouts.picture(context), context.scene
     if found is None:
         return
     learnt = found.learnt
@@ -129,35 +129,35 @@ def _colour_region(place: Place) -> None:
         picture = learnt.colours(scene.raster, progress=progress, cancelled=cancelled)
         return encode_picture(picture, scene.raster.valid(), scene.display)
 
-    result_of(PAGE, _colours_key(place), "Colouring the region", work, "Colour the region again")
+    result_of(PAGE, _colours_key(context), "Colouring the region", work, "Colour the region again")
 
 
 # ------------------------------------------------------------------ points
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _drawn(content: tuple[str, ...], count: int, _place: Place) -> PixelSample:
+def _drawn(content: tuple[str, ...], count: int, _place: ExploreContext) -> PixelSample:
     return embedding_space.draw_pixels(_place.rasters, count)
 
 
-def _cloud(place: Place) -> tuple[scatter.Cloud, PixelSample]:
+def _cloud(context: ExploreContext) -> tuple[scatter.Cloud, PixelSample]:
     """The sampled pixels and, placed among them, the labelled ones."""
-    method = st.session_state.get(f"{place.key}_method") or "PCA"
-    count, axes = layouts.pixel_count(place), layouts.axes_count(place)
-    version = f"{place.content}|{method}|{axes}|{count}|{place.project.log.version}"
+    method = st.session_state.get(f"{context.key}_method") or "PCA"
+    count, axes = layouts.pixel_count(context), layouts.axes_count(context)
+    version = f"{context.content}|{method}|{axes}|{count}|{context.project.log.version}"
     if method == "UMAP":
-        version += f"|{layouts.picture_version(place)}"
-    sample, points, place_xy, known = _points(version, method, count, axes, place)
-    wanted = st.session_state.get(f"{place.key}_colour")
-    by = wanted if wanted in _colours(place) else _COLOURS[0]
-    index, palette, legend = _coloured(place, by, version, sample, points, known)
+        version += f"|{layouts.picture_version(context)}"
+    sample, points, place_xy, known = _points(version, method, count, axes, context)
+    wanted = st.session_state.get(f"{context.key}_colour")
+    by = wanted if wanted in _colours(context) else _COLOURS[0]
+    index, palette, legend = _coloured(context, by, version, sample, points, known)
     names = tuple(f"{method} {i + 1}" for i in range(axes))
     return scatter.Cloud(version, points, place_xy, index, palette, legend, names), sample
 
 
 @st.cache_resource(max_entries=3, show_spinner="Placing the pixels…")
 def _points(
-    version: str, method: str, count: int, axes: int, _place: Place
+    version: str, method: str, count: int, axes: int, _place: ExploreContext
 ) -> tuple[PixelSample, NDArray[np.float32], NDArray[np.float64], NDArray[np.uint8]]:
     """Sample, where it lies in the picture and on the map, and class ids of its last, labelled part."""
     labelled, classes = embedding_space.labelled_pixels(_place.rasters, _place.project.log.labels)
@@ -182,30 +182,38 @@ def _points(
 Colouring = tuple[NDArray[np.uint8], tuple[str, ...], tuple[tuple[str, str], ...]]
 
 
-def _colours(place: Place) -> list[str]:
-    several = len(place.scenes) > 1
-    labels = bool(place.project.log.labels)
+def _colours(context: ExploreContext) -> list[str]:
+    several = len(context.scenes) > 1
+    labels = bool(context.project.log.labels)
     hidden = set() if labels else set(_COLOURS[1:4])
     return [name for name in _COLOURS if name not in hidden and (several or name != "Year")]
 
 
 def _coloured(
-    place: Place, by: str, version: str, sample: PixelSample, points: NDArray[np.float32], known: NDArray[np.uint8]
+    context: ExploreContext,
+    by: str,
+    version: str,
+    sample: PixelSample,
+    points: NDArray[np.float32],
+    known: NDArray[np.uint8],
 ) -> Colouring:
-    classes = place.project.log.classes
+    classes = context.project.log.classes
     try:
         match by:
             case "Your labels":
                 return _by_class(known, [(c.id, c.color, c.name) for c in classes], "not labelled")
             case "Predicted class" | "Confidence":
-                predicted, confidence = _predicted(version, head_name(place.project), place, sample)
+                predicted, confidence = _predicted(version, head_name(context.project), context, sample)
                 if by == "Predicted class":
                     return _by_class(predicted, [(c.id, c.color, c.name) for c in classes], "no data")
-                step = np.minimum(confidence.astype(int) * len(_RAMP) // 101, len(_RAMP) - 1).astype(np.uint8)
-                ends = [f"{100 * i // len(_RAMP)} to {100 * (i + 1) // len(_RAMP)} % sure" for i in range(len(_RAMP))]
-                return step, _RAMP, tuple(zip(_RAMP, ends, strict=True))
-            case "Group" if (grouped := clusters.found(place)) is not None:
-                labels, palette = clusters.of_pixels(place, grouped, sample)
+                step = np.minimum(confidence.astype(int) * len(_COLORMAP) // 101, len(_COLORMAP) - 1).astype(np.uint8)
+                ends = [
+                    f"{100 * i // len(_COLORMAP)} to {100 * (i + 1) // len(_COLORMAP)} % sure"
+                    for i in range(len(_COLORMAP))
+                ]
+                return step, _COLORMAP, tuple(zip(_COLORMAP, ends, strict=True))
+            case "Group" if (grouped := clusters.found(context)) is not None:
+                labels, palette = clusters.of_pixels(context, grouped, sample)
                 return labels, palette, tuple((c, f"group {i + 1}") for i, c in enumerate(palette[1:]))
             case "Year":
                 palette = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#661100")
@@ -238,7 +246,7 @@ def _by_class(ids: NDArray[np.uint8], classes: list[tuple[int, str, str]], none:
 
 @st.cache_resource(max_entries=2, show_spinner="Predicting the pixels…")
 def _predicted(
-    version: str, head: str, _place: Place, _sample: PixelSample
+    version: str, head: str, _place: ExploreContext, _sample: PixelSample
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Class ids and confidence (percent) of the sampled pixels by the project's head, each year by its own."""
     classes, confidence = np.zeros(len(_sample), np.uint8), np.zeros(len(_sample), np.uint8)

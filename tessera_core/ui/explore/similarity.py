@@ -8,19 +8,19 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.analysis.similarity import Likeness
+from tessera_core.analysis.similarity import Similarity
 from tessera_core.areas import hectares
 from tessera_core.errors import TesseraError
 from tessera_core.project.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.ui import humanize, state
 from tessera_core.ui.components.view_map import Layer, MapEvent, Marker
-from tessera_core.ui.explore.context import Place, year_name
+from tessera_core.ui.explore.context import ExploreContext, year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 
 MAX_SEEDS = 50
 # Likeness from the threshold up to 100 %.
-RAMP = ("#fff7bc", "#fee391", "#fec44f", "#fe9929", "#ec7014", "#cc4c02", "#8c2d04")
+COLORMAP = ("#fff7bc", "#fee391", "#fec44f", "#fe9929", "#ec7014", "#cc4c02", "#8c2d04")
 Seeds = tuple[tuple[int | None, int, int], ...]
 _METRICS: dict[str, Literal["cosine", "euclidean"]] = {
     "Direction (cosine)": "cosine",
@@ -28,23 +28,23 @@ _METRICS: dict[str, Literal["cosine", "euclidean"]] = {
 }
 
 
-def clicked(place: Place, event: MapEvent) -> None:
+def clicked(context: ExploreContext, event: MapEvent) -> None:
     """A click adds a seed, a click on a seed takes it away."""
-    seeds = _seeds(place)
+    seeds = _seeds(context)
     if event.kind == "marker" and event.target.startswith("seed"):
         number = int(event.target[4:])
         seeds = (*seeds[:number], *seeds[number + 1 :])
     elif event.row is not None and event.col is not None:
         row, col = int(np.floor(event.row)), int(np.floor(event.col))
-        height, width = place.scene.raster.shape
-        if not (0 <= row < height and 0 <= col < width) or not place.scene.raster.valid(slice(row, row + 1))[0, col]:
+        height, width = context.scene.raster.shape
+        if not (0 <= row < height and 0 <= col < width) or not context.scene.raster.valid(slice(row, row + 1))[0, col]:
             st.toast("There is no data at that place; click another.", icon=":material/block:")
             return
-        seeds = (*seeds, (place.year, row, col))[-MAX_SEEDS:]
-    st.session_state[f"{place.key}_seeds"] = seeds
+        seeds = (*seeds, (context.year, row, col))[-MAX_SEEDS:]
+    st.session_state[f"{context.key}_seeds"] = seeds
 
 
-def markers(place: Place) -> list[Marker]:
+def markers(context: ExploreContext) -> list[Marker]:
     """The seeds."""
     return [
         Marker(
@@ -56,26 +56,28 @@ def markers(place: Place) -> list[Marker]:
             colour="#0f766e",
             text=f"Example {i + 1}, chosen in {year_name(year)}. Click to take it away.",
         )
-        for i, (year, row, col) in enumerate(_seeds(place))
+        for i, (year, row, col) in enumerate(_seeds(context))
     ]
 
 
-def layers(place: Place) -> list[Layer]:
+def layers(context: ExploreContext) -> list[Layer]:
     """How alike every pixel of the year in sight is, above the threshold."""
-    likeness = _likeness(place, place.year)
+    likeness = _likeness(context, context.year)
     if likeness is None:
         return []
-    percent = _percent(place, likeness)
-    version = f"{_version(place, place.year)}|{percent}"
-    edges = np.linspace(percent, 100, len(RAMP) + 1)
-    legend = tuple((RAMP[i], f"{edges[i]:.0f} to {edges[i + 1]:.0f} % alike") for i in reversed(range(len(RAMP))))
-    png = _png(version, likeness, percent, place.scene)
-    return [Layer("alike", f"Alike, {year_name(place.year)}", png, version, opacity=0.85, legend=legend)]
+    percent = _percent(context, likeness)
+    version = f"{_version(context, context.year)}|{percent}"
+    edges = np.linspace(percent, 100, len(COLORMAP) + 1)
+    legend = tuple(
+        (COLORMAP[i], f"{edges[i]:.0f} to {edges[i + 1]:.0f} % alike") for i in reversed(range(len(COLORMAP)))
+    )
+    png = _png(version, likeness, percent, context.scene)
+    return [Layer("alike", f"Alike, {year_name(context.year)}", png, version, opacity=0.85, legend=legend)]
 
 
-def panel(place: Place) -> None:
+def panel(context: ExploreContext) -> None:
     """Metric, threshold, and how much is alike in each year."""
-    seeds = _seeds(place)
+    seeds = _seeds(context)
     if not seeds:
         st.info(
             "Click a place on the map: everything like it lights up. Click more places of the same kind to add them."
@@ -83,18 +85,18 @@ def panel(place: Place) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{len(seeds)} example{'s' if len(seeds) > 1 else ''}**", width="stretch")
-        if st.button("Start over", icon=":material/delete:", key=f"{place.key}_unseed"):
-            st.session_state[f"{place.key}_seeds"] = ()
+        if st.button("Start over", icon=":material/delete:", key=f"{context.key}_unseed"):
+            st.session_state[f"{context.key}_seeds"] = ()
             st.rerun(scope="fragment")
     st.segmented_control(
         "Measured by",
         list(_METRICS),
         default=next(iter(_METRICS)),
         required=True,
-        key=f"{place.key}_metric",
+        key=f"{context.key}_metric",
         help="Both are absolute: 100 % is the same, and a value means the same after every click.",
     )
-    likeness = _likeness(place, place.year)
+    likeness = _likeness(context, context.year)
     assert likeness is not None
     st.slider(
         "At least this much alike",
@@ -102,7 +104,7 @@ def panel(place: Place) -> None:
         100,
         value=round(likeness.default_percent()),
         format="%d %%",
-        key=_slider_key(place),
+        key=_slider_key(context),
     )
     counts = likeness.histogram.astype(float)
     shares = [{"likeness": i, "share": 100 * value / max(counts.sum(), 1)} for i, value in enumerate(counts)]
@@ -119,10 +121,10 @@ def panel(place: Place) -> None:
         height=150,
     )
     rows = []
-    for year, scene in place.scenes.items():
-        of_year = _likeness(place, year)
+    for year, scene in context.scenes.items():
+        of_year = _likeness(context, year)
         assert of_year is not None
-        above, total = of_year.count(_percent(place, likeness)), max(1, int(of_year.histogram.sum()))
+        above, total = of_year.count(_percent(context, likeness)), max(1, int(of_year.histogram.sum()))
         area = hectares(above, scene.raster.grid)
         rows.append(
             {
@@ -135,20 +137,20 @@ def panel(place: Place) -> None:
     st.dataframe(rows, hide_index=True, width="stretch")
     if len(rows) > 1:
         st.caption("The same examples in every year; choose the year above to see where.")
-    if any(year != place.year for year, _, _ in seeds):
+    if any(year != context.year for year, _, _ in seeds):
         st.caption(f"Examples were chosen in {humanize.years([year for year, _, _ in seeds])}.")
-    _elsewhere(place, _percent(place, likeness))
+    _elsewhere(context, _percent(context, likeness))
 
 
-def _elsewhere(place: Place, percent: int) -> None:
+def _elsewhere(context: ExploreContext, percent: int) -> None:
     """The same examples in other regions of the same dataset; only there do the same numbers mean the same."""
-    others = {entry.name: entry.folder for entry in place.others()}
+    others = {entry.name: entry.folder for entry in context.others()}
     if not others:
         return
     chosen = st.multiselect(
         "Look in other regions, too",
         list(others),
-        key=f"{place.key}_elsewhere",
+        key=f"{context.key}_elsewhere",
         placeholder="Choose projects",
         help="Projects on this computer with embeddings of the same dataset, each in its newest year.",
     )
@@ -157,8 +159,8 @@ def _elsewhere(place: Place, percent: int) -> None:
             project = Project.open(others[name])
             year = max(project.embeddings, key=lambda year: year or 0)
             scene = state.scene_for(project, year)
-            version = f"{scene.key}|{_version(place, place.year)}"
-            likeness = _scored(version, scene, _vectors(place), _metric(place))
+            version = f"{scene.key}|{_version(context, context.year)}"
+            likeness = _scored(version, scene, _vectors(context), _metric(context))
         except TesseraError as error:
             st.warning(f"{name}: {error}", icon=":material/warning:")
             continue
@@ -168,52 +170,54 @@ def _elsewhere(place: Place, percent: int) -> None:
         st.image(_png(f"{version}|{percent}", likeness, percent, scene), width="stretch")
 
 
-def _seeds(place: Place) -> Seeds:
-    seeds: Seeds = st.session_state.get(f"{place.key}_seeds", ())
-    return tuple(seed for seed in seeds if seed[0] in place.scenes)
+def _seeds(context: ExploreContext) -> Seeds:
+    seeds: Seeds = st.session_state.get(f"{context.key}_seeds", ())
+    return tuple(seed for seed in seeds if seed[0] in context.scenes)
 
 
-def _metric(place: Place) -> Literal["cosine", "euclidean"]:
-    return _METRICS[st.session_state.get(f"{place.key}_metric") or next(iter(_METRICS))]
+def _metric(context: ExploreContext) -> Literal["cosine", "euclidean"]:
+    return _METRICS[st.session_state.get(f"{context.key}_metric") or next(iter(_METRICS))]
 
 
-def _version(place: Place, year: int | None) -> str:
-    return f"{place.scenes[year].key}|{_seeds(place)}|{_metric(place)}"
+def _version(context: ExploreContext, year: int | None) -> str:
+    return f"{context.scenes[year].key}|{_seeds(context)}|{_metric(context)}"
 
 
-def _slider_key(place: Place) -> str:
+def _slider_key(context: ExploreContext) -> str:
     # Other seeds have another natural threshold.
-    return f"{place.key}_percent_{hash((_seeds(place), _metric(place))) & 0xFFFFFF:x}"
+    return f"{context.key}_percent_{hash((_seeds(context), _metric(context))) & 0xFFFFFF:x}"
 
 
-def _percent(place: Place, likeness: Likeness) -> int:
-    return int(st.session_state.get(_slider_key(place), round(likeness.default_percent())))
+def _percent(context: ExploreContext, likeness: Similarity) -> int:
+    return int(st.session_state.get(_slider_key(context), round(likeness.default_percent())))
 
 
-def _likeness(place: Place, year: int | None) -> Likeness | None:
-    seeds = _seeds(place)
+def _likeness(context: ExploreContext, year: int | None) -> Similarity | None:
+    seeds = _seeds(context)
     if not seeds:
         return None
-    return _scored(_version(place, year), place.scenes[year], _vectors(place), _metric(place))
+    return _scored(_version(context, year), context.scenes[year], _vectors(context), _metric(context))
 
 
-def _vectors(place: Place) -> NDArray[np.float32]:
-    return np.concatenate([place.scenes[of].raster.sample([row], [col]) for of, row, col in _seeds(place)])
+def _vectors(context: ExploreContext) -> NDArray[np.float32]:
+    return np.concatenate([context.scenes[of].raster.sample([row], [col]) for of, row, col in _seeds(context)])
 
 
 @st.cache_resource(max_entries=4 * MAX_OPEN, show_spinner=False)
 def _scored(
     version: str, _scene: OpenScene, _vectors: NDArray[np.float32], _metric: Literal["cosine", "euclidean"]
-) -> Likeness:
+) -> Similarity:
     return _scene.index.query(_vectors, metric=_metric)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _png(version: str, _likeness: Likeness, _percent: int, _scene: OpenScene) -> bytes:
+def _png(version: str, _likeness: Similarity, _percent: int, _scene: OpenScene) -> bytes:
     steps = np.zeros(65536, np.uint8)
     scores = np.arange(1001)
     above = scores >= round(_percent * 10)
     span = max(1000 - round(_percent * 10), 1)
-    steps[:1001][above] = 1 + np.minimum((scores[above] - round(_percent * 10)) * len(RAMP) // span, len(RAMP) - 1)
-    palette = np.array([(0, 0, 0, 0), *((*rgb(colour), 255) for colour in RAMP)], np.uint8)
+    steps[:1001][above] = 1 + np.minimum(
+        (scores[above] - round(_percent * 10)) * len(COLORMAP) // span, len(COLORMAP) - 1
+    )
+    palette = np.array([(0, 0, 0, 0), *((*rgb(colour), 255) for colour in COLORMAP)], np.uint8)
     return encode_indexed(_scene.display.warp(steps[_likeness.scores]), palette)

@@ -209,7 +209,7 @@ def _model() -> tuple[str, int | None, str, str]:
     return weights, dim if isinstance(dim, int) else None, device or "auto", reference.strip()
 
 
-def _start(what: generate.TileSet | Request, plan: generate.Plan, dim: int | None, device: str) -> None:
+def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: int | None, device: str) -> None:
     cost = plan.estimate
     for note in plan.notes:
         st.warning(humanize.escape(note), icon=":material/warning:")

@@ -11,8 +11,8 @@ import streamlit as st
 
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
-from tessera_core.session.insight_protocol import SideState, apply_wishes
-from tessera_core.session.labelling import Desk, Desks
+from tessera_core.session.insight_protocol import InsightState, apply_wishes
+from tessera_core.session.labelling import LabelSession, LabelSessions
 from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState, apply_message
 from tessera_core.ui import humanize, sessions, shell, state
@@ -26,7 +26,7 @@ _PROTOCOL = "label_protocol"
 _SIDE = "label_side"
 _SEATED = "label_seated"
 
-_desks = Desks()
+_sessions = LabelSessions()
 
 
 def page() -> None:
@@ -50,7 +50,7 @@ def _map() -> None:
         return
     scene = state.scene_for(project)
     key = _key(project)
-    live = _desk(project, scene).live
+    live = _session(project, scene).live
     pictures = ["pca", "truecolour"] if scene.has_true_colour else ["pca"]
     run = st.session_state.setdefault(_RUNS, 0)
     data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures)
@@ -67,17 +67,17 @@ def _panel() -> None:
         return
     scene = state.scene_for(project)
     key = _key(project)
-    desk = _desk(project, scene)
+    session = _session(project, scene)
     label_map.label_panel(key)
     _year(project)
-    panels.show(desk, project, scene)
+    panels.show(session, project, scene)
     side = _side(key)
     run = st.session_state.setdefault(_SIDE_RUNS, 0)
-    layers, header = desk.answer(key, project, side, run)
+    layers, header = session.answer(key, project, side, run)
     header["chosen"] = notes.chosen(project)
     for layer in layers:
         if layer.png:
-            where = {**desk.live.picture_header(), "version": layer.version, "mode": layer.mode}
+            where = {**session.live.picture_header(), "version": layer.version, "mode": layer.mode}
             label_map.picture(key, layer.name, where, layer.png)
     label_map.insight(key, header, _on_wishes)
 
@@ -89,9 +89,9 @@ def _on_ops() -> None:
     if project is None:
         return
     key = _key(project)
-    desk = _desk(project, state.scene_for(project))
-    desk.study.pause()
-    protocol = apply_message(project.log, desk.live.display, label_map.message(key), _protocol(key))
+    session = _session(project, state.scene_for(project))
+    session.assessor.pause()
+    protocol = apply_message(project.log, session.live.display, label_map.message(key), _protocol(key))
     # One assignment each: a run may be interrupted between two.
     st.session_state[_PROTOCOL] = {key: protocol}
     st.session_state[_RUNS] = st.session_state.get(_RUNS, 0) + 1
@@ -104,9 +104,9 @@ def _on_wishes() -> None:
     if project is None:
         return
     key = _key(project)
-    desk = _desk(project, state.scene_for(project))
-    display, known = desk.live.display, _side(key)
-    wished = apply_wishes(label_map.wishes(key), display, known, lambda op, now: desk.act(project, op, now))
+    session = _session(project, state.scene_for(project))
+    display, known = session.live.display, _side(key)
+    wished = apply_wishes(label_map.wishes(key), display, known, lambda op, now: session.act(project, op, now))
     if wished.selected != known.selected:
         notes.follow(project, wished.selected)
     st.session_state[_SIDE] = {key: wished}
@@ -118,20 +118,20 @@ def _protocol(key: str) -> ProtocolState:
     return known.get(key, ProtocolState())
 
 
-def _side(key: str) -> SideState:
-    known: dict[str, SideState] = st.session_state.get(_SIDE, {})
-    return known.get(key, SideState())
+def _side(key: str) -> InsightState:
+    known: dict[str, InsightState] = st.session_state.get(_SIDE, {})
+    return known.get(key, InsightState())
 
 
 def _key(project: Project) -> str:
     return f"label_map_{project.key}"
 
 
-def _desk(project: Project, scene: OpenScene) -> Desk:
+def _session(project: Project, scene: OpenScene) -> LabelSession:
     provenance = scene.raster.provenance
     subtitle = f"{provenance.year or ''} · {humanize.dataset(provenance)}".strip(" ·")
 
-    def make() -> Desk:
+    def make() -> LabelSession:
         live = LiveMap(
             f"{project.key}@{scene.key}",
             project.key,
@@ -141,14 +141,14 @@ def _desk(project: Project, scene: OpenScene) -> Desk:
             project.name,
             subtitle,
         )
-        desk = Desk(live, lambda: scene.index, None if scene.path is None else (scene.key, str(scene.path)))
-        desk.study.prepare()
-        return desk
+        session = LabelSession(live, lambda: scene.index, None if scene.path is None else (scene.key, str(scene.path)))
+        session.assessor.prepare()
+        return session
 
     # May take a while, which nobody else shall wait for.
     display = scene.display
     scene.warm_up()
-    return _desks.sit(_seat(), (project.key, scene.key, project.name, subtitle), make)
+    return _sessions.sit(_seat(), (project.key, scene.key, project.name, subtitle), make)
 
 
 def _seat() -> str:
@@ -156,7 +156,7 @@ def _seat() -> str:
     session = sessions.session_id()
     if not st.session_state.get(_SEATED):
         st.session_state[_SEATED] = True
-        sessions.on_session_end(lambda: _desks.leave(session))
+        sessions.on_session_end(lambda: _sessions.leave(session))
     return session
 
 

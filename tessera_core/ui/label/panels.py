@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import TesseraError
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
-from tessera_core.session.labelling import Desk, Tidied
+from tessera_core.session.labelling import LabelSession, PostProcessed
 from tessera_core.session.live_map import is_instant, next_step
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, jobs, shell
@@ -25,10 +25,10 @@ from tessera_core.ui.scene import OpenScene
 
 if TYPE_CHECKING:
     from tessera_core.analysis.clusters import Clusters
-    from tessera_core.analysis.postprocess import Cleaning
+    from tessera_core.analysis.postprocess import PostProcessing
     from tessera_core.heads import HeadChoice
 
-TIDY_NAMES = {
+POST_PROCESSING_NAMES = {
     "majority": "Most frequent of its neighbours",
     "sieve": "Smallest patch",
     "potts": "Smooth edges, weighing certainty",
@@ -41,17 +41,17 @@ _TABLE = """<style>
 .label-scores th { font-weight: 400; opacity: 0.7; }
 .label-scores th:first-child, .label-scores td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 </style>"""
-GROUP_LABELS = 20
-GROUPS_FIRST = 8
+CLUSTER_LABELS = 20
+CLUSTERS_FIRST = 8
 
 
-def show(desk: Desk, project: Project, scene: OpenScene) -> None:
+def show(session: LabelSession, project: Project, scene: OpenScene) -> None:
     """All panels, folded; what is inside one is made only while it is open."""
     ready = not next_step(project.log)
     for name, title, icon, body in (
         ("quality", "How good is it?", ":material/verified:", _quality),
         ("groups", "Groups", ":material/bubble_chart:", _groups),
-        ("tidy", "Tidy up", ":material/cleaning_services:", _tidy),
+        ("tidy", "Tidy up", ":material/cleaning_services:", _post_processing),
         ("tree", "Classes as a tree", ":material/account_tree:", _tree),
         ("notes", "Notes", ":material/sticky_note_2:", _notes),
         ("file", "Labels from a file", ":material/upload_file:", _file),
@@ -59,14 +59,14 @@ def show(desk: Desk, project: Project, scene: OpenScene) -> None:
     ):
         with st.expander(title, icon=icon, key=f"label_{name}_{project.key}", on_change="rerun") as panel:
             if panel.open:
-                body(desk, project, scene, ready)
+                body(session, project, scene, ready)
 
 
 # ------------------------------------------------------------------ how good
 
 
-def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
-    insight = desk.study.insight
+def _quality(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
+    insight = session.assessor.insight
     score = insight.score
     if not ready or score is None:
         first = "Label two places of two classes each, then the map is checked here."
@@ -87,7 +87,7 @@ def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> Non
     for sentence in (score.gap, score.weakest, score.confused, *score.notes):
         if sentence:
             st.markdown(f":small[{humanize.escape(sentence)}]")
-    _per_class(desk, project)
+    _per_class(session, project)
     calibration = insight.calibration
     if calibration is not None:
         st.markdown(f"**Confidence.** :small[{humanize.escape(calibration.sentence)}]")
@@ -96,8 +96,8 @@ def _quality(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> Non
     _curve(project, scene)
 
 
-def _per_class(desk: Desk, project: Project) -> None:
-    score = desk.study.insight.score
+def _per_class(session: LabelSession, project: Project) -> None:
+    score = session.assessor.insight.score
     if score is None:
         return
     # Not st.dataframe: it would hide columns beside the map, and more of them with longer names.
@@ -276,14 +276,14 @@ def _job(key: str, title: str, work: Any) -> Any:
 # -------------------------------------------------------------------- groups
 
 
-def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
-    from tessera_core.analysis.clusters import group_tree
+def _groups(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
+    from tessera_core.analysis.clusters import cluster_tree
     from tessera_core.session import layers
 
     st.caption("Sort all pixels into groups that look alike, without labels; then name the groups you recognise.")
 
     def work(progress: Progress, cancelled: Cancel) -> object:
-        return group_tree(scene.raster, progress=progress, cancelled=cancelled)
+        return cluster_tree(scene.raster, progress=progress, cancelled=cancelled)
 
     key = f"groups {project.key} {scene.key}"
     tree = _job(key, "Find groups", work)
@@ -295,12 +295,12 @@ def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
             "Groups, from coarse to fine",
             2,
             tree.finest,
-            min(GROUPS_FIRST, tree.finest),
+            min(CLUSTERS_FIRST, tree.finest),
             key=f"label_k_{key}",
             help="One step finer splits one group in two; all others stay as they are. Names stay with their pixels.",
         )
-    found = desk.cut_groups(tree, k)
-    colours = layers.group_colours(k)
+    found = session.cut_clusters(tree, k)
+    colours = layers.cluster_colours(k)
     total = int(found.sizes.sum())
     # Names belong to the finest groups, so that they survive merging and splitting.
     names: dict[int, str] = st.session_state.setdefault(f"label_group_names_{key}", {})
@@ -319,32 +319,32 @@ def _groups(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None
             placeholder="named in parts" if same else "name it, or leave it",
             label_visibility="collapsed",
             max_chars=80,
-            on_change=_name_group,
+            on_change=_name_cluster,
             args=(names, members, field),
         )
         if name:
             named[number] = name
-    st.caption(f"Groups of the same name become one class. {GROUP_LABELS} places spread over each are labelled.")
+    st.caption(f"Groups of the same name become one class. {CLUSTER_LABELS} places spread over each are labelled.")
     st.button(
         "Make labels of the named groups",
         disabled=not named,
         key=f"label_promote_{key}",
         width="stretch",
-        on_click=lambda: _say("groups", lambda: _promote(desk, project, found, named)),
+        on_click=lambda: _say("groups", lambda: _promote(session, project, found, named)),
     )
     _said("groups")
 
 
-def _name_group(names: dict[int, str], members: list[int], field: str) -> None:
+def _name_cluster(names: dict[int, str], members: list[int], field: str) -> None:
     names.update(dict.fromkeys(members, str(st.session_state[field]).strip()))
 
 
-def _promote(desk: Desk, project: Project, found: Clusters, named: dict[int, str]) -> str:
+def _promote(session: LabelSession, project: Project, found: Clusters, named: dict[int, str]) -> str:
     from tessera_core.session.similar import label_area
 
     areas = [(found.labels == number, name) for number, name in named.items()]
-    count = label_area(project.log, desk.live.raster, areas, "named group", count=GROUP_LABELS)
-    desk.used = found
+    count = label_area(project.log, session.live.raster, areas, "named group", count=CLUSTER_LABELS)
+    session.used = found
     groups = "a group" if len(named) == 1 else f"{len(named)} groups"
     return f"{count} labels made of {groups}. Undo takes them back."
 
@@ -368,14 +368,19 @@ def _said(panel: str) -> None:
 # ---------------------------------------------------------------------- tidy
 
 
-def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
-    from tessera_core.analysis.postprocess import Cleaning, pixels_of
+def _post_processing(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
+    from tessera_core.analysis.postprocess import PostProcessing, pixels_of
 
     if not ready:
         st.caption("Once there is a map, single odd pixels can be removed here.")
         return
     st.caption("Remove single odd pixels, and see whether that makes the map better or worse.")
-    method = st.radio("How", list(TIDY_NAMES), format_func=TIDY_NAMES.__getitem__, key=f"label_tidy_how_{project.key}")
+    method = st.radio(
+        "How",
+        list(POST_PROCESSING_NAMES),
+        format_func=POST_PROCESSING_NAMES.__getitem__,
+        key=f"label_tidy_how_{project.key}",
+    )
     size, hectares, beta = 3, 0.1, 1.0
     grid = scene.raster.grid
     if method == "majority":
@@ -388,48 +393,50 @@ def _tidy(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
             st.caption(f"That is {pixels_of(hectares, grid)} pixels; smaller patches go to their largest neighbour.")
     else:
         beta = st.slider("Strength", 0.2, 3.0, 1.0, 0.2, key="label_tidy_beta")
-    cleaning = Cleaning(str(method), int(size), float(hectares), float(beta))
+    post_processing = PostProcessing(str(method), int(size), float(hectares), float(beta))
     version, choice = project.log.version, head_choice(project)
     labels, classes = project.log.labels, project.log.classes
 
     def work(progress: Progress, cancelled: Cancel) -> object:
-        return _tidied(desk, scene, labels, classes, version, choice, cleaning, progress, cancelled)
+        return _post_processed_layer(
+            session, scene, labels, classes, version, choice, post_processing, progress, cancelled
+        )
 
-    done = _job(f"tidy {project.key} {scene.key} {version} {choice} {cleaning}", "Preview", work)
+    done = _job(f"tidy {project.key} {scene.key} {version} {choice} {post_processing}", "Preview", work)
     if done is not None:
-        desk.tidied = done
+        session.post_processed = done
         st.markdown(f":small[{humanize.escape(done.sentence)}]")
-    used = project.settings.get("tidy") == cleaning.to_json()
-    if st.toggle("Export the map tidied like this", used, key=f"label_tidy_use_{cleaning}") != used:
-        project.update(tidy=None if used else cleaning.to_json())
+    used = project.settings.get("tidy") == post_processing.to_json()
+    if st.toggle("Export the map tidied like this", used, key=f"label_tidy_use_{post_processing}") != used:
+        project.update(tidy=None if used else post_processing.to_json())
 
 
-def _tidied(
-    desk: Desk,
+def _post_processed_layer(
+    session: LabelSession,
     scene: OpenScene,
     labels: Any,
     classes: Any,
     version: int,
     choice: HeadChoice,
-    cleaning: Cleaning,
+    post_processing: PostProcessing,
     progress: Progress,
     cancelled: Cancel,
-) -> Tidied:
-    from tessera_core.assess.postprocess import score_cleaning
+) -> PostProcessed:
+    from tessera_core.assess.postprocess import score_post_processing
     from tessera_core.heads import make_head, predict_raster
     from tessera_core.project.classify import fit_labels
 
     head = fit_labels(labels, scene.raster, choice, cancelled=cancelled)
     rough = predict_raster(head, scene.raster, cancelled=cancelled).classes
-    smooth = cleaning(rough, scene.raster, head, cancelled)
+    smooth = post_processing(rough, scene.raster, head, cancelled)
     score, sentence = None, ""
     try:
         samples = label_samples(labels, classes, scene.raster)
-        score = score_cleaning(
+        score = score_post_processing(
             samples,
             make_head(choice),
             scene.raster,
-            lambda m, h: cleaning(m, scene.raster, h, cancelled),
+            lambda m, h: post_processing(m, scene.raster, h, cancelled),
             cancelled=cancelled,
             progress=progress,
         )
@@ -439,13 +446,13 @@ def _tidied(
             raise
         changed = float((rough != smooth).sum()) / max(int((rough > 0).sum()), 1)
         sentence = f"{100 * changed:.1f} % of the map changed. Whether it is better cannot be said yet: {error}"
-    return Tidied(cleaning, version, choice, smooth, score, sentence)
+    return PostProcessed(post_processing, version, choice, smooth, score, sentence)
 
 
 # ---------------------------------------------------------------------- tree
 
 
-def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+def _tree(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
     from tessera_core.labels.schema import SHIPPED, adopt, parse_tree, tree_of
 
     tree = tree_of(project.settings)
@@ -503,14 +510,14 @@ def _tree(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
 # --------------------------------------------------------------------- notes
 
 
-def _notes(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+def _notes(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
     notes.panel(project)
 
 
 # --------------------------------------------------------------------- files
 
 
-def _file(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+def _file(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
     import_labels.panel(project, scene)
 
 
@@ -527,7 +534,7 @@ def _counts_evenly(choice: HeadChoice) -> bool | None:
     return (own["class_weight"] if choice.class_weight == "own" else choice.class_weight) == "balanced"
 
 
-def _method(desk: Desk, project: Project, scene: OpenScene, ready: bool) -> None:
+def _method(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
     from tessera_core.heads import CHOICES
     from tessera_core.heads.choice import EVERY_LABEL
 

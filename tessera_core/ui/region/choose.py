@@ -17,7 +17,7 @@ from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.paths import data_home
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.geocoding import coordinates, gazetteer, online
-from tessera_core.geocoding.gazetteer import Place
+from tessera_core.geocoding.gazetteer import NamedPlace
 from tessera_core.project.request import UNNAMED, box_around, rounded, size_of, swapped, title_of
 from tessera_core.region import Region, RegionReport, read_region_report
 from tessera_core.sources.local.uploads import plain_name
@@ -127,7 +127,7 @@ def _km(value: float) -> str:
     return f"{value:.{2 if value < 1 else 1 if value < 100 else 0}f}"
 
 
-def _nearest(region: Region) -> tuple[gazetteer.Place, float]:
+def _nearest(region: Region) -> tuple[gazetteer.NamedPlace, float]:
     """The town nearest to the region's centre, and how many km away it is."""
     centre = region.geometry.centroid
     return gazetteer.nearest(centre.x, centre.y)
@@ -196,7 +196,7 @@ def _search() -> None:
         key=_SIDE,
         persist_state="session",
     )
-    found: list[Place] | str = st.session_state.get(_FOUND, [])
+    found: list[NamedPlace] | str = st.session_state.get(_FOUND, [])
     if isinstance(found, str):
         st.error(found, icon=":material/error:")
     with st.container(gap=None):
@@ -221,17 +221,17 @@ def _search() -> None:
         )
 
 
-def _places() -> list[Place]:
+def _places() -> list[NamedPlace]:
     """What the last search found."""
     found = st.session_state.get(_FOUND, [])
     return found if isinstance(found, list) else []
 
 
-def _place_line(place: Place) -> str:
+def _place_line(place: NamedPlace) -> str:
     return f"{place.name}, {place.country}" + (f" ({place.population:,} people)" if place.population else "")
 
 
-def _take_place(place: Place) -> None:
+def _take_place(place: NamedPlace) -> None:
     side = float(st.session_state.get(_SIDE) or 5)
     _choose(box_around(place.lon, place.lat, side, place.name))
 
@@ -264,7 +264,7 @@ def _looks_like_numbers(text: str) -> bool:
     return sum(character.isdigit() for character in text) >= 2
 
 
-def _read_coordinates(text: str) -> list[Place]:
+def _read_coordinates(text: str) -> list[NamedPlace]:
     import shapely
 
     parsed = coordinates.parse(text)
@@ -277,7 +277,7 @@ def _read_coordinates(text: str) -> list[Place]:
     return []
 
 
-def _look_up(text: str) -> list[Place]:
+def _look_up(text: str) -> list[NamedPlace]:
     found = gazetteer.search(text)
     if not found:
         raise InputError(

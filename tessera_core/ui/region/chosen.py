@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.project.request import KEYS, PlaceRequest, from_query, rounded
+from tessera_core.project.request import KEYS, EmbeddingRequest, from_query, rounded
 from tessera_core.region import Region
 from tessera_core.ui import state
 
@@ -21,7 +21,7 @@ def is_open() -> bool:
     return bool(st.session_state.get(_OPEN)) or "place" in st.query_params
 
 
-def open_here(request: PlaceRequest | None = None) -> None:
+def open_here(request: EmbeddingRequest | None = None) -> None:
     """Let the page be for choosing a place, with what is given filled in."""
     st.session_state[_OPEN] = True
     if request is not None:
@@ -58,7 +58,7 @@ def choose(region: Region, *notes: str) -> None:
     st.session_state[_NOTES] = tuple(notes)
 
 
-def fill(request: PlaceRequest) -> None:
+def fill(request: EmbeddingRequest) -> None:
     """Choose what a request says; before the form's widgets are drawn."""
     choose(request.region)
     if request.years:
@@ -87,7 +87,7 @@ def follow_address() -> None:
         fill(request)
 
 
-def write_address(request: PlaceRequest) -> None:
+def write_address(request: EmbeddingRequest) -> None:
     """Let the address bar say what is chosen."""
     wanted = request.query()
     if wanted == {key: st.query_params[key] for key in KEYS if key in st.query_params}:

@@ -17,7 +17,7 @@ from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
 from tessera_core.project import load
 from tessera_core.project.jobs import Job
 from tessera_core.project.project import Project, safe_name
-from tessera_core.project.request import FIRST_YEAR, PlaceRequest, title_of
+from tessera_core.project.request import FIRST_YEAR, EmbeddingRequest, title_of
 from tessera_core.region import RESOLUTION_M, Region
 from tessera_core.sources.remote.coverage import Coverage, YearCover, request_text, survey
 from tessera_core.sources.remote.datasets import Dataset, dataset_named, datasets
@@ -40,7 +40,7 @@ _STATES = {"covered": "complete", "partial": "partly there", "missing": "missing
 # ------------------------------------------------------------------ what is wanted
 
 
-def choose(region: Region) -> PlaceRequest | None:
+def choose(region: Region) -> EmbeddingRequest | None:
     """The form; None while no year is chosen."""
     last = dt.date.today().year - 1
     options = sorted({*range(FIRST_YEAR, last + 1), *st.session_state.get(YEARS, [])})
@@ -81,7 +81,7 @@ def choose(region: Region) -> PlaceRequest | None:
     if not years:
         st.info("Choose at least one year.", icon=":material/calendar_today:")
         return None
-    return PlaceRequest(
+    return EmbeddingRequest(
         region, tuple(sorted(years)), "" if store else name, store, dim if isinstance(dim, int) else None
     )
 
@@ -103,7 +103,7 @@ def _why(dataset: Dataset) -> str:
 # ------------------------------------------------------------------ the preflight card
 
 
-def card(request: PlaceRequest) -> YearCover | None:
+def card(request: EmbeddingRequest) -> YearCover | None:
     """The card and what follows from it; returns the year whose tiles the map shows, if anything is known."""
     load_job = jobs.pool().get(_load_key(request))
     if load_job is not None and _loading(request, load_job):
@@ -147,11 +147,11 @@ def card(request: PlaceRequest) -> YearCover | None:
     return _coverage_card(request, project, found, here)
 
 
-def _look_key(request: PlaceRequest) -> str:
+def _look_key(request: EmbeddingRequest) -> str:
     return f"look-{request.key}"
 
 
-def _look(request: PlaceRequest, also: Sequence[str]) -> None:
+def _look(request: EmbeddingRequest, also: Sequence[str]) -> None:
     asked = [request.source, *(dataset_named(name) for name in also)]
     jobs.pool().forget(_look_key(request))
     jobs.pool().start(
@@ -164,7 +164,7 @@ def _look(request: PlaceRequest, also: Sequence[str]) -> None:
 
 
 def _coverage_card(
-    request: PlaceRequest, project: Project | None, found: list[Coverage], here: tuple[int, ...]
+    request: EmbeddingRequest, project: Project | None, found: list[Coverage], here: tuple[int, ...]
 ) -> YearCover | None:
     cover = found[0]
     with st.container(border=True):
@@ -260,7 +260,7 @@ def _time(year: YearCover) -> str:
     return "at once" if year.cached else "not known" if year.seconds is None else humanize.duration(year.seconds)
 
 
-def _gaps(request: PlaceRequest, cover: Coverage, years: Sequence[int]) -> None:
+def _gaps(request: EmbeddingRequest, cover: Coverage, years: Sequence[int]) -> None:
     """What is missing by name, and the two ways to get it."""
     lacking = [year for year in cover.years if year.year in years]
     if not years:
@@ -302,13 +302,13 @@ def _owner() -> str:
     return str(st.session_state.setdefault(_TOKEN, secrets.token_hex(8))) if state.hosted() else ""
 
 
-def _load_key(request: PlaceRequest) -> str:
+def _load_key(request: EmbeddingRequest) -> str:
     # Without the years: the card leaves out those of which there is nothing.
     return f"load-{replace(request, years=()).key}-{_owner()}"
 
 
 def _load_button(
-    request: PlaceRequest, project: Project | None, label: str, *, asked: PlaceRequest | None = None
+    request: EmbeddingRequest, project: Project | None, label: str, *, asked: EmbeddingRequest | None = None
 ) -> None:
     into: Project | None = None
     if project is not None and _same_place(project, request):
@@ -326,12 +326,12 @@ def _load_button(
         st.rerun()
 
 
-def _same_place(project: Project, request: PlaceRequest) -> bool:
+def _same_place(project: Project, request: EmbeddingRequest) -> bool:
     known = load.request_of(project)
     return known is not None and bool(known.region.geometry.equals(request.region.geometry))
 
 
-def too_large(request: PlaceRequest) -> str:
+def too_large(request: EmbeddingRequest) -> str:
     """Why a server for strangers does not load a place of this size; ``""`` where it does, and on one's own computer."""
     if not state.hosted():
         return ""
@@ -346,7 +346,7 @@ def too_large(request: PlaceRequest) -> str:
     )
 
 
-def start(request: PlaceRequest, into: Project | None) -> Job:
+def start(request: EmbeddingRequest, into: Project | None) -> Job:
     """Load in the background, into a new project or a given one.
 
     Raises:
@@ -363,7 +363,7 @@ def start(request: PlaceRequest, into: Project | None) -> Job:
     )
 
 
-def _loading(request: PlaceRequest, job: Job) -> bool:
+def _loading(request: EmbeddingRequest, job: Job) -> bool:
     """Show a load that is under way or has just ended; True while nothing else can be started."""
     if job.active:
         with st.container(border=True):

@@ -239,7 +239,7 @@ def _folder() -> None:
         return
     with shell.plain_errors():
         found = _look(path)
-        st.success(humanize.found(found), icon=":material/check:")
+        st.success(humanize.identified(found), icon=":material/check:")
         for failure in found.failed:
             st.warning(humanize.left_out(failure), icon=":material/warning:")
         name = st.text_input("Name of the project", value=found.name, key=f"region_name_{found.name}")
@@ -247,12 +247,12 @@ def _folder() -> None:
             _go(library.start(found, name), found.failed)
 
 
-def _look(path: str) -> library.Found:
+def _look(path: str) -> library.Identified:
     """What is at a path; looked up again only when another path is given, since a GeoTIFF may have to be converted."""
     known = st.session_state.get("region_found")
     if known is None or known[0] != path:
         with st.spinner("Looking inside…"):
-            known = st.session_state["region_found"] = (path, library.look(path))
+            known = st.session_state["region_found"] = (path, library.identify(path))
     return known[1]
 
 

@@ -12,10 +12,10 @@ import streamlit as st
 
 from tessera_core.project import tile_repair
 from tessera_core.project.project import Project
-from tessera_core.project.tile_repair import Levelling
+from tessera_core.project.tile_repair import SeamCorrection
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.picture import encode_picture
-from tessera_core.sources.quality.tiles import EdgeReport, Inspection, TileReport, inspect
+from tessera_core.sources.quality.tiles import EdgeReport, QualityReport, TileReport, check_quality
 from tessera_core.ui import humanize, jobs, shell, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene, small_png
@@ -34,13 +34,13 @@ def panel(project: Project) -> None:
     year = state.current_year(project)
     with st.container(border=True), shell.plain_errors():
         st.subheader(f"Tiles and seams{'' if year is None else f' of {year}'}")
-        if tile_repair.levelled(project, year):
+        if tile_repair.seams_corrected(project, year):
             st.info("The steps between tiles are levelled in this project.", icon=":material/tune:")
         masked = tile_repair.masked(project, year)
-        if (masked or tile_repair.levelled(project, year)) and st.button(
+        if (masked or tile_repair.seams_corrected(project, year)) and st.button(
             "Use all tiles as published", icon=":material/undo:", key="tiles_restore"
         ):
-            if tile_repair.levelled(project, year):
+            if tile_repair.seams_corrected(project, year):
                 # What was found is of the levelled tiles.
                 jobs.pool().forget(_key(project, year))
             tile_repair.restore(project, year)
@@ -69,12 +69,12 @@ def _offer(project: Project, year: int | None, raster: EmbeddingRaster) -> None:
         jobs.pool().start(
             _key(project, year),
             "Looking at every tile and edge",
-            lambda progress, cancelled: inspect(raster, progress=progress, cancelled=cancelled),
+            lambda progress, cancelled: check_quality(raster, progress=progress, cancelled=cancelled),
         )
         st.rerun()
 
 
-def _found(project: Project, year: int | None, scene: OpenScene, found: Inspection, masked: tuple[str, ...]) -> None:
+def _found(project: Project, year: int | None, scene: OpenScene, found: QualityReport, masked: tuple[str, ...]) -> None:
     st.markdown(_summary(found))
     if not found.bad_tiles and not found.seams and not masked:
         return
@@ -85,7 +85,7 @@ def _found(project: Project, year: int | None, scene: OpenScene, found: Inspecti
     _seams(project, year, found)
 
 
-def _summary(found: Inspection) -> str:
+def _summary(found: QualityReport) -> str:
     """What was found, and how sure it is, in sentences."""
     tiles = "one tile" if len(found.tiles) == 1 else f"{len(found.tiles)} tiles"
     bad, seams = len(found.bad_tiles), len(found.seams)
@@ -100,7 +100,7 @@ def _summary(found: Inspection) -> str:
     )
 
 
-def _map(project: Project, year: int | None, scene: OpenScene, found: Inspection, masked: tuple[str, ...]) -> None:
+def _map(project: Project, year: int | None, scene: OpenScene, found: QualityReport, masked: tuple[str, ...]) -> None:
     outlines = [_tile_outline(tile, masked) for tile in found.tiles if tile.problems or tile.name in masked]
     outlines += [_seam_outline(edge) for edge in found.seams]
     picture = view_map.Layer("pca", "Embeddings", _picture(scene), scene.key)
@@ -170,7 +170,7 @@ def _tile_row(project: Project, year: int | None, tile: TileReport, masked: tupl
 # ------------------------------------------------------------------ levelling
 
 
-def _seams(project: Project, year: int | None, found: Inspection) -> None:
+def _seams(project: Project, year: int | None, found: QualityReport) -> None:
     if not found.seams:
         return
     worst = found.seams[:_SHOWN]
@@ -180,7 +180,7 @@ def _seams(project: Project, year: int | None, found: Inspection) -> None:
             for edge in worst
         )
     )
-    if tile_repair.levelled(project, year):
+    if tile_repair.seams_corrected(project, year):
         return
     key = f"level-{project.key}-{year}"
     job = jobs.pool().get(key)
@@ -198,12 +198,12 @@ def _seams(project: Project, year: int | None, found: Inspection) -> None:
         jobs.pool().start(
             key,
             "Levelling the tiles",
-            lambda progress, cancelled: tile_repair.try_levelling(project, year, progress, cancelled),
+            lambda progress, cancelled: tile_repair.try_seam_correction(project, year, progress, cancelled),
         )
         st.rerun()
 
 
-def _decide(project: Project, year: int | None, made: Levelling, key: str) -> None:
+def _decide(project: Project, year: int | None, made: SeamCorrection, key: str) -> None:
     before, after = made.steps
     st.markdown(
         f"The median step across the seams goes from **{before:.1f}** to **{after:.1f}** times the usual (1 is like anywhere "
@@ -214,11 +214,11 @@ def _decide(project: Project, year: int | None, made: Levelling, key: str) -> No
     right.image(small_png(made.pictures[1], made.valid), caption="After, in the same colours", width="stretch")
     with st.container(horizontal=True):
         if st.button("Keep the levelled tiles", icon=":material/check:", key="tiles_keep"):
-            tile_repair.keep_levelling(project, year, made)
+            tile_repair.keep_seam_correction(project, year, made)
             jobs.pool().forget(key)
             jobs.pool().forget(_key(project, year))
             st.rerun()
         if st.button("Keep what was read", type="primary", icon=":material/undo:", key="tiles_drop"):
-            tile_repair.drop_levelling(made)
+            tile_repair.drop_seam_correction(made)
             jobs.pool().forget(key)
             st.rerun()

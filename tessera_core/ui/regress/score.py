@@ -12,8 +12,8 @@ import streamlit as st
 from tessera_core.assess.regression import COVERAGE
 from tessera_core.project.regress import (
     BEYOND,
+    OUTSIDE,
     REGRESSION_CHOICES,
-    UNLIKE,
     RegressionMap,
     RegressionScore,
     guess_sentences,
@@ -233,7 +233,7 @@ def place_text(context: RegressContext, made: RegressionMap, row: int, col: int)
     low, high = (humanize.number(v, margin) for v in (value - margin, value + margin))
     about = f"Nine of ten plots would lie between {low} and {high}{context.unit}."
     kind = int(made.guesses[row, col])
-    if kind == UNLIKE:
+    if kind == OUTSIDE:
         about += " The ground here is unlike your plots: this is a guess."
     elif kind == BEYOND:
         about += " No plot has such a number: this is a guess."

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tessera_core.heads import ValueMap
 from tessera_core.labels.plots import Plot
-from tessera_core.project.regress import BEYOND, UNLIKE, RegressionMap, RegressionScore
+from tessera_core.project.regress import BEYOND, OUTSIDE, RegressionMap, RegressionScore
 from tessera_core.render.colormap import Scale, colour_of, encode_values, hexes
 from tessera_core.render.palette import encode
 from tessera_core.types import BBox
@@ -19,7 +19,7 @@ from tessera_core.ui.regress.context import MAP, RegressContext
 from tessera_core.ui.scene import OpenScene
 
 BY_VALUE, BY_ERROR = "Number", "Error"
-GREYS = {UNLIKE: "#7b8187", BEYOND: "#b3b8bd"}
+GREYS = {OUTSIDE: "#7b8187", BEYOND: "#b3b8bd"}
 _ERRORS = (
     (hexes("difference")[0], "plots where it says too little"),
     (hexes("difference")[-1], "plots where it says too much"),
@@ -79,7 +79,7 @@ def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, b
             f"{context.content}|guess",
             0.93,
             visible=grey,
-            legend=((GREYS[UNLIKE], "ground unlike your plots"), (GREYS[BEYOND], "beyond your plots' range")),
+            legend=((GREYS[OUTSIDE], "ground unlike your plots"), (GREYS[BEYOND], "beyond your plots' range")),
         ),
     ]
     return out

@@ -15,13 +15,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.assess.area import Assessment, Estimate
+from tessera_core.assess.area import AreaEstimate, Assessment
 from tessera_core.assess.designs import draw, from_csv, to_csv
 from tessera_core.errors import LabelError
 from tessera_core.labels.model import LabelClass
 from tessera_core.project import validate
 from tessera_core.project.project import Project, safe_name
-from tessera_core.project.validate import Plan, Validation
+from tessera_core.project.validate import SamplePlan, Validation
 from tessera_core.ui import humanize, maps, shell, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene
@@ -151,7 +151,7 @@ def _design(project: Project, scene: OpenScene, year: int | None, classes: NDArr
     _from_file(project, scene, year, key)
 
 
-def _outcome(project: Project, plan: Plan) -> None:
+def _outcome(project: Project, plan: SamplePlan) -> None:
     st.subheader(f"{plan.n} places")
     st.markdown(
         f"About {humanize.duration(plan.seconds)} of looking. The accuracy would then be known to about "
@@ -401,7 +401,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _percent(share: Estimate) -> str:
+def _percent(share: AreaEstimate) -> str:
     if not math.isfinite(share.value):
         return "no place"
     margin = f" ± {100 * share.margin:.0f}" if math.isfinite(share.se) and share.se > 0 else ""
