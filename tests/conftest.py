@@ -7,8 +7,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.sources.world_store import WebStore
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -82,3 +86,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         "beside this checkout. Every encoder was still proved against tests/data/golden, made by tools/make_golden.py from "
         "docs/spec/model.md."
     )
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published store of embeddings as a folder, written once; read-only."""
+    from tests.sources import world_store
+
+    return world_store.write_world(tmp_path_factory.mktemp("world") / "world.zarr")
+
+
+@pytest.fixture
+def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits between tries do not hold up the test."""
+    from tessera_core.sources.remote import fetch
+
+    monkeypatch.setattr(fetch, "FIRST_WAIT_S", 0.01)
+
+
+@pytest.fixture
+def web(world: Path, quick_tries: None) -> Iterator[WebStore]:
+    """A server of that store on loopback, whose address is ``web.store``."""
+    from tests.sources import world_store
+
+    with world_store.serve(world.parent) as server:
+        yield server

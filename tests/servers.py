@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import HTTPMessage
 from pathlib import Path
@@ -24,6 +25,8 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 START_SECONDS = 60
+# The longest that one run of a page may take where no browser looks.
+APP_SECONDS = 60
 # Pixels along each side of the demo region in these tests: enough to see and label three classes.
 DEMO_SIZE = 96
 TOKEN = "a-token-of-the-tests"
@@ -261,3 +264,24 @@ class Visitor:
             lambda frame: frame.WhichOneof("type") == "script_finished" and frame.script_finished in finished, seconds
         )
         return self.text()
+
+
+def put_file(server: AppServer, visitor: Visitor, size: int) -> Answer:
+    """Upload ``size`` bytes as a browser does, though no page has asked for a file."""
+    health = server.ask("/_stcore/health", {"Cookie": visitor.cookie})
+    xsrf = next(part for part in health.headers.get_all("set-cookie", []) if "xsrf" in part).split(";")[0]
+    boundary = uuid.uuid4().hex
+    body = (
+        (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="x.bin"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        + bytes(size)
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+    headers = {
+        "Cookie": f"{visitor.cookie}; {xsrf}",
+        "X-Xsrftoken": xsrf.split("=", 1)[1],
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+    }
+    return server.ask(f"/_stcore/upload_file/{visitor.session}/{uuid.uuid4()}", headers, "PUT", body)

@@ -222,3 +222,14 @@ def test_a_word_of_signatures_is_defined_once(root: Path) -> None:
         if isinstance(target, ast.Name) and target.id in names
     ]
     assert guilty == []
+
+
+def test_tests_take_nothing_from_other_tests(root: Path) -> None:
+    # What two tests need is built in tests/factories.py or in a helper beside them.
+    guilty = [
+        f"{path.relative_to(root)} imports {name}"
+        for path in sorted((root / "tests").rglob("*.py"))
+        for name in _imports(path)
+        if name.startswith("tests.") and any(p == "conftest" or p.startswith("test_") for p in name.split("."))
+    ]
+    assert guilty == []

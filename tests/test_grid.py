@@ -9,8 +9,9 @@ from pyproj import CRS
 
 from tessera_core.errors import GridError
 from tessera_core.grid import Grid, transformer, utm_crs
+from tests.factories import make_grid
 
-UTM = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (200, 300))
+UTM = make_grid((200, 300))
 DEGREES = Grid("EPSG:4326", Affine(0.001, 0, 10, 0, -0.001, 50), (100, 100))
 ROTATED = Grid("EPSG:32631", Affine(8, 6, 500_000, 6, -8, 5_600_000), (50, 60))
 

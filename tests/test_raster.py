@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -11,6 +10,7 @@ from tessera_core.errors import ExportError, GridError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise, valid_scales
+from tests.factories import make_grid
 
 V2 = Provenance("tessera", "2.0", "2B-L", year=2023)
 
@@ -20,7 +20,7 @@ def make(height=7, width=9, dim=5, seed=0, provenance=V2, reasons=None):
     codes = rng.integers(-127, 128, (height, width, dim)).astype(np.int8)
     scales = rng.uniform(0.01, 0.1, (height, width)).astype(np.float32)
     scales.flat[5::11] = [np.nan, np.inf, 0, -1][seed % 4]
-    grid = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (height, width))
+    grid = make_grid((height, width))
     return EmbeddingRaster(codes, scales, grid, provenance, reasons)
 
 

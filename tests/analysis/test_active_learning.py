@@ -5,10 +5,9 @@ import pytest
 
 from tessera_core.analysis.active_learning import MIN_DISTANCE_PX, _reason, choose, next_queries
 from tessera_core.errors import LabelError
-from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_raster
 
 NAMES = {1: "maize", 2: "grass", 3: "wood"}
 
@@ -21,10 +20,7 @@ def landscape(seed: int = 0) -> tuple[EmbeddingRaster, np.ndarray]:
     centres = np.zeros((5, 16))
     centres[1, 0], centres[2, 0], centres[2, 1], centres[3, 2], centres[4, 3] = 3, 3, 1.0, 4, 5
     x = centres[truth] + 0.3 * rng.normal(size=(60, 60, 16))
-    scales = (np.abs(x).max(-1) / 127).astype(np.float32)
-    codes = np.rint(x / scales[..., None]).astype(np.int8)
-    scales[0, :30] = np.nan
-    return EmbeddingRaster(codes, scales, Grid.local((60, 60)), Provenance(dim=16)), truth
+    return make_raster(x, empty=np.s_[0, :30]), truth
 
 
 def labels(truth: np.ndarray, n: int = 3, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:

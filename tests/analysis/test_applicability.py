@@ -9,6 +9,7 @@ from tessera_core.errors import Cancelled, LabelError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import quantised
 
 DIM = 20
 
@@ -23,8 +24,7 @@ def drawn(n: int, classes: int, seed: int, noise: float = 0.5) -> tuple[np.ndarr
 
 
 def raster_of(x: np.ndarray, shape: tuple[int, int]) -> EmbeddingRaster:
-    scales = (np.abs(x).max(1) / 127).astype(np.float32)
-    codes = np.rint(x / scales[:, None]).astype(np.int8)
+    codes, scales = quantised(x)
     scales[3] = np.nan
     return EmbeddingRaster(codes.reshape(*shape, -1), scales.reshape(shape), Grid.local(shape), Provenance(dim=DIM))
 

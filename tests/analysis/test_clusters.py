@@ -6,11 +6,11 @@ from sklearn.cluster import KMeans
 
 from tessera_core.analysis.clusters import Clusters, cluster_tree, kmeans, tree_of_clusters
 from tessera_core.errors import Cancelled, RasterError
-from tests.analysis.test_similarity import make_raster
+from tests.factories import clumped_raster
 
 
 def test_inertia_is_as_good_as_a_full_float_kmeans() -> None:
-    raster = make_raster(shape=(60, 60))
+    raster = clumped_raster(shape=(60, 60))
     found = kmeans(raster, 5, seed=1)
     valid = raster.valid()
     values = raster.sample(*np.nonzero(valid))
@@ -21,7 +21,7 @@ def test_inertia_is_as_good_as_a_full_float_kmeans() -> None:
 
 
 def test_clusters_are_numbered_by_size_and_spare_no_data() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     found = kmeans(raster, 4, seed=0)
     assert (found.labels[~raster.valid()] == 0).all()
     assert found.labels[raster.valid()].min() == 1
@@ -30,22 +30,22 @@ def test_clusters_are_numbered_by_size_and_spare_no_data() -> None:
 
 
 def test_the_same_seed_gives_the_same_clusters() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     np.testing.assert_array_equal(kmeans(raster, 6, seed=3).labels, kmeans(raster, 6, seed=3).labels)
 
 
 def test_bad_requests_and_cancel() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     with pytest.raises(RasterError, match="between 2 and 254"):
         kmeans(raster, 1)
     with pytest.raises(RasterError, match="too few"):
-        kmeans(make_raster(shape=(2, 4)), 6)
+        kmeans(clumped_raster(shape=(2, 4)), 6)
     with pytest.raises(Cancelled):
         kmeans(raster, 3, cancelled=lambda: True)
 
 
 def test_groups_of_a_coarser_cut_are_unions_of_those_of_a_finer_one() -> None:
-    raster = make_raster(shape=(60, 60))
+    raster = clumped_raster(shape=(60, 60))
     tree = cluster_tree(raster, finest=12, seed=2)
     assert tree.finest == 12
     cuts = {k: tree.cut(k) for k in range(1, 13)}
@@ -64,7 +64,7 @@ def test_groups_of_a_coarser_cut_are_unions_of_those_of_a_finer_one() -> None:
 
 
 def test_the_sums_and_centres_of_a_cut_are_those_of_its_pixels() -> None:
-    raster = make_raster(shape=(60, 60))
+    raster = clumped_raster(shape=(60, 60))
     values, valid = raster.sample(*np.nonzero(raster.valid())), raster.valid()
     tree = cluster_tree(raster, finest=16, seed=0)
     for k in (1, 5, 16):
@@ -92,10 +92,10 @@ def test_merging_is_wards() -> None:
 
 
 def test_a_tree_is_the_same_for_the_same_seed_and_says_what_it_cannot_do() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     one, two = (cluster_tree(raster, finest=8, seed=4) for _ in range(2))
     np.testing.assert_array_equal(one.cut(3).labels, two.cut(3).labels)
-    small = cluster_tree(make_raster(shape=(2, 4)), finest=32)
+    small = cluster_tree(clumped_raster(shape=(2, 4)), finest=32)
     assert 2 <= small.finest <= 8
     with pytest.raises(RasterError, match="cut into 1 to 8 groups, not 9"):
         one.cut(9)

@@ -11,7 +11,7 @@ from tessera_core.analysis import embedding_space
 from tessera_core.analysis.clusters import kmeans
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.labels.model import Label
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 YEARS = {2023: landscape(year=2023, seed=1, dim=24), 2024: landscape(year=2024, seed=2, dim=24)}
 

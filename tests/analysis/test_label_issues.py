@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from tessera_core.analysis.label_issues import find_label_issues
-from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
-from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_raster
 
 CLASSES = [LabelClass(1, "maize", "#ff0000"), LabelClass(2, "grass", "#00ff00"), LabelClass(3, "wood", "#0000ff")]
 
@@ -20,10 +19,7 @@ def landscape(alike: bool = False) -> tuple[EmbeddingRaster, np.ndarray]:
     if alike:
         centres[2] = centres[1]
     x = centres[truth] + 0.5 * rng.normal(size=(*truth.shape, 16))
-    scales = (np.abs(x).max(-1) / 127).astype(np.float32)
-    codes = np.rint(x / scales[..., None]).astype(np.int8)
-    scales[0, 0] = np.nan
-    return EmbeddingRaster(codes, scales, Grid.local(truth.shape), Provenance(dim=16)), truth
+    return make_raster(x, empty=np.s_[0, 0]), truth
 
 
 def click(number: int, row: int, col: int, class_id: int) -> Label:

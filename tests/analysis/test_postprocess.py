@@ -15,8 +15,8 @@ from tessera_core.analysis import postprocess
 from tessera_core.errors import Cancelled, LabelError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head, predict_raster
-from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_raster
 
 MAPS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3))
 
@@ -63,10 +63,7 @@ def field(shape: tuple[int, int] = (48, 40), noise: float = 1.4) -> tuple[Embedd
     centres = np.zeros((3, 8))
     centres[1, 0], centres[2, 0] = 1, -1
     x = centres[truth] + noise * rng.normal(size=(*shape, 8))
-    scales = (np.abs(x).max(-1) / 127).astype(np.float32)
-    codes = np.rint(x / scales[..., None]).astype(np.int8)
-    scales[2:4, 5:9] = np.nan
-    return EmbeddingRaster(codes, scales, Grid.local(shape), Provenance(dim=8)), truth
+    return make_raster(x, empty=np.s_[2:4, 5:9]), truth
 
 
 def head_of(raster: EmbeddingRaster, truth: np.ndarray):

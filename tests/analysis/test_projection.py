@@ -10,13 +10,7 @@ from tessera_core.errors import Cancelled, RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-
-
-def clumps(n: int = 600, dim: int = 24, kinds: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    kind = rng.integers(0, kinds, n)
-    centres = np.random.default_rng(1).normal(size=(kinds, dim)) * 3
-    return (centres[kind] + rng.normal(size=(n, dim))).astype(np.float32), kind
+from tests.factories import clumps
 
 
 def test_nearest_equals_scikit_learn() -> None:

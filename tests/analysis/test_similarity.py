@@ -2,30 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from affine import Affine
 
 from tessera_core.analysis.similarity import NO_SCORE, Similarity, SimilarityIndex
 from tessera_core.errors import RasterError
-from tessera_core.grid import Grid
-from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-
-
-def make_raster(seed: int = 0, shape: tuple[int, int] = (40, 50), dim: int = 32) -> EmbeddingRaster:
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(5, dim)) * 2
-    values = centres[rng.integers(0, 5, shape)] + rng.normal(size=(*shape, dim))
-    top = np.abs(values).max(-1)
-    codes = np.rint(values / top[..., None] * 127).astype(np.int8)
-    scales = (top / 127).astype(np.float32)
-    scales[0, :3] = np.nan
-    grid = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), shape)
-    return EmbeddingRaster(codes, scales, grid, Provenance(dim=dim))
+from tests.factories import clumped_raster
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_scores_equal_plain_numpy(metric: str) -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     seeds = raster.sample([5, 9], [7, 30])
     got = SimilarityIndex(raster).query(seeds, metric=metric)  # type: ignore[arg-type]
     values = raster.sample(*[a.ravel() for a in np.indices(raster.shape)]).astype(np.float64)
@@ -44,7 +30,7 @@ def test_scores_equal_plain_numpy(metric: str) -> None:
 
 
 def test_the_scale_is_absolute_and_thresholds_compute_nothing() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     index = SimilarityIndex(raster)
     alone = index.query(raster.sample([5], [7]))
     both = index.query(raster.sample([5, 9], [7, 30]))
@@ -81,7 +67,7 @@ def test_the_first_threshold_of_a_scene_that_is_all_alike_is_no_error() -> None:
 
 
 def test_negative_examples_push_their_kind_out() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     index = SimilarityIndex(raster)
     wanted, unwanted = raster.sample([5], [7]), raster.sample([9], [30])
     scores = index.query(wanted, unwanted).scores
@@ -90,7 +76,7 @@ def test_negative_examples_push_their_kind_out() -> None:
 
 
 def test_scores_do_not_depend_on_scales() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     louder = EmbeddingRaster(raster.codes, raster.scales * 7, raster.grid, raster.provenance)
     seed = raster.sample([5], [7])
     first, second = (SimilarityIndex(r).query(seed).scores for r in (raster, louder))
@@ -98,7 +84,7 @@ def test_scores_do_not_depend_on_scales() -> None:
 
 
 def test_bad_seeds_get_a_sentence() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     index = SimilarityIndex(raster)
     with pytest.raises(RasterError, match="at least one place"):
         index.query(np.empty((0, 32), np.float32))
@@ -109,7 +95,7 @@ def test_bad_seeds_get_a_sentence() -> None:
 
 
 def test_nearest_places_are_the_best_and_apart() -> None:
-    raster = make_raster()
+    raster = clumped_raster()
     index = SimilarityIndex(raster)
     seed = raster.sample([5], [7])[0]
     found = index.nearest(seed, 5, spacing=6)

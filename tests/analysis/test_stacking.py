@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 
 from tessera_core.analysis.change import detect_change
@@ -17,9 +16,9 @@ from tessera_core.grid import Grid
 from tessera_core.heads import make_head
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.sources import alphaearth
 from tessera_core.sources.local.open import open_embeddings
-from tests.analysis.two_years import TwoYears, two_years
+from tests.analysis.two_years import two_years
+from tests.factories import alphaearth_like
 
 
 def other_model(raster: EmbeddingRaster, size: float = 0.05, dim: int = 16) -> EmbeddingRaster:
@@ -106,47 +105,12 @@ def test_stopping_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def alphaearth_like(years: TwoYears, folder: Path, step: float = 1.6e-4, wrong: bool = False) -> None:
-    """The same land as AlphaEarth would tell it: 64 numbers of unit length, int8 COGs in degrees, pixels of another size.
-
-    Args:
-        step: degrees of a pixel (1.6e-4 are 11 to 18 m here).
-        wrong: place it a degree away.
-    """
-    rng = np.random.default_rng(5)
-    mix = rng.normal(size=(years.first.dim, alphaearth.DIM))
-    west, south, east, north = years.first.grid.bounds_lonlat
-    shape = (int((north - south) / step) + 2, int((east - west) / step) + 2)
-    grid = Grid("EPSG:4326", Affine(step, 0, west + wrong, 0, -step, north), shape)
-    rows, cols = np.indices(shape) + 0.5
-    at = years.first.grid.lonlat_to_pixel(
-        *Grid("EPSG:4326", Affine(step, 0, west, 0, -step, north), shape).pixel_to_lonlat(rows, cols)
-    )
-    for raster in (years.first, years.second):
-        values = raster.sample(at[0].ravel(), at[1].ravel()) @ mix
-        values = values + 0.3 * rng.normal(size=values.shape)
-        values = values / np.linalg.norm(values, axis=1, keepdims=True)
-        codes = alphaearth.encode(values).reshape(*shape, alphaearth.DIM)
-        path = folder / str(raster.provenance.year) / "ae.tiff"
-        path.parent.mkdir(parents=True)
-        profile = {
-            "driver": "GTiff",
-            "dtype": "int8",
-            "count": 64,
-            "height": shape[0],
-            "width": shape[1],
-            "nodata": -128,
-        }
-        with rasterio.open(path, "w", crs=grid.crs, transform=grid.transform, **profile) as file:
-            file.write(codes.transpose(2, 0, 1))
-
-
 def test_alphaearth_beside_tessera_on_another_grid_is_one_source_for_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     years = two_years(3, size=96, share=0.25)
-    alphaearth_like(years, tmp_path / "ae")
+    alphaearth_like((years.first, years.second), tmp_path / "ae")
     theirs = {year: open_embeddings(tmp_path / "ae", year=year) for year in (2023, 2024)}
     assert theirs[2023].grid.crs != years.first.grid.crs
     assert theirs[2023].provenance.dataset == "alphaearth 1 (64-d)"
@@ -236,6 +200,6 @@ def test_only_years_of_both_are_joined(tmp_path: Path) -> None:
 def test_embeddings_of_elsewhere_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     years = two_years(0, size=60)
-    alphaearth_like(years, tmp_path / "ae", wrong=True)
+    alphaearth_like((years.first, years.second), tmp_path / "ae", wrong=True)
     with pytest.raises(RasterError, match="no ground"):
         stack(years.first, open_embeddings(tmp_path / "ae", year=2023), tmp_path / "both")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tessera_core.analysis import umap_learn
 from tessera_core.analysis.projection import continuity, trustworthiness
 from tessera_core.errors import Cancelled, RasterError
-from tests.analysis.test_projection import clumps
+from tests.factories import clumps
 
 
 class _Watch(umap_learn._Watch):

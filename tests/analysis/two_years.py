@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 
-from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid, make_raster
 
 SIZE, DIM, CLASSES, PARCEL = 144, 48, 7, 12
 
@@ -69,10 +68,6 @@ def two_years(
         values = values + level * (0.12 * rng.normal(size=values.shape) + 0.10 * clouds)
         if number:
             values = values @ turn + move
-        top = np.abs(values).max(-1)
-        codes = np.rint(values / top[..., None] * 127).astype(np.int8)
-        scales = (top / 127).astype(np.float32)
-        scales[number, :4] = np.nan
-        grid = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), (size, size))
-        rasters.append(EmbeddingRaster(codes, scales, grid, Provenance("studio", "test", "", DIM, 2023 + number)))
+        stamp = Provenance("studio", "test", "", DIM, 2023 + number)
+        rasters.append(make_raster(values, make_grid((size, size), 4e5, 5.7e6), stamp, empty=np.s_[number, :4]))
     return TwoYears(rasters[0], rasters[1], maps[0] != maps[1], maps[0])

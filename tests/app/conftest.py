@@ -4,32 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from affine import Affine
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
-from tessera_core.grid import Grid
 from tessera_core.project.project import Project
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-
-APP_SECONDS = 60
-
-
-def landscape(size: int = 64, classes: int = 4, year: int = 2023, seed: int = 0, dim: int = 128) -> EmbeddingRaster:
-    """Quadrant-like patches of ``classes`` kinds, each around its own direction, quantised like a real raster."""
-    random = np.random.default_rng(seed)
-    rows, cols = np.mgrid[:size, :size] / size
-    kind = (np.floor(rows * 2) * 2 + np.floor(cols * 2)).astype(int) % classes
-    centres = np.random.default_rng(99).normal(size=(classes, dim))
-    values = centres[kind] + 0.3 * random.normal(size=(size, size, dim))
-    scales = (np.abs(values).max(-1) / 127).astype(np.float32)
-    codes = np.round(values / scales[..., None]).astype(np.int8)
-    scales[:2, :2] = np.nan
-    grid = Grid("EPSG:32631", Affine(10, 0, 600_000, 0, -10, 5_800_000), (size, size))
-    return EmbeddingRaster(codes, scales, grid, Provenance("studio", "test", "", dim, year, "demo"))
+from tests.factories import landscape
+from tests.servers import APP_SECONDS
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.session import payload
 from tessera_core.ui.results import Kept
-from tests.analysis.test_stacking import alphaearth_like
 from tests.analysis.two_years import two_years
+from tests.factories import alphaearth_like
 
 PATIENCE = 40
 
@@ -280,7 +280,7 @@ def test_joined_years_become_a_region(app: AppTest, years: Project) -> None:
 
 def test_another_model_joins_all_years_and_labels_come_along(app: AppTest, years: Project, tmp_path: Path) -> None:
     made = two_years(0, share=0.25, weather=2.0, size=96)
-    alphaearth_like(made, tmp_path / "ae")
+    alphaearth_like((made.first, made.second), tmp_path / "ae")
     _open(app, years, "join")
     app.selectbox(key="compare_join_first").set_value("all years").run()
     app.text_input(key="compare_join_path").set_value(str(tmp_path / "ae")).run()

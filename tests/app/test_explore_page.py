@@ -15,7 +15,7 @@ from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.session import payload
 from tessera_core.ui.jobs import Wanted
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 
 def messages(app: AppTest) -> dict[str, tuple[dict[str, Any], bytes]]:

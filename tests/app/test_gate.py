@@ -7,7 +7,6 @@ import stat
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -26,8 +25,8 @@ from tessera_core.project.request import EmbeddingRequest
 from tessera_core.region import parse_bbox
 from tessera_core.ui import gate, state
 from tessera_core.ui.region import load
-from tests.app.conftest import landscape
-from tests.servers import TOKEN, Answer, AppServer, Visitor
+from tests.factories import landscape
+from tests.servers import TOKEN, AppServer, Visitor, put_file
 
 PAGE = {"Accept": "text/html"}
 OWNERS_TOOL = "Open a folder"
@@ -240,27 +239,6 @@ def test_uploads_without_a_widget_are_held_up_to_a_limit(open_server: AppServer)
     assert statuses[0] == 204
     assert statuses[-1] == 413
     assert "4 MB" in answers[-1].text
-
-
-def put_file(server: AppServer, visitor: Visitor, size: int) -> Answer:
-    """Upload ``size`` bytes as a browser does, though no page has asked for a file."""
-    health = server.ask("/_stcore/health", {"Cookie": visitor.cookie})
-    xsrf = next(part for part in health.headers.get_all("set-cookie", []) if "xsrf" in part).split(";")[0]
-    boundary = uuid.uuid4().hex
-    body = (
-        (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="x.bin"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        ).encode()
-        + bytes(size)
-        + f"\r\n--{boundary}--\r\n".encode()
-    )
-    headers = {
-        "Cookie": f"{visitor.cookie}; {xsrf}",
-        "X-Xsrftoken": xsrf.split("=", 1)[1],
-        "Content-Type": f"multipart/form-data; boundary={boundary}",
-    }
-    return server.ask(f"/_stcore/upload_file/{visitor.session}/{uuid.uuid4()}", headers, "PUT", body)
 
 
 # -------------------------------------------------------- messages that no page sends

@@ -14,7 +14,7 @@ from tessera_core.cli import main
 from tessera_core.errors import InputError, ProjectError, TesseraError
 from tessera_core.project import library
 from tessera_core.project.project import Project, projects_home
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 
 def test_folder_with_a_subfolder_per_year_becomes_a_project_of_both_years(home: Path, region_folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,22 +24,6 @@ from tessera_core.sources.quality.tiles import LonLat, cell_name, cells, check_q
 from tessera_core.sources.remote import cache
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published store as a folder."""
-    return world_store.write_world(tmp_path_factory.mktemp("world") / "world.zarr")
-
-
-@pytest.fixture
-def web(world: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebStore]:
-    """A server of the store; waits between tries do not hold up the tests."""
-    from tessera_core.sources.remote import fetch
-
-    monkeypatch.setattr(fetch, "FIRST_WAIT_S", 0.01)
-    with world_store.serve(world.parent) as server:
-        yield server
 
 
 def _request(web: WebStore, *years: int, box: str = "11.86,-0.09,11.94,0.09") -> EmbeddingRequest:

@@ -15,7 +15,7 @@ from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session import payload
 from tessera_core.ui.label import page
-from tests.app.conftest import APP_SECONDS
+from tests.servers import APP_SECONDS
 
 CLASSES = ("Wood", "Water")
 

@@ -11,7 +11,7 @@ from tessera_core import hosting
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.ui import state
-from tests.app.conftest import APP_SECONDS
+from tests.servers import APP_SECONDS
 
 
 def _errors(app: AppTest) -> list[str]:

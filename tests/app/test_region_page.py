@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,6 @@ from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.sources.remote import cache
 from tessera_core.ui import seats
-from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
 
 WAIT_S = 90
@@ -26,22 +25,6 @@ BOX = "11.82,-0.12,12.18,0.08"
 def gazetteer() -> None:
     """Loaded, as it is on a computer where the page was open before."""
     load()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published store as a folder."""
-    return world_store.write_world(tmp_path_factory.mktemp("world") / "world.zarr")
-
-
-@pytest.fixture
-def web(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebStore]:
-    """A server of the store; waits between tries do not hold up the tests."""
-    from tessera_core.sources.remote import fetch
-
-    monkeypatch.setattr(fetch, "FIRST_WAIT_S", 0.01)
-    with world_store.serve(world.parent) as server:
-        yield server
 
 
 def _errors(app: AppTest) -> list[str]:

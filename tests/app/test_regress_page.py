@@ -26,22 +26,22 @@ from tessera_core.ui.regress import plots
 from tessera_core.ui.regress.context import RegressContext
 from tessera_core.ui.regress.files import map_files
 from tessera_core.ui.scene import open_scene
-from tests.project.test_regress import GRID, SIZE, world
+from tests.factories import CONTINUOUS_GRID, continuous_world
 
 
 @pytest.fixture
 def field_work(home: Path, tmp_path: Path) -> Project:
     """A project whose embeddings know a number."""
-    world()[0].save(tmp_path / "field work" / "2024")
+    continuous_world()[0].save(tmp_path / "field work" / "2024")
     return library.start(library.identify(str(tmp_path / "field work")), "Field work")
 
 
 def sheet(**columns: Any) -> bytes:
     """A table of 60 plots in degrees, with ``height_m`` unless other columns are given."""
     rng = np.random.default_rng(4)
-    rows, cols = rng.integers(14, SIZE - 2, (2, 60))
-    lon, lat = GRID.pixel_to_lonlat(rows + 0.5, cols + 0.5)
-    columns = columns or {"height_m": [f"{v:.2f}".replace(".", ",") for v in world()[1][rows, cols]]}
+    rows, cols = rng.integers(14, CONTINUOUS_GRID.height - 2, (2, 60))
+    lon, lat = CONTINUOUS_GRID.pixel_to_lonlat(rows + 0.5, cols + 0.5)
+    columns = columns or {"height_m": [f"{v:.2f}".replace(".", ",") for v in continuous_world()[1][rows, cols]]}
     lines = [";".join(["plot_id", "lat", "lon", *columns])]
     for n in range(60):
         lines.append(
@@ -260,9 +260,9 @@ def test_plots_elsewhere_are_told(app: AppTest, field_work: Project) -> None:
 
 def test_swapped_axes_and_other_coordinates_are_found(app: AppTest, field_work: Project) -> None:
     rng = np.random.default_rng(0)
-    rows, cols = rng.integers(14, SIZE - 2, (2, 30))
-    x, y = GRID.pixel_to_xy(rows + 0.5, cols + 0.5)
-    lon, lat = GRID.pixel_to_lonlat(rows + 0.5, cols + 0.5)
+    rows, cols = rng.integers(14, CONTINUOUS_GRID.height - 2, (2, 30))
+    x, y = CONTINUOUS_GRID.pixel_to_xy(rows + 0.5, cols + 0.5)
+    lon, lat = CONTINUOUS_GRID.pixel_to_lonlat(rows + 0.5, cols + 0.5)
     open_page(app, field_work)
     table = "lat;lon;height\n" + "\n".join(f"{a};{b};{n}" for n, (a, b) in enumerate(zip(lon, lat, strict=True)))
     upload(app, field_work, table.encode(), "swapped.csv")
@@ -290,7 +290,7 @@ def test_a_click_and_a_number_make_a_plot(app: AppTest, field_work: Project) -> 
         assert values(field_work) == [10.5 + k for k in range(n + 1)]
     assert field_work.plots.label_class(1).code == "m"
     (plot,) = [p for p in plots_of(field_work.plots, 1) if p.value == 10.5]
-    rows, cols = GRID.xy_to_pixel(*np.array(plot.label.xy).T)
+    rows, cols = CONTINUOUS_GRID.xy_to_pixel(*np.array(plot.label.xy).T)
     assert (rows[0], cols[0]) == (pytest.approx(20.5), pytest.approx(30.5))
     assert "value" in sent(app)
     assert "cannot be told from 4 plots" in told(app)
@@ -354,9 +354,9 @@ def test_areas_are_drawn_as_such(app: AppTest, field_work: Project) -> None:
     for n in range(20):
         row, col = 14 + 16 * (n // 5), 4 + 18 * (n % 5)
         rows, cols = np.array([0, 0, 4, 4, 0]) + row, np.array([0, 4, 4, 0, 0]) + col
-        ring = np.column_stack(GRID.pixel_to_lonlat(rows, cols)).tolist()
+        ring = np.column_stack(CONTINUOUS_GRID.pixel_to_lonlat(rows, cols)).tolist()
         shape = {"type": "Polygon", "coordinates": [ring]}
-        value = float(world()[1][row : row + 4, col : col + 4].mean())
+        value = float(continuous_world()[1][row : row + 4, col : col + 4].mean())
         features.append({"type": "Feature", "geometry": shape, "properties": {"yield_t_ha": value, "farm": "a"}})
     open_page(app, field_work)
     content = json.dumps({"type": "FeatureCollection", "features": features}).encode()
@@ -374,10 +374,10 @@ def test_areas_are_drawn_as_such(app: AppTest, field_work: Project) -> None:
 
 
 def test_a_region_without_a_place_on_earth(app: AppTest, home: Path, tmp_path: Path) -> None:
-    raster, truth = world()
+    raster, truth = continuous_world()
     replace(raster, grid=Grid.local(raster.shape)).save(tmp_path / "strip" / "2024")
     project = library.start(library.identify(str(tmp_path / "strip")), "Strip")
-    rows, cols = np.random.default_rng(4).integers(14, SIZE - 2, (2, 60))
+    rows, cols = np.random.default_rng(4).integers(14, CONTINUOUS_GRID.height - 2, (2, 60))
     table = "row,col,height\n" + "\n".join(f"{r},{c},{truth[r, c]:.2f}" for r, c in zip(rows, cols, strict=True))
     open_page(app, project)
     upload(app, project, table.encode())

@@ -10,8 +10,7 @@ import psutil
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.app.test_gate import put_file
-from tests.servers import AppServer, Visitor
+from tests.servers import AppServer, Visitor, put_file
 
 pytestmark = pytest.mark.soak
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tessera_core.assess import CodeFeatures, Samples
+from tests.factories import quantised
 
 NAMES = {1: "maize", 2: "grass", 3: "wood"}
-
-
-def quantised(x):
-    scales = (np.abs(x).max(1) / 127).astype(np.float32)
-    return np.rint(x / scales[:, None]).astype(np.int8), scales
 
 
 def labelled_fields(

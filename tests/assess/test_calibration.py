@@ -31,7 +31,8 @@ from tessera_core.heads import make_head
 from tessera_core.heads.temperature import soften
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tests.assess.fields import labelled_fields, quantised
+from tests.assess.fields import labelled_fields
+from tests.factories import quantised
 
 
 def simulated(n, k=5, spread=2.0, seed=0):

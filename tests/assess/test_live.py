@@ -15,7 +15,8 @@ from tessera_core.grid import Grid
 from tessera_core.heads import make_head
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tests.assess.fields import labelled_fields, quantised
+from tests.assess.fields import labelled_fields
+from tests.factories import quantised
 
 
 def test_no_training_pixel_lies_in_a_held_out_place_or_its_belt():

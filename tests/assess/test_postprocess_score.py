@@ -15,7 +15,7 @@ from tessera_core.grid import Grid
 from tessera_core.heads import make_head
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tests.assess.fields import quantised
+from tests.factories import quantised
 
 
 def region(noise=1.5):

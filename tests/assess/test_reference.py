@@ -7,20 +7,19 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 
 from tessera_core.assess import CrossValidation, evaluate, read_reference
 from tessera_core.assess.baseline import _interpolate, raw_medians
 from tessera_core.dpixels.tile import DPixelTile, write_tile
 from tessera_core.errors import LabelError
 from tessera_core.export.geotiff import write_class_map
-from tessera_core.grid import Grid
 from tessera_core.heads import make_head
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), (20, 30))
+GRID = make_grid((20, 30))
 
 
 def write_raster(path, values):

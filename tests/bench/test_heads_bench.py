@@ -9,9 +9,7 @@ from tessera_core.bench import calibration, heads
 from tessera_core.bench.calibration import measure as measure_calibration
 from tessera_core.bench.sites import Site, alphaearth, belgium_medians, sites
 from tessera_core.errors import InputError
-from tessera_core.grid import Grid
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_raster
 
 ENTRIES = (
     heads.RaceEntry("ridge", "ridge", repeats=3, sizes=(3, 10)),
@@ -23,9 +21,7 @@ def small_site() -> Site:
     rng = np.random.default_rng(0)
     truth = np.repeat(np.repeat(rng.integers(0, 3, (6, 6)), 8, 0), 8, 1)
     x = rng.normal(size=(3, 8))[truth] + rng.normal(size=(48, 48, 8))
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    codes = np.rint(x / scales[..., None]).astype(np.int8)
-    raster = EmbeddingRaster(codes, scales, Grid.local((48, 48)), Provenance(dim=8))
+    raster = make_raster(x)
     rows, cols = (a.ravel() for a in np.indices((48, 48)))
     groups = rows // 8 * 6 + cols // 8
     return Site("small", "Small", raster.sample(rows, cols), truth.ravel() + 1, groups, "squares", raster, rows, cols)

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from tests.browser.studio import Studio
-from tests.servers import DEMO_SIZE, TOKEN, AppServer
-
-__all__ = ["DEMO_SIZE", "AppServer"]
+from tests.servers import TOKEN, AppServer
 
 VIEW = {"width": 1440, "height": 900}
 

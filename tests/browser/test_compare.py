@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.analysis.two_years import two_years
-from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
+from tests.servers import AppServer
 
 
 @pytest.fixture

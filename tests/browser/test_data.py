@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.app.conftest import landscape
-from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
+from tests.factories import landscape
+from tests.servers import AppServer
 from tests.sources import world_store
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

@@ -9,8 +9,8 @@ import pytest
 
 from tessera_core.bench.click import synthetic_raster
 from tessera_core.project.project import Project
-from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
+from tests.servers import AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tessera_core.grid import Grid
 from tessera_core.labels.files import read_labels
-from tests.app.conftest import landscape
-from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
+from tests.factories import landscape
+from tests.servers import AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 

@@ -11,8 +11,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from tessera_core.labels.model import Label
 from tessera_core.project.project import Project
-from tests.browser.test_label_map import MapPage, open_map, project
-from tests.browser.test_label_session import known, on_screen
+from tests.browser.map_page import MapPage, known, on_screen, open_map, project
 
 __all__ = ["open_map", "project"]
 

@@ -14,7 +14,7 @@ import pytest
 
 from tessera_core.bench.click import CLASSES, synthetic_raster
 from tessera_core.project.project import Project
-from tests.browser.test_label_map import PATIENCE, SIZE, MapPage, open_map, project
+from tests.browser.map_page import PATIENCE, SIZE, MapPage, expected_picture, known, on_screen, open_map, project
 
 __all__ = ["open_map", "project"]
 
@@ -55,29 +55,6 @@ def places(truth: np.ndarray, kind: int, count: int, seed: int = 0) -> list[tupl
         rows, cols = np.ogrid[: inside.shape[0], : inside.shape[1]]
         inside[(rows - row) ** 2 + (cols - col) ** 2 < 14**2] = 0
     return found
-
-
-def on_screen(page: MapPage, project: Project, row: float, col: float) -> tuple[float, float]:
-    """Where a scene pixel is in the window."""
-    from tessera_core.render.display import DisplayGrid
-
-    assert project.grid is not None
-    display = DisplayGrid(project.grid)
-    box = page.page.locator(".leaflet-pca-pane canvas").bounding_box()
-    west, south, east, north = display.bounds
-    x, y = display.from_pixel(row + 0.5, col + 0.5)
-    return (
-        box["x"] + (float(x) - west) / (east - west) * box["width"],
-        box["y"] + (north - float(y)) / (north - south) * box["height"],
-    )
-
-
-def known(page: MapPage, version_of: int | None = None) -> None:
-    """Wait until the score card speaks of the labels as they are now."""
-    page.until(
-        lambda: (page.page.locator(".tl-score").get_attribute("data-version") or "") == str(page.log().version),
-        "the score does not follow the labels",
-    )
 
 
 def label_all(page: MapPage, project: Project, truth: np.ndarray, kinds: int, each: int, tap: bool = False) -> int:
@@ -368,7 +345,6 @@ def test_a_slow_method_replaces_the_quick_map(open_map: OpenMap, project: Projec
     from tessera_core.heads import predict_raster
     from tessera_core.project.classify import fit_labels
     from tessera_core.raster import EmbeddingRaster
-    from tests.browser.test_label_map import expected_picture
 
     page = open_map()
     label_all(page, project, truth, 3, 3)

@@ -17,8 +17,8 @@ import pytest
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.project.project import Project
 from tests.analysis.two_years import two_years
-from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
+from tests.servers import AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

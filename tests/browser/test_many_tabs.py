@@ -10,7 +10,7 @@ import pytest
 
 from tessera_core.bench.click import synthetic_raster
 from tessera_core.project.project import Project
-from tests.browser.test_label_map import MapPage, expected_picture
+from tests.browser.map_page import MapPage, expected_picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.soak]
 

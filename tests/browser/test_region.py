@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlparse
@@ -13,27 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
+from tests.servers import AppServer
 from tests.sources import world_store
 from tests.sources.world_store import WebStore
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 BOX = (11.82, -0.12, 12.18, 0.08)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A published store as a folder."""
-    return world_store.write_world(tmp_path_factory.mktemp("world") / "world.zarr")
-
-
-@pytest.fixture
-def web(world: Path) -> Iterator[WebStore]:
-    """A server of the store on loopback, which the app reads; the browser does not."""
-    with world_store.serve(world.parent) as server:
-        yield server
 
 
 def _address(web: WebStore, **query: str) -> str:

@@ -21,8 +21,8 @@ from tessera_core.grid import Grid
 from tessera_core.labels.plots import plots_of
 from tessera_core.project import library
 from tessera_core.project.project import Project
-from tests.browser.conftest import DEMO_SIZE, AppServer
 from tests.browser.studio import Studio
+from tests.servers import DEMO_SIZE, AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 # A server that has just started loads its libraries first, which takes long on a busy machine.

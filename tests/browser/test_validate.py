@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tessera_core.project import library
-from tests.app.conftest import landscape
-from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
+from tests.factories import landscape
+from tests.servers import AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.app.conftest import landscape
-from tests.browser.conftest import AppServer
 from tests.browser.studio import Studio
+from tests.factories import landscape
+from tests.servers import AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -9,8 +9,8 @@ import rasterio
 
 from tessera_core.cli import main
 from tessera_core.raster import EmbeddingRaster
-from tests.analysis.test_stacking import alphaearth_like
 from tests.analysis.two_years import TwoYears, two_years
+from tests.factories import alphaearth_like
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_fuse_takes_alphaearth_files_in_other_coordinates(
     tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
-    alphaearth_like(years, tmp_path / "ae")
+    alphaearth_like((years.first, years.second), tmp_path / "ae")
     # One file.
     theirs = tmp_path / "ae" / "2023" / "ae.tiff"
     code, out, err = _run(capsys, "fuse", tmp_path / "2023", theirs, "--out", tmp_path / "one", "--json")

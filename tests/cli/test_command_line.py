@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,11 +25,11 @@ from tessera_core.cli.paths import TIFF, Input, Output, check_paths, sidecars
 from tessera_core.cli.years import parse_years
 from tessera_core.errors import InputError
 from tessera_core.export import labels
-from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (24, 24))
+GRID = make_grid((24, 24))
 
 
 @pytest.fixture(autouse=True)

@@ -7,16 +7,15 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 
 from tessera_core.bench import hot_path
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import write_tile
-from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), (24, 32))
+GRID = make_grid((24, 32))
 
 
 @pytest.fixture

@@ -7,15 +7,14 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 
 from tessera_core.cli import main
-from tessera_core.grid import Grid
 from tessera_core.heads import HEADS, UNetHead
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid, quantised
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), (48, 60))
+GRID = make_grid((48, 60))
 
 
 @pytest.fixture
@@ -25,8 +24,7 @@ def region(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(5), 12)[None].repeat(48, 0)
     x = rng.normal(size=(5, 16))[truth] + 0.3 * rng.normal(size=(48, 60, 16))
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    codes = np.rint(x / scales[..., None]).astype(np.int8)
+    codes, scales = quantised(x)
     scales[0, :4] = np.nan
     EmbeddingRaster(codes, scales, GRID, Provenance("studio", "nano", dim=16, year=2024)).save(tmp_path / "E")
     names = ["Oak", "Pine", "Spruce", "Lake", "Hay"]

@@ -2,15 +2,14 @@ import json
 
 import numpy as np
 import pytest
-from affine import Affine
 
 from tessera_core.cli import main
-from tessera_core.grid import Grid
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (20, 30))
+GRID = make_grid((20, 30))
 V2 = Provenance("tessera", "2.0", "2B-L", year=2023)
 
 

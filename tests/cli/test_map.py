@@ -8,15 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 
 from tessera_core.cli import main
-from tessera_core.grid import Grid
 from tessera_core.heads import load_head, save_head
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid, make_raster
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), (24, 30))
+GRID = make_grid((24, 30))
 ORIGIN = Provenance("studio", "nano", dim=16, year=2024)
 
 
@@ -26,10 +25,7 @@ def region(tmp_path):
     rng = np.random.default_rng(0)
     truth = np.repeat([0, 1, 2], 10)[None].repeat(24, 0)
     x = rng.normal(size=(3, 16))[truth] + 0.1 * rng.normal(size=(24, 30, 16))
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    codes = np.rint(x / scales[..., None]).astype(np.int8)
-    scales[0, :4] = np.nan
-    raster = EmbeddingRaster(codes, scales, GRID, ORIGIN)
+    raster = make_raster(x, GRID, ORIGIN, empty=np.s_[0, :4])
     raster.save(tmp_path / "E")
     labels = np.zeros((24, 30), np.uint16)
     for row in (2, 10, 18):

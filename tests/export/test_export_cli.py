@@ -10,7 +10,6 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from tessera_core.cli import main
@@ -21,16 +20,16 @@ from tessera_core.labels.files import read_labels
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid, quantised
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (90, 120))
+GRID = make_grid((90, 120))
 
 
 def make_project(folder, grid=GRID, labels=6, years=(2023,)):
     rng = np.random.default_rng(0)
     truth = np.add.outer(np.arange(90) // 30, np.arange(120) // 40) % 3
     values = rng.normal(size=(3, 16))[truth] + rng.normal(size=(90, 120, 16)) * 0.2
-    scales = (np.abs(values).max(-1) / 127).astype(np.float32)
-    codes = np.rint(values / scales[..., None]).astype(np.int8)
+    codes, scales = quantised(values)
     scales[:2] = np.nan
     project = Project.create(folder / "project", "My <fen> & more")
     for year in years:

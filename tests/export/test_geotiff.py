@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from tessera_core.errors import ExportError
@@ -13,8 +12,9 @@ from tessera_core.export.geotiff import write_class_map, write_confidence
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (700, 1100))
+GRID = make_grid((700, 1100))
 CLASSES = [
     LabelClass(1, "Wood & <fen>", "#ff0000"),
     LabelClass(2, "Wässer", "#0000ff", "w1"),

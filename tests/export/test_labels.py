@@ -22,8 +22,9 @@ from tessera_core.labels.model import Label, LabelClass, clean_name
 from tessera_core.labels.sampling import rasterise
 from tessera_core.labels.schema import ClassTree, parse_tree
 from tessera_core.provenance import Provenance
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (400, 500))
+GRID = make_grid((400, 500))
 CLASSES = [LabelClass(1, "Wood & <fen>", "#ff0000"), LabelClass(2, 'Wässer, "tief"; 1', "#0000ff", "007")]
 V2 = Provenance("tessera", "2.0", "2B-L", year=2023)
 # Squared metres by which areas may differ after a way through degrees, and metres for places.

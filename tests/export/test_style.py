@@ -14,7 +14,6 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -28,8 +27,9 @@ from tessera_core.export.values import RegressionProduct, write_regression_qgis
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import Provenance
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (30, 40))
+GRID = make_grid((30, 40))
 CLASSES = [LabelClass(1, "Wood & <fen>", "#1b7837"), LabelClass(2, "Wässer", "#2166ac", "w1")]
 V2 = Provenance("tessera", "2.0", "2B-L", year=2023)
 

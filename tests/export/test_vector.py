@@ -5,15 +5,15 @@ from contextlib import closing
 import pyogrio
 import pytest
 import shapely
-from affine import Affine
 
 from tessera_core.errors import InputError
 from tessera_core.export.vector import label_features, labels_geojson, write_labels_geojson, write_labels_gpkg
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import Provenance
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (400, 500))
+GRID = make_grid((400, 500))
 CLASSES = [LabelClass(1, "Wood", "#ff0000"), LabelClass(2, "Wässer <&>", "#0000ff", "w1")]
 V2 = Provenance("tessera", "2.0", "2B-L", year=2023)
 

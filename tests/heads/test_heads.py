@@ -16,6 +16,7 @@ from tessera_core.grid import Grid
 from tessera_core.heads import HEADS, ClassMap, Scene, load_head, make_head, predict_raster, save_head
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
+from tests.factories import quantised
 
 QUICK = {
     "forest": {"n_estimators": 10},
@@ -29,11 +30,6 @@ ALL = pytest.mark.parametrize("name", [name for name in HEADS if name != "unet"]
 
 def head_of(name: str):
     return make_head(name, **QUICK.get(name, {}))
-
-
-def quantised(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scales = (np.abs(x).max(axis=1) / 127).astype(np.float32)
-    return np.rint(x / scales[:, None]).astype(np.int8), scales
 
 
 def world(n=600, dim=24, ids=(3, 7, 200), noise=0.6, seed=0):

@@ -9,6 +9,7 @@ from tessera_core.errors import HeadError
 from tessera_core.heads import TreeHead, load_head, make_head, save_head
 from tessera_core.provenance import Provenance
 from tessera_core.raster import dequantise
+from tests.factories import quantised
 
 # 1 wood: 2 oak, 3 conifer: 4 pine, 5 spruce; 6 water
 PARENTS = ((2, 1), (3, 1), (4, 3), (5, 3))
@@ -54,8 +55,7 @@ def test_labels_of_all_levels_teach_and_the_map_is_as_fine_as_it_is_certain():
 @pytest.mark.parametrize("base", ["ridge", "knn"])
 def test_both_ways_of_predicting_agree_and_heads_can_be_saved(base, tmp_path):
     x, y = scene()
-    scales = (np.abs(x).max(axis=1) / 127).astype(np.float32)
-    codes = np.rint(x / scales[:, None]).astype(np.int8)
+    codes, scales = quantised(x)
     x = dequantise(codes, scales)
     head = make_head("tree", parents=PARENTS, head=base).fit(x[:200], y[:200])
     scales[5] = np.nan

@@ -21,13 +21,9 @@ from tessera_core.heads import (
 from tessera_core.heads.neighbourhood import with_surroundings
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import quantised
 
 UNET = {"width": 6, "steps": 80, "crop": 16, "batch": 3, "learning_rate": 0.01}
-
-
-def quantised(values):
-    scales = (np.abs(values).max(axis=-1) / 127).astype(np.float32)
-    return np.rint(values / scales[..., None]).astype(np.int8), scales
 
 
 def patchwork(height=61, width=75, dim=12, noise=1.5, seed=0):

@@ -14,6 +14,7 @@ from tessera_core.heads import REGRESSION_HEADS, load_head, make_regression_head
 from tessera_core.heads.regression import RidgeRegressionHead
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
+from tests.factories import quantised
 
 QUICK = {"forest-regression": {"n_estimators": 40}, "mlp-regression": {"hidden": (32,), "steps": 120}}
 ALL = pytest.mark.parametrize("name", list(REGRESSION_HEADS))
@@ -27,8 +28,7 @@ def plots(n=700, dim=24, noise=1.0, seed=0):
     """Codes, scales, vectors and a number that depends on a few directions."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, dim))
-    scales = (np.abs(x).max(axis=1) / 127).astype(np.float32)
-    codes = np.rint(x / scales[:, None]).astype(np.int8)
+    codes, scales = quantised(x)
     x = dequantise(codes, scales)
     y = 50 + 8 * x[:, 0] - 5 * x[:, 1] + 3 * x[:, 2] + noise * rng.normal(size=n)
     return codes, scales, x, y

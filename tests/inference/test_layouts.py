@@ -14,6 +14,7 @@ from tessera_core.grid import Grid
 from tessera_core.inference import layouts
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
+from tests.factories import make_grid
 
 STAMP = Provenance("tessera", "2.0", "2B-N", 128, 2023, "generated")
 
@@ -35,7 +36,7 @@ def test_geotiff_holds_the_floats_and_nan(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(70, 90, 16)).astype(np.float32)
     reasons = np.zeros((70, 90), np.uint8)
     reasons[5, 6] = NoData.OUTSIDE
-    grid = Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), (70, 90))
+    grid = make_grid((70, 90))
     path = layouts.write_geotiff(tmp_path / "t.tif", values, reasons, grid, STAMP)
     with rasterio.open(path) as file:
         read = file.read().transpose(1, 2, 0)

@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from affine import Affine
 
 from tessera_core.cli import main
-from tessera_core.dpixels.tile import DPixelTile, write_tile
+from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError, TileError
 from tessera_core.grid import Grid
 from tessera_core.inference import embed_tile, estimate, generate_tile
@@ -25,32 +24,7 @@ from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_
 from tessera_core.models.config import v1_0_qat, v2_student
 from tessera_core.models.encoder import Encoder
 from tessera_core.raster import NoData
-
-
-def make_tile(
-    folder: Path, shape: tuple[int, int] = (12, 10), clear: float = 0.5, seed: int = 0, **meta: object
-) -> Path:
-    rng = np.random.default_rng(seed)
-    roi = np.ones(shape, bool)
-    roi[0, :3] = False
-    bands = rng.integers(1, 6000, (20, *shape, 10)).astype(np.uint16)
-    masks = (rng.random((20, *shape)) < clear).astype(np.uint8)
-    radar = rng.integers(1, 9000, (15, *shape, 2)).astype(np.int16)
-    if clear == 0:
-        radar[:] = 0
-    masks[:, 5, 5] = 0
-    radar[:, 5, 5] = 0
-    return write_tile(
-        folder,
-        bands=bands,
-        masks=masks,
-        doys=np.arange(1, 21) * 10,
-        sar_asc=radar,
-        doys_asc=np.arange(1, 16) * 20,
-        grid=Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), shape),
-        roi=roi,
-        meta={"year": 2023, **meta},
-    )
+from tests.factories import make_tile
 
 
 @pytest.fixture(scope="module")

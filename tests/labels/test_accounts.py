@@ -13,7 +13,6 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
-from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,8 +25,9 @@ from tessera_core.labels.report import OUTSIDE
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.labels.values import read_value_plots
 from tessera_core.sources.remote.points import read_points
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
+GRID = make_grid((40, 50))
 CLASSES = ["Water", "Wood", "Maize", ""]
 # What a place is, and the reasons under which it may be left out.
 GOOD, FAR, NONE, BAD, FLAT = "good", "far", "none", "bad", "flat"

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 
 from tessera_core.errors import LabelError
 from tessera_core.export.geotiff import write_class_map
-from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.raster_points import raster_points
 from tessera_core.provenance import Provenance
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (60, 80))
+GRID = make_grid((60, 80))
 CLASSES = [LabelClass(3, "Wood", "#ff0000"), LabelClass(7, "Wässer", "#0000ff", "w1")]
 
 

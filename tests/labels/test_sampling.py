@@ -11,8 +11,9 @@ from tessera_core.grid import Grid
 from tessera_core.labels import sampling
 from tessera_core.labels.model import Label
 from tessera_core.labels.sampling import geometry_pixels, label_pixels, rasterise
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
+GRID = make_grid((40, 50))
 
 
 def at(row, col, grid=GRID):

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from affine import Affine
 
 from tessera_core.assess.regression import (
     HeldOutValues,
@@ -26,8 +25,9 @@ from tessera_core.labels.model import Label
 from tessera_core.labels.values import name_and_unit, parse_number, read_value_plots, read_values, value_fields
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500000, 0, -10, 5600000), (40, 40))
+GRID = make_grid((40, 40))
 
 
 def plots(path, **columns):

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,9 +39,10 @@ from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
+from tests.factories import make_grid, make_raster
 
 SIZE = 216
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (SIZE, SIZE))
+GRID = make_grid((SIZE, SIZE))
 CLASSES = ("Wood", "Water", "Hay")
 
 
@@ -52,10 +52,7 @@ def landscape() -> tuple[EmbeddingRaster, np.ndarray]:
     patch = rng.integers(0, 3, (8, 8)).repeat(27, 0).repeat(27, 1)
     own = rng.normal(size=(8, 8, 8)).repeat(27, 0).repeat(27, 1)
     values = rng.normal(size=(3, 8))[patch] + 0.5 * own + 0.8 * rng.normal(size=(SIZE, SIZE, 8))
-    scales = (np.abs(values).max(-1) / 127).astype(np.float32)
-    codes = np.rint(values / scales[..., None]).astype(np.int8)
-    scales[:5, :9] = np.nan
-    return EmbeddingRaster(codes, scales, GRID, Provenance("tessera", "2.0", "2B-L", 8, 2023)), patch
+    return make_raster(values, GRID, Provenance("tessera", "2.0", "2B-L", 8, 2023), empty=np.s_[:5, :9]), patch
 
 
 def ring(row: float, col: float, height: float, width: float) -> list[tuple[float, float]]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from affine import Affine
 from PIL import Image
 
 from tessera_core.cli import main
@@ -23,8 +22,9 @@ from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.local.open import open_embeddings
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
+GRID = make_grid((40, 50))
 
 
 def raster(year: int) -> EmbeddingRaster:

@@ -7,14 +7,14 @@ import threading
 import zipfile
 
 import pytest
-from affine import Affine
 
 from tessera_core.errors import LabelError, MixedDatasetsError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.project.project import Project, projects_home, recent_projects, remember, safe_name
 from tessera_core.provenance import Provenance
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
+GRID = make_grid((40, 50))
 V2 = Provenance("tessera", "2.0", "2B-L", year=2023)
 
 

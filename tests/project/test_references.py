@@ -15,19 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
-from tessera_core.grid import Grid
 from tessera_core.project import library, pack, tile_repair
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
-from tests.app.conftest import landscape
+from tests.factories import landscape, make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
+GRID = make_grid((40, 50))
 V2 = Provenance("tessera", "2.0", "2B-L", year=2023)
 HOSTED = pytest.mark.parametrize("hosted", ["", "1"], ids=["own", "hosted"])
 _touched: list[str] | None = None

@@ -10,7 +10,6 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-from affine import Affine
 from scipy.ndimage import gaussian_filter
 
 from tessera_core.assess.regression import HeldOutValues
@@ -18,7 +17,6 @@ from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import ExportError, LabelError
 from tessera_core.export.values import write_plots, write_regression_qgis
-from tessera_core.grid import Grid
 from tessera_core.heads import REGRESSION_HEADS
 from tessera_core.labels.model import Label
 from tessera_core.labels.plots import Plot, add_plot, measure_named, take_in
@@ -41,27 +39,15 @@ from tessera_core.project.regress import (
 )
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import CONTINUOUS_GRID, continuous_world, quantised
 
-SIZE = 96
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (SIZE, SIZE))
-
-
-def world():
-    """A raster whose first two directions make the number, smooth over fields of 6 x 6; its top left corner is another world."""
-    rng = np.random.default_rng(0)
-    fields = rng.normal(size=(16, 16, 16)).repeat(6, 0).repeat(6, 1)
-    x = fields + 0.15 * rng.normal(size=fields.shape)
-    truth = 20 + 6 * fields[..., 0] - 3 * fields[..., 1]
-    x[:12, :12] += 25
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    codes = np.rint(x / scales[..., None]).astype(np.int8)
-    scales[-1] = np.nan
-    return EmbeddingRaster(codes, scales, GRID, Provenance("studio", "nano", dim=16, year=2024)), truth
+GRID = CONTINUOUS_GRID
+SIZE = GRID.height
 
 
 @pytest.fixture(scope="module")
 def region():
-    return world()
+    return continuous_world()
 
 
 def plots_at(rows, cols, values):
@@ -127,8 +113,7 @@ def test_neighbours_flatter_and_the_gap_is_one_sentence():
     rng = np.random.default_rng(0)
     x = np.stack([gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6) for _ in range(24)], -1)
     x = x / x.std() + 0.05 * rng.normal(size=x.shape)
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    codes = np.rint(x / scales[..., None]).astype(np.int8)
+    codes, scales = quantised(x)
     chance = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6)
     rows, cols = (a.ravel() for a in np.mgrid[:64:3, :64:3])
     plots = plots_at(rows, cols, chance[rows, cols] / chance.std())

@@ -15,7 +15,7 @@ from tessera_core.hosting import acting, acting_for
 from tessera_core.project import library, room
 from tessera_core.project.links import link_of, linked_folder
 from tessera_core.project.project import Project, projects_home, recent_projects
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 DAY = 86_400
 

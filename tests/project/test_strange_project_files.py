@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tessera_core.errors import LabelError, ProjectError, TesseraError
 from tessera_core.project import library, pack
 from tessera_core.project.project import Project, projects_home
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 HEADER = b'{"format": "tessera-labels/1"}\n'
 

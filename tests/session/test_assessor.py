@@ -10,34 +10,16 @@ import numpy as np
 import pytest
 
 from tessera_core.heads import HeadChoice, make_head, predict_raster
-from tessera_core.labels.log import LabelLog
 from tessera_core.project.classify import fit_labels
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.session.assessor import STOPPED, Assessor, Question
-from tests.app.conftest import landscape
-
-PER_CLASS = 5
+from tessera_core.session.assessor import STOPPED, Assessor
+from tests.factories import landscape
+from tests.session.questions import PER_CLASS, labelled, question, raster_place
 
 
 @pytest.fixture(scope="module")
 def raster() -> EmbeddingRaster:
     return landscape(80)
-
-
-def labelled(raster: EmbeddingRaster, per_class: int = PER_CLASS, seed: int = 0) -> LabelLog:
-    """Clicks spread over the four quarters, of their true class."""
-    log, random = LabelLog(), np.random.default_rng(seed)
-    for quarter in range(4):
-        label_class = log.add_class(f"Quarter {quarter}")
-        for _ in range(per_class):
-            row, col = random.integers(3, 37, 2) + 40 * np.array(divmod(quarter, 2))
-            x, y = raster.grid.pixel_to_xy(row + 0.5, col + 0.5)
-            log.add("point", label_class.id, [(float(x), float(y))])
-    return log
-
-
-def question(log: LabelLog, head: str = "ridge", **more: object) -> Question:
-    return Question(log.version, HeadChoice(head), tuple(log.labels), tuple(log.classes), **more)  # type: ignore[arg-type]
 
 
 def test_every_stage_answers_the_question(raster: EmbeddingRaster) -> None:
@@ -74,11 +56,6 @@ def test_the_newest_question_wins_and_stops_the_one_before(raster: EmbeddingRast
     assert found.version == log.version
     assert found.score is not None
     assert found.score.n_labels == 4 * PER_CLASS + 6
-
-
-def raster_place(raster: EmbeddingRaster, row: int, col: int) -> tuple[float, float]:
-    x, y = raster.grid.pixel_to_xy(row + 0.5, col + 0.5)
-    return float(x), float(y)
 
 
 def test_only_what_changed_is_worked_out_again(raster: EmbeddingRaster) -> None:

@@ -24,8 +24,8 @@ from tessera_core.raster import EmbeddingRaster
 from tessera_core.session.assessor import Assessor
 from tessera_core.session.crew import Crew, _Lane
 from tessera_core.session.stages import STAGES
-from tests.app.conftest import landscape
-from tests.session.test_assessor import labelled, question, raster_place
+from tests.factories import landscape
+from tests.session.questions import labelled, question, raster_place
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, PostProcessed
 from tessera_core.session.live_map import LiveMap
 from tessera_core.session.similar import SimilaritySearch, label_area
-from tests.app.conftest import landscape
-from tests.session.test_assessor import labelled
+from tests.factories import landscape
+from tests.session.questions import labelled
 
 EPOCH = "abc123"
 RASTER = landscape(80)

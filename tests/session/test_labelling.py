@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session.labelling import LabelSession, LabelSessions
 from tessera_core.session.live_map import LiveMap
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 RASTER = landscape(16, dim=8)
 DISPLAY = DisplayGrid(RASTER.grid)

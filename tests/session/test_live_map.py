@@ -15,7 +15,7 @@ from tessera_core.render.display import DisplayGrid
 from tessera_core.session import payload
 from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 RASTER = landscape(24, dim=8)
 DISPLAY, SCENE = DisplayGrid(RASTER.grid), Scene(RASTER)

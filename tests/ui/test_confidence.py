@@ -24,7 +24,7 @@ from tessera_core.render.display import DisplayGrid
 from tessera_core.session.assessor import Assessor, Question
 from tessera_core.session.live_map import LiveMap
 from tessera_core.ui.export.page import _map_items
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import numpy as np
 
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui.scene import IDLE_SECONDS, MAX_MAPPED, OpenScene, _Held, open_scene
-from tests.app.conftest import landscape
+from tests.factories import landscape
 
 CODE = """
 import sys

@@ -8,21 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_core._utils.csvcells import quoted, unquoted
 from tessera_core.assess.designs import Sample, from_csv, to_csv
 from tessera_core.export.labels import write_labels
-from tessera_core.grid import Grid
 from tessera_core.labels.files import read_labels
 from tessera_core.labels.model import Label, LabelClass, clean_name
 from tessera_core.project.validate import estimates_csv
 from tessera_core.provenance import Provenance
 from tessera_core.sources.remote.points import read_points, write_points
+from tests.factories import make_grid
 
-GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
+GRID = make_grid((40, 50))
 FORMULAS = [
     "=cmd|'/c calc'!A1",
     "+1+1",
