@@ -99,9 +99,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between tries do not hold up the test."""
-    from tessera_core.sources.remote import fetch
+    from tessera_core.sources.remote import retry
 
-    monkeypatch.setattr(fetch, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.01)
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.errors import AcquisitionError
     from tessera_core.sources.remote.coverage import Coverage, coverage, request_text, survey
     from tessera_core.sources.remote.datasets import dataset_named, datasets
-    from tessera_core.sources.remote.fetch import patiently
+    from tessera_core.sources.remote.retry import with_retries
     from tessera_core.sources.remote.zarr_store import open_store
 
     region, notes = region_of(args)
@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     covers: Sequence[Coverage]
     if args.store_url:
         url = args.store_url
-        source = patiently(lambda: open_store(url, timeout_s=args.timeout), url, args.attempts, None)
+        source = with_retries(lambda: open_store(url, timeout_s=args.timeout), url, args.attempts, None)
         covers = [coverage(region, source, years=years, dim=args.dim, attempts=args.attempts, progress=shown)]
     elif (found := archive_of(args, region)) is not None:
         covers = [coverage(region, found, years=years, attempts=args.attempts, progress=shown)]

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from tessera_core.region import Region
     from tessera_core.sources.remote.datasets import Dataset
-    from tessera_core.sources.remote.fetch import Fetched, Source
+    from tessera_core.sources.remote.fetch import Fetched
+    from tessera_core.sources.remote.window_task import Source
 
 
 def _out(args: argparse.Namespace) -> Output:
@@ -128,18 +129,15 @@ def _fetched(
 ) -> dict[str, Any]:
     from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.sources.remote.fetch import fetch_years
+    from tessera_core.sources.remote.fetch import FetchOptions, fetch_years
 
     failed: list[Failure] = []
+    options = FetchOptions(args.dim, args.workers, args.attempts, args.timeout, args.refresh)
     got = fetch_years(
         region,
         location,
         years,
-        dim=args.dim,
-        workers=args.workers,
-        attempts=args.attempts,
-        timeout_s=args.timeout,
-        refresh=args.refresh,
+        options,
         opened=opened,
         progress=ConsoleProgress("fetch"),
         failed=failed,
@@ -188,15 +186,15 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
     from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.sources.remote.fetch import patiently
     from tessera_core.sources.remote.points import read_points, sample_points, write_points
+    from tessera_core.sources.remote.retry import with_retries
     from tessera_core.sources.remote.zarr_store import open_store
 
     out = Path(args.out)
     if out.suffix.lower() not in (".csv", ".parquet", ".pq"):
         raise InputError(f"With --points, --out is a file that ends in .csv or .parquet, not {out.name!r}.")
     table = read_points(args.points, args.crs, hints_of(args))
-    store = patiently(lambda: open_store(location, timeout_s=args.timeout), location, args.attempts, None)
+    store = with_retries(lambda: open_store(location, timeout_s=args.timeout), location, args.attempts, None)
     dim = args.dim or store.dim
     samples, missing = [], []
     for year in years:

@@ -321,11 +321,11 @@ def _piece(piece: Piece) -> Item:
 
 def _web_store(url: str) -> Item:
     """A published store, by its metadata."""
-    from tessera_core.sources.remote.fetch import patiently
+    from tessera_core.sources.remote.retry import with_retries
     from tessera_core.sources.remote.zarr_store import open_store
 
-    store = patiently(lambda: open_store(url, timeout_s=30), url, 3, None)
-    years = patiently(lambda: store.years, url, 3, None)
+    store = with_retries(lambda: open_store(url, timeout_s=30), url, 3, None)
+    years = with_retries(lambda: store.years, url, 3, None)
     zones = [f"utm{zone:02d}" for zone in store.zones]
     provenance = store.provenance(years[-1] if years else 0, store.dim)
     lengths = ", ".join(str(dim) for dim in sorted(store.depths))

@@ -16,7 +16,8 @@ from tessera_core.project.project import Project, new_folder
 from tessera_core.project.request import EmbeddingRequest, from_query, title_of
 from tessera_core.project.room import require_size, size_of
 from tessera_core.sources.remote import cache
-from tessera_core.sources.remote.fetch import ATTEMPTS, Fetched, cached, fetch_years, patiently
+from tessera_core.sources.remote.fetch import Fetched, FetchOptions, cached, fetch_years
+from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
 from tessera_core.sources.remote.zarr_store import open_store
 from tessera_core.types import Cancel, Progress
 
@@ -65,8 +66,7 @@ def load(
         request.region,
         location,
         request.years,
-        dim=request.dim,
-        attempts=attempts,
+        FetchOptions(dim=request.dim, attempts=attempts),
         progress=progress,
         cancelled=cancelled,
     )
@@ -118,7 +118,7 @@ def _refuse_another_dataset(project: Project, request: EmbeddingRequest, attempt
     if ready := next((item for item in have if item is not None), None):
         offered = ready.open().provenance
     else:
-        source = patiently(lambda: open_store(request.source.location), request.source.location, attempts, cancelled)
+        source = with_retries(lambda: open_store(request.source.location), request.source.location, attempts, cancelled)
         offered = source.provenance(request.years[0], request.dim or source.dim)
     known.provenance.require_same_dataset(offered, f"the project {project.name!r}")
 

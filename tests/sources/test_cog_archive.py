@@ -21,6 +21,7 @@ from tessera_core.sources import alphaearth
 from tessera_core.sources.remote import cache, cog_archive, fetch
 from tessera_core.sources.remote.cog_archive import open_archive
 from tessera_core.sources.remote.coverage import coverage
+from tessera_core.sources.remote.fetch import FetchOptions
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
 
@@ -177,7 +178,7 @@ def test_lasting_faults_end_in_a_partial_result_that_names_them(web: WebStore, k
     cache.empty()
     source = open_archive(REGION, web.url)
     web.faults = [Fault("2023/32S/", kind)]
-    got = fetch.fetch(REGION, source, 2023, attempts=2)
+    got = fetch.fetch(REGION, source, 2023, FetchOptions(attempts=2))
     assert got.missing
     assert "grid_11.95_-0.05" in " ".join(got.missing)
     raster = got.open()
@@ -201,7 +202,7 @@ def test_bytes_that_decode_but_are_no_unit_vectors_are_bad(web: WebStore, folder
     with rasterio.open(copy / name, "w", **profile) as file:
         file.write(data)
     region = parse_bbox("11.994,0.003,11.999,0.006")
-    got = fetch.fetch(region, open_archive(region, str(copy)), 2024, attempts=1)
+    got = fetch.fetch(region, open_archive(region, str(copy)), 2024, FetchOptions(attempts=1))
     assert "unit length" in " ".join(got.missing)
     raster = got.open()
     assert (raster.nodata_reasons() == NoData.BAD_TILE).sum() == 16
@@ -234,4 +235,4 @@ def test_what_is_not_there_is_told(web: WebStore, folder: Path, tmp_path: Path) 
     with pytest.raises(AcquisitionError, match="damaged"):
         open_archive(REGION, str(tmp_path))
     with pytest.raises(InputError, match="64 dimensions, all of which"):
-        fetch.fetch(REGION, open_archive(REGION, web.url), 2024, dim=16)
+        fetch.fetch(REGION, open_archive(REGION, web.url), 2024, FetchOptions(dim=16))

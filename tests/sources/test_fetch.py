@@ -22,7 +22,8 @@ from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputE
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.region import Region, parse_bbox
 from tessera_core.sources.remote import cache, fetch, zarr_zone
-from tessera_core.sources.remote.fetch import fetch_years
+from tessera_core.sources.remote.fetch import FetchOptions, fetch_years
+from tessera_core.types import Cancel
 from tests.sources.world_store import Fault, WebStore
 
 BOX = "11.82,-0.12,11.98,0.08"
@@ -35,8 +36,10 @@ def small_pieces(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zarr_zone, "BLOCK", (32, 32))
 
 
-def one(web: WebStore, year: int = 2023, region: Region = REGION, **options: object) -> fetch.Fetched:
-    return fetch_years(region, web.store, [year], **options)[0]  # type: ignore[arg-type]
+def one(
+    web: WebStore, year: int = 2023, region: Region = REGION, cancelled: Cancel | None = None, **options: object
+) -> fetch.Fetched:
+    return fetch_years(region, web.store, [year], FetchOptions(**options), cancelled=cancelled)[0]  # type: ignore[arg-type]
 
 
 def same(raster: EmbeddingRaster, other: EmbeddingRaster) -> bool:
@@ -179,7 +182,7 @@ def test_nothing_at_all_is_an_error_and_leaves_no_entry(web: WebStore) -> None:
         one(web, attempts=2)
     assert cache.entries() == []
     with pytest.raises(AcquisitionError, match="cannot be reached"):
-        fetch_years(REGION, "http://127.0.0.1:9/x.zarr", [2023], attempts=2)
+        fetch_years(REGION, "http://127.0.0.1:9/x.zarr", [2023], FetchOptions(attempts=2))
     web.faults = []
     assert one(web).missing == ()
 
@@ -207,7 +210,10 @@ import sys
 from tessera_core.region import parse_bbox
 from tessera_core.sources.remote import fetch, zarr_zone as zone
 zone.BLOCK = (32, 32)
-fetch.fetch_years(parse_bbox(sys.argv[2]), sys.argv[1], [2023], workers=1, progress=lambda *a: print(*a, flush=True))
+options = fetch.FetchOptions(workers=1)
+fetch.fetch_years(
+    parse_bbox(sys.argv[2]), sys.argv[1], [2023], options, progress=lambda *a: print(*a, flush=True)
+)
 """
 
 

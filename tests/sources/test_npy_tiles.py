@@ -24,6 +24,7 @@ from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.region import parse_bbox
 from tessera_core.sources.remote import cache, fetch
 from tessera_core.sources.remote.datasets import Dataset
+from tessera_core.sources.remote.fetch import FetchOptions
 from tessera_core.sources.remote.npy_tiles import TileArchive, open_tiles
 from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
@@ -144,7 +145,7 @@ def test_one_tile_that_cannot_be_had_is_named_and_the_rest_is_there(web: WebStor
     # The publisher's server sends checksums; without them bytes changed inside a tile could not be noticed.
     web.etags = True
     web.faults = [Fault("2023/grid_11.85_-0.05/grid_11.85_-0.05.npy", kind)]
-    got = fetch.fetch(REGION, opened(web), 2023, attempts=2)
+    got = fetch.fetch(REGION, opened(web), 2023, FetchOptions(attempts=2))
     assert got.missing
     assert "grid_11.85_-0.05" in " ".join(got.missing)
     partial = got.open()
@@ -160,7 +161,7 @@ def test_one_tile_that_cannot_be_had_is_named_and_the_rest_is_there(web: WebStor
 
 def test_a_passing_fault_leaves_no_trace(web: WebStore) -> None:
     web.faults = [Fault("2023/", "503", 2), Fault("landmasks/v1/grid", "503", 1), Fault("2023/", "garbage", 1)]
-    assert fetch.fetch(REGION, opened(web), 2023, attempts=4).missing == ()
+    assert fetch.fetch(REGION, opened(web), 2023, FetchOptions(attempts=4)).missing == ()
 
 
 def test_a_stalled_download_is_cut_off_and_tried_again(web: WebStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +185,7 @@ from tessera_core.sources.remote.npy_tiles import open_tiles
 region = parse_bbox("11.83,-0.03,11.97,0.03")
 source = open_tiles(Dataset("1.0/vultr", "1.0", "vultr", "", "v1", "", False), region, base=sys.argv[1])
 print("begin", flush=True)
-fetch.fetch(region, source, 2023, workers=1, progress=lambda *step: print(*step, flush=True))
+fetch.fetch(region, source, 2023, fetch.FetchOptions(workers=1), progress=lambda *step: print(*step, flush=True))
 """
 
 

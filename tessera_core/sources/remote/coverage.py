@@ -22,9 +22,11 @@ from tessera_core.raster import NoData
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.datasets import Dataset
-from tessera_core.sources.remote.fetch import ATTEMPTS, WORKERS, Source, patiently
+from tessera_core.sources.remote.fetch import WORKERS
 from tessera_core.sources.remote.frame import Frame, tile_centres, tile_name
 from tessera_core.sources.remote.resilient import PieceError
+from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
+from tessera_core.sources.remote.window_task import Source
 from tessera_core.sources.remote.zarr_store import open_store
 from tessera_core.types import Cancel, Progress, Window
 
@@ -182,7 +184,7 @@ def survey(
                 progress(number * total + done, len(datasets) * total, message)
 
         try:
-            source = patiently(
+            source = with_retries(
                 lambda: open_store(dataset.location, timeout_s=timeout_s),  # noqa: B023
                 dataset.location,
                 attempts,
@@ -235,10 +237,10 @@ def coverage(
         AcquisitionError: the store cannot be read.
         Cancelled: ``cancelled`` returned true.
     """
-    held = patiently(lambda: source.years, source.location, attempts, cancelled)
+    held = with_retries(lambda: source.years, source.location, attempts, cancelled)
     wanted = sorted(set(held if years is None else years))
     depth = dim or source.dim
-    frame = patiently(lambda: source.frame(region), source.location, attempts, cancelled)
+    frame = with_retries(lambda: source.frame(region), source.location, attempts, cancelled)
     height, width = frame.grid.shape
     exact = height * width <= EXACT_PIXELS
     squares = _Squares(region, frame, exact)
@@ -247,7 +249,9 @@ def coverage(
 
     def look(job: tuple[int, Window]) -> tuple[int, Window, NDArray[np.uint8]]:
         year, window = job
-        reasons = patiently(lambda: source.read(frame, window, year, 0).reasons, source.location, attempts, cancelled)
+        reasons = with_retries(
+            lambda: source.read(frame, window, year, 0).reasons, source.location, attempts, cancelled
+        )
         return year, window, reasons
 
     done = 0

@@ -7,79 +7,51 @@ again tries it again.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import random
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tessera_core._utils.atomic import write_json
 from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
-from tessera_core._utils.resumable import ArraySpec, ResumableArrays, piece_of, plan_digest
-from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError, RasterError
-from tessera_core.provenance import Provenance
-from tessera_core.raster import FORMAT, EmbeddingRaster, NoData
+from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputError
+from tessera_core.raster import EmbeddingRaster
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
-from tessera_core.sources.remote.cache_overlap import Donor, donors_of
-from tessera_core.sources.remote.frame import Frame, named_tiles
-from tessera_core.sources.remote.resilient import PieceError
+from tessera_core.sources.remote.cache_overlap import donors_of
+from tessera_core.sources.remote.retry import ATTEMPTS, never, with_retries
+from tessera_core.sources.remote.window_task import Source, WindowResult, WindowTask
+from tessera_core.sources.remote.year_writer import YearRequest, YearWriter
 from tessera_core.sources.remote.zarr_store import open_store
-from tessera_core.sources.remote.zarr_zone import Block
 from tessera_core.types import Cancel, Progress, Window
 
 WORKERS = 4
-ATTEMPTS = 5
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 20.0
 # So many pieces in a row without one success, and the server is taken for gone.
 GIVE_UP_AFTER = 8
-HASHED_BYTES = 64 << 20
 
 
-class Source(Protocol):
-    """Where a region's embeddings can be read window by window; ``store.Store`` is one, ``tiles.TileArchive`` another."""
+@dataclass(frozen=True)
+class FetchOptions:
+    """How a region is fetched.
 
-    location: str
-    dim: int
+    Attributes:
+        dim: leading dimensions; None for all.
+        workers: pieces read at a time.
+        attempts: tries for each piece.
+        timeout_s: longest wait for one answer; None for the source's own.
+        refresh: fetch anew what lies in the cache, e.g. because the publisher has filled a gap.
+    """
 
-    @property
-    def name(self) -> str:
-        """Of the dataset."""
-
-    @property
-    def identity(self) -> str:
-        """What must be equal for two reads to give the same vectors."""
-
-    @property
-    def years(self) -> tuple[int, ...]:
-        """Years it holds."""
-
-    @property
-    def received(self) -> int:
-        """Bytes that came over the network so far."""
-
-    def frame(self, region: Region) -> Frame:
-        """The working grid of a region."""
-
-    def block_shape(self, frame: Frame, dim: int) -> tuple[int, int]:
-        """Rows and columns in which to read."""
-
-    def provenance(self, year: int, dim: int) -> Provenance:
-        """Of what is read."""
-
-    def read(self, frame: Frame, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
-        """One window; raises :class:`PieceError`."""
+    dim: int | None = None
+    workers: int = WORKERS
+    attempts: int = ATTEMPTS
+    timeout_s: float | None = None
+    refresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,12 +92,8 @@ def fetch_years(
     region: Region,
     location: str,
     years: Iterable[int],
+    options: FetchOptions | None = None,
     *,
-    dim: int | None = None,
-    workers: int = WORKERS,
-    attempts: int = ATTEMPTS,
-    timeout_s: float | None = None,
-    refresh: bool = False,
     opened: Callable[[], Source] | None = None,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
@@ -135,11 +103,9 @@ def fetch_years(
 
     Args:
         region: where.
-        location: URL or path of a store (see ``store.open_store``), or of what ``opened`` opens.
+        location: URL or path of a store (see ``zarr_store.open_store``), or of what ``opened`` opens.
         years: which.
-        dim: leading dimensions; None for all.
-        workers, attempts, timeout_s: pieces at a time, tries for each, longest wait for one answer.
-        refresh: fetch anew what lies in the cache, e.g. because the publisher has filled a gap.
+        options: how.
         opened: opens another source than a store; asked when a year is not in the cache.
         progress: pixels done, pixels in all years, what is being done.
         cancelled: asked often; what was fetched is kept.
@@ -152,48 +118,37 @@ def fetch_years(
         ExportError: the disk is full or not writable.
         Cancelled: ``cancelled`` returned true.
     """
-    wanted = sorted(set(years))
+    wanted, options = sorted(set(years)), options or FetchOptions()
     if not wanted:
         raise InputError("Say which years to fetch.")
     location = location if "://" in location else os.path.abspath(os.path.expanduser(location))
     source: Source | None = None
     done: list[Fetched] = []
     for number, year in enumerate(wanted):
-        if refresh:
-            cache.evict([cache.key_of(location, region, year, dim)])
-        known = cached(region, location, year, dim)
-        if known is None and source is None:
-            options = {} if timeout_s is None else {"timeout_s": timeout_s}
-            source = (
-                opened()
-                if opened is not None
-                else patiently(lambda: open_store(location, **options), location, attempts, cancelled)  # noqa: B023
-            )
+        if options.refresh:
+            cache.evict([cache.key_of(location, region, year, options.dim)])
+        known = cached(region, location, year, options.dim)
+        if known is not None:
+            done.append(known)
+            continue
+        source = source or (opened() if opened is not None else _open(location, options, cancelled))
 
         def report(part: int, whole: int, message: str, number: int = number) -> None:
             if progress is not None:
                 progress(number * whole + part, len(wanted) * whole, message)
 
-        if known is None:
-            assert source is not None
-            try:
-                known = fetch(
-                    region,
-                    source,
-                    year,
-                    dim=dim,
-                    workers=workers,
-                    attempts=attempts,
-                    progress=report,
-                    cancelled=cancelled,
-                )
-            except (AcquisitionError, InputError) as error:
-                if failed is None or (not done and year == wanted[-1]):
-                    raise
-                failed.append(Failure(str(year), str(error)))
-                continue
-        done.append(known)
+        try:
+            done.append(fetch(region, source, year, options, progress=report, cancelled=cancelled))
+        except (AcquisitionError, InputError) as error:
+            if failed is None or (not done and year == wanted[-1]):
+                raise
+            failed.append(Failure(str(year), str(error)))
     return done
+
+
+def _open(location: str, options: FetchOptions, cancelled: Cancel | None) -> Source:
+    timeout = {} if options.timeout_s is None else {"timeout_s": options.timeout_s}
+    return with_retries(lambda: open_store(location, **timeout), location, options.attempts, cancelled)
 
 
 def cached(region: Region, location: str, year: int, dim: int | None = None) -> Fetched | None:
@@ -209,29 +164,29 @@ def fetch(
     region: Region,
     source: Source,
     year: int,
+    options: FetchOptions | None = None,
     *,
-    dim: int | None = None,
-    workers: int = WORKERS,
-    attempts: int = ATTEMPTS,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> Fetched:
     """Fetch one year of a region from an open source; see :func:`fetch_years`."""
-    years = patiently(lambda: source.years, source.location, attempts, cancelled)
+    options = options or FetchOptions()
+    years = with_retries(lambda: source.years, source.location, options.attempts, cancelled)
     if year not in years:
         raise InputError(f"{source.name} has no {year}; it has {', '.join(map(str, years)) or 'no year at all'}.")
-    depth = dim or source.dim
+    depth = options.dim or source.dim
     if not 0 < depth <= source.dim:
         raise InputError(f"The embeddings of {source.name} have {source.dim} dimensions, not {depth}.")
-    target = cache.home() / cache.key_of(source.location, region, year, dim)
+    target = cache.home() / cache.key_of(source.location, region, year, options.dim)
     with _alone(target):
         # Another process may have finished it while this one waited.
         entry = cache.read_entry(target)
         if entry is not None and entry.complete and entry.facts.get("identity") == source.identity:
             cache.touch(entry)
             return Fetched(entry, True, 0.0, 0, tuple(entry.facts.get("absent", ())))
-        work = _Work(region, source, year, depth, target, attempts, progress, cancelled)
-        return work.run(workers)
+        frame = with_retries(lambda: source.frame(region), source.location, options.attempts, cancelled)
+        request = YearRequest(region, source, frame, year, depth)
+        return _fetched(request, target, options, progress, cancelled or never)
 
 
 @contextmanager
@@ -244,296 +199,73 @@ def _alone(target: Path) -> Iterator[None]:
         yield
 
 
-def patiently(work: Callable[[], Any], what: str, attempts: int, cancelled: Cancel | None) -> Any:
-    """The result of ``work``, tried again with growing waits while it raises :class:`PieceError`.
+def _fetched(
+    request: YearRequest, target: Path, options: FetchOptions, progress: Progress | None, cancelled: Cancel
+) -> Fetched:
+    started, received = time.monotonic(), request.source.received
+    writer = YearWriter(request, target)
+    with writer:
+        _read_into(writer, options, progress, cancelled)
+        failed = writer.gaps.failed
+        if failed and len(failed) == len(writer.todo) and writer.empty:
+            raise AcquisitionError(
+                f"Nothing of {request.year} could be fetched from {request.source.location}: {next(iter(failed.values()))}. "
+                "Try again later; regions in the cache open without it."
+            )
+        received = request.source.received - received
+        seconds = time.monotonic() - started
+        cache.note_speed(request.source.location, received, seconds)
+        writer.complete()
+    entry = writer.publish()
+    return Fetched(entry, False, seconds, received, tuple(entry.facts["absent"]))
 
-    Raises:
-        AcquisitionError: it never succeeded.
-        Cancelled: ``cancelled`` returned true.
-    """
-    for attempt in range(attempts):
+
+def _read_into(writer: YearWriter, options: FetchOptions, progress: Progress | None, cancelled: Cancel) -> None:
+    """Read what is to do, by threads; what they bring is written here, by one."""
+    request = writer.request
+    donors = donors_of(request.source.identity, request.year, request.dim, request.frame, writer.target)
+    stop = threading.Event()
+
+    def stopped() -> bool:
+        return stop.is_set() or writer.gaps.in_a_row >= GIVE_UP_AFTER
+
+    def report() -> None:
+        if progress is not None:
+            megabytes = writer.done_pixels * (request.dim + 4) / 1e6
+            progress(writer.done_pixels, max(writer.total_pixels, 1), f"{request.year}: {megabytes:.0f} MB")
+
+    def begun(window: Window) -> WindowResult | WindowTask:
+        """What is known of a window without asking the source, else the task of asking."""
+        for donor in donors:
+            if (block := donor.block(request.frame, window)) is not None:
+                return WindowResult(window, block)
+        if stopped():
+            return WindowResult(window, None, next(iter(writer.gaps.failed.values())))
+        return WindowTask.of(request.source, request.frame, window, request.year, request.dim, options.attempts)
+
+    report()
+    waiting, workers = deque(writer.todo), max(1, options.workers)
+    running: set[Future[WindowResult]] = set()
+    with ThreadPoolExecutor(workers, thread_name_prefix="fetch") as pool:
         try:
-            return work()
-        except PieceError as error:
-            if attempt == attempts - 1:
-                raise AcquisitionError(
-                    f"Cannot read {what}: {error}. Check the address and your connection; regions in the cache open without it."
-                ) from error
-            deadline = time.monotonic() + _wait_s(attempt)
-            while time.monotonic() < deadline:
-                if cancelled is not None and cancelled():
-                    raise Cancelled() from None
-                time.sleep(0.05)
-    raise AssertionError("unreachable")
-
-
-def _wait_s(attempt: int) -> float:
-    return min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S) * random.uniform(0.75, 1.25)
-
-
-class _Work:
-    """One fetch: its arrays, its journal and its threads."""
-
-    def __init__(
-        self,
-        region: Region,
-        source: Source,
-        year: int,
-        dim: int,
-        target: Path,
-        attempts: int,
-        progress: Progress | None,
-        cancelled: Cancel | None,
-    ) -> None:
-        self.region, self.source, self.year, self.dim, self.target = region, source, year, dim, target
-        self.attempts = max(1, attempts)
-        self.progress, self.cancelled = progress, cancelled
-        self.frame = patiently(lambda: source.frame(region), source.location, attempts, cancelled)
-        self.folder = target.parent / f".{target.name}.fetching"
-        self.stop = threading.Event()
-        self.guard = threading.Lock()
-        self.failed: dict[Window, str] = {}
-        self.reasons_of_failed: dict[Window, NoData] = {}
-        self.problems: dict[Window, tuple[str, ...]] = {}
-        self.fruitless = 0
-        self.done_pixels = self.total_pixels = 0
-
-    # -------------------------------------------------------------- files
-
-    def _begin(self) -> ResumableArrays:
-        """The arrays, not yet open; they keep what an earlier run finished, or a published raster that has gaps."""
-        height, width = self.frame.grid.shape
-        self.windows = self.frame.blocks(*self.source.block_shape(self.frame, self.dim))
-        plan = {
-            "identity": self.source.identity,
-            "grid": self.frame.grid.to_json(),
-            "dim": self.dim,
-            "year": self.year,
-            "windows": [piece_of(w) for w in self.windows],
-        }
-        spec = {
-            "codes": ArraySpec((height, width, self.dim), np.int8),
-            "scales": ArraySpec((height, width), np.float32, np.nan),
-            "nodata": ArraySpec((height, width), np.uint8, NoData.OUTSIDE),
-        }
-        self._adopt_partial(plan_digest(plan))
-        return ResumableArrays(
-            self.folder,
-            plan,
-            spec,
-            what=f"{self.year} of this region",
-            advice=", choose a smaller region or fewer dimensions, or set TESSERA_HOME to a larger disk",
-            make_room=cache.make_room,
-        )
-
-    def _adopt_partial(self, plan: str) -> None:
-        """Go on with a published raster that has gaps."""
-        entry = cache.read_entry(self.target)
-        if entry is None or self.folder.is_dir() or entry.facts.get("plan") != plan:
-            return
-        part = self.folder.with_suffix(".copy")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(self.target, part)
-        os.replace(part, self.folder)
-
-    # -------------------------------------------------------------- pieces
-
-    def run(self, workers: int) -> Fetched:
-        started, received = time.monotonic(), self.source.received
-        with self._begin() as self.work:
-            todo = self.work.remaining(self.windows)
-            self.total_pixels = sum(_pixels(w) for w in self.windows)
-            self.done_pixels = self.total_pixels - sum(_pixels(w) for w in todo)
-            self._report()
-            donors = donors_of(self.source.identity, self.year, self.dim, self.frame, self.target)
-            self._all(todo, donors, max(1, workers))
-            if self.failed and len(self.failed) == len(todo) and not self.work.done:
-                why = next(iter(self.failed.values()))
-                raise AcquisitionError(
-                    f"Nothing of {self.year} could be fetched from {self.source.location}: {why}. "
-                    "Try again later; regions in the cache open without it."
-                )
-            received = self.source.received - received
-            seconds = time.monotonic() - started
-            cache.note_speed(self.source.location, received, seconds)
-            self._complete()
-        entry = self._publish()
-        return Fetched(entry, False, seconds, received, tuple(entry.facts["absent"]))
-
-    def _all(self, todo: Sequence[Window], donors: Sequence[Donor], workers: int) -> None:
-        with ThreadPoolExecutor(workers, thread_name_prefix="fetch") as pool:
-            running = {pool.submit(self._one, window, donors) for window in todo}
-            try:
-                while running:
-                    finished, running = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        future.result()
-                    self._report()
-                    if self.cancelled is not None and self.cancelled():
-                        raise Cancelled()
-            except BaseException:
-                self.stop.set()
-                for future in running:
-                    future.cancel()
-                raise
-
-    def _one(self, window: Window, donors: Sequence[Donor]) -> None:
-        block = next((b for b in (donor.block(self.frame, window) for donor in donors) if b is not None), None)
-        if block is None:
-            block = self._read(window)
-        if block is None:
-            return
-        blocks: dict[str, NDArray[Any]] = {"codes": block.codes, "scales": block.scales, "nodata": block.reasons}
-        if block.problems:
-            # Not noted as done: the next fetch tries it again.
-            self.work.store(window, blocks)
-        else:
-            self.work.commit(window, blocks)
-        with self.guard:
-            self.done_pixels += _pixels(window)
-            if block.problems:
-                self.problems[window] = block.problems
-            else:
-                self.fruitless = 0
-
-    def _read(self, window: Window) -> Block | None:
-        for attempt in range(self.attempts):
-            if self.stop.is_set():
-                return None
-            if self.fruitless >= GIVE_UP_AFTER:
-                self._fail(window, PieceError(next(iter(self.failed.values()))))
-                return None
-            try:
-                return self.source.read(self.frame, window, self.year, self.dim, last=attempt == self.attempts - 1)
-            except PieceError as error:
-                if attempt == self.attempts - 1:
-                    return self._smaller(window, error)
-                self.stop.wait(_wait_s(attempt))
-        return None
-
-    def _smaller(self, window: Window, error: PieceError) -> Block | None:
-        """What of a damaged piece is whole: its parts, each tried once."""
-        rows, cols = window
-        if error.reason != NoData.BAD_TILE or min(rows.stop - rows.start, cols.stop - cols.start) < 16:
-            self._fail(window, error)
-            return None
-        block = Block.empty((rows.stop - rows.start, cols.stop - cols.start), self.dim, error.reason)
-        problems: list[str] = []
-        whole = False
-        for r in _split(rows):
-            for c in _split(cols):
-                if self.stop.is_set():
-                    return None
-                spot = (
-                    slice(r.start - rows.start, r.stop - rows.start),
-                    slice(c.start - cols.start, c.stop - cols.start),
-                )
-                try:
-                    part = self.source.read(self.frame, (r, c), self.year, self.dim)
-                except PieceError as cause:
-                    block.reasons[spot] = cause.reason
-                    problems.append(self._sentence((r, c), str(cause)))
-                    continue
-                whole = True
-                block.codes[spot], block.scales[spot], block.reasons[spot] = part.codes, part.scales, part.reasons
-                problems += [self._sentence((r, c), text) for text in part.problems]
-        if not whole:
-            self._fail(window, error)
-            return None
-        return Block(block.codes, block.scales, block.reasons, tuple(problems))
-
-    def _fail(self, window: Window, error: PieceError) -> None:
-        with self.guard:
-            self.fruitless += 1
-            self.failed[window] = str(error)
-            self.reasons_of_failed[window] = error.reason
-            self.done_pixels += _pixels(window)
-
-    def _sentence(self, window: Window, why: str) -> str:
-        rows, cols = window
-        grid = self.frame.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
-        names = [name for name, _ in named_tiles(grid, np.ones(grid.shape, bool), 2000)]
-        where = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        return f"{self.year}: {_pixels(window):,} pixels of {where} are missing: {why}."
-
-    def _report(self) -> None:
-        if self.progress is not None:
-            megabytes = self.done_pixels * (self.dim + 4) / 1e6
-            self.progress(self.done_pixels, max(self.total_pixels, 1), f"{self.year}: {megabytes:.0f} MB")
-
-    # -------------------------------------------------------------- the result
-
-    def _complete(self) -> None:
-        """Say in the folder what could not be had, and what the raster is."""
-        arrays = self.work.arrays
-        for window, reason in self.reasons_of_failed.items():
-            wanted = slice(None) if self.frame.inside is None else self.frame.inside[window]
-            arrays["scales"][window] = np.nan
-            arrays["nodata"][window][wanted] = reason
-        missing = [self._sentence(window, why) for window, why in sorted(self.failed.items(), key=_by_place)]
-        for window, texts in sorted(self.problems.items(), key=_by_place):
-            missing += [text if text.endswith(".") else self._sentence(window, text) for text in texts]
-        missing = list(dict.fromkeys(missing))
-        nodata = arrays["nodata"]
-        gone = np.asarray(nodata == NoData.MISSING_TILE)
-        for window in self.failed:
-            gone[window] = False
-        absent = tuple(name for name, _ in named_tiles(self.frame.grid, gone))
-        counts = np.bincount(np.asarray(nodata).ravel(), minlength=len(NoData))
-        provenance = self._provenance(missing, absent)
-        self.work.flush()
-        header = {"format": FORMAT, "grid": self.frame.grid.to_json(), "provenance": provenance.to_json()}
-        write_json(self.folder / "raster.json", header)
-        facts = {
-            "format": cache.FORMAT,
-            "dataset": self.source.name,
-            "location": self.source.location,
-            "identity": self.source.identity,
-            "year": self.year,
-            "dim": self.dim,
-            "name": self.region.name,
-            "bbox": list(self.region.bbox),
-            "shape": list(self.frame.grid.shape),
-            "missing": missing,
-            "absent": list(absent),
-            "pixels": {reason.name.lower(): int(counts[reason]) for reason in NoData if counts[reason]},
-            "plan": self.work.plan,
-            "pieces": self.work.digest(),
-        }
-        write_json(self.folder / "fetch.json", facts)
-
-    def _publish(self) -> cache.CachedRaster:
-        if self.target.exists():
-            shutil.rmtree(self.target)
-        os.replace(self.folder, self.target)
-        entry = cache.read_entry(self.target)
-        if entry is None:
-            raise RasterError(f"The fetched raster in {self.target} is damaged; fetch it again.")
-        return entry
-
-    def _provenance(self, missing: Sequence[str], absent: Sequence[str]) -> Provenance:
-        stamp = self.source.provenance(self.year, self.dim).with_details(
-            region=list(self.region.bbox), pieces_sha256=self.work.digest()
-        )
-        if missing:
-            stamp = stamp.with_details(warnings=list(missing[:20]))
-        if absent:
-            stamp = stamp.with_details(missing_tiles=list(absent))
-        codes = self.work.arrays["codes"]
-        if codes.size <= HASHED_BYTES:
-            stamp = replace(stamp, checksum=hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest())
-        return stamp
-
-
-def _by_place(item: tuple[Window, Any]) -> tuple[int, ...]:
-    return piece_of(item[0])
-
-
-def _pixels(window: Window) -> int:
-    top, bottom, left, right = piece_of(window)
-    return (bottom - top) * (right - left)
-
-
-def _split(span: slice) -> list[slice]:
-    step = max(1, -(-(span.stop - span.start) // 4))
-    return [slice(a, min(a + step, span.stop)) for a in range(span.start, span.stop, step)]
+            while waiting or running:
+                # As many again as are read at a time: no thread waits for the writer, and what is read does not pile up.
+                if waiting and len(running) < 2 * workers:
+                    found = begun(waiting.popleft())
+                    if isinstance(found, WindowTask):
+                        running.add(pool.submit(found.run, stopped))
+                        if waiting and len(running) < 2 * workers:
+                            continue
+                    else:
+                        writer.accept(found)
+                finished, running = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    writer.accept(future.result())
+                report()
+                if cancelled():
+                    raise Cancelled()
+        except BaseException:
+            stop.set()
+            for future in running:
+                future.cancel()
+            raise

@@ -73,6 +73,18 @@ class Frame:
     inside: NDArray[np.bool_] | None
     zones: tuple[int, ...]
 
+    def crop(self, window: Window) -> Frame:
+        """The frame of a window alone; its pixels are the same ones."""
+        rows, cols = window
+        return Frame(
+            self.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start),
+            self.lattice,
+            self.row0 + rows.start,
+            self.col0 + cols.start,
+            None if self.inside is None else self.inside[window],
+            self.zones,
+        )
+
     def xy(self, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixel centres of a window, float64 (h, w) each, in the lattice's CRS."""
         rows, cols = window

@@ -7,6 +7,7 @@ each tile with an origin of its own; pixels are taken from the nearest place on 
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Iterable
@@ -72,6 +73,10 @@ class TileArchive:
         self._guard = threading.Lock()
         # Kept beside the rasters, and thrown away with them.
         self._folder = cache.home() / f".tiles-{re.sub(r'[^A-Za-z0-9.]+', '-', self.location)[-80:]}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it is the way to open it."""
+        return _open_once, (self.dataset, self.region, self.base)
 
     @property
     def name(self) -> str:
@@ -286,6 +291,12 @@ def open_tiles(dataset: Dataset, region: Region, *, base: str | None = None) -> 
             f"The manifest of {dataset.name} at {base} cannot be read; check your connection and try again."
         ) from error
     return TileArchive(dataset, region, base, known)
+
+
+@functools.lru_cache(maxsize=8)
+def _open_once(dataset: Dataset, region: Region, base: str) -> TileArchive:
+    """An archive that another process has opened; once in this one."""
+    return open_tiles(dataset, region, base=base)
 
 
 def _key(centre: tuple[float, float]) -> Key:

@@ -24,7 +24,8 @@ from tessera_core.labels.importing import report_of
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.tables import places_of, read_sheet
 from tessera_core.raster import NoData
-from tessera_core.sources.remote.fetch import ATTEMPTS, WORKERS, patiently
+from tessera_core.sources.remote.fetch import WORKERS
+from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
 from tessera_core.sources.remote.zarr_store import Store
 from tessera_core.types import Cancel, Progress
 
@@ -148,7 +149,7 @@ def sample_points(
         AcquisitionError: nothing could be read at all.
         Cancelled: ``cancelled`` returned true.
     """
-    years = patiently(lambda: store.years, store.location, attempts, cancelled)
+    years = with_retries(lambda: store.years, store.location, attempts, cancelled)
     if year not in years:
         raise InputError(f"{store.name} has no {year}; it has {', '.join(map(str, years)) or 'no year at all'}.")
     values = np.full((len(lon), dim), np.nan, np.float32)
@@ -163,7 +164,7 @@ def sample_points(
 
     def one(index: NDArray[np.intp]) -> int:
         try:
-            values[index], reasons[index] = patiently(
+            values[index], reasons[index] = with_retries(
                 lambda: store.sample(lon[index], lat[index], year, dim), store.location, attempts, cancelled
             )
         except AcquisitionError as error:

@@ -7,6 +7,7 @@ a region's working grid. It refuses to know files, caches and retries (see ``fet
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import threading
@@ -25,6 +26,7 @@ from tessera_core.region import Region
 from tessera_core.sources.remote.datasets import dataset_named
 from tessera_core.sources.remote.frame import SEAM_DEGREES, Frame, Lattice, centre_zone, frame, zone_of
 from tessera_core.sources.remote.resilient import CarefulStore, fault, open_http
+from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
 from tessera_core.sources.remote.zarr_zone import BLOCK, Block, Zone
 from tessera_core.types import Window
 
@@ -40,7 +42,10 @@ class Store:
         dataset: the published dataset it is, or None.
         remote: whether it is read over a network.
         depths: array name by dimensions.
+        timeout_s: longest wait for one answer.
     """
+
+    timeout_s: float = TIMEOUT_S
 
     def __init__(self, location: str, root: Any, careful: CarefulStore | None, icechunk: Any, remote: bool) -> None:
         self.location, self.remote, self.icechunk, self.careful = location, remote, icechunk, careful
@@ -57,6 +62,10 @@ class Store:
 
         known = dataset_for_location(location)
         self.dataset = dataset_named(f"{known.version}/{known.variant}") if known else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it is the way to open it."""
+        return _open_once, (self.location, self.timeout_s)
 
     @property
     def name(self) -> str:
@@ -315,6 +324,7 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
             raise RasterError(f"What {location} holds is not a Zarr v3 store; its zarr.json is damaged.") from error
         raise cause from error
     store = Store(location, root, careful, icechunk, remote)
+    store.timeout_s = timeout_s
     try:
         zones = store.zones
     except Exception as error:
@@ -324,6 +334,12 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
             f"{location} is a Zarr store, but not one of embeddings in the published layout: it has no groups utm01 to utm60."
         )
     return store
+
+
+@functools.lru_cache(maxsize=8)
+def _open_once(location: str, timeout_s: float) -> Store:
+    """A store that another process has opened; once in this one."""
+    return with_retries(lambda: open_store(location, timeout_s=timeout_s), location, ATTEMPTS, None)
 
 
 def _fused() -> bool:

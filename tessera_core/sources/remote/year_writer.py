@@ -1,0 +1,187 @@
+"""The one writer of a year of a region: takes what tasks have read, keeps it through a kill, and publishes it in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from tessera_core._utils.atomic import write_json
+from tessera_core._utils.resumable import ArraySpec, ResumableArrays, piece_of, plan_digest
+from tessera_core.errors import RasterError
+from tessera_core.provenance import Provenance
+from tessera_core.raster import FORMAT, NoData
+from tessera_core.region import Region
+from tessera_core.sources.remote import cache
+from tessera_core.sources.remote.frame import Frame
+from tessera_core.sources.remote.gaps import Gaps
+from tessera_core.sources.remote.window_task import Source, WindowResult
+from tessera_core.types import Window
+
+HASHED_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class YearRequest:
+    """One year of a region from an open source.
+
+    Attributes:
+        region: where.
+        source: from where.
+        frame: the region's working grid there.
+        year, dim: what.
+    """
+
+    region: Region
+    source: Source
+    frame: Frame
+    year: int
+    dim: int
+
+
+class YearWriter:
+    """The raster of a request on its way into the cache; use as a context manager, from one thread.
+
+    Attributes:
+        gaps: what could not be had.
+        todo: windows that are still to be read when it is opened.
+        done_pixels, total_pixels: how far it is.
+    """
+
+    def __init__(self, request: YearRequest, target: Path) -> None:
+        self.request, self.target = request, target
+        self.gaps = Gaps(request.frame, request.year)
+        self.todo: list[Window] = []
+        self.done_pixels = self.total_pixels = 0
+        self._folder = target.parent / f".{target.name}.fetching"
+        self._windows = request.frame.blocks(*request.source.block_shape(request.frame, request.dim))
+        self._arrays = self._planned()
+
+    def _planned(self) -> ResumableArrays:
+        """The arrays, not yet open; they keep what an earlier run finished, or a published raster that has gaps."""
+        request = self.request
+        height, width = request.frame.grid.shape
+        plan = {
+            "identity": request.source.identity,
+            "grid": request.frame.grid.to_json(),
+            "dim": request.dim,
+            "year": request.year,
+            "windows": [piece_of(w) for w in self._windows],
+        }
+        spec = {
+            "codes": ArraySpec((height, width, request.dim), np.int8),
+            "scales": ArraySpec((height, width), np.float32, np.nan),
+            "nodata": ArraySpec((height, width), np.uint8, NoData.OUTSIDE),
+        }
+        self._adopt_partial(plan_digest(plan))
+        return ResumableArrays(
+            self._folder,
+            plan,
+            spec,
+            what=f"{request.year} of this region",
+            advice=", choose a smaller region or fewer dimensions, or set TESSERA_HOME to a larger disk",
+            make_room=cache.make_room,
+        )
+
+    def _adopt_partial(self, plan: str) -> None:
+        """Go on with a published raster that has gaps."""
+        entry = cache.read_entry(self.target)
+        if entry is None or self._folder.is_dir() or entry.facts.get("plan") != plan:
+            return
+        part = self._folder.with_suffix(".copy")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(self.target, part)
+        os.replace(part, self._folder)
+
+    def __enter__(self) -> Self:
+        self._arrays.__enter__()
+        self.todo = self._arrays.remaining(self._windows)
+        self.total_pixels = sum(pixels_of(w) for w in self._windows)
+        self.done_pixels = self.total_pixels - sum(pixels_of(w) for w in self.todo)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._arrays.__exit__(*reason)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no window has come whole, now or in an earlier run."""
+        return not self._arrays.done
+
+    def accept(self, result: WindowResult) -> None:
+        """Write what came of a window; only what is whole is noted as done, the rest is tried again by the next fetch."""
+        window, block = result.window, result.block
+        self.done_pixels += pixels_of(window)
+        if block is None:
+            self.gaps.fail(window, result.why, result.reason)
+            return
+        blocks = {"codes": block.codes, "scales": block.scales, "nodata": block.reasons}
+        if block.problems:
+            self._arrays.store(window, blocks)
+            self.gaps.partly(window, block.problems)
+        else:
+            self._arrays.commit(window, blocks)
+            self.gaps.in_a_row = 0
+
+    def complete(self) -> None:
+        """Say in the folder what could not be had, and what the raster is."""
+        request, arrays = self.request, self._arrays.arrays
+        self.gaps.mark(arrays)
+        missing, absent = self.gaps.sentences(), self.gaps.absent(arrays["nodata"])
+        counts = np.bincount(np.asarray(arrays["nodata"]).ravel(), minlength=len(NoData))
+        provenance = self._provenance(missing, absent)
+        self._arrays.flush()
+        header = {"format": FORMAT, "grid": request.frame.grid.to_json(), "provenance": provenance.to_json()}
+        write_json(self._folder / "raster.json", header)
+        facts = {
+            "format": cache.FORMAT,
+            "dataset": request.source.name,
+            "location": request.source.location,
+            "identity": request.source.identity,
+            "year": request.year,
+            "dim": request.dim,
+            "name": request.region.name,
+            "bbox": list(request.region.bbox),
+            "shape": list(request.frame.grid.shape),
+            "missing": missing,
+            "absent": list(absent),
+            "pixels": {reason.name.lower(): int(counts[reason]) for reason in NoData if counts[reason]},
+            "plan": self._arrays.plan,
+            "pieces": self._arrays.digest(),
+        }
+        write_json(self._folder / "fetch.json", facts)
+
+    def _provenance(self, missing: list[str], absent: tuple[str, ...]) -> Provenance:
+        request = self.request
+        stamp = request.source.provenance(request.year, request.dim).with_details(
+            region=list(request.region.bbox), pieces_sha256=self._arrays.digest()
+        )
+        if missing:
+            stamp = stamp.with_details(warnings=missing[:20])
+        if absent:
+            stamp = stamp.with_details(missing_tiles=list(absent))
+        codes = self._arrays.arrays["codes"]
+        if codes.size <= HASHED_BYTES:
+            stamp = replace(stamp, checksum=hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest())
+        return stamp
+
+    def publish(self) -> cache.CachedRaster:
+        """Give the completed raster its place in the cache; when it is no longer open."""
+        if self.target.exists():
+            shutil.rmtree(self.target)
+        os.replace(self._folder, self.target)
+        entry = cache.read_entry(self.target)
+        if entry is None:
+            raise RasterError(f"The fetched raster in {self.target} is damaged; fetch it again.")
+        return entry
+
+
+def pixels_of(window: Window) -> int:
+    """Pixels of a window."""
+    top, bottom, left, right = piece_of(window)
+    return (bottom - top) * (right - left)
