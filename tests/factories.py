@@ -204,3 +204,21 @@ def clumps(n: int = 600, dim: int = 24, kinds: int = 4, seed: int = 0) -> tuple[
     kind = rng.integers(0, kinds, n)
     centres = np.random.default_rng(1).normal(size=(kinds, dim)) * 3
     return (centres[kind] + rng.normal(size=(n, dim))).astype(np.float32), kind
+
+
+def patchwork(
+    height: int = 61, width: int = 75, dim: int = 12, noise: float = 1.5, seed: int = 0
+) -> tuple[EmbeddingRaster, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """A raster of large patches under strong noise, with holes, and its classes 1..3."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    field = ndimage.gaussian_filter(rng.normal(size=(height, width)), 7)
+    truth = np.digitize(field, np.quantile(field, [1 / 3, 2 / 3])) + 1
+    centres = np.random.default_rng(1).normal(size=(3, dim))
+    codes, scales = quantised(centres[truth - 1] + noise * rng.normal(size=(height, width, dim)))
+    scales[10:13, 20:31] = np.nan
+    scales[0, 0] = 0
+    raster = EmbeddingRaster(codes, scales, Grid.local((height, width)), Provenance(dim=dim))
+    rows, cols = (a[:: len(a) // 150] for a in np.nonzero(raster.valid()))
+    return raster, truth, rows, cols

@@ -8,7 +8,6 @@ from scipy import ndimage
 from sklearn.base import clone
 
 from tessera_core.errors import Cancelled, HeadError
-from tessera_core.grid import Grid
 from tessera_core.heads import (
     Scene,
     load_head,
@@ -19,25 +18,9 @@ from tessera_core.heads import (
     save_head,
 )
 from tessera_core.heads.neighbourhood import with_surroundings
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import quantised
+from tests.factories import patchwork
 
 UNET = {"width": 6, "steps": 80, "crop": 16, "batch": 3, "learning_rate": 0.01}
-
-
-def patchwork(height=61, width=75, dim=12, noise=1.5, seed=0):
-    """A raster of large patches under strong noise, with holes, and its classes 1..3."""
-    rng = np.random.default_rng(seed)
-    field = ndimage.gaussian_filter(rng.normal(size=(height, width)), 7)
-    truth = np.digitize(field, np.quantile(field, [1 / 3, 2 / 3])) + 1
-    centres = np.random.default_rng(1).normal(size=(3, dim))
-    codes, scales = quantised(centres[truth - 1] + noise * rng.normal(size=(height, width, dim)))
-    scales[10:13, 20:31] = np.nan
-    scales[0, 0] = 0
-    raster = EmbeddingRaster(codes, scales, Grid.local((height, width)), Provenance(dim=dim))
-    rows, cols = (a[:: len(a) // 150] for a in np.nonzero(raster.valid()))
-    return raster, truth, rows, cols
 
 
 def smooth_means(raster, size):

@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from tessera_core.errors import HeadError, InputError
 from tessera_core.heads import HEADS, LogisticHead, RidgeHead, load_head, make_head, predict_raster, save_head
 from tessera_core.provenance import Provenance
+from tests.factories import patchwork
 from tests.heads import conformance
-from tests.heads.test_neighbourhood import patchwork
 
 VECTORS = pytest.mark.parametrize("name", [name for name in HEADS if name not in ("unet", "tree")])
 

@@ -7,9 +7,10 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.resumable import ArraySpec, ResumableArrays, piece_of, plan_digest
@@ -120,7 +121,7 @@ class YearWriter:
         if block is None:
             self.gaps.fail(window, result.why, result.reason)
             return
-        blocks = {"codes": block.codes, "scales": block.scales, "nodata": block.reasons}
+        blocks: dict[str, NDArray[Any]] = {"codes": block.codes, "scales": block.scales, "nodata": block.reasons}
         if block.problems:
             self._arrays.store(window, blocks)
             self.gaps.partly(window, block.problems)
