@@ -215,8 +215,28 @@ class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
     ) -> Self:
-        """Learn from labelled pixels of a raster; see :meth:`fit`."""
-        return self.fit(self._sample(raster, rows, cols), y, groups=groups, progress=progress, cancelled=cancelled)
+        """Learn from labelled pixels of a raster; see :meth:`fit`.
+
+        Args:
+            raster: the embeddings.
+            rows, cols: int (N,) of the pixels; those without data are left out and counted in ``n_ignored_``.
+            y: (N,) a label for each.
+            groups, progress, cancelled: as of :meth:`fit`.
+
+        Raises:
+            HeadError, Cancelled: as of :meth:`fit`.
+        """
+        return self._taught(lambda: self._learn_at(raster, rows, cols, y, groups), progress, cancelled)
+
+    def _learn_at(
+        self,
+        raster: Pixels,
+        rows: NDArray[np.integer],
+        cols: NDArray[np.integer],
+        y: ArrayLike,
+        groups: ArrayLike | None,
+    ) -> None:
+        self._learn(*self._table(self._sample(raster, rows, cols), y, None, groups))
 
     def _sample(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
         """Vectors (N, D) of pixels, NaN where there is no data."""

@@ -18,7 +18,7 @@ from tessera_core.errors import HeadError
 from tessera_core.heads.base import FLOAT_BLOCK, Head, Pixels, RasterEstimator, State, percent
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import dequantise, valid_scales
-from tessera_core.types import Bools, Bytes, Cancel, Floats, PixelBox, Progress
+from tessera_core.types import Bools, Bytes, Floats, PixelBox
 
 SIZES = (3, 5)
 
@@ -49,35 +49,26 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
     @classmethod
     def over(cls, head: Any, size: int) -> Self:
         """A fitted head's head over surroundings, fitted likewise."""
-        return cls(head, size)._take_up()
+        around = cls(head, size)._take_up()
+        around.n_ignored_ = head.n_ignored_
+        return around
 
     @property
     def kind(self) -> str:
         """See :attr:`RasterEstimator.kind`."""
         return f"{self.head.kind} {self.size}x{self.size}"
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """See :meth:`RasterEstimator.fit`; vectors are those that :func:`with_surroundings` makes, (N, 2 D)."""
-        self._forget()
+    def _learn(self, X: Floats, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
         if self.size not in SIZES:
             raise HeadError(f"The surroundings of a pixel are a square of 3 or 5 pixels, not {self.size!r}.")
         if self.head.reach:
             raise HeadError("This head looks around by itself; use it without a context.")
-        self.head.fit(X, y, sample_weight, groups=groups, progress=progress, cancelled=cancelled)
-        return self._take_up()
+        self.head.fit(X, y, weight, groups=self._groups, progress=self._progress, cancelled=self._cancelled)
+        self._take_up()
 
     def _take_up(self) -> Self:
         """Take over what the head inside has learnt."""
-        self.n_features_in_, self.n_ignored_ = self.head.n_features_in_, self.head.n_ignored_
+        self.n_features_in_ = self.head.n_features_in_
         return self
 
     def state(self) -> State:

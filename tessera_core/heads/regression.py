@@ -18,7 +18,7 @@ from sklearn.base import RegressorMixin
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import Pixels, RasterEstimator
 from tessera_core.heads.forest import grow, summed, tree_arrays, trees_from
-from tessera_core.heads.mlp import Layers, forward, layer_arrays, layers_from, train_layers
+from tessera_core.heads.mlp import Layers, Perceptron, forward, layer_arrays, layers_from
 from tessera_core.heads.ridge import LeftOut, left_basis
 from tessera_core.types import Floats
 
@@ -250,7 +250,7 @@ class ForestRegressionHead(RegressionHead):
         self._floor, self.margin_ = (float(v) for v in arrays["numbers"])
 
 
-class MLPRegressionHead(RegressionHead):
+class MLPRegressionHead(Perceptron, RegressionHead):
     """Small networks (see :class:`MLPHead`), each taught without one part of the labels; their mean is the value.
 
     Doubt is that of ridge regression, which grows away from the labels; margins are learnt from the part that each network
@@ -307,17 +307,7 @@ class MLPRegressionHead(RegressionHead):
             def step(done: int, total: int, number: int = number) -> None:
                 self._step(number * total + done, (int(part.max()) + 1) * total)
 
-            layers = train_layers(
-                X[rows],
-                (*self.hidden, 1),
-                loss,
-                step,
-                steps=self.steps,
-                epochs=self.epochs,
-                dropout=self.dropout,
-                learning_rate=self.learning_rate,
-                seed=self.seed + number,
-            )
+            layers = self._trained(X[rows], 1, loss, step, number)
             nets.append(layers)
             held[part == number] = forward(layers, X[part == number])[:, 0].numpy() * spread + level
         self._nets = nets

@@ -7,7 +7,7 @@ people who can wait a minute: with a few points, heads of single pixels are bett
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from tessera_core.errors import HeadError
 from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head, Pixels, percent, whole_or_named
 from tessera_core.heads.training import ClassWeight
 from tessera_core.raster import dequantise, valid_scales
-from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress
+from tessera_core.types import Bytes, Floats, PixelBox
 
 # Two poolings: places on the raster are taken at multiples of four, so that a map does not depend on its blocks.
 STRIDE = 4
@@ -102,18 +102,14 @@ class UNetHead(Head):
         self.class_weight = class_weight
         self.seed = seed
 
-    def fit_at(
+    def _learn_at(
         self,
         raster: Pixels,
         rows: NDArray[np.integer],
         cols: NDArray[np.integer],
         y: ArrayLike,
-        *,
-        groups: ArrayLike | None = None,
-        progress: Progress | None = None,
-        cancelled: Cancel | None = None,
-    ) -> Self:
-        """See :meth:`RasterEstimator.fit_at`; the pixels around labelled ones are looked at, too."""
+        groups: ArrayLike | None,
+    ) -> None:
         rows, cols, y = np.asarray(rows, np.intp), np.asarray(cols, np.intp), np.asarray(y)
         if not rows.shape == cols.shape == y.shape or rows.ndim != 1:
             raise HeadError("A head needs one class for each place; rows, columns and classes differ in number.")
@@ -123,14 +119,10 @@ class UNetHead(Head):
                 "A U-Net needs a width, steps and a batch of at least 1, and a crop that is a multiple of 4."
             )
         usable = valid_scales(np.asarray(raster.scales[rows, cols]))
-
-        def work() -> None:
-            self.n_ignored_ = int(len(y) - usable.sum())
-            self.classes_, targets, weight = self._learnable(y[usable], np.ones(int(usable.sum())))
-            self.n_features_in_ = int(raster.codes.shape[2])
-            self._train(raster, rows[usable], cols[usable], targets, weight)
-
-        return self._taught(work, progress, cancelled)
+        self.n_ignored_ = int(len(y) - usable.sum())
+        self.classes_, targets, weight = self._learnable(y[usable], np.ones(int(usable.sum())))
+        self.n_features_in_ = int(raster.codes.shape[2])
+        self._train(raster, rows[usable], cols[usable], targets, weight)
 
     def _train(
         self,
