@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tessera_core.assess.crossfit import GROUND, HeldOut, independent_trials
 from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.heads.base import FLOAT_BLOCK, Head
+from tessera_core.heads.base import FLOAT_BLOCK
+from tessera_core.heads.classification import Head
 from tessera_core.heads.temperature import FLOOR, soften
 from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.types import Cancel, Progress, Reals

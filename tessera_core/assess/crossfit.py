@@ -17,7 +17,7 @@ from sklearn.base import clone
 from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.heads.base import Head
+from tessera_core.heads.classification import Head
 from tessera_core.heads.training import balanced_draw, training_draw
 from tessera_core.types import Cancel
 

@@ -12,7 +12,7 @@ from tessera_core.assess.evaluate import CrossValidation, evaluate
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import LabelError
-from tessera_core.heads.base import Head
+from tessera_core.heads.classification import Head
 from tessera_core.types import Cancel, Progress
 
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100)

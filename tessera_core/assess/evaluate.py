@@ -14,7 +14,7 @@ from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, Fold, folds, not_judged
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.heads.base import Head
+from tessera_core.heads.classification import Head
 from tessera_core.heads.training import MAX_TRAIN, training_draw
 from tessera_core.types import Cancel, Progress
 

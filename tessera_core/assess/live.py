@@ -18,7 +18,7 @@ from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, folds
 from tessera_core.errors import HeadError, LabelError
-from tessera_core.heads.base import Head
+from tessera_core.heads.classification import Head
 from tessera_core.types import Cancel
 
 # Ten folds leave a head nearly all of its labels. With many labels five are nearly as good, and all that a slow head can afford.

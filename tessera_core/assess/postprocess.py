@@ -14,7 +14,7 @@ from tessera_core.assess.crossfit import place_folds, thin
 from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads import predict_raster
-from tessera_core.heads.base import Head
+from tessera_core.heads.classification import Head
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 

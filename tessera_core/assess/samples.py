@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Head
+from tessera_core.heads.classification import Head
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
 from tessera_core.types import Cancel, Index

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from tessera_core.heads.base import Head
 from tessera_core.heads.boosting import BoostingHead
 from tessera_core.heads.choice import DEFAULT_HEAD, HeadChoice
+from tessera_core.heads.classification import Head
 from tessera_core.heads.forest import ForestHead
 from tessera_core.heads.hierarchical import TreeHead
 from tessera_core.heads.logistic import LogisticHead

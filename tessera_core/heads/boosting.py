@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Head
+from tessera_core.heads.classification import Head
 from tessera_core.heads.sklearn_private import BoostedTree, boosted_dtype, boosted_nodes, boosted_start, openmp_threads
 from tessera_core.heads.training import ClassWeight
 from tessera_core.types import Floats
@@ -25,6 +25,8 @@ MOST_VALUES = 255
 class BoostingHead(Head):
     """Gradient boosted trees; for thousands of labels and for the patient. With few labels linear heads are better.
 
+    Trees are grown on histograms of the values (Friedman, Ann. Stat. 29, 2001; Ke et al., NeurIPS 2017).
+
     Args:
         rounds: boosting rounds; each grows one tree a class (one in all for two classes).
         learning_rate: share of each tree that counts.
@@ -33,6 +35,11 @@ class BoostingHead(Head):
         l2: penalty on leaf values.
         class_weight: ``"balanced"``, None, or weights by class id.
         seed: for binning large sets of labels.
+
+    Example:
+        >>> X = np.repeat(np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]]), 10, axis=0)
+        >>> BoostingHead(rounds=10).fit(X, np.repeat([1, 1, 2, 2], 10)).predict([[0.95, 0.1]]).tolist()
+        [2]
     """
 
     name = "boosting"

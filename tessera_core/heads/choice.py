@@ -11,7 +11,7 @@ from tessera_core.heads.hierarchical import CERTAINTY
 from tessera_core.heads.registry import HEADS, make_head
 
 if TYPE_CHECKING:
-    from tessera_core.heads.base import Head
+    from tessera_core.heads.classification import Head
 
 # The best at 3 to 50 labels a class over our sites (docs/heads.md).
 DEFAULT_HEAD = "prototype"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Head
+from tessera_core.heads.classification import Head
 from tessera_core.heads.sklearn_private import tree_dtype, tree_of, tree_state
 from tessera_core.heads.training import ClassWeight
 from tessera_core.types import Floats
@@ -22,13 +22,18 @@ NODE_FIELDS = ("left_child", "right_child", "feature", "threshold", "missing_go_
 
 
 class ForestHead(Head):
-    """Random forest classification; a head for the patient: seconds to fit, minutes for a large map.
+    """Random forest classification (Breiman, Machine Learning 45, 2001); for the patient: seconds to fit, minutes for a large map.
 
     Args:
         n_estimators: trees.
         max_depth: None grows until the leaves are pure.
         class_weight: ``"balanced"``, None, or weights by class id.
         seed: for bootstrap and feature draws.
+
+    Example:
+        >>> X = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
+        >>> ForestHead(n_estimators=20).fit(X, [1, 1, 2, 2]).predict([[0.95, 0.1]]).tolist()
+        [2]
     """
 
     name = "forest"

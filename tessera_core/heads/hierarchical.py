@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head, percent
+from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head, percent
 from tessera_core.heads.registry import HEADS, make_head
 from tessera_core.heads.training import ClassWeight, require_two
 from tessera_core.raster import valid_scales
@@ -45,7 +45,17 @@ class TreeHead(Head):
         class_weight: as of other heads, at each branching.
 
     Attributes:
-        nodes_: (M,) ids of all classes with labels on or beneath them, those above first.
+        nodes_: int64 (M,) ids of all classes with labels on or beneath them, those above first.
+
+    Example:
+        Wood (1) is oak (2) or pine (3); water (4) is of its own. Half of the trees are only known to be wood.
+
+        >>> X = np.array([[0, 0.0], [0, 0.1], [0, 1.0], [0, 0.9], [5, 0.0], [5, 0.2], [0, 0.4], [0, 0.6]])
+        >>> head = TreeHead(parents=[(2, 1), (3, 1)], certainty=0.9).fit(X, [2, 2, 3, 3, 4, 4, 1, 1])
+        >>> head.classes_.tolist(), head.nodes_.tolist()
+        ([2, 3, 4], [1, 4, 2, 3])
+        >>> head.predict([[0, 0.5], [5, 0.1]]).tolist()
+        [1, 4]
     """
 
     name = "tree"

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core._utils.threads import run_blocks
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head
+from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head
 from tessera_core.raster import valid_scales
 from tessera_core.types import Bytes, Floats
 

@@ -18,7 +18,7 @@ TOLD_AFTER = 4
 
 
 class LogisticHead(LinearHead):
-    """Multinomial logistic regression with an L2 penalty.
+    """Multinomial logistic regression with an L2 penalty (Bishop 2006, section 4.3.4).
 
     Minimises ``sum_i w_i log-loss_i + alpha/2 ||W||^2`` over vectors centred and divided by one common standard deviation
     (one for all dimensions: with few labels a deviation for each is noise). The problem is solved in the principal axes of
@@ -35,6 +35,14 @@ class LogisticHead(LinearHead):
 
     Attributes:
         n_iter_: steps taken.
+
+    Example:
+        >>> X = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
+        >>> head = LogisticHead(alpha=1.0).fit(X, [3, 3, 7, 7])
+        >>> head.predict([[0.8, 0.1]]).tolist()
+        [7]
+        >>> head.predict_proba([[0.8, 0.1]]).shape
+        (1, 2)
     """
 
     name = "logistic"

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import FLOAT_BLOCK, Head, Pixels, RasterEstimator, State, percent
+from tessera_core.heads.base import FLOAT_BLOCK, Pixels, RasterEstimator, State
+from tessera_core.heads.classification import Head, percent
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import dequantise, valid_scales
 from tessera_core.types import Bools, Bytes, Floats, PixelBox
@@ -169,6 +170,19 @@ class ContextHead(_Around[np.uint8], Head):
     Args:
         head: any head of vectors; fitted in place.
         size: edge of the square, 3 or 5 pixels.
+
+    Example:
+        >>> from tessera_core.grid import Grid
+        >>> from tessera_core.heads import RidgeHead
+        >>> from tessera_core.provenance import Provenance
+        >>> from tessera_core.raster import EmbeddingRaster
+        >>> codes = np.zeros((6, 8, 4), np.int8)
+        >>> codes[:, :4, 0], codes[:, 4:, 1] = 100, 100
+        >>> raster = EmbeddingRaster(codes, np.ones((6, 8), np.float32), Grid.local((6, 8)), Provenance(dim=4))
+        >>> rows, cols = np.array([0, 4, 1, 5]), np.array([0, 1, 6, 7])
+        >>> head = ContextHead(RidgeHead(), size=3).fit_at(raster, rows, cols, [1, 1, 2, 2])
+        >>> head.predict_window(raster.codes, raster.scales, (2, 2, 3, 6))[0].tolist()
+        [[1, 1, 2, 2]]
     """
 
     head: Head
@@ -257,6 +271,11 @@ class ContextRegressionHead(_Around[np.float32], RegressionHead):
     Args:
         head: any head of numbers; fitted in place.
         size: edge of the square, 3 or 5 pixels.
+
+    Example:
+        >>> from tessera_core.heads import make_regression_head
+        >>> make_regression_head("ridge-regression", context=3).kind
+        'RidgeRegressionHead 3x3'
     """
 
     head: RegressionHead

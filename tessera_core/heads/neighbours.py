@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.int8 import CodeProduct
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head
+from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head
 from tessera_core.heads.training import ClassWeight, balanced_draw, class_factors
 from tessera_core.raster import valid_scales
 from tessera_core.types import Bytes, Floats
@@ -22,10 +22,11 @@ SIMILARITIES = 1 << 19
 
 
 class KNNHead(Head):
-    """Majority vote of the k nearest labelled vectors (Euclidean distance).
+    """Majority vote of the k nearest labelled vectors (Euclidean distance; Cover & Hart, IEEE Trans. Inf. Theory 13, 1967).
 
     References at exactly the distance of the k-th all vote; the nearest has half a vote more, which breaks ties. Confidence
-    is the share of votes with one vote spread over the classes in advance: ``(votes + 1/K) / (k + 1)``.
+    is the share of votes with one vote spread over the classes in advance: ``(votes + 1/K) / (k + 1)``. Of a ``sample_weight``
+    only 0 tells, which leaves a label out.
 
     Args:
         n_neighbors: k; at most twice the labels of the smallest class less one, so that every class can win.
@@ -37,6 +38,12 @@ class KNNHead(Head):
     Attributes:
         references_: float32 (R, D), ordered by class.
         reference_classes_: int64 (R,) indices into ``classes_``.
+
+    Example:
+        >>> X = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
+        >>> head = KNNHead(n_neighbors=1).fit(X, [1, 1, 2, 2])
+        >>> head.predict_proba([[0.8, 0.1]]).round(2).tolist()
+        [[0.25, 0.75]]
     """
 
     name = "knn"

@@ -19,7 +19,9 @@ GAIN, TRIED, MIN_FREE = 3.0, (10.0, 30.0, 1.0), 10
 
 
 class PrototypeHead(LinearHead):
-    """Nearest class mean in the metric of a pooled, shrunken covariance (linear discriminant analysis).
+    """Nearest class mean in the metric of a pooled, shrunken covariance.
+
+    This is linear discriminant analysis with the covariance regularised as by Friedman (JASA 84, 1989).
 
     The covariance within classes is shrunk toward a multiple of the identity: ``(1 - s) S + s tr(S)/D I``. With ``s = 1``
     it is the plain nearest mean. ``s`` falls as labels accumulate: ``D / (D + c (n - K))``, the share of a prior worth D / c
@@ -36,6 +38,14 @@ class PrototypeHead(LinearHead):
         shrinkage_: the shrinkage used.
         temperature_: the temperature used; already divided into ``coef_``.
         prototypes_: float32 (K, D), the class means.
+
+    Example:
+        >>> X = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
+        >>> head = PrototypeHead().fit(X, [1, 1, 2, 2])
+        >>> head.prototypes_.shape
+        (2, 2)
+        >>> head.predict([[0.8, 0.1]]).tolist()
+        [2]
     """
 
     name = "prototype"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import Head, State
+from tessera_core.heads.base import State
+from tessera_core.heads.classification import Head
 from tessera_core.heads.neighbourhood import ContextHead, ContextRegressionHead
 from tessera_core.heads.regression import RegressionHead
 
@@ -41,6 +42,13 @@ def make_head(name: str | HeadChoice, *, context: int = 1, **params: Any) -> Hea
 
     Raises:
         HeadError: there is no such head or parameter.
+
+    Example:
+        >>> from tessera_core.heads import make_head
+        >>> make_head("ridge", alpha=0.5)
+        RidgeHead(alpha=0.5)
+        >>> make_head("knn", context=3).kind
+        'KNNHead 3x3'
     """
     if not isinstance(name, str):
         return name.make(**params)
@@ -49,7 +57,16 @@ def make_head(name: str | HeadChoice, *, context: int = 1, **params: Any) -> Hea
 
 
 def make_regression_head(name: str, *, context: int = 1, **params: Any) -> RegressionHead:
-    """An unfitted head for numbers by its name, one of :data:`REGRESSION_HEADS`; see :func:`make_head`."""
+    """An unfitted head for numbers by its name, one of :data:`REGRESSION_HEADS`; see :func:`make_head`.
+
+    Raises:
+        HeadError: there is no such head or parameter.
+
+    Example:
+        >>> from tessera_core.heads import make_regression_head
+        >>> make_regression_head("forest-regression", n_estimators=50)
+        ForestRegressionHead(n_estimators=50)
+    """
     head = _made(REGRESSION_HEADS, name, params)
     return head if context == 1 else ContextRegressionHead(head, _checked(context, head))
 

@@ -107,6 +107,13 @@ class RidgeRegressionHead(RegressionHead):
         alpha_: the relative penalty used.
         left_out_: int (n,), vectors that were left out in turn to learn the margins.
         left_out_doubt_: float64 (n,), their doubt.
+
+    Example:
+        >>> X = np.random.default_rng(0).normal(size=(60, 4))
+        >>> head = RidgeRegressionHead().fit(X, 10 + 3 * X[:, 0])
+        >>> value, margin = head.predict_margin([[1.0, 0, 0, 0]])
+        >>> abs(float(value[0]) - 13) < 0.1, margin.shape
+        (True, (1,))
     """
 
     name = "ridge-regression"
@@ -162,13 +169,19 @@ class RidgeRegressionHead(RegressionHead):
 
 
 class ForestRegressionHead(RegressionHead):
-    """Random forest regression; doubt is the spread of the trees, margins are learnt from out-of-bag labels.
+    """Random forest regression (Breiman 2001); doubt is the spread of the trees, margins are learnt from out-of-bag labels.
 
     Args:
         n_estimators: trees.
         max_depth: None grows until the leaves hold ``min_samples_leaf``.
         min_samples_leaf: labels in a leaf at least.
         seed: for bootstrap and feature draws.
+
+    Example:
+        >>> X = np.linspace(0, 1, 60)[:, None]
+        >>> head = ForestRegressionHead(n_estimators=20).fit(X, 10 * X[:, 0])
+        >>> abs(float(head.predict([[0.5]])[0]) - 5) < 0.5
+        True
     """
 
     name = "forest-regression"
@@ -254,7 +267,8 @@ class MLPRegressionHead(Perceptron, RegressionHead):
     """Small networks (see :class:`MLPHead`), each taught without one part of the labels; their mean is the value.
 
     Doubt is that of ridge regression, which grows away from the labels; margins are learnt from the part that each network
-    has not seen. (The spread of the networks is no measure of it: on their own labels it is another than elsewhere.)
+    has not seen (cross-conformal prediction; Vovk, Ann. Math. Artif. Intell. 74, 2015). The spread of the networks is no measure
+    of doubt: on their own labels it is another than elsewhere.
 
     Args:
         hidden: widths of the hidden layers.
@@ -264,6 +278,12 @@ class MLPRegressionHead(Perceptron, RegressionHead):
         learning_rate: highest rate of the schedule.
         members: networks, and parts of the labels.
         seed: for parts, weights, batches and dropout.
+
+    Example:
+        >>> X = np.linspace(0, 1, 60)[:, None]
+        >>> head = MLPRegressionHead(hidden=(8,), steps=60, epochs=1, members=2, learning_rate=0.03).fit(X, 10 * X[:, 0])
+        >>> abs(float(head.predict([[0.5]])[0]) - 5) < 2
+        True
     """
 
     name = "mlp-regression"

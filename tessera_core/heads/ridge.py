@@ -31,6 +31,14 @@ class RidgeHead(LinearHead):
     Attributes:
         alpha_: the relative penalty used.
         temperature_: the temperature used; already divided into ``coef_``.
+
+    Example:
+        >>> X = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
+        >>> head = RidgeHead().fit(X, ["grass", "grass", "maize", "maize"])
+        >>> head.predict([[0.8, 0.1], [np.nan, 0.0]]).tolist()
+        ['maize', '']
+        >>> head.coef_.shape, head.intercept_.shape
+        ((2, 2), (2,))
     """
 
     name = "ridge"

@@ -15,7 +15,8 @@ from tessera_core._utils.atomic import atomic_path, ordinary_mode
 from tessera_core._utils.checksums import is_sound, sealed
 from tessera_core.errors import HeadError, TesseraError
 from tessera_core.gate import is_missing, regular
-from tessera_core.heads.base import Head, State
+from tessera_core.heads.base import State
+from tessera_core.heads.classification import Head
 from tessera_core.heads.registry import head_from_state
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.provenance import Provenance

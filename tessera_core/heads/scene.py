@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tessera_core.errors import Cancelled
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head
+from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Bytes, Cancel, Floats, PixelBox, Progress

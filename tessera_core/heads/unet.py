@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.base import NO_CLASS, NO_CONFIDENCE, Head, Pixels, percent, whole_or_named
+from tessera_core.heads.base import Pixels
+from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head, percent, whole_or_named
 from tessera_core.heads.training import ClassWeight
 from tessera_core.raster import dequantise, valid_scales
 from tessera_core.types import Bytes, Floats, PixelBox
@@ -74,6 +75,20 @@ class UNetHead(Head):
         learning_rate: highest rate of the schedule.
         class_weight: ``"balanced"``, None, or weights by class id.
         seed: for weights, crops and dropout.
+
+    Example:
+        >>> from tessera_core.grid import Grid
+        >>> from tessera_core.provenance import Provenance
+        >>> from tessera_core.raster import EmbeddingRaster
+        >>> codes = np.zeros((16, 16, 4), np.int8)
+        >>> codes[:, :8, 0], codes[:, 8:, 1] = 100, 100
+        >>> raster = EmbeddingRaster(codes, np.ones((16, 16), np.float32), Grid.local((16, 16)), Provenance(dim=4))
+        >>> head = UNetHead(width=4, steps=5, crop=8, batch=2)
+        >>> head = head.fit_at(raster, np.array([2, 9, 4, 12]), np.array([2, 4, 12, 10]), [1, 1, 2, 2])
+        >>> head.predict_window(raster.codes, raster.scales, (0, 0, 16, 16))[0].shape
+        (16, 16)
+        >>> hasattr(head, "predict"), head.wants_raster
+        (False, True)
     """
 
     name = "unet"

@@ -45,12 +45,15 @@ DECLARED: dict[str, dict[str, str]] = {
     "forest-regression": {WEIGHTS: "as forest"},
     "mlp-regression": {WEIGHTS: "as mlp"},
 }
+# Each trains too long to be taught three hundred times on every run; what they share with the others is checked there.
+PATIENT = ("mlp", "mlp-regression", "boosting")
 ABSENT = {"unet": "learns from places of a raster, not from vectors: it has no `fit` to check (`wants_raster`)"}
 
 
-def estimators():
-    """Every head that can be checked, small."""
-    return [kind(**QUICK.get(name, {})) for name, kind in (HEADS | REGRESSION_HEADS).items() if name not in ABSENT]
+def estimators(patient: bool | None = None):
+    """Every head that can be checked, small; only the :data:`PATIENT`, or only the others."""
+    names = [name for name in HEADS | REGRESSION_HEADS if name not in ABSENT and patient in (None, name in PATIENT)]
+    return [(HEADS | REGRESSION_HEADS)[name](**QUICK.get(name, {})) for name in names]
 
 
 def declared(estimator):

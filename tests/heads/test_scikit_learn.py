@@ -19,8 +19,18 @@ from tests.heads import conformance
 VECTORS = pytest.mark.parametrize("name", [name for name in HEADS if name not in ("unet", "tree")])
 
 
-@parametrize_with_checks(conformance.estimators(), expected_failed_checks=conformance.declared, xfail_strict=True)
+@parametrize_with_checks(
+    conformance.estimators(patient=False), expected_failed_checks=conformance.declared, xfail_strict=True
+)
 def test_passes_what_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.soak
+@parametrize_with_checks(
+    conformance.estimators(patient=True), expected_failed_checks=conformance.declared, xfail_strict=True
+)
+def test_a_patient_head_passes_what_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
