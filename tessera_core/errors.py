@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from enum import StrEnum
 
 # How a sentence is shown to whoever reads it; a server for strangers sets another.
 _shown: Callable[[str], str] = str
@@ -19,11 +20,34 @@ def show_with(shown: Callable[[str], str]) -> None:
     _shown = shown
 
 
+class Hint(StrEnum):
+    """Where an error can be put right. The app turns it into a link to the page; a sentence names no page, because the command
+    line and notebooks have none."""
+
+    REGION = "region"
+    LABELS = "labels"
+    PLOTS = "plots"
+    PACKS = "packs"
+    GENERATE = "generate"
+
+
 class TesseraError(Exception):
     """Base of every error that Tessera Studio raises on purpose; its message is shown to people as it is.
 
     On a server for strangers it names files, but not where the server keeps them.
+
+    Attributes:
+        hint: where it can be put right, or None.
+
+    Examples:
+        >>> error = InputError("There are no labels yet.", hint=Hint.LABELS)
+        >>> str(error), error.hint.value
+        ('There are no labels yet.', 'labels')
     """
+
+    def __init__(self, *args: object, hint: Hint | None = None) -> None:
+        super().__init__(*args)
+        self.hint = hint
 
     def __str__(self) -> str:
         return _shown(super().__str__())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -185,6 +186,23 @@ def test_light_modules_load_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*[m for m in {heavy.split()!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == ""
+
+
+def test_the_core_names_no_page(root: Path) -> None:
+    # The command line and notebooks have no pages: an error says by its hint where it can be put right.
+    titles = re.findall(
+        r'st\.Page\([^)]*title="([^"]+)"', (root / FACE / "ui" / "shell.py").read_text(encoding="utf-8")
+    )
+    assert len(set(titles)) == 9
+    named = re.compile(rf"\b[Pp]ages? [\"']?({'|'.join(titles)})\b")
+    guilty = [
+        f"{name}: {line.strip()}"
+        for name, path in _modules(root).items()
+        if _room(name) not in ("ui", "bench")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if named.search(line)
+    ]
+    assert guilty == []
 
 
 def test_the_overview_of_commands_matches_the_modules(root: Path) -> None:

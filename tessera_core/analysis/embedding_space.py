@@ -1,6 +1,6 @@
 """Looking at a project's embedding space: pixels of all its years, their UMAP kept on disk, what colours them.
 
-The work behind the page Explore, without a page: everything takes rasters and labels and gives arrays.
+Looking around in the embeddings of a region, without a screen: everything takes rasters and labels and gives arrays.
 """
 
 from __future__ import annotations

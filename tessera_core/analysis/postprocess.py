@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tessera_core.analysis.active_learning import Predicts
 from tessera_core.areas import hectares_per_pixel
-from tessera_core.errors import Cancelled, LabelError, RasterError
+from tessera_core.errors import Cancelled, Hint, LabelError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Bytes, Cancel, Progress
@@ -67,7 +67,7 @@ class PostProcessing:
             return cls(str(value["method"]), int(value["size"]), float(value["hectares"]), float(value["beta"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LabelError(
-                "How the map is to be cleaned is not readable; choose it again on the page Label."
+                "How the map is to be cleaned is not readable; choose it again.", hint=Hint.LABELS
             ) from error
 
     def __call__(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer, log_ratio
-from tessera_core.errors import LabelError
+from tessera_core.errors import Hint, LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label
 from tessera_core.labels.sampling import label_pixels
@@ -101,7 +101,7 @@ def transfer_labels(
     painted = [label for label in labels if label.kind != "erase"]
     if not painted:
         raise LabelError(
-            "There are no labels yet. Click examples on the page Label; then they can be tried on other years."
+            "There are no labels yet. Label some places; then they can be tried on other years.", hint=Hint.LABELS
         )
     levels = layer.levels[pixels.rows, pixels.cols]
     known = levels != NO_LEVEL

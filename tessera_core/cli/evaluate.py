@@ -134,7 +134,7 @@ def _baseline(
 
 
 def _evaluate_regression(args: argparse.Namespace) -> dict[str, Any]:
-    """The same for labels that are numbers: by default what the page Continuous map shows."""
+    """The same for labels that are numbers: by default what the app shows."""
     from tessera_core.assess.regression import regression_sentence
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError

@@ -24,7 +24,7 @@ from tessera_core.cli.console import ConsoleProgress
 from tessera_core.cli.head_options import add_reading_options
 from tessera_core.cli.paths import Input, Output
 from tessera_core.cli.years import add_year
-from tessera_core.errors import InputError, ProjectError
+from tessera_core.errors import Hint, InputError, ProjectError
 
 if TYPE_CHECKING:
     from tessera_core.export.product import Product
@@ -229,7 +229,7 @@ def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
 
     measure = chosen_measure(project)
     if measure is None:
-        raise ProjectError(f"The project {project.name!r} has no field plots; bring some on the page Continuous map.")
+        raise ProjectError(f"The project {project.name!r} has no field plots yet.", hint=Hint.PLOTS)
     year, raster = _embeddings(project, year)
     choice, plots = RegressionChoice.from_settings(project.settings), plots_in(project, measure)
     score = score_plots(plots, raster, choice, progress=ConsoleProgress("score"))

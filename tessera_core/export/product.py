@@ -28,7 +28,7 @@ class Product:
         labels: what the head learnt from.
         provenance: of the embeddings.
         head: name of the head.
-        score: the JSON object of :class:`tessera_core.assess.live.LiveScore`, which the page Label shows; empty where the map
+        score: the JSON object of :class:`tessera_core.assess.live.LiveScore`, which the app shows; empty where the map
             was not scored.
         checked: what a random sample of places says; None where nobody looked.
         temperature: by which the confidence was calibrated on labels whose place was held out; 1 where it was not.
@@ -109,7 +109,7 @@ class CheckedClass:
 
 @dataclass(frozen=True)
 class Checked:
-    """What people saw at places drawn at random from the map (the page Validate).
+    """What people saw at places drawn at random from the map.
 
     Attributes:
         sentence: how much of the map is right, with its interval.

@@ -149,9 +149,7 @@ def _goodness(product: Product) -> list[str]:
     else:
         lines.append("<strong>This map was not checked against labels held out.</strong> " + " ".join(sentences))
     if product.checked is None:
-        lines.append(
-            "Nobody has looked at places drawn at random from the map (the page Validate), so its areas are unchecked."
-        )
+        lines.append("Nobody has looked at places drawn at random from the map, so its areas are unchecked.")
     return lines
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.errors import HeadError, LabelError, ProjectError
+from tessera_core.errors import HeadError, Hint, LabelError, ProjectError
 from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
@@ -151,7 +151,7 @@ def fit_labels(
     """
     pixels = label_pixels(labels, raster.grid)
     if len(pixels.rows) == 0:
-        raise HeadError("There are no labels yet. Click examples of at least two classes on the page Label.")
+        raise HeadError("There are no labels yet. Label places of at least two classes.", hint=Hint.LABELS)
     return fit_pixels(raster, *pixels, choice, seed=seed, cancelled=cancelled, progress=progress)
 
 
@@ -282,7 +282,7 @@ def project_head(
     """
     reference = project_reference(project, raster)
     if not len(reference.rows):
-        raise HeadError("There are no labels yet. Click examples of at least two classes on the page Label.")
+        raise HeadError("There are no labels yet. Label places of at least two classes.", hint=Hint.LABELS)
     return train(reference, raster, head_choice(project), cancelled=cancelled, progress=progress).head
 
 
@@ -348,7 +348,7 @@ def project_product(
 
 
 def _checked(project: Project, made: ProjectMap) -> Checked | None:
-    """What the sample of the page Validate says of a map; None without one, or without enough answers."""
+    """What a sample of places drawn at random says of a map; None without one, or without enough answers."""
     from tessera_core.export.product import Checked, CheckedClass
     from tessera_core.project.validate import load
 

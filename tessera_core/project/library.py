@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from tessera_core._utils.atomic import require_replaceable
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.paths import cache_home
-from tessera_core.errors import InputError, ProjectError
+from tessera_core.errors import Hint, InputError, ProjectError
 from tessera_core.hosting import hosted
 from tessera_core.project.project import (
     LOGS,
@@ -72,7 +72,7 @@ def identify(text: str) -> Identified:
     """
     path = typed_path(text)
     if path.suffix.lower() == PACK_SUFFIX:
-        raise InputError(f"{path.name} is a pack of projects; open it on the page Data.")
+        raise InputError(f"{path.name} is a pack of projects; open it as a pack.", hint=Hint.PACKS)
     if path.suffix == SUFFIX and path.is_file():
         return Identified(path.stem, project=path)
     if Project.is_project(path):

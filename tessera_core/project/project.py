@@ -29,7 +29,7 @@ from typing import Any
 from tessera_core._utils.atomic import atomic_path, write_json
 from tessera_core._utils.locks import alone, reading
 from tessera_core._utils.paths import projects_home as projects_home
-from tessera_core.errors import MixedDatasetsError, ProjectError, TesseraError
+from tessera_core.errors import Hint, MixedDatasetsError, ProjectError, TesseraError
 from tessera_core.gate.archives import open_archive
 from tessera_core.grid import Grid
 from tessera_core.hosting import acting, hosted, shown_path
@@ -301,13 +301,14 @@ class Project:
         ref = self.embeddings.get(year)
         if ref is None:
             if year in (wanted := self.wanted):
-                raise ProjectError(f"{wanted[year].sentence} {self.how_to_link}")
+                raise ProjectError(f"{wanted[year].sentence} {self.how_to_link}", hint=Hint.REGION)
             known = ", ".join(map(str, self.years)) or "none"
             raise ProjectError(f"The project {self.name!r} has no embeddings of {year}; its years are: {known}.")
         if not ref.path.exists():
             raise ProjectError(
                 f"The embeddings of {year or 'this project'} are no longer at {shown_path(ref.path)}; put them back, or open "
-                "them again on the page Region. The labels are safe."
+                "them again. The labels are safe.",
+                hint=Hint.REGION,
             )
         return ref.path
 
@@ -317,7 +318,7 @@ class Project:
         return (
             "This server opens no files by their path; upload or load the embeddings as a project of their own."
             if hosted()
-            else "Choose on the page Region where they lie, or use 'tessera project link'."
+            else "Say where they lie; on the command line with 'tessera project link'."
         )
 
     def require_embeddings(self) -> None:
@@ -329,8 +330,8 @@ class Project:
         if self.embeddings:
             return
         for wanted in self.wanted.values():
-            raise ProjectError(f"{wanted.sentence} {self.how_to_link}")
-        raise ProjectError(f"The project {self.name!r} has no embeddings yet. Open some on the page Region.")
+            raise ProjectError(f"{wanted.sentence} {self.how_to_link}", hint=Hint.REGION)
+        raise ProjectError(f"The project {self.name!r} has no embeddings yet. Open some first.", hint=Hint.REGION)
 
     def refresh(self) -> bool:
         """Read what other tabs changed; returns whether anything did. One stat each when nothing did.
@@ -494,7 +495,7 @@ def folder_of(link: str) -> Path:
     folder = linked_folder(link, (Path(path) for path in _remembered() if Project.is_project(path)))
     if folder is None:
         raise ProjectError(
-            "The project in the address is not on this computer (any more). Choose one on the page Region."
+            "The project in the address is not on this computer (any more). Choose another.", hint=Hint.REGION
         )
     return folder
 

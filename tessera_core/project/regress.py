@@ -423,9 +423,7 @@ def _remarks(result: Mapping[str, Any], held: HeldOutValues, count: int, odd: Se
         lines.append(f"{len(odd)} plots are missed by far more than the others; check their numbers and places.")
     values, counts = np.unique(held.truth, return_counts=True)
     if len(values) < 5:
-        lines.append(
-            f"Your plots have only {len(values)} different numbers; a map of classes (page Label) may fit better."
-        )
+        lines.append(f"Your plots have only {len(values)} different numbers; a map of classes may fit better.")
     elif counts.max() > 0.5 * len(held.truth):
         lines.append(
             f"{100 * counts.max() / len(held.truth):.0f} % of your plots have the same number, "

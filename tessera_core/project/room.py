@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tessera_core._utils.paths import projects_home
-from tessera_core.errors import ProjectError
+from tessera_core.errors import Hint, ProjectError
 from tessera_core.hosting import Limits, hosted
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ def require_place(owner: str) -> None:
     if len(owned(owner)) >= limits.projects:
         raise ProjectError(
             f"You have {limits.projects} projects on this server, as many as each visitor may have. Save one as a file and delete "
-            "it on the page Region to make room."
+            "it to make room.",
+            hint=Hint.REGION,
         )
     home = projects_home()
     count = sum(1 for _ in _folders(home))

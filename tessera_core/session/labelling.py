@@ -1,4 +1,4 @@
-"""Everything the page Label has about one year of one project: the live map, what is known about it, and what was made of it.
+"""Everything that labelling knows about one year of one project: the live map, what is known about it, and what was made of it.
 
 Pure: knows no browser and no Streamlit. One desk serves all browser tabs, and lives as long as one of them does.
 """

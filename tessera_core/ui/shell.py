@@ -19,7 +19,7 @@ import numpy as np
 import streamlit as st
 from PIL.Image import Image, fromarray
 
-from tessera_core.errors import Cancelled, TesseraError, want_of_memory
+from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted
 from tessera_core.ui import humanize, jobs, logs, seats, sessions, state
 
@@ -43,6 +43,15 @@ _HEAVY = (
 _WARM_UP_DELAY = 1.5
 _BACK = "shell_back"
 _HALF_LOADED = "shell_half_loaded"
+_SHOWN = "shell_shown"
+# Where an error can be put right: page, and what its link says.
+_PAGES = {
+    Hint.REGION: ("region", "Choose a region"),
+    Hint.LABELS: ("label", "Label some places"),
+    Hint.PLOTS: ("continuous", "Bring field plots"),
+    Hint.PACKS: ("data", "Open a pack"),
+    Hint.GENERATE: ("generate", "Make embeddings"),
+}
 # On a phone the line above every page is one line; the page Region has it in full.
 _ONE_LINE = """<style>
 @media (max-width: 640px) {
@@ -82,6 +91,7 @@ def run() -> None:
         # The map of the page Label says itself when it was saved.
         header(saved=page.url_path != "label")
     jobs.entered(page.url_path)
+    st.session_state[_SHOWN] = page.url_path or "region"
     with plain_errors(), acting_for(state.visitor()):
         page.run()
     _warm_up()
@@ -147,6 +157,9 @@ def plain_errors() -> Iterator[None]:
         st.info(str(stopped), icon=":material/block:")
     except TesseraError as error:
         st.error(str(error), icon=":material/error:")
+        page, label = _PAGES[error.hint] if error.hint is not None else ("", "")
+        if page and page != st.session_state.get(_SHOWN):
+            st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:", query_params=state.query())
     except Exception as error:
         if want_of_memory(error) is None and _half_loaded(error):
             with st.spinner("Loading…"):

@@ -368,7 +368,8 @@ def test_a_pack_in_the_wrong_place_is_shown_the_right_one(app: AppTest, home: Pa
     (tmp_path / "work.tesserapack").write_bytes(b"PK")
     app.run()
     app.text_input(key="region_folder").input(str(tmp_path / "work.tesserapack")).run()
-    assert "page Data" in _errors(app)[0]
+    assert "open it as a pack" in _errors(app)[0]
+    assert "Open a pack" in [link.label for link in app.get("page_link")]
     app.switch_page("pages/data.py").run()
     app.text_input(key="data_pack_path").input(str(tmp_path / "work.tesserapack")).run()
     assert "not a readable pack" in _errors(app)[0]

@@ -20,7 +20,7 @@ from tessera_core.analysis.change.layer import MIN_PIXELS, ChangeLayer, Null, Sc
 from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, TOP_LEVEL, log_ratio
 from tessera_core.analysis.change.measure import measure_differences
 from tessera_core.analysis.change.scene import fit_scene
-from tessera_core.errors import RasterError
+from tessera_core.errors import Hint, RasterError
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
@@ -82,5 +82,6 @@ def require_one_grid(first: EmbeddingRaster, second: EmbeddingRaster) -> None:
     if first.grid != second.grid:
         raise RasterError(
             f"The two years do not have the same pixels ({first.shape[0]} x {first.shape[1]} and {second.shape[0]} x "
-            f"{second.shape[1]}); load both for the same region on the page Region."
+            f"{second.shape[1]}); load both for the same region.",
+            hint=Hint.REGION,
         )

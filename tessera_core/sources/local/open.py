@@ -12,7 +12,7 @@ import numpy as np
 
 from tessera_core._utils.folders import Place, entries
 from tessera_core._utils.partial import Failure
-from tessera_core.errors import InputError, RasterError
+from tessera_core.errors import Hint, InputError, RasterError
 from tessera_core.gate import contained, told
 from tessera_core.hosting import hosted
 from tessera_core.provenance import Provenance
@@ -79,7 +79,7 @@ def _opened_apart(path: Path, year: int | None) -> EmbeddingRaster:
 def _opened(path: Path, year: int | None, progress: Progress | None, cancelled: Cancel | None) -> EmbeddingRaster:
     pieces, problems = find_pieces(path)
     if not pieces:
-        raise RasterError(problems[0].why if problems else _nothing(path))
+        raise RasterError(problems[0].why) if problems else _nothing(path)
     by_year = _by_year(pieces, problems)
     if year is not None and year in by_year:
         pieces = by_year[year]
@@ -121,7 +121,7 @@ def find_years(path: str | Path) -> list[int | None]:
     path = Path(path)
     pieces, problems = find_pieces(path)
     if not pieces:
-        raise RasterError(problems[0].why if problems else _nothing(path))
+        raise RasterError(problems[0].why) if problems else _nothing(path)
     return sorted(_by_year(pieces, problems), key=lambda year: (year is None, year or 0))
 
 
@@ -199,15 +199,16 @@ def _looked_for() -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _nothing(path: Path) -> str:
+def _nothing(path: Path) -> RasterError:
     if path.is_file():
-        return f"{path.name} is not a layout of embeddings that is read here. Known are: {_looked_for()}."
+        return RasterError(f"{path.name} is not a layout of embeddings that is read here. Known are: {_looked_for()}.")
     if _is_tile(path) or any(_is_tile(folder) for folder in path.iterdir() if folder.is_dir()):
-        return (
-            f"{path} holds a time series (d-pixel) tile, not embeddings; make embeddings of it first with "
-            f"'tessera generate' or on the page Generate."
+        return RasterError(
+            f"{path} holds a time series (d-pixel) tile, not embeddings; make embeddings of it first (on the command line with "
+            f"'tessera generate').",
+            hint=Hint.GENERATE,
         )
-    return f"Nothing in {path} can be read as embeddings. Looked for: {_looked_for()}."
+    return RasterError(f"Nothing in {path} can be read as embeddings. Looked for: {_looked_for()}.")
 
 
 def _examined(raster: EmbeddingRaster, problems: list[Failure]) -> EmbeddingRaster:
