@@ -99,7 +99,7 @@ def test_a_full_disk_loses_nothing_and_shows_nothing_unsaved(project: Project, r
     assert found["shown"] == found["kept"][:-1]
     assert [label.id for label in again.log.labels] == found["kept"]
     assert again.notes == []
-    assert again.settings == {"after": True}
+    assert again.settings.extra == {"after": True}
     assert len(found["said"]) == 2
     assert all("\n" not in sentence for sentence in found["said"])
     assert list(project.folder.glob(".*.part*")) == []
@@ -114,5 +114,5 @@ def test_two_processes_at_one_project_lose_nothing(project: Project, tmp_path: P
     assert [process.wait() for process in running] == [0, 0]
     assert project.refresh()
     assert {label.id for label in project.log.labels} == {f"{me}{n}" for me in "ab" for n in range(40)}
-    assert project.settings == {f"{me}{n}": n for me in "ab" for n in range(0, 40, 4)}
+    assert project.settings.extra == {f"{me}{n}": n for me in "ab" for n in range(0, 40, 4)}
     assert project.notes == project.replaced == []

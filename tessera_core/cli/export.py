@@ -195,12 +195,11 @@ def product(project: Project, year: int | None) -> Product:
 def _labels(project: Project, year: int | None, out: Path, kind: str | None) -> dict[str, Any]:
     """The labels, or the class tree, in one format; no map is made of them."""
     from tessera_core.export.labels import CLASS_FORMATS, kind_of, write_classes, write_labels
-    from tessera_core.labels.schema import tree_of
 
     kind, log = kind or kind_of(out), project.log
     result: dict[str, Any] = {"kind": "labels", "format": kind, "project": project.name}
     if kind in CLASS_FORMATS:
-        written = write_classes(out, kind, log.classes, tree_of(project.settings))
+        written = write_classes(out, kind, log.classes, project.class_tree)
     else:
         grid, provenance = _label_frame(project, year)
         written = write_labels(out, kind, log.labels, log.classes, grid, provenance, project.name)

@@ -63,23 +63,30 @@ class HeadChoice:
         return make_head("tree", context=self.context, **options)
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], parents: Mapping[int, int] | None = None) -> HeadChoice:
-        """The choice a project's settings hold: ``head``, ``context``, ``class_weight`` (``"balanced"``, ``"every label"``
-        for every label the same, or weights by class id) and ``certainty``.
+    def chosen(
+        cls,
+        head: str | None = None,
+        context: int | None = None,
+        class_weight: str | Mapping[str, float] | None = None,
+        certainty: float | None = None,
+        parents: Mapping[int, int] | None = None,
+    ) -> HeadChoice:
+        """The choice that was made by settings of a project, None where nothing was chosen.
 
         Args:
-            settings: of the project.
+            head, context, certainty: as the fields.
+            class_weight: ``"balanced"``, ``"every label"`` for every label the same, or weights by class id.
             parents: class id -> id of the class above, where the project has a tree.
         """
-        weight = settings.get("class_weight", "own")
+        weight: Any = "own" if class_weight is None else class_weight
         if isinstance(weight, Mapping):
             weight = tuple(sorted((int(i), float(w)) for i, w in weight.items()))
         elif weight == EVERY_LABEL:
             weight = None
         return cls(
-            str(settings.get("head", DEFAULT_HEAD)),
-            int(settings.get("context", 1)),
+            head or DEFAULT_HEAD,
+            1 if context is None else context,
             weight,
             tuple(sorted((parents or {}).items())),
-            float(settings.get("certainty", CERTAINTY)),
+            CERTAINTY if certainty is None else certainty,
         )

@@ -6,7 +6,7 @@ For a page, in the order of use:
   sentence names the line. ``SHIPPED`` (name -> tree) holds the trees that come with the app; ``tree.to_text()`` fills a text box.
 - ``adopt(log, tree)`` adds the classes that the label log lacks, as one event that one undo takes back.
 - ``project.update(schema=tree.to_json())`` keeps the tree with the project, ``None`` takes it away;
-  ``tree_of(project.settings)`` gives it back, or None.
+  ``project.class_tree`` gives it back, or None.
 - ``tree.rows(classes, counts)`` lists the tree line by line: name, depth, class id, labels of its own and beneath.
 - ``tree.parents(classes)`` is what heads need (class id -> class id of the next level up); :mod:`tessera_core.project.classify`
   does this where a project has a tree.
@@ -222,16 +222,6 @@ def from_json(value: Any, name: str = "") -> ClassTree:
     found: list[tuple[int, str, str, str, str]] = []
     _walk(value, 0, found)
     return _built(found, name)
-
-
-def tree_of(settings: Mapping[str, Any]) -> ClassTree | None:
-    """The tree kept in a project's settings, or None.
-
-    Raises:
-        LabelError: what is kept is no tree.
-    """
-    value = settings.get("schema")
-    return None if value is None else from_json(value)
 
 
 def adopt(log: LabelLog, tree: ClassTree) -> int:

@@ -53,17 +53,17 @@ class ProjectMap:
 
 def head_name(project: Project) -> str:
     """The head the project uses: its setting ``head``, or the quickest."""
-    return str(project.settings.get("head", DEFAULT_HEAD))
+    return project.settings.head or DEFAULT_HEAD
 
 
 def head_choice(project: Project) -> HeadChoice:
     """The head the project uses with its options: settings ``head``, ``context`` (1, 3, 5), ``class_weight``, ``certainty``,
     and the class tree in ``schema``. Every function here that takes a head's name takes this as well."""
     from tessera_core.heads import HeadChoice
-    from tessera_core.labels.schema import tree_of
 
-    tree = tree_of(project.settings)
-    return HeadChoice.from_settings(project.settings, tree.parents(project.log.classes) if tree else None)
+    chosen, tree = project.settings, project.class_tree
+    parents = tree.parents(project.log.classes) if tree else None
+    return HeadChoice.chosen(chosen.head, chosen.context, chosen.class_weight, chosen.certainty, parents)
 
 
 def fit_pixels(
@@ -380,14 +380,14 @@ def _checked(project: Project, made: ProjectMap) -> Checked | None:
 
 
 def post_processing_of(project: Project) -> PostProcessing | None:
-    """How the project's finished map is cleaned: its setting ``tidy``, or None.
+    """How the project's finished map is cleaned: its setting ``post_processing``, or None.
 
     Raises:
         LabelError: the setting is damaged.
     """
     from tessera_core.analysis.postprocess import PostProcessing
 
-    value = project.settings.get("tidy")
+    value = project.settings.post_processing
     return None if value is None else PostProcessing.from_json(value)
 
 

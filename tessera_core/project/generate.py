@@ -285,7 +285,7 @@ def run(
     if tiles.reference is not None:
         # Beside the demo itself in the list of projects, this one is known by its model.
         project.update(name=f"{tiles.name}, {plan.loaded.name}")
-    project.update(missing=missing or None, parity=_compare(project, plan, tiles, cancelled) or None)
+    project.update(missing=missing or None, agreement=_compare(project, plan, tiles, cancelled) or None)
     return project
 
 

@@ -163,7 +163,7 @@ def start_stacked(project: Project, folder: Path, name: str) -> Project:
     made = start(replace(found, dpixels=known), name)
     if project.log.classes:
         made.log.import_labels(project.log.classes, project.log.labels)
-    year = project.settings.get("label_year")
+    year = project.settings.label_year
     if year in made.years:
         made.update(label_year=year)
     return made

@@ -100,13 +100,13 @@ def request_of(project: Project) -> EmbeddingRequest | None:
 
 def missing_years(project: Project) -> tuple[int, ...]:
     """Years of which pieces failed, and may be there at another try."""
-    noted = project.settings.get("fetch_missing", {})
+    noted = project.settings.fetch_missing
     return tuple(sorted(int(year) for year, sentences in noted.items() if sentences))
 
 
 def missing_sentences(project: Project) -> list[str]:
     """What could not be fetched, for people."""
-    noted = project.settings.get("fetch_missing", {})
+    noted = project.settings.fetch_missing
     return [str(sentence) for year in sorted(noted) for sentence in noted[year]]
 
 
@@ -147,7 +147,7 @@ def _join(project: Project, request: EmbeddingRequest, got: Sequence[Fetched]) -
 
 
 def _attach(project: Project, got: Sequence[Fetched]) -> None:
-    missing: dict[str, Any] = dict(project.settings.get("fetch_missing", {}))
+    missing: dict[str, Any] = dict(project.settings.fetch_missing)
     for fetched in got:
         year = fetched.entry.year
         raster = fetched.open()

@@ -32,6 +32,7 @@ from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
 from tessera_core.project.project import EmbeddingRef, Project, new_folder, projects_home, saved_logs
 from tessera_core.project.room import require_size
+from tessera_core.project.settings import migrated
 from tessera_core.provenance import SOFTWARE
 from tessera_core.raster import FORMAT as RASTER_FORMAT
 from tessera_core.types import Cancel, Progress
@@ -137,7 +138,7 @@ def _pack(
     timeseries: bool,
 ) -> PackedProject:
     before = writer.done
-    data = json.loads((project.folder / "project.json").read_text(encoding="utf-8"))
+    data = migrated(json.loads((project.folder / "project.json").read_text(encoding="utf-8")))
     data["embeddings"] = {}
     for ref, raster, tile in rasters:
         name = str(ref.year) if ref.year is not None else "undated"

@@ -35,11 +35,13 @@ from tessera_core.grid import Grid
 from tessera_core.hosting import acting, hosted, shown_path
 from tessera_core.labels.log import LabelLog, LogReplacedError
 from tessera_core.labels.model import clean_name
+from tessera_core.labels.schema import ClassTree
+from tessera_core.labels.schema import from_json as tree_from_json
 from tessera_core.project.links import linked_folder
 from tessera_core.project.references import EmbeddingRef as EmbeddingRef
 from tessera_core.project.references import References, WantedEmbeddings, as_copy, note_linked, shareable
 from tessera_core.project.room import note_owner, owned, require_place
-from tessera_core.project.settings import sound, unsound
+from tessera_core.project.settings import VERSION, ProjectSettings, is_sound, migrated, unsound
 from tessera_core.provenance import SOFTWARE, Provenance
 
 FORMAT = "tessera-project/1"
@@ -110,6 +112,7 @@ class Project:
             "grid": None,
             "embeddings": {},
             "settings": {},
+            "settings_version": VERSION,
             **_owner(),
         }
         _make_folder(folder)
@@ -180,9 +183,19 @@ class Project:
         return dict(self._data["region"])
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Settings of their kinds, as a copy; change them with :meth:`update`."""
-        return sound(self._data["settings"])
+    def settings(self) -> ProjectSettings:
+        """What is chosen; change it with :meth:`update`."""
+        return ProjectSettings.from_json(self._data["settings"])
+
+    @property
+    def class_tree(self) -> ClassTree | None:
+        """The tree that its classes stand in, or None.
+
+        Raises:
+            LabelError: what is kept is no tree.
+        """
+        value = self.settings.schema
+        return None if value is None else tree_from_json(value)
 
     @property
     def dataset(self) -> str | None:
@@ -240,8 +253,13 @@ class Project:
         """Change settings and save at once; ``name`` and ``region`` are fields of their own, None deletes a setting.
 
         Raises:
-            ProjectError: a value cannot be written as JSON, or the disk refuses.
+            ProjectError: a value is not of its setting's kind, cannot be written as JSON, or the disk refuses.
         """
+        for key, value in settings.items():
+            if not is_sound(key, value):
+                raise ProjectError(
+                    f"{clean_name(value, 40)!r} is no value of the setting {key!r}; nothing was changed."
+                )
         with self._changing() as data:
             for key, value in settings.items():
                 if key == "name":
@@ -658,7 +676,7 @@ def _checked(text: bytes, where: str) -> dict[str, Any]:
     ):
         raise ProjectError(f"The project file of {where} is damaged: a field has the wrong type.")
     data["name"] = clean_name(data["name"]) or "Project"
-    return data
+    return migrated(data)
 
 
 def _write(folder: Path, data: dict[str, Any]) -> None:

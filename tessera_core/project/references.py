@@ -271,13 +271,13 @@ def _name(text: str) -> str:
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that name no place outside the project's folder: what tiles were read before they were mended."""
-    mended = settings.get("mended")
-    if not isinstance(mended, dict):
+    repaired = settings.get("repaired_tiles")
+    if not isinstance(repaired, dict):
         return dict(settings)
     years = {}
-    for year, noted in mended.items():
+    for year, noted in repaired.items():
         original = noted.get("original") if isinstance(noted, dict) else None
         years[year] = noted
         if isinstance(noted, dict) and isinstance(original, str) and not _stays(original):
             years[year] = noted | {"original": f"elsewhere/{_name(original)}"}
-    return dict(settings) | {"mended": years}
+    return dict(settings) | {"repaired_tiles": years}

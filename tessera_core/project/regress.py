@@ -34,6 +34,7 @@ from tessera_core.labels.plots import Plot, plots_of, values_of
 from tessera_core.labels.sampling import in_order_of_place
 from tessera_core.labels.values import ImportedValues
 from tessera_core.project.project import Project
+from tessera_core.project.settings import ProjectSettings
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
@@ -82,22 +83,22 @@ class RegressionChoice:
         return head.set_params(**{name: seed for name in head.get_params() if name.rpartition("__")[2] == "seed"})
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> RegressionChoice:
-        """The choice a project's settings hold: ``numbers_head`` and ``numbers_context``; defaults where they are damaged."""
-        name, context = settings.get("numbers_head"), settings.get("numbers_context")
+    def from_settings(cls, settings: ProjectSettings) -> RegressionChoice:
+        """The choice a project's settings hold: defaults where it holds none that there is."""
+        name, context = settings.regression_head, settings.regression_context
         return cls(
             name if name in REGRESSION_CHOICES else DEFAULT_REGRESSION_HEAD, context if context in (1, 3, 5) else 1
         )
 
 
 def chosen_measure(project: Project) -> LabelClass | None:
-    """What is mapped: the setting ``numbers_measure`` (a class id of the plots, 0 for something new), else what was added last;
+    """What is mapped: the setting ``regression_measure`` (a class id of the plots, 0 for something new), else what was added last;
     None without any."""
     classes = {c.id: c for c in project.plots.classes}
-    chosen = project.settings.get("numbers_measure")
+    chosen = project.settings.regression_measure
     if chosen == 0:
         return None
-    if isinstance(chosen, int) and chosen in classes:
+    if chosen in classes:
         return classes[chosen]
     return classes[max(classes)] if classes else None
 

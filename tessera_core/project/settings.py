@@ -1,85 +1,176 @@
-"""The settings of a project and of what kind each is: a project's file may hold anything under their names."""
+"""The settings of a project: their names, of what kind each is, and what they were called before.
+
+A project's file may hold anything under these names, because it may come from anybody: a value that is not of its kind counts
+as never chosen, and is told. Names of other versions are kept.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
+import msgspec
+from msgspec import Meta
 
-def sound(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings whose value is of their kind; one that is not counts as never chosen. Unknown names are kept."""
-    return {name: value for name, value in settings.items() if name not in _KINDS or _KINDS[name](value)}
-
-
-def unsound(settings: Mapping[str, Any]) -> list[str]:
-    """Names of the settings that :func:`sound` leaves out."""
-    return sorted(set(settings) - set(sound(settings)))
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31
-
-
-def _number(value: object) -> bool:
-    # A whole number of very many digits is no float.
-    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _year(value: object) -> bool:
-    return value is None or _whole(value)
-
-
-def _object(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _id(value: object) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9
-
-
-def _weights(value: object) -> bool:
-    return _text(value) or (isinstance(value, Mapping) and all(_id(i) and _number(w) for i, w in value.items()))
-
-
-def _sentences(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(map(_text, value))
-
-
-def _sentences_by_year(value: object) -> bool:
-    return isinstance(value, Mapping) and all(_id(str(year)) and _sentences(said) for year, said in value.items())
-
-
-def _comparisons(value: object) -> bool:
-    figures = ("cosine_median", "cosine_p1", "equal_codes", "pixels")
-    return isinstance(value, list | tuple) and all(
-        isinstance(item, Mapping)
-        and _text(item.get("sentence"))
-        and _year(item.get("year"))
-        and (
-            "verdict" not in item
-            or (item["verdict"] in ("green", "amber", "red") and all(_number(item.get(name)) for name in figures))
-        )
-        for item in value
-    )
-
-
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    "head": _text,
-    "context": _whole,
-    "class_weight": _weights,
-    "certainty": _number,
-    "year": _year,
-    "label_year": _year,
-    "numbers_head": _text,
-    "numbers_context": _whole,
-    "numbers_measure": _whole,
-    "fetch_missing": _sentences_by_year,
-    "missing": _sentences,
-    "parity": _comparisons,
-    "mended": _object,
+# Of the names below. 1: before they had the words of the field.
+VERSION = 2
+_RENAMED: dict[int, Mapping[str, str]] = {
+    1: {
+        "mended": "repaired_tiles",
+        "numbers_context": "regression_context",
+        "numbers_head": "regression_head",
+        "numbers_measure": "regression_measure",
+        "parity": "agreement",
+        "tidy": "post_processing",
+    }
 }
+
+Whole = Annotated[int, Meta(gt=-(1 << 31), lt=1 << 31)]
+# Neither infinite nor NaN: both are outside every interval.
+Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
+Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,9}\Z")]
+"""A class id or a year as the key of a JSON object."""
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Embeddings that were made here beside published ones of a year, or why they were not compared.
+
+    Attributes:
+        sentence: for people.
+        year: of both; None where they have none.
+        verdict: how alike they are; None where they could not be compared, as are the figures then.
+        cosine_median, cosine_p1: of the pixels, the middle one and the first percentile.
+        equal_codes: share of the int8 codes.
+        pixels: compared.
+    """
+
+    sentence: str
+    year: Whole | None = None
+    verdict: Literal["green", "amber", "red"] | None = None
+    cosine_median: Number = 0
+    cosine_p1: Number = 0
+    equal_codes: Number = 0
+    pixels: Number = 0
+
+
+class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is chosen in a project; None, or empty, where nothing is.
+
+    Attributes:
+        head: name of the head behind the map of classes.
+        context: edge of the square around a pixel that it looks at.
+        class_weight: ``"balanced"``, ``"every label"``, or a weight by class id.
+        certainty: with a class tree, the probability a class needs to be mapped instead of the one above it.
+        schema: the class tree as JSON; see :attr:`tessera_core.project.project.Project.class_tree`.
+        post_processing: how the finished map is cleaned, as JSON.
+        year: being looked at.
+        label_year: that the labels are of.
+        regression_head, regression_context: as above, for the continuous map.
+        regression_measure: id of what is mapped, 0 for something new.
+        fetch_missing: sentences about what could not be fetched, by year.
+        missing: sentences about satellite data that could not be had.
+        agreement: comparisons of embeddings made here with published ones.
+        repaired_tiles: what was done to tiles, by year; see :mod:`tessera_core.project.tile_repair`.
+        extra: settings under names that this version does not know.
+    """
+
+    head: str | None = None
+    context: Whole | None = None
+    class_weight: str | dict[Digits, Number] | None = None
+    certainty: Number | None = None
+    schema: dict[str, Any] | None = None
+    post_processing: dict[str, Any] | None = None
+    year: Whole | None = None
+    label_year: Whole | None = None
+    regression_head: str | None = None
+    regression_context: Whole | None = None
+    regression_measure: Whole | None = None
+    fetch_missing: dict[Digits, tuple[str, ...]] = {}
+    missing: tuple[str, ...] = ()
+    agreement: tuple[Compared, ...] = ()
+    repaired_tiles: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The settings whose value is of their kind; one that is not counts as never chosen. Unknown names are :attr:`extra`.
+
+        >>> ProjectSettings.from_json({"head": "ridge", "context": "abc", "of later": 1})
+        ProjectSettings(head='ridge', extra={'of later': 1})
+        """
+        chosen: dict[str, Any] = {}
+        extra = {}
+        for name, value in values.items():
+            if name not in KINDS:
+                extra[name] = value
+            elif value is not None:
+                try:
+                    chosen[name] = _converted(name, value)
+                except msgspec.ValidationError:
+                    continue
+        return cls(**chosen, extra=extra)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object of what is chosen; the inverse of :meth:`from_json`."""
+        known = msgspec.structs.replace(self, extra={})
+        values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(known))
+        return values | self.extra
+
+    def __rich_repr__(self) -> Any:
+        """What is chosen; ``repr`` follows it."""
+        for name in self.__struct_fields__:
+            if value := getattr(self, name):
+                yield name, value
+
+    def __repr__(self) -> str:
+        return f"ProjectSettings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+KINDS: dict[str, Any] = {
+    field.name: field.type for field in msgspec.structs.fields(ProjectSettings) if field.name != "extra"
+}
+
+
+def unsound(values: Mapping[str, Any]) -> list[str]:
+    """Names of the settings whose value is not of its kind."""
+    return sorted(name for name, value in values.items() if name in KINDS and not is_sound(name, value))
+
+
+def is_sound(name: str, value: object) -> bool:
+    """Whether a value is of the kind of its setting; None, which is no choice, is, and anything under an unknown name."""
+    if name not in KINDS or value is None:
+        return True
+    try:
+        _converted(name, value)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _converted(name: str, value: object) -> Any:
+    converted = msgspec.convert(value, KINDS[name])
+    if name == "agreement":
+        for given, item in zip(value, converted, strict=True):  # type: ignore[call-overload]
+            figures = ("cosine_median", "cosine_p1", "equal_codes", "pixels")
+            if item.verdict is not None and any(figure not in given for figure in figures):
+                raise msgspec.ValidationError("a verdict without its figures")
+    return converted
+
+
+def migrated(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a project's file with settings under the names of today; a newer file's stay as they are.
+
+    Names are looked at, not only the version: an older program may have saved into a file of today. Where a file holds both
+    names of a setting, that of today counts.
+    """
+    version = data.get("settings_version", 1)
+    known = version if isinstance(version, int) and not isinstance(version, bool) else 1
+    values = dict(data["settings"])
+    if known <= VERSION:
+        for renamed in _RENAMED.values():
+            values = {
+                new: value
+                for name, value in values.items()
+                if (new := renamed.get(name, name)) == name or new not in values
+            }
+    return {**data, "settings": values, "settings_version": max(known, VERSION)}

@@ -23,8 +23,6 @@ from tessera_core.sources.quality.repair import correct_seams, mask_tiles, tile_
 from tessera_core.sources.quality.tiles import EdgeReport, QualityReport, check_quality
 from tessera_core.types import Cancel, Progress
 
-_SETTING = "mended"
-
 
 @dataclass(frozen=True)
 class SeamCorrection:
@@ -138,8 +136,7 @@ def restore(project: Project, year: int | None) -> None:
 
 
 def _noted(project: Project, year: int | None) -> dict[str, Any]:
-    value = project.settings.get(_SETTING, {})
-    noted = value.get(_name(year)) if isinstance(value, dict) else None
+    noted = project.settings.repaired_tiles.get(_name(year))
     return dict(noted) if isinstance(noted, dict) else {}
 
 
@@ -193,9 +190,8 @@ def _use(project: Project, year: int | None, path: Path, noted: dict[str, Any]) 
     reference = project.embeddings[year]
     raster: EmbeddingRaster = open_embeddings(path)
     project.attach_embeddings(year, path, raster.provenance, raster.grid, dpixels=reference.dpixels)
-    both = project.settings.get(_SETTING, {})
-    rest = {key: value for key, value in both.items() if key != _name(year)} if isinstance(both, dict) else {}
-    project.update(**{_SETTING: rest | ({_name(year): noted} if noted else {})})
+    rest = {key: value for key, value in project.settings.repaired_tiles.items() if key != _name(year)}
+    project.update(repaired_tiles=rest | ({_name(year): noted} if noted else {}))
     # What the year used until now was made here and can be made again.
     home = (project.folder / "data").resolve()
     if reference.path != path.resolve() and reference.path.parent == home and _made_here(reference.path.name):

@@ -157,7 +157,7 @@ def current_year(project: Project) -> int | None:
     """
     project.require_embeddings()
     years = list(project.embeddings)
-    chosen = project.settings.get("year")
+    chosen = project.settings.year
     return chosen if chosen in years else max((year for year in years if year is not None), default=None)
 
 

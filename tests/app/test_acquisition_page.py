@@ -93,8 +93,8 @@ def test_from_an_archive_to_a_project_through_the_page(archive: Archive, page: A
     assert raster.grid.crs == ZONE
     assert reference.dpixels is not None
     assert json.loads((reference.dpixels / "meta.json").read_text())["source"] == "mpc"
-    assert project.settings.get("missing") is None
-    assert project.settings.get("parity") is None  # there is nothing to compare with
+    assert project.settings.missing == ()
+    assert project.settings.agreement == ()  # there is nothing to compare with
 
 
 def test_what_was_typed_is_checked_and_kept(page: AppTest) -> None:
@@ -172,8 +172,8 @@ def test_stopped_while_fetching_goes_on_and_what_is_missing_is_told(archive: Arc
     project = generate.run(request, plan, None, "cpu", progress, lambda: False)
     assert any(message.startswith("Step 2 of 2: Embedding 2023") for message in seen)
     assert archive.hits["/files/P_VV.tif"] == before
-    assert len(project.settings["missing"]) == 1
-    assert "B04 of S2" in project.settings["missing"][0]
+    assert len(project.settings.missing) == 1
+    assert "B04 of S2" in project.settings.missing[0]
 
 
 def test_the_request_knows_its_size_and_place(home: Path) -> None:
@@ -216,11 +216,11 @@ def _run(tiles: generate.TileSet, reference: str = "") -> Project:
 
 def test_compared_with_what_the_person_gives(home: Path, tiles: generate.TileSet, tmp_path: Path) -> None:
     first = _run(tiles)
-    assert first.settings.get("parity") is None
+    assert first.settings.agreement == ()
     made = open_embeddings(first.embeddings_path(2021), year=2021)
     made.save(tmp_path / "given")
-    (parity,) = _run(tiles, str(tmp_path / "given")).settings["parity"]
-    assert (parity["verdict"], parity["equal_codes"], parity["pixels"]) == ("green", 1.0, 48)
+    (found,) = _run(tiles, str(tmp_path / "given")).settings.agreement
+    assert (found.verdict, found.equal_codes, found.pixels) == ("green", 1.0, 48)
     # Numbers of nobody knows what are taken for what the person says they are, and that is told.
     replace(made, provenance=replace(made.provenance, model="unknown", version="", variant="")).save(tmp_path / "bare")
     plan = generate.plan(tiles, WEIGHTS, None, "cpu", _quiet, lambda: False, reference=str(tmp_path / "bare"))
@@ -239,9 +239,9 @@ def test_compared_with_published_ones_of_another_project(home: Path, tiles: gene
     turned = replace(raster, codes=-raster.codes, provenance=replace(raster.provenance, source="npy tiles"))
     turned.save(tmp_path / "published")
     Project.new("Published").attach_embeddings(2021, tmp_path / "published", turned.provenance, turned.grid)
-    (parity,) = _run(tiles).settings["parity"]
-    assert parity["verdict"] == "red"
-    assert "do not mix them" in parity["sentence"]
+    (found,) = _run(tiles).settings.agreement
+    assert found.verdict == "red"
+    assert "do not mix them" in found.sentence
 
 
 def test_the_badge_is_shown_on_the_opened_project(
@@ -306,10 +306,10 @@ def test_another_model_on_the_demo_region(
     tiles = generate.demo_tiles(ready)
     made = _run(tiles)
     assert made.name == "Demo region, studio-nano"
-    again = made.settings["parity"]
+    again = made.settings.agreement
     assert [entry["year"] for entry in again] == [2023, 2024]
     assert all(entry["verdict"] == "green" and "the demo region came with" in entry["sentence"] for entry in again)
     weights = shared / "golden" / "v2_student_nano" / "checkpoint.pt"
     if weights.exists():
         plan = generate.plan(tiles, str(weights), None, "cpu", _quiet, lambda: False)
-        assert generate.run(tiles, plan, None, "cpu", _quiet, lambda: False).settings.get("parity") is None
+        assert generate.run(tiles, plan, None, "cpu", _quiet, lambda: False).settings.agreement == ()

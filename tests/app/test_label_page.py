@@ -85,7 +85,7 @@ def test_labels_of_the_project_make_a_map_and_the_year_can_change(app: AppTest, 
     assert not app.exception
     again, _ = messages(app)["map"]
     assert again["map"]["v"] != header["map"]["v"]
-    assert Project.open(project.folder).settings["head"] == "ridge"
+    assert Project.open(project.folder).settings.head == "ridge"
 
     (year,) = [group for group in app.get("button_group") if group.proto.label == "Year"]
     assert [option.content for option in year.proto.options] == ["2023", "2024"]
@@ -342,7 +342,7 @@ def test_tidying_shows_a_score_and_reaches_the_export(app: AppTest, project: Pro
     (use,) = [toggle for toggle in app.toggle if "Export" in toggle.label]
     use.set_value(True).run()
     with_post_processing = Project.open(project.folder)
-    assert with_post_processing.settings["tidy"]["method"] == "majority"
+    assert with_post_processing.settings.post_processing["method"] == "majority"
     raster = EmbeddingRaster.open(with_post_processing.embeddings_path(2024))
     rough = map_project(project, raster, 2024).map.classes
     np.testing.assert_array_equal(map_project(with_post_processing, raster, 2024).map.classes, majority(rough, 3))
@@ -356,7 +356,7 @@ def test_a_pasted_tree_becomes_classes(app: AppTest, project: Project) -> None:
     assert not app.exception
     project.refresh()
     assert [c.name for c in project.log.classes] == ["Woodland", "Broadleaved", "Coniferous", "Grassland"]
-    assert "schema" in Project.open(project.folder).settings
+    assert Project.open(project.folder).settings.schema
     press(app, "Take the tree away (classes stay)")
     assert len(project.log.classes) == 4
     app.text_area[0].set_value("Woodland\n  Oak\n  Oak").run()

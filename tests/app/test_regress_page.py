@@ -463,7 +463,7 @@ def test_a_slow_method_runs_behind_and_can_be_cancelled(
     open_page(app, field_work)
     upload(app, field_work, sheet())
     app.radio(key=key(field_work, "head")).set_value("forest-regression").run()
-    assert field_work.refresh() or field_work.settings["numbers_head"] == "forest-regression"
+    assert field_work.refresh() or field_work.settings.regression_head == "forest-regression"
     assert begun.wait(30)
     assert errors(app) == []
     assert "Making the map: random forest" in told(app)

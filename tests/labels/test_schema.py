@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
-from tessera_core.labels.schema import SHIPPED, adopt, from_json, parse_tree, tree_of
+from tessera_core.labels.schema import SHIPPED, adopt, from_json, parse_tree
 from tessera_core.project.project import Project
 
 
@@ -107,9 +107,9 @@ def test_shipped_trees_are_whole(tree):
 
 def test_a_project_keeps_its_tree(tmp_path):
     project = Project.create(tmp_path / "p", "P")
-    assert tree_of(project.settings) is None
+    assert project.class_tree is None
     project.update(schema=SHIPPED["Crops"].to_json())
-    assert tree_of(Project.open(tmp_path / "p").settings) == SHIPPED["Crops"]
+    assert Project.open(tmp_path / "p").class_tree == SHIPPED["Crops"]
 
 
 def test_adopting_a_tree_is_one_step_and_keeps_what_is_there():

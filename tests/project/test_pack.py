@@ -73,7 +73,7 @@ def test_a_pack_opens_elsewhere_when_all_else_is_gone(
     (again,) = pack.open_pack(carried)
     shutil.rmtree(carried.parent)
     assert (again.origin, again.name, again.region["name"]) == (project.id, "Wicken fen", "Wicken")
-    assert again.settings == {"opacity": 0.4}
+    assert again.settings.to_json() == {"opacity": 0.4}
     assert [label.xy for label in again.log.labels] == [label.xy for label in project.log.labels]
     assert json.loads((again.folder / "validation-2023.json").read_text()) == {"sample": [1, 2]}
     for year in (2023, 2024):

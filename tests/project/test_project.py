@@ -36,13 +36,13 @@ def test_a_project_is_found_again_as_it_was(project, tmp_path):
     project.log.add("point", wood.id, [(500_005, 5_599_995)])
     again = Project.open(project.folder)
     assert (again.id, again.name, again.region) == (project.id, "My fen", {"kind": "demo"})
-    assert again.settings == {"opacity": 0.5, "head": "ridge"}
+    assert again.settings.to_json() == {"opacity": 0.5, "head": "ridge"}
     assert again.log.labels == project.log.labels
     assert again.embeddings[2023].provenance == V2
     assert (again.years, again.grid, again.dataset) == ([2023], GRID, "tessera 2.0/2B-L (128-d)")
     assert again.saved_at == pytest.approx(project.saved_at, abs=1e-3)
     project.update(opacity=None)
-    assert "opacity" not in Project.open(project.folder).settings
+    assert "opacity" not in Project.open(project.folder).settings.extra
 
 
 def test_everything_is_there_after_a_kill(tmp_path):
@@ -54,7 +54,7 @@ def test_everything_is_there_after_a_kill(tmp_path):
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "k")], check=False).returncode != 0
     project = Project.open(tmp_path / "k")
-    assert project.settings == {"step": 2}
+    assert project.settings.to_json() == {"step": 2}
     assert len(project.log.labels) == 1
 
 
@@ -63,7 +63,7 @@ def test_two_tabs_merge_their_settings(project):
     project.update(a=1)
     other.update(b=2)
     assert project.refresh()
-    assert project.settings == other.settings == {"a": 1, "b": 2}
+    assert project.settings.to_json() == other.settings.to_json() == {"a": 1, "b": 2}
     assert not project.refresh()
     other.log.add_class("Wood")
     assert project.refresh()
@@ -79,7 +79,7 @@ def test_many_threads_lose_no_setting(project):
     threads = [threading.Thread(target=change, args=(n,)) for n in range(4)]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    assert len(Project.open(project.folder).settings) == 20
+    assert len(Project.open(project.folder).settings.to_json()) == 20
 
 
 def test_two_datasets_are_refused(project, tmp_path):
@@ -140,7 +140,7 @@ def test_one_file_holds_the_project(project, tmp_path):
     assert path.name == "fen.tessera"
     again = Project.import_file(path)
     assert again.folder.parent == projects_home()
-    assert (again.origin, again.settings, again.log.can_redo) == (project.id, {"a": 1}, True)
+    assert (again.origin, again.settings.to_json(), again.log.can_redo) == (project.id, {"a": 1}, True)
     assert len({again.id, again.key, project.id, project.key}) == 4
     assert again.embeddings == {}
     assert (again.wanted[2023].name, again.wanted[2023].provenance, again.wanted[2023].grid) == (
@@ -187,7 +187,7 @@ def test_a_setting_that_is_no_json_changes_nothing(project):
         with pytest.raises(ProjectError, match="cannot be saved"):
             project.update(bad=value)
     assert (project.folder / "project.json").read_bytes() == before
-    assert project.settings == {}
+    assert project.settings.to_json() == {}
 
 
 @pytest.mark.skipif(

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from tessera_core.assess.regression import HeldOutValues
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.errors import ExportError, LabelError
+from tessera_core.errors import ExportError, LabelError, ProjectError
 from tessera_core.export.values import write_plots, write_regression_qgis
 from tessera_core.heads import REGRESSION_HEADS
 from tessera_core.labels.model import Label
@@ -37,6 +37,7 @@ from tessera_core.project.regress import (
     regression_product,
     score_plots,
 )
+from tessera_core.project.settings import ProjectSettings
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tests.factories import CONTINUOUS_GRID, continuous_world, quantised
@@ -195,18 +196,27 @@ def test_plots_that_do_not_count_are_told(region):
 
 
 def test_settings_that_are_damaged_fall_back(tmp_path):
-    assert RegressionChoice.from_settings({"numbers_head": "svm", "numbers_context": 4}) == RegressionChoice()
-    assert RegressionChoice.from_settings({"numbers_head": "mlp-regression", "numbers_context": 5}).context == 5
+    assert (
+        RegressionChoice.from_settings(ProjectSettings(regression_head="svm", regression_context=4))
+        == RegressionChoice()
+    )
+    assert (
+        RegressionChoice.from_settings(ProjectSettings(regression_head="mlp-regression", regression_context=5)).context
+        == 5
+    )
     assert set(REGRESSION_CHOICES) == set(REGRESSION_HEADS)
     project = Project.create(tmp_path / "p", "P")
     assert chosen_measure(project) is None
     first, second = (measure_named(project.plots, name) for name in ("height", "biomass"))
     assert chosen_measure(project) == second
-    project.update(numbers_measure=first.id)
+    project.update(regression_measure=first.id)
     assert chosen_measure(project) == first
-    project.update(numbers_measure=0)
+    project.update(regression_measure=0)
     assert chosen_measure(project) is None
-    project.update(numbers_measure="?")
+    with pytest.raises(ProjectError, match="regression_measure"):
+        project.update(regression_measure="?")
+    assert chosen_measure(project) is None
+    project.update(regression_measure=77)
     assert chosen_measure(project) == second
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tessera_core.errors import TesseraError
-from tessera_core.heads.choice import HeadChoice
-from tessera_core.labels.schema import tree_of
+from tessera_core.analysis.postprocess import PostProcessing
+from tessera_core.errors import ProjectError, TesseraError
 from tessera_core.project import classify, load, regress, tile_repair
 from tessera_core.project.project import FORMAT, Project
-from tessera_core.project.settings import sound, unsound
+from tessera_core.project.settings import VERSION, ProjectSettings, migrated, unsound
 from tessera_core.provenance import Provenance
+from tessera_core.ui.generate.page import show_outcome
 
 NAMES = [
     *("head", "context", "class_weight", "certainty", "tidy", "schema", "numbers_measure", "numbers_head"),
     *("numbers_context", "year", "label_year", "fetch_missing", "missing", "parity", "mended"),
+    *("post_processing", "regression_measure", "agreement", "repaired_tiles", "extra"),
 ]
 VALUES = st.recursive(
     st.none()
@@ -57,9 +59,10 @@ def imported(folder: Path, chosen: dict[str, Any]) -> Project:
 def read_all(project: Project) -> None:
     """All that the pages read of settings; a sentence for people is an answer, anything else is a fault."""
     for read in (
-        lambda: HeadChoice.from_settings(project.settings).make(),
+        lambda: classify.head_choice(project).make(),
         lambda: classify.post_processing_of(project),
-        lambda: tree_of(project.settings),
+        lambda: project.class_tree,
+        lambda: show_outcome(project.settings),
         lambda: regress.RegressionChoice.from_settings(project.settings).make(),
         lambda: regress.chosen_measure(project),
         lambda: load.missing_years(project),
@@ -78,7 +81,7 @@ def test_whatever_the_settings_are_all_that_reads_them_goes_on(home: Path, chose
     project = imported(home, chosen)
     read_all(project)
     said = " ".join(project.notes)
-    assert all(name in said for name in unsound(chosen))
+    assert all(name in said for name in unsound(migrated({"settings": chosen})["settings"]))
 
 
 def test_settings_of_their_kind_stay_and_others_count_as_never_chosen_and_are_told(home: Path) -> None:
@@ -98,10 +101,71 @@ def test_settings_of_their_kind_stay_and_others_count_as_never_chosen_and_are_to
         "fetch_missing": "x",
         "parity": [{"verdict": []}],
     }
-    assert sound(good) == good
+    today = {"agreement" if name == "parity" else name: value for name, value in good.items()}
+    assert ProjectSettings.from_json(today).to_json() == today
     project = imported(home, good | bad)
-    assert project.settings == {name: value for name, value in good.items() if name not in bad}
+    assert project.settings.to_json() == {name: value for name, value in good.items() if name not in bad}
     assert sum("damaged" in note for note in project.notes) == len(bad)
+
+
+def test_a_project_of_before_the_names_of_today_opens_with_all_that_was_chosen(home: Path) -> None:
+    # The file was written by the program as it was then.
+    folder = home / "old"
+    shutil.copytree(Path(__file__).parents[1] / "data" / "project-settings-1", folder)
+    before = (folder / "project.json").read_bytes()
+    project = Project.open(folder)
+    chosen = project.settings
+    assert not project.notes
+    assert (classify.head_choice(project).name, classify.head_choice(project).context) == ("logistic", 3)
+    assert (chosen.head, chosen.certainty, chosen.class_weight) == ("logistic", 0.7, {"1": 2.0, "2": 0.5})
+    assert (chosen.year, chosen.label_year) == (2023, 2024)
+    assert classify.post_processing_of(project) == PostProcessing("majority")
+    assert project.class_tree is not None
+    assert [node.name for node in project.class_tree.nodes] == ["Crops", "Maize", "Rice", "Wood"]
+    assert regress.RegressionChoice.from_settings(chosen) == regress.RegressionChoice("forest-regression", 5)
+    assert chosen.regression_measure == 2
+    assert [found.verdict for found in chosen.agreement] == ["green"]
+    assert chosen.repaired_tiles == {"2023": {"masked": ["grid_0.35_52.15"], "original": "data/2023"}}
+    assert load.missing_years(project) == (2023,)
+    assert chosen.missing == ("tile: B04 of A is missing",)
+    assert chosen.extra == {"opacity": 0.4}
+    # Looking changes nothing; what is saved next has the names of today, and loses nothing.
+    assert (folder / "project.json").read_bytes() == before
+    project.update(head="ridge")
+    saved = json.loads((folder / "project.json").read_text())
+    assert saved["settings_version"] == VERSION
+    assert set(saved["settings"]) & {"tidy", "parity", "mended", "numbers_head"} == set()
+    again = Project.open(folder).settings
+    assert again.to_json() == chosen.to_json() | {"head": "ridge"}
+
+
+@given(st.dictionaries(st.text(max_size=4) | st.sampled_from(NAMES), VALUES, max_size=6), st.integers(-1, 5))
+def test_migrating_loses_no_setting_and_twice_is_once(values: dict[str, Any], version: int) -> None:
+    once = migrated({"format": FORMAT, "settings": values, "settings_version": version})
+    assert migrated(once) == once
+    assert once["settings_version"] == max(version, VERSION)
+    if version > VERSION:
+        assert once["settings"] == values
+    # Every name is there, or the one it was given; of two names of one setting that of today counts.
+    new = {"tidy": "post_processing", "parity": "agreement", "mended": "repaired_tiles"}
+    new |= {f"numbers_{name}": f"regression_{name}" for name in ("head", "context", "measure")}
+    for name, value in values.items():
+        if version > VERSION or name not in new:
+            assert once["settings"][name] == value
+        else:
+            assert once["settings"][new[name]] == values.get(new[name], value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("head", 5), ("context", 1.5), ("year", "2023"), ("certainty", float("nan"))]
+)
+def test_a_value_of_the_wrong_kind_is_refused_when_it_is_chosen(home: Path, name: str, value: Any) -> None:
+    project = Project.create(home / "p", "P")
+    with pytest.raises(ProjectError, match=name):
+        project.update(opacity=1, **{name: value})
+    assert project.settings == ProjectSettings()
+    project.update(**{name: None})
+    assert Project.open(project.folder).settings == ProjectSettings()
 
 
 @pytest.mark.parametrize("name", ["warnings", "notes", "missing_tiles", "left_out", "parts"])

@@ -109,7 +109,8 @@ def _pair(years: tuple[int | None, int | None]) -> tuple[int, int]:
 def _label_year(context: CompareContext) -> int:
     key = f"compare_label_year_{context.project.key}"
     years = context.project.years
-    known = context.project.settings.get("label_year", context.project.settings.get("year"))
+    settings = context.project.settings
+    known = settings.year if settings.label_year is None else settings.label_year
     current = known if known in years else years[-1]
     chosen: int = st.segmented_control(
         "Which year did you label?",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.export.labels import CLASS_FORMATS, FORMATS, losses, write_classes, write_labels
-from tessera_core.labels.schema import tree_of
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize
 from tessera_core.ui.files import Item, button, stem_of
@@ -48,7 +47,7 @@ def _item(project: Project, scene: OpenScene, year: int | None, kind: str) -> It
         f"{stem_of(project, year)}-{'classes' if classes_only else f'labels-{kind}'}{form.ending}",
         form.mime,
         lambda path: (
-            write_classes(path, kind, log.classes, tree_of(project.settings))
+            write_classes(path, kind, log.classes, project.class_tree)
             if classes_only
             else write_labels(path, kind, log.labels, log.classes, raster.grid, raster.provenance, project.name)
         ),

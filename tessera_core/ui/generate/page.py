@@ -5,7 +5,7 @@ The work is in :mod:`tessera_core.project.generate`; a run belongs to the server
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import streamlit as st
 from tessera_core.project import generate, library
 from tessera_core.project.acquire import Request
 from tessera_core.project.library import typed_path
+from tessera_core.project.settings import ProjectSettings
 from tessera_core.ui import humanize, jobs, state
 from tessera_core.ui.generate import acquire
 
@@ -241,20 +242,20 @@ def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: i
 # ------------------------------------------------------------------ afterwards
 
 
-def show_outcome(settings: Mapping[str, Any]) -> None:
+def show_outcome(settings: ProjectSettings) -> None:
     """What the run that made a project found out: the comparison with published embeddings, and what could not be fetched."""
-    for parity in settings.get("parity", ()):
-        year = f"{parity['year']}: " if parity.get("year") is not None and len(settings["parity"]) > 1 else ""
-        if "verdict" not in parity:
-            st.info(humanize.escape(f"{year}{parity['sentence']}"), icon=":material/info:")
+    for found in settings.agreement:
+        year = f"{found.year}: " if found.year is not None and len(settings.agreement) > 1 else ""
+        if found.verdict is None:
+            st.info(humanize.escape(f"{year}{found.sentence}"), icon=":material/info:")
             continue
-        box, icon, name = _VERDICTS[parity["verdict"]]
+        box, icon, name = _VERDICTS[found.verdict]
         figures = (
-            f"cosine {_cosine(parity['cosine_median'])} (median), {_cosine(parity['cosine_p1'])} (1st percentile); "
-            f"{100 * parity['equal_codes']:.1f} % of the int8 codes equal; {parity['pixels']:,} pixels"
+            f"cosine {_cosine(found.cosine_median)} (median), {_cosine(found.cosine_p1)} (1st percentile); "
+            f"{100 * found.equal_codes:.1f} % of the int8 codes equal; {found.pixels:,.0f} pixels"
         )
-        box(f"**{year}{name}.** {humanize.escape(parity['sentence'])}  \n:small[{figures}]", icon=icon)
-    if missing := settings.get("missing"):
+        box(f"**{year}{name}.** {humanize.escape(found.sentence)}  \n:small[{figures}]", icon=icon)
+    if missing := settings.missing:
         count = "One piece" if len(missing) == 1 else f"{len(missing)} pieces"
         with st.expander(f"{count} of the satellite data could not be had", icon=":material/warning:"):
             st.markdown(

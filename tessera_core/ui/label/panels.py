@@ -406,9 +406,9 @@ def _post_processing(session: LabelSession, project: Project, scene: OpenScene, 
     if done is not None:
         session.post_processed = done
         st.markdown(f":small[{humanize.escape(done.sentence)}]")
-    used = project.settings.get("tidy") == post_processing.to_json()
+    used = project.settings.post_processing == post_processing.to_json()
     if st.toggle("Export the map tidied like this", used, key=f"label_tidy_use_{post_processing}") != used:
-        project.update(tidy=None if used else post_processing.to_json())
+        project.update(post_processing=None if used else post_processing.to_json())
 
 
 def _post_processed_layer(
@@ -453,9 +453,9 @@ def _post_processed_layer(
 
 
 def _tree(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
-    from tessera_core.labels.schema import SHIPPED, adopt, parse_tree, tree_of
+    from tessera_core.labels.schema import SHIPPED, adopt, parse_tree
 
-    tree = tree_of(project.settings)
+    tree = project.class_tree
     if tree is not None:
         lines = [
             f"{'&nbsp;' * 4 * row.depth}{humanize.escape(row.name)} :small[:gray[{row.below or ''}]]"

@@ -75,7 +75,7 @@ def measures(context: RegressContext) -> None:
 
 
 def _measure_chosen(context: RegressContext, key: str) -> None:
-    context.project.update(numbers_measure=st.session_state[key])
+    context.project.update(regression_measure=st.session_state[key])
     st.session_state.pop(context.key("chosen"), None)
     st.session_state.pop(context.key("report"), None)
     if st.session_state[key] == SOMETHING_ELSE:
@@ -149,7 +149,7 @@ def _take_file(context: RegressContext, upload: Any, field: str) -> None:
         told = f"No plot of {upload.name} lies in this region."
     else:
         taken = take_in(context.project.plots, found)
-        context.project.update(numbers_measure=taken.measure.id)
+        context.project.update(regression_measure=taken.measure.id)
         told = f"{taken.added:,} {'plot' if taken.added == 1 else 'plots'} of {taken.measure.name} added from {upload.name}."
         if taken.known:
             told += f" {taken.known:,} were there already."
@@ -205,7 +205,7 @@ def _take_examples(context: RegressContext) -> None:
     assert context.scene.dpixels is not None
     found = example_plots(context.scene.raster, DPixelTile.open(context.scene.dpixels))
     taken = take_in(context.project.plots, found)
-    context.project.update(numbers_measure=taken.measure.id)
+    context.project.update(regression_measure=taken.measure.id)
     st.session_state[context.key("report")] = (
         f"{taken.added} plots of {EXAMPLE_FIELD} added.",
         found.report,
@@ -250,7 +250,7 @@ def _add(context: RegressContext, row: float, col: float) -> None:
     measure = context.measure or measure_named(log, name, unit)
     x, y = grid.pixel_to_xy(np.array([row]), np.array([col]))
     label = add_plot(log, measure.id, float(x[0]), float(y[0]), value)
-    context.project.update(numbers_measure=measure.id)
+    context.project.update(regression_measure=measure.id)
     st.session_state[context.key("chosen")] = ("plot", label.id)
     st.session_state.pop(context.key("report"), None)
 

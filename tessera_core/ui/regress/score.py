@@ -197,7 +197,7 @@ def method(context: RegressContext) -> None:
             captions=[_about(REGRESSION_CHOICES[name]) for name in names],
             key=head,
             on_change=shell.shielded(_keep),
-            args=(context, "numbers_head", head),
+            args=(context, "regression_head", head),
         )
         square = context.key("context")
         st.segmented_control(
@@ -208,7 +208,7 @@ def method(context: RegressContext) -> None:
             format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
             key=square,
             on_change=shell.shielded(_keep),
-            args=(context, "numbers_context", square),
+            args=(context, "regression_context", square),
             help="The pixel alone, or with its neighbours: they smooth the map, blur narrow things, and help where plots are "
             "larger than a pixel or their places not exact.",
             width="stretch",
