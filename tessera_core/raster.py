@@ -10,11 +10,14 @@ provenance) and, where reasons are known, ``nodata.npy`` uint8 (H, W).
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +28,10 @@ from tessera_core.errors import RasterError
 from tessera_core.gate import is_missing, read_json
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
 
 FORMAT = "tessera-embedding-raster/1"
 BLOCK_BYTES = 16 << 20
@@ -42,7 +49,7 @@ class NoData(IntEnum):
     NO_OBSERVATIONS = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EmbeddingRaster:
     """Embeddings of one dataset and year on one grid; read-only.
 
@@ -146,6 +153,133 @@ class EmbeddingRaster:
             raise RasterError(f"A prefix of {dim} dimensions cannot be taken from {self.dim}.")
         return replace(self, codes=self.codes[..., :dim], provenance=replace(self.provenance, dim=dim))
 
+    def to_xarray(self, *, quantised: bool = False) -> xarray.Dataset:
+        """The raster as an :class:`xarray.Dataset` that ``rioxarray`` and other tools of the field understand.
+
+        Values are read where they are used, so that a raster of any size can be handed on; large ones come in chunks where dask
+        is installed.
+
+        Args:
+            quantised: give ``codes`` int8 (band, y, x) as they are stored, instead of ``embedding`` float32 (band, y, x).
+
+        Returns:
+            The embeddings, ``scales`` float32 (y, x) and, where they are known, ``nodata_reason`` uint8 (y, x); coordinates of
+            pixel centres; the grid in ``spatial_ref`` (CF) and as ``proj:`` and ``spatial:`` attributes; the provenance in
+            ``tessera_provenance``. :meth:`from_xarray` gives the same raster back.
+
+        Example:
+            >>> raster.to_xarray().embedding.sizes["band"]
+            128
+        """
+        dataset: xarray.Dataset = _above("interop", "to_xarray")(self, quantised)
+        return dataset
+
+    @classmethod
+    def from_xarray(
+        cls, data: xarray.Dataset | xarray.DataArray, provenance: Provenance | None = None
+    ) -> EmbeddingRaster:
+        """A raster of what :meth:`to_xarray` gave, or of other float embeddings with a band dimension and a grid.
+
+        Args:
+            data: ``embedding`` (band, y, x) float or ``codes`` int8 with ``scales``; or one array of floats.
+            provenance: where the vectors come from; None for what ``data`` says of itself.
+
+        Raises:
+            RasterError: the dimensions, the grid or the values are not those of embeddings.
+
+        Example:
+            >>> again = tessera.EmbeddingRaster.from_xarray(raster.to_xarray())
+            >>> bool((again.codes == raster.codes).all()), again.provenance == raster.provenance
+            (True, True)
+        """
+        raster: EmbeddingRaster = _above("interop", "from_xarray")(data, provenance)
+        return raster
+
+    def to_geobox(self) -> Any:
+        """The grid as a GeoBox of odc-geo, e.g. for ``odc.stac.load(..., geobox=raster.to_geobox())``.
+
+        Raises:
+            InputError: odc-geo is not installed.
+            GridError: the raster has no place on Earth.
+
+        Example:
+            >>> raster.to_geobox().shape == raster.shape
+            True
+        """
+        return _above("interop", "to_geobox")(self.grid)
+
+    def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
+        """Draw the embeddings as a false-colour picture (three principal components) with matplotlib.
+
+        Args:
+            ax: to draw on; None for a new one.
+            options: of :func:`tessera_core.render.picture.pca_picture`.
+
+        Returns:
+            The axes, in the metres of the grid's CRS (pixels for a local grid).
+
+        Raises:
+            RasterError: no pixel has data.
+
+        Example:
+            >>> raster.plot().get_xlabel()
+            'easting (m)'
+        """
+        return _above("render.figure", "plot")(self, ax, **options)
+
+    def explore(
+        self,
+        *,
+        labels: Any = None,
+        map: Any = None,
+        split: bool = False,
+        base: str | None = None,
+        height: str = "560px",
+    ) -> Any:
+        """A map to look at in a notebook (leafmap): pictures with opacity, labels, and what a click says of a pixel.
+
+        Args:
+            labels: of :func:`tessera_core.api.read_labels`, drawn as outlines.
+            map: of ``map_classes``, ``map_values`` or ``change``: its layers lie above the embeddings.
+            split: a divider with the map on the one side and the embeddings on the other.
+            base: name of a base map from the internet, such as ``"OpenStreetMap"`` or any of
+                :func:`tessera_core.session.base_maps.names`; None asks nothing of the network.
+            height: of the map.
+
+        Returns:
+            A ``leafmap.Map``; the last expression of a notebook's cell shows it.
+
+        Raises:
+            GridError: the raster has no place on Earth.
+            InputError: there is no such base map, or the map is of another grid.
+        """
+        return _above("session.notebook", "explore")(
+            self, labels=labels, made=map, split=split, base=base, height=height
+        )
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        year = "no year" if self.provenance.year is None else self.provenance.year
+        where = "local grid" if self.grid.crs is None else _short(self.grid.crs)
+        return f"<EmbeddingRaster {width} x {height} pixels, {self.provenance.dataset}, {year}, {where}>"
+
+    def _repr_html_(self) -> str:
+        height, width = self.shape
+        west, south, east, north = self.grid.bounds
+        facts = {
+            "dataset": self.provenance.dataset,
+            "year": self.provenance.year or "",
+            "pixels": f"{width} x {height} ({width * height:,})",
+            "bytes": f"{(self.codes.nbytes + self.scales.nbytes) / 1e6:,.1f} MB",
+            "grid": "local, no place on Earth" if self.grid.crs is None else _short(self.grid.crs),
+            "bounds": f"{west:.6g}, {south:.6g}, {east:.6g}, {north:.6g}",
+            "source": self.provenance.source,
+        }
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items() if value
+        )
+        return f"<table><caption>EmbeddingRaster</caption>{rows}</table>"
+
     def save(self, folder: str | Path) -> Path:
         """Write the raster in our own layout (see the module's docstring), whole or not at all.
 
@@ -186,6 +320,16 @@ class EmbeddingRaster:
             Provenance.from_json(header["provenance"]),
             load_npy(reasons_file) if not is_missing(reasons_file) else None,
         )
+
+
+def _above(module: str, name: str) -> Any:
+    """What stands on a higher floor and is offered here as a method, found by its name when it is called."""
+    return getattr(importlib.import_module(f"tessera_core.{module}"), name)
+
+
+def _short(crs: str) -> str:
+    """A CRS in a line: its code, or the name that its WKT begins with."""
+    return crs if len(crs) < 20 else crs.partition('"')[2].partition('"')[0]
 
 
 def valid_scales(scales: NDArray[np.float32]) -> NDArray[np.bool_]:

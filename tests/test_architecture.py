@@ -35,6 +35,7 @@ FLOORS = (
         "inference",
         "assess",
         "export",
+        "interop",
         "pretrain",
     },
     {"project", "api"},

@@ -12,7 +12,6 @@ from pathlib import Path
 # Declared and imported nowhere by name, with the reason.
 UNSEEN: dict[str, str] = {
     "leafmap": "imported by the catalogue of base layers and by maps in notebooks, when they are asked for",
-    "xarray": "geotessera's stores come as its arrays",
 }
 
 

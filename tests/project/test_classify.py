@@ -14,6 +14,7 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tessera_core
 from tessera_core.areas import mapped_areas
 from tessera_core.assess.designs import draw
 from tessera_core.assess.reference import Reference, read_reference
@@ -141,6 +142,19 @@ def test_python_shows_the_map_and_the_score_of_the_page(doors: Doors) -> None:
     assert made.head.softened_ == doors.page.temperature != 1
     log = doors.project.log
     same_score(doors, score_labels(log.labels, log.classes, doors.raster, head_choice(doors.project)).to_json())
+
+
+def test_the_front_door_shows_the_map_and_the_score_of_the_page(doors: Doors, tmp_path: Path) -> None:
+    raster = tessera_core.open(doors.folder / "E")
+    labels = tessera_core.read_labels(doors.folder / "labels.gpkg", like=raster)
+    made = tessera_core.map_classes(raster, labels, "logistic")
+    files = tessera_core.write_map(tmp_path / "m.tif", made, confidence=tmp_path / "c.tif")
+    same_map(doors, *files)
+    assert made.head.softened_ == doors.page.temperature
+    assert {c.name: made.areas()[c.id].hectares for c in made.legend} == hectares(doors)
+    assert made.score is not None
+    same_score(doors, made.score.to_json())
+    same_score(doors, tessera_core.evaluate(raster, labels, "logistic").to_json())
 
 
 @pytest.mark.parametrize("file", ["labels.geojson", "labels.gpkg"])

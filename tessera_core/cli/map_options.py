@@ -1,0 +1,175 @@
+"""The options of ``tessera map``: what they are, which go together, and what the command says of the map it made."""
+
+from __future__ import annotations
+
+import argparse
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+from tessera_core.cli.head_options import (
+    LABELS_HELP,
+    add_head_options,
+    add_label_options,
+    chosen_regression_head,
+    import_of,
+    wants_regression,
+)
+
+if TYPE_CHECKING:
+    from tessera_core.heads import SavedHead
+    from tessera_core.project.maps import MappedClasses, MappedValues
+
+
+def add_map_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("embeddings", help="a folder or file of embeddings in any layout we read")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--labels", help=LABELS_HELP)
+    source.add_argument(
+        "--use-head", metavar="FILE", help="a head saved earlier; it says how much is unlike its labels"
+    )
+    add_label_options(parser)
+    add_head_options(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--out", required=True, help="map to write, a Cloud Optimized GeoTIFF")
+    parser.add_argument("--confidence", metavar="FILE", help="also write confidence in percent, GeoTIFF")
+    parser.add_argument(
+        "--raw-confidence",
+        action="store_true",
+        help="leave confidence as the head gives it (default: calibrated on labels whose place is held out)",
+    )
+    parser.add_argument(
+        "--margin", metavar="FILE", help="for numbers: also write how far off nine of ten may be, GeoTIFF"
+    )
+    parser.add_argument("--save-head", metavar="FILE", help="also write the head, for --use-head elsewhere")
+
+
+def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
+    """Refuse, before any work, options that do not go together.
+
+    Returns:
+        Whether values are mapped, and the head of ``--use-head``.
+
+    Raises:
+        InputError: some do not.
+    """
+    from tessera_core.errors import InputError
+    from tessera_core.heads import RegressionHead, load_head
+
+    saved = None
+    if args.use_head:
+        if args.field or args.classes or args.head or args.tree or args.context > 1 or args.labels_are:
+            raise InputError(
+                "--field, --classes, --labels-are, --head, --tree and --context are for training; --use-head trains nothing."
+            )
+        if any((args.layer, args.lon, args.lat, args.crs, args.encoding)):
+            raise InputError(
+                "--layer, --lon, --lat, --crs and --encoding say how labels are read; --use-head reads none."
+            )
+        if args.raw_confidence:
+            raise InputError("--raw-confidence is for training; a saved head is as sure as it was when it was saved.")
+        saved = load_head(args.use_head)
+        regression = isinstance(saved.head, RegressionHead)
+    elif regression := wants_regression(args):
+        chosen_regression_head(args)
+    if regression and args.confidence:
+        raise InputError("--confidence is for classes; a map of numbers has --margin.")
+    if not regression and args.margin:
+        raise InputError("--margin is for numbers; a map of classes has --confidence.")
+    return regression, saved
+
+
+def written(args: argparse.Namespace, made: MappedClasses | MappedValues) -> dict[str, Any]:
+    """Write the map and what else is wanted; what was written and what lies on the map, as JSON.
+
+    Raises:
+        ExportError: a file cannot be written.
+    """
+    from tessera_core.project.maps import MappedClasses, write_map
+    from tessera_core.sources.local.open import left_out
+
+    classes = isinstance(made, MappedClasses)
+    beside = {"confidence": args.confidence} if classes else {"margin": args.margin}
+    files = write_map(args.out, made, **beside)
+    result: dict[str, Any] = {"out": str(files[0]), "dataset": made.provenance.dataset, "failed": left_out(made.raster)}
+    result |= {"head": made.head.kind}
+    result |= {name: str(file) for name, file in zip(beside, files[1:], strict=False)}
+    if made.labels is not None:
+        result["import"] = import_of(made.labels.report)
+    result |= _of_classes(made) if isinstance(made, MappedClasses) else _of_values(made)
+    if args.save_head:
+        result["saved_head"] = str(made.save_head(args.save_head))
+    return result
+
+
+def _of_classes(made: MappedClasses) -> dict[str, Any]:
+    result: dict[str, Any] = {"temperature": round(made.head.softened_, 6)}
+    if (trained := made.trained) is not None:
+        found = trained.calibration
+        errors = (None, None) if found is None else (round(found.ece_before, 4), round(found.ece_after, 4))
+        result |= {
+            "n_train": trained.n_train,
+            "n_without_data": trained.n_without_data,
+            "score": None if trained.score is None else trained.score.to_json(),
+            "calibration": {"error_before": errors[0], "error_after": errors[1], "sentence": trained.sentence},
+        }
+    if made.labels is None and (outside := made.outside_applicability()) is not None:
+        result["unlike_training"] = {
+            "share": round(outside.share, 4),
+            "where_trained": None if isnan(outside.home) else round(outside.home, 4),
+            "sentence": outside.sentence,
+        }
+    areas, names = made.areas(), made.names
+    result["classes"] = [
+        {"id": i, "name": names.get(i, str(i)), "pixels": area.pixels, "hectares": area.hectares}
+        for i, area in areas.items()
+        if i
+    ]
+    known = made.confidence[made.confidence != 255]
+    result |= {"pixels": int(made.classes.size), "no_data": areas[0].pixels}
+    return result | {"mean_confidence": round(float(known.mean()), 2) if known.size else None}
+
+
+def _of_values(made: MappedValues) -> dict[str, Any]:
+    import numpy as np
+
+    known = np.isfinite(made.values)
+    result: dict[str, Any] = {"pixels": int(known.size), "no_data": int(known.size - known.sum())}
+    if made.n_train is not None:
+        result |= {"n_train": made.n_train, "n_without_data": made.head.n_ignored_}
+    if known.any():
+        values = made.values[known]
+        result["values"] = {
+            "min": round(float(values.min()), 6),
+            "mean": round(float(values.mean(dtype=np.float64)), 6),
+            "max": round(float(values.max()), 6),
+            "median_margin": round(float(np.median(made.margins[known])), 6),
+        }
+    return result
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result for people."""
+    from tessera_core._utils.partial import left_out_lines
+    from tessera_core.labels.report import told
+
+    mapped = result["pixels"] - result["no_data"]
+    lines = [f"{result['out']}: {mapped} of {result['pixels']} pixels mapped with {result['head']}"]
+    lines += left_out_lines(result)
+    if "classes" not in result:
+        if "values" in result:
+            one = result["values"]
+            span = f"from {one['min']:.4g} to {one['max']:.4g}, mean {one['mean']:.4g}"
+            lines.append(f"  {span}; nine of ten within ± {one['median_margin']:.4g} (median)")
+        return "\n".join([*told(result), *lines])
+    width = max(len(one["name"]) for one in result["classes"])
+    for one in result["classes"]:
+        area = f"  {one['hectares']:.2f} ha" if one["hectares"] is not None else ""
+        lines.append(f"  {one['name']:<{width}}  {one['pixels']:>10} pixels{area}")
+    if "unlike_training" in result:
+        lines.append(result["unlike_training"]["sentence"])
+    if result.get("score"):
+        lines += result["score"]["sentences"]
+    if "calibration" in result:
+        lines.append(result["calibration"]["sentence"])
+    return "\n".join([*told(result), *lines])

@@ -1,0 +1,246 @@
+"""The front door: quick to open, the same room behind it as behind the others, and every example in its docstrings runs."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from sklearn.base import clone
+
+import tessera_core as tessera
+from tessera_core import api, raster
+from tessera_core.assess.reference import Reference
+from tessera_core.errors import HeadError, InputError, MixedDatasetsError
+from tessera_core.export.geotiff import write_class_map
+from tessera_core.grid import Grid
+from tessera_core.heads import load_head
+from tessera_core.project.demo import DEMO_CLASSES, DemoRegion
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+
+SIZE = 96
+GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (SIZE, SIZE))
+SLOW = ("demo", "generate")
+
+
+@pytest.fixture(scope="module")
+def region(tmp_path_factory: pytest.TempPathFactory) -> DemoRegion:
+    """A region as the demo's, without its simulated satellites: three classes in fields, two years, a patch that changed."""
+    root = tmp_path_factory.mktemp("region")
+    made = DemoRegion.at(root, SIZE, 0, (2023, 2024))
+    rng = np.random.default_rng(0)
+    fields = rng.integers(0, 3, (12, 12)).repeat(8, 0).repeat(8, 1)
+    kinds, own = rng.normal(size=(3, 128)), rng.normal(size=(12, 12, 128)).repeat(8, 0).repeat(8, 1)
+    for year in made.embeddings:
+        fields = fields if year == 2023 else np.where(np.indices(GRID.shape).max(0) < 16, 2, fields)
+        values = kinds[fields] + 0.4 * own + 0.3 * rng.normal(size=(SIZE, SIZE, 128))
+        scales = (np.abs(values).max(-1) / 127).astype(np.float32)
+        codes = np.rint(values / scales[..., None]).astype(np.int8)
+        provenance = Provenance("studio", "nano", dim=128, year=year, source="test")
+        EmbeddingRaster(codes, scales, GRID, provenance).save(made.embeddings[year])
+        made.truth[year].parent.mkdir(exist_ok=True)
+        truth = (fields + 1).astype(np.uint8)
+        # A few pixels in the midst of each field: more would teach the same and take longer.
+        truth[(np.indices(GRID.shape) % 8 // 3 != 1).any(0)] = 0
+        write_class_map(made.truth[year], truth, None, GRID, DEMO_CLASSES[:3], provenance)
+    return made
+
+
+@pytest.fixture(scope="module")
+def names(region: DemoRegion) -> dict[str, Any]:
+    """What the examples in docstrings take for granted."""
+    one = tessera.open(region.embeddings[2024])
+    labels = tessera.read_labels(region.truth[2024], like=one)
+    made = tessera.map_classes(one, labels, "ridge", calibrated=False)
+    return {"tessera": tessera, "region": region, "raster": one, "labels": labels, "made": made}
+
+
+# -------------------------------------------------------------------- the face
+
+
+def test_importing_the_package_takes_no_time() -> None:
+    code = (
+        "import sys, tessera_core; print(*(m for m in sys.modules if m.partition('.')[0] in ('tessera_core', 'numpy')))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["tessera_core"]
+
+
+def test_every_name_is_there_and_none_is_a_room(root: Path) -> None:
+    assert set(tessera.__all__) == {*tessera._HOMES, "__version__"}
+    assert set(tessera.__all__) <= set(dir(tessera))
+    rooms = {path.stem for path in (root / "tessera_core").iterdir() if path.suffix in ("", ".py")}
+    assert rooms & set(tessera.__all__) == set()
+    assert set(api.__all__) <= set(tessera.__all__)
+    for name in tessera.__all__:
+        assert getattr(tessera, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'opne'"):
+        tessera.opne  # noqa: B018
+
+
+def _examples() -> Iterator[Any]:
+    found = [*doctest.DocTestFinder().find(api), *doctest.DocTestFinder().find(raster, raster.__name__)]
+    for test in found:
+        if test.examples:
+            slow = test.name.rpartition(".")[2] in SLOW
+            yield pytest.param(test, id=test.name, marks=[pytest.mark.soak] if slow else [])
+
+
+def test_every_call_of_the_front_door_has_an_example() -> None:
+    without = {name for name in api.__all__ if ">>>" not in getattr(api, name).__doc__}
+    # These need a server, a saved head or values; the tests below call them.
+    assert without == {"coverage", "fetch", "load_head", "map_values", "read_values"}
+
+
+@pytest.mark.parametrize("example", [*_examples()])
+def test_the_examples_in_docstrings_run(
+    example: doctest.DocTest, names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    monkeypatch.chdir(tmp_path)
+    given = dict(names)
+    if example.name.rpartition(".")[2] in SLOW:
+        monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+        given["region"] = tessera.demo(size=96, years=[2023, 2024])
+    example.globs = {**given}
+    runner = doctest.DocTestRunner(verbose=False)
+    assert runner.run(example).failed == 0
+
+
+# ------------------------------------------------------------------------ maps
+
+
+def test_a_head_that_is_given_makes_the_map_of_its_name_and_learns_nothing(names: dict[str, Any]) -> None:
+    one, labels = names["raster"], names["labels"]
+    head = tessera.make_head("ridge")
+    maps = [tessera.map_classes(one, labels, choice) for choice in ("ridge", head, tessera.HeadChoice("ridge"))]
+    for made in maps[1:]:
+        np.testing.assert_array_equal(made.classes, maps[0].classes)
+        np.testing.assert_array_equal(made.confidence, maps[0].confidence)
+        assert made.head.softened_ == maps[0].head.softened_
+    assert not hasattr(head, "classes_")
+    assert maps[0].score is not None
+    assert maps[0].score.accuracy == tessera.evaluate(one, labels, head).accuracy
+    assert clone(head).get_params() == head.get_params()
+
+
+def test_a_saved_head_maps_another_year(names: dict[str, Any], region: DemoRegion, tmp_path: Path) -> None:
+    made = tessera.map_classes(names["raster"], names["labels"])
+    saved = tessera.load_head(made.save_head(tmp_path / "h.safetensors"))
+    again = tessera.map_classes(names["raster"], head=saved)
+    np.testing.assert_array_equal(again.classes, made.classes)
+    assert again.names == made.names
+    elsewhere = tessera.map_classes(tessera.open(region.embeddings[2023]), head=saved)
+    assert elsewhere.trained_on.year == 2024
+    outside = elsewhere.outside_applicability()
+    assert outside is not None
+    assert 0 <= outside.share <= 1
+    foreign = replace(names["raster"], provenance=replace(names["raster"].provenance, version="other"))
+    with pytest.raises(MixedDatasetsError):
+        tessera.map_classes(foreign, head=saved)
+    with pytest.raises(HeadError, match="map_classes"):
+        tessera.map_values(names["raster"], head=saved)
+    assert load_head(tmp_path / "h.safetensors").class_names == made.names
+
+
+def test_values_are_mapped_scored_saved_and_written(names: dict[str, Any], tmp_path: Path) -> None:
+    one = names["raster"]
+    rng = np.random.default_rng(2)
+    rows, cols = rng.integers(0, SIZE, (2, 80))
+    x, y = GRID.pixel_to_xy(rows + 0.5, cols + 0.5)
+    height = one.sample(rows, cols)[:, 0] * 3 + 20
+    lines = [f"{a:.1f},{b:.1f},{h:.3f}" for a, b, h in zip(x, y, height, strict=True)]
+    (tmp_path / "plots.csv").write_text("x,y,height_m\n" + "\n".join(lines))
+    values = tessera.read_values(tmp_path / "plots.csv", like=one, field="height_m", crs="EPSG:32631")
+    made = tessera.map_values(one, values)
+    assert made.name == "height_m"
+    assert np.abs(made.values[rows, cols] - height).mean() < 2
+    files = tessera.write_map(tmp_path / "h.tif", made, margin=tmp_path / "m.tif")
+    with rasterio.open(files[0]) as file:
+        np.testing.assert_array_equal(file.read(1), made.values)
+    given = tessera.map_values(one, values, tessera.make_head("ridge-regression"))
+    np.testing.assert_array_equal(given.values, made.values)
+    saved = tessera.load_head(made.save_head(tmp_path / "h.safetensors"))
+    np.testing.assert_array_equal(tessera.map_values(one, head=saved).values, made.values)
+    score = tessera.evaluate(one, values)
+    assert score.result["r2"] > 0.5
+    with pytest.raises(HeadError, match="map_values"):
+        tessera.map_classes(one, head=saved)
+
+
+def test_change_is_found_where_the_fields_changed(names: dict[str, Any], region: DemoRegion, tmp_path: Path) -> None:
+    found = tessera.change(tessera.open(region.embeddings[2023]), names["raster"])
+    changed = found.changed(0.05)
+    with rasterio.open(region.truth[2023]) as first, rasterio.open(region.truth[2024]) as second:
+        truth = first.read(1) != second.read(1)
+    assert changed[truth].mean() > 0.9
+    assert changed[16:, 16:].mean() < 0.05
+    assert found.hectares() == pytest.approx(changed.sum() / 100)
+    files = tessera.write_map(tmp_path / "c.tif", found, rate=0.05)
+    with rasterio.open(files[0]) as file:
+        np.testing.assert_array_equal(file.read(1) == 2, changed)
+    assert "changed" in repr(found)
+
+
+def test_only_some_classes_are_read_where_that_is_asked(names: dict[str, Any], region: DemoRegion) -> None:
+    some = tessera.read_labels(region.truth[2024], like=names["raster"].grid, classes=["Water", "Conifer wood"])
+    assert sorted(some.names.values()) == ["Conifer wood", "Water"]
+    assert isinstance(some, Reference)
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def test_what_does_not_go_together_is_said(names: dict[str, Any], tmp_path: Path) -> None:
+    one, labels, made = names["raster"], names["labels"], names["made"]
+    saved = tessera.load_head(made.save_head(tmp_path / "h.safetensors"))
+    wrong = (
+        (lambda: tessera.map_classes(one), "labels"),
+        (lambda: tessera.map_classes(one, labels, saved), "either labels or a saved head"),
+        (lambda: tessera.map_classes(one, labels, 7), "this is int"),
+        (lambda: tessera.map_classes(one, labels, "forrest"), "There is no head 'forrest'"),
+        (lambda: tessera.map_values(one, labels, "ridge"), "There is no head 'ridge'"),
+        (
+            lambda: tessera.write_map(tmp_path / "m.tif", made, margin=tmp_path / "x.tif"),
+            "a map of classes has confidence",
+        ),
+        (lambda: tessera.write_map(tmp_path / "m.tif", made, rate=0.1), "none"),
+        (lambda: tessera.open("https://127.0.0.1:9/store"), "say which part"),
+        (lambda: tessera.open(tmp_path, region=(0, 0, 1, 1)), "opened whole"),
+        (lambda: tessera.fetch((1, 2, 3), 2024), "box"),
+        (lambda: tessera.fetch("no such file", 2024), "no such file"),
+        (lambda: tessera.fetch(5, 2024), "west, south, east, north"),
+        (lambda: tessera.fetch((0, 1, 1, 2), 2024, dataset="1.1", location="x"), "either dataset or location"),
+        (lambda: tessera.fetch((0, 1, 0.1, 1.1), 2024, dataset="9.9"), "There is no dataset"),
+    )
+    for call, said in wrong:
+        with pytest.raises(InputError, match=said):
+            call()  # type: ignore[no-untyped-call]
+    assert not (tmp_path / "m.tif").exists()
+
+
+def test_what_a_folder_of_tiles_lost_is_a_warning(region: DemoRegion, tmp_path: Path) -> None:
+    folder = tmp_path / "tiles"
+    whole = tessera.open(region.embeddings[2024])
+    for name, part in (("a", slice(0, 48)), ("b", slice(48, 96))):
+        grid = GRID.window(part.start, 0, 48, SIZE)
+        EmbeddingRaster(whole.codes[part], whole.scales[part], grid, whole.provenance).save(folder / name)
+    os.truncate(folder / "b" / "codes.npy", 500)
+    with pytest.warns(UserWarning, match="b is left out"):
+        assert tessera.open(folder).shape == (48, SIZE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tessera.open(region.embeddings[2024], dim=16).dim == 16
