@@ -1,0 +1,218 @@
+"""The panel that says how good the map is: scores by class, confidence, and whether more labels would help."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.project.classify import head_choice, label_samples
+from tessera_core.project.project import Project
+from tessera_core.session.labelling import LabelSession
+from tessera_core.types import Cancel, Progress
+from tessera_core.ui import humanize
+from tessera_core.ui.label import tasks
+from tessera_core.ui.scene import OpenScene
+
+_HEADS = "<th>Class</th><th>Found</th><th>Right</th><th>n</th>"
+_TABLE = """<style>
+.label-scores { width: 100%; border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
+.label-scores th, .label-scores td { padding: 4px 3px; border-bottom: 1px solid rgba(128, 128, 128, 0.25); }
+.label-scores th, .label-scores td { text-align: right; white-space: nowrap; }
+.label-scores th { font-weight: 400; opacity: 0.7; }
+.label-scores th:first-child, .label-scores td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+</style>"""
+
+
+def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
+    """How often the map is right where labels were held out, for all and by class."""
+    insight = session.assessor.insight
+    score = insight.score
+    if not ready or score is None:
+        first = "Label two places of two classes each, then the map is checked here."
+        st.caption("The map is being checked…" if ready and insight.pending else insight.problem or first)
+        return
+    if score.accuracy is None or score.interval is None:
+        st.markdown(humanize.escape(score.headline))
+        return
+    low, high = score.interval
+    left, right = st.columns(2)
+    left.metric("New places", f"{100 * score.accuracy:.0f} %", help="Whole places are held out, with a belt around.")
+    naive = "–" if score.naive is None else f"{100 * score.naive:.0f} %"
+    right.metric("Random split", naive, help="What most tools report. It tests beside what was learned from.")
+    st.caption(
+        f"Labels right when held out. 95 % sure: {100 * low:.0f} to {100 * high:.0f} %. n = {score.n_labels} labels in "
+        f"{score.n_places} places."
+    )
+    for sentence in (score.gap, score.weakest, score.confused, *score.notes):
+        if sentence:
+            st.markdown(f":small[{humanize.escape(sentence)}]")
+    _per_class(session, project)
+    calibration = insight.calibration
+    if calibration is not None:
+        st.markdown(f"**Confidence.** :small[{humanize.escape(calibration.sentence)}]")
+        if st.toggle("Show it as a plot", key=f"label_reliability_{project.key}"):
+            _reliability(calibration)
+    _curve(project, scene)
+
+
+def _per_class(session: LabelSession, project: Project) -> None:
+    score = session.assessor.insight.score
+    if score is None:
+        return
+    # Not st.dataframe: it would hide columns beside the map, and more of them with longer names.
+    rows = "".join(
+        f"<tr><td>{html.escape(c.name)}</td><td>{100 * c.recall:.0f} %</td><td>{100 * c.precision:.0f} %</td>"
+        f"<td>{c.labels}</td></tr>"
+        for c in score.per_class
+    )
+    st.html(f"{_TABLE}<table class='label-scores'><tr>{_HEADS}</tr>{rows}</table>")
+    st.caption("Found: of the class's held-out labels. Right: of what is mapped as the class. n: labels held out.")
+    if score.confusion.size and st.toggle("Which classes are confused", key="label_confusion"):
+        _confusion(score.classes, score.confusion, [c.name for c in project.log.classes])
+
+
+def _confusion(names: Sequence[str], confusion: NDArray[np.floating], order: list[str]) -> None:
+    """A picture that fits beside the map: columns are told by the numbers that classes have in the list."""
+    shares = 100 * confusion / confusion.sum(axis=1, keepdims=True).clip(min=1e-9)
+    # A score may be older than the newest names of the classes, until it is made anew.
+    listed = [*order, *(name for name in names if name not in order)]
+    numbers = [listed.index(name) + 1 for name in names]
+    cells = [
+        {
+            "from": f"{number} {name}",
+            "row": number,
+            "to": other,
+            "name": names[j],
+            "share": round(float(shares[i, j]), 1),
+        }
+        for i, (name, number) in enumerate(zip(names, numbers, strict=True))
+        for j, other in enumerate(numbers)
+    ]
+    text = {"field": "share", "type": "quantitative", "format": ".0f"}
+    spec = {
+        "height": {"step": 22},
+        "data": {"values": cells},
+        "encoding": {
+            "x": {"field": "to", "type": "ordinal", "title": "Mapped as", "axis": {"labelAngle": 0, "orient": "top"}},
+            "y": {
+                "field": "from",
+                "type": "ordinal",
+                "title": None,
+                "sort": {"field": "row"},
+                "axis": {"labelLimit": 92},
+            },
+            "tooltip": [
+                {"field": "from", "title": "Labelled"},
+                {"field": "name", "title": "Mapped as"},
+                {"field": "share", "title": "%"},
+            ],
+        },
+        "layer": [
+            {
+                "mark": "rect",
+                "encoding": {
+                    "color": {
+                        "field": "share",
+                        "type": "quantitative",
+                        "legend": None,
+                        "scale": {"domain": [0, 100], "range": ["#f3f7f6", "#0b7a75"]},
+                    }
+                },
+            },
+            {
+                "transform": [{"filter": "datum.share >= 0.5"}],
+                "mark": {"type": "text", "fontSize": 10},
+                "encoding": {
+                    "text": text,
+                    "color": {"condition": {"test": "datum.share > 55", "value": "white"}, "value": "#222222"},
+                },
+            },
+        ],
+    }
+    st.vega_lite_chart(spec=spec, width="stretch", alt="Which classes are confused")
+    st.caption("Rows: what you labelled. Columns: what the map says there, in % of the row's held-out labels.")
+
+
+def _reliability(calibration: Any) -> None:
+    points = [
+        {"sure": round(100 * b.confidence, 1), "right": round(100 * b.accuracy, 1), "labels": b.weight, "which": name}
+        for name, bins in (("as it is", calibration.before), ("calibrated", calibration.after))
+        for b in bins
+        if name == "as it is" or calibration.temperature != 1
+    ]
+    scale = {"domain": [0, 100]}
+    legend = {"orient": "bottom"} if calibration.temperature != 1 else None
+    spec = {
+        "height": 260,
+        "layer": [
+            {
+                "data": {"values": [{"x": 0, "y": 0}, {"x": 100, "y": 100}]},
+                "mark": {"type": "line", "strokeDash": [4, 4], "color": "#888888"},
+                "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
+            },
+            {
+                "data": {"values": points},
+                "mark": {"type": "point", "filled": True, "opacity": 0.9},
+                "encoding": {
+                    "x": {"field": "sure", "type": "quantitative", "title": "Sure, %", "scale": scale},
+                    "y": {
+                        "field": "right",
+                        "type": "quantitative",
+                        "title": "Right, %",
+                        "scale": scale,
+                    },
+                    "size": {"field": "labels", "type": "quantitative", "legend": None, "scale": {"range": [30, 300]}},
+                    "color": {"field": "which", "type": "nominal", "title": None, "legend": legend},
+                    "tooltip": [{"field": f, "type": "quantitative"} for f in ("sure", "right", "labels")],
+                },
+            },
+        ],
+    }
+    st.vega_lite_chart(spec=spec, width="stretch", alt="How often the map is right, by how sure it is")
+    st.caption("On the dashed line, “80 % sure” is right in 80 of 100 cases. Larger dots stand for more labels.")
+
+
+def _curve(project: Project, scene: OpenScene) -> None:
+    from tessera_core.assess.curve import learning_curve
+    from tessera_core.heads import make_head
+
+    choice = head_choice(project)
+    labels, classes = project.log.labels, project.log.classes
+
+    def work(progress: Progress, cancelled: Cancel) -> object:
+        samples = label_samples(labels, classes, scene.raster)
+        return learning_curve(samples, make_head(choice), progress=progress, cancelled=cancelled)
+
+    done = tasks.job(f"curve {project.key} {scene.key} {project.log.version} {choice}", "Would more labels help?", work)
+    if done is None:
+        return
+    rows = [
+        {"labels": n, "f1": f, "low": max(f - s, 0), "high": min(f + s, 1)}
+        for n, f, s in zip(done.labels, done.macro_f1, done.spread, strict=True)
+    ]
+    x = {"field": "labels", "type": "quantitative", "title": "Labels of each class", "scale": {"type": "log"}}
+    spec = {
+        "height": 240,
+        "data": {"values": rows},
+        "layer": [
+            {
+                "mark": {"type": "area", "opacity": 0.2},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "low", "type": "quantitative", "title": "Score (macro-F1)"},
+                    "y2": {"field": "high"},
+                },
+            },
+            {
+                "mark": {"type": "line", "point": True},
+                "encoding": {"x": x, "y": {"field": "f1", "type": "quantitative", "scale": {"zero": False}}},
+            },
+        ],
+    }
+    st.vega_lite_chart(spec=spec, width="stretch", alt="Score by labels of each class")
+    st.caption(f"{done.sentence} Band: one standard deviation over repeated draws.")

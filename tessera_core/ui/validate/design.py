@@ -1,0 +1,117 @@
+"""The first state of the page Validate: choose a design, see what it takes, draw it; or bring a sample from a file."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.assess.designs import draw, from_csv
+from tessera_core.errors import LabelError
+from tessera_core.project import validate
+from tessera_core.project.project import Project
+from tessera_core.project.validate import SamplePlan, Validation
+from tessera_core.ui import humanize
+from tessera_core.ui.scene import OpenScene
+from tessera_core.ui.validate.context import names_of, place_key
+
+DESIGNS = {
+    "stratified": "Some in every class",
+    "random": "Anywhere, by chance",
+    "systematic": "On a regular net",
+}
+_DESIGN_HELP = {
+    "stratified": "Every class of the map gets places, small ones too. Best when you want the area of each class.",
+    "random": "Every pixel has the same chance. Simple to explain; rare classes may get no place at all.",
+    "systematic": "A square net with a random start, so that places spread evenly over the region.",
+}
+
+
+def design_form(project: Project, scene: OpenScene, year: int | None, classes: NDArray[np.uint8]) -> None:
+    """Choose a design, see what it takes, draw it; or bring a sample from a file."""
+    key = f"validate_{project.key}_{year}"
+    choices, outcome = st.columns([3, 2], gap="large")
+    with choices:
+        st.subheader("Which places?")
+        design = st.radio(
+            "How to choose them",
+            list(DESIGNS),
+            format_func=DESIGNS.__getitem__,
+            captions=[_DESIGN_HELP[name] for name in DESIGNS],
+            key=f"{key}design_form",
+        )
+        margin = st.select_slider(
+            "How exact should the accuracy be?",
+            [2, 3, 4, 5, 7, 10, 15],
+            value=5,
+            format_func=lambda points: f"± {points} points",
+            key=f"{key}_margin",
+            help="Half of the 95 % interval. Twice as exact takes four times as many places.",
+        )
+        accuracy = st.slider(
+            "How much of the map do you expect to be right?",
+            50,
+            98,
+            80,
+            format="%d %%",
+            key=f"{key}_accuracy",
+            help="A guess is enough: it only sets how many places are drawn.",
+        )
+        at_least = 0
+        if design == "stratified":
+            at_least = st.slider(
+                "Places in every class, at least",
+                2,
+                50,
+                10,
+                key=f"{key}_least",
+                help="More of them make the figures of rare classes firmer.",
+            )
+    with outcome:
+        plan = validate.plan(classes, design, margin / 100, accuracy / 100, at_least=max(at_least, 2))
+        _outcome(project, plan)
+        if st.button("Draw the places", type="primary", icon=":material/casino:", key=f"{key}_draw", width="stretch"):
+            seed = int(time.time()) & 0x7FFFFFFF
+            sample = draw(classes, plan.n, design, at_least=max(at_least, 2), seed=seed)
+            _begin(project, Validation(year, scene.raster.grid, sample))
+    _from_file(project, scene, year, key)
+
+
+def _outcome(project: Project, plan: SamplePlan) -> None:
+    st.subheader(f"{plan.n} places")
+    st.markdown(
+        f"About {humanize.duration(plan.seconds)} of looking. The accuracy would then be known to about "
+        f"± {100 * plan.margin:.0f} points. You may stop early: the intervals are only wider then."
+    )
+    if plan.per_class:
+        names = names_of(project)
+        rows = [{"Class of the map": names.get(k, str(k)), "Places": n} for k, n in plan.per_class.items()]
+        st.dataframe(rows, hide_index=True, width="stretch", height=min(35 * len(rows) + 38, 320))
+
+
+def _from_file(project: Project, scene: OpenScene, year: int | None, key: str) -> None:
+    with st.expander("I have a sample as a file", icon=":material/upload_file:"):
+        file = st.file_uploader(
+            "Sample (CSV) saved by this app, answered here or in another program", type="csv", key=f"{key}_file"
+        )
+        if file is not None and st.button("Use this sample", key=f"{key}_use"):
+            sample = from_csv(file.getvalue().decode("utf-8", errors="replace"), names_of(project))
+            grid = scene.raster.grid
+            if not grid.inside(sample.rows, sample.cols).all():
+                raise LabelError("Some places of this file lie outside the region; it belongs to another one.")
+            _begin(project, Validation(year, grid, sample))
+
+
+def _begin(project: Project, new: Validation) -> None:
+    validate.start(project, new)
+    st.session_state[place_key(project, new.year)] = 0
+    st.rerun()
+
+
+def again(project: Project, scene: OpenScene, year: int | None, classes: NDArray[np.uint8]) -> None:
+    """The form once more, folded, beneath a sample that is being answered."""
+    with st.expander("Draw other places, or bring a file", icon=":material/restart_alt:"):
+        st.caption("The answers given so far stay in the project's folder; a new sample begins without them.")
+        design_form(project, scene, year, classes)

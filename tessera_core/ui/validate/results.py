@@ -1,0 +1,135 @@
+"""What the answers of the page Validate say so far: areas and accuracy with intervals, and their files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from tessera_core.assess.area import AreaEstimate, Assessment
+from tessera_core.assess.designs import to_csv
+from tessera_core.errors import LabelError
+from tessera_core.project import validate
+from tessera_core.project.project import Project, safe_name
+from tessera_core.project.validate import Validation
+from tessera_core.ui import humanize
+from tessera_core.ui.scene import OpenScene
+from tessera_core.ui.validate.context import names_of
+
+
+def results(project: Project, scene: OpenScene, current: Validation) -> None:
+    """Areas, accuracy, the confusion matrix and downloads; or what is still open."""
+    names = names_of(project)
+    st.subheader("What follows so far")
+    try:
+        found = current.assess()
+    except LabelError:
+        open_ = sorted(
+            {int(k) for k in current.sample.sizes}
+            - {int(k) for k in current.sample.strata[current.sample.reference > 0]}
+        )
+        rest = ", ".join(names.get(k, "the region") for k in open_[:4]) + (" and others" if len(open_) > 4 else "")
+        st.info(f"Nothing yet: there is no answer in {rest}. Go on; the places come in random order.")
+        _downloads(project, scene, current, names, None)
+        return
+    unit = "ha" if scene.raster.grid.georeferenced else "pixels"
+    first, *_ = found.sentences(names, unit)
+    st.markdown(f"**{humanize.escape(first)}**")
+    areas, matrix = st.tabs(["Areas and accuracy", "What is taken for what"])
+    with areas:
+        st.dataframe(_table(found, names, unit), hide_index=True, width="stretch", column_config=_columns(unit))
+        st.caption(
+            "“On the map” counts pixels, mistakes included; “truly” corrects it by what you saw. Right of mapped: of the "
+            "ground mapped as the class, how much is it. Found: of the class on the ground, how much is mapped so. "
+            "Intervals hold 95 % of the time (Olofsson et al. 2014; Stehman 2014)."
+        )
+    with matrix:
+        _matrix(found, names)
+    for note in found.notes:
+        st.caption(f":material/info: {humanize.escape(note)}")
+    _downloads(project, scene, current, names, found)
+
+
+def _table(found: Assessment, names: Mapping[int, str], unit: str) -> list[dict[str, object]]:
+    return [
+        {
+            "Class": names.get(c.id, str(c.id)),
+            "On the map": c.mapped * found.total_area,
+            "Truly": c.area.value,
+            "± ": _finite(c.area.margin) if c.sampled else None,
+            "Right of mapped": _percent(c.users),
+            "Found": _percent(c.producers),
+            "Places": c.sampled,
+        }
+        for c in found.classes
+    ]
+
+
+def _columns(unit: str) -> dict[str, Any]:
+    number = st.column_config.NumberColumn
+    return {
+        "On the map": number(f"On the map ({unit})", format="%.1f"),
+        "Truly": number(f"Truly ({unit})", format="%.1f"),
+        "± ": number(f"± ({unit}, 95 %)", format="%.1f"),
+        "Places": number("Places seen", help="Places where you saw this class"),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _percent(share: AreaEstimate) -> str:
+    if not math.isfinite(share.value):
+        return "no place"
+    margin = f" ± {100 * share.margin:.0f}" if math.isfinite(share.se) and share.se > 0 else ""
+    return f"{100 * share.value:.0f}{margin} %"
+
+
+def _matrix(found: Assessment, names: Mapping[int, str]) -> None:
+    what = st.segmented_control(
+        "Show", ["Places", "Share of the region"], default="Places", required=True, key="validate_matrix"
+    )
+    titles = [names.get(k, str(k)) for k in found.ids]
+    values = found.counts if what == "Places" else 100 * found.shares
+    rows = [
+        {"Map says": title, **{other: values[i, j].item() for j, other in enumerate(titles)}}
+        for i, title in enumerate(titles)
+    ]
+    form = "%d" if what == "Places" else "%.1f %%"
+    st.dataframe(
+        rows,
+        hide_index=True,
+        width="stretch",
+        column_config={title: st.column_config.NumberColumn(f"Seen: {title}", format=form) for title in titles},
+    )
+    st.caption("Rows are what the map says, columns what you saw; on the diagonal both agree.")
+
+
+def _downloads(
+    project: Project, scene: OpenScene, current: Validation, names: Mapping[int, str], found: Assessment | None
+) -> None:
+    stem = safe_name(f"{project.name} {current.year or ''}").replace(" ", "-")
+    with st.container(horizontal=True):
+        st.download_button(
+            "Sample (.csv)",
+            lambda: to_csv(current.sample, scene.raster.grid, names).encode(),
+            f"{stem}-sample.csv",
+            "text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            help="Places and answers; fill in the column reference elsewhere and bring it back here.",
+            key="validate_csv",
+        )
+        if found is not None:
+            st.download_button(
+                "Areas and accuracy (.csv)",
+                lambda: validate.estimates_csv(found, names, "ha" if scene.raster.grid.georeferenced else "pixels"),
+                f"{stem}-areas.csv",
+                "text/csv",
+                icon=":material/download:",
+                on_click="ignore",
+                key="validate_areas_csv",
+            )

@@ -1,0 +1,161 @@
+"""The second state of the page Validate: one place after another, with a key for each answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from tessera_core.labels.model import LabelClass
+from tessera_core.project import validate
+from tessera_core.project.project import Project
+from tessera_core.project.validate import Validation
+from tessera_core.ui import humanize, shell
+from tessera_core.ui.components import view_map
+from tessera_core.ui.scene import OpenScene
+from tessera_core.ui.validate.context import names_of, place_key
+
+_MODES = {"blind": "Say what is there", "check": "Right or wrong"}
+# Metres to each side of the place that the map shows.
+_VIEW_M = 250.0
+
+
+def screen(project: Project, scene: OpenScene, current: Validation) -> None:
+    """One place: the map around it, and a key for each answer."""
+    total = len(current.sample)
+    key = place_key(project, current.year)
+    place = min(int(st.session_state.setdefault(key, current.next_open() or 0)), total - 1)
+    done = current.seen
+    st.progress(done / total, text=f"{done} of {total} places looked at")
+    looking, answering = st.columns([5, 3], gap="medium")
+    with looking:
+        _around(project, scene, current, place)
+    with answering:
+        mode = st.segmented_control(
+            "How to answer",
+            list(_MODES),
+            format_func=_MODES.__getitem__,
+            default="blind",
+            required=True,
+            key=f"{key}_mode",
+            help="Not seeing what the map says is fairer: people tend to agree with a map.",
+        )
+        _answers(project, current, place, blind=mode != "check")
+        with st.container(horizontal=True):
+            st.button("Back", icon=":material/arrow_back:", key=f"{key}_back", shortcut="Left",
+                      on_click=_step, args=(key, -1, total), disabled=place == 0)  # fmt: skip
+            st.button("Next", icon=":material/arrow_forward:", key=f"{key}_next", shortcut="Right",
+                      on_click=_step, args=(key, 1, total), disabled=place == total - 1)  # fmt: skip
+            left = current.next_open(place)
+            st.button("Next without answer", key=f"{key}_open", disabled=left is None,
+                      on_click=_go, args=(key, left or 0))  # fmt: skip
+        st.text_input(
+            "Note",
+            value=current.sample.notes[place],
+            key=f"{key}_note_{place}",
+            placeholder="Anything worth remembering about this place",
+            on_change=_note,
+            args=(project, current.year, place, f"{key}_note_{place}"),
+        )
+
+
+def _around(project: Project, scene: OpenScene, current: Validation, place: int) -> None:
+    grid, sample = scene.raster.grid, current.sample
+    row, col = float(sample.rows[place]) + 0.5, float(sample.cols[place]) + 0.5
+    layers = [_layer(scene, "pca", "Embedding picture", not scene.has_true_colour)]
+    if scene.has_true_colour:
+        layers.append(_layer(scene, "truecolour", "Photograph of the year", True))
+    box = None
+    if grid.georeferenced:
+        half = _VIEW_M / grid.pixel_area_m2**0.5
+        rows, cols = np.array([row - half, row + half]), np.array([col - half, col + half])
+        lon, lat = grid.pixel_to_lonlat(rows, cols)
+        box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
+    view_map.view_map(
+        f"validate_map_{project.key}",
+        display=scene.display,
+        layers=layers,
+        markers=[] if grid.georeferenced else [view_map.Marker("place", row, col, text="The place")],
+        outlines=[_pixel(scene, int(row), int(col))] if grid.georeferenced else [],
+        tools=(),
+        fly_to=box,
+        height=400,
+        subtitle=f"{current.year or ''}",
+    )
+    st.caption("Say what covers most of the square. With internet, choose an aerial picture under the map's layers.")
+
+
+def _layer(scene: OpenScene, name: str, title: str, visible: bool) -> view_map.Layer:
+    return view_map.Layer(name, title, scene.png(name), f"{scene.key}_{name}", visible=visible, group="base")
+
+
+def _pixel(scene: OpenScene, row: int, col: int) -> view_map.Outline:
+    rows, cols = np.array([row, row, row + 1, row + 1, row]), np.array([col, col + 1, col + 1, col, col])
+    lon, lat = scene.raster.grid.pixel_to_lonlat(rows, cols)
+    ring = [[float(x), float(y)] for x, y in zip(lon, lat, strict=True)]
+    return view_map.Outline("place", {"type": "Polygon", "coordinates": [ring]}, colour="#d55e00", text="The place")
+
+
+def _answers(project: Project, current: Validation, place: int, *, blind: bool) -> None:
+    sample, names = current.sample, names_of(project)
+    chosen, mapped = int(sample.reference[place]), int(sample.mapped[place])
+    seen = current.is_seen(place)
+    said = names.get(chosen, "cannot tell") if seen else ""
+    st.markdown(
+        f"**Place {place + 1}**" + (f" &nbsp; :green[:material/check: {humanize.escape(said)}]" if seen else "")
+    )
+    key = place_key(project, current.year)
+    if not blind and mapped in names:
+        st.markdown(f"The map says **{humanize.escape(names[mapped])}**.")
+        st.button(f"Right, {names[mapped]}", icon=":material/check:", type="primary", key=f"{key}_right", shortcut="Y",
+                  width="stretch", on_click=_answer, args=(project, current, place, mapped))  # fmt: skip
+        st.caption("Wrong? Then say what it is:")
+    else:
+        st.caption("What is there? One key each; the next place comes by itself.")
+    with st.container(horizontal=True, gap="small"):
+        for number, klass in enumerate(project.log.classes, start=1):
+            if blind or klass.id != mapped:
+                _class_button(project, current, place, klass, number, klass.id == chosen)
+    st.button("Cannot tell", icon=":material/question_mark:", key=f"{key}_unknown", shortcut="U", width="stretch",
+              on_click=_answer, args=(project, current, place, 0))  # fmt: skip
+    if seen:
+        st.button("Take the answer back", icon=":material/undo:", key=f"{key}_undo", shortcut="Z", width="stretch",
+                  on_click=_answer, args=(project, current, place, None))  # fmt: skip
+
+
+def _class_button(
+    project: Project, current: Validation, place: int, klass: LabelClass, number: int, chosen: bool
+) -> None:
+    st.button(
+        klass.name,
+        key=f"{place_key(project, current.year)}_class_{klass.id}",
+        shortcut=str(number) if number <= 9 else None,
+        type="primary" if chosen else "secondary",
+        on_click=_answer,
+        args=(project, current, place, klass.id),
+    )
+
+
+@shell.shielded
+def _answer(project: Project, current: Validation, place: int, class_id: int | None) -> None:
+    # Another tab may have answered other places since this one was drawn.
+    newest = validate.load(project, current.year) or current
+    answered = newest.answer(place, class_id)
+    validate.save(project, answered)
+    following = place if class_id is None else answered.next_open(place)
+    st.session_state[place_key(project, current.year)] = place if following is None else following
+
+
+@shell.shielded
+def _note(project: Project, year: int | None, place: int, widget: str) -> None:
+    newest = validate.load(project, year)
+    if newest is not None:
+        validate.save(project, newest.with_note(place, st.session_state[widget]))
+
+
+def _go(key: str, place: int) -> None:
+    st.session_state[key] = place
+
+
+def _step(key: str, by: int, total: int) -> None:
+    # From where the session is, not from what the pressed button was drawn for: keys may come faster than pages.
+    st.session_state[key] = min(max(int(st.session_state.get(key, 0)) + by, 0), total - 1)
