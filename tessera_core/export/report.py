@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import write_text
+from tessera_core._utils.templates import render
 from tessera_core.areas import square_kilometres
-from tessera_core.export.product import ClassArea, Product
+from tessera_core.export.product import Product
 from tessera_core.provenance import SOFTWARE
 
 _MAX_SIDE = 1200
@@ -40,21 +41,29 @@ def write_report(path: str | Path, product: Product) -> Path:
     return path
 
 
+class Line(NamedTuple):
+    """A line of a list: a sentence that stands out, if any, and plain text."""
+
+    text: str
+    strong: str = ""
+
+
 def report_html(product: Product) -> str:
     """The report as HTML text."""
-    title = escape(f"{product.name} {product.year}" if product.year else product.name)
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{title}</title><style>{_STYLE}</style></head><body><main>\n"
-        f"<header><h1>{title}</h1><p>{_lead(product)}</p>{_simulated(product)}</header>\n"
-        f"<figure><img alt='Class map' src='{_picture(product)}'>"
-        f"<figcaption>{_caption(product)}</figcaption></figure>\n"
-        f"<section><h2>How good it is</h2>{_list(_goodness(product))}</section>\n"
-        f"<section><h2>Classes</h2>{_table(product)}{_checked(product)}</section>\n"
-        f"<section><h2>What to mind</h2>{_list(_caveats(product))}</section>\n"
-        f"<section><h2>Where it comes from</h2>{_provenance(product)}</section>\n"
-        "</main></body></html>\n"
+    checked = product.checked
+    return render(
+        Path(__file__).with_name("report.html.jinja"),
+        title=f"{product.name} {product.year}" if product.year else product.name,
+        lead=_lead(product),
+        simulated=product.simulated,
+        picture=_picture(product),
+        caption=_caption(product),
+        goodness=_goodness(product),
+        georeferenced=product.grid.georeferenced,
+        areas=product.areas(),
+        checked=checked if checked is not None and checked.classes else None,
+        caveats=_caveats(product),
+        facts=_facts(product),
     )
 
 
@@ -66,19 +75,9 @@ def _lead(product: Product) -> str:
     used = [area for area in product.areas() if area.labels]
     return (
         f"A map of {size} in {len(used)} classes, learnt from {sum(area.labels for area in used)} labels. What the satellites saw "
-        f"of each pixel in the course of the year was summed up in numbers (embeddings: {escape(product.provenance.dataset)}); a "
+        f"of each pixel in the course of the year was summed up in numbers (embeddings: {product.provenance.dataset}); a "
         "classifier learnt from the labels which numbers go with which class."
     )
-
-
-def _simulated(product: Product) -> str:
-    if not product.simulated:
-        return ""
-    return "<p><strong>This landscape is simulated, made up to try things out: there is no such place on Earth.</strong></p>"
-
-
-def _list(lines: list[str]) -> str:
-    return f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
 
 
 def _picture(product: Product) -> str:
@@ -101,7 +100,7 @@ def _caption(product: Product) -> str:
     up = ", north is up" if turn.b == turn.d == 0 and turn.e < 0 else ""
     return (
         f"{wide} across{up}. From {west:.4f}, {south:.4f} to {east:.4f}, {north:.4f} (longitude, latitude); "
-        f"{escape(_crs(product))}."
+        f"{_crs(product)}."
     )
 
 
@@ -114,73 +113,31 @@ def _crs(product: Product) -> str:
     return str(CRS.from_user_input(crs).name)
 
 
-def _table(product: Product) -> str:
-    areas = product.areas()
-    place = product.grid.georeferenced
-    head = (
-        "<tr><th></th><th>Class</th>"
-        + ("<th>Hectares</th>" if place else "")
-        + "<th>Share</th><th>Pixels</th><th>Labels</th></tr>"
-    )
-    return f"<table>{head}{''.join(_row(area) for area in areas)}</table>"
-
-
-def _row(area: ClassArea) -> str:
-    hectares = "" if area.hectares is None else f"<td>{area.hectares:,.1f}</td>"
-    return (
-        f"<tr><td><span class='key' style='background:{area.klass.color}'></span></td><td>{escape(area.klass.name)}</td>"
-        f"{hectares}<td>{100 * area.share:.1f} %</td><td>{area.pixels:,}</td><td>{area.labels}</td></tr>"
-    )
-
-
-def _goodness(product: Product) -> list[str]:
+def _goodness(product: Product) -> list[Line]:
     """The score that the page shows, in its words, and what a checked sample says."""
     lines = []
     if product.checked is not None:
-        lines.append(f"<strong>{escape(product.checked.sentence)}</strong>")
-        lines += [escape(note) for note in product.checked.notes]
+        lines.append(Line("", product.checked.sentence))
+        lines += [Line(note) for note in product.checked.notes]
     score = product.score
-    sentences = [escape(str(line)) for line in score.get("sentences", ())]
+    sentences = [str(line) for line in score.get("sentences", ())]
     if score.get("accuracy") is not None:
-        lines += sentences
+        lines += [Line(sentence) for sentence in sentences]
         lines.append(
-            "This tells how well the map repeats your labels elsewhere; labels chosen by hand are no random sample of it."
+            Line(
+                "This tells how well the map repeats your labels elsewhere; labels chosen by hand are no random sample of it."
+            )
         )
     else:
-        lines.append("<strong>This map was not checked against labels held out.</strong> " + " ".join(sentences))
+        lines.append(Line(" ".join(sentences), "This map was not checked against labels held out."))
     if product.checked is None:
-        lines.append("Nobody has looked at places drawn at random from the map, so its areas are unchecked.")
+        lines.append(Line("Nobody has looked at places drawn at random from the map, so its areas are unchecked."))
     return lines
 
 
-def _checked(product: Product) -> str:
-    """The table of areas corrected by a checked sample, or what counting pixels is worth without one."""
-    found = product.checked
-    if found is None or not found.classes:
-        return (
-            "<p>Areas are counts of mapped pixels; where the map confuses classes, they are wrong by as much. They come without "
-            "an error bar.</p>"
-        )
-    unit = escape(found.unit)
-    head = f"<tr><th></th><th>Class</th><th>On the map, {unit}</th><th>Truly, {unit}</th><th>95 % sure</th><th>Places</th></tr>"
-    rows = "".join(
-        f"<tr><td></td><td>{escape(one.name)}</td><td>{one.mapped:,.1f}</td><td>{one.area:,.1f}</td><td>{_span(one.interval)}</td>"
-        f"<td>{one.places}</td></tr>"
-        for one in found.classes
-    )
-    return (
-        "<p>Above are counts of mapped pixels, mistakes included. Corrected by what people saw at places drawn at random, the "
-        f"classes cover:</p><table>{head}{rows}</table>"
-    )
-
-
-def _span(interval: tuple[float, float] | None) -> str:
-    return "not known" if interval is None else f"{interval[0]:,.1f} to {interval[1]:,.1f}"
-
-
-def _caveats(product: Product) -> list[str]:
-    lines = []
-    few = [escape(area.klass.name) for area in product.areas() if area.labels < 5]
+def _caveats(product: Product) -> list[Line]:
+    lines: list[str] = []
+    few = [area.klass.name for area in product.areas() if area.labels < 5]
     if few:
         lines.append(f"Fewer than five labels: {', '.join(few)}. Treat these classes as sketches.")
     valid = product.confidence[product.confidence <= 100]
@@ -188,17 +145,17 @@ def _caveats(product: Product) -> list[str]:
         low = float(np.mean(valid < 50))
         lines.append(
             f"Of half of its pixels it is at least {int(np.median(valid))} % sure, of {100 * low:.0f} % of them less than half; "
-            f"its confidence is {escape(product.confidence_note)}. "
+            f"its confidence is {product.confidence_note}. "
             "Confidence is not accuracy: of what it has never seen, a map may be confidently wrong."
         )
     empty = int(np.count_nonzero(product.classes == 0))
     if empty:
         lines.append(f"{empty:,} pixels ({100 * empty / product.classes.size:.1f} %) have no data.")
-    lines.extend(escape(str(text)) for text in product.provenance.details.get("warnings", []))
-    return lines
+    lines += (str(text) for text in product.provenance.details.get("warnings", []))
+    return [Line(line) for line in lines]
 
 
-def _provenance(product: Product) -> str:
+def _facts(product: Product) -> dict[str, object]:
     p = product.provenance
     facts = {
         "Embeddings": p.dataset,
@@ -209,21 +166,4 @@ def _provenance(product: Product) -> str:
         "Embeddings made with": p.software,
         "Report made with": SOFTWARE,
     }
-    rows = "".join(f"<tr><th>{key}</th><td>{escape(str(value))}</td></tr>" for key, value in facts.items() if value)
-    return f"<table class='facts'>{rows}</table>"
-
-
-_STYLE = """
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;margin:0;padding:1.5rem}
-main{max-width:62rem;margin:auto}
-h1{margin:0;font-size:1.7rem}h2{font-size:1.15rem;margin:1.6rem 0 .4rem}
-figure{margin:1rem 0}img{width:100%;image-rendering:pixelated;border:1px solid #8886;display:block}
-figcaption{font-size:.85rem;opacity:.75;margin-top:.3rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{padding:.2rem .8rem .2rem 0;text-align:right;border-bottom:1px solid #8883}
-td:nth-child(2),th:nth-child(2),.facts td,.facts th{text-align:left}
-.facts td{overflow-wrap:anywhere}
-.key{display:inline-block;width:1em;height:1em;border-radius:.2em;vertical-align:-.1em;border:1px solid #8888}
-@media print{body{padding:0}}
-"""
+    return {key: value for key, value in facts.items() if value}

@@ -5,7 +5,6 @@ Knows the log's records and plotly, which is loaded only when a page is written.
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tessera_core._utils.atomic import write_text
+from tessera_core._utils.templates import render
 from tessera_core.pretrain.config import PretrainError
 
 LOG_FILE = "log.jsonl"
@@ -127,8 +127,7 @@ def page(records: Sequence[dict[str, Any]], name: str, steps: int | None = None)
     import plotly.graph_objects as go
     from plotly.offline import get_plotlyjs
 
-    sections: list[str] = []
-    drawings: list[str] = []
+    panels: list[dict[str, str]] = []
     for title, meaning, logarithmic, names in _PANELS:
         lines = _lines(records, names)
         if not lines:
@@ -158,12 +157,8 @@ def page(records: Sequence[dict[str, Any]], name: str, steps: int | None = None)
         figure.update_yaxes(type="log" if logarithmic else "linear", automargin=True)
         if logarithmic:
             figure.update_yaxes(dtick="D2" if _decades(lines) < 2 else 1)
-        place = f"plot-{len(sections)}"
-        sections.append(
-            f'<section><h2>{html.escape(title)}</h2><p>{html.escape(meaning)}</p><div id="{place}"></div></section>'
-        )
         # A text such as "</script>" inside the JSON must not end the script.
-        drawings.append(f"draw('{place}',{figure.to_json()});".replace("</", "<\\/"))
+        panels.append({"title": title, "meaning": meaning, "figure": figure.to_json().replace("</", "<\\/")})
     last = records[-1]
     done = int(last["step"]) + 1
     finished = steps is None or done >= steps
@@ -171,32 +166,19 @@ def page(records: Sequence[dict[str, Any]], name: str, steps: int | None = None)
     if isinstance(last.get("seconds"), int | float):
         state += f", {last['seconds'] / 60:,.1f} minutes"
     state += "" if finished else f". This page reads itself again every {_REFRESH} s"
-    refresh = "" if finished else f'<meta http-equiv="refresh" content="{_REFRESH}">'
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{refresh}'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(name)}: training curves</title><style>{_STYLE}</style>"
-        f"<script>{get_plotlyjs()}</script></head><body><header><h1>{html.escape(name)}</h1><p>{state}.</p></header>"
-        # Drawn when all panels are laid out, so that each knows its width.
-        f"<main>{''.join(sections)}</main><script>{_DRAW}{''.join(drawings)}</script></body></html>\n"
+    return render(
+        Path(__file__).with_name("curves.html.jinja"),
+        name=name,
+        state=state,
+        refresh_s=None if finished else _REFRESH,
+        plotly=get_plotlyjs(),
+        panels=panels,
     )
 
 
 def _decades(lines: Sequence[tuple[str, list[int], list[float]]]) -> float:
     positive = [v for _, _, y in lines for v in y if v > 0]
     return math.log10(max(positive) / min(positive)) if positive else 0.0
-
-
-_DRAW = (
-    "function draw(place,figure){Plotly.newPlot(place,figure.data,figure.layout,"
-    "{displaylogo:false,responsive:true,displayModeBar:false});}"
-)
-_STYLE = (
-    "body{font:15px/1.4 system-ui,sans-serif;margin:0;color:#1d2530;background:#f5f6f8}"
-    "header{padding:14px 16px 2px}h1{font-size:20px;margin:0}h2{font-size:16px;margin:0}p{margin:2px 0 6px;color:#5b6770}"
-    "main{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:12px;padding:12px}"
-    "section{background:#fff;border:1px solid #dfe3e8;border-radius:8px;padding:12px;min-width:0;overflow:hidden}"
-)
 
 
 def write_page(folder: str | Path, name: str | None = None, steps: int | None = None) -> Path:
