@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test test-all unit lint format env env-test browser bench check-live requirements docs docs-pictures coverage clean
+.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser bench check-live requirements docs docs-pictures coverage clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region"
@@ -14,6 +14,7 @@ help:
 	@echo "make env           only set up .venv, with the tested versions (UNPINNED=1: with the newest)"
 	@echo "make docs          build the documentation site and run what it shows"
 	@echo "make lint format   check, or mend, the code's form"
+	@echo "make test-js       the tests of the maps' JavaScript alone"
 
 # The tested versions of requirements-dev.txt; UNPINNED=1 takes the newest that pyproject.toml allows.
 BOOTSTRAP := $(PYTHON3) tools/bootstrap.py $(if $(UNPINNED),--unpinned)
@@ -27,14 +28,22 @@ env-test:
 app: env
 	@$(BIN)/tessera app $(ARGS)
 
-lint: env-test
+lint: env-test lint-js
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The browser's half, with tools from npm; where Node or the network is missing, these say so and go on.
+lint-js: node
+	@$(PYTHON3) tools/javascript.py lint
+
+test-js: node
+	@$(PYTHON3) tools/javascript.py test
+
 format: env-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	@$(PYTHON3) tools/javascript.py format
 
 # A browser for the browser tests: installed where apt and root exist, otherwise those tests skip and say so.
 browser:
@@ -44,8 +53,16 @@ browser:
 		|| echo "[setup] Chromium could not be installed; the browser tests will be skipped."; \
 	fi
 
+# Node for those checks: installed where apt and root exist.
+node:
+	@if ! command -v node >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "[setup] Installing Node for the checks of the JavaScript ..."; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm; } >/dev/null \
+		|| echo "[setup] Node could not be installed."; \
+	fi
+
 # Two at a time, a file each; one thread a test, because torch's threads wait for each other where cores are shared.
-test: env-test browser lint
+test: env-test browser lint test-js
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not soak" $(ARGS)
 
 # Also what takes many minutes: crowds of visitors, fuzzing. One at a time, because what they say of speed is of a whole machine.

@@ -20,24 +20,12 @@ from tessera_core.ui.components import shared
 __all__ = ["ProtocolState", "insight", "label_map", "label_panel", "loader", "message", "picture", "wishes"]
 
 HUB = "__tesseraLabelMap"
-MODULES = (
-    "wire.js",
-    "dom.js",
-    "queue.js",
-    "layers.js",
-    "select.js",
-    "tools.js",
-    "insight.js",
-    "panel.js",
-    "view.js",
-    "main.js",
-)
 
 
 def loader() -> None:
     """Bring the map's code into the page; call it once per page run, outside every fragment."""
-    script = shared.loader(HUB, __package__, MODULES, ((__package__, "style.css"),))
-    shared.load("tessera_label_map_loader", script)
+    sheets = ("shared/assets/style.css", "label_map/assets/label.css")
+    shared.load("tessera_label_map_loader", shared.loader(HUB, "label_map/assets/main.js", sheets))
 
 
 def label_map(key: str, data: bytes, on_ops: Callable[[], None]) -> None:

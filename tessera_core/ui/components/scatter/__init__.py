@@ -22,8 +22,6 @@ from tessera_core.session import payload
 from tessera_core.ui.components import shared
 
 HUB = "__tesseraScatter"
-MODULES = ("wire.js", "dom.js", "links.js", "mounting.js", "cloud.js", "main.js")
-_STYLES = (("tessera_core.ui.components.label_map", "style.css"), (__package__, "scatter.css"))
 MAX_POINTS = 50_000
 
 
@@ -54,7 +52,8 @@ class Cloud:
 
 def loader() -> None:
     """Bring the scatter's code into the page; call it once per page run, outside every fragment."""
-    shared.load("tessera_scatter_loader", shared.loader(HUB, __package__, MODULES, _STYLES, leaflet=False))
+    sheets = ("shared/assets/style.css", "scatter/assets/scatter.css")
+    shared.load("tessera_scatter_loader", shared.loader(HUB, "scatter/assets/main.js", sheets, leaflet=False))
 
 
 def scatter(

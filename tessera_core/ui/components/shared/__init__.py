@@ -8,6 +8,8 @@ over; both meet at a hub, a global object of the page.
 from __future__ import annotations
 
 import json
+import posixpath
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
@@ -16,31 +18,59 @@ from typing import Any
 
 import streamlit as st
 
-# Modules here, which any component may name besides its own; in the order of their imports.
-SHARED = ("wire.js", "dom.js", "layers.js", "links.js", "mounting.js")
+ROOM = __package__.rpartition(".")[0]  # where the components lie, each with its folder ``assets``
+_IMPORT = re.compile(r"""^((?:import|export)\b(?:[^"';]*\bfrom)? )"(\.[^"]+\.js)";""", re.MULTILINE)
 
 
 @cache
-def loader(
-    hub: str, package: str, modules: tuple[str, ...], css: tuple[tuple[str, str], ...], leaflet: bool = True
-) -> str:
-    """The code of a component that links ``modules`` and style sheets into the page, for :func:`load`.
+def loader(hub: str, main: str, css: tuple[str, ...], leaflet: bool = True) -> str:
+    """The code of a component that links its modules and style sheets into the page, for :func:`load`.
 
     Args:
         hub: name of the global object where loader and mounts meet.
-        package: where the modules lie that are not :data:`SHARED`, in its folder ``assets``.
-        modules: in the order of their imports: each may import those before it. The last is ``main.js``, which exports
-            ``start(hub, css)``. Leaflet, where wanted, comes first, as ``leaflet.js``.
-        css: ``(package, file)`` of style sheets, after Leaflet's.
-        leaflet: whether the modules want it.
+        main: the module that exports ``start(hub, css)``, such as ``label_map/assets/main.js``; what it imports is found by
+            following its import statements.
+        css: paths of style sheets, after Leaflet's.
+        leaflet: whether the modules want it, as the global ``L``.
     """
-    linked = [("leaflet.js", _leaflet("leaflet.js").split("//# sourceMappingURL")[0])] if leaflet else []
-    linked += [(module, asset(__package__ if module in SHARED else package, module)) for module in modules]
     # Leaflet's pictures (layer control, markers) are not used, and their relative addresses would not resolve.
     sheets = ["\n".join(line for line in _leaflet("leaflet.css").splitlines() if "url(" not in line)] if leaflet else []
-    assets = {"modules": linked, "css": sheets + [asset(*sheet) for sheet in css]}
+    assets = {
+        "leaflet": _leaflet("leaflet.js").split("//# sourceMappingURL")[0] if leaflet else "",
+        "modules": list(linked(main).items()),
+        "css": sheets + [asset(path) for path in css],
+    }
     text = json.dumps(assets).replace("</", "<\\/")
-    return asset(__package__, "boot.js").replace("__HUB__", hub).replace('"__ASSETS__"', text)
+    return asset("shared/assets/boot.js").replace("__HUB__", hub).replace('"__ASSETS__"', text)
+
+
+def linked(main: str) -> dict[str, str]:
+    """Module -> its code with imports by path from this room; each after those that it imports, ``main`` last.
+
+    Raises:
+        ValueError: modules import each other in a circle, which object URLs cannot express.
+    """
+    done: dict[str, str] = {}
+    under_way: list[str] = []
+
+    def visit(path: str) -> None:
+        if path in under_way:
+            raise ValueError(f"JavaScript modules import each other: {' -> '.join([*under_way, path])}")
+        if path in done:
+            return
+        under_way.append(path)
+
+        def link(found: re.Match[str]) -> str:
+            other = posixpath.normpath(posixpath.join(posixpath.dirname(path), found[2]))
+            visit(other)
+            return f'{found[1]}"{other}";'
+
+        text = _IMPORT.sub(link, asset(path))
+        under_way.pop()
+        done[path] = text
+
+    visit(main)
+    return done
 
 
 def load(name: str, script: str) -> None:
@@ -50,7 +80,7 @@ def load(name: str, script: str) -> None:
 
 def mount(name: str, hub: str) -> Callable[..., Any]:
     """The component that hands its messages to the code of ``hub``."""
-    return register(name, asset(__package__, "mount.js").replace("__HUB__", hub))
+    return register(name, asset("shared/assets/mount.js").replace("__HUB__", hub))
 
 
 @cache
@@ -60,9 +90,9 @@ def register(name: str, js: str) -> Callable[..., Any]:
 
 
 @cache
-def asset(package: str, name: str) -> str:
-    """Text of a file in a package's folder ``assets``."""
-    return (files(package) / "assets" / name).read_text(encoding="utf-8")
+def asset(path: str) -> str:
+    """Text of a file of a component, such as ``label_map/assets/main.js``."""
+    return files(ROOM).joinpath(path).read_text(encoding="utf-8")
 
 
 @cache

@@ -36,16 +36,12 @@ __all__ = [
 ]
 
 HUB = "__tesseraViewMap"
-MODULES = (
-    *("wire.js", "dom.js", "links.js", "mounting.js", "layers.js"),
-    *("outbox.js", "shapes.js", "stage.js", "scales.js", "saving.js", "view.js", "main.js"),
-)
-_STYLES = (("tessera_core.ui.components.label_map", "style.css"), (__package__, "view.css"))
 
 
 def loader() -> None:
     """Bring the map's code into the page; call it once per page run, outside every fragment."""
-    shared.load("tessera_view_map_loader", shared.loader(HUB, __package__, MODULES, _STYLES))
+    sheets = ("shared/assets/style.css", "view_map/assets/view.css")
+    shared.load("tessera_view_map_loader", shared.loader(HUB, "view_map/assets/main.js", sheets))
 
 
 def view_map(

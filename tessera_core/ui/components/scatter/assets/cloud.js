@@ -1,30 +1,88 @@
 // The cloud: points splatted into an image, two or three axes, pan, zoom, turn and lasso.
 // Tens of thousands of discs are a few milliseconds of plain loops, with any graphics card or none.
 
-import { el, icon } from "./dom.js";
-import { link, tell } from "./links.js";
+import { el } from "../../shared/assets/dom.js";
+import { within } from "../../shared/assets/geometry.js";
+import { chosenCount, link, tell } from "../../shared/assets/links.js";
+import { press, pressed } from "../../shared/assets/toolbar.js";
+import { rgb } from "../../shared/assets/wire.js";
+import { fresh } from "./session.js";
 
-const MOVED = 5;
+/** @import { Ring, ScatterHeader, Trigger } from "../../messages.js" */
+/** @import { Link } from "../../shared/assets/links.js" */
+/** @import { Points, Session } from "./session.js" */
+/** @typedef {{ x: number, y: number, fromX: number, fromY: number, moved: boolean }} Pointer */
+
+const MOVED = 5; // screen pixels within which a pointer has clicked
+/** @type {[number, number, number]} */
+const GREY = [128, 128, 128];
 
 export class CloudView {
+  /**
+   * @param {Session} session
+   * @param {HTMLElement} root
+   */
   constructor(session, root) {
-    Object.assign(this, { session, root, memory: session.memory });
-    this.sent = 0;
+    this.session = session;
+    this.root = root;
+    this.memory = session.memory;
+    this.gone = false;
+    /** @type {ScatterHeader | null} */
+    this.header = null;
+    /** @type {Points | null} */
+    this.data = null;
+    /** @type {Uint8Array} */
+    this.colours = new Uint8Array(); // of each point, as places in the palette
+    /** @type {[number, number, number][]} */
+    this.palette = [];
+    // Screen positions of all points, in canvas pixels, and their depth.
+    this.sx = this.sy = this.sz = new Float32Array();
+    /** @type {ImageData | null} */
+    this.image = null;
+    /** @type {Ring | null} */
+    this.ring = null; // of the lasso
+    /** @type {Link | null} */
+    this.shared = null;
+    /** @type {Map<number, Pointer>} */
     this.pointers = new Map();
-    const press = (name, text, action) =>
-      el("button", { type: "button", class: "tl-tool", title: text, "aria-label": text, onclick: action }, icon(name));
+    // Selections on their way: one message in flight, the newest wins.
+    /** @type {Trigger | null} */
+    this.trigger = null;
+    /** @type {{ n: number, runs: number[] } | null} */
+    this.waiting = null;
+    this.busy = false;
+    this.sent = 0;
+    this.timer = 0;
+    this.asked = 0;
+    this.linked = (/** @type {Event} */ event) => this.hear(/** @type {CustomEvent<{ by: string }>} */ (event));
     this.canvas = el("canvas", { class: "sc-canvas" });
     this.ink = el("canvas", { class: "sc-canvas" });
-    this.tools = { lasso: press("polygon", "Lasso: draw around points (L)", () => this.setTool("lasso")), move: press("pan", "Move or turn (M)", () => this.setTool("move")) };
+    this.tools = {
+      lasso: press("polygon", "Lasso: draw around points (L)", () => this.setTool("lasso")),
+      move: press("pan", "Move or turn (M)", () => this.setTool("move")),
+    };
     this.legend = el("div", { class: "tl-control sc-legend tl-plate" });
     this.axes = el("div", { class: "sc-axes tl-plate" });
     this.count = el("div", { class: "sc-count tl-plate", role: "status", hidden: true });
     this.box = el(
       "div",
       { class: "sc-box", tabIndex: 0, role: "application", "aria-label": "Scatter of pixels" },
-      this.canvas, this.ink,
-      el("div", { class: "tl-control sc-left" }, el("div", { class: "tl-group" }, this.tools.lasso, this.tools.move), el("div", { class: "tl-group" }, press("home", "Show all points", () => this.home()), press("trash", "Select nothing (Esc)", () => this.clear()))),
-      this.legend, this.axes, this.count,
+      this.canvas,
+      this.ink,
+      el(
+        "div",
+        { class: "tl-control sc-left" },
+        el("div", { class: "tl-group" }, this.tools.lasso, this.tools.move),
+        el(
+          "div",
+          { class: "tl-group" },
+          press("home", "Show all points", () => this.home()),
+          press("trash", "Select nothing (Esc)", () => this.clear()),
+        ),
+      ),
+      this.legend,
+      this.axes,
+      this.count,
     );
     this.note = el("p", { class: "sc-note" });
     root.replaceChildren(this.box, this.note);
@@ -42,16 +100,23 @@ export class CloudView {
 
   // ------------------------------------------------------------------- messages
 
+  /**
+   * @param {ScatterHeader} header
+   * @param {Uint8Array} colours
+   */
   receive(header, colours) {
     this.header = header;
     this.colours = colours;
-    this.rgb = header.palette.map((hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+    this.palette = header.palette.map(rgb);
     this.box.style.setProperty("--sc-height", `${header.height}px`);
     this.enter(header.link);
     this.legend.hidden = !header.legend.length;
     const details = el("details", { open: this.memory.legend ?? true }, el("summary", {}, "Colours"));
     details.ontoggle = () => (this.memory.legend = details.open);
-    for (const [colour, text] of header.legend) details.append(el("div", { class: "sc-entry" }, el("i", { style: `background:${colour}` }), el("span", {}, text)));
+    for (const [colour, text] of header.legend)
+      details.append(
+        el("div", { class: "sc-entry" }, el("i", { style: `background:${colour}` }), el("span", {}, text)),
+      );
     this.legend.replaceChildren(details);
     this.axes.textContent = header.axes.join(" · ");
     this.note.textContent = header.note;
@@ -62,34 +127,40 @@ export class CloudView {
     this.points(this.session.points);
   }
 
+  /** @param {Points | null} points */
   points(points) {
-    if (!points || !this.header || points.version !== this.header.version) return;
-    if (this.shared && this.shared.points?.version !== points.version) {
-      this.shared.points = { version: points.version, count: points.count, x: points.x, y: points.y };
-      this.shared.selected = null;
-      tell(this.shared, "points", "scatter");
+    const { header, shared } = this;
+    if (!points || !header || !shared || points.version !== header.version) return;
+    const { version, count, dims, x, y } = points;
+    if (shared.points?.version !== version) {
+      shared.points = { version, count, x, y };
+      shared.selected = null;
+      tell(shared, "points", "scatter");
     }
-    if (this.data?.version !== points.version && this.memory.dims !== points.dims) {
-      this.memory.dims = points.dims;
+    if (this.data?.version !== version && this.memory.dims !== dims) {
+      this.memory.dims = dims;
       this.memory.view = fresh();
     }
     this.data = points;
-    this.root.dataset.points = points.count;
-    this.shared.colours = (i) => this.header.palette[this.colours[i]] ?? "#ffe14a";
+    this.root.dataset.points = `${count}`;
+    shared.colours = (i) => header.palette[this.colours[i]] ?? "#ffe14a";
     this.paint();
   }
 
+  /** @param {string} name */
   enter(name) {
     const shared = link(name);
     if (this.shared === shared) return;
     this.leave();
     this.shared = shared;
-    this.linked = (event) => {
-      this.told();
-      this.paint();
-      if (event.type === "selected" && event.detail.by !== "scatter") this.send();
-    };
     shared.addEventListener("selected", this.linked);
+  }
+
+  /** @param {CustomEvent<{ by: string }>} event */
+  hear(event) {
+    this.told();
+    this.paint();
+    if (event.type === "selected" && event.detail.by !== "scatter") this.send();
   }
 
   // A map that stays must not go on selecting points that nobody sees.
@@ -102,27 +173,30 @@ export class CloudView {
   }
 
   told() {
-    const count = this.shared.selected ? this.shared.selected.reduce((n, v) => n + v, 0) : 0;
+    const count = this.shared ? chosenCount(this.shared) : 0;
     this.count.hidden = !count;
     this.count.textContent = `${count.toLocaleString("en")} of ${this.data?.count.toLocaleString("en")} selected`;
-    this.root.dataset.selected = count;
+    this.root.dataset.selected = `${count}`;
   }
 
   // ------------------------------------------------------------------ selection
 
+  /** @param {Uint8Array | null} selected one byte a point */
   choose(selected) {
+    if (!this.shared) return;
     this.shared.selected = selected;
     tell(this.shared, "selected", "scatter");
     this.send();
   }
 
   clear() {
-    if (this.shared.selected) this.choose(null);
+    if (this.shared?.selected) this.choose(null);
   }
 
-  // Runs of neighbouring indices; one message in flight, the newest wins.
+  // Runs of neighbouring indices.
   send() {
-    const selected = this.shared.selected;
+    const selected = this.shared?.selected;
+    /** @type {number[]} */
     const runs = [];
     if (selected) {
       for (let i = 0; i < selected.length; i++) {
@@ -156,21 +230,31 @@ export class CloudView {
     this.paint();
   }
 
+  /**
+   * @param {"lasso" | "move"} tool
+   * @param {boolean} [quiet] whether it was chosen before
+   */
   setTool(tool, quiet) {
     this.memory.tool = tool;
-    for (const [name, button] of Object.entries(this.tools)) button.setAttribute("aria-pressed", String(name === tool));
+    pressed(this.tools, tool);
     this.box.style.cursor = tool === "lasso" ? "crosshair" : "grab";
     if (!quiet) this.session.keep();
   }
 
-  // Screen positions of all points, in canvas pixels; with three axes also their depth.
-  project(width, height) {
-    const { data, memory } = this;
+  /**
+   * Where all points lie on the screen.
+   * @param {Points} data
+   * @param {number} width
+   * @param {number} height
+   */
+  project(data, width, height) {
+    const { memory } = this;
     const { zoom, x: cx, y: cy, turn, tilt } = memory.view;
     const scale = 0.46 * Math.min(width, height) * zoom;
     const [mx, my] = [width / 2 + cx * scale, height / 2 + cy * scale];
     const n = data.count;
-    if (this.sx?.length !== n) [this.sx, this.sy, this.sz] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
+    if (this.sx.length !== n)
+      [this.sx, this.sy, this.sz] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
     const { sx, sy, sz } = this;
     const p = data.points;
     if (data.dims === 2) {
@@ -197,24 +281,31 @@ export class CloudView {
     if (this.asked) return;
     this.asked = requestAnimationFrame(() => {
       this.asked = 0;
-      if (!this.gone && this.data && this.header && this.box.clientWidth) this.draw();
+      if (!this.gone && this.data && this.header && this.box.clientWidth) this.draw(this.data);
     });
   }
 
-  draw() {
+  /** @param {Points} data */
+  draw(data) {
     const ratio = window.devicePixelRatio || 1;
     const width = Math.round(this.box.clientWidth * ratio);
     const height = Math.round(this.box.clientHeight * ratio);
-    for (const canvas of [this.canvas, this.ink]) if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-    this.project(width, height);
-    const context = this.canvas.getContext("2d");
-    if (this.image?.width !== width || this.image?.height !== height) this.image = context.createImageData(width, height);
-    const pixels = this.image.data;
+    for (const canvas of [this.canvas, this.ink])
+      if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+    this.project(data, width, height);
+    const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    if (this.image?.width !== width || this.image.height !== height)
+      this.image = context.createImageData(width, height);
+    const { image } = this;
+    const pixels = image.data;
     pixels.fill(0);
-    const { data, colours, rgb } = this;
-    const selected = this.shared.selected;
-    const radius = ratio * (data.count > 20000 ? 1.4 : data.count > 5000 ? 1.8 : 2.6) * Math.min(2, Math.max(1, Math.sqrt(this.memory.view.zoom)));
-    const order = data.dims === 3 ? this.byDepth() : null;
+    const { colours, palette } = this;
+    const selected = this.shared?.selected;
+    const radius =
+      ratio *
+      (data.count > 20000 ? 1.4 : data.count > 5000 ? 1.8 : 2.6) *
+      Math.min(2, Math.max(1, Math.sqrt(this.memory.view.zoom)));
+    const order = data.dims === 3 ? this.byDepth(data.count) : null;
     // Unselected points first and faint, so that the selected ones stand out.
     for (const pass of selected ? [0, 1] : [1]) {
       const reach = pass && selected ? radius * 1.25 : radius;
@@ -222,21 +313,21 @@ export class CloudView {
       for (let k = 0; k < data.count; k++) {
         const i = order ? order[k] : k;
         if (selected && selected[i] !== pass) continue;
-        const colour = rgb[colours[i]] ?? [128, 128, 128];
+        const colour = palette[colours[i]] ?? GREY;
         splat(pixels, width, height, this.sx[i], this.sy[i], reach, colour, opacity);
       }
     }
-    context.putImageData(this.image, 0, 0);
-    this.root.dataset.drawn = Number(this.root.dataset.drawn ?? 0) + 1;
+    context.putImageData(image, 0, 0);
+    this.root.dataset.drawn = `${Number(this.root.dataset.drawn ?? 0) + 1}`;
     this.root.dispatchEvent(new CustomEvent("sc-drawn", { detail: { at: performance.now() } }));
     this.drawLasso();
   }
 
-  byDepth() {
+  /** @param {number} n points; their order from far to near */
+  byDepth(n) {
     const bins = 512;
     const counts = new Uint32Array(bins + 1);
-    const n = this.data.count;
-    const bin = (z) => Math.max(0, Math.min(bins - 1, Math.floor((1.6 - z) * (bins / 3.2))));
+    const bin = (/** @type {number} */ z) => Math.max(0, Math.min(bins - 1, Math.floor((1.6 - z) * (bins / 3.2))));
     for (let i = 0; i < n; i++) counts[bin(this.sz[i]) + 1] += 1;
     for (let b = 0; b < bins; b++) counts[b + 1] += counts[b];
     const order = new Uint32Array(n);
@@ -245,7 +336,7 @@ export class CloudView {
   }
 
   drawLasso() {
-    const context = this.ink.getContext("2d");
+    const context = /** @type {CanvasRenderingContext2D} */ (this.ink.getContext("2d"));
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.ink.width, this.ink.height);
@@ -256,33 +347,41 @@ export class CloudView {
     context.closePath();
     context.fillStyle = "rgba(255, 200, 40, .2)";
     context.fill();
-    for (const [line, style] of [[3.5, "rgba(0,0,0,.55)"], [1.8, "#ffe14a"]]) {
-      context.lineWidth = line;
-      context.strokeStyle = style;
-      context.stroke();
-    }
+    context.lineWidth = 3.5;
+    context.strokeStyle = "rgba(0,0,0,.55)";
+    context.stroke();
+    context.lineWidth = 1.8;
+    context.strokeStyle = "#ffe14a";
+    context.stroke();
   }
 
   // ------------------------------------------------------------------- gestures
 
   wire() {
-    const listen = (type, handler, options) => this.box.addEventListener(type, (event) => handler.call(this, event), options);
-    listen("pointerdown", this.down);
-    listen("pointermove", this.move);
-    listen("pointerup", this.up);
-    listen("pointercancel", this.cancelled);
-    listen("wheel", this.wheel, { passive: false });
-    listen("keydown", this.key);
-    listen("pointerleave", () => this.hover(-1));
+    const { box } = this;
+    box.addEventListener("pointerdown", (event) => this.down(event));
+    box.addEventListener("pointermove", (event) => this.move(event));
+    box.addEventListener("pointerup", (event) => this.up(event));
+    box.addEventListener("pointercancel", (event) => this.cancelled(event));
+    box.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    box.addEventListener("keydown", (event) => this.key(event));
+    box.addEventListener("pointerleave", () => this.hover(-1));
   }
 
+  /**
+   * @param {MouseEvent} event
+   * @returns {[number, number]}
+   */
   at(event) {
     const box = this.box.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   }
 
+  /** @param {PointerEvent} event */
   down(event) {
-    if (!this.data || event.composedPath().some((node) => node.classList?.contains("tl-control"))) return;
+    const onControl = (/** @type {EventTarget} */ node) =>
+      node instanceof Element && node.classList.contains("tl-control");
+    if (!this.data || event.composedPath().some(onControl)) return;
     this.box.setPointerCapture(event.pointerId);
     const [x, y] = this.at(event);
     this.pointers.set(event.pointerId, { x, y, fromX: x, fromY: y, moved: false });
@@ -290,6 +389,7 @@ export class CloudView {
     this.drawLasso();
   }
 
+  /** @param {PointerEvent} event */
   move(event) {
     const [x, y] = this.at(event);
     const pointer = this.pointers.get(event.pointerId);
@@ -297,14 +397,14 @@ export class CloudView {
     const [dx, dy] = [x - pointer.x, y - pointer.y];
     if (Math.hypot(x - pointer.fromX, y - pointer.fromY) > MOVED) pointer.moved = true;
     if (this.pointers.size === 2) {
-      const other = [...this.pointers.values()].find((p) => p !== pointer);
+      const other = [...this.pointers.values()].find((p) => p !== pointer) ?? pointer;
       const before = Math.hypot(pointer.x - other.x, pointer.y - other.y);
       this.zoom(Math.hypot(x - other.x, y - other.y) / Math.max(before, 1), (x + other.x) / 2, (y + other.y) / 2);
       this.shift(dx / 2, dy / 2);
     } else if (this.ring) {
       this.ring.push(x, y);
       this.drawLasso();
-    } else if (this.data.dims === 3 && !event.shiftKey) {
+    } else if (this.data?.dims === 3 && !event.shiftKey) {
       this.memory.view.turn += dx * 0.008;
       this.memory.view.tilt = Math.max(-1.5, Math.min(1.5, this.memory.view.tilt + dy * 0.008));
       this.paint();
@@ -312,13 +412,14 @@ export class CloudView {
     Object.assign(pointer, { x, y });
   }
 
+  /** @param {PointerEvent} event */
   up(event) {
     const pointer = this.pointers.get(event.pointerId);
     this.pointers.delete(event.pointerId);
     const ring = this.ring;
     this.ring = null;
     this.drawLasso();
-    if (!pointer) return;
+    if (!pointer || !this.data) return;
     this.session.keep();
     if (!pointer.moved) {
       const found = this.nearest(...this.at(event), event.pointerType === "touch" ? 18 : 8);
@@ -329,58 +430,71 @@ export class CloudView {
     } else if (ring && ring.length > 5) this.choose(this.inside(ring));
   }
 
+  /** @param {PointerEvent} event */
   cancelled(event) {
     this.pointers.delete(event.pointerId);
     this.ring = null;
     this.drawLasso();
   }
 
+  /** @param {Ring} ring in screen pixels */
   inside(ring) {
     const ratio = window.devicePixelRatio || 1;
-    const chosen = new Uint8Array(this.data.count);
+    const chosen = new Uint8Array(this.sx.length);
     const [xs, ys] = [ring.filter((_, i) => i % 2 === 0), ring.filter((_, i) => i % 2)];
     const [west, east, north, south] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    for (let i = 0; i < this.data.count; i++) {
+    for (let i = 0; i < chosen.length; i++) {
       const x = this.sx[i] / ratio;
       const y = this.sy[i] / ratio;
       if (x < west || x > east || y < north || y > south) continue;
-      let within = false;
-      for (let a = 0, b = xs.length - 1; a < xs.length; b = a++)
-        if (ys[a] > y !== ys[b] > y && x < ((xs[b] - xs[a]) * (y - ys[a])) / (ys[b] - ys[a]) + xs[a]) within = !within;
-      chosen[i] = within ? 1 : 0;
+      chosen[i] = within(ring, x, y) ? 1 : 0;
     }
     return chosen;
   }
 
+  /**
+   * @param {number} x
+   * @param {number} y
+   * @param {number} reach
+   * @returns {number} the nearest point within reach, or -1
+   */
   nearest(x, y, reach) {
     const ratio = window.devicePixelRatio || 1;
     let [best, least] = [-1, reach * ratio];
-    for (let i = 0; i < (this.sx?.length ?? 0); i++) {
+    for (let i = 0; i < this.sx.length; i++) {
       const distance = Math.hypot(this.sx[i] - x * ratio, this.sy[i] - y * ratio);
       if (distance < least) [best, least] = [i, distance];
     }
     return best;
   }
 
-  // The point under the pointer is ringed on the map.
+  /**
+   * The point under the pointer is ringed on the map.
+   * @param {number} i
+   */
   hover(i) {
     if (!this.shared || this.shared.hover === i) return;
     this.shared.hover = i;
     tell(this.shared, "hover", "scatter");
   }
 
+  /** @param {WheelEvent} event */
   wheel(event) {
     if (!this.data) return;
     event.preventDefault();
     this.zoom(Math.exp(-event.deltaY * 0.0015), ...this.at(event));
   }
 
+  /**
+   * @param {number} factor
+   * @param {number} x what lies there stays there
+   * @param {number} y
+   */
   zoom(factor, x, y) {
     const { view } = this.memory;
     const { clientWidth: width, clientHeight: height } = this.box;
     const unit = 0.46 * Math.min(width, height);
     const zoom = Math.max(0.5, Math.min(60, view.zoom * factor));
-    // What lies under the pointer stays there.
     const k = 1 / (unit * zoom) - 1 / (unit * view.zoom);
     view.x += (x - width / 2) * k;
     view.y += (y - height / 2) * k;
@@ -388,6 +502,10 @@ export class CloudView {
     this.paint();
   }
 
+  /**
+   * @param {number} dx
+   * @param {number} dy
+   */
   shift(dx, dy) {
     const { view } = this.memory;
     const unit = 0.46 * Math.min(this.box.clientWidth, this.box.clientHeight) * view.zoom;
@@ -396,10 +514,13 @@ export class CloudView {
     this.paint();
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const { view } = this.memory;
-    const turn = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    /** @type {Record<string, [number, number]>} */
+    const turns = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const turn = turns[event.key];
     const key = event.key.toLowerCase();
     if (turn && this.data?.dims === 3) {
       view.turn += 0.1 * turn[0];
@@ -417,9 +538,17 @@ export class CloudView {
   }
 }
 
-export const fresh = () => ({ zoom: 1, x: 0, y: 0, turn: 0.6, tilt: 0.35 });
-
-// One disc, its edge softened by how far each pixel lies from it.
+/**
+ * One disc, its edge softened by how far each pixel lies from it.
+ * @param {Uint8ClampedArray} pixels
+ * @param {number} width
+ * @param {number} height
+ * @param {number} x
+ * @param {number} y
+ * @param {number} radius
+ * @param {[number, number, number]} colour
+ * @param {number} opacity
+ */
 function splat(pixels, width, height, x, y, radius, [r, g, b], opacity) {
   const [x0, x1] = [Math.max(0, Math.floor(x - radius)), Math.min(width - 1, Math.ceil(x + radius))];
   const [y0, y1] = [Math.max(0, Math.floor(y - radius)), Math.min(height - 1, Math.ceil(y + radius))];

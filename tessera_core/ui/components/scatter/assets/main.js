@@ -1,26 +1,25 @@
-// The hub: one session per key (what people chose, the points) that outlives the elements Streamlit mounts and unmounts.
+// The hub: hands the messages of Streamlit's elements to the session of their key.
 
-import { CloudView, fresh } from "./cloud.js";
-import { Mounting, keep, restore } from "./mounting.js";
-import { unpack } from "./wire.js";
+import { Mounting } from "../../shared/assets/mounting.js";
+import { unpack } from "../../shared/assets/wire.js";
+import { CloudView } from "./cloud.js";
+import { Session } from "./session.js";
 
-class Session {
-  constructor(key) {
-    this.store = `tessera-scatter:${key}`;
-    this.memory = restore(this.store, { tool: "lasso", view: fresh(), dims: 0 });
-    this.points = null;
-    this.view = null;
-  }
-  keep() {
-    keep(this.store, this.memory);
-  }
-}
+/** @import { Hub, PointsHeader } from "../../messages.js" */
+/** @import { Points } from "./session.js" */
 
+/**
+ * @param {Hub} hub
+ * @param {string[]} css
+ */
 export function start(hub, css) {
+  /** @type {Map<string, Session>} */
   const sessions = new Map();
+  /** @type {(key: string) => Session} */
   const session = (key) => {
-    if (!sessions.has(key)) sessions.set(key, new Session(key));
-    return sessions.get(key);
+    const owner = sessions.get(key) ?? new Session(key);
+    sessions.set(key, owner);
+    return owner;
   };
   const mounting = new Mounting(css, (kind, key, root) => {
     const owner = session(key);
@@ -33,16 +32,9 @@ export function start(hub, css) {
     const owner = session(header.key);
     const part = mounting.part(component.parentElement, header.kind, header.key);
     if (header.kind === "points") {
-      // A copy, because typed arrays must start at a multiple of their size.
-      const bytes = picture.slice().buffer;
-      const { count, dims, version } = header;
-      const middle = 4 * count * dims;
-      const place = new Float64Array(bytes.slice(middle));
-      const [x, y] = [new Float64Array(count), new Float64Array(count)];
-      for (let i = 0; i < count; i++) [x[i], y[i]] = [place[2 * i], place[2 * i + 1]];
-      owner.points = { version, count, dims, points: new Float32Array(bytes.slice(0, middle)), x, y };
+      owner.points = unpacked(header, picture);
       if (owner.view && !owner.view.gone) owner.view.points(owner.points);
-    } else {
+    } else if (part) {
       part.receive(header, picture);
       // Streamlit drops triggers that are set while a component mounts.
       setTimeout(() => {
@@ -52,4 +44,19 @@ export function start(hub, css) {
       }, 0);
     }
   });
+}
+
+/**
+ * @param {PointsHeader} header
+ * @param {Uint8Array} data
+ * @returns {Points}
+ */
+function unpacked({ count, dims, version }, data) {
+  // A copy, because typed arrays must start at a multiple of their size.
+  const bytes = data.slice().buffer;
+  const middle = 4 * count * dims;
+  const place = new Float64Array(bytes.slice(middle));
+  const [x, y] = [new Float64Array(count), new Float64Array(count)];
+  for (let i = 0; i < count; i++) [x[i], y[i]] = [place[2 * i], place[2 * i + 1]];
+  return { version, count, dims, points: new Float32Array(bytes.slice(0, middle)), x, y };
 }

@@ -1,18 +1,34 @@
 // Loader component: links the modules below (ASSETS, filled in by the Python side) into the page once.
 // It is mounted outside the fragment and never changes, so its size is paid once per session.
-const ASSETS = "__ASSETS__";
+
+/** @import { Hub } from "../../messages.js" */
+
+const ASSETS = /** @type {{ leaflet: string, modules: [string, string][], css: string[] }} */ (
+  /** @type {unknown} */ ("__ASSETS__")
+);
+const page = /** @type {{ __HUB__?: Hub }} */ (globalThis);
+
+/** @param {string} source */
+const address = (source) => URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
 
 async function load() {
+  if (ASSETS.leaflet) await import(address(ASSETS.leaflet));
+  /** @type {Record<string, string>} */
   const urls = {};
+  let main = "";
+  // Each module comes after those that it imports; the last is where it begins.
   for (const [name, source] of ASSETS.modules) {
-    const linked = source.replace(/(from|import) "\.\/([\w-]+\.js)"/g, (_, word, other) => `${word} "${urls[other]}"`);
-    urls[name] = URL.createObjectURL(new Blob([linked], { type: "text/javascript" }));
+    const linked = source.replace(
+      /^((?:import|export)\b(?:[^"';]*\bfrom)? )"([^"]+\.js)";/gm,
+      (_, words, other) => `${words}"${urls[other]}";`,
+    );
+    main = urls[name] = address(linked);
   }
-  const main = await import(urls["main.js"]);
-  main.start(globalThis.__HUB__, ASSETS.css);
+  (await import(main)).start(page.__HUB__, ASSETS.css);
 }
 
 export default function () {
-  const hub = (globalThis.__HUB__ ??= { waiting: new Map() });
+  /** @type {Hub} */
+  const hub = (page.__HUB__ ??= { waiting: new Map() });
   hub.loading ??= load();
 }

@@ -1,15 +1,24 @@
 // Small helpers for building elements, and the icons.
 
+/**
+ * An element: attributes that are properties are set as such, false ones left out.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, any>} [attributes]
+ * @param {...(Node | string | null | undefined)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
+  const properties = /** @type {Record<string, any>} */ (/** @type {unknown} */ (node));
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
-    if (name.startsWith("on")) node[name] = value;
+    if (name.startsWith("on")) properties[name] = value;
     else if (name === "style" || name === "class" || name.includes("-") || name === "for" || name === "role")
       node.setAttribute(name, value);
-    else node[name] = value;
+    else properties[name] = value;
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  node.append(...children.filter((child) => child != null));
   return node;
 }
 
@@ -29,7 +38,8 @@ const PATHS = {
   home: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   eye: "M2 12c3-5 6-7 10-7s7 2 10 7c-3 5-6 7-10 7s-7-2-10-7zM12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6z",
-  eyeoff: "M4 4l16 16M6.500 7.500C4.500 8.700 3 10.400 2 12c3 5 6 7 10 7 1.800 0 3.400-.4 5-1.300M10 5.200c.7-.1 1.300-.2 2-.2 4 0 7 2 10 7-.8 1.300-1.700 2.400-2.600 3.300",
+  eyeoff:
+    "M4 4l16 16M6.500 7.500C4.500 8.700 3 10.400 2 12c3 5 6 7 10 7 1.800 0 3.400-.4 5-1.300M10 5.200c.7-.1 1.300-.2 2-.2 4 0 7 2 10 7-.8 1.300-1.700 2.400-2.600 3.300",
   swipe: "M12 3v18M8 9l-3 3 3 3M16 9l3 3-3 3",
   trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
   check: "M5 12l5 5 9-11",
@@ -43,6 +53,7 @@ const PATHS = {
   keys: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M8 14h8",
 };
 
+/** @param {keyof typeof PATHS} name */
 export function icon(name) {
   const span = document.createElement("span");
   span.className = "tl-icon";
@@ -50,7 +61,10 @@ export function icon(name) {
   return span;
 }
 
-// Draws the eye to an element for a moment, again and again.
+/**
+ * Draws the eye to an element for a moment, again and again.
+ * @param {HTMLElement} node
+ */
 export function pulse(node) {
   node.classList.remove("tl-pulse");
   void node.offsetWidth;
@@ -59,11 +73,28 @@ export function pulse(node) {
 
 // Choices that colour-blind people tell apart: Okabe and Ito (2008), then Tol's muted scheme (SRON/EPS/TN/09-002).
 export const SWATCHES = [
-  "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#332288",
-  "#117733", "#882255", "#44aa99", "#999933", "#aa4499", "#ddcc77", "#88ccee", "#661100",
+  "#e69f00",
+  "#56b4e9",
+  "#009e73",
+  "#f0e442",
+  "#0072b2",
+  "#d55e00",
+  "#cc79a7",
+  "#332288",
+  "#117733",
+  "#882255",
+  "#44aa99",
+  "#999933",
+  "#aa4499",
+  "#ddcc77",
+  "#88ccee",
+  "#661100",
 ];
 
-// Black or white, whichever is read more easily on the colour (relative luminance, WCAG 2.2).
+/**
+ * Black or white, whichever is read more easily on the colour (relative luminance, WCAG 2.2).
+ * @param {string} hex
+ */
 export function inkOn(hex) {
   const [r, g, b] = [1, 3, 5].map((i) => {
     const v = parseInt(hex.slice(i, i + 2), 16) / 255;
@@ -72,6 +103,10 @@ export function inkOn(hex) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#111" : "#fff";
 }
 
+/**
+ * @param {number} value
+ * @param {string} unit "ha", or "px" where a pixel has no known size
+ */
 export function area(value, unit) {
   if (unit !== "ha") return `${Math.round(value).toLocaleString("en")} px`;
   if (value >= 10000) return `${(value / 100).toLocaleString("en", { maximumFractionDigits: 0 })} km²`;

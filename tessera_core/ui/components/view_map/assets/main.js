@@ -1,42 +1,30 @@
-// The hub: one session per key (memory, outbox, pictures) that outlives the elements Streamlit mounts and unmounts.
+// The hub: hands the messages of Streamlit's elements to the session of their key.
 
-import "./leaflet.js";
+import { Mounting } from "../../shared/assets/mounting.js";
+import { unpack } from "../../shared/assets/wire.js";
+import { Session } from "./session.js";
+import { RegionView } from "./view.js";
 
-import { Mounting, keep, restore } from "./mounting.js";
-import { Outbox } from "./outbox.js";
-import { MapView } from "./view.js";
-import { unpack } from "./wire.js";
+/** @import { Hub } from "../../messages.js" */
+/** @import { Leaflet } from "../../shared/assets/layers.js" */
 
-class Session {
-  constructor(key) {
-    this.key = key;
-    this.outbox = new Outbox();
-    this.pictures = new Map();
-    this.world = null;
-    this.view = null;
-    this.memory = restore(this.store, {
-      tool: "click", views: {}, layers: {}, base: { name: "", opacity: 1 }, compare: { wish: "", mode: "off", at: 0.5 },
-    });
-  }
-  get store() {
-    return `tessera-view-map:${this.key}`;
-  }
-  keep() {
-    clearTimeout(this.keeping);
-    this.keeping = setTimeout(() => keep(this.store, this.memory), 300);
-  }
-}
-
+/**
+ * @param {Hub & { L: Leaflet }} hub
+ * @param {string[]} css
+ */
 export function start(hub, css) {
-  hub.L = globalThis.L.noConflict();
+  hub.L = L.noConflict();
+  /** @type {Map<string, Session>} */
   const sessions = new Map();
+  /** @type {(key: string) => Session} */
   const session = (key) => {
-    if (!sessions.has(key)) sessions.set(key, new Session(key));
-    return sessions.get(key);
+    const owner = sessions.get(key) ?? new Session(key);
+    sessions.set(key, owner);
+    return owner;
   };
   const mounting = new Mounting(css, (kind, key, root) => {
     const owner = session(key);
-    if (kind === "map") return (owner.view = new MapView(hub, owner, root));
+    if (kind === "map") return (owner.view = new RegionView(hub, owner, root));
     root.style.display = "none";
     return null;
   });
@@ -45,14 +33,13 @@ export function start(hub, css) {
     const owner = session(header.key);
     const part = mounting.part(component.parentElement, header.kind, header.key);
     if (header.kind === "layer") {
-      const entry = { name: header.name, version: header.version, png: picture, bounds: header.bounds, place: header.place };
-      owner.pictures.set(header.name, entry);
-      owner.view?.receivePicture(entry);
+      const message = { ...header, png: picture };
+      owner.pictures.set(header.name, message);
+      owner.view?.receivePicture(message);
     } else if (header.kind === "world") {
       owner.world = JSON.parse(new TextDecoder().decode(picture));
-      owner.view?.receiveWorld(owner.world);
-    } else {
-      part.world = owner.world;
+      owner.view?.redraw();
+    } else if (part) {
       part.receive(header);
       owner.outbox.answered(header);
       // Streamlit drops triggers that are set while a component mounts; the outbox waits for the next turn.

@@ -1,18 +1,28 @@
 // Events on their way to the server: numbered, repeated until acknowledged, one message in flight.
 
+import { newEpoch } from "../../shared/assets/wire.js";
+
+/** @import { SentEvent, Trigger } from "../../messages.js" */
+
 const RESEND = 5000;
 
 export class Outbox {
-  constructor() {
-    this.epoch = Array.from(crypto.getRandomValues(new Uint8Array(9)), (b) => (b % 36).toString(36)).join("");
+  /** @param {number} [resend] milliseconds until a message counts as lost */
+  constructor(resend = RESEND) {
+    this.epoch = newEpoch();
     this.next = 1;
+    /** @type {SentEvent[]} */
     this.pending = [];
     this.busy = false;
+    /** @type {Trigger | null} */
     this.trigger = null;
+    this.resend = resend;
+    this.timer = 0;
   }
 
+  /** @param {SentEvent} event */
   push(event) {
-    this.pending.push({ id: this.next++, ...event });
+    this.pending.push({ ...event, id: this.next++ });
     this.flush();
   }
 
@@ -23,13 +33,14 @@ export class Outbox {
     this.timer = setTimeout(() => {
       this.busy = false;
       this.flush();
-    }, RESEND);
+    }, this.resend);
     this.trigger("event", { epoch: this.epoch, events: this.pending });
   }
 
-  answered(header) {
-    if (header.epoch !== this.epoch) return;
-    this.pending = this.pending.filter((event) => event.id > header.seen);
+  /** @param {{ epoch: string, seen: number }} header */
+  answered({ epoch, seen }) {
+    if (epoch !== this.epoch) return;
+    this.pending = this.pending.filter(({ id = 0 }) => id > seen);
     this.busy = false;
     clearTimeout(this.timer);
     this.flush();

@@ -1,38 +1,64 @@
 // What colours mean: the legend, the bar of a layer of numbers, and the number under the pointer, read back from the picture.
 
-import { el } from "./dom.js";
-import { rgb } from "./wire.js";
+import { el } from "../../shared/assets/dom.js";
+import { rgb } from "../../shared/assets/wire.js";
+
+/** @import { Bounds, ColourScale, LegendEntry, ViewLayer } from "../../messages.js" */
 
 const SHOWN = 24; // colours of a bar; the browser blends between
 
-// As many digits as tell a hundredth of the scale.
-export const digitsOf = (scale) => Math.min(9, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(scale.high - scale.low) || 1))));
+/**
+ * As many digits as tell a hundredth of the scale.
+ * @param {ColourScale} scale
+ */
+export const digitsOf = (scale) =>
+  Math.min(9, Math.max(0, 2 - Math.floor(Math.log10(Math.abs(scale.high - scale.low) || 1))));
 
+/**
+ * @param {number} value
+ * @param {ColourScale} scale
+ * @param {number} [digits]
+ */
 export function written(value, scale, digits = digitsOf(scale)) {
   return value.toLocaleString("en", { maximumFractionDigits: digits, useGrouping: Math.abs(value) >= 1e4 });
 }
 
+/** @param {ColourScale} scale */
 export const gradient = (scale) => {
   const { colours } = scale;
   return Array.from({ length: SHOWN }, (_, i) => colours[Math.round((i * (colours.length - 1)) / (SHOWN - 1))]);
 };
 
-const ends = (scale) => [`${scale.below ? "≤ " : ""}${written(scale.low, scale)}`, `${scale.above ? "≥ " : ""}${written(scale.high, scale)}`];
+/** @param {ColourScale} scale */
+const ends = (scale) => [
+  `${scale.below ? "≤ " : ""}${written(scale.low, scale)}`,
+  `${scale.above ? "≥ " : ""}${written(scale.high, scale)}`,
+];
 
+/** @param {ColourScale} scale */
 export const rangeText = (scale) => `${scale.sign}${ends(scale).join(" to ")} ${scale.unit}`.trim();
 
-// Layers that have something to tell in a legend; those that tell the same, as class maps of several years do, as one.
+/**
+ * Layers that have something to tell in a legend; those that tell the same, as class maps of several years do, as one.
+ * @param {Pick<ViewLayer, "title" | "legend" | "scale">[]} layers
+ */
 export function told(layers) {
+  /** @type {Map<string, { title: string, legend: LegendEntry[], scale?: ColourScale }>} */
   const known = new Map();
   for (const layer of layers) {
     if (!layer.legend.length && !layer.scale) continue;
     const key = JSON.stringify([layer.legend, layer.scale ?? null]);
     const same = known.get(key);
-    known.set(key, { title: same ? `${same.title}, ${layer.title}` : layer.title, legend: layer.legend, scale: layer.scale });
+    known.set(key, {
+      title: same ? `${same.title}, ${layer.title}` : layer.title,
+      legend: layer.legend,
+      scale: layer.scale,
+    });
   }
   return [...known.values()];
 }
 
+/** @param {ColourScale} scale */
 export function bar(scale) {
   const [low, high] = ends(scale);
   const middle = written((scale.low + scale.high) / 2, scale);
@@ -44,20 +70,41 @@ export function bar(scale) {
   );
 }
 
-// The number that a picture's colour stands for at (x, y) of the frame, as text; empty where there is none.
+/**
+ * Which place on its scale each colour stands for, worked out once.
+ * @type {WeakMap<ColourScale, Map<number, number>>}
+ */
+const places = new WeakMap();
+
+/** @param {ColourScale} scale */
+function placesOf(scale) {
+  const known = places.get(scale) ?? new Map(scale.colours.map((colour, i) => [key(...rgb(colour)), i]));
+  places.set(scale, known);
+  return known;
+}
+
+/**
+ * The number that a picture's colour stands for at a place of the frame, as text; empty where there is none.
+ * @param {ColourScale} scale
+ * @param {{ bitmap: HTMLCanvasElement, bounds: Bounds }} picture
+ * @param {number} x
+ * @param {number} y
+ * @param {number} digits
+ */
 export function readAt(scale, { bitmap, bounds }, x, y, digits) {
   const [west, south, east, north] = bounds;
   const column = Math.floor(((x - west) / (east - west)) * bitmap.width);
   const row = Math.floor(((north - y) / (north - south)) * bitmap.height);
   if (column < 0 || row < 0 || column >= bitmap.width || row >= bitmap.height) return "";
-  const [r, g, b, a] = bitmap.getContext("2d").getImageData(column, row, 1, 1).data;
+  const context = /** @type {CanvasRenderingContext2D} */ (bitmap.getContext("2d"));
+  const [r, g, b, a] = context.getImageData(column, row, 1, 1).data;
   if (!a) return "";
-  scale.places ??= new Map(scale.colours.map((colour, i) => [key(...rgb(colour)), i]));
-  const place = scale.places.get(key(r, g, b));
+  const place = placesOf(scale).get(key(r, g, b));
   if (place === undefined) return "";
   const last = scale.colours.length - 1;
   const beyond = place === 0 && scale.below ? "≤ " : place === last && scale.above ? "≥ " : "";
   return `${scale.sign}${beyond}${written(scale.low + ((scale.high - scale.low) * place) / last, scale, digits)}`;
 }
 
+/** @type {(r: number, g: number, b: number) => number} */
 const key = (r, g, b) => (r << 16) | (g << 8) | b;

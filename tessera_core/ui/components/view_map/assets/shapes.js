@@ -1,9 +1,20 @@
-// Markers, outlines, the world: how they are drawn and where a pointer hits them. t maps frame coordinates to pixels.
+// Markers, outlines, the world: how they are drawn and where a pointer hits them.
 
-import { inkOn } from "./dom.js";
+import { inkOn } from "../../shared/assets/dom.js";
+import { withinAll } from "../../shared/assets/geometry.js";
+
+/** @import { MarkerEntry, OutlineEntry, Ring, World } from "../../messages.js" */
+/** @import { Transform } from "../../shared/assets/layers.js" */
+/** @import { Link } from "../../shared/assets/links.js" */
 
 const TAU = 2 * Math.PI;
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Transform} t
+ * @param {Ring[]} rings
+ * @param {boolean} closed
+ */
 export function trace(context, t, rings, closed) {
   context.beginPath();
   for (const ring of rings) {
@@ -17,6 +28,12 @@ export function trace(context, t, rings, closed) {
   }
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Transform} t
+ * @param {World} world
+ * @param {boolean} dark
+ */
 export function drawWorld(context, t, world, dark) {
   trace(context, t, world.land, true);
   context.fillStyle = dark ? "#3a4149" : "#e4e7e2";
@@ -29,6 +46,12 @@ export function drawWorld(context, t, world, dark) {
   context.stroke();
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Transform} t
+ * @param {OutlineEntry[]} outlines
+ * @param {string | null} pointed
+ */
 export function drawOutlines(context, t, outlines, pointed) {
   context.lineJoin = "round";
   for (const [id, colour, fill, , closed, rings] of outlines) {
@@ -48,6 +71,12 @@ export function drawOutlines(context, t, outlines, pointed) {
   }
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Transform} t
+ * @param {MarkerEntry[]} markers
+ * @param {string | null} pointed
+ */
 export function drawMarkers(context, t, markers, pointed) {
   for (const [id, mx, my, label, colour, , kind] of markers) {
     const x = t.sx * mx + t.tx;
@@ -87,7 +116,14 @@ export function drawMarkers(context, t, markers, pointed) {
   }
 }
 
-// The marker under a pointer at (px, py), the topmost first; touch needs more room.
+/**
+ * The marker under a pointer, the topmost first.
+ * @param {Transform} t to the pixels of the pointer
+ * @param {MarkerEntry[]} markers
+ * @param {number} px
+ * @param {number} py
+ * @param {number} reach in pixels; touch needs more room
+ */
 export function markerAt(t, markers, px, py, reach) {
   for (let i = markers.length - 1; i >= 0; i--) {
     const [, mx, my, , , , kind] = markers[i];
@@ -97,32 +133,38 @@ export function markerAt(t, markers, px, py, reach) {
   return null;
 }
 
+/**
+ * The outline at a place of the frame, the topmost first, if it can be clicked or says something.
+ * @param {OutlineEntry[]} outlines
+ * @param {number} x
+ * @param {number} y
+ */
 export function outlineAt(outlines, x, y) {
   for (let i = outlines.length - 1; i >= 0; i--) {
     const [, , fill, text, closed, rings] = outlines[i];
-    if (closed && (fill > 0 || text) && rings.reduce((inside, ring) => inside !== within(ring, x, y), false)) return outlines[i];
+    if (closed && (fill > 0 || text) && withinAll(rings, x, y)) return outlines[i];
   }
   return null;
 }
 
-// Even-odd rule.
-export function within(ring, x, y) {
-  let inside = false;
-  for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
-    if (ring[i + 1] > y !== ring[j + 1] > y && x < ((ring[j] - ring[i]) * (y - ring[i + 1])) / (ring[j + 1] - ring[i + 1]) + ring[i])
-      inside = !inside;
-  }
-  return inside;
-}
-
-// Points that another view has selected: squares on a dark ground, quick for tens of thousands.
+/**
+ * Points that another view has selected: squares on a dark ground, quick for tens of thousands.
+ * @param {CanvasRenderingContext2D} context
+ * @param {Transform} t
+ * @param {NonNullable<Link["points"]>} points
+ * @param {Uint8Array | null} selected
+ * @param {Link["colours"]} colours
+ * @param {number} hover
+ */
 export function drawPoints(context, t, points, selected, colours, hover) {
   const { x, y, count } = points;
   const size = Math.max(3, Math.min(9, Math.abs(t.pixel) * 0.9));
   const half = size / 2;
   if (selected) {
     context.fillStyle = "rgba(0,0,0,.75)";
-    for (let i = 0; i < count; i++) if (selected[i]) context.fillRect(t.sx * x[i] + t.tx - half - 1, t.sy * y[i] + t.ty - half - 1, size + 2, size + 2);
+    for (let i = 0; i < count; i++)
+      if (selected[i])
+        context.fillRect(t.sx * x[i] + t.tx - half - 1, t.sy * y[i] + t.ty - half - 1, size + 2, size + 2);
     context.fillStyle = "#ffe14a";
     for (let i = 0; i < count; i++) {
       if (!selected[i]) continue;
@@ -133,12 +175,13 @@ export function drawPoints(context, t, points, selected, colours, hover) {
   if (hover >= 0 && hover < count) {
     const px = t.sx * x[hover] + t.tx;
     const py = t.sy * y[hover] + t.ty;
-    for (const [width, style] of [[5, "#000"], [2.5, "#fff"]]) {
-      context.beginPath();
-      context.arc(px, py, 9, 0, TAU);
-      context.lineWidth = width;
-      context.strokeStyle = style;
-      context.stroke();
-    }
+    context.beginPath();
+    context.arc(px, py, 9, 0, TAU);
+    context.lineWidth = 5;
+    context.strokeStyle = "#000";
+    context.stroke();
+    context.lineWidth = 2.5;
+    context.strokeStyle = "#fff";
+    context.stroke();
   }
 }

@@ -1,0 +1,284 @@
+// Leads from place to place: the best ones to label next, and labels that look doubtful. The list stays as it was when the
+// tour began, whatever is found meanwhile.
+
+import { el } from "../../shared/assets/dom.js";
+import { cardButton, classChip, closeButton } from "./chips.js";
+
+/** @import { Doubt, LabelClass, Operation, Suggestion } from "../../messages.js" */
+/** @import { Insight } from "./insight.js" */
+
+export const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const NEAR = 10; // screen pixels that a scene pixel gets when a place is visited
+const SKIPPED = 100; // places passed over that are remembered
+const PAUSE = 200; // milliseconds before more places are asked for
+
+/** @type {Record<string, string>} */
+const TITLES = {
+  contradiction: "Labelled twice, differently",
+  "likely wrong": "Probably wrong",
+  overlap: "Two classes look alike",
+  "too few": "Too few labels",
+  duplicate: "Labelled twice",
+  "too close": "Too close together",
+};
+
+/** @param {{ kind: string }} doubt */
+export function title(doubt) {
+  return TITLES[doubt.kind] ?? "Doubtful";
+}
+
+export class Guide {
+  /** @param {Insight} insight */
+  constructor(insight) {
+    this.insight = insight;
+    /** @type {"next" | "doubts" | null} */
+    this.kind = null;
+    /** @type {(Suggestion & { done?: boolean })[]} */
+    this.places = []; // of the kind "next"
+    /** @type {(Doubt & { done?: boolean })[]} */
+    this.doubts = [];
+    this.at = -1;
+    this.waiting = false; // for more places
+  }
+
+  get session() {
+    return this.insight.session;
+  }
+
+  get list() {
+    return this.kind === "doubts" ? this.doubts : this.places;
+  }
+
+  get place() {
+    return this.kind === "next" ? this.places[this.at] : undefined;
+  }
+
+  get doubt() {
+    return this.kind === "doubts" ? this.doubts[this.at] : undefined;
+  }
+
+  get current() {
+    return this.place ?? this.doubt;
+  }
+
+  // Marks to draw: those of the tour, else the newest suggestions.
+  get marks() {
+    const { header } = this.insight;
+    const { doubt } = this;
+    if (this.kind === "doubts") return doubt?.xy ? [{ xy: doubt.xy, text: doubt.text, letter: "!", now: true }] : [];
+    /** @type {Guide["places"]} */
+    const list = this.kind === "next" ? this.places : header?.ready ? header.next : [];
+    return list
+      .map(({ xy, text, done }, n) => ({
+        xy,
+        text,
+        letter: LETTERS[n],
+        now: n === this.at && this.kind !== null,
+        done,
+      }))
+      .filter((mark) => !mark.done);
+  }
+
+  refresh() {
+    const { header } = this.insight;
+    if (this.kind !== "next" || !this.waiting || !header || header.pending || !header.next.length) return;
+    if (!this.places.every((place) => place.done)) return;
+    this.waiting = false;
+    this.start("next");
+  }
+
+  /**
+   * @param {"next" | "doubts"} kind
+   * @param {number} [at]
+   */
+  start(kind, at = 0) {
+    const { header } = this.insight;
+    const found = kind === "next" ? header?.next : header?.doubts;
+    if (!header || !found?.length) return;
+    this.session.selection.clear();
+    this.kind = kind;
+    if (kind === "next") this.places = header.next.map((place) => ({ ...place }));
+    else this.doubts = header.doubts.map((doubt) => ({ ...doubt }));
+    this.at = at;
+    this.waiting = false;
+    this.show();
+  }
+
+  // The next place that is still open, or the end.
+  next() {
+    if (!this.kind) return this.start("next");
+    const { list } = this;
+    for (let step = 1; step <= list.length; step++) {
+      const at = (this.at + step) % list.length;
+      if (!list[at].done) {
+        this.at = at;
+        return this.show();
+      }
+    }
+    this.finished();
+  }
+
+  finished() {
+    if (this.kind !== "next") return this.leave();
+    // All are done: what helps most now is being worked out.
+    this.waiting = true;
+    this.at = -1;
+    this.draw();
+    this.insight.settle(PAUSE);
+  }
+
+  leave() {
+    this.kind = null;
+    this.waiting = false;
+    this.draw();
+    this.session.view?.box.focus({ preventScroll: true });
+  }
+
+  show() {
+    const { current } = this;
+    if (current?.xy) this.session.view?.visit(current.xy, NEAR);
+    this.draw();
+  }
+
+  draw() {
+    const { view, panel } = this.session;
+    view?.marks.draw();
+    view?.marks.drawCard();
+    panel?.receiveInsight();
+  }
+
+  /**
+   * One key or one touch: the place gets the class, and the next one comes.
+   * @param {number} id
+   */
+  label(id) {
+    const { place } = this;
+    if (!place) return;
+    this.session.choose(id);
+    this.session.view?.add("point", [place.xy], 0);
+    place.done = true;
+    this.next();
+  }
+
+  skip() {
+    const { current, place } = this;
+    if (place) {
+      const { queue } = this.insight;
+      queue.want = { ...queue.want, skipped: [...queue.want.skipped, place.xy].slice(-SKIPPED) };
+    }
+    if (current) current.done = true;
+    this.next();
+  }
+
+  /** @param {Operation[]} ops that mend the doubtful label */
+  resolve(ops) {
+    for (const op of ops) this.session.view?.op(op);
+    if (this.current) this.current.done = true;
+    this.next();
+  }
+
+  // ------------------------------------------------------------------ the card
+
+  card() {
+    const { kind, current, place, doubt } = this;
+    if (!kind) return null;
+    if (this.waiting) {
+      const words = el("p", {}, "All places are done. Looking where a label helps most now…");
+      return el("div", { class: "tl-cardbody" }, this.head("Well done"), words);
+    }
+    if (!current) return null;
+    const left = this.list.filter((one) => !one.done).length;
+    const what = doubt ? title(doubt) : `Place ${LETTERS[this.at]}: what is here?`;
+    const skip = cardButton(doubt ? "Leave it, next" : "Not sure, next", () => this.skip(), { key: "N" });
+    return el(
+      "div",
+      { class: "tl-cardbody" },
+      this.head(what, `${left} to go`),
+      el("p", {}, current.text),
+      place ? this.chips(place) : null,
+      el("div", { class: "tl-actions" }, ...(doubt ? this.remedies(doubt) : []), skip),
+    );
+  }
+
+  head(text = "", small = "") {
+    const close = closeButton("Leave", () => this.leave());
+    return el("div", { class: "tl-cardhead" }, el("b", {}, text), el("span", { class: "tl-unit" }, small), close);
+  }
+
+  get classes() {
+    return this.session.view?.header?.classes ?? [];
+  }
+
+  /** @param {Suggestion} place */
+  chips({ likely }) {
+    const chips = this.classes.map((c, n) => {
+      const css = likely.includes(c.id) ? "tl-likely" : "";
+      return classChip(c, n, `Label this place ${c.name}`, () => this.label(c.id), { css });
+    });
+    return el("div", { class: "tl-cardclasses" }, ...chips, this.other());
+  }
+
+  // A place of a class that nobody has thought of yet.
+  other() {
+    const name = el("input", {
+      type: "text",
+      maxLength: 80,
+      placeholder: "Something else…",
+      "aria-label": "Another class for this place",
+    });
+    /** @param {Event} event */
+    const add = (event) => {
+      event.preventDefault();
+      const text = name.value.trim();
+      if (!text) return;
+      this.session.addClass(text);
+      this.label(this.session.memory.class);
+    };
+    const button = el("button", { type: "submit", class: "tl-button" }, "Add");
+    return el("form", { class: "tl-other", onsubmit: add }, name, button);
+  }
+
+  /**
+   * Buttons that mend a doubtful label.
+   * @param {Doubt} doubt
+   */
+  remedies({ kind, labels, classes: ids }) {
+    const classes = ids.map((id) => this.classes.find((c) => c.id === id));
+    const known = /** @type {LabelClass[]} */ (classes.filter(Boolean));
+    const [first, second] = classes;
+    /** @type {(text: string, ops: Operation[]) => HTMLButtonElement} */
+    const press = (text, ops) => cardButton(text, () => this.resolve(ops), { title: "Undo brings it back" });
+    /** @type {(gone: string[]) => Operation[]} */
+    const remove = (gone) => gone.map((label) => ({ do: "remove_label", label }));
+    /** @type {(label: string, c: LabelClass) => Operation} */
+    const rename = (label, c) => ({ do: "edit_label", label, class: c.id });
+    const [kept, ...others] = labels;
+    if (kind === "likely wrong") {
+      const mend = second
+        ? [
+            press(
+              `It is ${second.name}`,
+              labels.map((label) => rename(label, second)),
+            ),
+          ]
+        : [];
+      return [...mend, press("Delete it", remove(labels))];
+    }
+    if (kind === "contradiction")
+      return known.map((c) => press(`It is ${c.name}`, [...remove(others), rename(kept, c)]));
+    if (kind === "duplicate") return [press("Keep one", remove(others))];
+    if (kind === "overlap" && first && second)
+      return [
+        press(`Merge into ${first.name}`, [{ do: "merge_classes", class: second.id, into: first.id }]),
+        press(`Merge into ${second.name}`, [{ do: "merge_classes", class: first.id, into: second.id }]),
+      ];
+    if (kind === "too few" && first) {
+      const more = () => {
+        this.session.choose(first.id);
+        this.leave();
+      };
+      return [cardButton(`Label more ${first.name}`, more)];
+    }
+    return [];
+  }
+}

@@ -1,0 +1,262 @@
+// The pictures of the labelling map: static ones, those that were worked out, and the class map with its confidence, whose
+// palette is rewritten here.
+
+import { decode, indices, recolour, rgb } from "../../shared/assets/wire.js";
+
+/** @import { Bounds, LabelHeader, XY } from "../../messages.js" */
+/** @import { LayerName, PictureMessage } from "./session.js" */
+/** @import { LabelView } from "./view.js" */
+/**
+ * The newest class map as it came; `plane` are its palette indices, once a pointer rests on it.
+ * @typedef {{
+ *   v: string, levels: number, png: Uint8Array<ArrayBuffer>, header: LabelHeader, colours: string,
+ *   plane?: Awaited<ReturnType<typeof indices>>, asked?: number,
+ * }} ClassMap
+ */
+
+/** Heights of the panes, from low to high. @type {Record<string, number>} */
+export const PANES = {
+  pca: 310,
+  truecolour: 320,
+  classes: 340,
+  tidied: 342,
+  groups: 345,
+  confidence: 350,
+  novelty: 360,
+  sets: 362,
+  similar: 364,
+};
+const PICTURES = /** @type {LayerName[]} */ (Object.keys(PANES));
+const NOTHING = [0, 0, 0, 0];
+const UNSURE = [150, 150, 150, 255];
+const REST = 250; // milliseconds for which a pointer rests before the class under it is looked up
+// Cividis, which people with and without colour vision read alike (Nunez et al. 2018), from 0 to 100 %.
+const RAMP = [
+  "#00224e",
+  "#123570",
+  "#3b496c",
+  "#575d6d",
+  "#707173",
+  "#8a8678",
+  "#a59c74",
+  "#c3b369",
+  "#e1cc55",
+  "#fee838",
+].map((hex) => [...rgb(hex), 255]);
+
+const coloursOf = (/** @type {LabelHeader} */ header) => JSON.stringify(header.classes.map((c) => c.color));
+
+export class Pictures {
+  /** @param {LabelView} view */
+  constructor(view) {
+    this.view = view;
+    this.session = view.session;
+    this.memory = view.memory;
+    /** @type {Map<string, string>} */
+    this.versions = new Map(); // of the pictures that are shown or being decoded
+    /** @type {ClassMap | null} */
+    this.classMap = null;
+    this.painting = {};
+    this.liking = {};
+  }
+
+  // Another place: all that was known is of the one before.
+  renew() {
+    this.versions.clear();
+    for (const name of [...this.view.stage.pictures.keys()]) this.view.stage.drop(name);
+    for (const picture of this.session.pictures.values()) this.receive(picture);
+  }
+
+  forget() {
+    this.versions.clear();
+  }
+
+  /** @param {string} name */
+  drop(name) {
+    this.versions.delete(name);
+    this.view.stage?.drop(name);
+  }
+
+  /** @param {PictureMessage} message */
+  receive({ header: { name, version, scene, bounds, mode }, png }) {
+    const { view } = this;
+    if (!view.header || scene !== view.header.scene || this.versions.get(name) === version) return;
+    this.drop(name);
+    this.versions.set(name, version);
+    const { stage } = view;
+    const from = this.session.insight.threshold;
+    decode(mode === "percent" ? this.alike(png) : new Blob([png], { type: "image/png" })).then((bitmap) => {
+      if (view.gone || view.stage !== stage || this.versions.get(name) !== version) return;
+      stage.show(name, bitmap, bounds);
+      this.arrange();
+      if (mode === "percent" && from !== this.session.insight.threshold) this.thresholdMoved();
+    });
+  }
+
+  // -------------------------------------------------------------------- likeness
+
+  /**
+   * Likeness is cached in the picture: index 1 + p stands for p percent, and the slider only rewrites colours.
+   * @param {Uint8Array<ArrayBuffer>} png
+   */
+  alike(png) {
+    // Before a threshold is known nothing is alike.
+    const from = this.session.insight.threshold ?? 101;
+    return recolour(png, (i) => {
+      if (!i || i - 1 < from) return NOTHING;
+      const deep = (i - 1 - from) / Math.max(1, 100 - from);
+      return [Math.round(240 - 80 * deep), Math.round(90 - 80 * deep), Math.round(190 - 50 * deep), 255];
+    });
+  }
+
+  async thresholdMoved() {
+    const picture = this.session.pictures.get("similar");
+    const version = this.versions.get("similar");
+    if (!picture || !version) return;
+    this.liking = {};
+    const { liking, view } = this;
+    const { stage } = view;
+    const bitmap = await decode(this.alike(picture.png));
+    if (this.liking === liking && this.versions.get("similar") === version && view.stage === stage && !view.gone)
+      stage.show("similar", bitmap, picture.header.bounds);
+  }
+
+  // ------------------------------------------------------------------- class map
+
+  /**
+   * @param {LabelHeader} header
+   * @param {Uint8Array<ArrayBuffer>} png
+   */
+  receiveMap(header, png) {
+    const known = this.classMap;
+    const colours = coloursOf(header);
+    if (!header.map) {
+      this.classMap = null;
+      for (const name of ["classes", "confidence"]) this.drop(name);
+      this.arrange();
+    } else if (known?.v !== header.map.v || known.colours !== colours) {
+      this.classMap = { ...header.map, png, header, colours };
+      this.repaint();
+      return;
+    }
+    this.view.shown(header);
+  }
+
+  // Class map and confidence from the same pixels with two palettes. The newest wins; stale ones are dropped.
+  async repaint() {
+    const source = this.classMap;
+    if (!source) return;
+    const { header, levels } = source;
+    this.painting = {};
+    const { painting, view } = this;
+    const { stage } = view;
+    const { threshold, hidden } = this.memory;
+    const colours = header.classes.map((c) => (hidden.includes(c.id) ? NOTHING : [...rgb(c.color), 255]));
+    /** @type {(i: number) => number[]} */
+    const classColour = (i) => {
+      if (!i) return NOTHING;
+      const level = (i - 1) % levels;
+      const sure = levels === 1 || ((level + 0.5) * 100) / levels >= threshold;
+      const colour = colours[Math.floor((i - 1) / levels)] ?? NOTHING;
+      return sure || !colour[3] ? colour : UNSURE;
+    };
+    const jobs = [decode(recolour(source.png, classColour))];
+    if (levels > 1 && this.memory.layers.confidence.on) {
+      /** @type {(i: number) => number[]} */
+      const ramp = (i) => (i ? RAMP[Math.floor((((i - 1) % levels) * RAMP.length) / levels)] : NOTHING);
+      jobs.push(decode(recolour(source.png, ramp)));
+    }
+    const [classes, confidence] = await Promise.all(jobs);
+    if (view.gone || this.painting !== painting || view.stage !== stage) return;
+    stage.show("classes", classes, header.bounds);
+    if (confidence) stage.show("confidence", confidence, header.bounds);
+    else stage.drop("confidence");
+    this.arrange();
+    view.shown(header);
+  }
+
+  // -------------------------------------------------------------------- layers
+
+  get pair() {
+    const { swipe } = this.memory;
+    return swipe.on ? /** @type {[string, string]} */ ([swipe.left, swipe.right]) : null;
+  }
+
+  // Which pictures are in sight, and what else a choice of layers changes.
+  arrange() {
+    const { view, pair } = this;
+    const { layers, swipe, threshold } = this.memory;
+    const on = PICTURES.filter((name) => (pair ? pair.includes(name) : layers[name].on));
+    view.peek.disabled = !this.classMap || swipe.on;
+    view.peek.setAttribute("aria-pressed", String(!layers.classes.on));
+    if (view.header && view.stages.length) {
+      const { stage } = view;
+      stage.arrange(new Map(on.map((name) => [name, pair ? 1 : layers[name].opacity])), PICTURES);
+      const ink = stage.styleOf("ink");
+      if (ink) Object.assign(ink, { display: layers.labels.on ? "" : "none", opacity: `${layers.labels.opacity}` });
+      view.marks.showAll();
+      this.base(view.header);
+      this.compare();
+    }
+    view.session.queue.ask({
+      confidence: layers.confidence.on || threshold > 0 || (pair?.includes("confidence") ?? false),
+    });
+  }
+
+  /** @param {LabelHeader} header */
+  base(header) {
+    const { base } = this.memory.layers;
+    const source = header.base.find((b) => b.name === base.name) ?? header.base[0] ?? null;
+    const { stage, caption } = this.view;
+    const wanted = base.on && stage.frame.kind === "mercator" ? source : null;
+    stage.base(wanted, base.opacity, (missing) => (caption.hidden = !missing));
+  }
+
+  compare() {
+    const { divider, stage } = this.view;
+    const { swipe } = this.memory;
+    divider.hidden = !swipe.on;
+    divider.style.left = `${100 * swipe.at}%`;
+    stage?.compare(this.pair, swipe.at);
+  }
+
+  // ------------------------------------------------------------------- read-out
+
+  /**
+   * The class of the map at a place, and how sure it is.
+   * @param {XY} xy
+   */
+  classAt([x, y]) {
+    const source = this.classMap;
+    if (!source?.plane) {
+      // Only once the pointer rests: while labels follow each other quickly, nobody reads it.
+      if (source)
+        source.asked ??= setTimeout(async () => {
+          if (this.classMap === source) source.plane = await indices(source.png);
+        }, REST);
+      return "";
+    }
+    const { plane, width, height } = source.plane;
+    const at = pixelAt(source.header.bounds, width, height, x, y);
+    const i = at < 0 ? 0 : plane[at];
+    if (!i) return "";
+    const { levels } = source;
+    const found = source.header.classes[Math.floor((i - 1) / levels)];
+    const percent = levels > 1 ? `, ${Math.round(((((i - 1) % levels) + 0.5) * 100) / levels)} % sure` : "";
+    return found ? `${found.name}${percent}` : "";
+  }
+}
+
+/**
+ * @param {Bounds} bounds
+ * @param {number} width
+ * @param {number} height
+ * @param {number} x
+ * @param {number} y
+ * @returns {number} which of its pixels shows a place, or -1
+ */
+function pixelAt([west, south, east, north], width, height, x, y) {
+  const col = Math.floor(((x - west) / (east - west)) * width);
+  const row = Math.floor(((north - y) / (north - south)) * height);
+  return col < 0 || row < 0 || col >= width || row >= height ? -1 : row * width + col;
+}

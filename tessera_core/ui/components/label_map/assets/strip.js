@@ -1,0 +1,58 @@
+// On a phone the classes stand in the map, so that choosing one needs no scrolling.
+
+import { el, icon } from "../../shared/assets/dom.js";
+
+/** @import { LabelClass } from "../../messages.js" */
+/** @import { Session } from "./session.js" */
+
+export class Strip {
+  /** @param {Session} session */
+  constructor(session) {
+    this.session = session;
+    this.chips = el("div", { class: "tl-chips", role: "listbox", "aria-label": "Classes" });
+    const name = el("input", {
+      type: "text",
+      maxLength: 80,
+      placeholder: "Add a class",
+      "aria-label": "Name of another class",
+    });
+    /** @param {Event} event */
+    const add = (event) => {
+      event.preventDefault();
+      const text = name.value.trim();
+      if (!text) return name.focus();
+      session.addClass(text);
+      name.value = "";
+      name.blur();
+    };
+    const button = el(
+      "button",
+      { type: "submit", class: "tl-button", title: "Add this class", "aria-label": "Add this class" },
+      icon("plus"),
+    );
+    this.form = el("form", { class: "tl-stripadd", onsubmit: add }, name, button);
+    this.box = el("div", { class: "tl-control tl-strip" }, this.chips, this.form);
+  }
+
+  /** @param {LabelClass[]} classes */
+  fill(classes) {
+    const chips = classes.map((c) => {
+      const chosen = c.id === this.session.memory.class;
+      const options = { type: "button", class: "tl-stripchip", role: "option", "aria-selected": String(chosen) };
+      return el(
+        "button",
+        { ...options, onclick: () => this.session.choose(c.id) },
+        el("i", { style: `background:${c.color}` }),
+        c.name,
+        el("b", {}, String(c.count)),
+      );
+    });
+    const at = this.box.scrollLeft;
+    this.chips.replaceChildren(...chips);
+    this.box.scrollLeft = at;
+  }
+
+  get inSight() {
+    return getComputedStyle(this.box).display !== "none";
+  }
+}

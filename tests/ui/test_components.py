@@ -1,0 +1,83 @@
+"""The modules of our components: found by their imports, linked in an order in which each comes after those it needs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tessera_core.ui.components import shared
+
+MAINS = ("label_map/assets/main.js", "view_map/assets/main.js", "scatter/assets/main.js")
+SHEET = "shared/assets/style.css"
+# Templates, which are no modules of a component's code.
+TEMPLATES = {"shared/assets/boot.js", "shared/assets/mount.js"}
+
+
+@pytest.fixture
+def room(root: Path) -> Path:
+    """Where the components lie."""
+    return root / "tessera_core" / "ui" / "components"
+
+
+def imports(text: str) -> list[str]:
+    return re.findall(r'^(?:import|export)\b[^;]*?"([^"]+\.js)";', text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("main", MAINS)
+def test_each_module_comes_after_those_that_it_imports(main: str) -> None:
+    modules = shared.linked(main)
+    assert list(modules)[-1] == main
+    known: set[str] = set()
+    for path, text in modules.items():
+        assert set(imports(text)) <= known, path
+        known.add(path)
+
+
+def test_no_module_is_left_lying(room: Path) -> None:
+    linked = {path for main in MAINS for path in shared.linked(main)}
+    lying = {path.relative_to(room).as_posix() for path in room.glob("*/assets/*.js")}
+    assert lying - linked - TEMPLATES == set()
+
+
+def test_components_borrow_from_the_shared_room_only(room: Path) -> None:
+    for main in MAINS:
+        own = main.partition("/")[0]
+        assert {path.partition("/")[0] for path in shared.linked(main)} <= {own, "shared"}
+
+
+def test_nothing_but_the_types_is_changed_by_linking(room: Path) -> None:
+    for path, text in shared.linked(MAINS[0]).items():
+        before = (room / path).read_text(encoding="utf-8")
+        assert re.sub(r'"[^"]+\.js";', "", text) == re.sub(r'"[^"]+\.js";', "", before)
+
+
+def test_modules_that_import_each_other_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "a/assets/main.js": 'import { b } from "./b.js";\n',
+        "a/assets/b.js": 'import {\n  one,\n} from "../../c/assets/c.js";\n',
+        "c/assets/c.js": 'import "../../a/assets/b.js";\n',
+    }
+    monkeypatch.setattr(shared, "asset", texts.__getitem__)
+    with pytest.raises(ValueError, match=r"a/assets/b\.js -> c/assets/c\.js -> a/assets/b\.js|b\.js -> c/assets/c\.js"):
+        shared.linked("a/assets/main.js")
+    texts["c/assets/c.js"] = "export const one = 1; // import './never.js';\n"
+    assert list(shared.linked("a/assets/main.js")) == ["c/assets/c.js", "a/assets/b.js", "a/assets/main.js"]
+    assert '} from "c/assets/c.js";' in shared.linked("a/assets/main.js")["a/assets/b.js"]
+
+
+@pytest.mark.parametrize("leaflet", [True, False])
+def test_a_loader_holds_everything_and_ends_no_script(leaflet: bool) -> None:
+    text = shared.loader("__test", MAINS[1], (SHEET, "view_map/assets/view.css"), leaflet)
+    assert "</" not in text.partition("const ASSETS")[2].partition("\n);")[0]
+    assert "__HUB__" not in text
+    assert "__ASSETS__" not in text
+    held = re.search(r"\(\s*/\*\* @type \{unknown\} \*/ \((.*)\)\s*\);", text)
+    assert held is not None
+    assets = json.loads(held[1])
+    assert bool(assets["leaflet"]) is leaflet
+    assert [name for name, _ in assets["modules"]] == list(shared.linked(MAINS[1]))
+    assert len(assets["css"]) == 2 + leaflet
+    assert not any("url(" in sheet for sheet in assets["css"])
