@@ -361,6 +361,7 @@ export class LabelView extends BaseView {
 
   /** @param {PointerEvent | null} event */
   pointed(event) {
+    if (!this.stages.length) return;
     const what = event && this.pictures.classAt(this.stage.xy(event));
     const where = event && this.stage.where(event);
     this.readout.textContent = event ? (what ? `${where} · ${what}` : where) : "";
