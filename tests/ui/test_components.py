@@ -48,6 +48,15 @@ def test_components_borrow_from_the_shared_room_only(room: Path) -> None:
         assert {path.partition("/")[0] for path in shared.linked(main)} <= {own, "shared"}
 
 
+def test_every_class_has_a_name_of_its_own_and_the_views_stay_small(room: Path) -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in room.glob("*/assets/*.js")}
+    classes = [name for text in texts.values() for name in re.findall(r"^(?:export )?class (\w+)", text, re.MULTILINE)]
+    assert sorted(classes) == sorted(set(classes))
+    assert {
+        path: text.count("\n") for path, text in texts.items() if path.name == "view.js" and text.count("\n") >= 400
+    } == {}
+
+
 def test_linking_changes_addresses_and_leaves_types_out(room: Path) -> None:
     for main in MAINS:
         for path, text in shared.linked(main).items():

@@ -3,11 +3,11 @@
 import { area, el, icon, inkOn, pulse, SWATCHES } from "../../shared/assets/dom.js";
 
 /** @import { LabelClass, LabelHeader } from "../../messages.js" */
-/** @import { Session } from "./session.js" */
+/** @import { LabelSession } from "./session.js" */
 /** @typedef {ReturnType<ClassList["makeRow"]>} Row */
 
 export class ClassList {
-  /** @param {Session} session */
+  /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
     this.memory = session.memory;

@@ -4,7 +4,7 @@ import { Guide } from "./guide.js";
 import { Queue } from "./queue.js";
 
 /** @import { ExtraLayer, InsightHeader, LabelHeader, Operation, XY } from "../../messages.js" */
-/** @import { LayerName, Session } from "./session.js" */
+/** @import { LayerName, LabelSession } from "./session.js" */
 /**
  * `skipped` are places that were suggested and passed over; a higher `tick` asks what the labels say now.
  * @typedef {{
@@ -20,7 +20,7 @@ const MADE_ON_WISH = ["novelty", "sets"];
 const RESULTS = ["groups", "tidied"];
 
 export class Insight {
-  /** @param {Session} session */
+  /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
     /** @type {Wishes} */

@@ -3,7 +3,7 @@
 import { el } from "../../shared/assets/dom.js";
 
 /** @import { LabelHeader } from "../../messages.js" */
-/** @import { LayerName, Session } from "./session.js" */
+/** @import { LayerName, LabelSession } from "./session.js" */
 /** @typedef {{ box: HTMLElement, toggle: HTMLInputElement, slider: HTMLInputElement, about: HTMLElement, said: string }} Row */
 
 /** @type {[LayerName, string][]} */
@@ -25,7 +25,7 @@ const ON_WISH = ["novelty", "sets"];
 const ERRORS = [0.01, 0.05, 0.1, 0.2];
 
 export class LayerList {
-  /** @param {Session} session */
+  /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
     this.memory = session.memory;

@@ -3,7 +3,7 @@
 import { elementOf, Mounting } from "../../shared/assets/mounting.js";
 import { unpack } from "../../shared/assets/wire.js";
 import { Panel } from "./panel.js";
-import { Session } from "./session.js";
+import { LabelSession } from "./session.js";
 import { LabelView } from "./view.js";
 
 /** @import { Hub } from "../../messages.js" */
@@ -15,11 +15,11 @@ import { LabelView } from "./view.js";
  */
 export function start(hub, css) {
   hub.L = L.noConflict();
-  /** @type {Map<string, Session>} */
+  /** @type {Map<string, LabelSession>} */
   const sessions = new Map();
-  /** @type {(key: string) => Session} */
+  /** @type {(key: string) => LabelSession} */
   const session = (key) => {
-    const owner = sessions.get(key) ?? new Session(key);
+    const owner = sessions.get(key) ?? new LabelSession(key);
     sessions.set(key, owner);
     return owner;
   };

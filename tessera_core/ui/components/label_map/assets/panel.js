@@ -8,13 +8,13 @@ import { LayerList } from "./layerlist.js";
 import { SimilarPlaces } from "./similar.js";
 
 /** @import { InsightHeader, LabelHeader, Score } from "../../messages.js" */
-/** @import { Session } from "./session.js" */
+/** @import { LabelSession } from "./session.js" */
 
 const LATE = 6000; // milliseconds after which what waits for the server is said to wait
 
 export class Panel {
   /**
-   * @param {Session} session
+   * @param {LabelSession} session
    * @param {HTMLElement} root
    */
   constructor(session, root) {

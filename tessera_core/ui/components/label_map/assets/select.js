@@ -6,7 +6,7 @@ import { drawShape } from "./labels.js";
 
 /** @import { LabelHeader, Particulars, Ring, Shape, XY } from "../../messages.js" */
 /** @import { Transform } from "../../shared/assets/layers.js" */
-/** @import { Session } from "./session.js" */
+/** @import { LabelSession } from "./session.js" */
 /** @import { Entry } from "./labels.js" */
 /** @import { LabelView } from "./view.js" */
 /** @typedef {{ ring: number, corner: number, x: number, y: number }} Handle ring -1 = the whole label */
@@ -24,7 +24,7 @@ const HALO = [
 ];
 
 export class Selection {
-  /** @param {Session} session */
+  /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
     /** @type {string | null} */

@@ -39,7 +39,7 @@ const DEFAULTS = () => ({
 /** @typedef {ReturnType<typeof DEFAULTS>} Memory what people chose; survives a reload of the page */
 /** @typedef {keyof Memory["layers"]} LayerName */
 
-export class Session {
+export class LabelSession {
   /** @param {string} key */
   constructor(key) {
     this.store = `tessera-label-map:${key}`;

@@ -3,10 +3,10 @@
 import { area, el, icon } from "../../shared/assets/dom.js";
 
 /** @import { LabelHeader, Similar } from "../../messages.js" */
-/** @import { Session } from "./session.js" */
+/** @import { LabelSession } from "./session.js" */
 
 export class SimilarPlaces {
-  /** @param {Session} session */
+  /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
     this.sliding = false; // the slider must not be replaced under the finger that drags it

@@ -3,10 +3,10 @@
 import { el, icon } from "../../shared/assets/dom.js";
 
 /** @import { LabelClass } from "../../messages.js" */
-/** @import { Session } from "./session.js" */
+/** @import { LabelSession } from "./session.js" */
 
 export class Strip {
-  /** @param {Session} session */
+  /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
     this.chips = el("div", { class: "tl-chips", role: "listbox", "aria-label": "Classes" });

@@ -14,7 +14,7 @@ import { TOOLS, Tools } from "./tools.js";
 /** @import { Hub, LabelHeader, Operation, XY } from "../../messages.js" */
 /** @import { Leaflet, Transform } from "../../shared/assets/layers.js" */
 /** @import { Entry } from "./labels.js" */
-/** @import { Session, ToolName } from "./session.js" */
+/** @import { LabelSession, ToolName } from "./session.js" */
 
 /** @type {Set<ToolName>} */
 const PANNING = new Set(["select", "point", "like", "unlike"]); // with these, a drag moves the map
@@ -23,7 +23,7 @@ const UNCHOSEN = /** @type {ToolName[]} */ (["select", "erase", "like", "unlike"
 export class LabelView extends BaseView {
   /**
    * @param {Hub & { L: Leaflet }} hub
-   * @param {Session} session
+   * @param {LabelSession} session
    * @param {HTMLElement} root
    */
   constructor(hub, session, root) {

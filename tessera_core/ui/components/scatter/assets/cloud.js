@@ -6,11 +6,12 @@ import { within } from "../../shared/assets/geometry.js";
 import { chosenCount, link, tell } from "../../shared/assets/links.js";
 import { press, pressed } from "../../shared/assets/toolbar.js";
 import { rgb } from "../../shared/assets/wire.js";
+import { FILLED, farFirst, places, project, splat } from "./points.js";
 import { fresh } from "./session.js";
 
 /** @import { Ring, ScatterHeader, Trigger } from "../../messages.js" */
 /** @import { Link } from "../../shared/assets/links.js" */
-/** @import { Points, Session } from "./session.js" */
+/** @import { Points, CloudSession } from "./session.js" */
 /** @typedef {{ x: number, y: number, fromX: number, fromY: number, moved: boolean }} Pointer */
 
 const MOVED = 5; // screen pixels within which a pointer has clicked
@@ -19,7 +20,7 @@ const GREY = [128, 128, 128];
 
 export class CloudView {
   /**
-   * @param {Session} session
+   * @param {CloudSession} session
    * @param {HTMLElement} root
    */
   constructor(session, root) {
@@ -35,8 +36,7 @@ export class CloudView {
     this.colours = new Uint8Array(); // of each point, as places in the palette
     /** @type {[number, number, number][]} */
     this.palette = [];
-    // Screen positions of all points, in canvas pixels, and their depth.
-    this.sx = this.sy = this.sz = new Float32Array();
+    this.screen = places(0);
     /** @type {ImageData | null} */
     this.image = null;
     /** @type {Ring | null} */
@@ -241,42 +241,6 @@ export class CloudView {
     if (!quiet) this.session.keep();
   }
 
-  /**
-   * Where all points lie on the screen.
-   * @param {Points} data
-   * @param {number} width
-   * @param {number} height
-   */
-  project(data, width, height) {
-    const { memory } = this;
-    const { zoom, x: cx, y: cy, turn, tilt } = memory.view;
-    const scale = 0.46 * Math.min(width, height) * zoom;
-    const [mx, my] = [width / 2 + cx * scale, height / 2 + cy * scale];
-    const n = data.count;
-    if (this.sx.length !== n)
-      [this.sx, this.sy, this.sz] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
-    const { sx, sy, sz } = this;
-    const p = data.points;
-    if (data.dims === 2) {
-      for (let i = 0; i < n; i++) {
-        sx[i] = mx + scale * p[2 * i];
-        sy[i] = my - scale * p[2 * i + 1];
-      }
-      return;
-    }
-    const [ca, sa, cb, sb] = [Math.cos(turn), Math.sin(turn), Math.cos(tilt), Math.sin(tilt)];
-    for (let i = 0; i < n; i++) {
-      const [x, y, z] = [p[3 * i], p[3 * i + 1], p[3 * i + 2]];
-      const across = ca * x + sa * z;
-      const depth = ca * z - sa * x;
-      const deep = cb * depth + sb * y;
-      const near = 1 / (1 + 0.25 * deep);
-      sx[i] = mx + scale * across * near;
-      sy[i] = my - scale * (cb * y - sb * depth) * near;
-      sz[i] = deep;
-    }
-  }
-
   paint() {
     if (this.asked) return;
     this.asked = requestAnimationFrame(() => {
@@ -292,7 +256,9 @@ export class CloudView {
     const height = Math.round(this.box.clientHeight * ratio);
     for (const canvas of [this.canvas, this.ink])
       if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-    this.project(data, width, height);
+    if (this.screen.x.length !== data.count) this.screen = places(data.count);
+    const { screen } = this;
+    project(data, this.memory.view, width, height, screen);
     const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
     if (this.image?.width !== width || this.image.height !== height)
       this.image = context.createImageData(width, height);
@@ -305,7 +271,7 @@ export class CloudView {
       ratio *
       (data.count > 20000 ? 1.4 : data.count > 5000 ? 1.8 : 2.6) *
       Math.min(2, Math.max(1, Math.sqrt(this.memory.view.zoom)));
-    const order = data.dims === 3 ? this.byDepth(data.count) : null;
+    const order = data.dims === 3 ? farFirst(screen.depth) : null;
     // Unselected points first and faint, so that the selected ones stand out.
     for (const pass of selected ? [0, 1] : [1]) {
       const reach = pass && selected ? radius * 1.25 : radius;
@@ -314,25 +280,13 @@ export class CloudView {
         const i = order ? order[k] : k;
         if (selected && selected[i] !== pass) continue;
         const colour = palette[colours[i]] ?? GREY;
-        splat(pixels, width, height, this.sx[i], this.sy[i], reach, colour, opacity);
+        splat(pixels, width, height, screen.x[i], screen.y[i], reach, colour, opacity);
       }
     }
     context.putImageData(image, 0, 0);
     this.root.dataset.drawn = `${Number(this.root.dataset.drawn ?? 0) + 1}`;
     this.root.dispatchEvent(new CustomEvent("sc-drawn", { detail: { at: performance.now() } }));
     this.drawLasso();
-  }
-
-  /** @param {number} n points; their order from far to near */
-  byDepth(n) {
-    const bins = 512;
-    const counts = new Uint32Array(bins + 1);
-    const bin = (/** @type {number} */ z) => Math.max(0, Math.min(bins - 1, Math.floor((1.6 - z) * (bins / 3.2))));
-    for (let i = 0; i < n; i++) counts[bin(this.sz[i]) + 1] += 1;
-    for (let b = 0; b < bins; b++) counts[b + 1] += counts[b];
-    const order = new Uint32Array(n);
-    for (let i = 0; i < n; i++) order[counts[bin(this.sz[i])]++] = i;
-    return order;
   }
 
   drawLasso() {
@@ -440,12 +394,12 @@ export class CloudView {
   /** @param {Ring} ring in screen pixels */
   inside(ring) {
     const ratio = window.devicePixelRatio || 1;
-    const chosen = new Uint8Array(this.sx.length);
+    const chosen = new Uint8Array(this.screen.x.length);
     const [xs, ys] = [ring.filter((_, i) => i % 2 === 0), ring.filter((_, i) => i % 2)];
     const [west, east, north, south] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
     for (let i = 0; i < chosen.length; i++) {
-      const x = this.sx[i] / ratio;
-      const y = this.sy[i] / ratio;
+      const x = this.screen.x[i] / ratio;
+      const y = this.screen.y[i] / ratio;
       if (x < west || x > east || y < north || y > south) continue;
       chosen[i] = within(ring, x, y) ? 1 : 0;
     }
@@ -461,8 +415,8 @@ export class CloudView {
   nearest(x, y, reach) {
     const ratio = window.devicePixelRatio || 1;
     let [best, least] = [-1, reach * ratio];
-    for (let i = 0; i < this.sx.length; i++) {
-      const distance = Math.hypot(this.sx[i] - x * ratio, this.sy[i] - y * ratio);
+    for (let i = 0; i < this.screen.x.length; i++) {
+      const distance = Math.hypot(this.screen.x[i] - x * ratio, this.screen.y[i] - y * ratio);
       if (distance < least) [best, least] = [i, distance];
     }
     return best;
@@ -493,7 +447,7 @@ export class CloudView {
   zoom(factor, x, y) {
     const { view } = this.memory;
     const { clientWidth: width, clientHeight: height } = this.box;
-    const unit = 0.46 * Math.min(width, height);
+    const unit = FILLED * Math.min(width, height);
     const zoom = Math.max(0.5, Math.min(60, view.zoom * factor));
     const k = 1 / (unit * zoom) - 1 / (unit * view.zoom);
     view.x += (x - width / 2) * k;
@@ -508,7 +462,7 @@ export class CloudView {
    */
   shift(dx, dy) {
     const { view } = this.memory;
-    const unit = 0.46 * Math.min(this.box.clientWidth, this.box.clientHeight) * view.zoom;
+    const unit = FILLED * Math.min(this.box.clientWidth, this.box.clientHeight) * view.zoom;
     view.x += dx / unit;
     view.y += dy / unit;
     this.paint();
@@ -535,34 +489,5 @@ export class CloudView {
     else return;
     event.preventDefault();
     event.stopPropagation();
-  }
-}
-
-/**
- * One disc, its edge softened by how far each pixel lies from it.
- * @param {Uint8ClampedArray} pixels
- * @param {number} width
- * @param {number} height
- * @param {number} x
- * @param {number} y
- * @param {number} radius
- * @param {[number, number, number]} colour
- * @param {number} opacity
- */
-function splat(pixels, width, height, x, y, radius, [r, g, b], opacity) {
-  const [x0, x1] = [Math.max(0, Math.floor(x - radius)), Math.min(width - 1, Math.ceil(x + radius))];
-  const [y0, y1] = [Math.max(0, Math.floor(y - radius)), Math.min(height - 1, Math.ceil(y + radius))];
-  for (let py = y0; py <= y1; py++) {
-    for (let px = x0; px <= x1; px++) {
-      const cover = Math.min(1, radius + 0.5 - Math.hypot(px + 0.5 - x, py + 0.5 - y)) * opacity;
-      if (cover <= 0) continue;
-      const at = 4 * (py * width + px);
-      const under = (pixels[at + 3] / 255) * (1 - cover);
-      const alpha = cover + under;
-      pixels[at] = (r * cover + pixels[at] * under) / alpha;
-      pixels[at + 1] = (g * cover + pixels[at + 1] * under) / alpha;
-      pixels[at + 2] = (b * cover + pixels[at + 2] * under) / alpha;
-      pixels[at + 3] = 255 * alpha;
-    }
   }
 }

@@ -3,7 +3,7 @@
 import { Mounting } from "../../shared/assets/mounting.js";
 import { unpack } from "../../shared/assets/wire.js";
 import { CloudView } from "./cloud.js";
-import { Session } from "./session.js";
+import { CloudSession } from "./session.js";
 
 /** @import { Hub, PointsHeader } from "../../messages.js" */
 /** @import { Points } from "./session.js" */
@@ -13,11 +13,11 @@ import { Session } from "./session.js";
  * @param {string[]} css
  */
 export function start(hub, css) {
-  /** @type {Map<string, Session>} */
+  /** @type {Map<string, CloudSession>} */
   const sessions = new Map();
-  /** @type {(key: string) => Session} */
+  /** @type {(key: string) => CloudSession} */
   const session = (key) => {
-    const owner = sessions.get(key) ?? new Session(key);
+    const owner = sessions.get(key) ?? new CloudSession(key);
     sessions.set(key, owner);
     return owner;
   };

@@ -19,7 +19,9 @@ const DEFAULTS = () => ({
   legend: /** @type {boolean | undefined} */ (undefined), // whether it is open
 });
 
-export class Session {
+/** @typedef {ReturnType<typeof DEFAULTS>} Memory what people chose; survives a reload of the page */
+
+export class CloudSession {
   /** @param {string} key */
   constructor(key) {
     this.store = `tessera-scatter:${key}`;

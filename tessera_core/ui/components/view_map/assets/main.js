@@ -2,7 +2,7 @@
 
 import { Mounting } from "../../shared/assets/mounting.js";
 import { unpack } from "../../shared/assets/wire.js";
-import { Session } from "./session.js";
+import { RegionSession } from "./session.js";
 import { RegionView } from "./view.js";
 
 /** @import { Hub } from "../../messages.js" */
@@ -14,11 +14,11 @@ import { RegionView } from "./view.js";
  */
 export function start(hub, css) {
   hub.L = L.noConflict();
-  /** @type {Map<string, Session>} */
+  /** @type {Map<string, RegionSession>} */
   const sessions = new Map();
-  /** @type {(key: string) => Session} */
+  /** @type {(key: string) => RegionSession} */
   const session = (key) => {
-    const owner = sessions.get(key) ?? new Session(key);
+    const owner = sessions.get(key) ?? new RegionSession(key);
     sessions.set(key, owner);
     return owner;
   };

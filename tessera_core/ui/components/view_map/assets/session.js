@@ -21,7 +21,7 @@ const DEFAULTS = () => ({
 });
 /** @typedef {ReturnType<typeof DEFAULTS>} Memory what people chose; survives a reload of the page */
 
-export class Session {
+export class RegionSession {
   /** @param {string} key */
   constructor(key) {
     this.key = key;

@@ -16,7 +16,7 @@ import { inSight, takeWishes } from "./wishes.js";
 
 /** @import { Bounds, DrawTool, Hub, SentEvent, ViewHeader, XY } from "../../messages.js" */
 /** @import { Leaflet } from "../../shared/assets/layers.js" */
-/** @import { PictureMessage, Session } from "./session.js" */
+/** @import { PictureMessage, RegionSession } from "./session.js" */
 /** @typedef {{ version: string, bitmap: HTMLCanvasElement, bounds: Bounds }} Decoded */
 
 /** South, west and north, east of the inhabited world. @type {[[number, number], [number, number]]} */
@@ -28,7 +28,7 @@ const WORLD = [
 export class RegionView extends BaseView {
   /**
    * @param {Hub & { L: Leaflet }} hub
-   * @param {Session} session
+   * @param {RegionSession} session
    * @param {HTMLElement} root
    */
   constructor(hub, session, root) {
