@@ -14,8 +14,6 @@ from streamlit.testing.v1 import AppTest
 from tessera_core.project.project import Project
 from tessera_core.session import payload
 from tessera_core.session.protocol import ProtocolState
-from tests.app.test_explore_page import open_page
-from tests.app.test_label_page import labelled, open_label_page
 
 INTERFACES = {
     "insight": "InsightHeader",
@@ -67,6 +65,17 @@ def complaints(tsc: Path, text: str, folder: Path) -> list[str]:
     return run.stdout.splitlines()
 
 
+def labelled(project: Project) -> None:
+    """Five clicks in each quarter of the landscape."""
+    grid = project.grid
+    assert grid is not None
+    for number in range(4):
+        label_class = project.log.add_class(f"Kind {number}")
+        for row, col in ((6, 6), (6, 24), (16, 15), (24, 7), (26, 26)):
+            x, y = grid.pixel_to_xy(row + 32 * (number // 2), col + 32 * (number % 2))
+            project.log.add("point", label_class.id, [(float(x), float(y))])
+
+
 def collected(app: AppTest) -> list[tuple[str, Any]]:
     """Interface and value of every message to the page's components."""
     found = []
@@ -89,7 +98,9 @@ def test_messages_have_the_types_that_the_browser_expects(
 ) -> None:
     labelled(project)
     chosen = project.log.labels[3].id
-    open_label_page(app, project)
+    app.query_params["project"] = project.folder.name
+    app.run()
+    app.switch_page("pages/label.py").run()
     sent = collected(app)
     # As after a click on a label and a look at confidence, with something refused and a class just added.
     from tessera_core.ui.label import page
@@ -103,7 +114,9 @@ def test_messages_have_the_types_that_the_browser_expects(
         time.sleep(0.2)
         app.run()
         sent = collected(app)
-    open_page(app, project, "Scatter")
+    app.switch_page("pages/explore.py").run()
+    app.session_state[f"explore_{project.key}_mode"] = "Scatter"
+    app.run()
     sent += collected(app)
     sent += collected(AppTest.from_string(WORLD).run())
     assert not app.exception
