@@ -1,6 +1,8 @@
 """Write a project's map and labels for others to use; or those of embeddings and a label file, without a project.
 
 qgis     a zip with the map, confidence and labels that open styled in QGIS
+web      one HTML file with the map, its confidence and the embedding picture as layers, which any browser opens without a network;
+         --online adds background maps from the internet
 report   one HTML page with the map, areas, labels, and how far to trust it
 bundle   the project's settings and labels as one .tessera file, to open where the embeddings are
 pack     the project with its embeddings and pictures as one .tesserapack file, to open anywhere without a network
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from tessera_core.raster import EmbeddingRaster
 
 SUMMARY = "write a project's map and labels for others to use"
-KINDS = ("qgis", "report", "labels", "numbers", "script", "bundle", "pack")
+KINDS = ("qgis", "report", "web", "labels", "numbers", "script", "bundle", "pack")
 # The keys of the formats of tessera_core.export.labels and their endings; it is not imported for --help.
 LABEL_KINDS = {
     "gpkg": ".gpkg",
@@ -52,6 +54,7 @@ _ENDINGS = {
     "qgis": (".zip",),
     "numbers": (".zip",),
     "report": (".html", ".htm"),
+    "web": (".html", ".htm"),
     "script": (".py",),
     "bundle": (".tessera",),
     "pack": (".tesserapack",),
@@ -75,6 +78,7 @@ def _out(args: argparse.Namespace) -> Output:
 PATHS = {"project": _project, "labels": Input(), "out": _out}
 EXAMPLES = (
     "tessera export PROJECT --to qgis --out map.zip",
+    "tessera export PROJECT --to web --out map.html",
     "tessera export project.tessera --to labels --out labels.kml",
     "tessera export PROJECT --to labels --kind tee --out labels.geojson",
     "tessera export embeddings --labels fields.gpkg --field crop --to report --out report.html",
@@ -98,6 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--to", choices=KINDS, required=True, help="what to write")
     parser.add_argument("--out", metavar="PATH", required=True, help="the file to write")
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="with --to web: offer background maps, which the browser asks the internet for",
+    )
     add_year(parser, "the year to map, where the project has several")
     parser.add_argument(
         "--kind", choices=tuple(LABEL_KINDS), help="with --to labels: the format, where the ending does not say it"
@@ -109,6 +118,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     out = Path(args.out)
     if out.is_dir():
         raise InputError(f"{out} is a folder; give the name of the file to write.")
+    if args.online and args.to != "web":
+        raise InputError("--online is for the page of --to web; other files ask nothing of the internet.")
     if args.kind and args.to != "labels":
         raise InputError("--kind is the format of labels; give it with --to labels.")
     with ExitStack() as stack:
@@ -131,7 +142,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if args.to == "numbers":
             return _numbers(project, args.year, out) | {"failed": failed}
         made = product(project, args.year)
-        files = _write(args.to, out, made, project)
+        files = _web(args, out, made, project) if args.to == "web" else _write(args.to, out, made, project)
     areas = {
         area.klass.name: {"pixels": area.pixels, "hectares": area.hectares, "labels": area.labels}
         for area in made.areas()
@@ -260,6 +271,17 @@ def _embeddings(project: Project, year: int | None) -> tuple[int | None, Embeddi
         )
     year = years[0] if year is None else year
     return year, open_embeddings(project.embeddings_path(year), year=year)
+
+
+def _web(args: argparse.Namespace, out: Path, made: Product, project: Project) -> list[Path]:
+    """The map as a page for browsers, over the embedding picture."""
+    from tessera_core.export.webmap import Background, write_web_map
+    from tessera_core.render.picture import pca_picture
+    from tessera_core.session.base_maps import BASE_MAPS
+
+    _, raster = _embeddings(project, args.year)
+    background = Background("Embeddings as colours", pca_picture(raster), raster.valid())
+    return [write_web_map(out, made, background, BASE_MAPS if args.online else ())]
 
 
 def _write(kind: str, out: Path, made: Product, project: Project) -> list[Path]:

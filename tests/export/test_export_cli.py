@@ -231,3 +231,20 @@ def test_bad_input_is_one_sentence_and_code_2(tmp_path, capsys):
     code, message = export(capsys, project.folder, "report", tmp_path)
     assert code == 2
     assert "is a folder" in message
+
+
+def test_the_web_map_is_one_file_and_asks_the_internet_only_when_told(tmp_path, capsys):
+    project, _ = make_project(tmp_path)
+    code, result = export(capsys, project.folder, "web", tmp_path / "fen")
+    assert code == 0
+    assert result["files"] == [str(tmp_path / "fen.html")]
+    assert set(result["classes"]) == {"Wood", "Water <b>", "Fäld"}
+    text = (tmp_path / "fen.html").read_text(encoding="utf-8")
+    assert "Water <b>" not in text
+    assert "tile.openstreetmap.org" not in text
+    code, _ = export(capsys, project.folder, "web", tmp_path / "online.html", "--online")
+    assert code == 0
+    assert "tile.openstreetmap.org" in (tmp_path / "online.html").read_text(encoding="utf-8")
+    code, error = export(capsys, project.folder, "report", tmp_path / "r.html", "--online")
+    assert code == 2
+    assert "--to web" in error

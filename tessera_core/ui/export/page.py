@@ -46,6 +46,7 @@ def page() -> None:
         st.subheader("The map")
         for item in _map_items(project, product, made, scene.raster, stem_of(project, year)):
             row(item)
+        _web_map(project, product, scene, stem_of(project, year))
         _plots_map(project, scene, year)
         _labels_and_project(project, scene, year)
     with areas:
@@ -127,6 +128,40 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
             ),
         ),
     ]
+
+
+def _web_map(project: Project, product: Product, scene: OpenScene, stem: str) -> None:
+    """The map as a page for browsers; with maps from the internet beneath it where that is wanted."""
+    from tessera_core.export.webmap import MAX_BYTES, Background, write_web_map
+    from tessera_core.session.base_maps import BASE_MAPS
+
+    key = f"export_web_{project.key}"
+    online = bool(st.session_state.get(key))
+
+    def write(path: Path) -> object:
+        true_colour = scene.true_colour
+        name = "Embeddings as colours" if true_colour is None else "True colour"
+        picture = scene.picture if true_colour is None else true_colour
+        background = Background(name, picture, scene.raster.valid())
+        return write_web_map(path, product, background, BASE_MAPS if online else ())
+
+    row(
+        Item(
+            "Interactive web map",
+            "One file that any browser opens without a network: classes, confidence and the picture as layers, click to read "
+            f"(HTML, at most {humanize.size(MAX_BYTES)}).",
+            "Web map (.html)",
+            f"{stem}-map.html",
+            "text/html",
+            write,
+        )
+    )
+    if product.grid.georeferenced:
+        st.toggle(
+            "Offer streets and satellite pictures from the internet in the web map",
+            key=key,
+            help="Whoever opens the file then asks their publishers for the part in sight. Without it the file asks nobody.",
+        )
 
 
 def _plots_map(project: Project, scene: OpenScene, year: int | None) -> None:

@@ -13,10 +13,11 @@ import re
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
+
+from tessera_core.render.leaflet import leaflet_script, leaflet_style
 
 ROOM = __package__.rpartition(".")[0]  # where the components lie, each with its folder ``assets``
 _IMPORT = re.compile(r"""^((?:import|export)\b(?:[^"';]*\bfrom)? )"(\.[^"]+\.js)";""", re.MULTILINE)
@@ -35,10 +36,9 @@ def loader(hub: str, main: str, css: tuple[str, ...], leaflet: bool = True) -> s
         css: paths of style sheets, after Leaflet's.
         leaflet: whether the modules want it, as the global ``L``.
     """
-    # Leaflet's pictures (layer control, markers) are not used, and their relative addresses would not resolve.
-    sheets = ["\n".join(line for line in _leaflet("leaflet.css").splitlines() if "url(" not in line)] if leaflet else []
+    sheets = [leaflet_style()] if leaflet else []
     assets = {
-        "leaflet": _leaflet("leaflet.js").split("//# sourceMappingURL")[0] if leaflet else "",
+        "leaflet": leaflet_script() if leaflet else "",
         "modules": list(linked(main).items()),
         "css": sheets + [asset(path) for path in css],
     }
@@ -95,10 +95,3 @@ def register(name: str, js: str) -> Callable[..., Any]:
 def asset(path: str) -> str:
     """Text of a file of a component, such as ``label_map/assets/main.js``."""
     return files(ROOM).joinpath(path).read_text(encoding="utf-8")
-
-
-@cache
-def _leaflet(name: str) -> str:
-    import xstatic.pkg.leaflet as leaflet
-
-    return (Path(leaflet.BASE_DIR) / name).read_text(encoding="utf-8")
