@@ -12,7 +12,7 @@ import pytest
 from tessera_core.export.webmap import write_web_map
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session.base_maps import BASE_MAPS
-from tests.export.test_webmap import HOSTILE, make_background, make_product
+from tests.export.web_maps import HOSTILE, make_background, make_product
 
 pytestmark = pytest.mark.browser
 

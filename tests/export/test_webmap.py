@@ -13,37 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_core.errors import ExportError
-from tessera_core.export.product import Product
-from tessera_core.export.webmap import Background, web_map_html, write_web_map
+from tessera_core.export.webmap import web_map_html, write_web_map
 from tessera_core.grid import Grid
-from tessera_core.labels.model import LabelClass
-from tessera_core.provenance import Provenance
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session.base_maps import BASE_MAPS
-
-UTM = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 60))
-HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>&lt;\"'\u2028"
-
-
-def make_product(grid: Grid = UTM, names: tuple[str, ...] = ("Wood", "Water"), name: str = "Fen") -> Product:
-    rng = np.random.default_rng(0)
-    classes = rng.integers(0, len(names) + 1, grid.shape).astype(np.uint8)
-    confidence = np.where(classes, rng.integers(0, 101, grid.shape), 255).astype(np.uint8)
-    colours = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
-    label_classes = [LabelClass(i + 1, one, colours[i % 4]) for i, one in enumerate(names)]
-    return Product(
-        name, classes, confidence, grid, label_classes, [], Provenance("tessera", "2.0", "2B-L", year=2023), "ridge"
-    )
-
-
-def make_background(grid: Grid = UTM) -> Background:
-    picture = np.random.default_rng(1).integers(0, 255, (*grid.shape, 3), dtype=np.uint8)
-    return Background("Embeddings as colours", picture, np.ones(grid.shape, bool))
+from tests.export.web_maps import HOSTILE, UTM, make_background, make_product
 
 
 class _Seen(HTMLParser):
