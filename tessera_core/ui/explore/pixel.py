@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,7 @@ from tessera_core.dpixels.time_series import PixelTimeSeries, Radar, pixel_time_
 from tessera_core.errors import GridError, HeadError
 from tessera_core.project.classify import project_head
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import humanize
+from tessera_core.ui import charts, humanize
 from tessera_core.ui.components.view_map import MapEvent, Marker
 from tessera_core.ui.explore.context import ExploreContext, year_name
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 6
 # Visible bands in their own colours, red edge and infrared in purples, shortwave infrared in browns.
+# Days of the year and what was measured on them.
+_Series = tuple[list[int], list[float]]
 BAND_COLOURS = {
     "B02": "#1f77b4", "B03": "#2ca02c", "B04": "#d62728", "B05": "#e6779f", "B06": "#c45ab3", "B07": "#9b59d0",
     "B08": "#5b3fbf", "B8A": "#312a7a", "B11": "#a9713b", "B12": "#5d3a1a",
@@ -187,56 +188,23 @@ def _satellite(year: int | None, series: PixelTimeSeries) -> None:
     st.markdown(
         f"**{year_name(year)} as satellites saw it**: {seen} clear days of {len(series.days)}, {passes} radar passes"
     )
-    index = [
-        {"day": int(day), "ndvi": round(float(value), 4), "seen": "clear" if clear else "cloud or shadow"}
-        for day, value, clear in zip(series.days, series.ndvi, series.valid, strict=True)
-        if np.isfinite(value)
-    ]
-    day = {
-        "field": "day",
-        "type": "quantitative",
-        "title": "day of the year",
-        "scale": {"domain": [1, 366]},
-        # So far from the end that the last number is not cut.
-        "axis": {"values": [*range(50, 351, 50)]},
+    usable = np.isfinite(series.ndvi)
+    seen_as = {"clear": usable & series.valid, "cloud or shadow": usable & ~series.valid}
+    ndvi = {
+        name: (series.days[those].tolist(), series.ndvi[those].round(4).tolist())
+        for name, those in seen_as.items()
+        if those.any()
     }
-    seen_scale = {"domain": ["clear", "cloud or shadow"], "range": ["#1b7837", "#b4b9bf"]}
-    st.vega_lite_chart(
-        index,
-        {
-            "layer": [
-                {
-                    "transform": [{"filter": "datum.seen == 'clear'"}],
-                    "mark": {"type": "line", "color": "#1b7837"},
-                    "encoding": {"x": day, "y": {"field": "ndvi", "type": "quantitative", "title": "NDVI"}},
-                },
-                {
-                    "mark": {"type": "point", "filled": True, "size": 38, "opacity": 1, "tooltip": True},
-                    "encoding": {
-                        "x": day,
-                        "y": {"field": "ndvi", "type": "quantitative", "scale": {"zero": True}},
-                        "color": {
-                            "field": "seen",
-                            "type": "nominal",
-                            "title": None,
-                            "scale": seen_scale,
-                            "legend": {"orient": "bottom"},
-                        },
-                    },
-                },
-            ],
-        },
-        width="stretch",
-        height=250,
+    figure = charts.day_figure(
+        ndvi, {"clear": "#1b7837", "cloud or shadow": "#b4b9bf"}, title="NDVI", height=250, dots=["cloud or shadow"]
     )
-    bands = [
-        {"day": int(series.days[t]), "band": band, "reflectance": round(float(series.reflectance[t, b]), 4)}
-        for t in np.flatnonzero(series.valid)
-        for b, band in enumerate(S2_BANDS)
-        if np.isfinite(series.reflectance[t, b])
-    ]
-    _lines(bands, "reflectance", "Reflectance of Sentinel-2, clear days", "band", BAND_COLOURS, day)
-    radar = _radar(series.ascending, "ascending") + _radar(series.descending, "descending")
+    charts.show(figure, "Greenness (NDVI) through the year")
+    bands = {}
+    for number, band in enumerate(S2_BANDS):
+        those = series.valid & np.isfinite(series.reflectance[:, number])
+        bands[band] = (series.days[those].tolist(), series.reflectance[those, number].round(4).tolist())
+    _lines(bands, "Reflectance of Sentinel-2, clear days", BAND_COLOURS)
+    radar = _radar(series.ascending, "ascending") | _radar(series.descending, "descending")
     colours = dict(
         zip(
             ("VV ascending", "VH ascending", "VV descending", "VH descending"),
@@ -244,43 +212,21 @@ def _satellite(year: int | None, series: PixelTimeSeries) -> None:
             strict=True,
         )
     )
-    _lines(radar, "dB", "Radar of Sentinel-1, dB", "pass", colours, day)
+    _lines(radar, "Radar of Sentinel-1, dB", colours, zero=False)
 
 
-def _radar(radar: Radar, orbit: str) -> list[dict[str, object]]:
-    return [
-        {"day": int(day), "pass": f"{name} {orbit}", "dB": round(float(value), 2)}
-        for day, pair in zip(radar.days, radar.db, strict=True)
-        for name, value in zip(("VV", "VH"), pair, strict=True)
-        if np.isfinite(value)
-    ]
+def _radar(radar: Radar, orbit: str) -> dict[str, _Series]:
+    found = {}
+    for number, name in enumerate(("VV", "VH")):
+        those = np.isfinite(radar.db[:, number])
+        found[f"{name} {orbit}"] = (radar.days[those].tolist(), radar.db[those, number].round(2).tolist())
+    return found
 
 
-def _lines(
-    rows: list[dict[str, object]], value: str, title: str, by: str, colours: dict[str, str], day: Mapping[str, object]
-) -> None:
-    if not rows:
+def _lines(series: dict[str, _Series], title: str, colours: dict[str, str], zero: bool = True) -> None:
+    present = {name: line for name, line in series.items() if line[0]}
+    if not present:
         st.caption(f"{title}: nothing was measured here.")
         return
-    present = {str(row[by]) for row in rows}
-    shown = {name: colour for name, colour in colours.items() if name in present}
-    st.vega_lite_chart(
-        rows,
-        {
-            "title": {"text": title, "anchor": "start", "fontSize": 12, "fontWeight": 600},
-            "mark": {"type": "line", "point": {"size": 16}, "tooltip": True, "strokeWidth": 1.5},
-            "encoding": {
-                "x": day,
-                "y": {"field": value, "type": "quantitative", "title": None, "scale": {"zero": value != "dB"}},
-                "color": {
-                    "field": by,
-                    "type": "nominal",
-                    "title": None,
-                    "scale": {"domain": list(shown), "range": list(shown.values())},
-                    "legend": {"orient": "bottom", "columns": 5 if by == "band" else 2},
-                },
-            },
-        },
-        width="stretch",
-        height=340,
-    )
+    st.markdown(f"**{title}**")
+    charts.show(charts.day_figure(present, colours, title=title.split(",")[0], zero=zero), title)

@@ -13,7 +13,7 @@ from tessera_core.areas import hectares
 from tessera_core.errors import TesseraError
 from tessera_core.project.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
-from tessera_core.ui import humanize, state
+from tessera_core.ui import charts, humanize, state
 from tessera_core.ui.components.view_map import Layer, MapEvent, Marker
 from tessera_core.ui.explore.context import ExploreContext, year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
@@ -106,20 +106,7 @@ def panel(context: ExploreContext) -> None:
         format="%d %%",
         key=_slider_key(context),
     )
-    counts = likeness.histogram.astype(float)
-    shares = [{"likeness": i, "share": 100 * value / max(counts.sum(), 1)} for i, value in enumerate(counts)]
-    st.vega_lite_chart(
-        shares,
-        {
-            "mark": {"type": "bar", "color": "#ec7014", "tooltip": True},
-            "encoding": {
-                "x": {"field": "likeness", "type": "quantitative", "title": "alike, %", "scale": {"domain": [0, 100]}},
-                "y": {"field": "share", "type": "quantitative", "title": "% of pixels", "axis": {"tickCount": 2}},
-            },
-        },
-        width="stretch",
-        height=150,
-    )
+    charts.show(charts.histogram_figure(likeness.histogram, "alike, %"), "How much of the region is how much alike")
     rows = []
     for year, scene in context.scenes.items():
         of_year = _likeness(context, year)

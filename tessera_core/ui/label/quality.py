@@ -14,7 +14,7 @@ from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import humanize
+from tessera_core.ui import charts, humanize
 from tessera_core.ui.label import tasks
 from tessera_core.ui.scene import OpenScene
 
@@ -82,98 +82,23 @@ def _confusion(names: Sequence[str], confusion: NDArray[np.floating], order: lis
     # A score may be older than the newest names of the classes, until it is made anew.
     listed = [*order, *(name for name in names if name not in order)]
     numbers = [listed.index(name) + 1 for name in names]
-    cells = [
-        {
-            "from": f"{number} {name}",
-            "row": number,
-            "to": other,
-            "name": names[j],
-            "share": round(float(shares[i, j]), 1),
-        }
-        for i, (name, number) in enumerate(zip(names, numbers, strict=True))
-        for j, other in enumerate(numbers)
-    ]
-    text = {"field": "share", "type": "quantitative", "format": ".0f"}
-    spec = {
-        "height": {"step": 22},
-        "data": {"values": cells},
-        "encoding": {
-            "x": {"field": "to", "type": "ordinal", "title": "Mapped as", "axis": {"labelAngle": 0, "orient": "top"}},
-            "y": {
-                "field": "from",
-                "type": "ordinal",
-                "title": None,
-                "sort": {"field": "row"},
-                "axis": {"labelLimit": 92},
-            },
-            "tooltip": [
-                {"field": "from", "title": "Labelled"},
-                {"field": "name", "title": "Mapped as"},
-                {"field": "share", "title": "%"},
-            ],
-        },
-        "layer": [
-            {
-                "mark": "rect",
-                "encoding": {
-                    "color": {
-                        "field": "share",
-                        "type": "quantitative",
-                        "legend": None,
-                        "scale": {"domain": [0, 100], "range": ["#f3f7f6", "#0b7a75"]},
-                    }
-                },
-            },
-            {
-                "transform": [{"filter": "datum.share >= 0.5"}],
-                "mark": {"type": "text", "fontSize": 10},
-                "encoding": {
-                    "text": text,
-                    "color": {"condition": {"test": "datum.share > 55", "value": "white"}, "value": "#222222"},
-                },
-            },
-        ],
-    }
-    st.vega_lite_chart(spec=spec, width="stretch", alt="Which classes are confused")
+    charts.show(charts.confusion_figure(names, numbers, shares), "Which classes are confused")
     st.caption("Rows: what you labelled. Columns: what the map says there, in % of the row's held-out labels.")
 
 
 def _reliability(calibration: Any) -> None:
-    points = [
-        {"sure": round(100 * b.confidence, 1), "right": round(100 * b.accuracy, 1), "labels": b.weight, "which": name}
-        for name, bins in (("as it is", calibration.before), ("calibrated", calibration.after))
-        for b in bins
-        if name == "as it is" or calibration.temperature != 1
-    ]
-    scale = {"domain": [0, 100]}
-    legend = {"orient": "bottom"} if calibration.temperature != 1 else None
-    spec = {
-        "height": 260,
-        "layer": [
-            {
-                "data": {"values": [{"x": 0, "y": 0}, {"x": 100, "y": 100}]},
-                "mark": {"type": "line", "strokeDash": [4, 4], "color": "#888888"},
-                "encoding": {"x": {"field": "x", "type": "quantitative"}, "y": {"field": "y", "type": "quantitative"}},
-            },
-            {
-                "data": {"values": points},
-                "mark": {"type": "point", "filled": True, "opacity": 0.9},
-                "encoding": {
-                    "x": {"field": "sure", "type": "quantitative", "title": "Sure, %", "scale": scale},
-                    "y": {
-                        "field": "right",
-                        "type": "quantitative",
-                        "title": "Right, %",
-                        "scale": scale,
-                    },
-                    "size": {"field": "labels", "type": "quantitative", "legend": None, "scale": {"range": [30, 300]}},
-                    "color": {"field": "which", "type": "nominal", "title": None, "legend": legend},
-                    "tooltip": [{"field": f, "type": "quantitative"} for f in ("sure", "right", "labels")],
-                },
-            },
-        ],
+    lines = {"as it is": calibration.before}
+    if calibration.temperature != 1:
+        lines["calibrated"] = calibration.after
+    points = {
+        name: (
+            [round(100 * b.confidence, 1) for b in bins],
+            [round(100 * b.accuracy, 1) for b in bins],
+            [float(b.weight) for b in bins],
+        )
+        for name, bins in lines.items()
     }
-    st.vega_lite_chart(spec=spec, width="stretch", alt="How often the map is right, by how sure it is")
+    charts.show(charts.reliability_figure(points), "How often the map is right, by how sure it is")
     st.caption("On the dashed line, “80 % sure” is right in 80 of 100 cases. Larger dots stand for more labels.")
 
 
@@ -191,28 +116,5 @@ def _curve(project: Project, scene: OpenScene) -> None:
     done = tasks.job(f"curve {project.key} {scene.key} {project.log.version} {choice}", "Would more labels help?", work)
     if done is None:
         return
-    rows = [
-        {"labels": n, "f1": f, "low": max(f - s, 0), "high": min(f + s, 1)}
-        for n, f, s in zip(done.labels, done.macro_f1, done.spread, strict=True)
-    ]
-    x = {"field": "labels", "type": "quantitative", "title": "Labels of each class", "scale": {"type": "log"}}
-    spec = {
-        "height": 240,
-        "data": {"values": rows},
-        "layer": [
-            {
-                "mark": {"type": "area", "opacity": 0.2},
-                "encoding": {
-                    "x": x,
-                    "y": {"field": "low", "type": "quantitative", "title": "Score (macro-F1)"},
-                    "y2": {"field": "high"},
-                },
-            },
-            {
-                "mark": {"type": "line", "point": True},
-                "encoding": {"x": x, "y": {"field": "f1", "type": "quantitative", "scale": {"zero": False}}},
-            },
-        ],
-    }
-    st.vega_lite_chart(spec=spec, width="stretch", alt="Score by labels of each class")
+    charts.show(charts.curve_figure(done.labels, done.macro_f1, done.spread), "Score by labels of each class")
     st.caption(f"{done.sentence} Band: one standard deviation over repeated draws.")

@@ -1,0 +1,180 @@
+"""Charts that people hover, by plotly, whose script Streamlit's own server serves: figures from arrays, in one look.
+
+The scatter of Explore and the maps are our own canvas code; a chart that is only looked at and hovered is plotly's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from tessera_core.types import Reals
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["confusion_figure", "curve_figure", "day_figure", "histogram_figure", "reliability_figure", "show"]
+
+INK, SOFT, ACCENT = "#0b7a75", "#888888", "#ec7014"
+# Every fiftieth day can be read on a phone.
+_DAYS = list(range(50, 351, 50))
+
+
+def show(figure: go.Figure, alt: str, key: str | None = None) -> None:
+    """Draw a figure as wide as there is room, for those who see it and those who hear it (``alt``)."""
+    st.plotly_chart(figure, width="stretch", key=key, config={"displayModeBar": False}, alt=alt)
+
+
+def _figure(height: int, **layout: Any) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        legend={"orientation": "h", "y": -0.25, "title": None},
+        **layout,
+    )
+    figure.update_xaxes(fixedrange=True, automargin=True)
+    figure.update_yaxes(fixedrange=True, automargin=True)
+    return figure
+
+
+def confusion_figure(names: Sequence[str], numbers: Sequence[int], shares: Reals) -> go.Figure:
+    """Labelled class by mapped class, percent of a row.
+
+    Args:
+        names: of the K classes.
+        numbers: of the classes, which stand at the columns, where there is no room for names.
+        shares: (K, K), rows sum to 100.
+    """
+    order = np.argsort(numbers)
+    shares = np.asarray(shares)[np.ix_(order, order)]
+    shown = [escape(names[i], quote=False) for i in order]
+    numbers = [numbers[i] for i in order]
+    figure = _figure(40 + 24 * len(names))
+    figure.add_heatmap(
+        z=shares.round(1).tolist(),
+        x=[str(number) for number in numbers],
+        y=[f"{number} {escape(_short(names[i]), quote=False)}" for number, i in zip(numbers, order, strict=True)],
+        customdata=[[[row, column] for column in shown] for row in shown],
+        hovertemplate="labelled %{customdata[0]}<br>mapped as %{customdata[1]}<br>%{z} %<extra></extra>",
+        text=[[f"{value:.0f}" if value >= 0.5 else "" for value in row] for row in shares],
+        texttemplate="%{text}",
+        zmin=0,
+        zmax=100,
+        colorscale=[[0, "#f3f7f6"], [1, INK]],
+        showscale=False,
+        xgap=1,
+        ygap=1,
+    )
+    figure.update_xaxes(side="top", type="category")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return figure
+
+
+def reliability_figure(lines: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]]) -> go.Figure:
+    """How often a map is right by how sure it is; per line name: percent sure, percent right, labels behind each dot."""
+    figure = _figure(260, showlegend=len(lines) > 1)
+    figure.add_scatter(
+        x=[0, 100],
+        y=[0, 100],
+        mode="lines",
+        line={"color": SOFT, "dash": "dash", "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    most = max((max(weights, default=0.0) for _, _, weights in lines.values()), default=0.0) or 1.0
+    for (name, (sure, right, weights)), colour in zip(lines.items(), (ACCENT, INK), strict=False):
+        figure.add_scatter(
+            x=list(sure),
+            y=list(right),
+            mode="markers",
+            name=name,
+            customdata=list(weights),
+            marker={"color": colour, "opacity": 0.9, "size": [6 + 12 * (w / most) ** 0.5 for w in weights]},
+            hovertemplate="sure %{x} %<br>right %{y} %<br>%{customdata:.0f} labels<extra></extra>",
+        )
+    figure.update_xaxes(title="Sure, %", range=[0, 100])
+    figure.update_yaxes(title="Right, %", range=[0, 102])
+    return figure
+
+
+def curve_figure(labels: Sequence[int], score: Sequence[float], spread: Sequence[float]) -> go.Figure:
+    """Score by labels of each class, with a band of ``spread`` either way."""
+    figure = _figure(240, showlegend=False)
+    low = [max(s - d, 0.0) for s, d in zip(score, spread, strict=True)]
+    high = [min(s + d, 1.0) for s, d in zip(score, spread, strict=True)]
+    quiet: dict[str, Any] = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+    figure.add_scatter(x=list(labels), y=low, **quiet)
+    figure.add_scatter(x=list(labels), y=high, fill="tonexty", fillcolor="rgba(11,122,117,0.2)", **quiet)
+    figure.add_scatter(
+        x=list(labels),
+        y=list(score),
+        mode="lines+markers",
+        line={"color": INK},
+        customdata=list(spread),
+        hovertemplate="%{x} labels a class<br>%{y:.2f} ± %{customdata:.2f}<extra></extra>",
+    )
+    figure.update_xaxes(
+        title="Labels of each class", type="log", tickvals=list(labels), ticktext=[str(n) for n in labels]
+    )
+    figure.update_yaxes(title="Score (macro-F1)")
+    return figure
+
+
+def histogram_figure(counts: Reals, title: str) -> go.Figure:
+    """Percent of pixels at each whole percent 0..100 of something."""
+    counts = np.asarray(counts, float)
+    figure = _figure(150, showlegend=False, bargap=0)
+    figure.add_bar(
+        x=list(range(len(counts))),
+        y=(100 * counts / max(counts.sum(), 1)).tolist(),
+        marker={"color": ACCENT, "line": {"width": 0}},
+        hovertemplate="%{x} % alike<br>%{y:.2f} % of pixels<extra></extra>",
+    )
+    figure.update_xaxes(title=title, range=[-0.5, 100.5])
+    figure.update_yaxes(title="% of pixels", nticks=3)
+    return figure
+
+
+def day_figure(
+    series: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    colours: Mapping[str, str],
+    *,
+    title: str,
+    height: int = 340,
+    zero: bool = True,
+    dots: Sequence[str] = (),
+) -> go.Figure:
+    """Measurements over a year.
+
+    Args:
+        series: name -> days 1..366 and values.
+        colours: of the names.
+        title: of the values.
+        zero: whether the axis begins at zero.
+        dots: names of series without a line between their points.
+    """
+    figure = _figure(height, hovermode="closest")
+    for name, (days, values) in series.items():
+        figure.add_scatter(
+            x=list(days),
+            y=list(values),
+            name=name,
+            mode="markers" if name in dots else "lines+markers",
+            line={"color": colours[name], "width": 1.5},
+            marker={"color": colours[name], "size": 5},
+            hovertemplate=f"{name}<br>day %{{x}}<br>%{{y}}<extra></extra>",
+        )
+    figure.update_xaxes(title="day of the year", range=[1, 366], tickvals=_DAYS)
+    figure.update_yaxes(title=title, rangemode="tozero" if zero else "normal")
+    return figure
+
+
+def _short(name: str, most: int = 14) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
