@@ -133,7 +133,7 @@ def histogram_figure(counts: Reals, title: str) -> go.Figure:
     figure = _figure(150, showlegend=False, bargap=0)
     figure.add_bar(
         x=list(range(len(counts))),
-        y=(100 * counts / max(counts.sum(), 1)).tolist(),
+        y=(100 * counts / max(float(counts.sum()), 1.0)).tolist(),
         marker={"color": ACCENT, "line": {"width": 0}},
         hovertemplate="%{x} % alike<br>%{y:.2f} % of pixels<extra></extra>",
     )

@@ -19,7 +19,7 @@ def test_confusion_stands_in_the_order_of_the_list_and_hovers_whole_names() -> N
     assert list(heat.x) == ["1", "2", "3"]
     assert [row[0] for row in heat.y] == ["1", "2", "3"]
     np.testing.assert_allclose(heat.z, [[79.8, 20.0, 0.2], [0.0, 100.0, 0.0], [10.0, 0.0, 90.0]])
-    assert heat.y[2] == "3 Water &amp; &lt;b&gt;r…"
+    assert heat.y[2] == "3 Water &amp; &lt;b&gt;re…"
     # Nothing is written where next to nothing is.
     assert heat.text[0][2] == ""
     assert heat.customdata[2][0] == ["Water &amp; &lt;b&gt;reed&lt;/b&gt; of the northern fen", "Wood"]
