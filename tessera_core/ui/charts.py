@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from tessera_core.types import Reals
+from tessera_core.types import Ints, Reals
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -127,7 +127,7 @@ def curve_figure(labels: Sequence[int], score: Sequence[float], spread: Sequence
     return figure
 
 
-def histogram_figure(counts: Reals, title: str) -> go.Figure:
+def histogram_figure(counts: Reals | Ints, title: str) -> go.Figure:
     """Percent of pixels at each whole percent 0..100 of something."""
     counts = np.asarray(counts, float)
     figure = _figure(150, showlegend=False, bargap=0)
