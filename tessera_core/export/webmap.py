@@ -229,4 +229,4 @@ def _about(product: Product, online: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files("tessera_core.export") / "web" / name).read_text(encoding="utf-8")
+    return (files("tessera_core.export") / "assets" / name).read_text(encoding="utf-8")

@@ -1,5 +1,4 @@
 // The page of a web map: draws the layers that the file carries, and says what lies under the pointer. Needs Leaflet as L.
-"use strict";
 
 /**
  * @typedef {{id: number, name: string, color: string, area: string}} MapClass
@@ -59,7 +58,8 @@
   const narrow = panel.width > 0.9 * window.innerWidth;
   const covered = narrow ? L.point(12, panel.height + 12) : L.point(panel.width + 24, 12);
   map.fitBounds(bounds, { paddingTopLeft: [12, 12], paddingBottomRight: covered });
-  if (data.baseMaps.length) L.control.attribution({ prefix: false, position: narrow ? "topright" : "bottomleft" }).addTo(map);
+  if (data.baseMaps.length)
+    L.control.attribution({ prefix: false, position: narrow ? "topright" : "bottomleft" }).addTo(map);
   if (projected) L.control.scale({ imperial: false }).addTo(map);
 
   /** @param {string} name @param {number} level */
@@ -168,7 +168,10 @@
         line.textContent = text;
         box.append(line);
       }
-      L.popup({ autoPanPadding: [20, 20] }).setLatLng(where).setContent(box).openOn(map);
+      L.popup({ autoPanPadding: [20, 20] })
+        .setLatLng(where)
+        .setContent(box)
+        .openOn(map);
     }
     map.on("click", (event) => tell(event.latlng));
     map.getContainer().addEventListener("keydown", (event) => {
