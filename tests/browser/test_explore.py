@@ -146,8 +146,8 @@ def test_a_click_tells_the_story_of_a_pixel(studio: Studio, project: Project) ->
     studio.sees("Most alike elsewhere in 2024")
     studio.sees("2023 and 2024 are 100 % alike")
     # Vegetation, bands and radar of two years.
-    explore.page.get_by_test_id("stVegaLiteChart").nth(5).scroll_into_view_if_needed()
-    assert explore.page.get_by_test_id("stVegaLiteChart").count() == 6
+    explore.page.get_by_test_id("stPlotlyChart").nth(5).scroll_into_view_if_needed()
+    assert explore.page.get_by_test_id("stPlotlyChart").count() == 6
 
 
 def test_umap_runs_beside_the_page_and_ends_with_it(studio: Studio, project: Project) -> None:
