@@ -19,10 +19,9 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Origin, Subprotocol
+
+from tessera_core.ui.wire import Wire, is_end
 
 START_SECONDS = 60
 # The longest that one run of a page may take where no browser looks.
@@ -156,8 +155,8 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_Stay)
 
 
-class Visitor:
-    """One browser tab as the server sees it.
+class Visitor(Wire):
+    """One browser tab, and all that came to it.
 
     Args:
         server: whose page it opens.
@@ -169,39 +168,12 @@ class Visitor:
     def __init__(self, server: AppServer, cookie: str | None = None, resume: str = "", **headers: str) -> None:
         self.cookie = server.key() if cookie is None else cookie
         origin = headers.pop("Origin", server.url)
-        opening = connect(
-            f"ws://localhost:{server.port}/_stcore/stream",
-            additional_headers={"Cookie": self.cookie, **headers},
-            origin=Origin(origin),
-            subprotocols=[Subprotocol(part) for part in (["streamlit", "-", resume] if resume else ["streamlit"])],
-            max_size=None,
-            open_timeout=30,
-        )
-        self._wire: ClientConnection = opening.__enter__()
+        super().__init__(f"localhost:{server.port}", self.cookie, origin=origin, resume=resume, headers=headers)
         self.frames: list[ForwardMsg] = []
-        self.session = ""
-        self.query = self.page = ""
-
-    def close(self) -> None:
-        """Close the tab."""
-        self._wire.close()
-
-    def __enter__(self) -> Visitor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def send(self, message: BackMsg) -> None:
-        """Send one message of the protocol as it is."""
-        self._wire.send(message.SerializeToString())
 
     def look(self, page: str = "", query: str | None = None, seconds: float = 60) -> str:
         """Open a page (``""`` is the first) and read all its text."""
-        message = BackMsg()
-        message.rerun_script.page_name = page
-        message.rerun_script.query_string = self.query if query is None else query
-        return self._run(message, seconds)
+        return self._run(self.looking(page, query), seconds)
 
     def click(self, label: str, seconds: float = 60) -> str:
         """Press the button of that label, seen last, and read what the page says then."""
@@ -214,11 +186,7 @@ class Visitor:
             None,
         )
         assert identity is not None, f"no button {label!r} among {self.text()[:2000]}"
-        message = BackMsg()
-        message.rerun_script.query_string = self.query
-        message.rerun_script.page_script_hash = self.page
-        message.rerun_script.widget_states.widgets.append(WidgetState(id=identity, trigger_value=True))
-        return self._run(message, seconds)
+        return self._run(self.pressing(identity), seconds)
 
     def elements(self) -> Iterator[Element]:
         """All elements that came since the last question."""
@@ -239,19 +207,12 @@ class Visitor:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             try:
-                data = self._wire.recv(timeout=left)
-            except (TimeoutError, ConnectionClosed):
+                frame = self.receive(left)
+            except ConnectionClosed:
                 return False
-            frame = ForwardMsg.FromString(data if isinstance(data, bytes) else data.encode())
+            if frame is None:
+                return False
             self.frames.append(frame)
-            kind = frame.WhichOneof("type")
-            if kind == "new_session":
-                self.session = frame.new_session.initialize.session_id
-                self.page = frame.new_session.page_script_hash
-            elif kind == "navigation":
-                self.page = frame.navigation.page_script_hash
-            elif kind == "page_info_changed":
-                self.query = frame.page_info_changed.query_string
             if done(frame):
                 return True
         return False
@@ -259,10 +220,7 @@ class Visitor:
     def _run(self, message: BackMsg, seconds: float) -> str:
         self.frames = []
         self.send(message)
-        finished = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
-        self.wait(
-            lambda frame: frame.WhichOneof("type") == "script_finished" and frame.script_finished in finished, seconds
-        )
+        self.wait(is_end, seconds)
         return self.text()
 
 

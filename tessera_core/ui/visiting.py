@@ -26,11 +26,10 @@ from urllib.parse import urlsplit
 from streamlit.components.v2.bidi_component.main import _make_trigger_id
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Element_pb2 import Element
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Origin, Subprotocol
+
+from tessera_core.ui.wire import Wire, is_end
 
 if TYPE_CHECKING:
     from tessera_core.project.project import Project
@@ -44,7 +43,6 @@ ASK_AFTER_SECONDS = 0.7
 # Of each visitor's pictures, the first and last apart, so many are computed again.
 SAMPLED = 4
 _GROUNDS: dict[str, Any] = {}
-_FINISHED = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
 
 
 @dataclass
@@ -58,8 +56,8 @@ class Channel:
     picture: bytes = b""
 
 
-class Tab:
-    """One browser tab as the server sees it.
+class Tab(Wire):
+    """One browser tab that knows the label map and its protocol.
 
     Args:
         address: of the app, e.g. ``http://localhost:8501``.
@@ -71,32 +69,18 @@ class Tab:
         self.epoch = f"visitor{number}x{random.getrandbits(24):x}"
         parts = urlsplit(address)
         cookies = _cookies(parts.hostname or "localhost", parts.port or 80)
-        self._wire: ClientConnection = connect(
-            f"ws://{parts.netloc}/_stcore/stream",
-            additional_headers={"Cookie": cookies} if cookies else {},
-            origin=Origin(f"http://{parts.netloc}"),
-            subprotocols=[Subprotocol("streamlit")],
-            max_size=None,
-            open_timeout=60,
-        ).__enter__()
-        self.query = self._page = ""
+        super().__init__(parts.netloc, cookies)
         self.map, self.side = Channel(), Channel()
         self._buttons: dict[str, str] = {}
         self._texts: OrderedDict[str, None] = OrderedDict()
         self._hashes: OrderedDict[str, None] = OrderedDict()
         self.running = False
 
-    def close(self) -> None:
-        """Close the tab."""
-        self._wire.close()
-
     # ------------------------------------------------------------- talking
 
     def look(self, page: str, seconds: float = 120) -> None:
         """Open a page and wait until it stands."""
-        message = BackMsg()
-        message.rerun_script.page_name = page
-        self._run(message, seconds)
+        self._run(self.looking(page), seconds)
 
     def press(self, label: str, seconds: float = 120) -> None:
         """Press a button and wait until the page stands.
@@ -106,10 +90,7 @@ class Tab:
         """
         if label not in self._buttons:
             raise RuntimeError(f"no button {label!r}; the page says: {' | '.join(self._texts)[-500:]}")
-        message = BackMsg()
-        message.rerun_script.page_script_hash = self._page
-        message.rerun_script.widget_states.widgets.append(WidgetState(id=self._buttons[label], trigger_value=True))
-        self._run(message, seconds)
+        self._run(self.pressing(self._buttons[label]), seconds)
 
     def tell(self, channel: Channel, want: dict[str, Any], ops: list[dict[str, Any]]) -> None:
         """Send a message of the label map, as its queue does."""
@@ -117,7 +98,7 @@ class Tab:
         value = {"epoch": self.epoch, "n": channel.sent, "want": want, "ops": ops}
         message = BackMsg()
         rerun = message.rerun_script
-        rerun.page_script_hash, rerun.fragment_id = self._page, channel.fragment
+        rerun.page_script_hash, rerun.fragment_id = self.page, channel.fragment
         payload = json.dumps([{"event": "ops", "value": value}])
         trigger = _make_trigger_id(channel.identity, "events")
         rerun.widget_states.widgets.append(WidgetState(id=trigger, json_trigger_value=payload))
@@ -127,7 +108,7 @@ class Tab:
         message.rerun_script.query_string = self.query
         # What a browser keeps is sent to it by name.
         message.rerun_script.cached_message_hashes.extend(self._hashes)
-        self._wire.send(message.SerializeToString())
+        self.send(message)
 
     def _run(self, message: BackMsg, seconds: float) -> None:
         self.running = True
@@ -139,23 +120,16 @@ class Tab:
 
     def read(self, seconds: float) -> Channel | None:
         """Take in the next message; the channel that it answers on, if any."""
-        try:
-            data = self._wire.recv(timeout=max(seconds, 0))
-        except TimeoutError:
+        frame = self.receive(seconds)
+        if frame is None:
             return None
-        frame = ForwardMsg.FromString(data if isinstance(data, bytes) else data.encode())
-        kind = frame.WhichOneof("type")
         if frame.metadata.cacheable:
             self._hashes[frame.hash] = None
             while len(self._hashes) > 200:
                 self._hashes.popitem(last=False)
-        if kind == "new_session":
-            self._page = frame.new_session.page_script_hash
-        elif kind == "page_info_changed":
-            self.query = frame.page_info_changed.query_string
-        elif kind == "script_finished" and frame.script_finished in _FINISHED:
+        if is_end(frame):
             self.running = False
-        elif kind == "delta" and frame.delta.WhichOneof("type") == "new_element":
+        elif frame.WhichOneof("type") == "delta" and frame.delta.WhichOneof("type") == "new_element":
             return self._element(frame.delta.new_element, frame.delta.fragment_id)
         return None
 

@@ -282,9 +282,9 @@ def test_only_what_a_page_sends_gets_to_streamlit(kind: str, monkeypatch: pytest
 def test_garbage_ends_only_the_connection_it_came_by(open_server: AppServer) -> None:
     with Visitor(open_server) as other, Visitor(open_server, other.cookie) as rude:
         other.look()
-        rude._wire.send(b"\xff" * 40)
+        rude.connection.send(b"\xff" * 40)
         with pytest.raises(ConnectionClosed):
-            rude._wire.recv(timeout=20)
+            rude.connection.recv(timeout=20)
         assert "Try the demo region" in other.look()
 
 
