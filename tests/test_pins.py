@@ -50,3 +50,11 @@ def test_servers_and_set_up_run_the_same_versions(root: Path) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_no_address_of_an_index(root: Path, name: str) -> None:
     assert not re.search(r"https?:|^\s*-", (root / name).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_citation_is_of_this_version(root: Path) -> None:
+    import tessera_core
+
+    said = re.search(r"^version: (.+)$", (root / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert said
+    assert said[1] == tessera_core.__version__
