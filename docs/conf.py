@@ -36,6 +36,8 @@ autodoc_default_options = {
 python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+# A field that is both told of in the text and found in the class stands once.
+napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "Tessera Studio"

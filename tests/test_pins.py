@@ -28,8 +28,9 @@ def pins(root: Path, name: str) -> dict[str, set[str]]:
 def declared(root: Path) -> tuple[list[Requirement], list[Requirement]]:
     """What pyproject.toml asks for: always, and in extras."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [text for group in project["optional-dependencies"].values() for text in group]
-    return [Requirement(text) for text in project["dependencies"]], [Requirement(text) for text in extras]
+    extras = [Requirement(text) for group in project["optional-dependencies"].values() for text in group]
+    # An extra may ask for another one of the project itself.
+    return [Requirement(text) for text in project["dependencies"]], [r for r in extras if r.name != project["name"]]
 
 
 def test_everything_asked_for_is_pinned_within_its_bounds(root: Path) -> None:
