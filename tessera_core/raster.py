@@ -239,7 +239,7 @@ class EmbeddingRaster:
         """A map to look at in a notebook (leafmap): pictures with opacity, labels, and what a click says of a pixel.
 
         Args:
-            labels: of :func:`tessera_core.api.read_labels`, drawn as outlines.
+            labels: of :func:`tessera_core.api.read_labels`, drawn as pixels in the colours of their classes.
             map: of ``map_classes``, ``map_values`` or ``change``: its layers lie above the embeddings.
             split: a divider with the map on the one side and the embeddings on the other.
             base: name of a base map from the internet, such as ``"OpenStreetMap"`` or any of

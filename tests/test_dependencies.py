@@ -10,9 +10,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 # Declared and imported nowhere by name, with the reason.
-UNSEEN: dict[str, str] = {
-    "leafmap": "imported by the catalogue of base layers and by maps in notebooks, when they are asked for",
-}
+UNSEEN: dict[str, str] = {}
 
 
 def _plain(name: str) -> str:

@@ -1,6 +1,13 @@
-"""Base maps from the internet that every map of ours may offer."""
+"""Base maps from the internet: the few that every map of ours may offer, and the catalogue of leafmap for notebooks."""
 
 from __future__ import annotations
+
+import difflib
+import importlib
+from functools import cache
+from typing import Any
+
+from tessera_core.errors import InputError
 
 # Tile servers whose terms allow light use with attribution. Nothing is asked of them unless a person switches one on.
 BASE_MAPS = (
@@ -18,3 +25,53 @@ BASE_MAPS = (
         "Sentinel data 2016 and 2017), CC BY 4.0",
     },
 )
+
+
+def names() -> list[str]:
+    """Names of the base maps that a map in a notebook can take: ours, tiles that need no key (xyzservices) and WMS layers.
+
+    Reading the catalogue asks nothing of the network.
+    """
+    return sorted(_catalogue())
+
+
+def layer(name: str) -> Any:
+    """A base map as a layer of ipyleaflet; its server is asked once the layer is on a map that somebody looks at.
+
+    Raises:
+        InputError: there is no such base map.
+    """
+    import ipyleaflet
+
+    known = _catalogue()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 3, 0.5) or sorted(known)[:3]
+        raise InputError(
+            f"There is no base map {name!r}; near are {', '.join(near)}. All names: tessera_core.session.base_maps.names()."
+        )
+    kind, options = known[name]
+    made = {"tiles": ipyleaflet.TileLayer, "wms": ipyleaflet.WMSLayer}[kind](**options)
+    made.name, made.base = name, True
+    return made
+
+
+@cache
+def _catalogue() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Name -> kind and options of the layer."""
+    # `from leafmap import basemaps` would give a table of the same name.
+    basemaps = importlib.import_module("leafmap.basemaps")
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, one in basemaps.custom_tiles["wms"].items():
+        wms = {key: one[key] for key in ("url", "layers", "attribution", "format", "transparent") if key in one}
+        known[name] = "wms", wms
+    for name, one in basemaps.custom_tiles["xyz"].items():
+        # Google's tiles may not be used outside its own programs.
+        if "google" not in one["url"]:
+            known[name] = "tiles", {"url": one["url"], "attribution": one["attribution"], "max_zoom": 19}
+    for name, one in basemaps.get_xyz_dict(free_only=True).items():
+        tiles = {"url": one.build_url(), "attribution": one.attribution, "max_zoom": one.get("max_zoom", 22)}
+        known[name] = "tiles", tiles
+    for ours in BASE_MAPS:
+        tiles = {"url": ours["url"], "attribution": ours["attribution"], "max_zoom": ours["zoom"]}
+        known[str(ours["name"])] = "tiles", tiles
+    return known
