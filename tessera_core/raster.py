@@ -5,7 +5,7 @@ The codes may be memory-mapped, so a region is bounded by disk, not by memory. T
 chosen pixels. This module refuses to know file formats of others (see ``sources``) and what embeddings are used for.
 
 Own layout, a folder: ``codes.npy`` int8 (H, W, D), ``scales.npy`` float32 (H, W), ``raster.json`` (format, grid,
-provenance) and, where reasons are known, ``nodata.npy`` uint8 (H, W).
+provenance) and, where they are known, reasons in ``nodata.npy`` uint8 (H, W) and the year as a photograph in ``truecolour.png``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FORMAT = "tessera-embedding-raster/1"
+TRUE_COLOUR = "truecolour.png"
 BLOCK_BYTES = 16 << 20
 
 
@@ -280,8 +281,12 @@ class EmbeddingRaster:
         )
         return f"<table><caption>EmbeddingRaster</caption>{rows}</table>"
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, true_colour: bytes | None = None) -> Path:
         """Write the raster in our own layout (see the module's docstring), whole or not at all.
+
+        Args:
+            folder: to write or to replace.
+            true_colour: a PNG of the same shape that shows the year as a photograph, kept as ``truecolour.png``.
 
         Raises:
             InputError: the folder holds something else than such a raster.
@@ -293,6 +298,8 @@ class EmbeddingRaster:
             np.save(part / "scales.npy", self.scales)
             if self.reasons is not None:
                 np.save(part / "nodata.npy", self.reasons)
+            if true_colour is not None:
+                (part / TRUE_COLOUR).write_bytes(true_colour)
             header = {"format": FORMAT, "grid": self.grid.to_json(), "provenance": self.provenance.to_json()}
             (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
         return folder

@@ -43,7 +43,9 @@ class FolderKind:
     files: tuple[str, ...]
 
 
-RASTER = FolderKind("an embedding raster", "raster.json", ("codes.npy", "scales.npy", "nodata.npy", "raster.json"))
+RASTER = FolderKind(
+    "an embedding raster", "raster.json", ("codes.npy", "scales.npy", "nodata.npy", "truecolour.png", "raster.json")
+)
 
 
 def require_replaceable(target: str | Path, kind: FolderKind | None) -> None:

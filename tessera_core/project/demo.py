@@ -7,11 +7,13 @@ Owns what the demo is (size, years, classes) and its folder::
     embeddings/<year>/       embedding raster in our own layout
     truth/<year>.tif         ground truth, class ids of DEMO_CLASSES
 
-Each part appears when it is whole, so an interrupted run goes on where it stopped.
+Each part appears when it is whole, so an interrupted run goes on where it stopped. The embeddings of one year are shipped
+(:mod:`tessera_core.project.demo_start`): with them :func:`take_start` opens the region at once, and the rest is made meanwhile.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -19,6 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.locks import alone
@@ -30,9 +34,10 @@ from tessera_core.provenance import Provenance
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
-    from tessera_core.dpixels.simulate.world import World
-    from tessera_core.models.checkpoint import LoadedEncoder
+    from numpy.typing import NDArray
 
+    from tessera_core.grid import Grid
+    from tessera_core.models.checkpoint import LoadedEncoder
 
 FORMAT = "tessera-demo/1"
 DEMO_SIZE = 320  # two years simulate and embed in well under 90 s on two cores
@@ -81,6 +86,11 @@ class DemoRegion:
         """Whether every part is there."""
         return all(path.exists() for parts in (self.dpixels, self.embeddings, self.truth) for path in parts.values())
 
+    @property
+    def ready(self) -> dict[int, Path]:
+        """The embeddings that are there already, by year."""
+        return {year: path for year, path in sorted(self.embeddings.items()) if path.exists()}
+
 
 def ensure_demo(
     cache_dir: str | Path | None = None,
@@ -122,6 +132,63 @@ def cached_demo(
     root, recipe = _cache_place(cache_dir, size, seed)
     region = DemoRegion.at(root, size, seed, tuple(sorted(set(years))))
     return region if _claim(root, recipe) and region.complete else None
+
+
+def started_demo(
+    cache_dir: str | Path | None = None, size: int = DEMO_SIZE, years: Sequence[int] = DEMO_YEARS, seed: int = 0
+) -> DemoRegion | None:
+    """The demo region of the cache, whole or in part; None where nothing of it is there.
+
+    Raises:
+        CheckpointError: the weights are not there.
+        InputError: the cache holds something else.
+    """
+    root, recipe = _cache_place(cache_dir, size, seed)
+    region = DemoRegion.at(root, size, seed, tuple(sorted(set(years))))
+    return region if _claim(root, recipe) and region.ready else None
+
+
+def opens_at_once(size: int = DEMO_SIZE, seed: int = 0) -> bool:
+    """Whether a year of the demo region is at hand, in the cache or shipped."""
+    from tessera_core.project.demo_start import start_year
+
+    root, recipe = _cache_place(None, size, seed)
+    return any((root / "embeddings").glob("*/raster.json")) or start_year(recipe) is not None
+
+
+def take_start(
+    cache_dir: str | Path | None = None, size: int = DEMO_SIZE, years: Sequence[int] = DEMO_YEARS, seed: int = 0
+) -> DemoRegion | None:
+    """The demo region with the year that is shipped, in about a second; None where nothing is shipped for it.
+
+    :func:`ensure_demo` makes the rest. The region may be complete already.
+
+    Raises:
+        CheckpointError: the weights are not there.
+        InputError: the cache holds something else.
+        ExportError: the cache cannot be written.
+    """
+    from tessera_core.project.demo_start import start_year, unpack_start
+
+    root, recipe = _cache_place(cache_dir, size, seed)
+    region = DemoRegion.at(root, size, seed, tuple(sorted(set(years))))
+    year = start_year(recipe)
+    if year not in region.embeddings:
+        return None
+    if _claim(root, recipe) and region.ready:
+        return region
+    root.mkdir(parents=True, exist_ok=True)
+    with alone(root / ".lock"):
+        if region.ready:
+            return region
+        write_json(root / "demo.json", recipe)
+        unpacked = unpack_start(recipe, region.embeddings[year])
+        if unpacked is None:
+            return None
+        truth, grid = unpacked
+        if not region.truth[year].exists():
+            _write_truth(region.truth[year], truth, grid, year, seed)
+    return region
 
 
 def stale_demos(cache_dir: str | Path | None = None) -> list[Path]:
@@ -171,13 +238,21 @@ def _recipe(size: int, seed: int, weights: str | Path) -> dict[str, Any]:
     """What a region depends on; equal recipes make equal regions."""
     from tessera_core.models.zoo import resolve
 
+    path = Path(resolve(weights))
+    seen = path.stat()
     return {
         "format": FORMAT,
         "size": size,
         "seed": seed,
         "simulator": _simulator_digest(),
-        "weights": hashlib.sha256(Path(resolve(weights)).read_bytes()).hexdigest(),
+        "weights": _file_digest(path, seen.st_mtime_ns, seen.st_size),
     }
+
+
+# Asked on every run of a page while the region grows.
+@functools.lru_cache(maxsize=8)
+def _file_digest(path: Path, changed: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _simulator_digest() -> str:
@@ -217,7 +292,7 @@ def _make(
         for number, year in enumerate(years):
             steps = _Steps(progress, 100 * number, total)
             if not region.truth[year].exists():
-                _write_truth(region.truth[year], world, year)
+                _write_truth(region.truth[year], world.truth[year], world.grid, year, world.seed)
             if not region.dpixels[year].exists():
                 from tessera_core.dpixels.simulate.observe import observe
 
@@ -268,12 +343,12 @@ class _Steps:
         return report
 
 
-def _write_truth(path: Path, world: World, year: int) -> None:
+def _write_truth(path: Path, truth: NDArray[np.uint8], grid: Grid, year: int, seed: int) -> None:
     from tessera_core.export.geotiff import write_class_map
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    provenance = Provenance(model="simulated truth", dim=0, year=year, source="demo", details={"seed": world.seed})
-    write_class_map(path, world.truth[year], None, world.grid, DEMO_CLASSES, provenance)
+    provenance = Provenance(model="simulated truth", dim=0, year=year, source="demo", details={"seed": seed})
+    write_class_map(path, truth, None, grid, DEMO_CLASSES, provenance)
 
 
 def _embed(region: DemoRegion, year: int, loaded: LoadedEncoder, progress: Progress, cancelled: Cancel | None) -> None:

@@ -5,6 +5,7 @@ Knows projects, sources and the demo; refuses to know how they are shown.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -16,10 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from tessera_core._utils.atomic import require_replaceable
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.paths import cache_home
-from tessera_core.errors import Hint, InputError, ProjectError
+from tessera_core.errors import Hint, InputError, ProjectError, TesseraError
 from tessera_core.hosting import hosted
 from tessera_core.project.project import (
-    LOGS,
     SUFFIX,
     Project,
     RecentProject,
@@ -36,6 +36,7 @@ from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.project.demo import DemoRegion
+    from tessera_core.project.demo_rest import DemoRest
 
 DEMO_NAME = "Demo region"
 # Of tessera_core.project.pack, which stands beside this module.
@@ -224,13 +225,13 @@ def link_known(project: Project) -> list[int | None]:
 def _of_demo(want: WantedEmbeddings) -> EmbeddingRef | None:
     from tessera_core.sources.local.open import open_embeddings
 
-    demo = demo_ready() if want.provenance.source == "demo" else None
-    path = None if demo is None or want.year is None else demo.embeddings.get(want.year)
+    demo = take_demo() if want.provenance.source == "demo" else None
+    path = None if demo is None or want.year is None else demo.ready.get(want.year)
     if demo is None or path is None or want.year is None:
         return None
-    raster = open_embeddings(path)
+    raster, tile = open_embeddings(path), demo.dpixels[want.year]
     same = (raster.provenance, raster.grid) == (want.provenance, want.grid)
-    return EmbeddingRef(want.year, path, want.provenance, want.grid, demo.dpixels.get(want.year)) if same else None
+    return EmbeddingRef(want.year, path, want.provenance, want.grid, tile if tile.exists() else None) if same else None
 
 
 def relink(project: Project, year: int | None, text: str) -> str:
@@ -316,7 +317,7 @@ def _start_project_file(name: str, stream: BinaryIO) -> Project:
 
 
 def demo_ready() -> DemoRegion | None:
-    """The demo region if it is cached, else None; quick."""
+    """The whole demo region if it is cached, else None; quick."""
     # Asked on everyone's first page, where importing the simulator for nothing would be felt.
     if not (cache_home() / "demo").is_dir():
         return None
@@ -325,11 +326,67 @@ def demo_ready() -> DemoRegion | None:
     return cached_demo(size=_demo_size())
 
 
+def demo_at_once() -> bool:
+    """Whether :func:`take_demo` opens the demo region within a second or two; quick."""
+    from tessera_core.project.demo import opens_at_once
+
+    return opens_at_once(size=_demo_size())
+
+
+def take_demo() -> DemoRegion | None:
+    """The demo region with what is there of it, or with the year that is shipped; None where it must be made first."""
+    from tessera_core.project.demo import cached_demo, take_start
+
+    return cached_demo(size=_demo_size()) or take_start(size=_demo_size())
+
+
 def make_demo(progress: Progress, cancelled: Cancel) -> DemoRegion:
     """The demo region, made first where it is not cached."""
     from tessera_core.project.demo import ensure_demo
 
     return ensure_demo(size=_demo_size(), progress=progress, cancelled=cancelled)
+
+
+def demo_growing(project: Project) -> DemoRegion | None:
+    """The demo region that a project is of while years or satellite data of it are not the project's yet; else None."""
+    found = [ref for ref in project.embeddings.values() if ref.provenance.source == "demo"]
+    if not found:
+        return None
+    from tessera_core.project.demo import DEMO_YEARS, started_demo
+
+    if {ref.year for ref in found if ref.dpixels is not None} >= set(DEMO_YEARS):
+        return None
+    region = started_demo(size=_demo_size())
+    if region is None or not any(ref.path == path.resolve() for ref in found for path in region.embeddings.values()):
+        return None
+    return region
+
+
+def finish_demo(*, again: bool = False) -> DemoRest:
+    """Make the rest of the demo region beside everything else, and tell how far it is."""
+    from tessera_core.project.demo_rest import finish
+
+    return finish(cache_home() / "demo", _demo_size(), again=again)
+
+
+def grow_demo(project: Project, region: DemoRegion) -> tuple[int, ...]:
+    """Give a project of the demo region what was made of it since; returns the years that were not there before.
+
+    Raises:
+        TesseraError: the project cannot be written, or what was made cannot be read.
+    """
+    from tessera_core.sources.local.open import open_embeddings
+
+    new = []
+    for year, path in region.ready.items():
+        tile = region.dpixels[year]
+        dpixels = tile if tile.exists() else None
+        known = project.embeddings.get(year)
+        if known is None or (known.dpixels is None and dpixels is not None and known.path == path.resolve()):
+            raster = open_embeddings(path)
+            project.attach_embeddings(year, path, raster.provenance, raster.grid, dpixels=dpixels)
+            new += [year] if known is None else []
+    return tuple(new)
 
 
 def _demo_size() -> int:
@@ -343,19 +400,43 @@ def _demo_size() -> int:
 
 
 def start_demo(demo: DemoRegion, *, fresh: bool = False) -> Project:
-    """A project of the demo region: the last one without labels and plots where there is one and it need not be ``fresh``."""
+    """The project of the demo region that was changed last, or a new one where there is none or it shall be ``fresh``."""
     from tessera_core.sources.local.open import open_embeddings
 
-    rasters = tuple((year, path, open_embeddings(path)) for year, path in sorted(demo.embeddings.items()))
-    for entry in [] if fresh or hosted() else recent():
-        if entry.name == DEMO_NAME:
-            known = Project.open(entry.folder)
-            if not (known.log.labels or known.plots.labels) and {ref.path for ref in known.embeddings.values()} == {
-                path.resolve() for _, path, _ in rasters
-            }:
-                return known
-    found = Identified(DEMO_NAME, rasters, tuple(demo.dpixels.items()))
-    return start(found, DEMO_NAME)
+    mine = demo_projects(demo)
+    if mine and not fresh:
+        return Project.open(mine[0].folder)
+    rasters = tuple((year, path, open_embeddings(path)) for year, path in demo.ready.items())
+    dpixels = tuple((year, path) for year, path in demo.dpixels.items() if year in demo.ready and path.exists())
+    return start(Identified(DEMO_NAME, rasters, dpixels), free_name(DEMO_NAME))
+
+
+def demo_projects(demo: DemoRegion | None = None) -> list[RecentProject]:
+    """Projects of the demo region, last changed first; on a server for strangers those of the visitor it works for."""
+    if demo is None and (cache_home() / "demo").is_dir():
+        from tessera_core.project.demo import started_demo
+
+        demo = started_demo(size=_demo_size())
+    if demo is None:
+        return []
+    paths = {path.resolve() for path in demo.embeddings.values()}
+    found = []
+    for entry in recent():
+        try:
+            project = Project.open(entry.folder)
+        except TesseraError:
+            continue
+        if any(ref.path in paths for ref in project.embeddings.values()):
+            found.append(entry)
+    return found
+
+
+def free_name(name: str) -> str:
+    """``name``, or ``name 2`` and so on where projects are called so already: no two look alike in the list."""
+    taken = {entry.name for entry in recent()}
+    return next(
+        one for one in itertools.chain((name,), (f"{name} {n}" for n in itertools.count(2))) if one not in taken
+    )
 
 
 @dataclass(frozen=True)
@@ -423,21 +504,3 @@ def rename(entry: RecentProject, name: str) -> None:
     if not name.strip():
         raise ProjectError("A project needs a name.")
     Project.open(entry.folder).update(name=name)
-
-
-def delete(entry: RecentProject) -> None:
-    """Delete a project: its folder with uploaded data, or only its own files where it lies among a person's data.
-
-    Raises:
-        ProjectError: the system refuses.
-    """
-    try:
-        if entry.folder.parent == projects_home().resolve():
-            # Without this file the rest is no project any more, whatever happens next.
-            (entry.folder / "project.json").unlink()
-            shutil.rmtree(entry.folder)
-        else:
-            for name in ("project.json", *LOGS, ".lock"):
-                (entry.folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ProjectError(f"{entry.folder} could not be deleted: {error.strerror or error}.") from error

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis.pca import PCA, fit_pca
+from tessera_core.errors import RasterError
+from tessera_core.gate import open_file
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import rgb
@@ -25,6 +28,30 @@ RED_GREEN_BLUE = (0, 2, 1)
 MEDIAN_BYTES = 32 << 20
 # Value and colour; people without red-green vision read it by its lightness.
 NDVI_COLORMAP = ((0.0, "#8c510a"), (0.2, "#d8b365"), (0.4, "#f6e8c3"), (0.6, "#7fbc41"), (0.9, "#00441b"))
+
+
+def read_picture(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """A PNG that lies beside embeddings.
+
+    Args:
+        path: of the file.
+        shape: rows and columns that it must have; a picture of another size is not even decoded.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        RasterError: it is no such picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with open_file(path, RasterError) as file, Image.open(file, formats=("PNG",)) as image:
+            if image.size == shape[::-1]:
+                return np.array(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise RasterError(f"{path.name} beside the embeddings cannot be read as a picture; remove it.") from error
+    raise RasterError(f"{path.name} beside the embeddings is a picture of another size; remove it.")
 
 
 def pca_picture(

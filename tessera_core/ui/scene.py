@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
-from tessera_core.raster import EmbeddingRaster
+from tessera_core.raster import TRUE_COLOUR, EmbeddingRaster
 
 if TYPE_CHECKING:
     from tessera_core.analysis.similarity import SimilarityIndex
@@ -175,17 +175,25 @@ class OpenScene:
 
     @property
     def has_true_colour(self) -> bool:
-        """Whether :attr:`true_colour` can be made."""
+        """Whether there is :attr:`true_colour`."""
+        return self.has_satellite or (self.path is not None and (self.path / TRUE_COLOUR).is_file())
+
+    @property
+    def has_satellite(self) -> bool:
+        """Whether the satellite time series lie beside the embeddings."""
         return self.dpixels is not None and self.dpixels.is_dir()
 
     @property
     def true_colour(self) -> NDArray[np.uint8] | None:
         """The year as a cloud-free photograph, uint8 (H, W, 3); None where only embeddings are known."""
         from tessera_core.dpixels.tile import DPixelTile
-        from tessera_core.render.picture import true_colour
+        from tessera_core.render.picture import read_picture, true_colour
 
-        if self.dpixels is None or not self.has_true_colour:
+        if not self.has_true_colour:
             return None
+        if self.path is not None and (file := self.path / TRUE_COLOUR).is_file():
+            return self._part("true_colour", lambda: read_picture(file, self.raster.shape))
+        assert self.dpixels is not None
         folder = self.dpixels
         return self._part("true_colour", lambda: true_colour(DPixelTile.open(folder)))
 
@@ -201,8 +209,13 @@ class OpenScene:
 
     @property
     def thumbnail(self) -> bytes:
-        """The embedding picture as PNG bytes, about 512 pixels a side."""
-        return self._part("thumbnail", lambda: small_png(self.picture, self.raster.valid()))
+        """True colour, or the embedding picture where there is none, as PNG bytes, about 512 pixels a side."""
+
+        def make() -> bytes:
+            photograph = self.true_colour
+            return small_png(self.picture if photograph is None else photograph, self.raster.valid())
+
+        return self._part("thumbnail", make)
 
 
 def small_png(picture: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:

@@ -21,7 +21,7 @@ from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted
-from tessera_core.ui import humanize, jobs, logs, seats, sessions, state
+from tessera_core.ui import demo_rest, humanize, jobs, logs, projects, seats, sessions, state
 
 if TYPE_CHECKING:
     from tessera_core.project.project import Project
@@ -200,13 +200,21 @@ def header(*, saved: bool = True) -> None:
         return
     st.html(_ONE_LINE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="studio_header"):
-        st.markdown(
-            f"**{humanize.escape(project.name)}** &nbsp; :small[:gray[{humanize.escape(_provenance(project))}]]",
-            width="stretch",
-        )
+        projects.switcher(project)
+        st.markdown(f":small[:gray[{humanize.escape(_provenance(project))}]]", width="stretch")
         if saved:
             with st.container(width="content"):
                 _saved()
+    if demo_rest.grows(project):
+        _growing_demo()
+
+
+@st.fragment(run_every=2)
+@shielded
+def _growing_demo() -> None:
+    project = state.current_project()
+    if project is not None:
+        demo_rest.show(project)
 
 
 def wants_region(sentence: str, title: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from tessera_core.cli import main
 from tessera_core.errors import InputError, ProjectError, TesseraError
-from tessera_core.project import library
+from tessera_core.project import deletion, library
 from tessera_core.project.project import Project, projects_home
 from tests.factories import landscape
 
@@ -134,7 +135,7 @@ def test_rename_and_delete(home: Path, project: Project, region_folder: Path) ->
     assert entry.name == "Other name"
     with pytest.raises(ProjectError, match="needs a name"):
         library.rename(entry, "  ")
-    library.delete(entry)
+    deletion.delete(entry)
     assert library.recent() == []
     assert not project.folder.exists()
     assert (region_folder / "2023" / "codes.npy").exists()
@@ -146,6 +147,62 @@ def test_deleting_a_project_among_other_files_touches_only_its_own(home: Path, t
     (folder / "thesis.txt").write_text("years of work")
     library.adopt(Project.create(folder, "Work").folder)
     (entry,) = library.recent()
-    library.delete(entry)
+    deletion.delete(entry)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
     assert library.recent() == []
+
+
+def test_a_deleted_project_comes_back_for_an_hour(home: Path, project: Project) -> None:
+    project.log.add_class("Wood")
+    (entry,) = library.recent()
+    deleted = deletion.delete(entry)
+    assert library.recent() == []
+    again = deletion.restore(deleted)
+    assert again.folder == project.folder
+    assert [c.name for c in again.log.classes] == ["Wood"]
+    assert library.recent() == [entry]
+    with pytest.raises(ProjectError, match="for good"):
+        deletion.restore(deleted)
+    deleted = deletion.delete(entry)
+    assert deletion.sweep(time.time() + deletion.KEPT_SECONDS - 60) == 0
+    assert deletion.sweep(time.time() + deletion.KEPT_SECONDS + 60) == 1
+    assert not deleted.kept.exists()
+    with pytest.raises(ProjectError, match="for good"):
+        deletion.restore(deleted)
+
+
+def test_a_deleted_project_among_other_files_comes_back_beside_them(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    made = Project.create(folder, "Work")
+    made.log.add_class("Wood")
+    library.adopt(folder)
+    (entry,) = library.recent()
+    again = deletion.restore(deletion.delete(entry))
+    assert again.folder.resolve() == folder.resolve()
+    assert [c.name for c in again.log.classes] == ["Wood"]
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    assert [one.name for one in library.recent()] == ["Work"]
+    deleted = deletion.delete(entry)
+    Project.create(folder, "Another")
+    with pytest.raises(ProjectError, match="Another project lies where Work was"):
+        deletion.restore(deleted)
+    assert Project.open(folder).name == "Another"
+
+
+def test_a_copy_has_its_own_labels_and_the_same_embeddings(home: Path, project: Project) -> None:
+    wood = project.log.add_class("Wood")
+    grid = project.grid
+    assert grid is not None
+    x, y = grid.pixel_to_xy(3, 4)
+    project.log.add("point", wood.id, [(float(x), float(y))])
+    copy = deletion.duplicate(project, library.free_name(f"{project.name}, copy"))
+    assert copy.name == "My fields, copy"
+    assert copy.key != project.key
+    assert {year: ref.path for year, ref in copy.embeddings.items()} == {
+        year: ref.path for year, ref in project.embeddings.items()
+    }
+    assert len(copy.log.labels) == 1
+    copy.log.add("point", wood.id, [(float(x) + 10, float(y))])
+    assert (len(project.log.labels), len(copy.log.labels)) == (1, 2)

@@ -57,8 +57,8 @@ def test_folder_becomes_an_open_project(app: AppTest, region_folder: Path) -> No
     _button(app, "Open it").click().run()
     assert _errors(app) == []
     assert "Your region" in [head.value for head in app.subheader]
-    header = next(text.value for text in app.markdown if "**my fields**" in text.value)
-    assert "2023 and 2024" in header
+    assert app.text_input(key=next(box.key for box in app.text_input if box.label == "Name")).value == "my fields"
+    assert any(":small[" in text.value and "2023 and 2024" in text.value for text in app.markdown)
     (named,) = (
         app.query_params["project"] if isinstance(app.query_params["project"], list) else (app.query_params["project"],)
     )
@@ -69,7 +69,7 @@ def test_address_reopens_the_project_in_a_new_session(app: AppTest, project: Pro
     app.query_params["project"] = project.folder.name
     app.run()
     assert _errors(app) == []
-    assert any("**My fields**" in text.value for text in app.markdown)
+    assert [box.value for box in app.text_input if box.label == "Name"] == ["My fields"]
 
 
 @pytest.mark.parametrize("name", ["gone", "../../etc", ".", "", "~0123456789ab"])
@@ -92,16 +92,37 @@ def test_missing_embeddings_are_named_and_the_rest_of_the_app_lives(
     assert [head.value for head in app.subheader][-1:] == ["Recent projects"]
 
 
-def test_rename_and_delete_ask_first(app: AppTest, project: Project) -> None:
+def test_renaming_asks_and_deleting_can_be_undone(app: AppTest, project: Project) -> None:
     app.run()
     app.button(key=f"rename_{project.folder.name}").click().run()
     assert app.text_input(key=f"new_name_{project.folder.name}").value == "My fields"
     app.button(key=f"delete_{project.folder.name}").click().run()
-    assert [button.label for button in app.button if button.label in ("Delete for good", "Keep it")] == [
-        "Delete for good",
-        "Keep it",
-    ]
+    assert not project.folder.exists()
+    assert any("**My fields** was deleted." in text.value for text in app.markdown)
+    app.button(key="projects_undo").click().run()
+    assert _errors(app) == []
     assert project.folder.exists()
+    assert [box.value for box in app.text_input if box.label == "Name"] == ["My fields"]
+    assert not any("was deleted" in text.value for text in app.markdown)
+
+
+def test_the_name_in_the_header_switches_copies_renames_and_deletes(app: AppTest, project: Project) -> None:
+    other = Project.new("Other fields")
+    app.query_params["project"] = project.folder.name
+    app.run()
+    app.text_input(key=f"project_name_{project.key}").input("My woods")
+    (rename,) = [button for button in app.button if button.proto.is_form_submitter]
+    rename.click().run()
+    assert Project.open(project.folder).name == "My woods"
+    app.button(key="project_duplicate").click().run()
+    assert [box.value for box in app.text_input if box.label == "Name"] == ["My woods, copy"]
+    app.button(key=f"switch_{other.folder.name}").click().run()
+    assert [box.value for box in app.text_input if box.label == "Name"] == ["Other fields"]
+    app.button(key="project_delete").click().run()
+    assert _errors(app) == []
+    assert not other.folder.exists()
+    assert [title.value for title in app.title] == ["Make a map from satellite data"]
+    assert any("**Other fields** was deleted." in text.value for text in app.markdown)
 
 
 def test_strangers_see_neither_folders_nor_projects(
@@ -130,7 +151,7 @@ def test_strangers_open_projects_only_by_an_address_nobody_can_guess(
     app.query_params["project"] = key
     app.run()
     assert _errors(app) == []
-    assert any("**My fields**" in text.value for text in app.markdown)
+    assert "My fields" in [box.value for box in app.text_input if box.label == "Name"]
 
 
 def test_unforeseen_errors_are_logged_and_never_shown_raw(
@@ -185,7 +206,7 @@ def test_deep_link_on_a_fresh_server_goes_through_the_shell(home: Path, root: Pa
     app.switch_page("pages/export.py").run()
     assert _errors(app) == []
     assert [title.value for title in app.title] == ["Export"]
-    assert any("**My fields**" in text.value for text in app.markdown)
+    assert "My fields" in [box.value for box in app.text_input if box.label == "Name"]
 
 
 def _label(project: Project) -> None:
@@ -410,4 +431,6 @@ def test_a_stranger_sees_the_projects_of_their_own_and_may_delete_them(
     assert "Annas fields" in shown
     assert "Berts fields" not in shown
     app.button(key=f"delete_{mine.folder.name}").click().run()
-    assert "Delete for good" in [button.label for button in app.button]
+    assert not mine.folder.exists()
+    app.button(key="projects_undo").click().run()
+    assert mine.folder.exists()

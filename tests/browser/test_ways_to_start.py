@@ -59,11 +59,13 @@ def test_uploads_wrong_and_right_then_rename_and_delete(studio: Studio, server: 
     page.get_by_role("dialog").get_by_role("button", name="Rename").click()
     studio.sees("The far north")
     page.get_by_role("button", name="Delete").first.click()
-    studio.button("Keep it").click()
-    page.get_by_role("dialog").wait_for(state="hidden")
+    studio.sees("The far north was deleted.")
+    studio.button("Undo").click()
+    studio.button("Start labelling").wait_for()
+    studio.button("Close project").click()
+    studio.sees("Recent projects")
     page.get_by_role("button", name="Delete").first.click()
-    studio.button("Delete for good").click()
-    page.get_by_test_id("stMainBlockContainer").get_by_text("The far north").wait_for(state="hidden")
+    studio.sees("The far north was deleted.")
     assert list((server.home / "projects").glob("*/project.json")) == []
 
 

@@ -11,7 +11,7 @@ from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import TesseraError
 from tessera_core.project.project import Project
-from tessera_core.render.picture import NDVI_COLORMAP, encode_picture, ndvi_picture, pale, pca_picture, true_colour
+from tessera_core.render.picture import NDVI_COLORMAP, encode_picture, ndvi_picture, pale, pca_picture
 from tessera_core.ui import state
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.explore.context import ExploreContext, year_name
@@ -58,7 +58,9 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
         )
     if context.scene.has_true_colour:
         ramp = tuple((colour, f"NDVI {value:g}") for value, colour in NDVI_COLORMAP)
-        for name, title, entries in (("truecolour", "True colour", ()), ("ndvi", "Vegetation (NDVI)", ramp)):
+        pictures: list[tuple[str, str, tuple[tuple[str, str], ...]]] = [("truecolour", "True colour", ())]
+        pictures += [("ndvi", "Vegetation (NDVI)", ramp)] if context.scene.has_satellite else []
+        for name, title, entries in pictures:
             png = partial(_satellite_png, context.scene.key, name, context.scene)
             title = f"{title} {year_name(context.year)}"
             out.append(Layer(name, title, png, context.scene.key, visible=False, legend=entries, group="base"))
@@ -159,10 +161,10 @@ def _pca_png(
 
 @st.cache_resource(max_entries=6, show_spinner=False)
 def _satellite_png(scene_key: str, name: str, _scene: OpenScene) -> bytes:
-    assert _scene.dpixels is not None
     if name == "truecolour":
-        made = _scene.true_colour
-        picture = true_colour(DPixelTile.open(_scene.dpixels)) if made is None else made
+        picture = _scene.true_colour
+        assert picture is not None
     else:
+        assert _scene.dpixels is not None
         picture = ndvi_picture(DPixelTile.open(_scene.dpixels))
     return encode_picture(picture, np.asarray(picture.any(-1)), _scene.display)

@@ -70,13 +70,13 @@ def panel(context: ExploreContext) -> None:
     _neighbours(context, row, col)
     _embedding(context, row, col)
     for year, scene in context.scenes.items():
-        if scene.has_true_colour:
+        if scene.has_satellite:
             assert scene.dpixels is not None
             try:
                 _satellite(year, _story(str(scene.dpixels), row, col))
             except GridError as error:
                 st.caption(str(error))
-    if not any(scene.has_true_colour for scene in context.scenes.values()):
+    if not any(scene.has_satellite for scene in context.scenes.values()):
         st.caption("The satellite data of this region are not here, only its embeddings; so its year cannot be drawn.")
 
 

@@ -6,7 +6,7 @@ is in ``choose``, what is wrong with tiles in ``tiles``.
 
 from __future__ import annotations
 
-import time
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,16 +15,17 @@ import streamlit as st
 
 from tessera_core._utils.partial import Failure
 from tessera_core.project import library
-from tessera_core.project.project import Project, RecentProject
+from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.local.uploads import KINDS
-from tessera_core.ui import humanize, jobs, shell, state
+from tessera_core.ui import humanize, jobs, projects, shell, state
 from tessera_core.ui.generate.page import show_outcome
 from tessera_core.ui.region import chosen, wanted
+from tessera_core.ui.scene import OpenScene
 
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
-_RECENT = 10
+_FRESH, _GO_ON = "fresh", "go on"
 _REASONS = {
     NoData.WATER: "water",
     NoData.OUTSIDE: "outside your region",
@@ -62,7 +63,7 @@ def page() -> None:
             "Embeddings are numbers that say how each place changed through a year, as satellites saw it. "
             "A map can be learnt from them with a handful of examples."
         )
-        _recent()
+        projects.recent()
     else:
         opened = False
         with shell.plain_errors():
@@ -76,7 +77,7 @@ def page() -> None:
                 tiles.panel(project)
         with st.expander("Open something else", icon=":material/folder_open:", expanded=not opened):
             _ways_to_start()
-            _recent()
+            projects.recent()
 
 
 def _summary(project: Project) -> None:
@@ -130,8 +131,19 @@ def _summary(project: Project) -> None:
                 st.markdown(_NEXT_STEPS)
         with right:
             _year(project)
-            st.image(scene.thumbnail, width="stretch")
-            st.caption("The embeddings as a picture: what behaves alike through the year has a similar colour.")
+            _show(scene)
+
+
+def _show(scene: OpenScene) -> None:
+    """The region as a photograph where there is one, else its embeddings as colours."""
+    if scene.has_true_colour:
+        told = "The region in true colour: how it looks on clear days of the year."
+    else:
+        told = "The embeddings as a picture: what behaves alike through the year has a similar colour."
+    # Streamlit's own pictures have no text for those who cannot see them.
+    data = base64.b64encode(scene.thumbnail).decode()
+    st.html(f'<img alt="{told}" src="data:image/png;base64,{data}" style="width:100%;image-rendering:pixelated">')
+    st.caption(told)
 
 
 def _year(project: Project) -> None:
@@ -198,19 +210,30 @@ def _demo() -> None:
     job = jobs.pool().get(_DEMO)
     if job is not None and job.active and jobs.mine(job):
         # Also in a session that only finds it running, such as the one after a reload.
-        st.session_state[_WAITING] = True
+        st.session_state.setdefault(_WAITING, _GO_ON)
         jobs.show(job)
         return
-    if job is not None and st.session_state.pop(_WAITING, False) and jobs.outcome(job):
-        _go(library.start_demo(job.result, fresh=state.hosted()))
-    ready = library.demo_ready()
-    if st.button("Open the demo region", type="primary", icon=":material/landscape:", key="region_demo"):
-        if ready is not None:
-            _go(library.start_demo(ready, fresh=state.hosted()))
-        st.session_state[_WAITING] = True
+    if job is not None and (fresh := st.session_state.pop(_WAITING, None)) is not None and jobs.outcome(job):
+        _go(library.start_demo(job.result, fresh=fresh == _FRESH))
+    known = library.demo_projects()
+    asked = st.button("Open the demo region", type="primary", icon=":material/landscape:", key="region_demo")
+    fresh = bool(known) and st.button("Start afresh", icon=":material/note_add:", key="region_demo_fresh")
+    if asked or fresh:
+        with st.spinner("Opening the demo region…"):
+            demo = library.take_demo()
+        if demo is not None:
+            _go(library.start_demo(demo, fresh=fresh))
+        st.session_state[_WAITING] = _FRESH if fresh else _GO_ON
         jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
         st.rerun()
-    st.caption("Opens at once." if ready is not None else "The first time takes about a minute and a half.")
+    if known:
+        st.caption(
+            f"Goes on in **{humanize.escape(known[0].name)}**, where you were last. "
+            "Start afresh makes another project and leaves that one as it is."
+        )
+    else:
+        at_once = library.demo_at_once()
+        st.caption("Opens at once." if at_once else "The first time takes about a minute and a half.")
 
 
 # ------------------------------------------------------------------ a place on Earth
@@ -272,53 +295,3 @@ def _upload() -> None:
 
 
 # ------------------------------------------------------------------ recent projects
-
-
-def _recent() -> None:
-    entries = library.recent()
-    if not entries:
-        return
-    st.subheader("Your projects" if state.hosted() else "Recent projects")
-    now = time.time()
-    for entry in entries[:_RECENT]:
-        with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
-            st.markdown(
-                f"**{humanize.escape(entry.name)}**  \n:small[:gray[{humanize.escape(entry.dataset or 'no embeddings yet')} · "
-                f"changed {humanize.ago(now - entry.saved_at)}]]",
-                width="stretch",
-            )
-            if st.button("Open", key=f"open_{entry.folder.name}"):
-                with shell.plain_errors():
-                    _go(Project.open(entry.folder))
-            if st.button("Rename", icon=":material/edit:", type="tertiary", key=f"rename_{entry.folder.name}"):
-                _rename(entry)
-            if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete_{entry.folder.name}"):
-                _delete(entry)
-    if len(entries) > _RECENT:
-        where = "" if state.hosted() else f" are in the folder {library.projects_folder()}"
-        st.caption(f"{len(entries) - _RECENT} older ones{where}.")
-
-
-@st.dialog("Rename project")
-@shell.shielded
-def _rename(entry: RecentProject) -> None:
-    name = st.text_input("New name", value=entry.name, key=f"new_name_{entry.folder.name}")
-    if st.button("Rename", type="primary"):
-        library.rename(entry, name)
-        st.rerun()
-
-
-@st.dialog("Delete project")
-@shell.shielded
-def _delete(entry: RecentProject) -> None:
-    st.markdown(
-        f"Delete **{humanize.escape(entry.name)}** with its labels and settings? This cannot be undone. "
-        "Data outside the project, such as the folder you opened, is not touched."
-    )
-    with st.container(horizontal=True):
-        if st.button("Delete for good", type="primary", icon=":material/delete:"):
-            library.delete(entry)
-            state.forget_project(entry.folder)
-            st.rerun()
-        if st.button("Keep it"):
-            st.rerun()

@@ -1,0 +1,114 @@
+"""People's projects: the list of the first page, and the switcher at the name in the header."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from tessera_core.errors import TesseraError
+from tessera_core.project import deletion, library
+from tessera_core.project.project import Project, RecentProject
+from tessera_core.ui import humanize, state
+
+_SHOWN = 10
+_DELETED = "projects_deleted"
+
+
+def switch_to(project: Project) -> None:
+    """Make a project the session's own and begin the page anew."""
+    state.open_project(project)
+    st.rerun()
+
+
+def undo() -> None:
+    """What was deleted last in this session, with the way back."""
+    deleted: deletion.Deleted | None = st.session_state.get(_DELETED)
+    if deleted is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", border=True):
+        st.markdown(f"**{humanize.escape(deleted.name)}** was deleted.", width="stretch")
+        if st.button("Undo", icon=":material/undo:", key="projects_undo"):
+            del st.session_state[_DELETED]
+            switch_to(deletion.restore(deleted))
+
+
+def switcher(project: Project) -> None:
+    """The name of the open project; a click shows the others and what can be done with this one."""
+    with st.popover(humanize.escape(project.name), icon=":material/folder:", key="project_switcher", type="tertiary"):
+        with st.form("project_name", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+            name = st.text_input("Name", value=project.name, key=f"project_name_{project.key}")
+            if st.form_submit_button("Rename") and name != project.name:
+                library.rename(_entry(project), name)
+                st.rerun()
+        with st.container(horizontal=True):
+            if st.button("Duplicate", icon=":material/content_copy:", key="project_duplicate"):
+                with st.spinner("Copying the project…"):
+                    copy = deletion.duplicate(project, library.free_name(f"{project.name}, copy"))
+                switch_to(copy)
+            if st.button("Delete", icon=":material/delete:", key="project_delete"):
+                _delete(_entry(project))
+        others = [entry for entry in library.recent() if entry.folder != project.folder.resolve()]
+        if others:
+            st.markdown("**Other projects**")
+        for entry in others[:_SHOWN]:
+            if st.button(
+                humanize.escape(entry.name), key=f"switch_{entry.folder.name}", width="stretch", type="tertiary"
+            ):
+                switch_to(Project.open(entry.folder))
+        st.page_link("pages/region.py", label="Open something else", icon=":material/add:")
+
+
+def recent() -> None:
+    """The list of the first page."""
+    undo()
+    entries = library.recent()
+    if not entries:
+        return
+    st.subheader("Your projects" if state.hosted() else "Recent projects")
+    now = time.time()
+    for entry in entries[:_SHOWN]:
+        with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
+            st.markdown(
+                f"**{humanize.escape(entry.name)}**  \n:small[:gray[{humanize.escape(entry.dataset or 'no embeddings yet')} · "
+                f"changed {humanize.ago(now - entry.saved_at)}]]",
+                width="stretch",
+            )
+            if st.button("Open", key=f"open_{entry.folder.name}"):
+                switch_to(Project.open(entry.folder))
+            if st.button("Rename", icon=":material/edit:", type="tertiary", key=f"rename_{entry.folder.name}"):
+                _rename(entry)
+            if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete_{entry.folder.name}"):
+                _delete(entry)
+    if len(entries) > _SHOWN:
+        where = "" if state.hosted() else f" are in the folder {library.projects_folder()}"
+        st.caption(f"{len(entries) - _SHOWN} older ones{where}.")
+
+
+def _entry(project: Project) -> RecentProject:
+    return RecentProject(project.folder.resolve(), project.name, project.saved_at, None)
+
+
+@st.dialog("Rename project")
+def _rename(entry: RecentProject) -> None:
+    # A form, so that Enter renames.
+    with st.form("rename", border=False):
+        name = st.text_input("New name", value=entry.name, key=f"new_name_{entry.folder.name}")
+        if st.form_submit_button("Rename", type="primary"):
+            try:
+                library.rename(entry, name)
+            except TesseraError as error:
+                st.error(str(error), icon=":material/error:")
+            else:
+                st.rerun()
+
+
+def _delete(entry: RecentProject) -> None:
+    try:
+        deleted = deletion.delete(entry)
+    except TesseraError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.session_state[_DELETED] = deleted
+    state.forget_project(entry.folder)
+    st.rerun()

@@ -1,0 +1,41 @@
+"""Make the files of tessera_core/project/demo_start: the year of the demo region that is shipped (a minute or two).
+
+Run it again whenever the simulator, the shipped weights or the size of the demo change; a test says so.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+from tessera_core.dpixels.tile import DPixelTile
+from tessera_core.project.demo import DEMO_SIZE, DEMO_WEIGHTS, DEMO_YEARS, _recipe, ensure_demo
+from tessera_core.project.demo_start import FOLDER, write_start
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.render.picture import true_colour
+
+
+def main() -> int:
+    """Make the region where it is not cached, and write its last year."""
+    region = ensure_demo(
+        progress=lambda done, total, message: print(f"\r{done}/{total} {message:40}", end="", flush=True)
+    )
+    print()
+    year = max(DEMO_YEARS)
+    with rasterio.open(region.truth[year]) as file:
+        truth = file.read(1)
+    picture = true_colour(DPixelTile.open(region.dpixels[year]))
+    raster = EmbeddingRaster.open(region.embeddings[year])
+    folder = write_start(
+        Path(FOLDER), _recipe(DEMO_SIZE, region.seed, DEMO_WEIGHTS), raster, truth, np.asarray(picture)
+    )
+    for path in sorted(folder.iterdir()):
+        print(f"{path.stat().st_size:>9} {path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
