@@ -41,8 +41,8 @@ class _Offer:
 _OFFERS = {
     Way.QUICK: _Offer(
         "Quick",
-        "Quick is the first choice because 20,000 pixels took it 8 s, umap-learn 36 s and 23 s to begin, and it kept near neighbours "
-        "together as well (trustworthiness 0.886 and 0.882).",
+        "Quick is the first choice because 20,000 pixels took it 8 s, umap-learn 36 s and 23 s to begin, and it kept near "
+        "neighbours together as well (trustworthiness 0.886 and 0.882).",
         1,
         0.0007,
     ),
