@@ -391,13 +391,13 @@ def read_values(
 # ------------------------------------------------------------------------ maps
 
 
-def make_head(name: str = "prototype", *, context: int = 1, **params: Any) -> Head | RegressionHead:
+def make_head(name: str = "prototype", *, neighbourhood: int = 1, **params: Any) -> Head | RegressionHead:
     """An unfitted head (a scikit-learn estimator over embeddings).
 
     Args:
         name: for classes prototype, ridge, logistic, knn, forest, boosting, mlp, unet; for measured values ridge-regression,
             forest-regression, mlp-regression.
-        context: edge of the square around a pixel that it looks at (its neighbourhood): 1, 3 or 5.
+        neighbourhood: edge of the square around a pixel that it looks at: 1, 3 or 5.
         params: of the head.
 
     Raises:
@@ -410,8 +410,8 @@ def make_head(name: str = "prototype", *, context: int = 1, **params: Any) -> He
     from tessera_core import heads
 
     if name in heads.REGRESSION_HEADS:
-        return heads.make_regression_head(name, context=context, **params)
-    return heads.make_head(name, context=context, **params)
+        return heads.make_regression_head(name, neighbourhood=neighbourhood, **params)
+    return heads.make_head(name, neighbourhood=neighbourhood, **params)
 
 
 def load_head(path: str | os.PathLike[str]) -> SavedHead:
@@ -492,7 +492,7 @@ def map_values(
         head: a name, a choice, an unfitted regression head (copied), or a saved one.
 
     Returns:
-        ``values`` and ``margins`` (half-widths of 90 % prediction intervals), float32 (H, W) in the unit of the labels.
+        ``values`` and ``half_widths`` (half-widths of 90 % prediction intervals), float32 (H, W) in the unit of the labels.
 
     Raises:
         HeadError: fewer than three pixels have data, or all values are the same.

@@ -130,7 +130,7 @@ def test_a_head_that_is_given_makes_the_map_of_its_name_and_learns_nothing(names
     for made in maps[1:]:
         np.testing.assert_array_equal(made.classes, maps[0].classes)
         np.testing.assert_array_equal(made.confidence, maps[0].confidence)
-        assert made.head.softened_ == maps[0].head.softened_
+        assert made.head.applied_temperature_ == maps[0].head.applied_temperature_
     assert not hasattr(head, "classes_")
     assert maps[0].score is not None
     assert maps[0].score.accuracy == tessera.evaluate(one, labels, head).accuracy

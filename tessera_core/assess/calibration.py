@@ -18,7 +18,7 @@ from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import FLOAT_BLOCK
 from tessera_core.heads.classification import Head
-from tessera_core.heads.temperature import FLOOR, soften
+from tessera_core.heads.temperature import FLOOR, temperature_scaled
 from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.types import Cancel, Progress, Reals
 
@@ -108,7 +108,7 @@ def calibrate(held: HeldOut) -> Calibration:
     for number in np.unique(held.fold[judged]):
         own = held.fold[judged] == number
         other = ~own if not own.all() else own
-        after[own] = soften(proba[own], fit_temperature(proba[other], targets[other], weight[other]))
+        after[own] = temperature_scaled(proba[own], fit_temperature(proba[other], targets[other], weight[other]))
     if _log_loss(after, targets, weight) >= _log_loss(proba, targets, weight):
         # Fitted elsewhere, a temperature does harm: there is nothing to mend.
         temperature, after = 1.0, proba
@@ -268,7 +268,7 @@ class Conformal:
         threshold: float | NDArray[np.float64] = self.threshold
         if beside is not None and self.beside is not None:
             threshold = np.where(beside, self.beside.threshold, self.threshold)[:, None]
-        return nonconformity(soften(proba, self.temperature), self.method) <= threshold
+        return nonconformity(temperature_scaled(proba, self.temperature), self.method) <= threshold
 
     @property
     def sentence(self) -> str:
@@ -311,7 +311,7 @@ def conformal(held: HeldOut, error: float = 0.1, method: Method = "lac", tempera
 def _own(held: HeldOut, method: Method, temperature: float) -> Reals:
     """Nonconformity (n,) of the true classes of labels held out."""
     judged = held.judged
-    scores = nonconformity(soften(held.proba[judged], temperature), method)
+    scores = nonconformity(temperature_scaled(held.proba[judged], temperature), method)
     return scores[np.arange(len(judged)), held.targets[judged]]
 
 

@@ -25,7 +25,7 @@ from tessera_core.types import Cancel
 MAX_PER_LABEL = 48
 MAX_PIXELS = 8000
 # Pixels of the map that tell how much of it each class covers, and how far around a pixel a head may look to be asked.
-GROUND, GROUND_REACH = 2000, 2
+GROUND, GROUND_RADIUS = 2000, 2
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def hold_out(
     parts = place_folds(samples, n_folds, seed, block_px, buffer_px)
     ground, features = None, samples.features
     # In a tree, a class covers no ground beside the one above it.
-    if isinstance(features, CodeFeatures) and head.reach <= GROUND_REACH and not head.nested:
+    if isinstance(features, CodeFeatures) and head.receptive_radius <= GROUND_RADIUS and not head.nested:
         ground = features.ground(GROUND, seed)
     held = predict_folds(samples, head, parts, places(samples, block_px), cancelled, ground)
     return replace(held, labelled=labelled)

@@ -191,7 +191,7 @@ class HeldOutValues:
     groups: NDArray[Any]
     truth: NDArray[np.float64]
     guess: NDArray[np.float64]
-    margin: NDArray[np.float64]
+    half_width: NDArray[np.float64]
     blocks: NDArray[np.intp]
 
 
@@ -264,23 +264,23 @@ def judge_regression(
     for kind in kinds:
         each, seen = [], []
         for repeat in range(repeats):
-            guess, margin = (np.full(len(samples.values), np.nan) for _ in range(2))
+            guess, half_width = (np.full(len(samples.values), np.nan) for _ in range(2))
             for train, test in _folds(samples, kind, n_folds, seed + repeat, block_px, buffer_px):
                 if cancelled is not None and cancelled():
                     raise Cancelled
                 train = train[
                     training_draw(np.zeros(len(train)), samples.rows[train], samples.cols[train], seed + repeat)
                 ]
-                guess[test], margin[test] = samples.features.fit_margin(
+                guess[test], half_width[test] = samples.features.fit_interval(
                     clone(head), train, samples.values[train], test, samples.groups[train]
                 )
                 seen.append(len(train))
                 done += 1
                 if progress is not None:
                     progress(min(done, total), total, "fitting")
-            held = _by_label(samples, guess, margin, block_px)
+            held = _by_label(samples, guess, half_width, block_px)
             first = first or held
-            each.append(regression_scores(held.truth, held.guess, held.margin))
+            each.append(regression_scores(held.truth, held.guess, held.half_width))
         one: dict[str, Any] = {name: float(np.mean([run[name] for run in each])) for name in each[0]}
         one |= {"sd": {name: float(np.std([run[name] for run in each])) for name in ("r2", "rmse", "mae")}}
         results.append(one | {"split": kind, "n_train": round(float(np.mean(seen))), "n_test": round(one["n_test"])})
@@ -296,7 +296,7 @@ def judge_regression(
 
 
 def _by_label(
-    samples: RegressionSamples, guess: NDArray[np.float64], margin: NDArray[np.float64], block_px: int
+    samples: RegressionSamples, guess: NDArray[np.float64], half_width: NDArray[np.float64], block_px: int
 ) -> HeldOutValues:
     names, first, group = np.unique(samples.groups, return_index=True, return_inverse=True)
     known = np.isfinite(guess)
@@ -309,7 +309,7 @@ def _by_label(
     truth = np.bincount(group, samples.values) / np.bincount(group)
     blocks = np.stack([samples.rows[first] // block_px, samples.cols[first] // block_px], axis=1)
     return HeldOutValues(
-        names, truth, mean(guess), mean(margin), np.unique(blocks, axis=0, return_inverse=True)[1].ravel()
+        names, truth, mean(guess), mean(half_width), np.unique(blocks, axis=0, return_inverse=True)[1].ravel()
     )
 
 
@@ -334,7 +334,7 @@ def r2_interval(held: HeldOutValues, seed: int = 0, draws: int = RESAMPLED) -> t
 
 
 def regression_scores(
-    truth: NDArray[np.floating], guess: NDArray[np.floating], margin: NDArray[np.floating] | None = None
+    truth: NDArray[np.floating], guess: NDArray[np.floating], half_width: NDArray[np.floating] | None = None
 ) -> dict[str, float]:
     """``r2``, ``rmse``, ``mae``, ``bias``, ``n_test``, and ``coverage`` where there are margins; NaN guesses do not count."""
     known = np.isfinite(guess)
@@ -347,8 +347,8 @@ def regression_scores(
         "bias": float(error.mean()),
         "n_test": float(known.sum()),
     }
-    if margin is not None:
-        scores["coverage"] = float((np.abs(error) <= margin[known]).mean())
+    if half_width is not None:
+        scores["coverage"] = float((np.abs(error) <= half_width[known]).mean())
     return scores
 
 

@@ -71,7 +71,7 @@ class CodeFeatures:
         cancelled: Cancel | None = None,
     ) -> None:
         """Fit on the pixels ``train`` of the classes (or numbers) ``y``; ``groups`` (n,) says which label each belongs to."""
-        if head.reach:
+        if head.receptive_radius:
             head.fit_at(*self._places(train), y, groups=groups, cancelled=cancelled)
         else:
             head.fit(dequantise(self.codes[train], self.scales[train]), y, groups=groups, cancelled=cancelled)
@@ -81,7 +81,7 @@ class CodeFeatures:
     ) -> NDArray[Any]:
         """Fit on the pixels ``train`` of the classes ``y``; class ids of the pixels ``test``."""
         self.fit(head, train, y, groups)
-        if head.reach:
+        if head.receptive_radius:
             return head.classes_[head.proba_at(*self._places(test)).argmax(axis=1)]
         return head.predict_codes(self.codes[test], self.scales[test])[0]
 
@@ -100,18 +100,18 @@ class CodeFeatures:
 
     def proba(self, head: Head, index: Index) -> NDArray[np.float32]:
         """Probabilities (n, K) of the pixels ``index`` by a fitted head."""
-        if head.reach:
+        if head.receptive_radius:
             return head.proba_at(*self._places(index))
         return head.predict_proba(dequantise(self.codes[index], self.scales[index]))
 
-    def fit_margin(
+    def fit_interval(
         self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Fit numbers ``y`` on the pixels ``train``; values and margins (n,) of the pixels ``test``."""
         self.fit(head, train, y, groups)
-        if head.reach:
-            return head.margin_at(*self._places(test))
-        return head.predict_margin(dequantise(self.codes[test], self.scales[test]))
+        if head.receptive_radius:
+            return head.interval_at(*self._places(test))
+        return head.predict_interval(dequantise(self.codes[test], self.scales[test]))
 
     def _places(self, index: Index) -> tuple[EmbeddingRaster, NDArray[Any], NDArray[Any]]:
         if self.raster is None or self.rows is None or self.cols is None:
@@ -155,11 +155,11 @@ class MatrixFeatures:
         """As :meth:`fit_predict`, but probabilities (n, K) in the order of ``head.classes_``."""
         return head.predict_proba(self._fit(head, train, y, test, groups, cancelled))
 
-    def fit_margin(
+    def fit_interval(
         self, head: RegressionHead, train: Index, y: NDArray[Any], test: Index, groups: Groups = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Fit numbers ``y`` on the pixels ``train``; values and margins (n,) of the pixels ``test``."""
-        return head.predict_margin(self._fit(head, train, y, test, groups))
+        return head.predict_interval(self._fit(head, train, y, test, groups))
 
     def _fit(
         self,
@@ -171,7 +171,7 @@ class MatrixFeatures:
         cancelled: Cancel | None = None,
     ) -> NDArray[np.float32]:
         """Fit on ``train``; the features of ``test``, standardised likewise."""
-        if head.reach:
+        if head.receptive_radius:
             raise HeadError("This head looks around a pixel; it works on embeddings, not on other features.")
         mean, spread = self.values[train].mean(0), self.values[train].std(0)
         spread[spread == 0] = 1

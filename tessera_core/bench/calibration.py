@@ -23,7 +23,7 @@ from tessera_core.bench.heads import draw, write_between
 from tessera_core.bench.sites import Site, sites
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.heads.temperature import soften
+from tessera_core.heads.temperature import temperature_scaled
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -129,7 +129,7 @@ def _head(
         proba = {key: head.proba_at(raster, rows[index], cols[index]) for key, index in drawn.items()}
         truth = {key: np.searchsorted(head.classes_, site.y[index]) for key, index in drawn.items()}
         far, right = proba["held_out"], truth["held_out"]
-        errors.append((_error(far, right), _error(soften(far, temperature), right)))
+        errors.append((_error(far, right), _error(temperature_scaled(far, temperature), right)))
         for error in ERRORS:
             rule = conformal(held, error, temperature=temperature)
             beside = {key: _beside(site, rule, labelled, index, rows, cols) for key, index in drawn.items()}

@@ -57,13 +57,13 @@ class RaceEntry:
     title: str
     name: str
     params: dict[str, Any] = field(default_factory=dict)
-    context: int = 1
+    neighbourhood: int = 1
     repeats: int = REPEATS
     sizes: tuple[int, ...] = SIZES
 
     def make(self) -> Head:
         """Unfitted."""
-        return make_head(self.name, context=self.context, **self.params)
+        return make_head(self.name, neighbourhood=self.neighbourhood, **self.params)
 
 
 # The quick ones first.
@@ -72,9 +72,9 @@ ENTRIES = (
     RaceEntry("logistic", "logistic"),
     RaceEntry("prototype", "prototype"),
     RaceEntry("knn", "knn"),
-    RaceEntry("ridge 3x3", "ridge", context=3),
-    RaceEntry("ridge 5x5", "ridge", context=5),
-    RaceEntry("logistic 5x5", "logistic", context=5),
+    RaceEntry("ridge 3x3", "ridge", neighbourhood=3),
+    RaceEntry("ridge 5x5", "ridge", neighbourhood=5),
+    RaceEntry("logistic 5x5", "logistic", neighbourhood=5),
     RaceEntry("forest", "forest"),
     RaceEntry("mlp", "mlp"),
     RaceEntry("boosting", "boosting"),
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"There is no head {wanted!r} to measure; there are {', '.join(e.title for e in ENTRIES)}.")
     if quick:
         entries = [
-            RaceEntry(e.title, e.name, e.params, e.context, min(2, e.repeats), (e.sizes[-1],))
+            RaceEntry(e.title, e.name, e.params, e.neighbourhood, min(2, e.repeats), (e.sizes[-1],))
             for e in entries
             if e.name != "unet"
         ]
@@ -122,7 +122,7 @@ def measure(places: Sequence[Site], entries: Sequence[RaceEntry], state: Path | 
     """
     known = _read(state)
     for entry, site in ((e, s) for e in entries for s in places):
-        if site.raster is None and entry.make().reach:
+        if site.raster is None and entry.make().receptive_radius:
             continue
         for size in entry.sizes:
             for seed in range(entry.repeats):
@@ -147,7 +147,7 @@ def measure(places: Sequence[Site], entries: Sequence[RaceEntry], state: Path | 
 
 
 def _folded(site: Site, entry: RaceEntry) -> bool:
-    return len(site.x) <= MOST_LABELS and entry.context == 1 and not entry.make().reach
+    return len(site.x) <= MOST_LABELS and entry.neighbourhood == 1 and not entry.make().receptive_radius
 
 
 def _plain() -> Any:
@@ -207,7 +207,7 @@ def _once(site: Site, entry: RaceEntry, size: int, seed: int) -> dict[str, float
     test = np.random.default_rng([seed, 5]).permutation(test)[:TEST]
     test = test[np.isin(site.y[test], site.y[labelled])]
     head = entry.make()
-    if head.reach:
+    if head.receptive_radius:
         assert site.raster is not None and site.rows is not None and site.cols is not None  # noqa: PT018
         head.fit_at(site.raster, site.rows[labelled], site.cols[labelled], site.y[labelled])
         guess = head.classes_[head.proba_at(site.raster, site.rows[test], site.cols[test]).argmax(axis=1)]

@@ -45,12 +45,14 @@ COMMANDS = {
     "project": "make, open, list and fill projects without the app",
     "map": "train a head on labels and map a region",
     "change": "find what changed between two years",
-    "fuse": "join two embeddings of one place into one",
+    "stack": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",
     "export": "write a project's map and labels for others to use",
     "bench": "measure this machine",
     "completion": "print what lets a shell complete tessera's commands",
 }
+# Names that commands had: scripts may have them.
+FORMER = {"fuse": "stack"}
 _log = logging.getLogger(__name__)
 DONE, FAILURE, BAD_INPUT, PARTLY, STOPPED = 0, 1, 2, 3, 130
 EXIT_CODES = (
@@ -191,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = _reordered(list(sys.argv[1:] if argv is None else argv))
     if argv[:1] == ["help"] and len(argv) > 1 and not argv[1].startswith("-"):
         argv = [argv[1], "--help"]
+    argv[:1] = [FORMER.get(word, word) for word in argv[:1]]
     if not argv or argv[0] in ("-h", "--help", "help"):
         return _print(_overview(), DONE if argv else BAD_INPUT)
     if argv[0] in ("-V", "--version"):

@@ -9,7 +9,7 @@ pack     the project with its embeddings and pictures as one .tesserapack file, 
 labels   the labels alone, in the format of another program, which the ending of --out says: .gpkg, .geojson, .csv, .kml,
          .zip (shapefile in WGS 84), .txt (the classes as indented lines); for .json, or GeoJSON for TEE, choose it with
          --kind. What the format cannot hold is told.
-numbers  a zip with the map of the project's field plots, its margins and the plots
+values   a zip with the map of the project's field plots, its margins and the plots
 script   a Python script that makes the map again, with the project file beside it
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tessera_core.raster import EmbeddingRaster
 
 SUMMARY = "write a project's map and labels for others to use"
-KINDS = ("qgis", "report", "web", "labels", "numbers", "script", "bundle", "pack")
+KINDS = ("qgis", "report", "web", "labels", "values", "script", "bundle", "pack")
 # The keys of the formats of tessera_core.export.labels and their endings; it is not imported for --help.
 LABEL_KINDS = {
     "gpkg": ".gpkg",
@@ -52,7 +52,7 @@ LABEL_KINDS = {
 }
 _ENDINGS = {
     "qgis": (".zip",),
-    "numbers": (".zip",),
+    "values": (".zip",),
     "report": (".html", ".htm"),
     "web": (".html", ".htm"),
     "script": (".py",),
@@ -100,7 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", metavar="NAME", help="of several projects in a pack the one meant; with --labels the map's"
     )
-    parser.add_argument("--to", choices=KINDS, required=True, help="what to write")
+    # "numbers" is what values were called: scripts may have it.
+    former = {"numbers": "values"}
+    parser.add_argument(
+        "--to", type=lambda kind: former.get(kind, kind), choices=KINDS, required=True, help="what to write"
+    )
     parser.add_argument("--out", metavar="PATH", required=True, help="the file to write")
     parser.add_argument(
         "--online",
@@ -139,8 +143,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             return {"kind": "pack", "project": project.name, "files": [str(packed)], "failed": failed}
         if args.to == "labels":
             return _labels(project, args.year, out, args.kind) | {"failed": failed}
-        if args.to == "numbers":
-            return _numbers(project, args.year, out) | {"failed": failed}
+        if args.to == "values":
+            return _values(project, args.year, out) | {"failed": failed}
         made = product(project, args.year)
         files = _web(args, out, made, project) if args.to == "web" else _write(args.to, out, made, project)
     areas = {
@@ -232,7 +236,7 @@ def _label_frame(project: Project, year: int | None) -> tuple[Grid, Provenance]:
     return project.grid, refs[newest if year is None else year].provenance
 
 
-def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
+def _values(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     """The map of the project's field plots as a zip for QGIS."""
     from tessera_core.export.values import write_regression_qgis
     from tessera_core.project.regress import RegressionChoice, chosen_measure, plots_in, regression_product, score_plots
@@ -244,7 +248,7 @@ def _numbers(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     choice, plots = RegressionChoice.from_settings(project.settings), plots_in(project, measure)
     score = score_plots(plots, raster, choice, progress=ConsoleProgress("score"))
     made = regression_product(project, measure, plots, raster, choice, score=score, progress=ConsoleProgress("map"))
-    result: dict[str, Any] = {"kind": "numbers", "project": project.name, "year": year, "measure": measure.name}
+    result: dict[str, Any] = {"kind": "values", "project": project.name, "year": year, "measure": measure.name}
     return result | {
         "files": [str(write_regression_qgis(out, made))],
         "unit": measure.code,

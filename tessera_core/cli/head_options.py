@@ -63,7 +63,11 @@ def add_head_options(parser: argparse.ArgumentParser) -> None:
         f"{REGRESSION_HEAD_NAMES[0]} (default), {', '.join(REGRESSION_HEAD_NAMES[1:])}",
     )
     parser.add_argument(
-        "--context", type=int, default=1, choices=(1, 3, 5), help="look at a square of so many pixels around each pixel"
+        "--neighbourhood",
+        type=int,
+        default=1,
+        choices=(1, 3, 5),
+        help="look at a square of so many pixels around each pixel",
     )
     parser.add_argument(
         "--class-weight",
@@ -76,8 +80,16 @@ def add_head_options(parser: argparse.ArgumentParser) -> None:
         help="tree of classes, indented lines or JSON: labels of any level, map as fine as certain",
     )
     parser.add_argument(
-        "--certainty", type=float, default=0.6, help="with --tree: probability that a finer class needs (default: 0.6)"
+        "--confidence-threshold",
+        metavar="SHARE",
+        type=float,
+        default=0.6,
+        help="with --tree: probability that a finer class needs (default: 0.6)",
     )
+    # Names that they had: scripts may have them.
+    former: dict[str, Any] = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+    parser.add_argument("--context", dest="neighbourhood", type=int, choices=(1, 3, 5), **former)
+    parser.add_argument("--certainty", dest="confidence_threshold", type=float, **former)
 
 
 def wants_regression(args: argparse.Namespace) -> bool:
@@ -185,7 +197,9 @@ def chosen_head(args: argparse.Namespace, classes: list[LabelClass]) -> tuple[He
         parents = tree.parents(classes)
     weight = {"balanced": "balanced", "none": None, None: "own"}[args.class_weight]
     name = args.head or DEFAULT_HEAD
-    return HeadChoice(name, args.context, weight, tuple(sorted(parents.items())), args.certainty), classes
+    return HeadChoice(
+        name, args.neighbourhood, weight, tuple(sorted(parents.items())), args.confidence_threshold
+    ), classes
 
 
 def chosen_regression_head(args: argparse.Namespace) -> RegressionChoice:
@@ -199,4 +213,4 @@ def chosen_regression_head(args: argparse.Namespace) -> RegressionChoice:
 
     if args.classes or args.tree or args.class_weight:
         raise InputError("--classes, --tree and --class-weight are for classes; this head maps numbers.")
-    return RegressionChoice(args.head or DEFAULT_REGRESSION_HEAD, args.context)
+    return RegressionChoice(args.head or DEFAULT_REGRESSION_HEAD, args.neighbourhood)

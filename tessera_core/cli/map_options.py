@@ -58,9 +58,9 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
 
     saved = None
     if args.use_head:
-        if args.field or args.classes or args.head or args.tree or args.context > 1 or args.labels_are:
+        if args.field or args.classes or args.head or args.tree or args.neighbourhood > 1 or args.labels_are:
             raise InputError(
-                "--field, --classes, --labels-are, --head, --tree and --context are for training; --use-head trains nothing."
+                "--field, --classes, --labels-are, --head, --tree and --neighbourhood are for training; --use-head trains nothing."
             )
         if any((args.layer, args.lon, args.lat, args.crs, args.encoding)):
             raise InputError(
@@ -103,7 +103,7 @@ def written(args: argparse.Namespace, made: MappedClasses | MappedValues) -> dic
 
 
 def _of_classes(made: MappedClasses) -> dict[str, Any]:
-    result: dict[str, Any] = {"temperature": round(made.head.softened_, 6)}
+    result: dict[str, Any] = {"temperature": round(made.head.applied_temperature_, 6)}
     if (trained := made.trained) is not None:
         found = trained.calibration
         errors = (None, None) if found is None else (round(found.ece_before, 4), round(found.ece_after, 4))
@@ -143,7 +143,7 @@ def _of_values(made: MappedValues) -> dict[str, Any]:
             "min": round(float(values.min()), 6),
             "mean": round(float(values.mean(dtype=np.float64)), 6),
             "max": round(float(values.max()), 6),
-            "median_margin": round(float(np.median(made.margins[known])), 6),
+            "median_margin": round(float(np.median(made.half_widths[known])), 6),
         }
     return result
 

@@ -64,7 +64,7 @@ with tempfile.TemporaryDirectory() as folder:
     made = map_project(project, raster, YEAR)
     path = write_class_map(
         sys.argv[1], made.map.classes, made.map.confidence, raster.grid, project.log.classes, raster.provenance,
-        temperature=made.head.softened_,
+        temperature=made.head.applied_temperature_,
     )
 same = hashlib.sha256(made.map.classes.tobytes()).hexdigest() == SHA256
 print(path, "equals the exported map" if same else "differs from the exported map")

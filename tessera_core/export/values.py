@@ -48,7 +48,7 @@ class RegressionProduct:
     measure: str
     unit: str
     values: NDArray[np.float32]
-    margins: NDArray[np.float32]
+    half_widths: NDArray[np.float32]
     grid: Grid
     provenance: Provenance
     head: str
@@ -83,7 +83,7 @@ def write_half_widths(path: str | Path, product: RegressionProduct) -> Path:
     """
     return write_values(
         path,
-        product.margins,
+        product.half_widths,
         product.grid,
         product.provenance,
         description=f"margin of {product.measure}, nine of ten",
@@ -148,7 +148,7 @@ def write_plots(path: str | Path, product: RegressionProduct) -> Path:
 
 
 def write_regression_qgis(path: str | Path, product: RegressionProduct) -> Path:
-    """Write ``project.qgz``, ``values.tif``, ``margins.tif``, their styles, ``plots.gpkg`` and ``README.txt`` as one zip.
+    """Write ``project.qgz``, ``values.tif``, ``half_widths.tif``, their styles, ``plots.gpkg`` and ``README.txt`` as one zip.
 
     Returns:
         The file written (``.zip`` is added where it is missing).
@@ -171,7 +171,7 @@ def _fill(folder: Path, product: RegressionProduct) -> None:
             layers.append(ProjectLayer("plots.gpkg", "Plots", plots_renderer(point=True), "Plots", PLOTS, "Point"))
         if False in kinds:
             layers.append(ProjectLayer("plots.gpkg", "Areas", plots_renderer(point=False), "Plots", PLOT_AREAS))
-    doubt = values_renderer(Scale.of(product.margins), "doubt", unit)
+    doubt = values_renderer(Scale.of(product.half_widths), "doubt", unit)
     amount = values_renderer(Scale.of(product.values), "amount", unit)
     layers += [
         ProjectLayer("margins.tif", f"Margin of {what}, nine of ten", doubt, "Map", shown=False),

@@ -1,6 +1,6 @@
 """Heads: scikit-learn style classifiers and regressors that turn embeddings into maps, and the scene they act on.
 
-``make_head(name)`` gives an unfitted head, ``make_head(name, context=3)`` one that looks at a 3x3 square around each pixel.
+``make_head(name)`` gives an unfitted head, ``make_head(name, neighbourhood=3)`` one that looks at a 3x3 square around each pixel.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from tessera_core.heads.boosting import BoostingHead
 from tessera_core.heads.choice import DEFAULT_HEAD, HeadChoice
 from tessera_core.heads.classification import Head
 from tessera_core.heads.forest import ForestHead
-from tessera_core.heads.hierarchical import TreeHead
+from tessera_core.heads.hierarchical import HierarchicalHead
 from tessera_core.heads.logistic import LogisticHead
 from tessera_core.heads.mlp import MLPHead
-from tessera_core.heads.neighbourhood import ContextHead, ContextRegressionHead
+from tessera_core.heads.neighbourhood import NeighbourhoodHead, NeighbourhoodRegressionHead
 from tessera_core.heads.neighbours import KNNHead
 from tessera_core.heads.prototype import PrototypeHead
 from tessera_core.heads.registry import CHOICES, HEADS, INSTANT_HEADS, REGRESSION_HEADS, make_head, make_regression_head
@@ -34,7 +34,7 @@ HEADS.update(
             BoostingHead,
             MLPHead,
             UNetHead,
-            TreeHead,
+            HierarchicalHead,
         )
     }
 )
@@ -47,23 +47,23 @@ __all__ = [
     "REGRESSION_HEADS",
     "BoostingHead",
     "ClassMap",
-    "ContextHead",
-    "ContextRegressionHead",
     "ForestHead",
     "ForestRegressionHead",
     "Head",
     "HeadChoice",
+    "HierarchicalHead",
     "KNNHead",
     "LogisticHead",
     "MLPHead",
     "MLPRegressionHead",
+    "NeighbourhoodHead",
+    "NeighbourhoodRegressionHead",
     "PrototypeHead",
     "RegressionHead",
     "RidgeHead",
     "RidgeRegressionHead",
     "SavedHead",
     "Scene",
-    "TreeHead",
     "UNetHead",
     "ValueMap",
     "load_head",

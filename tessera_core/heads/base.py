@@ -44,8 +44,8 @@ class State:
     """A fitted head put away: what JSON holds, and arrays.
 
     Attributes:
-        header: ``head`` (its name in the tables of heads), ``params``, ``n_features``, and of classifiers ``classes``; ``context``
-            and ``temperature`` where it has them.
+        header: ``head`` (its name in the tables of heads), ``params``, ``n_features``, and of classifiers ``classes``;
+            ``neighbourhood`` (the edge of the neighbourhood) and ``temperature`` where it has them.
         arrays: what it has learnt.
     """
 
@@ -60,7 +60,7 @@ def _no_vectors(head: RasterEstimator[Any]) -> str | None:
 def _no_loose_pixels(head: RasterEstimator[Any]) -> str | None:
     return (
         "This head looks at a pixel's surroundings; it maps windows of a raster, not loose pixels."
-        if head.reach
+        if head.receptive_radius
         else None
     )
 
@@ -141,7 +141,7 @@ class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
     """
 
     name: ClassVar[str] = ""
-    reach: int = 0
+    receptive_radius: int = 0
     wants_raster: bool = False
     n_features_in_: int
     n_ignored_: int
@@ -421,7 +421,8 @@ class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
         Raises:
             HeadError, KeyError, TypeError, ValueError, IndexError, RuntimeError: the arrays and the header do not fit each other.
         """
-        head = cls(**{key: _param(key, value) for key, value in state.header["params"].items()})
+        params = state.header["params"]
+        head = cls(**{_RENAMED.get(key, key): _param(key, value) for key, value in params.items()})
         head._restore_header(state.header)
         head._restore(state.arrays)
         return head
@@ -436,6 +437,10 @@ class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take up what :meth:`_arrays` gave; what the header holds is set already."""
         raise NotImplementedError
+
+
+# Parameters by the names that files of earlier versions have for them.
+_RENAMED = {"certainty": "confidence_threshold"}
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.errors import HeadError
-from tessera_core.heads.hierarchical import CERTAINTY
+from tessera_core.heads.hierarchical import CONFIDENCE_THRESHOLD
 from tessera_core.heads.registry import HEADS, make_head
 
 if TYPE_CHECKING:
@@ -25,17 +25,17 @@ class HeadChoice:
 
     Attributes:
         name: one of ``HEADS``.
-        context: edge of the square around a pixel that it looks at: 1, 3 or 5.
+        neighbourhood: edge of the square around a pixel that it looks at: 1, 3 or 5.
         class_weight: ``"balanced"``, None, or pairs of class id and weight; the head's own rule where it is ``"own"``.
         parents: pairs ``(class id, id of the class above)`` of a class tree; empty for none.
-        certainty: with a tree, the probability a class needs to be mapped instead of the one above it.
+        confidence_threshold: with a tree, the probability a class needs to be mapped instead of the one above it.
     """
 
     name: str = DEFAULT_HEAD
-    context: int = 1
+    neighbourhood: int = 1
     class_weight: str | tuple[tuple[int, float], ...] | None = "own"
     parents: tuple[tuple[int, int], ...] = ()
-    certainty: float = CERTAINTY
+    confidence_threshold: float = CONFIDENCE_THRESHOLD
 
     def make(self, seed: int | None = None, **params: Any) -> Head:
         """An unfitted head of this choice.
@@ -54,21 +54,25 @@ class HeadChoice:
         if seed is not None and "seed" in known and not self.parents:
             params = params | {"seed": seed}
         if not self.parents:
-            return make_head(self.name, context=self.context, **params)
+            return make_head(self.name, neighbourhood=self.neighbourhood, **params)
         if self.name == "unet":
             raise HeadError("A U-Net knows no class trees; choose another head, or take the tree away.")
-        options: dict[str, Any] = {"parents": self.parents, "head": self.name, "certainty": self.certainty}
+        options: dict[str, Any] = {
+            "parents": self.parents,
+            "head": self.name,
+            "confidence_threshold": self.confidence_threshold,
+        }
         if weight != "own":
             options["class_weight"] = weight
-        return make_head("tree", context=self.context, **options)
+        return make_head("tree", neighbourhood=self.neighbourhood, **options)
 
     @classmethod
     def chosen(
         cls,
         head: str | None = None,
-        context: int | None = None,
+        neighbourhood: int | None = None,
         class_weight: str | Mapping[str, float] | None = None,
-        certainty: float | None = None,
+        confidence_threshold: float | None = None,
         parents: Mapping[int, int] | None = None,
     ) -> HeadChoice:
         """The choice that was made by settings of a project, None where nothing was chosen.
@@ -85,8 +89,8 @@ class HeadChoice:
             weight = None
         return cls(
             head or DEFAULT_HEAD,
-            1 if context is None else context,
+            1 if neighbourhood is None else neighbourhood,
             weight,
             tuple(sorted((parents or {}).items())),
-            CERTAINTY if certainty is None else certainty,
+            CONFIDENCE_THRESHOLD if confidence_threshold is None else confidence_threshold,
         )

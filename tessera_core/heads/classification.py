@@ -15,7 +15,7 @@ from sklearn.base import ClassifierMixin
 
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import Pixels, RasterEstimator, State, of_vectors
-from tessera_core.heads.temperature import soften
+from tessera_core.heads.temperature import temperature_scaled
 from tessera_core.heads.training import ClassWeight, class_weights, require_two
 from tessera_core.types import Bytes, Floats, PixelBox
 
@@ -36,15 +36,15 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         takes_temperature: whether it is instant, so that a map can wait until labels held out have said by which temperature its
             confidence is to be softened.
         nested: whether classes lie in each other, so that a label of one may be right in several ways (:meth:`credit`).
-        softened_: the temperature that its probabilities were softened by after the fit, and are part of what it predicts; 1 for
-            none.
+        applied_temperature_: the temperature that its probabilities were scaled by after the fit, which is part of what it
+            predicts; 1 for none.
     """
 
     class_weight: ClassWeight = "balanced"
     takes_temperature: bool = False
-    softened_: float = 1.0
+    applied_temperature_: float = 1.0
     classes_: NDArray[Any]
-    # What of `softened_` is not yet in what it has learnt, and is done as it is asked.
+    # What of `applied_temperature_` is not yet in what it has learnt, and is done as it is asked.
     _temperature: float = 1.0
 
     @property
@@ -83,10 +83,10 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         """Probabilities (N, K) of finite vectors, before :attr:`_temperature`."""
         raise NotImplementedError
 
-    def softened_proba(self, X: Floats) -> NDArray[np.floating]:
+    def scaled_proba(self, X: Floats) -> NDArray[np.floating]:
         """Probabilities (N, K) of finite vectors float32 (N, D), which are not checked."""
         proba = self._proba(X)
-        return proba if self._temperature == 1 else soften(proba, self._temperature)
+        return proba if self._temperature == 1 else temperature_scaled(proba, self._temperature)
 
     @of_vectors
     def predict_proba(self, X: ArrayLike) -> Floats:
@@ -95,7 +95,7 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         finite = np.isfinite(X).all(axis=1)
         out = np.full((len(X), len(self.classes_)), np.nan, np.float32)
         if finite.any():
-            out[finite] = self.softened_proba(X[finite] if not finite.all() else X)
+            out[finite] = self.scaled_proba(X[finite] if not finite.all() else X)
         return out
 
     @of_vectors
@@ -117,7 +117,7 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         inside, vectors = self._inside(codes, scales, window)
         out = np.full((*inside.shape, len(self.classes_)), np.nan, np.float32)
         if len(vectors):
-            out[inside] = self.softened_proba(vectors)
+            out[inside] = self.scaled_proba(vectors)
         return out
 
     def _check_raster(self, codes: NDArray[np.int8]) -> None:
@@ -127,7 +127,7 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         return np.full(shape, NO_CLASS, np.uint8), np.full(shape, NO_CONFIDENCE, np.uint8)
 
     def _mapped(self, X: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
-        proba = self.softened_proba(X)
+        proba = self.scaled_proba(X)
         return self.map_ids()[proba.argmax(axis=1)], percent(proba.max(axis=1))
 
     def map_ids(self) -> Bytes:
@@ -166,11 +166,12 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         out[:, np.searchsorted(ids, self.classes_)] = proba
         return out
 
-    def softened(self, temperature: float) -> Self:
-        """A copy whose probabilities are softened by ``temperature``: ``softmax(log(p) / temperature)``, see :func:`soften`.
+    def temperature_scaled(self, temperature: float) -> Self:
+        """A copy whose probabilities are softened by ``temperature``: ``softmax(log(p) / temperature)``, see
+        :func:`tessera_core.heads.temperature.temperature_scaled` (temperature scaling).
 
         Its classes stay the same, and it is as fast as before where what it has learnt can take the temperature up. What can be
-        saved can be saved softened; ``softened_`` tells by how much.
+        saved can be saved softened; ``applied_temperature_`` tells by how much.
 
         Args:
             temperature: above 1 makes it more careful, below 1 bolder.
@@ -181,12 +182,12 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         if not (np.isfinite(temperature) and temperature > 0):
             raise HeadError(f"A temperature must be a positive number, not {temperature!r}.")
         self._check_fitted()
-        softer = copy.copy(self)
-        softer._soften(temperature)
-        softer.softened_ = self.softened_ * temperature
-        return softer
+        scaled = copy.copy(self)
+        scaled._scale_temperature(temperature)
+        scaled.applied_temperature_ = self.applied_temperature_ * temperature
+        return scaled
 
-    def _soften(self, temperature: float) -> None:
+    def _scale_temperature(self, temperature: float) -> None:
         """Take up a temperature."""
         self._temperature *= temperature
 
@@ -194,9 +195,9 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         """See :meth:`RasterEstimator.state`."""
         state = super().state()
         header = state.header | {"classes": self.classes_.tolist()}
-        if self.softened_ != 1:
+        if self.applied_temperature_ != 1:
             # Of most heads the temperature is in the arrays already.
-            header["temperature"] = {"value": self.softened_, "wrapped": self._temperature != 1}
+            header["temperature"] = {"value": self.applied_temperature_, "wrapped": self._temperature != 1}
         return State(header, state.arrays)
 
     def _restore_header(self, header: Mapping[str, Any]) -> None:
@@ -204,10 +205,10 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
         self.classes_ = np.array(header["classes"])
         if self.classes_.dtype.kind not in "iUb":
             raise HeadError("The head's classes are damaged: they are neither whole numbers nor names.")
-        tempered = header.get("temperature", {"value": 1.0, "wrapped": False})
-        self.softened_ = float(tempered["value"])
-        if tempered["wrapped"]:
-            self._temperature = self.softened_
+        scaling = header.get("temperature", {"value": 1.0, "wrapped": False})
+        self.applied_temperature_ = float(scaling["value"])
+        if scaling["wrapped"]:
+            self._temperature = self.applied_temperature_
 
 
 def whole_or_named(y: NDArray[Any]) -> NDArray[Any]:

@@ -28,19 +28,20 @@ from tessera_core.types import Bytes, Floats
 ROOT = int(np.iinfo(np.int64).min)
 # What files of earlier versions have in its place.
 OLD_ROOT = 0
-CERTAINTY = 0.6
+CONFIDENCE_THRESHOLD = 0.6
 
 
-class TreeHead(Head):
+class HierarchicalHead(Head):
     """Heads at the branchings of a class tree.
 
-    ``classes_`` are the finest classes that the labels distinguish ("tips"); :meth:`predict_proba` gives their
+    ``classes_`` are the finest classes that the labels distinguish ("leaves"); :meth:`predict_proba` gives their
     probabilities. :meth:`predict` and maps hold classes of any level.
 
     Args:
         parents: pairs ``(class id, id of the class above)``; classes that are not in it are roots.
         head: name of the head at each branching.
-        certainty: probability that a class needs to be mapped instead of the one above it; 0 always maps the finest, a root
+        confidence_threshold: probability that a class needs to be mapped instead of the one above it; 0 always maps the
+            finest, a root
             is always mapped.
         class_weight: as of other heads, at each branching.
 
@@ -51,7 +52,7 @@ class TreeHead(Head):
         Wood (1) is oak (2) or pine (3); water (4) is of its own. Half of the trees are only known to be wood.
 
         >>> X = np.array([[0, 0.0], [0, 0.1], [0, 1.0], [0, 0.9], [5, 0.0], [5, 0.2], [0, 0.4], [0, 0.6]])
-        >>> head = TreeHead(parents=[(2, 1), (3, 1)], certainty=0.9).fit(X, [2, 2, 3, 3, 4, 4, 1, 1])
+        >>> head = HierarchicalHead(parents=[(2, 1), (3, 1)], confidence_threshold=0.9).fit(X, [2, 2, 3, 3, 4, 4, 1, 1])
         >>> head.classes_.tolist(), head.nodes_.tolist()
         ([2, 3, 4], [1, 4, 2, 3])
         >>> head.predict([[0, 0.5], [5, 0.1]]).tolist()
@@ -65,12 +66,12 @@ class TreeHead(Head):
         self,
         parents: Iterable[tuple[int, int]] = (),
         head: str = "ridge",
-        certainty: float = CERTAINTY,
+        confidence_threshold: float = CONFIDENCE_THRESHOLD,
         class_weight: ClassWeight = "balanced",
     ) -> None:
         self.parents = parents
         self.head = head
-        self.certainty = certainty
+        self.confidence_threshold = confidence_threshold
         self.class_weight = class_weight
 
     @property
@@ -85,16 +86,16 @@ class TreeHead(Head):
         return ids
 
     def _learn(self, X: Floats, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
-        if not 0 <= self.certainty <= 1:
-            raise HeadError(f"The certainty must lie between 0 and 1, not {self.certainty!r}.")
+        if not 0 <= self.confidence_threshold <= 1:
+            raise HeadError(f"The certainty must lie between 0 and 1, not {self.confidence_threshold!r}.")
         up = self._up()
         labelled = {int(i) for i in np.unique(y)}
         nodes = sorted({n for i in labelled for n in _line(i, up)}, key=lambda n: (len(_line(n, up)), n))
         # With one kind of a class labelled beside the class itself, nothing says what another kind looks like.
         alone = [n for n in nodes if n in labelled and sum(up.get(m) == n for m in nodes) == 1]
         nodes = [n for n in nodes if not any(a in _line(n, up)[1:] for a in alone)]
-        tips = sorted(set(nodes) - {up.get(n, ROOT) for n in nodes})
-        require_two(tips)
+        leaves = sorted(set(nodes) - {up.get(n, ROOT) for n in nodes})
+        require_two(leaves)
         below: dict[int, list[int]] = {n: [] for n in (ROOT, *nodes)}
         for n in nodes:
             below[up.get(n, ROOT)].append(n)
@@ -111,7 +112,7 @@ class TreeHead(Head):
                 cancelled=self._cancelled,
             )
             self._step(done + 1, len(branchings))
-        self.classes_ = np.array(tips, np.int64)
+        self.classes_ = np.array(leaves, np.int64)
         self._settle(nodes, heads)
 
     def _options(self) -> dict[str, Any]:
@@ -142,12 +143,12 @@ class TreeHead(Head):
             for k, child in enumerate(head.classes_):
                 self._column[place[int(child)]] = start + k
             start += len(head.classes_)
-        self._tips = np.array([place[int(i)] for i in self.classes_])
+        self._leaves = np.array([place[int(i)] for i in self.classes_])
         self._product: CodeProduct | None = None
 
     def node_proba(self, X: Floats) -> NDArray[np.float32]:
         """Probabilities (N, M) of all classes of :attr:`nodes_` for finite vectors (N, D)."""
-        parts = [head.softened_proba(X) for head in self._heads.values()]
+        parts = [head.scaled_proba(X) for head in self._heads.values()]
         return self._along_paths(np.concatenate(parts, axis=1).T.astype(np.float32)).T
 
     def _along_paths(self, local: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -168,12 +169,12 @@ class TreeHead(Head):
             # The likeliest child of where each pixel stands.
             child = np.where(self._parent[:, None] == best[None, :], proba, -1)
             next_ = child.argmax(axis=0)
-            open_ &= child[next_, np.arange(len(best))] >= max(self.certainty, 1e-12)
+            open_ &= child[next_, np.arange(len(best))] >= max(self.confidence_threshold, 1e-12)
             best = np.where(open_, next_, best)
         return best, proba[best, np.arange(len(best))]
 
     def _proba(self, X: Floats) -> NDArray[np.floating]:
-        return self.node_proba(X)[:, self._tips]
+        return self.node_proba(X)[:, self._leaves]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Class ids (N,) of the finest level that is certain enough; 0 where a vector has no data."""
@@ -241,8 +242,8 @@ class TreeHead(Head):
         classes[~valid], confidence[~valid] = NO_CLASS, NO_CONFIDENCE
         return classes, confidence
 
-    def _soften(self, temperature: float) -> None:
-        self._settle(self.nodes_.tolist(), {n: one.softened(temperature) for n, one in self._heads.items()})
+    def _scale_temperature(self, temperature: float) -> None:
+        self._settle(self.nodes_.tolist(), {n: one.temperature_scaled(temperature) for n, one in self._heads.items()})
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

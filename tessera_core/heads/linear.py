@@ -84,7 +84,7 @@ class LinearHead(Head):
         """See :meth:`Head.linear`."""
         return self.coef_, self.intercept_
 
-    def _soften(self, temperature: float) -> None:
+    def _scale_temperature(self, temperature: float) -> None:
         self._set(self.coef_ / temperature, self.intercept_ / temperature)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

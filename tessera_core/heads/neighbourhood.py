@@ -24,13 +24,13 @@ from tessera_core.types import Bools, Bytes, Floats, PixelBox
 SIZES = (3, 5)
 
 
-def with_surroundings(raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer], size: int) -> Floats:
+def with_focal_mean(raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer], size: int) -> Floats:
     """Vectors of pixels beside the means around them: float32 (N, 2 D), NaN where the pixel itself has no data."""
     own = raster.sample(rows, cols)
     total, count = np.zeros_like(own), np.zeros((len(own), 1), np.float32)
-    reach = size // 2
-    for dy in range(-reach, reach + 1):
-        for dx in range(-reach, reach + 1):
+    radius = size // 2
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
             near = raster.sample(np.asarray(rows) + dy, np.asarray(cols) + dx)
             known = np.isfinite(near[:, :1])
             total += np.where(known, near, 0)
@@ -45,7 +45,7 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
     def __init__(self, head: Any, size: int = 3) -> None:
         self.head = head
         self.size = size
-        self.reach = size // 2 if isinstance(size, int) else 0
+        self.receptive_radius = size // 2 if isinstance(size, int) else 0
 
     @classmethod
     def over(cls, head: Any, size: int) -> Self:
@@ -62,7 +62,7 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
     def _learn(self, X: Floats, y: NDArray[Any], weight: NDArray[np.float64]) -> None:
         if self.size not in SIZES:
             raise HeadError(f"The surroundings of a pixel are a square of 3 or 5 pixels, not {self.size!r}.")
-        if self.head.reach:
+        if self.head.receptive_radius:
             raise HeadError("This head looks around by itself; use it without a context.")
         self.head.fit(X, y, weight, groups=self._groups, progress=self._progress, cancelled=self._cancelled)
         self._take_up()
@@ -78,11 +78,11 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
         return State(inner.header | {"context": self.size}, inner.arrays)
 
     @property
-    def _reach(self) -> int:
+    def _radius(self) -> int:
         return self.size // 2
 
     def _sample(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
-        return with_surroundings(raster, rows, cols, self.size)
+        return with_focal_mean(raster, rows, cols, self.size)
 
     def _no_data(self, shape: tuple[int, ...]) -> tuple[NDArray[Value], NDArray[Value]]:
         return self.head._no_data(shape)
@@ -130,7 +130,7 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
         """Codes (h', w', D) and scales (h', w') of a window with its surroundings, and what is missing of them at the
         raster's edge: left, right, top, bottom."""
         top, left, bottom, right = part
-        r, (height, width) = self._reach, scales.shape
+        r, (height, width) = self._radius, scales.shape
         y0, x0, y1, x1 = max(top - r, 0), max(left - r, 0), min(bottom + r, height), min(right + r, width)
         missing = (x0 - left + r, right + r - x1, y0 - top + r, bottom + r - y1)
         return np.ascontiguousarray(codes[y0:y1, x0:x1]), np.array(scales[y0:y1, x0:x1], np.float32), missing
@@ -138,7 +138,7 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
     def _box(self, values: torch.Tensor, missing: tuple[int, int, int, int]) -> torch.Tensor:
         """Sums over the square around each inner pixel, of (C, h', w'), in one order whatever the window."""
         padded = torch.nn.functional.pad(values, missing)
-        height, width = padded.shape[1] - 2 * self._reach, padded.shape[2] - 2 * self._reach
+        height, width = padded.shape[1] - 2 * self._radius, padded.shape[2] - 2 * self._radius
         across = padded[:, :, :width].clone()
         for d in range(1, self.size):
             across += padded[:, :, d : d + width]
@@ -149,11 +149,11 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
 
     def _inner(self, values: torch.Tensor, missing: tuple[int, int, int, int]) -> torch.Tensor:
         """(C, h', w') without the surroundings."""
-        left, right, top, bottom = (self._reach - m for m in missing)
+        left, right, top, bottom = (self._radius - m for m in missing)
         return values[:, top : values.shape[1] - bottom, left : values.shape[2] - right]
 
     def _vectors(self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: Bools) -> Floats:
-        """Vectors (n, 2 D) of the pixels ``inside`` a small window, as :func:`with_surroundings` makes them."""
+        """Vectors (n, 2 D) of the pixels ``inside`` a small window, as :func:`with_focal_mean` makes them."""
         near, scale, missing = self._halo(codes, scales, part)
         valid = torch.from_numpy(valid_scales(scale)[None].astype(np.float32))
         values = torch.from_numpy(np.nan_to_num(dequantise(near, scale))).permute(2, 0, 1)
@@ -162,10 +162,10 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
         return np.ascontiguousarray(x)
 
 
-class ContextHead(_Around[np.uint8], Head):
+class NeighbourhoodHead(_Around[np.uint8], Head):
     """A head of classes over a pixel and the mean of the square around it.
 
-    :meth:`fit` and :meth:`predict_proba` take vectors as :func:`with_surroundings` makes them, (N, 2 D).
+    :meth:`fit` and :meth:`predict_proba` take vectors as :func:`with_focal_mean` makes them, (N, 2 D).
 
     Args:
         head: any head of vectors; fitted in place.
@@ -180,7 +180,7 @@ class ContextHead(_Around[np.uint8], Head):
         >>> codes[:, :4, 0], codes[:, 4:, 1] = 100, 100
         >>> raster = EmbeddingRaster(codes, np.ones((6, 8), np.float32), Grid.local((6, 8)), Provenance(dim=4))
         >>> rows, cols = np.array([0, 4, 1, 5]), np.array([0, 1, 6, 7])
-        >>> head = ContextHead(RidgeHead(), size=3).fit_at(raster, rows, cols, [1, 1, 2, 2])
+        >>> head = NeighbourhoodHead(RidgeHead(), size=3).fit_at(raster, rows, cols, [1, 1, 2, 2])
         >>> head.predict_window(raster.codes, raster.scales, (2, 2, 3, 6))[0].tolist()
         [[1, 1, 2, 2]]
     """
@@ -195,12 +195,12 @@ class ContextHead(_Around[np.uint8], Head):
 
     def _take_up(self) -> Self:
         super()._take_up()
-        self.classes_, self.softened_ = self.head.classes_, self.head.softened_
+        self.classes_, self.applied_temperature_ = self.head.classes_, self.head.applied_temperature_
         self._product = None
         return self
 
     def _proba(self, X: Floats) -> NDArray[np.floating]:
-        return self.head.softened_proba(X)
+        return self.head.scaled_proba(X)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """See :meth:`Head.predict`."""
@@ -218,8 +218,8 @@ class ContextHead(_Around[np.uint8], Head):
         """See :meth:`Head.credit`."""
         return self.head.credit(proba, ids, truth)
 
-    def _soften(self, temperature: float) -> None:
-        self.head = self.head.softened(temperature)
+    def _scale_temperature(self, temperature: float) -> None:
+        self.head = self.head.temperature_scaled(temperature)
         self._take_up()
 
     def _check_raster(self, codes: NDArray[np.int8]) -> None:
@@ -265,8 +265,8 @@ class ContextHead(_Around[np.uint8], Head):
         return super().__getstate__() | {"_product": None}
 
 
-class ContextRegressionHead(_Around[np.float32], RegressionHead):
-    """A head of numbers over a pixel and the mean of the square around it; see :class:`ContextHead`.
+class NeighbourhoodRegressionHead(_Around[np.float32], RegressionHead):
+    """A head of numbers over a pixel and the mean of the square around it; see :class:`NeighbourhoodHead`.
 
     Args:
         head: any head of numbers; fitted in place.
@@ -274,7 +274,7 @@ class ContextRegressionHead(_Around[np.float32], RegressionHead):
 
     Example:
         >>> from tessera_core.heads import make_regression_head
-        >>> make_regression_head("ridge-regression", context=3).kind
+        >>> make_regression_head("ridge-regression", neighbourhood=3).kind
         'RidgeRegressionHead 3x3'
     """
 
@@ -282,7 +282,7 @@ class ContextRegressionHead(_Around[np.float32], RegressionHead):
 
     def _take_up(self) -> Self:
         super()._take_up()
-        self.margin_ = self.head.margin_
+        self.half_width_ = self.head.half_width_
         return self
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

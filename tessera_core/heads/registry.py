@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import State
 from tessera_core.heads.classification import Head
-from tessera_core.heads.neighbourhood import ContextHead, ContextRegressionHead
+from tessera_core.heads.neighbourhood import NeighbourhoodHead, NeighbourhoodRegressionHead
 from tessera_core.heads.regression import RegressionHead
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ CHOICES: dict[str, str] = {
 }
 
 
-def make_head(name: str | HeadChoice, *, context: int = 1, **params: Any) -> Head:
+def make_head(name: str | HeadChoice, *, neighbourhood: int = 1, **params: Any) -> Head:
     """An unfitted head by its name.
 
     Args:
         name: one of :data:`HEADS`, or a choice with options.
-        context: edge of the square around a pixel that the head looks at: 1 (the pixel alone), 3 or 5.
+        neighbourhood: edge of the square around a pixel that the head looks at: 1 (the pixel alone), 3 or 5.
         params: of the head.
 
     Raises:
@@ -47,16 +47,16 @@ def make_head(name: str | HeadChoice, *, context: int = 1, **params: Any) -> Hea
         >>> from tessera_core.heads import make_head
         >>> make_head("ridge", alpha=0.5)
         RidgeHead(alpha=0.5)
-        >>> make_head("knn", context=3).kind
+        >>> make_head("knn", neighbourhood=3).kind
         'KNNHead 3x3'
     """
     if not isinstance(name, str):
         return name.make(**params)
     head = _made(HEADS, name, params)
-    return head if context == 1 else ContextHead(head, _checked(context, head))
+    return head if neighbourhood == 1 else NeighbourhoodHead(head, _checked(neighbourhood, head))
 
 
-def make_regression_head(name: str, *, context: int = 1, **params: Any) -> RegressionHead:
+def make_regression_head(name: str, *, neighbourhood: int = 1, **params: Any) -> RegressionHead:
     """An unfitted head for numbers by its name, one of :data:`REGRESSION_HEADS`; see :func:`make_head`.
 
     Raises:
@@ -68,7 +68,7 @@ def make_regression_head(name: str, *, context: int = 1, **params: Any) -> Regre
         ForestRegressionHead(n_estimators=50)
     """
     head = _made(REGRESSION_HEADS, name, params)
-    return head if context == 1 else ContextRegressionHead(head, _checked(context, head))
+    return head if neighbourhood == 1 else NeighbourhoodRegressionHead(head, _checked(neighbourhood, head))
 
 
 def head_from_state(state: State) -> Head | RegressionHead:
@@ -77,14 +77,14 @@ def head_from_state(state: State) -> Head | RegressionHead:
     Raises:
         HeadError, KeyError, TypeError, ValueError, IndexError, RuntimeError: no head was, or it is damaged.
     """
-    name, context = state.header["head"], int(state.header.get("context", 1))
+    name, neighbourhood = state.header["head"], int(state.header.get("context", 1))
     if name in REGRESSION_HEADS:
         number = REGRESSION_HEADS[name].from_state(state)
-        return number if context == 1 else ContextRegressionHead.over(number, context)
+        return number if neighbourhood == 1 else NeighbourhoodRegressionHead.over(number, neighbourhood)
     if name not in HEADS:
         raise HeadError(f"There is no head {name!r}; the heads are {', '.join(HEADS | REGRESSION_HEADS)}.")
     head = HEADS[name].from_state(state)
-    return head if context == 1 else ContextHead.over(head, context)
+    return head if neighbourhood == 1 else NeighbourhoodHead.over(head, neighbourhood)
 
 
 def _made[T](kinds: dict[str, type[T]], name: str, params: dict[str, Any]) -> T:
@@ -99,9 +99,9 @@ def _made[T](kinds: dict[str, type[T]], name: str, params: dict[str, Any]) -> T:
         raise HeadError(f"The head {name!r} has no such parameter ({', '.join(params)}); it has {known}.") from error
 
 
-def _checked(context: int, head: Head | RegressionHead) -> int:
-    if context not in (3, 5):
-        raise HeadError(f"The surroundings of a pixel are a square of 1, 3 or 5 pixels, not {context!r}.")
-    if head.reach:
+def _checked(neighbourhood: int, head: Head | RegressionHead) -> int:
+    if neighbourhood not in (3, 5):
+        raise HeadError(f"The surroundings of a pixel are a square of 1, 3 or 5 pixels, not {neighbourhood!r}.")
+    if head.receptive_radius:
         raise HeadError("A U-Net looks around by itself; use it without a context.")
-    return context
+    return neighbourhood

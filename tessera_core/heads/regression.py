@@ -32,11 +32,11 @@ class RegressionHead(RegressorMixin, RasterEstimator[np.float32]):
     """Base of the regression heads; a subclass implements ``_fit`` and ``_values``. Its layers are values and margins.
 
     Attributes:
-        margin_: margin of a unit of doubt, from left-out labels.
+        half_width_: margin of a unit of doubt, from left-out labels.
     """
 
     _fits_alone = False
-    margin_: float
+    half_width_: float
 
     def _labels(self, y: NDArray[Any], vectors: Floats, of: str = "number", many: str = "numbers") -> NDArray[Any]:
         labels = super()._labels(y, vectors, of, many)
@@ -54,42 +54,44 @@ class RegressionHead(RegressorMixin, RasterEstimator[np.float32]):
         self._run(lambda: self._fit(X, y, weight * (len(weight) / weight.sum())))
 
     def _fit(self, X: Floats, y: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
-        """Learn, and set ``margin_`` by :meth:`_set_margin`."""
+        """Learn, and set ``half_width_`` by :meth:`_set_half_width`."""
         raise NotImplementedError
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Values and doubts, (N,) each, of finite vectors."""
         raise NotImplementedError
 
-    def _set_margin(self, residual: NDArray[np.float64], doubt: NDArray[np.float64]) -> None:
+    def _set_half_width(self, residual: NDArray[np.float64], interval_scale: NDArray[np.float64]) -> None:
         """Learn what a unit of doubt amounts to from residuals of left-out labels."""
-        ratio = np.sort(np.abs(residual) / np.maximum(doubt, 1e-12))
+        ratio = np.sort(np.abs(residual) / np.maximum(interval_scale, 1e-12))
         place = int(np.ceil((len(ratio) + 1) * COVERAGE)) - 1
-        self.margin_ = float(ratio[min(place, len(ratio) - 1)])
+        self.half_width_ = float(ratio[min(place, len(ratio) - 1)])
 
     def predict(self, X: ArrayLike) -> Floats:
         """Values float32 (N,); NaN where a vector has no data."""
-        return self.predict_margin(X)[0]
+        return self.predict_interval(X)[0]
 
-    def predict_margin(self, X: ArrayLike) -> tuple[Floats, Floats]:
+    def predict_interval(self, X: ArrayLike) -> tuple[Floats, Floats]:
         """Values and margins, float32 (N,) each; NaN where a vector has no data."""
         X = self._check(X)
-        values, margins = self._no_data((len(X),))
+        values, half_widths = self._no_data((len(X),))
         finite = np.isfinite(X).all(axis=1)
         if finite.any():
-            values[finite], margins[finite] = self._mapped(np.ascontiguousarray(X[finite]))
-        return values, margins
+            values[finite], half_widths[finite] = self._mapped(np.ascontiguousarray(X[finite]))
+        return values, half_widths
 
-    def margin_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> tuple[Floats, Floats]:
-        """Values and margins of pixels of a raster; see :meth:`predict_margin`."""
-        return self.predict_margin(self._sample(raster, rows, cols))
+    def interval_at(
+        self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]
+    ) -> tuple[Floats, Floats]:
+        """Values and margins of pixels of a raster; see :meth:`predict_interval`."""
+        return self.predict_interval(self._sample(raster, rows, cols))
 
     def _no_data(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
         return np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
 
     def _mapped(self, X: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
-        values, doubt = self._values(X)
-        return values, doubt * self.margin_
+        values, interval_scale = self._values(X)
+        return values, interval_scale * self.half_width_
 
 
 class RidgeRegressionHead(RegressionHead):
@@ -106,12 +108,12 @@ class RidgeRegressionHead(RegressionHead):
         intercept_: of centred vectors.
         alpha_: the relative penalty used.
         left_out_: int (n,), vectors that were left out in turn to learn the margins.
-        left_out_doubt_: float64 (n,), their doubt.
+        left_out_interval_scale_: float64 (n,), their doubt.
 
     Example:
         >>> X = np.random.default_rng(0).normal(size=(60, 4))
         >>> head = RidgeRegressionHead().fit(X, 10 + 3 * X[:, 0])
-        >>> value, margin = head.predict_margin([[1.0, 0, 0, 0]])
+        >>> value, margin = head.predict_interval([[1.0, 0, 0, 0]])
         >>> abs(float(value[0]) - 13) < 0.1, margin.shape
         (True, (1,))
     """
@@ -133,12 +135,12 @@ class RidgeRegressionHead(RegressionHead):
         judge = LeftOut(x, t[:, None], w, self._groups)
         best = None
         for alpha in PENALTIES if self.alpha == "loo" else [float(self.alpha)]:
-            residual, doubt = judge.residuals(float(alpha))
+            residual, interval_scale = judge.residuals(float(alpha))
             error = float(judge.weight @ residual[:, 0].square())
             if best is None or error < best[0]:
-                best = error, float(alpha), residual[:, 0], doubt
+                best = error, float(alpha), residual[:, 0], interval_scale
         assert best is not None
-        _, self.alpha_, residual, doubt = best
+        _, self.alpha_, residual, interval_scale = best
         basis, spectrum = left_basis(xs)
         unit = float(spectrum.sum()) / x.shape[1]
         ridge = spectrum + self.alpha_ * unit
@@ -150,8 +152,8 @@ class RidgeRegressionHead(RegressionHead):
         self._axes = (axes * (1 / (self.alpha_ * unit) - 1 / ridge).sqrt()).numpy()
         self._prior = 1 / (self.alpha_ * unit)
         self.left_out_ = judge.kept.numpy()
-        self.left_out_doubt_ = doubt.numpy()
-        self._set_margin(residual.numpy(), self.left_out_doubt_)
+        self.left_out_interval_scale_ = interval_scale.numpy()
+        self._set_half_width(residual.numpy(), self.left_out_interval_scale_)
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         x = torch.from_numpy(X) - torch.from_numpy(self._mean).float()
@@ -160,12 +162,12 @@ class RidgeRegressionHead(RegressionHead):
         return value.numpy(), (1 + spread.clamp_min(0)).sqrt().numpy()
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        numbers = np.array([self.intercept_, self._prior, self.margin_])
+        numbers = np.array([self.intercept_, self._prior, self.half_width_])
         return {"coef": self.coef_, "mean": self._mean, "axes": self._axes, "numbers": numbers}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         self.coef_, self._mean, self._axes = arrays["coef"], arrays["mean"], arrays["axes"]
-        self.intercept_, self._prior, self.margin_ = (float(v) for v in arrays["numbers"])
+        self.intercept_, self._prior, self.half_width_ = (float(v) for v in arrays["numbers"])
 
 
 class ForestRegressionHead(RegressionHead):
@@ -210,7 +212,9 @@ class ForestRegressionHead(RegressionHead):
         grow(forest, self.n_estimators, self._step, X, y, weight)
         self._trees = [estimator.tree_ for estimator in forest.estimators_]
         self._floor = float(0.1 * y.std())
-        self._set_margin(*(self._out_of_bag(forest, X, y) if self._groups is None else self._by_parts(X, y, weight)))
+        self._set_half_width(
+            *(self._out_of_bag(forest, X, y) if self._groups is None else self._by_parts(X, y, weight))
+        )
 
     def _by_parts(
         self, X: Floats, y: NDArray[np.float64], weight: NDArray[np.float64]
@@ -256,11 +260,11 @@ class ForestRegressionHead(RegressionHead):
         return mean, np.sqrt(np.maximum(square - mean**2, 0)) + self._floor
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return tree_arrays(self._trees) | {"numbers": np.array([self._floor, self.margin_])}
+        return tree_arrays(self._trees) | {"numbers": np.array([self._floor, self.half_width_])}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         self._trees = trees_from(arrays, self.n_features_in_, 1)
-        self._floor, self.margin_ = (float(v) for v in arrays["numbers"])
+        self._floor, self.half_width_ = (float(v) for v in arrays["numbers"])
 
 
 class MLPRegressionHead(Perceptron, RegressionHead):
@@ -332,26 +336,26 @@ class MLPRegressionHead(Perceptron, RegressionHead):
             held[part == number] = forward(layers, X[part == number])[:, 0].numpy() * spread + level
         self._nets = nets
         self._numbers = (level, spread)
-        self._doubt = RidgeRegressionHead().fit(X, y, weight, groups=self._groups)
-        kept = self._doubt.left_out_
-        self._set_margin((y - held)[kept], self._doubt.left_out_doubt_)
+        self._interval_scale = RidgeRegressionHead().fit(X, y, weight, groups=self._groups)
+        kept = self._interval_scale.left_out_
+        self._set_half_width((y - held)[kept], self._interval_scale.left_out_interval_scale_)
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         level, spread = self._numbers
         each = torch.stack([forward(net, X)[:, 0] for net in self._nets]) * spread
-        return (each.mean(0) + level).numpy(), self._doubt._values(X)[1]
+        return (each.mean(0) + level).numpy(), self._interval_scale._values(X)[1]
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {f"{i}/{k}": v for i, net in enumerate(self._nets) for k, v in layer_arrays(net).items()}
-        arrays |= {f"doubt.{k}": v for k, v in self._doubt._arrays().items()}
-        return arrays | {"numbers": np.array([*self._numbers, self.margin_])}
+        arrays |= {f"doubt.{k}": v for k, v in self._interval_scale._arrays().items()}
+        return arrays | {"numbers": np.array([*self._numbers, self.half_width_])}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        level, spread, self.margin_ = (float(v) for v in arrays["numbers"])
+        level, spread, self.half_width_ = (float(v) for v in arrays["numbers"])
         self._numbers = (level, spread)
-        self._doubt = RidgeRegressionHead()
-        self._doubt.n_features_in_ = self.n_features_in_
-        self._doubt._restore({k[6:]: v for k, v in arrays.items() if k.startswith("doubt.")})
+        self._interval_scale = RidgeRegressionHead()
+        self._interval_scale.n_features_in_ = self.n_features_in_
+        self._interval_scale._restore({k[6:]: v for k, v in arrays.items() if k.startswith("doubt.")})
         count = 1 + max(int(k.split("/")[0]) for k in arrays if "/" in k)
         self._nets = [
             layers_from({k.split("/")[1]: v for k, v in arrays.items() if k.startswith(f"{i}/")}) for i in range(count)

@@ -149,12 +149,12 @@ class LeftOut:
         shrink = self.spectrum / (self.spectrum + alpha * self._unit)
         if self.whole:
             leverage = self.basis.square() @ shrink + self._share
-            doubt = (1 + leverage / (1 - leverage).clamp_min(1e-6)).sqrt()
+            interval_scale = (1 + leverage / (1 - leverage).clamp_min(1e-6)).sqrt()
         else:
             own = torch.linalg.inv(self._systems(shrink[None])[0]).diagonal(dim1=1, dim2=2).clamp_min(1).sqrt()
-            doubt = torch.empty_like(self._share)
-            doubt[self._order] = own[self._which, self._place]
-        return self.path(np.array([alpha]))[0], doubt
+            interval_scale = torch.empty_like(self._share)
+            interval_scale[self._order] = own[self._which, self._place]
+        return self.path(np.array([alpha]))[0], interval_scale
 
     def path(self, alphas: NDArray[np.float64]) -> torch.Tensor:
         """Residuals (A, n, K) of left-out labels under each of A relative penalties."""

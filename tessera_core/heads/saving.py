@@ -31,7 +31,7 @@ class SavedHead:
     """A head with what is needed to use it elsewhere.
 
     Attributes:
-        head: fitted, of classes or of numbers; softened as it was when saved, see ``Head.softened_``.
+        head: fitted, of classes or of numbers; softened as it was when saved, see ``Head.applied_temperature_``.
         class_names: name of each class id that the head maps; empty for a head of numbers.
         provenance: of the raster it was trained on; only rasters of the same dataset may be mapped with it.
         seen: arrays that describe what it was trained on, see

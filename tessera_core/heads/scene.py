@@ -52,7 +52,7 @@ class ValueMap:
     """
 
     values: Floats
-    margins: Floats
+    half_widths: Floats
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> ValueMap:
@@ -161,7 +161,7 @@ def predict_values(
         if cancelled is not None and cancelled():
             raise Cancelled
         part = (rows.start, 0, rows.stop, width)
-        result.values[rows], result.margins[rows] = head.predict_window(raster.codes, raster.scales, part)
+        result.values[rows], result.half_widths[rows] = head.predict_window(raster.codes, raster.scales, part)
         if progress is not None:
             progress(rows.stop * width, height * width, "mapping")
     return result

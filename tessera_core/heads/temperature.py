@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 FLOOR = 1e-6
 
 
-def soften(proba: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+def temperature_scaled(proba: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """``softmax(log(p) / temperature)`` along the last axis (temperature scaling, Guo et al., ICML 2017); NaN stays NaN.
 
     Args:
@@ -17,7 +17,7 @@ def soften(proba: NDArray[np.floating], temperature: float) -> NDArray[np.float6
         temperature: positive; above 1 makes them more alike, below 1 less.
 
     Example:
-        >>> soften(np.array([0.8, 0.2]), 2.0).round(3).tolist()
+        >>> temperature_scaled(np.array([0.8, 0.2]), 2.0).round(3).tolist()
         [0.667, 0.333]
     """
     logits = np.log(np.maximum(proba.astype(np.float64), FLOOR)) / temperature

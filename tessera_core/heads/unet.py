@@ -24,7 +24,7 @@ from tessera_core.types import Bytes, Floats, PixelBox
 # Two poolings: places on the raster are taken at multiples of four, so that a map does not depend on its blocks.
 STRIDE = 4
 # Farther than this from a pixel nothing changes its class: 2 + 2*2 + 2*4 + 2*2 + 2 pixels of convolutions, and the pooling's.
-REACH = 24
+RECEPTIVE_RADIUS = 24
 TILE = 96
 
 
@@ -92,9 +92,9 @@ class UNetHead(Head):
     """
 
     name = "unet"
-    reach = REACH
+    receptive_radius = RECEPTIVE_RADIUS
     wants_raster = True
-    # By which the logits are divided, see :meth:`Head.softened`.
+    # By which the logits are divided, see :meth:`Head.temperature_scaled`.
     temperature_: float = 1.0
 
     def __init__(
@@ -194,10 +194,19 @@ class UNetHead(Head):
         top, left, bottom, right = tile
         high, wide = bottom - top, right - left
         extra = [-n % STRIDE for n in (high, wide)]
-        area = (top - REACH, left - REACH, bottom + extra[0] + REACH, right + extra[1] + REACH)
+        area = (
+            top - RECEPTIVE_RADIUS,
+            left - RECEPTIVE_RADIUS,
+            bottom + extra[0] + RECEPTIVE_RADIUS,
+            right + extra[1] + RECEPTIVE_RADIUS,
+        )
         with torch.inference_mode():
             out = self._net(self._input(codes, scales, area)[None])[0]
-            return torch.softmax(out[:, REACH : REACH + high, REACH : REACH + wide] / self.temperature_, dim=0)
+            return torch.softmax(
+                out[:, RECEPTIVE_RADIUS : RECEPTIVE_RADIUS + high, RECEPTIVE_RADIUS : RECEPTIVE_RADIUS + wide]
+                / self.temperature_,
+                dim=0,
+            )
 
     def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
         """See :meth:`Head.proba_at`."""
@@ -254,7 +263,7 @@ class UNetHead(Head):
                         proba[:, y0 - y : y1 - y, x0 - x : x1 - x],
                     )
 
-    def _soften(self, temperature: float) -> None:
+    def _scale_temperature(self, temperature: float) -> None:
         self.temperature_ = self.temperature_ * temperature
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # A temperature nearer to 1 changes no whole percent that people would notice.
-WORTH_TEMPERING = 0.02
+WORTH_SCALING = 0.02
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ProjectMap:
     Attributes:
         year: None where the embeddings have no calendar year.
         version: of the label log when it was made.
-        head: what made it; its ``softened_`` is the temperature of the confidence.
+        head: what made it; its ``applied_temperature_`` is the temperature of the confidence.
         map: class ids and confidence on the raster's grid.
     """
 
@@ -57,7 +57,7 @@ def head_name(project: Project) -> str:
 
 
 def head_choice(project: Project) -> HeadChoice:
-    """The head the project uses with its options: settings ``head``, ``context`` (1, 3, 5), ``class_weight``, ``certainty``,
+    """The head the project uses with its options: settings ``head``, ``neighbourhood`` (1, 3, 5), ``class_weight``, ``certainty``,
     and the class tree in ``schema``. Every function here that takes a head's name takes this as well."""
     from tessera_core.heads import HeadChoice
 
@@ -162,7 +162,7 @@ def shown_temperature(head: Head, calibration: Calibration | None) -> float:
         head: fitted or not.
         calibration: of its confidence on labels held out; None where that could not be checked.
     """
-    if calibration is None or not head.takes_temperature or abs(calibration.temperature - 1) < WORTH_TEMPERING:
+    if calibration is None or not head.takes_temperature or abs(calibration.temperature - 1) < WORTH_SCALING:
         return 1.0
     return calibration.temperature
 
@@ -229,7 +229,7 @@ def train(
         sentence = "Confidence is as the head gives it: too few places to check it at."
         return Trained(head, n_train, empty, score, None, sentence)
     temperature = shown_temperature(head, calibration)
-    head = head if temperature == 1 else head.softened(temperature)
+    head = head if temperature == 1 else head.temperature_scaled(temperature)
     return Trained(head, n_train, empty, score, calibration, calibration.sentence)
 
 
@@ -342,7 +342,7 @@ def project_product(
         provenance=raster.provenance,
         head=head_name(project),
         score={} if score is None else score.to_json(),
-        temperature=made.head.softened_,
+        temperature=made.head.applied_temperature_,
         checked=_checked(project, made),
     )
 

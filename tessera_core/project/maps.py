@@ -163,7 +163,7 @@ class MappedClasses:
         tags = {"tessera_head": self.head.kind, "tessera_trained_on_year": str(self.trained_on.year or "")}
         files = [write_class_map(path, self.classes, None, self.grid, self.legend, self.provenance, tags=tags)]
         if confidence is not None:
-            warmth = self.head.softened_
+            warmth = self.head.applied_temperature_
             files.append(write_confidence(confidence, self.confidence, self.grid, self.provenance, temperature=warmth))
         return files
 
@@ -221,7 +221,7 @@ class MappedValues:
 
     Attributes:
         raster: the embeddings.
-        map: ``values`` and ``margins``, float32 (H, W), NaN = no data; nine of ten lie within value - margin to value + margin
+        map: ``values`` and ``half_widths``, float32 (H, W), NaN = no data; nine of ten lie within value - margin to value + margin
             (the half-width of a 90 % prediction interval).
         head: fitted.
         name: what was measured.
@@ -242,9 +242,9 @@ class MappedValues:
         return self.map.values
 
     @property
-    def margins(self) -> NDArray[np.float32]:
+    def half_widths(self) -> NDArray[np.float32]:
         """float32 (H, W): how far off nine of ten may be."""
-        return self.map.margins
+        return self.map.half_widths
 
     @property
     def grid(self) -> Grid:
@@ -278,7 +278,7 @@ class MappedValues:
 
         unit, kind = name_and_unit(self.name)[1], self.head.kind
         product = RegressionProduct(
-            self.name, self.name, unit, self.values, self.margins, self.grid, self.provenance, kind
+            self.name, self.name, unit, self.values, self.half_widths, self.grid, self.provenance, kind
         )
         files = [write_value_map(path, product)]
         return files if margin is None else [*files, write_half_widths(margin, product)]

@@ -62,11 +62,11 @@ class RegressionChoice:
 
     Attributes:
         name: one of ``REGRESSION_HEADS``.
-        context: edge of the square around a pixel that it looks at: 1, 3 or 5.
+        neighbourhood: edge of the square around a pixel that it looks at: 1, 3 or 5.
     """
 
     name: str = DEFAULT_REGRESSION_HEAD
-    context: int = 1
+    neighbourhood: int = 1
 
     @property
     def instant(self) -> bool:
@@ -79,15 +79,16 @@ class RegressionChoice:
         Raises:
             HeadError: there is no such head or context.
         """
-        head = make_regression_head(self.name, context=self.context)
+        head = make_regression_head(self.name, neighbourhood=self.neighbourhood)
         return head.set_params(**{name: seed for name in head.get_params() if name.rpartition("__")[2] == "seed"})
 
     @classmethod
     def from_settings(cls, settings: ProjectSettings) -> RegressionChoice:
         """The choice a project's settings hold: defaults where it holds none that there is."""
-        name, context = settings.regression_head, settings.regression_context
+        name, neighbourhood = settings.regression_head, settings.regression_context
         return cls(
-            name if name in REGRESSION_CHOICES else DEFAULT_REGRESSION_HEAD, context if context in (1, 3, 5) else 1
+            name if name in REGRESSION_CHOICES else DEFAULT_REGRESSION_HEAD,
+            neighbourhood if neighbourhood in (1, 3, 5) else 1,
         )
 
 
@@ -476,13 +477,13 @@ def regression_product(
     held_out = np.full(len(plots), np.nan)
     if score.held_out is not None:
         held_out[score.held_out.groups] = score.held_out.guess
-    around = "" if choice.context == 1 else f" {choice.context}x{choice.context}"
+    around = "" if choice.neighbourhood == 1 else f" {choice.neighbourhood}x{choice.neighbourhood}"
     return RegressionProduct(
         project.name,
         measure.name,
         measure.code,
         made.map.values,
-        made.map.margins,
+        made.map.half_widths,
         raster.grid,
         raster.provenance,
         choice.name + around,

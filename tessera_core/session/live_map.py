@@ -237,7 +237,7 @@ class LiveMap:
                 return self._slow[2], False
             return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True
         fitted = fit_labels(labels.labels, self.raster, head)
-        return self._scene().predict(fitted if temperature == 1 else fitted.softened(temperature)), False
+        return self._scene().predict(fitted if temperature == 1 else fitted.temperature_scaled(temperature)), False
 
     def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int, str]:
         """PNG bytes, levels of confidence in it, and what names the picture."""
@@ -276,7 +276,7 @@ def is_instant(head: HeadChoice) -> bool:
     """Whether a head is quick enough to be fitted and painted after every click."""
     from tessera_core.heads import INSTANT_HEADS
 
-    return head.name in INSTANT_HEADS and head.context == 1
+    return head.name in INSTANT_HEADS and head.neighbourhood == 1
 
 
 def next_step(labels: LabelLog) -> str:

@@ -28,7 +28,7 @@ from tessera_core.assess.splits import folds
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.heads.temperature import soften
+from tessera_core.heads.temperature import temperature_scaled
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tests.assess.fields import labelled_fields
@@ -38,7 +38,7 @@ from tests.factories import quantised
 def simulated(n, k=5, spread=2.0, seed=0):
     """Honest probabilities (n, k) and truths drawn from them."""
     rng = np.random.default_rng(seed)
-    proba = soften(np.exp(spread * rng.normal(size=(n, k))), 1.0)
+    proba = temperature_scaled(np.exp(spread * rng.normal(size=(n, k))), 1.0)
     truth = (proba.cumsum(1) < rng.random((n, 1))).sum(1)
     return proba, np.minimum(truth, k - 1)
 
@@ -46,13 +46,13 @@ def simulated(n, k=5, spread=2.0, seed=0):
 @pytest.mark.parametrize("spoiled", [0.4, 1.0, 2.5])
 def test_the_temperature_undoes_overconfidence_and_timidity(spoiled):
     proba, truth = simulated(20_000)
-    wrong = soften(proba, spoiled)
+    wrong = temperature_scaled(proba, spoiled)
     assert fit_temperature(wrong, truth) == pytest.approx(1 / spoiled, rel=0.05)
     fresh, fresh_truth = simulated(20_000, seed=1)
-    mended = soften(soften(fresh, spoiled), fit_temperature(wrong, truth))
+    mended = temperature_scaled(temperature_scaled(fresh, spoiled), fit_temperature(wrong, truth))
     assert expected_error(reliability(mended, fresh_truth)) < 0.015
     if spoiled != 1:
-        assert expected_error(reliability(soften(fresh, spoiled), fresh_truth)) > 0.05
+        assert expected_error(reliability(temperature_scaled(fresh, spoiled), fresh_truth)) > 0.05
 
 
 def test_the_expected_error_by_hand():
@@ -68,13 +68,13 @@ def test_the_expected_error_by_hand():
 
 def test_labels_of_a_head_are_calibrated_without_judging_a_fold_by_itself():
     held = hold_out(labelled_fields(per_class=40, pixels=2, offset=1.8), make_head("logistic"))
-    bold = replace(held, proba=soften(held.proba, 0.3))
+    bold = replace(held, proba=temperature_scaled(held.proba, 0.3))
     found = calibrate(bold)
     assert found.temperature > 1.5
     assert found.ece_after < found.ece_before
     assert "too sure of itself" in found.sentence
     assert sum(row.weight for row in found.before) == pytest.approx(120)
-    honest = calibrate(replace(held, proba=soften(bold.proba, found.temperature)))
+    honest = calibrate(replace(held, proba=temperature_scaled(bold.proba, found.temperature)))
     assert 0.9 < honest.temperature < 1.1
 
 
@@ -122,7 +122,7 @@ def test_coverage_is_within_two_points_of_what_was_asked(method, error):
     covered = []
     for repeat in range(100):
         proba, truth = simulated(600, spread=1.0, seed=repeat)
-        proba = soften(proba, 0.5)  # overconfident: conformal sets need no honest head
+        proba = temperature_scaled(proba, 0.5)  # overconfident: conformal sets need no honest head
         scores = nonconformity(proba, method)
         own = scores[np.arange(600), truth]
         covered.append((own[200:] <= quantile(own[:200], error)).mean())
@@ -299,12 +299,12 @@ def test_the_layer_equals_the_rule_pixel_by_pixel():
 def test_a_tempered_head_has_the_same_map_with_softer_confidence(name):
     samples = labelled_fields(per_class=12, pixels=1)
     head = make_head(name).fit(samples.features.codes * samples.features.scales[:, None], samples.y)
-    softer = head.softened(3.0)
+    softer = head.temperature_scaled(3.0)
     x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
-    np.testing.assert_allclose(softer.predict_proba(x), soften(head.predict_proba(x), 3.0), atol=2e-5)
+    np.testing.assert_allclose(softer.predict_proba(x), temperature_scaled(head.predict_proba(x), 3.0), atol=2e-5)
     codes, scales = quantised(x)
     before, after = head.predict_codes(codes, scales), softer.predict_codes(codes, scales)
     np.testing.assert_array_equal(before[0], after[0])
     assert after[1].mean() < before[1].mean()
     with pytest.raises(HeadError, match="positive"):
-        head.softened(0)
+        head.temperature_scaled(0)

@@ -13,7 +13,7 @@ from tests.factories import make_raster
 
 ENTRIES = (
     heads.RaceEntry("ridge", "ridge", repeats=3, sizes=(3, 10)),
-    heads.RaceEntry("ridge 3x3", "ridge", context=3, repeats=3, sizes=(3, 10)),
+    heads.RaceEntry("ridge 3x3", "ridge", neighbourhood=3, repeats=3, sizes=(3, 10)),
 )
 
 

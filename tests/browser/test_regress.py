@@ -98,8 +98,8 @@ def test_a_sheet_of_plots_becomes_a_map_a_score_and_files(studio: Studio, projec
     embeddings = project.embeddings_path(2024)
     words = ["map", embeddings, "--labels", sheet, "--field", "canopy height (m)", "--head", "ridge-regression"]
     assert main([str(w) for w in (*words, "--out", tmp_path / "v.tif", "--margin", tmp_path / "m.tif")]) == 0
-    with rasterio.open(tmp_path / "v.tif") as file, rasterio.open(tmp_path / "m.tif") as margins:
-        values, doubt = file.read(1), margins.read(1)
+    with rasterio.open(tmp_path / "v.tif") as file, rasterio.open(tmp_path / "m.tif") as half_widths:
+        values, doubt = file.read(1), half_widths.read(1)
     with rasterio.open(studio.download("Values (.tif)", tmp_path)) as file:
         np.testing.assert_array_equal(file.read(1), values)
         assert file.units == ("m",)

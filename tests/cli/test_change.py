@@ -105,7 +105,7 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, years: TwoYears, capsys: py
 
 
 def test_fuse_writes_embeddings_of_both(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = _run(capsys, "fuse", tmp_path / "2023", tmp_path / "2024", "--out", tmp_path / "both", "--json")
+    code, out, _ = _run(capsys, "stack", tmp_path / "2023", tmp_path / "2024", "--out", tmp_path / "both", "--json")
     assert code == 0
     result = json.loads(out)
     assert result["dim"] == 96
@@ -120,7 +120,7 @@ def test_fuse_joins_folders_year_by_year(tmp_path: Path, years: TwoYears, capsys
     for raster in (years.first, years.second):
         raster.save(tmp_path / "a" / str(raster.provenance.year))
         raster.save(tmp_path / "b" / str(raster.provenance.year))
-    code, out, _ = _run(capsys, "fuse", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "both", "--json")
+    code, out, _ = _run(capsys, "stack", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "both", "--json")
     assert code == 0
     result = json.loads(out)
     assert result["years"] == [2023, 2024]
@@ -138,7 +138,7 @@ def test_fuse_takes_alphaearth_files_in_other_coordinates(
     alphaearth_like((years.first, years.second), tmp_path / "ae")
     # One file.
     theirs = tmp_path / "ae" / "2023" / "ae.tiff"
-    code, out, err = _run(capsys, "fuse", tmp_path / "2023", theirs, "--out", tmp_path / "one", "--json")
+    code, out, err = _run(capsys, "stack", tmp_path / "2023", theirs, "--out", tmp_path / "one", "--json")
     assert code == 0, err
     result = json.loads(out)
     assert result["dim"] == 48 + 64
@@ -150,7 +150,7 @@ def test_fuse_takes_alphaearth_files_in_other_coordinates(
     for raster in (years.first, years.second):
         raster.save(tmp_path / "ours" / str(raster.provenance.year))
     both = tmp_path / "both"
-    code, out, err = _run(capsys, "fuse", tmp_path / "ours", tmp_path / "ae", "--out", both, "--json")
+    code, out, err = _run(capsys, "stack", tmp_path / "ours", tmp_path / "ae", "--out", both, "--json")
     assert code == 0, err
     assert json.loads(out)["years"] == [2023, 2024]
     code, out, err = _run(capsys, "change", both / "2023", both / "2024", "--out", tmp_path / "c.tif", "--json")
@@ -166,7 +166,7 @@ def test_fuse_of_several_years_with_one_says_what_to_do(
 ) -> None:
     for raster in (years.first, years.second):
         raster.save(tmp_path / "ours" / str(raster.provenance.year))
-    code, _, err = _run(capsys, "fuse", tmp_path / "ours", tmp_path / "2023", "--out", tmp_path / "both")
+    code, _, err = _run(capsys, "stack", tmp_path / "ours", tmp_path / "2023", "--out", tmp_path / "both")
     assert code == 2
     assert "2023" in err
     assert "2024" in err

@@ -100,12 +100,12 @@ MAP = ("map", "e/2023", "--labels", "labels.tif")
         (*MAP, "--out", "x.tif", "--confidence", "nowhere/\0"),
         ("change", "e/2023", "e/2024", "--out", "theirs.tif"),
         ("change", "e/2023", "e/2024", "--out", "their.tif", "--stable", "their_p.tif"),
-        ("fuse", "e/2023", "e/2024", "--out", "mywork"),
-        ("fuse", "e/2023", "e/2024", "--out", "e/2023"),
-        ("fuse", "e/2023", "e/2024", "--out", "e"),
-        ("fuse", "e/2023", "e/2024", "--out", "e/2023/both"),
-        ("fuse", "e", "e", "--out", "mywork"),
-        ("fuse", "e/2023", "e/2024", "--out", "labels.tif"),
+        ("stack", "e/2023", "e/2024", "--out", "mywork"),
+        ("stack", "e/2023", "e/2024", "--out", "e/2023"),
+        ("stack", "e/2023", "e/2024", "--out", "e"),
+        ("stack", "e/2023", "e/2024", "--out", "e/2023/both"),
+        ("stack", "e", "e", "--out", "mywork"),
+        ("stack", "e/2023", "e/2024", "--out", "labels.tif"),
         ("fetch", "--points", "points.csv", "--years", "2023", "--out", "points.csv"),
         ("fetch", "--bbox", "0,51,0.01,51.01", "--years", "2023", "--out", "theirs"),
         ("generate", "e/2023", "--weights", "studio-nano", "--out", "e/2023"),
@@ -308,7 +308,7 @@ def test_mistakes_are_told_before_anything_heavy_is_imported(place: Path) -> Non
 def test_a_failure_of_ours_is_a_sentence_and_the_rest_on_request(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = command_module("fuse")
+    module = command_module("stack")
     for error, code, sentence in (
         (ValueError("x"), 1, "unforeseen"),
         (PermissionError(13, "Permission denied", "here"), 1, "here: Permission denied"),
@@ -320,12 +320,12 @@ def test_a_failure_of_ours_is_a_sentence_and_the_rest_on_request(
             raise error
 
         monkeypatch.setattr(module, "run", failing)
-        got, result, err = said(capsys, "fuse", "e/2023", "e/2024", "--out", "o")
+        got, result, err = said(capsys, "stack", "e/2023", "e/2024", "--out", "o")
         assert (got, result["error"]["exit"]) == (code, code)  # type: ignore[index]
         assert sentence in err
         assert "Traceback" not in err
         if isinstance(error, ValueError):
-            assert "Traceback" in said(capsys, "-v", "fuse", "e/2023", "e/2024", "--out", "o")[2]
+            assert "Traceback" in said(capsys, "-v", "stack", "e/2023", "e/2024", "--out", "o")[2]
 
 
 def test_what_is_done_in_part_has_a_code_of_its_own(
@@ -362,10 +362,10 @@ def test_every_help_has_examples_that_parse_and_the_exit_codes(capsys: pytest.Ca
     out = capsys.readouterr().out
     assert all(name in out for name in COMMANDS)
     assert "3 done in part" in out
-    for words in (["help", "fuse"], ["fuse", "--help"]):
+    for words in (["help", "stack"], ["fuse", "--help"]):
         with pytest.raises(SystemExit, match="0"):
             main(words)
-        assert "tessera fuse demo/embeddings/2023" in capsys.readouterr().out
+        assert "tessera stack demo/embeddings/2023" in capsys.readouterr().out
 
 
 def test_lists_that_stand_in_for_imports_are_whole() -> None:
@@ -413,10 +413,10 @@ def test_output_survives_any_encoding_and_any_reader(place: Path) -> None:
 
 
 def test_progress_comes_as_json_lines_or_not_at_all(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, _, err = said(capsys, "--progress", "json", "fuse", "e/2023", "e/2024", "--out", "a")
+    _, _, err = said(capsys, "--progress", "json", "stack", "e/2023", "e/2024", "--out", "a")
     lines = [json.loads(line)["progress"] for line in err.splitlines()]
     assert lines[-1]["done"] == lines[-1]["total"]
-    assert said(capsys, "-q", "fuse", "e/2023", "e/2024", "--out", "b")[2] == ""
+    assert said(capsys, "-q", "stack", "e/2023", "e/2024", "--out", "b")[2] == ""
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is needed")

@@ -58,7 +58,7 @@ def tessera(capsys, *words):
 
 
 @pytest.mark.parametrize(
-    "options", [["--head", "forest", "--context", "3"], ["--context", "5"], ["--head", "boosting"]]
+    "options", [["--head", "forest", "--neighbourhood", "3"], ["--neighbourhood", "5"], ["--head", "boosting"]]
 )
 def test_heads_map_are_saved_and_scored(region, capsys, options):
     code, made, err = tessera(
@@ -81,12 +81,12 @@ def test_heads_map_are_saved_and_scored(region, capsys, options):
 
 def test_a_tree_takes_labels_of_any_level(region, capsys):
     words = ["E", "--labels", "plots.geojson", "--field", "cover", "--tree", "tree.txt", "--head", "ridge"]
-    code, made, err = tessera(capsys, "map", *words, "--certainty", "1", "--out", "m.tif", "--json")
+    code, made, err = tessera(capsys, "map", *words, "--confidence-threshold", "1", "--out", "m.tif", "--json")
     assert code == 0, err
     names = {c["name"] for c in made["classes"] if c["pixels"]}
     assert names <= {"Wood", "Open", "Oak", "Lake", "Hay", "Conifer", "Pine", "Spruce"}
     assert {"Wood", "Open"} <= names
-    code, made, _ = tessera(capsys, "map", *words, "--certainty", "0", "--out", "m.tif", "--json")
+    code, made, _ = tessera(capsys, "map", *words, "--confidence-threshold", "0", "--out", "m.tif", "--json")
     assert {c["name"] for c in made["classes"] if c["pixels"]} == {"Oak", "Pine", "Spruce", "Lake", "Hay"}
     code, scored, _ = tessera(capsys, "evaluate", *words, "--folds", "2", "--json")
     assert code == 0
@@ -94,7 +94,9 @@ def test_a_tree_takes_labels_of_any_level(region, capsys):
     assert "Wood" not in scored["per_class"]
 
 
-@pytest.mark.parametrize("options", [["--head", "ridge-regression"], ["--head", "forest-regression", "--context", "3"]])
+@pytest.mark.parametrize(
+    "options", [["--head", "ridge-regression"], ["--head", "forest-regression", "--neighbourhood", "3"]]
+)
 def test_numbers_become_a_map_with_margins_and_a_score(region, capsys, options):
     words = ["E", "--labels", "plots.geojson", *options]
     code, made, err = tessera(
@@ -233,7 +235,7 @@ def test_shapes_are_mapped(region, capsys, monkeypatch):
     ("words", "says"),
     [
         (["--head", "svm"], "invalid choice: 'svm'"),
-        (["--head", "unet", "--context", "3"], "looks around by itself"),
+        (["--head", "unet", "--neighbourhood", "3"], "looks around by itself"),
         (["--head", "ridge-regression", "--field", "text"], "holds no numbers"),
         (["--head", "ridge-regression", "--field", "volume"], "no field 'volume'"),
         (["--head", "ridge-regression", "--classes", "Oak"], "this head maps numbers"),
@@ -251,3 +253,17 @@ def test_bad_input_is_one_sentence(region, capsys, words, says):
     assert out.out == ""
     assert says in out.err
     assert "Traceback" not in out.err
+
+
+def test_options_and_commands_by_their_former_names_do_the_same():
+    from tessera_core.cli import FORMER, command_module, command_parser
+
+    words = ["e", "--labels", "labels.geojson", "--out", "m.tif"]
+    parser = command_parser("map", command_module("map"))
+    now = parser.parse_args([*words, "--neighbourhood", "3", "--confidence-threshold", "0.8"])
+    assert parser.parse_args([*words, "--context", "3", "--certainty", "0.8"]) == now
+    assert (parser.parse_args(words).neighbourhood, parser.parse_args(words).confidence_threshold) == (1, 0.6)
+    assert "--certainty" not in parser.format_help()
+    export = command_parser("export", command_module("export"))
+    assert export.parse_args(["p", "--to", "numbers", "--out", "v.zip"]).to == "values"
+    assert FORMER == {"fuse": "stack"}

@@ -12,7 +12,7 @@ import pytest
 from tessera_core import heads
 
 MODULES = [name for _, name, _ in pkgutil.iter_modules(heads.__path__, f"{heads.__name__}.")]
-SHOWN = [*(heads.HEADS | heads.REGRESSION_HEADS).values(), heads.ContextHead, heads.ContextRegressionHead]
+SHOWN = [*(heads.HEADS | heads.REGRESSION_HEADS).values(), heads.NeighbourhoodHead, heads.NeighbourhoodRegressionHead]
 SHOWN += [heads.make_head, heads.make_regression_head]
 
 

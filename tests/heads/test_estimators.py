@@ -194,8 +194,8 @@ def test_leaving_whole_labels_out_equals_refitting():
     assert len(judge.kept) == len(x)
     for alpha in (0.03, 1.0):
         unit = np.square(x - x.mean(0)).sum() / x.shape[1]
-        residual, doubt = judge.residuals(alpha)
-        assert (doubt >= 1).all()
+        residual, interval_scale = judge.residuals(alpha)
+        assert (interval_scale >= 1).all()
         for label in range(9):
             own = groups == label
             # The penalty is on the centred problem, as if the mean were known: refit around the same mean.

@@ -123,18 +123,18 @@ def test_saved_heads_predict_the_same_and_hold_no_pickle(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["ridge", "logistic", "prototype", "knn", "forest"])
-@pytest.mark.parametrize("context", [1, 3])
-def test_a_softened_head_is_saved_softened(name, context, tmp_path):
+@pytest.mark.parametrize("neighbourhood", [1, 3])
+def test_a_softened_head_is_saved_softened(name, neighbourhood, tmp_path):
     codes, scales, _, y = world(noise=2.5)
     raster = EmbeddingRaster(
         codes[:400].reshape(20, 20, -1), scales[:400].reshape(20, 20), Grid.local((20, 20)), Provenance()
     )
     rows, cols = np.divmod(np.arange(60), 20)
-    head = make_head(name, context=context).fit_at(raster, rows, cols, y[:60])
-    softer = head.softened(1.5).softened(2.0)
-    assert (head.softened_, softer.softened_) == (1.0, 3.0)
+    head = make_head(name, neighbourhood=neighbourhood).fit_at(raster, rows, cols, y[:60])
+    softer = head.temperature_scaled(1.5).temperature_scaled(2.0)
+    assert (head.applied_temperature_, softer.applied_temperature_) == (1.0, 3.0)
     saved = load_head(save_head(tmp_path / "h.safetensors", softer, {}, Provenance())).head
-    assert saved.softened_ == 3.0
+    assert saved.applied_temperature_ == 3.0
     plain, soft, again = (predict_raster(one, raster) for one in (head, softer, saved))
     np.testing.assert_array_equal(again.confidence, soft.confidence)
     np.testing.assert_array_equal(again.classes, plain.classes)
@@ -143,8 +143,8 @@ def test_a_softened_head_is_saved_softened(name, context, tmp_path):
     path = save_head(tmp_path / "p.safetensors", head, {}, Provenance())
     with safe_open(path, framework="numpy") as file:
         assert "temperature" not in json.loads(file.metadata()["tessera"])
-    assert load_head(path).head.softened_ == 1.0
-    assert head.fit_at(raster, rows, cols, y[:60]).softened_ == 1.0
+    assert load_head(path).head.applied_temperature_ == 1.0
+    assert head.fit_at(raster, rows, cols, y[:60]).applied_temperature_ == 1.0
 
 
 @ALL

@@ -17,7 +17,7 @@ from tessera_core.heads import (
     predict_values,
     save_head,
 )
-from tessera_core.heads.neighbourhood import with_surroundings
+from tessera_core.heads.neighbourhood import with_focal_mean
 from tests.factories import patchwork
 
 UNET = {"width": 6, "steps": 80, "crop": 16, "batch": 3, "learning_rate": 0.01}
@@ -36,7 +36,7 @@ def smooth_means(raster, size):
 def test_surroundings_are_means_of_what_has_data(size):
     raster, _, _, _ = patchwork()
     rows, cols = (a.ravel() for a in np.indices(raster.shape))
-    made = with_surroundings(raster, rows, cols, size).reshape(*raster.shape, -1)
+    made = with_focal_mean(raster, rows, cols, size).reshape(*raster.shape, -1)
     valid = raster.valid()
     np.testing.assert_allclose(made[valid][:, raster.dim :], smooth_means(raster, size)[valid], atol=1e-4)
     assert np.isnan(made[~valid]).all()
@@ -48,7 +48,7 @@ def test_maps_do_not_depend_on_blocks(name, size, monkeypatch, tmp_path):
     raster, _, rows, cols = patchwork()
     truth = patchwork()[1]
     params = {"n_estimators": 10} if name == "forest" else {}
-    head = make_head(name, context=size, **params).fit_at(raster, rows, cols, truth[rows, cols])
+    head = make_head(name, neighbourhood=size, **params).fit_at(raster, rows, cols, truth[rows, cols])
     whole = predict_raster(head, raster)
     # The same as a table of all vectors says, but for ties at the last digit.
     every = head.proba_at(raster, *(a.ravel() for a in np.indices(raster.shape)))
@@ -81,7 +81,9 @@ def test_a_context_helps_where_noise_is_strong():
     valid = raster.valid()
     right = [
         (
-            predict_raster(make_head("ridge", context=n).fit_at(raster, rows, cols, truth[rows, cols]), raster).classes
+            predict_raster(
+                make_head("ridge", neighbourhood=n).fit_at(raster, rows, cols, truth[rows, cols]), raster
+            ).classes
             == truth
         )[valid].mean()
         for n in (1, 3, 5)
@@ -92,15 +94,15 @@ def test_a_context_helps_where_noise_is_strong():
 def test_numbers_take_a_context_too(monkeypatch, tmp_path):
     raster, truth, rows, cols = patchwork()
     numbers = truth[rows, cols] * 10.0
-    head = make_regression_head("ridge-regression", context=3).fit_at(raster, rows, cols, numbers)
+    head = make_regression_head("ridge-regression", neighbourhood=3).fit_at(raster, rows, cols, numbers)
     whole = predict_values(head, raster)
-    values, margins = head.margin_at(raster, *(a.ravel() for a in np.indices(raster.shape)))
+    values, half_widths = head.interval_at(raster, *(a.ravel() for a in np.indices(raster.shape)))
     np.testing.assert_allclose(whole.values.ravel(), values, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(whole.margins.ravel(), margins, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(whole.half_widths.ravel(), half_widths, rtol=1e-4, atol=1e-3)
     monkeypatch.setattr("tessera_core.heads.scene.CHUNK_PIXELS", 333)
     np.testing.assert_allclose(predict_values(head, raster).values, whole.values, rtol=1e-4, atol=1e-3)
     saved = load_head(save_head(tmp_path / "h.safetensors", head, {}, raster.provenance)).head
-    np.testing.assert_array_equal(predict_values(saved, raster).margins, predict_values(head, raster).margins)
+    np.testing.assert_array_equal(predict_values(saved, raster).half_widths, predict_values(head, raster).half_widths)
 
 
 def test_the_unet_maps_every_window_alike(monkeypatch, tmp_path):
@@ -122,7 +124,7 @@ def test_the_unet_maps_every_window_alike(monkeypatch, tmp_path):
     assert np.isnan(window[~valid[13:43, 41:91]]).all()
     saved = load_head(save_head(tmp_path / "u.safetensors", head, {}, raster.provenance)).head
     np.testing.assert_array_equal(predict_raster(saved, raster).classes, cut.classes)
-    careful = head.softened(3.0)
+    careful = head.temperature_scaled(3.0)
     assert careful.proba_at(raster, rows, cols).max(1).mean() < at.max(1).mean()
     assert head.temperature_ == 1
 
@@ -153,8 +155,8 @@ def test_wrong_use_is_told_in_a_sentence():
     raster, truth, rows, cols = patchwork()
     y = truth[rows, cols]
     for call, says in (
-        (lambda: make_head("ridge", context=4), "1, 3 or 5 pixels, not 4"),
-        (lambda: make_head("unet", context=3), "looks around by itself"),
+        (lambda: make_head("ridge", neighbourhood=4), "1, 3 or 5 pixels, not 4"),
+        (lambda: make_head("unet", neighbourhood=3), "looks around by itself"),
         (lambda: make_head("ridge-regression"), "that one is for numbers"),
         (lambda: make_regression_head("ridge"), "that one is for classes"),
         (lambda: make_head("unet").fit(raster.sample(rows, cols), y), "learns from places of a raster"),
@@ -162,7 +164,7 @@ def test_wrong_use_is_told_in_a_sentence():
         (lambda: make_head("unet", **UNET).fit_at(raster, rows, cols, np.ones(len(y), int)), "at least two classes"),
         (
             lambda: (
-                make_head("ridge", context=3)
+                make_head("ridge", neighbourhood=3)
                 .fit_at(raster, rows, cols, y)
                 .predict_codes(raster.codes[0], raster.scales[0])
             ),
@@ -170,7 +172,7 @@ def test_wrong_use_is_told_in_a_sentence():
         ),
         (
             lambda: (
-                make_head("ridge", context=3)
+                make_head("ridge", neighbourhood=3)
                 .fit_at(raster, rows, cols, y)
                 .predict_window(raster.codes[..., :4], raster.scales, (0, 0, 2, 2))
             ),

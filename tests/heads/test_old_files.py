@@ -36,7 +36,7 @@ def raster():
 def layers(head, area):
     if head.kind.split()[0].endswith("RegressionHead"):
         made = predict_values(head, area)
-        return made.values, made.margins
+        return made.values, made.half_widths
     made = predict_raster(head, area)
     return made.classes, made.confidence
 
@@ -52,7 +52,7 @@ def test_heads_saved_by_an_earlier_version_map_as_they_did(name, tmp_path):
     path.write_bytes(FILES.read(f"{name}.safetensors"))
     saved, then, area = load_head(path), arrays(name), raster()
     first, second = layers(saved.head, area)
-    assert getattr(saved.head, "softened_", 1.0) == then["softened"]
+    assert getattr(saved.head, "applied_temperature_", 1.0) == then["softened"]
     if first.dtype == np.uint8:
         # One pixel in a hundred may lie on an edge that another processor rounds to the other side.
         same = first == then["first"]

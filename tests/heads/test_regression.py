@@ -38,13 +38,13 @@ def plots(n=700, dim=24, noise=1.0, seed=0):
 def test_values_are_near_and_margins_hold_nine_of_ten(name):
     codes, scales, x, y = plots(noise=3.0)
     head = head_of(name).fit(x[:200], y[:200])
-    values, margins = head.predict_margin(x[200:])
+    values, half_widths = head.predict_interval(x[200:])
     assert 1 - np.var(y[200:] - values) / np.var(y[200:]) > 0.5
-    inside = (np.abs(y[200:] - values) <= margins).mean()
+    inside = (np.abs(y[200:] - values) <= half_widths).mean()
     assert 0.84 < inside < 0.97
     by_codes = head.predict_codes(codes[200:], scales[200:])
     np.testing.assert_allclose(by_codes[0], values, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(by_codes[1], margins, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(by_codes[1], half_widths, rtol=1e-3, atol=1e-3)
 
 
 @ALL
@@ -95,8 +95,8 @@ def test_ridge_equals_scikit_learn_and_doubt_follows_bayes():
     bayes.alpha_, bayes.lambda_ = 1.0, 0.5 * unit
     centred = (x - x.mean(0)).astype(float)
     covariance = np.linalg.inv(centred.T @ centred + 0.5 * unit * np.eye(x.shape[1]))
-    doubt = np.sqrt(1 + np.einsum("nd,de,ne->n", centred, covariance, centred))
-    np.testing.assert_allclose(head.predict_margin(x)[1] / head.margin_, doubt, rtol=1e-4)
+    interval_scale = np.sqrt(1 + np.einsum("nd,de,ne->n", centred, covariance, centred))
+    np.testing.assert_allclose(head.predict_interval(x)[1] / head.half_width_, interval_scale, rtol=1e-4)
 
 
 @ALL

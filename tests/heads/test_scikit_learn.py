@@ -108,8 +108,8 @@ def test_a_wrong_input_is_a_value_error_too():
     assert isinstance(caught.value, HeadError | InputError)
     assert not hasattr(make_head("unet"), "fit")
     assert not hasattr(make_head("unet"), "predict_proba")
-    assert hasattr(make_head("ridge", context=3), "predict_proba")
-    assert not hasattr(make_head("ridge", context=3), "predict_codes")
+    assert hasattr(make_head("ridge", neighbourhood=3), "predict_proba")
+    assert not hasattr(make_head("ridge", neighbourhood=3), "predict_codes")
 
 
 def test_a_fit_that_fails_leaves_no_trace_of_the_one_before():
@@ -144,9 +144,9 @@ def test_a_tree_may_have_a_class_of_the_id_zero():
     """It once stood for what lies above the roots, and a tree with such a class went round in circles for ever."""
     x, _ = crops()
     y = np.arange(90) % 3
-    head = make_head("tree", certainty=0).fit(x, y)
+    head = make_head("tree", confidence_threshold=0).fit(x, y)
     assert head.classes_.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(head.predict(x), make_head("ridge").fit(x, y).predict(x))
-    below = make_head("tree", parents=((1, 0), (2, 0)), certainty=0).fit(x, np.where(y == 0, 3, y))
+    below = make_head("tree", parents=((1, 0), (2, 0)), confidence_threshold=0).fit(x, np.where(y == 0, 3, y))
     assert below.classes_.tolist() == [1, 2, 3]
     assert 0 in below.nodes_

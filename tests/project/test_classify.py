@@ -139,7 +139,7 @@ def test_python_shows_the_map_and_the_score_of_the_page(doors: Doors) -> None:
     made = map_project(doors.project, doors.raster, 2023)
     np.testing.assert_array_equal(made.map.classes, doors.page.map.classes)
     np.testing.assert_array_equal(made.map.confidence, doors.page.map.confidence)
-    assert made.head.softened_ == doors.page.temperature != 1
+    assert made.head.applied_temperature_ == doors.page.temperature != 1
     log = doors.project.log
     same_score(doors, score_labels(log.labels, log.classes, doors.raster, head_choice(doors.project)).to_json())
 
@@ -150,7 +150,7 @@ def test_the_front_door_shows_the_map_and_the_score_of_the_page(doors: Doors, tm
     made = tessera_core.map_classes(raster, labels, "logistic")
     files = tessera_core.write_map(tmp_path / "m.tif", made, confidence=tmp_path / "c.tif")
     same_map(doors, *files)
-    assert made.head.softened_ == doors.page.temperature
+    assert made.head.applied_temperature_ == doors.page.temperature
     assert {c.name: made.areas()[c.id].hectares for c in made.legend} == hectares(doors)
     assert made.score is not None
     same_score(doors, made.score.to_json())

@@ -73,7 +73,7 @@ def test_the_map_follows_the_plots_and_says_where_it_guesses(region, plots):
     inside[14:-1] = True
     error = (made.map.values - truth)[inside]
     assert 1 - error.var() / truth[inside].var() > 0.9
-    assert (np.abs(error) <= made.map.margins[inside]).mean() > 0.8
+    assert (np.abs(error) <= made.map.half_widths[inside]).mean() > 0.8
     assert np.isnan(made.map.values[-1]).all()
     assert (made.guesses[-1] == 0).all()
     assert (made.guesses[:12, :12] == OUTSIDE).mean() > 0.95
@@ -201,7 +201,9 @@ def test_settings_that_are_damaged_fall_back(tmp_path):
         == RegressionChoice()
     )
     assert (
-        RegressionChoice.from_settings(ProjectSettings(regression_head="mlp-regression", regression_context=5)).context
+        RegressionChoice.from_settings(
+            ProjectSettings(regression_head="mlp-regression", regression_context=5)
+        ).neighbourhood
         == 5
     )
     assert set(REGRESSION_CHOICES) == set(REGRESSION_HEADS)
@@ -290,7 +292,7 @@ def test_the_zip_opens_styled_and_its_plots_can_be_mapped_again(region, project,
         assert (file.descriptions, file.units) == (("height",), ("m",))
         assert file.tags()["tessera_head"] == "ridge-regression"
     with rasterio.open(tmp_path / "x" / "margins.tif") as file:
-        np.testing.assert_array_equal(file.read(1), product.margins)
+        np.testing.assert_array_equal(file.read(1), product.half_widths)
     items = ElementTree.parse(tmp_path / "x" / "values.qml").findall(".//colorrampshader/item")
     levels = [float(item.get("value")) for item in items]
     assert levels == sorted(levels)
@@ -348,7 +350,7 @@ def test_every_door_maps_and_scores_the_same_number(region, project, tmp_path, c
     assert made["n_train"] == page.n_train
     for array, files in (
         (page.map.values, (tmp_path / "x" / "values.tif", tmp_path / "v.tif")),
-        (page.map.margins, (tmp_path / "x" / "margins.tif", tmp_path / "w.tif")),
+        (page.map.half_widths, (tmp_path / "x" / "margins.tif", tmp_path / "w.tif")),
     ):
         for name in files:
             with rasterio.open(name) as file:

@@ -77,7 +77,7 @@ def test_exported_confidence_is_what_the_screen_shows(
     assert abs(shown.astype(int) - plain.confidence).max() > 2
 
     made = map_project(project, raster, 2023)
-    assert made.head.softened_ == temperature
+    assert made.head.applied_temperature_ == temperature
     np.testing.assert_array_equal(made.map.confidence, shown)
     np.testing.assert_array_equal(made.map.classes, plain.classes)
 
@@ -97,7 +97,7 @@ def test_exported_confidence_is_what_the_screen_shows(
 
     # A head saved maps elsewhere with the same confidence.
     saved = load_head(save_head(tmp_path / "h.safetensors", made.head, {}, raster.provenance)).head
-    assert saved.softened_ == temperature
+    assert saved.applied_temperature_ == temperature
     np.testing.assert_array_equal(predict_raster(saved, raster).confidence, shown)
 
 
@@ -112,7 +112,7 @@ def test_the_page_offers_the_confidence_of_the_screen(
     made = map_project(project, raster, 2023)
     product = Product(
         project.name, made.map.classes, made.map.confidence, raster.grid, project.log.classes, project.log.labels,
-        raster.provenance, "logistic", temperature=made.head.softened_,
+        raster.provenance, "logistic", temperature=made.head.applied_temperature_,
     )  # fmt: skip
     items = {item.button: item for item in _map_items(project, product, made, raster, "fields")}
     (tmp_path / "c.tif").write_bytes(files.build(items["Confidence (.tif)"]))
@@ -161,7 +161,7 @@ def test_too_few_places_leave_confidence_as_it_is(raster: EmbeddingRaster, tmp_p
         x, y = raster.grid.pixel_to_xy(10.5, 10.5 + 40 * quarter)
         project.log.add("point", label_class.id, [(float(x), float(y))])
     made = map_project(project, raster, 2023)
-    assert made.head.softened_ == 1
+    assert made.head.applied_temperature_ == 1
     np.testing.assert_array_equal(
         made.map.confidence, predict_raster(fit_labels(project.log.labels, raster), raster).confidence
     )
@@ -169,9 +169,9 @@ def test_too_few_places_leave_confidence_as_it_is(raster: EmbeddingRaster, tmp_p
 
 def test_slow_heads_and_trees_are_shown_and_exported_as_they_are(project: Project, raster: EmbeddingRaster) -> None:
     project.update(head="forest")
-    assert map_project(project, raster, 2023).head.softened_ == 1
-    project.update(head="ridge", context=3)
-    assert map_project(project, raster, 2023).head.softened_ == 1
+    assert map_project(project, raster, 2023).head.applied_temperature_ == 1
+    project.update(head="ridge", neighbourhood=3)
+    assert map_project(project, raster, 2023).head.applied_temperature_ == 1
 
 
 def test_the_screen_has_the_temperature_of_the_study(project: Project, raster: EmbeddingRaster) -> None:

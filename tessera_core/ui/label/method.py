@@ -55,7 +55,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         st.segmented_control(
             "What it looks at",
             [1, 3, 5],
-            default=choice.context,
+            default=choice.neighbourhood,
             required=True,
             format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
             key=key,
@@ -81,7 +81,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
             "Sure enough for the finer class, %",
             0,
             95,
-            round(100 * choice.certainty),
+            round(100 * choice.confidence_threshold),
             5,
             key=key,
             on_change=lambda: project.update(certainty=st.session_state[key] / 100),

@@ -81,7 +81,7 @@ class RegressContext:
     @cached_property
     def content(self) -> str:
         """Names what the map is made from; equal for equal maps."""
-        return f"{self.scene.key}|{digest(self.plots)}|{self.choice.name}|{self.choice.context}"
+        return f"{self.scene.key}|{digest(self.plots)}|{self.choice.name}|{self.choice.neighbourhood}"
 
     @property
     def unit(self) -> str:

@@ -134,7 +134,7 @@ def scatter(context: RegressContext, score: RegressionScore) -> go.Figure:
     held = score.held_out
     assert held is not None
     known = np.isfinite(held.guess)
-    truth, guess, margin, groups = (a[known] for a in (held.truth, held.guess, held.margin, held.groups))
+    truth, guess, margin, groups = (a[known] for a in (held.truth, held.guess, held.half_width, held.groups))
     odd = np.isin(groups, score.odd)
     low, high = float(min(truth.min(), guess.min())), float(max(truth.max(), guess.max()))
     pad = 0.04 * (high - low or 1)
@@ -203,7 +203,7 @@ def method(context: RegressContext) -> None:
         st.segmented_control(
             "What it looks at",
             [1, 3, 5],
-            default=context.choice.context,
+            default=context.choice.neighbourhood,
             required=True,
             format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
             key=square,
@@ -229,7 +229,7 @@ def place_text(context: RegressContext, made: RegressionMap, row: int, col: int)
     height, width = made.map.values.shape
     if not (0 <= row < height and 0 <= col < width) or not np.isfinite(made.map.values[row, col]):
         return "", "There is no data here."
-    value, margin = float(made.map.values[row, col]), float(made.map.margins[row, col])
+    value, margin = float(made.map.values[row, col]), float(made.map.half_widths[row, col])
     low, high = (humanize.number(v, margin) for v in (value - margin, value + margin))
     about = f"Nine of ten plots would lie between {low} and {high}{context.unit}."
     kind = int(made.guesses[row, col])

@@ -51,7 +51,7 @@ def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, b
     if made is None or context.measure is None:
         return out
     values, scale = _values_png(context.content, scene, made.map)
-    margins, doubt = _margins_png(context.content, scene, made.map)
+    half_widths, doubt = _half_widths_png(context.content, scene, made.map)
     unit = context.measure.code
     out += [
         Layer(
@@ -66,7 +66,7 @@ def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, b
         Layer(
             "margin",
             "Margin, nine of ten",
-            margins,
+            half_widths,
             f"{context.content}|margin",
             0.9,
             visible=False,
@@ -99,9 +99,9 @@ def _values_png(content: str, _scene: OpenScene, _map: ValueMap) -> tuple[bytes,
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _margins_png(content: str, _scene: OpenScene, _map: ValueMap) -> tuple[bytes, Scale]:
-    scale = Scale.of(_map.margins)
-    return encode_values(_scene.display.warp(scale.index(_map.margins)), "doubt"), scale
+def _half_widths_png(content: str, _scene: OpenScene, _map: ValueMap) -> tuple[bytes, Scale]:
+    scale = Scale.of(_map.half_widths)
+    return encode_values(_scene.display.warp(scale.index(_map.half_widths)), "doubt"), scale
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)

@@ -1,4 +1,4 @@
-"""Join two embeddings of one place into one: both sets of numbers side by side, for maps, scatter and change.
+"""Join two embeddings of one place into one (stacking): both sets of numbers side by side, for maps, scatter and change.
 
 Folders that hold several years are joined year by year, with the same weights in all, so that change can be found in both.
 """
@@ -11,7 +11,10 @@ from typing import Any
 from tessera_core.cli.paths import Input, Output
 
 PATHS = {"first": Input(), "second": Input(), "out": Output(folder="whole")}
-EXAMPLES = ("tessera fuse demo/embeddings/2023 annual/2023 --out both", "tessera fuse tessera-years annual --out both")
+EXAMPLES = (
+    "tessera stack demo/embeddings/2023 annual/2023 --out both",
+    "tessera stack tessera-years annual --out both",
+)
 SUMMARY = "join two embeddings of one place into one"
 
 
@@ -41,11 +44,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             {year: open_embeddings(part, year=year) for year in each} for part, each in zip(parts, years, strict=True)
         )
         sources = [*first.values(), *second.values()]
-        made = list(stack_years(first, second, args.out, seed=args.seed, progress=ConsoleProgress("fuse")).values())
+        made = list(stack_years(first, second, args.out, seed=args.seed, progress=ConsoleProgress("stack")).values())
     else:
         one, other = (open_embeddings(part) for part in parts)
         sources = [one, other]
-        made = [stack(one, other, args.out, seed=args.seed, progress=ConsoleProgress("fuse"))]
+        made = [stack(one, other, args.out, seed=args.seed, progress=ConsoleProgress("stack"))]
     rasters = [each.raster for each in made]
     return {
         "out": args.out,
