@@ -103,7 +103,7 @@ def said_of(raster: EmbeddingRaster, made: Made | None, labels: Reference | None
         name = made.names.get(int(made.classes[row, col]), "no class")
         parts.append(f"{name}, {int(made.confidence[row, col])} % sure")
     elif isinstance(made, MappedValues):
-        parts.append(f"{made.name} {made.values[row, col]:.4g} ± {made.margins[row, col]:.2g}")
+        parts.append(f"{made.name} {made.values[row, col]:.4g} ± {made.half_widths[row, col]:.2g}")
     elif made is not None:
         changed = "changed" if made.changed()[row, col] else "not changed"
         parts.append(f"{changed}, p = {made.layer.p_values()[row, col]:.2g}")
@@ -140,7 +140,7 @@ def _pictures(made: Made | None, display: DisplayGrid) -> list[tuple[str, bytes]
         return [("classes", classes), ("confidence", percent_png(made.confidence, display))]
     if isinstance(made, MappedValues):
         pictures = []
-        for name, values in ((made.name, made.values), ("margin", made.margins)):
+        for name, values in ((made.name, made.values), ("margin", made.half_widths)):
             index = Scale.of(values).index(values)
             pictures.append((name, encode_values(display.warp(index))))
         return pictures
