@@ -21,7 +21,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.session import base_maps
+from tessera_core.session import base_maps, notebook
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
 CLASSES = [LabelClass(1, "Wood & <b>", "#008856"), LabelClass(2, "Hay", "#f3c300")]
@@ -131,3 +131,16 @@ def test_what_cannot_be_shown_is_said(raster: EmbeddingRaster, made: Any) -> Non
     moved = replace(raster, grid=Grid(GRID.crs, Affine(10, 0, 0, 0, -10, 0), GRID.shape))
     with pytest.raises(InputError, match="another grid"):
         moved.explore(map=made)
+
+
+def test_a_map_of_values_has_its_half_width_beside_it(raster: EmbeddingRaster) -> None:
+    from tessera_core.heads import ValueMap
+    from tessera_core.heads.regression import RidgeRegressionHead
+    from tessera_core.project.maps import MappedValues
+
+    values = np.linspace(1, 9, 2000, dtype=np.float32).reshape(GRID.shape)
+    values[0, 0] = np.nan
+    made = MappedValues(raster, ValueMap(values, values / 10), RidgeRegressionHead(), "height_m")
+    assert list(overlays(made.explore())) == ["embeddings", "height_m", "margin"]
+    lon, lat = (float(v) for v in GRID.pixel_to_lonlat(39.5, 49.5))
+    assert notebook.said_of(raster, made, None, lon, lat) == "row 39, column 49: height_m 9 ± 0.9"
