@@ -37,7 +37,9 @@ def _lay_out(job: str, result: str) -> None:
 
 def _end_with_the_parent() -> None:
     # The pipe is never written; it ends when the parent does.
-    sys.stdin.buffer.read()
+    # Not sys.stdin: a thread that holds its lock would abort this process at its end.
+    while os.read(0, 4096):
+        pass
     os._exit(1)
 
 
