@@ -24,7 +24,7 @@ from tessera_core.dpixels.acquire.run import PATCH_PX
 from tessera_core.dpixels.preprocess import OffsetRule
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
-from tessera_core.project.project import safe_name
+from tessera_core.project.folders import safe_name
 from tessera_core.region import Region
 from tessera_core.types import Cancel, Progress
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tessera_core.errors import ProjectError
 from tessera_core.hosting import acting, hosted
-from tessera_core.project.project import LOGS, Project, RecentProject, projects_home, remember
+from tessera_core.project.home import RecentProject, projects_home, remember
+from tessera_core.project.project import LOGS, Project
 from tessera_core.project.room import require_place
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from tessera_core.errors import Cancelled, InputError, MixedDatasetsError, Tesse
 from tessera_core.grid import Grid
 from tessera_core.project import library
 from tessera_core.project.acquire import Request, fetch
-from tessera_core.project.project import Project, safe_name
+from tessera_core.project.folders import safe_name
+from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 

@@ -19,15 +19,9 @@ from tessera_core._utils.partial import Failure
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import Hint, InputError, ProjectError, TesseraError
 from tessera_core.hosting import hosted
-from tessera_core.project.project import (
-    SUFFIX,
-    Project,
-    RecentProject,
-    new_folder,
-    projects_home,
-    recent_projects,
-    remember,
-)
+from tessera_core.project.folders import new_folder
+from tessera_core.project.home import RecentProject, projects_home, recent_projects, remember
+from tessera_core.project.project import SUFFIX, Project
 from tessera_core.project.references import EmbeddingRef, WantedEmbeddings, known_here
 from tessera_core.project.room import require_size, size_of
 from tessera_core.raster import EmbeddingRaster

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core.errors import InputError, ProjectError
-from tessera_core.project.project import Project, new_folder
+from tessera_core.project.folders import new_folder
+from tessera_core.project.project import Project
 from tessera_core.project.request import EmbeddingRequest, from_query, title_of
 from tessera_core.project.room import require_size, size_of
 from tessera_core.sources.remote import cache

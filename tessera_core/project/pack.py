@@ -30,7 +30,9 @@ from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
-from tessera_core.project.project import EmbeddingRef, Project, new_folder, projects_home, saved_logs
+from tessera_core.project.folders import new_folder
+from tessera_core.project.home import projects_home
+from tessera_core.project.project import EmbeddingRef, Project, saved_logs
 from tessera_core.project.room import require_size
 from tessera_core.project.settings import migrated
 from tessera_core.provenance import SOFTWARE

@@ -10,25 +10,20 @@ Two tabs may change one project: each change is merged into what is on disk, key
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import re
-import secrets
-import shutil
 import stat
 import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tessera_core._utils.atomic import atomic_path, write_json
 from tessera_core._utils.locks import alone, reading
-from tessera_core._utils.paths import projects_home as projects_home
+from tessera_core._utils.paths import projects_home
 from tessera_core.errors import Hint, MixedDatasetsError, ProjectError, TesseraError
 from tessera_core.gate.archives import open_archive
 from tessera_core.grid import Grid
@@ -37,10 +32,10 @@ from tessera_core.labels.log import LabelLog, LogReplacedError
 from tessera_core.labels.model import clean_name
 from tessera_core.labels.schema import ClassTree
 from tessera_core.labels.schema import from_json as tree_from_json
-from tessera_core.project.links import linked_folder
+from tessera_core.project.folders import filling, make_folder, new_folder, refused
 from tessera_core.project.references import EmbeddingRef as EmbeddingRef
 from tessera_core.project.references import References, WantedEmbeddings, as_copy, note_linked, shareable
-from tessera_core.project.room import note_owner, owned, require_place
+from tessera_core.project.room import note_owner
 from tessera_core.project.settings import VERSION, ProjectSettings, is_sound, migrated, unsound
 from tessera_core.provenance import SOFTWARE, Provenance
 
@@ -51,16 +46,6 @@ _MAX_PROJECT_JSON = 8 << 20
 # Of logs from other computers: what a person labels in years is a hundredth of it.
 _MAX_LOG, _MAX_EVENTS = 512 << 20, 1_000_000
 _MAX_LOG_HOSTED, _MAX_EVENTS_HOSTED = 64 << 20, 200_000
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{stem}{n}" for stem in ("com", "lpt") for n in range(1, 10))}
-
-
-def safe_name(name: object) -> str:
-    """``name`` as a file name that every system accepts: no separators, control or reserved characters, at most 60 long."""
-    text = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', " ", clean_name(name, 200))
-    text = re.sub(r"\s+", " ", text).strip(" .")[:60].strip(" .")
-    if text.split(".")[0].casefold() in _RESERVED:
-        text = f"{text} project".strip()
-    return text or "project"
 
 
 class _UnreadableError(ProjectError):
@@ -115,7 +100,7 @@ class Project:
             "settings_version": VERSION,
             **_owner(),
         }
-        _make_folder(folder)
+        make_folder(folder)
         # Of two callers at once, one finds the other's project.
         with _lock(folder):
             if (folder / "project.json").exists():
@@ -129,7 +114,7 @@ class Project:
 
     @classmethod
     def new(cls, name: str, **settings: Any) -> Project:
-        """Make a new project under :func:`projects_home`, in a :func:`new_folder` named after it."""
+        """Make a new project under :func:`tessera_core.project.home.projects_home`, in a :func:`new_folder` named after it."""
         return cls.create(new_folder(name), name, **settings)
 
     @classmethod
@@ -143,7 +128,7 @@ class Project:
         folder = Path(folder)
         folder = folder.parent if folder.name == "project.json" else folder
         _require_plain(folder)
-        return cls(folder, _read(folder))
+        return cls(folder, read_file(folder))
 
     @staticmethod
     def is_project(folder: str | Path) -> bool:
@@ -371,7 +356,7 @@ class Project:
         changed = read(self.log) | read(self.plots)
         stamp = _stamp(self.folder / "project.json")
         if stamp != self._stamp:
-            self._data, self._stamp = _read(self.folder), stamp
+            self._data, self._stamp = read_file(self.folder), stamp
             changed = True
         return changed
 
@@ -403,7 +388,7 @@ class Project:
     def _changing(self) -> Iterator[dict[str, Any]]:
         """The newest data on disk, locked; what the block makes of it is saved when it ends."""
         with _lock(self.folder):
-            data = _read(self.folder)
+            data = read_file(self.folder)
             yield data
             data["modified"] = max(time.time(), data["modified"])
             data["software"] = SOFTWARE
@@ -421,7 +406,7 @@ class Project:
         path = Path(path)
         path = path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
         with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            data = shareable(_read(self.folder))
+            data = shareable(read_file(self.folder))
             archive.writestr("project.json", json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
             for log in saved_logs(self.folder):
                 with reading(log) as file:
@@ -430,7 +415,7 @@ class Project:
 
     @classmethod
     def import_file(cls, path: str | Path, folder: str | Path | None = None) -> Project:
-        """Open a ``.tessera`` file into a new folder (by default one under :func:`projects_home`).
+        """Open a ``.tessera`` file into a new folder (by default one under :func:`tessera_core.project.home.projects_home`).
 
         Its embeddings are :attr:`wanted` then; :func:`tessera_core.project.library.adopt` also links what this computer knows.
 
@@ -473,128 +458,13 @@ class Project:
         return cls.open(folder)
 
 
-@dataclass(frozen=True)
-class RecentProject:
-    """An entry of the list of projects: where it is, what it is called, when it was last changed."""
-
-    folder: Path
-    name: str
-    saved_at: float
-    dataset: str | None
-
-
-def recent_projects(limit: int = 20, *, everyone: bool = False) -> list[RecentProject]:
-    """Projects under :func:`projects_home` and remembered ones, last changed first; unreadable ones are left out.
-
-    On a server for strangers only those of the visitor that it works for, unless ``everyone``'s are asked for.
-    """
-    if hosted() and not everyone:
-        folders = {folder.resolve() for folder in owned(acting())}
-    else:
-        folders = {path.parent.resolve() for path in projects_home().glob("*/project.json")}
-        folders |= {Path(path) for path in _remembered() if Project.is_project(path)}
-    found = []
-    for folder in folders:
-        try:
-            data = _read(folder)
-        except ProjectError:
-            continue
-        saved = max(float(data["modified"]), *(log.stat().st_mtime for log in saved_logs(folder)), 0.0)
-        found.append(RecentProject(folder, data["name"], saved, data["dataset"]))
-    return sorted(found, key=lambda item: (-item.saved_at, str(item.folder)))[:limit]
-
-
-def folder_of(link: str) -> Path:
-    """The folder of the project that ``link``, of :func:`tessera_core.project.links.link_of`, names in an address.
-
-    Raises:
-        ProjectError: there is no such project.
-    """
-    folder = linked_folder(link, (Path(path) for path in _remembered() if Project.is_project(path)))
-    if folder is None:
-        raise ProjectError(
-            "The project in the address is not on this computer (any more). Choose another.", hint=Hint.REGION
-        )
-    return folder
-
-
-def remember(project: Project) -> None:
-    """Keep a project outside :func:`projects_home` in the list of :func:`recent_projects`."""
-    folder = str(project.folder.resolve())
-    if project.folder.resolve().parent != projects_home().resolve():
-        write_json(projects_home() / "elsewhere.json", [folder, *(p for p in _remembered() if p != folder)][:100])
-
-
-def new_folder(name: str, home: Path | None = None) -> Path:
-    """Make a folder of one's own for a project of that name, under :func:`projects_home` unless ``home`` is given.
-
-    Its name ends in letters that nobody guesses, so that of many callers at once, in threads or processes, no two get one
-    folder, and a link to a project that was deleted never leads to another.
-
-    Raises:
-        ProjectError: the system refuses, or a server for strangers has no room for another project.
-    """
-    require_place(acting())
-    home, stem = home or projects_home(), safe_name(name)
-    _make_folder(home)
-    while True:
-        folder = home / f"{stem}-{base64.b32encode(secrets.token_bytes(5)).decode().lower()}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise _refused(folder, error, "made") from error
-        return folder
-
-
-@contextmanager
-def filling(name: str, folder: str | Path | None = None) -> Iterator[Path]:
-    """A folder of one's own to put a project in, by default a :func:`new_folder`; removed again where the block fails.
-
-    Raises:
-        ProjectError: the given folder holds something already, or the system refuses.
-    """
-    if folder is None:
-        target = new_folder(name)
-    else:
-        target = Path(folder)
-        _make_folder(target)
-        if any(target.iterdir()):
-            raise ProjectError(f"{shown_path(target)} is not empty; choose a new folder for the project {name!r}.")
-    try:
-        yield target
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
-
-
 def _owner() -> dict[str, str]:
     return {"owner": acting()} if hosted() and acting() else {}
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refused(folder, error, "made") from error
-
-
-def _refused(folder: Path, error: OSError, what: str) -> ProjectError:
-    return ProjectError(f"The project in {shown_path(folder)} cannot be {what}: {error.strerror or error}.")
 
 
 def saved_logs(folder: Path) -> list[Path]:
     """The logs of labels and of plots that a project's folder holds."""
     return [folder / name for name in LOGS if (folder / name).exists()]
-
-
-def _remembered() -> list[str]:
-    try:
-        value = json.loads((projects_home() / "elsewhere.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _require_modest(log: Path, where: str) -> None:
@@ -619,7 +489,7 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _refused(folder, error, "saved") from error
+        raise refused(folder, error, "saved") from error
 
 
 def _require_plain(folder: Path) -> None:
@@ -631,20 +501,25 @@ def _require_plain(folder: Path) -> None:
         except FileNotFoundError:
             regular = not path.is_symlink()
         except OSError as error:
-            raise _refused(folder, error, "read") from error
+            raise refused(folder, error, "read") from error
         if not regular or (path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())):
             raise ProjectError(
                 f"The project in {shown_path(folder)} was not opened: its {name} is no plain file of its own."
             )
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_file(folder: Path) -> dict[str, Any]:
+    """The checked content of a folder's ``project.json``.
+
+    Raises:
+        ProjectError: there is none, or it is damaged or of a newer version.
+    """
     try:
         text = (folder / "project.json").read_bytes()
     except FileNotFoundError:
         raise ProjectError(f"There is no project in {folder}: it holds no project.json.") from None
     except OSError as error:
-        raise _refused(folder, error, "read") from error
+        raise refused(folder, error, "read") from error
     return _checked(text, str(folder))
 
 
@@ -687,7 +562,7 @@ def _write(folder: Path, data: dict[str, Any]) -> None:
     except TesseraError as error:
         raise ProjectError(str(error)) from error
     except OSError as error:
-        raise _refused(folder, error, "saved") from error
+        raise refused(folder, error, "saved") from error
 
 
 @contextmanager
@@ -696,7 +571,7 @@ def _lock(folder: Path) -> Iterator[None]:
         with alone(folder / ".lock"):
             yield
     except OSError as error:
-        raise _refused(folder, error, "saved") from error
+        raise refused(folder, error, "saved") from error
 
 
 def _synced(log: LabelLog) -> bool:

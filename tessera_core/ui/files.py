@@ -13,7 +13,8 @@ import streamlit as st
 
 from tessera_core.labels.files import ENDINGS
 from tessera_core.labels.report import ImportReport
-from tessera_core.project.project import Project, safe_name
+from tessera_core.project.folders import safe_name
+from tessera_core.project.project import Project
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.ui import humanize
 

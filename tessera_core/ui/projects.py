@@ -8,7 +8,8 @@ import streamlit as st
 
 from tessera_core.errors import TesseraError
 from tessera_core.project import deletion, library
-from tessera_core.project.project import Project, RecentProject
+from tessera_core.project.home import RecentProject
+from tessera_core.project.project import Project
 from tessera_core.ui import humanize, state
 
 _SHOWN = 10

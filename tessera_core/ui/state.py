@@ -177,6 +177,7 @@ def scene_for(project: Project, year: int | None = None) -> OpenScene:
 @st.cache_resource(show_spinner=False)
 def _open(key: str) -> Project:
     # One object per project and server: two tabs then share one label log and one undo history.
-    from tessera_core.project.project import Project, folder_of
+    from tessera_core.project.home import folder_of
+    from tessera_core.project.project import Project
 
     return Project.open(folder_of(key))

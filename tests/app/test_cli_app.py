@@ -13,7 +13,8 @@ import pytest
 
 from tessera_core.cli import app, main
 from tessera_core.errors import InputError, TesseraError
-from tessera_core.project.project import Project, projects_home
+from tessera_core.project.home import projects_home
+from tessera_core.project.project import Project
 
 
 @pytest.fixture

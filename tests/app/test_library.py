@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from tessera_core.cli import main
 from tessera_core.errors import InputError, ProjectError, TesseraError
 from tessera_core.project import deletion, library
-from tessera_core.project.project import Project, projects_home
+from tessera_core.project.home import projects_home
+from tessera_core.project.project import Project
 from tests.factories import landscape
 
 

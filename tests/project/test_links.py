@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.hosting import server_secret
+from tessera_core.project.home import folder_of, projects_home, remember
 from tessera_core.project.links import link_of, linked_folder
-from tessera_core.project.project import Project, folder_of, projects_home, remember
+from tessera_core.project.project import Project
 
 _opened: list[str] | None = None
 

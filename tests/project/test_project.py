@@ -10,7 +10,9 @@ import pytest
 
 from tessera_core.errors import LabelError, MixedDatasetsError, ProjectError
 from tessera_core.grid import Grid
-from tessera_core.project.project import Project, projects_home, recent_projects, remember, safe_name
+from tessera_core.project.folders import safe_name
+from tessera_core.project.home import projects_home, recent_projects, remember
+from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tests.factories import make_grid
 

@@ -13,8 +13,9 @@ import pytest
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.hosting import acting, acting_for
 from tessera_core.project import deletion, library, room
+from tessera_core.project.home import projects_home, recent_projects
 from tessera_core.project.links import link_of, linked_folder
-from tessera_core.project.project import Project, projects_home, recent_projects
+from tessera_core.project.project import Project
 from tests.factories import landscape
 
 DAY = 86_400

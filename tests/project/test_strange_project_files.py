@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from tessera_core.errors import LabelError, ProjectError, TesseraError
 from tessera_core.project import library, pack
-from tessera_core.project.project import Project, projects_home
+from tessera_core.project.home import projects_home
+from tessera_core.project.project import Project
 from tests.factories import landscape
 
 HEADER = b'{"format": "tessera-labels/1"}\n'

@@ -12,7 +12,8 @@ from tessera_core._utils.paths import data_home
 from tessera_core.analysis.stacking import Stacked, stack, stack_years
 from tessera_core.errors import InputError
 from tessera_core.project import library
-from tessera_core.project.project import Project, safe_name
+from tessera_core.project.folders import safe_name
+from tessera_core.project.project import Project
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, jobs, state
 from tessera_core.ui.compare.context import PAGE

@@ -13,8 +13,9 @@ import streamlit as st
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.paths import data_home
 from tessera_core.project import library, pack
+from tessera_core.project.folders import safe_name
 from tessera_core.project.library import typed_path
-from tessera_core.project.project import Project, safe_name
+from tessera_core.project.project import Project
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, jobs, shell, state

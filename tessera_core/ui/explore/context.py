@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tessera_core.project.project import Project, RecentProject, recent_projects
+from tessera_core.project.home import RecentProject, recent_projects
+from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import state
 from tessera_core.ui.scene import OpenScene

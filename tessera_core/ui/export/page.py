@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from tessera_core.export.product import Product
 from tessera_core.project.classify import ProjectMap, project_product, project_reference, what_was_seen
-from tessera_core.project.project import SUFFIX, Project, safe_name
+from tessera_core.project.folders import safe_name
+from tessera_core.project.project import SUFFIX, Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import humanize, maps, shell, state
 from tessera_core.ui.export.label_files import other_format

@@ -15,8 +15,9 @@ import streamlit as st
 
 from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
 from tessera_core.project import load
+from tessera_core.project.folders import safe_name
 from tessera_core.project.jobs import Job
-from tessera_core.project.project import Project, safe_name
+from tessera_core.project.project import Project
 from tessera_core.project.request import FIRST_YEAR, EmbeddingRequest, title_of
 from tessera_core.region import RESOLUTION_M, Region
 from tessera_core.sources.remote.coverage import Coverage, YearCover, request_text, survey

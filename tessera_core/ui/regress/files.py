@@ -12,7 +12,8 @@ from tessera_core.export.values import (
     write_regression_qgis,
     write_value_map,
 )
-from tessera_core.project.project import Project, safe_name
+from tessera_core.project.folders import safe_name
+from tessera_core.project.project import Project
 from tessera_core.project.regress import regression_product
 from tessera_core.ui.files import Item, stem_of
 from tessera_core.ui.regress.context import RegressContext, known_map, known_score

@@ -12,7 +12,8 @@ from tessera_core.assess.area import AreaEstimate, Assessment
 from tessera_core.assess.designs import to_csv
 from tessera_core.errors import LabelError
 from tessera_core.project import validate
-from tessera_core.project.project import Project, safe_name
+from tessera_core.project.folders import safe_name
+from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize
 from tessera_core.ui.scene import OpenScene
