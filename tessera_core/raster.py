@@ -226,7 +226,8 @@ class EmbeddingRaster:
             >>> raster.plot().get_xlabel()
             'easting (m)'
         """
-        return _above("render.figure", "plot")(self, ax, **options)
+        drawn: Axes = _above("render.figure", "plot")(self, ax, **options)
+        return drawn
 
     def explore(
         self,

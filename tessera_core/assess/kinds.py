@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.labels.values import parse_number
+from tessera_core.labels.cells import parse_number
 
 # Schemes of classes have at most so many codes that a few labels each are enough; measured numbers seldom repeat.
 FEW_CODES = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,9 +110,10 @@ def named(wanted: str, names: Sequence[str], what: str, where: str) -> str:
     Raises:
         LabelError: there is none; the sentence lists what there is.
     """
-    for same in (lambda a, b: a == b, lambda a, b: a.casefold().strip() == b.casefold().strip()):
+    forms: tuple[Callable[[str], str], ...] = (str, lambda text: text.casefold().strip())
+    for form in forms:
         for name in names:
-            if same(name, wanted):
+            if form(name) == form(wanted):
                 return name
     lower = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(wanted.casefold(), list(lower), 1, 0.6)

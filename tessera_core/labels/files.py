@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,7 +237,7 @@ def read_class_raster(path: str | Path, grid: Grid) -> ClassRaster:
 
 
 def _coded(
-    values: NDArray, known: NDArray[np.bool_], zero_is_class: bool, path: Path, report: ImportReport
+    values: NDArray[Any], known: NDArray[np.bool_], zero_is_class: bool, path: Path, report: ImportReport
 ) -> tuple[NDArray[np.int32], int]:
     """Class codes with 0 for unlabelled, and the code that stands for the file's own 0 (0: it is none)."""
     if values.dtype.kind == "f":
@@ -274,7 +274,8 @@ def class_tags(path: str | Path) -> dict[str, str]:
     if Path(path).suffix.lower() == ".npy":
         return {}
     with open_raster(path, error=LabelError) as file:
-        return file.tags() | file.tags(1)
+        tags: dict[str, str] = file.tags() | file.tags(1)
+        return tags
 
 
 def patches(classes: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -294,7 +295,7 @@ def patches(classes: NDArray[np.int32]) -> NDArray[np.int32]:
     return groups
 
 
-def _npy_classes(path: Path) -> NDArray:
+def _npy_classes(path: Path) -> NDArray[Any]:
     from tessera_core._utils.npy import load_npy
 
     values = load_npy(path, LabelError)
@@ -303,7 +304,7 @@ def _npy_classes(path: Path) -> NDArray:
     return values
 
 
-def _tiff_classes(path: Path, grid: Grid, report: ImportReport) -> tuple[NDArray, NDArray[np.bool_], bool]:
+def _tiff_classes(path: Path, grid: Grid, report: ImportReport) -> tuple[NDArray[Any], NDArray[np.bool_], bool]:
     """Values on the grid, bool (H, W) where the file has data, and whether its 0 is a class.
 
     A file that declares another value for no data than 0, or a mask, says that 0 is data.
@@ -364,7 +365,7 @@ def _same_crs(crs: object, grid: Grid) -> bool:
     return bool(code) and grid.crs == f"EPSG:{code}"
 
 
-def _whole_numbers(values: NDArray, path: Path) -> NDArray[np.int64]:
+def _whole_numbers(values: NDArray[Any], path: Path) -> NDArray[np.int64]:
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         raise LabelError(f"{path.name} holds fractions, not classes; class codes are whole numbers.")
     if values.dtype.kind not in "biuf" or np.abs(values.astype(np.float64)).max(initial=0) > 2**31 - 1:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
+from tessera_core.labels.cells import parse_number
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass, clean_name
-from tessera_core.labels.values import ImportedValues, name_and_unit, parse_number
+from tessera_core.labels.values import ImportedValues, name_and_unit
 
 _COLOUR = "#30508c"
 

@@ -220,13 +220,13 @@ def _under(xy: XY, grid: Grid) -> Flat:
     return _flatten(*grid.xy_to_pixel(x, y), grid)
 
 
-def _flatten(rows: NDArray, cols: NDArray, grid: Grid) -> Flat:
+def _flatten(rows: NDArray[Any], cols: NDArray[Any], grid: Grid) -> Flat:
     inside = grid.inside(rows, cols)
     r, c = np.floor(rows[inside]).astype(np.int64), np.floor(cols[inside]).astype(np.int64)
     return np.unique(r * grid.width + c)
 
 
-def _window(rows: NDArray, cols: NDArray, grid: Grid) -> tuple[int, int, int, int] | None:
+def _window(rows: NDArray[Any], cols: NDArray[Any], grid: Grid) -> tuple[int, int, int, int] | None:
     """Pixels ``(r0, r1, c0, c1)`` of the grid around fractional pixel coordinates, or None where they miss it."""
     low = np.clip([rows.min() - 1, cols.min() - 1], -1, None)
     high = np.clip([rows.max() + 1, cols.max() + 1], None, [grid.height + 1, grid.width + 1])
@@ -244,7 +244,7 @@ def _stroke(xy: XY, radius: float, grid: Grid) -> Flat:
     return np.unique(np.concatenate(pieces))
 
 
-def _capsule(start: NDArray, end: NDArray, radius: float, grid: Grid) -> Flat:
+def _capsule(start: NDArray[Any], end: NDArray[Any], radius: float, grid: Grid) -> Flat:
     """Pixels whose centre lies within ``radius`` of a segment, and those the segment runs through."""
     x = np.array([start[0], start[0], end[0], end[0]]) + np.array([-radius, radius, -radius, radius])
     y = np.array([start[1], start[1], end[1], end[1]]) + np.array([-radius, radius, radius, -radius])
@@ -269,7 +269,7 @@ def _capsule(start: NDArray, end: NDArray, radius: float, grid: Grid) -> Flat:
     return np.concatenate([flat, _run_through(start, end, grid)])
 
 
-def _run_through(start: NDArray, end: NDArray, grid: Grid) -> Flat:
+def _run_through(start: NDArray[Any], end: NDArray[Any], grid: Grid) -> Flat:
     (row0, row1), (col0, col1) = grid.xy_to_pixel([start[0], end[0]], [start[1], end[1]])
     span = max(abs(row1 - row0), abs(col1 - col0))
     # A stroke from far outside is sampled only as finely as the grid is large.
@@ -294,10 +294,11 @@ def _polygon(rings: tuple[XY, ...], grid: Grid) -> Flat:
     rows, cols = np.nonzero(mask)
     if len(rows) == 0:
         return _one_pixel(in_pixels, grid)
-    return (rows + r0).astype(np.int64) * grid.width + (cols + c0)
+    found: Flat = (rows + r0).astype(np.int64) * grid.width + (cols + c0)
+    return found
 
 
-def _one_pixel(in_pixels: list[NDArray], grid: Grid) -> Flat:
+def _one_pixel(in_pixels: list[NDArray[Any]], grid: Grid) -> Flat:
     """The pixel under a polygon that is too small or thin to hold a pixel centre."""
     from shapely import Polygon, make_valid
 

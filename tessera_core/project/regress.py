@@ -28,9 +28,9 @@ from tessera_core.export.values import RegressionProduct
 from tessera_core.grid import Grid
 from tessera_core.heads import RegressionHead, ValueMap, make_regression_head, predict_values
 from tessera_core.heads.training import training_draw
-from tessera_core.labels.importing import ImportReport
 from tessera_core.labels.model import Label, LabelClass, new_id
 from tessera_core.labels.plots import Plot, plots_of, values_of
+from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import in_order_of_place
 from tessera_core.labels.values import ImportedValues
 from tessera_core.project.project import Project
@@ -80,7 +80,10 @@ class RegressionChoice:
             HeadError: there is no such head or context.
         """
         head = make_regression_head(self.name, neighbourhood=self.neighbourhood)
-        return head.set_params(**{name: seed for name in head.get_params() if name.rpartition("__")[2] == "seed"})
+        made: RegressionHead = head.set_params(
+            **{name: seed for name in head.get_params() if name.rpartition("__")[2] == "seed"}
+        )
+        return made
 
     @classmethod
     def from_settings(cls, settings: ProjectSettings) -> RegressionChoice:

@@ -20,10 +20,11 @@ import numpy as np
 
 from tessera_core.areas import MappedArea, hectares, mapped_areas
 from tessera_core.errors import HeadError
+from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.sampling import geometry_pixels, label_pixels
-from tessera_core.project.classify import DEFAULT_HEAD, fit_labels
+from tessera_core.project.classify import fit_labels
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session import payload

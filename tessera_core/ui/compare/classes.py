@@ -13,8 +13,9 @@ from tessera_core._utils.csvcells import quoted
 from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transfer import Transfer
 from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, trajectories
+from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.project.change import RATE, YearMaps, confirm, map_years
-from tessera_core.project.classify import DEFAULT_HEAD, head_name
+from tessera_core.project.classify import head_name
 from tessera_core.render import palette
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import shell, state
