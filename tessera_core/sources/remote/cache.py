@@ -28,7 +28,8 @@ from tessera_core.types import BBox
 
 FORMAT = "tessera-fetch/1"
 DEFAULT_LIMIT_GB = 20.0
-RASTER_FILES = RASTER.files
+# Of those there may be: a fetched raster has no photograph.
+RASTER_FILES = ("codes.npy", "scales.npy", "nodata.npy", "raster.json")
 _STALE_S = 7 * 24 * 3600
 
 
