@@ -20,9 +20,7 @@ from tessera_core.render.picture import true_colour
 
 def main() -> int:
     """Make the region where it is not cached, and write its last year."""
-    region = ensure_demo(
-        progress=lambda done, total, message: print(f"\r{done}/{total} {message:40}", end="", flush=True)
-    )
+    region = ensure_demo(progress=lambda done, total, message: None)
     print()
     year = max(DEMO_YEARS)
     with rasterio.open(region.truth[year]) as file:

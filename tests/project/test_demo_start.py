@@ -131,3 +131,15 @@ def test_the_process_makes_the_whole_region(tmp_path: Path, monkeypatch: pytest.
     made = demo.cached_demo(home, 64)
     assert made is not None
     assert made.complete
+
+
+def test_what_is_shipped_is_of_this_simulator_and_these_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+    taken = demo.take_start()
+    assert taken is not None, "run tools/make_demo_start.py: the simulator, the weights or the size changed"
+    raster = EmbeddingRaster.open(taken.ready[2024])
+    assert raster.shape == (demo.DEMO_SIZE, demo.DEMO_SIZE)
+    assert raster.valid().all()
+    assert sum(path.stat().st_size for path in demo_start.FOLDER.iterdir()) <= 10e6
