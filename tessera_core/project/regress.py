@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tessera_core.analysis import applicability
 from tessera_core.assess.regression import (
-    COVERAGE,
     HeldOutValues,
     RegressionSamples,
     judge_regression,
@@ -27,6 +26,7 @@ from tessera_core.errors import HeadError, LabelError
 from tessera_core.export.values import RegressionProduct
 from tessera_core.grid import Grid
 from tessera_core.heads import RegressionHead, ValueMap, make_regression_head, predict_values
+from tessera_core.heads.regression import COVERAGE
 from tessera_core.heads.training import training_draw
 from tessera_core.labels.model import Label, LabelClass, new_id
 from tessera_core.labels.plots import Plot, plots_of, values_of

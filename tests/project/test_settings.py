@@ -116,7 +116,7 @@ def test_a_project_of_before_the_names_of_today_opens_with_all_that_was_chosen(h
     project = Project.open(folder)
     chosen = project.settings
     assert not project.notes
-    assert (classify.head_choice(project).name, classify.head_choice(project).context) == ("logistic", 3)
+    assert (classify.head_choice(project).name, classify.head_choice(project).neighbourhood) == ("logistic", 3)
     assert (chosen.head, chosen.certainty, chosen.class_weight) == ("logistic", 0.7, {"1": 2.0, "2": 0.5})
     assert (chosen.year, chosen.label_year) == (2023, 2024)
     assert classify.post_processing_of(project) == PostProcessing("majority")
