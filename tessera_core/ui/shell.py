@@ -54,7 +54,11 @@ _PAGES = {
 }
 # On a phone the line above every page is one line; the page Region has it in full.
 _ONE_LINE = """<style>
+.st-key-studio_header button { min-height: 1.75rem; padding-block: 0; }
 @media (max-width: 640px) {
+  .st-key-studio_header { flex-wrap: nowrap; }
+  .st-key-studio_header > * { min-width: 0; }
+  .st-key-studio_header button { max-width: 60vw; }
   .st-key-studio_header p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 }
 </style>"""

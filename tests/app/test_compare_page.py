@@ -275,7 +275,7 @@ def test_joined_years_become_a_region(app: AppTest, years: Project) -> None:
     assert "96 numbers a pixel" in app.success[0].value
     next(button for button in app.button if button.label == "Open it as a region").click().run()
     assert _errors(app) == []
-    assert any("**Fields joined**" in text.value for text in app.markdown)
+    assert [box.value for box in app.text_input if box.label == "Name"] == ["Fields joined"]
 
 
 def test_another_model_joins_all_years_and_labels_come_along(app: AppTest, years: Project, tmp_path: Path) -> None:

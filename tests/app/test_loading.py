@@ -26,6 +26,11 @@ from tests.sources import world_store
 from tests.sources.world_store import Fault, WebStore
 
 
+@pytest.fixture(autouse=True)
+def _own_home(home: Path) -> None:
+    """No test of these touches the home of whoever runs them."""
+
+
 def _request(web: WebStore, *years: int, box: str = "11.86,-0.09,11.94,0.09") -> EmbeddingRequest:
     return EmbeddingRequest(rounded(replace(parse_bbox(box), name="Equator")), years, "", web.store)
 

@@ -234,7 +234,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "map e/2023 --labels no/such.gpkg --out o.tif",
         "map e/2023 --use-head no/such --out o.tif",
         "change e/2023 no/such --out o.tif",
-        "fuse no/such e/2023 --out o",
+        "stack no/such e/2023 --out o",
         "evaluate e/2023 --labels no/such.gpkg",
         "evaluate e/2023 --labels labels.tif --tree no/such.txt",
         "export no/such --to qgis --out o.zip",
@@ -433,7 +433,7 @@ def test_bash_completes_commands_options_and_choices(place: Path, capsys: pytest
 
     assert completed("tessera", "ma") == ["map"]
     assert set(completed("tessera", "help", "")) == set(COMMANDS)
-    assert completed("tessera", "map", "--conf") == ["--confidence"]
+    assert completed("tessera", "map", "--conf") == ["--confidence-threshold", "--confidence"]
     assert completed("tessera", "map", "--head", "fo") == ["forest", "forest-regression"]
     assert "ablations" in completed("tessera", "study", "")
     for shell, word in (("zsh", "#compdef tessera"), ("fish", "complete -c tessera")):
