@@ -198,12 +198,12 @@ def _satellite(year: int | None, series: PixelTimeSeries) -> None:
     figure = charts.day_figure(
         ndvi, {"clear": "#1b7837", "cloud or shadow": "#b4b9bf"}, title="NDVI", height=250, dots=["cloud or shadow"]
     )
-    charts.show(figure, "Greenness (NDVI) through the year")
+    charts.show(figure, "Greenness (NDVI) through the year", f"explore_ndvi_{year}")
     bands = {}
     for number, band in enumerate(S2_BANDS):
         those = series.valid & np.isfinite(series.reflectance[:, number])
         bands[band] = (series.days[those].tolist(), series.reflectance[those, number].round(4).tolist())
-    _lines(bands, "Reflectance of Sentinel-2, clear days", BAND_COLOURS)
+    _lines(year, bands, "Reflectance of Sentinel-2, clear days", BAND_COLOURS)
     radar = _radar(series.ascending, "ascending") | _radar(series.descending, "descending")
     colours = dict(
         zip(
@@ -212,7 +212,7 @@ def _satellite(year: int | None, series: PixelTimeSeries) -> None:
             strict=True,
         )
     )
-    _lines(radar, "Radar of Sentinel-1, dB", colours, zero=False)
+    _lines(year, radar, "Radar of Sentinel-1, dB", colours, zero=False)
 
 
 def _radar(radar: Radar, orbit: str) -> dict[str, _Series]:
@@ -223,10 +223,14 @@ def _radar(radar: Radar, orbit: str) -> dict[str, _Series]:
     return found
 
 
-def _lines(series: dict[str, _Series], title: str, colours: dict[str, str], zero: bool = True) -> None:
+def _lines(
+    year: int | None, series: dict[str, _Series], title: str, colours: dict[str, str], zero: bool = True
+) -> None:
     present = {name: line for name, line in series.items() if line[0]}
     if not present:
         st.caption(f"{title}: nothing was measured here.")
         return
     st.markdown(f"**{title}**")
-    charts.show(charts.day_figure(present, colours, title=title.split(",")[0], zero=zero), title)
+    figure = charts.day_figure(present, colours, title=title.split(",")[0], zero=zero)
+    # Two years may be drawn alike, and Streamlit takes two figures that are alike for one.
+    charts.show(figure, title, f"explore_{title.split()[0]}_{year}")
