@@ -89,7 +89,7 @@ def _explore(studio: Studio, mode: str) -> None:
 def _umap(studio: Studio) -> None:
     _explore(studio, "Scatter")
     studio.page.get_by_text("UMAP", exact=True).click()
-    studio.page.get_by_role("combobox").last.click()
+    studio.page.get_by_role("combobox", name="Pixels").click()
     studio.page.get_by_role("option", name="5,000").click()
     offer = studio.page.get_by_role("button", name="Lay out 5,000 pixels")
     ready = studio.page.get_by_text("UMAP 1 · UMAP 2")
@@ -112,7 +112,7 @@ def _compare(studio: Studio, part: str) -> None:
 
 def _join(studio: Studio) -> None:
     _compare(studio, "Join embeddings")
-    studio.page.get_by_role("combobox").last.click()
+    studio.page.get_by_role("combobox", name="Pixels").click()
     studio.page.get_by_role("option", name="2023").click()
     studio.button("Join them").click()
 

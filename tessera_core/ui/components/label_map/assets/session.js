@@ -29,7 +29,8 @@ const DEFAULTS = () => ({
     similar: { on: true, opacity: 0.85 },
     novelty: { on: false, opacity: 0.85 },
     sets: { on: false, opacity: 0.85 },
-    truecolour: { on: false, opacity: 1 },
+    truecolour: { on: true, opacity: 1 },
+    // Beneath: what is seen where there is no photograph, and one click away where there is one.
     pca: { on: true, opacity: 1 },
     base: { on: false, opacity: 1, name: "" },
   },
