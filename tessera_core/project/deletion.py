@@ -113,7 +113,7 @@ def sweep(now: float | None = None) -> int:
 
 
 def duplicate(project: Project, name: str) -> Project:
-    """A copy of a project with labels, plots and settings of its own and the same embeddings; the original stays.
+    """A copy of a project with labels, plots, validation and settings of its own and the same embeddings; the original stays.
 
     Raises:
         ProjectError: it cannot be written, or a server for strangers has no room for it.
@@ -122,6 +122,10 @@ def duplicate(project: Project, name: str) -> Project:
         copy = Project.import_file(project.export_file(Path(folder) / "copy.tessera"))
     try:
         copy.update(name=name)
+        # Samples for validation and the like, which a project file leaves out.
+        for beside in project.folder.glob("*.json"):
+            if beside.name != "project.json":
+                shutil.copy2(beside, copy.folder / beside.name)
         for year, ref in sorted(project.embeddings.items(), key=lambda item: item[0] or 0):
             path, dpixels = _taken_along(ref.path, project, copy), None
             if ref.dpixels is not None:

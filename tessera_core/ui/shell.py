@@ -90,7 +90,8 @@ def run() -> None:
     state.forward_deep_link()
     # After it is known which page was asked for, so that it is shown when there is room.
     _wants_seat()
-    with plain_errors():
+    # The projects of its list, and the copies made there, are the visitor's.
+    with plain_errors(), acting_for(state.visitor()):
         state.restore_project()
         # The map of the page Label says itself when it was saved.
         header(saved=page.url_path != "label")
@@ -218,7 +219,8 @@ def header(*, saved: bool = True) -> None:
 def _growing_demo() -> None:
     project = state.current_project()
     if project is not None:
-        demo_rest.show(project)
+        with acting_for(state.visitor()):
+            demo_rest.show(project)
 
 
 def wants_region(sentence: str, title: str = "") -> None:

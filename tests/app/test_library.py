@@ -198,7 +198,9 @@ def test_a_copy_has_its_own_labels_and_the_same_embeddings(home: Path, project: 
     assert grid is not None
     x, y = grid.pixel_to_xy(3, 4)
     project.log.add("point", wood.id, [(float(x), float(y))])
+    (project.folder / "validation-2024.json").write_text("{}")
     copy = deletion.duplicate(project, library.free_name(f"{project.name}, copy"))
+    assert (copy.folder / "validation-2024.json").read_text() == "{}"
     assert copy.name == "My fields, copy"
     assert copy.key != project.key
     assert {year: ref.path for year, ref in copy.embeddings.items()} == {

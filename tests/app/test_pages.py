@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from tessera_core import hosting
 from tessera_core.project import library
+from tessera_core.project.home import recent_projects
 from tessera_core.project.project import Project
 from tessera_core.ui import state
 from tests.servers import APP_SECONDS
@@ -434,3 +435,9 @@ def test_a_stranger_sees_the_projects_of_their_own_and_may_delete_them(
     assert not mine.folder.exists()
     app.button(key="projects_undo").click().run()
     assert mine.folder.exists()
+    # The list at the name in the header is of one's own projects too, and so is a copy made there.
+    assert [button.key for button in app.button if (button.key or "").startswith("switch_")] == []
+    app.button(key="project_duplicate").click().run()
+    with hosting.acting_for("anna"):
+        assert {entry.name for entry in recent_projects()} == {"Annas fields", "Annas fields, copy"}
+    assert [button.label for button in app.button if (button.key or "").startswith("switch_")] == ["Annas fields"]
