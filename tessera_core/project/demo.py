@@ -129,9 +129,8 @@ def cached_demo(
         CheckpointError: the weights are not there.
         InputError: the cache holds something else.
     """
-    root, recipe = _cache_place(cache_dir, size, seed)
-    region = DemoRegion.at(root, size, seed, tuple(sorted(set(years))))
-    return region if _claim(root, recipe) and region.complete else None
+    region = started_demo(cache_dir, size, years, seed)
+    return region if region is not None and region.complete else None
 
 
 def started_demo(
