@@ -100,8 +100,7 @@ def run() -> None:
     with plain_errors(), acting_for(state.visitor()):
         page.run()
     _warm_up()
-    if hosted():
-        _make_room()
+    _make_room()
 
 
 def _continuous_map() -> None:
@@ -110,10 +109,12 @@ def _continuous_map() -> None:
 
 @st.cache_resource(ttl=86_400, show_spinner=False)
 def _make_room() -> threading.Thread:
-    """Once a day, and when the server starts: remove what nobody used for a while."""
+    """Once a day, and when the server starts: remove what nobody used for a while or wants back."""
+    from tessera_core.project.deletion import sweep
     from tessera_core.project.room import remove_old
 
     def work() -> None:
+        sweep()
         if removed := remove_old():
             log.info("Removed %d projects that nobody used for a while", len(removed))
 
