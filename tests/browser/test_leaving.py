@@ -112,7 +112,7 @@ def _compare(studio: Studio, part: str) -> None:
 
 def _join(studio: Studio) -> None:
     _compare(studio, "Join embeddings")
-    studio.page.get_by_role("combobox", name="Pixels").click()
+    studio.page.get_by_role("combobox", name="and", exact=True).click()
     studio.page.get_by_role("option", name="2023").click()
     studio.button("Join them").click()
 
