@@ -100,7 +100,7 @@ def web(folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[W
 
 
 def expected(raster: EmbeddingRaster, year: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values the files have at the raster's pixels (float, NaN without), and whether they lie in the frame's own zone."""
+    """Values the files have at the raster's pixels (float, NaN without), and whether they lie in the working grid's own zone."""
     height, width = raster.shape
     rows, cols = np.mgrid[0:height, 0:width]
     lon, lat = (v.reshape(height, width) for v in raster.grid.pixel_to_lonlat(rows.ravel() + 0.5, cols.ravel() + 0.5))

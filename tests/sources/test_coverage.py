@@ -44,7 +44,7 @@ def test_each_year_says_how_much_and_which_tiles_are_missing(web: WebStore) -> N
     assert len(by_year[1999].missing) == len(by_year[2022].tiles) == 12
     assert cover.exact
     assert cover.dims == (16, 32, 64, 128)
-    place = open_store(web.store).frame(region)
+    place = open_store(web.store).working_grid(region)
     assert by_year[2023].disk_bytes == place.grid.height * place.grid.width * 133
     assert by_year[2023].seconds is not None
     assert by_year[2023].seconds > 0

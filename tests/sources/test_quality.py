@@ -16,7 +16,7 @@ from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.sources.local.convert import quantise_block
 from tessera_core.sources.quality.repair import correct_seams, mask_tiles, tile_offsets
 from tessera_core.sources.quality.tiles import check_quality
-from tessera_core.sources.remote.frame import tile_centres, tile_name
+from tessera_core.sources.remote.working_grid import tile_centres, tile_name
 
 DIM = 32
 GRID = Grid("EPSG:32631", Affine(100, 0, 488_000, 0, -100, 5_572_000), (340, 260))

@@ -35,8 +35,8 @@ pickle.dump([task.run() for task in tasks], sys.stdout.buffer)
 
 
 def tasks_of(source, year: int = 2023, attempts: int = 2, block: tuple[int, int] = (32, 32)) -> list[WindowTask]:
-    frame = source.frame(REGION)
-    return [WindowTask.of(source, frame, w, year, source.dim, attempts) for w in frame.blocks(*block)]
+    working_grid = source.working_grid(REGION)
+    return [WindowTask.of(source, working_grid, w, year, source.dim, attempts) for w in working_grid.blocks(*block)]
 
 
 def equal(one: WindowResult, other: WindowResult) -> bool:
@@ -70,10 +70,10 @@ def test_what_any_workers_read_and_one_writer_writes_is_what_fetch_makes(
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     source = open_store(web.store)
     fetched = fetch(REGION, source, 2023).open()
-    request = YearRequest(REGION, source, source.frame(REGION), 2023, source.dim)
+    request = YearRequest(REGION, source, source.working_grid(REGION), 2023, source.dim)
     (tmp_path / "elsewhere").mkdir()
     with YearWriter(request, tmp_path / "elsewhere" / "made") as writer, ThreadPoolExecutor(3) as pool:
-        tasks = [WindowTask.of(source, request.frame, w, 2023, source.dim, 2) for w in reversed(writer.todo)]
+        tasks = [WindowTask.of(source, request.working_grid, w, 2023, source.dim, 2) for w in reversed(writer.todo)]
         for result in pool.map(WindowTask.run, tasks):
             writer.accept(result)
         assert writer.done_pixels == writer.total_pixels
@@ -96,10 +96,10 @@ def test_a_window_that_cannot_be_had_is_a_result_with_a_reason(web: WebStore, qu
 def test_of_a_damaged_window_the_whole_parts_are_kept(web: WebStore, quick_tries: None) -> None:
     source = open_store(web.store)
     box = parse_bbox("11.82,-0.12,11.98,0.08")
-    frame = source.frame(box)
-    whole = (slice(0, frame.grid.height), slice(0, frame.grid.width))
+    working_grid = source.working_grid(box)
+    whole = (slice(0, working_grid.grid.height), slice(0, working_grid.grid.width))
     web.faults = [Fault("utm32/embeddings/c/1/0/0/1", "garbage")]
-    block = WindowTask.of(source, frame, whole, 2023, source.dim, 2).run().block
+    block = WindowTask.of(source, working_grid, whole, 2023, source.dim, 2).run().block
     assert block is not None
     assert block.problems
     assert all("2023: " in text and "grid_11." in text for text in block.problems)

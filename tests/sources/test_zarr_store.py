@@ -17,8 +17,8 @@ from tessera_core.errors import InputError, RasterError
 from tessera_core.raster import NoData, dequantise, valid_scales
 from tessera_core.region import Region, parse_bbox
 from tessera_core.sources.remote import datasets, zarr_zone
-from tessera_core.sources.remote.frame import Frame, Lattice, frame, tile_centres, tiles_in
 from tessera_core.sources.remote.resilient import PieceError
+from tessera_core.sources.remote.working_grid import PixelGrid, WorkingGrid, tile_centres, tiles_in, working_grid
 from tessera_core.sources.remote.zarr_store import Store, open_store
 from tessera_core.sources.remote.zarr_zone import Block
 from tests.sources import world_store
@@ -28,9 +28,9 @@ NORTH, SOUTH, BOTH = "11.82,0.01,11.98,0.09", "11.82,-0.14,11.98,-0.02", "11.82,
 SEAM = "11.93,-0.08,12.06,0.04"
 
 
-def read(store: Store, text: str | Region, year: int, dim: int = 128, last: bool = True) -> tuple[Frame, Block]:
+def read(store: Store, text: str | Region, year: int, dim: int = 128, last: bool = True) -> tuple[WorkingGrid, Block]:
     region = parse_bbox(text) if isinstance(text, str) else text
-    place = store.frame(region)
+    place = store.working_grid(region)
     height, width = place.grid.shape
     return place, store.read(place, (slice(0, height), slice(0, width)), year, dim, last=last)
 
@@ -109,7 +109,7 @@ def test_a_polygon_is_cut_out_and_a_box_is_not(world: Path) -> None:
     triangle = Region(Polygon([(11.91, 0.01), (11.99, 0.01), (11.91, 0.09)]))
     place, block = read(store, triangle, 2024)
     np.testing.assert_array_equal(block.reasons == NoData.OUTSIDE, ~triangle.mask(place.grid))
-    assert place.blocks(4, 4) != store.frame(parse_bbox("11.91,0.01,11.99,0.09")).blocks(4, 4)
+    assert place.blocks(4, 4) != store.working_grid(parse_bbox("11.91,0.01,11.99,0.09")).blocks(4, 4)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_polygon_is_cut_out_and_a_box_is_not(world: Path) -> None:
 )
 def test_poles_and_the_antimeridian_give_a_sentence(world: Path, box: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        open_store(world).frame(parse_bbox(box))
+        open_store(world).working_grid(parse_bbox(box))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_what_one_reader_is_refused_is_not_forgotten_because_another_gets_it(
 
     monkeypatch.setattr(zarr_zone.Zone, "_raw", overtaken)
     # What has zeros for embeddings is read twice; here it must be found out by the absence alone.
-    monkeypatch.setattr(zarr_zone.Zone, "_doubtful", lambda *_: False)
+    monkeypatch.setattr(zarr_zone.Zone, "_suspect", lambda *_: False)
     web.faults = [Fault(what, "404")]
     if not last:
         with pytest.raises(PieceError, match="absent where there are"):
@@ -240,7 +240,7 @@ def test_points_whose_scales_or_embeddings_are_absent_are_tried_again(web: WebSt
 
 def test_a_shard_that_vanishes_while_it_is_read_is_a_fault(web: WebStore) -> None:
     store = open_store(web.store)
-    place = store.frame(parse_bbox(NORTH))
+    place = store.working_grid(parse_bbox(NORTH))
     part = (slice(0, 8), slice(20, 40))
     store.read(place, part, 2024, 128)  # now the indexes are known
     web.faults = [Fault("utm32/embeddings/c/2/0/0/0", "404")]
@@ -293,7 +293,7 @@ def test_tiles_of_a_region_are_named_by_their_centres() -> None:
 
 
 def test_a_frame_on_a_lattice_covers_the_pixel_centres_in_the_box() -> None:
-    place = frame(parse_bbox("3.1,52.0,3.2,52.1"), Lattice(31, 100.0, 6_000_000.0, 10.0))
+    place = working_grid(parse_bbox("3.1,52.0,3.2,52.1"), PixelGrid(31, 100.0, 6_000_000.0, 10.0))
     lon, lat = place.lonlat((slice(0, place.grid.height), slice(0, place.grid.width)))
     assert lon.min() < 3.1 < 3.2 < lon.max()
     assert lat.min() < 52.0 < 52.1 < lat.max()

@@ -25,7 +25,7 @@ def mosaic(
 ) -> EmbeddingRaster:
     """Tiles as one raster; where they overlap the first one with data wins, what none covers is ``MISSING_TILE``.
 
-    A tile whose pixels do not lie on the lattice of the first is moved by less than half a pixel, and the provenance says so.
+    A tile whose pixels do not lie on the pixel grid of the first is moved by less than half a pixel, and the provenance says so.
 
     Args:
         named: (name, raster) of each tile, at least one.

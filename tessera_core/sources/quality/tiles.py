@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
-from tessera_core.sources.remote.frame import TILE_DEGREES, tile_name
+from tessera_core.sources.remote.working_grid import TILE_DEGREES, tile_name
 from tessera_core.types import Cancel, Progress
 
 FALSE_ALARMS = 0.01

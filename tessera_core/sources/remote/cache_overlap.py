@@ -12,14 +12,14 @@ from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.remote import cache
-from tessera_core.sources.remote.frame import Frame
+from tessera_core.sources.remote.working_grid import WorkingGrid
 from tessera_core.sources.remote.zarr_zone import Block
 from tessera_core.types import Window
 
 
 @dataclass(frozen=True)
-class Donor:
-    """A cached raster of the same embeddings on the same lattice, of which a new region may take pixels."""
+class CachedOverlap:
+    """A cached raster of the same embeddings on the same pixel grid, of which a new region may take pixels."""
 
     raster: EmbeddingRaster
     reasons: NDArray[np.uint8]
@@ -27,7 +27,7 @@ class Donor:
     col: int
     complete: bool
 
-    def block(self, frame: Frame, window: Window) -> Block | None:
+    def block(self, working_grid: WorkingGrid, window: Window) -> Block | None:
         """The window's pixels, if the raster has them all."""
         rows, cols = window
         top, left = rows.start - self.row, cols.start - self.col
@@ -39,15 +39,15 @@ class Donor:
         if (reasons == NoData.OUTSIDE).any() or (not self.complete and reasons.any()):
             return None
         codes, scales = np.array(self.raster.codes[there]), np.array(self.raster.scales[there])
-        if frame.inside is not None:
-            outside = ~frame.inside[window]
+        if working_grid.inside is not None:
+            outside = ~working_grid.inside[window]
             codes[outside], scales[outside], reasons[outside] = 0, np.nan, NoData.OUTSIDE
         return Block(codes, scales, reasons)
 
 
-def donors_of(identity: str, year: int, dim: int, frame: Frame, target: Path) -> list[Donor]:
-    """Cached rasters that overlap a frame and hold the same vectors."""
-    donors = []
+def cached_overlaps(identity: str, year: int, dim: int, working_grid: WorkingGrid, target: Path) -> list[CachedOverlap]:
+    """Cached rasters that overlap a working grid and hold the same vectors."""
+    overlaps = []
     for entry in cache.entries():
         facts = entry.facts
         same = facts.get("identity") == identity and entry.year == year and entry.dim == dim
@@ -57,10 +57,10 @@ def donors_of(identity: str, year: int, dim: int, frame: Frame, target: Path) ->
             raster = EmbeddingRaster.open(entry.folder)
         except TesseraError:
             continue
-        spot = _offset(frame.grid, raster.grid)
+        spot = _offset(working_grid.grid, raster.grid)
         if spot is not None and raster.reasons is not None:
-            donors.append(Donor(raster, raster.reasons, *spot, entry.complete))
-    return donors
+            overlaps.append(CachedOverlap(raster, raster.reasons, *spot, entry.complete))
+    return overlaps
 
 
 def _offset(grid: Grid, other: Grid) -> tuple[int, int] | None:

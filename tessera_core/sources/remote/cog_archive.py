@@ -1,9 +1,9 @@
 """The public archive of AlphaEarth annual embeddings: an index of COGs, read window by window over HTTP or from a copy on disk.
 
-Under one address: ``aef_index.parquet``, a row per file with year, UTM zone and bounds, and ``<year>/<zone>/<file>.tiff``, 64 int8
-bands of 8192 x 8192 pixels of 10 m, stored from south to north (docs/spec/formats.md "Published embedding layouts"). All files of a
-zone share one lattice. Every vector has unit length, and what has not is no embedding: that is how damaged bytes are found, which
-these files have no checksums for.
+Under one address: ``aef_index.parquet``, a row per file with year, UTM zone and bounds, and ``<year>/<zone>/<file>.tiff``, 64
+int8 bands of 8192 x 8192 pixels of 10 m, stored from south to north (docs/spec/formats.md "Published embedding layouts"). All
+files of a zone share one pixel grid. Every vector has unit length, and what has not is no embedding: that is how damaged
+bytes are found, which these files have no checksums for.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tessera_core.sources import alphaearth
 from tessera_core.sources.local.convert import quantise_block
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.download import download
-from tessera_core.sources.remote.frame import FALSE_NORTHING, Frame, Lattice, centre_zone, frame
 from tessera_core.sources.remote.resilient import PieceError
+from tessera_core.sources.remote.working_grid import FALSE_NORTHING, PixelGrid, WorkingGrid, centre_zone, working_grid
 from tessera_core.sources.remote.zarr_zone import Block
 from tessera_core.types import BBox, Window
 
@@ -105,8 +105,8 @@ class CogArchive:
         """Always 0: GDAL, which reads the files, does not tell."""
         return 0
 
-    def frame(self, region: Region) -> Frame:
-        """The working grid of a region, on the lattice of the zone of its centre.
+    def working_grid(self, region: Region) -> WorkingGrid:
+        """The working grid of a region, on the pixel grid of the zone of its centre.
 
         Raises:
             InputError: the region is no use for UTM zones.
@@ -121,23 +121,23 @@ class CogArchive:
                 with self._opened(cog) as file:
                     t = file.transform
                     north = max(t.f, t.f + t.e * file.height) - (FALSE_NORTHING if cog.south else 0.0)
-                    return frame(region, Lattice(zone, t.c, north, abs(t.a)))
+                    return working_grid(region, PixelGrid(zone, t.c, north, abs(t.a)))
             except PieceError as error:
                 failed = error
         if failed is not None:
             raise failed
-        return frame(region, Lattice(zone, 0.0, 0.0, PIXEL))
+        return working_grid(region, PixelGrid(zone, 0.0, 0.0, PIXEL))
 
-    def block_shape(self, frame: Frame, dim: int) -> tuple[int, int]:
-        """Rows and columns in which to read a frame."""
+    def block_shape(self, working_grid: WorkingGrid, dim: int) -> tuple[int, int]:
+        """Rows and columns in which to read a working grid."""
         return BLOCK
 
     def provenance(self, year: int, dim: int) -> Provenance:
         """Of embeddings read from here."""
         return Provenance(NAME, "1", "", dim, year, f"{NAME} cog", details={"archive": self.location})
 
-    def read(self, frame: Frame, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
-        """A window of a frame: each pixel from the zone and half that its place belongs to, else from one that reaches over.
+    def read(self, working_grid: WorkingGrid, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
+        """A window of a working grid: each pixel from the zone and half that its place belongs to, else from one that reaches over.
 
         Args:
             dim: 64; 0 looks only where there is data.
@@ -152,9 +152,9 @@ class CogArchive:
             )
         rows, cols = window
         block = Block.empty((rows.stop - rows.start, cols.stop - cols.start), dim, NoData.MISSING_TILE)
-        if not frame.wanted(window):
+        if not working_grid.wanted(window):
             return Block.empty(block.scales.shape, dim, NoData.OUTSIDE)
-        (x, y), (lon, lat) = frame.xy(window), frame.lonlat(window)
+        (x, y), (lon, lat) = working_grid.xy(window), working_grid.lonlat(window)
         owner = np.clip(np.floor((lon + 180) / 6).astype(int) + 1, 1, 60)
         problems: list[str] = []
         lost = np.zeros(block.reasons.shape, bool)
@@ -167,12 +167,12 @@ class CogArchive:
                 # In degrees the bounds are those of a box that is turned a little.
                 wanted &= (lon >= cog.west - 0.05) & (lon <= cog.east + 0.05)
                 wanted &= (lat >= cog.bottom - 0.05) & (lat <= cog.top + 0.05)
-                if frame.inside is not None:
-                    wanted &= frame.inside[window]
+                if working_grid.inside is not None:
+                    wanted &= working_grid.inside[window]
                 if not wanted.any():
                     continue
                 try:
-                    problems += self._place(cog, frame, block, wanted, x, y, dim)
+                    problems += self._place(cog, working_grid, block, wanted, x, y, dim)
                 except PieceError as error:
                     if not last:
                         raise
@@ -180,8 +180,8 @@ class CogArchive:
                         # What belongs here will be tried again; a neighbour's pixel must not stand in for it.
                         block.reasons[wanted], lost[wanted] = error.reason, True
                         problems.append(str(error))
-        if frame.inside is not None:
-            outside = ~frame.inside[window]
+        if working_grid.inside is not None:
+            outside = ~working_grid.inside[window]
             block.codes[outside], block.scales[outside] = 0, np.nan
             block.reasons[outside] = NoData.OUTSIDE
         if problems and not last:
@@ -191,7 +191,7 @@ class CogArchive:
     def _place(
         self,
         cog: Cog,
-        frame: Frame,
+        working_grid: WorkingGrid,
         block: Block,
         wanted: NDArray[np.bool_],
         x: NDArray[np.float64],
@@ -202,14 +202,14 @@ class CogArchive:
         spots = np.flatnonzero(wanted)
         at_x, at_y = x.ravel()[spots], y.ravel()[spots]
         crs = f"EPSG:{(32700 if cog.south else 32600) + cog.zone}"
-        if cog.zone == frame.lattice.zone:
+        if cog.zone == working_grid.pixel_grid.zone:
             at_y = at_y + (FALSE_NORTHING if cog.south else 0.0)
         else:
-            at_x, at_y = (np.asarray(v) for v in transformer(frame.lattice.crs, crs).transform(at_x, at_y))
+            at_x, at_y = (np.asarray(v) for v in transformer(working_grid.pixel_grid.crs, crs).transform(at_x, at_y))
         with self._opened(cog) as file:
             t = file.transform
             cols, rows = (at_x - t.c) / t.a, (at_y - t.f) / t.e
-            # A pixel's centre on its own lattice must not fall beside it by rounding.
+            # A pixel's centre on its own pixel grid must not fall beside it by rounding.
             rows, cols = np.floor(rows + 1e-6).astype(np.int64), np.floor(cols + 1e-6).astype(np.int64)
             there = (rows >= 0) & (rows < file.height) & (cols >= 0) & (cols < file.width)
             if not there.any():

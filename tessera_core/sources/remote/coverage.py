@@ -23,10 +23,10 @@ from tessera_core.region import Region
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.datasets import Dataset
 from tessera_core.sources.remote.fetch import WORKERS
-from tessera_core.sources.remote.frame import Frame, tile_centres, tile_name
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
 from tessera_core.sources.remote.window_task import Source
+from tessera_core.sources.remote.working_grid import WorkingGrid, tile_centres, tile_name
 from tessera_core.sources.remote.zarr_store import open_store
 from tessera_core.types import Cancel, Progress, Window
 
@@ -240,17 +240,17 @@ def coverage(
     held = with_retries(lambda: source.years, source.location, attempts, cancelled)
     wanted = sorted(set(held if years is None else years))
     depth = dim or source.dim
-    frame = with_retries(lambda: source.frame(region), source.location, attempts, cancelled)
-    height, width = frame.grid.shape
+    working_grid = with_retries(lambda: source.working_grid(region), source.location, attempts, cancelled)
+    height, width = working_grid.grid.shape
     exact = height * width <= EXACT_PIXELS
-    squares = _Squares(region, frame, exact)
+    squares = _Squares(region, working_grid, exact)
     tally = {year: _Tally() for year in wanted}
     jobs = [(year, window) for year in wanted if year in held for window in squares.windows]
 
     def look(job: tuple[int, Window]) -> tuple[int, Window, NDArray[np.uint8]]:
         year, window = job
         reasons = with_retries(
-            lambda: source.read(frame, window, year, 0).reasons, source.location, attempts, cancelled
+            lambda: source.read(working_grid, window, year, 0).reasons, source.location, attempts, cancelled
         )
         return year, window, reasons
 
@@ -277,12 +277,12 @@ def coverage(
             for window in squares.windows:
                 keys = squares.tiles(window)
                 tally[year].add(keys, np.full(len(keys), NoData.MISSING_TILE, np.uint8))
-    speed = cache.speed(source.location) or _probe(source, frame, depth, [y for y in wanted if y in held])
-    block = np.prod(source.block_shape(frame, depth), dtype=np.int64)
+    speed = cache.speed(source.location) or _probe(source, working_grid, depth, [y for y in wanted if y in held])
+    block = np.prod(source.block_shape(working_grid, depth), dtype=np.int64)
     covers = []
     for year in wanted:
         entry = cache.find(source.location, region, year, dim)
-        covers.append(tally[year].cover(year, frame, depth, entry is not None and entry.complete, speed))
+        covers.append(tally[year].cover(year, working_grid, depth, entry is not None and entry.complete, speed))
     return Coverage(
         dataset.name if dataset else source.name,
         source.location,
@@ -291,7 +291,7 @@ def coverage(
         tuple(covers),
         depth,
         tuple(sorted(getattr(source, "depths", {source.dim: ""}))),
-        frame.grid.shape,
+        working_grid.grid.shape,
         exact,
         # A block as it comes, decoded, turned round, and its share of the map's dirty pages.
         int(4 * WORKERS * block * (depth + 4)),
@@ -312,7 +312,7 @@ def request_text(region: Region, covers: Coverage | str, years: Iterable[int] = 
     """
     import shapely
 
-    from tessera_core.sources.remote.frame import tiles_in
+    from tessera_core.sources.remote.working_grid import tiles_in
 
     chosen = set(years)
     if isinstance(covers, Coverage):
@@ -348,19 +348,21 @@ class _Squares:
     """The windows to look at, and to which tile each of their pixels belongs."""
 
     region: Region
-    frame: Frame
+    working_grid: WorkingGrid
     exact: bool
     windows: list[Window] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._inside: dict[tuple[int, int], NDArray[np.bool_]] = {}
         self._tiles: dict[tuple[int, int], NDArray[np.int64]] = {}
-        height, width = self.frame.grid.shape
+        height, width = self.working_grid.grid.shape
         if self.exact:
-            candidates = self.frame.blocks(1024, 1024)
+            candidates = self.working_grid.blocks(1024, 1024)
         else:
             # A tile is about 0.1 degrees: this many squares along each of its sides.
-            step = max(SAMPLE, int(0.1 * 111_320 / self.frame.lattice.pixel / SAMPLES_PER_TILE / SAMPLE) * SAMPLE)
+            step = max(
+                SAMPLE, int(0.1 * 111_320 / self.working_grid.pixel_grid.pixel / SAMPLES_PER_TILE / SAMPLE) * SAMPLE
+            )
             candidates = [
                 (slice(r, min(r + SAMPLE, height)), slice(c, min(c + SAMPLE, width)))
                 for r, c in itertools.product(range(0, height, step), range(0, width, step))
@@ -369,11 +371,11 @@ class _Squares:
 
     def _look(self, window: Window) -> bool:
         rows, cols = window
-        grid = self.frame.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
+        grid = self.working_grid.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
         inside = self.region.mask(grid)
         if not inside.any():
             return False
-        lon, lat = self.frame.lonlat(window)
+        lon, lat = self.working_grid.lonlat(window)
         tile_lon, tile_lat = tile_centres(lon[inside], lat[inside])
         self._inside[rows.start, cols.start] = inside
         self._tiles[rows.start, cols.start] = tile_lon * 100_000 + tile_lat
@@ -400,7 +402,7 @@ class _Tally:
         for key, row in zip(unique, table.reshape(len(unique), -1), strict=True):
             self.counts[int(key)] = self.counts.get(int(key), 0) + row
 
-    def cover(self, year: int, frame: Frame, dim: int, cached: bool, speed: float | None) -> YearCover:
+    def cover(self, year: int, working_grid: WorkingGrid, dim: int, cached: bool, speed: float | None) -> YearCover:
         tiles = []
         total = np.zeros(len(NoData), np.int64)
         for key, row in sorted(self.counts.items()):
@@ -417,8 +419,8 @@ class _Tally:
             tiles.append(TileCover(name, tile_lon / 100, tile_lat / 100, state, float(valid), float(water)))
         count = max(int(total.sum()), 1)
         valid = float(total[NoData.VALID] / count)
-        height, width = frame.grid.shape
-        wanted = height * width if frame.inside is None else int(frame.inside.sum())
+        height, width = working_grid.grid.shape
+        wanted = height * width if working_grid.inside is None else int(working_grid.inside.sum())
         to_fetch = 0 if cached else int(valid * wanted * (dim + 4))
         return YearCover(
             year,
@@ -432,11 +434,11 @@ class _Tally:
         )
 
 
-def _probe(source: Source, frame: Frame, dim: int, years: Sequence[int]) -> float | None:
-    """Bytes per second of one block of the middle of the frame, as many at a time as a fetch reads."""
+def _probe(source: Source, working_grid: WorkingGrid, dim: int, years: Sequence[int]) -> float | None:
+    """Bytes per second of one block of the middle of the working grid, as many at a time as a fetch reads."""
     if not years:
         return None
-    height, width = frame.grid.shape
+    height, width = working_grid.grid.shape
     size = 128
     corners = [(height // 2 + dr, width // 2 + dc) for dr in (-size, 0) for dc in (-size, 0)]
     windows = [
@@ -446,7 +448,7 @@ def _probe(source: Source, frame: Frame, dim: int, years: Sequence[int]) -> floa
     before, started = source.received, time.monotonic()
     try:
         with ThreadPoolExecutor(WORKERS) as pool:
-            blocks = list(pool.map(lambda window: source.read(frame, window, years[-1], dim), windows))
+            blocks = list(pool.map(lambda window: source.read(working_grid, window, years[-1], dim), windows))
     except PieceError:
         return None
     seconds = time.monotonic() - started

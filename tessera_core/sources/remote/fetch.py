@@ -23,7 +23,7 @@ from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputE
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
-from tessera_core.sources.remote.cache_overlap import donors_of
+from tessera_core.sources.remote.cache_overlap import cached_overlaps
 from tessera_core.sources.remote.retry import ATTEMPTS, never, with_retries
 from tessera_core.sources.remote.window_task import Source, WindowResult, WindowTask
 from tessera_core.sources.remote.year_writer import YearRequest, YearWriter
@@ -184,8 +184,8 @@ def fetch(
         if entry is not None and entry.complete and entry.facts.get("identity") == source.identity:
             cache.touch(entry)
             return Fetched(entry, True, 0.0, 0, tuple(entry.facts.get("absent", ())))
-        frame = with_retries(lambda: source.frame(region), source.location, options.attempts, cancelled)
-        request = YearRequest(region, source, frame, year, depth)
+        working_grid = with_retries(lambda: source.working_grid(region), source.location, options.attempts, cancelled)
+        request = YearRequest(region, source, working_grid, year, depth)
         return _fetched(request, target, options, progress, cancelled or never)
 
 
@@ -223,7 +223,7 @@ def _fetched(
 def _read_into(writer: YearWriter, options: FetchOptions, progress: Progress | None, cancelled: Cancel) -> None:
     """Read what is to do, by threads; what they bring is written here, by one."""
     request = writer.request
-    donors = donors_of(request.source.identity, request.year, request.dim, request.frame, writer.target)
+    overlaps = cached_overlaps(request.source.identity, request.year, request.dim, request.working_grid, writer.target)
     stop = threading.Event()
 
     def stopped() -> bool:
@@ -236,12 +236,12 @@ def _read_into(writer: YearWriter, options: FetchOptions, progress: Progress | N
 
     def begun(window: Window) -> WindowResult | WindowTask:
         """What is known of a window without asking the source, else the task of asking."""
-        for donor in donors:
-            if (block := donor.block(request.frame, window)) is not None:
+        for overlap in overlaps:
+            if (block := overlap.block(request.working_grid, window)) is not None:
                 return WindowResult(window, block)
         if stopped():
             return WindowResult(window, None, next(iter(writer.gaps.failed.values())))
-        return WindowTask.of(request.source, request.frame, window, request.year, request.dim, options.attempts)
+        return WindowTask.of(request.source, request.working_grid, window, request.year, request.dim, options.attempts)
 
     report()
     waiting, workers = deque(writer.todo), max(1, options.workers)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.resumable import piece_of
 from tessera_core.raster import NoData
-from tessera_core.sources.remote.frame import Frame, named_tiles
+from tessera_core.sources.remote.working_grid import WorkingGrid, named_tiles
 from tessera_core.types import Window
 
 _NAMED = 6
@@ -24,8 +24,8 @@ class Gaps:
         in_a_row: of these, how many since the last success.
     """
 
-    def __init__(self, frame: Frame, year: int) -> None:
-        self.frame, self.year = frame, year
+    def __init__(self, working_grid: WorkingGrid, year: int) -> None:
+        self.working_grid, self.year = working_grid, year
         self.failed: dict[Window, str] = {}
         self.in_a_row = 0
         self._reasons: dict[Window, NoData] = {}
@@ -43,7 +43,7 @@ class Gaps:
     def mark(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write into ``scales`` and ``nodata`` why the failed windows are empty."""
         for window, reason in self._reasons.items():
-            wanted = slice(None) if self.frame.inside is None else self.frame.inside[window]
+            wanted = slice(None) if self.working_grid.inside is None else self.working_grid.inside[window]
             arrays["scales"][window] = np.nan
             arrays["nodata"][window][wanted] = reason
 
@@ -59,15 +59,15 @@ class Gaps:
         gone = np.asarray(nodata == NoData.MISSING_TILE)
         for window in self.failed:
             gone[window] = False
-        return tuple(name for name, _ in named_tiles(self.frame.grid, gone))
+        return tuple(name for name, _ in named_tiles(self.working_grid.grid, gone))
 
     def _sentence(self, window: Window, why: str) -> str:
-        return missing_sentence(self.frame, self.year, window, why)
+        return missing_sentence(self.working_grid, self.year, window, why)
 
 
-def missing_sentence(frame: Frame, year: int, window: Window, why: str) -> str:
+def missing_sentence(working_grid: WorkingGrid, year: int, window: Window, why: str) -> str:
     """That the pixels of a window are missing, by the names of their tiles, and why."""
-    grid = frame.crop(window).grid
+    grid = working_grid.crop(window).grid
     names = [name for name, _ in named_tiles(grid, np.ones(grid.shape, bool), 2000)]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{year}: {grid.height * grid.width:,} pixels of {', '.join(names[:_NAMED])}{more} are missing: {why}."

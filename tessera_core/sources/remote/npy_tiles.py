@@ -2,7 +2,7 @@
 
 Deprecated by their publisher in favour of stores, yet the only form in which some runs and years can be had. Manifest and
 downloads go through geotessera (kept by name, lengths and ETags checked). A tile's land mask holds its grid: UTM, about 10 m,
-each tile with an origin of its own; pixels are taken from the nearest place on the lattice of the first tile.
+each tile with an origin of its own; pixels are taken from the nearest place on the pixel grid of the first tile.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from tessera_core.sources.local.geotiff import read_grid
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.datasets import Dataset
 from tessera_core.sources.remote.download import download
-from tessera_core.sources.remote.frame import (
+from tessera_core.sources.remote.geotessera_private import version_parts
+from tessera_core.sources.remote.resilient import PieceError
+from tessera_core.sources.remote.working_grid import (
     FALSE_NORTHING,
-    Frame,
-    Lattice,
+    PixelGrid,
+    WorkingGrid,
     centre_zone,
-    frame,
     tile_centres,
     tile_name,
     tiles_in,
+    working_grid,
 )
-from tessera_core.sources.remote.geotessera_private import version_parts
-from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.zarr_zone import BLOCK, Block
 from tessera_core.types import Window
 
@@ -128,8 +128,8 @@ class TileArchive:
 
     # -------------------------------------------------------------- as a source of regions
 
-    def frame(self, region: Region) -> Frame:
-        """The working grid of a region: on the lattice of the first of its tiles in the zone of its centre.
+    def working_grid(self, region: Region) -> WorkingGrid:
+        """The working grid of a region: on the pixel grid of the first of its tiles in the zone of its centre.
 
         Raises:
             InputError: the region is no use for UTM zones.
@@ -142,11 +142,11 @@ class TileArchive:
                 grid = self._landmask(_key(centre))[0]
                 if grid.crs in (f"EPSG:{32600 + zone}", f"EPSG:{32700 + zone}"):
                     north = grid.transform.f - (FALSE_NORTHING if grid.crs.startswith("EPSG:327") else 0.0)
-                    return frame(region, Lattice(zone, grid.transform.c, north, grid.transform.a))
-        return frame(region, Lattice(zone, 0.0, 0.0, 10.0))
+                    return working_grid(region, PixelGrid(zone, grid.transform.c, north, grid.transform.a))
+        return working_grid(region, PixelGrid(zone, 0.0, 0.0, 10.0))
 
-    def block_shape(self, frame: Frame, dim: int) -> tuple[int, int]:
-        """Rows and columns in which to read a frame."""
+    def block_shape(self, working_grid: WorkingGrid, dim: int) -> tuple[int, int]:
+        """Rows and columns in which to read a working grid."""
         return BLOCK
 
     def provenance(self, year: int, dim: int) -> Provenance:
@@ -156,16 +156,16 @@ class TileArchive:
             "tessera", self.dataset.version, self.dataset.variant, dim, year, f"{self.name} npy tiles", details=details
         )
 
-    def read(self, frame: Frame, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
-        """A window of a frame, each pixel from the tile that its place belongs to, or from one that reaches over.
+    def read(self, working_grid: WorkingGrid, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
+        """A window of a working grid, each pixel from the tile that its place belongs to, or from one that reaches over.
 
         Raises:
             PieceError: a tile cannot be had, or is damaged.
         """
         rows, cols = window
         block = Block.empty((rows.stop - rows.start, cols.stop - cols.start), dim, NoData.MISSING_TILE)
-        x, y = frame.xy(window)
-        lon, lat = frame.lonlat(window)
+        x, y = working_grid.xy(window)
+        lon, lat = working_grid.lonlat(window)
         tile_lon, tile_lat = tile_centres(lon, lat)
         held = {key for held_year, key in self._rows() if held_year == year}
         problems: list[str] = []
@@ -184,9 +184,9 @@ class TileArchive:
                     block.reasons[wanted & mine] = error.reason
                     problems += [str(error)] if own else []
                     continue
-                _place(tile, frame, block, wanted, x, y, dim)
-        if frame.inside is not None:
-            outside = ~frame.inside[window]
+                _place(tile, working_grid, block, wanted, x, y, dim)
+        if working_grid.inside is not None:
+            outside = ~working_grid.inside[window]
             block.codes[outside], block.scales[outside] = 0, np.nan
             block.reasons[outside] = NoData.OUTSIDE
         return Block(block.codes, block.scales, block.reasons, tuple(problems))
@@ -305,7 +305,7 @@ def _key(centre: tuple[float, float]) -> Key:
 
 def _place(
     tile: _Tile,
-    frame: Frame,
+    working_grid: WorkingGrid,
     block: Block,
     wanted: NDArray[np.bool_],
     x: NDArray[np.float64],
@@ -316,12 +316,14 @@ def _place(
     spots = np.flatnonzero(wanted)
     assert tile.grid.crs is not None
     at_x, at_y = x.ravel()[spots], y.ravel()[spots]
-    if tile.grid.crs == frame.lattice.crs.replace("EPSG:326", "EPSG:327"):
+    if tile.grid.crs == working_grid.pixel_grid.crs.replace("EPSG:326", "EPSG:327"):
         at_y = at_y + FALSE_NORTHING
-    elif tile.grid.crs != frame.lattice.crs:
-        at_x, at_y = (np.asarray(v) for v in transformer(frame.lattice.crs, tile.grid.crs).transform(at_x, at_y))
+    elif tile.grid.crs != working_grid.pixel_grid.crs:
+        at_x, at_y = (
+            np.asarray(v) for v in transformer(working_grid.pixel_grid.crs, tile.grid.crs).transform(at_x, at_y)
+        )
     rows, cols = tile.grid.xy_to_pixel(at_x, at_y)
-    # A pixel's centre on its own lattice must not fall beside it by rounding.
+    # A pixel's centre on its own pixel grid must not fall beside it by rounding.
     rows, cols = np.floor(rows + 1e-6).astype(np.int64), np.floor(cols + 1e-6).astype(np.int64)
     there = (rows >= 0) & (rows < tile.grid.height) & (cols >= 0) & (cols < tile.grid.width)
     spots, rows, cols = spots[there], rows[there], cols[there]

@@ -70,7 +70,7 @@ def fault(error: BaseException) -> PieceError:
     return PieceError("what came is damaged", NoData.BAD_TILE)
 
 
-class CarefulStore(WrapperStore[Any]):
+class ValidatingStore(WrapperStore[Any]):
     """Asks twice for what is not there and notes it; keeps shard indexes, which every window of a shard needs."""
 
     def __init__(self, store: Any) -> None:

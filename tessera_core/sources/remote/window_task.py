@@ -8,10 +8,10 @@ from typing import Protocol
 from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData
 from tessera_core.region import Region
-from tessera_core.sources.remote.frame import Frame
 from tessera_core.sources.remote.gaps import missing_sentence
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.retry import ATTEMPTS, never, tries
+from tessera_core.sources.remote.working_grid import WorkingGrid
 from tessera_core.sources.remote.zarr_zone import Block
 from tessera_core.types import Cancel, Window
 
@@ -45,16 +45,16 @@ class Source(Protocol):
     def received(self) -> int:
         """Bytes that came over the network so far."""
 
-    def frame(self, region: Region) -> Frame:
+    def working_grid(self, region: Region) -> WorkingGrid:
         """The working grid of a region."""
 
-    def block_shape(self, frame: Frame, dim: int) -> tuple[int, int]:
+    def block_shape(self, working_grid: WorkingGrid, dim: int) -> tuple[int, int]:
         """Rows and columns in which to read."""
 
     def provenance(self, year: int, dim: int) -> Provenance:
         """Of what is read."""
 
-    def read(self, frame: Frame, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
+    def read(self, working_grid: WorkingGrid, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
         """One window; raises :class:`PieceError`."""
 
 
@@ -81,23 +81,25 @@ class WindowTask:
 
     Attributes:
         source: from where.
-        frame: the window's own part of the region's working grid.
+        working_grid: the window's own part of the region's working grid.
         window: its rows and columns in the region's grid.
         year, dim: what to read.
         attempts: tries, until parts of a damaged window are tried.
     """
 
     source: Source
-    frame: Frame
+    working_grid: WorkingGrid
     window: Window
     year: int
     dim: int
     attempts: int = ATTEMPTS
 
     @classmethod
-    def of(cls, source: Source, frame: Frame, window: Window, year: int, dim: int, attempts: int) -> WindowTask:
-        """The task of a window of a region's frame."""
-        return cls(source, frame.crop(window), window, year, dim, attempts)
+    def of(
+        cls, source: Source, working_grid: WorkingGrid, window: Window, year: int, dim: int, attempts: int
+    ) -> WindowTask:
+        """The task of a window of a region's working grid."""
+        return cls(source, working_grid.crop(window), window, year, dim, attempts)
 
     def run(self, stopped: Cancel = never) -> WindowResult:
         """Read it; what fails is in the result.
@@ -105,10 +107,10 @@ class WindowTask:
         Args:
             stopped: where it is true, no further try is made.
         """
-        whole: Window = (slice(0, self.frame.grid.height), slice(0, self.frame.grid.width))
+        whole: Window = (slice(0, self.working_grid.grid.height), slice(0, self.working_grid.grid.width))
 
         def read(last: bool) -> Block:
-            return self.source.read(self.frame, whole, self.year, self.dim, last=last)
+            return self.source.read(self.working_grid, whole, self.year, self.dim, last=last)
 
         try:
             return WindowResult(self.window, tries(read, self.attempts, stopped))
@@ -118,7 +120,7 @@ class WindowTask:
 
     def _in_parts(self, error: PieceError) -> Block | None:
         """What of a damaged window is whole: its parts, each tried once."""
-        height, width = self.frame.grid.shape
+        height, width = self.working_grid.grid.shape
         if error.reason != NoData.BAD_TILE or min(height, width) < SMALLEST:
             return None
         block = Block.empty((height, width), self.dim, error.reason)
@@ -126,14 +128,14 @@ class WindowTask:
         whole = False
         for part in ((rows, cols) for rows in _split(height) for cols in _split(width)):
             try:
-                found = self.source.read(self.frame, part, self.year, self.dim)
+                found = self.source.read(self.working_grid, part, self.year, self.dim)
             except PieceError as cause:
                 block.reasons[part] = cause.reason
-                problems.append(missing_sentence(self.frame, self.year, part, str(cause)))
+                problems.append(missing_sentence(self.working_grid, self.year, part, str(cause)))
                 continue
             whole = True
             block.codes[part], block.scales[part], block.reasons[part] = found.codes, found.scales, found.reasons
-            problems += [missing_sentence(self.frame, self.year, part, text) for text in found.problems]
+            problems += [missing_sentence(self.working_grid, self.year, part, text) for text in found.problems]
         return Block(block.codes, block.scales, block.reasons, tuple(problems)) if whole else None
 
 

@@ -19,9 +19,9 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import FORMAT, NoData
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
-from tessera_core.sources.remote.frame import Frame
 from tessera_core.sources.remote.gaps import Gaps
 from tessera_core.sources.remote.window_task import Source, WindowResult
+from tessera_core.sources.remote.working_grid import WorkingGrid
 from tessera_core.types import Window
 
 HASHED_BYTES = 64 << 20
@@ -34,13 +34,13 @@ class YearRequest:
     Attributes:
         region: where.
         source: from where.
-        frame: the region's working grid there.
+        working_grid: the region's working grid there.
         year, dim: what.
     """
 
     region: Region
     source: Source
-    frame: Frame
+    working_grid: WorkingGrid
     year: int
     dim: int
 
@@ -56,20 +56,20 @@ class YearWriter:
 
     def __init__(self, request: YearRequest, target: Path) -> None:
         self.request, self.target = request, target
-        self.gaps = Gaps(request.frame, request.year)
+        self.gaps = Gaps(request.working_grid, request.year)
         self.todo: list[Window] = []
         self.done_pixels = self.total_pixels = 0
         self._folder = target.parent / f".{target.name}.fetching"
-        self._windows = request.frame.blocks(*request.source.block_shape(request.frame, request.dim))
+        self._windows = request.working_grid.blocks(*request.source.block_shape(request.working_grid, request.dim))
         self._arrays = self._planned()
 
     def _planned(self) -> ResumableArrays:
         """The arrays, not yet open; they keep what an earlier run finished, or a published raster that has gaps."""
         request = self.request
-        height, width = request.frame.grid.shape
+        height, width = request.working_grid.grid.shape
         plan = {
             "identity": request.source.identity,
-            "grid": request.frame.grid.to_json(),
+            "grid": request.working_grid.grid.to_json(),
             "dim": request.dim,
             "year": request.year,
             "windows": [piece_of(w) for w in self._windows],
@@ -137,7 +137,7 @@ class YearWriter:
         counts = np.bincount(np.asarray(arrays["nodata"]).ravel(), minlength=len(NoData))
         provenance = self._provenance(missing, absent)
         self._arrays.flush()
-        header = {"format": FORMAT, "grid": request.frame.grid.to_json(), "provenance": provenance.to_json()}
+        header = {"format": FORMAT, "grid": request.working_grid.grid.to_json(), "provenance": provenance.to_json()}
         write_json(self._folder / "raster.json", header)
         facts = {
             "format": cache.FORMAT,
@@ -148,7 +148,7 @@ class YearWriter:
             "dim": request.dim,
             "name": request.region.name,
             "bbox": list(request.region.bbox),
-            "shape": list(request.frame.grid.shape),
+            "shape": list(request.working_grid.grid.shape),
             "missing": missing,
             "absent": list(absent),
             "pixels": {reason.name.lower(): int(counts[reason]) for reason in NoData if counts[reason]},

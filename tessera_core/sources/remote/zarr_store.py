@@ -24,9 +24,16 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData, valid_scales
 from tessera_core.region import Region
 from tessera_core.sources.remote.datasets import dataset_named
-from tessera_core.sources.remote.frame import SEAM_DEGREES, Frame, Lattice, centre_zone, frame, zone_of
-from tessera_core.sources.remote.resilient import CarefulStore, fault, open_http
+from tessera_core.sources.remote.resilient import ValidatingStore, fault, open_http
 from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
+from tessera_core.sources.remote.working_grid import (
+    SEAM_DEGREES,
+    PixelGrid,
+    WorkingGrid,
+    centre_zone,
+    working_grid,
+    zone_of,
+)
 from tessera_core.sources.remote.zarr_zone import BLOCK, Block, Zone
 from tessera_core.types import Window
 
@@ -47,8 +54,10 @@ class Store:
 
     timeout_s: float = TIMEOUT_S
 
-    def __init__(self, location: str, root: Any, careful: CarefulStore | None, icechunk: Any, remote: bool) -> None:
-        self.location, self.remote, self.icechunk, self.careful = location, remote, icechunk, careful
+    def __init__(
+        self, location: str, root: Any, validating: ValidatingStore | None, icechunk: Any, remote: bool
+    ) -> None:
+        self.location, self.remote, self.icechunk, self.validating = location, remote, icechunk, validating
         self._root = root
         self._zones: dict[int, Zone | None] = {}
         self._guard = threading.Lock()
@@ -81,7 +90,7 @@ class Store:
     @property
     def received(self) -> int:
         """Bytes that came over the network so far; 0 for Icechunk, which does not tell."""
-        return self.careful.received if self.careful else 0
+        return self.validating.received if self.validating else 0
 
     @cached_property
     def zones(self) -> tuple[int, ...]:
@@ -146,19 +155,19 @@ class Store:
         from zarr.core.sync import sync
 
         try:
-            return self.careful is not None and bool(sync(self.careful.exists(key)))
+            return self.validating is not None and bool(sync(self.validating.exists(key)))
         except Exception as error:
             raise fault(error) from error
 
     def forget(self) -> None:
         """Ask the server anew for what was remembered."""
-        if self.careful is not None:
-            self.careful.forget()
+        if self.validating is not None:
+            self.validating.forget()
 
     # -------------------------------------------------------------- as a source of regions
 
-    def frame(self, region: Region) -> Frame:
-        """The working grid of a region on this store's lattice.
+    def working_grid(self, region: Region) -> WorkingGrid:
+        """The working grid of a region on this store's pixel grid.
 
         Raises:
             InputError: the region is no use for UTM zones.
@@ -166,13 +175,13 @@ class Store:
         number = centre_zone(region)
         zone = self.zone(number)
         if zone is not None:
-            return frame(region, zone.lattice)
-        pixel = self._require(self.zones[0]).lattice.pixel if self.zones else 10.0
-        return frame(region, Lattice(number, 0.0, 0.0, pixel))
+            return working_grid(region, zone.pixel_grid)
+        pixel = self._require(self.zones[0]).pixel_grid.pixel if self.zones else 10.0
+        return working_grid(region, PixelGrid(number, 0.0, 0.0, pixel))
 
-    def block_shape(self, frame: Frame, dim: int) -> tuple[int, int]:
-        """Rows and columns in which to read a frame."""
-        zone = self.zone(frame.lattice.zone)
+    def block_shape(self, working_grid: WorkingGrid, dim: int) -> tuple[int, int]:
+        """Rows and columns in which to read a working grid."""
+        zone = self.zone(working_grid.pixel_grid.zone)
         return zone.block_shape(dim) if zone is not None else BLOCK
 
     def provenance(self, year: int, dim: int) -> Provenance:
@@ -196,48 +205,52 @@ class Store:
             )
         return Provenance("tessera", version, variant, dim, year, self.name, details=details)
 
-    def read(self, frame: Frame, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
-        """A window of a frame: the own zone's pixels as they are, those of other zones from the nearest place.
+    def read(self, working_grid: WorkingGrid, window: Window, year: int, dim: int, *, last: bool = True) -> Block:
+        """A window of a working grid: the own zone's pixels as they are, those of other zones from the nearest place.
 
         Raises:
             PieceError: it cannot be read.
         """
         rows, cols = window
-        own = self.zone(frame.lattice.zone)
+        own = self.zone(working_grid.pixel_grid.zone)
         at = (
-            slice(frame.row0 + rows.start, frame.row0 + rows.stop),
-            slice(frame.col0 + cols.start, frame.col0 + cols.stop),
+            slice(working_grid.row0 + rows.start, working_grid.row0 + rows.stop),
+            slice(working_grid.col0 + cols.start, working_grid.col0 + cols.stop),
         )
         if own is None:
             block = Block.empty((rows.stop - rows.start, cols.stop - cols.start), dim, NoData.OUTSIDE)
         else:
             block = own.read(year, *at, dim, last=last)
-        if frame.near_seam(window):
-            block = self._with_neighbours(frame, window, block, year, dim, last)
-        if frame.inside is not None and not frame.inside[window].all():
-            outside = ~frame.inside[window]
+        if working_grid.near_seam(window):
+            block = self._with_neighbours(working_grid, window, block, year, dim, last)
+        if working_grid.inside is not None and not working_grid.inside[window].all():
+            outside = ~working_grid.inside[window]
             block.codes[outside], block.reasons[outside] = 0, NoData.OUTSIDE
             scales = np.where(outside, np.float32(np.nan), block.scales)
             block = Block(block.codes, scales, block.reasons, block.problems)
         return block
 
-    def _with_neighbours(self, frame: Frame, window: Window, block: Block, year: int, dim: int, last: bool) -> Block:
-        lon, _ = frame.lonlat(window)
-        x, y = frame.xy(window)
+    def _with_neighbours(
+        self, working_grid: WorkingGrid, window: Window, block: Block, year: int, dim: int, last: bool
+    ) -> Block:
+        lon, _ = working_grid.lonlat(window)
+        x, y = working_grid.xy(window)
         owner = np.clip(np.floor((lon + 180) / 6).astype(int) + 1, 1, 60)
         codes, scales, reasons = block.codes.copy(), block.scales.copy(), block.reasons.copy()
         problems = list(block.problems)
-        for number in frame.zones[1:]:
+        for number in working_grid.zones[1:]:
             # A pixel is the neighbour's where its longitude says so, and where the own zone has nothing near the seam.
-            seam = (max(number, frame.lattice.zone) - 31) * 6
+            seam = (max(number, working_grid.pixel_grid.zone) - 31) * 6
             gap = ~valid_scales(scales) & (np.abs(lon - seam) < SEAM_DEGREES)
             wanted = (owner == number) | gap
             zone = self.zone(number) if wanted.any() else None
             if zone is None:
                 continue
-            there_x, there_y = transformer(frame.lattice.crs, zone.lattice.crs).transform(x[wanted], y[wanted])
-            col = np.floor((np.asarray(there_x) - zone.lattice.west) / zone.lattice.pixel).astype(np.int64)
-            row = np.floor((zone.lattice.north - np.asarray(there_y)) / zone.lattice.pixel).astype(np.int64)
+            there_x, there_y = transformer(working_grid.pixel_grid.crs, zone.pixel_grid.crs).transform(
+                x[wanted], y[wanted]
+            )
+            col = np.floor((np.asarray(there_x) - zone.pixel_grid.west) / zone.pixel_grid.pixel).astype(np.int64)
+            row = np.floor((zone.pixel_grid.north - np.asarray(there_y)) / zone.pixel_grid.pixel).astype(np.int64)
             span = (slice(int(row.min()), int(row.max()) + 1), slice(int(col.min()), int(col.max()) + 1))
             theirs = zone.read(year, *span, dim, last=last)
             row, col = row - span[0].start, col - span[1].start
@@ -272,9 +285,9 @@ class Store:
             if zone is None:
                 continue
             index = np.flatnonzero(numbers == number)
-            x, y = transformer("EPSG:4326", zone.lattice.crs).transform(lon[index], lat[index])
-            cols = np.floor((np.asarray(x) - zone.lattice.west) / zone.lattice.pixel).astype(np.int64)
-            rows = np.floor((zone.lattice.north - np.asarray(y)) / zone.lattice.pixel).astype(np.int64)
+            x, y = transformer("EPSG:4326", zone.pixel_grid.crs).transform(lon[index], lat[index])
+            cols = np.floor((np.asarray(x) - zone.pixel_grid.west) / zone.pixel_grid.pixel).astype(np.int64)
+            rows = np.floor((zone.pixel_grid.north - np.asarray(y)) / zone.pixel_grid.pixel).astype(np.int64)
             values[index], reasons[index] = zone.sample(year, rows, cols, dim)
         return values, reasons
 
@@ -297,7 +310,7 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
     from geotessera.store import zarr_store
 
     location = os.fsdecode(os.fspath(location)).rstrip("/")
-    icechunk = careful = None
+    icechunk = validating = None
     remote = "://" in location
     if not remote:
         # One store has one name, wherever it is opened from: the cache goes by it.
@@ -310,8 +323,8 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
             root = icechunk.root
         else:
             plain = open_http(location, timeout_s) if location.startswith("http") else zarr_store(location)
-            careful = CarefulStore(plain) if remote else None
-            root = zarr.open_group(careful or plain, mode="r", zarr_format=3)
+            validating = ValidatingStore(plain) if remote else None
+            root = zarr.open_group(validating or plain, mode="r", zarr_format=3)
     except (zarr.errors.GroupNotFoundError, zarr.errors.ArrayNotFoundError, FileNotFoundError, KeyError) as error:
         raise InputError(
             f"There is no store of embeddings at {location}: no zarr.json of a Zarr v3 group is there. Check the address; "
@@ -323,7 +336,7 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
         if cause.reason == NoData.BAD_TILE and not remote:
             raise RasterError(f"What {location} holds is not a Zarr v3 store; its zarr.json is damaged.") from error
         raise cause from error
-    store = Store(location, root, careful, icechunk, remote)
+    store = Store(location, root, validating, icechunk, remote)
     store.timeout_s = timeout_s
     try:
         zones = store.zones

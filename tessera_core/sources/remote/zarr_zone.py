@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import RasterError
 from tessera_core.raster import NoData, valid_scales
-from tessera_core.sources.remote.frame import Lattice
-from tessera_core.sources.remote.resilient import CarefulStore, PieceError, fault
+from tessera_core.sources.remote.resilient import PieceError, ValidatingStore, fault
+from tessera_core.sources.remote.working_grid import PixelGrid
 from tessera_core.types import Window
 
 BLOCK = (256, 512)
@@ -32,7 +32,7 @@ class Host(Protocol):
     location: str
     remote: bool
     icechunk: Any
-    careful: CarefulStore | None
+    validating: ValidatingStore | None
 
     def array_of(self, dim: int) -> str:
         """Name of the array with at least ``dim`` dimensions."""
@@ -71,13 +71,13 @@ class Block:
 
 
 class Zone:
-    """One UTM zone of a store: arrays over a part of its lattice."""
+    """One UTM zone of a store: arrays over a part of its pixel grid."""
 
     def __init__(self, store: Host, number: int, arrays: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
         self.store, self.number, self._arrays = store, number, arrays
         try:
             t = [float(v) for v in attributes["spatial:transform"]]
-            self.lattice = Lattice(number, t[2], t[5], t[0])
+            self.pixel_grid = PixelGrid(number, t[2], t[5], t[0])
             self.rows, self.cols = (int(n) for n in arrays["scales"].shape[1:])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise RasterError(
@@ -126,11 +126,11 @@ class Zone:
         return (height, width) if height * width <= limit else BLOCK
 
     def read(self, year: int, rows: slice, cols: slice, dim: int, *, last: bool = True) -> Block:
-        """Codes and scales of a window of lattice pixels, which may reach beyond the zone's arrays.
+        """Codes and scales of a window of pixel grid pixels, which may reach beyond the zone's arrays.
 
         Args:
             year: one that the zone has not is all ``MISSING_TILE``.
-            rows, cols: of the lattice.
+            rows, cols: of the pixel grid.
             dim: leading dimensions; 0 reads the scales alone, which suffices to know where there is data.
             last: take what is there and name what is not; else anything missing raises, to be tried again.
 
@@ -154,7 +154,7 @@ class Zone:
     def sample(
         self, year: int, rows: NDArray[np.int64], cols: NDArray[np.int64], dim: int
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Vectors of lattice pixels: float32 (N, dim), NaN without data, and uint8 (N,) reasons.
+        """Vectors of pixel grid pixels: float32 (N, dim), NaN without data, and uint8 (N,) reasons.
 
         Raises:
             PieceError: they cannot be read.
@@ -220,10 +220,10 @@ class Zone:
         return reasons
 
     def _mark(self) -> int:
-        return self.store.careful.mark() if self.store.careful is not None else 0
+        return self.store.validating.mark() if self.store.validating is not None else 0
 
     def _absent_since(self, mark: int) -> set[str]:
-        return self.store.careful.absent_since(mark) if self.store.careful is not None else set()
+        return self.store.validating.absent_since(mark) if self.store.validating is not None else set()
 
     def _read(self, time: int, window: Window, dim: int, last: bool) -> Block:
         mark = self._mark()
@@ -231,7 +231,7 @@ class Zone:
             codes, scales = self._raw(time, window, dim)
             valid = valid_scales(scales)
             zero = valid & ~codes.any(axis=-1) if dim else np.zeros_like(valid)
-            if self._doubtful(codes, scales, valid, zero):
+            if self._suspect(codes, scales, valid, zero):
                 again = self._raw(time, window, dim)
                 if not (np.array_equal(codes, again[0]) and np.array_equal(scales, again[1], equal_nan=True)):
                     raise PieceError("what came was different each time", NoData.BAD_TILE)
@@ -266,7 +266,7 @@ class Zone:
             raise PieceError(f"the embeddings are {codes.dtype}, not int8", NoData.BAD_TILE)
         return _pixels_first(codes), scales
 
-    def _doubtful(
+    def _suspect(
         self, codes: NDArray[np.int8], scales: NDArray[np.float32], valid: NDArray[np.bool_], zero: NDArray[np.bool_]
     ) -> bool:
         """Whether bytes look unlike embeddings, so that reading them again is worth it; what repeats is believed."""

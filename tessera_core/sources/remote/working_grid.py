@@ -1,9 +1,9 @@
 """The working grid of a region: where its pixels lie, and how the pixels of neighbouring UTM zones come onto it.
 
-Published embeddings lie on one pixel lattice per UTM zone, southern pixels at negative northings of the zone's northern CRS
-(docs/spec/formats.md "Published embedding layouts"). A region's frame is a window of the lattice of the zone of its centre, so
-pixels of that zone are copied as they are; pixels of other zones are moved once, to the nearest place. Tiles of 0.1 degrees
-belong to the zone that holds their centre, so zones meet exactly at multiples of 6 degrees. Knows no files.
+Published embeddings lie on one pixel grid per UTM zone, southern pixels at negative northings of the zone's northern CRS
+(docs/spec/formats.md "Published embedding layouts"). A region's working grid is a window of the pixel grid of the zone of its
+centre, so pixels of that zone are copied as they are; pixels of other zones are moved once, to the nearest place. Tiles of
+0.1 degrees belong to the zone that holds their centre, so zones meet exactly at multiples of 6 degrees. Knows no files.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def zone_of(lon: float) -> int:
 
 
 @dataclass(frozen=True)
-class Lattice:
-    """The pixel lattice of a UTM zone, without ends.
+class PixelGrid:
+    """The pixel grid of a UTM zone, without ends.
 
     Attributes:
         zone: 1..60.
@@ -55,30 +55,30 @@ class Lattice:
 
 
 @dataclass(frozen=True)
-class Frame:
+class WorkingGrid:
     """The working grid of a region.
 
     Attributes:
         grid: for people: southern regions in the southern CRS.
-        lattice: of the zone of the region's centre.
-        row0, col0: the lattice's pixel at the grid's top left; may be negative or beyond what a store holds.
+        pixel_grid: of the zone of the region's centre.
+        row0, col0: the pixel grid's pixel at the grid's top left; may be negative or beyond what a store holds.
         inside: bool (H, W), which pixels are wanted; None where all are.
-        zones: zones whose data may appear, the frame's own first.
+        zones: zones whose data may appear, the working grid's own first.
     """
 
     grid: Grid
-    lattice: Lattice
+    pixel_grid: PixelGrid
     row0: int
     col0: int
     inside: NDArray[np.bool_] | None
     zones: tuple[int, ...]
 
-    def crop(self, window: Window) -> Frame:
-        """The frame of a window alone; its pixels are the same ones."""
+    def crop(self, window: Window) -> WorkingGrid:
+        """The working_grid of a window alone; its pixels are the same ones."""
         rows, cols = window
-        return Frame(
+        return WorkingGrid(
             self.grid.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start),
-            self.lattice,
+            self.pixel_grid,
             self.row0 + rows.start,
             self.col0 + cols.start,
             None if self.inside is None else self.inside[window],
@@ -86,17 +86,17 @@ class Frame:
         )
 
     def xy(self, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Pixel centres of a window, float64 (h, w) each, in the lattice's CRS."""
+        """Pixel centres of a window, float64 (h, w) each, in the pixel grid's CRS."""
         rows, cols = window
-        lattice = self.lattice
-        x = lattice.west + (self.col0 + np.arange(cols.start, cols.stop) + 0.5) * lattice.pixel
-        y = lattice.north - (self.row0 + np.arange(rows.start, rows.stop) + 0.5) * lattice.pixel
+        pixel_grid = self.pixel_grid
+        x = pixel_grid.west + (self.col0 + np.arange(cols.start, cols.stop) + 0.5) * pixel_grid.pixel
+        y = pixel_grid.north - (self.row0 + np.arange(rows.start, rows.stop) + 0.5) * pixel_grid.pixel
         grid_x, grid_y = np.meshgrid(x, y)
         return grid_x, grid_y
 
     def lonlat(self, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixel centres of a window in degrees, float64 (h, w) each."""
-        lon, lat = transformer(self.lattice.crs, "EPSG:4326").transform(*self.xy(window))
+        lon, lat = transformer(self.pixel_grid.crs, "EPSG:4326").transform(*self.xy(window))
         return np.asarray(lon), np.asarray(lat)
 
     def near_seam(self, window: Window) -> bool:
@@ -106,7 +106,7 @@ class Frame:
         rows, cols = window
         corners = [(slice(r, r + 1), slice(c, c + 1)) for r in (rows.start, rows.stop - 1) for c in _ends(cols)]
         lons = [float(self.lonlat(corner)[0][0, 0]) for corner in corners]
-        west = (self.lattice.zone - 31) * 6
+        west = (self.pixel_grid.zone - 31) * 6
         return min(lons) < west + SEAM_DEGREES or max(lons) > west + 6 - SEAM_DEGREES
 
     def wanted(self, window: Window) -> bool:
@@ -114,7 +114,7 @@ class Frame:
         return self.inside is None or bool(self.inside[window].any())
 
     def blocks(self, height: int, width: int) -> list[Window]:
-        """Wanted windows that cover the frame, cut at multiples of ``height`` and ``width`` of the lattice."""
+        """Wanted windows that cover the working grid, cut at multiples of ``height`` and ``width`` of the pixel grid."""
         rows = _cuts(self.row0, self.grid.height, height)
         cols = _cuts(self.col0, self.grid.width, width)
         return [(r, c) for r in rows for c in cols if self.wanted((r, c))]
@@ -136,8 +136,8 @@ def centre_zone(region: Region) -> int:
     return zone_of((west + east) / 2)
 
 
-def frame(region: Region, lattice: Lattice, *, clip: bool = True) -> Frame:
-    """The frame of a region on a lattice: the pixels whose centres lie in the region's box, projected.
+def working_grid(region: Region, pixel_grid: PixelGrid, *, clip: bool = True) -> WorkingGrid:
+    """The working_grid of a region on a pixel grid: the pixels whose centres lie in the region's box, projected.
 
     A box is taken whole, as geotessera reads it; of other shapes, pixels outside are not wanted.
 
@@ -145,21 +145,21 @@ def frame(region: Region, lattice: Lattice, *, clip: bool = True) -> Frame:
         InputError: the region is smaller than a pixel, or too large.
     """
     box = region.bbox
-    west, south, east, north = transformer("EPSG:4326", lattice.crs).transform_bounds(*box, densify_pts=21)
-    px = lattice.pixel
-    col0, col1 = math.ceil((west - lattice.west) / px - 0.5), math.floor((east - lattice.west) / px - 0.5) + 1
-    row0, row1 = math.ceil((lattice.north - north) / px - 0.5), math.floor((lattice.north - south) / px - 0.5) + 1
+    west, south, east, north = transformer("EPSG:4326", pixel_grid.crs).transform_bounds(*box, densify_pts=21)
+    px = pixel_grid.pixel
+    col0, col1 = math.ceil((west - pixel_grid.west) / px - 0.5), math.floor((east - pixel_grid.west) / px - 0.5) + 1
+    row0, row1 = math.ceil((pixel_grid.north - north) / px - 0.5), math.floor((pixel_grid.north - south) / px - 0.5) + 1
     if col1 <= col0 or row1 <= row0:
         raise InputError(f"The region is smaller than a pixel of {px:g} m; draw a larger one.")
     require_pixels(row1 - row0, col1 - col0)
     southern = (box[1] + box[3]) / 2 < 0
-    crs = f"EPSG:{32700 + lattice.zone}" if southern else lattice.crs
-    top = lattice.north - row0 * px + (FALSE_NORTHING if southern else 0.0)
-    grid = Grid(crs, Affine(px, 0, lattice.west + col0 * px, 0, -px, top), (row1 - row0, col1 - col0))
+    crs = f"EPSG:{32700 + pixel_grid.zone}" if southern else pixel_grid.crs
+    top = pixel_grid.north - row0 * px + (FALSE_NORTHING if southern else 0.0)
+    grid = Grid(crs, Affine(px, 0, pixel_grid.west + col0 * px, 0, -px, top), (row1 - row0, col1 - col0))
     inside = None
     if clip and not region.geometry.equals(region.geometry.envelope):
         inside = region.mask(grid)
-    return Frame(grid, lattice, row0, col0, inside, _zones(lattice.zone, box, grid))
+    return WorkingGrid(grid, pixel_grid, row0, col0, inside, _zones(pixel_grid.zone, box, grid))
 
 
 def _zones(own: int, box: BBox, grid: Grid) -> tuple[int, ...]:
