@@ -10,6 +10,8 @@ from typing import Any
 from tessera_core import __version__
 from tessera_core.errors import MixedDatasetsError, RasterError
 
+# What models were called by earlier versions, and so in their files.
+_RENAMED = {"fusion": "stack"}
 SOFTWARE = f"tessera-studio {__version__}"
 
 
@@ -41,6 +43,10 @@ class Provenance:
     software: str = SOFTWARE
     checksum: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Give what earlier versions wrote its name of today."""
+        object.__setattr__(self, "model", _RENAMED.get(self.model, self.model))
 
     @property
     def dataset(self) -> str:

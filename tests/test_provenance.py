@@ -32,6 +32,11 @@ def test_it_survives_json(provenance):
     assert Provenance.from_json(json.loads(json.dumps(provenance.to_json()))) == provenance
 
 
+def test_stacked_embeddings_of_an_earlier_version_are_the_same_dataset():
+    now = Provenance(model="stack", variant="a (8-d) + b (8-d)", dim=16)
+    Provenance.from_json(now.to_json() | {"model": "fusion"}).require_same_dataset(now)
+
+
 @given(PROVENANCES)
 @settings(deadline=None)
 def test_tags_are_flat_texts(provenance):

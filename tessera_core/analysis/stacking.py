@@ -256,7 +256,7 @@ def _provenance(first: Provenance, second: Provenance, weights: tuple[float, flo
         {**p.to_json(), "weight": weight, "dim": p.dim} for p, weight in zip((first, second), weights, strict=True)
     ]
     return Provenance(
-        model="fusion",
+        model="stack",
         variant=" + ".join(names),
         dim=first.dim + second.dim,
         year=first.year if same_year else None,

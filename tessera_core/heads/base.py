@@ -185,8 +185,8 @@ class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
             y: (N,) whole numbers in any numbering, or names, for a head of classes; numbers for one of numbers, where those
                 that are not finite are left out and counted likewise.
             sample_weight: float (N,) non-negative; None for equal weights. Rows of weight 0 are left out.
-            groups: int (N,), which label each vector belongs to, where a label (a polygon) has several: they are no
-                independent witnesses, and penalties and margins are chosen accordingly. None where each vector is a label of
+            groups: int (N,), which label each vector belongs to, where a label (a polygon) has several: they are not
+                independent, and penalties and margins are chosen accordingly. None where each vector is a label of
                 its own.
             progress, cancelled: see docs/architecture.md; only heads that take seconds ask and tell.
 

@@ -78,7 +78,7 @@ class HeadChoice:
         """The choice that was made by settings of a project, None where nothing was chosen.
 
         Args:
-            head, context, certainty: as the fields.
+            head, neighbourhood, confidence_threshold: as the fields.
             class_weight: ``"balanced"``, ``"every label"`` for every label the same, or weights by class id.
             parents: class id -> id of the class above, where the project has a tree.
         """

@@ -63,7 +63,7 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
         if self.size not in SIZES:
             raise HeadError(f"The surroundings of a pixel are a square of 3 or 5 pixels, not {self.size!r}.")
         if self.head.receptive_radius:
-            raise HeadError("This head looks around by itself; use it without a context.")
+            raise HeadError("This head looks around by itself; use it without a neighbourhood.")
         self.head.fit(X, y, weight, groups=self._groups, progress=self._progress, cancelled=self._cancelled)
         self._take_up()
 
@@ -75,7 +75,7 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
     def state(self) -> State:
         """See :meth:`RasterEstimator.state`."""
         inner = self.head.state()
-        return State(inner.header | {"context": self.size}, inner.arrays)
+        return State(inner.header | {"neighbourhood": self.size}, inner.arrays)
 
     @property
     def _radius(self) -> int:

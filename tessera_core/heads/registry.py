@@ -77,7 +77,9 @@ def head_from_state(state: State) -> Head | RegressionHead:
     Raises:
         HeadError, KeyError, TypeError, ValueError, IndexError, RuntimeError: no head was, or it is damaged.
     """
-    name, neighbourhood = state.header["head"], int(state.header.get("context", 1))
+    name, header = state.header["head"], state.header
+    # Files of before say "context".
+    neighbourhood = int(header.get("neighbourhood", header.get("context", 1)))
     if name in REGRESSION_HEADS:
         number = REGRESSION_HEADS[name].from_state(state)
         return number if neighbourhood == 1 else NeighbourhoodRegressionHead.over(number, neighbourhood)
@@ -103,5 +105,5 @@ def _checked(neighbourhood: int, head: Head | RegressionHead) -> int:
     if neighbourhood not in (3, 5):
         raise HeadError(f"The surroundings of a pixel are a square of 1, 3 or 5 pixels, not {neighbourhood!r}.")
     if head.receptive_radius:
-        raise HeadError("A U-Net looks around by itself; use it without a context.")
+        raise HeadError("A U-Net looks around by itself; use it without a neighbourhood.")
     return neighbourhood

@@ -1,9 +1,9 @@
 """Heads for labels that are numbers: a value for each pixel, and how far off it may be.
 
 Every value comes with a *margin*: value - margin to value + margin holds nine of ten labels that the head has not seen. Each
-head has its own measure of local doubt; what it amounts to is learnt from left-out labels (normalised conformal prediction; Lei et
-al., JASA 113, 2018). Where labels lie close together, neighbours are not left out and margins are too small by what the blocked
-score tells.
+head has its own measure of local doubt (the scale of its prediction interval); what it amounts to is learnt from left-out
+labels (normalised conformal prediction; Lei et al., JASA 113, 2018). Where labels lie close together, neighbours are not left
+out and margins are too small by what the blocked score tells.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ COVERAGE = 0.9
 # Parts that labels are held out in where a head cannot leave single ones out.
 PARTS = 4
 PENALTIES = np.geomspace(1e-3, 1e3, 19)
+# In saved networks, before the names of what the interval scale is kept as; files of 0.1 and 0.2 have the second.
+_SCALES = ("interval_scale.", "doubt.")
 
 
 class RegressionHead(RegressorMixin, RasterEstimator[np.float32]):
     """Base of the regression heads; a subclass implements ``_fit`` and ``_values``. Its layers are values and margins.
 
     Attributes:
-        half_width_: margin of a unit of doubt, from left-out labels.
+        half_width_: margin of a unit of the interval scale, from left-out labels.
     """
 
     _fits_alone = False
@@ -58,11 +60,11 @@ class RegressionHead(RegressorMixin, RasterEstimator[np.float32]):
         raise NotImplementedError
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Values and doubts, (N,) each, of finite vectors."""
+        """Values and interval scales, (N,) each, of finite vectors."""
         raise NotImplementedError
 
     def _set_half_width(self, residual: NDArray[np.float64], interval_scale: NDArray[np.float64]) -> None:
-        """Learn what a unit of doubt amounts to from residuals of left-out labels."""
+        """Learn what a unit of the interval scale amounts to from residuals of left-out labels."""
         ratio = np.sort(np.abs(residual) / np.maximum(interval_scale, 1e-12))
         place = int(np.ceil((len(ratio) + 1) * COVERAGE)) - 1
         self.half_width_ = float(ratio[min(place, len(ratio) - 1)])
@@ -97,8 +99,8 @@ class RegressionHead(RegressorMixin, RasterEstimator[np.float32]):
 class RidgeRegressionHead(RegressionHead):
     """Ridge regression in closed form, its penalty chosen by leave-one-out (see :class:`RidgeHead`).
 
-    Doubt is the predictive standard deviation of Bayesian linear regression, ``sqrt(1 + x' (X'X + a I)^-1 x)`` in units of
-    the noise (Bishop 2006, equation 3.59).
+    The interval scale is the predictive standard deviation of Bayesian linear regression, ``sqrt(1 + x' (X'X + a I)^-1 x)``
+    in units of the noise (Bishop 2006, equation 3.59).
 
     Args:
         alpha: ``"loo"``, or the penalty relative to the mean eigenvalue of the scatter matrix.
@@ -108,7 +110,7 @@ class RidgeRegressionHead(RegressionHead):
         intercept_: of centred vectors.
         alpha_: the relative penalty used.
         left_out_: int (n,), vectors that were left out in turn to learn the margins.
-        left_out_interval_scale_: float64 (n,), their doubt.
+        left_out_interval_scale_: float64 (n,), theirs.
 
     Example:
         >>> X = np.random.default_rng(0).normal(size=(60, 4))
@@ -171,7 +173,7 @@ class RidgeRegressionHead(RegressionHead):
 
 
 class ForestRegressionHead(RegressionHead):
-    """Random forest regression (Breiman 2001); doubt is the spread of the trees, margins are learnt from out-of-bag labels.
+    """Random forest regression (Breiman 2001), with margins from out-of-bag labels; the spread of the trees is the interval scale.
 
     Args:
         n_estimators: trees.
@@ -219,7 +221,7 @@ class ForestRegressionHead(RegressionHead):
     def _by_parts(
         self, X: Floats, y: NDArray[np.float64], weight: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Residuals and doubts of labels of several vectors, by smaller forests that saw none of a label's vectors."""
+        """Residuals and interval scales of labels of several vectors, by smaller forests that saw none of a label's vectors."""
         assert self._groups is not None
         number = int(self._groups.max()) + 1
         part = (np.random.default_rng(self.seed).permutation(number) % min(PARTS, number))[self._groups]
@@ -236,7 +238,7 @@ class ForestRegressionHead(RegressionHead):
     def _out_of_bag(
         self, forest: Any, X: Floats, y: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Residuals and doubts of labels by the trees that did not see them."""
+        """Residuals and interval scales of labels by the trees that did not see them."""
         count, first, second = np.zeros(len(y)), np.zeros(len(y)), np.zeros(len(y))
         for tree, seen in zip(self._trees, forest.estimators_samples_, strict=True):
             out = np.ones(len(y), bool)
@@ -270,9 +272,9 @@ class ForestRegressionHead(RegressionHead):
 class MLPRegressionHead(Perceptron, RegressionHead):
     """Small networks (see :class:`MLPHead`), each taught without one part of the labels; their mean is the value.
 
-    Doubt is that of ridge regression, which grows away from the labels; margins are learnt from the part that each network
-    has not seen (cross-conformal prediction; Vovk, Ann. Math. Artif. Intell. 74, 2015). The spread of the networks is no measure
-    of doubt: on their own labels it is another than elsewhere.
+    The interval scale is that of ridge regression, which grows away from the labels; margins are learnt from the part that
+    each network has not seen (cross-conformal prediction; Vovk, Ann. Math. Artif. Intell. 74, 2015). The spread of the
+    networks is no measure of it: on their own labels it is another than elsewhere.
 
     Args:
         hidden: widths of the hidden layers.
@@ -347,7 +349,7 @@ class MLPRegressionHead(Perceptron, RegressionHead):
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {f"{i}/{k}": v for i, net in enumerate(self._nets) for k, v in layer_arrays(net).items()}
-        arrays |= {f"doubt.{k}": v for k, v in self._interval_scale._arrays().items()}
+        arrays |= {f"{_SCALES[0]}{k}": v for k, v in self._interval_scale._arrays().items()}
         return arrays | {"numbers": np.array([*self._numbers, self.half_width_])}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -355,7 +357,8 @@ class MLPRegressionHead(Perceptron, RegressionHead):
         self._numbers = (level, spread)
         self._interval_scale = RidgeRegressionHead()
         self._interval_scale.n_features_in_ = self.n_features_in_
-        self._interval_scale._restore({k[6:]: v for k, v in arrays.items() if k.startswith("doubt.")})
+        own = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith(_SCALES)}
+        self._interval_scale._restore(own)
         count = 1 + max(int(k.split("/")[0]) for k in arrays if "/" in k)
         self._nets = [
             layers_from({k.split("/")[1]: v for k, v in arrays.items() if k.startswith(f"{i}/")}) for i in range(count)

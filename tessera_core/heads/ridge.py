@@ -144,7 +144,7 @@ class LeftOut:
             self._shape = len(counts), int(counts.max())
 
     def residuals(self, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Residuals (n, K) of left-out labels under a relative penalty, and their doubt (n,): the predictive standard
+        """Residuals (n, K) of left-out labels under a relative penalty, and their interval scale (n,): the predictive standard
         deviation in units of the noise."""
         shrink = self.spectrum / (self.spectrum + alpha * self._unit)
         if self.whole:

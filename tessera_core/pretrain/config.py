@@ -17,6 +17,8 @@ from tessera_core.gate import is_missing, read_bytes
 from tessera_core.models.config import PRESETS, EncoderConfig
 
 CONFIGS = Path(__file__).parent / "configs"
+# What settings of a section were called before.
+_RENAMED = {"data": {"imagined": "randomised"}}
 
 
 class PretrainError(InputError):
@@ -51,7 +53,7 @@ class DataSettings:
     Attributes:
         simulated: pixels drawn from simulated worlds.
         climates: of those worlds, names in :data:`tessera_core.dpixels.simulate.climates.CLIMATES`.
-        imagined: chance that a training world's covers are random ones, see :mod:`tessera_core.dpixels.simulate.imagined`;
+        randomised: chance that a training world's covers are random ones, see :mod:`tessera_core.dpixels.simulate.randomised`;
             worlds that the monitor probes have real covers always.
         tiles: folders with d-pixel tiles, relative to the configuration file.
         pixels_per_tile: most pixels taken from each tile.
@@ -64,7 +66,7 @@ class DataSettings:
 
     simulated: int = _setting(0, 0)
     climates: tuple[str, ...] = _setting(("temperate",))
-    imagined: float = _setting(0.0, 0, 1)
+    randomised: float = _setting(0.0, 0, 1)
     tiles: tuple[str, ...] = _setting(())
     pixels_per_tile: int = _setting(65536, 1)
     shards: int = _setting(8, 1)
@@ -301,7 +303,7 @@ class PretrainConfig:
 
 
 def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that an earlier version wrote, with the defaults of those that it did not know."""
+    """Settings that an earlier version wrote, under today's names, with the defaults of those that it did not know."""
 
     def merge(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         both = {**base, **own}
@@ -310,7 +312,14 @@ def completed(saved: Mapping[str, Any]) -> dict[str, Any]:
             for key, value in both.items()
         }
 
-    return merge(PretrainConfig().to_json(), saved)
+    sections = {key: current_names(value, key) if isinstance(value, Mapping) else value for key, value in saved.items()}
+    return merge(PretrainConfig().to_json(), sections)
+
+
+def current_names(raw: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """A section with its settings under today's names; what is there under both is left, so that it can be told."""
+    former = _RENAMED.get(section, {})
+    return {(key if former.get(key, key) in raw else former.get(key, key)): value for key, value in raw.items()}
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -331,7 +340,7 @@ def _build(cls: type, raw: Any, where: str, prefix: str) -> Any:
     hints = get_type_hints(cls)
     known = {f.name.rstrip("_"): f for f in fields(cls)}
     values: dict[str, Any] = {}
-    for key, value in raw.items():
+    for key, value in current_names(raw, prefix.rstrip(".")).items():
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(known)}."

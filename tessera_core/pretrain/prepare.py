@@ -23,7 +23,7 @@ from tessera_core.dpixels.simulate.sample import NO_COVER
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.models.normalisation import Normalisation
-from tessera_core.pretrain.config import DataSettings, PretrainError
+from tessera_core.pretrain.config import DataSettings, PretrainError, current_names
 from tessera_core.pretrain.pixels import PixelSet, pack_pixels, pack_tile
 from tessera_core.types import Cancel, Progress
 
@@ -68,7 +68,7 @@ def prepare_shards(
         raise PretrainError(f"{folder} holds something else than training pixels; choose another output folder.")
     made = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
     # Settings that did not exist yet when the shards were made count as their defaults.
-    if made and {**_recipe(asdict(DataSettings())), **made["recipe"]} != recipe:
+    if made and {**_recipe(asdict(DataSettings())), **current_names(made["recipe"], "data")} != recipe:
         raise PretrainError(
             f"{folder} holds training pixels prepared with other settings; choose another output folder or delete it."
         )
@@ -162,7 +162,7 @@ def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[in
                 pixels_per_parcel=_PER_PARCEL,
                 parcels_per_world=_PARCELS,
                 climates=settings.climates,
-                imagined=settings.imagined,
+                randomised=settings.randomised,
             )
             return _pack_sample(sample, number * _WORLDS_PER_UNIT, seed_of(seed, 3, number), **most)
 

@@ -57,13 +57,15 @@ def head_name(project: Project) -> str:
 
 
 def head_choice(project: Project) -> HeadChoice:
-    """The head the project uses with its options: settings ``head``, ``neighbourhood`` (1, 3, 5), ``class_weight``, ``certainty``,
-    and the class tree in ``schema``. Every function here that takes a head's name takes this as well."""
+    """The head the project uses with its options: settings ``head``, ``neighbourhood`` (1, 3, 5), ``class_weight``,
+    ``confidence_threshold``, and the class tree in ``schema``. Every function here that takes a head's name takes this as well."""
     from tessera_core.heads import HeadChoice
 
     chosen, tree = project.settings, project.class_tree
     parents = tree.parents(project.log.classes) if tree else None
-    return HeadChoice.chosen(chosen.head, chosen.context, chosen.class_weight, chosen.certainty, parents)
+    return HeadChoice.chosen(
+        chosen.head, chosen.neighbourhood, chosen.class_weight, chosen.confidence_threshold, parents
+    )
 
 
 def fit_pixels(

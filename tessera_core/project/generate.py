@@ -255,7 +255,7 @@ def run(
 ) -> Project:
     """Fetch what is not there yet, embed it, make a project and compare it with published embeddings where there are any.
 
-    What could not be fetched stands in the project's setting ``missing`` (sentences), comparisons in ``parity`` (a list of
+    What could not be fetched stands in the project's setting ``missing`` (sentences), comparisons in ``agreement`` (a list of
     JSON objects of :class:`~tessera_core.assess.agreement.Agreement` with ``year`` and ``sentence``).
 
     Raises:
@@ -306,7 +306,7 @@ def _compare(project: Project, plan: GeneratePlan, tiles: TileSet, cancelled: Ca
         if published is None:
             continue
         try:
-            parity = compare(made, published, cancelled=cancelled)
+            agreement = compare(made, published, cancelled=cancelled)
         except MixedDatasetsError:
             continue  # the demo's own embeddings, and the person tries another model
         except Cancelled:
@@ -314,7 +314,7 @@ def _compare(project: Project, plan: GeneratePlan, tiles: TileSet, cancelled: Ca
         except TesseraError as error:
             said.append({"year": year, "sentence": str(error)})
             continue
-        said.append({"year": year, "sentence": parity.sentence(others), **parity.to_json()})
+        said.append({"year": year, "sentence": agreement.sentence(others), **agreement.to_json()})
     return said
 
 

@@ -88,7 +88,7 @@ class RegressionChoice:
     @classmethod
     def from_settings(cls, settings: ProjectSettings) -> RegressionChoice:
         """The choice a project's settings hold: defaults where it holds none that there is."""
-        name, neighbourhood = settings.regression_head, settings.regression_context
+        name, neighbourhood = settings.regression_head, settings.regression_neighbourhood
         return cls(
             name if name in REGRESSION_CHOICES else DEFAULT_REGRESSION_HEAD,
             neighbourhood if neighbourhood in (1, 3, 5) else 1,

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 from msgspec import Meta
 
-# Of the names below. 1: before they had the words of the field.
-VERSION = 2
+# Of the names below. 1: before they had the words of the field; 2: before heads looked at a neighbourhood.
+VERSION = 3
 _RENAMED: dict[int, Mapping[str, str]] = {
     1: {
         "mended": "repaired_tiles",
@@ -22,7 +22,12 @@ _RENAMED: dict[int, Mapping[str, str]] = {
         "numbers_measure": "regression_measure",
         "parity": "agreement",
         "tidy": "post_processing",
-    }
+    },
+    2: {
+        "certainty": "confidence_threshold",
+        "context": "neighbourhood",
+        "regression_context": "regression_neighbourhood",
+    },
 }
 
 Whole = Annotated[int, Meta(gt=-(1 << 31), lt=1 << 31)]
@@ -58,14 +63,14 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
     Attributes:
         head: name of the head behind the map of classes.
-        context: edge of the square around a pixel that it looks at.
+        neighbourhood: edge of the square around a pixel that it looks at.
         class_weight: ``"balanced"``, ``"every label"``, or a weight by class id.
-        certainty: with a class tree, the probability a class needs to be mapped instead of the one above it.
+        confidence_threshold: with a class tree, the probability a class needs to be mapped instead of the one above it.
         schema: the class tree as JSON; see :attr:`tessera_core.project.project.Project.class_tree`.
         post_processing: how the finished map is cleaned, as JSON.
         year: being looked at.
         label_year: that the labels are of.
-        regression_head, regression_context: as above, for the continuous map.
+        regression_head, regression_neighbourhood: as above, for the continuous map.
         regression_measure: id of what is mapped, 0 for something new.
         fetch_missing: sentences about what could not be fetched, by year.
         missing: sentences about satellite data that could not be had.
@@ -75,15 +80,15 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """
 
     head: str | None = None
-    context: Whole | None = None
+    neighbourhood: Whole | None = None
     class_weight: str | dict[Digits, Number] | None = None
-    certainty: Number | None = None
+    confidence_threshold: Number | None = None
     schema: dict[str, Any] | None = None
     post_processing: dict[str, Any] | None = None
     year: Whole | None = None
     label_year: Whole | None = None
     regression_head: str | None = None
-    regression_context: Whole | None = None
+    regression_neighbourhood: Whole | None = None
     regression_measure: Whole | None = None
     fetch_missing: dict[Digits, tuple[str, ...]] = {}
     missing: tuple[str, ...] = ()
@@ -95,7 +100,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The settings whose value is of their kind; one that is not counts as never chosen. Unknown names are :attr:`extra`.
 
-        >>> ProjectSettings.from_json({"head": "ridge", "context": "abc", "of later": 1})
+        >>> ProjectSettings.from_json({"head": "ridge", "neighbourhood": "abc", "of later": 1})
         ProjectSettings(head='ridge', extra={'of later': 1})
         """
         chosen: dict[str, Any] = {}

@@ -106,7 +106,7 @@ def dataset(provenance: Provenance) -> str:
     names = {"tessera": "TESSERA", "studio": "Tessera Studio", "alphaearth": "AlphaEarth"}
     if provenance.model in ("", "unknown"):
         return f"embeddings of an unknown model ({provenance.dim} numbers a pixel)"
-    if provenance.model == "fusion" and (parts := provenance.details.get("parts")):
+    if provenance.model == "stack" and (parts := provenance.details.get("parts")):
         made = [Provenance.from_json(part) for part in parts]
         same = len({part.year for part in made}) == 1
         return " + ".join(dataset(part) + ("" if same or part.year is None else f" of {part.year}") for part in made)

@@ -121,7 +121,7 @@ def test_alphaearth_beside_tessera_on_another_grid_is_one_source_for_everything(
     assert (
         rasters[2023].provenance.dataset
         == rasters[2024].provenance.dataset
-        == ("fusion/studio test (48-d) + alphaearth 1 (64-d) (112-d)")
+        == ("stack/studio test (48-d) + alphaearth 1 (64-d) (112-d)")
     )
     assert [part["dim"] for part in rasters[2024].provenance.details["parts"]] == [48, 64]
     assert [part["year"] for part in rasters[2024].provenance.details["parts"]] == [2024, 2024]

@@ -104,7 +104,7 @@ def test_wrong_input_is_one_sentence(tmp_path: Path, years: TwoYears, capsys: py
     assert "copy" in err
 
 
-def test_fuse_writes_embeddings_of_both(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stack_holds_embeddings_of_both(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = _run(capsys, "stack", tmp_path / "2023", tmp_path / "2024", "--out", tmp_path / "both", "--json")
     assert code == 0
     result = json.loads(out)
@@ -113,10 +113,10 @@ def test_fuse_writes_embeddings_of_both(tmp_path: Path, years: TwoYears, capsys:
     assert "of 2023" in result["dataset"]
     code, out, _ = _run(capsys, "info", tmp_path / "both", "--json")
     assert code == 0
-    assert "fusion" in out
+    assert "stack/" in out
 
 
-def test_fuse_joins_folders_year_by_year(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stack_joins_folders_year_by_year(tmp_path: Path, years: TwoYears, capsys: pytest.CaptureFixture[str]) -> None:
     for raster in (years.first, years.second):
         raster.save(tmp_path / "a" / str(raster.provenance.year))
         raster.save(tmp_path / "b" / str(raster.provenance.year))

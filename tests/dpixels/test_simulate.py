@@ -14,11 +14,11 @@ from tessera_core.dpixels.simulate.canopy import grow, reflectance
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE, WORLD_COVERS
 from tessera_core.dpixels.simulate.climates import CLIMATES, ZONES, draw_zone_weather, find_zone
 from tessera_core.dpixels.simulate.covers import COVERS
-from tessera_core.dpixels.simulate.imagined import randomised_covers
 from tessera_core.dpixels.simulate.layout import Use
 from tessera_core.dpixels.simulate.observe import observe
 from tessera_core.dpixels.simulate.parcels import MAX_CYCLES, Climate, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, speckle
+from tessera_core.dpixels.simulate.randomised import randomised_covers
 from tessera_core.dpixels.simulate.regional import ALL_COVERS, REGIONAL
 from tessera_core.dpixels.simulate.sample import NO_COVER, TEMPERATE_COVERS
 from tessera_core.dpixels.simulate.scene import draw_optical_dates, draw_weather, sun_position
@@ -448,10 +448,10 @@ def test_unknown_climates_are_refused():
         sample_dpixels(8, 0, climates=())
 
 
-def test_imagined_covers_vary_the_shape_of_a_year_and_have_no_name():
-    sample = sample_dpixels(8 * 384, seed=4, imagined=1.0)
+def test_randomised_covers_vary_the_shape_of_a_year_and_have_no_name():
+    sample = sample_dpixels(8 * 384, seed=4, randomised=1.0)
     assert set(np.unique(sample.covers)) == {NO_COVER}
-    again = sample_dpixels(8 * 384, seed=4, imagined=1.0)
+    again = sample_dpixels(8 * 384, seed=4, randomised=1.0)
     np.testing.assert_array_equal(sample.s2, again.s2)
     np.testing.assert_array_equal(sample.sar_desc, again.sar_desc)
     valid = sample.s2[sample.masks > 0].astype(int)
@@ -465,15 +465,15 @@ def test_imagined_covers_vary_the_shape_of_a_year_and_have_no_name():
     assert by_season.min() > 0.08
 
 
-def test_a_share_of_the_worlds_is_imagined_and_the_others_stay():
-    plain, mixed = sample_dpixels(40 * 384, seed=6), sample_dpixels(40 * 384, seed=6, imagined=0.4)
+def test_a_share_of_the_worlds_is_randomised_and_the_others_stay():
+    plain, mixed = sample_dpixels(40 * 384, seed=6), sample_dpixels(40 * 384, seed=6, randomised=0.4)
     strange = mixed.covers == NO_COVER
     assert 0.2 < strange.mean() < 0.6
     assert len(np.unique(mixed.worlds[strange])) + len(np.unique(mixed.worlds[~strange])) == 40
     np.testing.assert_array_equal(mixed.s2[~strange], plain.s2[~strange])
 
 
-def test_imagined_covers_are_plausible():
+def test_randomised_covers_are_plausible():
     covers = randomised_covers(300, np.random.default_rng(0))
     assert len({cover.name for cover in covers}) == 300
     for cover in covers:

@@ -110,7 +110,7 @@ def test_the_score_is_of_the_head_with_its_options(tmp_path, capsys):
     EmbeddingRaster(both, np.asarray(raster.scales), raster.grid, raster.provenance).save(tmp_path / "noisy")
     project.attach_embeddings(2023, tmp_path / "noisy", raster.provenance, raster.grid)
     alone = export(capsys, project.folder, "report", tmp_path / "alone.html")[1]["score"]
-    project.update(context=5)
+    project.update(neighbourhood=5)
     around = export(capsys, project.folder, "report", tmp_path / "around.html")[1]["score"]
     # Half of the pixels are noise: who looks at the square around each is hardly disturbed.
     assert plain["accuracy"] >= around["accuracy"] > alone["accuracy"] + 0.05

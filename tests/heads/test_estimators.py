@@ -228,7 +228,7 @@ def test_all_penalties_at_once_equal_each_by_hand(seed, alone):
 
 
 @pytest.mark.parametrize("kind", [RidgeHead, LogisticHead, PrototypeHead])
-def test_pixels_of_one_label_are_no_independent_witnesses(kind):
+def test_pixels_of_one_label_are_not_independent(kind):
     """Told which pixels belong together, a head does better on labels it has not seen."""
     gain = []
     for seed in range(12):

@@ -132,6 +132,7 @@ def test_shards_of_an_earlier_version_are_found(tiles, tmp_path):
     manifest = tmp_path / "s/shards.json"
     made = json.loads(manifest.read_text())
     del made["shards"], made["recipe"]["shard_pixels"], made["recipe"]["climates"]
+    made["recipe"]["imagined"] = made["recipe"].pop("randomised")
     manifest.write_text(json.dumps(made))
     times = [shard.stat().st_mtime_ns for shard in shards]
     assert prepare.prepare_shards(settings(tiles), tmp_path / "s") == shards
@@ -197,8 +198,8 @@ def test_worlds_of_other_climates(tmp_path):
         prepare.prepare_shards(replace(data, climates=("temperate",)), tmp_path / "many")
 
 
-def test_imagined_covers_teach_without_a_label_and_are_never_probed(tmp_path):
-    data = DataSettings(simulated=1600, shards=1, holdout_worlds=1, imagined=1.0)
+def test_randomised_covers_teach_without_a_label_and_are_never_probed(tmp_path):
+    data = DataSettings(simulated=1600, shards=1, holdout_worlds=1, randomised=1.0)
     (shard,) = prepare.prepare_shards(data, tmp_path, seed=0)
     assert not PixelSet.open(shard).label.any()
     (held,) = prepare.holdout_pixels(data, seed=0)

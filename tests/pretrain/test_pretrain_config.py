@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tessera_core.cli import main
-from tessera_core.pretrain.config import CONFIGS, PretrainConfig, PretrainError, differences
+from tessera_core.pretrain.config import CONFIGS, PretrainConfig, PretrainError, completed, differences
 
 GOOD = {"data": {"simulated": 100}}
 
@@ -84,3 +84,13 @@ def test_differences_are_named():
     second = PretrainConfig.from_mapping({**GOOD, "run": {"steps": 7}, "seed": 3}).to_json()
     assert differences(first, second) == ["run.steps", "seed"]
     assert differences(first, json.loads(json.dumps(first))) == []
+
+
+def test_a_setting_may_have_its_former_name_but_not_both():
+    now = PretrainConfig.from_mapping({"data": {"simulated": 100, "randomised": 0.5}})
+    assert PretrainConfig.from_mapping({"data": {"simulated": 100, "imagined": 0.5}}) == now
+    saved = now.to_json()
+    saved["data"]["imagined"] = saved["data"].pop("randomised")
+    assert differences(completed(saved), now.to_json()) == []
+    both = mistake(data={"simulated": 100, "imagined": 0.5, "randomised": 0.4})
+    assert "data.imagined is not a setting" in both

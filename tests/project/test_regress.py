@@ -197,12 +197,12 @@ def test_plots_that_do_not_count_are_told(region):
 
 def test_settings_that_are_damaged_fall_back(tmp_path):
     assert (
-        RegressionChoice.from_settings(ProjectSettings(regression_head="svm", regression_context=4))
+        RegressionChoice.from_settings(ProjectSettings(regression_head="svm", regression_neighbourhood=4))
         == RegressionChoice()
     )
     assert (
         RegressionChoice.from_settings(
-            ProjectSettings(regression_head="mlp-regression", regression_context=5)
+            ProjectSettings(regression_head="mlp-regression", regression_neighbourhood=5)
         ).neighbourhood
         == 5
     )

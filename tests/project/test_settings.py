@@ -23,6 +23,7 @@ from tessera_core.ui.generate.page import show_outcome
 NAMES = [
     *("head", "context", "class_weight", "certainty", "tidy", "schema", "numbers_measure", "numbers_head"),
     *("numbers_context", "year", "label_year", "fetch_missing", "missing", "parity", "mended"),
+    *("neighbourhood", "confidence_threshold", "regression_context", "regression_neighbourhood"),
     *("post_processing", "regression_measure", "agreement", "repaired_tiles", "extra"),
 ]
 VALUES = st.recursive(
@@ -101,7 +102,8 @@ def test_settings_of_their_kind_stay_and_others_count_as_never_chosen_and_are_to
         "fetch_missing": "x",
         "parity": [{"verdict": []}],
     }
-    today = {"agreement" if name == "parity" else name: value for name, value in good.items()}
+    names = {"parity": "agreement", "context": "neighbourhood", "certainty": "confidence_threshold"}
+    today = {names.get(name, name): value for name, value in good.items()}
     assert ProjectSettings.from_json(today).to_json() == today
     project = imported(home, good | bad)
     assert project.settings.to_json() == {name: value for name, value in good.items() if name not in bad}
@@ -117,7 +119,7 @@ def test_a_project_of_before_the_names_of_today_opens_with_all_that_was_chosen(h
     chosen = project.settings
     assert not project.notes
     assert (classify.head_choice(project).name, classify.head_choice(project).neighbourhood) == ("logistic", 3)
-    assert (chosen.head, chosen.certainty, chosen.class_weight) == ("logistic", 0.7, {"1": 2.0, "2": 0.5})
+    assert (chosen.head, chosen.confidence_threshold, chosen.class_weight) == ("logistic", 0.7, {"1": 2.0, "2": 0.5})
     assert (chosen.year, chosen.label_year) == (2023, 2024)
     assert classify.post_processing_of(project) == PostProcessing("majority")
     assert project.class_tree is not None
@@ -134,7 +136,11 @@ def test_a_project_of_before_the_names_of_today_opens_with_all_that_was_chosen(h
     project.update(head="ridge")
     saved = json.loads((folder / "project.json").read_text())
     assert saved["settings_version"] == VERSION
-    assert set(saved["settings"]) & {"tidy", "parity", "mended", "numbers_head"} == set()
+    assert (
+        set(saved["settings"])
+        & {"tidy", "parity", "mended", "numbers_head", "context", "certainty", "regression_context"}
+        == set()
+    )
     again = Project.open(folder).settings
     assert again.to_json() == chosen.to_json() | {"head": "ridge"}
 
@@ -148,16 +154,19 @@ def test_migrating_loses_no_setting_and_twice_is_once(values: dict[str, Any], ve
         assert once["settings"] == values
     # Every name is there, or the one it was given; of two names of one setting that of today counts.
     new = {"tidy": "post_processing", "parity": "agreement", "mended": "repaired_tiles"}
-    new |= {f"numbers_{name}": f"regression_{name}" for name in ("head", "context", "measure")}
+    new |= {f"numbers_{name}": f"regression_{name}" for name in ("head", "measure")}
+    new |= {"context": "neighbourhood", "certainty": "confidence_threshold"}
+    new |= dict.fromkeys(("numbers_context", "regression_context"), "regression_neighbourhood")
     for name, value in values.items():
         if version > VERSION or name not in new:
             assert once["settings"][name] == value
         else:
-            assert once["settings"][new[name]] == values.get(new[name], value)
+            newer = "regression_context" if name == "numbers_context" else new[name]
+            assert once["settings"][new[name]] == values.get(new[name], values.get(newer, value))
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("head", 5), ("context", 1.5), ("year", "2023"), ("certainty", float("nan"))]
+    ("name", "value"), [("head", 5), ("neighbourhood", 1.5), ("year", "2023"), ("confidence_threshold", float("nan"))]
 )
 def test_a_value_of_the_wrong_kind_is_refused_when_it_is_chosen(home: Path, name: str, value: Any) -> None:
     project = Project.create(home / "p", "P")
@@ -171,7 +180,7 @@ def test_a_value_of_the_wrong_kind_is_refused_when_it_is_chosen(home: Path, name
 @pytest.mark.parametrize("name", ["warnings", "notes", "missing_tiles", "left_out", "parts"])
 @pytest.mark.parametrize("value", [5, {"a": 1}, [[1]], [{"a": 1}], [{"weight": "x"}], [None], [{"dim": 0}]])
 def test_facts_of_a_strangers_raster_under_our_names_are_kept_apart(name: str, value: Any) -> None:
-    made = Provenance.from_json({"model": "fusion", "dim": 4, "details": {name: value, "else": 1}})
+    made = Provenance.from_json({"model": "stack", "dim": 4, "details": {name: value, "else": 1}})
     if name in made.details:
         assert (name, value) == ("parts", [{"a": 1}])
     else:

@@ -16,8 +16,8 @@ RANDOMISED_PER_WORLD = 18
 
 
 def randomised_covers(count: int, rng: np.random.Generator) -> list[CoverType]:
-    """``count`` random covers, named ``imagined 1`` and so on."""
-    return [_randomised(f"imagined {number + 1}", rng) for number in range(count)]
+    """``count`` random covers, named ``randomised 1`` and so on."""
+    return [_randomised(f"randomised {number + 1}", rng) for number in range(count)]
 
 
 def _randomised(name: str, rng: np.random.Generator) -> CoverType:

@@ -18,9 +18,9 @@ from tessera_core.dpixels.simulate import spectra
 from tessera_core.dpixels.simulate.canopy import grow, reflectance
 from tessera_core.dpixels.simulate.climates import CLIMATES, TEMPERATE, ClimateZone, draw_zone_weather, find_zone
 from tessera_core.dpixels.simulate.covers import COVERS, CoverType
-from tessera_core.dpixels.simulate.imagined import RANDOMISED_PER_WORLD, randomised_covers
 from tessera_core.dpixels.simulate.parcels import Climate, Parcels, draw_parcels
 from tessera_core.dpixels.simulate.radar import encode, gamma0, speckle
+from tessera_core.dpixels.simulate.randomised import RANDOMISED_PER_WORLD, randomised_covers
 from tessera_core.dpixels.simulate.regional import ALL_COVERS
 from tessera_core.dpixels.simulate.scene import (
     OpticalDates,
@@ -42,7 +42,7 @@ COVER_NAMES = tuple(ALL_COVERS)
 """What ``DPixelSample.covers`` indexes; those of the temperate climate come first."""
 TEMPERATE_COVERS = tuple(COVERS)
 NO_COVER = 255
-"""In ``DPixelSample.covers``: an imagined cover, which has no name."""
+"""In ``DPixelSample.covers``: a randomised cover, which has no name."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def sample_dpixels(
     pixels_per_parcel: int = PIXELS_PER_PARCEL,
     parcels_per_world: int = PARCELS_PER_WORLD,
     climates: Sequence[str] = (TEMPERATE,),
-    imagined: float = 0.0,
+    randomised: float = 0.0,
 ) -> DPixelSample:
     """Draw ``n`` pixels of as many random worlds as needed; the same arguments give the same bytes.
 
@@ -93,7 +93,7 @@ def sample_dpixels(
         seed: world ``k`` depends on ``(seed, k)`` only, so a longer draw begins with the whole worlds of a shorter one.
         pixels_per_parcel, parcels_per_world: few pixels per parcel and many worlds make a more varied sample.
         climates: names in :data:`.climates.CLIMATES`; each world draws one of them, with even chances.
-        imagined: chance that a world's covers are not its climate's but random ones, see :mod:`.imagined`.
+        randomised: chance that a world's covers are not its climate's but random ones, see :mod:`.randomised`.
 
     Raises:
         InputError: there is no such climate, or none is named.
@@ -110,7 +110,7 @@ def sample_dpixels(
         lot = int(np.random.default_rng((seed, k, 1)).integers(len(zones)))
         out.climates[rows] = CLIMATES.index(climates[lot])
         chance = np.random.default_rng((seed, k, 2))
-        covers = randomised_covers(RANDOMISED_PER_WORLD, chance) if chance.random() < imagined else None
+        covers = randomised_covers(RANDOMISED_PER_WORLD, chance) if chance.random() < randomised else None
         _fill_world(out, rows, k, rng, pixels_per_parcel, parcels_per_world, zones[lot], covers)
     return out
 
@@ -146,7 +146,7 @@ def _fill_world(
     per_parcel: int,
     parcel_count: int,
     zone: ClimateZone | None,
-    imagined: Sequence[CoverType] | None,
+    randomised: Sequence[CoverType] | None,
 ) -> None:
     if zone is None:
         climate = Climate(
@@ -166,8 +166,8 @@ def _fill_world(
         common = np.array(list(zone.covers.values()))
         kinds = np.array([COVER_NAMES.index(name) for name in zone.covers])
     table: Sequence[str | CoverType] = COVER_NAMES
-    if imagined is not None:
-        table, kinds, common = imagined, np.arange(len(imagined)), np.ones(len(imagined))
+    if randomised is not None:
+        table, kinds, common = randomised, np.arange(len(randomised)), np.ones(len(randomised))
     # Each world has its own mixture of covers, some of them absent.
     which = kinds[rng.choice(len(kinds), parcel_count, p=rng.dirichlet(1.5 * common))]
     parcels = draw_parcels(table, which, climate, rng)
@@ -224,7 +224,7 @@ def _fill_world(
         count = min(len(passes.doys), S1_PASSES)
         sar[rows, :count] = encode(pixels[:, :count])
         doys[rows, :count] = passes.doys[:count]
-    out.covers[rows] = which[parcel_of] if imagined is None else NO_COVER
+    out.covers[rows] = which[parcel_of] if randomised is None else NO_COVER
     out.parcels[rows] = parcel_of + world * parcel_count
     out.worlds[rows] = world
 

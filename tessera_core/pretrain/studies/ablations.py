@@ -56,7 +56,7 @@ def budget(steps: int, simulated: int, batch: int = 256) -> PretrainConfig:
             "name": "ablation",
             "data": {
                 "simulated": simulated,
-                "imagined": 0.5,
+                "randomised": 0.5,
                 "shards": max(1, simulated // 12288),
                 "holdout_worlds": 0,
             },

@@ -138,12 +138,12 @@ def _invariance(first: Floats, second: Floats, y: NDArray[np.integer], rng: np.r
     same = cosine(first, second)
     other = rng.permutation(len(y))
     strangers = cosine(first, second[other])
-    alike = y == y[other]
+    same_class = y == y[other]
     return {
         "same pixel, median": float(np.median(same)),
         "same pixel, lowest 5 %": float(np.percentile(same, 5)),
-        "two pixels of one class, median": float(np.median(strangers[alike])),
-        "two classes, median": float(np.median(strangers[~alike])),
+        "two pixels of one class, median": float(np.median(strangers[same_class])),
+        "two classes, median": float(np.median(strangers[~same_class])),
     }
 
 

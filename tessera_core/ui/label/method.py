@@ -59,7 +59,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
             required=True,
             format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
             key=key,
-            on_change=keep("context", key),
+            on_change=keep("neighbourhood", key),
             help="The pixel alone, or with its neighbours. Neighbours smooth the map and blur narrow things; it takes longer.",
             width="stretch",
         )
@@ -84,7 +84,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
             round(100 * choice.confidence_threshold),
             5,
             key=key,
-            on_change=lambda: project.update(certainty=st.session_state[key] / 100),
+            on_change=lambda: project.update(confidence_threshold=st.session_state[key] / 100),
             help="Where the map is less sure than this, it shows the class above in your tree.",
         )
     if not is_instant(choice):
