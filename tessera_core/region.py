@@ -54,7 +54,7 @@ class Region:
 
     @classmethod
     def of_shape(cls, shape: BaseGeometry, name: str = "region") -> Region:
-        """A region of any geometry in degrees, as drawn on a map: crossing edges are mended, what is no area is left out.
+        """A region of any geometry in degrees, as drawn on a map: crossing edges are repaired, what is no area is left out.
 
         Longitudes that run on beyond 180, as on a map that was turned once round, are those of the other hemisphere.
 
@@ -223,7 +223,7 @@ class RegionReport:
     Attributes:
         read: features in the file.
         used: features whose polygons are part of the region.
-        mended: of those, invalid ones (crossing edges) that were made valid.
+        repaired: of those, invalid ones (crossing edges) that were made valid.
         holes: in the region.
         parts: separate pieces of the region.
         skipped: features left out, by reason.
@@ -233,7 +233,7 @@ class RegionReport:
 
     read: int
     used: int
-    mended: int
+    repaired: int
     holes: int
     parts: int
     skipped: dict[str, int]
@@ -241,14 +241,14 @@ class RegionReport:
     notes: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
-        """What was read, mended and left out."""
+        """What was read, repaired and left out."""
         said = [
             f"{self.used} of {self.read} features used, in {self.parts} {'piece' if self.parts == 1 else 'pieces'}"
             + (f" with {self.holes} {'hole' if self.holes == 1 else 'holes'}" if self.holes else "")
             + "."
         ]
-        if self.mended:
-            said.append(f"{self.mended} had crossing edges and were mended.")
+        if self.repaired:
+            said.append(f"{self.repaired} had crossing edges and were repaired.")
         said += [f"{count} left out: {reason}." for reason, count in self.skipped.items()]
         if self.crs and self.crs not in _DEGREES:
             said.append(f"Converted from {self.crs} to degrees.")
@@ -269,7 +269,7 @@ def read_region(path: str | Path) -> Region:
 
 @contained
 def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region, RegionReport]:
-    """Like :func:`read_region`, with what was read, mended and left out.
+    """Like :func:`read_region`, with what was read, repaired and left out.
 
     Args:
         path: of the file; all its layers are read.
@@ -286,7 +286,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     layers = _layers(path)
     pieces: list[Any] = []
     skipped: dict[str, int] = {}
-    read = mended = turned = 0
+    read = repaired = turned = 0
     declared = {str(crs) for crs, _ in layers if crs}
     for crs, shapes in layers:
         for shape in shapes:
@@ -295,7 +295,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
             if why:
                 skipped[why] = skipped.get(why, 0) + 1
                 continue
-            mended += not shape.is_valid
+            repaired += not shape.is_valid
             moved = [_turned(part) for part in shapely.get_parts(polygons)]
             turned += any(was for _, was in moved)
             pieces.append(shapely.union_all([part for part, _ in moved]))
@@ -313,7 +313,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     report = RegionReport(
         read,
         len(pieces),
-        mended,
+        repaired,
         sum(len(part.interiors) for part in parts),
         len(parts),
         skipped,

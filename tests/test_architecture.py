@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import ast
 import functools
-import io
 import re
 import subprocess
 import sys
-import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from tools.house import home_made_names
 
 # The rooms of each floor, from the ground up. A module may import from its own floor and from those below it.
 FLOORS = (
@@ -208,34 +208,23 @@ def test_the_core_names_no_page(root: Path) -> None:
     assert guilty == []
 
 
-# Home-made words for which the field has one, and the modules in which they mean something else or are still to go.
-_HOME_MADE: dict[str, frozenset[str]] = {
-    **dict.fromkeys(
-        ("doctor", "novelty", "unlike", "suggest", "temper", "tempered", "soften", "softened", "surroundings", "tips"),
-        frozenset(),
-    ),
-    **dict.fromkeys(
-        ("tidy", "tidied", "cleaning", "cleanup", "levelling", "patiently", "journal", "desk", "desks"), frozenset()
-    ),
-    # A setting of projects keeps its name.
-    "certainty": frozenset({"project.classify", "project.settings", "ui.label.method"}),
-    # Cores of fused kernels, Sentinel-2 and -1 in a model, and streams of a store: the term of that field.
-    "fuse": frozenset({"inference.engine", "models.encoder", "pretrain.monitor", "bench.generate"}),
-    "study": frozenset({"cli.study"}),
-}
-
-
 def test_the_words_are_those_of_the_field(root: Path) -> None:
-    guilty = set()
-    for name, path in _modules(root).items():
-        here = name.removeprefix(f"{FACE}.")
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
-            # Names of classes count by their words, too; those of studies of encoders are no words of labelling.
-            if token.type == tokenize.NAME and not token.string.startswith("Study"):
-                parts = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", token.string).lower().split("_")
-                if any(word in _HOME_MADE and here not in _HOME_MADE[word] for word in parts):
-                    guilty.add(f"{name}: {token.string}")
-    assert guilty == set()
+    assert home_made_names(root) == []
+
+
+def test_a_home_made_word_would_be_found(tmp_path: Path) -> None:
+    (tmp_path / FACE).mkdir()
+    (tmp_path / FACE / "doctor.py").write_text(
+        "# careful\nwitness_px = f'{doubts}'\nclass DonorMap: 'story'\nfusion = 1\n"
+    )
+    (tmp_path / FACE / "map.js").write_text("// careful\nconst colourRamp = 'lattice'; /* mend\nit */ let parity;\n")
+    (tmp_path / FACE / "analysis").mkdir()
+    (tmp_path / FACE / "analysis" / "postprocess.py").write_text("parity = 1\n")
+    found = {(str(path.relative_to(tmp_path / FACE)), name) for path, name in home_made_names(tmp_path)}
+    assert found == {
+        *(("doctor.py", name) for name in ("doctor", "witness_px", "doubts", "DonorMap", "fusion")),
+        *(("map.js", name) for name in ("colourRamp", "parity")),
+    }
 
 
 def test_the_overview_of_commands_matches_the_modules(root: Path) -> None:

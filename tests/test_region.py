@@ -1,4 +1,4 @@
-"""Regions from files: any CRS, holes, several layers, and a report on what was used, mended and left out."""
+"""Regions from files: any CRS, holes, several layers, and a report on what was used, repaired and left out."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def _write(path: Path, *geometries: dict[str, Any] | None, crs: str | None = Non
     return path
 
 
-def test_the_report_counts_what_was_used_mended_and_left_out(tmp_path: Path) -> None:
+def test_the_report_counts_what_was_used_repaired_and_left_out(tmp_path: Path) -> None:
     region, report = read_region_report(_write(tmp_path / "all.geojson", BOX, BOW_TIE, HOLED, POINT, POINT, None))
-    assert (report.read, report.used, report.mended, report.holes) == (6, 3, 1, 1)
+    assert (report.read, report.used, report.repaired, report.holes) == (6, 3, 1, 1)
     assert report.skipped == {"points, not areas": 2, "without geometry": 1}
     # Box, two triangles of the bow tie, and the square with a hole.
     assert report.parts == 4

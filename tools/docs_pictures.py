@@ -28,7 +28,7 @@ VIEW = {"width": 1440, "height": 900}
 PATIENCE_MS = 400_000
 
 
-class Story:
+class Tour:
     """A visit to the app, page after page, with a picture of each."""
 
     def __init__(self, studio: Studio, home: Path, wanted: set[str]) -> None:
@@ -168,8 +168,8 @@ def main(wanted: set[str]) -> int:
             context = browser.new_context(viewport=VIEW)
             context.request.get(f"{server.url}/?token={TOKEN}")
             studio = Studio(context.new_page(), server.url)
-            story = Story(studio, home, wanted)
-            for chapter in story.chapters():
+            tour = Tour(studio, home, wanted)
+            for chapter in tour.chapters():
                 chapter()
             browser.close()
         finally:

@@ -6,12 +6,66 @@ Usage: .venv/bin/python tools/house.py [CHECKOUT]      prints one figure a line;
 from __future__ import annotations
 
 import ast
+import io
+import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FACE = "tessera_core"
+
+
+# Home-made words for which the field has one (the table of renamed names). Words of everyday language that stand for more than
+# one thing (place, found, look, side, group), and numbers, which is what people read for values, are not among them.
+HOME_MADE = frozenset({
+    "alike", "bolder", "careful", "certainty", "cleaning", "cleanup", "desk", "desks", "doctor", "donor",
+    "donors", "doubt", "doubted", "doubtful", "doubts", "fuse", "fusion", "imagined", "journal", "lattice",
+    "levelling", "mend", "mended", "mending", "mends", "novelty", "parity", "patiently", "ramp", "ramps",
+    "soften", "softened", "stories", "story", "study", "suggest", "surroundings", "temper", "tempered",
+    "tidied", "tidy", "tips", "unlike", "witness", "witnessed", "witnesses",
+})  # fmt: skip
+# Where a word is another one, which is right there: the beginning of a path and the reason.
+OTHER_WORDS: dict[str, dict[str, str]] = {
+    "parity": {
+        "analysis/postprocess.py": "odd or even: the two colours of a chessboard that a random field is updated by"
+    },
+    "fusion": {"models/": "the teacher's fusion transformer; the name is its checkpoints'"},
+    "fuse": {
+        "models/encoder.py": "the two time series of a pixel become one vector in the model",
+        "inference/engine.py": "the same",
+        "pretrain/monitor.py": "the same",
+        "bench/generate.py": "the same",
+    },
+    "study": {
+        "cli/study.py": "`tessera study` runs experiments with encoders",
+        "pretrain/studies/": "these experiments",
+    },
+}
+
+
+def home_made_names(checkout: Path) -> list[tuple[Path, str]]:
+    """Files and the names in them, their own among these, that hold a word of :data:`HOME_MADE`, in Python and JavaScript."""
+    found = []
+    for path in sorted(p for ending in ("py", "js", "ts") for p in (checkout / FACE).rglob(f"*.{ending}")):
+        here = path.relative_to(checkout / FACE).as_posix()
+        for name in sorted({*Path(here).with_suffix("").parts, *_names(path)}):
+            words = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower().split("_")
+            if any(word in HOME_MADE and not here.startswith(tuple(OTHER_WORDS.get(word, ()))) for word in words):
+                found.append((path, name))
+    return found
+
+
+def _names(path: Path) -> set[str]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        return {token.string for token in tokens if token.type == tokenize.NAME}
+    bare = re.sub(r"/\*.*?\*/|//[^\n]*|\"[^\"\n]*\"|'[^'\n]*'", " ", text, flags=re.DOTALL)
+    # Of a template only what is computed in it.
+    bare = re.sub(r"`[^`]*`", lambda found: " ".join(re.findall(r"\$\{([^}]*)\}", found[0])), bare)
+    return set(re.findall(r"[A-Za-z_]\w*", bare))
 
 
 def modules(checkout: Path) -> dict[str, Path]:
@@ -110,6 +164,10 @@ def main(checkout: Path) -> None:
     print("modules:", len(known))
     print("longest parameter list:", *asked[:1])
     print("functions with more than 8 parameters:", sum(count > 8 for count, _ in asked))
+    left = home_made_names(checkout)
+    print("names with a home-made word:", len(left), "in", len({path for path, _ in left}), "files")
+    for path, name in left:
+        print(" ", path.relative_to(checkout), name)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Where to label next: places about which the map wavers, that stand for much unlabelled ground, and apart from each other.
 
 The doubtful pixels alone are a bad choice: they are odd, mixed and alike, and after a few dozen labels random places teach
-more (measured, docs/performance.md). So a place is worth what it covers: the sum over candidates of ``doubt * new likeness``,
+more (measured, docs/performance.md). So a place is worth what it covers: the sum over candidates of ``uncertainty * new likeness``,
 where likeness falls with distance in embedding space and only what no label or earlier suggestion covers is new (facility
-location weighted by uncertainty; Wei, Iyer & Bilmes, ICML 2015; doubt is the margin of Scheffer et al. 2001, for images Tuia
+location weighted by uncertainty; Wei, Iyer & Bilmes, ICML 2015; uncertainty is the margin of Scheffer et al. 2001, for images Tuia
 et al., IEEE JSTSP 5, 2011). Works on a seeded draw of candidates, so that it takes little time on any region.
 """
 
@@ -55,15 +55,15 @@ class Query:
     Attributes:
         row, col: pixel.
         reason: one sentence.
-        doubt: 0 (sure) to 1 (two classes equally likely).
-        novelty: 0..1, how unlike it is to everything labelled, by the reach of a label.
+        uncertainty: 0 (sure) to 1 (two classes equally likely).
+        dissimilarity: 0..1, how unlike it is to everything labelled, by the reach of a label.
         likely: the two likeliest class ids, the likelier first.
     """
 
     row: int
     col: int
     reason: str
-    doubt: float
+    uncertainty: float
     dissimilarity: float
     likely: tuple[int, int]
 
@@ -106,7 +106,7 @@ def next_queries(
     labelled = raster.sample(rows, cols)
     labelled = labelled[np.isfinite(labelled).all(axis=1)]
     proba = head.proba_at(raster, candidate_rows, candidate_cols)
-    order, doubt, dissimilarity, proba = choose(x, labelled, head, count, ground, taken, proba=proba)
+    order, uncertainty, dissimilarity, proba = choose(x, labelled, head, count, ground, taken, proba=proba)
     top = np.argsort(-proba, axis=1)[:, :2]
     result = []
     for i in order:
@@ -118,7 +118,7 @@ def next_queries(
                 int(candidate_rows[i]),
                 int(candidate_cols[i]),
                 reason,
-                float(doubt[i]),
+                float(uncertainty[i]),
                 float(dissimilarity[i]),
                 (first, second),
             )
@@ -149,21 +149,21 @@ def choose(
         proba: float32 (N, K) that the head gives the candidates, where it needs more than ``x`` to say so.
 
     Returns:
-        Indices in order of choice; doubt (N,), novelty (N,) in 0..1 and probabilities (N, K) of all candidates.
+        Indices in order of choice; uncertainty (N,), dissimilarity (N,) in 0..1 and probabilities (N, K) of all candidates.
     """
     if proba is None:
         proba = head.predict_proba(x)
     ordered = np.sort(proba, axis=1)
-    doubt = (1 - (ordered[:, -1] - ordered[:, -2])).astype(np.float64)
+    uncertainty = (1 - (ordered[:, -1] - ordered[:, -2])).astype(np.float64)
     if len(x) == 0:
-        return [], doubt, doubt, proba
+        return [], uncertainty, uncertainty, proba
     squares = _squares(x, x)
     nearby = np.partition(squares, min(NEIGHBOUR, len(x) - 1), axis=1)[:, min(NEIGHBOUR, len(x) - 1)]
     reach = max(float(REACH**2 * np.median(nearby)), 1e-12)
     likeness = np.exp(squares / (-2 * reach))
     covered = np.exp(_squares(x, labelled).min(axis=1) / (-2 * reach))
     dissimilarity = (1 - covered).astype(np.float64)
-    weight = (doubt + SURE_WEIGHT).astype(np.float32)
+    weight = (uncertainty + SURE_WEIGHT).astype(np.float32)
     free = np.ones(len(x), bool)
     if ground is not None and taken is not None:
         free = _squares(ground, taken).min(axis=1) >= min_distance**2
@@ -178,7 +178,7 @@ def choose(
         free[best] = False
         if ground is not None:
             free &= ((ground - ground[best]) ** 2).sum(axis=1) >= min_distance**2
-    return chosen, doubt, dissimilarity, proba
+    return chosen, uncertainty, dissimilarity, proba
 
 
 def _squares(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -21,13 +21,13 @@ Kind = Literal["contradiction", "likely wrong", "overlap", "too few", "duplicate
 Severity = Literal["high", "medium", "low"]
 
 NEIGHBOURS = 7
-# Share of the neighbours' votes for another class from which a label is doubted, and for its own at most.
+# Share of the neighbours' votes for another class from which a label is suspected, and for its own at most.
 DISAGREE, AGREE = 0.7, 0.2
 # Share of both classes' labels whose nearest neighbours are of the other class.
 OVERLAP = 0.3
 TOO_CLOSE_PX = 3.0
-# Neighbours in embedding space nearer than this on the ground are not independent witnesses.
-WITNESS_PX = 10.0
+# Neighbours in embedding space nearer than this on the ground are not independent.
+INDEPENDENT_PX = 10.0
 FEW_LABELS, FEW_PLACES = 5, 3
 MAX_LABELS = 4000
 MAX_LISTED = 20
@@ -83,9 +83,9 @@ def find_label_issues(
     labels = list(labels)[:MAX_LABELS]
     names = {c.id: c.name for c in classes}
     table = _table(labels, raster)
-    votes, witnessed = _votes(table)
+    votes, independent = _votes(table)
     issues = _doubles(labels, names, raster)
-    issues += _likely_wrong(table, votes, witnessed, names)
+    issues += _likely_wrong(table, votes, independent, names)
     issues += _overlaps(table, votes, names)
     issues += _too_few(table, names)
     issues += _too_close(table, names)
@@ -112,25 +112,25 @@ def _votes(table: _Table) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     large class does not outvote a small one.
     """
     ids, index = np.unique(table.y, return_inverse=True)
-    votes, witnessed = np.zeros((len(table.y), len(ids))), np.zeros(len(table.y), np.int64)
+    votes, independent = np.zeros((len(table.y), len(ids))), np.zeros(len(table.y), np.int64)
     if len(ids) < 2:
-        return votes, witnessed
+        return votes, independent
     weight = (1 / np.bincount(index))[index]
     squares = (table.x**2).sum(1)
     for i in range(len(table.y)):
         distance = squares - 2 * table.x @ table.x[i]
-        far = np.abs(table.ground - table.ground[i]).max(1) > WITNESS_PX
-        witnesses = np.flatnonzero(far)
-        witnessed[i] = (index[witnesses] == index[i]).sum()
-        nearest = witnesses[np.argsort(distance[witnesses], kind="stable")[:NEIGHBOURS]]
+        far = np.abs(table.ground - table.ground[i]).max(1) > INDEPENDENT_PX
+        distant = np.flatnonzero(far)
+        independent[i] = (index[distant] == index[i]).sum()
+        nearest = distant[np.argsort(distance[distant], kind="stable")[:NEIGHBOURS]]
         if len(nearest):
             votes[i] = np.bincount(index[nearest], weight[nearest], minlength=len(ids))
             votes[i] /= votes[i].sum()
-    return votes, witnessed
+    return votes, independent
 
 
 def _likely_wrong(
-    table: _Table, votes: NDArray[np.float64], witnessed: NDArray[np.int64], names: dict[int, str]
+    table: _Table, votes: NDArray[np.float64], independent: NDArray[np.int64], names: dict[int, str]
 ) -> list[LabelIssue]:
     ids, index = np.unique(table.y, return_inverse=True)
     if len(ids) < 2:
@@ -139,9 +139,9 @@ def _likely_wrong(
     others = votes.copy()
     others[np.arange(len(index)), index] = 0
     like = others.argmax(1)
-    # A label whose class has hardly been labelled elsewhere finds no witnesses; it is not doubted for that.
-    doubted = np.flatnonzero((others.max(1) >= DISAGREE) & (own <= AGREE) & (witnessed > NEIGHBOURS // 2))
-    order = doubted[np.argsort(own[doubted] - others.max(1)[doubted], kind="stable")][:MAX_LISTED]
+    # A label whose class has hardly been labelled elsewhere has no independent neighbours; it is not suspected for that.
+    suspects = np.flatnonzero((others.max(1) >= DISAGREE) & (own <= AGREE) & (independent > NEIGHBOURS // 2))
+    order = suspects[np.argsort(own[suspects] - others.max(1)[suspects], kind="stable")][:MAX_LISTED]
     return [
         LabelIssue(
             "likely wrong",
@@ -186,7 +186,7 @@ def _too_few(table: _Table, names: dict[int, str]) -> list[LabelIssue]:
     for k in sorted(names):
         of_class = table.y == k
         n = int(of_class.sum())
-        places = len(np.unique((table.ground[of_class] // WITNESS_PX).astype(int), axis=0)) if n else 0
+        places = len(np.unique((table.ground[of_class] // INDEPENDENT_PX).astype(int), axis=0)) if n else 0
         if n >= FEW_LABELS and places >= FEW_PLACES:
             continue
         if n == 0:

@@ -158,12 +158,12 @@ class SimilarityIndex:
             if metric == "euclidean":
                 size = norms[part] * scales[part]
                 distance = (size**2 + seed_norms**2 - 2 * cosine * size * seed_norms).clamp_(min=0).sqrt_()
-                alike = 1 - distance / (size + seed_norms)
+                likeness = 1 - distance / (size + seed_norms)
             else:
-                alike = cosine
-            best = alike[:wanted].amax(0)
+                likeness = cosine
+            best = likeness[:wanted].amax(0)
             if wanted < len(seeds):
-                best[alike[wanted:].amax(0) > best] = 0
+                best[likeness[wanted:].amax(0) > best] = 0
             out[part] = best.clamp_(0, 1).mul_(PER_MILLE).round_().to(torch.int32).to(torch.uint16)
 
         run_blocks(score, len(codes), BLOCK)

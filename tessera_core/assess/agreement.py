@@ -1,4 +1,4 @@
-"""Parity: are embeddings made here the same as published ones of the same place and dataset?
+"""Agreement: are embeddings made here the same as published ones of the same place and dataset?
 
 Compares two rasters pixel by pixel, a block at a time, and says in one sentence what the figures mean. Refuses to know where
 either raster came from and how the verdict is shown.

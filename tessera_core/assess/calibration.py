@@ -1,7 +1,7 @@
 """Whether "80 % sure" means right in 80 of 100 cases, how to make it so, and sets of classes that hold the truth often enough.
 
 Both are fitted on predictions for labels whose place was held out (:mod:`tessera_core.assess.crossfit`), because a head is
-always surer of what it has seen. Labels of one place are no independent witnesses, so places are what is counted; and labels
+always surer of what it has seen. Labels of one place are not independent, so places are what is counted; and labels
 are seldom drawn as the map is made up, so each class weighs as much as it covers of the map.
 """
 
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.assess.crossfit import GROUND, HeldOut, independent_trials
+from tessera_core.assess.crossfit import GROUND, HeldOut, effective_sample_size
 from tessera_core.assess.splits import BLOCK_PX
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads.base import FLOAT_BLOCK
@@ -71,7 +71,7 @@ class Calibration:
     sentence: str
 
 
-def witnesses(held: HeldOut) -> tuple[NDArray[np.float64], float]:
+def effective_weights(held: HeldOut) -> tuple[NDArray[np.float64], float]:
     """What the labels held out weigh, and how many independent places they amount to.
 
     A label's class weighs as much as it covers of the map (weights for a shift of the labels' mix; Podkopaev & Ramdas, UAI
@@ -88,7 +88,7 @@ def witnesses(held: HeldOut) -> tuple[NDArray[np.float64], float]:
         own = np.bincount(targets, weight, minlength=len(held.ids))
         shares = np.where(own > 0, held.shares + PRIOR_PIXELS / GROUND, 0)
         weight = weight * (shares / shares.sum() / np.maximum(own, 1e-12))[targets]
-    n = independent_trials(weight, held.places[judged])
+    n = effective_sample_size(weight, held.spatial_groups[judged])
     return weight * (n / weight.sum()), n
 
 
@@ -102,7 +102,7 @@ def calibrate(held: HeldOut) -> Calibration:
     if len(judged) == 0:
         raise LabelError("Confidence cannot be checked before labels of two classes lie at two places each.")
     proba, targets = held.proba[judged], held.targets[judged]
-    weight, _ = witnesses(held)
+    weight, _ = effective_weights(held)
     temperature = fit_temperature(proba, targets, weight)
     after: Reals = np.empty(proba.shape)
     for number in np.unique(held.fold[judged]):
@@ -230,7 +230,7 @@ class Conformal:
 
     Split conformal prediction (Vovk et al. 2005; Angelopoulos & Bates 2023, section 1) for labels that come in places: the
     exchangeable unit is the place (Dunn, Wasserman & Ramdas, JASA 118, 2023; Lee, Barber & Willett 2023), and classes weigh
-    as in the map (see :func:`witnesses`). The threshold is the ``(n + 1)(1 - error)``-th of the nonconformities of labels
+    as in the map (see :func:`effective_weights`). The threshold is the ``(n + 1)(1 - error)``-th of the nonconformities of labels
     whose place the head had not seen, n being the places; between two of them it is interpolated (Hutson, J. Appl. Probab. 36,
     1999), which keeps the promise on average where plain sets, of few labels, promise more than was asked. With labels held out
     by folds this is cross-conformal (Vovk, Ann. Math. Artif. Intell. 74, 2015).
@@ -297,13 +297,13 @@ def conformal(held: HeldOut, error: float = 0.1, method: Method = "lac", tempera
     """
     if len(held.judged) == 0:
         raise LabelError("Sets of possible classes need labels of two classes at two places each.")
-    weight, n = witnesses(held)
+    weight, n = effective_weights(held)
     threshold = quantile(_own(held, method, temperature), error, weight)
     beside = None
     if held.near is not None and held.labelled is not None and len(held.near.judged):
         # Here the ground is known, and each label speaks for itself.
-        near = replace(held.near, places=held.near.samples.groups)
-        near_threshold = quantile(_own(near, method, temperature), error, witnesses(near)[0])
+        near = replace(held.near, spatial_groups=held.near.samples.groups)
+        near_threshold = quantile(_own(near, method, temperature), error, effective_weights(near)[0])
         beside = Beside(min(near_threshold, threshold), held.labelled, _radius(near))
     return Conformal(method, error, threshold, temperature, held.ids, n, beside)
 

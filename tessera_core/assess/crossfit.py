@@ -1,8 +1,8 @@
 """Predictions for labels by heads that saw nothing of their place: what every honest number of the studio rests on.
 
-A *place* is what is held out together: whole labels (a polygon or stroke is never split), and with them all labels whose
-centre lies in the same square of ground. Around what is held out, a belt is not trained on. Where the ground that belongs
-together is known (cells, fields), the samples say so, and that is held out instead.
+A *place* (a spatial group, or block) is what is held out together: whole labels (a polygon or stroke is never split), and
+with them all labels whose centre lies in the same square of ground. Around what is held out, a belt is not trained on. Where
+the ground that belongs together is known (cells, fields), the samples say so, and that is held out instead.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class HeldOut:
         ids: (K,) class ids, sorted.
         proba: float32 (N, K) in the order of ``ids``; NaN rows were not held out (their class lies in a single place).
         fold: int (N,), in which fold a pixel was held out; -1 for none.
-        places: int (N,).
+        spatial_groups: int (N,).
         weight: float (N,), each label has the weight 1, shared by its pixels; or the samples' own.
         shares: float (K,), how much of the map each class covers in the eyes of these heads, in 0..1; None where the map is
             not known.
@@ -49,7 +49,7 @@ class HeldOut:
     ids: NDArray[np.int64]
     proba: NDArray[np.float32]
     fold: NDArray[np.int64]
-    places: NDArray[Any]
+    spatial_groups: NDArray[Any]
     weight: NDArray[np.float64]
     shares: NDArray[np.float64] | None = None
     labelled: NDArray[np.int64] | None = None
@@ -97,18 +97,18 @@ def take(samples: Samples, index: NDArray[np.intp]) -> Samples:
         groups=samples.groups[index],
         rows=samples.rows[index],
         cols=samples.cols[index],
-        places=None if samples.places is None else samples.places[index],
+        spatial_groups=None if samples.spatial_groups is None else samples.spatial_groups[index],
         weight=None if samples.weight is None else samples.weight[index],
     )
 
 
-def places(samples: Samples, block_px: int = BLOCK_PX) -> NDArray[np.int64]:
+def spatial_groups(samples: Samples, block_px: int = BLOCK_PX) -> NDArray[np.int64]:
     """The place (N,) of each pixel: the samples' own, or the square, ``block_px`` wide, in which its label's centre lies.
 
     Pixels that count for themselves lie in their own square.
     """
-    if samples.places is not None:
-        return samples.places
+    if samples.spatial_groups is not None:
+        return samples.spatial_groups
     own = samples.groups if samples.weight is None else np.arange(len(samples.y))
     _, label, counts = np.unique(own, return_inverse=True, return_counts=True)
     row = (np.bincount(label, samples.rows) / counts // block_px).astype(np.int64)
@@ -116,7 +116,7 @@ def places(samples: Samples, block_px: int = BLOCK_PX) -> NDArray[np.int64]:
     return (row * (col.max(initial=0) + 1) + col)[label]
 
 
-def place_folds(
+def spatial_folds(
     samples: Samples, n_folds: int = 5, seed: int = 0, block_px: int = BLOCK_PX, buffer_px: int = BUFFER_PX
 ) -> list[Fold]:
     """Folds that hold out whole places, with no training pixel within ``buffer_px`` (in rows or columns) of them.
@@ -128,8 +128,8 @@ def place_folds(
     """
     from scipy.spatial import cKDTree
 
-    parts = folds(replace(samples, groups=places(samples, block_px)), "field", n_folds, seed)
-    if samples.places is not None:
+    parts = folds(replace(samples, groups=spatial_groups(samples, block_px)), "field", n_folds, seed)
+    if samples.spatial_groups is not None:
         return parts
     ground = np.stack([samples.rows, samples.cols], axis=1)
     result = []
@@ -168,12 +168,12 @@ def hold_out(
     """
     labelled = np.stack([samples.rows, samples.cols], axis=1).astype(np.int64)
     samples = thin(samples, seed=seed)
-    parts = place_folds(samples, n_folds, seed, block_px, buffer_px)
+    parts = spatial_folds(samples, n_folds, seed, block_px, buffer_px)
     ground, features = None, samples.features
     # In a tree, a class covers no ground beside the one above it.
     if isinstance(features, CodeFeatures) and head.receptive_radius <= GROUND_RADIUS and not head.nested:
         ground = features.ground(GROUND, seed)
-    held = predict_folds(samples, head, parts, places(samples, block_px), cancelled, ground)
+    held = predict_folds(samples, head, parts, spatial_groups(samples, block_px), cancelled, ground)
     return replace(held, labelled=labelled)
 
 
@@ -181,7 +181,7 @@ def predict_folds(
     samples: Samples,
     head: Head,
     parts: list[Fold],
-    place: NDArray[Any],
+    group: NDArray[Any],
     cancelled: Cancel | None = None,
     ground: CodeFeatures | None = None,
 ) -> HeldOut:
@@ -203,11 +203,11 @@ def predict_folds(
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
     shares = None if ground is None else covered / covered.sum()
     weight = 1 / counts[label] if samples.weight is None else samples.weight
-    return HeldOut(samples, ids, proba, fold, place, weight, shares)
+    return HeldOut(samples, ids, proba, fold, group, weight, shares)
 
 
-def independent_trials(weight: NDArray[np.float64], place: NDArray[Any]) -> float:
+def effective_sample_size(weight: NDArray[np.float64], group: NDArray[Any]) -> float:
     """How many independent trials weighted pixels amount to, taking a place as one (Kish 1965, effective sample size)."""
-    _, index = np.unique(place, return_inverse=True)
+    _, index = np.unique(group, return_inverse=True)
     totals = np.bincount(index, weight)
     return float(totals.sum() ** 2 / (totals**2).sum())

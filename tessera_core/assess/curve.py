@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tessera_core.assess.crossfit import places, thin
+from tessera_core.assess.crossfit import spatial_groups, thin
 from tessera_core.assess.evaluate import CrossValidation, evaluate
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX
@@ -62,7 +62,7 @@ def learning_curve(
         Cancelled: ``cancelled`` said so.
     """
     one_each = thin(samples, per_label=1, seed=seed)
-    held = replace(one_each, groups=places(one_each, block_px))
+    held = replace(one_each, groups=spatial_groups(one_each, block_px))
     # A third is held out in turn, so two thirds are there to learn from.
     most = int(np.median(np.unique(one_each.y, return_counts=True)[1]) * 2 / 3) if len(one_each.y) else 0
     sizes = [size for size in sizes if size <= most]

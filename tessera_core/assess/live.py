@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.assess.crossfit import HeldOut, hold_out, independent_trials, places, predict_folds
+from tessera_core.assess.crossfit import HeldOut, effective_sample_size, hold_out, predict_folds, spatial_groups
 from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import Samples
 from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, folds
@@ -148,7 +148,7 @@ def live_score(
     n_labels = len(judged) if by_pixel else len(np.unique(held.samples.groups[judged]))
     unit = "labelled pixel" if by_pixel else "label"
     accuracy = result["accuracy"]
-    trials = independent_trials(held.weight[judged], held.places[judged])
+    trials = effective_sample_size(held.weight[judged], held.spatial_groups[judged])
     low, high = wilson(accuracy, trials)
     per_class = sorted(
         (
@@ -158,7 +158,7 @@ def live_score(
         ),
         key=lambda c: c.f1,
     )
-    n_places = len(np.unique(held.places[judged]))
+    n_places = len(np.unique(held.spatial_groups[judged]))
     random = _random(held, head, "random", n_folds, seed, cancelled) if naive else None
     claimed, near = (None, None) if random is None else (_claim(held, random), random)
     if naive and len(held.samples.y) > len(np.unique(held.samples.groups)):
@@ -201,7 +201,7 @@ def _random(held: HeldOut, head: Head, split: str, n_folds: int, seed: int, canc
     """The same labels held out wherever they lie: pixel by pixel (``"random"``) or label by label (``"field"``)."""
     samples = held.samples
     try:
-        found = predict_folds(samples, head, folds(samples, split, n_folds, seed), held.places, cancelled)
+        found = predict_folds(samples, head, folds(samples, split, n_folds, seed), held.spatial_groups, cancelled)
     except (LabelError, HeadError):
         return None
     return replace(found, shares=held.shares, labelled=held.labelled)
@@ -262,8 +262,8 @@ def _notes(samples: Samples, held: HeldOut, accuracy: float) -> tuple[str, ...]:
 
 
 def _not_yet(samples: Samples, block_px: int) -> LiveScore:
-    place = places(samples, block_px) if len(samples.y) else np.zeros(0, np.int64)
-    counts = {int(i): len(np.unique(place[samples.y == i])) for i in np.unique(samples.y)}
+    group = spatial_groups(samples, block_px) if len(samples.y) else np.zeros(0, np.int64)
+    counts = {int(i): len(np.unique(group[samples.y == i])) for i in np.unique(samples.y)}
     single = [_name(samples, i) for i, n in counts.items() if n < 2]
     if single:
         headline = f"No score yet: label a second place, further away, of {' and '.join(single[:2])}."
@@ -275,7 +275,7 @@ def _not_yet(samples: Samples, block_px: int) -> LiveScore:
         None,
         None,
         len(np.unique(samples.groups)),
-        len(np.unique(place)),
+        len(np.unique(group)),
         (),
         np.zeros((0, 0)),
         (),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from tessera_core.assess.crossfit import place_folds, thin
+from tessera_core.assess.crossfit import spatial_folds, thin
 from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads import predict_raster
@@ -71,7 +71,7 @@ def score_post_processing(
     if not isinstance(samples.features, CodeFeatures):
         raise LabelError("Cleaning can only be scored on labels that lie on embeddings.")
     samples = thin(samples, seed=seed)
-    parts = place_folds(samples, n_folds, seed)
+    parts = spatial_folds(samples, n_folds, seed)
     _, label, counts = np.unique(samples.groups, return_inverse=True, return_counts=True)
     weight = 1 / counts[label]
     right: NDArray[Any] = np.zeros(2)

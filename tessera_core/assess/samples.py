@@ -190,7 +190,7 @@ class Samples:
         rows, cols: int (N,).
         names: class id -> name.
         ignored: labelled pixels left out because they have no data.
-        places: int (N,), ground that is held out as one, where it is known (cells, fields); None: squares around the labels.
+        spatial_groups: int (N,), ground that is held out as one, where known (cells, fields); None: squares around the labels.
         weight: float64 (N,), what each pixel counts in a score by pixels, as those of a reference raster do; None: each label
             counts once, however many pixels it has.
     """
@@ -202,5 +202,5 @@ class Samples:
     cols: NDArray[Any]
     names: Mapping[int, str]
     ignored: int = 0
-    places: NDArray[Any] | None = None
+    spatial_groups: NDArray[Any] | None = None
     weight: NDArray[np.float64] | None = None

@@ -41,7 +41,7 @@ class BenchWorld:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure on the demo region, and on a folder of AlphaEarth points where ``args.points`` names one."""
     seeds = 5 if getattr(args, "quick", False) else SEEDS
-    result: dict[str, Any] = {"bench": "suggest", "head": HEAD, "seeds": seeds, "target": TARGET}
+    result: dict[str, Any] = {"bench": "active-learning", "head": HEAD, "seeds": seeds, "target": TARGET}
     result["demo"] = compare(demo_world, seeds)
     data = getattr(args, "data", None)
     points = getattr(args, "points", None) or (Path(data) / POINTS if data else None)
@@ -51,13 +51,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def compare(world: Callable[[int], BenchWorld], seeds: int, most: int = MOST) -> dict[str, Any]:
-    """Curves of suggested, of doubt alone, and of random places, each the mean over ``seeds`` worlds.
+    """Curves of active learning, of uncertainty alone, and of random places, each the mean over ``seeds`` worlds.
 
     Returns:
         JSON object: ``labels`` (list), ``macro_f1`` by strategy (list), ``full`` (score of many labels), ``labels_needed`` by
         strategy (None where never reached) and ``ratio_random`` (random's labels / ours).
     """
-    curves: dict[str, list[list[float]]] = {"suggested": [], "doubt alone": [], "random": []}
+    curves: dict[str, list[list[float]]] = {"active learning": [], "uncertainty alone": [], "random": []}
     full = []
     for seed in range(seeds):
         here = world(seed)
@@ -71,7 +71,7 @@ def compare(world: Callable[[int], BenchWorld], seeds: int, most: int = MOST) ->
     means = {name: np.mean([curve[:length] for curve in runs], axis=0) for name, runs in curves.items()}
     goal = TARGET * float(np.mean(full))
     needed = {name: next((n for n, s in zip(counts, m, strict=True) if s >= goal), None) for name, m in means.items()}
-    ours, random = needed["suggested"], needed["random"]
+    ours, random = needed["active learning"], needed["random"]
     return {
         "full": round(float(np.mean(full)), 4),
         "labels": counts,
@@ -94,7 +94,7 @@ def _curve(world: BenchWorld, strategy: str, seed: int, most: int) -> list[float
         pool = rng.permutation(free)[:POOL]
         if strategy == "random":
             picked = pool[:BATCH]
-        elif strategy == "doubt alone":
+        elif strategy == "uncertainty alone":
             ordered = np.sort(head.predict_proba(world.x[pool]), axis=1)
             picked = pool[np.argsort(ordered[:, -1] - ordered[:, -2])[:BATCH]]
         else:

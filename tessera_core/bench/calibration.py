@@ -108,7 +108,7 @@ def _head(
             rows[labelled],
             cols[labelled],
             {},
-            places=None if site.raster is not None else site.groups[labelled],
+            spatial_groups=None if site.raster is not None else site.groups[labelled],
         )
         held = live_score(samples, make_head(name), seed=seed).held_out
         if held is None:

@@ -69,8 +69,8 @@ def _year_later(first: EmbeddingRaster, truth: NDArray[np.uint8]) -> tuple[Embed
     changed = np.zeros(truth.shape, bool)
     rows, cols = np.indices(truth.shape)
     changed[(truth == 1) & ((rows // 20 + cols // 20) % 3 == 0)] = True
-    donors = np.flatnonzero((truth == 2).ravel())
-    codes[changed] = first.codes.reshape(-1, first.dim)[rng.choice(donors, int(changed.sum()))]
+    other_class = np.flatnonzero((truth == 2).ravel())
+    codes[changed] = first.codes.reshape(-1, first.dim)[rng.choice(other_class, int(changed.sum()))]
     for start in range(0, len(codes), 50):
         part = codes[start : start + 50]
         part[:] = np.clip(part + rng.integers(-6, 7, part.shape, dtype=np.int8).astype(np.int16), -127, 127)

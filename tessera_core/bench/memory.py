@@ -77,14 +77,14 @@ def make_region(home: Path, size: int, years: int, seed: int) -> int:
     rng = np.random.default_rng(seed)
     project = Project.create(home / "projects" / "bench", "Bench")
     codes = np.array(raster.codes)
-    donors = codes.reshape(-1, raster.dim)[:: max(1, size * size // 5000)]
+    vectors = codes.reshape(-1, raster.dim)[:: max(1, size * size // 5000)]
     for year in range(LAST - years + 1, LAST + 1):
         for start in range(0, size, 50):
             part = codes[start : start + 50]
             part[:] = np.clip(part + rng.integers(-5, 6, part.shape, dtype=np.int8).astype(np.int16), -127, 127)
         side = max(4, size // 50)
         for row, col in rng.integers(0, size - side, (60, 2)):
-            codes[row : row + side, col : col + side] = donors[rng.integers(len(donors))]
+            codes[row : row + side, col : col + side] = vectors[rng.integers(len(vectors))]
         made = replace(raster, codes=codes.copy(), provenance=replace(raster.provenance, year=year))
         project.attach_embeddings(year, made.save(home / "rasters" / str(year)), made.provenance, made.grid)
     classes: list[LabelClass] = []
@@ -254,11 +254,11 @@ def _tour(page: Any, url: str, at: float) -> list[tuple[str, Callable[[], object
         drawn("umap")
         page.get_by_label("Close the layers").click()
 
-    def alike() -> None:
+    def similar() -> None:
         choose("Alike")
         page.get_by_text("Click a place on the map").wait_for()
         click()
-        drawn("alike")
+        drawn("similarity")
 
     def groups() -> None:
         choose("Groups")
@@ -297,7 +297,7 @@ def _tour(page: Any, url: str, at: float) -> list[tuple[str, Callable[[], object
         ("Explore: scatter", scatter),
         ("Explore: UMAP of 20,000 pixels", umap),
         ("Explore: the region in UMAP colours", coloured),
-        ("Explore: alike, all years", alike),
+        ("Explore: alike, all years", similar),
         ("Explore: groups, all years", groups),
         ("Explore: a pixel's story", pixel),
         ("Compare: change", change),

@@ -35,20 +35,25 @@ BENCHES = {
     "change": "change between years where the truth is known, and where nothing changed",
     "heads": "scores of every head at 3 to 50 labels a class, times to fit and map; resumable",
     "calibration": "confidence against accuracy, and sets of classes against their promise",
-    "suggest": "labels that suggested places save against random ones",
+    "active-learning": "labels that suggested places save against random ones",
 }
+# Scripts may have the former names.
+_RENAMED = {"suggest": "active-learning"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
-        "name", choices=tuple(BENCHES), help="; ".join(f"{name}: {what}" for name, what in BENCHES.items())
+        "name",
+        type=lambda name: _RENAMED.get(name, name),
+        choices=tuple(BENCHES),
+        help="; ".join(f"{name}: {what}" for name, what in BENCHES.items()),
     )
     parser.add_argument(
-        "--points", metavar="FOLDER", help="for suggest: CSV files of AlphaEarth points to measure on too"
+        "--points", metavar="FOLDER", help="for active-learning: CSV files of AlphaEarth points to measure on too"
     )
     parser.add_argument(
-        "--data", metavar="FOLDER", help="for heads, calibration and suggest: real data sets to measure on too"
+        "--data", metavar="FOLDER", help="for heads, calibration and active-learning: real data sets to measure on too"
     )
     parser.add_argument("--heads", metavar="NAMES", help="for heads: only these, separated by commas")
     parser.add_argument("--state", metavar="FILE", help="for heads: results so far (default: in the cache folder)")

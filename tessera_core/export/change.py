@@ -16,7 +16,7 @@ from tessera_core.render.colormap import hexes
 CLASSES = (LabelClass(1, "unchanged", "#d9d9d9"), LabelClass(2, "changed", "#d62728"))
 # Small p-values are what is looked for, so their colours part at the usual levels.
 _P_LEVELS = (0.0, 0.001, 0.01, 0.05, 0.1, 0.5, 1.0)
-P_STOPS = tuple(zip(_P_LEVELS, reversed(hexes("doubt", len(_P_LEVELS))), strict=True))
+P_STOPS = tuple(zip(_P_LEVELS, reversed(hexes("uncertainty", len(_P_LEVELS))), strict=True))
 
 
 def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, provenance: Provenance) -> list[Path]:

@@ -141,7 +141,7 @@ def write_values(
         description: names the band.
         unit: of the numbers, where it is known.
         tags: further tags, e.g. what the map was learnt from.
-        ramp: that its style has, see :mod:`tessera_core.render.colormap`; the ends are those that the page shows.
+        colormap: that its style has, see :mod:`tessera_core.render.colormap`; the ends are those that the page shows.
         stops: colours at numbers instead, where the numbers have a meaning of their own.
 
     Raises:

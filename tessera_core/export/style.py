@@ -60,23 +60,23 @@ def classes_renderer(classes: Iterable[LabelClass]) -> Element:
 
 
 def confidence_renderer() -> Element:
-    """Percent from 0 to 100 in the ramp of amounts, dark to light."""
+    """Percent from 0 to 100 in the colours of amounts, dark to light."""
     return stops_renderer(even_stops(Scale(0.0, 100.0), "amount"), "%")
 
 
 def values_renderer(scale: Scale, colormap: str = "amount", unit: str = "") -> Element:
-    """Numbers in one of the studio's ramps, as the page shows them.
+    """Numbers in one of the studio's colour maps, as the page shows them.
 
     Args:
         scale: which numbers its ends stand for.
-        ramp: name of it, see :func:`tessera_core.render.colormap.colormap`.
+        colormap: name of it, see :func:`tessera_core.render.colormap.colormap`.
         unit: written after the numbers of the legend.
     """
     return stops_renderer(even_stops(scale, colormap), unit)
 
 
 def even_stops(scale: Scale, colormap: str) -> list[tuple[float, str]]:
-    """Numbers at even distances from one end of a scale to the other, with the ramp's colours."""
+    """Numbers at even distances from one end of a scale to the other, with the colour map's colours."""
     colours = hexes(colormap, _COLOURS)
     step = (scale.high - scale.low) / (len(colours) - 1)
     return [(scale.low + step * number, colour) for number, colour in enumerate(colours)]

@@ -89,7 +89,7 @@ def write_half_widths(path: str | Path, product: RegressionProduct) -> Path:
         description=f"margin of {product.measure}, nine of ten",
         unit=product.unit,
         tags={"tessera_head": product.head},
-        colormap="doubt",
+        colormap="uncertainty",
     )
 
 
@@ -171,10 +171,10 @@ def _fill(folder: Path, product: RegressionProduct) -> None:
             layers.append(ProjectLayer("plots.gpkg", "Plots", plots_renderer(point=True), "Plots", PLOTS, "Point"))
         if False in kinds:
             layers.append(ProjectLayer("plots.gpkg", "Areas", plots_renderer(point=False), "Plots", PLOT_AREAS))
-    doubt = values_renderer(Scale.of(product.half_widths), "doubt", unit)
+    half_width_renderer = values_renderer(Scale.of(product.half_widths), "uncertainty", unit)
     amount = values_renderer(Scale.of(product.values), "amount", unit)
     layers += [
-        ProjectLayer("margins.tif", f"Margin of {what}, nine of ten", doubt, "Map", shown=False),
+        ProjectLayer("margins.tif", f"Margin of {what}, nine of ten", half_width_renderer, "Map", shown=False),
         ProjectLayer("values.tif", what, amount, "Map"),
     ]
     write_qgz(folder / "project.qgz", product.name, layers, product.grid)

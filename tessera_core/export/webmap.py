@@ -121,7 +121,7 @@ def _page(
         "pixels": _pixels(product, display),
         "classes": [{"id": a.klass.id, "name": a.klass.name, "color": a.klass.color} for a in areas]
         + [{"id": one, "name": f"class {one}", "color": "#808080"} for one in unknown],
-        "ramp": list(hexes("amount", 101)),
+        "colormap": list(hexes("amount", 101)),
         "picture": None if background is None else {"name": background.name, "url": _picture(background, display)},
         "baseMaps": [{key: one[key] for key in ("name", "url", "zoom", "attribution")} for one in online],
     }
@@ -141,7 +141,7 @@ def _page(
         f"<details id='panel' open><summary><h1>{title}</h1></summary>\n"
         f"{_lead(product, display)}<p id='trouble' hidden></p>\n"
         f"<h2>Layers and their opacity</h2><div id='layers'></div>\n<h2>Classes</h2>{_legend(areas, product)}\n"
-        "<h2>Confidence</h2><div id='ramp'></div><div class='ends'><span>0 %</span><span>100 % sure</span></div>\n"
+        "<h2>Confidence</h2><div id='colormap'></div><div class='ends'><span>0 %</span><span>100 % sure</span></div>\n"
         f"{_about(product, online)}</details>\n"
         f"<script type='application/json' id='map-data'>{text}</script>\n"
         + "".join(f"<script>{script}</script>\n" for script in scripts)

@@ -67,12 +67,12 @@ class Pairs(NamedTuple):
 
     Attributes:
         x, y: float64 (N,), NaN where either cell is no number.
-        mended: how cells were read -> rows.
+        repaired: how cells were read -> rows.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    mended: Counter[str]
+    repaired: Counter[str]
 
 
 def read_pairs(xs: Sequence[str], ys: Sequence[str]) -> Pairs:
@@ -89,7 +89,7 @@ def read_pairs(xs: Sequence[str], ys: Sequence[str]) -> Pairs:
         if style is None or not style.group:
             return Pairs(plain[0], plain[1], Counter())
     style = style or _Style.of([*xs, *ys])
-    mended: Counter[str] = Counter()
+    repaired: Counter[str] = Counter()
     x, y = np.full(len(xs), np.nan), np.full(len(ys), np.nan)
     for n, (a, b) in enumerate(zip(xs, ys, strict=True)):
         first, second = style.read(a), style.read(b)
@@ -97,12 +97,12 @@ def read_pairs(xs: Sequence[str], ys: Sequence[str]) -> Pairs:
             continue
         if (first.axis == "y" and second.axis in ("x", "")) or (second.axis == "x" and first.axis in ("y", "")):
             first, second = second, first
-            mended[EXCHANGED] += 1
+            repaired[EXCHANGED] += 1
         elif first.axis == "y" or second.axis == "x":
             continue
         x[n], y[n] = first.value, second.value
-        mended.update({first.how, second.how} - {""})
-    return Pairs(x, y, mended)
+        repaired.update({first.how, second.how} - {""})
+    return Pairs(x, y, repaired)
 
 
 def _plain_numbers(*columns: Sequence[str]) -> NDArray[np.float64] | None:

@@ -64,7 +64,7 @@ class Read:
         crs: the CRS it declares, or None; ``crs_from`` says where.
         notes: sentences on how it was understood.
         skipped: why features were left out while reading -> how many; ``examples`` the first few of each.
-        mended: what was repaired -> how often.
+        repaired: what was repaired -> how often.
         colors: class name -> CSS colour.
         pixels: coordinates are ``(col, row)`` of the grid instead of places.
         encoding, encoding_why: of its text.
@@ -79,7 +79,7 @@ class Read:
     pixels: bool = False
     crs_from: str = "the file"
     examples: dict[str, list[str]] = field(default_factory=dict)
-    mended: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
     encoding: str = ""
     encoding_why: str = ""
     layers: list[str] = field(default_factory=list)

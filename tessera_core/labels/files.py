@@ -1,4 +1,4 @@
-"""Read label files of others: one front for every format, one report on what was read, mended and skipped.
+"""Read label files of others: one front for every format, one report on what was read, repaired and skipped.
 
 Vector files (GeoJSON, GeoPackage, shapefile, KML), tables (CSV) and the JSON files of TEE and the notebook classifier
 (docs/spec/formats.md) become labels in the coordinates of a grid; rasters become classes on it. Embeddings that some of these

@@ -1,4 +1,4 @@
-"""From raw features to labels on a grid: class names, places, geometries mended, and the report on all of it.
+"""From raw features to labels on a grid: class names, places, geometries repaired, and the report on all of it.
 
 Readers hand over what a file says; every judgement (which field is the class, which CRS, are latitude and longitude
 swapped, what is outside) is made here, once for all formats.
@@ -71,7 +71,7 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
     frame = find_source_crs([f.geometry for f, _ in usable], grid, crs or read.crs, read.pixels, report.notes)
     if usable:
         report.crs, report.crs_from = _system(frame, grid, read, crs)
-    variants = _variants([name for _, name in usable], report.mended_counts)
+    variants = _variants([name for _, name in usable], report.repair_counts)
     classes: dict[str, LabelClass] = {}
     colors = {_key(name): value for name, value in read.colors.items()}
     labels: list[Label] = []
@@ -111,7 +111,7 @@ def report_of(read: Read) -> ImportReport:
         layers=list(read.layers),
         layers_left=list(read.layers_left),
         notes=list(read.notes),
-        mended_counts=Counter(read.mended),
+        repair_counts=Counter(read.repaired),
         left_out=Counter(read.skipped),
         examples={why: list(where) for why, where in read.examples.items()},
     )
@@ -172,7 +172,7 @@ def class_names(read: Read, stem: str, class_field: str | None, report: ImportRe
 def _name(value: object, report: ImportReport) -> str:
     text = _text(value)
     if len(text) == _LONGEST_NAME and len(" ".join(str(value).split())) > _LONGEST_NAME:
-        report.mended_counts[f"class names cut to {_LONGEST_NAME} characters"] += 1
+        report.repair_counts[f"class names cut to {_LONGEST_NAME} characters"] += 1
     return text
 
 
@@ -189,7 +189,7 @@ def _key(name: str) -> str:
     return re.sub(r"[\s_]+", " ", name.casefold()).strip() or name
 
 
-def _variants(names: Sequence[str], mended: Counter[str]) -> dict[str, str]:
+def _variants(names: Sequence[str], repaired: Counter[str]) -> dict[str, str]:
     """The spelling to show for each key: the commonest, tidied."""
     spellings: dict[str, Counter[str]] = {}
     for name in names:
@@ -201,7 +201,7 @@ def _variants(names: Sequence[str], mended: Counter[str]) -> dict[str, str]:
         others = {name: count for name, count in counter.items() if name != shown[key]}
         if others and len(counter) > 1:
             listed = ", ".join(repr(name) for name in sorted(others))
-            mended[f"class names spelt {listed} taken as {shown[key]!r}"] += sum(others.values())
+            repaired[f"class names spelt {listed} taken as {shown[key]!r}"] += sum(others.values())
     return shown
 
 
@@ -268,7 +268,7 @@ def _usable(feature: Feature, report: ImportReport) -> Any:
         return None
     if not geometry.is_valid:
         geometry = shapely.make_valid(geometry)
-        report.mended_counts["invalid geometries mended"] += 1
+        report.repair_counts["invalid geometries repaired"] += 1
     return geometry
 
 
@@ -310,7 +310,7 @@ def _labels(
     # What make_valid leaves beside areas (spikes as lines) is no label of its own.
     parts = solid or parts
     if len(parts) > 1:
-        report.mended_counts["multi-part geometries taken apart"] += 1
+        report.repair_counts["multi-part geometries taken apart"] += 1
     labels = []
     for part in parts:
         label_id = _id(feature, ids)
@@ -326,11 +326,11 @@ def _labels(
         else:
             width = abs(grid.transform.determinant) ** 0.5
             labels.append(Label(label_id, class_id, "brush", _ring(part), width / 2, note))
-            report.mended_counts["lines taken as strokes one pixel wide"] += 1
+            report.repair_counts["lines taken as strokes one pixel wide"] += 1
     if not labels:
         report.leave_out("polygons without area", feature.where)
     elif len(labels) < len(parts):
-        report.mended_counts["parts without area left out of a feature that has others"] += len(parts) - len(labels)
+        report.repair_counts["parts without area left out of a feature that has others"] += len(parts) - len(labels)
     return labels
 
 

@@ -192,7 +192,7 @@ def _tee(items: list[Any], envelope: Mapping[str, Any]) -> Read:
     """Saved and manual labels of TEE, the private share, and bare arrays of them."""
     read = Read([], "EPSG:4326", crs_from="the format of TEE")
     seen: set[str] = set()
-    alike: Counter[str] = Counter()
+    by_similarity: Counter[str] = Counter()
     embedded = False
     for number, item in enumerate(items, 1):
         where = f"label {number}"
@@ -216,7 +216,7 @@ def _tee(items: list[Any], envelope: Mapping[str, Any]) -> Read:
             read.skip(reason, f"{where} ({name})")
             continue
         if _is_area_by_similarity(item) and geometry.geom_type == "Point":
-            alike[name] += 1
+            by_similarity[name] += 1
         properties = {key: item[key] for key in ("code", "note") if item.get(key)}
         read.features.append(
             Feature(geometry, properties, name=item["name"], color=item.get("color"), where=f"{where} ({name})")
@@ -228,9 +228,9 @@ def _tee(items: list[Any], envelope: Mapping[str, Any]) -> Read:
     ]
     if facts:
         read.notes.append(f"Made in TEE ({', '.join(facts)}).")
-    if alike:
-        read.mended["labels by similarity taken as the one point they were made from"] = alike.total()
-        listed = ", ".join(f"{name} {count}" for name, count in alike.most_common(12))
+    if by_similarity:
+        read.repaired["labels by similarity taken as the one point they were made from"] = by_similarity.total()
+        listed = ", ".join(f"{name} {count}" for name, count in by_similarity.most_common(12))
         read.notes.append(
             f"The areas that TEE found alike are lost, because its file does not say where they lie ({listed}); to keep "
             "them, export the labels from TEE as GeoJSON."

@@ -88,7 +88,7 @@ def merge(layers: Sequence[FileLayer], name: str, hints: Hints, worth: Callable[
             read.notes += layer.read.notes
             read.skipped.update(layer.read.skipped)
             read.examples.update(layer.read.examples)
-            read.mended.update(layer.read.mended)
+            read.repaired.update(layer.read.repaired)
     if chosen:
         read.crs_from, read.encoding = chosen[0].crs_from, chosen[0].encoding
         read.encoding_why = next((layer.encoding_why for layer in chosen if layer.encoding_why), "")

@@ -73,7 +73,7 @@ class ImportReport:
         layers: layers that were read, ``layers_left`` those that were not; empty for formats without layers.
         nodata: what the file declares as no data, or empty.
         notes: how the file was understood, in sentences.
-        mended_counts: what was repaired -> how often.
+        repair_counts: what was repaired -> how often.
         left_out: why features were left out -> how many.
         examples: why -> the first few features it happened to.
         conflicts: labels that cover each other.
@@ -92,7 +92,7 @@ class ImportReport:
     layers_left: list[str] = made(default_factory=list)
     nodata: str = ""
     notes: list[str] = made(default_factory=list)
-    mended_counts: Counter[str] = made(default_factory=Counter)
+    repair_counts: Counter[str] = made(default_factory=Counter)
     left_out: Counter[str] = made(default_factory=Counter)
     examples: dict[str, list[str]] = made(default_factory=dict)
     conflicts: Conflicts = made(default_factory=Conflicts)
@@ -110,9 +110,9 @@ class ImportReport:
         return self.left_out[OUTSIDE]
 
     @property
-    def mended(self) -> list[str]:
+    def repaired(self) -> list[str]:
         """What was repaired, with counts."""
-        return [f"{count} {what}" for what, count in self.mended_counts.most_common()]
+        return [f"{count} {what}" for what, count in self.repair_counts.most_common()]
 
     @property
     def skipped(self) -> list[str]:
@@ -152,7 +152,9 @@ class ImportReport:
             "layers_left": self.layers_left,
             "nodata": self.nodata or None,
             "notes": self.notes,
-            "mended": self.mended,
+            "repaired": self.repaired,
+            # What scripts of version 0.2 read.
+            "mended": self.repaired,
             "skipped": self.skipped,
             "left_out": [
                 {"reason": why, "count": count, "examples": self.examples.get(why, [])}
@@ -173,7 +175,7 @@ class ImportReport:
         told = [*self.conflicts.sentences()]
         if self.labels > self.used > 0:
             told.append(f"{self.used} features have {self.labels} parts, each a label.")
-        told += [f"{line}." for line in self.mended]
+        told += [f"{line}." for line in self.repaired]
         told += [line if line.endswith(".") else f"{line}." for line in self.notes]
         for why, where in self.examples.items():
             if where and self.left_out[why]:

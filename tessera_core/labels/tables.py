@@ -124,7 +124,7 @@ class Sheet:
         header: column names, each once.
         rows: cells, as many as there are columns.
         lines: the line of the file that each row begins in.
-        read: encoding, notes, what was mended and skipped; its features are still to be made.
+        read: encoding, notes, what was repaired and skipped; its features are still to be made.
     """
 
     name: str
@@ -221,7 +221,7 @@ def _sheet(text: Text, name: str, hints: Hints) -> Sheet:
                 continue
             record = record[: len(header)]
         elif len(record) < len(header):
-            read.mended["rows with fewer cells than the header; the missing ones are taken as empty"] += 1
+            read.repaired["rows with fewer cells than the header; the missing ones are taken as empty"] += 1
             record = record + [""] * (len(header) - len(record))
         sheet.rows.append(record)
         sheet.lines.append(line + skipped_lines)
@@ -337,7 +337,7 @@ def _join(sheet: Sheet, odd: list[tuple[int, list[str]]], delimiter: str, hints:
     sheet.rows[:] = [sheet.rows[n] for n in order]
     sheet.lines[:] = [sheet.lines[n] for n in order]
     if joined:
-        read.mended["rows with an unquoted mark in a text, joined"] += joined
+        read.repaired["rows with an unquoted mark in a text, joined"] += joined
     read.notes.append(
         f"{count} {row_word} more cells than the header, for want of quotation marks; {joined} could be put together "
         f"in one way only, {count - joined} were left out."
@@ -423,7 +423,7 @@ def _paired(sheet: Sheet, columns: _Columns, xs: list[str], ys: list[str]) -> Pl
     import shapely
 
     pairs = read_pairs(xs, ys)
-    sheet.read.mended.update(pairs.mended)
+    sheet.read.repaired.update(pairs.repaired)
     # A row and column name a pixel; its label lies at the centre.
     offset = 0.5 if columns.kind == "pixels" else 0.0
     known = np.isfinite(pairs.x)

@@ -1,4 +1,4 @@
-"""Labels that are numbers, read from files of field plots: which field, which numbers, what was mended and left out, and why.
+"""Labels that are numbers, read from files of field plots: which field, which numbers, what was repaired and left out, and why.
 
 A number travels as the note of its label, so that whatever mends, moves and stores labels serves numbers as well.
 """
@@ -69,7 +69,7 @@ class ImportedValues:
         field: the attribute that was read.
         labels: of one class, in the CRS of the grid; the note of each is its number.
         values: float64 (N,) the numbers.
-        report: what was read, mended and left out.
+        report: what was read, repaired and left out.
     """
 
     field: str
@@ -184,7 +184,7 @@ def read_value_plots(
     report = found.report
     report.field, report.field_why = chosen, "as told" if field is not None else "the only likely measurement"
     if commas:
-        report.mended_counts["numbers with a decimal comma read"] += commas
+        report.repair_counts["numbers with a decimal comma read"] += commas
     if examples := [text for text, _ in odd.most_common(_EXAMPLES) if text]:
         report.notes.append(f"Not taken for numbers: {', '.join(repr(text[:30]) for text in examples)}.")
     return ImportedValues(chosen, found.labels, np.array([measured[label.note] for label in found.labels]), report)

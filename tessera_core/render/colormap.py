@@ -1,4 +1,4 @@
-"""Colour ramps for numbers: equal steps look equally far apart, and lightness alone tells more from less.
+"""Colour maps for numbers: equal steps look equally far apart, and lightness alone tells more from less.
 
 Made in OKLab (B. Ottosson, "A perceptual color space for image processing", 2020), where distances are what people see: a
 path is walked in steps of equal length, each colour as vivid as the screen allows. Refuses to know what the numbers are.
@@ -17,7 +17,7 @@ from tessera_core.types import Doubles
 
 # Colours of a picture; index 0 is transparent.
 STEPS = 254
-# The middle 96 % of the numbers use the whole ramp, so that a few extremes do not make all else one colour.
+# The middle 96 % of the numbers use the whole colour map, so that a few extremes do not make all else one colour.
 CLIP = (2.0, 98.0)
 NO_VALUE = 0
 
@@ -32,19 +32,19 @@ _LINEAR = np.array(
         [-0.0041960863, -0.7034186147, 1.7076147010],
     ]
 )
-# Corners (lightness, chroma, hue in degrees) of a ramp's path; chroma is cut to what a screen shows.
+# Corners (lightness, chroma, hue in degrees) of a colour map's path; chroma is cut to what a screen shows.
 _PATHS = {
     # Dark blue to light yellow by way of green: for amounts.
     "amount": ((0.24, 0.11, 288.0), (0.46, 0.086, 240.0), (0.67, 0.112, 172.0), (0.93, 0.16, 103.0)),
-    # Pale to dark red-violet: for doubt, which nobody takes for an amount.
-    "doubt": ((0.96, 0.015, 380.0), (0.68, 0.15, 360.0), (0.33, 0.13, 335.0)),
+    # Pale to dark red-violet: for uncertainty, which nobody takes for an amount.
+    "uncertainty": ((0.96, 0.015, 380.0), (0.68, 0.15, 360.0), (0.33, 0.13, 335.0)),
 }
 _DIVERGING = ((0.42, 0.13, 255.0), (0.97, 0.0, 255.0)), ((0.97, 0.0, 50.0), (0.53, 0.125, 50.0))
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Which numbers a ramp's ends stand for.
+    """Which numbers a colour map's ends stand for.
 
     Attributes:
         low, high: numbers at the ends; what lies beyond has the colour of the end.
@@ -72,7 +72,7 @@ class Scale:
         return cls(low, high, bool(known.min() < low), bool(known.max() > high))
 
     def index(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
-        """Positions 1..254 on the ramp, of any shape; 0 where a value is not finite."""
+        """Positions 1..254 on the colour map, of any shape; 0 where a value is not finite."""
         known = np.isfinite(values)
         share = (np.where(known, values, self.low) - self.low) / (self.high - self.low)
         place = 1 + np.clip(np.rint(share * (STEPS - 1)), 0, STEPS - 1)
@@ -81,7 +81,7 @@ class Scale:
 
 @cache
 def colormap(name: str = "amount", count: int = STEPS) -> NDArray[np.uint8]:
-    """``count`` colours uint8 (count, 3) of the ramp ``"amount"``, ``"doubt"`` or ``"difference"``."""
+    """``count`` colours uint8 (count, 3) of the colour map ``"amount"``, ``"uncertainty"`` or ``"difference"``."""
     if name == "difference":
         half = (count + 1) // 2
         low, high = (_walk(np.array(path), half) for path in _DIVERGING)
@@ -104,7 +104,7 @@ def colour_of(value: float, scale: Scale, name: str = "amount") -> str:
 
 
 def encode_values(index: NDArray[np.uint8], name: str = "amount") -> bytes:
-    """A picture of positions on a ramp (:meth:`Scale.index`) as PNG bytes, transparent where they are 0."""
+    """A picture of positions on a colour map (:meth:`Scale.index`) as PNG bytes, transparent where they are 0."""
     palette = np.zeros((STEPS + 1, 4), np.uint8)
     palette[1:, :3], palette[1:, 3] = colormap(name), 255
     return encode_indexed(index, palette)

@@ -286,7 +286,7 @@ def _still_valid(before: Question | None, now: Question) -> frozenset[str]:
     """Stages whose answers to ``before`` answer ``now`` as well."""
     if before is None or not _same(before, now):
         return frozenset()
-    stays = {"map", "score", "confidence", "doubts", "novelty"}
+    stays = {"map", "score", "confidence", "issues", "dissimilarity"}
     if before.skipped == now.skipped:
         stays.add("next")
     if before.error == now.error:

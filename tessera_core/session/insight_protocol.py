@@ -33,7 +33,7 @@ class InsightState:
 
     Attributes:
         epoch, ack, seen: as in ``label_map.protocol``.
-        novelty, sets, error: layers that are shown, see ``stages.Question``.
+        dissimilarity, sets, error: layers that are shown, see ``stages.Question``.
         skipped: places that were suggested and passed over, ``(row, col)``.
         selected: id of the label that is chosen on the map; may be empty.
         positive, negative: examples and counter-examples of what is looked for, ``(row, col)``.
@@ -104,7 +104,7 @@ def _wanted(want: Mapping[str, Any], display: DisplayGrid, state: InsightState) 
     similar = similar if isinstance(similar, Mapping) else {}
     return replace(
         state,
-        dissimilarity="novelty" in layers,
+        dissimilarity="dissimilarity" in layers,
         sets="sets" in layers,
         error=error if error in ERRORS else state.error,
         skipped=_places(want.get("skipped"), display),
@@ -182,7 +182,7 @@ def header(
         "problem": insight.problem,
         "score": _score(insight) if ready else None,
         "next": _next(insight, display) if ready else [],
-        "doubts": _label_issues(insight, display) if ready else [],
+        "issues": _label_issues(insight, display) if ready else [],
         "confidence": insight.calibration.sentence if ready and insight.calibration is not None else "",
         "layers": [
             {

@@ -150,10 +150,12 @@ class LabelSession:
         png, version = b"", ""
         if state.dissimilarity and dissimilarity is not None:
             png, version = self._png(
-                "novelty", dissimilarity, lambda: layers.dissimilarity_png(dissimilarity.percent, display)
+                "dissimilarity", dissimilarity, lambda: layers.dissimilarity_png(dissimilarity.percent, display)
             )
         sentence = dissimilarity.sentence if dissimilarity is not None else ""
-        result.append(ExtraLayer("novelty", "Unlike your labels", png, version, sentence, layers.DISSIMILARITY_LEGEND))
+        result.append(
+            ExtraLayer("dissimilarity", "Unlike your labels", png, version, sentence, layers.DISSIMILARITY_LEGEND)
+        )
         png, version, sentence = b"", "", insight.rule.sentence if insight.rule is not None else ""
         if state.sets and sets is not None:
             png, version = self._png("sets", sets, lambda: layers.sets_png(sets.size, display))
@@ -176,9 +178,9 @@ class LabelSession:
         ):
             colours = {c.id: c.color for c in project.log.classes}
             png, version = self._png(
-                "tidied", post_processed, lambda: layers.classes_png(post_processed.classes, colours, display)
+                "post_processed", post_processed, lambda: layers.classes_png(post_processed.classes, colours, display)
             )
-            result.append(ExtraLayer("tidied", "Tidied map", png, version, post_processed.sentence))
+            result.append(ExtraLayer("post_processed", "Tidied map", png, version, post_processed.sentence))
         return result
 
     def _png(self, name: str, source: object, make: Any) -> tuple[bytes, str]:

@@ -37,8 +37,8 @@ STAGES = {
     "score": "Checking how good the map is",
     "next": "Looking for the best places to label next",
     "confidence": "Checking the confidence",
-    "doubts": "Looking for doubtful labels",
-    "novelty": "Looking for what is unlike your labels",
+    "issues": "Looking for doubtful labels",
+    "dissimilarity": "Looking for what is unlike your labels",
     "sets": "Finding the possible classes",
 }
 # What a stage finds when it cannot be done.
@@ -47,8 +47,8 @@ EMPTY: dict[str, dict[str, Any]] = {
     "score": {"score": None},
     "next": {"queries": ()},
     "confidence": {"calibration": None},
-    "doubts": {"issues": ()},
-    "novelty": {"dissimilarity": None},
+    "issues": {"issues": ()},
+    "dissimilarity": {"dissimilarity": None},
     "sets": {"rule": None, "sets": None},
 }
 
@@ -62,7 +62,7 @@ class Question:
         head: the project's.
         labels, classes: of that version.
         skipped: ``(row, col)`` of places suggested and passed over.
-        novelty, sets: whether those layers are shown.
+        dissimilarity, sets: whether those layers are shown.
         error: share of cases in which a set of possible classes may miss the truth.
         slow: whether the head is too slow for the click, so that its map has to be made here.
     """
@@ -165,9 +165,9 @@ def do(name: str, work: Work, known: Known, cancelled: Cancel, report: Callable[
             return _next(work, cancelled)
         case "confidence":
             return _confidence(work, known, cancelled)
-        case "doubts":
+        case "issues":
             return _label_issues(work)
-        case "novelty":
+        case "dissimilarity":
             return _dissimilarity(work, cancelled)
         case "sets":
             return _sets(work, known, cancelled)

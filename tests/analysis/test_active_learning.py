@@ -69,11 +69,11 @@ def test_twins_are_chosen_once() -> None:
     head = make_head("prototype").fit(labelled, [1, 1, 1, 2, 2, 2])
     x = rng.normal(size=(50, 8)).astype(np.float32)
     x[1:20] = x[0]
-    order, doubt, dissimilarity, proba = choose(x, labelled, head, 10)
+    order, uncertainty, dissimilarity, proba = choose(x, labelled, head, 10)
     assert len(set(order)) == len(order) == 10
     assert sum(i < 20 for i in order) == 1  # so much ground in one spot is worth one label, and only one
     assert ((dissimilarity >= 0) & (dissimilarity <= 1)).all()
-    np.testing.assert_allclose(doubt, 1 - np.abs(proba[:, 0] - proba[:, 1]), atol=1e-6)
+    np.testing.assert_allclose(uncertainty, 1 - np.abs(proba[:, 0] - proba[:, 1]), atol=1e-6)
     # A candidate that is labelled already covers itself.
     again, _, seen, _ = choose(x, np.concatenate([labelled, x[:1]]), head, 10)
     assert min(again) >= 20

@@ -173,7 +173,7 @@ def test_a_seed_lights_up_what_is_alike_and_a_slider_computes_nothing(
     app.session_state[f"explore_{project.key}_seeds"] = ((2024, 10, 10),)
     app.run()
     sent = messages(app)
-    assert sent["alike"][1].startswith(b"\x89PNG")
+    assert sent["similarity"][1].startswith(b"\x89PNG")
     assert [entry[0] for entry in sent["map"][0]["markers"]] == ["seed0"]
     assert len(asked) == 2  # once for each year
     table = app.dataframe[0].value
@@ -181,7 +181,7 @@ def test_a_seed_lights_up_what_is_alike_and_a_slider_computes_nothing(
     for percent in (30, 50, 70, 90, 99):
         app.slider[0].set_value(percent).run()
     assert len(asked) == 2
-    assert messages(app)["alike"][1] != sent["alike"][1]
+    assert messages(app)["similarity"][1] != sent["similarity"][1]
     # A quarter of the landscape is of that kind, in both years.
     app.slider[0].set_value(60).run()
     shares = [float(text.split()[0]) for text in app.dataframe[0].value["Alike"]]

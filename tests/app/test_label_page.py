@@ -334,7 +334,7 @@ def test_tidying_shows_a_score_and_reaches_the_export(app: AppTest, project: Pro
     press(app, "Preview")
     until(app, lambda: any("held-out labels before" in text.value for text in app.markdown))
     assert any("held-out labels before" in text.value for text in app.markdown)
-    assert messages(app)["tidied"][1].startswith(b"\x89PNG")
+    assert messages(app)["post_processed"][1].startswith(b"\x89PNG")
     (use,) = [toggle for toggle in app.toggle if "Export" in toggle.label]
     use.set_value(True).run()
     with_post_processing = Project.open(project.folder)

@@ -14,13 +14,13 @@ from tessera_core.assess.calibration import (
     Conformal,
     calibrate,
     conformal,
+    effective_weights,
     expected_error,
     fit_temperature,
     map_sets,
     nonconformity,
     quantile,
     reliability,
-    witnesses,
 )
 from tessera_core.assess.crossfit import HeldOut, hold_out, predict_folds, take
 from tessera_core.assess.live import live_score
@@ -49,8 +49,8 @@ def test_the_temperature_undoes_overconfidence_and_timidity(spoiled):
     wrong = temperature_scaled(proba, spoiled)
     assert fit_temperature(wrong, truth) == pytest.approx(1 / spoiled, rel=0.05)
     fresh, fresh_truth = simulated(20_000, seed=1)
-    mended = temperature_scaled(temperature_scaled(fresh, spoiled), fit_temperature(wrong, truth))
-    assert expected_error(reliability(mended, fresh_truth)) < 0.015
+    corrected = temperature_scaled(temperature_scaled(fresh, spoiled), fit_temperature(wrong, truth))
+    assert expected_error(reliability(corrected, fresh_truth)) < 0.015
     if spoiled != 1:
         assert expected_error(reliability(temperature_scaled(fresh, spoiled), fresh_truth)) > 0.05
 
@@ -220,12 +220,12 @@ def test_classes_weigh_as_in_the_map_not_as_in_the_labels():
     assert np.mean(without) < 0.77
 
 
-def test_witnesses_are_places_and_the_rarely_mapped_count_for_less():
+def test_places_are_what_is_counted_and_the_rarely_mapped_count_for_less():
     proba, truth, place = in_places(np.random.default_rng(0), 12, 3, 0.5)
-    weight, n = witnesses(held_of(proba, truth, place))
+    weight, n = effective_weights(held_of(proba, truth, place))
     assert n == pytest.approx(12)
     np.testing.assert_allclose(weight, 1 / 3)
-    weight, fewer = witnesses(held_of(proba, truth, place, np.array([0.95, 0.05])))
+    weight, fewer = effective_weights(held_of(proba, truth, place, np.array([0.95, 0.05])))
     assert fewer < 12
     assert weight.sum() == pytest.approx(fewer)
     # 10 pixels of 2000 are added to each class.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tessera_core.assess import CodeFeatures, Samples
-from tessera_core.assess.crossfit import hold_out, place_folds, places, take, thin
-from tessera_core.assess.live import independent_trials, live_score, wilson
+from tessera_core.assess.crossfit import hold_out, spatial_folds, spatial_groups, take, thin
+from tessera_core.assess.live import effective_sample_size, live_score, wilson
 from tessera_core.errors import Cancelled
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
@@ -21,8 +21,8 @@ from tests.factories import quantised
 
 def test_no_training_pixel_lies_in_a_held_out_place_or_its_belt():
     samples = labelled_fields(apart=7)  # closer than blocks, so that places hold several labels and belts matter
-    place = places(samples)
-    for train, test in place_folds(samples, 5, buffer_px=4):
+    place = spatial_groups(samples)
+    for train, test in spatial_folds(samples, 5, buffer_px=4):
         assert not set(place[train]) & set(place[test])
         assert not set(samples.groups[train]) & set(samples.groups[test])
         gap = np.maximum(
@@ -35,10 +35,10 @@ def test_no_training_pixel_lies_in_a_held_out_place_or_its_belt():
 def test_clicks_close_together_are_one_place_and_a_large_polygon_is_never_split():
     samples = labelled_fields(per_class=4, pixels=1)
     close = replace(samples, rows=np.array([0, 3, *range(100, 1100, 100)]), cols=np.zeros(12, int))
-    assert len(np.unique(places(close))) == 11
+    assert len(np.unique(spatial_groups(close))) == 11
     wide = labelled_fields(per_class=3, pixels=400)
     for group in np.unique(wide.groups):
-        assert len(np.unique(places(wide)[wide.groups == group])) == 1
+        assert len(np.unique(spatial_groups(wide)[wide.groups == group])) == 1
 
 
 def test_the_gap_to_a_random_split_is_found_and_said():
@@ -134,7 +134,7 @@ def test_a_class_at_one_place_is_named():
 def test_held_out_probabilities_are_those_of_heads_that_did_not_see_the_place():
     samples = labelled_fields(per_class=4, pixels=2)
     held = hold_out(samples, make_head("logistic"), n_folds=3)
-    train, test = place_folds(samples, 3)[1]
+    train, test = spatial_folds(samples, 3)[1]
     head = make_head("logistic")
     expected = samples.features.fit_proba(head, train, samples.y[train], test, samples.groups[train])
     np.testing.assert_allclose(held.proba[test], expected, atol=1e-6)
@@ -145,12 +145,12 @@ def test_held_out_probabilities_are_those_of_heads_that_did_not_see_the_place():
 def test_places_that_are_known_are_held_out_whole_and_without_a_belt():
     samples = labelled_fields(per_class=6, pixels=2, apart=3)
     cells = samples.groups % 7
-    known = replace(samples, places=cells)
-    np.testing.assert_array_equal(places(known), cells)
-    for train, test in place_folds(known, 4):
+    known = replace(samples, spatial_groups=cells)
+    np.testing.assert_array_equal(spatial_groups(known), cells)
+    for train, test in spatial_folds(known, 4):
         assert not set(cells[train]) & set(cells[test])
         assert len(train) + len(test) == len(samples.y)
-    np.testing.assert_array_equal(hold_out(known, make_head("ridge")).places, cells)
+    np.testing.assert_array_equal(hold_out(known, make_head("ridge")).spatial_groups, cells)
 
 
 def test_what_covers_the_map_is_seen_in_the_map():
@@ -164,7 +164,13 @@ def test_what_covers_the_map_is_seen_in_the_map():
     )
     rows, cols = np.tile([12, 36], 4), np.array([1, 1, 30, 30, 91, 91, 99, 99])
     samples = Samples(
-        CodeFeatures.at(raster, rows, cols), truth[rows, cols], np.arange(8), rows, cols, {}, places=np.arange(8)
+        CodeFeatures.at(raster, rows, cols),
+        truth[rows, cols],
+        np.arange(8),
+        rows,
+        cols,
+        {},
+        spatial_groups=np.arange(8),
     )
     held = hold_out(samples, make_head("ridge"))
     np.testing.assert_allclose(held.shares, [0.9, 0.1], atol=0.03)
@@ -182,7 +188,7 @@ def test_labels_held_out_one_by_one_come_beside_the_score(pixels):
         # A label is never split, and its neighbours in the same square are learnt from.
         inside = near.fold == number
         assert not set(samples.groups[inside]) & set(samples.groups[~inside])
-    neighbours = held.places[:, None] == held.places
+    neighbours = held.spatial_groups[:, None] == held.spatial_groups
     assert (neighbours & (near.fold[:, None] != near.fold)).any()
 
 
@@ -190,8 +196,8 @@ def test_wilson_matches_the_textbook_and_places_bound_the_trials():
     # Wilson's interval of 9 in 10 by hand: centre (0.9 + 0.19207) / 1.38415, half width 0.19272...
     assert wilson(0.9, 10) == pytest.approx((0.59585, 0.98212), abs=1e-4)
     assert wilson(1.0, 9)[0] == pytest.approx(9 / (9 + 1.959964**2), abs=1e-9)
-    assert independent_trials(np.ones(12), np.arange(12)) == 12
-    assert independent_trials(np.ones(12), np.arange(12) // 3) == 4
+    assert effective_sample_size(np.ones(12), np.arange(12)) == 12
+    assert effective_sample_size(np.ones(12), np.arange(12) // 3) == 4
 
 
 def test_stops_when_asked():

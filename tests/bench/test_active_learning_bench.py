@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tessera_core.bench.suggest import BenchWorld, compare, point_world, split_world
+from tessera_core.bench.active_learning import BenchWorld, compare, point_world, split_world
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
@@ -22,8 +22,8 @@ def rare_world(seed: int) -> BenchWorld:
 
 def test_suggestions_save_labels_where_classes_are_rare() -> None:
     found = compare(rare_world, seeds=3, most=106)
-    assert found["labels_needed"]["suggested"] is not None
-    assert found["labels_needed"]["suggested"] < (found["labels_needed"]["random"] or 107)
+    assert found["labels_needed"]["active learning"] is not None
+    assert found["labels_needed"]["active learning"] < (found["labels_needed"]["random"] or 107)
     assert found["labels"][:2] == [6, 11]
     assert all(len(curve) == len(found["labels"]) for curve in found["macro_f1"].values())
     assert found == compare(rare_world, seeds=3, most=106)

@@ -21,7 +21,7 @@ __all__ = ["open_map", "project"]
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(420)]
 
 OpenMap = Callable[..., MapPage]
-# Labels of a class that are witnesses enough against a wrong one.
+# Labels of a class that are enough against a wrong one.
 MANY = 6
 NAMES = ("Forest", "Water", "Arable", "Rock", "Meadow", "Town")
 
@@ -132,9 +132,9 @@ def test_a_session_with_the_mouse(open_map: OpenMap, project: Project, truth: np
     view.keyboard.press("Escape")
 
     # Both confidences, each with its sentence.
-    view.locator('[data-layer="novelty"] input[type=checkbox]').check()
-    page.until(lambda: page.has("novelty"), "the layer of what is unlike the labels does not come")
-    assert "region" in view.locator('[data-layer="novelty"] .tl-about').inner_text()
+    view.locator('[data-layer="dissimilarity"] input[type=checkbox]').check()
+    page.until(lambda: page.has("dissimilarity"), "the layer of what is unlike the labels does not come")
+    assert "region" in view.locator('[data-layer="dissimilarity"] .tl-about').inner_text()
     view.locator('[data-layer="sets"] input[type=checkbox]').check()
     page.until(lambda: page.has("sets"), "the layer of possible classes does not come")
     about = view.locator('[data-layer="sets"] .tl-about')

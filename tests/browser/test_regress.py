@@ -99,7 +99,7 @@ def test_a_sheet_of_plots_becomes_a_map_a_score_and_files(studio: Studio, projec
     words = ["map", embeddings, "--labels", sheet, "--field", "canopy height (m)", "--head", "ridge-regression"]
     assert main([str(w) for w in (*words, "--out", tmp_path / "v.tif", "--margin", tmp_path / "m.tif")]) == 0
     with rasterio.open(tmp_path / "v.tif") as file, rasterio.open(tmp_path / "m.tif") as half_widths:
-        values, doubt = file.read(1), half_widths.read(1)
+        values, half_width = file.read(1), half_widths.read(1)
     with rasterio.open(studio.download("Values (.tif)", tmp_path)) as file:
         np.testing.assert_array_equal(file.read(1), values)
         assert file.units == ("m",)
@@ -123,7 +123,7 @@ def test_a_sheet_of_plots_becomes_a_map_a_score_and_files(studio: Studio, projec
     shown = re.fullmatch(r"([\d.]+) ± ([\d.]+) m", readout)
     assert shown, readout
     assert float(shown[1]) == pytest.approx(values[row, col], abs=0.15)
-    assert float(shown[2]) == pytest.approx(doubt[row, col], abs=0.15)
+    assert float(shown[2]) == pytest.approx(half_width[row, col], abs=0.15)
 
     # Greying guesses covers something, and computes nothing: the score stays where it is.
     unlike = page.locator("[data-testid=stMetricValue]").first.inner_text()

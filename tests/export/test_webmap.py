@@ -71,7 +71,7 @@ def test_the_file_holds_the_map_as_it_is(grid: Grid) -> None:
     np.testing.assert_array_equal(pixels(data)[0], display.warp(product.classes))
     np.testing.assert_array_equal(pixels(data)[1], display.warp(product.confidence, 255))
     assert [one["name"] for one in data["classes"]] == ["Wood", "Water"]
-    assert len(data["ramp"]) == 101
+    assert len(data["colormap"]) == 101
     assert data["picture"]["url"].startswith("data:image/webp;base64,")
     assert data["frame"] == ("mercator" if grid.georeferenced else "pixel")
 

@@ -88,16 +88,16 @@ def test_points_polygons_holes_and_multipolygons(tmp_path):
     assert any("without a geometry" in text for text in report.skipped)
     assert any("without a class" in text for text in report.skipped)
     assert any("outside the region" in text for text in report.skipped)
-    assert any("taken apart" in text for text in report.mended)
+    assert any("taken apart" in text for text in report.repaired)
     assert "7 features read, 5 labels made" in report.summary()
 
 
-def test_invalid_geometries_are_mended(tmp_path):
+def test_invalid_geometries_are_repaired(tmp_path):
     bow_tie = [lonlat(10, 10), lonlat(30, 30), lonlat(30, 10), lonlat(10, 30), lonlat(10, 10)]
     value = collection(feature({"type": "Polygon", "coordinates": [bow_tie]}, label="Wood"))
     got = read_labels(write(tmp_path / "a.geojson", value), GRID)
     assert len(got.labels) == 2
-    assert any("invalid geometries mended" in text for text in got.report.mended)
+    assert any("invalid geometries repaired" in text for text in got.report.repaired)
 
 
 def test_swapped_latitude_and_longitude_are_noticed(tmp_path):
@@ -691,7 +691,7 @@ def test_the_other_real_label_files(shared):
     assert len(read_labels(folder / "train_positive.geojson", england).labels) == 2449
     cover = read_labels(folder / "test_area_lulc.geojson", AZERBAIJAN)
     assert cover.report.read == 1704
-    assert any("5 invalid geometries mended" in text for text in cover.report.mended)
+    assert any("5 invalid geometries repaired" in text for text in cover.report.repaired)
     assert len(cover.labels) >= 1704
     assert len(read_labels(folder / "test_area_crops.geojson", AZERBAIJAN).labels) == 103
 

@@ -210,7 +210,7 @@ def test_short_rows_double_names_and_stray_quotes_are_told(tmp_path):
     lines = ["lon,lat,class,class,note"] + [f"{lon},{lat},{NAMES[n % 4]},x" for n, (lon, lat) in enumerate(lonlat())]
     got = read_labels(write(tmp_path / "a.csv", "\n".join(lines)), GRID)
     expect(got)
-    assert any("fewer cells" in text for text in got.report.mended)
+    assert any("fewer cells" in text for text in got.report.repaired)
     assert any("several columns 'class'" in note for note in got.report.notes)
     lines[3] = lines[3].replace(NAMES[2], f'"{NAMES[2]}')
     got = read_labels(write(tmp_path / "b.csv", "\n".join(lines)), GRID)
@@ -230,7 +230,7 @@ def test_latitudes_that_say_so_are_exchanged_and_half_swapped_rows_are_told(tmp_
     rows = [f"{dms(lon, 'EW')};{dms(lat, 'NS')};{NAMES[n % 4]}" for n, (lon, lat) in enumerate(lonlat())]
     got = read_labels(write(tmp_path / "a.csv", "lat;lon;class\n" + "\n".join(rows)), GRID)
     expect(got)
-    assert any("exchanged, by the letters" in text for text in got.report.mended)
+    assert any("exchanged, by the letters" in text for text in got.report.repaired)
     half = [f"{b if n % 4 == 0 else a},{a if n % 4 == 0 else b},{NAMES[n % 4]}" for n, (a, b) in enumerate(lonlat())]
     got = read_labels(write(tmp_path / "b.csv", "lon,lat,class\n" + "\n".join(half)), GRID)
     assert got.report.summary() == "12 features read, 9 labels made; 3 skipped: outside the region."
@@ -585,7 +585,7 @@ def test_areas_that_tee_found_alike_are_named_as_lost(tmp_path):
     ]
     got = read_labels(write(tmp_path / "v_labels.json", json.dumps({"viewport": "v", "labels": labels})), GRID)
     assert (got.report.read, len(got.labels)) == (4, 3)
-    assert got.report.mended == ["2 labels by similarity taken as the one point they were made from"]
+    assert got.report.repaired == ["2 labels by similarity taken as the one point they were made from"]
     assert any("(Water 1, Maize 1)" in note and "lost" in note for note in got.report.notes)
     assert got.report.examples["only pixel numbers of a TEE viewport, whose place is not in the file"] == [
         "label 4 (Cluster)"

@@ -180,7 +180,7 @@ def test_a_messy_sheet_is_read_with_a_report(tmp_path):
     assert "3 skipped: no number in 'canopy height (m)'" in told
     assert "1 skipped: -9999" in told
     assert "outside the region" in told
-    assert report.mended == ["3 numbers with a decimal comma read"]
+    assert report.repaired == ["3 numbers with a decimal comma read"]
     assert "Not taken for numbers: 'n/a', 'tall'." in report.notes
 
 

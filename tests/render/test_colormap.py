@@ -34,7 +34,7 @@ def oklab(colours):
     return np.cbrt(linear @ CONES.T) @ LAB.T
 
 
-@pytest.mark.parametrize(("name", "way"), [("amount", 1), ("doubt", -1)])
+@pytest.mark.parametrize(("name", "way"), [("amount", 1), ("uncertainty", -1)])
 def test_lightness_tells_more_from_less_and_steps_are_even(name, way):
     lab = oklab(colormap(name, 32).astype(float))
     assert (way * np.diff(lab[:, 0]) > 0).all()

@@ -29,7 +29,7 @@ def test_every_stage_answers_the_question(raster: EmbeddingRaster) -> None:
     assert first.pending
     found = assessor.wait()
     assert not found.pending
-    assert found.fresh == {"map", "score", "next", "confidence", "doubts", "novelty", "sets"}
+    assert found.fresh == {"map", "score", "next", "confidence", "issues", "dissimilarity", "sets"}
     assert found.score is not None
     assert found.score.accuracy is not None
     assert found.score.n_labels == 4 * PER_CLASS

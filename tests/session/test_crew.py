@@ -77,7 +77,7 @@ def test_answers_of_the_process_are_those_of_this_one(saved: tuple, crew: Crew) 
         for assessor in (here, beside):
             assessor.ask(asked)
             answers.append(replace(assessor.wait(120), number=0))
-        assert answers[0].fresh == answers[1].fresh >= {"score", "next", "confidence", "novelty"}
+        assert answers[0].fresh == answers[1].fresh >= {"score", "next", "confidence", "dissimilarity"}
         np.testing.assert_equal(plain(answers[1]), plain(answers[0]))
     assert len(temperatures) == 2
     assert temperatures[0] == temperatures[1]

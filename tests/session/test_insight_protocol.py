@@ -47,7 +47,7 @@ def refuse(op: Mapping[str, Any], state: InsightState) -> str:
 
 def test_wishes_are_taken_up() -> None:
     sent = message(
-        layers=["sets", "novelty", "other"],
+        layers=["sets", "dissimilarity", "other"],
         error=0.05,
         skipped=[place(3.4, 7.6)],
         similar={"pos": [place(10.5, 11.5), [0.0, 0.0]], "neg": []},
@@ -127,7 +127,7 @@ def test_the_answer_tells_score_places_and_layers(session: LabelSession, project
         assert south < y < north
         assert set(suggestion["likely"]) <= {1, 2, 3, 4}
     made = {layer.name: layer for layer in layers}
-    assert made["novelty"].png.startswith(b"\x89PNG")
+    assert made["dissimilarity"].png.startswith(b"\x89PNG")
     assert made["sets"].png.startswith(b"\x89PNG")
     # The same pictures are not made twice.
     again, _ = session.answer("map", project, state, 3)
@@ -142,7 +142,9 @@ def test_a_tidied_map_goes_with_the_labels_and_the_method_it_was_made_of(
     session.post_processed = PostProcessed(post_processing, project.log.version, head, classes, None, "Tidied.")
 
     def shown() -> bool:
-        return "tidied" in {layer.name for layer in session.extra_layers(project, InsightState(), Insight(), None)}
+        return "post_processed" in {
+            layer.name for layer in session.extra_layers(project, InsightState(), Insight(), None)
+        }
 
     assert shown()
     project.update(head="ridge" if head.name != "ridge" else "logistic")
@@ -158,7 +160,7 @@ def test_without_labels_nothing_is_said(session: LabelSession, tmp_path: Path) -
     _, header = session.answer("map", Project.create(tmp_path / "empty", "Empty"), InsightState(), 1)
     assert not header["ready"]
     assert not header["pending"]
-    assert (header["score"], header["next"], header["doubts"]) == (None, [], [])
+    assert (header["score"], header["next"], header["issues"]) == (None, [], [])
 
 
 def test_the_stamp_follows_what_the_map_should_show(session: LabelSession, project: Project) -> None:

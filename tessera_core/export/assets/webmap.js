@@ -9,7 +9,7 @@
  * @property {[number, number]} shape rows and columns of the layers
  * @property {string} pixels base64 of deflated bytes: a class id for each pixel, then a confidence
  * @property {MapClass[]} classes
- * @property {string[]} ramp colours of confidence, 0 to 100 percent
+ * @property {string[]} colormap colours of confidence, 0 to 100 percent
  * @property {{name: string, url: string} | null} picture
  * @property {BaseMap[]} baseMaps
  */
@@ -122,7 +122,7 @@
     /** @type {[number, number, number][]} */
     const colours = [];
     for (const one of data.classes) colours[one.id] = bytes(one.color);
-    const ramp = data.ramp.map(bytes);
+    const colormap = data.colormap.map(bytes);
 
     data.baseMaps.forEach((one, number) => {
       const tiles = L.tileLayer(one.url, {
@@ -143,10 +143,10 @@
     });
     control("Classes", overlay(classes, "classes", 220, 0.75), true, 0.75);
     const confidence = painted((pixel, into, at) => {
-      if (ids[pixel] && sure[pixel] !== NO_CONFIDENCE) into.set([...ramp[Math.min(sure[pixel], 100)], 255], at);
+      if (ids[pixel] && sure[pixel] !== NO_CONFIDENCE) into.set([...colormap[Math.min(sure[pixel], 100)], 255], at);
     });
     control("Confidence", overlay(confidence, "confidence", 230, 0.9), false, 0.9);
-    element("ramp").style.background = `linear-gradient(to right, ${data.ramp.join(",")})`;
+    element("colormap").style.background = `linear-gradient(to right, ${data.colormap.join(",")})`;
 
     /** @param {L.LatLng} where */
     function tell(where) {

@@ -125,14 +125,14 @@ export interface Score {
 }
 
 /** A place where a label would teach most. */
-export interface Suggestion {
+export interface Query {
   xy: XY;
   text: string;
   likely: number[];
 }
 
 /** A label, or several, that look wrong. */
-export interface Doubt {
+export interface LabelIssue {
   kind: string;
   severity: string;
   text: string;
@@ -172,8 +172,8 @@ export interface InsightHeader extends Answer {
   progress: number;
   problem: string;
   score: Score | null;
-  next: Suggestion[];
-  doubts: Doubt[];
+  next: Query[];
+  issues: LabelIssue[];
   confidence: string;
   layers: ExtraLayer[];
   similar: Similar | null;

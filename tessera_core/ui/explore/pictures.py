@@ -57,9 +57,9 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
             )
         )
     if context.scene.has_true_colour:
-        ramp = tuple((colour, f"NDVI {value:g}") for value, colour in NDVI_COLORMAP)
+        ndvi_legend = tuple((colour, f"NDVI {value:g}") for value, colour in NDVI_COLORMAP)
         pictures: list[tuple[str, str, tuple[tuple[str, str], ...]]] = [("truecolour", "True colour", ())]
-        pictures += [("ndvi", "Vegetation (NDVI)", ramp)] if context.scene.has_satellite else []
+        pictures += [("ndvi", "Vegetation (NDVI)", ndvi_legend)] if context.scene.has_satellite else []
         for name, title, entries in pictures:
             png = partial(_satellite_png, context.scene.key, name, context.scene)
             title = f"{title} {year_name(context.year)}"

@@ -72,7 +72,7 @@ def layers(context: ExploreContext) -> list[Layer]:
         (COLORMAP[i], f"{edges[i]:.0f} to {edges[i + 1]:.0f} % alike") for i in reversed(range(len(COLORMAP)))
     )
     png = _png(version, likeness, percent, context.scene)
-    return [Layer("alike", f"Alike, {year_name(context.year)}", png, version, opacity=0.85, legend=legend)]
+    return [Layer("similarity", f"Alike, {year_name(context.year)}", png, version, opacity=0.85, legend=legend)]
 
 
 def panel(context: ExploreContext) -> None:

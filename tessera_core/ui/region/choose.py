@@ -101,8 +101,8 @@ def _chosen(region: Region | None) -> None:
         for note in chosen.notes():
             st.caption(humanize.escape(note))
         other = swapped(region)
-        doubtful = other is not None and _probably_swapped(region, other)
-        if doubtful and other is not None:
+        likely_swapped = other is not None and _probably_swapped(region, other)
+        if likely_swapped and other is not None:
             st.warning(
                 f"There is no town within {_FAR_KM:.0f} km. With latitude and longitude swapped it would be {_near(other)}.",
                 icon=":material/swap_horiz:",
@@ -111,7 +111,7 @@ def _chosen(region: Region | None) -> None:
             st.button(
                 "Swap latitude and longitude",
                 icon=":material/swap_horiz:",
-                type="primary" if doubtful else "tertiary",
+                type="primary" if likely_swapped else "tertiary",
                 key="place_swap",
                 on_click=_swap,
                 args=(other,),

@@ -51,7 +51,7 @@ def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, b
     if made is None or context.measure is None:
         return out
     values, scale = _values_png(context.content, scene, made.map)
-    half_widths, doubt = _half_widths_png(context.content, scene, made.map)
+    half_widths, half_width_scale = _half_widths_png(context.content, scene, made.map)
     unit = context.measure.code
     out += [
         Layer(
@@ -70,7 +70,15 @@ def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, b
             f"{context.content}|margin",
             0.9,
             visible=False,
-            scale=ColourScale(doubt.low, doubt.high, hexes("doubt"), unit, "± ", doubt.below, doubt.above),
+            scale=ColourScale(
+                half_width_scale.low,
+                half_width_scale.high,
+                hexes("uncertainty"),
+                unit,
+                "± ",
+                half_width_scale.below,
+                half_width_scale.above,
+            ),
         ),
         Layer(
             "guess",
@@ -101,7 +109,7 @@ def _values_png(content: str, _scene: OpenScene, _map: ValueMap) -> tuple[bytes,
 @st.cache_resource(max_entries=6, show_spinner=False)
 def _half_widths_png(content: str, _scene: OpenScene, _map: ValueMap) -> tuple[bytes, Scale]:
     scale = Scale.of(_map.half_widths)
-    return encode_values(_scene.display.warp(scale.index(_map.half_widths)), "doubt"), scale
+    return encode_values(_scene.display.warp(scale.index(_map.half_widths)), "uncertainty"), scale
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)

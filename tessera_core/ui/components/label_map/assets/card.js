@@ -10,7 +10,7 @@ import { cardButton, classChip, closeButton } from "./chips.js";
 /** @type {Record<string, string>} */
 const NAMES = { p: "point", b: "brush stroke", a: "polygon", r: "rectangle" };
 /** @type {Record<string, string>} */
-const TIPS = {
+const USES = {
   p: "Drag the dot to move it.",
   b: "Drag the arrows to move it.",
   a: "Drag a corner to change it, the arrows to move it.",
@@ -77,7 +77,7 @@ export class Card {
     const { note } = this.selection;
     this.note.disabled = false;
     if (this.focused !== this.note && this.note.value !== note) this.note.value = note;
-    this.about.textContent = `${described(known, unit)}. ${TIPS[kind]}`;
+    this.about.textContent = `${described(known, unit)}. ${USES[kind]}`;
   }
 
   /**

@@ -129,12 +129,12 @@ export class ClassList {
     };
     const others = this.classes.filter((c) => c.id !== id);
     const gone = { type: "button", class: "tl-button", title: "Undo brings it back", onclick: remove };
-    const mended = { type: "button", class: "tl-button tl-primary", onclick: done };
+    const doneButton = { type: "button", class: "tl-button tl-primary", onclick: done };
     const actions = [
       this.hider(id),
       others.length ? this.merger(id, others) : null,
       el("button", gone, icon("trash"), "Delete"),
-      el("button", mended, icon("check"), "Done"),
+      el("button", doneButton, icon("check"), "Done"),
     ];
     this.editing = id;
     this.editor = el(

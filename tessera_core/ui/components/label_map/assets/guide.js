@@ -4,7 +4,7 @@
 import { el } from "../../shared/assets/dom.js";
 import { cardButton, classChip, closeButton } from "./chips.js";
 
-/** @import { Doubt, LabelClass, Operation, Suggestion } from "../../messages.js" */
+/** @import { LabelIssue, LabelClass, Operation, Query } from "../../messages.js" */
 /** @import { Insight } from "./insight.js" */
 
 export const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -22,21 +22,21 @@ const TITLES = {
   "too close": "Too close together",
 };
 
-/** @param {{ kind: string }} doubt */
-export function title(doubt) {
-  return TITLES[doubt.kind] ?? "Doubtful";
+/** @param {{ kind: string }} issue */
+export function title(issue) {
+  return TITLES[issue.kind] ?? "Doubtful";
 }
 
 export class Guide {
   /** @param {Insight} insight */
   constructor(insight) {
     this.insight = insight;
-    /** @type {"next" | "doubts" | null} */
+    /** @type {"next" | "issues" | null} */
     this.kind = null;
-    /** @type {(Suggestion & { done?: boolean })[]} */
+    /** @type {(Query & { done?: boolean })[]} */
     this.places = []; // of the kind "next"
-    /** @type {(Doubt & { done?: boolean })[]} */
-    this.doubts = [];
+    /** @type {(LabelIssue & { done?: boolean })[]} */
+    this.issues = [];
     this.at = -1;
     this.waiting = false; // for more places
   }
@@ -46,26 +46,26 @@ export class Guide {
   }
 
   get list() {
-    return this.kind === "doubts" ? this.doubts : this.places;
+    return this.kind === "issues" ? this.issues : this.places;
   }
 
   get place() {
     return this.kind === "next" ? this.places[this.at] : undefined;
   }
 
-  get doubt() {
-    return this.kind === "doubts" ? this.doubts[this.at] : undefined;
+  get issue() {
+    return this.kind === "issues" ? this.issues[this.at] : undefined;
   }
 
   get current() {
-    return this.place ?? this.doubt;
+    return this.place ?? this.issue;
   }
 
   // Marks to draw: those of the tour, else the newest suggestions.
   get marks() {
     const { header } = this.insight;
-    const { doubt } = this;
-    if (this.kind === "doubts") return doubt?.xy ? [{ xy: doubt.xy, text: doubt.text, letter: "!", now: true }] : [];
+    const { issue } = this;
+    if (this.kind === "issues") return issue?.xy ? [{ xy: issue.xy, text: issue.text, letter: "!", now: true }] : [];
     /** @type {Guide["places"]} */
     const list = this.kind === "next" ? this.places : header?.ready ? header.next : [];
     return list
@@ -88,17 +88,17 @@ export class Guide {
   }
 
   /**
-   * @param {"next" | "doubts"} kind
+   * @param {"next" | "issues"} kind
    * @param {number} [at]
    */
   start(kind, at = 0) {
     const { header } = this.insight;
-    const found = kind === "next" ? header?.next : header?.doubts;
+    const found = kind === "next" ? header?.next : header?.issues;
     if (!header || !found?.length) return;
     this.session.selection.clear();
     this.kind = kind;
     if (kind === "next") this.places = header.next.map((place) => ({ ...place }));
-    else this.doubts = header.doubts.map((doubt) => ({ ...doubt }));
+    else this.issues = header.issues.map((issue) => ({ ...issue }));
     this.at = at;
     this.waiting = false;
     this.show();
@@ -180,7 +180,7 @@ export class Guide {
   // ------------------------------------------------------------------ the card
 
   card() {
-    const { kind, current, place, doubt } = this;
+    const { kind, current, place, issue } = this;
     if (!kind) return null;
     if (this.waiting) {
       const words = el("p", {}, "All places are done. Looking where a label helps most now…");
@@ -188,15 +188,15 @@ export class Guide {
     }
     if (!current) return null;
     const left = this.list.filter((one) => !one.done).length;
-    const what = doubt ? title(doubt) : `Place ${LETTERS[this.at]}: what is here?`;
-    const skip = cardButton(doubt ? "Leave it, next" : "Not sure, next", () => this.skip(), { key: "N" });
+    const what = issue ? title(issue) : `Place ${LETTERS[this.at]}: what is here?`;
+    const skip = cardButton(issue ? "Leave it, next" : "Not sure, next", () => this.skip(), { key: "N" });
     return el(
       "div",
       { class: "tl-cardbody" },
       this.head(what, `${left} to go`),
       el("p", {}, current.text),
       place ? this.chips(place) : null,
-      el("div", { class: "tl-actions" }, ...(doubt ? this.remedies(doubt) : []), skip),
+      el("div", { class: "tl-actions" }, ...(issue ? this.remedies(issue) : []), skip),
     );
   }
 
@@ -209,7 +209,7 @@ export class Guide {
     return this.session.view?.header?.classes ?? [];
   }
 
-  /** @param {Suggestion} place */
+  /** @param {Query} place */
   chips({ likely }) {
     const chips = this.classes.map((c, n) => {
       const css = likely.includes(c.id) ? "tl-likely" : "";
@@ -240,7 +240,7 @@ export class Guide {
 
   /**
    * Buttons that mend a doubtful label.
-   * @param {Doubt} doubt
+   * @param {LabelIssue} issue
    */
   remedies({ kind, labels, classes: ids }) {
     const classes = ids.map((id) => this.classes.find((c) => c.id === id));
@@ -254,7 +254,7 @@ export class Guide {
     const rename = (label, c) => ({ do: "edit_label", label, class: c.id });
     const [kept, ...others] = labels;
     if (kind === "likely wrong") {
-      const mend = second
+      const remedies = second
         ? [
             press(
               `It is ${second.name}`,
@@ -262,7 +262,7 @@ export class Guide {
             ),
           ]
         : [];
-      return [...mend, press("Delete it", remove(labels))];
+      return [...remedies, press("Delete it", remove(labels))];
     }
     if (kind === "contradiction")
       return known.map((c) => press(`It is ${c.name}`, [...remove(others), rename(kept, c)]));

@@ -15,9 +15,9 @@ import { Queue } from "./queue.js";
 const QUIET = 700; // milliseconds without a click before anything is asked
 const AGAIN = 450; // between two looks while the answer is being worked out
 /** @type {LayerName[]} */
-const MADE_ON_WISH = ["novelty", "sets"];
+const MADE_ON_WISH = ["dissimilarity", "sets"];
 /** @type {LayerName[]} */
-const RESULTS = ["groups", "tidied"];
+const RESULTS = ["groups", "post_processed"];
 
 export class Insight {
   /** @param {LabelSession} session */

@@ -10,9 +10,9 @@ import { el } from "../../shared/assets/dom.js";
 const LAYERS = [
   ["labels", "Labels"],
   ["classes", "Class map"],
-  ["tidied", "Tidied map"],
+  ["post_processed", "Tidied map"],
   ["confidence", "Confidence"],
-  ["novelty", "Unlike your labels"],
+  ["dissimilarity", "Unlike your labels"],
   ["sets", "Possible classes"],
   ["similar", "Similar places"],
   ["groups", "Groups"],
@@ -20,8 +20,8 @@ const LAYERS = [
   ["pca", "Embedding picture"],
   ["base", "Base map"],
 ];
-const OF_A_MAP = ["novelty", "sets", "tidied"]; // there is none before there is a class map
-const ON_WISH = ["novelty", "sets"];
+const OF_A_MAP = ["dissimilarity", "sets", "post_processed"]; // there is none before there is a class map
+const ON_WISH = ["dissimilarity", "sets"];
 const ERRORS = [0.01, 0.05, 0.1, 0.2];
 
 export class LayerList {
@@ -175,8 +175,8 @@ export class LayerList {
         this.changed();
       },
     });
-    const ramp = [el("span", {}, "0 %"), el("i"), el("span", {}, "100 %")];
-    const legend = name === "confidence" ? el("div", { class: "tl-legend" }, ...ramp) : null;
+    const ends = [el("span", {}, "0 %"), el("i"), el("span", {}, "100 %")];
+    const legend = name === "confidence" ? el("div", { class: "tl-legend" }, ...ends) : null;
     const choice = name === "base" && header.base.length > 1 ? this.bases(header) : null;
     const about = el("div", { class: "tl-about" });
     const label = el("label", {}, toggle, el("span", {}, text));

@@ -57,7 +57,7 @@ export class Marks {
         if (guide.kind === "next") guide.at = at;
         guide.show();
       };
-      const css = `${place.now ? "tl-now" : ""} ${guide.kind === "doubts" ? "tl-bad" : ""}`;
+      const css = `${place.now ? "tl-now" : ""} ${guide.kind === "issues" ? "tl-bad" : ""}`;
       this.mark(place.xy, place.letter, css, place.text, press);
     }
     for (const xy of seeds.pos)

@@ -22,14 +22,14 @@ export class Panel {
     /** @type {LabelHeader | null} */
     this.header = null;
     this.scoreOpen = false;
-    this.doubtsShown = "";
+    this.issuesShown = "";
     this.classes = new ClassList(session);
     this.layers = new LayerList(session);
     this.similar = new SimilarPlaces(session);
     this.hint = el("div", { class: "tl-hint", role: "status" });
     this.score = el("div", { class: "tl-score", hidden: true });
     this.places = el("div", { class: "tl-places", hidden: true });
-    this.doubts = el("details", { class: "tl-fold", hidden: true });
+    this.issues = el("details", { class: "tl-fold", hidden: true });
     this.status = el("div", { class: "tl-status" });
     root.replaceChildren(
       el(
@@ -41,7 +41,7 @@ export class Panel {
         this.classes.form,
         this.score,
         this.places,
-        this.doubts,
+        this.issues,
         this.similar.fold,
         el("h4", {}, "Layers"),
         this.layers.box,
@@ -93,7 +93,7 @@ export class Panel {
     this.score.hidden = !known;
     if (known) this.fillScore(known, header);
     this.fillPlaces(known);
-    this.fillDoubts(known);
+    this.fillIssues(known);
     this.fillSimilar();
     this.fillLayers();
   }
@@ -181,23 +181,23 @@ export class Panel {
   }
 
   /** @param {InsightHeader | null} known */
-  fillDoubts(known) {
-    const found = known?.doubts ?? [];
-    this.doubts.hidden = !found.length;
+  fillIssues(known) {
+    const found = known?.issues ?? [];
+    this.issues.hidden = !found.length;
     const signature = JSON.stringify(found);
-    if (!found.length || signature === this.doubtsShown) return;
-    this.doubtsShown = signature;
-    const few = found.every((doubt) => doubt.kind === "too few");
+    if (!found.length || signature === this.issuesShown) return;
+    this.issuesShown = signature;
+    const few = found.every((issue) => issue.kind === "too few");
     const badge = el("span", { class: "tl-badge" }, String(found.length));
-    const items = found.map((doubt, n) => {
-      const show = () => this.session.insight.guide.start("doubts", n);
-      const look = { type: "button", class: `tl-item tl-${doubt.severity}`, onclick: show };
-      return el("button", look, el("b", {}, title(doubt)), el("span", {}, doubt.text));
+    const items = found.map((issue, n) => {
+      const show = () => this.session.insight.guide.start("issues", n);
+      const look = { type: "button", class: `tl-item tl-${issue.severity}`, onclick: show };
+      return el("button", look, el("b", {}, title(issue)), el("span", {}, issue.text));
     });
-    const serious = found.some((doubt) => doubt.severity === "high");
-    this.doubts.classList.toggle("tl-serious", serious);
-    this.doubts.replaceChildren(
-      el("summary", {}, icon("doubt"), few ? "Too few labels" : "Doubtful labels", badge),
+    const serious = found.some((issue) => issue.severity === "high");
+    this.issues.classList.toggle("tl-serious", serious);
+    this.issues.replaceChildren(
+      el("summary", {}, icon("issue"), few ? "Too few labels" : "Doubtful labels", badge),
       el("div", { class: "tl-foldbody tl-list" }, ...items),
     );
   }

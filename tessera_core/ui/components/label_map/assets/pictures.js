@@ -19,10 +19,10 @@ export const PANES = {
   pca: 310,
   truecolour: 320,
   classes: 340,
-  tidied: 342,
+  post_processed: 342,
   groups: 345,
   confidence: 350,
-  novelty: 360,
+  dissimilarity: 360,
   sets: 362,
   similar: 364,
 };
@@ -31,7 +31,7 @@ const NOTHING = [0, 0, 0, 0];
 const UNSURE = [150, 150, 150, 255];
 const REST = 250; // milliseconds for which a pointer rests before the class under it is looked up
 // Cividis, which people with and without colour vision read alike (Nunez et al. 2018), from 0 to 100 %.
-const RAMP = [
+const CIVIDIS = [
   "#00224e",
   "#123570",
   "#3b496c",
@@ -85,7 +85,7 @@ export class Pictures {
     this.versions.set(name, version);
     const { stage } = view;
     const from = this.session.insight.threshold;
-    decode(mode === "percent" ? this.alike(png) : new Blob([png], { type: "image/png" })).then((bitmap) => {
+    decode(mode === "percent" ? this.likeness(png) : new Blob([png], { type: "image/png" })).then((bitmap) => {
       if (view.gone || view.stage !== stage || this.versions.get(name) !== version) return;
       stage.show(name, bitmap, bounds);
       this.arrange();
@@ -99,7 +99,7 @@ export class Pictures {
    * Likeness is cached in the picture: index 1 + p stands for p percent, and the slider only rewrites colours.
    * @param {Uint8Array<ArrayBuffer>} png
    */
-  alike(png) {
+  likeness(png) {
     // Before a threshold is known nothing is alike.
     const from = this.session.insight.threshold ?? 101;
     return recolour(png, (i) => {
@@ -116,7 +116,7 @@ export class Pictures {
     this.liking = {};
     const { liking, view } = this;
     const { stage } = view;
-    const bitmap = await decode(this.alike(picture.png));
+    const bitmap = await decode(this.likeness(picture.png));
     if (this.liking === liking && this.versions.get("similar") === version && view.stage === stage && !view.gone)
       stage.show("similar", bitmap, picture.header.bounds);
   }
@@ -163,8 +163,8 @@ export class Pictures {
     const jobs = [decode(recolour(source.png, classColour))];
     if (levels > 1 && this.memory.layers.confidence.on) {
       /** @type {(i: number) => number[]} */
-      const ramp = (i) => (i ? RAMP[Math.floor((((i - 1) % levels) * RAMP.length) / levels)] : NOTHING);
-      jobs.push(decode(recolour(source.png, ramp)));
+      const colourOf = (i) => (i ? CIVIDIS[Math.floor((((i - 1) % levels) * CIVIDIS.length) / levels)] : NOTHING);
+      jobs.push(decode(recolour(source.png, colourOf)));
     }
     const [classes, confidence] = await Promise.all(jobs);
     if (view.gone || this.painting !== painting || view.stage !== stage) return;

@@ -24,10 +24,10 @@ const DEFAULTS = () => ({
     labels: { on: true, opacity: 1 },
     classes: { on: true, opacity: 0.8 },
     confidence: { on: false, opacity: 0.85 },
-    tidied: { on: true, opacity: 1 },
+    post_processed: { on: true, opacity: 1 },
     groups: { on: true, opacity: 0.85 },
     similar: { on: true, opacity: 0.85 },
-    novelty: { on: false, opacity: 0.85 },
+    dissimilarity: { on: false, opacity: 0.85 },
     sets: { on: false, opacity: 0.85 },
     truecolour: { on: true, opacity: 1 },
     // Beneath: what is seen where there is no photograph, and one click away where there is one.

@@ -226,8 +226,8 @@ function legendItems(context, layers, width) {
   for (const { title, scale, legend } of told(layers)) {
     items.push({ text: title, x: EDGE, y, most, colours: [], swatch: 0 });
     y += ROW;
-    const ramp = scale ? [{ colours: gradient(scale), text: rangeText(scale), swatch: 60 }] : [];
-    const entries = [...ramp, ...legend.map(([colour, text]) => ({ colours: [colour], text, swatch: 16 }))];
+    const scaleEntry = scale ? [{ colours: gradient(scale), text: rangeText(scale), swatch: 60 }] : [];
+    const entries = [...scaleEntry, ...legend.map(([colour, text]) => ({ colours: [colour], text, swatch: 16 }))];
     const widest = Math.max(...entries.map(({ text, swatch }) => swatch + 8 + context.measureText(text).width)) + 20;
     const columns = Math.max(1, Math.min(entries.length, Math.floor(most / widest)));
     const step = columns > 1 ? widest : most;
