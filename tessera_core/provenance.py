@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
+from urllib.parse import urlparse
 
 from tessera_core import __version__
 from tessera_core.errors import MixedDatasetsError, RasterError
@@ -13,6 +15,14 @@ from tessera_core.errors import MixedDatasetsError, RasterError
 # What models were called by earlier versions, and so in their files.
 _RENAMED = {"fusion": "stack"}
 SOFTWARE = f"tessera-studio {__version__}"
+_FAMILIES = {"tessera": "TESSERA", "studio": "Tessera Studio", "alphaearth": "AlphaEarth"}
+_ORIGINS = {
+    "generated": "made from satellite time series",
+    "demo": "simulated landscape",
+    "npy tiles": "published tiles",
+    "": "source not recorded",
+}
+_FINGERPRINT = re.compile(r"[0-9a-f]{8,}")
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,38 @@ class Provenance:
         """Name of the dataset, e.g. ``"tessera 2.0/2B-L (128-d)"``: equal names may be mixed."""
         label = self.model + (f" {self.version}" if self.version else "")
         return f"{label}{'/' + self.variant if self.variant else ''} ({self.dim}-d)"
+
+    @property
+    def title(self) -> str:
+        """The dataset for people, e.g. ``"TESSERA 2.0/2B-L"``: parts of several joined, and no fingerprint of weights.
+
+        >>> Provenance("studio", "nano", "b8088f56").title
+        'Tessera Studio nano'
+        """
+        if self.model in ("", "unknown"):
+            return f"embeddings of an unknown model ({self.dim} numbers a pixel)"
+        if self.model == "stack" and (parts := self.details.get("parts")):
+            made = [Provenance.from_json(part) for part in parts]
+            same = len({part.year for part in made}) == 1
+            return " + ".join(part.title + ("" if same or part.year is None else f" of {part.year}") for part in made)
+        variant = "" if _FINGERPRINT.fullmatch(self.variant) else self.variant
+        version = "/".join(part for part in (self.version, variant) if part)
+        return f"{_FAMILIES.get(self.model, self.model)} {version}".strip()
+
+    @property
+    def origin(self) -> str:
+        """Where the embeddings were got, in a few words."""
+        if "://" in self.source:
+            # An address would be made a link, and a store's says nothing to people who follow it.
+            return f"store at {urlparse(self.source).netloc}"
+        if re.match(r"\d+\.\d+/", self.source):
+            return "published by TESSERA"
+        return _ORIGINS.get(self.source, self.source)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the landscape is made up (the demo), so that no area on it means anything."""
+        return self.source == "demo" or bool(self.details.get("simulated"))
 
     def require_same_dataset(self, other: Provenance, where: str = "one computation") -> None:
         """Raise :class:`MixedDatasetsError`, naming both, unless ``other`` is of the same dataset."""

@@ -256,6 +256,10 @@ class RegionReport:
 
 
 _DEGREES = ("EPSG:4326", "OGC:CRS84")
+_POINTS, _LINES = "points, not areas", "lines, not areas"
+_NO_AREA = (_POINTS, _LINES)
+# Around places without an area, so that none lies at the edge of the map.
+_BEYOND_M = 500.0
 
 
 def read_region(path: str | Path) -> Region:
@@ -276,7 +280,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
         swap: take the file's first coordinate for the latitude.
 
     Raises:
-        InputError: the file is missing, not readable, holds no polygon, or does not lie on Earth.
+        InputError: the file is missing, not readable, holds neither polygons nor places, or does not lie on Earth.
     """
     import shapely
 
@@ -285,6 +289,7 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
         raise InputError(f"{path} does not exist; give a GeoJSON, GeoPackage, KML or zipped Shapefile with polygons.")
     layers = _layers(path)
     pieces: list[Any] = []
+    spots: list[NDArray[np.float64]] = []
     skipped: dict[str, int] = {}
     read = repaired = turned = 0
     declared = {str(crs) for crs, _ in layers if crs}
@@ -294,11 +299,23 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
             polygons, why = _in_degrees(shape, crs, swap)
             if why:
                 skipped[why] = skipped.get(why, 0) + 1
+                if why in _NO_AREA:
+                    spots.append(_places(shape, crs, swap))
                 continue
             repaired += not shape.is_valid
             moved = [_turned(part) for part in shapely.get_parts(polygons)]
             turned += any(was for _, was in moved)
             pieces.append(shapely.union_all([part for part, _ in moved]))
+    around = ""
+    if not pieces and spots and len(places := np.concatenate(spots)):
+        pieces = [_box_around(places)]
+        around = (
+            f"It holds places and no area, so the region is the box around them, {_BEYOND_M:,.0f} m wider on each side."
+        )
+        used = len(spots)
+        skipped = {why: count for why, count in skipped.items() if why not in _NO_AREA}
+    else:
+        used = len(pieces)
     if not pieces:
         raise InputError(f"{path.name} holds no polygon; a region is an area, so draw one.")
     geometry = shapely.union_all(pieces)
@@ -307,12 +324,13 @@ def read_region_report(path: str | Path, *, swap: bool = False) -> tuple[Region,
     except InputError as error:
         raise type(error)(f"{path.name}: {error}") from error
     parts = list(getattr(geometry, "geoms", [geometry]))
-    notes = [] if declared else ["The file names no coordinate system; its numbers were taken as degrees."]
+    notes = [around] if around else []
+    notes += [] if declared else ["The file names no coordinate system; its numbers were taken as degrees."]
     notes += ["Latitude and longitude were swapped."] if swap else []
     notes += ["Longitudes beyond 180 were taken as those of the other hemisphere (360 less or more)."] if turned else []
     report = RegionReport(
         read,
-        len(pieces),
+        used,
         repaired,
         sum(len(part.interiors) for part in parts),
         len(parts),
@@ -340,6 +358,27 @@ def _in_degrees(shape: Any, crs: str, swap: bool) -> tuple[Any, str]:
         if why:
             return None, why
     return (shapely.transform(polygons, lambda p: p[:, ::-1]) if swap else polygons), ""
+
+
+def _places(shape: Any, crs: str, swap: bool) -> NDArray[np.float64]:
+    """Longitudes and latitudes (N, 2) of a feature without area; what the CRS cannot hold is left out."""
+    import shapely
+
+    xy: NDArray[np.float64] = shapely.get_coordinates(shape)
+    if crs and crs not in _DEGREES:
+        xy = np.column_stack(transformer(crs, "EPSG:4326").transform(xy[:, 0], xy[:, 1]))
+    xy = xy[:, ::-1] if swap else xy
+    return xy[np.isfinite(xy).all(axis=1)]
+
+
+def _box_around(places: NDArray[np.float64]) -> Any:
+    """The box of longitudes and latitudes (N, 2), a little wider."""
+    from shapely.geometry import box
+
+    (west, south), (east, north) = places.min(axis=0), places.max(axis=0)
+    dy = _BEYOND_M / 111_320
+    dx = dy / max(float(np.cos(np.radians((south + north) / 2))), 0.01)
+    return box(west - dx, max(south - dy, -90), east + dx, min(north + dy, 90))
 
 
 def _turned(polygon: Any) -> tuple[Any, bool]:
@@ -386,7 +425,6 @@ def _polygons(shape: Any) -> tuple[Any, str]:
         part for part in shapely.get_parts(shapely.get_parts(valid)) if part.geom_type == "Polygon" and part.area > 0
     ]
     if not parts:
-        return None, "points, not areas" if "Point" in shape.geom_type else "lines, not areas" if (
-            "Line" in shape.geom_type
-        ) else "areas of size zero"
+        kind = shape.geom_type
+        return None, _POINTS if "Point" in kind else _LINES if "Line" in kind else "areas of size zero"
     return shapely.union_all(parts), ""

@@ -95,7 +95,10 @@ def test_swapped_axes_are_refused_until_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
-    [("note.geojson", "Dear diary", "not a readable"), ("empty.geojson", None, "no polygon")],
+    [
+        ("note.geojson", "Dear diary", "not a readable"),
+        ("empty.geojson", '{"type": "FeatureCollection", "features": []}', "no polygon"),
+    ],
 )
 def test_files_without_polygons_say_so(tmp_path: Path, name: str, content: str | None, says: str) -> None:
     path = _write(tmp_path / name, POINT)
@@ -103,6 +106,20 @@ def test_files_without_polygons_say_so(tmp_path: Path, name: str, content: str |
         path.write_text(content)
     with pytest.raises(InputError, match=says):
         read_region(path)
+
+
+def test_places_without_area_become_the_box_around_them(tmp_path: Path) -> None:
+    """Field plots are a usual way to say where one works; a refusal would only send people to draw the box themselves."""
+    places = {"type": "MultiPoint", "coordinates": [[3.70, 51.04], [3.74, 51.07]]}
+    region, report = read_region_report(_write(tmp_path / "plots.geojson", places))
+    west, south, east, north = region.bbox
+    assert (south, north) == pytest.approx((51.04 - 500 / 111_320, 51.07 + 500 / 111_320))
+    assert (west, east) == pytest.approx((3.70 - 0.00715, 3.74 + 0.00715), abs=1e-4)
+    said = " ".join(report.sentences())
+    assert "box around them, 500 m wider" in said
+    assert "left out" not in said
+    turned, _ = read_region_report(_write(tmp_path / "one.geojson", POINT), swap=True)
+    assert turned.bbox[0] < POINT["coordinates"][1] < turned.bbox[2]
 
 
 # ------------------------------------------------------------------ the edges of the world

@@ -99,7 +99,7 @@ class Assessment:
             names: class id -> name.
             unit: of ``total_area``.
         """
-        first = f"The map is right at {_percent(self.overall, 1.0)} of the region, estimated from {self.n} places looked at."
+        first = f"Checked at {self.n} places drawn by chance: the map is right at {_percent(self.overall, 1.0)} of the region."
         areas = [
             f"{names.get(c.id, str(c.id))} truly covers {_amount(c.area, self.total_area)} {unit}; the map shows about "
             f"{c.mapped * self.total_area:,.0f} {unit}."

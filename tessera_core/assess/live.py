@@ -86,7 +86,8 @@ class LiveScore:
         """JSON object that files and the command line show: what the page shows, unrounded.
 
         ``accuracy`` and ``interval`` (shares, or None), ``naive`` (what a random split claims, or None), ``n_labels``,
-        ``n_places``, ``classes`` (by name: ``id``, ``recall``, ``precision``, ``labels`` held out) and ``sentences``.
+        ``n_places``, ``classes`` (by name: ``id``, ``recall``, ``precision``, ``labels`` held out), ``sentences``, and of these
+        ``gap``, the one for colleagues.
         """
         return {
             "accuracy": self.accuracy,
@@ -99,6 +100,7 @@ class LiveScore:
                 for c in self.per_class
             },
             "sentences": list(self.sentences),
+            "gap": self.gap,
         }
 
     @property

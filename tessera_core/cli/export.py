@@ -3,13 +3,14 @@
 qgis     a zip with the map, confidence and labels that open styled in QGIS
 web      one HTML file with the map, its confidence and the embedding picture as layers, which any browser opens without a network;
          --online adds background maps from the internet
+picture  the map with title, legend, scale, north, source and date: .png for a slide, .pdf for a page to print
 report   one HTML page with the map, areas, labels, and how far to trust it
 bundle   the project's settings and labels as one .tessera file, to open where the embeddings are
 pack     the project with its embeddings and pictures as one .tesserapack file, to open anywhere without a network
 labels   the labels alone, in the format of another program, which the ending of --out says: .gpkg, .geojson, .csv, .kml,
          .zip (shapefile in WGS 84), .txt (the classes as indented lines); for .json, or GeoJSON for TEE, choose it with
          --kind. What the format cannot hold is told.
-values   a zip with the map of the project's field plots, its margins and the plots
+values   a zip with the map of the project's field plots, its margins and the plots; as .png or .pdf a picture of it
 script   a Python script that makes the map again, with the project file beside it
 """
 
@@ -29,6 +30,9 @@ from tessera_core.cli.years import add_year
 from tessera_core.errors import Hint, InputError, ProjectError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tessera_core.export.product import Product
     from tessera_core.grid import Grid
     from tessera_core.project.project import Project
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from tessera_core.raster import EmbeddingRaster
 
 SUMMARY = "write a project's map and labels for others to use"
-KINDS = ("qgis", "report", "web", "labels", "values", "script", "bundle", "pack")
+KINDS = ("qgis", "picture", "report", "web", "labels", "values", "script", "bundle", "pack")
 # The keys of the formats of tessera_core.export.labels and their endings; it is not imported for --help.
 LABEL_KINDS = {
     "gpkg": ".gpkg",
@@ -52,7 +56,8 @@ LABEL_KINDS = {
 }
 _ENDINGS = {
     "qgis": (".zip",),
-    "values": (".zip",),
+    "picture": (".png", ".pdf"),
+    "values": (".zip", ".png", ".pdf"),
     "report": (".html", ".htm"),
     "web": (".html", ".htm"),
     "script": (".py",),
@@ -78,6 +83,7 @@ def _out(args: argparse.Namespace) -> Output:
 PATHS = {"project": _project, "labels": Input(), "out": _out}
 EXAMPLES = (
     "tessera export PROJECT --to qgis --out map.zip",
+    "tessera export PROJECT --to picture --out map.png",
     "tessera export PROJECT --to web --out map.html",
     "tessera export project.tessera --to labels --out labels.kml",
     "tessera export PROJECT --to labels --kind tee --out labels.geojson",
@@ -146,7 +152,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if args.to == "values":
             return _values(project, args.year, out) | {"failed": failed}
         made = product(project, args.year)
-        files = _web(args, out, made, project) if args.to == "web" else _write(args.to, out, made, project)
+        files = _web(args, out, made, project) if args.to == "web" else _write(args, out, made, project)
     areas = {
         area.klass.name: {"pixels": area.pixels, "hectares": area.hectares, "labels": area.labels}
         for area in made.areas()
@@ -238,6 +244,8 @@ def _label_frame(project: Project, year: int | None) -> tuple[Grid, Provenance]:
 
 def _values(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     """The map of the project's field plots as a zip for QGIS."""
+    from tessera_core.export.map_layout import ENDINGS, write_picture
+    from tessera_core.export.pictures import value_layout
     from tessera_core.export.values import write_regression_qgis
     from tessera_core.project.regress import RegressionChoice, chosen_measure, plots_in, regression_product, score_plots
 
@@ -248,9 +256,11 @@ def _values(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     choice, plots = RegressionChoice.from_settings(project.settings), plots_in(project, measure)
     score = score_plots(plots, raster, choice, progress=ConsoleProgress("score"))
     made = regression_product(project, measure, plots, raster, choice, score=score, progress=ConsoleProgress("map"))
+    picture = out.suffix.lower() in ENDINGS
+    file = write_picture(out, value_layout(made)) if picture else write_regression_qgis(out, made)
     result: dict[str, Any] = {"kind": "values", "project": project.name, "year": year, "measure": measure.name}
     return result | {
-        "files": [str(write_regression_qgis(out, made))],
+        "files": [str(file)],
         "unit": measure.code,
         "head": made.head,
         "plots": len(plots),
@@ -277,26 +287,41 @@ def _embeddings(project: Project, year: int | None) -> tuple[int | None, Embeddi
     return year, open_embeddings(project.embeddings_path(year), year=year)
 
 
+def _photo(project: Project, year: int | None) -> NDArray[np.uint8] | None:
+    """The region as a photograph, where there is one."""
+    from tessera_core.render.picture import photograph
+
+    year, raster = _embeddings(project, year)
+    return photograph(project.embeddings_path(year), project.embeddings[year].dpixels, raster.shape)
+
+
 def _web(args: argparse.Namespace, out: Path, made: Product, project: Project) -> list[Path]:
-    """The map as a page for browsers, over the embedding picture."""
+    """The map as a page for browsers, over a photograph of the region, or the embedding picture where there is none."""
     from tessera_core.export.webmap import Background, write_web_map
     from tessera_core.render.picture import pca_picture
     from tessera_core.session.base_maps import BASE_MAPS
 
     _, raster = _embeddings(project, args.year)
-    background = Background("Embeddings as colours", pca_picture(raster), raster.valid())
+    photo = _photo(project, args.year)
+    name = "Embeddings as colours" if photo is None else "True colour"
+    background = Background(name, pca_picture(raster) if photo is None else photo, raster.valid())
     return [write_web_map(out, made, background, BASE_MAPS if args.online else ())]
 
 
-def _write(kind: str, out: Path, made: Product, project: Project) -> list[Path]:
-    if kind == "qgis":
+def _write(args: argparse.Namespace, out: Path, made: Product, project: Project) -> list[Path]:
+    if args.to == "qgis":
         from tessera_core.export.archive import write_qgis
 
         return [write_qgis(out, made)]
-    if kind == "report":
+    if args.to == "report":
         from tessera_core.export.report import write_report
 
-        return [write_report(out, made)]
+        return [write_report(out, made, _photo(project, args.year))]
+    if args.to == "picture":
+        from tessera_core.export.map_layout import write_picture
+        from tessera_core.export.pictures import class_layout
+
+        return [write_picture(out, class_layout(made, _photo(project, args.year)))]
     from tessera_core.export.script import write_script
 
     bundle = project.export_file(out.with_suffix(".tessera"))

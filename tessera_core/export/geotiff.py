@@ -133,6 +133,7 @@ def write_values(
     unit: str = "",
     tags: Mapping[str, str] | None = None,
     colormap: str = "amount",
+    scale: Scale | None = None,
     stops: Stops | None = None,
 ) -> Path:
     """Write real numbers, float32 (H, W) with NaN = no data, as COG.
@@ -141,7 +142,8 @@ def write_values(
         description: names the band.
         unit: of the numbers, where it is known.
         tags: further tags, e.g. what the map was learnt from.
-        colormap: that its style has, see :mod:`tessera_core.render.colormap`; the ends are those that the page shows.
+        colormap: that its style has, see :mod:`tessera_core.render.colormap`.
+        scale: which numbers its ends stand for; those of the values unless given.
         stops: colours at numbers instead, where the numbers have a meaning of their own.
 
     Raises:
@@ -162,7 +164,9 @@ def write_values(
         unit=unit,
         tags=_tags(provenance, grid) | dict(tags or {}),
     )
-    write_style(path, stops_renderer(stops, unit) if stops else values_renderer(Scale.of(values), colormap, unit))
+    write_style(
+        path, stops_renderer(stops, unit) if stops else values_renderer(scale or Scale.of(values), colormap, unit)
+    )
     return path
 
 

@@ -14,6 +14,9 @@ from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.provenance import Provenance
 
+SIMULATED = "This landscape is simulated, made up to try things out: there is no such place on Earth."
+UNCHECKED = "Nobody has looked at places drawn by chance from the map, so its areas are unchecked."
+
 
 @dataclass(frozen=True)
 class Product:
@@ -58,14 +61,22 @@ class Product:
             return "as the classifier gives it, not adjusted"
         how = "less" if self.temperature > 1 else "more"
         return (
-            f"calibrated on labels whose place was held out, which made it {how} sure of itself "
+            f"adjusted at labels whose place was held out, which made it {how} sure of itself "
             f"(temperature {self.temperature:.2f})"
         )
 
     @property
     def simulated(self) -> bool:
         """Whether the landscape is made up (the demo), so that no area on it means anything."""
-        return self.provenance.source == "demo" or bool(self.provenance.details.get("simulated"))
+        return self.provenance.simulated
+
+    @property
+    def trust(self) -> tuple[str, ...]:
+        """How far to trust the map, in the sentences of the pages: what was checked first, then the score of the labels."""
+        score = [str(line) for line in self.score.get("sentences", ()) if line != self.score.get("gap")]
+        if self.checked is not None:
+            return (self.checked.sentence, *self.checked.notes, *score)
+        return (*score[:1], UNCHECKED, *score[1:])
 
     def areas(self) -> list[ClassArea]:
         """Pixels, share and hectares of each class, in the order of the classes, and its labels."""

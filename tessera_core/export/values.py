@@ -42,6 +42,7 @@ class RegressionProduct:
         numbers: float64 (N,) of the plots.
         held_out: float64 (N,) what a head says that has not seen the plot; NaN where none was asked.
         facts: sentences on how far to trust it.
+        r2: share of the differences between plots that it explains where it has not seen them; None where that is not known.
     """
 
     name: str
@@ -56,6 +57,40 @@ class RegressionProduct:
     numbers: NDArray[np.float64] | None = None
     held_out: NDArray[np.float64] | None = None
     facts: Sequence[str] = ()
+    r2: float | None = None
+
+    @property
+    def title(self) -> str:
+        """What is mapped, with its unit."""
+        return f"{self.measure} ({self.unit})" if self.unit else self.measure
+
+    @property
+    def scale(self) -> Scale:
+        """Which numbers the colours stand for: those of the plots, so that a map of nothing does not look rich."""
+        return Scale.of(self.values) if self.numbers is None else plots_scale(self.numbers, self.values)
+
+    @property
+    def useless(self) -> bool:
+        """Whether the map is no better than the mean of the plots."""
+        return self.r2 is not None and self.r2 <= 0
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the landscape is made up."""
+        return self.provenance.simulated
+
+
+def plots_scale(numbers: NDArray[np.float64], values: NDArray[np.float32] | None = None) -> Scale:
+    """Which numbers the colours of a map and its plots stand for: those of the plots; of a map without any, its own.
+
+    Args:
+        numbers: float64 (N,) of the plots.
+        values: of the map, which says whether there are numbers beyond the ends; None while there is none.
+    """
+    if not len(numbers):
+        return Scale.of(np.zeros(0) if values is None else values)
+    scale = Scale.of(numbers)
+    return scale if values is None else scale.covering(values)
 
 
 def write_value_map(path: str | Path, product: RegressionProduct) -> Path:
@@ -72,6 +107,7 @@ def write_value_map(path: str | Path, product: RegressionProduct) -> Path:
         description=product.measure,
         unit=product.unit,
         tags={"tessera_head": product.head},
+        scale=product.scale,
     )
 
 
@@ -162,7 +198,7 @@ def write_regression_qgis(path: str | Path, product: RegressionProduct) -> Path:
 def _fill(folder: Path, product: RegressionProduct) -> None:
     write_value_map(folder / "values.tif", product)
     write_half_widths(folder / "margins.tif", product)
-    what, unit = _what(product), product.unit
+    what, unit = product.title, product.unit
     layers = []
     if product.plots:
         write_plots(folder / "plots.gpkg", product)
@@ -172,7 +208,7 @@ def _fill(folder: Path, product: RegressionProduct) -> None:
         if False in kinds:
             layers.append(ProjectLayer("plots.gpkg", "Areas", plots_renderer(point=False), "Plots", PLOT_AREAS))
     half_width_renderer = values_renderer(Scale.of(product.half_widths), "uncertainty", unit)
-    amount = values_renderer(Scale.of(product.values), "amount", unit)
+    amount = values_renderer(product.scale, "amount", unit)
     layers += [
         ProjectLayer("margins.tif", f"Margin of {what}, nine of ten", half_width_renderer, "Map", shown=False),
         ProjectLayer("values.tif", what, amount, "Map"),
@@ -181,12 +217,8 @@ def _fill(folder: Path, product: RegressionProduct) -> None:
     (folder / "README.txt").write_text(_readme(product), encoding="utf-8")
 
 
-def _what(product: RegressionProduct) -> str:
-    return f"{product.measure} ({product.unit})" if product.unit else product.measure
-
-
 def _readme(product: RegressionProduct) -> str:
-    what = _what(product)
+    what = product.title
     year = f", {product.provenance.year}" if product.provenance.year else ""
     lines = [
         f"{product.name}{year}: {what}",

@@ -206,6 +206,18 @@ def swapped_inside(geometries: Sequence[Any], grid: Grid, frame: SourceCrs) -> i
     return round(rate * len(geometries))
 
 
+def in_degrees(geometries: Sequence[Any], grid: Grid, frame: SourceCrs) -> NDArray[np.float64]:
+    """Longitudes and latitudes (N, 2) of a sample of geometries; none where their place on Earth is not known."""
+    crs = frame.crs or grid.crs
+    xy = _sample(geometries)
+    if frame.pixels or crs is None or not len(xy):
+        return np.zeros((0, 2))
+    xy = xy[:, ::-1] if frame.swapped else xy
+    lon, lat = transformer(crs, "EPSG:4326").transform(xy[:, 0], xy[:, 1])
+    found = np.column_stack([lon, lat])
+    return found[np.isfinite(found).all(axis=1) & (np.abs(found) <= (180, 90)).all(axis=1)]
+
+
 def moved(geometry: Any, frame: SourceCrs, grid: Grid) -> Any:
     """A geometry in the coordinates of ``grid``, or None where the CRS cannot hold it."""
     import shapely

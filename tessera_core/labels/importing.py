@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.labels import classfield
 from tessera_core.labels.colors import color_for
-from tessera_core.labels.crs_guess import SourceCrs, find_source_crs, moved, swapped_inside
+from tessera_core.labels.crs_guess import SourceCrs, find_source_crs, in_degrees, moved, swapped_inside
 from tessera_core.labels.features import Feature, Read, fields_of, named
 from tessera_core.labels.model import (
     KINDS,
@@ -94,12 +95,22 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
             labels += made
             report.used += 1
     report.labels = len(labels)
+    if outside:
+        report.elsewhere = _most_of(in_degrees([f.geometry for f in outside], grid, frame))
     if outside and (turned := swapped_inside([f.geometry for f in outside], grid, frame)):
         report.notes.append(
             f"{turned} of the places outside would lie in the region with latitude and longitude exchanged; "
             "they seem to be swapped in some rows of the file only."
         )
     return ImportedLabels(list(classes.values()), labels, report)
+
+
+def _most_of(places: NDArray[np.float64]) -> BBox | None:
+    """The box of most of (N, 2) longitudes and latitudes; a few far off, such as at 0, 0, shall not widen it."""
+    if not len(places):
+        return None
+    (west, south), (east, north) = np.percentile(places, (5, 95), axis=0, method="nearest")
+    return float(west), float(south), float(east), float(north)
 
 
 def report_of(read: Read) -> ImportReport:

@@ -13,6 +13,7 @@ from dataclasses import field as made
 from typing import Any
 
 from tessera_core.errors import LabelError
+from tessera_core.types import BBox
 
 OUTSIDE = "outside the region"
 _EXAMPLES = 3
@@ -77,6 +78,8 @@ class ImportReport:
         left_out: why features were left out -> how many.
         examples: why -> the first few features it happened to.
         conflicts: labels that cover each other.
+        elsewhere: (west, south, east, north) in degrees of most of what lies outside the region; None where all is inside, or
+            its place is not known.
     """
 
     read: int = 0
@@ -96,6 +99,7 @@ class ImportReport:
     left_out: Counter[str] = made(default_factory=Counter)
     examples: dict[str, list[str]] = made(default_factory=dict)
     conflicts: Conflicts = made(default_factory=Conflicts)
+    elsewhere: BBox | None = None
 
     def leave_out(self, why: str, where: str = "", count: int = 1) -> None:
         """Count features that are left out, and remember where the first few are."""
@@ -127,7 +131,13 @@ class ImportReport:
                 if self.crs and self.crs_from != "guessed"
                 else ""
             )
-            return LabelError(f"Not one label of {name} lies on the embeddings; check the region and the CRS.{said}")
+            where = ""
+            if self.elsewhere is not None:
+                west, south, east, north = self.elsewhere
+                where = f" They lie about longitude {(west + east) / 2:.4f}, latitude {(south + north) / 2:.4f}."
+            return LabelError(
+                f"Not one label of {name} lies on the embeddings; check the region and the CRS.{where}{said}"
+            )
         return LabelError(f"Not one label of {name} can be used: {self.summary()}")
 
     def summary(self) -> str:
@@ -142,6 +152,7 @@ class ImportReport:
             "used": self.used,
             "labels": self.labels,
             "outside": self.outside,
+            "elsewhere": None if self.elsewhere is None else list(self.elsewhere),
             "field": self.field or None,
             "field_why": self.field_why or None,
             "crs": self.crs or None,

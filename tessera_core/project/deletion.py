@@ -122,10 +122,6 @@ def duplicate(project: Project, name: str) -> Project:
         copy = Project.import_file(project.export_file(Path(folder) / "copy.tessera"))
     try:
         copy.update(name=name)
-        # Samples for validation and the like, which a project file leaves out.
-        for beside in project.folder.glob("*.json"):
-            if beside.name != "project.json":
-                shutil.copy2(beside, copy.folder / beside.name)
         for year, ref in sorted(project.embeddings.items(), key=lambda item: item[0] or 0):
             path, dpixels = _taken_along(ref.path, project, copy), None
             if ref.dpixels is not None:

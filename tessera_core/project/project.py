@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import stat
 import time
 import uuid
@@ -42,6 +43,9 @@ from tessera_core.provenance import SOFTWARE, Provenance
 FORMAT = "tessera-project/1"
 SUFFIX = ".tessera"
 LOGS = ("labels.jsonl", "plots.jsonl")
+# Samples with their answers, see tessera_core.project.validate; each is a few hundred kilobytes at most.
+_SAMPLE = re.compile(r"validation(-\d{1,6})?(-earlier-\d{1,4})?\.json")
+_MAX_SAMPLE, _MAX_SAMPLES = 16 << 20, 200
 _MAX_PROJECT_JSON = 8 << 20
 # Of logs from other computers: what a person labels in years is a hundredth of it.
 _MAX_LOG, _MAX_EVENTS = 512 << 20, 1_000_000
@@ -398,7 +402,8 @@ class Project:
     # ------------------------------------------------------------- one file
 
     def export_file(self, path: str | Path) -> Path:
-        """Save the project as one ``.tessera`` file (zip): settings, the whole label log, what its embeddings are called.
+        """Save the project as one ``.tessera`` file (zip): settings, the whole logs, the answers of validation, what its embeddings
+        are called.
 
         Raises:
             ExportError: the file cannot be written.
@@ -411,6 +416,8 @@ class Project:
             for log in saved_logs(self.folder):
                 with reading(log) as file:
                     archive.writestr(log.name, file.read())
+            for sample in saved_samples(self.folder):
+                archive.write(sample, sample.name)
         return path
 
     @classmethod
@@ -433,7 +440,13 @@ class Project:
                             _require_size(archive.size(name), name, path.name)
                             with _writing(target):
                                 archive.unpack(target, [name])
+                    samples = [name for name in archive.names if _SAMPLE.fullmatch(name)]
+                    if len(samples) > _MAX_SAMPLES or any(archive.size(name) > _MAX_SAMPLE for name in samples):
+                        raise ProjectError(
+                            f"{path.name} was not opened: its samples for validation are beyond all measure."
+                        )
                     with _writing(target):
+                        archive.unpack(target, samples)
                         (target / LOGS[0]).touch()
                     return cls.settle(target, text, path.name)
         except _UnreadableError as error:
@@ -467,6 +480,11 @@ def saved_logs(folder: Path) -> list[Path]:
     return [folder / name for name in LOGS if (folder / name).exists()]
 
 
+def saved_samples(folder: Path) -> list[Path]:
+    """The samples for validation that a project's folder holds, older ones included."""
+    return sorted(path for path in folder.glob("validation*.json") if _SAMPLE.fullmatch(path.name))
+
+
 def _require_modest(log: Path, where: str) -> None:
     """Refuse a stranger's log that would take the memory and the minutes of everybody here."""
     _require_size(log.stat().st_size, log.name, where)
@@ -494,7 +512,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _require_plain(folder: Path) -> None:
     """Refuse files that are links out of the folder, pipes or devices: somebody else may have made it, and labels are appended."""
-    for name in ("project.json", *LOGS, ".lock"):
+    for name in ("project.json", *LOGS, ".lock", *(sample.name for sample in saved_samples(folder))):
         path = folder / name
         try:
             regular = stat.S_ISREG(path.stat().st_mode)

@@ -268,6 +268,16 @@ class RegressionScore:
     remarks: tuple[str, ...]
 
     @property
+    def r2(self) -> float | None:
+        """Share of the differences between plots that the map explains on ground it has not seen; None where not judged."""
+        return float(self.result["r2"]) if self.result else None
+
+    @property
+    def useless(self) -> bool:
+        """Whether the map is no better than the mean of the plots."""
+        return self.r2 is not None and self.r2 <= 0
+
+    @property
     def gap(self) -> str:
         """One sentence on what a random split would have claimed; empty without one."""
         if "naive" not in self.result:
@@ -494,6 +504,7 @@ def regression_product(
         values_of(plots),
         held_out,
         score_facts(score, f" {measure.code}" if measure.code else "") + guess_sentences(made, measure.name),
+        score.r2,
     )
 
 

@@ -71,6 +71,13 @@ class Scale:
             return cls(low - span, low + span)
         return cls(low, high, bool(known.min() < low), bool(known.max() > high))
 
+    def covering(self, values: NDArray[np.floating]) -> Scale:
+        """The same ends, told whether there are finite ``values`` beyond them."""
+        known = values[np.isfinite(values)]
+        if not known.size:
+            return Scale(self.low, self.high)
+        return Scale(self.low, self.high, bool(known.min() < self.low), bool(known.max() > self.high))
+
     def index(self, values: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Positions 1..254 on the colour map, of any shape; 0 where a value is not finite."""
         known = np.isfinite(values)
@@ -81,8 +88,11 @@ class Scale:
 
 @cache
 def colormap(name: str = "amount", count: int = STEPS) -> NDArray[np.uint8]:
-    """``count`` colours uint8 (count, 3) of the colour map ``"amount"``, ``"uncertainty"`` or ``"difference"``."""
-    if name == "difference":
+    """``count`` colours uint8 (count, 3) of the colour map ``"amount"``, ``"uncertainty"``, ``"difference"`` or ``"none"`` (greys)."""
+    if name == "none":
+        # For numbers that mean nothing: no two of them shall look far apart.
+        colours = np.repeat(np.linspace(150, 205, count).round().astype(np.uint8)[:, None], 3, 1)
+    elif name == "difference":
         half = (count + 1) // 2
         low, high = (_walk(np.array(path), half) for path in _DIVERGING)
         colours = np.concatenate([low, high[count % 2 :]])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.errors import RasterError
 from tessera_core.gate import open_file
-from tessera_core.raster import EmbeddingRaster
+from tessera_core.raster import TRUE_COLOUR, EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import rgb
 
@@ -52,6 +52,33 @@ def read_picture(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise RasterError(f"{path.name} beside the embeddings cannot be read as a picture; remove it.") from error
     raise RasterError(f"{path.name} beside the embeddings is a picture of another size; remove it.")
+
+
+def has_photograph(embeddings: Path | None, dpixels: Path | None) -> bool:
+    """Whether :func:`photograph` has one."""
+    beside = embeddings is not None and (embeddings / TRUE_COLOUR).is_file()
+    return beside or (dpixels is not None and dpixels.is_dir())
+
+
+def photograph(embeddings: Path | None, dpixels: Path | None, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """A year as a cloud-free photograph: the one that lies beside the embeddings, or made of the satellite time series.
+
+    Args:
+        embeddings: their folder, or None.
+        dpixels: folder of the time series they were made from, or None.
+        shape: rows and columns of the embeddings.
+
+    Returns:
+        uint8 (H, W, 3), black where nothing was seen; None where there is neither.
+
+    Raises:
+        RasterError: what lies there is no such picture.
+    """
+    from tessera_core.dpixels.tile import DPixelTile
+
+    if embeddings is not None and (file := embeddings / TRUE_COLOUR).is_file():
+        return read_picture(file, shape)
+    return true_colour(DPixelTile.open(dpixels)) if dpixels is not None and dpixels.is_dir() else None
 
 
 def pca_picture(

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -17,6 +17,9 @@ from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.ui import humanize
+
+if TYPE_CHECKING:
+    from tessera_core.export.map_layout import MapLayout
 
 # Endings of files with places that people can upload.
 PLACES = [ending.removeprefix(".") for ending in ENDINGS if ending != ".shp"]
@@ -51,6 +54,42 @@ class Item:
     style: str = ""
 
 
+def pictures(stem: str, layout: Callable[[], MapLayout], missing: str = "") -> list[Item]:
+    """A map to take away as a picture for a slide and as a page to print.
+
+    Args:
+        stem: of the files' names.
+        layout: makes what is drawn, when it is asked for.
+        missing: why it cannot be had now, or empty.
+    """
+
+    def write(path: Path) -> object:
+        from tessera_core.export.map_layout import write_picture
+
+        return write_picture(path, layout())
+
+    return [
+        Item(
+            "Picture for slides",
+            "The map with title, legend, scale, north, source and date, in the shape of a slide (PNG).",
+            "Picture (.png)",
+            f"{stem}-picture.png",
+            "image/png",
+            write,
+            missing=missing,
+        ),
+        Item(
+            "Page to print",
+            "The same on one A4 page, with how far to trust it (PDF).",
+            "Page (.pdf)",
+            f"{stem}-page.pdf",
+            "application/pdf",
+            write,
+            missing=missing,
+        ),
+    ]
+
+
 def row(item: Item) -> None:
     """Show one file: what it is, for what, and its button."""
     with st.container(horizontal=True, vertical_alignment="center", border=True):
@@ -67,7 +106,7 @@ def button(item: Item) -> None:
         functools.partial(build, item),
         item.name,
         item.mime,
-        key=f"export_{item.button}",
+        key=f"export_{item.name}",
         help=item.missing or f"{item.about} Saves {item.name}",
         on_click="ignore",
         icon=":material/download:",
@@ -81,7 +120,7 @@ def button(item: Item) -> None:
             functools.partial(build, item, name),
             name,
             "application/xml",
-            key=f"export_{item.style}",
+            key=f"export_{name}",
             help=item.missing
             or f"Saves {name}. Keep it in one folder with {item.name}: QGIS then opens that in colours.",
             on_click="ignore",

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlparse
 
 from tessera_core.areas import square_kilometres
 from tessera_core.grid import Grid
@@ -101,28 +100,13 @@ def area(grid: Grid) -> str:
     return f"{km2:.{1 if km2 < 100 else 0}f} km² ({pixels} of {side:.3g} m)"
 
 
-def dataset(provenance: Provenance) -> str:
-    """The dataset for people: ``"TESSERA 2.0/2B-L"``, ``"Tessera Studio nano"``, ``"embeddings of an unknown model"``."""
-    names = {"tessera": "TESSERA", "studio": "Tessera Studio", "alphaearth": "AlphaEarth"}
-    if provenance.model in ("", "unknown"):
-        return f"embeddings of an unknown model ({provenance.dim} numbers a pixel)"
-    if provenance.model == "stack" and (parts := provenance.details.get("parts")):
-        made = [Provenance.from_json(part) for part in parts]
-        same = len({part.year for part in made}) == 1
-        return " + ".join(dataset(part) + ("" if same or part.year is None else f" of {part.year}") for part in made)
-    version = "/".join(part for part in (provenance.version, provenance.variant) if part)
-    return f"{names.get(provenance.model, provenance.model)} {version}".strip()
-
-
 def identified(what: Identified) -> str:
     """What was found at a path, in one sentence."""
     if what.project is not None:
         return f"The project {what.name!r}."
     _, _, raster = what.rasters[0]
     numbers = f"{raster.dim} numbers a pixel"
-    return (
-        f"{area(raster.grid)}; {dataset(raster.provenance)}, {numbers}; {years([year for year, _, _ in what.rasters])}."
-    )
+    return f"{area(raster.grid)}; {raster.provenance.title}, {numbers}; {years([year for year, _, _ in what.rasters])}."
 
 
 def left_out(failure: Failure) -> str:
@@ -130,20 +114,6 @@ def left_out(failure: Failure) -> str:
     return escape(f"{failure.what} is left out: {failure.why}")
 
 
-def source(provenance: Provenance) -> str:
-    """Where the embeddings were got, in a few words."""
-    known = {
-        "generated": "made from satellite time series",
-        "demo": "simulated landscape",
-        "npy tiles": "published tiles",
-        "": "source not recorded",
-    }
-    if "://" in provenance.source:
-        # An address would be made a link, and a store's says nothing to people who follow it.
-        return f"store at {urlparse(provenance.source).netloc}"
-    return known.get(provenance.source, provenance.source)
-
-
 def provenance_line(provenance: Provenance, of_years: Sequence[int | None]) -> str:
-    """One line for the header of every page: dataset, years, source."""
-    return " · ".join((dataset(provenance), years(of_years), source(provenance)))
+    """One line for the header of every page: years, dataset, source."""
+    return " · ".join((years(of_years), provenance.title, provenance.origin))

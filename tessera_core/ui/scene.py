@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
-from tessera_core.raster import TRUE_COLOUR, EmbeddingRaster
+from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
     from tessera_core.analysis.similarity import SimilarityIndex
@@ -176,7 +176,9 @@ class OpenScene:
     @property
     def has_true_colour(self) -> bool:
         """Whether there is :attr:`true_colour`."""
-        return self.has_satellite or (self.path is not None and (self.path / TRUE_COLOUR).is_file())
+        from tessera_core.render.picture import has_photograph
+
+        return has_photograph(self.path, self.dpixels)
 
     @property
     def has_satellite(self) -> bool:
@@ -186,16 +188,11 @@ class OpenScene:
     @property
     def true_colour(self) -> NDArray[np.uint8] | None:
         """The year as a cloud-free photograph, uint8 (H, W, 3); None where only embeddings are known."""
-        from tessera_core.dpixels.tile import DPixelTile
-        from tessera_core.render.picture import read_picture, true_colour
+        from tessera_core.render.picture import photograph
 
         if not self.has_true_colour:
             return None
-        if self.path is not None and (file := self.path / TRUE_COLOUR).is_file():
-            return self._part("true_colour", lambda: read_picture(file, self.raster.shape))
-        assert self.dpixels is not None
-        folder = self.dpixels
-        return self._part("true_colour", lambda: true_colour(DPixelTile.open(folder)))
+        return self._part("true_colour", lambda: photograph(self.path, self.dpixels, self.raster.shape))
 
     def png(self, name: str) -> bytes:
         """A picture of its own, ``"pca"`` or ``"truecolour"``, as PNG bytes on the display; empty where there is none."""

@@ -70,7 +70,7 @@ def _finished(app: AppTest, ready: Any) -> None:
 
 
 def _compared(app: AppTest) -> bool:
-    return any("Compared once" in caption.value for caption in app.caption)
+    return any("Whole scene" in text.value for text in app.markdown)
 
 
 def test_without_a_project_or_a_second_year_it_says_what_to_do(app: AppTest, home: Path, tmp_path: Path) -> None:

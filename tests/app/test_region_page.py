@@ -58,7 +58,7 @@ def _at(app: AppTest, web: WebStore, years: str, **more: str) -> AppTest:
 
 def _look(app: AppTest) -> None:
     app.button(key="place_look").click().run()
-    _until(app, lambda: any(head.value == "What there is" for head in app.subheader) or bool(_errors(app)))
+    _until(app, lambda: any(head.value == "What is available" for head in app.subheader) or bool(_errors(app)))
 
 
 def _load(app: AppTest) -> None:

@@ -172,7 +172,9 @@ def test_the_page_export_offers_the_same_files(app: AppTest, field_work: Project
     assert errors(app) == []
     assert "The map of a number" in [head.value for head in app.subheader]
     styles = {"Value colours (.qml)", "Margin colours (.qml)"}
-    assert on_page == {"Continuous map for QGIS (.zip)", "Values (.tif)", "Margins (.tif)", "Plots (.gpkg)", *styles}
+    pictures = {"Picture (.png)", "Page (.pdf)"}
+    files = {"Continuous map for QGIS (.zip)", "Values (.tif)", "Margins (.tif)", "Plots (.gpkg)"}
+    assert on_page == files | styles | pictures
     assert on_page <= {button.proto.label for button in app.get("download_button")}
 
 

@@ -135,12 +135,12 @@ def test_sentences_give_unit_interval_and_number_of_places():
     found = olofsson(HECTARES).sentences({1: "Deforestation"})
     assert (
         found[0]
-        == "The map is right at 95 % (95 % sure: 93 to 96 %) of the region, estimated from 640 places looked at."
+        == "Checked at 640 places drawn by chance: the map is right at 95 % (95 % sure: 93 to 96 %) of the region."
     )
     expected = "Deforestation truly covers 21,158 (95 % sure: 15,000 to 27,315) ha; the map shows about 18,000 ha."
     assert found[1] == expected
     single = assess_sample([1, 1, 2], [1, 1, 2], [1, 2, 2], {1: 10, 2: 10})
-    assert single.sentences({})[0].startswith("The map is right at 75 % of the region")
+    assert single.sentences({})[0].endswith("the map is right at 75 % of the region.")
 
 
 def test_what_cannot_be_estimated_is_said():

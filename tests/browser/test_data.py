@@ -22,7 +22,7 @@ def test_loaded_embeddings_are_listed_and_deleted_without_harm_to_the_project(
     world = world_store.write_world(tmp_path_factory.mktemp("world") / "world.zarr")
     query = {"place": "11.9,-0.1,12.1,0.05", "years": "2023,2024", "name": "Two years"}
     studio.open("/?" + urlencode(query | {"store": str(world)}))
-    studio.button("Look what there is").click()
+    studio.button("See what is available").click()
     studio.button("Load 2023 and 2024").click()
     page.get_by_role("heading", name="Your region").wait_for()
     studio.go("Data")

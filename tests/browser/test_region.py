@@ -45,8 +45,8 @@ def _wait_for_place(studio: Studio) -> None:
 
 
 def _look_and_load(studio: Studio, label: str) -> None:
-    studio.button("Look what there is").click()
-    studio.page.get_by_role("heading", name="What there is").wait_for()
+    studio.button("See what is available").click()
+    studio.page.get_by_role("heading", name="What is available").wait_for()
     studio.button(label).click()
     studio.page.get_by_role("heading", name="Your region").wait_for()
 
@@ -57,8 +57,8 @@ def test_an_address_is_enough_and_what_was_loaded_stays_without_the_network(
     page = studio.page
     with world_store.serve(world.parent) as web:
         studio.open(_address(web, place=",".join(map(str, BOX)), name="Equator"))
-        studio.button("Look what there is").click()
-        page.get_by_role("heading", name="What there is").wait_for()
+        studio.button("See what is available").click()
+        page.get_by_role("heading", name="What is available").wait_for()
         studio.sees("Missing: 1 tile")
         studio.sees("grid_11.85_0.05 (missing)")
         page.get_by_text("Show the text of the request").click()

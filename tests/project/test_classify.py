@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,7 +209,7 @@ def test_the_report_knows_what_was_checked_and_says_what_is_simulated(tmp_path: 
             project.log.add("point", k + 1, [(float(x), float(y))])
     made = map_project(project, demo, 2023)
     unchecked = report_html(project_product(project, demo, made))
-    assert "Nobody has looked at places drawn at random" in unchecked
+    assert "Nobody has looked at places drawn by chance" in unchecked
     assert "They come without an error bar" in unchecked
     assert "simulated" in unchecked
     assert "simulated" not in report_html(project_product(project, raster, made))
@@ -226,8 +227,13 @@ def test_the_report_knows_what_was_checked_and_says_what_is_simulated(tmp_path: 
     assert "Nobody has looked" not in text
     assert "without an error bar" not in text
     for page in (unchecked, text):
-        for word in ("macro-F1", "the head", "Checksum"):
-            assert word not in page
+        main, colleagues = page.split("<details>")
+        for word in ("macro-F1", "head", "prototype", "emperature", "hecksum", "Fingerprint", "random split", "128-d"):
+            assert word not in re.sub(
+                r"<style>.*?</style>|</?head>|</?header>|src='[^']*'", "", main, flags=re.DOTALL
+            ), word
+        # What colleagues ask for is there all the same.
+        assert demo.provenance.dataset in colleagues
     # A damaged sample is told, and the report is made all the same.
     (project.folder / "validation-2023.json").write_text("{")
     assert "is damaged" in report_html(project_product(project, demo, made))

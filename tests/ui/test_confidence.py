@@ -106,6 +106,7 @@ def test_the_page_offers_the_confidence_of_the_screen(
 ) -> None:
     from tessera_core.export.product import Product
     from tessera_core.ui import files
+    from tessera_core.ui.scene import OpenScene
 
     project.update(head="logistic")
     shown, temperature = on_screen(project, raster)
@@ -114,7 +115,7 @@ def test_the_page_offers_the_confidence_of_the_screen(
         project.name, made.map.classes, made.map.confidence, raster.grid, project.log.classes, project.log.labels,
         raster.provenance, "logistic", temperature=made.head.applied_temperature_,
     )  # fmt: skip
-    items = {item.button: item for item in _map_items(project, product, made, raster, "fields")}
+    items = {item.button: item for item in _map_items(project, product, made, OpenScene("", raster), "fields")}
     (tmp_path / "c.tif").write_bytes(files.build(items["Confidence (.tif)"]))
     with rasterio.open(tmp_path / "c.tif") as file:
         np.testing.assert_array_equal(file.read(1), shown)

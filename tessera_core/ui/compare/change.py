@@ -6,12 +6,12 @@ The years are compared once; the slider, the marked areas and the picture are lo
 from __future__ import annotations
 
 import io
-import time
 import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -22,12 +22,25 @@ from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transitions import UNCHANGED, UNKNOWN, year_of_change
 from tessera_core.errors import RasterError
 from tessera_core.project.change import RATE, compare_steps
+from tessera_core.project.classify import head_name
+from tessera_core.project.folders import safe_name
 from tessera_core.render import palette
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import shell
-from tessera_core.ui.compare.context import CompareContext, area_text, picture_choice, picture_layers, result_of
+from tessera_core.ui import files, humanize, maps, shell
+from tessera_core.ui.compare import pixel
+from tessera_core.ui.compare.context import (
+    CompareContext,
+    area_text,
+    picture_choice,
+    picture_layers,
+    pictures,
+    result_of,
+)
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Layer, Outline
+
+if TYPE_CHECKING:
+    from tessera_core.export.map_layout import MapLayout
 
 STOPS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 COLOUR = (214, 39, 40)
@@ -38,6 +51,8 @@ P_COLOURS = ("#67000d", "#cb181d", "#fb6a4a", "#fcbba1")
 STEP_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#f0e442", "#000000")
 # Drawn shapes: rows and columns of the corners in pixels, and the corners in degrees.
 Marks = list[tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, float], ...]]]
+# A map of the project's labels is made beside the slider by these heads up to so many pixels.
+_QUICK, _AT_ONCE = ("prototype", "ridge", "logistic"), 1_500_000
 _VIEWS = {"one": "One map", "swipe": "Divider", "beside": "Side by side"}
 
 
@@ -48,13 +63,10 @@ class Compared:
     Attributes:
         ends: the first with the last year.
         steps: layers of consecutive years; the ends alone where there are two.
-        seconds, at: how long it took, and when it was done (seconds since 1970).
     """
 
     ends: ChangeLayer
     steps: tuple[ChangeLayer, ...]
-    seconds: float
-    at: float
 
 
 def compared(context: CompareContext) -> Compared | None:
@@ -65,7 +77,6 @@ def compared(context: CompareContext) -> Compared | None:
 
 
 def _work(context: CompareContext, progress: Progress, cancelled: Cancel) -> Compared:
-    started = time.perf_counter()
     rasters = context.rasters
     layers = compare_steps(rasters, progress=progress, cancelled=cancelled)
     ends = layers.get((context.first, context.last))
@@ -73,7 +84,7 @@ def _work(context: CompareContext, progress: Progress, cancelled: Cancel) -> Com
         ends = change.detect_change(
             rasters[context.first], rasters[context.last], progress=progress, cancelled=cancelled
         )
-    return Compared(ends, tuple(layers.values()), time.perf_counter() - started, time.time())
+    return Compared(ends, tuple(layers.values()))
 
 
 def show(context: CompareContext) -> None:
@@ -101,6 +112,7 @@ def _studio(context: CompareContext, found: Compared) -> None:
             "View", list(_VIEWS), default="one", required=True, key="compare_view", format_func=_VIEWS.__getitem__
         )
         picture_choice(context)
+        pixel.panel(context, layer, rate)
         _marking(marks, marks_key, layer)
         _download(context, layer, rate)
     with map_column:
@@ -129,11 +141,12 @@ def _studio(context: CompareContext, found: Compared) -> None:
             map_key,
             display=display,
             layers=layers,
+            markers=pixel.markers(context),
             outlines=outlines,
-            tools=("box", "polygon"),
+            tools=("click", "box", "polygon"),
             swipe=None if view == "one" else (f"year{context.first}", f"year{context.last}"),
             side_by_side=view == "beside",
-            on_event=lambda: _marked(map_key, marks_key),
+            on_event=lambda: _on_map(context, map_key, marks_key),
             title=context.project.name,
             subtitle=f"{context.first} and {context.last}",
         )
@@ -158,8 +171,7 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
     if count:
         st.caption(
             f"Up to about {area_text(rate * count, context)} of it may be false alarms, mostly at its edges; a pixel there counts "
-            "only if it differs more than blur from its neighbours explains. "
-            f"A rule that calls everything above the scene's median changed would show {area_text(layer.pixels / 2, context)}."
+            "only if it differs more than blur from its neighbours explains."
         )
     elif layer.count(STOPS[-1]):
         st.caption(
@@ -175,8 +187,8 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
             f"Some ground ({share:.0f} % of the region) varies more than the rest without changing; it must differ more before "
             "it is called changed."
         )
-    at = time.strftime("%H:%M:%S", time.localtime(found.at))
-    st.caption(f"Compared once, at {at}, in {found.seconds:.1f} s; the slider only looks up.")
+    if count and (told := _what_changed(context, layer, rate)):
+        st.caption(told)
 
 
 def _shift_sentence(context: CompareContext, layer: ChangeLayer) -> str:
@@ -186,6 +198,26 @@ def _shift_sentence(context: CompareContext, layer: ChangeLayer) -> str:
     return (
         f"**Whole scene:** weather and sensors moved everything from {context.first} to {context.last}. {share:.0f} % of the "
         "difference on unchanged ground is this shift; it is taken out and not counted as change."
+    )
+
+
+def _what_changed(context: CompareContext, layer: ChangeLayer, rate: float) -> str:
+    """What the changed ground is on the project's map of the last year; empty while there is no map, or it would take long."""
+    height, width = layer.levels.shape[:2]
+    if head_name(context.project) not in _QUICK or height * width > _AT_ONCE:
+        return ""
+    made, _ = maps.project_map(context.project, context.scenes[context.last], context.last)
+    if made is None:
+        return ""
+    classes = made.map.classes[layer.mask(rate)]
+    counts = np.bincount(classes[classes > 0], minlength=2)
+    if not counts.any():
+        return ""
+    largest, share = int(counts.argmax()), counts.max() / counts.sum()
+    name = next((c.name for c in context.project.log.classes if c.id == largest), str(largest))
+    return (
+        f"On your map of {context.last}, {100 * share:.0f} % of the changed ground is {humanize.escape(name)}. Fields change when "
+        "another crop is grown, and that is no change of use."
     )
 
 
@@ -213,10 +245,13 @@ def stable_mask(shape: tuple[int, ...], rings: list[tuple[tuple[float, ...], tup
     return np.asarray(rasterize(shapes, out_shape=shape[:2], dtype="uint8"), bool)
 
 
-def _marked(map_key: str, marks_key: str) -> None:
+@shell.shielded
+def _on_map(context: CompareContext, map_key: str, marks_key: str) -> None:
     for event in view_map.events(map_key):
         if event.kind in ("box", "polygon") and event.rows:
             st.session_state[marks_key] = [*st.session_state.get(marks_key, []), (event.rows, event.cols, event.ring)]
+        elif event.kind == "click":
+            pixel.clicked(context, event)
 
 
 def _marking(marks: Marks, marks_key: str, layer: ChangeLayer) -> None:
@@ -300,7 +335,27 @@ def _download(context: CompareContext, layer: ChangeLayer, rate: float) -> None:
         mime="application/zip",
         icon=":material/download:",
         on_click="ignore",
-        help="A map of changed ground at the chosen share of false alarms, and the p-value of every pixel.",
+        help="A map of changed ground at the chosen share of false alarms, and how unlikely chance is, for every pixel.",
+    )
+    stem = safe_name(f"{context.project.name} change {context.first} {context.last}").replace(" ", "-")
+    with st.container(horizontal=True):
+        for item in files.pictures(stem, lambda: _layout(context, layer, rate)):
+            files.button(item)
+
+
+def _layout(context: CompareContext, layer: ChangeLayer, rate: float) -> MapLayout:
+    from tessera_core.export.pictures import change_layout
+
+    raster = context.scenes[context.last].raster
+    count = layer.count(rate)
+    said = (
+        f"{area_text(count, context)} changed, {100 * count / max(layer.pixels, 1):.1f} % of the region. Up to about "
+        f"{area_text(rate * count, context)} of it may be false alarms.",
+        _shift_sentence(context, layer).replace("**", ""),
+    )
+    years = (context.first, context.last)
+    return change_layout(
+        context.project.name, years, layer.mask(rate), pictures(context), raster.grid, raster.provenance, said
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -16,13 +17,17 @@ from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, t
 from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.project.change import RATE, YearMaps, confirm, map_years
 from tessera_core.project.classify import head_name
+from tessera_core.project.folders import safe_name
 from tessera_core.render import palette
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import shell, state
+from tessera_core.ui import files, shell, state
 from tessera_core.ui.compare.change import Compared, compared
 from tessera_core.ui.compare.context import CompareContext, area_text, result_of, rgb_of_classes
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Layer
+
+if TYPE_CHECKING:
+    from tessera_core.export.map_layout import MapLayout
 
 MOST_ROWS = 12
 PLAIN_HEADS = ("ridge", "logistic", "prototype", "knn", "forest", "mlp", "boosting")
@@ -162,10 +167,25 @@ def _studio(context: CompareContext, made: Made) -> None:
     with panel:
         for step in steps:
             _table(context, step, names, rate)
+        stem = safe_name(f"{context.project.name} classes {context.first} {context.last}").replace(" ", "-")
+        with st.container(horizontal=True):
+            for item in files.pictures(stem, lambda: _layout(context, maps)):
+                files.button(item)
         _timelapse(context, coloured, maps, colours)
     _plot(context, steps, names, colours)
     if len(context.years) > 2:
         _trajectories(context, made.key, maps, names)
+
+
+def _layout(context: CompareContext, maps: YearMaps) -> MapLayout:
+    from tessera_core.export.pictures import years_layout
+
+    raster, years = context.scenes[context.last].raster, (context.first, context.last)
+    said = ("Where the two maps differ, the ground changed or one of the maps is wrong; the page Compare tells which.",)
+    of_years = {year: maps.maps[year].classes for year in years}
+    return years_layout(
+        context.project.name, of_years, context.project.log.classes, raster.grid, raster.provenance, said
+    )
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

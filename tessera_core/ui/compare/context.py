@@ -85,6 +85,20 @@ def picture_layers(context: CompareContext, *, pale: bool = False) -> list[Layer
     return layers
 
 
+def pictures(context: CompareContext) -> list[NDArray[np.uint8]]:
+    """The first and the last year as uint8 (H, W, 3): photographs where both have one, else embedding colours of one meaning."""
+    from tessera_core.analysis.pca import fit_pca
+    from tessera_core.render.picture import pca_picture
+
+    ends = context.scenes[context.first], context.scenes[context.last]
+    photos = [scene.true_colour for scene in ends]
+    known = [photo for photo in photos if photo is not None]
+    if len(known) == len(ends):
+        return known
+    pca = fit_pca([scene.raster for scene in ends], 3)
+    return [pca_picture(scene.raster, pca=pca) for scene in ends]
+
+
 def _has_satellite(context: CompareContext) -> bool:
     return all(context.scenes[year].has_true_colour for year in context.years)
 

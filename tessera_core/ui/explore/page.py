@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.ui import humanize, shell, state
+from tessera_core.ui import shell, state
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.explore import clusters, pictures, pixel, similarity
 from tessera_core.ui.explore.context import MAP, ExploreContext, year_name
@@ -84,7 +84,7 @@ def _map(context: ExploreContext, mode: str) -> None:
         markers=markers,
         tools=("click", "box", "polygon") if mode == "Scatter" else ("click",),
         title=context.project.name,
-        subtitle=f"{year_name(context.year)} · {humanize.dataset(provenance)}",
+        subtitle=f"{year_name(context.year)} · {provenance.title}",
         link=MAP if mode == "Scatter" else "",
         on_event=_on_map,
         sticky=True,

@@ -73,7 +73,7 @@ def panel(context: ExploreContext) -> None:
         if scene.has_satellite:
             assert scene.dpixels is not None
             try:
-                _satellite(year, _time_series(str(scene.dpixels), row, col))
+                _satellite(year, time_series(str(scene.dpixels), row, col))
             except GridError as error:
                 st.caption(str(error))
     if not any(scene.has_satellite for scene in context.scenes.values()):
@@ -178,7 +178,8 @@ def _embedding(context: ExploreContext, row: int, col: int) -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _time_series(folder: str, row: int, col: int) -> PixelTimeSeries:
+def time_series(folder: str, row: int, col: int) -> PixelTimeSeries:
+    """What the satellites saw of a pixel, read from the folder of their time series."""
     return pixel_time_series(DPixelTile.open(folder), row, col)
 
 

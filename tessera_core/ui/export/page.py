@@ -16,10 +16,9 @@ from tessera_core.export.product import Product
 from tessera_core.project.classify import ProjectMap, project_product, project_reference, what_was_seen
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import SUFFIX, Project
-from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import humanize, maps, shell, state
 from tessera_core.ui.export.label_files import other_format
-from tessera_core.ui.files import Item, row, stem_of
+from tessera_core.ui.files import Item, pictures, row, stem_of
 from tessera_core.ui.scene import OpenScene
 
 
@@ -45,7 +44,7 @@ def page() -> None:
     files, areas = st.columns([3, 2], gap="large")
     with files:
         st.subheader("The map")
-        for item in _map_items(project, product, made, scene.raster, stem_of(project, year)):
+        for item in _map_items(project, product, made, scene, stem_of(project, year)):
             row(item)
         _web_map(project, product, scene, stem_of(project, year))
         _plots_map(project, scene, year)
@@ -67,14 +66,17 @@ def _year(project: Project) -> int | None:
 # ------------------------------------------------------------------ files
 
 
-def _map_items(project: Project, product: Product, made: ProjectMap, raster: EmbeddingRaster, stem: str) -> list[Item]:
+def _map_items(project: Project, product: Product, made: ProjectMap, scene: OpenScene, stem: str) -> list[Item]:
     from tessera_core.export.archive import write_qgis
     from tessera_core.export.geotiff import write_class_map, write_confidence
+    from tessera_core.export.pictures import class_layout
     from tessera_core.export.report import write_report
     from tessera_core.heads import save_head
 
+    raster = scene.raster
+
     def report(path: Path) -> object:
-        return write_report(path, project_product(project, raster, made))
+        return write_report(path, project_product(project, raster, made), scene.true_colour)
 
     grid, provenance, classes = product.grid, product.provenance, product.label_classes
     names = {c.id: c.name for c in classes}
@@ -98,6 +100,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, raster: Emb
             "text/html",
             report,
         ),
+        *pictures(stem, lambda: class_layout(project_product(project, raster, made), scene.true_colour)),
         Item(
             "Class map",
             "One class for every pixel, in its colours; QGIS shows the names with the second file beside it (GeoTIFF).",

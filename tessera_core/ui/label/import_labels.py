@@ -14,7 +14,7 @@ from tessera_core.labels.files import KINDS, Questions, is_class_raster, questio
 from tessera_core.labels.importing import ImportedLabels
 from tessera_core.labels.raster_points import raster_points
 from tessera_core.project.project import Project
-from tessera_core.ui import humanize
+from tessera_core.ui import elsewhere, humanize
 from tessera_core.ui.files import PLACES, report_lines, with_upload
 from tessera_core.ui.scene import OpenScene
 
@@ -50,6 +50,7 @@ def panel(project: Project, scene: OpenScene) -> None:
         return
     _tell(found, reading)
     if not found.labels:
+        elsewhere.offer(found.report.elsewhere, scene.raster.grid, f"label_bring_elsewhere_{project.key}")
         return
     what, ids = st.session_state.get(_taken(project), (None, frozenset()))
     # Undone since, they can be taken in again.

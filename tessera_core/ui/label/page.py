@@ -15,7 +15,7 @@ from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, LabelSessions
 from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState, apply_message
-from tessera_core.ui import humanize, sessions, shell, state
+from tessera_core.ui import sessions, shell, state
 from tessera_core.ui.components import label_map
 from tessera_core.ui.label import notes, panels
 from tessera_core.ui.scene import OpenScene
@@ -129,7 +129,7 @@ def _key(project: Project) -> str:
 
 def _session(project: Project, scene: OpenScene) -> LabelSession:
     provenance = scene.raster.provenance
-    subtitle = f"{provenance.year or ''} · {humanize.dataset(provenance)}".strip(" ·")
+    subtitle = f"{provenance.year or ''} · {provenance.title}".strip(" ·")
 
     def make() -> LabelSession:
         live = LiveMap(

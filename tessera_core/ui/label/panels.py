@@ -10,7 +10,7 @@ import streamlit as st
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.session.live_map import next_step
-from tessera_core.ui.label import class_tree, clusters, import_labels, method, notes, postprocess, quality
+from tessera_core.ui.label import class_tree, clusters, import_labels, method, notes, postprocess, quality, take
 from tessera_core.ui.scene import OpenScene
 
 
@@ -24,6 +24,7 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> None:
         ("tree", "Classes as a tree", ":material/account_tree:", class_tree.panel),
         ("notes", "Notes", ":material/sticky_note_2:", _notes),
         ("file", "Labels from a file", ":material/upload_file:", _file),
+        ("take", "Take it with you", ":material/download:", take.panel),
         ("method", "Method", ":material/tune:", method.panel),
     ):
         with st.expander(title, icon=icon, key=f"label_{name}_{project.key}", on_change="rerun") as panel:

@@ -251,6 +251,8 @@ def _read_text() -> None:
     st.session_state.pop(_FOUND, None)
     if not text:
         return
+    # What was chosen before is not what is looked for now: its card must not stay, ready to load.
+    chosen.clear()
     try:
         found = _read_coordinates(text) if _looks_like_numbers(text) else _look_up(text)
     except TesseraError as error:

@@ -58,6 +58,14 @@ def choose(region: Region, *notes: str) -> None:
     st.session_state[_NOTES] = tuple(notes)
 
 
+def clear() -> None:
+    """Choose no region, in the session and in the address."""
+    for key in (_REGION, _NOTES, _ADDRESS):
+        st.session_state.pop(key, None)
+    st.query_params.pop("place", None)
+    st.query_params.pop("name", None)
+
+
 def fill(request: EmbeddingRequest) -> None:
     """Choose what a request says; before the form's widgets are drawn."""
     choose(request.region)

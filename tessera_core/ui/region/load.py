@@ -51,7 +51,7 @@ def choose(region: Region) -> EmbeddingRequest | None:
     known = {dataset.name: dataset for dataset in datasets() if dataset.location}
     store = "" if state.hosted() else str(st.session_state.get(STORE, ""))
     name = st.selectbox(
-        "Dataset",
+        "Version of the embeddings",
         list(known),
         format_func=lambda name: _dataset_line(known[name]),
         key=DATASET,
@@ -88,17 +88,17 @@ def choose(region: Region) -> EmbeddingRequest | None:
 
 
 def _dataset_line(dataset: Dataset) -> str:
-    return f"{_ABOUT.get(dataset.name, f'TESSERA {dataset.name}: {dataset.description}')}{' (default)' if dataset.default else ''}"
+    about = _ABOUT.get(dataset.name, f"TESSERA {dataset.name}: {dataset.description}")
+    return f"{about}{' (the usual one)' if dataset.default else ''}"
 
 
 def _why(dataset: Dataset) -> str:
     if dataset.default:
         return (
-            f"{dataset.name} is the default: it is the one run made for all land (59 S to 84 N) and every year since 2017. "
-            "The card below says what it has of your place."
+            "The usual choice: made for all land (59 S to 84 N) and every year since 2017. Below you see what it has of your "
+            "place."
         )
-    default = next((other.name for other in datasets() if other.default), "")
-    return f"{dataset.name} ({dataset.description.lower()}) is not the default, {default}; take it to go on with older work."
+    return "Not the usual choice; take it to go on with work that began with it."
 
 
 # ------------------------------------------------------------------ the preflight card
@@ -131,15 +131,20 @@ def card(request: EmbeddingRequest) -> YearCover | None:
     elif found is None:
         others = [d.name for d in datasets() if d.location and d.name != request.dataset]
         with st.container(border=True):
-            st.markdown("Look first: what there is of this place, how much to fetch and how long it will take.")
+            st.markdown("Look first: what is available of this place, how much to fetch and how long it will take.")
             also = (
                 st.multiselect(
-                    "Compare with", others, key=_ALSO, persist_state="session", placeholder="no other dataset"
+                    "Compare with",
+                    others,
+                    key=_ALSO,
+                    persist_state="session",
+                    placeholder="no other version",
+                    format_func=lambda name: _dataset_line(dataset_named(name)),
                 )
                 if not request.store
                 else []
             )
-            if st.button("Look what there is", type="primary", icon=":material/search:", key="place_look"):
+            if st.button("See what is available", type="primary", icon=":material/search:", key="place_look"):
                 _look(request, also)
                 st.rerun()
         return None
@@ -157,7 +162,7 @@ def _look(request: EmbeddingRequest, also: Sequence[str]) -> None:
     jobs.pool().forget(_look_key(request))
     jobs.pool().start(
         _look_key(request),
-        "Looking what there is",
+        "Looking up what is available",
         lambda progress, cancelled: survey(
             request.region, asked, years=request.years, dim=request.dim, progress=progress, cancelled=cancelled
         ),
@@ -169,7 +174,7 @@ def _coverage_card(
 ) -> YearCover | None:
     cover = found[0]
     with st.container(border=True):
-        st.subheader("What there is")
+        st.subheader("What is available")
         _table(found)
         for other in found:
             if other.problem:
@@ -229,7 +234,7 @@ def _table(found: Sequence[Coverage]) -> None:
             missing = [tile for tile in year.tiles if tile.state in ("missing", "partial")]
             rows.append(
                 {
-                    "Dataset": cover.dataset + (" (default)" if cover.default else ""),
+                    "Dataset": cover.dataset + (" (the usual one)" if cover.default else ""),
                     "Year": str(year.year),
                     "Covered": 100 * year.valid,
                     "Water": 100 * year.water,
@@ -241,7 +246,7 @@ def _table(found: Sequence[Coverage]) -> None:
             )
     if len(found) == 1:
         # A phone has no room for a column that says the same in every line.
-        st.caption(f"{humanize.escape(found[0].dataset)}{' (default)' if found[0].default else ''}")
+        st.caption(f"{humanize.escape(found[0].dataset)}{' (the usual one)' if found[0].default else ''}")
         rows = [{key: value for key, value in row.items() if key != "Dataset"} for row in rows]
     if rows:
         st.dataframe(
@@ -267,7 +272,7 @@ def _gaps(request: EmbeddingRequest, cover: Coverage, years: Sequence[int]) -> N
     if not years:
         return
     count = sum(len(year.missing) for year in lacking)
-    title = f"Missing: {count} tile{'' if count == 1 else 's'}" if lacking else "Get it in another way"
+    title = f"Missing: {count} tile{'' if count == 1 else 's'}" if lacking else "Other ways to get it"
     with st.expander(title, icon=":material/grid_off:", expanded=count > 0):
         for year in lacking:
             names = [f"{tile.name} ({_STATES[tile.state]})" for tile in year.tiles if tile.name in year.missing]

@@ -87,8 +87,8 @@ def _summary(project: Project) -> None:
     facts = {
         "Size": humanize.area(raster.grid),
         "Years": humanize.years(list(project.embeddings)),
-        "Embeddings": f"{humanize.dataset(raster.provenance)}, {raster.dim} numbers a pixel",
-        "Source": humanize.source(raster.provenance),
+        "Embeddings": f"{raster.provenance.title}, {raster.dim} numbers a pixel",
+        "Source": raster.provenance.origin,
         "Labels": f"{len(labels)} in {len(project.log.classes)} classes" if labels else "none yet",
     }
     with st.container(border=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from tessera_core.export.pictures import value_layout
 from tessera_core.export.values import (
     RegressionProduct,
     write_half_widths,
@@ -15,7 +16,7 @@ from tessera_core.export.values import (
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.project.regress import regression_product
-from tessera_core.ui.files import Item, stem_of
+from tessera_core.ui.files import Item, pictures, stem_of
 from tessera_core.ui.regress.context import RegressContext, known_map, known_score
 from tessera_core.ui.scene import OpenScene
 
@@ -52,6 +53,7 @@ def map_files(project: Project, scene: OpenScene, year: int | None) -> list[Item
             missing=missing,
             style="Value colours (.qml)",
         ),
+        *pictures(stem, lambda: value_layout(product(context)), missing),
         Item(
             "Margins",
             "How far off nine of ten may be, for every pixel; grey in QGIS without the second file beside it (GeoTIFF).",

@@ -58,6 +58,15 @@ def _studio() -> None:
             score = known_score(context)
             if score is None and context.choice.instant:
                 score = regression_score(context)
+        # Before the map, which is grey then: whoever looks at colours first must not miss it.
+        useless = score or (known_score(context) if made is not None else None)
+        if useless is not None and useless.useless:
+            st.warning(
+                "**This map says nothing yet.** At plots it has not seen it is no better than their mean, so it is drawn in grey. "
+                "More plots, further apart and as different as the region is, may help; or what you measured cannot be seen by "
+                "satellites.",
+                icon=":material/do_not_disturb_on:",
+            )
         _map(context, made, score, by, grey)
     with chosen, shell.plain_errors():
         _chosen(context, made, score)

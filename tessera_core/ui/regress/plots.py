@@ -14,7 +14,7 @@ from tessera_core.labels.plots import add_plot, change_value, measure_named, req
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.values import ValueField, name_and_unit, read_value_plots, value_fields
 from tessera_core.project.regress import EXAMPLE_FIELD, RegressionScore, example_plots, place_remarks
-from tessera_core.ui import humanize, shell
+from tessera_core.ui import elsewhere, humanize, shell
 from tessera_core.ui.files import PLACES, report_lines, with_upload
 from tessera_core.ui.regress.context import RegressContext
 from tessera_core.ui.regress.value_map import errors_of
@@ -106,10 +106,13 @@ def _file(context: RegressContext) -> None:
             format_func=lambda field: _described(by_name[field]),
             help="Each column of numbers can be mapped; take another one at any time.",
         )
+        # Removed or undone since, they can be added again.
+        taken = bool(context.plots) and st.session_state.get(context.key("taken")) == (upload.file_id, chosen)
         st.button(
-            f"Use these {by_name[chosen].count:,} plots",
+            "These plots are in" if taken else f"Use these {by_name[chosen].count:,} plots",
             type="primary" if not context.plots else "secondary",
-            icon=":material/add:",
+            icon=":material/check:" if taken else ":material/add:",
+            disabled=taken,
             key=context.key(f"use_{upload.file_id}"),
             on_click=shell.shielded(_take_file),
             args=(context, upload, chosen),
@@ -156,6 +159,7 @@ def _take_file(context: RegressContext, upload: Any, field: str) -> None:
         if found.report.read != taken.added:
             told += f" {found.report.read:,} places were read."
         st.session_state[context.key("bring")] = False
+        st.session_state[context.key("taken")] = (upload.file_id, field)
     st.session_state[context.key("report")] = (told, found.report, "")
 
 
@@ -179,6 +183,8 @@ def _report(context: RegressContext) -> None:
             key=context.key("close"),
             on_click=lambda: st.session_state.pop(context.key("report"), None),
         )
+    if not report.labels:
+        elsewhere.offer(report.elsewhere, context.scene.raster.grid, context.key("elsewhere"))
 
 
 # ------------------------------------------------------------------- examples

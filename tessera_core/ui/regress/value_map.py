@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.export.values import plots_scale
 from tessera_core.heads import ValueMap
 from tessera_core.labels.plots import Plot
 from tessera_core.project.regress import BEYOND, OUTSIDE, RegressionMap, RegressionScore
@@ -28,10 +29,13 @@ _ERRORS = (
 MAX_MARKS = 1500
 
 
-def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, by: str = BY_VALUE) -> list[Layer]:
+def layers(
+    context: RegressContext, made: RegressionMap | None, *, grey: bool, by: str = BY_VALUE, useless: bool = False
+) -> list[Layer]:
     """The region's pictures below; values, margins and guesses above, once there is a map.
 
     Args:
+        useless: whether the map is no better than the mean of the plots; it is grey then, so that nobody reads it.
         grey: whether guesses are greyed; nothing is computed for it.
         by: what the colours of the plots are, which the legend says.
     """
@@ -50,7 +54,8 @@ def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, b
     ]
     if made is None or context.measure is None:
         return out
-    values, scale = _values_png(context.content, scene, made.map)
+    colours, scale = "none" if useless else "amount", value_scale(context, made)
+    values = _values_png(f"{context.content}|{colours}", scene, made.map, scale, colours)
     half_widths, half_width_scale = _half_widths_png(context.content, scene, made.map)
     unit = context.measure.code
     out += [
@@ -58,10 +63,10 @@ def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, b
             "value",
             context.measure.name,
             values,
-            f"{context.content}|value",
+            f"{context.content}|value|{colours}",
             0.9,
             legend=_ERRORS if by == BY_ERROR else (),
-            scale=ColourScale(scale.low, scale.high, hexes(), unit, below=scale.below, above=scale.above),
+            scale=ColourScale(scale.low, scale.high, hexes(colours), unit, below=scale.below, above=scale.above),
         ),
         Layer(
             "margin",
@@ -94,16 +99,13 @@ def layers(context: RegressContext, made: RegressionMap | None, *, grey: bool, b
 
 
 def value_scale(context: RegressContext, made: RegressionMap | None) -> Scale:
-    """Which numbers the colours stand for: those of the map, or of the plots while there is no map."""
-    if made is None:
-        return Scale.of(np.array([plot.value for plot in context.plots]))
-    return _values_png(context.content, context.scene, made.map)[1]
+    """Which numbers the colours stand for: those of the plots."""
+    return plots_scale(np.array([plot.value for plot in context.plots]), None if made is None else made.map.values)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _values_png(content: str, _scene: OpenScene, _map: ValueMap) -> tuple[bytes, Scale]:
-    scale = Scale.of(_map.values)
-    return encode_values(_scene.display.warp(scale.index(_map.values))), scale
+def _values_png(content: str, _scene: OpenScene, _map: ValueMap, _scale: Scale, _colours: str) -> bytes:
+    return encode_values(_scene.display.warp(_scale.index(_map.values)), _colours)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
@@ -211,7 +213,7 @@ def show(
     view_map.view_map(
         MAP,
         display=context.scene.display,
-        layers=layers(context, made, grey=grey, by=by),
+        layers=layers(context, made, grey=grey, by=by, useless=score is not None and score.useless),
         markers=[*markers, *([pin] if pin else [])],
         outlines=outlines,
         tools=("click",),
