@@ -88,7 +88,7 @@ class Scale:
 
 @cache
 def colormap(name: str = "amount", count: int = STEPS) -> NDArray[np.uint8]:
-    """``count`` colours uint8 (count, 3) of the colour map ``"amount"``, ``"uncertainty"``, ``"difference"`` or ``"none"`` (greys)."""
+    """``count`` colours uint8 (count, 3) of the colour map ``"amount"``, ``"uncertainty"``, ``"difference"`` or ``"none"``."""
     if name == "none":
         # For numbers that mean nothing: no two of them shall look far apart.
         colours = np.repeat(np.linspace(150, 205, count).round().astype(np.uint8)[:, None], 3, 1)
