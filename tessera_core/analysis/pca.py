@@ -42,6 +42,23 @@ class PCA:
         """Scores: float32 (..., n) of vectors (..., D)."""
         return np.asarray((values - self.mean) @ self.components.T, np.float32)
 
+    def shades(
+        self, scores: NDArray[np.float32], components: Sequence[int], equalise: bool = False
+    ) -> NDArray[np.uint8]:
+        """Scores of some components as shades, uint8 (..., n): stretched, or each shade equally often.
+
+        Args:
+            scores: float32 (..., n), those of ``components``; NaN becomes 0.
+            components: which ones, in this order.
+            equalise: give every shade the same share of the sample, instead of a stretch from the 2nd to the 98th percentile.
+        """
+        chosen = list(components)
+        if equalise:
+            ranks = [np.searchsorted(self.levels[:, c], scores[..., i]) for i, c in enumerate(chosen)]
+            return np.asarray(np.minimum(np.stack(ranks, -1), 255) * ~np.isnan(scores), np.uint8)
+        low, span = self.low[chosen], np.maximum(self.high - self.low, np.finfo(np.float32).tiny)[chosen]
+        return np.asarray(np.nan_to_num(np.clip((scores - low) * (255 / span), 0, 255)), np.uint8)
+
     def blocks(
         self, raster: EmbeddingRaster, components: Sequence[int] | None = None
     ) -> Iterator[tuple[slice, NDArray[np.float32]]]:

@@ -47,7 +47,8 @@ class Transfer:
     Attributes:
         kept: labels on stable ground.
         changed: labels on ground that changed, or may have.
-        no_data: labels without data in one of the years, or covered by later ones.
+        no_data: labels without data in one of the years.
+        covered: labels that have no pixel of their own, because later ones lie over them.
         rows, cols, class_ids: stable pixels of the kept labels, int32 (N,), int32 (N,), uint8 (N,).
         classes: by class.
         drift: of all surviving labels together, as in :class:`ClassTransfer`.
@@ -57,6 +58,7 @@ class Transfer:
     kept: tuple[Label, ...]
     changed: tuple[Label, ...]
     no_data: tuple[Label, ...]
+    covered: tuple[Label, ...]
     rows: NDArray[np.int32]
     cols: NDArray[np.int32]
     class_ids: NDArray[np.uint8]
@@ -67,13 +69,15 @@ class Transfer:
     @property
     def sentence(self) -> str:
         """How many survive, for people."""
-        total = len(self.kept) + len(self.changed) + len(self.no_data)
+        total = len(self.kept) + len(self.changed) + len(self.no_data) + len(self.covered)
         first, second = (str(year) if year is not None else "the other year" for year in self.years)
         text = f"{len(self.kept)} of {total} labels of {first} hold in {second}"
         if self.changed:
             text += f"; {len(self.changed)} lie where the ground changed or may have"
         if self.no_data:
             text += f"; {len(self.no_data)} where a year has no data"
+        if self.covered:
+            text += f"; {len(self.covered)} under later labels, so not counted"
         return text + "."
 
 
@@ -107,12 +111,14 @@ def transfer_labels(
     known = levels != NO_LEVEL
     stable = known & (layer.p_table()[levels] >= stable_p)
     count = len(labels)
+    own = np.bincount(pixels.label_index, minlength=count)
     seen = np.bincount(pixels.label_index[known], minlength=count)
     firm = np.bincount(pixels.label_index[stable], minlength=count)
     survives = (seen > 0) & (firm >= stable_share * seen)
     kept = tuple(label for n, label in enumerate(labels) if survives[n])
     changed = tuple(label for n, label in enumerate(labels) if seen[n] and not survives[n])
-    no_data = tuple(label for n, label in enumerate(labels) if not seen[n] and label.kind != "erase")
+    unseen = [n for n, label in enumerate(labels) if not seen[n] and label.kind != "erase"]
+    no_data, covered = (tuple(labels[n] for n in unseen if bool(own[n]) is had) for had in (True, False))
     use = stable & survives[pixels.label_index]
     ratio = np.exp(log_ratio(levels) - layer.null.centre)
     classes = []
@@ -132,6 +138,7 @@ def transfer_labels(
         kept,
         changed,
         no_data,
+        covered,
         pixels.rows[chosen],
         pixels.cols[chosen],
         pixels.class_ids[chosen],

@@ -14,10 +14,11 @@ from tessera_core.assess.crossfit import thin
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
+from tessera_core.labels.colors import color_for
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import class_tags, is_class_raster, read_class_raster, read_labels
 from tessera_core.labels.importing import parse_color
-from tessera_core.labels.model import Label, LabelClass, next_color
+from tessera_core.labels.model import Label, LabelClass
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import in_order_of_place, label_pixels
 from tessera_core.raster import EmbeddingRaster, valid_scales
@@ -209,7 +210,7 @@ def _of_raster(path: Path, grid: Grid) -> Reference:
     for class_id, stored in zip(ids.tolist(), codes.tolist(), strict=True):
         code = raster.own_code(stored)
         name = tags.get(f"class_{code}") or str(code)
-        color = parse_color(tags.get(f"class_{code}_color")) or next_color(classes, class_id)
+        color = parse_color(tags.get(f"class_{code}_color")) or color_for(name, classes, class_id)
         classes.append(LabelClass(class_id, name, color, str(code)))
     y = ids.astype(np.uint8)[index]
     return Reference(rows, cols, y, raster.groups[rows, cols], classes, report=raster.report, by_pixel=True)

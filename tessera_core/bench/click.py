@@ -126,7 +126,8 @@ def measure(
 
 
 def _make_project(home: Path, size: int, seed: int) -> np.ndarray:
-    from tessera_core.labels.model import Label, LabelClass, next_color
+    from tessera_core.labels.colors import next_color
+    from tessera_core.labels.model import Label, LabelClass
     from tessera_core.project.project import Project
 
     raster, truth = synthetic_raster(size, seed)

@@ -59,10 +59,10 @@ def command(raster: Path, labels: list[tuple[int, int, int]], home: Path) -> lis
         labels: ``(row, col, class)`` that are there before the first click; classes from 1.
         home: a folder to write to.
     """
-    from tessera_core.labels.model import DEFAULT_COLORS
+    from tessera_core.labels.colors import distinct_colors
 
     palette = [0, 0, 0]
-    for color in DEFAULT_COLORS:
+    for color in distinct_colors(19):
         palette += [int(color[n : n + 2], 16) for n in (1, 3, 5)]
     told = home / "folium.json"
     told.write_text(json.dumps({"labels": labels, "palette": palette}), encoding="utf-8")

@@ -70,7 +70,8 @@ def make_region(home: Path, size: int, years: int, seed: int) -> int:
     Returns:
         Numbers a pixel.
     """
-    from tessera_core.labels.model import Label, LabelClass, next_color
+    from tessera_core.labels.colors import next_color
+    from tessera_core.labels.model import Label, LabelClass
     from tessera_core.project.project import Project
 
     raster, truth = synthetic_raster(size, seed)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tessera_core.labels.colors import HABITS
+from tessera_core.labels.colors import suggested
 from tessera_core.labels.model import MAX_CLASS_ID, clean_name
 
 # Attributes that usually are the class, most telling first; compared without case and punctuation.
@@ -91,7 +91,6 @@ _YES_NO = frozenset({"true", "false", "yes", "no", "y", "n", "t", "f"})
 _DATE = re.compile(r"(\d{4}-\d{1,2}(-\d{1,2})?([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?|\d{4}/\d{1,2}/\d{1,2}.*)")
 _COLOUR = re.compile(r"#[0-9a-f]{3,8}", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?([eE][+-]?\d+)?")
-_WORDS = re.compile(rf"\b(?:{'|'.join(stems for stems, _ in HABITS)})", re.IGNORECASE)
 _OF_OUR_KML = frozenset({"code", "color", "note", "layer"})
 _ENOUGH = 1.2
 _EXAMINED = 20_000
@@ -230,7 +229,7 @@ def _judge(name: str, properties: Sequence[Mapping[str, Any]]) -> Candidate | No
     if distinct > MAX_CLASS_ID:
         content = 0.0
     score = content + telling
-    score += 1.5 * sum(bool(_WORDS.search(text)) for text in sample) / len(sample) if content else 0
+    score += 1.5 * sum(bool(suggested(text)) for text in sample) / len(sample) if content else 0
     if filled < total / 2:
         score -= 2
     if numbers:

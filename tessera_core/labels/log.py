@@ -27,14 +27,13 @@ from tessera_core._utils.atomic import write_text
 from tessera_core._utils.locks import locked, reading
 from tessera_core.errors import ExportError, LabelError
 from tessera_core.hosting import shown_path
-from tessera_core.labels.colors import color_for
+from tessera_core.labels.colors import color_for, next_color
 from tessera_core.labels.model import (
     MAX_CLASS_ID,
     Label,
     LabelClass,
     clean_name,
     new_id,
-    next_color,
     with_class,
 )
 

@@ -19,27 +19,21 @@ XY = tuple[tuple[float, float], ...]
 KINDS = ("point", "brush", "polygon", "rectangle", "erase")
 MAX_CLASS_ID = 254
 
-# Kelly's colours of maximum contrast (K. L. Kelly, Color Engineering 3(6), 1965) without white, black and grey.
-DEFAULT_COLORS = (
-    "#f3c300",
-    "#875692",
-    "#f38400",
-    "#a1caf1",
-    "#be0032",
-    "#c2b280",
-    "#008856",
-    "#e68fac",
-    "#0067a5",
-    "#f99379",
-    "#604e97",
-    "#f6a600",
-    "#b3446c",
-    "#dcd300",
-    "#882d17",
-    "#8db600",
-    "#654522",
-    "#e25822",
-    "#2b3d26",
+# Water, conifers, broadleaf wood, grass, crops, maize, towns, bare ground, wetland, snow, root crops, vines. Any two are at least
+# 13 apart (CIEDE2000) for people with full colour vision and for each kind of dichromats; found by annealing within such hues.
+PALETTE = (
+    "#1658a8",
+    "#06480c",
+    "#028642",
+    "#a6cd82",
+    "#ffec4b",
+    "#fd8a00",
+    "#fd0b4b",
+    "#a69582",
+    "#44abad",
+    "#e8f2fd",
+    "#efa0f2",
+    "#850b62",
 )
 
 _HEX = re.compile(r"#[0-9a-f]{6}")
@@ -214,16 +208,6 @@ def _open_ring(ring: XY) -> XY:
 def new_id() -> str:
     """A fresh id for a label, unique across tabs and machines."""
     return secrets.token_hex(6)
-
-
-def next_color(classes: Iterable[LabelClass], class_id: int) -> str:
-    """A colour that no class has yet: of the default palette as long as it lasts, then spread around the hue circle."""
-    taken = {c.color for c in classes}
-    for color in DEFAULT_COLORS:
-        if color not in taken:
-            return color
-    # The golden angle keeps successive hues far apart however many there are.
-    return hsl_to_hex((class_id * 137.508) % 360, 65, 35 + 10 * (class_id % 4))
 
 
 def hsl_to_hex(hue: float, saturation: float, lightness: float) -> str:

@@ -20,7 +20,8 @@ from tessera_core.areas import MappedArea, hectares, mapped_areas
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.heads.choice import HeadChoice
-from tessera_core.labels.model import LabelClass, next_color
+from tessera_core.labels.colors import color_for
+from tessera_core.labels.model import LabelClass
 from tessera_core.project.classify import Trained, train, what_was_seen
 from tessera_core.project.regress import RegressionChoice, fit_regression
 from tessera_core.provenance import Provenance
@@ -428,7 +429,7 @@ def map_with(
         return MappedValues(raster, values, saved.head)
     legend: list[LabelClass] = []
     for class_id, name in saved.class_names.items():
-        legend.append(LabelClass(class_id, name, next_color(legend, class_id)))
+        legend.append(LabelClass(class_id, name, color_for(name, legend, class_id)))
     made = predict_raster(saved.head, raster, progress=progress, cancelled=cancelled)
     return MappedClasses(raster, made, saved.head, tuple(legend), saved.provenance, seen=saved.seen, seed=seed)
 

@@ -102,16 +102,10 @@ def pca_picture(
         RasterError: no pixel has data.
     """
     pca = pca or fit_pca(raster, max(components) + 1, seed)
-    chosen = np.minimum(components, len(pca.components) - 1)
+    chosen = np.minimum(components, len(pca.components) - 1).tolist()
     out = np.zeros((*raster.shape, 3), np.uint8)
-    low, span = pca.low[chosen], np.maximum(pca.high - pca.low, np.finfo(np.float32).tiny)[chosen]
-    for rows, scores in pca.blocks(raster, chosen.tolist()):
-        if equalise:
-            shades = [np.searchsorted(pca.levels[:, c], scores[..., i]) for i, c in enumerate(chosen)]
-            block = np.minimum(np.stack(shades, -1), 255) * ~np.isnan(scores)
-        else:
-            block = np.nan_to_num(np.clip((scores - low) * (255 / span), 0, 255))
-        out[rows] = block
+    for rows, scores in pca.blocks(raster, chosen):
+        out[rows] = pca.shades(scores, chosen, equalise)
     return out
 
 

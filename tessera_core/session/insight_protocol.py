@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 MAX_PLACES = 200
 MAX_NOTES = 5
 LISTED_ISSUES = 40
+# From this accuracy on, labels are called doubtful that look unlike others of their class.
+TRUSTED = 0.7
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,7 @@ def header(
         "score": _score(insight) if ready else None,
         "next": _next(insight, display) if ready else [],
         "issues": _label_issues(insight, display) if ready else [],
+        "withheld": _withheld(insight) if ready else "",
         "confidence": insight.calibration.sentence if ready and insight.calibration is not None else "",
         "layers": [
             {
@@ -234,8 +237,28 @@ def _label_issues(insight: Insight, display: DisplayGrid) -> list[dict[str, Any]
             "xy": None if f.row is None or f.col is None else _centre(f.row, f.col, display),
             "classes": f.class_ids,
         }
-        for f in insight.issues[:LISTED_ISSUES]
+        for f in [f for f in insight.issues if f.kind not in _untold(insight)][:LISTED_ISSUES]
     ]
+
+
+def _untold(insight: Insight) -> tuple[str, ...]:
+    """Kinds of doubts that are not told, because embeddings that make a poor map are a poor witness against a label."""
+    accuracy = None if insight.score is None else insight.score.accuracy
+    return () if accuracy is not None and accuracy >= TRUSTED else ("likely wrong",)
+
+
+def _withheld(insight: Insight) -> str:
+    """Why doubts are not told; empty where all are."""
+    count = sum(f.kind in _untold(insight) for f in insight.issues)
+    if not count:
+        return ""
+    accuracy = None if insight.score is None else insight.score.accuracy
+    how = "cannot be checked yet" if accuracy is None else f"is right at only {100 * accuracy:.0f} % of new places"
+    labels = "1 label looks" if count == 1 else f"{count} labels look"
+    return (
+        f"{labels} unlike others of the class. Which is not said: the map {how}, so it would doubt right labels too. "
+        f"From {100 * TRUSTED:.0f} % on, it is."
+    )
 
 
 def _similar(found: SimilarPixels | None, problem: str, pixel_area: float) -> dict[str, Any] | None:

@@ -86,7 +86,12 @@ class LabelSession:
     # ---------------------------------------------------------------- answers
 
     def answer(
-        self, key: str, project: Project, state: insight_protocol.InsightState, run: int
+        self,
+        key: str,
+        project: Project,
+        state: insight_protocol.InsightState,
+        run: int,
+        opened: frozenset[str] = frozenset(),
     ) -> tuple[list[ExtraLayer], dict[str, Any]]:
         """Extra layers, and what to tell the page.
 
@@ -94,12 +99,13 @@ class LabelSession:
             key: of the label map.
             state: what the page wants.
             run: grows with every answer.
+            opened: panels that are open beside the map (``"groups"``, ``"tidy"``); what they made is on it as long.
         """
         head = head_choice(project)
         ready = not next_step(project.log)
         insight = self.assessor.ask(self._question(project, state, head)) if ready else Insight()
         found, problem = self._search(state)
-        shown = self.extra_layers(project, state, insight if ready else Insight(), found)
+        shown = self.extra_layers(project, state, insight if ready else Insight(), found, opened)
         header = insight_protocol.header(
             key,
             state,
@@ -141,9 +147,14 @@ class LabelSession:
     # ----------------------------------------------------------------- layers
 
     def extra_layers(
-        self, project: Project, state: insight_protocol.InsightState, insight: Insight, found: SimilarPixels | None
+        self,
+        project: Project,
+        state: insight_protocol.InsightState,
+        insight: Insight,
+        found: SimilarPixels | None,
+        opened: frozenset[str] = frozenset(),
     ) -> list[ExtraLayer]:
-        """The layers above the class map that there are now, or that can be had."""
+        """The layers above the class map that there are now, or that can be had; those of a panel while it is ``opened``."""
         display = self.live.display
         dissimilarity, sets = insight.dissimilarity, insight.sets
         result = []
@@ -166,15 +177,20 @@ class LabelSession:
             png, version = self._png("similar", found, lambda: layers.percent_png(found.percent, display))
             result.append(ExtraLayer("similar", "Similar places", png, version, mode="percent"))
         groups = self.clusters
-        if groups is not None:
+        if groups is not None and "groups" in opened:
             colours = layers.cluster_colours(len(groups.sizes))
             png, version = self._png("groups", groups, lambda: layers.classes_png(groups.labels, colours, display))
             used = "used" if self.used is groups else ""
             result.append(ExtraLayer("groups", "Groups", png, version + used, mode=used))
         post_processed = self.post_processed
-        if post_processed is not None and (post_processed.version, post_processed.head) == (
-            project.log.version,
-            head_choice(project),
+        if (
+            "tidy" in opened
+            and post_processed is not None
+            and (post_processed.version, post_processed.head)
+            == (
+                project.log.version,
+                head_choice(project),
+            )
         ):
             colours = {c.id: c.color for c in project.log.classes}
             png, version = self._png(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis.applicability import NEAR_EDGE_PERCENT, OUTSIDE_PERCENT
+from tessera_core.labels.colors import distinct_colors
 from tessera_core.labels.model import hsl_to_hex
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import encode_indexed, rgb
@@ -99,8 +100,8 @@ def classes_png(classes: NDArray[np.uint8], colours: Mapping[int, str], display:
 
 
 def cluster_colours(count: int) -> dict[int, str]:
-    """A colour for each of ``count`` groups, neighbours in size far apart in hue."""
-    return {n: hsl_to_hex((n * 137.508) % 360, 60, 45 + 12 * (n % 3)) for n in range(1, count + 1)}
+    """A colour for each of ``count`` groups, any two as different as can be."""
+    return dict(enumerate(distinct_colors(count), start=1))
 
 
 def _encode(index: NDArray[np.uint8], colours: tuple[str, ...]) -> bytes:

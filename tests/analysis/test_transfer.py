@@ -38,8 +38,18 @@ def test_labels_survive_where_the_ground_is_the_same() -> None:
 def test_labels_without_data_are_told_apart() -> None:
     years = two_years(1)
     layer = detect_change(years.first, years.second)
-    got = transfer_labels([label(0, 1, years.first.grid, 0.5, 1.5)], years.first.grid, layer)
+    grid = years.first.grid
+    under, corners = label(1, 1, grid, 40.5, 40.5), [(36, 36), (36, 46), (46, 46), (46, 36)]
+    x, y = grid.pixel_to_xy(*np.array(corners, float).T)
+    over = Label("l2", 2, "polygon", tuple(zip(x.tolist(), y.tolist(), strict=True)))
+    both = transfer_labels([under, over], grid, layer)
+    assert [one.id for one in both.covered] == ["l1"]
+    assert both.no_data == ()
+    assert "1 under later labels, so not counted" in both.sentence
+    assert "no data" not in both.sentence
+    got = transfer_labels([label(0, 1, grid, 0.5, 1.5)], grid, layer)
     assert [one.id for one in got.no_data] == ["l0"]
+    assert got.covered == ()
     assert np.isnan(got.drift)
     assert "no data" in got.sentence
     with pytest.raises(LabelError, match="no labels"):

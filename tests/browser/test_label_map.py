@@ -151,11 +151,11 @@ def test_classes_are_added_renamed_recoloured_merged_and_deleted(open_map: Calla
     assert page.counts() == [0, 0, 0, 1]
     page.page.locator(".tl-more").nth(3).click()
     page.page.get_by_label("Class name").fill("Quarry")
-    page.page.get_by_label("Colour #882255").click()
+    page.page.get_by_label("Colour #850b62").click()
     page.page.get_by_role("button", name="Done").click()
     page.acked(4)
     new = page.log().classes[-1]
-    assert (new.name, new.color) == ("Quarry", "#882255")
+    assert (new.name, new.color) == ("Quarry", "#850b62")
     page.page.locator(".tl-more").nth(3).click()
     page.page.get_by_label("Merge into another class").select_option(label="Forest")
     page.acked(5)

@@ -203,6 +203,70 @@ def test_similar_places_become_a_class(open_map: OpenMap, project: Project, trut
     page.until(lambda: page.log().labels == [], "one undo does not take them back")
 
 
+def shown(page: MapPage, pane: str) -> bool:
+    """Whether a picture is drawn and in sight."""
+    return page.root.evaluate(
+        """(map, pane) => {
+          const found = map.querySelector(`.leaflet-${pane}-pane`);
+          return Boolean(found?.querySelector("canvas")) && found.style.display !== "none";
+        }""",
+        pane,
+    )
+
+
+def test_a_search_ends_with_escape_with_its_panel_and_with_the_page(
+    open_map: OpenMap, project: Project, truth: np.ndarray
+) -> None:
+    page = open_map()
+    view = page.page
+    banner, fold = view.locator(".tl-banner"), view.locator(".tl-fold summary", has_text="Find similar")
+
+    def begin(button: str, words: str) -> None:
+        view.get_by_role("button", name=button).click()
+        assert words in banner.inner_text()
+
+    fold.click()
+    begin("Like this", "Clicks say what it is like.")
+    (row, col), (other_row, other_col) = places(truth, 5, 1)[0], places(truth, 3, 1)[0]
+    view.mouse.click(*on_screen(page, project, row, col))
+    page.until(lambda: shown(page, "similar"), "no likeness")
+    begin("Not this", "Clicks say what it is not like.")
+    view.keyboard.press("Escape")
+    assert not banner.is_visible()
+    assert page.root.get_attribute("data-tool") == "point"
+    begin("Not this", "not like")
+    # What was looked for is a class of its own unless somebody says otherwise, and stays what they say.
+    choice = view.get_by_label("Class for similar places", exact=True)
+    assert choice.input_value() == ""
+    choice.select_option(label="Water")
+    view.mouse.click(*on_screen(page, project, other_row, other_col))
+    page.until(lambda: view.locator(".tl-seed").count() == 2, "the counter-example is not shown")
+    assert choice.locator("option:checked").inner_text() == "Water"
+    # Folded, nothing of it is left on the map, and a click makes a label again.
+    fold.click()
+    page.until(lambda: not banner.is_visible(), "the banner outlives the panel")
+    assert view.locator(".tl-seed").count() == 0
+    assert not shown(page, "similar")
+    assert page.log().labels == []
+    view.mouse.click(*on_screen(page, project, row, col))
+    page.acked(1)
+    assert len(page.log().labels) == 1
+    fold.click()
+    page.until(lambda: shown(page, "similar"), "what was found does not come back with its panel")
+    for away in ("reload", "another page"):
+        begin("Not this", "not like")
+        if away == "reload":
+            view.reload()
+        else:
+            view.get_by_role("link", name="Region").first.click()
+            view.wait_for_selector(".tl-map", state="detached", timeout=PATIENCE)
+            view.get_by_role("link", name="Label").first.click()
+        page.ready()
+        assert not banner.is_visible(), away
+        assert page.root.get_attribute("data-tool") == "point", away
+        view.locator(".tl-fold summary", has_text="Find similar").click()
+
+
 def test_nothing_is_painted_alike_before_the_threshold_is_known(
     open_map: OpenMap, project: Project, truth: np.ndarray
 ) -> None:
@@ -283,6 +347,12 @@ def test_a_session_with_the_keyboard_alone(open_map: OpenMap, project: Project, 
     press("n")
     card = view.locator(".tl-card")
     card.wait_for()
+    # The map's own answer is hidden while the person is asked, unless they want to see it.
+    assert not shown(page, "classes")
+    assert "hidden" in card.inner_text()
+    press("m")
+    assert shown(page, "classes")
+    press("m")
     letters = []
     for _ in range(5):
         letters.append(card.locator("b").first.inner_text()[:7])
@@ -290,7 +360,12 @@ def test_a_session_with_the_keyboard_alone(open_map: OpenMap, project: Project, 
         number += 1
         page.acked(number)
     assert letters == [f"Place {letter}" for letter in "ABCDE"]
-    page.until(lambda: "Place A" in card.inner_text(), "no further places are suggested")
+    # What the five have changed is said before more is asked.
+    page.until(lambda: "What your answers changed" in card.inner_text(), "nothing is said of the answers")
+    assert "5 answers taken in." in card.inner_text()
+    assert shown(page, "classes")
+    press("n")
+    assert "Place A" in card.inner_text()
     before = len(page.log().labels)
     press("n")
     assert "Place B" in card.inner_text()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessera_core.errors import LabelError
-from tessera_core.labels.model import DEFAULT_COLORS, Label, LabelClass, clean_name, hsl_to_hex, next_color
+from tessera_core.labels.model import Label, LabelClass, clean_name, hsl_to_hex
 
 FINITE = st.floats(-1e9, 1e9)
 XY = st.tuples(FINITE, FINITE)
@@ -108,14 +108,6 @@ def test_names_are_one_clean_line():
     # A name reads in the order it is written in; letters that run from right to left stay.
     assert clean_name("Field\u202egnp.\u2066exe\u2069") == "Fieldgnp.exe"
     assert clean_name("حقل קמח") == "حقل קמח"
-
-
-def test_every_class_gets_a_colour_of_its_own():
-    classes = []
-    for class_id in range(1, 255):
-        classes.append(LabelClass(class_id, f"c{class_id}", next_color(classes, class_id)))
-    assert len({c.color for c in classes}) == 254
-    assert len(set(DEFAULT_COLORS)) == len(DEFAULT_COLORS)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tessera_core.analysis.label_issues import LabelIssue
 from tessera_core.analysis.postprocess import PostProcessing
+from tessera_core.assess.live import LiveScore
 from tessera_core.errors import LabelError
 from tessera_core.labels.log import LabelLog
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
+from tessera_core.session import insight_protocol
 from tessera_core.session.assessor import Insight
 from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, PostProcessed
@@ -142,11 +145,14 @@ def test_a_tidied_map_goes_with_the_labels_and_the_method_it_was_made_of(
     session.post_processed = PostProcessed(post_processing, project.log.version, head, classes, None, "Tidied.")
 
     def shown() -> bool:
+        opened = frozenset({"tidy"})
         return "post_processed" in {
-            layer.name for layer in session.extra_layers(project, InsightState(), Insight(), None)
+            v.name for v in session.extra_layers(project, InsightState(), Insight(), None, opened)
         }
 
     assert shown()
+    # It leaves the map with its panel, which another tab or another visit begins without.
+    assert "post_processed" not in {v.name for v in session.extra_layers(project, InsightState(), Insight(), None)}
     project.update(head="ridge" if head.name != "ridge" else "logistic")
     assert not shown()
     project.update(head=head.name)
@@ -154,6 +160,21 @@ def test_a_tidied_map_goes_with_the_labels_and_the_method_it_was_made_of(
     x, y = RASTER.grid.pixel_to_xy(5.5, 5.5)
     project.log.add("point", 1, [(float(x), float(y))])
     assert not shown()
+
+
+@pytest.mark.parametrize(("accuracy", "told"), [(None, False), (0.59, False), (0.7, True)])
+def test_labels_are_called_wrong_only_where_the_map_is_good(accuracy: float | None, told: bool) -> None:
+    issues = (
+        LabelIssue("likely wrong", "high", "Labelled Forest, but it looks like Water.", ("a",), 3, 4, (1, 2)),
+        LabelIssue("duplicate", "low", "Labelled twice.", ("b", "c"), 5, 6, (1,)),
+    )
+    score = LiveScore(accuracy, None, None, None, 20, 10, (), np.zeros((2, 2)), ("Forest", "Water"), "")
+    insight = Insight(score=score, issues=issues)
+    header = insight_protocol.header("map", InsightState(), insight, DISPLAY, [], run=1, ready=True)
+    assert [issue["kind"] for issue in header["issues"]] == (["likely wrong"] if told else []) + ["duplicate"]
+    assert bool(header["withheld"]) is not told
+    if accuracy == 0.59:
+        assert "right at only 59 % of new places" in header["withheld"]
 
 
 def test_without_labels_nothing_is_said(session: LabelSession, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from tessera_core.dpixels.simulate.observe import observe
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.labels.model import LabelClass, next_color
+from tessera_core.labels.colors import color_for
+from tessera_core.labels.model import LabelClass
 from tessera_core.models.quantise import quantise
 from tessera_core.pretrain.pixels import PixelSet, pack_tile
 from tessera_core.types import Floats
@@ -108,7 +109,7 @@ def landscape(
     rows, cols = np.divmod(np.sort(order[np.arange(parcel.size) - starts < per_parcel]), size)
     classes: list[LabelClass] = []
     for number, title in enumerate(world.class_names, start=1):
-        classes.append(LabelClass(number, title, next_color(classes, number)))
+        classes.append(LabelClass(number, title, color_for(title, classes, number)))
     y, groups = world.truth[year][rows, cols], world.layout.parcel[rows, cols]
     with TemporaryDirectory() as folder:
         tile = observe(world, year, Path(folder) / "tile")
@@ -158,7 +159,7 @@ def _of_sample(sample: DPixelSample, name: str) -> StudyScene:
     )
     classes: list[LabelClass] = []
     for number, cover in enumerate(COVER_NAMES, start=1):
-        classes.append(LabelClass(number, cover, next_color(classes, number)))
+        classes.append(LabelClass(number, cover, color_for(cover, classes, number)))
     reference = Reference(np.arange(n), np.zeros(n, int), sample.covers + np.uint8(1), sample.parcels, classes)
     return _of_tile(tile, reference, name)
 

@@ -174,6 +174,7 @@ export interface InsightHeader extends Answer {
   score: Score | null;
   next: Query[];
   issues: LabelIssue[];
+  withheld: string;
   confidence: string;
   layers: ExtraLayer[];
   similar: Similar | null;

@@ -5,7 +5,6 @@ The pixels are grouped once, in the background; the slider cuts the tree, which 
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.clusters import ClusterTree, cluster_tree
 from tessera_core.analysis.embedding_space import PixelSample, clusters_of
 from tessera_core.areas import hectares_per_pixel
+from tessera_core.labels.colors import distinct_colors
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui.components.view_map import Layer
@@ -56,7 +56,7 @@ def layers(context: ExploreContext) -> list[Layer]:
     if result is None:
         return []
     count = _count(context, result)
-    colours = colours_of(count)
+    colours = distinct_colors(count)
     version = f"{_key(context)}|{context.year}|{count}"
     legend = tuple((colour, f"group {i + 1}") for i, colour in enumerate(colours))
     png = partial(_png, version, result, context.year, context.scene, count)
@@ -101,16 +101,6 @@ def panel(context: ExploreContext) -> None:
     )
 
 
-def colours_of(count: int) -> list[str]:
-    """Colours of ``count`` groups, neighbours in the list far apart."""
-    out = []
-    for i in range(count):
-        # Steps of the golden ratio around the colour circle, with three lightnesses in turn.
-        r, g, b = colorsys.hls_to_rgb((0.58 + i * 0.618034) % 1, (0.45, 0.68, 0.3)[i % 3], 0.62)
-        out.append(f"#{round(255 * r):02x}{round(255 * g):02x}{round(255 * b):02x}")
-    return out
-
-
 def of_pixels(
     context: ExploreContext, result: ClustersOfYears, sample: PixelSample
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
@@ -121,7 +111,7 @@ def of_pixels(
     for position, year in enumerate(context.scenes):
         mine = sample.year == position
         out[mine] = numbers[result.leaves[year][sample.rows[mine], sample.cols[mine]]]
-    return out, ("#b4b9bf", *colours_of(count))
+    return out, ("#b4b9bf", *distinct_colors(count))
 
 
 def _work(context: ExploreContext) -> Callable[[Progress, Cancel], ClustersOfYears]:
@@ -166,5 +156,5 @@ def _index(version: str, _leaves: NDArray[np.uint8], _scene: OpenScene) -> NDArr
 def _png(version: str, _found: ClustersOfYears, _year: int | None, _scene: OpenScene, _count: int) -> bytes:
     # The picture holds leaves; which group they are in is a matter of its palette.
     index = _index(version.rpartition("|")[0], _found.leaves[_year], _scene)
-    colours = [(0, 0, 0, 0), *((*rgb(colour), 255) for colour in colours_of(_count))]
+    colours = [(0, 0, 0, 0), *((*rgb(colour), 255) for colour in distinct_colors(_count))]
     return encode_indexed(index, np.array([colours[number] for number in _found.tree.numbers(_count)], np.uint8))

@@ -12,7 +12,7 @@ from tessera_core.ui import shell, state
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.explore import clusters, pictures, pixel, similarity
 from tessera_core.ui.explore.context import MAP, ExploreContext, year_name
-from tessera_core.ui.explore.scatter import scatter_layers, scatter_panel
+from tessera_core.ui.explore.scatter import out_of_sight, scatter_layers, scatter_panel
 
 MODES = ("Picture", "Scatter", "Pixel", "Alike", "Groups")
 
@@ -46,6 +46,8 @@ def _studio() -> None:
             width="content",
         )
         _year(context)
+    if mode != "Scatter":
+        out_of_sight(context)
     map_column, panel_column = st.columns([7, 5], gap="medium")
     with panel_column, shell.plain_errors():
         match mode:

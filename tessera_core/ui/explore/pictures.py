@@ -6,7 +6,9 @@ from functools import partial
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
+from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import TesseraError
@@ -33,7 +35,7 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
     model = _model(context)
     out = []
     for year, scene in context.scenes.items():
-        members = model or (tuple(context.scenes.values()) if shared else (scene,))
+        members = _members(context, scene, model, shared)
         pca = fitted(members)
         names = [f"{100 * pca.explained[min(c, len(pca.explained) - 1)]:.0f} %" for c in rgb]
         entries = tuple(
@@ -90,7 +92,8 @@ def panel(context: ExploreContext) -> None:
             default=_SHARED,
             required=True,
             key=_key(context, "shared"),
-            help="Alike: a colour means the same in every year, so pictures can be compared.",
+            help="Alone: the colours that the other pages show. Alike: a colour means the same in every year, so that years can be "
+            "compared.",
         )
     _choose_model(context)
     st.caption(
@@ -127,6 +130,25 @@ def _model(context: ExploreContext) -> tuple[OpenScene, ...]:
     except TesseraError as error:
         st.caption(str(error))
         return ()
+
+
+def _members(
+    context: ExploreContext, scene: OpenScene, model: tuple[OpenScene, ...], shared: bool
+) -> tuple[OpenScene, ...]:
+    """The scenes whose components colour the picture of one."""
+    return model or (tuple(context.scenes.values()) if shared else (scene,))
+
+
+def colours_of(context: ExploreContext, sample: PixelSample) -> NDArray[np.uint8]:
+    """The colours (N, 3) that sampled pixels have in the embedding pictures on the map."""
+    rgb, equalise, shared = _choices(context)
+    model, out = _model(context), np.zeros((len(sample), 3), np.uint8)
+    for position, scene in enumerate(context.scenes.values()):
+        pca = fitted(_members(context, scene, model, shared))
+        chosen = np.minimum(rgb, len(pca.components) - 1)
+        mine = sample.year == position
+        out[mine] = pca.shades(pca.transform(sample.values[mine])[:, chosen], chosen.tolist(), equalise)
+    return out
 
 
 def fitted(scenes: tuple[OpenScene, ...]) -> PCA:

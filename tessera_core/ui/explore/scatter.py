@@ -24,7 +24,10 @@ KEY = "explore_scatter"
 MAX_LABELS = 300
 _GREY = "#b4b9bf"
 _COLORMAP = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
-_COLOURS = ("Place in the picture", "Your labels", "Predicted class", "Confidence", "Group", "Year")
+_MAP, _PLACE = "Embedding picture", "Place in the scatter"
+_COLOURS = (_MAP, _PLACE, "Your labels", "Predicted class", "Confidence", "Group", "Year")
+# Shades of red, green and blue that tell the colours of the map's picture: 216 together, as many as a palette holds.
+_SHADES = 6
 
 
 def scatter_layers(context: ExploreContext) -> list[Layer]:
@@ -71,10 +74,22 @@ def scatter_panel(context: ExploreContext) -> None:
         _colour_region(context)
 
 
+def out_of_sight(context: ExploreContext) -> None:
+    """Another panel is open: what was selected is let go, as the pictures do, and what was chosen is there on coming back."""
+    scatter.forget(KEY)
+    for name in ("method", "axes", "colour", "count", "way"):
+        key = f"{context.key}_{name}"
+        if key in st.session_state:
+            # Streamlit forgets a choice that is not on the page, unless it is made again.
+            st.session_state[key] = st.session_state[key]
+
+
 def _selection(context: ExploreContext, sample: PixelSample) -> None:
     chosen = scatter.selection(KEY)
     chosen = chosen[chosen < len(sample)]
     if not len(chosen):
+        if gone := scatter.let_go(KEY):
+            st.caption(f"The {gone:,} selected pixels were let go, because the points changed or were out of sight.")
         st.caption("Draw around points to see where they are. Click or draw a box on the map to find them here.")
         return
     st.markdown(f"**{len(chosen):,} of {len(sample):,} pixels selected** ({100 * len(chosen) / len(sample):.1f} %)")
@@ -185,7 +200,7 @@ Colouring = tuple[NDArray[np.uint8], tuple[str, ...], tuple[tuple[str, str], ...
 def _colours(context: ExploreContext) -> list[str]:
     several = len(context.scenes) > 1
     labels = bool(context.project.log.labels)
-    hidden = set() if labels else set(_COLOURS[1:4])
+    hidden = set() if labels else set(_COLOURS[2:5])
     return [name for name in _COLOURS if name not in hidden and (several or name != "Year")]
 
 
@@ -200,6 +215,8 @@ def _coloured(
     classes = context.project.log.classes
     try:
         match by:
+            case "Embedding picture":
+                return _as_on_the_map(pictures.colours_of(context, sample))
             case "Your labels":
                 return _by_class(known, [(c.id, c.color, c.name) for c in classes], "not labelled")
             case "Predicted class" | "Confidence":
@@ -220,7 +237,7 @@ def _coloured(
                 names = tuple((palette[i % 8], year_name(year)) for i, year in enumerate(sample.years))
                 return (sample.year % 8).astype(np.uint8), palette, names
     except HeadError as error:
-        st.caption(f"{error} Until then the colours show the place in the picture.")
+        st.caption(f"{error} Until then the colours show the place in the scatter.")
     low, high = (np.percentile(points, q, axis=0).astype(np.float32) for q in (1, 99))
     # 6 x 6 x 6 (or 16 x 16) colours are enough to tell places apart.
     steps = 6 if points.shape[1] == 3 else 16
@@ -234,6 +251,15 @@ def _coloured(
         np.ones(points.shape[1], np.float32),
     )
     return index.astype(np.uint8), tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colours.tolist()), ()
+
+
+def _as_on_the_map(colours: NDArray[np.uint8]) -> Colouring:
+    """Colours (N, 3) by a palette of few shades."""
+    cells = colours.astype(int) * _SHADES // 256
+    grid = np.stack(np.unravel_index(np.arange(_SHADES**3), (_SHADES,) * 3), -1)
+    shades = np.asarray((grid + 0.5) * (256 / _SHADES), np.uint8)
+    index = np.ravel_multi_index(tuple(cells.T), (_SHADES,) * 3).astype(np.uint8)
+    return index, tuple(f"#{r:02x}{g:02x}{b:02x}" for r, g, b in shades.tolist()), ()
 
 
 def _by_class(ids: NDArray[np.uint8], classes: list[tuple[int, str, str]], none: str) -> Colouring:

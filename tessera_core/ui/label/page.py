@@ -70,10 +70,10 @@ def _panel() -> None:
     session = _session(project, scene)
     label_map.label_panel(key)
     _year(project)
-    panels.show(session, project, scene)
+    opened = panels.show(session, project, scene)
     side = _side(key)
     run = st.session_state.setdefault(_SIDE_RUNS, 0)
-    layers, header = session.answer(key, project, side, run)
+    layers, header = session.answer(key, project, side, run, opened)
     header["chosen"] = notes.chosen(project)
     for layer in layers:
         if layer.png:

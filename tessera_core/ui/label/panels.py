@@ -14,8 +14,13 @@ from tessera_core.ui.label import class_tree, clusters, import_labels, method, n
 from tessera_core.ui.scene import OpenScene
 
 
-def show(session: LabelSession, project: Project, scene: OpenScene) -> None:
-    """All panels, folded; what is inside one is made only while it is open."""
+def show(session: LabelSession, project: Project, scene: OpenScene) -> frozenset[str]:
+    """All panels, folded; what is inside one is made only while it is open.
+
+    Returns:
+        Names of the open ones, whose layers are on the map.
+    """
+    opened = set()
     ready = not next_step(project.log)
     for name, title, icon, body in (
         ("quality", "How good is it?", ":material/verified:", quality.panel),
@@ -29,7 +34,9 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> None:
     ):
         with st.expander(title, icon=icon, key=f"label_{name}_{project.key}", on_change="rerun") as panel:
             if panel.open:
+                opened.add(name)
                 body(session, project, scene, ready)
+    return frozenset(opened)
 
 
 def _notes(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:

@@ -69,6 +69,10 @@ def scatter(
         on_select: called before the script when the selection changed; read it with :func:`selection`.
     """
     mount = shared.mount("tessera_scatter", HUB)
+    if st.session_state.get(_version_key(key)) != cloud.version:
+        # The browser has let go of it, too: an index would mean another pixel.
+        forget(key)
+        st.session_state[_version_key(key)] = cloud.version
     with st.container(gap=None):
         header = {
             "kind": "scatter",
@@ -99,6 +103,18 @@ def selection(key: str) -> NDArray[np.int64]:
     return known
 
 
+def forget(key: str) -> None:
+    """Let the selection go, because its points are out of sight; :func:`let_go` tells of how many."""
+    if count := len(selection(key)):
+        st.session_state[_gone_key(key)] = count
+    st.session_state.pop(_selection_key(key), None)
+
+
+def let_go(key: str) -> int:
+    """How many points were selected when :func:`forget` let them go, until others are selected; 0 where none were."""
+    return int(st.session_state.get(_gone_key(key), 0))
+
+
 def select(key: str, indices: NDArray[np.int64]) -> None:
     """Set what :func:`selection` answers, for a selection made elsewhere (a box on the map)."""
     st.session_state[_selection_key(key)] = np.unique(np.asarray(indices, np.int64))
@@ -126,6 +142,7 @@ def _selected(key: str, count: int, on_select: Callable[[], None] | None) -> Non
     number, indices = unpack_selection(getattr(state, "selected", None), count)
     st.session_state[_seen_key(key)] = number
     st.session_state[_selection_key(key)] = indices
+    st.session_state.pop(_gone_key(key), None)
     if on_select is not None:
         on_select()
 
@@ -141,6 +158,14 @@ def _positions(cloud: Cloud) -> bytes:
 
 def _seen_key(key: str) -> str:
     return f"_scatter_seen_{key}"
+
+
+def _version_key(key: str) -> str:
+    return f"_scatter_version_{key}"
+
+
+def _gone_key(key: str) -> str:
+    return f"_scatter_gone_{key}"
 
 
 def _selection_key(key: str) -> str:

@@ -1,6 +1,6 @@
 // The list of classes in the panel, and the editor of one of them.
 
-import { area, el, icon, inkOn, pulse, SWATCHES } from "../../shared/assets/dom.js";
+import { area, el, focusIn, icon, inkOn, pulse, SWATCHES } from "../../shared/assets/dom.js";
 
 /** @import { LabelClass, LabelHeader } from "../../messages.js" */
 /** @import { LabelSession } from "./session.js" */
@@ -17,7 +17,7 @@ export class ClassList {
     this.editing = null;
     /** @type {HTMLElement | null} */
     this.editor = null;
-    this.list = el("div", { class: "tl-classes", role: "listbox", "aria-label": "Classes" });
+    this.list = el("div", { class: "tl-classes", role: "group", "aria-label": "Classes" });
     this.name = el("input", {
       type: "text",
       placeholder: "New class",
@@ -38,6 +38,7 @@ export class ClassList {
     const present = new Set(classes.map((c) => c.id));
     for (const [id, row] of this.rows) {
       if (present.has(id)) continue;
+      if (focusIn(row.box)) this.name.focus({ preventScroll: true });
       row.box.remove();
       this.rows.delete(id);
       if (this.editing === id) this.closeEditor();
@@ -63,11 +64,12 @@ export class ClassList {
     row.chip.textContent = position < 9 ? `${position + 1}` : "";
     row.label.textContent = name;
     row.label.title = name;
+    row.more.setAttribute("aria-label", `Edit ${name}`);
     row.count.textContent = `${count}`;
     row.count.title = `${count} label${count === 1 ? "" : "s"}`;
     row.area.textContent = covered === null ? "" : area(covered, unit);
     const chosen = id === this.memory.class;
-    row.pick.setAttribute("aria-selected", String(chosen));
+    row.pick.setAttribute("aria-pressed", String(chosen));
     row.box.classList.toggle("tl-chosen", chosen);
     row.box.classList.toggle("tl-hidden", this.memory.hidden.includes(id));
   }
@@ -79,13 +81,14 @@ export class ClassList {
     const count = el("span", { class: "tl-count" });
     const covered = el("span", { class: "tl-area" });
     const choose = () => this.session.choose(id);
-    const picks = { type: "button", class: "tl-pick", role: "option", onclick: choose };
+    const picks = { type: "button", class: "tl-pick", "aria-pressed": "false", onclick: choose };
     const pick = el("button", picks, chip, label, count, covered);
     const title = "Rename, recolour, hide, merge or delete";
-    const more = { type: "button", class: "tl-more", title, "aria-label": "Edit class", onclick: () => this.edit(id) };
-    const box = el("div", { class: "tl-row" }, el("div", { class: "tl-line" }, pick, el("button", more, icon("edit"))));
+    const opens = { type: "button", class: "tl-more", title, onclick: () => this.edit(id) };
+    const more = el("button", opens, icon("edit"));
+    const box = el("div", { class: "tl-row" }, el("div", { class: "tl-line" }, pick, more));
     box.dataset.class = `${id}`;
-    return { box, pick, chip, label, count, area: covered };
+    return { box, pick, chip, label, count, area: covered, more };
   }
 
   /** @param {Event} event */
@@ -95,7 +98,8 @@ export class ClassList {
     if (!name) return this.name.focus();
     this.session.addClass(name);
     this.name.value = "";
-    this.name.blur();
+    // What comes next is a click on the map, or its keys.
+    this.session.view?.box.focus({ preventScroll: true });
   }
 
   attention() {
@@ -207,6 +211,7 @@ export class ClassList {
   }
 
   closeEditor() {
+    if (this.editor && focusIn(this.editor)) this.rows.get(this.editing ?? 0)?.more.focus({ preventScroll: true });
     this.editor?.remove();
     this.editor = this.editing = null;
   }

@@ -2,10 +2,14 @@
 // tour began, whatever is found meanwhile.
 
 import { el } from "../../shared/assets/dom.js";
+import { indices } from "../../shared/assets/wire.js";
 import { cardButton, classChip, closeButton } from "./chips.js";
+import { changed, summary } from "./tour.js";
 
 /** @import { LabelIssue, LabelClass, Operation, Query } from "../../messages.js" */
 /** @import { Insight } from "./insight.js" */
+/** @import { ClassMap } from "./pictures.js" */
+/** @import { Answer, Standing } from "./tour.js" */
 
 export const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const NEAR = 10; // screen pixels that a scene pixel gets when a place is visited
@@ -39,6 +43,13 @@ export class Guide {
     this.issues = [];
     this.at = -1;
     this.waiting = false; // for more places
+    this.peeking = false; // whether the map's own answer is in sight while a place is asked about
+    /** @type {Answer[]} */
+    this.answers = []; // of this tour
+    /** @type {{ map: ClassMap | null, score: Standing["score"] }} */
+    this.before = { map: null, score: null };
+    /** @type {string[] | null} */
+    this.summary = null; // what the answers have changed, once it is known
   }
 
   get session() {
@@ -61,6 +72,16 @@ export class Guide {
     return this.place ?? this.issue;
   }
 
+  // Whether somebody is being asked what is at a place, and shall not be told the answer.
+  get asks() {
+    return Boolean(this.place) && !this.peeking;
+  }
+
+  peek() {
+    this.peeking = !this.peeking;
+    this.draw();
+  }
+
   // Marks to draw: those of the tour, else the newest suggestions.
   get marks() {
     const { header } = this.insight;
@@ -81,10 +102,25 @@ export class Guide {
 
   refresh() {
     const { header } = this.insight;
-    if (this.kind !== "next" || !this.waiting || !header || header.pending || !header.next.length) return;
-    if (!this.places.every((place) => place.done)) return;
+    if (this.kind !== "next" || !this.waiting || !header || header.pending) return;
+    if (header.version !== this.session.header?.version || this.session.queue.pending.length) return;
     this.waiting = false;
-    this.start("next");
+    if (this.answers.length) this.sumUp(header.score);
+    else if (header.next.length) this.start("next");
+    else this.leave();
+  }
+
+  /**
+   * All places are done, and what the map has become of it is known: say so before more is asked.
+   * @param {Standing["score"]} score
+   */
+  async sumUp(score) {
+    const { answers, before } = this;
+    const now = this.session.view?.pictures.classMap ?? null;
+    const share = before.map && now ? await compared(before.map, now) : null;
+    if (this.kind !== "next" || this.answers !== answers) return;
+    this.summary = summary(answers, share, before.score, score);
+    this.draw();
   }
 
   /**
@@ -96,7 +132,12 @@ export class Guide {
     const found = kind === "next" ? header?.next : header?.issues;
     if (!header || !found?.length) return;
     this.session.selection.clear();
+    this.session.endSearch();
     this.kind = kind;
+    this.peeking = false;
+    this.summary = null;
+    this.answers = [];
+    this.before = { map: this.session.view?.pictures.classMap ?? null, score: header.score };
     if (kind === "next") this.places = header.next.map((place) => ({ ...place }));
     else this.issues = header.issues.map((issue) => ({ ...issue }));
     this.at = at;
@@ -106,7 +147,8 @@ export class Guide {
 
   // The next place that is still open, or the end.
   next() {
-    if (!this.kind) return this.start("next");
+    if (!this.kind || this.summary) return this.start("next");
+    this.peeking = false;
     const { list } = this;
     for (let step = 1; step <= list.length; step++) {
       const at = (this.at + step) % list.length;
@@ -130,6 +172,7 @@ export class Guide {
   leave() {
     this.kind = null;
     this.waiting = false;
+    this.summary = null;
     this.draw();
     this.session.view?.box.focus({ preventScroll: true });
   }
@@ -144,6 +187,7 @@ export class Guide {
     const { view, panel } = this.session;
     view?.marks.draw();
     view?.marks.drawCard();
+    view?.pictures.arrange();
     panel?.receiveInsight();
   }
 
@@ -156,6 +200,7 @@ export class Guide {
     if (!place) return;
     this.session.choose(id);
     this.session.view?.add("point", [place.xy], 0);
+    this.answers.push({ given: id, said: place.likely[0] });
     place.done = true;
     this.next();
   }
@@ -182,8 +227,9 @@ export class Guide {
   card() {
     const { kind, current, place, issue } = this;
     if (!kind) return null;
-    if (this.waiting) {
-      const words = el("p", {}, "All places are done. Looking where a label helps most now…");
+    if (this.summary) return this.summed(this.summary);
+    if (this.waiting || (kind === "next" && !current)) {
+      const words = el("p", {}, "All places are done. Looking what your answers have changed…");
       return el("div", { class: "tl-cardbody" }, this.head("Well done"), words);
     }
     if (!current) return null;
@@ -194,9 +240,32 @@ export class Guide {
       "div",
       { class: "tl-cardbody" },
       this.head(what, `${left} to go`),
-      el("p", {}, current.text),
+      el("p", {}, this.asks ? "What the map says here is hidden, so that the answer is yours." : current.text),
       place ? this.chips(place) : null,
-      el("div", { class: "tl-actions" }, ...(issue ? this.remedies(issue) : []), skip),
+      el("div", { class: "tl-actions" }, ...(issue ? this.remedies(issue) : [this.peeker()]), skip),
+    );
+  }
+
+  peeker() {
+    const text = this.peeking ? "Hide what the map says" : "Show what the map says";
+    return cardButton(text, () => this.session.view?.toggleMap(), { key: "M" });
+  }
+
+  /** @param {string[]} sentences */
+  summed(sentences) {
+    const more = this.insight.header?.next.length ?? 0;
+    const next = cardButton(`Next ${more} places`, () => this.start("next"), { key: "N" });
+    return el(
+      "div",
+      { class: "tl-cardbody" },
+      this.head("What your answers changed"),
+      ...sentences.map((sentence) => el("p", {}, sentence)),
+      el(
+        "div",
+        { class: "tl-actions" },
+        more ? next : null,
+        cardButton("Done", () => this.leave(), { key: "Esc" }),
+      ),
     );
   }
 
@@ -281,4 +350,18 @@ export class Guide {
     }
     return [];
   }
+}
+
+/**
+ * @param {ClassMap} before
+ * @param {ClassMap} now
+ */
+async function compared(before, now) {
+  const [was, is] = await Promise.all(
+    [before, now].map(async ({ png, levels, header: { classes } }) => {
+      const { plane } = await indices(png);
+      return { plane, levels, classes, score: null };
+    }),
+  );
+  return changed(was, is);
 }

@@ -1,6 +1,6 @@
 // The list of layers in the panel: what is in sight and how strongly, what a layer says, and the comparison of two.
 
-import { el } from "../../shared/assets/dom.js";
+import { el, renew } from "../../shared/assets/dom.js";
 
 /** @import { LabelHeader } from "../../messages.js" */
 /** @import { LayerName, LabelSession } from "./session.js" */
@@ -69,6 +69,7 @@ export class LayerList {
     for (const { name } of this.session.insight.header?.layers ?? [])
       if (header.map !== null || !OF_A_MAP.includes(name)) have.add(name);
     if (header.frame === "mercator" && header.base.length) have.add("base");
+    if (!this.session.seeking) have.delete("similar");
     return LAYERS.filter(([name]) => have.has(name));
   }
 
@@ -140,7 +141,8 @@ export class LayerList {
     this.pair.replaceChildren(this.side("left", "right", sides), this.side("right", "left", sides));
     const unsure = el("label", {}, el("span", {}, "Unsure in grey"), this.thresholdText);
     const compare = el("label", {}, this.swipe, el("span", {}, "Compare two layers"));
-    this.box.replaceChildren(
+    renew(
+      this.box,
       ...[...this.rows.values()].map(({ box }) => box),
       el("div", { class: "tl-layer tl-unsure" }, unsure, this.threshold),
       el("div", { class: "tl-layer tl-swipe" }, compare, this.pair),
@@ -204,10 +206,12 @@ export class LayerList {
    */
   side(which, other, sides) {
     const { swipe } = this.memory;
-    const options = sides.map(([name, text]) => el("option", { value: name, selected: swipe[which] === name }, text));
+    /** @type {(which: "left" | "right") => string} */
+    const now = (which) => this.session.view?.pictures.side(which) ?? swipe[which];
+    const options = sides.map(([name, text]) => el("option", { value: name, selected: now(which) === name }, text));
     const select = el("select", { "aria-label": `Layer on the ${which}` }, ...options);
     select.onchange = () => {
-      if (swipe[other] === select.value) swipe[other] = swipe[which];
+      if (now(other) === select.value) swipe[other] = now(which);
       swipe[which] = select.value;
       this.signature = "";
       this.changed();

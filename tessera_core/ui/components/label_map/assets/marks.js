@@ -1,7 +1,7 @@
 // Marks on the labelling map: places where a label helps most, doubtful labels, examples of what is looked for; and the card,
 // which speaks of one of them or of the chosen label.
 
-import { el } from "../../shared/assets/dom.js";
+import { el, focusIn } from "../../shared/assets/dom.js";
 import { LETTERS } from "./guide.js";
 
 /** @import { XY } from "../../messages.js" */
@@ -13,9 +13,19 @@ export class Marks {
   /** @param {LabelView} view */
   constructor(view) {
     this.view = view;
-    this.card = el("div", { class: "tl-control tl-card", role: "dialog", "aria-live": "polite", hidden: true });
+    const looks = {
+      class: "tl-control tl-card",
+      role: "dialog",
+      "aria-label": "About this place",
+      "aria-live": "polite",
+    };
+    this.card = el("div", { ...looks, tabIndex: -1, hidden: true });
     /** @type {import("leaflet").LayerGroup | null} */
     this.group = null;
+  }
+
+  get pane() {
+    return this.view.stage?.map.getPane("marks") ?? null;
   }
 
   // On a new map.
@@ -44,7 +54,9 @@ export class Marks {
   draw() {
     const { view } = this;
     if (!view.stages.length || !view.header) return;
+    const within = this.pane && focusIn(this.pane);
     this.group?.clearLayers();
+    if (within) view.box.focus({ preventScroll: true });
     this.showAll();
     const { insight } = view.session;
     const { guide, seeds } = insight;
@@ -60,6 +72,7 @@ export class Marks {
       const css = `${place.now ? "tl-now" : ""} ${guide.kind === "issues" ? "tl-bad" : ""}`;
       this.mark(place.xy, place.letter, css, place.text, press);
     }
+    if (!view.session.seeking) return;
     for (const xy of seeds.pos)
       this.mark(xy, "+", "tl-seed", "An example; press to take it away", () => insight.unseed(xy));
     for (const xy of seeds.neg)
@@ -69,7 +82,8 @@ export class Marks {
   // Without labels in sight, only marks that somebody is working with.
   showAll() {
     const { guide, seeds } = this.view.session.insight;
-    const wanted = this.view.memory.layers.labels.on || guide.kind || seeds.pos.length || seeds.neg.length;
+    const searching = this.view.session.seeking && (seeds.pos.length || seeds.neg.length);
+    const wanted = this.view.memory.layers.labels.on || guide.kind || searching;
     const style = this.view.stage.styleOf("marks");
     if (style) style.display = wanted ? "" : "none";
   }
@@ -78,9 +92,11 @@ export class Marks {
     const { card, view } = this;
     const guide = view.session.insight.guide.card();
     const body = guide ?? view.session.selection.card();
+    // What is in the card already keeps its focus; who was at a button of another place is at this one.
+    const within = focusIn(card);
     card.hidden = !body;
-    // What is in the card already keeps its focus.
     if (card.firstChild !== body) card.replaceChildren(...(body ? [body] : []));
+    if (within && !focusIn(card)) (body ? card : view.box).focus({ preventScroll: true });
     view.box.classList.toggle("tl-guided", Boolean(guide));
     view.box.classList.toggle("tl-picked", Boolean(body && !guide));
   }

@@ -1,7 +1,7 @@
 // The panel beside the map: what to do next, how good the map is, the classes, the layers. It only shows and sets; the map
 // does the work.
 
-import { el, icon } from "../../shared/assets/dom.js";
+import { el, icon, renew } from "../../shared/assets/dom.js";
 import { ClassList } from "./classlist.js";
 import { title } from "./guide.js";
 import { LayerList } from "./layerlist.js";
@@ -31,6 +31,8 @@ export class Panel {
     this.places = el("div", { class: "tl-places", hidden: true });
     this.issues = el("details", { class: "tl-fold", hidden: true });
     this.status = el("div", { class: "tl-status" });
+    this.told = el("div", { class: "tl-told", role: "status" });
+    this.toldVersion = 0; // of the labels whose map was read out last
     root.replaceChildren(
       el(
         "div",
@@ -47,6 +49,7 @@ export class Panel {
         this.layers.box,
         help(),
         this.status,
+        this.told,
       ),
     );
     this.clock = setInterval(() => this.tick(), 1000);
@@ -92,10 +95,25 @@ export class Panel {
     const known = insight?.ready && !header.hint ? insight : null;
     this.score.hidden = !known;
     if (known) this.fillScore(known, header);
+    this.tell(known, header);
     this.fillPlaces(known);
     this.fillIssues(known);
     this.fillSimilar();
     this.fillLayers();
+  }
+
+  /**
+   * Reads out what the map has become, once for all clicks until it was checked.
+   * @param {InsightHeader | null} known
+   * @param {LabelHeader} header
+   */
+  tell(known, { version, classes }) {
+    if (!known?.score || known.pending || known.version !== version || this.toldVersion === version) return;
+    const { accuracy } = known.score;
+    const right = accuracy === null ? "" : `, ${percent(accuracy)} right`;
+    const text = `Map updated: ${count(classes.length, "class", "classes")}${right}`;
+    if (this.toldVersion) this.told.textContent = text;
+    this.toldVersion = version;
   }
 
   /**
@@ -109,10 +127,14 @@ export class Panel {
       const text = pending ? "Checking how good the map is…" : problem || "Not checked yet.";
       parts.push(el("p", { class: "tl-soft" }, text));
     } else if (score.accuracy === null) parts.push(el("p", { class: "tl-soft" }, score.headline));
-    else parts.push(...this.accuracy(score, score.accuracy, pending));
+    else {
+      const all = header.classes.reduce((n, c) => n + c.count, 0);
+      const more = known.version === header.version ? all - score.labels : 0;
+      parts.push(...this.accuracy(score, score.accuracy, pending, more));
+    }
     this.score.classList.toggle("tl-behind", known.version !== header.version || pending);
     this.score.dataset.version = pending ? "" : `${known.version}`;
-    this.score.replaceChildren(...parts);
+    renew(this.score, ...parts);
   }
 
   /**
@@ -136,18 +158,21 @@ export class Panel {
    * @param {Score} score
    * @param {number} accuracy
    * @param {boolean} pending
+   * @param {number} more labels that are not among those judged
    * @returns {HTMLElement[]}
    */
-  accuracy(score, accuracy, pending) {
+  accuracy(score, accuracy, pending, more) {
     const old = pending && !score.fresh;
     const what = old ? "was right; checking the new map…" : "right at places it has not seen";
-    const counted = `${count(score.labels, "label")}, ${count(score.places, "place")}`;
+    const labels = more > 0 ? `${score.labels} of ${score.labels + more} labels` : count(score.labels, "label");
+    const counted = `${labels}, ${count(score.places, "place")}`;
     const range = `95 % sure: ${percent(score.low ?? 0)} to ${percent(score.high ?? 0)} · ${counted}`;
     const said = [score.confused, ...score.notes].filter(Boolean).map((text) => el("p", {}, text));
+    const why = "Labels that lie under later ones, or where there is no data, cannot be judged.";
     const parts = [
       el("div", { class: "tl-big" }, el("b", {}, percent(accuracy)), el("span", {}, what)),
       scale(score, accuracy),
-      el("p", { class: "tl-unit" }, range),
+      el("p", { class: "tl-unit", title: more > 0 ? why : undefined }, range),
     ];
     if (score.gap) parts.push(el("p", {}, score.gap));
     if (!score.weakest) return [...parts, ...said];
@@ -164,7 +189,8 @@ export class Panel {
     this.places.hidden = !known || !(known.next.length || on);
     if (!known || this.places.hidden) return;
     const text = on ? "Showing you where to label" : `Label here next: ${known.next.length} places`;
-    this.places.replaceChildren(
+    renew(
+      this.places,
       el(
         "button",
         {
@@ -183,12 +209,13 @@ export class Panel {
   /** @param {InsightHeader | null} known */
   fillIssues(known) {
     const found = known?.issues ?? [];
-    this.issues.hidden = !found.length;
-    const signature = JSON.stringify(found);
-    if (!found.length || signature === this.issuesShown) return;
+    const withheld = known?.withheld ?? "";
+    this.issues.hidden = !found.length && !withheld;
+    const signature = JSON.stringify([found, withheld]);
+    if (this.issues.hidden || signature === this.issuesShown) return;
     this.issuesShown = signature;
-    const few = found.every((issue) => issue.kind === "too few");
-    const badge = el("span", { class: "tl-badge" }, String(found.length));
+    const few = found.length > 0 && found.every((issue) => issue.kind === "too few");
+    const badge = found.length ? el("span", { class: "tl-badge" }, String(found.length)) : null;
     const items = found.map((issue, n) => {
       const show = () => this.session.insight.guide.start("issues", n);
       const look = { type: "button", class: `tl-item tl-${issue.severity}`, onclick: show };
@@ -196,9 +223,10 @@ export class Panel {
     });
     const serious = found.some((issue) => issue.severity === "high");
     this.issues.classList.toggle("tl-serious", serious);
-    this.issues.replaceChildren(
+    renew(
+      this.issues,
       el("summary", {}, icon("issue"), few ? "Too few labels" : "Doubtful labels", badge),
-      el("div", { class: "tl-foldbody tl-list" }, ...items),
+      el("div", { class: "tl-foldbody tl-list" }, ...items, withheld ? el("p", {}, withheld) : null),
     );
   }
 
@@ -258,11 +286,8 @@ function help() {
 /** @param {number} share */
 const percent = (share) => `${Math.round(100 * share)} %`;
 
-/**
- * @param {number} n
- * @param {string} what
- */
-const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+/** @type {(n: number, what: string, many?: string) => string} */
+const count = (n, what, many = `${what}s`) => `${n} ${n === 1 ? what : many}`;
 
 /**
  * From 0 to 100 %: the interval as a band, the honest score as a dot, what a random split claims as a ring.

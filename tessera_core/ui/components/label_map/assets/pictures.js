@@ -27,6 +27,10 @@ export const PANES = {
   similar: 364,
 };
 const PICTURES = /** @type {LayerName[]} */ (Object.keys(PANES));
+/** What a place looks like, and what the map says of it. @type {LayerName[]} */
+const GROUND = ["truecolour", "pca"];
+/** @type {LayerName[]} */
+const SAID = ["classes", "post_processed", "groups", "confidence", "dissimilarity", "sets"];
 const NOTHING = [0, 0, 0, 0];
 const UNSURE = [150, 150, 150, 255];
 const REST = 250; // milliseconds for which a pointer rests before the class under it is looked up
@@ -179,16 +183,40 @@ export class Pictures {
 
   get pair() {
     const { swipe } = this.memory;
-    return swipe.on ? /** @type {[string, string]} */ ([swipe.left, swipe.right]) : null;
+    if (!swipe.on || this.session.insight.guide.asks) return null;
+    return /** @type {[string, string]} */ ([this.side("left"), this.side("right")]);
+  }
+
+  /**
+   * Which layer is on a side of the divider: the one that was chosen, or the ground.
+   * @param {"left" | "right"} which
+   */
+  side(which) {
+    const known = this.view.header?.pictures ?? [];
+    return this.memory.swipe[which] || (GROUND.find((name) => known.includes(name)) ?? "pca");
+  }
+
+  /**
+   * Whether a layer is in sight when nothing is being compared. While a place is asked about, what the map says of it is not,
+   * and the ground is.
+   * @param {LayerName} name
+   */
+  wanted(name) {
+    const { layers } = this.memory;
+    const { guide } = this.session.insight;
+    if (name === "similar" && !this.session.seeking) return false;
+    if (guide.asks && SAID.includes(name)) return false;
+    if (guide.peeking && name === "classes") return true;
+    return layers[name].on || (guide.asks && GROUND.includes(name) && !GROUND.some((other) => layers[other].on));
   }
 
   // Which pictures are in sight, and what else a choice of layers changes.
   arrange() {
     const { view, pair } = this;
-    const { layers, swipe, threshold } = this.memory;
-    const on = PICTURES.filter((name) => (pair ? pair.includes(name) : layers[name].on));
-    view.peek.disabled = !this.classMap || swipe.on;
-    view.peek.setAttribute("aria-pressed", String(!layers.classes.on));
+    const { layers, threshold } = this.memory;
+    const on = PICTURES.filter((name) => (pair ? pair.includes(name) : this.wanted(name)));
+    view.peek.disabled = !this.classMap || pair !== null;
+    view.peek.setAttribute("aria-pressed", String(!on.includes("classes")));
     if (view.header && view.stages.length) {
       const { stage } = view;
       stage.arrange(new Map(on.map((name) => [name, pair ? 1 : layers[name].opacity])), PICTURES);
@@ -214,10 +242,11 @@ export class Pictures {
 
   compare() {
     const { divider, stage } = this.view;
-    const { swipe } = this.memory;
-    divider.hidden = !swipe.on;
-    divider.style.left = `${100 * swipe.at}%`;
-    stage?.compare(this.pair, swipe.at);
+    const { pair } = this;
+    const { at } = this.memory.swipe;
+    divider.hidden = !pair;
+    divider.style.left = `${100 * at}%`;
+    stage?.compare(pair, at);
   }
 
   // ------------------------------------------------------------------- read-out

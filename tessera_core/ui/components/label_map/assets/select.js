@@ -111,7 +111,7 @@ export class Selection {
       this.known = null;
       if (!this.entry) return this.clear();
       if (session.insight.guide.kind) session.insight.guide.leave();
-      if (view.memory.tool !== "select") view.setTool("select");
+      if (view.memory.tool !== "select") session.setTool("select");
       this.tell();
     }
     if (reveal) this.reveal();

@@ -35,8 +35,13 @@ const DEFAULTS = () => ({
     base: { on: false, opacity: 1, name: "" },
   },
   error: 0.1,
-  swipe: { on: false, left: "pca", right: "classes", at: 0.5 },
+  swipe: { on: false, left: "", right: "classes", at: 0.5 }, // "": the ground, whatever shows it
 });
+// What may lie above the class map. Who comes back sees the map they made.
+/** @type {(keyof ReturnType<typeof DEFAULTS>["layers"])[]} */
+const COVERS = ["confidence", "post_processed", "groups", "similar", "dissimilarity", "sets"];
+/** Tools of a search for similar places: clicks are examples then, not labels. @type {ToolName[]} */
+const SEARCHING = ["like", "unlike"];
 /** @typedef {ReturnType<typeof DEFAULTS>} Memory what people chose; survives a reload of the page */
 /** @typedef {keyof Memory["layers"]} LayerName */
 
@@ -61,12 +66,37 @@ export class LabelSession {
     /** @type {LabelHeader | null} */
     this.header = null;
     this.before = 0;
+    /** @type {ToolName} */
+    this.tool = "point"; // the one before a search for similar places began
     this.keeping = 0;
   }
 
   keep() {
     clearTimeout(this.keeping);
     this.keeping = setTimeout(() => keep(this.store, this.memory), 300);
+  }
+
+  get searching() {
+    return SEARCHING.includes(this.memory.tool);
+  }
+
+  // Whether Find similar is open, whose examples and layer are on the map as long.
+  get seeking() {
+    return this.panel?.similar.fold.open ?? false;
+  }
+
+  /** @param {ToolName} tool */
+  setTool(tool) {
+    if (SEARCHING.includes(tool) && !this.searching) this.tool = this.memory.tool;
+    this.memory.tool = tool;
+    this.keep();
+    this.view?.tooled();
+    this.panel?.fillSimilar();
+  }
+
+  // From now on clicks make labels again.
+  endSearch() {
+    if (this.searching) this.setTool(this.tool);
   }
 
   /** @param {number} id */
@@ -122,6 +152,9 @@ function remembered(store) {
   const layers = memory.layers;
   for (const [name, value] of Object.entries(kept.layers ?? {})) Object.assign(layers[name] ?? {}, value);
   Object.assign(memory, { ...kept, layers, class: Math.max(0, kept.class ?? 0) });
+  memory.layers.classes.on = true;
+  for (const name of COVERS) memory.layers[name].on = DEFAULTS().layers[name].on;
   if (/** @type {string} */ (memory.tool) === "pan") memory.tool = "select"; // of an earlier version
+  if (SEARCHING.includes(memory.tool)) memory.tool = "point";
   return memory;
 }

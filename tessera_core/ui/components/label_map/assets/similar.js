@@ -1,6 +1,6 @@
 // Find similar: examples are clicked on the map, a slider says how much alike, and labels are made of what is found.
 
-import { area, el, icon } from "../../shared/assets/dom.js";
+import { area, el, icon, renew } from "../../shared/assets/dom.js";
 
 /** @import { LabelHeader, Similar } from "../../messages.js" */
 /** @import { LabelSession } from "./session.js" */
@@ -9,16 +9,26 @@ export class SimilarPlaces {
   /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
+    this.chosen = ""; // id of the class that gets the labels; "" = a new one
     this.sliding = false; // the slider must not be replaced under the finger that drags it
     this.body = el("div", { class: "tl-foldbody" });
     const summary = el("summary", {}, icon("search"), "Find similar");
-    this.fold = el("details", { class: "tl-fold", ontoggle: () => this.fill() }, summary, this.body);
+    this.fold = el("details", { class: "tl-fold", ontoggle: () => this.folded() }, summary, this.body);
   }
 
   get typed() {
     /** @type {HTMLInputElement | null} */
     const field = this.body.querySelector("input[type=text]");
     return field;
+  }
+
+  // Folded, nothing of it is left on the map; what was found comes back with it.
+  folded() {
+    if (!this.fold.open) this.session.endSearch();
+    this.fill();
+    this.session.view?.marks.draw();
+    this.session.view?.pictures.arrange();
+    this.session.panel?.fillLayers();
   }
 
   fill() {
@@ -41,7 +51,7 @@ export class SimilarPlaces {
     if (found?.areas && insight.threshold !== null) parts.push(...this.likeness(header, found));
     if (this.sliding && found?.areas) return;
     const typed = this.typed?.value;
-    this.body.replaceChildren(...parts);
+    renew(this.body, ...parts);
     if (typed && this.typed) this.typed.value = typed;
   }
 
@@ -51,9 +61,9 @@ export class SimilarPlaces {
    * @param {number} n examples so far
    */
   mode(name, text, n) {
-    const { memory, view } = this.session;
-    const on = memory.tool === name;
-    const press = () => view?.setTool(on ? "point" : name);
+    const { session } = this;
+    const on = session.memory.tool === name;
+    const press = () => (on ? session.endSearch() : session.setTool(name));
     const badge = n ? el("span", { class: "tl-badge" }, String(n)) : null;
     return el(
       "button",
@@ -94,18 +104,25 @@ export class SimilarPlaces {
       maxLength: 80,
       placeholder: "New class",
       "aria-label": "New class for similar places",
-      hidden: classes.length > 0,
     });
+    if (!classes.some((c) => `${c.id}` === this.chosen)) this.chosen = "";
+    name.hidden = this.chosen !== "";
+    const choose = () => {
+      this.chosen = choice.value;
+      name.hidden = this.chosen !== "";
+    };
     const choice = el(
       "select",
-      { "aria-label": "Class for similar places", onchange: () => (name.hidden = choice.value !== "") },
-      ...classes.map((c) => el("option", { value: c.id, selected: c.id === memory.class }, c.name)),
+      { "aria-label": "Class for similar places", onchange: choose },
+      // What was looked for is seldom what is there already, and a wrong class would take 30 labels.
       el("option", { value: "" }, "New class…"),
+      ...classes.map((c) => el("option", { value: c.id, selected: `${c.id}` === this.chosen }, c.name)),
     );
     const make = () => {
       const which = choice.value === "" ? { name: name.value.trim() } : { class: Number(choice.value) };
       if (which.name === "") return name.focus();
       memory.layers.similar.on = false;
+      this.session.endSearch();
       insight.act({ do: "similar_labels", percent: insight.threshold ?? 0, ...which });
     };
     const title = "30 places spread over them become labels; undo takes them back";

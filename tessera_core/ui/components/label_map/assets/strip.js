@@ -1,6 +1,6 @@
 // On a phone the classes stand in the map, so that choosing one needs no scrolling.
 
-import { el, icon } from "../../shared/assets/dom.js";
+import { el, icon, renew } from "../../shared/assets/dom.js";
 
 /** @import { LabelClass } from "../../messages.js" */
 /** @import { LabelSession } from "./session.js" */
@@ -9,7 +9,7 @@ export class Strip {
   /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
-    this.chips = el("div", { class: "tl-chips", role: "listbox", "aria-label": "Classes" });
+    this.chips = el("div", { class: "tl-chips", role: "group", "aria-label": "Classes" });
     const name = el("input", {
       type: "text",
       maxLength: 80,
@@ -23,7 +23,7 @@ export class Strip {
       if (!text) return name.focus();
       session.addClass(text);
       name.value = "";
-      name.blur();
+      session.view?.box.focus({ preventScroll: true });
     };
     const button = el(
       "button",
@@ -38,7 +38,7 @@ export class Strip {
   fill(classes) {
     const chips = classes.map((c) => {
       const chosen = c.id === this.session.memory.class;
-      const options = { type: "button", class: "tl-stripchip", role: "option", "aria-selected": String(chosen) };
+      const options = { type: "button", class: "tl-stripchip", "aria-pressed": String(chosen) };
       return el(
         "button",
         { ...options, onclick: () => this.session.choose(c.id) },
@@ -48,7 +48,7 @@ export class Strip {
       );
     });
     const at = this.box.scrollLeft;
-    this.chips.replaceChildren(...chips);
+    renew(this.chips, ...chips);
     this.box.scrollLeft = at;
   }
 

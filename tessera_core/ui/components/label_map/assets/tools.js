@@ -73,7 +73,7 @@ export class Tools extends Gestures {
   }
 
   get seeds() {
-    return this.tool === "like" || this.tool === "unlike";
+    return this.view.session.searching;
   }
 
   // ------------------------------------------------------------------- pointers
@@ -283,7 +283,7 @@ export class Tools extends Gestures {
     if (key === "z") view.op({ do: "undo" });
     else if (key === "y") view.op({ do: "redo" });
     else if (key >= "1" && key <= "9") view.chooseAt(Number(key) - 1);
-    else if (BY_KEY[key]) view.setTool(BY_KEY[key]);
+    else if (BY_KEY[key]) view.session.setTool(BY_KEY[key]);
     else if (key === "m") view.toggleMap();
     else if (key === "[") view.setRadius(view.memory.radius - 1);
     else if (key === "]") view.setRadius(view.memory.radius + 1);
@@ -308,7 +308,7 @@ export class Tools extends Gestures {
     if (this.corners || this.draft || this.grip) this.abandon();
     else if (guide.kind) guide.leave();
     else if (this.tool === "select" && selection.entry) selection.clear();
-    else if (this.seeds) view.setTool("point");
+    else if (this.seeds) view.session.endSearch();
     else return false;
     return true;
   }

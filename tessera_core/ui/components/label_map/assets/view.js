@@ -2,7 +2,7 @@
 // kept in the session, which belongs to a key, not to the page.
 
 import { BaseView } from "../../shared/assets/base.js";
-import { el, pulse } from "../../shared/assets/dom.js";
+import { el, focusIn, pulse } from "../../shared/assets/dom.js";
 import { Stage } from "../../shared/assets/stage.js";
 import { press, pressed, toolbar } from "../../shared/assets/toolbar.js";
 import { drawShape, settled, withoutErased } from "./labels.js";
@@ -64,14 +64,18 @@ export class LabelView extends BaseView {
     });
     this.sizeText = el("span");
     this.sizer = el("div", { class: "tl-control tl-sizer tl-plate", hidden: true }, this.size, this.sizeText);
-    const { group, buttons } = toolbar(TOOLS, (tool) => this.setTool(tool));
+    this.bannerText = el("span");
+    const end = () => session.endSearch();
+    const ends = el("button", { type: "button", class: "tl-button", onclick: end }, "End this", el("kbd", {}, "Esc"));
+    this.banner = el("div", { class: "tl-control tl-banner", hidden: true }, this.bannerText, ends);
+    const { group, buttons } = toolbar(TOOLS, (tool) => session.setTool(tool));
     this.buttons = buttons;
     const history = el("div", { class: "tl-group" }, this.undo, this.redo);
     const bar = el("div", { class: "tl-control tl-bar" }, group, history);
     this.foot = el("div", { class: "tl-foot" }, this.sizer, this.strip.box, bar);
     // The card comes first, so that Tab leads from the map into it.
     this.box.append(this.marks.card, this.draft, this.cross, this.divider, this.foot, this.zoom, this.finisher);
-    this.box.append(this.title, this.caption, this.bottom, this.toast);
+    this.box.append(this.title, this.banner, this.caption, this.bottom, this.toast);
     this.root.replaceChildren(this.box);
     this.tools = this.gestures = new Tools(this);
   }
@@ -107,6 +111,8 @@ export class LabelView extends BaseView {
     if (this.session.view !== this) return;
     this.session.view = null;
     this.queue.trigger = null;
+    // Who comes back to the page expects that clicks make labels.
+    this.session.endSearch();
   }
 
   // ------------------------------------------------------------------- messages
@@ -264,8 +270,11 @@ export class LabelView extends BaseView {
     if (!this.header) return;
     pressed(this.buttons, tool);
     this.strip.fill(this.header.classes);
+    const used = focusIn(this.undo) ?? focusIn(this.redo);
     this.undo.disabled = !this.header.undo;
     this.redo.disabled = !this.header.redo;
+    // A button that goes out would take the keyboard's focus with it.
+    if (used instanceof HTMLButtonElement && used.disabled) this.box.focus({ preventScroll: true });
     this.sizer.hidden = tool !== "brush" && tool !== "erase";
     this.size.value = `${radius}`;
     const { metres } = this.header;
@@ -274,12 +283,23 @@ export class LabelView extends BaseView {
     if (PANNING.has(tool)) this.map.dragging.enable();
     else this.map.dragging.disable();
     this.root.dataset.tool = tool;
+    this.fillBanner(tool);
     this.cursor();
+  }
+
+  // What clicks do when they do not what the pressed tool says: the map tells it, wherever the panel is.
+  /** @param {ToolName} tool */
+  fillBanner(tool) {
+    this.banner.hidden = !this.session.searching;
+    const text = tool === "unlike" ? "Clicks say what it is not like." : "Clicks say what it is like.";
+    if (!this.banner.hidden && this.bannerText.textContent !== text) this.bannerText.textContent = text;
   }
 
   toggleMap() {
     const layer = this.memory.layers.classes;
-    layer.on = !layer.on;
+    const { guide } = this.session.insight;
+    if (guide.place) guide.peek();
+    else layer.on = !layer.on;
     this.keep();
     this.pictures.arrange();
     this.session.panel?.fillLayers();
@@ -294,15 +314,13 @@ export class LabelView extends BaseView {
     else if (PANNING.has(tool)) this.map.dragging.enable();
   }
 
-  /** @param {ToolName} tool */
-  setTool(tool) {
+  // Another tool was taken.
+  tooled() {
+    const { tool } = this.memory;
     if (this.tools.corners && tool !== "polygon") this.tools.abandon();
-    this.memory.tool = tool;
     if (tool !== "select") this.session.selection.clear();
-    this.keep();
     this.refreshTools();
     this.tools.paint();
-    this.session.panel?.fillSimilar();
   }
 
   /** @param {number} radius */
@@ -325,7 +343,7 @@ export class LabelView extends BaseView {
 
   // Another class was chosen.
   chosen() {
-    if (UNCHOSEN.includes(this.memory.tool)) this.setTool("point");
+    if (UNCHOSEN.includes(this.memory.tool)) this.session.setTool("point");
     else if (this.header) this.strip.fill(this.header.classes);
     this.tools.paint();
   }
@@ -362,7 +380,8 @@ export class LabelView extends BaseView {
   /** @param {PointerEvent | null} event */
   pointed(event) {
     if (!this.stages.length) return;
-    const what = event && this.pictures.classAt(this.stage.xy(event));
+    const asked = this.session.insight.guide.asks;
+    const what = event && !asked && this.pictures.classAt(this.stage.xy(event));
     const where = event && this.stage.where(event);
     this.readout.textContent = event ? (what ? `${where} · ${what}` : where) : "";
   }

@@ -22,6 +22,32 @@ export function el(tag, attributes = {}, ...children) {
   return node;
 }
 
+const FOCUSABLE = "button, input, select, summary, a[href]";
+
+/**
+ * Gives a node other children; who was at its nth button or field by keyboard is at the nth of the new ones.
+ * @param {HTMLElement} node
+ * @param {...(Node | string)} children
+ */
+export function renew(node, ...children) {
+  const inside = () => /** @type {NodeListOf<HTMLElement>} */ (node.querySelectorAll(FOCUSABLE));
+  const focused = focusIn(node);
+  const at = focused ? [...inside()].indexOf(focused) : -1;
+  node.replaceChildren(...children);
+  if (at < 0) return;
+  const now = inside();
+  now[Math.min(at, now.length - 1)]?.focus({ preventScroll: true });
+}
+
+/**
+ * What has the keyboard's focus within a node.
+ * @param {HTMLElement} node
+ */
+export function focusIn(node) {
+  const { activeElement } = /** @type {ShadowRoot | Document} */ (node.getRootNode());
+  return activeElement instanceof HTMLElement && node.contains(activeElement) ? activeElement : null;
+}
+
 // 24 x 24 line icons, drawn for this component.
 const PATHS = {
   pan: "M12 3v18M3 12h18M12 3l-2.5 2.5M12 3l2.5 2.5M12 21l-2.5-2.5M12 21l2.5-2.5M3 12l2.5-2.5M3 12l2.5 2.5M21 12l-2.5-2.5M21 12l-2.5 2.5",
@@ -71,24 +97,24 @@ export function pulse(node) {
   node.classList.add("tl-pulse");
 }
 
-// Choices that colour-blind people tell apart: Okabe and Ito (2008), then Tol's muted scheme (SRON/EPS/TN/09-002).
+// The palette of `labels/model.py`, whose colours people with and without full colour vision tell apart, and four more.
 export const SWATCHES = [
-  "#e69f00",
-  "#56b4e9",
-  "#009e73",
-  "#f0e442",
-  "#0072b2",
-  "#d55e00",
-  "#cc79a7",
-  "#332288",
-  "#117733",
-  "#882255",
-  "#44aa99",
+  "#1658a8",
+  "#06480c",
+  "#028642",
+  "#a6cd82",
+  "#ffec4b",
+  "#fd8a00",
+  "#fd0b4b",
+  "#a69582",
+  "#44abad",
+  "#e8f2fd",
+  "#efa0f2",
+  "#850b62",
   "#999933",
-  "#aa4499",
-  "#ddcc77",
-  "#88ccee",
-  "#661100",
+  "#56b4e9",
+  "#5a5a5a",
+  "#b0b0b0",
 ];
 
 /**

@@ -5,6 +5,7 @@ import { BaseView } from "../../shared/assets/base.js";
 import { el } from "../../shared/assets/dom.js";
 import { elementOf } from "../../shared/assets/mounting.js";
 import { press, pressed, toolbar } from "../../shared/assets/toolbar.js";
+import { Wheel } from "../../shared/assets/wheel.js";
 import { decode, rgb } from "../../shared/assets/wire.js";
 import { Choices, lowFirst } from "./choices.js";
 import { Drawing, TOOLS } from "./drawing.js";
@@ -70,6 +71,7 @@ export class RegionView extends BaseView {
     this.box.append(this.caption, this.waiting, legend, this.bottom, panel, this.pointing.tip, this.finisher);
     this.root.replaceChildren(this.box);
     this.drawing = this.gestures = new Drawing(this);
+    this.wheel = new Wheel(this.box);
   }
 
   // ------------------------------------------------------------------ structure
@@ -123,6 +125,7 @@ export class RegionView extends BaseView {
 
   destroy() {
     super.destroy();
+    this.wheel.destroy();
     this.linked.leave();
     if (this.session.view !== this) return;
     this.session.view = null;

@@ -1,0 +1,62 @@
+// What a tour of suggested places has changed, in words for its end. Knows no page.
+
+/** @import { LabelClass, Score } from "../../messages.js" */
+/**
+ * What the map looked like at one time: palette indices of its pixels, what they stand for, and how often it was right.
+ * @typedef {{ plane: Uint8Array, levels: number, classes: Pick<LabelClass, "id">[], score: Pick<Score, "accuracy" | "headline"> | null }} Standing
+ */
+/** @typedef {{ given: number, said: number }} Answer the class a person gave and the one that the map said */
+
+/**
+ * The share of the map's pixels that another class was given; null where the two cannot be compared.
+ * @param {Standing} before
+ * @param {Standing} now
+ */
+export function changed(before, now) {
+  if (before.plane.length !== now.plane.length) return null;
+  const [was, is] = [before, now].map(({ levels, classes }) => (/** @type {number} */ i) => {
+    return i ? (classes[Math.floor((i - 1) / levels)]?.id ?? 0) : 0;
+  });
+  let [all, other] = [0, 0];
+  for (let n = 0; n < now.plane.length; n++) {
+    const id = is(now.plane[n]);
+    if (!id) continue;
+    all += 1;
+    other += Number(id !== was(before.plane[n]));
+  }
+  return all ? other / all : null;
+}
+
+/**
+ * @param {Answer[]} answers
+ * @param {number | null} share of the map that changed
+ * @param {Standing["score"]} before
+ * @param {Standing["score"]} now
+ * @returns {string[]} sentences
+ */
+export function summary(answers, share, before, now) {
+  const n = answers.length;
+  const surprises = answers.filter(({ given, said }) => given !== said).length;
+  const others = surprises === 1 ? "1 of them was" : `${surprises} of them were`;
+  const told = surprises
+    ? `${others} not what the map had said.`
+    : n === 1
+      ? "It is what the map had said."
+      : "All are what the map had said.";
+  const sentences = [`${n} ${n === 1 ? "answer" : "answers"} taken in. ${told}`];
+  if (share !== null) sentences[0] += ` ${share < 0.005 ? "Less than 1" : percent(share)} % of the map changed.`;
+  const [was, is] = [before?.accuracy ?? null, now?.accuracy ?? null];
+  if (is === null) return now?.headline ? [...sentences, now.headline] : sentences;
+  const right = `${percent(is)} % right at places it has not seen`;
+  if (was === null) sentences.push(`The map is now ${right}.`);
+  else if (percent(was) === percent(is)) sentences.push(`The map is ${right}, as before.`);
+  else sentences.push(`The map is ${right}; before it was ${percent(was)} %.`);
+  if (was !== null && percent(is) < percent(was))
+    sentences.push(
+      "A lower number is usual here and seldom a worse map: these places were chosen because they are hard, and now the map is tested on them, too.",
+    );
+  return sentences;
+}
+
+/** @param {number} share */
+const percent = (share) => Math.round(100 * share);
