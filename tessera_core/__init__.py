@@ -21,31 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
 
-# Where each public name lives.
-_HOMES = {
-    "EmbeddingRaster": "raster",
-    "Grid": "grid",
-    "HeadChoice": "heads.choice",
-    "InputError": "errors",
-    "Project": "project.project",
-    "Provenance": "provenance",
-    "Region": "region",
-    "TesseraError": "errors",
-    "change": "api",
-    "coverage": "api",
-    "demo": "api",
-    "evaluate": "api",
-    "fetch": "api",
-    "generate": "api",
-    "load_head": "api",
-    "make_head": "api",
-    "map_classes": "api",
-    "map_values": "api",
-    "open": "api",
-    "read_labels": "api",
-    "read_values": "api",
-    "write_map": "api",
-}
 __all__ = [
     "EmbeddingRaster",
     "Grid",
@@ -71,6 +46,18 @@ __all__ = [
     "read_values",
     "write_map",
 ]
+
+# Where those live that are no calls of the front door.
+_ELSEWHERE = {
+    "EmbeddingRaster": "raster",
+    "Grid": "grid",
+    "HeadChoice": "heads.choice",
+    "InputError": "errors",
+    "Project": "project.project",
+    "Provenance": "provenance",
+    "Region": "region",
+    "TesseraError": "errors",
+}
 
 if TYPE_CHECKING:
     from tessera_core.api import (
@@ -100,9 +87,9 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """A public name, loaded now."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'api')}"), name)
     globals()[name] = value
     return value
 

@@ -129,6 +129,13 @@ def make_project(
     return project
 
 
+def two_halves(grid: Grid, year: int, dim: int = 8) -> EmbeddingRaster:
+    """Two kinds of ground, one in the west of a grid and one in the east."""
+    side = np.indices(grid.shape)[1] >= grid.width // 2
+    values = np.random.default_rng(year).normal(0.4 * side[..., None] - 0.2, 0.08, (*grid.shape, dim))
+    return make_raster(values, grid, Provenance("tessera", "2.0", "2B-L", dim, year))
+
+
 def clumped_raster(seed: int = 0, shape: tuple[int, int] = (40, 50), dim: int = 32) -> EmbeddingRaster:
     """Pixels of five clumps in any order, the first three without data."""
     rng = np.random.default_rng(seed)

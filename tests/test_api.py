@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import importlib
+import inspect
 import os
+import pkgutil
 import subprocess
 import sys
 import warnings
@@ -15,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from sklearn.base import clone
 
@@ -28,10 +32,15 @@ from tessera_core.heads import load_head
 from tessera_core.project.demo import DEMO_CLASSES, DemoRegion
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.region import Region
+from tests.factories import make_raster
+from tests.sources import world_store
+from tests.sources.world_store import WebStore
 
 SIZE = 96
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (SIZE, SIZE))
 SLOW = ("demo", "generate")
+CALLS = {name for name, value in vars(api).items() if inspect.isfunction(value)}
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +54,8 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> DemoRegion:
     for year in made.embeddings:
         fields = fields if year == 2023 else np.where(np.indices(GRID.shape).max(0) < 16, 2, fields)
         values = kinds[fields] + 0.4 * own + 0.3 * rng.normal(size=(SIZE, SIZE, 128))
-        scales = (np.abs(values).max(-1) / 127).astype(np.float32)
-        codes = np.rint(values / scales[..., None]).astype(np.int8)
         provenance = Provenance("studio", "nano", dim=128, year=year, source="test")
-        EmbeddingRaster(codes, scales, GRID, provenance).save(made.embeddings[year])
+        make_raster(values, GRID, provenance).save(made.embeddings[year])
         made.truth[year].parent.mkdir(exist_ok=True)
         truth = (fields + 1).astype(np.uint8)
         # A few pixels in the midst of each field: more would teach the same and take longer.
@@ -78,11 +85,10 @@ def test_importing_the_package_takes_no_time() -> None:
 
 
 def test_every_name_is_there_and_none_is_a_room(root: Path) -> None:
-    assert set(tessera.__all__) == {*tessera._HOMES, "__version__"}
     assert set(tessera.__all__) <= set(dir(tessera))
     rooms = {path.stem for path in (root / "tessera_core").iterdir() if path.suffix in ("", ".py")}
     assert rooms & set(tessera.__all__) == set()
-    assert set(api.__all__) <= set(tessera.__all__)
+    assert set(tessera.__all__) - {*tessera._ELSEWHERE, "__version__"} == CALLS
     for name in tessera.__all__:
         assert getattr(tessera, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'opne'"):
@@ -90,15 +96,15 @@ def test_every_name_is_there_and_none_is_a_room(root: Path) -> None:
 
 
 def _examples() -> Iterator[Any]:
-    found = [*doctest.DocTestFinder().find(api), *doctest.DocTestFinder().find(raster, raster.__name__)]
-    for test in found:
+    modules = [importlib.import_module(f"{api.__name__}.{room.name}") for room in pkgutil.iter_modules(api.__path__)]
+    for test in [one for module in (*modules, raster) for one in doctest.DocTestFinder().find(module)]:
         if test.examples:
             slow = test.name.rpartition(".")[2] in SLOW
             yield pytest.param(test, id=test.name, marks=[pytest.mark.soak] if slow else [])
 
 
 def test_every_call_of_the_front_door_has_an_example() -> None:
-    without = {name for name in api.__all__ if ">>>" not in getattr(api, name).__doc__}
+    without = {name for name in CALLS if ">>>" not in getattr(api, name).__doc__}
     # These need a server, a saved head or values; the tests below call them.
     assert without == {"coverage", "fetch", "load_head", "map_values", "read_values"}
 
@@ -118,6 +124,41 @@ def test_the_examples_in_docstrings_run(
     example.globs = {**given}
     runner = doctest.DocTestRunner(verbose=False)
     assert runner.run(example).failed == 0
+
+
+# ------------------------------------------------------------------ embeddings
+
+
+def test_a_published_store_is_looked_into_fetched_once_and_opened(
+    web: WebStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    box = (11.82, -0.02, 11.94, 0.08)
+    (cover,) = tessera.coverage(box, location=web.store, years=[2022, 2023], dim=16)
+    assert [(year.year, year.missing) for year in cover.years] == [(2022, ("grid_11.85_0.05",)), (2023, ())]
+    assert cover.problem == ""
+
+    one = tessera.fetch(box, 2023, location=web.store, dim=16)
+    assert (one.dim, one.provenance.year, one.provenance.version) == (16, 2023, "2.0")
+    rows, cols = (a.ravel() for a in np.nonzero(one.valid()))
+    assert len(rows) > 1000
+    lon, lat = one.grid.pixel_to_lonlat(rows + 0.5, cols + 0.5)
+    off = np.abs(one.sample(rows, cols) - world_store.vectors(lon, lat, 2023)[:, :16])
+    assert (off <= one.scales[rows, cols, None] * 0.51).all()
+
+    sent = web.sent
+    for again in (
+        tessera.fetch(Region.of_shape(shapely.box(*box)), 2023, location=web.store, dim=16),
+        tessera.open(web.store, region=box, year=2023, dim=16),
+    ):
+        np.testing.assert_array_equal(again.codes, one.codes)
+        np.testing.assert_array_equal(again.scales, one.scales)
+    # Only what the store says of itself was asked again.
+    assert web.sent - sent < one.codes.nbytes / 10
+    with pytest.warns(UserWarning, match=r"has not, of 2022: grid_11\.85_0\.05"):
+        years = tessera.fetch(",".join(map(str, box)), [2022, 2023], location=web.store, dim=16)
+    np.testing.assert_array_equal(years[2023].codes, one.codes)
+    assert years[2022].valid().sum() < years[2023].valid().sum()
 
 
 # ------------------------------------------------------------------------ maps
@@ -156,7 +197,7 @@ def test_a_saved_head_maps_another_year(names: dict[str, Any], region: DemoRegio
     assert load_head(tmp_path / "h.safetensors").class_names == made.names
 
 
-def test_values_are_mapped_scored_saved_and_written(names: dict[str, Any], tmp_path: Path) -> None:
+def test_values_are_mapped_scored_saved_and_written(names: dict[str, Any], region: DemoRegion, tmp_path: Path) -> None:
     one = names["raster"]
     rng = np.random.default_rng(2)
     rows, cols = rng.integers(0, SIZE, (2, 80))
@@ -175,6 +216,10 @@ def test_values_are_mapped_scored_saved_and_written(names: dict[str, Any], tmp_p
     np.testing.assert_array_equal(given.values, made.values)
     saved = tessera.load_head(made.save_head(tmp_path / "h.safetensors"))
     np.testing.assert_array_equal(tessera.map_values(one, head=saved).values, made.values)
+    # A head taken on from another year keeps saying what it was trained on.
+    elsewhere = tessera.map_values(tessera.open(region.embeddings[2023]), head=saved)
+    assert (elsewhere.provenance.year, elsewhere.trained_on.year) == (2023, 2024)
+    assert tessera.load_head(elsewhere.save_head(tmp_path / "again.safetensors")).provenance.year == 2024
     score = tessera.evaluate(one, values)
     assert score.result["r2"] > 0.5
     with pytest.raises(HeadError, match="map_values"):

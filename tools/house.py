@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import re
 import sys
 import tokenize
@@ -144,6 +145,45 @@ def lengths(checkout: Path, ending: str) -> list[tuple[int, str]]:
     )
 
 
+def equal_places(checkout: Path, lines: int = 6) -> list[tuple[int, str, str]]:
+    """Length and two places (``file:line``) of every run of so many or more equal lines, the longest first.
+
+    Blank lines, comments, imports and docstrings do not count, nor what is a line of brackets only.
+    """
+    files: dict[str, list[tuple[int, str]]] = {}
+    for path in sorted((checkout / FACE).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        skipped = {
+            number
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            or (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            )
+            for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        }
+        said = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if n not in skipped]
+        files[str(path.relative_to(checkout))] = [(n, line) for n, line in said if line and line[0] != "#"]
+    starts: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for name, said in files.items():
+        for i in range(len(said) - lines + 1):
+            window = tuple(line for _, line in said[i : i + lines])
+            if any(len(line) > 6 for line in window):
+                starts.setdefault(window, []).append((name, i))
+    same = {(a, b) for places in starts.values() for a, b in itertools.combinations(places, 2)}
+    found = []
+    for (name, i), (other, j) in same:
+        if ((name, i - 1), (other, j - 1)) in same or (name == other and j - i < lines):
+            continue
+        length = lines
+        while ((name, i + length - lines + 1), (other, j + length - lines + 1)) in same:
+            length += 1
+        found.append((length, f"{name}:{files[name][i][0]}", f"{other}:{files[other][j][0]}"))
+    return sorted(found, reverse=True)
+
+
 def main(checkout: Path) -> None:
     """Print the figures."""
     known = modules(checkout)
@@ -168,6 +208,10 @@ def main(checkout: Path) -> None:
     print("names with a home-made word:", len(left), "in", len({path for path, _ in left}), "files")
     for path, name in left:
         print(" ", path.relative_to(checkout), name)
+    same = equal_places(checkout)
+    print("pairs of places with six or more equal lines:", len(same))
+    for one in same:
+        print("   ", *one)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ def _net(covered: NDArray[np.bool_], n: int, rng: np.random.Generator) -> NDArra
     """Pixels of a square net with about ``n`` nodes on the covered ground."""
     step = float(np.sqrt(covered.sum() / n))
     rows, cols = (np.floor(np.arange(rng.random() * step, size, step)).astype(np.int64) for size in covered.shape)
-    flat = (rows[:, None] * covered.shape[1] + cols).ravel()
+    flat: NDArray[np.int64] = (rows[:, None] * covered.shape[1] + cols).ravel()
     flat = flat[covered.ravel()[flat]]
     if not len(flat):
         raise LabelError("The net misses the map; ask for more places.")

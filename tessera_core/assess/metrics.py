@@ -67,7 +67,9 @@ def score(confusion: NDArray[Any], ids: Sequence[int], names: Mapping[int, str])
 
 
 def _share(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    share = np.zeros(len(part))
+    np.divide(part, whole, out=share, where=whole > 0)
+    return share
 
 
 def worst_confusion(confusion: NDArray[Any], ids: Sequence[int], names: Mapping[int, str]) -> str:

@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Protocol, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from tessera_core._utils.threads import run_alone, run_blocks
 from tessera_core.errors import Cancelled, HeadError, UnableError
+from tessera_core.heads.estimators import BaseEstimator
 from tessera_core.heads.training import dense_groups
 from tessera_core.raster import dequantise, valid_scales
 from tessera_core.types import Bools, Cancel, Floats, PixelBox, Progress

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassifierMixin
 
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import Pixels, RasterEstimator, State, of_vectors
+from tessera_core.heads.estimators import ClassifierMixin
 from tessera_core.heads.temperature import temperature_scaled
 from tessera_core.heads.training import ClassWeight, class_weights, require_two
 from tessera_core.types import Bytes, Floats, PixelBox
@@ -25,7 +25,8 @@ NO_CONFIDENCE = 255
 
 def percent(probability: NDArray[np.floating]) -> Bytes:
     """Confidence in whole percent, uint8, of probabilities in [0, 1]."""
-    return np.rint(100 * np.clip(probability, 0, 1)).astype(np.uint8)
+    whole: Bytes = np.rint(100 * np.clip(probability, 0, 1)).astype(np.uint8)
+    return whole
 
 
 class Head(ClassifierMixin, RasterEstimator[np.uint8]):

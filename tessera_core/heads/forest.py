@@ -64,7 +64,7 @@ class ForestHead(Head):
         k = len(self.classes_)
 
         def votes(tree: Any, X: Floats) -> NDArray[np.float64]:
-            leaf = tree.predict(X)
+            leaf: NDArray[np.float64] = tree.predict(X)
             return leaf / leaf.sum(axis=1, keepdims=True)
 
         return summed(self._trees, X, k, votes) / len(self._trees)

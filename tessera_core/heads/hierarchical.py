@@ -234,7 +234,7 @@ class HierarchicalHead(Head):
 
         def classify(part: slice) -> None:
             logits = torch.addcmul(intercept, product(all_codes[part]), usable[part])
-            local = torch.cat([torch.softmax(one, dim=0) for one in logits.split(sizes)])
+            local = torch.cat([torch.softmax(one, dim=0) for one in torch.split(logits, sizes)])
             best, sure = self._rolled_up(self._along_paths(local.numpy()))
             classes[part], confidence[part] = ids[best], percent(sure)
 

@@ -162,7 +162,7 @@ def train_layers(
                 order, first = torch.randperm(len(x)), 0
             pick = order[first : first + batch]
             optimiser.zero_grad()
-            loss(net(x[pick]), pick).backward()
+            torch.autograd.backward(loss(net(x[pick]), pick))
             optimiser.step()
             schedule.step()
     step(steps, steps)

@@ -85,10 +85,12 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
         return with_focal_mean(raster, rows, cols, self.size)
 
     def _no_data(self, shape: tuple[int, ...]) -> tuple[NDArray[Value], NDArray[Value]]:
-        return self.head._no_data(shape)
+        empty: tuple[NDArray[Value], NDArray[Value]] = self.head._no_data(shape)
+        return empty
 
     def _mapped(self, X: Floats) -> tuple[NDArray[Any], NDArray[Any]]:
-        return self.head._mapped(X)
+        layers: tuple[NDArray[Any], NDArray[Any]] = self.head._mapped(X)
+        return layers
 
     def predict_window(
         self, codes: NDArray[np.int8], scales: Floats, window: PixelBox

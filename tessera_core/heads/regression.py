@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import RegressorMixin
 
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import Pixels, RasterEstimator
+from tessera_core.heads.estimators import RegressorMixin
 from tessera_core.heads.forest import grow, summed, tree_arrays, trees_from
 from tessera_core.heads.mlp import Layers, Perceptron, forward, layer_arrays, layers_from
 from tessera_core.heads.ridge import LeftOut, left_basis

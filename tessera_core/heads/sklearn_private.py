@@ -27,7 +27,8 @@ def boosted_dtype() -> np.dtype[Any]:
     """The record that is a node of such a tree."""
     from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
 
-    return np.dtype(PREDICTOR_RECORD_DTYPE)
+    record: np.dtype[Any] = np.dtype(PREDICTOR_RECORD_DTYPE)
+    return record
 
 
 class BoostedTree:
@@ -62,7 +63,8 @@ def tree_dtype() -> np.dtype[Any]:
     """The record that is a node of a decision tree."""
     from sklearn.tree._tree import NODE_DTYPE
 
-    return np.dtype(NODE_DTYPE)
+    record: np.dtype[Any] = np.dtype(NODE_DTYPE)
+    return record
 
 
 def tree_of(nodes: NDArray[Any], values: NDArray[np.float64], depth: int, dim: int) -> Any:

@@ -60,7 +60,8 @@ class _UNet(nn.Module):
         second = self.second(self.pool(first))
         deep = self.third(self.pool(second))
         second = self.back_second(torch.cat([self.up_second(deep), second], 1))
-        return self.out(self.back_first(torch.cat([self.up_first(second), first], 1)))
+        logits: torch.Tensor = self.out(self.back_first(torch.cat([self.up_first(second), first], 1)))
+        return logits
 
 
 class UNetHead(Head):
@@ -177,7 +178,7 @@ class UNetHead(Head):
                 out, mark = net(torch.stack(crops)), torch.stack(marks).long()
                 loss = nn.functional.cross_entropy(out, mark, weight=say, ignore_index=-1, label_smoothing=0.05)
                 optimiser.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimiser.step()
                 schedule.step()
         self._step(self.steps, self.steps)

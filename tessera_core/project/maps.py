@@ -70,26 +70,69 @@ class GivenRegressionHead(RegressionChoice):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class MappedClasses:
-    """A map of classes with what it was made of.
+class Mapped[MapT: (ClassMap, ValueMap), HeadT: (Head, RegressionHead)]:
+    """A map that a head made, with what it was made of.
 
     Attributes:
         raster: the embeddings.
-        map: ``classes``, uint8 (H, W) with 0 = no data, and ``confidence``, uint8 (H, W) percent with 255 = no data.
+        map: what the head says of each pixel.
         head: fitted.
-        legend: names and colours of the class ids.
         trained_on: of the embeddings that the head learnt from.
-        labels: it learnt from; None where it was saved earlier.
+    """
+
+    raster: EmbeddingRaster
+    map: MapT
+    head: HeadT
+    trained_on: Provenance
+
+    @property
+    def grid(self) -> Grid:
+        """Where the pixels lie."""
+        return self.raster.grid
+
+    @property
+    def provenance(self) -> Provenance:
+        """Of the embeddings mapped."""
+        return self.raster.provenance
+
+    def save_head(self, path: str | Path) -> Path:
+        """Write the head, for other regions of the same dataset (:func:`tessera_core.heads.load_head`).
+
+        Raises:
+            HeadError: the head is of a type that cannot be saved.
+            ExportError: the file cannot be written.
+        """
+        from tessera_core.heads import save_head
+
+        return save_head(path, self.head, *self._kept_with_head())
+
+    def _kept_with_head(self) -> tuple[dict[int, str], Provenance, Mapping[str, NDArray[Any]]]:
+        """Names of its classes, what it was trained on, and arrays that tell other ground."""
+        return {}, self.trained_on, {}
+
+    def explore(self, **options: Any) -> Any:
+        """The map on a leafmap map in a notebook; see :meth:`EmbeddingRaster.explore`."""
+        return self.raster.explore(map=self, **options)
+
+    def _described(self, kind: str) -> str:
+        height, width = self.grid.shape
+        return f"{kind} {width} x {height} pixels of {self.provenance.dataset}, {self.provenance.year or 'no year'}"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class MappedClasses(Mapped["ClassMap", "Head"]):
+    """A map of classes with what it was made of: :class:`Mapped`, and
+
+    Attributes:
+        map: ``classes``, uint8 (H, W) with 0 = no data, and ``confidence``, uint8 (H, W) percent with 255 = no data.
+        legend: names and colours of the class ids.
+        labels: the head learnt from; None where it was saved earlier.
         trained: how many pixels taught it, its score and calibration; None likewise.
         seen: arrays that tell ground unlike the labels; empty where none came with the head.
         seed: of everything random.
     """
 
-    raster: EmbeddingRaster
-    map: ClassMap
-    head: Head
-    legend: tuple[LabelClass, ...]
-    trained_on: Provenance
+    legend: tuple[LabelClass, ...] = ()
     labels: Reference | None = None
     trained: Trained | None = None
     seen: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -104,16 +147,6 @@ class MappedClasses:
     def confidence(self) -> NDArray[np.uint8]:
         """uint8 (H, W) percent, 255 = no data."""
         return self.map.confidence
-
-    @property
-    def grid(self) -> Grid:
-        """Where the pixels lie."""
-        return self.raster.grid
-
-    @property
-    def provenance(self) -> Provenance:
-        """Of the embeddings mapped."""
-        return self.raster.provenance
 
     @property
     def score(self) -> LiveScore | None:
@@ -141,17 +174,9 @@ class MappedClasses:
         share = known.share_outside(self.raster, self.seed)
         return None if share is None else Outside(share, known.home)
 
-    def save_head(self, path: str | Path) -> Path:
-        """Write the head, for other regions of the same dataset (:func:`tessera_core.heads.load_head`).
-
-        Raises:
-            HeadError: the head is of a type that cannot be saved.
-            ExportError: the file cannot be written.
-        """
-        from tessera_core.heads import save_head
-
+    def _kept_with_head(self) -> tuple[dict[int, str], Provenance, Mapping[str, NDArray[Any]]]:
         seen = self.seen if self.labels is None else what_was_seen(self.labels, self.raster, self.seed)
-        return save_head(path, self.head, self.names, self.trained_on, seen)
+        return self.names, self.trained_on, seen
 
     def write(self, path: str | Path, confidence: str | Path | None = None) -> list[Path]:
         """Write the map, and with ``confidence`` that too, as Cloud Optimized GeoTIFF with a style for QGIS beside it.
@@ -170,13 +195,11 @@ class MappedClasses:
 
     def explore(self, **options: Any) -> Any:
         """The map on a leafmap map in a notebook; see :meth:`EmbeddingRaster.explore`."""
-        return self.raster.explore(map=self, labels=options.pop("labels", self.labels), **options)
+        return super().explore(labels=options.pop("labels", self.labels), **options)
 
     def __repr__(self) -> str:
-        height, width = self.grid.shape
-        said = f"<MappedClasses {width} x {height} pixels of {self.provenance.dataset}, {self.provenance.year or 'no year'}"
         right = "" if self.score is None else f"; {self.score.headline}"
-        return f"{said}: {', '.join(c.name for c in self.legend)}{right}>"
+        return f"<{self._described('MappedClasses')}: {', '.join(c.name for c in self.legend)}{right}>"
 
     def _repr_html_(self) -> str:
         areas, rows = self.areas(), ""
@@ -217,22 +240,17 @@ class Outside:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class MappedValues:
-    """A map of a measured value with what it was made of.
+class MappedValues(Mapped["ValueMap", "RegressionHead"]):
+    """A map of a measured value with what it was made of: :class:`Mapped`, and
 
     Attributes:
-        raster: the embeddings.
         map: ``values`` and ``half_widths``, float32 (H, W), NaN = no data; nine of ten lie within value - margin to value + margin
             (the half-width of a 90 % prediction interval).
-        head: fitted.
         name: what was measured.
         n_train: pixels that taught the head; None where it was saved earlier.
         labels: it learnt from; None likewise.
     """
 
-    raster: EmbeddingRaster
-    map: ValueMap
-    head: RegressionHead
     name: str = "value"
     n_train: int | None = None
     labels: RegressionSamples | None = None
@@ -246,27 +264,6 @@ class MappedValues:
     def half_widths(self) -> NDArray[np.float32]:
         """float32 (H, W): how far off nine of ten may be."""
         return self.map.half_widths
-
-    @property
-    def grid(self) -> Grid:
-        """Where the pixels lie."""
-        return self.raster.grid
-
-    @property
-    def provenance(self) -> Provenance:
-        """Of the embeddings mapped."""
-        return self.raster.provenance
-
-    def save_head(self, path: str | Path) -> Path:
-        """Write the head, for other regions of the same dataset.
-
-        Raises:
-            HeadError: the head is of a type that cannot be saved.
-            ExportError: the file cannot be written.
-        """
-        from tessera_core.heads import save_head
-
-        return save_head(path, self.head, {}, self.provenance)
 
     def write(self, path: str | Path, margin: str | Path | None = None) -> list[Path]:
         """Write the values, and with ``margin`` how far off they may be, as Cloud Optimized GeoTIFF.
@@ -284,15 +281,10 @@ class MappedValues:
         files = [write_value_map(path, product)]
         return files if margin is None else [*files, write_half_widths(margin, product)]
 
-    def explore(self, **options: Any) -> Any:
-        """The map on a leafmap map in a notebook; see :meth:`EmbeddingRaster.explore`."""
-        return self.raster.explore(map=self, **options)
-
     def __repr__(self) -> str:
-        height, width = self.grid.shape
         known = self.values[np.isfinite(self.values)]
-        span = f", {known.min():.4g} to {known.max():.4g}" if known.size else ", no data"
-        return f"<MappedValues of {self.name}, {width} x {height} pixels of {self.provenance.dataset}{span}>"
+        span = f"{known.min():.4g} to {known.max():.4g}" if known.size else "no data"
+        return f"<{self._described('MappedValues')}: {self.name}, {span}>"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -380,7 +372,7 @@ def map_classes(
     )
     made = predict_raster(trained.head, raster, progress=progress, cancelled=cancelled)
     classes = tuple(labels.classes if legend is None else legend)
-    return MappedClasses(raster, made, trained.head, classes, raster.provenance, labels, trained, seed=seed)
+    return MappedClasses(raster, made, trained.head, raster.provenance, classes, labels, trained, seed=seed)
 
 
 def map_values(
@@ -403,7 +395,7 @@ def map_values(
     head = choice.make(seed)
     n_train = fit_regression(labels, raster, head, seed=seed, progress=progress, cancelled=cancelled)
     made = predict_values(head, raster, progress=progress, cancelled=cancelled)
-    return MappedValues(raster, made, head, labels.field or "value", n_train, labels)
+    return MappedValues(raster, made, head, raster.provenance, labels.field or "value", n_train, labels)
 
 
 def map_with(
@@ -426,12 +418,12 @@ def map_with(
     raster.provenance.require_same_dataset(saved.provenance, "one map")
     if isinstance(saved.head, RegressionHead):
         values = predict_values(saved.head, raster, progress=progress, cancelled=cancelled)
-        return MappedValues(raster, values, saved.head)
+        return MappedValues(raster, values, saved.head, saved.provenance)
     legend: list[LabelClass] = []
     for class_id, name in saved.class_names.items():
         legend.append(LabelClass(class_id, name, color_for(name, legend, class_id)))
     made = predict_raster(saved.head, raster, progress=progress, cancelled=cancelled)
-    return MappedClasses(raster, made, saved.head, tuple(legend), saved.provenance, seen=saved.seen, seed=seed)
+    return MappedClasses(raster, made, saved.head, saved.provenance, tuple(legend), seen=saved.seen, seed=seed)
 
 
 def write_map(

@@ -29,7 +29,8 @@ from tessera_core.errors import Hint, MixedDatasetsError, ProjectError, TesseraE
 from tessera_core.gate.archives import open_archive
 from tessera_core.grid import Grid
 from tessera_core.hosting import acting, hosted, shown_path
-from tessera_core.labels.log import LabelLog, LogReplacedError
+from tessera_core.labels.log import LabelLog
+from tessera_core.labels.log_file import LogReplacedError
 from tessera_core.labels.model import clean_name
 from tessera_core.labels.schema import ClassTree
 from tessera_core.labels.schema import from_json as tree_from_json

@@ -6,10 +6,8 @@ import pytest
 from tessera_core.analysis.applicability import NO_SCORE, DissimilarityMap, Spread, learn, map_dissimilarity
 from tessera_core.analysis.similarity import code_norms
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.grid import Grid
-from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tests.factories import quantised
+from tests.factories import make_raster
 
 DIM = 20
 
@@ -24,9 +22,7 @@ def drawn(n: int, classes: int, seed: int, noise: float = 0.5) -> tuple[np.ndarr
 
 
 def raster_of(x: np.ndarray, shape: tuple[int, int]) -> EmbeddingRaster:
-    codes, scales = quantised(x)
-    scales[3] = np.nan
-    return EmbeddingRaster(codes.reshape(*shape, -1), scales.reshape(shape), Grid.local(shape), Provenance(dim=DIM))
+    return make_raster(x.reshape(*shape, -1), empty=np.unravel_index(3, shape))
 
 
 def test_distances_are_mahalanobis_with_the_small_variances_averaged() -> None:

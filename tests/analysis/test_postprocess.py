@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_wrong_wishes() -> None:
 def test_a_cleaning_survives_a_project_and_does_what_its_method_does() -> None:
     local, truth = field()
     grid = Grid("EPSG:32631", Affine(10, 0, 600_000, 0, -10, 5_800_000), local.shape)
-    raster = EmbeddingRaster(local.codes, local.scales, grid, local.provenance)
+    raster = replace(local, grid=grid)
     head = head_of(raster, truth)
     classes = predict_raster(head, raster).classes
     for way, expected in (

@@ -7,10 +7,7 @@ import pytest
 
 from tessera_core.analysis import projection
 from tessera_core.errors import Cancelled, RasterError
-from tessera_core.grid import Grid
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import clumps
+from tests.factories import clumps, make_raster
 
 
 def test_nearest_equals_scikit_learn() -> None:
@@ -90,11 +87,7 @@ def test_the_whole_region_takes_the_colours_of_the_picture(axes: int) -> None:
     umap = projection.fit_umap(values, axes, epochs=80)
     learnt = projection.learn_projection(umap)
     assert learnt.r2 > 0.8
-    top = np.abs(values).max(1)
-    codes = np.rint(values / top[:, None] * 127).astype(np.int8).reshape(30, 40, -1)
-    scales = (top / 127).astype(np.float32).reshape(30, 40).copy()
-    scales[0, 0] = np.nan
-    raster = EmbeddingRaster(codes, scales, Grid.local((30, 40)), Provenance(dim=24))
+    raster = make_raster(values.reshape(30, 40, -1), empty=np.s_[0, 0])
     picture = learnt.colours(raster)
     assert (picture[0, 0] == 0).all()
     flat, of = picture.reshape(-1, 3)[1:].astype(float), kind[1:]

@@ -14,15 +14,13 @@ from tessera_core.errors import Cancelled, InputError, MixedDatasetsError
 from tessera_core.grid import Grid, transformer
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, dequantise
+from tests.factories import random_raster
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 600_000, 0, -10, 5_800_000), (30, 40))
 
 
 def raster(grid: Grid = GRID, seed: int = 0, variant: str = "2B-N", dim: int = 16) -> EmbeddingRaster:
-    random = np.random.default_rng(seed)
-    codes = random.integers(-127, 128, (*grid.shape, dim)).astype(np.int8)
-    scales = random.uniform(0.01, 0.1, grid.shape).astype(np.float32)
-    return EmbeddingRaster(codes, scales, grid, Provenance("tessera", "2.0", variant, dim, 2023))
+    return random_raster(grid.shape, dim, seed, grid, Provenance("tessera", "2.0", variant, dim, 2023))
 
 
 def window(whole: EmbeddingRaster, row: int, col: int, height: int, width: int) -> EmbeddingRaster:
@@ -76,7 +74,7 @@ def test_nearest_pixel_on_another_zone_and_on_half_pixels() -> None:
     inside = made.grid.inside(r, c)
     r, c = np.where(inside, r, 0).astype(int), np.where(inside, c, 0).astype(int)
     scales = np.where(inside, made.scales[r, c], np.nan).astype(np.float32)
-    found = compare(made, EmbeddingRaster(made.codes[r, c], scales, there, made.provenance))
+    found = compare(made, replace(made, codes=made.codes[r, c], scales=scales, grid=there))
     assert found.pixels == 12 * 14
     assert found.equal_codes == 1.0
 

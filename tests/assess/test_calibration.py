@@ -26,13 +26,10 @@ from tessera_core.assess.crossfit import HeldOut, hold_out, predict_folds, take
 from tessera_core.assess.live import live_score
 from tessera_core.assess.splits import folds
 from tessera_core.errors import Cancelled, HeadError, LabelError
-from tessera_core.grid import Grid
 from tessera_core.heads import make_head
 from tessera_core.heads.temperature import temperature_scaled
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
 from tests.assess.fields import labelled_fields
-from tests.factories import quantised
+from tests.factories import make_raster, quantised
 
 
 def simulated(n, k=5, spread=2.0, seed=0):
@@ -234,12 +231,9 @@ def test_places_are_what_is_counted_and_the_rarely_mapped_count_for_less():
 
 def test_too_few_places_say_so_and_beside_labels_sets_stay_small():
     samples = labelled_fields(per_class=12, pixels=1, offset=0.6, apart=8)  # 36 labels in nine squares
-    codes, scales = quantised(np.random.default_rng(0).normal(size=(2500, 16)))
-    here = samples.rows * 50 + samples.cols
-    codes[here], scales[here] = samples.features.codes, samples.features.scales
-    raster = EmbeddingRaster(
-        codes.reshape(50, 50, 16), scales.reshape(50, 50), Grid.local((50, 50)), Provenance(dim=16)
-    )
+    values = np.random.default_rng(0).normal(size=(50, 50, 16))
+    values[samples.rows, samples.cols] = samples.features.codes * samples.features.scales[:, None]
+    raster = make_raster(values)
     samples = replace(samples, features=CodeFeatures.at(raster, samples.rows, samples.cols))
     head = make_head("prototype")
     held = live_score(samples, head).held_out
@@ -279,10 +273,7 @@ def test_the_layer_equals_the_rule_pixel_by_pixel():
     head = make_head("ridge")
     rule = conformal(hold_out(samples, head), 0.15)
     head.fit(samples.features.codes * samples.features.scales[:, None], samples.y)
-    codes, scales = quantised(np.random.default_rng(0).normal(size=(600, 16)))
-    scales[7] = np.nan
-    grid = Grid.local((20, 30))
-    raster = EmbeddingRaster(codes.reshape(20, 30, 16), scales.reshape(20, 30), grid, Provenance(dim=16))
+    raster = make_raster(np.random.default_rng(0).normal(size=(20, 30, 16)), empty=np.s_[0, 7])
     layer = map_sets(rule, head, raster)
     inside = rule.contains(head.predict_proba(raster.sample(*np.divmod(np.arange(600), 30))))
     inside[7] = False

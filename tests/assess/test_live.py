@@ -11,12 +11,9 @@ from tessera_core.assess import CodeFeatures, Samples
 from tessera_core.assess.crossfit import hold_out, spatial_folds, spatial_groups, take, thin
 from tessera_core.assess.live import effective_sample_size, live_score, wilson
 from tessera_core.errors import Cancelled
-from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
 from tests.assess.fields import labelled_fields
-from tests.factories import quantised
+from tests.factories import make_raster
 
 
 def test_no_training_pixel_lies_in_a_held_out_place_or_its_belt():
@@ -157,11 +154,8 @@ def test_what_covers_the_map_is_seen_in_the_map():
     """Labels evenly of two classes, on ground that is nine tenths of the one."""
     rng = np.random.default_rng(0)
     truth = np.where(np.arange(100) < 90, 1, 2)[None].repeat(40, 0)
-    codes, scales = quantised(np.array([[-1.0], [1.0]])[truth.ravel() - 1] + 0.3 * rng.normal(size=(4000, 8)))
-    scales[:400] = np.nan
-    raster = EmbeddingRaster(
-        codes.reshape(40, 100, 8), scales.reshape(40, 100), Grid.local((40, 100)), Provenance(dim=8)
-    )
+    values = np.array([[-1.0], [1.0]])[truth - 1] + 0.3 * rng.normal(size=(40, 100, 8))
+    raster = make_raster(values, empty=np.s_[:4])
     rows, cols = np.tile([12, 36], 4), np.array([1, 1, 30, 30, 91, 91, 99, 99])
     samples = Samples(
         CodeFeatures.at(raster, rows, cols),

@@ -11,11 +11,8 @@ from tessera_core.analysis.postprocess import majority, potts
 from tessera_core.assess import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.assess.postprocess import score_post_processing
 from tessera_core.errors import Cancelled, LabelError
-from tessera_core.grid import Grid
 from tessera_core.heads import make_head
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import quantised
+from tests.factories import make_raster
 
 
 def region(noise=1.5):
@@ -24,10 +21,7 @@ def region(noise=1.5):
     truth = (np.add.outer(np.arange(120) // 30, np.arange(120) // 30) % 2) + 1
     centres = np.zeros((3, 8))
     centres[1, 0], centres[2, 0] = 1, -1
-    codes, scales = quantised((centres[truth] + noise * rng.normal(size=(120, 120, 8))).reshape(-1, 8))
-    raster = EmbeddingRaster(
-        codes.reshape(120, 120, 8), scales.reshape(120, 120), Grid.local((120, 120)), Provenance(dim=8)
-    )
+    raster = make_raster(centres[truth] + noise * rng.normal(size=(120, 120, 8)))
     rows, cols = np.divmod(rng.permutation(120 * 120)[:60], 120)
     features = CodeFeatures(raster.codes[rows, cols], raster.scales[rows, cols])
     return raster, Samples(features, truth[rows, cols], np.arange(60), rows, cols, {1: "field", 2: "wood"})

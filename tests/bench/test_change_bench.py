@@ -18,6 +18,7 @@ from tessera_core.models.checkpoint import load_checkpoint
 from tessera_core.project.demo import DEMO_WEIGHTS
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_raster
 
 
 def _pretend(world: World, _loaded: object, _folder: Path) -> dict[int, EmbeddingRaster]:
@@ -28,10 +29,7 @@ def _pretend(world: World, _loaded: object, _folder: Path) -> dict[int, Embeddin
         rng = np.random.default_rng(year)
         level = np.exp(0.4 * rng.normal(size=truth.shape))[..., None]
         values = gaussian_filter(centres[truth], (0.5, 0.5, 0)) + 0.2 * level * rng.normal(size=(*truth.shape, 32))
-        top = np.abs(values).max(-1)
-        codes = np.rint(values / top[..., None] * 127).astype(np.int8)
-        provenance = Provenance("studio", "test", "", 32, year)
-        rasters[year] = EmbeddingRaster(codes, (top / 127).astype(np.float32), world.grid, provenance)
+        rasters[year] = make_raster(values, world.grid, Provenance("studio", "test", "", 32, year))
     return rasters
 
 

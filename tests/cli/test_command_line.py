@@ -25,9 +25,7 @@ from tessera_core.cli.paths import TIFF, Input, Output, check_paths, sidecars
 from tessera_core.cli.years import parse_years
 from tessera_core.errors import InputError
 from tessera_core.export import labels
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import make_grid
+from tests.factories import make_grid, two_halves
 
 GRID = make_grid((24, 24))
 
@@ -41,19 +39,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Embeddings of two years, labels of them as a raster, and a folder with someone's notes."""
-    rng = np.random.default_rng(0)
-    half = np.zeros(GRID.shape, np.uint8)
-    half[:, 12:] = 1
     for year in (2023, 2024):
-        codes = np.clip(rng.normal(40 * half[..., None] - 20, 8, (*GRID.shape, 8)), -127, 127).astype(np.int8)
-        scales = np.full(GRID.shape, 0.01, np.float32)
-        provenance = Provenance("tessera", "2.0", "2B-L", 8, year)
-        EmbeddingRaster(codes, scales, GRID, provenance).save(tmp_path / "e" / str(year))
+        two_halves(GRID, year).save(tmp_path / "e" / str(year))
     import rasterio
 
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": 24, "width": 24, "crs": GRID.crs}
     with rasterio.open(tmp_path / "labels.tif", "w", **profile, transform=GRID.transform) as file:
-        file.write(half + 1, 1)
+        file.write((np.indices(GRID.shape)[1] // 12 + 1).astype(np.uint8), 1)
     (tmp_path / "mywork").mkdir()
     (tmp_path / "mywork" / "notes.txt").write_text("mine")
     return tmp_path

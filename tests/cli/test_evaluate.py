@@ -12,8 +12,7 @@ from tessera_core.bench import hot_path
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import write_tile
 from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import make_grid
+from tests.factories import make_grid, make_raster
 
 GRID = make_grid((24, 32))
 
@@ -28,10 +27,7 @@ def region(tmp_path):
     truth[::8] = truth[:, ::8] = 0
     index = (truth == 1200) + 2 * (truth == 7900)
     x = rng.normal(size=(3, 16))[index] + 0.3 * rng.normal(size=(24, 32, 16))
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    EmbeddingRaster(
-        np.rint(x / scales[..., None]).astype(np.int8), scales, GRID, Provenance("studio", "nano", dim=16)
-    ).save(tmp_path / "E")
+    make_raster(x, GRID, Provenance("studio", "nano", dim=16)).save(tmp_path / "E")
     bands = (2000 + 500 * index[None, ..., None] + 300 * rng.normal(size=(4, 24, 32, 10))).astype(np.uint16)
     masks = np.ones((4, 24, 32), np.uint8)
     write_tile(tmp_path / "D", bands=bands, masks=masks, doys=np.array([10, 50, 90, 130]), grid=GRID)

@@ -11,8 +11,7 @@ import rasterio
 from tessera_core.cli import main
 from tessera_core.heads import HEADS, UNetHead
 from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import make_grid, quantised
+from tests.factories import make_grid, make_raster
 
 GRID = make_grid((48, 60))
 
@@ -24,9 +23,7 @@ def region(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(5), 12)[None].repeat(48, 0)
     x = rng.normal(size=(5, 16))[truth] + 0.3 * rng.normal(size=(48, 60, 16))
-    codes, scales = quantised(x)
-    scales[0, :4] = np.nan
-    EmbeddingRaster(codes, scales, GRID, Provenance("studio", "nano", dim=16, year=2024)).save(tmp_path / "E")
+    make_raster(x, GRID, Provenance("studio", "nano", dim=16, year=2024), empty=np.s_[0, :4]).save(tmp_path / "E")
     names = ["Oak", "Pine", "Spruce", "Lake", "Hay"]
     features = []
     for row in (4, 14, 24, 34):

@@ -11,7 +11,7 @@ from affine import Affine
 from tessera_core.cli import main
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_raster
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 560_000, 0, -10, 5_765_000), (32, 32))
 NAMES = ["Water", "Wood", "Maize", "Grass"]
@@ -23,10 +23,7 @@ def embeddings(tmp_path_factory):
     rng = np.random.default_rng(0)
     truth = np.kron(np.arange(4).reshape(2, 2), np.ones((16, 16), int))
     x = rng.normal(size=(4, 16))[truth] + 0.1 * rng.normal(size=(32, 32, 16))
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    raster = EmbeddingRaster(
-        np.rint(x / scales[..., None]).astype(np.int8), scales, GRID, Provenance("studio", "nano", dim=16, year=2024)
-    )
+    raster = make_raster(x, GRID, Provenance("studio", "nano", dim=16, year=2024))
     folder = tmp_path_factory.mktemp("region") / "E"
     raster.save(folder)
     return folder

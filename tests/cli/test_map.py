@@ -12,7 +12,6 @@ import rasterio
 from tessera_core.cli import main
 from tessera_core.heads import load_head, save_head
 from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
 from tests.factories import make_grid, make_raster
 
 GRID = make_grid((24, 30))
@@ -89,10 +88,8 @@ def test_a_saved_head_says_what_share_of_a_region_is_unlike_what_it_was_trained_
     away = np.random.default_rng(7).normal(size=16)
     x = np.nan_to_num(raster.sample(*np.indices((24, 30)).reshape(2, -1)).astype(np.float64)).reshape(24, 30, 16)
     x[12:] = 4 * away + 0.1 * np.random.default_rng(8).normal(size=(12, 30, 16))
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    codes = np.rint(x / np.where(scales > 0, scales, 1)[..., None]).astype(np.int8)
-    scales[0, :4] = np.nan
-    EmbeddingRaster(codes, scales, GRID, ORIGIN).save(folder / "elsewhere")
+    x[0, :4] = 1
+    make_raster(x, GRID, ORIGIN, empty=np.s_[0, :4]).save(folder / "elsewhere")
     use = ["--use-head", head, "--out", folder / "n.tif"]
     _, home, _ = tessera(capsys, "map", folder / "E", *use, "--json")
     assert home["unlike_training"]["share"] == home["unlike_training"]["where_trained"] < 0.3
@@ -152,8 +149,7 @@ def test_a_head_of_another_dataset_is_refused(region, capsys):
         "--save-head",
         folder / "h.st",
     )
-    other = EmbeddingRaster(raster.codes, raster.scales, GRID, replace(ORIGIN, version="mini"))
-    other.save(folder / "F")
+    replace(raster, provenance=replace(ORIGIN, version="mini")).save(folder / "F")
     code, out, err = tessera(capsys, "map", folder / "F", "--use-head", folder / "h.st", "--out", folder / "x.tif")
     assert code == 2
     assert out == ""

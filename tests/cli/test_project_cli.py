@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tessera_core.cli import main
 from tessera_core.project.project import Project
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import make_grid
+from tests.factories import make_grid, two_halves
 
 GRID = make_grid((24, 24))
 
@@ -21,13 +18,8 @@ GRID = make_grid((24, 24))
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    half = np.zeros(GRID.shape)
-    half[:, 12:] = 1
     for year in (2023, 2024):
-        codes = np.clip(rng.normal(40 * half[..., None] - 20, 8, (*GRID.shape, 8)), -127, 127).astype(np.int8)
-        provenance = Provenance("tessera", "2.0", "2B-L", 8, year)
-        EmbeddingRaster(codes, np.full(GRID.shape, 0.01, np.float32), GRID, provenance).save(tmp_path / "e" / str(year))
+        two_halves(GRID, year).save(tmp_path / "e" / str(year))
     rows = ["name,lon,lat"]
     for name, left in (("Wood", 2), ("Fen", 14)):
         for row in range(2, 23, 4):

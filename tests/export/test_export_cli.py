@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pyogrio
@@ -20,7 +21,7 @@ from tessera_core.labels.files import read_labels
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tests.factories import make_grid, quantised
+from tests.factories import make_grid, make_raster
 
 GRID = make_grid((90, 120))
 
@@ -29,12 +30,10 @@ def make_project(folder, grid=GRID, labels=6, years=(2023,)):
     rng = np.random.default_rng(0)
     truth = np.add.outer(np.arange(90) // 30, np.arange(120) // 40) % 3
     values = rng.normal(size=(3, 16))[truth] + rng.normal(size=(90, 120, 16)) * 0.2
-    codes, scales = quantised(values)
-    scales[:2] = np.nan
     project = Project.create(folder / "project", "My <fen> & more")
     for year in years:
         provenance = Provenance("tessera", "2.0", "2B-L", year=year)
-        EmbeddingRaster(codes, scales, grid, provenance).save(folder / f"emb{year}")
+        make_raster(values, grid, provenance, empty=np.s_[:2]).save(folder / f"emb{year}")
         project.attach_embeddings(year, folder / f"emb{year}", provenance, grid)
     for name in ("Wood", "Water <b>", "Fäld"):
         project.log.add_class(name)
@@ -107,7 +106,7 @@ def test_the_score_is_of_the_head_with_its_options(tmp_path, capsys):
     raster = EmbeddingRaster.open(tmp_path / "emb2023")
     noisy = np.random.default_rng(1).integers(-127, 128, raster.codes.shape).astype(np.int8)
     both = np.where(np.random.default_rng(2).random(raster.shape)[..., None] < 0.5, noisy, raster.codes)
-    EmbeddingRaster(both, np.asarray(raster.scales), raster.grid, raster.provenance).save(tmp_path / "noisy")
+    replace(raster, codes=both).save(tmp_path / "noisy")
     project.attach_embeddings(2023, tmp_path / "noisy", raster.provenance, raster.grid)
     alone = export(capsys, project.folder, "report", tmp_path / "alone.html")[1]["score"]
     project.update(neighbourhood=5)

@@ -475,7 +475,7 @@ def test_a_file_of_empty_lines_is_refused_after_a_few(path, junk):
 
 
 def test_a_line_that_is_too_long_is_passed_without_being_held(log, path, monkeypatch):
-    monkeypatch.setattr("tessera_core.labels.log.MAX_LINE", 1000)
+    monkeypatch.setattr("tessera_core.labels.log_file.MAX_LINE", 1000)
     log.add("point", 1, [(1, 2)])
     with path.open("ab") as file:
         file.write(b"[" * 5000 + b"\n" + b'{"do":"add","label":{"id":"x","class_id":1,"kind":"point","xy":[[3,4]]}}\n')

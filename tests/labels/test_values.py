@@ -19,13 +19,10 @@ from tessera_core.assess.regression import (
     regression_sentence,
 )
 from tessera_core.errors import LabelError
-from tessera_core.grid import Grid
 from tessera_core.heads import make_regression_head
 from tessera_core.labels.model import Label
 from tessera_core.labels.values import name_and_unit, parse_number, read_value_plots, read_values, value_fields
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import make_grid
+from tests.factories import make_grid, make_raster
 
 GRID = make_grid((40, 40))
 
@@ -99,10 +96,7 @@ def test_the_blocked_score_is_not_flattered_by_neighbours():
     shape = (64, 64)
     x = np.stack([gaussian_filter(rng.normal(size=shape), 6) for _ in range(24)], -1)
     x = x / x.std() + 0.05 * rng.normal(size=x.shape)
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    raster = EmbeddingRaster(
-        np.rint(x / scales[..., None]).astype(np.int8), scales, Grid.local(shape), Provenance(dim=24)
-    )
+    raster = make_raster(x)
     chance = gaussian_filter(rng.normal(size=shape), 6)
     rows, cols = (a.ravel()[::9] for a in np.indices(shape))
     samples = RegressionSamples(chance[rows, cols] / chance.std(), np.arange(len(rows)), rows, cols).with_embeddings(
@@ -206,10 +200,7 @@ def test_points_in_one_pixel_count_as_their_mean():
 def test_a_plot_of_many_pixels_counts_once():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 64, 16))
-    scales = (np.abs(x).max(2) / 127).astype(np.float32)
-    raster = EmbeddingRaster(
-        np.rint(x / scales[..., None]).astype(np.int8), scales, Grid.local((64, 64)), Provenance(dim=16)
-    )
+    raster = make_raster(x)
     rows, cols = (a.ravel() for a in np.indices((64, 64)))
     plot = (rows // 8) * 8 + cols // 8
     keep = (rows % 8 < 3) & (cols % 8 < 3)

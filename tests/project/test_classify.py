@@ -199,7 +199,7 @@ def test_exports_and_the_report_say_what_the_page_says(doors: Doors, tmp_path: P
 def test_the_report_knows_what_was_checked_and_says_what_is_simulated(tmp_path: Path) -> None:
     """The table of the page Validate stands beside the counts; a made-up landscape is called one; words need no glossary."""
     raster, truth = landscape()
-    demo = EmbeddingRaster(raster.codes, raster.scales, GRID, replace(raster.provenance, source="demo"))
+    demo = replace(raster, provenance=replace(raster.provenance, source="demo"))
     project = Project.create(tmp_path / "p", "Fen")
     for name in CLASSES:
         project.log.add_class(name)

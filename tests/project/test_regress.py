@@ -38,9 +38,7 @@ from tessera_core.project.regress import (
     score_plots,
 )
 from tessera_core.project.settings import ProjectSettings
-from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
-from tests.factories import CONTINUOUS_GRID, continuous_world, quantised
+from tests.factories import CONTINUOUS_GRID, continuous_world, make_raster
 
 GRID = CONTINUOUS_GRID
 SIZE = GRID.height
@@ -114,11 +112,11 @@ def test_neighbours_flatter_and_the_gap_is_one_sentence():
     rng = np.random.default_rng(0)
     x = np.stack([gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6) for _ in range(24)], -1)
     x = x / x.std() + 0.05 * rng.normal(size=x.shape)
-    codes, scales = quantised(x)
+    raster = make_raster(x, GRID)
     chance = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6)
     rows, cols = (a.ravel() for a in np.mgrid[:64:3, :64:3])
     plots = plots_at(rows, cols, chance[rows, cols] / chance.std())
-    score = score_plots(plots, EmbeddingRaster(codes, scales, GRID, Provenance(dim=24)), RegressionChoice())
+    score = score_plots(plots, raster, RegressionChoice())
     honest, naive = score.result["r2"], score.result["naive"]["r2"]
     assert naive > honest + 0.2
     assert score.gap.startswith(f"A random split would have claimed R² {naive:.2f}, {naive - honest:.2f} too much")

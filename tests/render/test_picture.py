@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,10 +105,10 @@ def test_years_fitted_together_share_their_colours() -> None:
     same = np.array_equal(pca_picture(first, pca=shared), pca_picture(first))
     assert not same
     # The same embedding has the same colour in both pictures.
-    twin = EmbeddingRaster(second.codes.copy(), second.scales.copy(), second.grid, second.provenance)
+    twin = replace(second, codes=second.codes.copy(), scales=second.scales.copy())
     np.testing.assert_array_equal(pca_picture(second, pca=shared), pca_picture(twin, pca=shared))
     with pytest.raises(MixedDatasetsError):
-        fit_pca([first, EmbeddingRaster(first.codes, first.scales, first.grid, Provenance(model="other", dim=16))])
+        fit_pca([first, replace(first, provenance=Provenance(model="other", dim=16))])
 
 
 def test_chosen_components_and_equalised_shades() -> None:

@@ -22,6 +22,7 @@ from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.session import base_maps, notebook
+from tests.factories import make_raster
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (40, 50))
 CLASSES = [LabelClass(1, "Wood & <b>", "#008856"), LabelClass(2, "Hay", "#f3c300")]
@@ -32,10 +33,7 @@ def raster() -> EmbeddingRaster:
     rng = np.random.default_rng(0)
     kind = (np.indices(GRID.shape)[1] >= 25).astype(int)
     values = rng.normal(size=(2, 8))[kind] * 3 + rng.normal(size=(*GRID.shape, 8))
-    scales = (np.abs(values).max(-1) / 127).astype(np.float32)
-    codes = np.rint(values / scales[..., None]).astype(np.int8)
-    scales[0, 0] = np.nan
-    return EmbeddingRaster(codes, scales, GRID, Provenance("tessera", "1.1", "mpc", 8, 2024))
+    return make_raster(values, GRID, Provenance("tessera", "1.1", "mpc", 8, 2024), empty=np.s_[0, 0])
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +138,7 @@ def test_a_map_of_values_has_its_half_width_beside_it(raster: EmbeddingRaster) -
 
     values = np.linspace(1, 9, 2000, dtype=np.float32).reshape(GRID.shape)
     values[0, 0] = np.nan
-    made = MappedValues(raster, ValueMap(values, values / 10), RidgeRegressionHead(), "height_m")
+    made = MappedValues(raster, ValueMap(values, values / 10), RidgeRegressionHead(), raster.provenance, "height_m")
     assert list(overlays(made.explore())) == ["embeddings", "height_m", "margin"]
     lon, lat = (float(v) for v in GRID.pixel_to_lonlat(39.5, 49.5))
     assert notebook.said_of(raster, made, None, lon, lat) == "row 39, column 49: height_m 9 ± 0.9"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_each_kind_of_bad_tile_is_named(names: np.ndarray) -> None:
     first, second = (np.argwhere(names == name) for name in ("grid_2.95_50.15", "grid_3.05_50.15"))
     count = min(len(first), len(second))
     codes[tuple(second[:count].T)] = codes[tuple(first[:count].T)]
-    found = check_quality(EmbeddingRaster(codes, scales, GRID, raster.provenance))
+    found = check_quality(replace(raster, codes=codes, scales=scales))
     kinds = {tile.name: tile.problems for tile in found.bad_tiles}
     assert kinds[absurd] == ("absurd scales",)
     assert kinds[constant] == ("constant",)
@@ -128,6 +129,6 @@ def test_masking_a_tile_keeps_the_rest_and_the_reason(names: np.ndarray, tmp_pat
 
 def test_a_raster_without_a_place_has_no_tiles() -> None:
     raster = raster_of(landscape(0))
-    local = EmbeddingRaster(raster.codes, raster.scales, Grid.local(raster.shape), raster.provenance)
+    local = replace(raster, grid=Grid.local(raster.shape))
     with pytest.raises(RasterError, match="no georeference"):
         check_quality(local)

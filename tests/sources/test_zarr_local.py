@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_damage_is_one_sentence(tmp_path, monkeypatch, capsys):
 
 def test_a_store_without_data_says_so(tmp_path):
     raster = make()
-    empty = EmbeddingRaster(raster.codes, np.full(raster.shape, np.nan, np.float32), raster.grid, raster.provenance)
+    empty = replace(raster, scales=np.full(raster.shape, np.nan, np.float32))
     with pytest.raises(RasterError, match="holds no data of 2023"):
         open_embeddings(write_zarr(tmp_path / "s.zarr", [empty]))
 

@@ -109,7 +109,8 @@ class ChangeLayer:
 
     def mask(self, rate: float) -> NDArray[np.bool_]:
         """bool (H, W): pixels called changed."""
-        return (self.levels >= self.threshold(rate)) & (self.levels != NO_LEVEL)
+        called: NDArray[np.bool_] = (self.levels >= self.threshold(rate)) & (self.levels != NO_LEVEL)
+        return called
 
     def p_values(self) -> NDArray[np.float32]:
         """float32 (H, W), NaN where there is no data."""

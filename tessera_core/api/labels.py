@@ -1,0 +1,81 @@
+"""Labels and measured values of the front door, on the pixels of a raster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tessera_core.grid import Grid
+from tessera_core.raster import EmbeddingRaster
+
+if TYPE_CHECKING:
+    from tessera_core.assess import Reference
+    from tessera_core.assess.regression import RegressionSamples
+
+
+def read_labels(
+    file: str | os.PathLike[str],
+    like: EmbeddingRaster | Grid,
+    *,
+    field: str | None = None,
+    crs: str | None = None,
+    classes: Sequence[str] | None = None,
+    layer: str | None = None,
+) -> Reference:
+    """Labels of a file on the pixels of a raster.
+
+    Args:
+        file: GeoJSON, GeoPackage, CSV, KML, zipped Shapefile, or a raster of classes (0 = unlabelled).
+        like: the embeddings, or their grid.
+        field: attribute that is the class; None to find it.
+        crs: of the file, where it does not say it.
+        classes: only these, by name or code.
+        layer: of a file that has several.
+
+    Returns:
+        ``rows``, ``cols``, class ids ``y`` and ``groups`` (N,), the ``classes``, and in ``report`` what became of each feature.
+
+    Raises:
+        LabelError: the file cannot be read, or no label lies on the raster.
+
+    Example:
+        >>> labels = tessera.read_labels(region.truth[2024], like=raster)
+        >>> labels.y.dtype.name, labels.classes[0].name
+        ('uint8', 'Water')
+    """
+    from tessera_core.assess.reference import read_reference
+    from tessera_core.labels.features import Hints
+
+    reference = read_reference(Path(file), _grid(like), field, crs, Hints(layer=layer))
+    return reference if classes is None else reference.only(list(classes))
+
+
+def read_values(
+    file: str | os.PathLike[str],
+    like: EmbeddingRaster | Grid,
+    *,
+    field: str | None = None,
+    crs: str | None = None,
+    layer: str | None = None,
+) -> RegressionSamples:
+    """Measured values of a file (heights, biomass, ...) on the pixels of a raster, for :func:`map_values`.
+
+    Args:
+        file: as for :func:`read_labels`, or a raster of real numbers.
+        like: the embeddings, or their grid.
+        field: attribute that is the value; None to find it.
+        crs, layer: as for :func:`read_labels`.
+
+    Raises:
+        LabelError: the file cannot be read, or holds no numbers.
+    """
+    from tessera_core.assess.regression import read_regression_samples
+    from tessera_core.labels.features import Hints
+
+    return read_regression_samples(Path(file), _grid(like), field, crs, Hints(layer=layer))
+
+
+def _grid(like: EmbeddingRaster | Grid) -> Grid:
+    return like if isinstance(like, Grid) else like.grid
