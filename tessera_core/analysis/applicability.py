@@ -192,7 +192,8 @@ class DissimilarityMap:
 
     def outside(self, percent: float = OUTSIDE_PERCENT) -> NDArray[np.bool_]:
         """bool (H, W): pixels further out than ``percent`` of labels; a look-up."""
-        return (self.percent >= percent) & (self.percent != NO_SCORE)
+        beyond: NDArray[np.bool_] = (self.percent >= percent) & (self.percent != NO_SCORE)
+        return beyond
 
     @property
     def share(self) -> float:

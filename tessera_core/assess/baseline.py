@@ -76,4 +76,5 @@ def _interpolate(series: NDArray[np.float32], times: NDArray[np.float32]) -> NDA
     low, high = np.take_along_axis(series, left, 0), np.take_along_axis(series, right, 0)
     span = times[right] - times[left]
     share = np.divide(times[index] - times[left], span, out=np.zeros_like(low), where=span > 0)
-    return low + (high - low) * share
+    filled: NDArray[np.float32] = low + (high - low) * share
+    return filled

@@ -221,7 +221,8 @@ class Beside:
             return np.zeros((height, width), bool)
         bare = np.ones((height + 2 * margin, width), bool)
         bare[at[:, 0], at[:, 1]] = False
-        return (ndimage.distance_transform_edt(bare) <= self.radius)[margin : margin + height]
+        near: NDArray[np.bool_] = ndimage.distance_transform_edt(bare) <= self.radius
+        return near[margin : margin + height]
 
 
 @dataclass(frozen=True)

@@ -304,7 +304,9 @@ def _by_label(
 
     def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
         total = np.bincount(group, np.where(known, values, 0), len(names))
-        return np.divide(total, count, out=np.full(len(names), np.nan), where=count > 0)
+        means = np.full(len(names), np.nan)
+        np.divide(total, count, out=means, where=count > 0)
+        return means
 
     truth = np.bincount(group, samples.values) / np.bincount(group)
     blocks = np.stack([samples.rows[first] // block_px, samples.cols[first] // block_px], axis=1)

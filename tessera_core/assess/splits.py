@@ -96,7 +96,8 @@ def _groups(samples: Samples, split: str, block_px: int) -> NDArray[Any]:
     if split == "random":
         return np.arange(len(samples.y))
     width = int(samples.cols.max()) // block_px + 1
-    return (samples.rows // block_px) * width + samples.cols // block_px
+    blocks: NDArray[Any] = (samples.rows // block_px) * width + samples.cols // block_px
+    return blocks
 
 
 def _judged(y: NDArray[Any], groups: NDArray[Any]) -> Index:
@@ -121,4 +122,5 @@ def near_blocks(
     pixels = blocks.repeat(block_px, axis=0).repeat(block_px, axis=1)
     if buffer_px > 0:
         pixels = ndimage.maximum_filter(pixels, size=2 * buffer_px + 1)
-    return pixels[rows[training], cols[training]]
+    near: NDArray[np.bool_] = pixels[rows[training], cols[training]]
+    return near

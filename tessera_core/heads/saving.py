@@ -62,7 +62,7 @@ def save_head(
 
     state = head.state()
     header = state.header | {"format": FORMAT, "provenance": provenance.to_json()}
-    if "classes" in header:
+    if isinstance(head, Head):
         header["class_names"] = {str(i): class_names.get(i, name) for i, name in head.class_names().items()}
     with atomic_path(path) as part:
         named = {**state.arrays, **{_SEEN + name: array for name, array in (seen or {}).items()}}

@@ -71,10 +71,9 @@ def _extreme(values: NDArray[np.uint16], choose: np.ufunc) -> NDArray[np.uint16]
 
 def share_bins(below: NDArray[np.integer]) -> NDArray[np.int64]:
     """Bin of the share, int64, of pixels that lie ``below`` levels under their strongest neighbour."""
-    table: NDArray[np.int64] = np.minimum(np.exp(-np.arange(LEVELS) / STEPS) * SHARE_BINS, SHARE_BINS - 1).astype(
-        np.int64
-    )
-    return table[below]
+    table = np.minimum(np.exp(-np.arange(LEVELS) / STEPS) * SHARE_BINS, SHARE_BINS - 1).astype(np.int64)
+    bins: NDArray[np.int64] = table[below]
+    return bins
 
 
 def fit_borders(counts: NDArray[np.integer]) -> Borders:

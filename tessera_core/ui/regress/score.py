@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from tessera_core.assess.regression import COVERAGE
+from tessera_core.heads.regression import COVERAGE
 from tessera_core.project.regress import (
     BEYOND,
     OUTSIDE,
