@@ -81,6 +81,11 @@ def number(value: float, scale: float, *, sign: bool = False) -> str:
     return f"{'−' if value < 0 else '+' if sign else ''}{text}"
 
 
+def year_name(year: int | None) -> str:
+    """``"2024"``; ``"no year"`` where the embeddings have none."""
+    return "no year" if year is None else str(year)
+
+
 def years(values: Sequence[int | None]) -> str:
     """``"2023 and 2024"``; ``"no year given"`` where none is known."""
     known = sorted({year for year in values if year is not None})

@@ -40,7 +40,7 @@ def open_page(app: AppTest, project: Project, mode: str = "Picture") -> AppTest:
 
 
 def choose(app: AppTest, project: Project, name: str, value: Any) -> None:
-    app.session_state[f"explore_{project.key}_{name}"] = value
+    app.session_state[f"explore_{name}_{project.key}"] = value
     app.run()
 
 
@@ -100,7 +100,7 @@ def test_colours_can_be_those_of_another_region(app: AppTest, project: Project, 
     library.start(library.identify(str(tmp_path / "next valley")), "Next valley")
     open_page(app, project)
     before = messages(app)["pca2024"]
-    assert app.selectbox(f"explore_{project.key}_model").options == ["Next valley"]
+    assert app.selectbox(f"explore_model_{project.key}").options == ["Next valley"]
     (entry,) = [entry for entry in library.recent() if entry.name == "Next valley"]
     choose(app, project, "model", str(entry.folder))
     assert not app.exception
@@ -130,7 +130,7 @@ def test_the_scatter_holds_pixels_of_both_years(app: AppTest, project: Project) 
     assert len(colours) == points["count"]
     assert header["version"] == points["version"]
     assert sent["map"][0]["link"] == header["link"]
-    app.selectbox(f"explore_{project.key}_colour").set_value("Year").run()
+    app.selectbox(f"explore_colour_{project.key}").set_value("Year").run()
     sent = messages(app)
     assert [text for _, text in sent["scatter"][0]["legend"]] == ["2023", "2024"]
     assert sent["points"][0]["version"] == points["version"]
@@ -143,7 +143,7 @@ def test_labels_colour_the_scatter_and_predict(app: AppTest, project: Project) -
         x, y = grid.pixel_to_xy(row + 0.5, col + 0.5)
         project.log.add("point", project.log.add_class(f"Kind {number}").id, [(float(x), float(y))])
     open_page(app, project, "Scatter")
-    box = app.selectbox(f"explore_{project.key}_colour")
+    box = app.selectbox(f"explore_colour_{project.key}")
     box.set_value("Predicted class").run()
     header, colours = messages(app)["scatter"]
     assert [text for _, text in header["legend"]] == ["Kind 0", "Kind 1", "Kind 2", "Kind 3", "no data"]
@@ -170,7 +170,7 @@ def test_a_seed_lights_up_what_is_alike_and_a_slider_computes_nothing(
     monkeypatch.setattr(SimilarityIndex, "query", counted)
     open_page(app, project, "Alike")
     assert "Click a place" in app.info[0].value
-    app.session_state[f"explore_{project.key}_seeds"] = ((2024, 10, 10),)
+    app.session_state[f"explore_seeds_{project.key}"] = ((2024, 10, 10),)
     app.run()
     sent = messages(app)
     assert sent["similarity"][1].startswith(b"\x89PNG")
@@ -218,7 +218,7 @@ def test_groups_are_the_same_in_all_years_and_the_slider_only_cuts_their_tree(
 
 def test_a_pixels_story_without_satellite_data_tells_what_there_is(app: AppTest, project: Project) -> None:
     open_page(app, project, "Pixel")
-    app.session_state[f"explore_{project.key}_pixel"] = (10, 10)
+    app.session_state[f"explore_pixel_{project.key}"] = (10, 10)
     app.run()
     assert not app.exception
     assert not app.error
@@ -248,7 +248,7 @@ def test_examples_are_looked_for_in_other_regions_of_the_same_dataset(
     landscape(seed=6, dim=64).save(tmp_path / "other numbers")
     library.start(library.identify(str(tmp_path / "other numbers")), "Other numbers")
     open_page(app, project, "Alike")
-    app.session_state[f"explore_{project.key}_seeds"] = ((2024, 10, 10),)
+    app.session_state[f"explore_seeds_{project.key}"] = ((2024, 10, 10),)
     app.run()
     (regions,) = app.multiselect
     assert "Next valley" in regions.options

@@ -115,7 +115,7 @@ def test_messages_have_the_types_that_the_browser_expects(
         app.run()
         sent = collected(app)
     app.switch_page("pages/explore.py").run()
-    app.session_state[f"explore_{project.key}_mode"] = "Scatter"
+    app.session_state[f"explore_mode_{project.key}"] = "Scatter"
     app.run()
     sent += collected(app)
     sent += collected(AppTest.from_string(WORLD).run())

@@ -317,7 +317,12 @@ def test_export_follows_the_year_chosen(app: AppTest, project: Project) -> None:
     project.update(year=2023)
     _open(app, "export", project)
     assert app.get("button_group")[0].value == 2023
+    app.segmented_control(f"export_year_{project.key}").set_value(2024).run()
     assert _errors(app) == []
+    # The year in sight is the project's: every page follows.
+    assert Project.open(project.folder).settings.year == 2024
+    _open(app, "region", project)
+    assert app.segmented_control(f"region_year_{project.key}").value == 2024
 
 
 def test_every_export_can_be_built(app: AppTest, project: Project, tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ class Compared:
 def compared(context: CompareContext) -> Compared | None:
     """The comparison of the chosen years, or None while it is being made."""
     title = f"Comparing {context.first} with {context.last}"
-    found: Compared | None = result_of(context.key("change"), title, lambda p, c: _work(context, p, c), "Compare again")
+    found: Compared | None = result_of(
+        context.content("change"), title, lambda p, c: _work(context, p, c), "Compare again"
+    )
     return found
 
 
@@ -281,7 +283,7 @@ def _layer(context: CompareContext, layer: ChangeLayer, rate: float, opacity: fl
 
 
 def _judged(context: CompareContext, layer: ChangeLayer) -> str:
-    return f"{context.key('change')}|{layer.null.centre:.4f}|{layer.null.spread:.4f}"
+    return f"{context.content('change')}|{layer.null.centre:.4f}|{layer.null.spread:.4f}"
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -310,7 +312,7 @@ def _p_png(version: str, _place: CompareContext, _layer: ChangeLayer) -> bytes:
 
 
 def _when_layer(context: CompareContext, steps: tuple[ChangeLayer, ...], rate: float) -> Layer:
-    version = f"{context.key('when')}|{rate}"
+    version = f"{context.content('when')}|{rate}"
     colours = {n: STEP_COLOURS[(n - 1) % len(STEP_COLOURS)] for n in range(1, len(steps) + 1)}
     legend = tuple((colours[n], f"changed {step.years[0]} to {step.years[1]}") for n, step in enumerate(steps, start=1))
     png = partial(_when_png, version, context, steps, rate, colours)

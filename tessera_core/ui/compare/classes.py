@@ -99,7 +99,7 @@ def _made(context: CompareContext) -> Made | None:
             cancelled=cancelled,
         )
 
-    key = context.key("maps", context.project.key, context.project.log.version, name, label_year)
+    key = context.content("maps", context.project.key, context.project.log.version, name, label_year)
     maps: YearMaps | None = result_of(
         key, f"Mapping {context.first} to {context.last} with one method", work, "Map again"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import streamlit as st
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from tessera_core.areas import hectares
 from tessera_core.project.jobs import Work
-from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import results
 from tessera_core.ui.components.view_map import Layer
+from tessera_core.ui.frame import PageContext
 from tessera_core.ui.scene import OpenScene
 
 PAGE = "compare"
@@ -24,15 +24,14 @@ SATELLITE, EMBEDDING = "Satellite picture", "Embedding colours"
 
 
 @dataclass(frozen=True)
-class CompareContext:
+class CompareContext(PageContext):
     """What the page looks at.
 
     Attributes:
-        project: the open one.
         scenes: every chosen year's scene, by rising year; two at least.
     """
 
-    project: Project
+    page: ClassVar[str] = PAGE
     scenes: Mapping[int, OpenScene]
 
     @property
@@ -55,7 +54,7 @@ class CompareContext:
         """Embeddings by year."""
         return {year: self.scenes[year].raster for year in self.years}
 
-    def key(self, *parts: object) -> str:
+    def content(self, *parts: object) -> str:
         """Names a result of these years and whatever else it depends on."""
         return "|".join([PAGE, *(self.scenes[year].key for year in self.years), *map(str, parts)])
 
@@ -71,7 +70,7 @@ def picture_layers(context: CompareContext, *, pale: bool = False) -> list[Layer
     Args:
         pale: embedding colours as light greys, for a map on which another colour must be seen.
     """
-    satellite = _has_satellite(context) and st.session_state.get(_picture_key(context), SATELLITE) == SATELLITE
+    satellite = _has_satellite(context) and st.session_state.get(context.key("picture"), SATELLITE) == SATELLITE
     layers = []
     both = context.scenes[context.first], context.scenes[context.last]
     for year in context.years:
@@ -103,10 +102,6 @@ def _has_satellite(context: CompareContext) -> bool:
     return all(context.scenes[year].has_true_colour for year in context.years)
 
 
-def _picture_key(context: CompareContext) -> str:
-    return f"compare_picture_{context.project.key}"
-
-
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _picture(version: str, _scene: OpenScene, _both: tuple[OpenScene, OpenScene], _pale: bool) -> bytes:
     from tessera_core.analysis.pca import fit_pca
@@ -135,7 +130,7 @@ def picture_choice(context: CompareContext) -> None:
             [SATELLITE, EMBEDDING],
             default=SATELLITE,
             required=True,
-            key=_picture_key(context),
+            key=context.key("picture"),
             help="In embedding colours, equal colours mean alike ground, in both years; on one map they are shown as greys.",
         )
 

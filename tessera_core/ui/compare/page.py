@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from tessera_core.project.project import Project
-from tessera_core.ui import shell, state
+from tessera_core.ui import frame, state
 from tessera_core.ui.compare import change, classes, stack
 from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components import view_map
@@ -26,9 +26,8 @@ _PARTS = {
 def page() -> None:
     """Build the page."""
     st.title("Compare")
-    project = state.current_project()
+    project = frame.opened("Open a region with two years or more; then you can see here what changed.")
     if project is None:
-        shell.wants_region("Open a region with two years or more; then you can see here what changed.")
         return
     view_map.loader()
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")

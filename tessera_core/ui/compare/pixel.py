@@ -18,7 +18,7 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 def clicked(context: CompareContext, event: MapEvent) -> None:
     """A click chooses the place."""
     if event.row is not None and event.col is not None:
-        st.session_state[_key(context)] = (int(np.floor(event.row)), int(np.floor(event.col)))
+        st.session_state[context.key("place")] = (int(np.floor(event.row)), int(np.floor(event.col)))
 
 
 def markers(context: CompareContext) -> list[Marker]:
@@ -74,12 +74,8 @@ def verdict(context: CompareContext, layer: ChangeLayer, rate: float, row: int, 
     return f"Not called changed from {context.first} to {context.last}"
 
 
-def _key(context: CompareContext) -> str:
-    return f"compare_place_{context.project.key}"
-
-
 def _chosen(context: CompareContext) -> tuple[int, int] | None:
-    chosen: tuple[int, int] | None = st.session_state.get(_key(context))
+    chosen: tuple[int, int] | None = st.session_state.get(context.key("place"))
     height, width = context.scenes[context.first].raster.shape
     if chosen is None or not (0 <= chosen[0] < height and 0 <= chosen[1] < width):
         return None

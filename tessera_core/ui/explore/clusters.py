@@ -20,7 +20,8 @@ from tessera_core.labels.colors import distinct_colors
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui.components.view_map import Layer
-from tessera_core.ui.explore.context import PAGE, ExploreContext, year_name
+from tessera_core.ui.explore.context import PAGE, ExploreContext
+from tessera_core.ui.humanize import year_name
 from tessera_core.ui.results import kept, result_of
 from tessera_core.ui.scene import OpenScene
 
@@ -76,7 +77,7 @@ def panel(context: ExploreContext) -> None:
             2,
             most,
             min(DEFAULT, most),
-            key=f"{context.key}_groups",
+            key=context.key("groups"),
             help="One step up splits one group in two; all others stay as they are.",
         )
     if len(context.scenes) > 1:
@@ -144,7 +145,7 @@ def _basis_year(context: ExploreContext) -> int | None:
 
 
 def _count(context: ExploreContext, result: ClustersOfYears) -> int:
-    return min(int(st.session_state.get(f"{context.key}_groups") or DEFAULT), MOST, result.tree.finest)
+    return min(int(st.session_state.get(context.key("groups")) or DEFAULT), MOST, result.tree.finest)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tessera_core.project.home import RecentProject, recent_projects
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import state
+from tessera_core.ui.frame import PageContext
 from tessera_core.ui.scene import OpenScene
 
 # Address of the page, and key of its map.
@@ -15,16 +17,15 @@ PAGE, MAP = "explore", "explore_map"
 
 
 @dataclass(frozen=True)
-class ExploreContext:
+class ExploreContext(PageContext):
     """The region as the page sees it in one run.
 
     Attributes:
-        project: the open one.
         year: being looked at.
         scenes: of all loaded years; their arrays are memory-mapped.
     """
 
-    project: Project
+    page: ClassVar[str] = PAGE
     year: int | None
     scenes: dict[int | None, OpenScene]
 
@@ -59,13 +60,3 @@ class ExploreContext:
             return []
         here = self.project.folder.resolve()
         return [e for e in recent_projects(100) if e.dataset == self.project.dataset and e.folder.resolve() != here]
-
-    @property
-    def key(self) -> str:
-        """Of the project, for widgets and session state."""
-        return f"explore_{self.project.key}"
-
-
-def year_name(year: int | None) -> str:
-    """``"2024"``; ``"no year"`` where the embeddings have none."""
-    return "no year" if year is None else str(year)

@@ -72,18 +72,18 @@ _OFFERS = {
 def choose_way(context: ExploreContext, row: st.delta_generator.DeltaGenerator) -> None:
     """The choice of a way, in a row of controls."""
     row.selectbox(
-        "Layout", _ways(context), key=f"{context.key}_way", format_func=lambda way: _OFFERS[way].name, width=230
+        "Layout", _ways(context), key=context.key("way"), format_func=lambda way: _OFFERS[way].name, width=230
     )
 
 
 def pixel_count(context: ExploreContext) -> int:
     """How many pixels are wanted."""
-    return int(st.session_state.get(f"{context.key}_count") or 20_000)
+    return int(st.session_state.get(context.key("count")) or 20_000)
 
 
 def axes_count(context: ExploreContext) -> int:
     """How many axes are wanted."""
-    return AXES[st.session_state.get(f"{context.key}_axes") or "2-D"]
+    return AXES[st.session_state.get(context.key("axes")) or "2-D"]
 
 
 def picture_path(context: ExploreContext) -> Path:
@@ -125,7 +125,7 @@ def picture_ready(context: ExploreContext) -> bool:
         jobs.pool().forget(key)
         st.rerun()
     way, count, found = _way(context), pixel_count(context), picture(context)
-    lay_out: dict[str, Any] = {"key": f"{context.key}_umap", "on_click": _start, "args": (context, key)}
+    lay_out: dict[str, Any] = {"key": context.key("umap"), "on_click": _start, "args": (context, key)}
     if found is not None:
         if way is Way.GUIDED and found.made_from != embedding_space.labels_digest(context.project.log.labels):
             st.caption("Your labels have changed since this picture was made.")
@@ -150,7 +150,7 @@ def _ways(context: ExploreContext) -> list[Way]:
 
 
 def _way(context: ExploreContext) -> Way:
-    wanted = st.session_state.get(f"{context.key}_way")
+    wanted = st.session_state.get(context.key("way"))
     return wanted if wanted in _ways(context) else Way.QUICK
 
 

@@ -8,31 +8,28 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.ui import shell, state
+from tessera_core.project.project import Project
+from tessera_core.ui import frame, shell
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.explore import clusters, pictures, pixel, similarity
-from tessera_core.ui.explore.context import MAP, ExploreContext, year_name
+from tessera_core.ui.explore.context import MAP, PAGE, ExploreContext
 from tessera_core.ui.explore.scatter import out_of_sight, scatter_layers, scatter_panel
+from tessera_core.ui.humanize import year_name
 
 MODES = ("Picture", "Scatter", "Pixel", "Alike", "Groups")
 
 
 def page() -> None:
     """Build the page."""
-    if state.current_project() is None:
-        shell.wants_region("Open a region first; then you can look around in it here.", "Explore")
+    if frame.opened("Open a region first; then you can look around in it here.", "Explore") is None:
         return
     view_map.loader()
     scatter.loader()
     _studio()
 
 
-@st.fragment
-@shell.shielded
-def _studio() -> None:
-    project = state.current_project()
-    if project is None:
-        return
+@frame.part
+def _studio(project: Project) -> None:
     context = ExploreContext.of(project)
     # Above the map, so that they are in sight on a phone too.
     with st.container(horizontal=True, gap="small"):
@@ -41,11 +38,11 @@ def _studio() -> None:
             MODES,
             default=MODES[0],
             required=True,
-            key=_mode_key(context),
+            key=context.key("mode"),
             label_visibility="collapsed",
             width="content",
         )
-        _year(context)
+        frame.year_choice(project, PAGE)
     if mode != "Scatter":
         out_of_sight(context)
     map_column, panel_column = st.columns([7, 5], gap="medium")
@@ -93,37 +90,13 @@ def _map(context: ExploreContext, mode: str) -> None:
     )
 
 
-@shell.shielded
-def _on_map() -> None:
+@frame.answers
+def _on_map(project: Project) -> None:
     """What people did on the map, before the fragment runs."""
-    project = state.current_project()
-    if project is None:
-        return
     context = ExploreContext.of(project)
-    mode = st.session_state.get(_mode_key(context))
+    mode = st.session_state.get(context.key("mode"))
     for event in view_map.events(MAP):
         if mode == "Alike":
             similarity.clicked(context, event)
         elif mode == "Pixel":
             pixel.clicked(context, event)
-
-
-def _year(context: ExploreContext) -> None:
-    if len(context.scenes) < 2:
-        return
-    key = f"{context.key}_year"
-    st.segmented_control(
-        "Year",
-        list(context.scenes),
-        default=context.year,
-        required=True,
-        key=key,
-        format_func=year_name,
-        on_change=lambda: context.project.update(year=st.session_state[key]),
-        label_visibility="collapsed",
-        width="content",
-    )
-
-
-def _mode_key(context: ExploreContext) -> str:
-    return f"{context.key}_mode"

@@ -16,7 +16,8 @@ from tessera_core.project.project import Project
 from tessera_core.render.picture import NDVI_COLORMAP, encode_picture, ndvi_picture, pale, pca_picture
 from tessera_core.ui import state
 from tessera_core.ui.components.view_map import Layer
-from tessera_core.ui.explore.context import ExploreContext, year_name
+from tessera_core.ui.explore.context import ExploreContext
+from tessera_core.ui.humanize import year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 
 COMPONENTS = 10
@@ -165,7 +166,7 @@ def _choices(context: ExploreContext) -> tuple[tuple[int, int, int], bool, bool]
 
 
 def _key(context: ExploreContext, name: str) -> str:
-    return f"{context.key}_{name}"
+    return context.key(name)
 
 
 @st.cache_resource(max_entries=2 * MAX_OPEN, show_spinner=False)

@@ -15,7 +15,8 @@ from tessera_core.project.classify import project_head
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import charts, humanize
 from tessera_core.ui.components.view_map import MapEvent, Marker
-from tessera_core.ui.explore.context import ExploreContext, year_name
+from tessera_core.ui.explore.context import ExploreContext
+from tessera_core.ui.humanize import year_name
 
 if TYPE_CHECKING:
     from tessera_core.heads import Head
@@ -36,7 +37,7 @@ def clicked(context: ExploreContext, event: MapEvent) -> None:
     if event.kind == "marker" and event.target.startswith("near"):
         row, col = (float(v) for v in event.target[4:].split(","))
     if row is not None and col is not None:
-        st.session_state[f"{context.key}_pixel"] = (int(np.floor(row)), int(np.floor(col)))
+        st.session_state[context.key("pixel")] = (int(np.floor(row)), int(np.floor(col)))
 
 
 def markers(context: ExploreContext) -> list[Marker]:
@@ -81,7 +82,7 @@ def panel(context: ExploreContext) -> None:
 
 
 def _chosen(context: ExploreContext) -> tuple[int, int] | None:
-    chosen: tuple[int, int] | None = st.session_state.get(f"{context.key}_pixel")
+    chosen: tuple[int, int] | None = st.session_state.get(context.key("pixel"))
     height, width = context.scene.raster.shape
     if chosen is None or not (0 <= chosen[0] < height and 0 <= chosen[1] < width):
         return None

@@ -17,7 +17,8 @@ from tessera_core.ui import shell
 from tessera_core.ui.components import scatter, view_map
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.explore import clusters, layouts, pictures
-from tessera_core.ui.explore.context import MAP, PAGE, ExploreContext, year_name
+from tessera_core.ui.explore.context import MAP, PAGE, ExploreContext
+from tessera_core.ui.humanize import year_name
 from tessera_core.ui.results import kept, result_of
 
 KEY = "explore_scatter"
@@ -33,7 +34,7 @@ _SHADES = 6
 def scatter_layers(context: ExploreContext) -> list[Layer]:
     """The region coloured by UMAP, where it is ready."""
     found = layouts.picture(context)
-    if found is None or st.session_state.get(f"{context.key}_method") != "UMAP":
+    if found is None or st.session_state.get(context.key("method")) != "UMAP":
         return []
     learnt = found.learnt
     key = _colours_key(context)
@@ -46,21 +47,21 @@ def scatter_panel(context: ExploreContext) -> None:
     # In one row even on a phone, where map and scatter should be in sight together.
     row = st.container(horizontal=True, gap="small")
     method = row.segmented_control(
-        "Method", ["PCA", "UMAP"], default="PCA", required=True, key=f"{context.key}_method", width="content"
+        "Method", ["PCA", "UMAP"], default="PCA", required=True, key=context.key("method"), width="content"
     )
     row.segmented_control(
-        "Axes", list(layouts.AXES), default="2-D", required=True, key=f"{context.key}_axes", width="content"
+        "Axes", list(layouts.AXES), default="2-D", required=True, key=context.key("axes"), width="content"
     )
     row = st.container(horizontal=True, gap="small")
-    row.selectbox("Colour by", _colours(context), key=f"{context.key}_colour", width=190)
+    row.selectbox("Colour by", _colours(context), key=context.key("colour"), width=190)
     row.selectbox(
-        "Pixels", [5_000, 20_000, 50_000], index=1, key=f"{context.key}_count", format_func="{:,}".format, width=120
+        "Pixels", [5_000, 20_000, 50_000], index=1, key=context.key("count"), format_func="{:,}".format, width=120
     )
     if method == "UMAP":
         layouts.choose_way(context, row)
         if not layouts.picture_ready(context):
             return
-    st.session_state[f"{context.key}_cloud"] = cloud = _cloud(context)
+    st.session_state[context.key("cloud")] = cloud = _cloud(context)
     scatter.scatter(KEY, cloud[0], link=MAP, height=430)
     with st.expander("What distances here mean", icon=":material/straighten:"):
         st.markdown(embedding_space.DISTANCES)
@@ -99,11 +100,11 @@ def _selection(context: ExploreContext, sample: PixelSample) -> None:
         return
     names = {c.id: c.name for c in classes}
     left, right = st.columns([3, 2], gap="small", vertical_alignment="bottom")
-    class_id = left.selectbox("Label them as", list(names), format_func=names.__getitem__, key=f"{context.key}_class")
+    class_id = left.selectbox("Label them as", list(names), format_func=names.__getitem__, key=context.key("class"))
     count = min(len(chosen), MAX_LABELS)
     right.button(
         f"Add {count:,} labels",
-        key=f"{context.key}_label",
+        key=context.key("label"),
         icon=":material/draw:",
         on_click=lambda: _add_labels(context, sample, chosen, class_id),
         width="stretch",
@@ -157,13 +158,13 @@ def _drawn(content: tuple[str, ...], count: int, _place: ExploreContext) -> Pixe
 
 def _cloud(context: ExploreContext) -> tuple[scatter.Cloud, PixelSample]:
     """The sampled pixels and, placed among them, the labelled ones."""
-    method = st.session_state.get(f"{context.key}_method") or "PCA"
+    method = st.session_state.get(context.key("method")) or "PCA"
     count, axes = layouts.pixel_count(context), layouts.axes_count(context)
     version = f"{context.content}|{method}|{axes}|{count}|{context.project.log.version}"
     if method == "UMAP":
         version += f"|{layouts.picture_version(context)}"
     sample, points, place_xy, known = _points(version, method, count, axes, context)
-    wanted = st.session_state.get(f"{context.key}_colour")
+    wanted = st.session_state.get(context.key("colour"))
     by = wanted if wanted in _colours(context) else _COLOURS[0]
     index, palette, legend = _coloured(context, by, version, sample, points, known)
     names = tuple(f"{method} {i + 1}" for i in range(axes))

@@ -15,7 +15,8 @@ from tessera_core.project.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.ui import charts, humanize, state
 from tessera_core.ui.components.view_map import Layer, MapEvent, Marker
-from tessera_core.ui.explore.context import ExploreContext, year_name
+from tessera_core.ui.explore.context import ExploreContext
+from tessera_core.ui.humanize import year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 
 MAX_SEEDS = 50
@@ -41,7 +42,7 @@ def clicked(context: ExploreContext, event: MapEvent) -> None:
             st.toast("There is no data at that place; click another.", icon=":material/block:")
             return
         seeds = (*seeds, (context.year, row, col))[-MAX_SEEDS:]
-    st.session_state[f"{context.key}_seeds"] = seeds
+    st.session_state[context.key("seeds")] = seeds
 
 
 def markers(context: ExploreContext) -> list[Marker]:
@@ -85,15 +86,15 @@ def panel(context: ExploreContext) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{len(seeds)} example{'s' if len(seeds) > 1 else ''}**", width="stretch")
-        if st.button("Start over", icon=":material/delete:", key=f"{context.key}_unseed"):
-            st.session_state[f"{context.key}_seeds"] = ()
+        if st.button("Start over", icon=":material/delete:", key=context.key("unseed")):
+            st.session_state[context.key("seeds")] = ()
             st.rerun(scope="fragment")
     st.segmented_control(
         "Measured by",
         list(_METRICS),
         default=next(iter(_METRICS)),
         required=True,
-        key=f"{context.key}_metric",
+        key=context.key("metric"),
         help="Both are absolute: 100 % is the same, and a value means the same after every click.",
     )
     likeness = _likeness(context, context.year)
@@ -137,7 +138,7 @@ def _elsewhere(context: ExploreContext, percent: int) -> None:
     chosen = st.multiselect(
         "Look in other regions, too",
         list(others),
-        key=f"{context.key}_elsewhere",
+        key=context.key("elsewhere"),
         placeholder="Choose projects",
         help="Projects on this computer with embeddings of the same dataset, each in its newest year.",
     )
@@ -158,12 +159,12 @@ def _elsewhere(context: ExploreContext, percent: int) -> None:
 
 
 def _seeds(context: ExploreContext) -> Seeds:
-    seeds: Seeds = st.session_state.get(f"{context.key}_seeds", ())
+    seeds: Seeds = st.session_state.get(context.key("seeds"), ())
     return tuple(seed for seed in seeds if seed[0] in context.scenes)
 
 
 def _metric(context: ExploreContext) -> Literal["cosine", "euclidean"]:
-    return _METRICS[st.session_state.get(f"{context.key}_metric") or next(iter(_METRICS))]
+    return _METRICS[st.session_state.get(context.key("metric")) or next(iter(_METRICS))]
 
 
 def _version(context: ExploreContext, year: int | None) -> str:
@@ -172,7 +173,7 @@ def _version(context: ExploreContext, year: int | None) -> str:
 
 def _slider_key(context: ExploreContext) -> str:
     # Other seeds have another natural threshold.
-    return f"{context.key}_percent_{hash((_seeds(context), _metric(context))) & 0xFFFFFF:x}"
+    return context.key(f"percent_{hash((_seeds(context), _metric(context))) & 0xFFFFFF:x}")
 
 
 def _percent(context: ExploreContext, likeness: Similarity) -> int:

@@ -16,7 +16,7 @@ from tessera_core.export.product import Product
 from tessera_core.project.classify import ProjectMap, project_product, project_reference, what_was_seen
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import SUFFIX, Project
-from tessera_core.ui import humanize, maps, shell, state
+from tessera_core.ui import frame, humanize, maps, state
 from tessera_core.ui.export.label_files import other_format
 from tessera_core.ui.files import Item, pictures, row, stem_of
 from tessera_core.ui.scene import OpenScene
@@ -25,11 +25,10 @@ from tessera_core.ui.scene import OpenScene
 def page() -> None:
     """Draw the page."""
     st.title("Export")
-    project = state.current_project()
+    project = frame.opened("Open a region first; then there is something to take with you.")
     if project is None:
-        shell.wants_region("Open a region first; then there is something to take with you.")
         return
-    year = _year(project)
+    year = frame.year_choice(project, "export", "Year of the map", shown=True)
     scene = state.scene_for(project, year)
     made, missing = maps.project_map(project, scene, year)
     if made is None:
@@ -51,16 +50,6 @@ def page() -> None:
         _labels_and_project(project, scene, year)
     with areas:
         _areas(product)
-
-
-def _year(project: Project) -> int | None:
-    current = state.current_year(project)
-    if len(project.years) < 2:
-        return current
-    chosen = st.segmented_control(
-        "Year of the map", project.years, default=current, key=f"export_year_{project.key}", required=True
-    )
-    return chosen if chosen in project.years else current
 
 
 # ------------------------------------------------------------------ files

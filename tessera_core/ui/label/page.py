@@ -15,7 +15,7 @@ from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, LabelSessions
 from tessera_core.session.live_map import LiveMap
 from tessera_core.session.protocol import ProtocolState, apply_message
-from tessera_core.ui import sessions, shell, state
+from tessera_core.ui import frame, sessions, state
 from tessera_core.ui.components import label_map
 from tessera_core.ui.label import notes, panels
 from tessera_core.ui.scene import OpenScene
@@ -31,8 +31,7 @@ _sessions = LabelSessions()
 
 def page() -> None:
     """Build the page."""
-    if state.current_project() is None:
-        shell.wants_region("Open a region first; then you can label it here.", "Label")
+    if frame.opened("Open a region first; then you can label it here.", "Label") is None:
         return
     label_map.loader()
     map_column, panel_column = st.columns([7, 2], gap="small")
@@ -42,12 +41,8 @@ def page() -> None:
         _panel()
 
 
-@st.fragment
-@shell.shielded
-def _map() -> None:
-    project = state.current_project()
-    if project is None:
-        return
+@frame.part
+def _map(project: Project) -> None:
     scene = state.scene_for(project)
     key = _key(project)
     live = _session(project, scene).live
@@ -59,17 +54,13 @@ def _map() -> None:
         label_map.picture(key, name, {**live.picture_header(), "version": scene.key}, scene.png(name))
 
 
-@st.fragment
-@shell.shielded
-def _panel() -> None:
-    project = state.current_project()
-    if project is None:
-        return
+@frame.part
+def _panel(project: Project) -> None:
     scene = state.scene_for(project)
     key = _key(project)
     session = _session(project, scene)
     label_map.label_panel(key)
-    _year(project)
+    frame.year_choice(project, "label", width="stretch", shown=True)
     opened = panels.show(session, project, scene)
     side = _side(key)
     run = st.session_state.setdefault(_SIDE_RUNS, 0)
@@ -82,12 +73,9 @@ def _panel() -> None:
     label_map.insight(key, header, _on_wishes)
 
 
-@shell.shielded
-def _on_ops() -> None:
+@frame.answers
+def _on_ops(project: Project) -> None:
     """What the browser did, before the fragment runs."""
-    project = state.current_project()
-    if project is None:
-        return
     key = _key(project)
     session = _session(project, state.scene_for(project))
     session.assessor.pause()
@@ -97,12 +85,9 @@ def _on_ops() -> None:
     st.session_state[_RUNS] = st.session_state.get(_RUNS, 0) + 1
 
 
-@shell.shielded
-def _on_wishes() -> None:
+@frame.answers
+def _on_wishes(project: Project) -> None:
     """What the browser wants to know, or to have done, beside the map."""
-    project = state.current_project()
-    if project is None:
-        return
     key = _key(project)
     session = _session(project, state.scene_for(project))
     display, known = session.live.display, _side(key)
@@ -158,19 +143,3 @@ def _seat() -> str:
         st.session_state[_SEATED] = True
         sessions.on_session_end(lambda: _sessions.leave(session))
     return session
-
-
-def _year(project: Project) -> None:
-    years = project.years
-    if len(years) < 2:
-        return
-    key = f"label_year_{project.key}"
-    st.segmented_control(
-        "Year",
-        years,
-        default=state.current_year(project),
-        required=True,
-        key=key,
-        on_change=lambda: project.update(year=st.session_state[key]),
-        width="stretch",
-    )

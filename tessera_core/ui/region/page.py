@@ -18,7 +18,7 @@ from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.local.uploads import KINDS
-from tessera_core.ui import humanize, jobs, projects, shell, state
+from tessera_core.ui import frame, humanize, jobs, projects, shell, state
 from tessera_core.ui.generate.page import show_outcome
 from tessera_core.ui.region import chosen, wanted
 from tessera_core.ui.scene import OpenScene
@@ -130,7 +130,7 @@ def _summary(project: Project) -> None:
             if not labels:
                 st.markdown(_NEXT_STEPS)
         with right:
-            _year(project)
+            frame.year_choice(project, "region")
             _show(scene)
 
 
@@ -144,21 +144,6 @@ def _show(scene: OpenScene) -> None:
     data = base64.b64encode(scene.thumbnail).decode()
     st.html(f'<img alt="{told}" src="data:image/png;base64,{data}" style="width:100%;image-rendering:pixelated">')
     st.caption(told)
-
-
-def _year(project: Project) -> None:
-    """Which year is looked at, where there are several."""
-    if len(project.years) > 1:
-        key = f"region_year_{project.key}"
-        st.segmented_control(
-            "Year",
-            project.years,
-            default=state.current_year(project),
-            required=True,
-            key=key,
-            on_change=lambda: project.update(year=st.session_state[key]),
-            label_visibility="collapsed",
-        )
 
 
 def _blank(raster: EmbeddingRaster) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import streamlit as st
 
@@ -28,6 +28,7 @@ from tessera_core.project.regress import (
     score_plots,
 )
 from tessera_core.ui import jobs, results, state
+from tessera_core.ui.frame import PageContext
 from tessera_core.ui.scene import OpenScene
 
 PAGE = "continuous"
@@ -37,11 +38,10 @@ AT_ONCE = 1_500_000
 
 
 @dataclass(frozen=True)
-class RegressContext:
+class RegressContext(PageContext):
     """What the page looks at in one run.
 
     Attributes:
-        project: the open one.
         year: of the map.
         scene: its embeddings.
         measure: what is mapped, or None while nothing was measured.
@@ -49,7 +49,7 @@ class RegressContext:
         choice: the head.
     """
 
-    project: Project
+    page: ClassVar[str] = PAGE
     year: int | None
     scene: OpenScene
     measure: LabelClass | None
@@ -73,10 +73,6 @@ class RegressContext:
             plots_in(project, measure),
             RegressionChoice.from_settings(project.settings),
         )
-
-    def key(self, name: str) -> str:
-        """Of a widget or a piece of session state of this project."""
-        return f"continuous_{name}_{self.project.key}"
 
     @cached_property
     def content(self) -> str:

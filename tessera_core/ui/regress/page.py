@@ -12,36 +12,34 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from tessera_core.project.project import Project
 from tessera_core.project.regress import RegressionMap, RegressionScore
-from tessera_core.ui import files, humanize, shell, state
+from tessera_core.ui import files, frame, humanize, shell
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import Marker
 from tessera_core.ui.regress import value_map
-from tessera_core.ui.regress.context import MAP, RegressContext, known_score, regression_map, regression_score
+from tessera_core.ui.regress.context import MAP, PAGE, RegressContext, known_score, regression_map, regression_score
 from tessera_core.ui.regress.files import map_files
 from tessera_core.ui.regress.plots import adder, changer, measures, plots_panel
 from tessera_core.ui.regress.score import guesses, method, place_text, plot_text, score_panel
 
+_YEAR_OF_PLOTS = "The plots are taken to be of this year: take the one in which they were measured."
+
 
 def page() -> None:
     """Build the page."""
-    if state.current_project() is None:
-        shell.wants_region("Open a region first; then your field plots become a map here.", "Continuous map")
+    if frame.opened("Open a region first; then your field plots become a map here.", "Continuous map") is None:
         return
     view_map.loader()
     _studio()
 
 
-@st.fragment
-@shell.shielded
-def _studio() -> None:
-    project = state.current_project()
-    if project is None:
-        return
+@frame.part
+def _studio(project: Project) -> None:
     context = RegressContext.of(project)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         measures(context)
-        _year(context)
+        frame.year_choice(project, PAGE, about=_YEAR_OF_PLOTS)
         by, grey = _looks(context)
     map_column, panel_column = st.columns([7, 5], gap="medium")
     problem = context.problem
@@ -86,29 +84,6 @@ def _studio() -> None:
             _files(context)
 
 
-def _year(context: RegressContext) -> None:
-    years = context.project.years
-    if len(years) < 2:
-        return
-    key = context.key("year")
-    st.segmented_control(
-        "Year",
-        years,
-        default=context.year,
-        required=True,
-        key=key,
-        on_change=shell.shielded(_year_chosen),
-        args=(context, key),
-        label_visibility="collapsed",
-        width="content",
-        help="The plots are taken to be of this year: take the one in which they were measured.",
-    )
-
-
-def _year_chosen(context: RegressContext, key: str) -> None:
-    context.project.update(year=st.session_state[key])
-
-
 def _looks(context: RegressContext) -> tuple[str, bool]:
     """How plots are coloured, and whether guesses are greyed."""
     if not context.plots or context.problem:
@@ -148,12 +123,9 @@ def _map(
     value_map.show(context, made, score, by=by, grey=grey, pin=pin, fly_to=fly_to, on_event=_on_map)
 
 
-@shell.shielded
-def _on_map() -> None:
+@frame.answers
+def _on_map(project: Project) -> None:
     """A click chooses a place, or a plot."""
-    project = state.current_project()
-    if project is None:
-        return
     context = RegressContext.of(project)
     for event in view_map.events(MAP):
         st.session_state.pop(context.key("fly"), None)

@@ -199,7 +199,7 @@ def method(context: RegressContext) -> None:
             on_change=shell.shielded(_keep),
             args=(context, "regression_head", head),
         )
-        square = context.key("context")
+        square = context.key("neighbourhood")
         st.segmented_control(
             "What it looks at",
             [1, 3, 5],

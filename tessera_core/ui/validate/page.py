@@ -11,7 +11,7 @@ import streamlit as st
 from tessera_core.errors import LabelError
 from tessera_core.project import validate
 from tessera_core.project.project import Project
-from tessera_core.ui import maps, shell, state
+from tessera_core.ui import frame, maps, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.validate.design import again, design_form
 from tessera_core.ui.validate.results import results
@@ -21,21 +21,15 @@ from tessera_core.ui.validate.screen import screen
 def page() -> None:
     """Build the page."""
     st.title("Validate")
-    project = state.current_project()
-    if project is None:
-        shell.wants_region("Open a region first; then its map can be checked here.")
+    if frame.opened("Open a region first; then its map can be checked here.") is None:
         return
     view_map.loader()
     _studio()
 
 
-@st.fragment
-@shell.shielded
-def _studio() -> None:
-    project = state.current_project()
-    if project is None:
-        return
-    year = _year(project)
+@frame.part
+def _studio(project: Project) -> None:
+    year = frame.year_choice(project, "validate", "Year of the map", shown=True)
     scene = state.scene_for(project, year)
     made, missing = maps.project_map(project, scene, year)
     saved = validate.load(project, year)
@@ -59,13 +53,3 @@ def _studio() -> None:
     screen(project, scene, current)
     results(project, scene, current)
     again(project, scene, year, made.map.classes)
-
-
-def _year(project: Project) -> int | None:
-    current = state.current_year(project)
-    if len(project.years) < 2:
-        return current
-    chosen = st.segmented_control(
-        "Year of the map", project.years, default=current, key=f"validate_year_{project.key}", required=True
-    )
-    return chosen if chosen in project.years else current
