@@ -293,6 +293,8 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
     assert set(downloads) == {
         "All for QGIS (.zip)",
         "Report (.html)",
+        "Picture (.png)",
+        "Page (.pdf)",
         "Web map (.html)",
         "Class map (.tif)",
         "Class names (.qml)",
