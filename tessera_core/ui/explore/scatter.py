@@ -79,7 +79,7 @@ def out_of_sight(context: ExploreContext) -> None:
     """Another panel is open: what was selected is let go, as the pictures do, and what was chosen is there on coming back."""
     scatter.forget(KEY)
     for name in ("method", "axes", "colour", "count", "way"):
-        key = f"{context.key}_{name}"
+        key = context.key(name)
         if key in st.session_state:
             # Streamlit forgets a choice that is not on the page, unless it is made again.
             st.session_state[key] = st.session_state[key]
