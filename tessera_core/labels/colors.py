@@ -161,12 +161,16 @@ def suggested(name: str) -> tuple[str, ...]:
 
 def next_color(classes: Iterable[LabelClass], class_id: int, first: Iterable[str] = ()) -> str:
     """A colour that nobody takes for that of a class: of ``first``, else of the palette, else the most different of many."""
-    from tessera_core._utils.colour import apart
+    from tessera_core._utils.colour import apart, ciede2000, lab
 
-    taken = sorted({c.color for c in classes})
+    taken, first = sorted({c.color for c in classes}), list(first)
     known = list(dict.fromkeys([*first, *ORDER]))
     if not taken:
         return known[0]
+    if first:
+        # Wheat that cannot have its own yellow gets another one rather than the blue of water.
+        far = ciede2000(lab(known), lab(first[:1]))[:, 0]
+        known = first + sorted(known[len(first) :], key=lambda color: far[known.index(color)])
     clear = apart(known, taken).min(1) >= NEAR
     if clear.any():
         return known[int(clear.argmax())]

@@ -55,6 +55,9 @@ _PAGES = {
 # On a phone the line above every page is one line; the page Region has it in full.
 _ONE_LINE = """<style>
 .st-key-studio_header button { min-height: 1.75rem; padding-block: 0; }
+/* The one button of the navigation on a phone has a name, which is also read out. */
+[data-testid="stExpandSidebarButton"]::after { content: "Pages"; margin-inline-start: 0.4rem; font-size: 0.95rem; }
+[data-testid="stExpandSidebarButton"] { width: auto; }
 @media (max-width: 640px) {
   .st-key-studio_header { flex-wrap: nowrap; }
   .st-key-studio_header > * { min-width: 0; }

@@ -33,7 +33,7 @@
   const left = (node, box) => {
     let [x0, y0, x1, y1, scrolled, by] = [box.left, box.top, box.right, box.bottom, false, null];
     for (let at = up(node); at instanceof Element; at = up(at)) {
-      if (at === main || at === document.body || at === document.documentElement) continue;
+      if (at === main) break; // the page itself scrolls
       const style = getComputedStyle(at);
       const [cutsX, cutsY] = [style.overflowX !== "visible", style.overflowY !== "visible"];
       if (!cutsX && !cutsY) continue;
@@ -59,7 +59,8 @@
       range.setEndAfter(texts.at(-1));
       box = range.getBoundingClientRect();
     }
-    if (box.width < 2 || box.height < 2) continue;
+    // A folded side bar waits beyond the edge.
+    if (box.width < 2 || box.height < 2 || box.right <= 0) continue;
     const shown = left(node, box);
     const style = getComputedStyle(node);
     // A name that is cut with dots keeps enough of itself to be told from others.

@@ -80,16 +80,28 @@ def demo_project(home: Path) -> Project:
     return project
 
 
+_STILL = """() => {
+  const app = document.querySelector("[data-testid=stApp]");
+  const still = app?.dataset.testScriptState === "notRunning" && !document.querySelector("[data-testid=stSkeleton]");
+  const page = document.querySelector("[data-testid=stMainBlockContainer]");
+  globalThis.stillSince = still && page?.innerText.trim() ? (globalThis.stillSince ?? performance.now()) : undefined;
+  return globalThis.stillSince !== undefined && performance.now() - globalThis.stillSince > 500;
+}"""
+
+
 def settled(page: Any) -> None:
-    """Wait until no run is under way and what is drawn is drawn."""
-    page.wait_for_function(
-        "() => !document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')", timeout=PATIENCE
-    )
-    page.wait_for_timeout(400)
+    """Wait until no run is under way, and none has been for a moment, so that what is drawn is drawn."""
+    page.evaluate("() => { globalThis.stillSince = undefined; }")
+    page.wait_for_function(_STILL, timeout=PATIENCE)
 
 
 def _map(page: Any) -> None:
     page.locator(".tl-root[data-shown]").first.wait_for(timeout=PATIENCE)
+    settled(page)
+
+
+def _region(page: Any) -> None:
+    page.get_by_role("button", name="Start labelling").wait_for(timeout=PATIENCE)
     settled(page)
 
 
@@ -172,7 +184,7 @@ def _compared(page: Any) -> None:
 
 SIGHTS = (
     Sight("welcome", "/", settled),
-    Sight("region", "/?project={project}", _map),
+    Sight("region", "/?project={project}", _region),
     Sight("label", "/label?project={project}", _label),
     Sight("label-asked", "/label?project={project}", _asked),
     Sight("label-selected", "/label?project={project}", _selected),

@@ -89,6 +89,9 @@ def test_a_new_class_never_looks_like_one_that_is_there() -> None:
         classes.append(LabelClass(number, name, color))
     # Fields are yellow, so maize beside them is not a yellow that looks like it.
     assert classes[1].color == PALETTE[4]
+    # What is left for wheat is the most like its own colour.
+    grass = LabelClass(1, "Grass", PALETTE[3])
+    assert color_for("Winter wheat", [grass], 2) in {*suggested("Winter wheat"), PALETTE[4]}
     # A colour that a person or a file has chosen counts as well.
     chosen = LabelClass(1, "Sea", "#1a5aa6")
     assert apart([color_for("Lake", [chosen], 2)], [chosen.color]).min() >= NEAR

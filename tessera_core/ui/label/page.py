@@ -20,6 +20,13 @@ from tessera_core.ui.components import label_map
 from tessera_core.ui.label import notes, panels
 from tessera_core.ui.scene import OpenScene
 
+# Beside the map, the panel is wide enough for the names of classes, and no wider.
+_PANEL = """<style>
+@media (min-width: 641px) {
+  .st-key-label_columns > * > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:last-child { flex: 0 0 clamp(264px, 24vw, 380px); }
+  .st-key-label_columns > * > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:first-child { flex: 1 1 0; min-width: 0; }
+}
+</style>"""
 _RUNS = "label_runs"
 _SIDE_RUNS = "label_side_runs"
 _PROTOCOL = "label_protocol"
@@ -34,7 +41,9 @@ def page() -> None:
     if frame.opened("Open a region first; then you can label it here.", "Label") is None:
         return
     label_map.loader()
-    map_column, panel_column = st.columns([7, 2], gap="small")
+    st.html(_PANEL)
+    with st.container(key="label_columns"):
+        map_column, panel_column = st.columns([7, 2], gap="small")
     with map_column:
         _map()
     with panel_column:

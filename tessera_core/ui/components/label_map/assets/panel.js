@@ -41,8 +41,9 @@ export class Panel {
         el("h4", {}, "Classes", el("span", { class: "tl-unit" }, "labels · mapped area")),
         this.classes.list,
         this.classes.form,
-        this.score,
+        // Above the score, whose height follows what there is to say.
         this.places,
+        this.score,
         this.issues,
         this.similar.fold,
         el("h4", {}, "Layers"),
