@@ -23,8 +23,10 @@ from tessera_core.ui.scene import OpenScene
 # Beside the map, the panel is wide enough for the names of classes, and no wider.
 _PANEL = """<style>
 @media (min-width: 641px) {
-  .st-key-label_columns > * > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:last-child { flex: 0 0 clamp(264px, 24vw, 380px); }
-  .st-key-label_columns > * > [data-testid="stHorizontalBlock"] > [data-testid="stColumn"]:first-child { flex: 1 1 0; min-width: 0; }
+  .st-key-label_columns > * > [data-testid="stHorizontalBlock"] {
+    > [data-testid="stColumn"]:last-child { flex: 0 0 clamp(264px, 24vw, 380px); }
+    > [data-testid="stColumn"]:first-child { flex: 1 1 0; min-width: 0; }
+  }
 }
 </style>"""
 _RUNS = "label_runs"
