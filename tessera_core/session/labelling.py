@@ -74,6 +74,7 @@ class LabelSession:
         self.used: Clusters | None = None
         self.post_processed: PostProcessed | None = None
         self._pngs: dict[str, tuple[object, bytes, str]] = {}
+        self._suggested: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._lock = threading.Lock()
 
     def cut_clusters(self, tree: ClusterTree, k: int) -> Clusters:
@@ -82,6 +83,25 @@ class LabelSession:
             if self.clusters is None or self._cut is None or self._cut[0] is not tree or self._cut[1] != k:
                 self.clusters, self._cut = tree.cut(k), (tree, k)
             return self.clusters
+
+    @property
+    def suggested_places(self) -> list[BBox]:
+        """Boxes in the CRS of the labels around the places that were suggested last, three pixels wide."""
+        with self._lock:
+            places = list(self._suggested)
+        grid, boxes = self.live.raster.grid, []
+        for row, col in places:
+            x, y = grid.pixel_to_xy([row - 1, row + 2, row - 1, row + 2], [col - 1, col - 1, col + 2, col + 2])
+            boxes.append((float(x.min()), float(y.min()), float(x.max()), float(y.max())))
+        return boxes
+
+    def _note_suggestions(self, insight: Insight) -> None:
+        # A tour goes on with the places it began with, whatever is suggested meanwhile.
+        with self._lock:
+            for query in insight.queries:
+                self._suggested[query.row, query.col] = None
+            while len(self._suggested) > _SUGGESTIONS:
+                self._suggested.popitem(last=False)
 
     # ---------------------------------------------------------------- answers
 
@@ -104,6 +124,7 @@ class LabelSession:
         head = head_choice(project)
         ready = not next_step(project.log)
         insight = self.assessor.ask(self._question(project, state, head)) if ready else Insight()
+        self._note_suggestions(insight)
         found, problem = self._search(state)
         shown = self.extra_layers(project, state, insight if ready else Insight(), found, opened)
         header = insight_protocol.header(

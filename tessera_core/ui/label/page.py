@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.project import steps
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
 from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, LabelSessions
-from tessera_core.session.live_map import LiveMap
+from tessera_core.session.live_map import LiveMap, next_step
 from tessera_core.session.protocol import ProtocolState, apply_message
 from tessera_core.ui import frame, sessions, state
 from tessera_core.ui.components import label_map
@@ -90,7 +91,11 @@ def _on_ops(project: Project) -> None:
     key = _key(project)
     session = _session(project, state.scene_for(project))
     session.assessor.pause()
-    protocol = apply_message(project.log, session.live.display, label_map.message(key), _protocol(key))
+    log, had_map = project.log, not next_step(project.log)
+    known = {label.id for label in log.labels} if had_map and steps.open_steps(project) else None
+    protocol = apply_message(log, session.live.display, label_map.message(key), _protocol(key))
+    if known is not None:
+        steps.note_labels(project, [label for label in log.labels if label.id not in known], session.suggested_places)
     # One assignment each: a run may be interrupted between two.
     st.session_state[_PROTOCOL] = {key: protocol}
     st.session_state[_RUNS] = st.session_state.get(_RUNS, 0) + 1

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.project import steps
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
@@ -39,6 +40,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     if score.accuracy is None or score.interval is None:
         st.markdown(humanize.escape(score.headline))
         return
+    steps.take(project, steps.CONFIDENCE)
     low, high = score.interval
     left, right = st.columns(2)
     left.metric("New places", f"{100 * score.accuracy:.0f} %", help="Whole places are held out, with a belt around.")

@@ -1,0 +1,105 @@
+"""The page Help: the first steps, the words, the keys, what this is, and whom to tell when something is wrong."""
+
+from __future__ import annotations
+
+import platform
+
+import streamlit as st
+
+from tessera_core import __version__
+from tessera_core.ui import humanize, logs, state
+from tessera_core.ui.help import words
+
+_STEPS = """
+1. **Open a place.** The demo region opens at once; any place on Earth can be loaded with the internet.
+2. **Name two classes and click a few places of each.** The map appears with the second class.
+3. **Find where it is wrong, and click there.** Each click makes the map anew.
+4. **Check it by chance.** Look at places that are drawn for you; from that follow accuracy and areas that hold.
+5. **Take it with you**: a picture for a slide, a page to print, files for other programs.
+"""
+_KEYS = {
+    "Label": [
+        ("1 to 9", "choose a class"),
+        ("D, B, P, R, E", "the tools: point, brush, polygon, rectangle, erase"),
+        ("V or S", "select a label, move the map"),
+        ("[ and ]", "size of the brush"),
+        ("Z and Y", "undo and redo"),
+        ("N", "next suggested place; then 1 to 9"),
+        ("M", "hide or show the class map"),
+        ("Space", "move the map while it is held"),
+        ("Enter", "label at the cross, finish a polygon"),
+        ("Escape", "end what was begun"),
+    ],
+    "Validate": [
+        ("1 to 9", "what is there"),
+        ("Y", "the map is right"),
+        ("U", "cannot tell"),
+        ("Z", "take the answer back"),
+        ("Left and right arrow", "the place before, the next one"),
+    ],
+    "Every map": [("+ and −", "nearer, further"), ("Arrows", "move the map"), ("Two fingers", "move and zoom")],
+}
+_CREDITS = """
+Tessera Studio is free software under the MIT licence. It stands on the work of others:
+
+- **TESSERA**, the model behind the published embeddings (Feng and others 2025, arXiv:2506.20380), and geotessera, which brings them.
+- **Sentinel-1 and Sentinel-2** of the Copernicus programme, whose data are free for everybody.
+- **Place names** of GeoNames (CC BY); names that you look up online, and street maps, of OpenStreetMap contributors.
+- Streamlit, Leaflet, NumPy, PyTorch, scikit-learn, rasterio, GDAL, PROJ and many more, each under its own free licence.
+"""
+
+
+def page() -> None:
+    """Build the page."""
+    st.title("Help")
+    start, told, keys, wrong, about = st.tabs(["First steps", "Words", "Keys", "Something is wrong", "About"])
+    with start:
+        st.markdown(_STEPS)
+        words.caption("Words with a dotted line explain themselves: hover over them, or go there with the Tab key. Try it: embeddings.")
+    with told:
+        _words()
+    with keys:
+        for where, rows in _KEYS.items():
+            lines = ["| Key | What it does |", "|:--|:--|", *(f"| {key} | {what} |" for key, what in rows)]
+            st.subheader(where)
+            st.markdown("\n".join(lines))
+    with wrong:
+        _wrong()
+    with about:
+        st.markdown(
+            f"**Tessera Studio {__version__}** turns satellite embeddings into a map you can trust: you click a few examples, it "
+            "makes the map, says honestly how good it is, and where to click next."
+        )
+        st.markdown(_CREDITS)
+
+
+def _words() -> None:
+    wanted = st.text_input("Look for a word", key="help_word", placeholder="for example interval")
+    found = [
+        term
+        for term in words.terms().values()
+        if wanted.strip().casefold() in " ".join((term.name, term.short, term.long, *term.also)).casefold()
+    ]
+    if not found:
+        st.info("No word like that. Try another one, or a part of it.", icon=":material/search_off:")
+    for term in found:
+        also = f" (also: {', '.join(term.also)})" if term.also else ""
+        st.markdown(f"**{humanize.escape(term.name)}**{humanize.escape(also)}  \n{humanize.escape(term.short)} {humanize.escape(term.long)}")
+
+
+def _wrong() -> None:
+    st.markdown(
+        "Your work is saved after every click, so nothing is lost by loading the page again. If it goes wrong again, tell "
+        "whoever gave you Tessera Studio:"
+    )
+    st.markdown("- what you did just before, and what you expected;\n- the text below, and a picture of the screen.")
+    project = state.current_project()
+    facts = [
+        f"Tessera Studio {__version__}",
+        f"Python {platform.python_version()} on {platform.system()} {platform.release()}",
+        f"Streamlit {st.__version__}",
+        "Project: " + ("none open" if project is None else f"{len(project.log.labels)} labels, years {humanize.years(project.years)}"),
+    ]
+    if not state.hosted():
+        facts.append(f"Log file: {logs.log_file()}")
+    st.code("\n".join(facts), language=None, wrap_lines=True)
