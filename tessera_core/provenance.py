@@ -77,7 +77,10 @@ class Provenance:
             made = [Provenance.from_json(part) for part in parts]
             same = len({part.year for part in made}) == 1
             return " + ".join(part.title + ("" if same or part.year is None else f" of {part.year}") for part in made)
-        variant = "" if _FINGERPRINT.fullmatch(self.variant) else self.variant
+        # Who ran a published model and a fingerprint of weights say nothing to people; of TESSERA 2 it is the model's size.
+        variant = self.variant
+        if _FINGERPRINT.fullmatch(variant) or (self.model == "tessera" and self.version.startswith("1")):
+            variant = ""
         version = "/".join(part for part in (self.version, variant) if part)
         return f"{_FAMILIES.get(self.model, self.model)} {version}".strip()
 

@@ -76,7 +76,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         missing: sentences about satellite data that could not be had.
         agreement: comparisons of embeddings made here with published ones.
         repaired_tiles: what was done to tiles, by year; see :mod:`tessera_core.project.tile_repair`.
-        steps_done: names of the steps of :mod:`tessera_core.project.steps` that somebody has taken, ``"hidden"`` for the list put away.
+        steps_done: steps of :mod:`tessera_core.project.steps` that somebody has taken; ``"hidden"`` where the list is put away.
         extra: settings under names that this version does not know.
     """
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from tessera_core.session.assessor import Assessor, Insight, Question
 from tessera_core.session.layers import ExtraLayer
 from tessera_core.session.live_map import LiveMap, is_instant, next_step
 from tessera_core.session.similar import SimilaritySearch, SimilarPixels, label_area
+from tessera_core.types import BBox
 
 if TYPE_CHECKING:
     from tessera_core.analysis.clusters import Clusters, ClusterTree
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from tessera_core.analysis.similarity import SimilarityIndex
     from tessera_core.assess.postprocess import PostProcessingScore
     from tessera_core.heads import HeadChoice
+
+# Suggested places that are remembered, so that a label near one is known to answer it.
+_SUGGESTIONS = 60
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import streamlit as st
 
 from tessera_core.labels.files import ENDINGS
 from tessera_core.labels.report import ImportReport
+from tessera_core.project import steps
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.sources.local.uploads import plain_name
@@ -88,6 +89,16 @@ def pictures(stem: str, layout: Callable[[], MapLayout], missing: str = "") -> l
             missing=missing,
         ),
     ]
+
+
+def noting(item: Item, project: Project) -> Item:
+    """The same file, which is noted as the step of taking the map along when it is built."""
+
+    def write(path: Path) -> object:
+        steps.take(project, steps.TAKE)
+        return item.write(path)
+
+    return replace(item, write=write)
 
 
 def row(item: Item) -> None:

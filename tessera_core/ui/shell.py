@@ -22,6 +22,7 @@ from PIL.Image import Image, fromarray
 from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted
 from tessera_core.ui import demo_rest, humanize, jobs, logs, projects, seats, sessions, state
+from tessera_core.ui.help import words
 
 if TYPE_CHECKING:
     from tessera_core.project.project import Project
@@ -65,6 +66,11 @@ _ONE_LINE = """<style>
   .st-key-studio_header p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 }
 </style>"""
+# Of Streamlit's own menu, what means something to people here: the choice between light and dark.
+_MENU = """<style>
+[data-testid="stMainMenuItem-print"], [data-testid="stMainMenuItem-recordScreencast"],
+[data-testid="stMainMenuDivider"], [data-testid="stMainMenuList"] + * { display: none; }
+</style>"""
 
 
 def run() -> None:
@@ -84,6 +90,8 @@ def run() -> None:
             st.Page("pages/export.py", title="Export", icon=":material/download:"),
             st.Page("pages/generate.py", title="Make embeddings", icon=":material/satellite_alt:"),
             st.Page("pages/data.py", title="Data", icon=":material/folder_open:"),
+            # Reached from the header of every page.
+            st.Page("pages/help.py", title="Help", icon=":material/help:", visibility="hidden"),
             # Addresses of the page Continuous map from before it had that name.
             st.Page(_continuous_map, title="Continuous map", url_path="numbers", visibility="hidden"),
         ],
@@ -203,18 +211,20 @@ def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:
 
 
 def header(*, saved: bool = True) -> None:
-    """One line above every page: the project, where its embeddings come from, and when it was saved."""
+    """One line above every page: the project, where its embeddings come from, when it was saved, and help."""
     project = state.current_project()
-    if project is None:
-        return
-    st.html(_ONE_LINE)
+    st.html(_ONE_LINE + _MENU + words.STYLE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="studio_header"):
-        projects.switcher(project)
-        st.markdown(f":small[:gray[{humanize.escape(_provenance(project))}]]", width="stretch")
-        if saved:
+        if project is not None:
+            projects.switcher(project)
+        st.markdown(
+            "" if project is None else f":small[:gray[{humanize.escape(_provenance(project))}]]", width="stretch"
+        )
+        if project is not None and saved:
             with st.container(width="content"):
                 _saved()
-    if demo_rest.grows(project):
+        st.page_link("pages/help.py", label="Help", icon=":material/help:", query_params=state.query(), width="content")
+    if project is not None and demo_rest.grows(project):
         _growing_demo()
 
 
@@ -238,7 +248,7 @@ def wants_region(sentence: str, title: str = "") -> None:
 def _provenance(project: Project) -> str:
     references = list(project.embeddings.values())
     if not references:
-        return "no embeddings yet"
+        return "nothing loaded yet"
     return humanize.provenance_line(references[-1].provenance, [reference.year for reference in references])
 
 

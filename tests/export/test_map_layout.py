@@ -204,5 +204,5 @@ def test_change_and_two_years_are_shown_beside_each_other() -> None:
 
 def test_the_source_says_the_day() -> None:
     line = map_layout.source_line(Provenance("tessera", "1.1", "dclimate", source="1.1/dclimate"), dt.date(2026, 3, 7))
-    assert line.startswith("Embeddings: TESSERA 1.1/dclimate, published by TESSERA.")
+    assert line.startswith("Embeddings: TESSERA 1.1, published by TESSERA.")
     assert line.endswith("on 7 March 2026.")

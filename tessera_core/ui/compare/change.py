@@ -106,7 +106,10 @@ def _studio(context: CompareContext, found: Compared) -> None:
     map_column, panel = st.columns([7, 3], gap="medium")
     with panel:
         layer, problem = _against(found.ends, marks)
+        place = st.container()
         rate = _slider(context)
+        with place:
+            pixel.panel(context, layer, rate)
         _said(context, found, layer, rate)
         if problem:
             st.warning(problem, icon=":material/warning:")
@@ -114,7 +117,6 @@ def _studio(context: CompareContext, found: Compared) -> None:
             "View", list(_VIEWS), default="one", required=True, key="compare_view", format_func=_VIEWS.__getitem__
         )
         picture_choice(context)
-        pixel.panel(context, layer, rate)
         _marking(marks, marks_key, layer)
         _download(context, layer, rate)
     with map_column:
@@ -215,11 +217,12 @@ def _what_changed(context: CompareContext, layer: ChangeLayer, rate: float) -> s
     counts = np.bincount(classes[classes > 0], minlength=2)
     if not counts.any():
         return ""
-    largest, share = int(counts.argmax()), counts.max() / counts.sum()
-    name = next((c.name for c in context.project.log.classes if c.id == largest), str(largest))
+    names = {c.id: c.name for c in context.project.log.classes}
+    largest = [k for k in np.argsort(-counts)[:3].tolist() if counts[k]]
+    told = ", ".join(f"{humanize.escape(names.get(k, str(k)))} {100 * counts[k] / counts.sum():.0f} %" for k in largest)
     return (
-        f"On your map of {context.last}, {100 * share:.0f} % of the changed ground is {humanize.escape(name)}. Fields change when "
-        "another crop is grown, and that is no change of use."
+        f"On your map of {context.last} the changed ground is mostly {told}. Another crop on a field counts as change, too, though "
+        "its use is the same."
     )
 
 

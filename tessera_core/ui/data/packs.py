@@ -41,7 +41,8 @@ def panel() -> None:
 
 def _make() -> None:
     st.markdown("**Make a pack**")
-    job = jobs.pool().get(_MAKE)
+    key = _job(_MAKE)
+    job = jobs.pool().get(key)
     if job is not None and job.active:
         jobs.show(job)
         return
@@ -64,10 +65,10 @@ def _make() -> None:
     if st.button("Make the pack", icon=":material/inventory_2:", key="data_pack_make", disabled=not chosen):
         projects = [Project.open(folder) for folder in chosen]
         name = projects[0].name if len(projects) == 1 else f"{projects[0].name} and {len(projects) - 1} more"
-        out = data_home() / "packs" / f"{safe_name(name)}{pack.SUFFIX}"
-        jobs.pool().forget(_MAKE)
+        out = _packs(projects[0]) / f"{safe_name(name)}{pack.SUFFIX}"
+        jobs.pool().forget(key)
         jobs.pool().start(
-            _MAKE,
+            key,
             f"Packing {name}",
             lambda progress, cancelled: pack.make_pack(
                 projects, out, timeseries=timeseries, progress=progress, cancelled=cancelled
@@ -83,7 +84,8 @@ def _made(path: Path) -> None:
         return
     size = path.stat().st_size
     st.success(f"{humanize.escape(path.name)}, {humanize.size(size)}", icon=":material/check:")
-    st.caption(f"It lies at {humanize.escape(str(path))}.")
+    if not state.hosted():
+        st.caption(f"It lies at {humanize.escape(str(path))}.")
     if size <= _DOWNLOAD_BYTES:
         st.download_button(
             "Save a copy",
@@ -98,23 +100,31 @@ def _made(path: Path) -> None:
 
 def _open() -> None:
     st.markdown("**Open a pack**")
-    job = jobs.pool().get(_OPEN)
+    key = _job(_OPEN)
+    job = jobs.pool().get(key)
     if job is not None and job.active:
         st.session_state[_OPENING] = True
         jobs.show(job)
         return
     if job is not None and st.session_state.pop(_OPENING, False) and jobs.outcome(job):
-        jobs.pool().forget(_OPEN)
+        jobs.pool().forget(key)
         projects: list[Project] = job.result
         state.open_project(projects[0])
         st.switch_page("pages/region.py", query_params=state.query())
-    text = st.text_input(
-        "Path of the file", placeholder=f"for example {Path.home() / f'workshop{pack.SUFFIX}'}", key="data_pack_path"
+    text = ""
+    if not state.hosted():
+        text = st.text_input(
+            "Path of the file",
+            placeholder=f"for example {Path.home() / f'workshop{pack.SUFFIX}'}",
+            key="data_pack_path",
+        )
+    upload = st.file_uploader(
+        "Upload it" if state.hosted() else "Or upload it", type=[pack.SUFFIX[1:]], key="data_pack_upload"
     )
-    upload = st.file_uploader("Or upload it", type=[pack.SUFFIX[1:]], key="data_pack_upload")
     path: Path | None = typed_path(text) if text.strip() else None
     if path is None and upload is not None:
-        path = _uploads() / plain_name(upload.name)
+        # Two people may bring files of one name.
+        path = _uploads() / plain_name(upload.file_id) / plain_name(upload.name)
         if not path.is_file() or path.stat().st_size != upload.size:
             with atomic_path(path) as part, part.open("wb") as file:
                 shutil.copyfileobj(upload, file)
@@ -135,9 +145,23 @@ def _open() -> None:
         key="data_pack_open",
     ):
         st.session_state[_OPENING] = True
-        jobs.pool().forget(_OPEN)
-        jobs.pool().start(_OPEN, "Opening the pack", lambda progress, cancelled: _unpack(path, progress, cancelled))
+        jobs.pool().forget(key)
+        jobs.pool().start(key, "Opening the pack", lambda progress, cancelled: _unpack(path, progress, cancelled))
         st.rerun()
+
+
+def _job(name: str) -> str:
+    """Names the work among all; on a server for strangers each visitor's is their own."""
+    return f"{name}-{state.visitor()}" if state.hosted() else name
+
+
+def _packs(project: Project) -> Path:
+    """Where a pack is written; on a server for strangers one at a time, and it goes with the project."""
+    if not state.hosted():
+        return data_home() / "packs"
+    folder = project.folder / ".packs"
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def _uploads() -> Path:
@@ -146,6 +170,6 @@ def _uploads() -> Path:
 
 def _unpack(path: Path, progress: Progress, cancelled: Cancel) -> list[Project]:
     projects = pack.open_pack(path, progress=progress, cancelled=cancelled)
-    if path.parent == _uploads():
-        path.unlink(missing_ok=True)
+    if path.parent.parent == _uploads():
+        shutil.rmtree(path.parent, ignore_errors=True)
     return projects

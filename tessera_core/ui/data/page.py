@@ -23,7 +23,11 @@ def page() -> None:
     """Build the page."""
     st.title("Data")
     if state.hosted():
-        st.info("What this server keeps is the matter of its owner.", icon=":material/info:")
+        st.markdown(
+            "Your projects on this server are listed on the page Region. Here they can be taken along, or brought."
+        )
+        with shell.plain_errors():
+            packs.panel()
         return
     with shell.plain_errors():
         _cache()

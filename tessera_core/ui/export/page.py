@@ -18,7 +18,7 @@ from tessera_core.project.folders import safe_name
 from tessera_core.project.project import SUFFIX, Project
 from tessera_core.ui import frame, humanize, maps, state
 from tessera_core.ui.export.label_files import other_format
-from tessera_core.ui.files import Item, pictures, row, stem_of
+from tessera_core.ui.files import Item, noting, pictures, row, stem_of
 from tessera_core.ui.scene import OpenScene
 
 
@@ -44,7 +44,7 @@ def page() -> None:
     with files:
         st.subheader("The map")
         for item in _map_items(project, product, made, scene, stem_of(project, year)):
-            row(item)
+            row(noting(item, project))
         _web_map(project, product, scene, stem_of(project, year))
         _plots_map(project, scene, year)
         _labels_and_project(project, scene, year)

@@ -7,7 +7,9 @@ import platform
 import streamlit as st
 
 from tessera_core import __version__
-from tessera_core.ui import humanize, logs, state
+from tessera_core.project import steps
+from tessera_core.project.project import Project
+from tessera_core.ui import humanize, logs, shell, state
 from tessera_core.ui.help import words
 
 _STEPS = """
@@ -42,7 +44,7 @@ _KEYS = {
 _CREDITS = """
 Tessera Studio is free software under the MIT licence. It stands on the work of others:
 
-- **TESSERA**, the model behind the published embeddings (Feng and others 2025, arXiv:2506.20380), and geotessera, which brings them.
+- **TESSERA**, the model behind the published embeddings (Feng and others 2025, arXiv:2506.20380); geotessera brings them.
 - **Sentinel-1 and Sentinel-2** of the Copernicus programme, whose data are free for everybody.
 - **Place names** of GeoNames (CC BY); names that you look up online, and street maps, of OpenStreetMap contributors.
 - Streamlit, Leaflet, NumPy, PyTorch, scikit-learn, rasterio, GDAL, PROJ and many more, each under its own free licence.
@@ -52,10 +54,21 @@ Tessera Studio is free software under the MIT licence. It stands on the work of 
 def page() -> None:
     """Build the page."""
     st.title("Help")
+    project = state.current_project()
     start, told, keys, wrong, about = st.tabs(["First steps", "Words", "Keys", "Something is wrong", "About"])
     with start:
         st.markdown(_STEPS)
-        words.caption("Words with a dotted line explain themselves: hover over them, or go there with the Tab key. Try it: embeddings.")
+        if project is not None and steps.HIDDEN in project.settings.steps_done:
+            st.button(
+                "Show the next steps again",
+                icon=":material/checklist:",
+                key="help_steps",
+                on_click=shell.shielded(steps.hide),
+                args=(project, False),
+            )
+        words.caption(
+            "Words with a dotted line explain themselves: hover over them, or go there with the Tab key. Try it: embeddings."
+        )
     with told:
         _words()
     with keys:
@@ -64,7 +77,7 @@ def page() -> None:
             st.subheader(where)
             st.markdown("\n".join(lines))
     with wrong:
-        _wrong()
+        _wrong(project)
     with about:
         st.markdown(
             f"**Tessera Studio {__version__}** turns satellite embeddings into a map you can trust: you click a few examples, it "
@@ -83,22 +96,25 @@ def _words() -> None:
     if not found:
         st.info("No word like that. Try another one, or a part of it.", icon=":material/search_off:")
     for term in found:
-        also = f" (also: {', '.join(term.also)})" if term.also else ""
-        st.markdown(f"**{humanize.escape(term.name)}**{humanize.escape(also)}  \n{humanize.escape(term.short)} {humanize.escape(term.long)}")
+        also = f"(also: {', '.join(term.also)})" if term.also else ""
+        told = humanize.escape(f"{term.short} {term.long}")
+        st.markdown(f"**{humanize.escape(term.name)}** {humanize.escape(also)}  \n{told}")
 
 
-def _wrong() -> None:
+def _wrong(project: Project | None) -> None:
     st.markdown(
         "Your work is saved after every click, so nothing is lost by loading the page again. If it goes wrong again, tell "
         "whoever gave you Tessera Studio:"
     )
     st.markdown("- what you did just before, and what you expected;\n- the text below, and a picture of the screen.")
-    project = state.current_project()
+    opened = "none open"
+    if project is not None:
+        opened = f"{len(project.log.labels)} labels, years {humanize.years(project.years)}"
     facts = [
         f"Tessera Studio {__version__}",
         f"Python {platform.python_version()} on {platform.system()} {platform.release()}",
         f"Streamlit {st.__version__}",
-        "Project: " + ("none open" if project is None else f"{len(project.log.labels)} labels, years {humanize.years(project.years)}"),
+        f"Project: {opened}",
     ]
     if not state.hosted():
         facts.append(f"Log file: {logs.log_file()}")

@@ -1,4 +1,4 @@
-"""The words of the studio: one file of terms, told where a word stands by hovering over it or focusing it, and all on the page Help."""
+"""The words of the studio: one file of terms, told where a word stands by hovering over it or going there by keyboard."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import html
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ STYLE = """<style>
   max-width: min(20rem, 70vw); padding: 0.4rem 0.6rem; border-radius: 0.4rem; background: #1c2526; color: #ffffff;
   font-size: 0.85rem; line-height: 1.35; font-weight: 400; white-space: normal; }
 .studio-term:hover > span, .studio-term:focus > span { display: block; }
-.studio-words { font-size: 0.875rem; line-height: 1.45; }
+.studio-words { font-size: 0.9rem; line-height: 1.7; margin: 0; }
 </style>"""
 
 
@@ -84,6 +85,12 @@ def marked(sentence: str) -> str:
 def caption(sentence: str) -> None:
     """A sentence on the page, its terms explained."""
     st.html(f'<p class="studio-words">{marked(sentence)}</p>')
+
+
+def facts(rows: Mapping[str, str]) -> None:
+    """Facts on the page, a line each, the terms in their names explained."""
+    lines = (f"<b>{marked(name)}:</b> {html.escape(text)}" for name, text in rows.items())
+    st.html(f'<div class="studio-words">{"<br>".join(lines)}</div>')
 
 
 def tip(name: str) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.session.live_map import next_step
+from tessera_core.ui.help import checklist
 from tessera_core.ui.label import class_tree, clusters, import_labels, method, notes, postprocess, quality, take
 from tessera_core.ui.scene import OpenScene
 
@@ -22,6 +23,8 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> frozenset
     """
     opened = set()
     ready = not next_step(project.log)
+    if ready:
+        checklist.show(project)
     for name, title, icon, body in (
         ("quality", "How good is it?", ":material/verified:", quality.panel),
         ("groups", "Groups", ":material/bubble_chart:", clusters.panel),

@@ -33,5 +33,5 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         return class_layout(project_product(project, scene.raster, made), scene.true_colour)
 
     for item in files.pictures(files.stem_of(project, state.current_year(project)), layout):
-        files.button(item)
+        files.button(files.noting(item, project))
     st.page_link("pages/export.py", label="All other files", icon=":material/download:", query_params=state.query())

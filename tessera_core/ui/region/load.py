@@ -198,9 +198,7 @@ def _coverage_card(
             st.metric("On disk", humanize.size(sum(year.disk_bytes for year in usable)), width="content")
         looked = "every pixel" if cover.exact else "a sample of squares in every tile"
         speed = f" at {humanize.size(int(cover.speed))} a second, as measured" if cover.speed else ""
-        st.caption(
-            f"{cover.shape[1]:,} x {cover.shape[0]:,} pixels, {cover.dim} numbers each. Looked at {looked}; time{speed}."
-        )
+        st.caption(f"{cover.shape[1]:,} x {cover.shape[0]:,} pixels of 10 m. Looked at {looked}; time{speed}.")
         if none:
             st.warning(
                 f"Of {humanize.years(none)} there is nothing here"

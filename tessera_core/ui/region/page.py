@@ -9,20 +9,27 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from tessera_core._utils.partial import Failure
+from tessera_core.errors import InputError
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.local.uploads import KINDS
 from tessera_core.ui import frame, humanize, jobs, projects, shell, state
 from tessera_core.ui.generate.page import show_outcome
+from tessera_core.ui.help import checklist, words
 from tessera_core.ui.region import chosen, wanted
 from tessera_core.ui.scene import OpenScene
 
+KEEP_ADDRESS = (
+    "Keep the address of this page, as a bookmark or in a message to yourself: it leads back to this project from any "
+    "browser."
+)
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
 _FRESH, _GO_ON = "fresh", "go on"
@@ -59,7 +66,7 @@ def page() -> None:
             else "Open a place, click a few examples of what you see, and watch the map fill in. No account and no code."
         )
         _ways_to_start()
-        st.caption(
+        words.caption(
             "Embeddings are numbers that say how each place changed through a year, as satellites saw it. "
             "A map can be learnt from them with a handful of examples."
         )
@@ -87,15 +94,16 @@ def _summary(project: Project) -> None:
     facts = {
         "Size": humanize.area(raster.grid),
         "Years": humanize.years(list(project.embeddings)),
-        "Embeddings": f"{raster.provenance.title}, {raster.dim} numbers a pixel",
-        "Source": raster.provenance.origin,
+        "Embeddings": f"{raster.provenance.title}, {raster.provenance.origin}",
         "Labels": f"{len(labels)} in {len(project.log.classes)} classes" if labels else "none yet",
     }
     with st.container(border=True):
         left, right = st.columns([1, 1], gap="medium")
         with left:
             st.subheader("Your region")
-            st.markdown("  \n".join(f"**{name}:** {humanize.escape(text)}" for name, text in facts.items()))
+            words.facts(facts)
+            if state.hosted():
+                st.info(KEEP_ADDRESS, icon=":material/bookmark:")
             details = raster.provenance.details
             # A raster of another program may have anything under the name of ours.
             told = [note for name in ("warnings", "notes") for note in _sentences(details.get(name))]
@@ -129,6 +137,8 @@ def _summary(project: Project) -> None:
                     st.rerun()
             if not labels:
                 st.markdown(_NEXT_STEPS)
+            elif sum(count > 0 for count in project.log.counts.values()) > 1:
+                checklist.show(project)
         with right:
             frame.year_choice(project, "region")
             _show(scene)
@@ -269,14 +279,40 @@ def _look(path: str) -> library.Identified:
 
 def _upload() -> None:
     st.subheader("Upload files")
-    st.markdown("A pair of .npy files, a GeoTIFF, a .zip of a tile folder, or a project (.tessera).")
+    st.markdown(
+        "A project (.tessera), a pack that somebody handed out (.tesserapack), or embeddings: a pair of .npy files, a GeoTIFF, "
+        "a .zip of a tile folder."
+    )
     files = st.file_uploader(
-        "Files", type=[*KINDS, "tessera"], accept_multiple_files=True, key="region_files", label_visibility="collapsed"
+        "Files",
+        type=[*KINDS, "tessera", "tesserapack"],
+        accept_multiple_files=True,
+        key="region_files",
+        label_visibility="collapsed",
     )
     if st.button("Open the files", icon=":material/upload:", key="region_upload", disabled=not files):
         with shell.plain_errors(), st.spinner("Reading…"):
             failed: list[Failure] = []
+            if any(file.name.lower().endswith(".tesserapack") for file in files):
+                _go(_open_pack(files))
             _go(library.start_upload([(file.name, file) for file in files], failed), failed)
 
 
-# ------------------------------------------------------------------ recent projects
+def _open_pack(files: Sequence[Any]) -> Project:
+    """The first project of an uploaded pack; the others are in the list then.
+
+    Raises:
+        InputError: there are other files beside it.
+        ProjectError: it is no pack.
+    """
+    from tessera_core.project import pack
+
+    if len(files) > 1:
+        raise InputError("Upload a pack alone, without other files beside it.")
+    opened = pack.upload(files[0])
+    if len(opened) > 1:
+        others = ", ".join(humanize.escape(project.name) for project in opened[1:])
+        st.toast(
+            f"The pack holds more projects: {others}. They are in the list of projects.", icon=":material/inventory_2:"
+        )
+    return opened[0]

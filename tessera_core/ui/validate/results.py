@@ -11,7 +11,7 @@ import streamlit as st
 from tessera_core.assess.area import AreaEstimate, Assessment
 from tessera_core.assess.designs import to_csv
 from tessera_core.errors import LabelError
-from tessera_core.project import validate
+from tessera_core.project import steps, validate
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
@@ -19,10 +19,15 @@ from tessera_core.ui import humanize
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate.context import names_of
 
+# Places looked at after which a map counts as checked in the list of next steps.
+ENOUGH = 10
+
 
 def results(project: Project, scene: OpenScene, current: Validation) -> None:
     """Areas, accuracy, the confusion matrix and downloads; or what is still open."""
     names = names_of(project)
+    if current.seen >= ENOUGH:
+        steps.take(project, steps.CHECK)
     st.subheader("What follows so far")
     try:
         found = current.assess()
