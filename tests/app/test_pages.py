@@ -217,6 +217,11 @@ def _label(project: Project) -> None:
         project.log.add("point", added.id, [(x, 5_799_900.0)])
 
 
+def _facts(app: AppTest) -> str:
+    """What the page Region says of the project, as HTML."""
+    return " ".join(element.proto.body for element in app.get("html"))
+
+
 def _downloads(app: AppTest) -> dict[str, bool]:
     """Names of the download buttons and whether they can be pressed."""
     return {button.proto.label: not button.proto.disabled for button in app.get("download_button")}
@@ -337,6 +342,7 @@ def test_every_export_can_be_built(app: AppTest, project: Project, tmp_path: Pat
     from tessera_core.sources.local.open import open_embeddings
     from tessera_core.ui import files
     from tessera_core.ui.export import page as export
+    from tessera_core.ui.scene import OpenScene
 
     _label(project)
     raster = open_embeddings(project.embeddings_path(2024))
@@ -351,7 +357,7 @@ def test_every_export_can_be_built(app: AppTest, project: Project, tmp_path: Pat
         raster.provenance,
         "ridge",
     )
-    items = export._map_items(project, product, made, raster, "fields-2024")
+    items = export._map_items(project, product, made, OpenScene("", raster), "fields-2024")
     built = {item.button: files.build(item) for item in items}
     assert all(built.values())
     # A raster that QGIS would open grey, or without names, has its style on offer, of the name that QGIS looks for.
@@ -375,11 +381,11 @@ def test_a_project_whose_log_was_replaced_goes_on_with_what_lies_there_and_says_
     project.log.add("point", wood.id, [(600_200.0, 5_799_900.0)])
     app.query_params["project"] = project.folder.name
     app.run()
-    assert any("2 in 1 classes" in text.value for text in app.markdown)
+    assert "2 in 1 classes" in _facts(app)
     (project.folder / "labels.jsonl").write_bytes(backup)
     app.run()
     assert _errors(app) == []
-    assert any("1 in 1 classes" in text.value for text in app.markdown)
+    assert "1 in 1 classes" in _facts(app)
     (told,) = [warning.value for warning in app.warning if "replaced" in warning.value]
     assert "holds 1 labels" in told
     app.run()
@@ -395,7 +401,7 @@ def test_a_project_whose_log_vanished_opens_again_from_the_list(app: AppTest, pr
     assert "disappeared" in _errors(app)[0]
     app.button(key=f"open_{project.folder.name}").click().run()
     assert _errors(app) == []
-    assert any("none yet" in text.value for text in app.markdown)
+    assert "none yet" in _facts(app)
     assert any("replaced" in warning.value for warning in app.warning)
 
 
@@ -416,7 +422,7 @@ def test_a_project_file_asks_its_owner_where_the_embeddings_lie(
     app.text_input(key=f"region_where_{copy.key}_2024").input(str(region_folder)).run()
     app.button(key=f"region_link_{copy.key}_2024").click().run()
     assert _errors(app) == []
-    assert any("**Years:** 2024" in text.value for text in app.markdown)
+    assert "<b>Years:</b> 2024" in _facts(app)
     assert [warning.value for warning in app.warning] == told[:1]
     monkeypatch.setenv("TESSERA_HOSTED", "1")
     app.query_params["project"] = state.key_of(copy.folder)

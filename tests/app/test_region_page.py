@@ -375,10 +375,12 @@ def test_a_pack_in_the_wrong_place_is_shown_the_right_one(app: AppTest, home: Pa
     assert "not a readable pack" in _errors(app)[0]
 
 
-def test_data_of_a_server_for_strangers_shows_nothing(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_of_a_server_for_strangers_shows_packs_alone(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESSERA_HOSTED", "1")
     app.run()
     app.switch_page("pages/data.py").run()
     assert _errors(app) == []
-    assert "owner" in app.info[0].value
-    assert not app.button
+    assert [head.value for head in app.subheader] == ["Packs"]
+    # Neither what the server keeps nor where; and nothing can be deleted.
+    assert not any("Delete" in button.label or "Empty" in button.label for button in app.button)
+    assert not app.text_input
