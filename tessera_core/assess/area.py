@@ -6,6 +6,9 @@ person gives unbiased areas with intervals, whatever the map is like.
 One estimator serves all designs here, the stratified one of Stehman (2014, Int. J. Remote Sens. 35, 4923-4939): every
 quantity is a mean of per-place values or a ratio of two such means. Where the strata are the map's classes it is that of
 Olofsson et al. (2014, Remote Sens. Environ. 148, 42-57, eqs. 1-11); one stratum is simple random sampling.
+
+The papers' intervals, estimates plus and minus 1.96 standard errors, hold too seldom where places are few or a stratum shows no
+mistake (docs/trust.md). The intervals here are those of :mod:`tessera_core.assess.intervals`; the papers' stay beside them.
 """
 
 from __future__ import annotations
@@ -17,32 +20,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tessera_core.assess.intervals import mean_interval, ratio_interval
 from tessera_core.errors import LabelError
 
 # The papers' 95 % intervals are estimates plus and minus 1.96 standard errors.
 Z95 = 1.96
 
 
+# A stratum that was seen whole counts as this many places, whose doubt is nothing.
+SEEN_WHOLE = 1e7
+
+
 @dataclass(frozen=True)
 class AreaEstimate:
-    """A number with its standard error (NaN where it cannot be had)."""
+    """A number with its 95 % interval, and its standard error (NaN where it cannot be had).
+
+    Attributes:
+        value: the estimate; NaN where the sample has nothing to estimate it from.
+        se: standard error.
+        low, high: the interval; within what is possible.
+    """
 
     value: float
     se: float
-
-    @property
-    def margin(self) -> float:
-        """Half the width of the 95 % interval."""
-        return Z95 * self.se
+    low: float
+    high: float
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval ``value -+ 1.96 se``."""
-        return self.value - self.margin, self.value + self.margin
+        """95 % interval, see :mod:`tessera_core.assess.intervals`."""
+        return self.low, self.high
+
+    @property
+    def wald_margin(self) -> float:
+        """Half the width of the papers' interval ``value -+ 1.96 se``."""
+        return Z95 * self.se
+
+    @property
+    def wald_interval(self) -> tuple[float, float]:
+        """The papers' interval, for comparison."""
+        return self.value - self.wald_margin, self.value + self.wald_margin
 
     def times(self, factor: float) -> AreaEstimate:
         """In other units."""
-        return AreaEstimate(self.value * factor, self.se * factor)
+        return AreaEstimate(self.value * factor, self.se * factor, self.low * factor, self.high * factor)
 
 
 @dataclass(frozen=True)
@@ -99,27 +120,23 @@ class Assessment:
             names: class id -> name.
             unit: of ``total_area``.
         """
-        first = f"Checked at {self.n} places drawn by chance: the map is right at {_percent(self.overall, 1.0)} of the region."
+        first = (
+            f"Checked at {self.n} places drawn by chance: the map is right at {_percent(self.overall)} of the region."
+        )
         areas = [
-            f"{names.get(c.id, str(c.id))} truly covers {_amount(c.area, self.total_area)} {unit}; the map shows about "
+            f"{names.get(c.id, str(c.id))} truly covers {_amount(c.area)} {unit}; the map shows about "
             f"{c.mapped * self.total_area:,.0f} {unit}."
             for c in self.classes
         ]
         return (first, *areas, *self.notes)
 
 
-def _percent(share: AreaEstimate, most: float) -> str:
-    low, high = (100 * min(max(v, 0.0), most) for v in share.interval)
-    if not np.isfinite(share.se):
-        return f"{100 * share.value:.0f} %"
-    return f"{100 * share.value:.0f} % (95 % sure: {low:.0f} to {high:.0f} %)"
+def _percent(share: AreaEstimate) -> str:
+    return f"{100 * share.value:.0f} % (95 % sure: {100 * share.low:.0f} to {100 * share.high:.0f} %)"
 
 
-def _amount(area: AreaEstimate, most: float) -> str:
-    low, high = (min(max(v, 0.0), most) for v in area.interval)
-    if not np.isfinite(area.se):
-        return f"{area.value:,.0f}"
-    return f"{area.value:,.0f} (95 % sure: {low:,.0f} to {high:,.0f})"
+def _amount(area: AreaEstimate) -> str:
+    return f"{area.value:,.0f} (95 % sure: {area.low:,.0f} to {area.high:,.0f})"
 
 
 def assess_sample(
@@ -139,8 +156,8 @@ def assess_sample(
         total_area: of the region, for ``area``; by default the sum of ``sizes``.
 
     Returns:
-        Estimates with standard errors; the finite population correction ``1 - n_h / N_h`` of Stehman (2014, eq. 25) is
-        left out where ``sizes`` sum to 1, because they are then shares and not pixels.
+        Estimates with intervals and standard errors; the finite population correction ``1 - n_h / N_h`` of Stehman
+        (2014, eq. 25) is left out where ``sizes`` sum to 1, because they are then shares and not pixels.
 
     Raises:
         LabelError: the arrays disagree, a stratum of the sample has no size, or one with a size was not sampled.
@@ -163,29 +180,32 @@ def assess_sample(
     stratified = _Stratified(index, population, counts, not np.isclose(population.sum(), 1))
     area = float(population.sum()) if total_area is None else float(total_area)
     ids = np.unique(np.concatenate([m, r]))
-    classes = []
-    for k in ids:
-        hit, on_map, true = ((m == k) & (r == k)).astype(float), (m == k).astype(float), (r == k).astype(float)
-        share = stratified.mean(true)
-        classes.append(
-            ClassEstimate(
-                int(k),
-                share,
-                share.times(area),
-                stratified.mean(on_map).value,
-                stratified.ratio(hit, on_map),
-                stratified.ratio(hit, true),
-                int(true.sum()),
-            )
+    on_map, true = m == ids[:, None], r == ids[:, None]
+    shares = stratified.means(np.concatenate([true, (m == r)[None]]))
+    # Where the strata are the map's classes, ground that is mapped as a class lies in no other stratum.
+    own = ids[:, None] == names if bool(np.array_equal(m, h)) else None
+    users = stratified.ratios(on_map & true, on_map & ~true, None if own is None else np.stack([own, own], -1))
+    producers = stratified.ratios(true & on_map, true & ~on_map, None if own is None else np.stack([own, ~own], -1))
+    classes = [
+        ClassEstimate(
+            int(k),
+            shares[i],
+            shares[i].times(area),
+            float(stratified.share(on_map[i].astype(float))),
+            users[i],
+            producers[i],
+            int(true[i].sum()),
         )
+        for i, k in enumerate(ids)
+    ]
+    overall = shares[-1]
     position = np.searchsorted(ids, m) * len(ids) + np.searchsorted(ids, r)
     weight = (population / counts / population.sum())[index]
     size = len(ids) ** 2
     matrix = np.bincount(position, minlength=size).reshape(len(ids), -1).astype(np.int64)
-    shares = np.bincount(position, weight, minlength=size).reshape(len(ids), -1)
+    table = np.bincount(position, weight, minlength=size).reshape(len(ids), -1)
     notes = _notes(names, counts, classes)
-    overall = stratified.mean((m == r).astype(float))
-    return Assessment(overall, tuple(classes), tuple(int(k) for k in ids), matrix, shares, len(h), area, notes)
+    return Assessment(overall, tuple(classes), tuple(int(k) for k in ids), matrix, table, len(h), area, notes)
 
 
 def assess_matrix(counts: ArrayLike, weights: ArrayLike, total_area: float = 1.0) -> Assessment:
@@ -225,20 +245,60 @@ class _Stratified:
     counts: NDArray[np.intp]
     finite: bool
 
-    def mean(self, y: NDArray[np.float64]) -> AreaEstimate:
-        """Mean over the region (Stehman 2014, eqs. 3 and 25; Cochran 1977, eq. 5.12)."""
-        total = self.population.sum()
-        value = float(self.population @ self._means(y) / total)
-        return AreaEstimate(value, float(np.sqrt(self._spread(y, y)) / total))
+    def share(self, y: NDArray[np.float64]) -> float:
+        """Mean over the region (Stehman 2014, eq. 3)."""
+        return float(self.population @ self._means(y) / self.population.sum())
 
-    def ratio(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> AreaEstimate:
-        """Ratio of two means (Stehman 2014, eqs. 27 and 28)."""
-        whole = float(self.population @ self._means(x))
-        if whole <= 0:
-            return AreaEstimate(float("nan"), float("nan"))
-        value = float(self.population @ self._means(y)) / whole
-        rest = y - value * x
-        return AreaEstimate(value, float(np.sqrt(self._spread(rest, rest)) / whole))
+    def means(self, hits: NDArray[np.bool_]) -> list[AreaEstimate]:
+        """Shares of the region (Stehman 2014, eqs. 3 and 25; Cochran 1977, eq. 5.12) that have a property, for bool (K, n)."""
+        total = self.population.sum()
+        low, high = mean_interval(self._totals(hits) * self._grown, self.counts * self._grown, self.population / total)
+        values = hits.astype(float)
+        return [
+            AreaEstimate(self.share(y), float(np.sqrt(self._spread(y, y)) / total), float(low[k]), float(high[k]))
+            for k, y in enumerate(values)
+        ]
+
+    def ratios(
+        self, hits: NDArray[np.bool_], misses: NDArray[np.bool_], possible: NDArray[np.bool_] | None
+    ) -> list[AreaEstimate]:
+        """Ratios of two means (Stehman 2014, eqs. 27 and 28), hits by hits and misses, for bool (K, n).
+
+        Args:
+            possible: see :func:`tessera_core.assess.intervals.ratio_interval`.
+        """
+        low, high = ratio_interval(
+            self._totals(hits) * self._grown,
+            self._totals(misses) * self._grown,
+            self.counts * self._grown,
+            self.population / self.population.sum(),
+            possible,
+        )
+        found = []
+        for k, (hit, miss) in enumerate(zip(hits.astype(float), misses.astype(float), strict=True)):
+            whole = float(self.population @ self._means(hit + miss))
+            if whole <= 0:
+                found.append(AreaEstimate(float("nan"), float("nan"), 0.0, 1.0))
+                continue
+            value = float(self.population @ self._means(hit)) / whole
+            rest = hit - value * (hit + miss)
+            found.append(
+                AreaEstimate(value, float(np.sqrt(self._spread(rest, rest)) / whole), float(low[k]), float(high[k]))
+            )
+        return found
+
+    @property
+    def _grown(self) -> NDArray[np.float64]:
+        """(H,) how many times as much a place tells where a good part of its stratum was seen: ``(N - 1) / (N - n)``."""
+        if not self.finite:
+            return np.ones(len(self.counts))
+        left = self.population - self.counts
+        grown = (self.population - 1) / np.where(left > 0, left, 1.0)
+        return np.where(left > 0, np.clip(grown, 1.0, SEEN_WHOLE), SEEN_WHOLE)
+
+    def _totals(self, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(K, H) places of each stratum that have a property."""
+        return np.array([np.bincount(self.index[row], minlength=len(self.counts)) for row in hits], float)
 
     def _means(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(self.index, y) / self.counts
@@ -257,10 +317,10 @@ def _notes(names: NDArray[Any], counts: NDArray[np.intp], classes: list[ClassEst
     notes = []
     if counts.min() < 2:
         single = ", ".join(str(name) for name in names[counts < 2].tolist())
-        notes.append(f"Stratum {single} has a single place, so there is no interval; add a second place there.")
+        notes.append(f"Stratum {single} has a single place; more places there narrow the intervals most.")
     if len(names) > 1 and counts.min() < 20:
-        notes.append("A class of the map (or zone) has fewer than 20 places; its intervals are rough.")
+        notes.append("A class of the map (or zone) has fewer than 20 places; its intervals are wide.")
     rare = [c for c in classes if 0 < c.sampled < 5]
     if rare:
-        notes.append(f"{len(rare)} of the classes were met at fewer than 5 places; their areas are rough.")
+        notes.append(f"{len(rare)} of the classes were met at fewer than 5 places; their intervals are wide.")
     return tuple(notes)

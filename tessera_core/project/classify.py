@@ -373,7 +373,7 @@ def _checked(project: Project, made: ProjectMap) -> Checked | None:
             names.get(c.id, str(c.id)),
             c.mapped * total,
             c.area.value,
-            None if not np.isfinite(c.area.se) else (max(c.area.interval[0], 0.0), min(c.area.interval[1], total)),
+            c.area.interval,
             c.sampled,
         )
         for c in found.classes

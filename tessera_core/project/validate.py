@@ -179,17 +179,26 @@ class Validation:
 
 
 def estimates_csv(found: Assessment, names: Mapping[int, str], unit: str = "ha") -> str:
-    """The estimates as CSV: one line per class, then the overall accuracy; standard errors beside the values."""
+    """The estimates as CSV: one line per class, then the overall accuracy; 95 % intervals and standard errors beside the values."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    area = (f"mapped_{unit}", f"area_{unit}", f"area_{unit}_se")
-    table.writerow(("class", *area, "users_accuracy", "users_se", "producers_accuracy", "producers_se", "places"))
+    columns = ["class", f"mapped_{unit}"]
+    for name, short in (
+        (f"area_{unit}", f"area_{unit}"),
+        ("users_accuracy", "users"),
+        ("producers_accuracy", "producers"),
+    ):
+        columns += [name, f"{short}_low", f"{short}_high", f"{short}_se"]
+    table.writerow((*columns, "places"))
     for c in found.classes:
-        values = [c.mapped * found.total_area, c.area.value, c.area.se]
-        values += [c.users.value, c.users.se, c.producers.value, c.producers.se]
+        values = [c.mapped * found.total_area]
+        for one in (c.area, c.users, c.producers):
+            values += [one.value, one.low, one.high, one.se]
         table.writerow(quoted_row((names.get(c.id, str(c.id)), *map(_number, values), c.sampled)))
-    overall = (_number(found.overall.value), _number(found.overall.se))
-    table.writerow(("all", _number(found.total_area), _number(found.total_area), "", *overall, "", "", found.n))
+    all_ = found.overall
+    overall = [_number(value) for value in (all_.value, all_.low, all_.high, all_.se)]
+    whole = _number(found.total_area)
+    table.writerow(("all", whole, whole, "", "", "", *overall, "", "", "", "", found.n))
     return out.getvalue()
 
 

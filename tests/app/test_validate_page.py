@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -80,17 +82,18 @@ def test_results_follow_the_answers_and_a_new_map(app: AppTest, labelled: Projec
     app.run()
     assert not app.exception
     sentence = next(text.value for text in app.markdown if "right at" in text.value)
-    assert "100 %" in sentence
+    assert "right at 100 %" in sentence
     areas = app.dataframe[0].value
     assert list(areas["Class"]) == ["Kind 0", "Kind 1", "Kind 2"]
-    assert list(areas["Right of mapped"]) == ["100 %"] * 3
+    # No mistake seen is not no doubt left.
+    assert all(re.fullmatch(r"100 % \(\d\d to 100\)", text) for text in areas["Right of mapped"])
 
     # Half of the region is given another class: the same answers now say that the map is wrong there.
     labelled.log.remove_class(2)
     app.run()
     assert not app.exception
     sentence = next(text.value for text in app.markdown if "right at" in text.value)
-    assert "100 %" not in sentence
+    assert "right at 100 %" not in sentence
 
 
 def test_a_damaged_sample_is_one_sentence(app: AppTest, labelled: Project) -> None:

@@ -222,7 +222,7 @@ def test_the_report_knows_what_was_checked_and_says_what_is_simulated(tmp_path: 
     text = report_html(project_product(project, demo, made))
     assert found.sentences(dict(enumerate(CLASSES, 1)))[0] in text
     for one in found.classes:
-        low, high = max(one.area.interval[0], 0), min(one.area.interval[1], found.total_area)
+        low, high = one.area.interval
         assert f"<td>{one.area.value:,.1f}</td><td>{low:,.1f} to {high:,.1f}</td>" in text
     assert "Nobody has looked" not in text
     assert "without an error bar" not in text

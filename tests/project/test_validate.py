@@ -102,7 +102,7 @@ def test_a_full_look_at_the_truth_gives_the_truth_back() -> None:
     assert found.overall.interval[0] <= (truth[inside] == mapped[inside]).mean() <= found.overall.interval[1]
     for c in found.classes:
         hectares = (truth[inside] == c.id).sum() / 100
-        assert c.area.value == pytest.approx(hectares, abs=2 * c.area.margin)
+        assert c.area.value == pytest.approx(hectares, abs=2 * c.area.wald_margin)
     assert found.total_area == pytest.approx(inside.sum() / 100)
 
 

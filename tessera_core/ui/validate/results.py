@@ -49,7 +49,7 @@ def results(project: Project, scene: OpenScene, current: Validation) -> None:
         st.caption(
             "“On the map” counts pixels, mistakes included; “truly” corrects it by what you saw. Right of mapped: of the "
             "ground mapped as the class, how much is it. Found: of the class on the ground, how much is mapped so. "
-            "Intervals hold 95 % of the time (Olofsson et al. 2014; Stehman 2014)."
+            "In brackets, and from and to: 95 % sure that the truth lies there, also where no mistake was seen."
         )
     with matrix:
         _matrix(found, names)
@@ -64,7 +64,8 @@ def _table(found: Assessment, names: Mapping[int, str], unit: str) -> list[dict[
             "Class": names.get(c.id, str(c.id)),
             "On the map": c.mapped * found.total_area,
             "Truly": c.area.value,
-            "± ": _finite(c.area.margin) if c.sampled else None,
+            "From": c.area.low,
+            "To": c.area.high,
             "Right of mapped": _percent(c.users),
             "Found": _percent(c.producers),
             "Places": c.sampled,
@@ -78,20 +79,16 @@ def _columns(unit: str) -> dict[str, Any]:
     return {
         "On the map": number(f"On the map ({unit})", format="%.1f"),
         "Truly": number(f"Truly ({unit})", format="%.1f"),
-        "± ": number(f"± ({unit}, 95 %)", format="%.1f"),
+        "From": number(f"From ({unit})", format="%.1f", help="95 % sure that it is at least this"),
+        "To": number(f"To ({unit})", format="%.1f", help="95 % sure that it is at most this"),
         "Places": number("Places seen", help="Places where you saw this class"),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _percent(share: AreaEstimate) -> str:
     if not math.isfinite(share.value):
         return "no place"
-    margin = f" ± {100 * share.margin:.0f}" if math.isfinite(share.se) and share.se > 0 else ""
-    return f"{100 * share.value:.0f}{margin} %"
+    return f"{100 * share.value:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
 def _matrix(found: Assessment, names: Mapping[int, str]) -> None:
