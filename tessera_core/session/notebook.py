@@ -12,13 +12,14 @@ from html import escape
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tessera_core.analysis.change import NO_LEVEL
 from tessera_core.assess.reference import Reference
 from tessera_core.errors import GridError, InputError
 from tessera_core.project.maps import RATE, MappedChange, MappedClasses, MappedValues
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.render.colormap import Scale, encode_values
+from tessera_core.render.colormap import Scale, encode_values, hexes
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.picture import encode_picture, pca_picture
 from tessera_core.session.base_maps import layer
@@ -57,35 +58,40 @@ def explore(
     display = DisplayGrid(raster.grid, MAX_PIXELS)
     west, south, east, north = display.bounds_lonlat
     middle = ((south + north) / 2, (west + east) / 2)
-    # The whole region on a map some 600 pixels wide; a level halves what is seen, from 256 pixels for the Earth.
-    zoom = int(np.clip(np.log2(600 / 256 * 360 / max(east - west, 2 * (north - south))), 1, 18))
+    # The whole region on some 600 x 450 pixels of the map, by quarters of a level, which doubles its size.
+    wide = np.log2(600 / 256 * 360 / (east - west))
+    high = np.log2(450 / 256 * 360 * np.cos(np.radians(middle[0])) / (north - south))
+    zoom = float(np.clip(np.floor(4 * min(wide, high)) / 4, 1, 19))
     with warnings.catch_warnings():
         # leafmap hands its own options on to ipyleaflet, which says that it does not know them.
         warnings.simplefilter("ignore", DeprecationWarning)
-        shown = leafmap.Map(center=middle, zoom=zoom, height=height, draw_control=False, toolbar_control=False)
+        shown = leafmap.Map(
+            center=middle, zoom=zoom, zoom_snap=0.25, height=height, draw_control=False, toolbar_control=False
+        )
     # leafmap begins with a base map from the internet; here there is one only where it was asked for.
-    shown.clear()
+    shown.layers = ()
     shown.panes = {BELOW: {"zIndex": 410}, ABOVE: {"zIndex": 420}}
     if base is not None:
         shown.add(layer(base))
     box = ((south, west), (north, east))
 
-    def picture(name: str, png: bytes, pane: str, opacity: float = 1.0) -> Any:
+    def picture(name: str, png: bytes, pane: str, visible: bool = True) -> Any:
+        # Opaque until somebody moves a slider: colours that shine through each other cannot be read.
         url = "data:image/png;base64," + b64encode(png).decode("ascii")
-        return ipyleaflet.ImageOverlay(url=url, bounds=box, name=name, pane=pane, opacity=opacity)
+        return ipyleaflet.ImageOverlay(url=url, bounds=box, name=name, pane=pane, visible=visible)
 
     below = [picture("embeddings", encode_picture(pca_picture(raster), raster.valid(), display), BELOW)]
-    above = [picture(name, png, ABOVE, 0.7) for name, png in _pictures(made, display)]
+    # Confidence, or the like, lies above the map it belongs to and would hide it.
+    above = [picture(name, png, ABOVE, n == 0) for n, (name, png) in enumerate(_pictures(made, display))]
     if labels is not None:
         above.append(picture("labels", _labels_png(labels, raster, display), ABOVE))
     for one in below + above:
         shown.add(one)
-    for one in above[1 : None if labels is None else -1]:
-        # Confidence, or the like, lies above the map it belongs to and would hide it.
-        one.visible = False
     if split:
         shown.add(ipyleaflet.SplitMapControl(left_layer=above[:1], right_layer=below))
     _answer_clicks(shown, raster, made, labels)
+    if key := _key(made, labels):
+        shown.add(ipyleaflet.WidgetControl(widget=_line(key), position="bottomleft"))
     shown.add_layer_manager(position="topright", opened=True)
     return shown
 
@@ -116,10 +122,8 @@ def said_of(raster: EmbeddingRaster, made: Made | None, labels: Reference | None
 def _answer_clicks(shown: Any, raster: EmbeddingRaster, made: Made | None, labels: Reference | None) -> None:
     """A line in a corner that tells of the place clicked last."""
     import ipyleaflet
-    import ipywidgets
 
-    line = ipywidgets.HTML("click for what is known of a place")
-    line.layout.padding = "0 8px"
+    line = _line("click for what is known of a place")
 
     def answer(**event: Any) -> None:
         if event.get("type") == "click":
@@ -139,13 +143,48 @@ def _pictures(made: Made | None, display: DisplayGrid) -> list[tuple[str, bytes]
         classes = classes_png(made.classes, colours, display)
         return [("classes", classes), ("confidence", percent_png(made.confidence, display))]
     if isinstance(made, MappedValues):
-        pictures = []
-        for name, values in ((made.name, made.values), ("margin", made.half_widths)):
-            index = Scale.of(values).index(values)
-            pictures.append((name, encode_values(display.warp(index))))
-        return pictures
+        return [
+            (name, encode_values(display.warp(Scale.of(values).index(values)), colours))
+            for name, values, colours in _layers_of(made)
+        ]
     changed = np.where(made.layer.levels == NO_LEVEL, 0, made.changed(RATE)).astype(np.uint8)
     return [("changed", classes_png(changed, {1: CHANGED}, display))]
+
+
+def _layers_of(made: MappedValues) -> tuple[tuple[str, NDArray[np.float32], str], ...]:
+    """Name, values and colour map of the layers of a map of values."""
+    return (made.name, made.values, "amount"), ("margin", made.half_widths, "uncertainty")
+
+
+def _key(made: Made | None, labels: Reference | None) -> str:
+    """What the colours mean, as HTML; empty where they mean nothing by themselves."""
+    if isinstance(made, MappedValues):
+        rows = []
+        for name, values, colours in _layers_of(made):
+            scale = Scale.of(values)
+            low, high = ("≤ " * scale.below + f"{scale.low:.4g}", "≥ " * scale.above + f"{scale.high:.4g}")
+            ramp = f"linear-gradient(to right, {', '.join(hexes(colours, 9))})"
+            box = f'<span style="display:inline-block;width:8em;height:0.8em;background:{ramp}"></span>'
+            rows.append(f"{escape(name)}: {low} {box} {high}")
+        return "<br>".join(rows)
+    if isinstance(made, MappedChange):
+        colours = {CHANGED: f"changed, with up to {100 * RATE:.0f} % false alarms"}
+    else:
+        known = made.legend if made is not None else () if labels is None else labels.classes
+        colours = {one.color: one.name for one in known}
+    return "<br>".join(
+        f'<span style="display:inline-block;width:0.9em;height:0.9em;background:{colour}"></span> {escape(name)}'
+        for colour, name in colours.items()
+    )
+
+
+def _line(html: str) -> Any:
+    """Text in a corner of the map."""
+    import ipywidgets
+
+    line = ipywidgets.HTML(html)
+    line.layout.padding = "0 8px"
+    return line
 
 
 def _labels_png(labels: Reference, raster: EmbeddingRaster, display: DisplayGrid) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from dataclasses import replace
 from io import BytesIO
@@ -21,6 +22,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.render.colormap import colormap, hexes
 from tessera_core.session import base_maps, notebook
 from tests.factories import make_raster
 
@@ -51,6 +53,11 @@ def overlays(shown: Any) -> dict[str, Any]:
     return {one.name: one for one in shown.layers if isinstance(one, ipyleaflet.ImageOverlay)}
 
 
+def texts(shown: Any) -> list[ipywidgets.HTML]:
+    widgets = [one.widget for one in shown.controls if isinstance(one, ipyleaflet.WidgetControl)]
+    return [one for one in widgets if isinstance(one, ipywidgets.HTML)]
+
+
 def pixels(overlay: Any) -> np.ndarray:
     assert overlay.url.startswith("data:image/png;base64,")
     with Image.open(BytesIO(b64decode(overlay.url.partition(",")[2]))) as image:
@@ -65,7 +72,10 @@ def test_layers_lie_on_each_other_and_nothing_comes_from_the_network(
     assert list(found) == ["embeddings", "classes", "confidence", "labels"]
     assert not any(isinstance(one, ipyleaflet.TileLayer) for one in shown.layers)
     assert [one.visible for one in found.values()] == [True, True, False, True]
-    assert 0 < found["classes"].opacity < 1
+    # What lies beneath does not change the colours that the key explains.
+    assert {one.opacity for one in found.values()} == {1}
+    kinds = {type(one) for one in shown.controls}
+    assert {ipyleaflet.ZoomControl, ipyleaflet.AttributionControl, ipyleaflet.ScaleControl} <= kinds
     (south, west), (north, east) = found["classes"].bounds
     lon, lat = GRID.pixel_to_lonlat([0, 40], [0, 50])
     assert west == pytest.approx(lon[0], abs=2e-4)
@@ -82,10 +92,7 @@ def test_layers_lie_on_each_other_and_nothing_comes_from_the_network(
 
 def test_a_click_says_class_and_confidence(raster: EmbeddingRaster, labels: Reference, made: Any) -> None:
     shown = made.explore()
-    (line,) = [
-        one.widget for one in shown.controls
-        if isinstance(one, ipyleaflet.WidgetControl) and isinstance(one.widget, ipywidgets.HTML)
-    ]  # fmt: skip
+    line, key = texts(shown)
 
     def click(row: float, col: float) -> str:
         lon, lat = GRID.pixel_to_lonlat(row, col)
@@ -93,6 +100,8 @@ def test_a_click_says_class_and_confidence(raster: EmbeddingRaster, labels: Refe
         shown._handle_leaflet_event(None, {"event": "interaction", "type": "click", "coordinates": [lat, lon]}, None)
         return line.value
 
+    assert 'background:#f3c300"></span> Hay' in key.value
+    assert 'background:#008856"></span> Wood &amp; &lt;b&gt;' in key.value
     name = CLASSES[made.classes[10, 15] - 1].name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert click(10.5, 15.5) == f"row 10, column 15: {name}, {made.confidence[10, 15]} % sure; labelled {name}"
     assert click(0.5, 0.5) == "row 0, column 0: no data"
@@ -139,6 +148,14 @@ def test_a_map_of_values_has_its_half_width_beside_it(raster: EmbeddingRaster) -
     values = np.linspace(1, 9, 2000, dtype=np.float32).reshape(GRID.shape)
     values[0, 0] = np.nan
     made = MappedValues(raster, ValueMap(values, values / 10), RidgeRegressionHead(), raster.provenance, "height_m")
-    assert list(overlays(made.explore())) == ["embeddings", "height_m", "margin"]
+    shown = made.explore()
+    assert list(overlays(shown)) == ["embeddings", "height_m", "margin"]
+    height, margin = texts(shown)[1].value.split("<br>")
+    assert re.match("height_m: ≤ 1.1.* ≥ 8.8", height)
+    assert hexes("amount", 9)[0] in height
+    assert re.match("margin: ≤ 0.1.* ≥ 0.88", margin)
+    assert hexes("uncertainty", 9)[0] in margin
+    bright = pixels(overlays(shown)["margin"])
+    assert tuple(bright[bright.shape[0] // 2, bright.shape[1] // 2, :3]) in set(map(tuple, colormap("uncertainty")))
     lon, lat = (float(v) for v in GRID.pixel_to_lonlat(39.5, 49.5))
     assert notebook.said_of(raster, made, None, lon, lat) == "row 39, column 49: height_m 9 ± 0.9"
