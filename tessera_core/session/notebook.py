@@ -163,8 +163,8 @@ def _key(made: Made | None, labels: Reference | None) -> str:
         for name, values, colours in _layers_of(made):
             scale = Scale.of(values)
             low, high = ("≤ " * scale.below + f"{scale.low:.4g}", "≥ " * scale.above + f"{scale.high:.4g}")
-            ramp = f"linear-gradient(to right, {', '.join(hexes(colours, 9))})"
-            box = f'<span style="display:inline-block;width:8em;height:0.8em;background:{ramp}"></span>'
+            gradient = f"linear-gradient(to right, {', '.join(hexes(colours, 9))})"
+            box = f'<span style="display:inline-block;width:8em;height:0.8em;background:{gradient}"></span>'
             rows.append(f"{escape(name)}: {low} {box} {high}")
         return "<br>".join(rows)
     if isinstance(made, MappedChange):

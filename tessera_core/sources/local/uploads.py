@@ -5,6 +5,7 @@ This module judges names, kinds and sizes and unpacks archives safely; what is i
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.paths import data_home
 from tessera_core.errors import InputError
 from tessera_core.gate import contained, open_archive
 
@@ -47,6 +49,19 @@ def receive(files: Sequence[tuple[str, BinaryIO]], folder: str | Path) -> Path:
             for name, stream in files:
                 _copy(stream, part / plain_name(name))
     return _innermost(folder)
+
+
+def keep_region_file(name: str, content: bytes) -> Path:
+    """An uploaded file of places on disk, where readers want it and where a reload of a page finds it; the same file once.
+
+    Raises:
+        ExportError: the disk is full or not writable.
+    """
+    path = data_home() / "regions" / hashlib.sha256(content).hexdigest()[:10] / plain_name(name)
+    if not path.exists():
+        with atomic_path(path) as part:
+            part.write_bytes(content)
+    return path
 
 
 def _kind(names: Sequence[str]) -> str:

@@ -10,19 +10,20 @@ import itertools
 import json
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.errors import AcquisitionError, Cancelled
+from tessera_core.errors import AcquisitionError
 from tessera_core.raster import NoData
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.datasets import Dataset
 from tessera_core.sources.remote.fetch import WORKERS
+from tessera_core.sources.remote.in_threads import in_threads
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
 from tessera_core.sources.remote.window_task import Source
@@ -254,24 +255,11 @@ def coverage(
         )
         return year, window, reasons
 
-    done = 0
-    with ThreadPoolExecutor(READERS, thread_name_prefix="coverage") as pool:
-        queue: set[Future[tuple[int, Window, NDArray[np.uint8]]]] = {pool.submit(look, job) for job in jobs}
-        try:
-            while queue:
-                finished, queue = wait(queue, timeout=0.1, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    year, window, reasons = future.result()
-                    tally[year].add(squares.tiles(window), reasons[squares.inside(window)])
-                    done += 1
-                if progress is not None:
-                    progress(done, max(len(jobs), 1), f"{source.name}: coverage")
-                if cancelled is not None and cancelled():
-                    raise Cancelled()
-        except BaseException:
-            for future in queue:
-                future.cancel()
-            raise
+    def count(answer: tuple[int, Window, NDArray[np.uint8]]) -> None:
+        year, window, reasons = answer
+        tally[year].add(squares.tiles(window), reasons[squares.inside(window)])
+
+    in_threads(look, jobs, READERS, count, f"{source.name}: coverage", progress, cancelled)
     for year in wanted:
         if year not in held:
             for window in squares.windows:

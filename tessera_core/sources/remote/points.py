@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.csvcells import quoted_row
-from tessera_core.errors import AcquisitionError, Cancelled, InputError
+from tessera_core.errors import AcquisitionError, InputError
 from tessera_core.grid import transformer
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.importing import report_of
@@ -25,6 +24,7 @@ from tessera_core.labels.report import ImportReport
 from tessera_core.labels.tables import places_of, read_sheet
 from tessera_core.raster import NoData
 from tessera_core.sources.remote.fetch import WORKERS
+from tessera_core.sources.remote.in_threads import in_threads
 from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
 from tessera_core.sources.remote.zarr_store import Store
 from tessera_core.types import Cancel, Progress
@@ -162,7 +162,7 @@ def sample_points(
     batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
     problems: list[str] = []
 
-    def one(index: NDArray[np.intp]) -> int:
+    def one(index: NDArray[np.intp]) -> None:
         try:
             values[index], reasons[index] = with_retries(
                 lambda: store.sample(lon[index], lat[index], year, dim), store.location, attempts, cancelled
@@ -170,23 +170,8 @@ def sample_points(
         except AcquisitionError as error:
             reasons[index] = NoData.MISSING_TILE
             problems.append(f"{year}: {len(index)} points near {lon[index[0]]:.3f}, {lat[index[0]]:.3f}: {error}")
-        return len(index)
 
-    done = 0
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="points") as pool:
-        queue = {pool.submit(one, batch) for batch in batches}
-        try:
-            while queue:
-                finished, queue = wait(queue, timeout=0.1, return_when=FIRST_COMPLETED)
-                done += sum(future.result() for future in finished)
-                if progress is not None:
-                    progress(done, max(len(order), 1), f"{year}: points")
-                if cancelled is not None and cancelled():
-                    raise Cancelled()
-        except BaseException:
-            for future in queue:
-                future.cancel()
-            raise
+    in_threads(one, batches, WORKERS, lambda _: None, f"{year}: points", progress, cancelled)
     if problems and len(problems) == len(batches):
         raise AcquisitionError(problems[0].split(": ", 2)[-1])
     return values, reasons, problems

@@ -6,19 +6,16 @@ Everything typed stays in the session, so an error or another page loses nothing
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
-from tessera_core._utils.atomic import atomic_path
-from tessera_core._utils.paths import data_home
 from tessera_core.dpixels.acquire import Window
 from tessera_core.project.acquire import Request
 from tessera_core.region import Region, parse_bbox, read_region_report
-from tessera_core.sources.local.uploads import plain_name
+from tessera_core.sources.local.uploads import keep_region_file
 from tessera_core.ui import humanize, shell
 
 _ARCHIVES = {"mpc": "Planetary Computer", "aws": "AWS"}
@@ -93,7 +90,7 @@ def _region() -> Region | None:
         key="acquire_file",
     )
     if upload is not None:
-        st.session_state[_FILE] = str(_keep(upload.name, upload.getvalue()))
+        st.session_state[_FILE] = str(keep_region_file(upload.name, upload.getvalue()))
     path = st.session_state.get(_FILE)
     if path is None:
         return None
@@ -106,15 +103,6 @@ def _named(box: Region) -> Region:
     """The box under a name that people can read in a list of projects: its centre."""
     lon, lat = box.geometry.centroid.x, box.geometry.centroid.y
     return replace(box, name=f"{abs(lat):.2f} {'N' if lat >= 0 else 'S'} {abs(lon):.2f} {'E' if lon >= 0 else 'W'}")
-
-
-def _keep(name: str, content: bytes) -> Path:
-    """The uploaded file on disk, where the polygons are read from and where a reload of the page finds them."""
-    path = data_home() / "regions" / hashlib.sha256(content).hexdigest()[:10] / plain_name(name)
-    if not path.exists():
-        with atomic_path(path) as part:
-            part.write_bytes(content)
-    return path
 
 
 def _when_and_where() -> tuple[Window | None, str]:

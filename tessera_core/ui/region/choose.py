@@ -5,7 +5,6 @@ Where the choice is kept is the matter of ``chosen``, what then happens with it 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,12 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core._utils.atomic import atomic_path
-from tessera_core._utils.paths import data_home
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.geocoding import coordinates, gazetteer, online
 from tessera_core.geocoding.gazetteer import NamedPlace
 from tessera_core.project.request import UNNAMED, box_around, rounded, size_of, swapped, title_of
 from tessera_core.region import Region, RegionReport, read_region_report
-from tessera_core.sources.local.uploads import plain_name
+from tessera_core.sources.local.uploads import keep_region_file
 from tessera_core.types import BBox
 from tessera_core.ui import humanize, jobs, shell
 from tessera_core.ui.components import view_map
@@ -297,7 +294,7 @@ def _file() -> None:
         if upload is None:
             st.session_state.pop(_CLOSED, None)
             return
-        path = _keep(upload.name, upload.getvalue())
+        path = keep_region_file(upload.name, upload.getvalue())
         if st.session_state.get(_CLOSED) != str(path):
             _take_file(path, swap=False)
 
@@ -339,15 +336,6 @@ def _readable_when_swapped(path: Path) -> bool:
     except InputError:
         return False
     return True
-
-
-def _keep(name: str, content: bytes) -> Path:
-    """The uploaded file on disk, where the reader of polygons wants it."""
-    path = data_home() / "regions" / hashlib.sha256(content).hexdigest()[:10] / plain_name(name)
-    if not path.exists():
-        with atomic_path(path) as part:
-            part.write_bytes(content)
-    return path
 
 
 # ------------------------------------------------------------------ by drawing
