@@ -168,13 +168,13 @@ def _key(made: Made | None, labels: Reference | None) -> str:
             rows.append(f"{escape(name)}: {low} {box} {high}")
         return "<br>".join(rows)
     if isinstance(made, MappedChange):
-        colours = {CHANGED: f"changed, with up to {100 * RATE:.0f} % false alarms"}
+        meaning = [(CHANGED, f"changed, with up to {100 * RATE:.0f} % false alarms")]
     else:
         known = made.legend if made is not None else () if labels is None else labels.classes
-        colours = {one.color: one.name for one in known}
+        meaning = [(one.color, one.name) for one in known]
     return "<br>".join(
         f'<span style="display:inline-block;width:0.9em;height:0.9em;background:{colour}"></span> {escape(name)}'
-        for colour, name in colours.items()
+        for colour, name in meaning
     )
 
 
@@ -184,6 +184,8 @@ def _line(html: str) -> Any:
 
     line = ipywidgets.HTML(html)
     line.layout.padding = "0 8px"
+    # A map may have two hundred classes.
+    line.layout.max_height, line.layout.overflow = "300px", "auto"
     return line
 
 
