@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,13 +24,31 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.exceptions import ConnectionClosed
 
 from tessera_core.ui.wire import Wire, is_end
+from tests.waiting import PATIENCE_S, eventually
 
-START_SECONDS = 60
 # The longest that one run of a page may take where no browser looks.
-APP_SECONDS = 60
+APP_SECONDS = PATIENCE_S
 # Pixels along each side of the demo region in these tests: enough to see and label three classes.
 DEMO_SIZE = 96
 TOKEN = "a-token-of-the-tests"
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and below those that systems lend to connections: none of them takes it meanwhile."""
+    while True:
+        port = secrets.randbelow(12_000) + 20_000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def healthy(url: str) -> bool:
+    """Whether Streamlit answers there."""
+    try:
+        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=10) as answer:
+            return bool(answer.read() == b"ok")
+    except OSError:
+        return False
 
 
 class AppServer:
@@ -54,11 +74,10 @@ class AppServer:
     ) -> None:
         self.root, self.home, self.streamlit, self.window = root, home, streamlit, window
         self.environment = environment or {}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://localhost:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
+        self._told = 0
 
     def start(self) -> None:
         """Start and wait until it answers."""
@@ -90,17 +109,13 @@ class AppServer:
             stdout=self.log,
             stderr=subprocess.STDOUT,
         )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                break
-            try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
-                    if answer.read() == b"ok":
-                        return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        pytest.fail(f"the app did not start: {self.output()[-2000:]}")
+        eventually(self._answers, lambda: f"the app did not start: {self.output()[-2000:]}", every=0.1)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            pytest.fail(f"the app ended at once: {self.output()[-2000:]}")
+        return healthy(self.url)
 
     def stop(self) -> None:
         """Stop it as a closed laptop would: without asking."""
@@ -120,8 +135,12 @@ class AppServer:
         return self.home.parent / f"server-{self.port}.log"
 
     def output(self) -> str:
-        """What the server printed."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        """What the server printed, since :meth:`forget_output` where that was called."""
+        return self._log.read_bytes()[self._told :].decode("utf-8", "replace")
+
+    def forget_output(self) -> None:
+        """From now on :meth:`output` is of what comes after."""
+        self._told = self._log.stat().st_size
 
     def ask(
         self, path: str = "/", headers: Mapping[str, str] | None = None, method: str = "GET", data: bytes | None = None
@@ -129,7 +148,7 @@ class AppServer:
         """One request over HTTP, redirects not followed."""
         request = urllib.request.Request(self.url + path, data=data, headers=dict(headers or {}), method=method)
         try:
-            with _OPENER.open(request, timeout=60) as answer:
+            with _OPENER.open(request, timeout=PATIENCE_S) as answer:
                 return Answer(answer.status, answer.headers, answer.read().decode("utf-8", "replace"))
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read().decode("utf-8", "replace"))
@@ -171,11 +190,11 @@ class Visitor(Wire):
         super().__init__(f"localhost:{server.port}", self.cookie, origin=origin, resume=resume, headers=headers)
         self.frames: list[ForwardMsg] = []
 
-    def look(self, page: str = "", query: str | None = None, seconds: float = 60) -> str:
+    def look(self, page: str = "", query: str | None = None, seconds: float = PATIENCE_S) -> str:
         """Open a page (``""`` is the first) and read all its text."""
         return self._run(self.looking(page, query), seconds)
 
-    def click(self, label: str, seconds: float = 60) -> str:
+    def click(self, label: str, seconds: float = PATIENCE_S) -> str:
         """Press the button of that label, seen last, and read what the page says then."""
         identity = next(
             (
@@ -202,7 +221,7 @@ class Visitor(Wire):
         """The same as it came over the wire."""
         return b"".join(frame.SerializeToString() for frame in self.frames)
 
-    def wait(self, done: Callable[[ForwardMsg], bool], seconds: float = 60) -> bool:
+    def wait(self, done: Callable[[ForwardMsg], bool], seconds: float = PATIENCE_S) -> bool:
         """Read on until a frame is as wanted; False when the time is up or the server closed the connection."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:

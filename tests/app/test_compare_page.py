@@ -21,8 +21,7 @@ from tessera_core.session import payload
 from tessera_core.ui.results import Kept
 from tests.analysis.two_years import two_years
 from tests.factories import alphaearth_like
-
-PATIENCE = 40
+from tests.waiting import PATIENCE_S, run_until
 
 
 @pytest.fixture
@@ -56,19 +55,6 @@ def _open(app: AppTest, project: Project, part: str = "change") -> AppTest:
     return app
 
 
-def _finished(app: AppTest, ready: Any) -> None:
-    """Run again until the background work has ended."""
-    from tessera_core.ui import jobs
-
-    for _ in range(PATIENCE):
-        if ready(app):
-            return
-        for job in list(jobs._pool()._jobs.values()):
-            job.wait(30)
-        app.run()
-    pytest.fail(f"not finished: {_errors(app)}")
-
-
 def _compared(app: AppTest) -> bool:
     return any("Whole scene" in text.value for text in app.markdown)
 
@@ -92,7 +78,7 @@ def test_the_slider_looks_up_and_computes_nothing(
     monkeypatch.setattr("tessera_core.project.change.detect_change", lambda *a, **k: runs.append(1) or real(*a, **k))
     monkeypatch.setattr(change, "detect_change", lambda *a, **k: runs.append(1) or real(*a, **k))
     _open(app, years)
-    _finished(app, _compared)
+    run_until(app, lambda: _compared(app))
     assert _errors(app) == []
     shown = {app.metric[0].value}
     (slider,) = app.select_slider
@@ -116,7 +102,7 @@ def _project_of(share: float, tmp_path: Path) -> Project:
 def test_where_nothing_is_called_it_says_whether_anything_could_be(app: AppTest, home: Path, tmp_path: Path) -> None:
     def said(project: Project) -> str:
         _open(app, project)
-        _finished(app, _compared)
+        run_until(app, lambda: _compared(app))
         app.select_slider[0].set_value(0.001).run()
         assert _errors(app) == []
         assert app.metric[0].value.startswith("0.0 ha")
@@ -139,7 +125,7 @@ def test_years_beside_each_other_can_be_seen_through_the_change(app: AppTest, ye
         return float(found)
 
     _open(app, years)
-    _finished(app, _compared)
+    run_until(app, lambda: _compared(app))
     assert opacity() == 0.8
     for view in ("swipe", "beside"):
         app.segmented_control(key="compare_view").set_value(view).run()
@@ -157,7 +143,7 @@ def test_p_values_are_a_layer_that_is_made_when_it_is_looked_at(app: AppTest, ye
         return {header["name"]: body for header, body in sent if header["kind"] == "layer"}
 
     _open(app, years)
-    _finished(app, _compared)
+    run_until(app, lambda: _compared(app))
     assert "p" not in pictures()
     app.session_state[f"_view_map_looks_compare_map_{years.key}"] = frozenset({"p"})
     app.run()
@@ -172,7 +158,7 @@ def test_p_values_are_a_layer_that_is_made_when_it_is_looked_at(app: AppTest, ye
 
 def test_the_shift_of_the_scene_is_told_apart(app: AppTest, years: Project) -> None:
     _open(app, years)
-    _finished(app, _compared)
+    run_until(app, lambda: _compared(app))
     assert "Whole scene" in " ".join(text.value for text in app.markdown)
     assert "taken out and not counted" in " ".join(text.value for text in app.markdown)
     assert "false alarm" in " ".join(caption.value for caption in app.caption)
@@ -180,7 +166,7 @@ def test_the_shift_of_the_scene_is_told_apart(app: AppTest, years: Project) -> N
 
 def test_marked_ground_takes_the_place_of_the_estimate(app: AppTest, years: Project) -> None:
     _open(app, years)
-    _finished(app, _compared)
+    run_until(app, lambda: _compared(app))
     key = f"compare_marks_{years.key}"
     app.session_state[key] = [((10.0, 10.0, 12.0, 12.0), (10.0, 12.0, 12.0, 10.0), ())]
     app.run()
@@ -193,7 +179,7 @@ def test_marked_ground_takes_the_place_of_the_estimate(app: AppTest, years: Proj
 
 def test_classes_and_labels_over_the_years(app: AppTest, years: Project) -> None:
     _open(app, years, "classes")
-    _finished(app, lambda app: len(app.dataframe) > 0)
+    run_until(app, lambda: len(app.dataframe) > 0)
     assert _errors(app) == []
     table = app.dataframe[0].value
     assert {"From", "To", "Changed, ha"} <= set(table.columns)
@@ -219,7 +205,7 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project) -> None
 
 def test_another_head_or_colour_draws_the_maps_anew(app: AppTest, years: Project) -> None:
     def shown() -> tuple[str, bytes]:
-        _finished(app, lambda app: len(app.dataframe) > 0)
+        run_until(app, lambda: len(app.dataframe) > 0)
         assert _errors(app) == []
         sent = [payload.unpack(e.proto.bytes) for e in app.get("bidi_component") if e.proto.bytes]
         (found,) = [(header["version"], body) for header, body in sent if header.get("name") == "classes2024"]
@@ -254,7 +240,7 @@ def test_leaving_the_page_cancels_its_work(app: AppTest, years: Project, monkeyp
     (job,) = jobs._pool()._jobs.values()
     assert job.active
     app.switch_page("pages/label.py").run()
-    assert job.wait(20)
+    assert job.wait(PATIENCE_S)
     assert job.state == "cancelled"
 
 
@@ -270,7 +256,7 @@ def test_joined_years_become_a_region(app: AppTest, years: Project) -> None:
     _open(app, years, "join")
     app.selectbox(key="compare_join_second").set_value(2023).run()
     next(button for button in app.button if button.label == "Join them").click().run()
-    _finished(app, lambda app: len(app.success) > 0)
+    run_until(app, lambda: len(app.success) > 0)
     assert _errors(app) == []
     assert "96 numbers a pixel" in app.success[0].value
     next(button for button in app.button if button.label == "Open it as a region").click().run()
@@ -285,7 +271,7 @@ def test_another_model_joins_all_years_and_labels_come_along(app: AppTest, years
     app.selectbox(key="compare_join_first").set_value("all years").run()
     app.text_input(key="compare_join_path").set_value(str(tmp_path / "ae")).run()
     next(button for button in app.button if button.label == "Join them").click().run()
-    _finished(app, lambda app: len(app.success) > 0)
+    run_until(app, lambda: len(app.success) > 0)
     assert _errors(app) == []
     assert "112 numbers a pixel, 2023 and 2024" in app.success[0].value
     table = app.dataframe[0].value
@@ -299,7 +285,7 @@ def test_another_model_joins_all_years_and_labels_come_along(app: AppTest, years
     assert len(joined.log.labels) == 64
     assert any("Tessera Studio test + AlphaEarth 1" in text.value.replace("\\", "") for text in app.markdown)
     _open(app, joined)
-    _finished(app, _compared)
+    run_until(app, lambda: _compared(app))
     assert _errors(app) == []
 
 

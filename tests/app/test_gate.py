@@ -6,7 +6,6 @@ import asyncio
 import stat
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -27,6 +26,7 @@ from tessera_core.ui import gate, state
 from tessera_core.ui.region import load
 from tests.factories import landscape
 from tests.servers import TOKEN, AppServer, Visitor, put_file
+from tests.waiting import PATIENCE_S, eventually
 
 PAGE = {"Accept": "text/html"}
 OWNERS_TOOL = "Open a folder"
@@ -175,11 +175,9 @@ def test_pages_of_other_ports_may_not_listen(own: AppServer) -> None:
 def test_what_opens_the_app_is_readable_by_its_user_only(own: AppServer) -> None:
     own.key()
     opened = own.home.parent / "opened"
-    deadline = time.monotonic() + 30
-    while not (opened.exists() and opened.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.1)
     # Everyone on the computer can read what a program was started with.
-    command = opened.read_text().strip()
+    command = eventually(lambda: opened.exists() and opened.read_text().strip())
+    assert command
     assert TOKEN not in command
     page = Path(unquote(urlsplit(command).path))
     assert f"?token={TOKEN}" in page.read_text()
@@ -219,10 +217,7 @@ def test_a_full_server_says_so_and_lets_in_when_somebody_leaves(open_server: App
                 assert "You have 2 tabs of this server open" in too_many.look()
         first.close()
         second.close()
-        for _ in range(20):
-            if "full" not in third.click("Try again"):
-                break
-            time.sleep(0.3)
+        eventually(lambda: "full" not in third.click("Try again"), every=0.3)
         # The page that was asked for in the first place.
         assert "Open a region first; then you can look around in it here." in third.text()
 
@@ -284,7 +279,7 @@ def test_garbage_ends_only_the_connection_it_came_by(open_server: AppServer) -> 
         other.look()
         rude.connection.send(b"\xff" * 40)
         with pytest.raises(ConnectionClosed):
-            rude.connection.recv(timeout=20)
+            rude.connection.recv(timeout=PATIENCE_S)
         assert "Try the demo region" in other.look()
 
 

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from tessera_core.errors import BusyError, Cancelled, RasterError
 from tessera_core.project.jobs import Job, JobPool
+from tests.waiting import PATIENCE_S, eventually
 
 
 @pytest.fixture
@@ -29,17 +30,17 @@ def test_result_and_progress_arrive(pool: JobPool) -> None:
         return "result"
 
     job = pool.start("a", "A", work)
-    assert job.wait(10)
+    assert job.wait(PATIENCE_S)
     assert (job.state, job.result, job.fraction, job.message) == ("done", "result", 0.5, "Reading")
     assert pool.get("a") is job
 
 
 def test_same_key_joins_the_running_job_and_restarts_after_it(pool: JobPool) -> None:
     go = threading.Event()
-    first = pool.start("a", "A", lambda progress, cancelled: go.wait(10))
+    first = pool.start("a", "A", lambda progress, cancelled: go.wait(PATIENCE_S))
     assert pool.start("a", "A", lambda progress, cancelled: None) is first
     go.set()
-    assert first.wait(10)
+    assert first.wait(PATIENCE_S)
     assert pool.start("a", "A", lambda progress, cancelled: None) is not first
 
 
@@ -54,12 +55,12 @@ def test_cancel_stops_running_and_waiting_jobs(pool: JobPool) -> None:
 
     running = pool.start("a", "A", work)
     waiting = pool.start("b", "B", lambda progress, cancelled: pytest.fail("must not run"))
-    assert started.wait(10)
+    assert started.wait(PATIENCE_S)
     assert waiting.state == "waiting"
     waiting.cancel()
     running.cancel()
-    assert running.wait(10)
-    assert waiting.wait(10)
+    assert running.wait(PATIENCE_S)
+    assert waiting.wait(PATIENCE_S)
     assert (running.state, waiting.state) == ("cancelled", "cancelled")
 
 
@@ -74,8 +75,8 @@ def test_a_job_that_nobody_waits_for_is_told_from_one_that_was_stopped(pool: Job
     # Leaving the page afterwards does not make it another's doing.
     stopped.abandon()
     left.abandon()
-    assert stopped.wait(10)
-    assert left.wait(10)
+    assert stopped.wait(PATIENCE_S)
+    assert left.wait(PATIENCE_S)
     assert (stopped.state, left.state) == ("cancelled", "cancelled")
     assert (stopped.abandoned, left.abandoned) == (False, True)
 
@@ -85,31 +86,31 @@ def test_failure_keeps_the_error_and_the_pool_alive(pool: JobPool) -> None:
         raise RasterError("No raster here.")
 
     job = pool.start("a", "A", work)
-    assert job.wait(10)
+    assert job.wait(PATIENCE_S)
     assert job.state == "failed"
     assert str(job.error) == "No raster here."
     unexpected = pool.start("b", "B", lambda progress, cancelled: 1 / 0)
-    assert unexpected.wait(10)
+    assert unexpected.wait(PATIENCE_S)
     assert isinstance(unexpected.error, ZeroDivisionError)
     again = pool.start("a", "A", lambda progress, cancelled: 7)
-    assert again.wait(10)
+    assert again.wait(PATIENCE_S)
     assert again.result == 7
 
 
 def test_forget_drops_only_ended_jobs(pool: JobPool) -> None:
     go = threading.Event()
-    job = pool.start("a", "A", lambda progress, cancelled: go.wait(10))
+    job = pool.start("a", "A", lambda progress, cancelled: go.wait(PATIENCE_S))
     pool.forget("a")
     assert pool.get("a") is job
     go.set()
-    assert job.wait(10)
+    assert job.wait(PATIENCE_S)
     pool.forget("a")
     assert pool.get("a") is None
 
 
 def test_time_left_is_unknown_until_there_is_something_to_go_by(pool: JobPool) -> None:
     job = pool.start("a", "A", lambda progress, cancelled: None)
-    assert job.wait(10)
+    assert job.wait(PATIENCE_S)
     assert job.seconds_left is None
 
 
@@ -130,7 +131,7 @@ def test_one_persons_cancel_ends_only_that_persons_wait(pool: JobPool) -> None:
     assert job.active
     assert not job.cancelling
     job.leave("two")
-    assert job.wait(10)
+    assert job.wait(PATIENCE_S)
     assert job.state == "cancelled"
 
 
@@ -142,7 +143,7 @@ def test_who_closed_the_browser_keeps_nothing_from_being_stopped(pool: JobPool) 
     assert job.awaited_by("one")
     assert not job.cancelling
     job.leave("two")
-    assert job.wait(10)
+    assert job.wait(PATIENCE_S)
 
 
 def test_people_take_turns_and_nobody_has_all_the_workers() -> None:
@@ -153,17 +154,17 @@ def test_people_take_turns_and_nobody_has_all_the_workers() -> None:
         def work(name):
             def inner(progress, cancelled):
                 order.append(name)
-                go.wait(10)
+                go.wait(PATIENCE_S)
 
             return inner
 
         many = [pool.start(f"a{number}", "A", work("greedy"), "greedy") for number in range(4)]
-        assert _eventually(lambda: many[0].state == "running")
+        assert eventually(lambda: many[0].state == "running")
         other = pool.start("b", "B", work("other"), "other")
-        assert _eventually(lambda: other.state == "running")
+        assert eventually(lambda: other.state == "running")
         assert [job.state for job in many] == ["running", "waiting", "waiting", "waiting"]
         go.set()
-        assert all(job.wait(10) for job in many)
+        assert all(job.wait(PATIENCE_S) for job in many)
     finally:
         pool.close()
 
@@ -202,14 +203,6 @@ def test_work_goes_on_exactly_as_long_as_nobody_but_leavers_are_there(steps: lis
             job.gone(f"{number}.{tab}")
             tabs.get(person, set()).discard(tab)
         assert job.cancelling is stopped
-
-
-def _eventually(true) -> bool:
-    for _ in range(500):
-        if true():
-            return True
-        threading.Event().wait(0.01)
-    return False
 
 
 # ---------------------------------------------------- two visitors of one server
@@ -259,7 +252,7 @@ def test_two_visitors_of_one_job(home: Path, monkeypatch: pytest.MonkeyPatch) ->
         told.extend(info.value for info in second.run().info)
         return bool(told) and not second.button[0].disabled
 
-    assert _eventually(over)
+    assert eventually(over)
     assert set(told) == {str(Cancelled())}
     assert len(third.run().info) == 0
     assert [button.label for button in third.button] == ["Make it"]

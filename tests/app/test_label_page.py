@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import html
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.session import payload
 from tessera_core.ui.label import notes
+from tests.waiting import run_until
 
 
 def messages(app: AppTest) -> dict[str, tuple[dict, bytes]]:
@@ -115,12 +114,8 @@ def test_what_is_known_about_the_map_is_sent_beside_it(app: AppTest, project: Pr
     open_label_page(app, project)
     header, _ = messages(app)["insight"]
     assert header["ready"]
-    deadline = time.monotonic() + 60
-    while header["pending"] and time.monotonic() < deadline:
-        time.sleep(0.2)
-        app.run()
-        header, _ = messages(app)["insight"]
-    assert not app.exception
+    run_until(app, lambda: not messages(app)["insight"][0]["pending"])
+    header, _ = messages(app)["insight"]
     assert header["version"] == project.log.version
     assert header["score"]["accuracy"] > 0.9
     assert header["score"]["labels"] == 20
@@ -139,15 +134,6 @@ def press(app: AppTest, text: str) -> AppTest:
     return next(button for button in app.button if button.label == text).click().run()
 
 
-def until(app: AppTest, shown: Callable[[], object]) -> None:
-    """Run the page again until it shows that; a panel may first wait for the map, and only then for its own work."""
-    deadline = time.monotonic() + 90
-    while not shown() and time.monotonic() < deadline:
-        time.sleep(0.3)
-        app.run()
-        assert not app.exception
-
-
 def _shown_errors(app: AppTest) -> list[str]:
     return [error.value for error in app.error] + [str(exception.value) for exception in app.exception]
 
@@ -156,7 +142,7 @@ def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Pro
     labelled(project)
     open_label_page(app, project)
     open_panel(app, project, "quality")
-    until(app, lambda: any(metric.label == "New places" for metric in app.metric))
+    run_until(app, lambda: any(metric.label == "New places" for metric in app.metric))
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["New places"].endswith(" %")
     # Every class with its numbers is in sight, whatever it is called.
@@ -171,7 +157,7 @@ def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Pro
     app.run()
     assert _shown_errors(app) == []
     press(app, "Would more labels help?")
-    until(app, lambda: any("labels a class the score" in caption.value for caption in app.caption))
+    run_until(app, lambda: any("labels a class the score" in caption.value for caption in app.caption))
     assert any("labels a class the score" in caption.value for caption in app.caption)
 
 
@@ -179,7 +165,7 @@ def test_groups_get_names_and_become_labels(app: AppTest, project: Project) -> N
     open_label_page(app, project)
     open_panel(app, project, "groups")
     press(app, "Find groups")
-    until(app, lambda: group_names(app))
+    run_until(app, lambda: group_names(app))
     assert len(group_names(app)) == 8
     app.slider[0].set_value(4).run()
     names = group_names(app)
@@ -203,7 +189,7 @@ def test_names_of_groups_survive_coarser_and_finer(app: AppTest, project: Projec
     open_label_page(app, project)
     open_panel(app, project, "groups")
     press(app, "Find groups")
-    until(app, lambda: group_names(app))
+    run_until(app, lambda: group_names(app))
     app.slider[0].set_value(2).run()
     one, other = group_names(app)
     one.set_value("Wood")
@@ -332,7 +318,7 @@ def test_tidying_shows_a_score_and_reaches_the_export(app: AppTest, project: Pro
     open_label_page(app, project)
     open_panel(app, project, "tidy")
     press(app, "Preview")
-    until(app, lambda: any("held-out labels before" in text.value for text in app.markdown))
+    run_until(app, lambda: any("held-out labels before" in text.value for text in app.markdown))
     assert any("held-out labels before" in text.value for text in app.markdown)
     assert messages(app)["post_processed"][1].startswith(b"\x89PNG")
     (use,) = [toggle for toggle in app.toggle if "Export" in toggle.label]

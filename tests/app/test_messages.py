@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from tessera_core.project.project import Project
 from tessera_core.session import payload
 from tessera_core.session.protocol import ProtocolState
+from tests.waiting import run_until
 
 INTERFACES = {
     "insight": "InsightHeader",
@@ -108,12 +108,12 @@ def test_messages_have_the_types_that_the_browser_expects(
     (key,) = app.session_state[page._PROTOCOL] if page._PROTOCOL in app.session_state else [sent[0][1]["key"]]
     state = ProtocolState("page", 3, 2, True, chosen, created=((1, 1),), notes=((2, "No."),))
     app.session_state[page._PROTOCOL] = {key: state}
-    end = time.monotonic() + 60
-    while not any(name == "InsightHeader" and value["score"] and value["next"] for name, value in sent):
-        assert time.monotonic() < end
-        time.sleep(0.2)
-        app.run()
-        sent = collected(app)
+
+    def known() -> bool:
+        return any(name == "InsightHeader" and value["score"] and value["next"] for name, value in collected(app))
+
+    run_until(app, known)
+    sent = collected(app)
     app.switch_page("pages/explore.py").run()
     app.session_state[f"explore_mode_{project.key}"] = "Scatter"
     app.run()

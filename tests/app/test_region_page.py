@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,8 @@ from tessera_core.project.project import Project
 from tessera_core.sources.remote import cache
 from tessera_core.ui import seats
 from tests.sources.world_store import Fault, WebStore
+from tests.waiting import PATIENCE_S, run_until, shown
 
-WAIT_S = 90
 BOX = "11.82,-0.12,12.18,0.08"
 
 
@@ -31,22 +29,8 @@ def _errors(app: AppTest) -> list[str]:
     return [error.value for error in app.error] + [str(exception.value) for exception in app.exception]
 
 
-def _texts(app: AppTest) -> str:
-    kinds = (app.markdown, app.caption, app.info, app.warning, app.success, app.error, app.subheader)
-    return "\n".join(str(element.value) for elements in kinds for element in elements)
-
-
 def _has(app: AppTest, key: str) -> bool:
     return any(button.key == key for button in app.button)
-
-
-def _until(app: AppTest, ready: Callable[[], bool]) -> None:
-    """Run the page again, as its polling does, until a background job has done its work."""
-    deadline = time.monotonic() + WAIT_S
-    while not ready():
-        assert time.monotonic() < deadline, _texts(app)
-        time.sleep(0.1)
-        app.run()
 
 
 def _at(app: AppTest, web: WebStore, years: str, **more: str) -> AppTest:
@@ -58,12 +42,12 @@ def _at(app: AppTest, web: WebStore, years: str, **more: str) -> AppTest:
 
 def _look(app: AppTest) -> None:
     app.button(key="place_look").click().run()
-    _until(app, lambda: any(head.value == "What is available" for head in app.subheader) or bool(_errors(app)))
+    run_until(app, lambda: any(head.value == "What is available" for head in app.subheader) or bool(_errors(app)))
 
 
 def _load(app: AppTest) -> None:
     app.button(key="place_load").click().run()
-    _until(app, lambda: any(head.value == "Your region" for head in app.subheader) or bool(_errors(app)))
+    run_until(app, lambda: any(head.value == "Your region" for head in app.subheader) or bool(_errors(app)))
 
 
 def _type(app: AppTest, text: str) -> None:
@@ -78,11 +62,11 @@ def test_a_place_by_coordinates_is_in_the_address(app: AppTest) -> None:
     app.button(key="region_place").click().run()
     assert _errors(app) == []
     assert [title.value for title in app.title] == ["A place on Earth"]
-    assert "No place yet" in _texts(app)
+    assert "No place yet" in shown(app)
     _type(app, "52.2 N 0.12 E")
     assert _errors(app) == []
-    assert "Cambridge" in _texts(app)
-    assert "5.0 x 5.0 km" in _texts(app)
+    assert "Cambridge" in shown(app)
+    assert "5.0 x 5.0 km" in shown(app)
     west, south, east, north = map(float, app.query_params["place"].split(","))
     assert west < 0.12 < east
     assert south < 52.2 < north
@@ -98,16 +82,16 @@ def test_the_page_does_not_wait_for_the_list_of_places(app: AppTest, monkeypatch
     proceed = threading.Event()
     loaded = threading.Event()
     monkeypatch.setattr(choose.gazetteer, "ready", loaded.is_set)
-    monkeypatch.setattr(choose.gazetteer, "load", lambda: (proceed.wait(WAIT_S), loaded.set()))
+    monkeypatch.setattr(choose.gazetteer, "load", lambda: (proceed.wait(PATIENCE_S), loaded.set()))
     app.query_params["place"] = "0.05,52.1,0.2,52.2"
     app.run()
     assert _errors(app) == []
-    assert "Getting the list of places ready" in _texts(app)
-    assert "**52.15 N 0.12 E**" in _texts(app)
+    assert "Getting the list of places ready" in shown(app)
+    assert "**52.15 N 0.12 E**" in shown(app)
     assert _has(app, "place_look")
     proceed.set()
-    _until(app, lambda: "United Kingdom" in _texts(app))
-    assert "**near " in _texts(app)
+    run_until(app, lambda: "United Kingdom" in shown(app))
+    assert "**near " in shown(app)
 
 
 def test_a_place_by_name(app: AppTest) -> None:
@@ -117,7 +101,7 @@ def test_a_place_by_name(app: AppTest) -> None:
     (first, *_) = [button for button in app.button if button.key == "place_found_0"]
     assert "Iceland" in first.label
     first.click().run()
-    assert "at Reykjav" in _texts(app)
+    assert "at Reykjav" in shown(app)
     _type(app, "Nowhere at all xyz")
     assert "No town" in _errors(app)[0]
 
@@ -142,7 +126,7 @@ def test_swapped_latitude_and_longitude_are_noticed_and_mended(app: AppTest) -> 
     app.button(key="place_swap").click().run()
     assert app.warning == []
     assert app.query_params["place"] == "0.05,52.1,0.2,52.2"
-    assert "were swapped" in _texts(app)
+    assert "were swapped" in shown(app)
 
 
 @pytest.mark.parametrize(("key", "value", "says"), [("place", "1,2", "not a box"), ("years", "soon", "whole numbers")])
@@ -186,8 +170,8 @@ def test_the_card_says_what_there_is_and_loading_ends_in_a_project(app: AppTest,
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["To fetch, at most"].endswith("MB")
     assert metrics["Time, about"] == "a few seconds"
-    assert "**2022:** grid\\_11.85\\_0.05 \\(missing\\)" in _texts(app)
-    assert "Of 2030 there is nothing here; only 2022 and 2023 will be loaded." in _texts(app)
+    assert "**2022:** grid\\_11.85\\_0.05 \\(missing\\)" in shown(app)
+    assert "Of 2030 there is nothing here; only 2022 and 2023 will be loaded." in shown(app)
     assert _has(app, "place_make_2030")
     app.toggle(key="place_request_shown").set_value(True).run()
     request = app.code[0].value
@@ -200,7 +184,7 @@ def test_the_card_says_what_there_is_and_loading_ends_in_a_project(app: AppTest,
     assert (project.name, project.years) == ("Equator", [2022, 2023])
     assert app.query_params["project"] == project.folder.name
     assert "place" not in app.query_params
-    assert "store at 127.0.0.1" in _texts(app)
+    assert "store at 127.0.0.1" in shown(app)
     assert "2022" in app.warning[0].value or "absurd scales" in app.warning[0].value
 
 
@@ -222,11 +206,11 @@ def test_a_load_is_cancelled_and_goes_on_later(app: AppTest, web: WebStore) -> N
     _look(app)
     web.slow = 0.5
     app.button(key="place_load").click().run()
-    assert "You can go to other pages" in _texts(app)
+    assert "You can go to other pages" in shown(app)
     (cancel,) = [button for button in app.button if button.label == "Cancel"]
     cancel.click().run()
     web.slow = 0.0
-    _until(app, lambda: "Stopped at your request" in _texts(app))
+    run_until(app, lambda: "Stopped at your request" in shown(app))
     assert library.recent() == []
     _load(app)
     assert _errors(app) == []
@@ -239,10 +223,10 @@ def test_the_picture_follows_the_year(app: AppTest, web: WebStore) -> None:
     _load(app)
     (entry,) = library.recent()
     project = Project.open(entry.folder)
-    assert "Tiles and seams of 2024" in _texts(app)
+    assert "Tiles and seams of 2024" in shown(app)
     project.update(year=2023)
     app.run()
-    assert "Tiles and seams of 2023" in _texts(app)
+    assert "Tiles and seams of 2023" in shown(app)
 
 
 def test_a_server_that_does_not_answer_is_one_sentence_and_a_way_on(app: AppTest, web: WebStore) -> None:
@@ -275,7 +259,7 @@ def test_years_of_another_dataset_are_refused_with_the_reason_unless_in_a_second
     assert "cannot be mixed" in error
     assert len(library.recent()) == 1
     app.button(key="place_second").click().run()
-    _until(app, lambda: any(head.value == "Your region" for head in app.subheader))
+    run_until(app, lambda: any(head.value == "Your region" for head in app.subheader))
     assert [entry.dataset for entry in library.recent()] == ["tessera 2.0/test (128-d)", "tessera 2.0/test (64-d)"]
 
 
@@ -311,13 +295,13 @@ def test_a_bad_tile_is_named_masked_and_brought_back(app: AppTest, web: WebStore
     _look(app)
     _load(app)
     app.button(key="tiles_look").click().run()
-    _until(app, lambda: "In 12 tiles" in _texts(app))
-    assert "1 bad tile" in _texts(app)
+    run_until(app, lambda: "In 12 tiles" in shown(app))
+    assert "1 bad tile" in shown(app)
     (entry,) = library.recent()
     before = Project.open(entry.folder).embeddings_path(2023)
     app.button(key="tile_grid_12.15_-0.05").click().run()
     assert _errors(app) == []
-    assert "is masked" in _texts(app)
+    assert "is masked" in shown(app)
     assert Project.open(entry.folder).embeddings_path(2023) != before
     app.button(key="tiles_restore").click().run()
     assert Project.open(entry.folder).embeddings_path(2023) == before
@@ -342,7 +326,7 @@ def test_data_lists_what_was_loaded_and_lets_go_of_it(app: AppTest, web: WebStor
     cache.empty()
     app.switch_page("pages/region.py").run()
     assert _errors(app) == []
-    assert "Your region" in _texts(app)
+    assert "Your region" in shown(app)
 
 
 def test_a_pack_is_made_and_opened_as_another_project(app: AppTest, project: Project) -> None:
@@ -350,13 +334,13 @@ def test_a_pack_is_made_and_opened_as_another_project(app: AppTest, project: Pro
     app.switch_page("pages/data.py").run()
     app.multiselect(key="data_pack_projects").set_value([project.folder.resolve()]).run()
     app.button(key="data_pack_make").click().run()
-    _until(app, lambda: any("My fields.tesserapack" in text.value for text in app.success) or bool(_errors(app)))
+    run_until(app, lambda: any("My fields.tesserapack" in text.value for text in app.success) or bool(_errors(app)))
     assert _errors(app) == []
     (made,) = (project.folder.parent.parent / "packs").glob("*.tesserapack")
     app.text_input(key="data_pack_path").input(str(made)).run()
-    assert "**My fields**: 2023 and 2024, 0 labels" in _texts(app)
+    assert "**My fields**: 2023 and 2024, 0 labels" in shown(app)
     app.button(key="data_pack_open").click().run()
-    _until(app, lambda: "Your region" in _texts(app) or bool(_errors(app)))
+    run_until(app, lambda: "Your region" in shown(app) or bool(_errors(app)))
     assert _errors(app) == []
     assert [entry.name for entry in library.recent()] == ["My fields", "My fields"]
     app.switch_page("pages/data.py").run()

@@ -27,6 +27,7 @@ from tessera_core.ui.regress.context import RegressContext
 from tessera_core.ui.regress.files import map_files
 from tessera_core.ui.scene import open_scene
 from tests.factories import CONTINUOUS_GRID, continuous_world
+from tests.waiting import PATIENCE_S, run_until
 
 
 @pytest.fixture
@@ -458,7 +459,7 @@ def test_a_slow_method_runs_behind_and_can_be_cancelled(
 
         def _fit(self, X, y, weight):  # type: ignore[no-untyped-def]
             begun.set()
-            go_on.wait(30)
+            go_on.wait(PATIENCE_S)
             super()._fit(X, y, weight)
 
     monkeypatch.setitem(REGRESSION_HEADS, "forest-regression", Slow)
@@ -466,23 +467,18 @@ def test_a_slow_method_runs_behind_and_can_be_cancelled(
     upload(app, field_work, sheet())
     app.radio(key=key(field_work, "head")).set_value("forest-regression").run()
     assert field_work.refresh() or field_work.settings.regression_head == "forest-regression"
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE_S)
     assert errors(app) == []
     assert "Making the map: random forest" in told(app)
     assert "value" not in sent(app)
     (job,) = [job for job in jobs._pool()._jobs.values() if job.active]
     job.cancel()
     go_on.set()
-    assert job.wait(60)
+    assert job.wait(PATIENCE_S)
     app.run()
     assert "value" not in sent(app)
     next(button for button in app.button if button.label == "Try again").click().run()
-    for _ in range(20):
-        for one in list(jobs._pool()._jobs.values()):
-            one.wait(60)
-        app.run()
-        if app.metric:
-            break
+    run_until(app, lambda: app.metric)
     assert errors(app) == []
     assert "value" in sent(app)
     assert app.metric

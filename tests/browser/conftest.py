@@ -15,7 +15,7 @@ from tests.servers import TOKEN, AppServer
 VIEW = {"width": 1440, "height": 900}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[object]:
     """A headless Chromium, or a skip that says what is missing."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -28,9 +28,17 @@ def chromium() -> Iterator[object]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    """A running app with an empty home of its own."""
+@pytest.fixture(scope="package")
+def window(chromium: Any) -> Iterator[Any]:
+    """A browser's window for the pages of all tests: it keeps the app's code, which each new one would load and compile again."""
+    context = chromium.new_context(viewport=VIEW, accept_downloads=True)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="package")
+def running(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """The app, started once for all files of this folder: it takes longer to load its libraries than most tests take."""
     home = tmp_path_factory.mktemp("app") / "home"
     home.mkdir()
     server = AppServer(root, home)
@@ -39,24 +47,26 @@ def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def server(running: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """The running app as a new user finds it: with a home in which there is nothing but, perhaps, the demo region."""
+    running.forget_output()
+    yield running
+    if running.process is None:
+        running.start()
+    # Moved, not deleted: a job that nobody waits for may still write there.
+    away = tmp_path_factory.mktemp("put-away")
+    for folder in (running.home, running.home / "cache"):
+        for path in folder.iterdir() if folder.exists() else ():
+            if path not in (running.home / "secret", running.home / "cache", running.home / "cache" / "demo"):
+                path.rename(away / f"{folder.name} {path.name}")
+
+
 @pytest.fixture
-def studio(chromium: Any, server: AppServer) -> Iterator[Studio]:
-    """A browser window of its own, with the network off but for the app itself."""
-    context = chromium.new_context(viewport=VIEW, accept_downloads=True)
-    blocked: list[str] = []
-
-    def only_the_app(route: Any) -> None:
-        if route.request.url.startswith((server.url, "data:", "blob:")):
-            route.continue_()
-        else:
-            blocked.append(route.request.url)
-            route.abort()
-
+def studio(window: Any, server: AppServer) -> Iterator[Studio]:
+    """A page of its own that may ask for nothing but the app; what is further away the guard of all tests refuses."""
     # As the address printed at the start would: from then on the browser is known.
-    context.request.get(f"{server.url}/?token={TOKEN}")
-    context.route("**/*", only_the_app)
-    studio = Studio(context.new_page(), server.url)
+    window.request.get(f"{server.url}/?token={TOKEN}")
+    studio = Studio(window.new_page(), server.url)
     yield studio
-    context.close()
-    assert blocked == [], "the app asked for something from the network"
-    assert studio.errors == []
+    studio.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,12 @@ from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import rgb
+from tests.browser.studio import until
 from tests.servers import TOKEN
+from tests.waiting import PATIENCE_S
 
 SIZE = 160
-PATIENCE = 60_000
+PATIENCE = 1000 * PATIENCE_S
 # Pixels of the map's canvases as the browser draws them: name of the pane -> [r, g, b, a] at a place of the screen.
 PIXEL = """(map, [pane, x, y]) => {
   const canvas = map.querySelector(`.leaflet-${pane}-pane canvas`);
@@ -35,11 +36,13 @@ PIXEL = """(map, [pane, x, y]) => {
 
 
 class MapPage:
-    """A browser page on the label map of one project."""
+    """A browser page on the label map of one project, in a window that is there already or in one of its own."""
 
-    def __init__(self, browser: Any, url: str, folder: Path, **context: Any) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | context))
+    def __init__(self, browser: Any, url: str, folder: Path, window: Any = None, **context: Any) -> None:
+        self.shared = window is not None
+        self.context = window or browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | context))
         self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.url, self.folder = f"{url}/label?project={folder.name}&token={TOKEN}", folder
@@ -69,10 +72,7 @@ class MapPage:
         self.page.mouse.up()
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE / 1000
-        while not condition():
-            assert time.monotonic() < deadline, f"{what}; {self.root.evaluate('map => ({...map.dataset})')}"
-            self.page.wait_for_timeout(40)
+        until(self.page, condition, lambda: f"{what}; {self.root.evaluate('map => ({...map.dataset})')}")
 
     def acked(self, number: int) -> None:
         """Wait until the server's answer to operation ``number`` is on the screen."""
@@ -98,7 +98,7 @@ class MapPage:
         return LabelLog(self.folder / "labels.jsonl")
 
     def close(self) -> None:
-        self.context.close()
+        (self.page if self.shared else self.context).close()
         assert self.errors == []
 
 
@@ -117,11 +117,11 @@ def project(server: Any, request: pytest.FixtureRequest) -> Project:
 
 
 @pytest.fixture
-def open_map(chromium: Any, server: Any, project: Project) -> Iterator[Callable[..., MapPage]]:
+def open_map(chromium: Any, window: Any, server: Any, project: Project) -> Iterator[Callable[..., MapPage]]:
     pages: list[MapPage] = []
 
     def make(**context: Any) -> MapPage:
-        pages.append(MapPage(chromium, server.url, project.folder, **context))
+        pages.append(MapPage(chromium, server.url, project.folder, None if context else window, **context))
         return pages[-1]
 
     yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,40 @@ from numpy.typing import NDArray
 
 from tessera_core.grid import Grid
 from tessera_core.render.display import DisplayGrid
+from tests.waiting import PATIENCE_S, eventually
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 1000 * PATIENCE_S
+
+
+def until[T](page: Any, ready: Callable[[], T], what: str | Callable[[], object] = "") -> T:
+    """Wait, while the browser goes on, until ``ready()`` counts as true, and return that."""
+    return eventually(ready, what, 0.05, lambda seconds: page.wait_for_timeout(1000 * seconds))
+
+
+def still(page: Any, where: Any = None) -> NDArray[np.uint8]:
+    """The colours (H, W, 3) of the page, or of an element, once they no longer change: what moved or was drawn has ended."""
+    from PIL import Image
+
+    last = b""
+
+    def same() -> bool:
+        nonlocal last
+        before, last = last, (where or page).screenshot()
+        return bool(before == last)
+
+    until(page, same, "the picture never stands still")
+    return np.asarray(Image.open(io.BytesIO(last)).convert("RGB"))
+
+
+def clicked(what: Any) -> bool:
+    """Click what may go away at any moment, as all does when the page's next run draws it anew; False where it did."""
+    from playwright.sync_api import TimeoutError
+
+    try:
+        what.click(timeout=3000)
+    except TimeoutError:
+        return False
+    return True
 
 
 class Studio:
@@ -23,6 +56,15 @@ class Studio:
         self.errors: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.asked: list[str] = []
+        page.on("request", lambda request: self.asked.append(request.url))
+
+    def close(self) -> None:
+        """Close the page and make sure that nothing went wrong in it and nothing was asked from elsewhere."""
+        self.page.close()
+        away = [url for url in self.asked if not url.startswith((self.url, "data:", "blob:"))]
+        assert away == [], "the app asked for something from the network"
+        assert self.errors == []
 
     # ------------------------------------------------------------- moving about
 
@@ -43,6 +85,30 @@ class Studio:
         """Wait until a text is on the page."""
         self.page.get_by_text(text).first.wait_for()
 
+    def until[T](self, ready: Callable[[], T], what: str | Callable[[], object] = "") -> T:
+        """:func:`until` on this page."""
+        return until(self.page, ready, what)
+
+    def still(self, where: Any = None) -> NDArray[np.uint8]:
+        """:func:`still` on this page."""
+        return still(self.page, where)
+
+    def choose(self, box: str, option: str) -> None:
+        """Choose an option of the select box of that name; a list that the page's next run has closed is opened again."""
+        wanted = self.page.get_by_role("option", name=option, exact=True)
+        combobox = self.page.get_by_role("combobox", name=box, exact=True)
+
+        def listed() -> bool:
+            if wanted.count() == 0 and combobox.get_attribute("aria-expanded") != "true":
+                combobox.click()
+            return bool(wanted.count())
+
+        def chosen() -> bool:
+            self.until(listed, f"{box} has no {option}")
+            return clicked(wanted)
+
+        self.until(chosen, f"{option} of {box} cannot be clicked")
+
     # ---------------------------------------------------------------- labelling
 
     @property
@@ -51,9 +117,9 @@ class Studio:
         return self.page.locator(".tl-root[data-kind=map]")
 
     def wait_for_map(self) -> None:
-        """Wait until the embedding picture is drawn."""
+        """Wait until the embedding picture is drawn and the map has found its place."""
         self.page.locator(".leaflet-pca-pane canvas").wait_for()
-        self.page.wait_for_timeout(500)
+        self.still(self.map)
 
     def settle(self, operations: int) -> None:
         """Wait until everything the page sent so far, ``operations`` in all since it was loaded, is on the screen."""
@@ -112,13 +178,10 @@ class Studio:
 
     def colours(self, grid: Grid, rows: NDArray[Any], cols: NDArray[Any]) -> NDArray[np.uint8]:
         """The colours (N, 3) that the screen shows at scene pixels."""
-        from PIL import Image
-
         # The pointer's own dot and tooltips must not be in the picture.
         self.page.mouse.move(5, 5)
-        self.page.wait_for_timeout(300)
+        screen = self.still()
         x, y = self.on_screen(grid, rows, cols)
-        screen = np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))
         return screen[np.floor(y).astype(int), np.floor(x).astype(int)]
 
     def download(self, button: str, folder: Path) -> Path:

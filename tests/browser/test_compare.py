@@ -22,7 +22,7 @@ def project(server: AppServer) -> str:
         made = two_years(0, share=0.25, weather=2.0, size=120)
         project = Project.create(folder, "Fields")
         for raster in (made.first, made.second):
-            path = raster.save(server.home / "rasters" / str(raster.provenance.year))
+            path = raster.save(server.home / "compared" / str(raster.provenance.year))
             project.attach_embeddings(raster.provenance.year, path, raster.provenance, raster.grid)
     return "/compare?project=fields"
 
@@ -39,13 +39,7 @@ def _area(studio: Studio) -> float:
 
 def _red(studio: Studio) -> int:
     """How many reddish points the map shows."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    box = studio.page.locator(".tv-map").first.bounding_box()
-    screen = np.asarray(Image.open(io.BytesIO(studio.page.screenshot(clip=box))).convert("RGB")).astype(int)
+    screen = studio.still(studio.page.locator(".tv-map").first).astype(int)
     return int(((screen[..., 0] - screen[..., 1] > 70) & (screen[..., 0] - screen[..., 2] > 70)).sum())
 
 
@@ -54,9 +48,7 @@ def test_dragging_the_slider_changes_map_and_area_without_computing(studio: Stud
     _compared(studio)
     handle: Any = studio.page.get_by_role("slider").first
     handle.wait_for()
-    areas, red = [_area(studio)], []
-    studio.page.wait_for_timeout(1500)
-    red.append(_red(studio))
+    area, red = _area(studio), studio.until(lambda: _red(studio), "no change is drawn")
     box = handle.bounding_box()
     track = studio.page.get_by_test_id("stSlider").bounding_box()
     y = box["y"] + box["height"] / 2
@@ -66,17 +58,10 @@ def test_dragging_the_slider_changes_map_and_area_without_computing(studio: Stud
     studio.page.mouse.move(track["x"] + 10, y, steps=12)
     studio.page.mouse.up()
     studio.sees("0.1 %")
-    studio.page.wait_for_timeout(2500)
-    areas.append(_area(studio))
-    red.append(_red(studio))
+    studio.until(lambda: _area(studio) < area and _red(studio) < red, "fewer false alarms show no less change")
     for _ in range(7):
         handle.press("ArrowRight")
-        studio.page.wait_for_timeout(400)
-    studio.page.wait_for_timeout(2500)
-    areas.append(_area(studio))
-    red.append(_red(studio))
-    assert areas[1] < areas[0] < areas[2]
-    assert red[1] < red[0] < red[2]
+    studio.until(lambda: _area(studio) > area and _red(studio) > red, "more false alarms show no more change")
     # The work has a title while it runs; the slider starts none.
     assert not studio.page.get_by_text("Comparing").count()
 
@@ -87,8 +72,7 @@ def test_years_side_by_side_keep_the_change_above_them(studio: Studio, project: 
     _compared(studio)
     studio.page.get_by_text("Side by side", exact=True).click()
     studio.page.locator(".tv-stage").nth(1).wait_for()
-    studio.page.wait_for_timeout(2500)
+    studio.until(lambda: _red(studio) > 500, "the change is not drawn")
     box = studio.page.locator(".tv-stage").nth(0).bounding_box()
     other = studio.page.locator(".tv-stage").nth(1).bounding_box()
     assert abs(box["y"] - other["y"]) < 5
-    assert _red(studio) > 500

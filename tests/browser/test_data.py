@@ -29,7 +29,7 @@ def test_loaded_embeddings_are_listed_and_deleted_without_harm_to_the_project(
     page.get_by_role("heading", name="Loaded embeddings").wait_for()
     table = page.get_by_test_id("stDataFrame")
     table.wait_for()
-    page.wait_for_timeout(1500)
+    studio.still(table)
     # The first column of the table is for choosing lines; tables are drawn, so there is nothing to click but a place.
     table.click(position={"x": 18, "y": 52})
     chosen = page.get_by_role("button", name="Delete the chosen (")

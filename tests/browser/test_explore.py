@@ -34,7 +34,7 @@ def project(server: AppServer) -> Project:
     for year in (2023, 2024):
         raster, _ = synthetic_raster(SIZE, seed=0)
         raster = replace(raster, provenance=replace(raster.provenance, year=year))
-        folder = raster.save(home / "rasters" / str(year))
+        folder = raster.save(home / "explored" / str(year))
         tile = home / "tiles" / str(year)
         _write_tile(tile)
         project.attach_embeddings(year, folder, raster.provenance, raster.grid, dpixels=tile)
@@ -128,8 +128,7 @@ def test_three_axes_turn_and_can_be_lassoed(studio: Studio, project: Project) ->
     before = canvas.evaluate(picture)
     explore.page.get_by_label("Move or turn (M)").click()
     explore.drag(".sc-box", (0.5, 0.5), (0.7, 0.55))
-    explore.page.wait_for_timeout(300)
-    assert canvas.evaluate(picture) != before
+    studio.until(lambda: canvas.evaluate(picture) != before, "nothing turned")
     explore.page.get_by_label("Lasso: draw around points (L)").click()
     explore.drag(".sc-box", (0.35, 0.35), (0.65, 0.35), (0.65, 0.65), (0.35, 0.65))
     assert explore.until("scatter", "selected", "n > 10") == explore.until("map", "highlighted", "n > 10")
@@ -160,7 +159,6 @@ def test_umap_runs_beside_the_page_and_ends_with_it(studio: Studio, project: Pro
     # Leaving the page takes the wish back.
     studio.go("Export")
     explore.page.get_by_text("Laying out the pixels").wait_for(state="detached")
-    explore.page.wait_for_timeout(3000)
     assert list(project.folder.rglob("*.npz")) == []
     studio.go("Explore")
     explore.page.get_by_role("radio", name="Scatter").or_(
@@ -168,8 +166,7 @@ def test_umap_runs_beside_the_page_and_ends_with_it(studio: Studio, project: Pro
     ).first.click()
     explore.page.get_by_text("UMAP", exact=True).click()
     # The smallest picture is quick enough to wait for.
-    explore.page.get_by_role("combobox", name="Pixels").click()
-    explore.page.get_by_role("option", name="5,000").click()
+    studio.choose("Pixels", "5,000")
     explore.page.get_by_role("button", name="Lay out 5,000 pixels").click()
     explore.page.get_by_text("UMAP 1 · UMAP 2").wait_for(timeout=240_000)
     assert explore.until("scatter", "points", "n > 0") >= 5_000

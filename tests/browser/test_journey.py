@@ -134,7 +134,7 @@ def journey(studio: Studio, server: AppServer, place: Place, folder: Path) -> No
     assert studio.classes() == {"Kind 1": 2, "Kind 2": 2, "Kind 3": 2}
     studio.layer("labels", on=False)
     studio.layer("classes", on=True, opacity=100)
-    page.wait_for_timeout(1500)
+    studio.still(studio.map)
     address = page.url
 
     # Export, and compare the file with the screen.
@@ -162,9 +162,11 @@ def journey(studio: Studio, server: AppServer, place: Place, folder: Path) -> No
     page.locator(".tl-row").nth(2).wait_for()
     studio.layer("labels", on=False)
     studio.layer("classes", on=True, opacity=100)
-    page.wait_for_timeout(1500)
-    share = same_as_screen(studio, place, values, {key: value[:3] for key, value in colours.items()})
-    assert share > 0.99, f"only {share:.0%} of the screen agrees with the file"
+
+    def share() -> float:
+        return same_as_screen(studio, place, values, {key: value[:3] for key, value in colours.items()})
+
+    studio.until(lambda: share() > 0.99, lambda: f"only {share():.0%} of the screen agrees with the file")
     assert "Traceback" not in server.output()
 
 

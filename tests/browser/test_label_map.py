@@ -207,7 +207,6 @@ def test_nothing_is_lost_when_the_server_dies_and_comes_back(open_map: Callable[
     server.stop()
     for x in (0.45, 0.5, 0.55):
         page.click(x, 0.45)
-    page.page.wait_for_timeout(500)
     assert len(page.log().labels) == 1
     server.start()
     page.acked(4)
@@ -278,8 +277,7 @@ def test_touch_on_a_phone(open_map: Callable[..., MapPage]) -> None:
     for step in range(1, 9):
         touch("touchMove", (0.45 - 0.02 * step, 0.4 - 0.01 * step), (0.55 + 0.02 * step, 0.45 + 0.01 * step))
     touch("touchEnd")
-    page.page.wait_for_timeout(700)
-    assert shown_width() > 1.5 * before
+    page.until(lambda: shown_width() > 1.5 * before, "two fingers do not zoom")
     assert len(page.log().labels) == 2
 
     # A polygon corner by corner, finished by its button; undo takes it back, and then the stroke.

@@ -6,7 +6,6 @@ until it was, so that a job of milliseconds lasts until its page is left.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from tessera_core.project.project import Project
 from tests.analysis.two_years import two_years
 from tests.browser.studio import Studio
 from tests.servers import AppServer
+from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PATIENCE_S = 120
 SIZE = 96
 HOLDING = """
 import os, time
@@ -89,8 +88,7 @@ def _explore(studio: Studio, mode: str) -> None:
 def _umap(studio: Studio) -> None:
     _explore(studio, "Scatter")
     studio.page.get_by_text("UMAP", exact=True).click()
-    studio.page.get_by_role("combobox", name="Pixels").click()
-    studio.page.get_by_role("option", name="5,000").click()
+    studio.choose("Pixels", "5,000")
     offer = studio.page.get_by_role("button", name="Lay out 5,000 pixels")
     ready = studio.page.get_by_text("UMAP 1 · UMAP 2")
     offer.or_(ready).first.wait_for()
@@ -112,8 +110,7 @@ def _compare(studio: Studio, part: str) -> None:
 
 def _join(studio: Studio) -> None:
     _compare(studio, "Join embeddings")
-    studio.page.get_by_role("combobox", name="and", exact=True).click()
-    studio.page.get_by_role("option", name="2023").click()
+    studio.choose("and", "2023")
     studio.button("Join them").click()
 
 
@@ -137,17 +134,12 @@ def test_leaving_the_page_ends_its_job(studio: Studio, server: AppServer, title:
     assert _ended(server, title) == []
     studio.go("Export")
     bar.wait_for(state="detached")
-    deadline = time.monotonic() + PATIENCE_S
-    while not _ended(server, title) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert _ended(server, title) == ["cancelled"]
+    assert eventually(lambda: _ended(server, title), every=0.1) == ["cancelled"]
     # Nothing half-made is left, and whoever comes back gets it.
     (server.home / "hold").unlink()
     assert [path for path in server.home.rglob("*.part*")] == []
     JOBS[title](studio)
-    deadline = time.monotonic() + PATIENCE_S
-    while len(_ended(server, title)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.2)
+    eventually(lambda: len(_ended(server, title)) == 2, lambda: _ended(server, title), every=0.1)
     assert _ended(server, title) == ["cancelled", "done"]
 
 

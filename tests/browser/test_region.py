@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlparse
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.browser.studio import Studio
@@ -81,7 +82,7 @@ def test_an_address_is_enough_and_what_was_loaded_stays_without_the_network(
     studio.button("Start labelling").click()
     studio.wait_for_map()
     studio.sees("Saved")
-    page.wait_for_timeout(1000)
+    studio.still()
     told = page.get_by_text("Saved").all_inner_texts()
     assert len(told) == 1, f"said when it was saved more than once: {told}"
 
@@ -90,7 +91,7 @@ def test_drawing_a_box_on_the_map_chooses_it(studio: Studio, web: WebStore) -> N
     page = studio.page
     studio.open(_address(web, place=",".join(map(str, BOX))))
     _map(studio).wait_for()
-    page.wait_for_timeout(2500)
+    studio.still(_map(studio))
     before = _place(studio)
     page.get_by_role("button", name="Box", exact=False).first.click()
     box = _map(studio).bounding_box()
@@ -125,7 +126,7 @@ def test_a_name_finds_a_place_and_a_click_moves_it(studio: Studio, web: WebStore
     west, south, east, north = _place(studio)
     assert west < 0.12 < east
     assert south < 52.2 < north
-    page.wait_for_timeout(2000)
+    studio.still(_map(studio))
     box = _map(studio).bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + box["height"] / 2)
     page.wait_for_function("w => Number(new URL(location.href).searchParams.get('place').split(',')[0]) > w", arg=west)
@@ -166,9 +167,12 @@ def test_a_bad_tile_is_masked_by_a_click_on_the_map(studio: Studio, web: WebStor
     studio.button("Look for bad tiles and seams").click()
     studio.sees("1 bad tile")
     _map(studio).wait_for()
-    page.wait_for_timeout(2000)
-    screen = np.asarray(Image.open(io.BytesIO(_map(studio).screenshot())).convert("RGB"), int)
-    orange = (abs(screen - np.array([0xD5, 0x5E, 0x00])).sum(-1) < 40).nonzero()
+
+    def marked() -> NDArray[np.bool_]:
+        return np.abs(studio.still(_map(studio)).astype(int) - (0xD5, 0x5E, 0x00)).sum(-1) < 40
+
+    studio.until(lambda: marked().any(), "the bad tile is not marked")
+    orange = marked().nonzero()
     middle = {"x": (orange[1].min() + orange[1].max()) / 2, "y": (orange[0].min() + orange[0].max()) / 2}
     _map(studio).click(position=middle)
     studio.sees("grid_12.15_-0.05 is masked")

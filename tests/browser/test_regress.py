@@ -108,7 +108,7 @@ def test_a_sheet_of_plots_becomes_a_map_a_score_and_files(studio: Studio, projec
 
     # The pointer tells the number, a click tells it with its margin and what to expect.
     page.locator(".leaflet-layer-value-pane canvas").wait_for()
-    page.wait_for_timeout(1500)
+    studio.still(page.locator(".tv-map"))
     # Away from the plots, which a click would choose instead.
     taken = np.zeros(values.shape, bool)
     project.refresh()
@@ -118,10 +118,8 @@ def test_a_sheet_of_plots_becomes_a_map_a_score_and_files(studio: Studio, projec
     row, col = (int(v[0]) for v in np.nonzero((np.abs(values - np.median(values)) < 1) & ~taken))
     place = at(studio, project.grid, row, col)  # type: ignore[arg-type]
     page.mouse.move(*place)
-    page.wait_for_timeout(400)
-    readout = page.locator(".tl-readout b").inner_text()
-    shown = re.fullmatch(r"([\d.]+) ± ([\d.]+) m", readout)
-    assert shown, readout
+    readout = page.locator(".tl-readout b")
+    shown = studio.until(lambda: re.fullmatch(r"([\d.]+) ± ([\d.]+) m", readout.inner_text()), readout.inner_text)
     assert float(shown[1]) == pytest.approx(values[row, col], abs=0.15)
     assert float(shown[2]) == pytest.approx(half_width[row, col], abs=0.15)
 
@@ -129,9 +127,13 @@ def test_a_sheet_of_plots_becomes_a_map_a_score_and_files(studio: Studio, projec
     unlike = page.locator("[data-testid=stMetricValue]").first.inner_text()
     before = pixels(studio)
     page.get_by_text("Grey where it guesses").first.click()
-    page.wait_for_timeout(2500)
-    changed = (np.abs(pixels(studio) - before).sum(-1) > 30).mean()
-    assert 0.0005 < changed < 0.5
+
+    def changed() -> float:
+        return float((np.abs(pixels(studio) - before).sum(-1) > 30).mean())
+
+    studio.until(lambda: changed() > 0.0005, "nothing is grey")
+    studio.still(page.locator(".tv-map"))
+    assert changed() < 0.5
     assert page.locator("[data-testid=stMetricValue]").first.inner_text() == unlike
 
     # A plot by hand: click, type, and it is there after a reload.

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.browser.studio import still, until
+from tests.servers import free_port, healthy
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -80,21 +79,14 @@ body()
 def url(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("view-map")
     (folder / "page.py").write_text(PAGE)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(folder / "page.py"), "--server.port", str(port)]
     command += ["--server.headless", "true", "--browser.gatherUsageStats", "false"]
     environment = os.environ | {"PYTHONPATH": str(root), "TESSERA_HOME": str(folder / "home")}
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=2):
-                    break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
+        eventually(lambda: healthy(f"http://localhost:{port}"), every=0.1)
         yield f"http://localhost:{port}"
     finally:
         process.kill()
@@ -116,40 +108,35 @@ class Map:
         self.page.get_by_text(f"event {count - 1}:").wait_for(timeout=PATIENCE)
         return self.page.get_by_text(re.compile(r"^event \d+:")).all_inner_texts()
 
-    def colour(self, x: float, y: float) -> list[int]:
-        """What the screen shows at a place of the map."""
+    def shows(self, x: float, y: float, colour: list[int]) -> None:
+        """Wait until the screen shows a colour at a place of the map."""
         self.page.mouse.move(2, 2)
-        self.page.wait_for_timeout(400)
-        screen = np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"))
-        px, py = self.at(x, y)
-        return screen[int(py), int(px)].tolist()
+
+        def seen() -> list[int]:
+            screen, (px, py) = still(self.page), self.at(x, y)
+            return [int(part) for part in screen[int(py), int(px)]]
+
+        until(self.page, lambda: seen() == colour, lambda: f"{seen()} instead of {colour}")
 
     def layers(self) -> None:
         self.page.get_by_label("Layers and comparison").click()
 
 
 @pytest.fixture
-def view(chromium: Any, url: str) -> Iterator[Map]:
-    context = chromium.new_context(viewport={"width": 1200, "height": 800}, accept_downloads=True)
+def view(window: Any, url: str) -> Iterator[Map]:
+    page = window.new_page()
+    page.set_viewport_size({"width": 1200, "height": 800})
     asked: list[str] = []
-
-    def only_ours(route: Any) -> None:
-        if route.request.url.startswith((url, "data:", "blob:")):
-            route.continue_()
-        else:
-            asked.append(route.request.url)
-            route.abort()
-
-    context.route("**/*", only_ours)
-    page = context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.set_default_timeout(PATIENCE)
     page.goto(url)
     yield Map(page)
-    context.close()
+    page.close()
     assert errors == []
-    assert [u for u in asked if "tile" in u] == [], "the map asked for tiles that nobody switched on"
+    away = [address for address in asked if not address.startswith((url, "data:", "blob:"))]
+    assert [address for address in away if "tile" in address] == [], "the map asked for tiles that nobody switched on"
 
 
 def test_clicks_boxes_shapes_and_markers_arrive_once_and_in_place(view: Map) -> None:
@@ -195,7 +182,7 @@ def test_a_marker_tells_its_text_and_its_name(view: Map) -> None:
 def test_layers_swap_swipe_and_stand_side_by_side(view: Map) -> None:
     page = view.page
     page.wait_for_selector("[data-layerred]", timeout=PATIENCE)
-    assert view.colour(0.4, 0.5) == [200, 0, 0]
+    view.shows(0.4, 0.5, [200, 0, 0])
     # What nobody has looked at has not been made.
     page.get_by_text("made: []").wait_for()
     view.layers()
@@ -205,18 +192,17 @@ def test_layers_swap_swipe_and_stand_side_by_side(view: Map) -> None:
     page.locator("[data-layer=green] input[type=checkbox]").check()
     page.wait_for_selector("[data-layergreen]", timeout=PATIENCE)
     page.get_by_text("made: ['green']").wait_for()
-    assert view.colour(0.5, 0.5) == [0, 200, 0]
+    view.shows(0.5, 0.5, [0, 200, 0])
     page.get_by_text("grass").wait_for()
     page.locator("[data-layer=green] input[type=range]").fill("50")
-    assert view.colour(0.5, 0.5) == [100, 100, 0]
+    view.shows(0.5, 0.5, [100, 100, 0])
     page.get_by_label("Comparison", exact=True).select_option("swipe")
-    assert view.colour(0.45, 0.8) == [200, 0, 0]
-    assert view.colour(0.55, 0.8) == [0, 200, 0]
+    view.shows(0.45, 0.8, [200, 0, 0])
+    view.shows(0.55, 0.8, [0, 200, 0])
     page.get_by_label("Comparison", exact=True).select_option("beside")
-    page.wait_for_timeout(300)
-    assert page.locator(".tv-stage").count() == 2
-    assert view.colour(0.25, 0.8) == [200, 0, 0]
-    assert view.colour(0.75, 0.8) == [0, 200, 0]
+    page.locator(".tv-stage").nth(1).wait_for()
+    view.shows(0.25, 0.8, [200, 0, 0])
+    view.shows(0.75, 0.8, [0, 200, 0])
     # Both halves move together.
     page.mouse.move(*view.at(0.75, 0.5))
     page.mouse.wheel(0, -600)
@@ -263,10 +249,10 @@ def test_a_base_layer_that_is_gone_leaves_another_in_sight(view: Map) -> None:
     page.locator("[data-layer=other] input[type=radio]").check()
     page.wait_for_selector("[data-layerother]", timeout=PATIENCE)
     page.get_by_label("Close the layers").click()
-    assert view.colour(0.5, 0.5) == [0, 200, 0]
+    view.shows(0.5, 0.5, [0, 200, 0])
     page.get_by_text("More").click()
     page.get_by_text("grass").wait_for(state="detached")
-    assert view.colour(0.5, 0.5) == [200, 0, 0]
+    view.shows(0.5, 0.5, [200, 0, 0])
 
 
 def test_a_new_version_is_drawn_and_the_view_stays(view: Map) -> None:
@@ -278,7 +264,7 @@ def test_a_new_version_is_drawn_and_the_view_stays(view: Map) -> None:
     before = page.locator(".leaflet-layer-red-pane canvas").bounding_box()
     page.get_by_text("Blue").click()
     page.wait_for_selector("[data-layerred=True]", timeout=PATIENCE)
-    assert view.colour(0.5, 0.5) == [0, 0, 200]
+    view.shows(0.5, 0.5, [0, 0, 200])
     after = page.locator(".leaflet-layer-red-pane canvas").bounding_box()
     assert after["width"] == pytest.approx(before["width"])
     page.reload()

@@ -12,6 +12,7 @@ import pytest
 from tessera_core.export.webmap import write_web_map
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session.base_maps import BASE_MAPS
+from tests.browser.studio import still
 from tests.export.web_maps import HOSTILE, make_background, make_product
 
 pytestmark = pytest.mark.browser
@@ -44,7 +45,7 @@ def test_a_click_tells_class_and_confidence_and_nothing_is_asked_of_a_network(
     # In the middle, which a bubble at the edge does not push out of sight.
     middle = [place for place in np.argwhere(classes > 0).tolist() if 20 < place[1] < 40]
     for row, col in (middle[100], middle[-100]):
-        page.wait_for_timeout(400)  # a bubble near the edge moved the map
+        still(page)  # a bubble near the edge moved the map
         found = page.evaluate(
             """() => { const box = document.querySelector("canvas.pixels").getBoundingClientRect();
                        return [box.x, box.y, box.width, box.height]; }"""

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.errors import AcquisitionError, Cancelled, InputError
 from tessera_core.region import parse_bbox, read_region
 from tests.dpixels.sentinel_server import LAT, LON, Archive, SentinelServer, s1_power, s2_dn
+from tests.waiting import eventually
 
 REGION = parse_bbox(f"{LON - 0.002},{LAT - 0.001},{LON + 0.002},{LAT + 0.001}")
 WINDOW = Window(dt.date(2023, 3, 1), dt.date(2023, 4, 10))
@@ -240,9 +240,7 @@ def test_killed_and_run_again_gives_equal_bytes(archive: Archive, tmp_path: Path
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
     subprocess.run([*command, f"--out={unbroken}"], check=True, capture_output=True)
     process = subprocess.Popen([*command, f"--out={broken}"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(broken.glob(".*.work/s2_*.npz")) and time.monotonic() < deadline:
-        time.sleep(0.005)
+    eventually(lambda: list(broken.glob(".*.work/s2_*.npz")), every=0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert [p for p in broken.iterdir() if not p.name.startswith(".")] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.project import demo, demo_rest, demo_start, library
 from tessera_core.raster import TRUE_COLOUR, EmbeddingRaster
 from tessera_core.render.picture import read_picture, true_colour
+from tests.waiting import eventually
 
 SIZE = 96
 YEARS = (2023, 2024)
@@ -103,11 +103,7 @@ def test_a_process_makes_the_rest_and_tells_how_far_it_is(tmp_path: Path, monkey
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
     # Too small for a landscape: a sentence, not a traceback, and asked again it is tried again.
     rest = demo_rest.finish(tmp_path / "cache" / "demo", 3)
-    for _ in range(600):
-        if rest.ended:
-            break
-        time.sleep(0.1)
-    assert rest.ended
+    eventually(lambda: rest.ended)
     assert rest.error
     assert "Something unforeseen" not in rest.error
     assert demo_rest.finish(tmp_path / "cache" / "demo", 3) is rest
@@ -120,11 +116,7 @@ def test_the_process_makes_the_whole_region(tmp_path: Path, monkeypatch: pytest.
     home = tmp_path / "cache" / "demo"
     rest = demo_rest.finish(home, 64)
     seen = []
-    for _ in range(3000):
-        seen.append(rest.fraction)
-        if rest.ended:
-            break
-        time.sleep(0.1)
+    eventually(lambda: seen.append(rest.fraction) or rest.ended, every=0.1)
     assert (rest.ended, rest.error, rest.fraction) == (True, "", 1.0)
     assert seen == sorted(seen)
     assert len(set(seen)) > 3

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -26,6 +25,7 @@ from tessera_core.session.crew import Crew, _Lane
 from tessera_core.session.stages import STAGES
 from tests.factories import landscape
 from tests.session.questions import labelled, question, raster_place
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,7 @@ def crew() -> Iterator[Crew]:
     yield crew
     # When nobody has asked for a while, processes and threads are given back.
     pids = crew.pids
-    deadline = time.monotonic() + 30
-    while crew.pids and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert crew.pids == []
+    eventually(lambda: not crew.pids)
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
@@ -117,10 +114,7 @@ def test_a_process_that_dies_is_replaced_and_the_answer_comes(saved: tuple, crew
     assessor.prepare()
     log = labelled(raster, seed=1)
     assessor.ask(question(log))
-    deadline = time.monotonic() + 30
-    while not crew.pids and time.monotonic() < deadline:
-        time.sleep(0.01)
-    (lost,) = crew.pids
+    (lost,) = eventually(lambda: crew.pids)
     os.kill(lost, signal.SIGKILL)
     found = assessor.wait(120)
     assert found.score is not None
@@ -133,9 +127,7 @@ def test_labelling_stops_what_is_asked_but_a_score_that_was_begun_comes(saved: t
     raster, place = saved
     assessor, log = Assessor(raster, quiet=0, place=place, crew=crew), labelled(raster)
     assessor.ask(question(log))
-    deadline = time.monotonic() + 30
-    while assessor.insight.stage != STAGES["score"] and time.monotonic() < deadline:
-        time.sleep(0.002)
+    eventually(lambda: assessor.insight.stage == STAGES["score"], every=0.002)
     assessor.pause()
     log.add("point", 1, [raster_place(raster, 20, 20)])
     found = assessor.wait()
@@ -154,15 +146,12 @@ def test_the_process_ends_when_its_server_is_killed(saved: tuple) -> None:
         assert server.stdout is not None
         pid = int(server.stdout.readline())
         worker = psutil.Process(pid)
-        time.sleep(0.5)
-        assert worker.status() != psutil.STATUS_ZOMBIE
+        # Python and its libraries are loaded: it waits for work.
+        eventually(lambda: worker.status() == psutil.STATUS_SLEEPING)
         server.kill()
         server.wait()
         # None of ours to reap: it goes to init, or stays a zombie where there is none.
-        deadline = time.monotonic() + 30
-        while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+        eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_where_no_process_can_be_started_this_one_does_it(saved: tuple, monkeypatch: pytest.MonkeyPatch) -> None:

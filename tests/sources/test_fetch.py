@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from tessera_core.sources.remote import cache, fetch, zarr_zone
 from tessera_core.sources.remote.fetch import FetchOptions, fetch_years
 from tessera_core.types import Cancel
 from tests.sources.world_store import Fault, WebStore
+from tests.waiting import eventually
 
 BOX = "11.82,-0.12,11.98,0.08"
 REGION = parse_bbox(BOX)
@@ -220,12 +220,11 @@ fetch.fetch_years(
 def test_killed_and_started_again_it_gives_equal_bytes(web: WebStore) -> None:
     web.slow = 0.01
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, web.store, BOX], stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        logs = list(cache.home().glob(".*.fetching/pieces.log"))
-        if logs and len(logs[0].read_text().splitlines()) >= 3:
-            break
-        time.sleep(0.01)
+
+    def begun() -> bool:
+        return any(len(log.read_text().splitlines()) >= 3 for log in cache.home().glob(".*.fetching/pieces.log"))
+
+    eventually(begun, every=0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     work = next(cache.home().glob(".*.fetching"))
