@@ -113,6 +113,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forests of 20 trees where a test names no number: what becomes of a forest's map needs no more."""
+    from tessera_core.heads import HEADS, REGRESSION_HEADS
+
+    for head in (HEADS["forest"], REGRESSION_HEADS["forest-regression"]):
+        _, *others = head.__init__.__defaults__
+        monkeypatch.setattr(head.__init__, "__defaults__", (20, *others))
+
+
+@pytest.fixture
 def quick_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between tries do not hold up the test."""
     from tessera_core.sources.remote import retry

@@ -15,6 +15,7 @@ from tessera_core.provenance import Provenance
 from tests.factories import make_grid, make_raster
 
 GRID = make_grid((24, 32))
+pytestmark = pytest.mark.usefixtures("few_trees")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from tessera_core.provenance import Provenance
 from tests.factories import make_grid, make_raster
 
 GRID = make_grid((48, 60))
+pytestmark = pytest.mark.usefixtures("few_trees")
 
 
 @pytest.fixture
@@ -214,7 +215,7 @@ def test_a_class_that_was_not_judged_has_no_score(region, tmp_path, capsys):
 def test_shapes_are_mapped(region, capsys, monkeypatch):
     class Quick(UNetHead):
         def __init__(
-            self, width=6, steps=40, crop=16, batch=3, dropout=0.0, learning_rate=0.01, class_weight="balanced", seed=0
+            self, width=6, steps=15, crop=16, batch=3, dropout=0.0, learning_rate=0.01, class_weight="balanced", seed=0
         ):
             super().__init__(width, steps, crop, batch, dropout, learning_rate, class_weight, seed)
 

@@ -16,6 +16,8 @@ from tessera_core.session.assessor import STOPPED, Assessor
 from tests.factories import landscape
 from tests.session.questions import PER_CLASS, labelled, question, raster_place
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 
 @pytest.fixture(scope="module")
 def raster() -> EmbeddingRaster:

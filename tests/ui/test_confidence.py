@@ -26,6 +26,8 @@ from tessera_core.session.live_map import LiveMap
 from tessera_core.ui.export.page import _map_items
 from tests.factories import landscape
 
+pytestmark = pytest.mark.usefixtures("few_trees")
+
 
 @pytest.fixture(scope="module")
 def raster() -> EmbeddingRaster:
@@ -66,7 +68,7 @@ def on_screen(project: Project, raster: EmbeddingRaster) -> tuple[np.ndarray, fl
     return reading.map.confidence, reading.temperature
 
 
-@pytest.mark.parametrize("head", ["logistic", "knn"])
+@pytest.mark.parametrize("head", ["logistic", pytest.param("knn", marks=pytest.mark.soak)])
 def test_exported_confidence_is_what_the_screen_shows(
     project: Project, raster: EmbeddingRaster, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
