@@ -15,6 +15,7 @@ from tessera_core.cli import app, main
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.project.home import projects_home
 from tessera_core.project.project import Project
+from tests.servers import free_port
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_settings_of_streamlit_in_the_environment_hold_unless_an_option_says_oth
 ) -> None:
     calls: list[tuple[str, int, bool]] = []
     monkeypatch.setattr(app, "serve", lambda script, address, port, headless: calls.append((address, port, headless)))
-    free, other = app.free_port("127.0.0.1"), app.check_port("127.0.0.1", 18_611)
+    free, other = app.free_port("127.0.0.1"), free_port()
     monkeypatch.setenv("STREAMLIT_SERVER_PORT", str(free))
     monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "127.0.0.1")
     monkeypatch.setenv("STREAMLIT_SERVER_HEADLESS", "true")

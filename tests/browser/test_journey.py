@@ -126,7 +126,7 @@ def journey(studio: Studio, server: AppServer, place: Place, folder: Path) -> No
     page.locator(".tl-row").nth(2).wait_for()
     assert studio.classes() == {"Kind 1": 2, "Kind 2": 2, "Kind 3": 2}
 
-    # Kill the server and start it again: everything is there.
+    # Kill the server and start it again: everything is there, and the browser is known.
     server.restart()
     page.reload()
     studio.wait_for_map()
