@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def test_marked_ground_takes_the_place_of_the_estimate(app: AppTest, years: Proj
     assert any("marked pixels" in text.value for text in app.markdown)
 
 
-def test_classes_and_labels_over_the_years(app: AppTest, years: Project) -> None:
+def test_classes_and_labels_over_the_years(app: AppTest, years: Project, root: Path) -> None:
     _open(app, years, "classes")
     run_until(app, lambda: len(app.dataframe) > 0)
     assert _errors(app) == []
@@ -194,7 +195,8 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project) -> None
     assert (areas[:, 0] <= areas[:, 2]).all()
     # The plot's names are as dark as other text, so that they can be read on its bands.
     plot = json.loads(app.get("plotly_chart")[0].proto.spec)
-    assert plot["data"][0]["textfont"]["color"] == "#1c2526"
+    theme = tomllib.loads((root / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    assert plot["data"][0]["textfont"]["color"] == theme["light"]["textColor"]
     app.segmented_control(key="compare_part").set_value("labels").run()
     assert _errors(app) == []
     held = app.dataframe[0].value
