@@ -207,21 +207,34 @@ def umap_path(folder: Path, content: Sequence[str], count: int, axes: int, way: 
     return folder / "explore" / f"umap-{hashlib.blake2b(text.encode(), digest_size=10).hexdigest()}.npz"
 
 
+@dataclass(frozen=True)
+class UmapPlan:
+    """What a UMAP is to be.
+
+    Attributes:
+        count: pixels.
+        axes: 2 or 3.
+        way: how they are laid out.
+        labels: what guides :attr:`Way.GUIDED`; with :attr:`Way.FULL` their pixels are placed by umap-learn's ``transform``.
+        seed: of everything random.
+    """
+
+    count: int
+    axes: int
+    way: Way = Way.QUICK
+    labels: Sequence[Label] = ()
+    seed: int = 0
+
+
 def make_umap(
     rasters: Years,
-    count: int,
-    axes: int,
+    plan: UmapPlan,
     path: Path,
-    way: Way = Way.QUICK,
-    labels: Sequence[Label] = (),
-    seed: int = 0,
+    *,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> Picture:
     """Draw pixels, lay them out, learn the picture for whole regions, and keep both at ``path``.
-
-    Args:
-        labels: what guides :attr:`Way.GUIDED`; with :attr:`Way.FULL` their pixels are placed by umap-learn's ``transform``.
 
     Raises:
         RasterError: too few pixels, or none that has data in all years (:attr:`Way.ALIGNED`).
@@ -234,9 +247,9 @@ def make_umap(
         return lambda done, of, message: progress(start + (stop - start) * done // max(of, 1), 100, message)
 
     def work() -> Picture:
-        sample, umap = _laid_out(rasters, count, axes, way, labels, seed, part(0, 90), cancelled)
-        learnt = learn_projection(umap, seed=seed, progress=part(90, 100), cancelled=cancelled)
-        return Picture(sample, umap, learnt, labels_digest(labels))
+        sample, umap = _laid_out(rasters, plan, part(0, 90), cancelled)
+        learnt = learn_projection(umap, seed=plan.seed, progress=part(90, 100), cancelled=cancelled)
+        return Picture(sample, umap, learnt, labels_digest(plan.labels))
 
     picture = run_beside(work)
     learnt, sample = picture.learnt, picture.sample
@@ -260,15 +273,9 @@ def labels_digest(labels: Sequence[Label]) -> str:
 
 
 def _laid_out(
-    rasters: Years,
-    count: int,
-    axes: int,
-    way: Way,
-    labels: Sequence[Label],
-    seed: int,
-    progress: Progress | None,
-    cancelled: Cancel | None,
+    rasters: Years, plan: UmapPlan, progress: Progress | None, cancelled: Cancel | None
 ) -> tuple[PixelSample, Umap]:
+    count, axes, way, seed = plan.count, plan.axes, plan.way, plan.seed
     if way is Way.ALIGNED:
         sample = draw_places(rasters, count, seed)
         years = np.split(sample.values, len(rasters))
@@ -277,7 +284,7 @@ def _laid_out(
     sample = draw_pixels(rasters, count, seed)
     if way is Way.QUICK:
         return sample, fit_umap(sample.values, axes, seed=seed, progress=progress, cancelled=cancelled)
-    known, classes = labelled_pixels(rasters, labels, seed)
+    known, classes = labelled_pixels(rasters, plan.labels, seed)
     if way is Way.GUIDED:
         # The picture keeps its size: labelled pixels take the places of others.
         room = min(len(sample), max(0, MAX_POINTS - len(known)))

@@ -88,17 +88,13 @@ def map_classes(
         >>> made.classes.shape, made.classes.dtype.name
         ((96, 96), 'uint8')
     """
-    from tessera_core.heads import RegressionHead, SavedHead
+    from tessera_core.heads import SavedHead
     from tessera_core.project import maps
 
     if isinstance(head, SavedHead):
         if labels is not None:
             raise InputError("A saved head learns nothing more; give either labels or a saved head.")
-        if isinstance(head.head, RegressionHead):
-            raise HeadError("The saved head maps measured values; give it to map_values.")
-        made = maps.map_with(raster, head, seed=seed, progress=progress, cancelled=cancelled)
-        assert isinstance(made, maps.MappedClasses)
-        return made
+        return maps.map_classes_with(raster, head, seed=seed, progress=progress, cancelled=cancelled)
     if labels is None:
         raise InputError("A map needs labels (read_labels) or a saved head (load_head).")
     return maps.map_classes(
@@ -128,17 +124,13 @@ def map_values(
     Raises:
         HeadError: fewer than three pixels have data, or all values are the same.
     """
-    from tessera_core.heads import RegressionHead, SavedHead
+    from tessera_core.heads import SavedHead
     from tessera_core.project import maps
 
     if isinstance(head, SavedHead):
         if labels is not None:
             raise InputError("A saved head learns nothing more; give either labels or a saved head.")
-        if not isinstance(head.head, RegressionHead):
-            raise HeadError("The saved head maps classes; give it to map_classes.")
-        made = maps.map_with(raster, head, seed=seed, progress=progress, cancelled=cancelled)
-        assert isinstance(made, maps.MappedValues)
-        return made
+        return maps.map_values_with(raster, head, progress=progress, cancelled=cancelled)
     if labels is None:
         raise InputError("A map needs values (read_values) or a saved head (load_head).")
     return maps.map_values(raster, labels, _regression_choice(head), seed=seed, progress=progress, cancelled=cancelled)
@@ -267,13 +259,14 @@ def evaluate(
         >>> 0.5 < score.accuracy <= 1
         True
     """
+    from tessera_core.assess.evaluate import CrossValidation
     from tessera_core.assess.regression import RegressionSamples
     from tessera_core.project.classify import score_samples
     from tessera_core.project.regress import score_regression
 
     if isinstance(labels, RegressionSamples):
         choice = _regression_choice("ridge-regression" if head is None else head)
-        return score_regression(labels, raster, choice, seed=seed, cancelled=cancelled)
+        return score_regression(labels, raster, choice, cv=CrossValidation(seed=seed), cancelled=cancelled)
     samples = labels.with_embeddings(raster)
     return score_samples(samples, _choice("prototype" if head is None else head), seed=seed, cancelled=cancelled)
 

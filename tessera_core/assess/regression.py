@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from tessera_core.assess.evaluate import CrossValidation
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures
-from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX, SPLITS, near_blocks
+from tessera_core.assess.splits import SPLITS, near_blocks
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
@@ -208,13 +209,15 @@ class Judgement:
     held_out: HeldOutValues
 
 
-def evaluate_regression(samples: RegressionSamples, head: RegressionHead, **options: Any) -> dict[str, Any]:
+def evaluate_regression(
+    samples: RegressionSamples, head: RegressionHead, cv: CrossValidation | None = None, **options: Any
+) -> dict[str, Any]:
     """Cross-validate a head for numbers; every label is predicted by a head that saw nothing of it (or its block).
 
     Args:
         samples: with features.
         head: unfitted; it is cloned for each fold.
-        options: of :func:`judge_regression`.
+        cv, options: of :func:`judge_regression`.
 
     Returns:
         JSON object: ``r2`` (may be negative: worse than the mean), ``rmse``, ``mae`` in the labels' unit, ``bias`` (mean of
@@ -227,50 +230,42 @@ def evaluate_regression(samples: RegressionSamples, head: RegressionHead, **opti
         HeadError: the head cannot be fitted.
         Cancelled: ``cancelled`` said so.
     """
-    return judge_regression(samples, head, **options).result
+    return judge_regression(samples, head, cv, **options).result
 
 
 def judge_regression(
     samples: RegressionSamples,
     head: RegressionHead,
+    cv: CrossValidation | None = None,
     *,
-    split: str = "field",
-    n_folds: int = 3,
-    repeats: int = 1,
-    seed: int = 0,
-    block_px: int = BLOCK_PX,
-    buffer_px: int = BUFFER_PX,
-    naive: bool = True,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> Judgement:
     """As :func:`evaluate_regression`, with what was said of each label.
 
     Args:
-        split, n_folds, repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.evaluate`.
-        naive: add the same under a random split.
+        cv: how labels are held out; None for whole labels in three parts.
         progress, cancelled: see docs/architecture.md; units are fits.
     """
-    if split not in SPLITS:
-        raise LabelError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
-    if repeats < 1 or n_folds < 2:
-        raise LabelError("At least 2 folds and 1 repeat are needed to hold something out.")
+    cv = cv or CrossValidation()
+    if cv.split not in SPLITS:
+        raise LabelError(f"There is no split {cv.split!r}; the splits are {', '.join(SPLITS)}.")
+    if cv.n_folds < 2:
+        raise LabelError("At least 2 folds are needed to hold something out.")
     if samples.features is None:
         raise LabelError("These numbers have no features yet; take embeddings first.")
-    kinds = [split] + (["random"] if naive and split != "random" else [])
-    total, done = n_folds * repeats * len(kinds), 0
+    kinds = [cv.split] + (["random"] if cv.naive and cv.split != "random" else [])
+    total, done = cv.n_folds * cv.repeats * len(kinds), 0
     results: list[dict[str, Any]] = []
     first: HeldOutValues | None = None
     for kind in kinds:
         each, seen = [], []
-        for repeat in range(repeats):
+        for seed in range(cv.seed, cv.seed + cv.repeats):
             guess, half_width = (np.full(len(samples.values), np.nan) for _ in range(2))
-            for train, test in _folds(samples, kind, n_folds, seed + repeat, block_px, buffer_px):
+            for train, test in _folds(samples, replace(cv, split=kind, seed=seed)):
                 if cancelled is not None and cancelled():
                     raise Cancelled
-                train = train[
-                    training_draw(np.zeros(len(train)), samples.rows[train], samples.cols[train], seed + repeat)
-                ]
+                train = train[training_draw(np.zeros(len(train)), samples.rows[train], samples.cols[train], seed)]
                 guess[test], half_width[test] = samples.features.fit_interval(
                     clone(head), train, samples.values[train], test, samples.groups[train]
                 )
@@ -278,16 +273,16 @@ def judge_regression(
                 done += 1
                 if progress is not None:
                     progress(min(done, total), total, "fitting")
-            held = _by_label(samples, guess, half_width, block_px)
+            held = _by_label(samples, guess, half_width, cv.block_px)
             first = first or held
             each.append(regression_scores(held.truth, held.guess, held.half_width))
         one: dict[str, Any] = {name: float(np.mean([run[name] for run in each])) for name in each[0]}
         one |= {"sd": {name: float(np.std([run[name] for run in each])) for name in ("r2", "rmse", "mae")}}
         results.append(one | {"split": kind, "n_train": round(float(np.mean(seen))), "n_test": round(one["n_test"])})
     assert first is not None
-    result = results[0] | {"folds": n_folds, "repeats": repeats, "seed": seed, "notes": []}
+    result = results[0] | {"folds": cv.n_folds, "repeats": cv.repeats, "seed": cv.seed, "notes": []}
     result["range"] = [float(samples.values.min()), float(samples.values.max())]
-    result["r2_interval"] = r2_interval(first, seed)
+    result["r2_interval"] = r2_interval(first, cv.seed)
     if samples.ignored:
         result["notes"] = [f"{samples.ignored} labelled pixels have no data and were left out."]
     if len(results) > 1:
@@ -354,10 +349,8 @@ def regression_scores(
     return scores
 
 
-def _folds(
-    samples: RegressionSamples, split: str, n_folds: int, seed: int, block_px: int, buffer_px: int
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    n = len(samples.values)
+def _folds(samples: RegressionSamples, cv: CrossValidation) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    n, split, n_folds, block_px = len(samples.values), cv.split, cv.n_folds, cv.block_px
     blocks = np.stack([samples.rows // block_px, samples.cols // block_px], axis=1)
     if split == "random":
         groups = np.arange(n)
@@ -372,12 +365,12 @@ def _folds(
             f"The split {split!r} holds whole {what} out in {n_folds} parts, but the numbers lie in {number} of them; label "
             "more places, or use another split."
         )
-    part = (np.random.default_rng(seed).permutation(number) % n_folds)[groups]
+    part = (np.random.default_rng(cv.seed).permutation(number) % n_folds)[groups]
     result = []
     for k in range(n_folds):
         train, test = np.flatnonzero(part != k), np.flatnonzero(part == k)
         if split == "blocked":
-            train = train[~near_blocks(samples.rows, samples.cols, test, train, block_px, buffer_px)]
+            train = train[~near_blocks(samples.rows, samples.cols, test, train, block_px, cv.buffer_px)]
         if len(train) < 3:
             raise LabelError(
                 f"The split {split!r} leaves too few numbers to train on beside what it holds out; label more places, or use a "

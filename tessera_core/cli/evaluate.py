@@ -135,6 +135,7 @@ def _baseline(
 
 def _evaluate_regression(args: argparse.Namespace) -> dict[str, Any]:
     """The same for labels that are numbers: by default what the app shows."""
+    from tessera_core.assess.evaluate import CrossValidation
     from tessera_core.assess.regression import regression_sentence
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
@@ -152,10 +153,7 @@ def _evaluate_regression(args: argparse.Namespace) -> dict[str, Any]:
         choice,
         split=args.split,
         n_folds=args.folds,
-        repeats=args.repeats,
-        seed=args.seed,
-        block_px=args.block,
-        buffer_px=args.buffer,
+        cv=CrossValidation(repeats=args.repeats, seed=args.seed, block_px=args.block, buffer_px=args.buffer),
         progress=ConsoleProgress("evaluate"),
     )
     if not score.result:

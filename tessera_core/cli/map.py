@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     regression, saved = check_options(args)
     raster, progress = api.open(args.embeddings), ConsoleProgress("map")
     if saved is not None:
-        made: Any = maps.map_with(raster, saved, seed=args.seed, progress=progress)
+        mapped: Any = api.map_values if regression else api.map_classes
+        made = mapped(raster, head=saved, seed=args.seed, progress=progress)
     elif regression:
         values, choice = read_measured(args, raster.grid), chosen_regression_head(args)
         made = api.map_values(raster, values, choice, seed=args.seed, progress=progress)

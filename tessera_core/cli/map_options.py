@@ -54,7 +54,7 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
         InputError: some do not.
     """
     from tessera_core.errors import InputError
-    from tessera_core.heads import RegressionHead, load_head
+    from tessera_core.heads import load_head
 
     saved = None
     if args.use_head:
@@ -69,7 +69,7 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
         if args.raw_confidence:
             raise InputError("--raw-confidence is for training; a saved head is as sure as it was when it was saved.")
         saved = load_head(args.use_head)
-        regression = isinstance(saved.head, RegressionHead)
+        regression = saved.regression is not None
     elif regression := wants_regression(args):
         chosen_regression_head(args)
     if regression and args.confidence:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer
-from tessera_core.export.geotiff import sidecars, write_class_map, write_values
+from tessera_core.export.geotiff import Band, ValueStyle, sidecars, write_class_map, write_values
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
 from tessera_core.provenance import Provenance
@@ -43,5 +43,7 @@ def write_change(path: str | Path, layer: ChangeLayer, rate: float, grid: Grid, 
     }
     written = write_class_map(path, changed, None, grid, CLASSES, provenance, tags=tags)
     p_file = written.with_name(f"{written.stem}_p.tif")
-    values = write_values(p_file, layer.p_values(), grid, provenance, description="p-value of no change", stops=P_STOPS)
+    values = write_values(
+        p_file, layer.p_values(), grid, provenance, Band("p-value of no change"), ValueStyle(stops=P_STOPS)
+    )
     return [written, values, *(side for file in (written, values) for side in sidecars(file))]

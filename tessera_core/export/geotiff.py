@@ -11,6 +11,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -35,6 +36,30 @@ from tessera_core.provenance import SOFTWARE, Provenance
 from tessera_core.render.colormap import Scale
 
 NO_CONFIDENCE = 255
+
+
+@dataclass(frozen=True)
+class Band:
+    """What a raster's band says of itself: its name, the unit of its numbers, and tags of the file."""
+
+    description: str
+    unit: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ValueStyle:
+    """Colours of numbers.
+
+    Attributes:
+        colormap: see :mod:`tessera_core.render.colormap`.
+        scale: which numbers its ends stand for; those of the values unless given.
+        stops: colours at numbers instead, where the numbers have a meaning of their own.
+    """
+
+    colormap: str = "amount"
+    scale: Scale | None = None
+    stops: Stops | None = None
 
 
 def write_class_map(
@@ -76,12 +101,11 @@ def write_class_map(
         path,
         classes,
         grid,
+        Band("class", tags=_tags(provenance, grid) | dict(tags or {})),
         nodata=0,
         overviews="MODE",
-        description="class",
         colormap={0: (0, 0, 0, 0), **colors},
         band_tags=band_tags,
-        tags=_tags(provenance, grid) | dict(tags or {}),
     )
     counts = np.bincount(classes.ravel(), minlength=256)
     write_text(path.with_name(path.name + ".aux.xml"), _sidecar(named, counts))
@@ -116,9 +140,8 @@ def write_confidence(
     tags = _tags(provenance, grid) | {"tessera_unit": "percent"}
     if temperature is not None:
         tags["tessera_temperature"] = f"{temperature:.6g}"
-    _write_cog(
-        path, confidence, grid, nodata=NO_CONFIDENCE, overviews="AVERAGE", description="confidence (percent)", tags=tags
-    )
+    band = Band("confidence (percent)", tags=tags)
+    _write_cog(path, confidence, grid, band, nodata=NO_CONFIDENCE, overviews="AVERAGE")
     write_style(path, confidence_renderer())
     return path
 
@@ -128,23 +151,14 @@ def write_values(
     values: NDArray[np.float32],
     grid: Grid,
     provenance: Provenance,
-    *,
-    description: str,
-    unit: str = "",
-    tags: Mapping[str, str] | None = None,
-    colormap: str = "amount",
-    scale: Scale | None = None,
-    stops: Stops | None = None,
+    band: Band,
+    style: ValueStyle | None = None,
 ) -> Path:
     """Write real numbers, float32 (H, W) with NaN = no data, as COG.
 
     Args:
-        description: names the band.
-        unit: of the numbers, where it is known.
-        tags: further tags, e.g. what the map was learnt from.
-        colormap: that its style has, see :mod:`tessera_core.render.colormap`.
-        scale: which numbers its ends stand for; those of the values unless given.
-        stops: colours at numbers instead, where the numbers have a meaning of their own.
+        band: its name, and what else is told of the numbers, e.g. what the map was learnt from.
+        style: their colours; None for those of amounts.
 
     Raises:
         ExportError: shapes disagree, or the file cannot be written.
@@ -158,15 +172,15 @@ def write_values(
         path,
         values,
         grid,
+        replace(band, tags=_tags(provenance, grid) | dict(band.tags)),
         nodata=float("nan"),
         overviews="AVERAGE",
-        description=description,
-        unit=unit,
-        tags=_tags(provenance, grid) | dict(tags or {}),
     )
-    write_style(
-        path, stops_renderer(stops, unit) if stops else values_renderer(scale or Scale.of(values), colormap, unit)
-    )
+    style = style or ValueStyle()
+    if style.stops:
+        write_style(path, stops_renderer(style.stops, band.unit))
+    else:
+        write_style(path, values_renderer(style.scale or Scale.of(values), style.colormap, band.unit))
     return path
 
 
@@ -213,14 +227,12 @@ def _write_cog(
     path: Path,
     values: NDArray[np.generic],
     grid: Grid,
+    band: Band,
     *,
     nodata: float,
     overviews: str,
-    description: str,
-    tags: Mapping[str, str],
     band_tags: Mapping[str, str] | None = None,
     colormap: Mapping[int, tuple[int, int, int, int]] | None = None,
-    unit: str = "",
 ) -> None:
     import rasterio
     import rasterio.shutil
@@ -246,11 +258,11 @@ def _write_cog(
                     file.write(values, 1)
                     if colormap is not None:
                         file.write_colormap(1, dict(colormap))
-                    file.update_tags(**tags)
+                    file.update_tags(**band.tags)
                     file.update_tags(1, **(band_tags or {}))
-                    file.set_band_description(1, description)
-                    if unit:
-                        file.set_band_unit(1, unit)
+                    file.set_band_description(1, band.description)
+                    if band.unit:
+                        file.set_band_unit(1, band.unit)
                 rasterio.shutil.copy(
                     plain,
                     part,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import atomic_path
 from tessera_core.errors import ExportError
 from tessera_core.export.archive import write_zip
-from tessera_core.export.geotiff import write_values
+from tessera_core.export.geotiff import Band, ValueStyle, write_values
 from tessera_core.export.qgisproject import ProjectLayer, write_qgz
 from tessera_core.export.style import plots_renderer, values_renderer
 from tessera_core.export.vector import GPKG_OPTIONS, label_features
@@ -104,10 +104,8 @@ def write_value_map(path: str | Path, product: RegressionProduct) -> Path:
         product.values,
         product.grid,
         product.provenance,
-        description=product.measure,
-        unit=product.unit,
-        tags={"tessera_head": product.head},
-        scale=product.scale,
+        Band(product.measure, product.unit, {"tessera_head": product.head}),
+        ValueStyle(scale=product.scale),
     )
 
 
@@ -122,10 +120,8 @@ def write_half_widths(path: str | Path, product: RegressionProduct) -> Path:
         product.half_widths,
         product.grid,
         product.provenance,
-        description=f"margin of {product.measure}, nine of ten",
-        unit=product.unit,
-        tags={"tessera_head": product.head},
-        colormap="uncertainty",
+        Band(f"margin of {product.measure}, nine of ten", product.unit, {"tessera_head": product.head}),
+        ValueStyle("uncertainty"),
     )
 
 

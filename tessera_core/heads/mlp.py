@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,17 @@ BATCH = 1024
 STEPS_A_REPORT = 10
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how fast a network learns: steps and epochs are the least of each; see :class:`MLPHead`."""
+
+    steps: int
+    epochs: int
+    dropout: float
+    learning_rate: float
+    seed: int
 
 
 class Perceptron:
@@ -46,11 +58,7 @@ class Perceptron:
             (*self.hidden, outputs),
             loss,
             step,
-            steps=self.steps,
-            epochs=self.epochs,
-            dropout=self.dropout,
-            learning_rate=self.learning_rate,
-            seed=self.seed + member,
+            Training(self.steps, self.epochs, self.dropout, self.learning_rate, self.seed + member),
         )
 
 
@@ -124,12 +132,7 @@ def train_layers(
     widths: tuple[int, ...],
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     step: Callable[[int, int], None],
-    *,
-    steps: int,
-    epochs: int,
-    dropout: float,
-    learning_rate: float,
-    seed: int,
+    training: Training,
 ) -> Layers:
     """Train a perceptron and fold its normalisations into its layers.
 
@@ -138,21 +141,22 @@ def train_layers(
         widths: of the hidden layers and the output.
         loss: of outputs (n, widths[-1]) and the indices (n,) of their vectors.
         step: told how far training is; may raise to stop it.
+        training: its length, rates and chance.
     """
     x = torch.from_numpy(X)
     mean, spread = x.mean(0), (x.std(0).mean() if len(x) > 1 else x.std(unbiased=False)).clamp_min(1e-12)
     x = (x - mean) / spread
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(training.seed)
         linears = [nn.Linear(a, b) for a, b in pairwise([x.shape[1], *widths])]
         norms = [nn.BatchNorm1d(width) for width in widths[:-1]]
-        rest = nn.Sequential(nn.ReLU(), nn.Dropout(dropout))
+        rest = nn.Sequential(nn.ReLU(), nn.Dropout(training.dropout))
         hidden = [nn.Sequential(linear, norm, rest) for linear, norm in zip(linears, norms, strict=False)]
         net = nn.Sequential(*hidden, linears[-1])
         batch = min(BATCH, len(x))
-        steps = max(steps, epochs * -(-len(x) // batch))
-        optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
+        steps = max(training.steps, training.epochs * -(-len(x) // batch))
+        optimiser = torch.optim.AdamW(net.parameters(), lr=training.learning_rate, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.learning_rate, total_steps=steps)
         order = torch.randperm(len(x))
         for number in range(steps):
             if number % STEPS_A_REPORT == 0:

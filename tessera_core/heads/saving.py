@@ -44,6 +44,16 @@ class SavedHead:
     provenance: Provenance
     seen: dict[str, NDArray[Any]] = field(default_factory=dict)
 
+    @property
+    def regression(self) -> RegressionHead | None:
+        """The head where it maps values; None where it maps classes."""
+        return self.head if isinstance(self.head, RegressionHead) else None
+
+    @property
+    def classification(self) -> Head | None:
+        """The head where it maps classes; None where it maps values."""
+        return self.head if isinstance(self.head, Head) else None
+
 
 def save_head(
     path: str | Path,

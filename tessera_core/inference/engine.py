@@ -336,10 +336,8 @@ def available_cores() -> int:
 
 def embed_tile(
     tile: DPixelTile,
-    loaded: LoadedEncoder,
+    engine: Engine,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
     dim: int | None = None,
     rows: slice | None = None,
     seed: int = 0,
@@ -351,8 +349,7 @@ def embed_tile(
 
     Args:
         tile: the tile; read a block of rows at a time.
-        loaded: weights and configuration.
-        device, dtype: see :class:`Engine`.
+        engine: of the weights, on a device.
         dim: leading values to keep; default the model's embedding.
         rows: slice of rows; default all.
         seed, repeats: of v1.0's random draws.
@@ -360,13 +357,12 @@ def embed_tile(
         cancelled: asked between batches.
 
     Raises:
-        InputError: the device, dtype or dimension is not possible.
+        InputError: the dimension is not possible.
         TileError: the tile has not one valid observation.
         Cancelled: ``cancelled`` returned true.
     """
     tile.require_observations()
-    dim = check_dim(loaded.config, dim)
-    engine = Engine(loaded, device, dtype)
+    dim = check_dim(engine.loaded.config, dim)
     start, stop, _ = (rows or slice(None)).indices(tile.shape[0])
     out = np.empty((stop - start, tile.shape[1], dim), np.float32)
     pixels = out.shape[0] * out.shape[1]

@@ -89,34 +89,48 @@ def _mixup(residual: Tensor, s1: Tensor, s2: Tensor, lambd: float, weight: float
     return weight * lambd * power
 
 
+class Mixture(NamedTuple):
+    """The mix-up term's part of a step; see :func:`mixup_loss`.
+
+    Attributes:
+        z: projections (B, D) of the mixed inputs; with several ranks the rows ``ranks.rows(...)`` of them.
+        order: the whole permutation, of all ranks' mixtures.
+        alpha: mixing coefficient.
+        weight: of the term.
+    """
+
+    z: Tensor
+    order: Tensor
+    alpha: float
+    weight: float
+
+
 def objective(
     z1: Tensor,
     z2: Tensor,
-    zm: Tensor | None,
-    order: Tensor | None,
-    alpha: float,
+    mixture: Mixture | None,
     lambd: float,
-    weight: float,
     ranks: Ranks = ALONE,
     batch: int | None = None,
 ) -> tuple[Tensor, BarlowTerms, Tensor]:
-    """Total loss, Barlow terms and mix-up term (zero without ``zm``).
+    """Total loss, Barlow terms and mix-up term (zero without a ``mixture``).
 
-    ``zm`` and ``order`` may have fewer rows than the views: the mix-up term is then that of the batch's first rows, with
+    The mixture may have fewer rows than the views: the mix-up term is then that of the batch's first rows, with
     their own correlations.
 
     Args:
-        z1, z2, zm: projections (B, D); with several ``ranks`` the rows ``ranks.rows(...)`` of them.
-        order: the whole permutation, of all ranks' mixtures.
-        alpha, lambd, weight: see :func:`mixup_loss`.
+        z1, z2: projections (B, D); with several ``ranks`` the rows ``ranks.rows(...)`` of them.
+        mixture: of the two views.
+        lambd: Barlow Twins' lambda.
         ranks: the processes over whose rows all means, deviations and correlations are taken; all get the same loss.
         batch: rows of all ranks together; needed with several.
     """
     count = batch if batch is not None else len(z1)
     s1, s2 = _standardise(z1, ranks, count), _standardise(z2, ranks, count)
     terms = _barlow(s1, s2, lambd, ranks, count)
-    if zm is None or order is None:
+    if mixture is None:
         return terms.loss, terms, torch.zeros((), device=s1.device)
+    zm, order, alpha, weight = mixture
     rows = len(order)
     if rows < count:
         s1, s2 = _standardise(z1[: len(zm)], ranks, rows), _standardise(z2[: len(zm)], ranks, rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,14 +129,18 @@ def pack(
     return packed, packed_doys, kept.sum(1).astype(np.uint16), np.where(kept, chosen, -1)
 
 
+class Series(NamedTuple):
+    """Measurements of pixels on dates: values (N, T, B) and days of the year (T,) or (N, T)."""
+
+    values: NDArray[Any]
+    doys: NDArray[Any]
+
+
 def pack_pixels(
-    s2: NDArray[Any],
+    s2: Series,
     s2_valid: NDArray[np.bool_],
-    s2_doys: NDArray[Any],
-    sar_asc: NDArray[Any],
-    doys_asc: NDArray[Any],
-    sar_desc: NDArray[Any],
-    doys_desc: NDArray[Any],
+    ascending: Series,
+    descending: Series,
     *,
     max_s2: int,
     max_s1: int,
@@ -147,21 +151,22 @@ def pack_pixels(
     """Pack pixel-major raw series.
 
     Args:
-        s2: (N, T, 10) digital numbers; ``s2_valid`` bool (N, T); ``s2_doys`` (T,) or (N, T).
-        sar_asc, sar_desc: (N, Ta, 2), (N, Td, 2); a pass is valid where VV or VH is non-zero; DOYs (Ta,) or (N, Ta).
+        s2: digital numbers of ten bands; ``s2_valid`` bool (N, T).
+        ascending, descending: VV and VH; a pass is valid where one of them is non-zero.
         max_s2, max_s1: most observations kept per pixel.
         seed: for the random subset of crowded pixels.
         label: (N,) uint8; ``place``: (N, 3).
     """
     rng = np.random.default_rng(seed)
-    n = len(s2)
-    optical, optical_doy, optical_count, _ = pack(s2.astype(np.uint16, copy=False), s2_valid, s2_doys, max_s2, rng)
-    both = np.concatenate([sar_asc, sar_desc], axis=1).astype(np.int16, copy=False)
-    days = np.concatenate(
-        [np.broadcast_to(doys_asc, sar_asc.shape[:2]), np.broadcast_to(doys_desc, sar_desc.shape[:2])], axis=1
+    n = len(s2.values)
+    optical, optical_doy, optical_count, _ = pack(
+        s2.values.astype(np.uint16, copy=False), s2_valid, s2.doys, max_s2, rng
     )
+    passes = (ascending, descending)
+    both = np.concatenate([one.values for one in passes], axis=1).astype(np.int16, copy=False)
+    days = np.concatenate([np.broadcast_to(one.doys, one.values.shape[:2]) for one in passes], axis=1)
     radar, radar_doy, radar_count, source = pack(both, (both != 0).any(-1), days, max_s1, rng)
-    ascending = ((source >= 0) & (source < sar_asc.shape[1])).sum(1).astype(np.uint16)
+    n_ascending = ((source >= 0) & (source < ascending.values.shape[1])).sum(1).astype(np.uint16)
     return PixelSet(
         optical,
         optical_doy,
@@ -169,7 +174,7 @@ def pack_pixels(
         radar,
         radar_doy,
         radar_count,
-        ascending,
+        n_ascending,
         np.zeros(n, np.uint8) if label is None else np.asarray(label, np.uint8),
         np.zeros((n, 3), np.int32) if place is None else np.asarray(place, np.int32),
     )
@@ -196,13 +201,10 @@ def pack_tile(
     valid = (pixels_first(tile.masks) != 0) & (s2 != 0).any(-1)
     place = np.stack([np.full(len(rows), number), rows, cols], axis=1)
     return pack_pixels(
-        s2,
+        Series(s2, tile.doys),
         valid,
-        tile.doys,
-        pixels_first(tile.sar_asc),
-        tile.doys_asc,
-        pixels_first(tile.sar_desc),
-        tile.doys_desc,
+        Series(pixels_first(tile.sar_asc), tile.doys_asc),
+        Series(pixels_first(tile.sar_desc), tile.doys_desc),
         max_s2=max_s2,
         max_s1=max_s1,
         seed=seed,

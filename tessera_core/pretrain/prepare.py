@@ -24,7 +24,7 @@ from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.models.normalisation import Normalisation
 from tessera_core.pretrain.config import DataSettings, PretrainError, current_names
-from tessera_core.pretrain.pixels import PixelSet, pack_pixels, pack_tile
+from tessera_core.pretrain.pixels import PixelSet, Series, pack_pixels, pack_tile
 from tessera_core.types import Cancel, Progress
 
 UNIT_PIXELS = 6144
@@ -205,13 +205,10 @@ def seed_of(*parts: int) -> int:
 def _pack_sample(sample: DPixelSample, first_world: int, seed: int, **limits: int) -> PixelSet:
     place = np.stack([sample.worlds + first_world, sample.parcels, np.arange(len(sample))], axis=1)
     return pack_pixels(
-        sample.s2,
+        Series(sample.s2, sample.doys),
         sample.masks != 0,
-        sample.doys,
-        sample.sar_asc,
-        sample.doys_asc,
-        sample.sar_desc,
-        sample.doys_desc,
+        Series(sample.sar_asc, sample.doys_asc),
+        Series(sample.sar_desc, sample.doys_desc),
         seed=seed,
         label=np.where(sample.covers == NO_COVER, np.uint8(0), sample.covers + np.uint8(1)),
         place=place,

@@ -27,7 +27,7 @@ from tessera_core.models.checkpoint import save_checkpoint
 from tessera_core.models.encoder import Encoder
 from tessera_core.models.normalisation import NORMALISATIONS
 from tessera_core.pretrain import distil, prepare
-from tessera_core.pretrain.barlow import effective_rank, objective
+from tessera_core.pretrain.barlow import Mixture, effective_rank, objective
 from tessera_core.pretrain.config import PretrainConfig, PretrainError, completed, differences
 from tessera_core.pretrain.curves import LOG_FILE, sparkline, write_page
 from tessera_core.pretrain.monitor import probe
@@ -210,10 +210,11 @@ class Trainer:
         for index, projector in enumerate(self.projectors):
             r = representation[:, : projector.inputs]
             z1, z2 = (projector(r[part], self.ranks, batch) for part in (slice(own), slice(own, 2 * own)))
-            zm = None if inputs.order is None else projector(r[2 * own :], self.ranks, len(inputs.order))
-            loss, terms, mix = objective(
-                z1, z2, zm, inputs.order, inputs.alpha, settings.lambda_, settings.mixup, self.ranks, batch
-            )
+            mixture = None
+            if inputs.order is not None:
+                zm = projector(r[2 * own :], self.ranks, len(inputs.order))
+                mixture = Mixture(zm, inputs.order, inputs.alpha, settings.mixup)
+            loss, terms, mix = objective(z1, z2, mixture, settings.lambda_, self.ranks, batch)
             total = total + (loss if index == 0 else settings.prefix_weight * loss)
             if index == 0:
                 parts = {

@@ -74,13 +74,26 @@ def compare_steps(
     return layers
 
 
+@dataclass(frozen=True)
+class YearLabels:
+    """Labels and the year that they are of.
+
+    Attributes:
+        labels: on the grid of the years that are mapped.
+        year: of them.
+        raster: embeddings of that year; needed where it is none of the years that are mapped.
+    """
+
+    labels: Sequence[Label]
+    year: int
+    raster: EmbeddingRaster | None = None
+
+
 def map_years(
-    labels: Sequence[Label],
+    taught: YearLabels,
     rasters: Mapping[int, EmbeddingRaster],
     layers: Mapping[tuple[int, int], ChangeLayer],
-    label_year: int,
     *,
-    label_raster: EmbeddingRaster | None = None,
     head: str = DEFAULT_HEAD,
     rate: float = RATE,
     seed: int = 0,
@@ -93,10 +106,9 @@ def map_years(
     between the two: what a class looks like in a dry year is then learnt, too.
 
     Args:
-        labels: made for ``label_year``.
+        taught: what the head learns from.
         rasters: the years to map, of one dataset on one grid.
-        label_raster: embeddings of ``label_year``; needed where it is none of the years to map.
-        layers: change layers; those between ``label_year`` and other years are made where they are missing.
+        layers: change layers; those between the labels' year and other years are made where they are missing.
         head: name of the head.
         rate: false-discovery rate at which a change confirms a transition.
         seed: of the resampled labels.
@@ -107,7 +119,8 @@ def map_years(
         Cancelled: ``cancelled`` said so.
     """
     years = sorted(rasters)
-    source = label_raster if label_raster is not None else rasters[label_year]
+    labels, label_year = taught.labels, taught.year
+    source = taught.raster if taught.raster is not None else rasters[label_year]
     grid = source.grid
     total = 3 * len(years)
     transfers: dict[int, Transfer] = {}

@@ -70,10 +70,7 @@ def head_choice(project: Project) -> HeadChoice:
 
 def fit_pixels(
     raster: EmbeddingRaster,
-    rows: NDArray[np.integer],
-    cols: NDArray[np.integer],
-    class_ids: NDArray[np.integer],
-    groups: NDArray[np.integer],
+    pixels: tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]],
     choice: str | HeadChoice = DEFAULT_HEAD,
     *,
     seed: int = 0,
@@ -88,8 +85,8 @@ def fit_pixels(
 
     Args:
         raster: the embeddings.
-        rows, cols: (N,) labelled pixels, in row-major order.
-        class_ids, groups: (N,) the class of each, and which label it belongs to.
+        pixels: rows and columns (N,) of labelled pixels in row-major order, the class of each, and which label it belongs to;
+            a :class:`~tessera_core.labels.sampling.LabelPixels`, for example.
         choice: of the head.
         seed: of the draw, and of everything random in the head.
 
@@ -97,6 +94,7 @@ def fit_pixels(
         HeadError: fewer than two classes have labelled pixels with data, or there is no such head.
         Cancelled: ``cancelled`` said so.
     """
+    rows, cols, class_ids, groups = pixels
     groups = in_order_of_place(groups)
     keep = _teaching(raster, rows, cols, class_ids, seed)
     if len(keep) < len(rows):
@@ -154,7 +152,7 @@ def fit_labels(
     pixels = label_pixels(labels, raster.grid)
     if len(pixels.rows) == 0:
         raise HeadError("There are no labels yet. Label places of at least two classes.", hint=Hint.LABELS)
-    return fit_pixels(raster, *pixels, choice, seed=seed, cancelled=cancelled, progress=progress)
+    return fit_pixels(raster, pixels, choice, seed=seed, cancelled=cancelled, progress=progress)
 
 
 def shown_temperature(head: Head, calibration: Calibration | None) -> float:
@@ -214,9 +212,8 @@ def train(
         Cancelled: ``cancelled`` said so.
     """
     rows, cols = reference.rows, reference.cols
-    head = fit_pixels(
-        raster, rows, cols, reference.y, reference.groups, choice, seed=seed, cancelled=cancelled, progress=progress
-    )
+    pixels = (rows, cols, reference.y, reference.groups)
+    head = fit_pixels(raster, pixels, choice, seed=seed, cancelled=cancelled, progress=progress)
     with_data = _with_data(raster, rows, cols)
     n_train = int(with_data[_teaching(raster, rows, cols, reference.y, seed)].sum())
     empty = int(len(rows) - with_data.sum())

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.areas import MappedArea, hectares, mapped_areas
-from tessera_core.errors import InputError
+from tessera_core.errors import HeadError, InputError
 from tessera_core.grid import Grid
 from tessera_core.heads.choice import HeadChoice
 from tessera_core.labels.colors import color_for
@@ -398,32 +398,51 @@ def map_values(
     return MappedValues(raster, made, head, raster.provenance, labels.field or "value", n_train, labels)
 
 
-def map_with(
+def map_values_with(
+    raster: EmbeddingRaster, saved: SavedHead, *, progress: Progress | None = None, cancelled: Cancel | None = None
+) -> MappedValues:
+    """Map a raster with a regression head saved earlier; nothing is trained.
+
+    Raises:
+        MixedDatasetsError: the head was trained on another dataset.
+        HeadError: it maps classes, or does not fit the vectors.
+        Cancelled: ``cancelled`` said so.
+    """
+    from tessera_core.heads import predict_values
+
+    raster.provenance.require_same_dataset(saved.provenance, "one map")
+    if (head := saved.regression) is None:
+        raise HeadError("The saved head maps classes; give it to map_classes.")
+    return MappedValues(
+        raster, predict_values(head, raster, progress=progress, cancelled=cancelled), head, saved.provenance
+    )
+
+
+def map_classes_with(
     raster: EmbeddingRaster,
     saved: SavedHead,
     *,
     seed: int = 0,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
-) -> MappedClasses | MappedValues:
-    """Map a raster with a head saved earlier; nothing is trained.
+) -> MappedClasses:
+    """Map a raster with a head of classes saved earlier; nothing is trained.
 
     Raises:
         MixedDatasetsError: the head was trained on another dataset.
-        HeadError: it does not fit the vectors.
+        HeadError: it maps values, or does not fit the vectors.
         Cancelled: ``cancelled`` said so.
     """
-    from tessera_core.heads import RegressionHead, predict_raster, predict_values
+    from tessera_core.heads import predict_raster
 
     raster.provenance.require_same_dataset(saved.provenance, "one map")
-    if isinstance(saved.head, RegressionHead):
-        values = predict_values(saved.head, raster, progress=progress, cancelled=cancelled)
-        return MappedValues(raster, values, saved.head, saved.provenance)
+    if (head := saved.classification) is None:
+        raise HeadError("The saved head maps measured values; give it to map_values.")
     legend: list[LabelClass] = []
     for class_id, name in saved.class_names.items():
         legend.append(LabelClass(class_id, name, color_for(name, legend, class_id)))
-    made = predict_raster(saved.head, raster, progress=progress, cancelled=cancelled)
-    return MappedClasses(raster, made, saved.head, saved.provenance, tuple(legend), seen=saved.seen, seed=seed)
+    made = predict_raster(head, raster, progress=progress, cancelled=cancelled)
+    return MappedClasses(raster, made, head, saved.provenance, tuple(legend), seen=saved.seen, seed=seed)
 
 
 def write_map(

@@ -6,20 +6,20 @@ The page, the exports and the command line all come here, so that they show the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis import applicability
+from tessera_core.assess.evaluate import CrossValidation
 from tessera_core.assess.regression import (
     HeldOutValues,
     RegressionSamples,
     judge_regression,
     regression_samples,
 )
-from tessera_core.assess.splits import BLOCK_PX, BUFFER_PX
 from tessera_core.dpixels.greenness import summer_ndvi
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import HeadError, LabelError
@@ -332,27 +332,25 @@ def score_regression(
     *,
     split: str | None = None,
     n_folds: int | None = None,
-    repeats: int = 1,
-    seed: int = 0,
-    block_px: int = BLOCK_PX,
-    buffer_px: int = BUFFER_PX,
+    cv: CrossValidation | None = None,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> RegressionScore:
     """The one score of a map of a number, which the page, its files and the command line show.
 
     Args:
-        numbers: the pixels of plots, without features.
+        samples: the pixels of plots, without features.
         raster: the embeddings.
         choice: of the head.
         split: what is held out; None for blocks of ground, and whole plots where they lie in too few blocks.
         n_folds: parts; None for five, or as many as there are.
-        repeats, seed, block_px, buffer_px: as in :func:`tessera_core.assess.regression.judge_regression`.
+        cv: how they are held out otherwise; its split and parts do not count.
 
     Raises:
         LabelError: the plots cannot be split as ``split`` says.
         Cancelled: ``cancelled`` said so.
     """
+    cv = cv or CrossValidation()
     try:
         samples = samples.with_embeddings(raster)
     except LabelError as error:
@@ -364,6 +362,7 @@ def score_regression(
             f"How good the map is cannot be told from {count} plots: {LEAST_JUDGED} are the least, {FIRM} make it firm."
         )
         return RegressionScore({}, None, (), tuple(remarks))
+    block_px = cv.block_px
     blocks = len(np.unique(np.stack([samples.rows // block_px, samples.cols // block_px]), axis=1).T)
     size = f"{block_px * raster.grid.pixel_area_m2**0.5:.0f} m" if raster.grid.georeferenced else f"{block_px} pixels"
     if blocks == 1:
@@ -374,13 +373,10 @@ def score_regression(
         try:
             judged = judge_regression(
                 samples,
-                choice.make(seed),
-                split=kind,
-                n_folds=max(2, min(FOLDS, parts.get(kind, count))) if n_folds is None else n_folds,
-                repeats=repeats,
-                seed=seed,
-                block_px=block_px,
-                buffer_px=buffer_px,
+                choice.make(cv.seed),
+                replace(
+                    cv, split=kind, n_folds=max(2, min(FOLDS, parts.get(kind, count))) if n_folds is None else n_folds
+                ),
                 progress=progress,
                 cancelled=cancelled,
             )

@@ -43,7 +43,7 @@ def test_labelled_pixels_keep_their_class_in_every_year() -> None:
 def test_umap_is_kept_and_found_again(tmp_path: Path) -> None:
     path = embedding_space.umap_path(tmp_path, ["a", "b"], 300, 2)
     assert embedding_space.load_umap(path, YEARS) is None
-    sample, umap, learnt, _ = embedding_space.make_umap(YEARS, 300, 2, path)
+    sample, umap, learnt, _ = embedding_space.make_umap(YEARS, embedding_space.UmapPlan(300, 2), path)
     kept = embedding_space.load_umap(path, YEARS)
     assert kept is not None
     np.testing.assert_array_equal(kept[0].rows, sample.rows)
@@ -70,7 +70,7 @@ def test_layouts_of_before_do_not_pile_up(tmp_path: Path) -> None:
         old.write_bytes(b"old")
         os.utime(old, (number, number))
     path = embedding_space.umap_path(tmp_path, ["now"], 300, 2)
-    embedding_space.make_umap(YEARS, 300, 2, path)
+    embedding_space.make_umap(YEARS, embedding_space.UmapPlan(300, 2), path)
     left = set(path.parent.iterdir())
     assert len(left) == embedding_space.MAX_KEPT
     assert path in left
@@ -81,7 +81,7 @@ def test_layouts_of_before_do_not_pile_up(tmp_path: Path) -> None:
 def test_a_cancelled_umap_leaves_nothing(tmp_path: Path) -> None:
     path = embedding_space.umap_path(tmp_path, ["a"], 300, 2)
     with pytest.raises(Cancelled):
-        embedding_space.make_umap(YEARS, 300, 2, path, cancelled=lambda: True)
+        embedding_space.make_umap(YEARS, embedding_space.UmapPlan(300, 2), path, cancelled=lambda: True)
     assert list(tmp_path.rglob("*.npz")) == []
 
 
@@ -115,7 +115,7 @@ def test_the_same_places_are_drawn_in_every_year() -> None:
 
 def test_a_kept_picture_that_points_outside_the_region_is_as_none(tmp_path: Path) -> None:
     path = embedding_space.umap_path(tmp_path, ["a"], 300, 2)
-    embedding_space.make_umap(YEARS, 300, 2, path)
+    embedding_space.make_umap(YEARS, embedding_space.UmapPlan(300, 2), path)
     with np.load(path) as kept:
         arrays = {name: kept[name] for name in kept.files}
     for broken in (
@@ -148,7 +148,7 @@ def test_every_way_makes_a_picture_that_is_found_again(tmp_path: Path) -> None:
     labels = [Label(f"l{i}", 1 + i % 2, "point", (place,)) for i, place in enumerate(places)]
     for way in embedding_space.Way:
         path = embedding_space.umap_path(tmp_path, ["a", "b"], 400, 2, way)
-        made = embedding_space.make_umap(YEARS, 400, 2, path, way, labels)
+        made = embedding_space.make_umap(YEARS, embedding_space.UmapPlan(400, 2, way, labels), path)
         found = embedding_space.load_umap(path, YEARS)
         assert found is not None
         assert found.made_from == embedding_space.labels_digest(labels)

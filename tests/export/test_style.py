@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from tessera_core.export.archive import write_qgis
 from tessera_core.export.change import P_STOPS
-from tessera_core.export.geotiff import sidecars, write_class_map, write_confidence, write_values
+from tessera_core.export.geotiff import (
+    Band,
+    ValueStyle,
+    sidecars,
+    write_class_map,
+    write_confidence,
+    write_values,
+)
 from tessera_core.export.product import Product
 from tessera_core.export.style import MARK, classes_renderer, raster_qml
 from tessera_core.export.values import RegressionProduct, write_regression_qgis
@@ -55,8 +62,8 @@ def _confidence() -> NDArray[np.uint8]:
 WRITERS: dict[str, Callable[[Path], Path]] = {
     "class map": lambda path: write_class_map(path, _classes(), None, GRID, CLASSES, V2),
     "confidence": lambda path: write_confidence(path, _confidence(), GRID, V2),
-    "numbers": lambda path: write_values(path, _values(), GRID, V2, description="biomass", unit="t/ha"),
-    "p-values": lambda path: write_values(path, _values(), GRID, V2, description="p", stops=P_STOPS),
+    "numbers": lambda path: write_values(path, _values(), GRID, V2, Band("biomass", "t/ha")),
+    "p-values": lambda path: write_values(path, _values(), GRID, V2, Band("p"), ValueStyle(stops=P_STOPS)),
 }
 
 

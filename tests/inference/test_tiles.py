@@ -19,6 +19,7 @@ from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError, TileError
 from tessera_core.grid import Grid
 from tessera_core.inference import embed_tile, estimate, generate_tile
+from tessera_core.inference.engine import Engine
 from tessera_core.inference.tiles import GenerateOptions, generate_tiles
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_checkpoint
 from tessera_core.models.config import v1_0_qat, v2_student
@@ -67,9 +68,9 @@ def test_no_data_is_marked_with_its_reason(tmp_path: Path, loaded: LoadedEncoder
 def test_in_memory_and_on_disk_agree(tmp_path: Path, loaded: LoadedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_tile(tmp_path / "t")
     tile = DPixelTile.open(folder)
-    whole = embed_tile(tile, loaded, dtype="fp32")
+    whole = embed_tile(tile, Engine(loaded, dtype="fp32"))
     assert np.isnan(whole[0, :3]).all()
-    some = embed_tile(tile, loaded, dtype="fp32", rows=slice(4, 7), dim=16)
+    some = embed_tile(tile, Engine(loaded, dtype="fp32"), rows=slice(4, 7), dim=16)
     np.testing.assert_allclose(some, whole[4:7, :, :16], atol=1e-5)
     small_blocks(monkeypatch)
     path = generate_tile(folder, loaded, tmp_path / "out", GenerateOptions(float32=True, dtype="fp32"))
@@ -186,7 +187,7 @@ def test_a_tile_without_observations_is_refused_in_one_sentence(
     assert "Traceback" not in message
     assert not (tmp_path / "out").exists()
     with pytest.raises(TileError):
-        embed_tile(DPixelTile.open(folder), load_checkpoint(weights))
+        embed_tile(DPixelTile.open(folder), Engine(load_checkpoint(weights)))
 
 
 @pytest.mark.parametrize(
@@ -244,11 +245,11 @@ def test_random_draws_follow_the_seed_and_not_the_blocks(tmp_path: Path, monkeyp
     config = v1_0_qat(8, 1, 2, 32, 16)
     weights = save_checkpoint(tmp_path / "w.safetensors", Encoder(config), config, {"name": "w"})
     tile, loaded = DPixelTile.open(make_tile(tmp_path / "t")), load_checkpoint(weights)
-    first = embed_tile(tile, loaded, dtype="fp32", seed=1)
+    first = embed_tile(tile, Engine(loaded, dtype="fp32"), seed=1)
     small_blocks(monkeypatch)
-    np.testing.assert_allclose(embed_tile(tile, loaded, dtype="fp32", seed=1), first, atol=1e-5)
-    assert np.nanmax(np.abs(embed_tile(tile, loaded, dtype="fp32", seed=2) - first)) > 1e-3
-    averaged = embed_tile(tile, loaded, dtype="fp32", seed=1, repeats=3)
+    np.testing.assert_allclose(embed_tile(tile, Engine(loaded, dtype="fp32"), seed=1), first, atol=1e-5)
+    assert np.nanmax(np.abs(embed_tile(tile, Engine(loaded, dtype="fp32"), seed=2) - first)) > 1e-3
+    averaged = embed_tile(tile, Engine(loaded, dtype="fp32"), seed=1, repeats=3)
     assert np.nanmax(np.abs(averaged - first)) > 1e-3
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from tessera_core.assess.evaluate import CrossValidation
 from tessera_core.assess.regression import (
     HeldOutValues,
     RegressionSamples,
@@ -102,13 +103,13 @@ def test_the_blocked_score_is_not_flattered_by_neighbours():
     samples = RegressionSamples(chance[rows, cols] / chance.std(), np.arange(len(rows)), rows, cols).with_embeddings(
         raster
     )
-    result = evaluate_regression(samples, make_regression_head("ridge-regression"), split="blocked")
+    result = evaluate_regression(samples, make_regression_head("ridge-regression"), CrossValidation("blocked"))
     assert result["naive"]["r2"] > result["r2"] + 0.2
     assert "A random split would have claimed" in regression_sentence(result)
     with pytest.raises(LabelError, match="no split"):
-        evaluate_regression(samples, make_regression_head("ridge-regression"), split="odd")
+        evaluate_regression(samples, make_regression_head("ridge-regression"), CrossValidation("odd"))
     with pytest.raises(LabelError, match="in 1 of them"):
-        evaluate_regression(samples, make_regression_head("ridge-regression"), split="blocked", block_px=100)
+        evaluate_regression(samples, make_regression_head("ridge-regression"), CrossValidation("blocked", block_px=100))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,7 @@ def test_a_plot_of_many_pixels_counts_once():
     keep = (rows % 8 < 3) & (cols % 8 < 3)
     rows, cols, plot = rows[keep], cols[keep], plot[keep]
     samples = RegressionSamples(plot * 1.0, plot, rows, cols).with_embeddings(raster)
-    judged = judge_regression(samples, make_regression_head("ridge-regression"), split="blocked")
+    judged = judge_regression(samples, make_regression_head("ridge-regression"), CrossValidation("blocked"))
     assert judged.result["n_test"] == 64
     assert judged.held_out.truth.tolist() == list(range(64))
     low, high = judged.result["r2_interval"]

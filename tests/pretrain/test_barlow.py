@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tessera_core.pretrain.barlow import (
+    Mixture,
     barlow_loss,
     cross_correlation,
     effective_rank,
@@ -37,7 +38,7 @@ def test_mixup_and_total_equal_golden(golden):
     z1, z2, zm, order = golden["z1"], golden["z2"], golden["zm"], golden["idxs"].long()
     alpha = float(golden["alpha"])
     assert float(mixup_loss(z1, z2, zm, order, alpha)) == pytest.approx(float(golden["mix"]), rel=1e-6)
-    total, _, _ = objective(z1, z2, zm, order, alpha, 5e-3, 1.0)
+    total, _, _ = objective(z1, z2, Mixture(zm, order, alpha, 1.0), 5e-3)
     assert float(total) == pytest.approx(float(golden["total"]), rel=1e-6)
 
 
@@ -57,7 +58,7 @@ def test_gram_shortcut_equals_the_written_out_formulas(shape):
     a = cross_correlation(zm, z1) - (alpha * cross_correlation(z1, z1) + 0.7 * cross_correlation(z2[order], z1))
     b = cross_correlation(zm, z2) - (alpha * cross_correlation(z1, z2) + 0.7 * cross_correlation(z2[order], z2))
     expected = on + lambd * off + lambd * (a.square().sum() + b.square().sum())
-    total, terms, _ = objective(z1, z2, zm, order, alpha, lambd, 1.0)
+    total, terms, _ = objective(z1, z2, Mixture(zm, order, alpha, 1.0), lambd)
     assert float(total) == pytest.approx(float(expected), rel=1e-5)
     assert float(terms.off_diagonal) == pytest.approx(float(off), rel=1e-5)
 
@@ -89,6 +90,6 @@ def test_mixup_of_a_part_of_the_batch_is_that_parts_own_term():
     generator = torch.Generator().manual_seed(2)
     z1, z2 = (torch.randn(20, 6, generator=generator) for _ in range(2))
     zm, order = torch.randn(8, 6, generator=generator), torch.randperm(8, generator=generator)
-    total, terms, mix = objective(z1, z2, zm, order, 0.4, 5e-3, 1.0)
+    total, terms, mix = objective(z1, z2, Mixture(zm, order, 0.4, 1.0), 5e-3)
     assert float(mix) == pytest.approx(float(mixup_loss(z1[:8], z2[:8], zm, order, 0.4)), rel=1e-5)
     assert float(total) == pytest.approx(float(terms.loss + mix), rel=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from tessera_core.errors import Cancelled, HeadError
 from tessera_core.labels.model import Label
-from tessera_core.project.change import compare_steps, confirm, map_years
+from tessera_core.project.change import YearLabels, compare_steps, confirm, map_years
 from tests.analysis.two_years import CLASSES, PARCEL, TwoYears, two_years
 
 
@@ -30,7 +30,7 @@ def labels(years: TwoYears) -> list[Label]:
 def test_one_head_maps_every_year_and_finds_the_transitions(years: TwoYears, labels: list[Label]) -> None:
     rasters = {2023: years.first, 2024: years.second}
     layers = compare_steps(rasters)
-    found = map_years(labels, rasters, layers, 2023)
+    found = map_years(YearLabels(labels, 2023), rasters, layers)
     inner = ~years.changed
     inner[:, :] &= (np.indices(inner.shape) % PARCEL > 1).all(0) & (np.indices(inner.shape) % PARCEL < PARCEL - 2).all(
         0
@@ -53,7 +53,7 @@ def test_one_head_maps_every_year_and_finds_the_transitions(years: TwoYears, lab
 
 def test_labels_of_the_later_year_go_back_in_time(years: TwoYears, labels: list[Label]) -> None:
     rasters = {2023: years.first, 2024: years.second}
-    found = map_years(labels, rasters, {}, 2024)
+    found = map_years(YearLabels(labels, 2024), rasters, {})
     assert found.transfers[2023].years == (2024, 2023)
     assert set(found.maps) == {2023, 2024}
 
@@ -66,7 +66,9 @@ def test_more_than_two_years_are_compared_step_by_step(years: TwoYears, labels: 
     layers = compare_steps(rasters)
     assert list(layers) == [(2023, 2024), (2024, 2025)]
     told: list[tuple[int, int]] = []
-    found = map_years(labels, rasters, layers, 2023, progress=lambda done, total, _: told.append((done, total)))
+    found = map_years(
+        YearLabels(labels, 2023), rasters, layers, progress=lambda done, total, _: told.append((done, total))
+    )
     assert [step.years for step in found.steps] == [(2023, 2024), (2024, 2025)]
     assert told == sorted(told)
     assert max(told)[0] <= told[0][1]
@@ -74,7 +76,7 @@ def test_more_than_two_years_are_compared_step_by_step(years: TwoYears, labels: 
 
 
 def test_labels_of_a_year_that_is_not_mapped_teach_from_it(years: TwoYears, labels: list[Label]) -> None:
-    found = map_years(labels, {2024: years.second}, {}, 2023, label_raster=years.first)
+    found = map_years(YearLabels(labels, 2023, years.first), {2024: years.second}, {})
     assert list(found.maps) == [2024]
     assert found.steps == ()
     assert found.transfers[2024].years == (2023, 2024)
@@ -86,6 +88,6 @@ def test_one_class_is_no_map_and_stopping_stops(years: TwoYears, labels: list[La
     rasters = {2023: years.first, 2024: years.second}
     layers = compare_steps(rasters)
     with pytest.raises(HeadError, match="two classes"):
-        map_years([one for one in labels if one.class_id == labels[0].class_id], rasters, layers, 2023)
+        map_years(YearLabels([one for one in labels if one.class_id == labels[0].class_id], 2023), rasters, layers)
     with pytest.raises(Cancelled):
-        map_years(labels, rasters, layers, 2023, cancelled=lambda: True)
+        map_years(YearLabels(labels, 2023), rasters, layers, cancelled=lambda: True)

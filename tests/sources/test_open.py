@@ -239,7 +239,7 @@ def test_what_cannot_be_one_raster_says_why(tmp_path):
         open_embeddings(tmp_path / "far")
 
 
-def test_a_tile_off_the_lattice_is_moved_and_told(tmp_path):
+def test_a_tile_off_the_pixel_grid_is_moved_and_told(tmp_path):
     write_tile(tmp_path, "a")
     write_tile(tmp_path, "b", where=grid(0, 8.4))
     raster = open_embeddings(tmp_path)
@@ -426,9 +426,12 @@ def test_a_server_for_strangers_keeps_no_half_conversions(tmp_path, home, monkey
         monkeypatch.setenv("TESSERA_HOSTED", hosted)
         with pytest.raises(Cancelled):
             convert.converted(
-                [], (6, 8, 16), Grid.local((6, 8)), Provenance(), [np.s_[0:3, 0:8], np.s_[3:6, 0:8]],
-                lambda window: (np.ones((3, 8, 16), np.int8), np.ones((3, 8), np.float32)),
-                what="test", cancelled=lambda: next(calls, True),
+                [],
+                convert.Conversion(
+                    "test", (6, 8, 16), Grid.local((6, 8)), Provenance(), [np.s_[0:3, 0:8], np.s_[3:6, 0:8]],
+                    lambda window: (np.ones((3, 8, 16), np.int8), np.ones((3, 8), np.float32)),
+                ),
+                cancelled=lambda: next(calls, True),
             )  # fmt: skip
         assert [path.suffix for path in (home / "cache" / "converted").iterdir()] == left
 

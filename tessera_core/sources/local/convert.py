@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,31 +43,38 @@ BLOCK_BYTES = 32 << 20
 _VERSION = 3
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What is made of files in another form, and how.
+
+    Attributes:
+        what: kind of conversion, part of the cache key and of the progress message.
+        shape: (H, W, D) of the result.
+        grid, provenance, reasons: of the result.
+        windows: (rows, cols) slices that cover the raster; pixels in none of them are no data.
+        read: int8 codes (h, w, D) and float32 scales (h, w) of one window.
+        remarks: what ``read`` found to be told, asked when all is read; it joins the provenance's warnings. With it a
+            conversion that was stopped begins anew.
+    """
+
+    what: str
+    shape: tuple[int, int, int]
+    grid: Grid
+    provenance: Provenance
+    windows: Iterable[Window]
+    read: Callable[[Window], Codes]
+    reasons: NDArray[np.uint8] | None = None
+    remarks: Callable[[], list[str]] | None = None
+
+
 def converted(
-    sources: Iterable[Path],
-    shape: tuple[int, int, int],
-    grid: Grid,
-    provenance: Provenance,
-    windows: Iterable[Window],
-    read: Callable[[Window], Codes],
-    *,
-    what: str,
-    reasons: NDArray[np.uint8] | None = None,
-    remarks: Callable[[], list[str]] | None = None,
-    progress: Progress | None = None,
-    cancelled: Cancel | None = None,
+    sources: Iterable[Path], wanted: Conversion, *, progress: Progress | None = None, cancelled: Cancel | None = None
 ) -> EmbeddingRaster:
     """The cached conversion of ``sources``, made now if there is none.
 
     Args:
         sources: files whose change makes the conversion stale.
-        shape: (H, W, D) of the result.
-        grid, provenance, reasons: of the result.
-        windows: (rows, cols) slices that cover the raster; pixels in none of them are no data.
-        read: int8 codes (h, w, D) and float32 scales (h, w) of one window.
-        what: kind of conversion, part of the cache key and of the progress message.
-        remarks: what ``read`` found to be told, asked when all is read; it joins the provenance's warnings. With it a
-            conversion that was stopped begins anew.
+        wanted: what is made of them.
         progress, cancelled: as everywhere.
 
     Raises:
@@ -74,7 +82,8 @@ def converted(
         ExportError: neither the cache nor the temporary folder can hold the result.
         Cancelled: ``cancelled`` returned true.
     """
-    key = _key(sources, shape, grid, provenance, what)
+    provenance = wanted.provenance
+    key = _key(sources, wanted.shape, wanted.grid, provenance, wanted.what)
     home = _home()
     folder = home / key
     if (known := _known(folder)) is not None:
@@ -86,15 +95,15 @@ def converted(
         shutil.rmtree(folder, ignore_errors=True)
         _prune(home)
         part = home / f".{key}.converting"
-        if remarks is not None:
+        if wanted.remarks is not None:
             # What an earlier run found to be told is gone with it.
             shutil.rmtree(part, ignore_errors=True)
         spec = {
-            "codes": ArraySpec(shape, np.int8),
-            "scales": ArraySpec(shape[:2], np.float32, np.nan),
+            "codes": ArraySpec(wanted.shape, np.int8),
+            "scales": ArraySpec(wanted.shape[:2], np.float32, np.nan),
         }
         advice = " or set TESSERA_HOME to a folder on a larger disk"
-        planned = list(windows)
+        planned = list(wanted.windows)
         with (
             _unfinished(part),
             ResumableArrays(part, {"key": key}, spec, what="The converted copy", advice=advice) as work,
@@ -104,20 +113,22 @@ def converted(
                 if cancelled is not None and cancelled():
                     raise Cancelled
                 if progress is not None:
-                    progress(done, len(planned), what)
-                codes, scales = read(window)
+                    progress(done, len(planned), wanted.what)
+                codes, scales = wanted.read(window)
                 work.commit(window, {"codes": codes, "scales": scales})
             work.flush()
-        if reasons is not None:
-            np.save(part / "nodata.npy", reasons)
-        if found := remarks() if remarks is not None else []:
+        if wanted.reasons is not None:
+            np.save(part / "nodata.npy", wanted.reasons)
+        if found := wanted.remarks() if wanted.remarks is not None else []:
             provenance = provenance.with_details(warnings=[*provenance.details.get("warnings", []), *found])
         for name in (PLAN, PIECES):
             (part / name).unlink()
-        write_json(part / "raster.json", {"format": FORMAT, "grid": grid.to_json(), "provenance": provenance.to_json()})
+        write_json(
+            part / "raster.json", {"format": FORMAT, "grid": wanted.grid.to_json(), "provenance": provenance.to_json()}
+        )
         os.replace(part, folder)
         if progress is not None:
-            progress(len(planned), len(planned), what)
+            progress(len(planned), len(planned), wanted.what)
         return EmbeddingRaster.open(folder)
 
 

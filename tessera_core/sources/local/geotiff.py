@@ -18,7 +18,7 @@ from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import alphaearth
-from tessera_core.sources.local.convert import BLOCK_BYTES, converted, quantise_block
+from tessera_core.sources.local.convert import BLOCK_BYTES, Conversion, converted, quantise_block
 from tessera_core.sources.local.metadata import MIN_DIM, read_metadata, year_in_path
 from tessera_core.sources.local.reader import AS_FLOATS, CONVERTED, Description, Reader
 from tessera_core.types import Cancel, Codes, Progress, Window
@@ -174,13 +174,7 @@ def open_tiff(
         windows = _windows(shape, dataset.block_shapes[0])
         return converted(
             [piece.path],
-            shape,
-            grid,
-            provenance,
-            windows,
-            read,
-            what="GeoTIFF",
-            remarks=remarks if counts else None,
+            Conversion("GeoTIFF", shape, grid, provenance, windows, read, remarks=remarks if counts else None),
             progress=progress,
             cancelled=cancelled,
         )

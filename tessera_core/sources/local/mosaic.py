@@ -10,7 +10,7 @@ import numpy as np
 
 from tessera_core.errors import RasterError
 from tessera_core.raster import EmbeddingRaster, NoData, valid_scales
-from tessera_core.sources.local.convert import converted, row_windows
+from tessera_core.sources.local.convert import Conversion, converted, row_windows
 from tessera_core.types import Cancel, Codes, Progress, Window
 
 MAX_EMPTY = 20
@@ -110,13 +110,7 @@ def mosaic(
     )
     return converted(
         sources,
-        shape,
-        grid,
-        provenance,
-        row_windows(shape, 1),
-        read,
-        what="mosaic",
-        reasons=reasons,
+        Conversion("mosaic", shape, grid, provenance, row_windows(shape, 1), read, reasons),
         progress=progress,
         cancelled=cancelled,
     )

@@ -18,7 +18,7 @@ from tessera_core.gate import read_json
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.sources.local.convert import converted, quantise_block, row_windows
+from tessera_core.sources.local.convert import Conversion, converted, quantise_block, row_windows
 from tessera_core.sources.local.geotiff import read_grid
 from tessera_core.sources.local.metadata import MIN_DIM, read_metadata, year_in_path
 from tessera_core.sources.local.reader import AS_FLOATS, CONVERTED, Description, Reader
@@ -146,12 +146,7 @@ def open_npy(
         sources = [piece.codes]
         return converted(
             sources,
-            shape,
-            grid,
-            provenance,
-            row_windows(shape),
-            read_floats,
-            what="float",
+            Conversion("float", shape, grid, provenance, row_windows(shape), read_floats),
             progress=progress,
             cancelled=cancelled,
         )
@@ -171,12 +166,7 @@ def open_npy(
             paths = [piece.codes, piece.scales]
             return converted(
                 paths,
-                shape,
-                grid,
-                provenance,
-                row_windows(shape),
-                read,
-                what="band scales",
+                Conversion("band scales", shape, grid, provenance, row_windows(shape), read),
                 progress=progress,
                 cancelled=cancelled,
             )

@@ -27,7 +27,7 @@ from tessera_core.gate.limits import RASTER_GROWTH, amount
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.sources.local.convert import BLOCK_BYTES, converted
+from tessera_core.sources.local.convert import BLOCK_BYTES, Conversion, converted
 from tessera_core.sources.local.reader import Description, Reader
 from tessera_core.types import Cancel, Codes, Progress, Window
 
@@ -249,12 +249,14 @@ def open_zarr(
     grid = whole.window(rows.start, cols.start, shape[0], shape[1])
     return converted(
         _sources(piece.path),
-        shape,
-        grid,
-        replace(provenance_of(attributes, dim), year=piece.year),
-        _windows(rows, cols, dim),
-        read,
-        what=f"Zarr {piece.name} {piece.year or ''}".strip(),
+        Conversion(
+            f"Zarr {piece.name} {piece.year or ''}".strip(),
+            shape,
+            grid,
+            replace(provenance_of(attributes, dim), year=piece.year),
+            _windows(rows, cols, dim),
+            read,
+        ),
         progress=progress,
         cancelled=cancelled,
     )

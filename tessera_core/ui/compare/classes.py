@@ -15,7 +15,7 @@ from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transfer import Transfer
 from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, trajectories
 from tessera_core.heads.choice import DEFAULT_HEAD
-from tessera_core.project.change import RATE, YearMaps, confirm, map_years
+from tessera_core.project.change import RATE, YearLabels, YearMaps, confirm, map_years
 from tessera_core.project.classify import head_name
 from tessera_core.project.folders import safe_name
 from tessera_core.render import palette
@@ -89,11 +89,9 @@ def _made(context: CompareContext) -> Made | None:
         # A head that looks at neighbours cannot learn from single vectors of several years.
         head = name if name in PLAIN_HEADS else DEFAULT_HEAD
         return map_years(
-            labels,
+            YearLabels(labels, label_year, label_scene.raster),
             context.rasters,
             layers,
-            label_year,
-            label_raster=label_scene.raster,
             head=head,
             progress=progress,
             cancelled=cancelled,

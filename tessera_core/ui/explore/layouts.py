@@ -156,12 +156,14 @@ def _way(context: ExploreContext) -> Way:
 
 @shell.shielded
 def _start(context: ExploreContext, key: str) -> None:
-    path, way, labels = picture_path(context), _way(context), context.project.log.labels
-    count, axes, rasters = pixel_count(context), axes_count(context), context.rasters
+    path, rasters = picture_path(context), context.rasters
+    plan = embedding_space.UmapPlan(
+        pixel_count(context), axes_count(context), _way(context), context.project.log.labels
+    )
     jobs.pool().start(
         key,
         "Laying out the pixels",
         lambda progress, cancelled: bool(
-            embedding_space.make_umap(rasters, count, axes, path, way, labels, progress=progress, cancelled=cancelled)
+            embedding_space.make_umap(rasters, plan, path, progress=progress, cancelled=cancelled)
         ),
     )

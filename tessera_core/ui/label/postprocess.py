@@ -57,9 +57,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     labels, classes = project.log.labels, project.log.classes
 
     def work(progress: Progress, cancelled: Cancel) -> object:
-        return _post_processed_layer(
-            session, scene, labels, classes, version, choice, post_processing, progress, cancelled
-        )
+        return _post_processed_layer(scene, labels, classes, version, choice, post_processing, progress, cancelled)
 
     done = tasks.job(f"tidy {project.key} {scene.key} {version} {choice} {post_processing}", "Preview", work)
     if done is not None:
@@ -71,7 +69,6 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
 
 
 def _post_processed_layer(
-    session: LabelSession,
     scene: OpenScene,
     labels: Any,
     classes: Any,
