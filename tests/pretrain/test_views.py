@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_core.models.normalisation import NORMALISATIONS
-from tessera_core.pretrain.pixels import PixelSet, pack, pack_pixels
+from tessera_core.pretrain.pixels import PixelSet, Series, pack, pack_pixels
 from tessera_core.pretrain.views import Disturbance, draw_positions, draw_view
 
 NORM = NORMALISATIONS["v2-student"]
@@ -24,7 +24,9 @@ def some_pixels(n: int = 40, seed: int = 0, dates: int = 30, passes: int = 20) -
     desc = -asc
     asc[rng.random((n, passes)) < 0.2] = 0
     days = np.arange(1, passes + 1) * 12
-    return pack_pixels(s2, valid, doys, asc, days, desc, days + 3, max_s2=24, max_s1=32, seed=seed)
+    return pack_pixels(
+        Series(s2, doys), valid, Series(asc, days), Series(desc, days + 3), max_s2=24, max_s1=32, seed=seed
+    )
 
 
 @given(st.integers(0, 2**31), st.integers(1, 20), st.integers(1, 12), st.integers(1, 15))
