@@ -122,7 +122,7 @@ class Tour:
     def validate(self) -> None:
         """A sample drawn by chance, the first places looked at."""
         self.open("/validate")
-        self.studio.button("Draw the places").click(timeout=PATIENCE_MS)
+        self.studio.button("Choose the places by chance").click(timeout=PATIENCE_MS)
         self.page.get_by_role("button", name="Cannot tell").wait_for()
         for count, key in enumerate("121", start=1):
             self.page.keyboard.press(key)

@@ -37,6 +37,7 @@ from tessera_core.project.room import require_size
 from tessera_core.project.settings import migrated
 from tessera_core.provenance import SOFTWARE
 from tessera_core.raster import FORMAT as RASTER_FORMAT
+from tessera_core.raster import TRUE_COLOUR
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ def _pack(
     rasters: Sequence[tuple[EmbeddingRef, EmbeddingRaster, Path | None]],
     timeseries: bool,
 ) -> PackedProject:
+    from tessera_core.render.picture import photograph
+
     before = writer.done
     data = migrated(json.loads((project.folder / "project.json").read_text(encoding="utf-8")))
     data["embeddings"] = {}
@@ -146,7 +149,11 @@ def _pack(
         name = str(ref.year) if ref.year is not None else "undated"
         place = f"data/{name}"
         _pack_raster(writer, f"{folder}/{place}", raster)
-        writer.text(f"{folder}/pictures/{name}.png", _picture(raster, tile))
+        photo = photograph(ref.path, tile, raster.shape)
+        if photo is not None:
+            # Without it whoever opens the pack would see embeddings as colours only.
+            writer.text(f"{folder}/{place}/{TRUE_COLOUR}", _png(photo))
+        writer.text(f"{folder}/pictures/{name}.png", _picture(raster, photo))
         writer.text(f"{folder}/pictures/{name}.pgw", _world_file(raster))
         value: dict[str, Any] = {
             "year": ref.year,
@@ -182,21 +189,22 @@ def _pack_raster(writer: _Writer, place: str, raster: EmbeddingRaster) -> None:
         writer.array(f"{place}/nodata.npy", raster.reasons)
 
 
-def _picture(raster: EmbeddingRaster, tile: Path | None) -> bytes:
-    """True colour where there is a time series, else the embeddings' own colours; PNG, transparent without data."""
+def _picture(raster: EmbeddingRaster, photo: NDArray[np.uint8] | None) -> bytes:
+    """The photograph where there is one, else the embeddings' own colours; PNG, transparent without data."""
+    from tessera_core.render.picture import pca_picture
+
+    if photo is not None:
+        return _png(np.dstack([photo, np.full(raster.shape, 255, np.uint8)]))
+    valid = raster.valid()
+    picture = pca_picture(raster) if valid.any() else np.zeros((*raster.shape, 3), np.uint8)
+    return _png(np.dstack([picture, np.where(valid, np.uint8(255), np.uint8(0))]))
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
-    from tessera_core.dpixels.tile import DPixelTile
-    from tessera_core.render.picture import pca_picture, true_colour
-
-    valid = raster.valid()
-    if tile is not None:
-        picture = true_colour(DPixelTile.open(tile))
-    else:
-        picture = pca_picture(raster) if valid.any() else np.zeros((*raster.shape, 3), np.uint8)
     file = io.BytesIO()
-    alpha = np.where(valid, np.uint8(255), np.uint8(0)) if tile is None else np.full(raster.shape, 255, np.uint8)
-    Image.fromarray(np.dstack([picture, alpha]), "RGBA").save(file, "PNG", compress_level=3)
+    Image.fromarray(picture).save(file, "PNG", compress_level=3)
     return file.getvalue()
 
 

@@ -64,6 +64,8 @@ _ONE_LINE = """<style>
   .st-key-studio_header > * { min-width: 0; }
   .st-key-studio_header button { max-width: 60vw; }
   .st-key-studio_header p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+  .st-key-studio_header > *:last-child { flex: none; }
+  .st-key-studio_header [data-testid="stPageLink"] p { position: absolute; clip-path: inset(50%); }
 }
 </style>"""
 # Of Streamlit's own menu, what means something to people here: the choice between light and dark.

@@ -90,6 +90,15 @@ def test_the_slider_looks_up_and_computes_nothing(
         (slider,) = app.select_slider
     assert len(shown) >= 4
     assert len(runs) == 1
+    # A click tells what both years saw there; the file of the same map is a picture for a slide.
+    assert any("Click a place on the map" in caption.value for caption in app.caption)
+    for place, said in (((5, 5), "from 2023 to 2024"), ((500, 5), "Click a place")):
+        app.session_state[f"compare_place_{years.key}"] = place
+        app.run()
+        assert _errors(app) == []
+        assert any(said in text.value for text in (*app.markdown, *app.caption))
+    assert {"Picture (.png)", "Page (.pdf)"} <= {button.proto.label for button in app.get("download_button")}
+    assert len(runs) == 1
 
 
 def _project_of(share: float, tmp_path: Path) -> Project:

@@ -103,7 +103,7 @@ def test_the_next_steps_tick_themselves(app: AppTest, project: Project) -> None:
     assert steps.done(project)[-1] == steps.TAKE
 
     _open(app, "validate", project)
-    next(button for button in app.button if button.label == "Draw the places").click().run()
+    next(button for button in app.button if button.label == "Choose the places by chance").click().run()
     current = validate.load(project, state.current_year(project))
     assert current is not None
     for place in range(9):

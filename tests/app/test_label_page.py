@@ -366,21 +366,38 @@ def test_labels_of_another_program_are_looked_at_and_taken_in(app: AppTest, proj
     # Another column is another set of classes.
     next(box for box in app.selectbox if box.label == "Which column is the class").select("habitat").run()
     assert any("Wood 2" in text.value for text in app.markdown)
-    press(app, "Take in 4 labels")
+    press(app, "Add 4 labels")
     assert not app.exception
     log = Project.open(project.folder).log
     assert sorted(c.name for c in log.classes) == ["Bog", "Heath", "Wood"]
     rows_, cols_ = grid.xy_to_pixel(*np.array([label.xy[0] for label in log.labels]).T)
     np.testing.assert_allclose(np.stack([rows_, cols_], 1), [p[:2] for p in places], atol=0.01)
     # Not twice by a second press, and one undo takes all of it back.
-    assert next(button for button in app.button if button.label.startswith("Taken in")).disabled
+    assert next(button for button in app.button if button.label.startswith("Added")).disabled
     project.log.undo()
     assert Project.open(project.folder).log.labels == []
     # Whoever took it back by mistake takes it in again.
     app.run()
-    press(app, "Take in 4 labels")
+    press(app, "Add 4 labels")
     assert len(Project.open(project.folder).log.labels) == 4
-    assert next(button for button in app.button if button.label.startswith("Taken in")).disabled
+    assert next(button for button in app.button if button.label.startswith("Added")).disabled
+
+
+def test_classes_that_are_numbers_can_be_named(app: AppTest, project: Project) -> None:
+    grid = project.grid
+    assert grid is not None
+    lon, lat = grid.pixel_to_lonlat([10, 12, 40], [10, 40, 12])
+    rows = [f"{y},{x},{k}" for x, y, k in zip(lon, lat, (11, 13, 11), strict=True)]
+    open_label_page(app, project)
+    open_panel(app, project, "file")
+    content = "\n".join(["lat,lon,class", *rows]).encode()
+    app.file_uploader(key=f"label_bring_{project.key}").upload("survey.csv", content, "text/csv").run()
+    next(box for box in app.text_input if box.label == "11").set_value("Heath").run()
+    press(app, "Add 3 labels")
+    assert not app.exception
+    log = Project.open(project.folder).log
+    assert {c.name: c.code for c in log.classes} == {"Heath": "11", "13": "13"}
+    assert sorted(log.counts.values()) == [1, 2]
 
 
 def test_points_are_drawn_from_a_map_of_classes(app: AppTest, project: Project, tmp_path: Path) -> None:
@@ -397,7 +414,7 @@ def test_points_are_drawn_from_a_map_of_classes(app: AppTest, project: Project, 
     assert not app.exception
     assert any("**103** pixels with a class in this region, **23** of them as points" in t.value for t in app.markdown)
     next(box for box in app.number_input if box.label == "Points of each class").set_value(5).run()
-    press(app, "Take in 8 labels")
+    press(app, "Add 8 labels")
     assert not app.exception
     log = Project.open(project.folder).log
     assert {c.name: c.color for c in log.classes} == {"Heath": "#aa0000", "Bog": "#0000aa"}
@@ -421,7 +438,7 @@ def test_metres_without_a_system_can_be_told_theirs(app: AppTest, project: Proje
     next(box for box in app.selectbox if box.label == "Coordinate system").select(
         next(name for name in choice.options if "EPSG:3035" in name)
     ).run()
-    press(app, "Take in 1 label")
+    press(app, "Add 1 label")
     assert len(Project.open(project.folder).log.labels) == 1
 
 
@@ -443,7 +460,7 @@ def test_columns_that_guessing_does_not_find_are_asked_for(app: AppTest, project
     said = " ".join(caption.value for caption in app.caption)
     # The last label lies where the fourth does and is of another class.
     assert "1 label contradicts a later one" in said
-    press(app, "Take in 5 labels")
+    press(app, "Add 5 labels")
     assert sorted(c.name for c in Project.open(project.folder).log.classes) == ["bog", "heath"]
 
 

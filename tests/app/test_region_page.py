@@ -102,6 +102,12 @@ def test_a_place_by_name(app: AppTest) -> None:
     assert "Iceland" in first.label
     first.click().run()
     assert "at Reykjav" in shown(app)
+    assert _has(app, "place_look")
+    # Another search: the card of the place before must not stay, ready to load.
+    _type(app, "Cambridge")
+    assert "at Reykjav" not in shown(app)
+    assert not _has(app, "place_look")
+    assert "place" not in app.query_params
     _type(app, "Nowhere at all xyz")
     assert "No town" in _errors(app)[0]
 

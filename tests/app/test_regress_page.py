@@ -253,12 +253,29 @@ def test_files_that_are_none_are_one_sentence(
     assert values(field_work) == []
 
 
+def test_a_map_of_nothing_is_grey_and_says_so_above_it(app: AppTest, field_work: Project) -> None:
+    """Numbers drawn by chance: the legend has the range of the plots, the map no colours, and the file cannot be added twice."""
+    open_page(app, field_work)
+    noise = np.random.default_rng(1).uniform(2, 30, 60)
+    upload(app, field_work, sheet(height_m=[f"{v:.2f}" for v in noise]))
+    assert errors(app) == []
+    assert any("This map says nothing yet" in warning.value for warning in app.warning)
+    layer = next(one for one in sent(app)["map"][0]["layers"] if one["name"] == "value")
+    low, high = layer["scale"]["low"], layer["scale"]["high"]
+    assert (low, high) == pytest.approx(tuple(np.percentile(noise, (2, 98))), abs=0.02)
+    assert all(colour[1:3] == colour[3:5] == colour[5:7] for colour in layer["scale"]["colours"])
+    assert next(button for button in app.button if button.label == "These plots are in").disabled
+
+
 def test_plots_elsewhere_are_told(app: AppTest, field_work: Project) -> None:
     open_page(app, field_work)
     upload(app, field_work, b"lat;lon;height\n-33;151;5\n-33.1;151;6\n-33.2;151;7\n")
     assert errors(app) == []
     assert "No plot of p" in told(app)
     assert "3 skipped: outside the region" in told(app)
+    assert "They lie" in told(app)
+    assert "Australia" in told(app)
+    assert any(button.label == "Open that place" for button in app.button)
 
 
 def test_swapped_axes_and_other_coordinates_are_found(app: AppTest, field_work: Project) -> None:

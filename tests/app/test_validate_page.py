@@ -47,7 +47,7 @@ def test_without_project_or_map_the_page_says_where_to_go(app: AppTest, project:
 def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> None:
     open_page(app, labelled)
     number = next(int(head.value.split()[0]) for head in app.subheader if head.value.endswith("places"))
-    button(app, "Draw the places").click().run()
+    button(app, "Choose the places by chance").click().run()
     assert not app.exception
     assert not app.error
     sample = validate.load(labelled, state.current_year(labelled))
@@ -72,7 +72,7 @@ def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> 
 
 def test_results_follow_the_answers_and_a_new_map(app: AppTest, labelled: Project) -> None:
     open_page(app, labelled)
-    button(app, "Draw the places").click().run()
+    button(app, "Choose the places by chance").click().run()
     year = state.current_year(labelled)
     current = validate.load(labelled, year)
     assert current is not None

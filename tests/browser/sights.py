@@ -166,11 +166,11 @@ def _plots(page: Any) -> None:
 
 
 def _sample(page: Any) -> None:
-    page.get_by_role("button", name="Draw the places", exact=True).or_(
+    page.get_by_role("button", name="Choose the places by chance", exact=True).or_(
         page.get_by_role("button", name="Cannot tell")
     ).first.wait_for(timeout=PATIENCE)
     settled(page)
-    draw = page.get_by_role("button", name="Draw the places", exact=True)
+    draw = page.get_by_role("button", name="Choose the places by chance", exact=True)
     if draw.count():
         draw.click()
     page.get_by_role("button", name="Cannot tell").first.wait_for(timeout=PATIENCE)

@@ -36,7 +36,7 @@ def looked_at(studio: Studio, count: int) -> None:
 def test_a_sample_is_answered_by_keys_and_kept(studio: Studio, project, tmp_path: Path) -> None:
     address = f"/validate?project={urllib.parse.quote(project.folder.name)}"
     studio.open(address)
-    studio.button("Draw the places").click()
+    studio.button("Choose the places by chance").click()
     studio.page.get_by_role("button", name="Cannot tell").wait_for()
     looked_at(studio, 0)
     for count, key in enumerate("123u12", start=1):
@@ -64,7 +64,7 @@ def test_a_sample_is_answered_by_keys_and_kept(studio: Studio, project, tmp_path
 def test_it_works_on_a_phone(studio: Studio, project) -> None:
     studio.page.set_viewport_size({"width": 390, "height": 844})
     studio.open(f"/validate?project={urllib.parse.quote(project.folder.name)}")
-    studio.button("Draw the places").click()
+    studio.button("Choose the places by chance").click()
     studio.page.get_by_role("button", name="Kind 1").click()
     looked_at(studio, 1)
     width = studio.page.evaluate("document.documentElement.scrollWidth")

@@ -21,6 +21,7 @@ from tessera_core.project import pack
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
+from tessera_core.render.picture import photograph
 from tessera_core.sources.local.open import open_embeddings
 from tests.factories import make_grid
 
@@ -43,7 +44,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     made = Project.new("Wicken fen", opacity=0.4, region={"kind": "box", "name": "Wicken"})
     for year, folder in ((2023, tmp_path / "elsewhere"), (2024, made.folder / "data" / "2024")):
         one = raster(year)
-        made.attach_embeddings(year, one.save(folder), one.provenance, one.grid)
+        photo = pack._png(np.full((40, 50, 3), 90, np.uint8)) if year == 2023 else None
+        made.attach_embeddings(year, one.save(folder, true_colour=photo), one.provenance, one.grid)
     wood = made.log.add_class("Wood")
     made.log.add("point", wood.id, [(500_105, 5_599_795)])
     (made.folder / "validation-2023.json").write_text('{"sample": [1, 2]}')
@@ -78,6 +80,10 @@ def test_a_pack_opens_elsewhere_when_all_else_is_gone(
     assert json.loads((again.folder / "validation-2023.json").read_text()) == {"sample": [1, 2]}
     for year in (2023, 2024):
         path = again.embeddings_path(year)
+        # People look at a photograph where there was one, not at embeddings as colours.
+        photo = photograph(path, None, (40, 50))
+        assert (photo is not None) == (year == 2023)
+        assert photo is None or (photo == 90).all()
         assert path.is_relative_to(tmp_path / "there")
         got, right = open_embeddings(path), raster(year)
         np.testing.assert_array_equal(got.codes, right.codes)
@@ -87,8 +93,11 @@ def test_a_pack_opens_elsewhere_when_all_else_is_gone(
         assert isinstance(got.codes, np.memmap)
         picture = np.asarray(Image.open(again.folder / "pictures" / f"{year}.png"))
         assert picture.shape == (40, 50, 4)
-        assert not picture[:3, :, 3].any()
-        assert picture[3:, :, :3].std() > 10
+        if photo is None:
+            assert not picture[:3, :, 3].any()
+            assert picture[3:, :, :3].std() > 10
+        else:
+            assert (picture[..., :3] == 90).all()
         place = [float(line) for line in (again.folder / "pictures" / f"{year}.pgw").read_text().split()]
         assert place == [10, 0, 0, -10, 500_005, 5_599_995]
 

@@ -111,9 +111,9 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
             style="Confidence colours (.qml)",
         ),
         Item(
-            "Trained head",
-            "What was learnt from your labels, to map other regions of the same dataset.",
-            "Head (.safetensors)",
+            "What was learnt",
+            "To map other regions with the same version of the embeddings, without labelling again (the trained head).",
+            "Trained (.safetensors)",
             f"{stem}-head.safetensors",
             "application/octet-stream",
             lambda path: save_head(

@@ -17,6 +17,7 @@ STYLE = """<style>
 .studio-term { border-bottom: 1px dotted currentColor; cursor: help; position: relative; }
 .studio-term > span { display: none; position: absolute; left: 0; top: 1.5em; z-index: 1000; width: max-content;
   max-width: min(20rem, 70vw); padding: 0.4rem 0.6rem; border-radius: 0.4rem; background: #1c2526; color: #ffffff;
+  border: 1px solid rgba(128, 128, 128, 0.6);
   font-size: 0.85rem; line-height: 1.35; font-weight: 400; white-space: normal; }
 .studio-term:hover > span, .studio-term:focus > span { display: block; }
 .studio-words { font-size: 0.9rem; line-height: 1.7; margin: 0; }

@@ -12,6 +12,7 @@ from tessera_core.labels.crs_guess import usual_systems
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import KINDS, Questions, is_class_raster, questions, read_labels
 from tessera_core.labels.importing import ImportedLabels
+from tessera_core.labels.model import clean_name
 from tessera_core.labels.raster_points import raster_points
 from tessera_core.project.project import Project
 from tessera_core.ui import elsewhere, humanize
@@ -52,12 +53,13 @@ def panel(project: Project, scene: OpenScene) -> None:
     if not found.labels:
         elsewhere.offer(found.report.elsewhere, scene.raster.grid, f"label_bring_elsewhere_{project.key}")
         return
+    found = _named(found, f"{project.key}_{upload.file_id}")
     what, ids = st.session_state.get(_taken(project), (None, frozenset()))
     # Undone since, they can be taken in again.
     taken = what == (upload.file_id, reading) and any(label.id in ids for label in project.log.labels)
     count = f"{len(found.labels):,} {'label' if len(found.labels) == 1 else 'labels'}"
     st.button(
-        "Taken in; undo takes them back" if taken else f"Take in {count}",
+        "Added; undo takes them back" if taken else f"Add {count}",
         type="secondary" if taken else "primary",
         disabled=taken,
         key=f"label_bring_take_{project.key}",
@@ -138,6 +140,19 @@ def _tell(found: ImportedLabels, reading: _Reading) -> None:
         st.markdown(f":small[{text}]")
     for line in report_lines(report):
         st.caption(humanize.escape(line))
+
+
+def _named(found: ImportedLabels, key: str) -> ImportedLabels:
+    """The same with names for classes that are only numbers, as a person gives them."""
+    used = {label.class_id for label in found.labels}
+    numbers = [c for c in found.classes if c.id in used and c.name.lstrip("-").isdigit()]
+    if not numbers:
+        return found
+    with st.expander("Name the classes", icon=":material/edit:", expanded=len(numbers) <= MOST_CLASSES):
+        st.caption("This file has numbers for classes. What do they stand for? A field left empty keeps its number.")
+        given = {c.id: st.text_input(c.name, key=f"label_bring_name_{key}_{c.id}", max_chars=60) for c in numbers}
+    classes = [replace(c, name=clean_name(given.get(c.id, "")) or c.name, code=c.code or c.name) for c in found.classes]
+    return replace(found, classes=classes)
 
 
 def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabels) -> None:

@@ -19,7 +19,7 @@ from tessera_core.ui import charts, humanize
 from tessera_core.ui.label import tasks
 from tessera_core.ui.scene import OpenScene
 
-_HEADS = "<th>Class</th><th>Found</th><th>Right</th><th>n</th>"
+_HEADS = "<th>Class</th><th>Found</th><th>Right</th><th>Labels</th>"
 _TABLE = """<style>
 .label-scores { width: 100%; border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 .label-scores th, .label-scores td { padding: 4px 3px; border-bottom: 1px solid rgba(128, 128, 128, 0.25); }
@@ -73,7 +73,9 @@ def _per_class(session: LabelSession, project: Project) -> None:
         for c in score.per_class
     )
     st.html(f"{_TABLE}<table class='label-scores'><tr>{_HEADS}</tr>{rows}</table>")
-    st.caption("Found: of the class's held-out labels. Right: of what is mapped as the class. n: labels held out.")
+    st.caption(
+        "Found: of the class's held-out labels. Right: of what is mapped as the class. Labels: how many were held out."
+    )
     if score.confusion.size and st.toggle("Which classes are confused", key="label_confusion"):
         _confusion(score.classes, score.confusion, [c.name for c in project.log.classes])
 

@@ -72,7 +72,9 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
     with outcome:
         plan = validate.plan(classes, design, margin / 100, accuracy / 100, at_least=max(at_least, 2))
         _outcome(project, plan)
-        if st.button("Draw the places", type="primary", icon=":material/casino:", key=f"{key}_draw", width="stretch"):
+        if st.button(
+            "Choose the places by chance", type="primary", icon=":material/casino:", key=f"{key}_draw", width="stretch"
+        ):
             seed = int(time.time()) & 0x7FFFFFFF
             sample = draw(classes, plan.n, design, at_least=max(at_least, 2), seed=seed)
             _begin(project, Validation(year, scene.raster.grid, sample))

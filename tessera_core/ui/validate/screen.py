@@ -46,8 +46,8 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
             st.button("Next", icon=":material/arrow_forward:", key=f"{key}_next", shortcut="Right",
                       on_click=_step, args=(key, 1, total), disabled=place == total - 1)  # fmt: skip
             left = current.next_open(place)
-            st.button("Next without answer", key=f"{key}_open", disabled=left is None,
-                      on_click=_go, args=(key, left or 0))  # fmt: skip
+            st.button("Next open place", key=f"{key}_open", disabled=left is None,
+                      help="The next place that nobody has looked at.", on_click=_go, args=(key, left or 0))  # fmt: skip
         st.text_input(
             "Note",
             value=current.sample.notes[place],
