@@ -251,7 +251,21 @@ def _provenance(project: Project) -> str:
     references = list(project.embeddings.values())
     if not references:
         return "nothing loaded yet"
-    return humanize.provenance_line(references[-1].provenance, [reference.year for reference in references])
+    line = humanize.provenance_line(references[-1].provenance, [reference.year for reference in references])
+    return " · ".join(part for part in (_place(project), line) if part)
+
+
+def _place(project: Project) -> str:
+    """The town that a project's region lies at, where the list of places is loaded already and the region is a real one."""
+    from tessera_core.geocoding import gazetteer
+
+    grid = project.grid
+    made_up = any(reference.provenance.simulated for reference in project.embeddings.values())
+    if grid is None or not grid.georeferenced or made_up or not gazetteer.ready():
+        return ""
+    lon, lat = grid.pixel_to_lonlat(grid.height / 2, grid.width / 2)
+    town, km = gazetteer.nearest(float(lon), float(lat))
+    return f"{'at' if km < 3 else 'near'} {town.name}, {town.country}" if km < 50 else ""
 
 
 @st.fragment(run_every=10)

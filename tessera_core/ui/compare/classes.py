@@ -214,7 +214,7 @@ def _table(context: CompareContext, step: Transitions, names: dict[int, str], ra
             "To": [row["to"] for row in rows[:MOST_ROWS]],
             f"Changed, {unit}": [row.get("confirmed", float("nan")) for row in rows[:MOST_ROWS]],
             f"Maps differ, {unit}": [row["area"] for row in rows[:MOST_ROWS]],
-            "95 % sure": [
+            f"Maps differ, with other labels, {unit}": [
                 f"{row['low']:,.1f} to {row['high']:,.1f}" if "low" in row else "" for row in rows[:MOST_ROWS]
             ],
         }

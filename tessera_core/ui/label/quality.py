@@ -16,6 +16,7 @@ from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import charts, humanize
+from tessera_core.ui.help import words
 from tessera_core.ui.label import tasks
 from tessera_core.ui.scene import OpenScene
 
@@ -43,11 +44,11 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     steps.take(project, steps.CONFIDENCE)
     low, high = score.interval
     left, right = st.columns(2)
-    left.metric("New places", f"{100 * score.accuracy:.0f} %", help="Whole places are held out, with a belt around.")
+    left.metric("New places", f"{100 * score.accuracy:.0f} %", help=words.tip("held out"))
     naive = "–" if score.naive is None else f"{100 * score.naive:.0f} %"
-    right.metric("Random split", naive, help="What most tools report. It tests beside what was learned from.")
-    st.caption(
-        f"Labels right when held out. 95 % sure: {100 * low:.0f} to {100 * high:.0f} %. n = {score.n_labels} labels in "
+    right.metric("Random split", naive, help=words.tip("random split"))
+    words.caption(
+        f"Labels right when held out. 95 % sure: {100 * low:.0f} to {100 * high:.0f} %, from {score.n_labels} labels in "
         f"{score.n_places} places."
     )
     for sentence in (score.gap, score.weakest, score.confused, *score.notes):
