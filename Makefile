@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser bench check-live requirements docs docs-pictures coverage clean
+.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser bench check-live requirements docs docs-pictures shots coverage clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench         measure this machine"
 	@echo "make env           only set up .venv, with the tested versions (UNPINNED=1: with the newest)"
 	@echo "make docs          build the documentation site and run what it shows"
+	@echo "make shots         pictures of every page on every screen, to be looked at"
 	@echo "make lint format   check, or mend, the code's form"
 	@echo "make test-js       the tests of the maps' JavaScript alone"
 
@@ -94,6 +95,10 @@ docs:
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "soak or not soak" tests/docs
 	@echo "build/docs/index.html"
+
+# Every page in every state on every screen, light and dark, into build/shots, to be looked at; SHOTS="--screens 390x844" for some.
+shots: env-test
+	$(BIN)/python tools/shots.py $(SHOTS)
 
 # Every picture of it anew, by the tests' browser from the real app; needs Chromium.
 docs-pictures: env-test

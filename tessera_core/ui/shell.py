@@ -54,8 +54,11 @@ _PAGES = {
     Hint.GENERATE: ("generate", "Make embeddings"),
 }
 # On a phone the line above every page is one line; the page Region has it in full.
-_ONE_LINE = """<style>
+_LOOKS = """<style>
 .st-key-studio_header button { min-height: 1.75rem; padding-block: 0; }
+/* What is chosen is the brightest of its row, in the dark too, where the colour of buttons would be the dimmest. */
+[data-variant="segmented_control"][data-selected] p, [data-testid="stSliderThumbValue"] p { color: light-dark(#0b7a75, #6ad6ce); }
+[data-variant="segmented_control"][data-selected] p { font-weight: 600; }
 /* The one button of the navigation on a phone has a name, which is also read out. */
 [data-testid="stExpandSidebarButton"]::after { content: "Pages"; margin-inline-start: 0.4rem; font-size: 0.95rem; }
 [data-testid="stExpandSidebarButton"] { width: auto; }
@@ -215,7 +218,7 @@ def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:
 def header(*, saved: bool = True) -> None:
     """One line above every page: the project, where its embeddings come from, when it was saved, and help."""
     project = state.current_project()
-    st.html(_ONE_LINE + _MENU + words.STYLE)
+    st.html(_LOOKS + _MENU + words.STYLE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="studio_header"):
         if project is not None:
             projects.switcher(project)

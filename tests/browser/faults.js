@@ -62,6 +62,8 @@
     // A folded side bar waits beyond the edge.
     if (box.width < 2 || box.height < 2 || box.right <= 0) continue;
     const shown = left(node, box);
+    // A box to tick that is drawn by something else.
+    if (control && !texts.length && shown.area < 4) continue;
     const style = getComputedStyle(node);
     // A name that is cut with dots keeps enough of itself to be told from others.
     if (texts.length && style.textOverflow === "ellipsis" && node.scrollWidth > node.clientWidth + 1) {

@@ -178,7 +178,7 @@ def _sample(page: Any) -> None:
 
 
 def _compared(page: Any) -> None:
-    page.get_by_text("Compared once").wait_for(timeout=PATIENCE)
+    page.get_by_test_id("stMetricValue").first.wait_for(timeout=PATIENCE)
     settled(page)
 
 
@@ -203,9 +203,27 @@ SIGHTS = (
     Sight("export", "/export?project={project}", settled),
     Sight("generate", "/generate?project={project}", settled),
     Sight("data", "/data?project={project}", settled),
+    Sight("help", "/help?project={project}", settled),
 )
 # One state a page, for a look that must not take long.
-PAGES = ("welcome", "region", "label", "explore", "continuous", "validate", "compare", "export", "generate", "data")
+PAGES = (
+    "welcome",
+    "region",
+    "label",
+    "explore",
+    "continuous",
+    "validate",
+    "compare",
+    "export",
+    "generate",
+    "data",
+    "help",
+)
+
+
+def to_top(page: Any) -> None:
+    """Scroll the page to its head: what stays in sight while it is scrolled lies over what passes beneath."""
+    page.evaluate("() => document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)")
 
 
 def look(page: Any, url: str, sight: Sight, project: Project) -> None:
@@ -214,6 +232,7 @@ def look(page: Any, url: str, sight: Sight, project: Project) -> None:
     page.get_by_test_id("stMainBlockContainer").wait_for(timeout=PATIENCE)
     sight.prepare(page)
     page.mouse.move(3, 3)
+    to_top(page)
 
 
 def at_zoom(screen: str) -> dict[str, Any]:

@@ -218,6 +218,14 @@ def test_layers_swap_swipe_and_stand_side_by_side(view: Map) -> None:
     until(page, lambda: left.bounding_box()["width"] > 1000, "the map is not zoomed")
     still(page)
     assert left.bounding_box()["width"] == pytest.approx(right.bounding_box()["width"])
+    # On a page that scrolls the wheel alone is the page's, and the map says how it is zoomed.
+    before = left.bounding_box()["width"]
+    page.set_viewport_size({"width": page.viewport_size["width"], "height": 420})
+    page.mouse.move(*view.at(0.75, 0.3))
+    page.mouse.wheel(0, 120)
+    page.get_by_text("Ctrl + wheel zooms the map").wait_for()
+    page.wait_for_function("() => document.querySelector('[data-testid=stMain]').scrollTop > 50")
+    assert left.bounding_box()["width"] == pytest.approx(before)
 
 
 def test_sliders_of_the_map_ask_nobody(view: Map) -> None:
