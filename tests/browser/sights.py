@@ -5,6 +5,7 @@ The tests of layout and of accessibility look at these, and ``tools/shots.py`` m
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -101,7 +102,7 @@ def _map(page: Any) -> None:
 
 
 def _region(page: Any) -> None:
-    page.get_by_role("button", name="Start labelling").wait_for(timeout=PATIENCE)
+    page.get_by_role("button", name=re.compile("(Start|Go on) labelling")).wait_for(timeout=PATIENCE)
     settled(page)
 
 
