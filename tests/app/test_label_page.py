@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tessera_core.analysis.postprocess import majority
 from tessera_core.export.geotiff import write_class_map
 from tessera_core.grid import transformer
 from tessera_core.labels.model import LabelClass
+from tessera_core.project import steps
 from tessera_core.project.classify import head_choice, map_project
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
@@ -151,7 +153,9 @@ def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Pro
         assert f"<td>{html.escape(label_class.name)}</td>" in table
     next(toggle for toggle in app.toggle if toggle.label == "Which classes are confused").set_value(True).run()
     assert not app.exception
-    assert any("n = 20 labels" in caption.value for caption in app.caption)
+    said = re.sub(r'<span role="tooltip">.*?</span>|<.*?>', "", " ".join(block.proto.body for block in app.get("html")))
+    assert "from 20 labels in" in said
+    assert steps.CONFIDENCE in steps.done(project)
     # The score of before a renaming stays in sight until the new one is there.
     project.log.edit_class(project.log.classes[0].id, name="Another name")
     app.run()
