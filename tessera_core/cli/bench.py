@@ -35,6 +35,7 @@ BENCHES = {
     "change": "change between years where the truth is known, and where nothing changed",
     "heads": "scores of every head at 3 to 50 labels a class, times to fit and map; resumable",
     "calibration": "confidence against accuracy, and sets of classes against their promise",
+    "trust": "intervals of areas and accuracy from checked samples, against how often they hold",
     "active-learning": "labels that suggested places save against random ones",
 }
 # Scripts may have the former names.
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown",
         metavar="FILE",
-        help="for heads, calibration and change: put the tables between the marks of this file",
+        help="for heads, calibration, change and trust: put the tables between the marks of this file",
     )
     parser.add_argument("--visitors", metavar="NUMBERS", help="for visitors: how many, separated by commas")
     parser.add_argument("--seconds", type=float, help="for visitors: how long they label")

@@ -245,11 +245,16 @@ def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
         }
         st.dataframe(pd.DataFrame.from_dict(cells, orient="index"), width="stretch")
         st.caption(
-            f"Rows: {step.years[0]}; columns: {step.years[1]}; {unit} of the maps, in brackets the 95 % interval."
+            f"Rows: {step.years[0]}; columns: {step.years[1]}; {unit} of the maps, in brackets with other draws of your labels."
         )
         rows = pd.DataFrame([cell for row in matrix for cell in row])
         rows = rows.rename(
-            columns={"area": f"maps, {unit}", "confirmed": f"changed, {unit}", "low": "low 95 %", "high": "high 95 %"}
+            columns={
+                "area": f"maps, {unit}",
+                "confirmed": f"changed, {unit}",
+                "low": "low, other labels",
+                "high": "high, other labels",
+            }
         )
         st.download_button(
             "Download the matrix (CSV)",
