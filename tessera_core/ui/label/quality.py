@@ -76,7 +76,8 @@ def _per_class(session: LabelSession, project: Project) -> None:
     st.html(f"{_TABLE}<table class='label-scores'><tr>{_HEADS}</tr>{rows}</table>")
     st.caption(
         "Found: of the class's held-out labels. Right: of what is mapped as the class, were classes as common as "
-        "among your labels; one that is rarer on the ground is right less often there, see Validate. Labels: how many were held out."
+        "among your labels; one that is rarer on the ground is right less often there, see Validate. "
+        "Labels: how many were held out."
     )
     if score.confusion.size and st.toggle("Which classes are confused", key="label_confusion"):
         _confusion(score.classes, score.confusion, [c.name for c in project.log.classes])
