@@ -155,7 +155,7 @@ def test_the_quality_panel_says_what_the_numbers_mean(app: AppTest, project: Pro
     assert not app.exception
     said = re.sub(r'<span role="tooltip">.*?</span>|<.*?>', "", " ".join(block.proto.body for block in app.get("html")))
     assert "from 20 labels in" in said
-    assert steps.CONFIDENCE in steps.done(project)
+    assert steps.CONFIDENCE in steps.done(Project.open(project.folder))
     # The score of before a renaming stays in sight until the new one is there.
     project.log.edit_class(project.log.classes[0].id, name="Another name")
     app.run()
