@@ -130,15 +130,16 @@ def pack(
 
 
 class Series(NamedTuple):
-    """Measurements of pixels on dates: values (N, T, B) and days of the year (T,) or (N, T)."""
+    """Measurements of pixels on dates: values (N, T, B) and days of the year (T,) or (N, T); which are ``valid``, bool (N, T), by
+    default those of which a value is non-zero."""
 
     values: NDArray[Any]
     doys: NDArray[Any]
+    valid: NDArray[np.bool_] | None = None
 
 
 def pack_pixels(
     s2: Series,
-    s2_valid: NDArray[np.bool_],
     ascending: Series,
     descending: Series,
     *,
@@ -151,7 +152,7 @@ def pack_pixels(
     """Pack pixel-major raw series.
 
     Args:
-        s2: digital numbers of ten bands; ``s2_valid`` bool (N, T).
+        s2: digital numbers of ten bands.
         ascending, descending: VV and VH; a pass is valid where one of them is non-zero.
         max_s2, max_s1: most observations kept per pixel.
         seed: for the random subset of crowded pixels.
@@ -159,9 +160,8 @@ def pack_pixels(
     """
     rng = np.random.default_rng(seed)
     n = len(s2.values)
-    optical, optical_doy, optical_count, _ = pack(
-        s2.values.astype(np.uint16, copy=False), s2_valid, s2.doys, max_s2, rng
-    )
+    valid = (s2.values != 0).any(-1) if s2.valid is None else s2.valid
+    optical, optical_doy, optical_count, _ = pack(s2.values.astype(np.uint16, copy=False), valid, s2.doys, max_s2, rng)
     passes = (ascending, descending)
     both = np.concatenate([one.values for one in passes], axis=1).astype(np.int16, copy=False)
     days = np.concatenate([np.broadcast_to(one.doys, one.values.shape[:2]) for one in passes], axis=1)
@@ -201,8 +201,7 @@ def pack_tile(
     valid = (pixels_first(tile.masks) != 0) & (s2 != 0).any(-1)
     place = np.stack([np.full(len(rows), number), rows, cols], axis=1)
     return pack_pixels(
-        Series(s2, tile.doys),
-        valid,
+        Series(s2, tile.doys, valid),
         Series(pixels_first(tile.sar_asc), tile.doys_asc),
         Series(pixels_first(tile.sar_desc), tile.doys_desc),
         max_s2=max_s2,

@@ -205,8 +205,7 @@ def seed_of(*parts: int) -> int:
 def _pack_sample(sample: DPixelSample, first_world: int, seed: int, **limits: int) -> PixelSet:
     place = np.stack([sample.worlds + first_world, sample.parcels, np.arange(len(sample))], axis=1)
     return pack_pixels(
-        Series(sample.s2, sample.doys),
-        sample.masks != 0,
+        Series(sample.s2, sample.doys, sample.masks != 0),
         Series(sample.sar_asc, sample.doys_asc),
         Series(sample.sar_desc, sample.doys_desc),
         seed=seed,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -141,6 +141,20 @@ def _whole(value: object) -> bool:
 # --------------------------------------------------------------------- going down
 
 
+class SearchAnswer(NamedTuple):
+    """What a similarity search found.
+
+    Attributes:
+        found: likeness to the chosen places; None where there is none.
+        problem: why there is none.
+        pixel_area: of one pixel, in the unit that the map shows areas in.
+    """
+
+    found: SimilarPixels | None = None
+    problem: str = ""
+    pixel_area: float = 1.0
+
+
 def header(
     key: str,
     state: InsightState,
@@ -150,9 +164,7 @@ def header(
     *,
     run: int,
     ready: bool,
-    found: SimilarPixels | None = None,
-    problem: str = "",
-    pixel_area: float = 1.0,
+    search: SearchAnswer | None = None,
 ) -> dict[str, Any]:
     """What the page shows about the map, as JSON.
 
@@ -164,9 +176,7 @@ def header(
         layers: extra layers, without their pictures, which travel apart.
         run: grows with every answer.
         ready: whether there are labels enough for any answer; otherwise nothing is said.
-        found: likeness to the chosen places.
-        problem: why there is none.
-        pixel_area: of one pixel, in the unit that the map shows areas in.
+        search: of the similarity search; None where nothing is looked for.
     """
     return {
         "kind": "insight",
@@ -198,7 +208,7 @@ def header(
             }
             for v in layers
         ],
-        "similar": _similar(found, problem, pixel_area),
+        "similar": _similar(search or SearchAnswer()),
     }
 
 
@@ -261,7 +271,8 @@ def _withheld(insight: Insight) -> str:
     )
 
 
-def _similar(found: SimilarPixels | None, problem: str, pixel_area: float) -> dict[str, Any] | None:
+def _similar(search: SearchAnswer) -> dict[str, Any] | None:
+    found, problem, pixel_area = search
     if found is None:
         return {"problem": problem} if problem else None
     counts = found.similarity.histogram

@@ -140,9 +140,7 @@ class LabelSession:
             shown,
             run=run,
             ready=ready,
-            found=found,
-            problem=problem,
-            pixel_area=self.live.pixel_area,
+            search=insight_protocol.SearchAnswer(found, problem, self.live.pixel_area),
         )
         header["stamp"] = self.live.stamp(project.log, head)
         header["error"] = round(100 * state.error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -104,6 +104,51 @@ class Outline:
     colour: str = "#0f766e"
     fill: float = 0.0
     text: str = ""
+
+
+@dataclass(frozen=True)
+class MapContent:
+    """What lies on a map.
+
+    Attributes:
+        layers: pictures, lowest first.
+        markers, outlines: drawn above the layers.
+    """
+
+    layers: Sequence[Layer] = ()
+    markers: Sequence[Marker] = ()
+    outlines: Sequence[Outline] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two layers that a map begins to compare, by name: with a divider, or ``beside`` each other as two maps."""
+
+    left: str
+    right: str
+    beside: bool = False
+
+
+@dataclass(frozen=True)
+class MapLook:
+    """How a map stands on its page.
+
+    Attributes:
+        title, subtitle: printed on the map.
+        height: pixels; None fits the window.
+        sticky: whether the map stays in sight while a long panel in the column beside it is scrolled.
+        base_maps: whether base maps from the internet may be chosen (never shown unasked).
+        world: whether land and borders are drawn below everything.
+        link: name of a linked scatter (``ui.scatter``) whose points are highlighted here.
+    """
+
+    title: str = ""
+    subtitle: str = ""
+    height: int | None = None
+    sticky: bool = False
+    base_maps: bool = True
+    world: bool = False
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,13 @@ INTERFACES = {
 # A map of the world with everything that a map can have.
 WORLD = """
 from tessera_core.ui.components import view_map
-from tessera_core.ui.components.view_map import ColourScale, Layer, Marker, Outline
+from tessera_core.ui.components.view_map import ColourScale, Comparison, Layer, MapContent, MapLook, Marker, Outline
 square = {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}
 scale = ColourScale(0, 1, ("#000000", "#ffffff"), "m", "±")
 layers = [Layer("a", "A", b"1", "1", legend=(("#000000", "Forest"),)), Layer("b", "B", b"2", "1", group="base", scale=scale)]
 view_map.view_map(
-    "w", display=None, world=True, layers=layers, markers=[Marker("m", lon=1, lat=2, kind="pin")],
-    outlines=[Outline("o", square, fill=0.2)], swipe=("a", "b"), fly_to=(0, 0, 1, 1), height=300, link="l",
+    "w", None, MapContent(layers, [Marker("m", lon=1, lat=2, kind="pin")], [Outline("o", square, fill=0.2)]),
+    comparison=Comparison("a", "b"), fly_to=(0, 0, 1, 1), look=MapLook(height=300, world=True, link="l"),
 )
 """
 

@@ -61,8 +61,8 @@ def body():
     else:
         ring = [[-10, 35], [30, 35], [30, 60], [-10, 60], [-10, 35]]
         outlines = [Outline("europe", {"type": "Polygon", "coordinates": [ring]}, fill=0.3, text="Europe")]
-    shown = {"layers": layers, "markers": markers, "outlines": outlines, "world": world}
-    view_map.view_map("test", display=display, **shown, height=500, title="Field")
+    look = view_map.MapLook("Field", height=500, world=world)
+    view_map.view_map("test", display, view_map.MapContent(layers, markers, outlines), look=look)
     st.text(f"made: {st.session_state.get('made', [])}")
     log = st.session_state.setdefault("log", [])
     log.extend(view_map.events("test"))

@@ -25,7 +25,7 @@ def some_pixels(n: int = 40, seed: int = 0, dates: int = 30, passes: int = 20) -
     asc[rng.random((n, passes)) < 0.2] = 0
     days = np.arange(1, passes + 1) * 12
     return pack_pixels(
-        Series(s2, doys), valid, Series(asc, days), Series(desc, days + 3), max_s2=24, max_s1=32, seed=seed
+        Series(s2, doys, valid), Series(asc, days), Series(desc, days + 3), max_s2=24, max_s1=32, seed=seed
     )
 
 

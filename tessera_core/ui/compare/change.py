@@ -141,18 +141,15 @@ def _studio(context: CompareContext, found: Compared) -> None:
             for n, (_, _, ring) in enumerate(marks)
             if ring
         ]
+        ends = (f"year{context.first}", f"year{context.last}")
         view_map.view_map(
             map_key,
-            display=display,
-            layers=layers,
-            markers=pixel.markers(context),
-            outlines=outlines,
+            display,
+            view_map.MapContent(layers, pixel.markers(context), outlines),
             tools=("click", "box", "polygon"),
-            swipe=None if view == "one" else (f"year{context.first}", f"year{context.last}"),
-            side_by_side=view == "beside",
+            comparison=None if view == "one" else view_map.Comparison(*ends, beside=view == "beside"),
+            look=view_map.MapLook(context.project.name, f"{context.first} and {context.last}"),
             on_event=lambda: _on_map(context, map_key, marks_key),
-            title=context.project.name,
-            subtitle=f"{context.first} and {context.last}",
         )
 
 

@@ -155,12 +155,11 @@ def _studio(context: CompareContext, made: Made) -> None:
         ]
         view_map.view_map(
             f"compare_classes_{context.project.key}",
-            display=display,
-            layers=pictures,
+            display,
+            view_map.MapContent(pictures),
             tools=(),
-            swipe=(f"classes{context.first}", f"classes{context.last}"),
-            title=context.project.name,
-            subtitle=f"{context.first} and {context.last}",
+            comparison=view_map.Comparison(f"classes{context.first}", f"classes{context.last}"),
+            look=view_map.MapLook(context.project.name, f"{context.first} and {context.last}"),
         )
     with panel:
         for step in steps:

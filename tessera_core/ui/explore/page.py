@@ -78,15 +78,16 @@ def _map(context: ExploreContext, mode: str) -> None:
     provenance = context.scene.raster.provenance
     view_map.view_map(
         MAP,
-        display=context.scene.display,
-        layers=layers,
-        markers=markers,
+        context.scene.display,
+        view_map.MapContent(layers, markers),
         tools=("click", "box", "polygon") if mode == "Scatter" else ("click",),
-        title=context.project.name,
-        subtitle=f"{year_name(context.year)} · {provenance.title}",
-        link=MAP if mode == "Scatter" else "",
+        look=view_map.MapLook(
+            context.project.name,
+            f"{year_name(context.year)} · {provenance.title}",
+            sticky=True,
+            link=MAP if mode == "Scatter" else "",
+        ),
         on_event=_on_map,
-        sticky=True,
     )
 
 

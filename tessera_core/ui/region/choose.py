@@ -348,13 +348,11 @@ def _map(cover: Any) -> None:
         outlines.append(view_map.Outline("chosen", _geojson(region), _CHOSEN, 0.0, title_of(region)))
     view_map.view_map(
         MAP,
-        display=None,
-        world=True,
-        outlines=outlines,
-        markers=_markers(region),
+        None,
+        view_map.MapContent(markers=_markers(region), outlines=outlines),
         tools=("box", "polygon", "click"),
         fly_to=None if region is None else _padded(region.bbox),
-        height=520,
+        look=view_map.MapLook(height=520, world=True),
         on_event=shell.shielded(_on_map),
     )
     st.caption(

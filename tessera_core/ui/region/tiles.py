@@ -106,12 +106,10 @@ def _map(project: Project, year: int | None, scene: OpenScene, found: QualityRep
     picture = view_map.Layer("pca", "Embeddings", _picture(scene), scene.key)
     view_map.view_map(
         MAP,
-        display=scene.display,
-        layers=[picture],
-        outlines=outlines,
+        scene.display,
+        view_map.MapContent([picture], outlines=outlines),
         tools=(),
-        base_maps=False,
-        height=420,
+        look=view_map.MapLook(height=420, base_maps=False),
         on_event=shell.shielded(lambda: _clicked(project, year)),
     )
     st.caption("Orange: bad tiles, click one to mask it. Pink: seams. Grey: masked tiles, click one to bring it back.")

@@ -210,16 +210,17 @@ def show(
 ) -> None:
     """The map with its plots."""
     markers, outlines = marks(context, made, score, by)
+    subtitle = " · ".join(str(part) for part in (context.title, context.year) if part)
     view_map.view_map(
         MAP,
-        display=context.scene.display,
-        layers=layers(context, made, grey=grey, by=by, useless=score is not None and score.useless),
-        markers=[*markers, *([pin] if pin else [])],
-        outlines=outlines,
+        context.scene.display,
+        view_map.MapContent(
+            layers(context, made, grey=grey, by=by, useless=score is not None and score.useless),
+            [*markers, *([pin] if pin else [])],
+            outlines,
+        ),
         tools=("click",),
         fly_to=fly_to,
         on_event=on_event,  # type: ignore[arg-type]
-        title=context.project.name,
-        subtitle=" · ".join(str(part) for part in (context.title, context.year) if part),
-        sticky=True,
+        look=view_map.MapLook(context.project.name, subtitle, sticky=True),
     )

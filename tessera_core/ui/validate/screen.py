@@ -72,14 +72,13 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
         box = (float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max()))
     view_map.view_map(
         f"validate_map_{project.key}",
-        display=scene.display,
-        layers=layers,
-        markers=[] if grid.georeferenced else [view_map.Marker("place", row, col, text="The place")],
-        outlines=[_pixel(scene, int(row), int(col))] if grid.georeferenced else [],
+        scene.display,
+        view_map.MapContent(layers, outlines=[_pixel(scene, int(row), int(col))])
+        if grid.georeferenced
+        else view_map.MapContent(layers, [view_map.Marker("place", row, col, text="The place")]),
         tools=(),
         fly_to=box,
-        height=400,
-        subtitle=f"{current.year or ''}",
+        look=view_map.MapLook(subtitle=f"{current.year or ''}", height=400),
     )
     st.caption("Say what covers most of the square. With internet, choose an aerial picture under the map's layers.")
 

@@ -4,7 +4,7 @@ Read-mostly: pictures on a display grid (or the world), markers, outlines; swipe
 come back as events. Streamlit components inline as in ``ui.shared``; what travels is in ``view_protocol``, the values in ``parts``.
 
     view_map.loader()                                  # once per page run, outside fragments
-    view_map.view_map("explore", display=scene.display, layers=[...], on_event=_clicked)
+    view_map.view_map("explore", scene.display, MapContent(layers=[...]), on_event=_clicked)
     event = view_map.event("explore")                  # what was done in this run, or None
 """
 
@@ -18,14 +18,27 @@ import streamlit as st
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session import payload, view_protocol
 from tessera_core.session.base_maps import BASE_MAPS
-from tessera_core.session.view_parts import ColourScale, Layer, MapEvent, Marker, Outline, Tool
+from tessera_core.session.view_parts import (
+    ColourScale,
+    Comparison,
+    Layer,
+    MapContent,
+    MapEvent,
+    MapLook,
+    Marker,
+    Outline,
+    Tool,
+)
 from tessera_core.types import BBox
 from tessera_core.ui.components import shared
 
 __all__ = [
     "ColourScale",
+    "Comparison",
     "Layer",
+    "MapContent",
     "MapEvent",
+    "MapLook",
     "Marker",
     "Outline",
     "event",
@@ -46,46 +59,31 @@ def loader() -> None:
 
 def view_map(
     key: str,
-    *,
     display: DisplayGrid | None,
-    layers: Sequence[Layer] = (),
-    markers: Sequence[Marker] = (),
-    outlines: Sequence[Outline] = (),
+    content: MapContent,
+    *,
     tools: Sequence[Tool] = ("click", "box", "polygon"),
-    swipe: tuple[str, str] | None = None,
-    side_by_side: bool = False,
+    comparison: Comparison | None = None,
     fly_to: BBox | None = None,
-    base_maps: bool = True,
-    world: bool = False,
-    height: int | None = None,
+    look: MapLook | None = None,
     on_event: Callable[[], None] | None = None,
-    title: str = "",
-    subtitle: str = "",
-    link: str = "",
-    sticky: bool = False,
 ) -> None:
     """Show the map.
 
     Args:
         key: names the map within the session; its view and the person's choices of layers live under it.
         display: the grid that the layers' pictures are on; None for a map of the world.
-        layers: pictures, lowest first.
-        markers, outlines: drawn above the layers.
+        content: what lies on it.
         tools: what people may do besides looking; ``"click"`` reports clicks.
-        swipe: names of two layers to begin a comparison with, left and right.
-        side_by_side: whether that comparison begins as two maps instead of a divider.
+        comparison: to begin with.
         fly_to: ``(west, south, east, north)`` in degrees; the map goes there when the value changes.
-        base_maps: whether base maps from the internet may be chosen (never shown unasked).
-        world: whether land and borders are drawn below everything.
-        height: pixels; None fits the window.
+        look: how it stands on the page.
         on_event: called before the script when people did something; read it with :func:`event`.
-        title, subtitle: printed on the map.
-        link: name of a linked scatter (``ui.scatter``) whose points are highlighted here.
-        sticky: whether the map stays in sight while a long panel in the column beside it is scrolled.
     """
     state = _state(key)
     st.session_state[_display_key(key)] = display
-    pictures = _pictures(key, layers, swipe)
+    look, layers = look or MapLook(), content.layers
+    pictures = _pictures(key, layers, comparison)
     on_ground = display is None or display.frame == "mercator"
     header = {
         "kind": "map",
@@ -98,19 +96,19 @@ def view_map(
         "seen": state.seen,
         # Of these the pictures come by themselves; the browser asks for others once they are looked at.
         "layers": [view_protocol.layer_entry(layer) | {"sent": layer.name in pictures} for layer in layers],
-        "markers": view_protocol.marker_entries(markers, display),
-        "outlines": view_protocol.outline_entries(outlines, display),
+        "markers": view_protocol.marker_entries(content.markers, display),
+        "outlines": view_protocol.outline_entries(content.outlines, display),
         "tools": list(tools),
-        "swipe": list(swipe) if swipe else None,
-        "beside": side_by_side,
+        "swipe": [comparison.left, comparison.right] if comparison else None,
+        "beside": comparison is not None and comparison.beside,
         "fly": _box(fly_to, display),
-        "base": BASE_MAPS if base_maps and on_ground else (),
-        "world": world and on_ground,
-        "height": height,
-        "title": title,
-        "subtitle": subtitle,
-        "link": link,
-        "sticky": sticky,
+        "base": BASE_MAPS if look.base_maps and on_ground else (),
+        "world": look.world and on_ground,
+        "height": look.height,
+        "title": look.title,
+        "subtitle": look.subtitle,
+        "link": look.link,
+        "sticky": look.sticky,
     }
     mount = shared.mount("tessera_view_map", HUB)
     with st.container(gap=None):
@@ -134,9 +132,9 @@ def looked_at(key: str) -> frozenset[str]:
     return known
 
 
-def _pictures(key: str, layers: Sequence[Layer], swipe: tuple[str, str] | None) -> dict[str, bytes | None]:
+def _pictures(key: str, layers: Sequence[Layer], comparison: Comparison | None) -> dict[str, bytes | None]:
     """The pictures to send by name; None where one is on its way. Those that nobody looks at are not made."""
-    seen = looked_at(key) | set(swipe or ())
+    seen = looked_at(key) | ({comparison.left, comparison.right} if comparison else set())
     found: dict[str, bytes | None] = {}
     for layer in layers:
         if isinstance(layer.png, bytes):
