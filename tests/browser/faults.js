@@ -54,10 +54,12 @@
     if ((!control && !texts.length) || !seen(node)) continue;
     const range = document.createRange();
     let box = node.getBoundingClientRect();
+    let lines = [box];
     if (texts.length && !control) {
       range.setStartBefore(texts[0]);
       range.setEndAfter(texts.at(-1));
       box = range.getBoundingClientRect();
+      lines = [...range.getClientRects()];
     }
     // A folded side bar waits beyond the edge.
     if (box.width < 2 || box.height < 2 || box.right <= 0) continue;
@@ -81,15 +83,18 @@
     }
     if (shown.area < 4) continue;
     if (shown.x1 > width + 1 || shown.x0 < -1) faults.push(`${name(node)} leaves the window`);
-    boxes.push({ node, ...shown });
+    boxes.push({ node, lines, ...shown });
   }
+  // Texts of several lines may wind around each other.
+  const meet = (a, b) =>
+    a.lines.some((p) => b.lines.some((q) => p.left < q.right - 2 && q.left < p.right - 2 && p.top < q.bottom - 2 && q.top < p.bottom - 2));
   for (let i = 0; i < boxes.length; i++)
     for (let j = i + 1; j < boxes.length; j++) {
       const [a, b] = [boxes[i], boxes[j]];
       const w = Math.min(a.x1, b.x1) - Math.max(a.x0, b.x0);
       const h = Math.min(a.y1, b.y1) - Math.max(a.y0, b.y0);
       if (w < 3 || h < 3 || w * h < 0.1 * Math.min(a.area, b.area)) continue;
-      if (within(a.node, b.node) || within(b.node, a.node)) continue;
+      if (within(a.node, b.node) || within(b.node, a.node) || !meet(a, b)) continue;
       const labels = [a.node, b.node].map((node) => node.closest("label"));
       if (labels[0] && labels[0] === labels[1]) continue;
       faults.push(`${name(a.node)} and ${name(b.node)} lie on each other`);

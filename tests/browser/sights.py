@@ -144,7 +144,7 @@ def _editing(page: Any) -> None:
 
 def _quality(page: Any) -> None:
     _label(page)
-    page.get_by_text("How good is it?").click()
+    page.get_by_text("How good is it?", exact=True).click()
     page.get_by_text("Random split").wait_for(timeout=PATIENCE)
     settled(page)
 

@@ -84,7 +84,8 @@ def test_a_session_with_the_mouse(open_map: OpenMap, project: Project, truth: np
         view.get_by_role("button", name="Add").click()
     page.acked(3)
     number = 3
-    view.locator(".tl-map").focus()
+    # Who works by keyboard is on the map then, not at the head of the page.
+    assert "tl-map" in page.root.evaluate("map => map.getRootNode().activeElement?.className ?? ''")
     for kind in range(1, CLASSES + 1):
         view.locator(".tl-pick").nth(kind - 1).click()
         for row, col in places(truth, kind, MANY if kind <= 2 else 2):
@@ -121,6 +122,11 @@ def test_a_session_with_the_mouse(open_map: OpenMap, project: Project, truth: np
     number += 1
     page.acked(number)
     known(page)
+    told = view.locator(".tl-told")
+    page.until(
+        lambda: re.fullmatch(r"Map updated: 6 classes, \d+ % right", told.text_content() or "") is not None,
+        "what the map has become is not read out",
+    )
     view.locator(".tl-fold summary", has_text="Doubtful labels").click()
     item = view.locator(".tl-item", has_text="Labelled Forest, but it looks like Water")
     item.first.wait_for()

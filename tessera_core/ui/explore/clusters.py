@@ -5,14 +5,16 @@ The pixels are grouped once, in the background; the slider cuts the tree, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core._utils.colour import lab
 from tessera_core.analysis.clusters import ClusterTree, cluster_tree
 from tessera_core.analysis.embedding_space import PixelSample, clusters_of
 from tessera_core.areas import hectares_per_pixel
@@ -24,6 +26,9 @@ from tessera_core.ui.explore.context import PAGE, ExploreContext
 from tessera_core.ui.humanize import year_name
 from tessera_core.ui.results import kept, result_of
 from tessera_core.ui.scene import OpenScene
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 DEFAULT, MOST = 8, 20
 
@@ -91,15 +96,27 @@ def panel(context: ExploreContext) -> None:
         sizes = np.bincount(numbers, result.sizes[year], count + 1)[1:]
         total = max(1, int(sizes.sum()))
         columns[f"{year_name(year)}: share"] = [f"{100 * size / total:.1f} %" for size in sizes]
+        if len(context.scenes) > 1:
+            # More columns than two years need would not be seen beside the map.
+            continue
         columns[f"{year_name(year)}: pixels"] = [f"{size:,.0f}" for size in sizes]
-        if scene.raster.grid.georeferenced and len(context.scenes) == 1:
+        if scene.raster.grid.georeferenced:
             hectare = hectares_per_pixel(scene.raster.grid)
             columns["Area"] = [f"{size * hectare:,.0f} ha" for size in sizes]
-    st.dataframe(columns, hide_index=True, width="stretch")
+    st.dataframe(_coloured(columns, distinct_colors(count)), hide_index=True, width="stretch")
     st.caption(
         "Groups hold pixels that behave alike; they need not be classes. One class may fall into several groups, and one "
-        "group may hold several classes. The colours are in the legend on the map."
+        "group may hold several classes. Their colours are those of the map. On the page Label, the panel Groups gives them names."
     )
+
+
+def _coloured(columns: dict[str, list[object]], colours: Sequence[str]) -> Styler:
+    """A table whose first column has the colours of the map."""
+    import pandas as pd
+
+    ink = ["#111" if light > 55 else "#fff" for light in lab(colours)[:, 0]]
+    looks = [f"background-color: {colour}; color: {text}" for colour, text in zip(colours, ink, strict=True)]
+    return pd.DataFrame(columns).style.apply(lambda _: looks, subset=["Group"])
 
 
 def of_pixels(
