@@ -16,22 +16,31 @@ VIEW = {"width": 1440, "height": 900}
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[object]:
-    """A headless Chromium, or a skip that says what is missing."""
+def launcher() -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Playwright's Chromium, and the options to start the system's own with; or a skip that says what is missing."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium on this machine")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        yield playwright.chromium, {"executable_path": path, "args": ["--no-sandbox"]}
 
 
 @pytest.fixture(scope="package")
-def window(chromium: Any) -> Iterator[Any]:
-    """A browser's window for the pages of all tests: it keeps the app's code, which each new one would load and compile again."""
-    context = chromium.new_context(viewport=VIEW, accept_downloads=True)
+def chromium(launcher: tuple[Any, dict[str, Any]]) -> Iterator[object]:
+    """A headless Chromium for windows of a test's own: phones, strangers."""
+    engine, options = launcher
+    browser = engine.launch(**options)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def browser_window(launcher: tuple[Any, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A window for the pages of all tests. It keeps the app's code, compiled, which each new one would fetch and compile again."""
+    engine, options = launcher
+    profile = tmp_path_factory.mktemp("profile")
+    context = engine.launch_persistent_context(str(profile), viewport=VIEW, accept_downloads=True, **options)
     yield context
     context.close()
 
@@ -63,10 +72,10 @@ def server(running: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def studio(window: Any, server: AppServer) -> Iterator[Studio]:
+def studio(browser_window: Any, server: AppServer) -> Iterator[Studio]:
     """A page of its own that may ask for nothing but the app; what is further away the guard of all tests refuses."""
     # As the address printed at the start would: from then on the browser is known.
-    window.request.get(f"{server.url}/?token={TOKEN}")
-    studio = Studio(window.new_page(), server.url)
+    browser_window.request.get(f"{server.url}/?token={TOKEN}")
+    studio = Studio(browser_window.new_page(), server.url)
     yield studio
     studio.close()

@@ -36,11 +36,10 @@ PIXEL = """(map, [pane, x, y]) => {
 
 
 class MapPage:
-    """A browser page on the label map of one project, in a window that is there already or in one of its own."""
+    """A browser page on the label map of one project, in a window of its ``own`` or one that others use, too."""
 
-    def __init__(self, browser: Any, url: str, folder: Path, window: Any = None, **context: Any) -> None:
-        self.shared = window is not None
-        self.context = window or browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | context))
+    def __init__(self, context: Any, url: str, folder: Path, own: bool = False) -> None:
+        self.context, self.own = context, own
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE)
         self.errors: list[str] = []
@@ -98,7 +97,7 @@ class MapPage:
         return LabelLog(self.folder / "labels.jsonl")
 
     def close(self) -> None:
-        (self.page if self.shared else self.context).close()
+        (self.context if self.own else self.page).close()
         assert self.errors == []
 
 
@@ -117,11 +116,15 @@ def project(server: Any, request: pytest.FixtureRequest) -> Project:
 
 
 @pytest.fixture
-def open_map(chromium: Any, window: Any, server: Any, project: Project) -> Iterator[Callable[..., MapPage]]:
+def open_map(
+    request: pytest.FixtureRequest, browser_window: Any, server: Any, project: Project
+) -> Iterator[Callable[..., MapPage]]:
+    """Opens the label map of the project, in the window of all tests or in one of its own that is as said."""
     pages: list[MapPage] = []
 
-    def make(**context: Any) -> MapPage:
-        pages.append(MapPage(chromium, server.url, project.folder, None if context else window, **context))
+    def make(**screen: Any) -> MapPage:
+        context = request.getfixturevalue("chromium").new_context(**screen) if screen else browser_window
+        pages.append(MapPage(context, server.url, project.folder, own=bool(screen)))
         return pages[-1]
 
     yield make

@@ -13,7 +13,7 @@ from tessera_core.grid import Grid
 from tessera_core.labels.files import read_labels
 from tests.browser.studio import Studio
 from tests.factories import landscape
-from tests.servers import AppServer
+from tests.servers import DEMO_SIZE, AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 
@@ -50,7 +50,7 @@ def open_demo(studio: Studio, server: AppServer) -> Place:
     studio.open()
     studio.button("Open the demo region").click()
     studio.button("Start labelling").wait_for(timeout=240_000)
-    truth = max((server.home / "cache" / "demo").glob("*/truth/*.tif"))
+    truth = max((server.home / "cache" / "demo").glob(f"{DEMO_SIZE}-*/truth/*.tif"))
     with rasterio.open(truth) as file:
         return Place(Grid(file.crs.to_string(), file.transform, file.shape), file.read(1))
 

@@ -10,6 +10,7 @@ import pytest
 
 from tessera_core.bench.click import synthetic_raster
 from tessera_core.project.project import Project
+from tests.browser.conftest import VIEW
 from tests.browser.map_page import MapPage, expected_picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.soak]
@@ -49,7 +50,7 @@ def is_shown(page: MapPage, project: Project) -> None:
 
 def test_four_tabs_with_four_projects_each_follow_their_clicks(chromium: Any, server: Any, first: Project) -> None:
     projects = [copy_of(first, f"tab-{n}") for n in range(4)]
-    pages = [MapPage(chromium, server.url, project.folder) for project in projects]
+    pages = [MapPage(chromium.new_context(viewport=VIEW), server.url, project.folder, own=True) for project in projects]
     drawn: list[set[bytes]] = [{page.class_map().tobytes()} for page in pages]
     for number in range(1, 4):
         for place, (page, project) in enumerate(zip(pages, projects, strict=True)):
@@ -70,7 +71,7 @@ def test_two_students_with_copies_of_one_project_see_their_own_maps(chromium: An
     # Copied as a teacher hands it out: whatever the file says of itself is equal.
     students = [copy_of(first, f"student-{n}") for n in range(2)]
     assert students[0].id == students[1].id
-    pages = [MapPage(chromium, server.url, student.folder) for student in students]
+    pages = [MapPage(chromium.new_context(viewport=VIEW), server.url, student.folder, own=True) for student in students]
     for (page, key), (x, y) in zip(zip(pages, "12", strict=True), ((0.42, 0.4), (0.55, 0.6)), strict=True):
         page.page.bring_to_front()
         page.page.keyboard.press(key)

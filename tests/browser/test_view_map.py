@@ -130,8 +130,8 @@ def zoomed_in(page: Any) -> None:
 
 
 @pytest.fixture
-def view(window: Any, url: str) -> Iterator[Map]:
-    page = window.new_page()
+def view(browser_window: Any, url: str) -> Iterator[Map]:
+    page = browser_window.new_page()
     page.set_viewport_size({"width": 1200, "height": 800})
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
