@@ -35,6 +35,7 @@ _SIDE_RUNS = "label_side_runs"
 _PROTOCOL = "label_protocol"
 _SIDE = "label_side"
 _SEATED = "label_seated"
+_STEPS_UP_TO = 1000
 
 _sessions = LabelSessions()
 
@@ -92,13 +93,16 @@ def _on_ops(project: Project) -> None:
     session = _session(project, state.scene_for(project))
     session.assessor.pause()
     log, had_map = project.log, not next_step(project.log)
-    known = {label.id for label in log.labels} if had_map and steps.open_steps(project) else None
+    # Who has that many labels needs no list of next steps, and a click shall not wait for it.
+    listed = had_map and len(log.labels) < _STEPS_UP_TO and steps.open_steps(project)
+    known = {label.id for label in log.labels} if listed else None
     protocol = apply_message(log, session.live.display, label_map.message(key), _protocol(key))
-    if known is not None:
-        steps.note_labels(project, [label for label in log.labels if label.id not in known], session.suggested_places)
     # One assignment each: a run may be interrupted between two.
     st.session_state[_PROTOCOL] = {key: protocol}
     st.session_state[_RUNS] = st.session_state.get(_RUNS, 0) + 1
+    # Last: what was done is acknowledged, also where a step cannot be noted.
+    if known is not None:
+        steps.note_labels(project, [label for label in log.labels if label.id not in known], session.suggested_places)
 
 
 @frame.answers
