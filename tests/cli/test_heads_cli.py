@@ -264,4 +264,6 @@ def test_options_and_commands_by_their_former_names_do_the_same():
     assert "--certainty" not in parser.format_help()
     export = command_parser("export", command_module("export"))
     assert export.parse_args(["p", "--to", "numbers", "--out", "v.zip"]).to == "values"
+    bench = command_parser("bench", command_module("bench"))
+    assert bench.parse_args(["suggest"]) == bench.parse_args(["active-learning"])
     assert FORMER == {"fuse": "stack"}

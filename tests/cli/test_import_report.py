@@ -69,6 +69,8 @@ def test_what_was_understood_and_left_out_is_said(embeddings, tmp_path, capsys, 
     assert report["left_out"] == [
         {"reason": "outside the region", "count": 6, "examples": ["line 2", "line 6", "line 10"]}
     ]
+    # Its former name, for scripts.
+    assert report["mended"] == report["repaired"]
 
 
 @pytest.mark.parametrize("command", ["map", "evaluate"])
