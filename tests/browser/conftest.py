@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.studio import Studio
+from tests.browser.studio import VIEW, Studio
 from tests.servers import TOKEN, AppServer
-
-VIEW = {"width": 1440, "height": 900}
 
 
 @pytest.fixture(scope="package")

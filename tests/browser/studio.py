@@ -15,6 +15,8 @@ from tessera_core.render.display import DisplayGrid
 from tests.waiting import PATIENCE_S, eventually
 
 PATIENCE_MS = 1000 * PATIENCE_S
+# Of a window in which nothing else is asked for.
+VIEW = {"width": 1440, "height": 900}
 
 
 def until[T](page: Any, ready: Callable[[], T], what: str | Callable[[], object] = "") -> T:

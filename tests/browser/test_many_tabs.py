@@ -10,8 +10,8 @@ import pytest
 
 from tessera_core.bench.click import synthetic_raster
 from tessera_core.project.project import Project
-from tests.browser.conftest import VIEW
 from tests.browser.map_page import MapPage, expected_picture
+from tests.browser.studio import VIEW
 
 pytestmark = [pytest.mark.browser, pytest.mark.soak]
 
