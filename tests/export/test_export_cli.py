@@ -247,3 +247,16 @@ def test_the_web_map_is_one_file_and_asks_the_internet_only_when_told(tmp_path, 
     code, error = export(capsys, project.folder, "report", tmp_path / "r.html", "--online")
     assert code == 2
     assert "--to web" in error
+
+
+def test_a_picture_is_for_a_slide_or_a_page_and_other_endings_are_refused(tmp_path, capsys):
+    project, _ = make_project(tmp_path)
+    for name, start in (("fen.png", b"\x89PNG"), ("fen.pdf", b"%PDF")):
+        code, result = export(capsys, project.folder, "picture", tmp_path / name)
+        assert code == 0
+        assert result["files"] == [str(tmp_path / name)]
+        assert (tmp_path / name).read_bytes().startswith(start)
+    code, error = export(capsys, project.folder, "picture", tmp_path / "fen.jpg")
+    assert code == 2
+    assert ".png" in error
+    assert not (tmp_path / "fen.jpg").exists()
