@@ -22,7 +22,6 @@ from tests.browser.studio import Studio  # noqa: E402
 from tests.servers import TOKEN, AppServer  # noqa: E402
 
 FOLDER = ROOT / "docs" / "img"
-SIZE = 256
 VIEW = {"width": 1440, "height": 900}
 # A server that has just started loads its libraries first, and the demo region is computed.
 PATIENCE_MS = 400_000
@@ -161,7 +160,8 @@ def main(wanted: set[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         home = Path(folder, "home")
         home.mkdir()
-        server = AppServer(ROOT, home, {"TESSERA_DEMO_SIZE": str(SIZE)})
+        # The region that people get, which opens at once.
+        server = AppServer(ROOT, home, {"TESSERA_DEMO_SIZE": None})
         server.start()
         try:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
