@@ -8,7 +8,9 @@ Pictures are reduced to 200 colours, which a screen of a map hardly shows and a 
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -33,6 +35,7 @@ class Tour:
     def __init__(self, studio: Studio, home: Path, wanted: set[str]) -> None:
         self.studio, self.page, self.home, self.wanted = studio, studio.page, home, wanted
         self.project = ""
+        self.saved: set[str] = set()
 
     def picture(self, name: str) -> None:
         """Save what the screen shows, if it is wanted."""
@@ -40,6 +43,7 @@ class Tour:
 
         if self.wanted and name not in self.wanted:
             return
+        self.saved.add(name)
         self.page.mouse.move(5, 5)
         self.page.wait_for_timeout(1500)
         shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
@@ -52,7 +56,8 @@ class Tour:
         """Wait until no run is under way."""
         self.page.wait_for_timeout(1500)
         self.page.wait_for_function(
-            "() => !document.querySelector('[data-testid=stStatusWidget]')", timeout=PATIENCE_MS
+            "() => !document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')",
+            timeout=PATIENCE_MS,
         )
         self.page.wait_for_timeout(1000)
 
@@ -70,7 +75,7 @@ class Tour:
         self.picture("region")
 
     def label(self) -> None:
-        """Five classes of the true map, a few clicks each."""
+        """Eight classes of the true map, a few clicks each."""
         import rasterio
 
         from tessera_core.labels.files import class_tags
@@ -80,10 +85,13 @@ class Tour:
         self.studio.wait_for_map()
         truth, grid = self._truth()
         with rasterio.open(truth) as file:
-            place = Place(grid, file.read(1))
+            kinds = file.read(1)
+        # Nobody clicks at the very edge.
+        kinds[[0, -1]] = kinds[:, [0, -1]] = 0
+        place = Place(grid, kinds)
         names = class_tags(truth)
         operations = 0
-        for pixels in place.examples(6, 5):
+        for pixels in place.examples(8, 4):
             self.studio.add_class(names[f"class_{place.truth[pixels[0]]}"])
             operations += 1
             for row, col in pixels:
@@ -91,7 +99,7 @@ class Tour:
                 operations += 1
                 self.studio.settle(operations)
         self.settled()
-        self.page.wait_for_timeout(15_000)
+        self.page.get_by_text("right at places").first.wait_for(timeout=PATIENCE_MS)
         self.picture("label")
 
     def _truth(self) -> tuple[Path, Any]:
@@ -106,7 +114,10 @@ class Tour:
     def explore(self) -> None:
         """Picture and scatter, a pixel chosen."""
         self.open("/explore")
-        self.page.locator(".tl-root[data-kind=scatter]").wait_for(timeout=PATIENCE_MS)
+        scatter = self.page.get_by_role("radio", name="Scatter").or_(self.page.get_by_role("button", name="Scatter"))
+        scatter.first.click(timeout=PATIENCE_MS)
+        self.page.locator(".sc-box").wait_for(timeout=PATIENCE_MS)
+        self.page.wait_for_timeout(8_000)
         self.settled()
         self.picture("explore")
 
@@ -132,20 +143,19 @@ class Tour:
     def compare(self) -> None:
         """Change between the two years."""
         self.open("/compare")
-        self.page.get_by_text("Compared once").wait_for(timeout=PATIENCE_MS)
+        self.page.get_by_text("Whole scene").wait_for(timeout=PATIENCE_MS)
         self.settled()
         self.picture("compare")
 
-    def others(self) -> None:
-        """Pages that need no more than to be opened."""
-        for path in ("export", "generate", "data"):
-            self.open(f"/{path}")
-            self.settled()
-            self.picture(path)
+    def export(self) -> None:
+        """Files, and how much of each class."""
+        self.open("/export")
+        self.settled()
+        self.picture("export")
 
     def chapters(self) -> list[Callable[[], None]]:
         """In the order of the work."""
-        return [self.region, self.label, self.explore, self.continuous, self.validate, self.compare, self.others]
+        return [self.region, self.label, self.explore, self.continuous, self.validate, self.compare, self.export]
 
 
 def main(wanted: set[str]) -> int:
@@ -160,7 +170,9 @@ def main(wanted: set[str]) -> int:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         home = Path(folder, "home")
         home.mkdir()
-        # The region that people get, which opens at once.
+        # The region that people get, with both its years.
+        make = "from tessera_core.project.library import make_demo; make_demo(lambda *_: None, lambda: False)"
+        subprocess.run([sys.executable, "-c", make], env={**os.environ, "TESSERA_HOME": str(home)}, check=True)
         server = AppServer(ROOT, home, {"TESSERA_DEMO_SIZE": None})
         server.start()
         try:
@@ -171,6 +183,8 @@ def main(wanted: set[str]) -> int:
             tour = Tour(studio, home, wanted)
             for chapter in tour.chapters():
                 chapter()
+                if wanted and wanted <= tour.saved:
+                    break
             browser.close()
         finally:
             server.stop()
