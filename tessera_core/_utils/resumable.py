@@ -98,18 +98,17 @@ class ResumableArrays:
             if known != {"plan": self.plan}:
                 return False
             arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in self._spec}
-            # A line without its end was being written when the process died.
-            noted = [tuple(int(number) for number in line.split()) for line in lines if line.endswith("\n")]
+            # A line without its end was being written when the process died; later lines must not become part of it.
+            torn = len(lines.pop()) if lines and not lines[-1].endswith("\n") else 0
+            noted = [tuple(int(number) for number in line.split()) for line in lines]
         except (OSError, ValueError):
             return False
         if any(arrays[name].shape != one.shape or arrays[name].dtype != one.dtype for name, one in self._spec.items()):
             return False
         self.arrays = arrays
         self.done = {(line[0], line[1], line[2], line[3]): line[4] for line in noted if len(line) == 5}
-        if lines and not lines[-1].endswith("\n"):
-            # The next line must not become part of it.
-            with (self.folder / PIECES).open("a", encoding="ascii") as log:
-                log.write("\n")
+        if torn:
+            os.truncate(self.folder / PIECES, (self.folder / PIECES).stat().st_size - torn)
         return True
 
     def _begin(self) -> None:

@@ -267,13 +267,20 @@ class _Stratified:
         Args:
             possible: see :func:`tessera_core.assess.intervals.ratio_interval`.
         """
-        low, high = ratio_interval(
-            self._totals(hits) * self._grown,
-            self._totals(misses) * self._grown,
-            self.counts * self._grown,
-            self.population / self.population.sum(),
-            possible,
-        )
+        counts, weights = self.counts * self._grown, self.population / self.population.sum()
+        yes, no = self._totals(hits) * self._grown, self._totals(misses) * self._grown
+        low, high = np.zeros(len(yes)), np.ones(len(yes))
+        met = (yes + no).sum(1) > 0
+        # In one stratum the places that neither hit nor miss tell nothing: a share of the others, and much quicker.
+        single = np.array([len(counts) == 1] * len(yes)) if possible is None else possible.any(2).sum(1) == 1
+        one = single & met
+        if one.any():
+            total = (yes + no)[one].sum(1)
+            low[one], high[one] = mean_interval(yes[one].sum(1)[:, None], total[:, None], np.ones(1))
+        rest = ~one & met
+        if rest.any():
+            can = None if possible is None else possible[rest]
+            low[rest], high[rest] = ratio_interval(yes[rest], no[rest], counts, weights, can)
         found = []
         for k, (hit, miss) in enumerate(zip(hits.astype(float), misses.astype(float), strict=True)):
             whole = float(self.population @ self._means(hit + miss))
@@ -281,10 +288,9 @@ class _Stratified:
                 found.append(AreaEstimate(float("nan"), float("nan"), 0.0, 1.0))
                 continue
             value = float(self.population @ self._means(hit)) / whole
-            rest = hit - value * (hit + miss)
-            found.append(
-                AreaEstimate(value, float(np.sqrt(self._spread(rest, rest)) / whole), float(low[k]), float(high[k]))
-            )
+            off = hit - value * (hit + miss)
+            se = float(np.sqrt(self._spread(off, off)) / whole)
+            found.append(AreaEstimate(value, se, float(low[k]), float(high[k])))
         return found
 
     @property

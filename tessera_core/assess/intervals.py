@@ -19,7 +19,7 @@ from tessera_core.errors import LabelError
 from tessera_core.types import Doubles
 
 # Halvings of the search for a limit (1e-5 of the range), for the multiplier of a fit, and for a saddle point.
-LIMIT_STEPS, FIT_STEPS, SADDLE_STEPS = 17, 34, 24
+LIMIT_STEPS, FIT_STEPS, SADDLE_STEPS = 17, 28, 22
 NEWTON_STEPS = 40
 # Nearer than this to the middle of its distribution (in standard deviations) a saddle point is 0 divided by 0.
 MIDDLE = 0.05

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tessera_core._utils.resumable import PIECES, ArraySpec, ResumableArrays
@@ -62,6 +62,7 @@ def finish(folder: Path, plan: int = 0) -> tuple[int, str]:
     cut=st.integers(0, 20),
     tail=st.sampled_from([b"", b"4 8 0", b"not a line\n", b"0 4 0 5\n"]),
 )
+@example(done={0}, spoilt=None, cut=13, tail=b"4 8 0")
 def test_whatever_was_done_spoilt_or_cut_the_end_is_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     done: set[int],

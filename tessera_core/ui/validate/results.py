@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from tessera_core.assess.area import AreaEstimate, Assessment
@@ -118,7 +120,7 @@ def _downloads(
     with st.container(horizontal=True):
         st.download_button(
             "Sample (.csv)",
-            lambda: to_csv(current.sample, scene.raster.grid, names).encode(),
+            lambda: to_csv(_newest(project, current).sample, scene.raster.grid, names).encode(),
             f"{stem}-sample.csv",
             "text/csv",
             icon=":material/download:",
@@ -129,10 +131,22 @@ def _downloads(
         if found is not None:
             st.download_button(
                 "Areas and accuracy (.csv)",
-                lambda: validate.estimates_csv(found, names, "ha" if scene.raster.grid.georeferenced else "pixels"),
+                lambda: validate.estimates_csv(
+                    _newest(project, current).assess(), names, "ha" if scene.raster.grid.georeferenced else "pixels"
+                ),
                 f"{stem}-areas.csv",
                 "text/csv",
                 icon=":material/download:",
                 on_click="ignore",
                 key="validate_areas_csv",
             )
+
+
+def _newest(project: Project, current: Validation) -> Validation:
+    """With the answers given since the page was drawn, as far as they are of the same places."""
+    saved = validate.load(project, current.year)
+    if saved is None or not np.array_equal(
+        (saved.sample.rows, saved.sample.cols), (current.sample.rows, current.sample.cols)
+    ):
+        return current
+    return replace(saved, sample=replace(saved.sample, mapped=current.sample.mapped))

@@ -50,7 +50,6 @@ export class LabelView extends BaseView {
     this.toast = el("div", { class: "tl-toast", role: "status" });
     this.undo = press("undo", "Undo (Z)", () => this.op({ do: "undo" }), { tool: "undo" });
     this.redo = press("redo", "Redo (Y)", () => this.op({ do: "redo" }), { tool: "redo" });
-    // What the class map covers is what a label has to be judged by.
     this.peek = press("eye", "Hide or show the class map (M)", () => this.toggleMap(), { tool: "peek" });
     this.tour = press("target", "Where to label next (N)", () => session.insight.guide.next(), { tool: "next" });
     this.zoom.append(this.peek, this.tour);
