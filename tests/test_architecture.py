@@ -15,12 +15,12 @@ import functools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tools.house import home_made_names
+from tools.house import home_made_names, modules, statements
 
 # The rooms of each floor, from the ground up. A module may import from its own floor and from those below it.
 FLOORS = (
@@ -48,33 +48,14 @@ FLOORS = (
 FACE = "tessera_core"
 
 
-@functools.cache
-def _modules(root: Path) -> Mapping[str, Path]:
-    found = {}
-    for path in sorted((root / FACE).rglob("*.py")):
-        parts = list(path.relative_to(root).with_suffix("").parts)
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def _statements(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Every import statement that can run: at the top, inside functions, but not what is for type checkers only."""
-    pending: list[ast.AST] = list(tree.body)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            pending += node.orelse
-        else:
-            pending += ast.iter_child_nodes(node)
+_modules = functools.cache(modules)
 
 
 @functools.cache
 def _imports(path: Path) -> frozenset[str]:
     """Dotted names that a file imports; of ``from a import b`` both ``a`` and ``a.b``."""
     found: set[str] = set()
-    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         else:
@@ -174,7 +155,7 @@ def test_no_module_and_no_room_imports_itself_in_a_circle(root: Path) -> None:
 def test_the_two_circles_there_once_were_would_be_found() -> None:
     assert _circles({"npy": {"geotiff"}, "geotiff": {"npy"}, "other": {"npy"}}) == [["geotiff", "npy"]]
     hidden = ast.parse("import a\n\ndef f():\n    from b import c\n\nif TYPE_CHECKING:\n    import d\n")
-    assert {ast.unparse(node) for node in _statements(hidden)} == {"import a", "from b import c"}
+    assert {ast.unparse(node) for node in statements(hidden)} == {"import a", "from b import c"}
 
 
 def test_private_helpers_stay_private(root: Path) -> None:

@@ -25,8 +25,6 @@ from tessera_core.errors import LabelError
 
 # The papers' 95 % intervals are estimates plus and minus 1.96 standard errors.
 Z95 = 1.96
-
-
 # A stratum that was seen whole counts as this many places, whose doubt is nothing.
 SEEN_WHOLE = 1e7
 
@@ -38,7 +36,7 @@ class AreaEstimate:
     Attributes:
         value: the estimate; NaN where the sample has nothing to estimate it from.
         se: standard error.
-        low, high: the interval; within what is possible.
+        low, high: the interval; within what is possible, NaN where there is no estimate.
     """
 
     value: float
@@ -272,20 +270,19 @@ class _Stratified:
         low, high = np.zeros(len(yes)), np.ones(len(yes))
         met = (yes + no).sum(1) > 0
         # In one stratum the places that neither hit nor miss tell nothing: a share of the others, and much quicker.
-        single = np.array([len(counts) == 1] * len(yes)) if possible is None else possible.any(2).sum(1) == 1
-        one = single & met
+        can = np.ones((*yes.shape, 2), bool) if possible is None else possible
+        one = met & (can.any(2).sum(1) == 1) & can.all(2).any(1)
         if one.any():
             total = (yes + no)[one].sum(1)
             low[one], high[one] = mean_interval(yes[one].sum(1)[:, None], total[:, None], np.ones(1))
         rest = ~one & met
         if rest.any():
-            can = None if possible is None else possible[rest]
-            low[rest], high[rest] = ratio_interval(yes[rest], no[rest], counts, weights, can)
+            low[rest], high[rest] = ratio_interval(yes[rest], no[rest], counts, weights, can[rest])
         found = []
         for k, (hit, miss) in enumerate(zip(hits.astype(float), misses.astype(float), strict=True)):
             whole = float(self.population @ self._means(hit + miss))
             if whole <= 0:
-                found.append(AreaEstimate(float("nan"), float("nan"), 0.0, 1.0))
+                found.append(AreaEstimate(np.nan, np.nan, np.nan, np.nan))
                 continue
             value = float(self.population @ self._means(hit)) / whole
             off = hit - value * (hit + miss)

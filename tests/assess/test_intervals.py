@@ -114,3 +114,14 @@ def test_intervals_hold_where_mistakes_are_few(
     truth = w @ p
     # 600 draws of 95 % vary by 0.9 points.
     assert ((low <= truth) & (truth <= high)).mean() > 0.925
+
+
+def test_a_class_that_is_not_on_the_map_is_never_found_and_has_nothing_to_be_right() -> None:
+    for sizes in ({1: 60_000, 2: 40_000}, {1: 100_000}):
+        mapped = np.repeat(list(sizes), 20)
+        reference = np.where(np.arange(len(mapped)) % 10 == 0, 9, mapped)
+        *_, missed = assess_sample(mapped, mapped, reference, sizes).classes
+        assert missed.id == 9
+        assert missed.producers.interval == (0, 0)
+        assert np.isnan([missed.users.value, *missed.users.interval]).all()
+        assert 0 < missed.share.low < missed.share.value < missed.share.high
