@@ -48,6 +48,7 @@ COMMANDS = {
     "stack": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",
     "export": "write a project's map and labels for others to use",
+    "engine": "serve another program, such as the QGIS plugin, line by line",
     "bench": "measure this machine",
     "completion": "print what lets a shell complete tessera's commands",
 }

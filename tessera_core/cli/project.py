@@ -191,33 +191,10 @@ def _add_labels(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def read_into(project: Project, file: str, args: argparse.Namespace, per_class: int = 20) -> ImportedLabels:
-    """The labels of a file on a project's grid.
+    """The labels of a file on a project's grid, read as the options say; see :func:`tessera_core.project.label_files.read_for`."""
+    from tessera_core.project.label_files import read_for
 
-    Args:
-        project: has embeddings.
-        file: vector file, table or class raster.
-        args: the options of :func:`~tessera_core.cli.head_options.add_reading_options` and ``field``.
-        per_class: most points of a class that are drawn from a raster.
-
-    Raises:
-        InputError: the project has no embeddings yet, the file is not usable, or not one label lies on the grid.
-    """
-    from tessera_core.errors import InputError
-    from tessera_core.labels.files import is_class_raster, read_labels
-    from tessera_core.labels.raster_points import raster_points
-
-    if project.grid is None:
-        raise InputError(f"The project {project.name!r} has no embeddings yet, and so no region to take labels into.")
-    if is_class_raster(file):
-        found = raster_points(file, project.grid, per_class)
-    else:
-        found = read_labels(file, project.grid, args.field, args.crs, hints_of(args))
-    if not found.labels:
-        raise InputError(
-            f"Not one label of {Path(file).name} lies in the region of {project.name!r}; nothing was added. "
-            + " ".join(found.report.skipped)
-        )
-    return found
+    return read_for(project, file, args.field, args.crs, hints_of(args), per_class)
 
 
 def _link(args: argparse.Namespace) -> dict[str, Any]:

@@ -108,6 +108,10 @@ class LabelLog:
         """The label of an id, or None where it is unknown, erased from the list or undone."""
         return self._state.find_label(label_id)
 
+    def is_taken(self, label_id: str) -> bool:
+        """Whether a label ever had this id, which no other may have then."""
+        return self._state.is_known(label_id)
+
     def made_at(self, label_id: str) -> float | None:
         """When a label was first added, seconds since 1970; None where the log does not say."""
         return self._state.made_at(label_id)
