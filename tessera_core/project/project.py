@@ -159,7 +159,7 @@ class Project:
 
     @property
     def owner(self) -> str:
-        """The visitor it belongs to on a server for strangers; empty on a person's own computer."""
+        """The visitor who made it on a server for strangers; empty on a person's own computer."""
         return str(self._data.get("owner", ""))
 
     @property

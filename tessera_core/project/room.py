@@ -13,14 +13,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tessera_core._utils.atomic import write_text
 from tessera_core._utils.paths import projects_home
 from tessera_core.errors import Hint, ProjectError
-from tessera_core.hosting import Limits, hosted
+from tessera_core.hosting import Limits, Role, acting_person, hosted
+from tessera_core.hosting.people import ROLES
 
 log = logging.getLogger(__name__)
 
 _OWNERS = ".owners"
 _USED = ".used"
+_ROLE = ".role"
 _MEASURE_SECONDS = 60.0
 _HALF_MADE_SECONDS = 86_400.0
 _measured: dict[Path, tuple[float, int]] = {}
@@ -32,6 +35,11 @@ def note_owner(folder: Path, owner: str) -> None:
         place = _notes_of(owner)
         place.mkdir(parents=True, exist_ok=True)
         (place / folder.name).touch()
+        role = acting_person().role
+        known = (place / _ROLE).read_text(encoding="utf-8") if (place / _ROLE).exists() else "visitor"
+        if role != known:
+            # How long projects are kept may depend on it, and is asked when nobody is there.
+            write_text(place / _ROLE, role)
     note_use(folder)
 
 
@@ -39,8 +47,23 @@ def owned(owner: str) -> list[Path]:
     """Folders of the projects of a visitor."""
     place = _notes_of(owner)
     notes = place.iterdir() if owner and place.is_dir() else ()
-    folders = (projects_home() / note.name for note in notes)
+    folders = (projects_home() / note.name for note in notes if note.name != _ROLE)
     return sorted(folder for folder in folders if (folder / "project.json").is_file())
+
+
+def hand_over(before: str, owner: str) -> int:
+    """Give a person the projects that they made as another, before they signed in; returns how many.
+
+    What is open stays open: the addresses of the projects do not change.
+    """
+    if not hosted() or not before or not owner or before == owner:
+        return 0
+    folders = owned(before)
+    for folder in folders:
+        # First the new note, then the old: a project that is stopped between is in both lists rather than in none.
+        note_owner(folder, owner)
+        (_notes_of(before) / folder.name).unlink(missing_ok=True)
+    return len(folders)
 
 
 def require_place(owner: str) -> None:
@@ -51,11 +74,18 @@ def require_place(owner: str) -> None:
     """
     if not hosted():
         return
-    limits = Limits.read()
-    if len(owned(owner)) >= limits.projects:
+    limits = Limits.read(acting_person().role)
+    mine = owned(owner)
+    if len(mine) >= limits.projects:
+        many = "1 project" if limits.projects == 1 else f"{limits.projects} projects"
         raise ProjectError(
-            f"You have {limits.projects} projects on this server, as many as each visitor may have. Save one as a file and delete "
-            "it to make room.",
+            f"You have {many} on this server, as many as each visitor may have. Save one as a file and delete it to make room.",
+            hint=Hint.REGION,
+        )
+    if (megabytes := sum(map(size_of, mine)) / 1e6) >= limits.person_mb:
+        raise ProjectError(
+            f"Your projects on this server have {megabytes:.0f} MB, and each visitor may have {limits.person_mb}. Save one as a "
+            "file and delete it to make room.",
             hint=Hint.REGION,
         )
     home = projects_home()
@@ -74,7 +104,7 @@ def require_size(size: int, what: str) -> None:
     Raises:
         ProjectError: it is; ``what`` says what.
     """
-    if hosted() and size > (limit := Limits.read().project_mb) * 1_000_000:
+    if hosted() and size > (limit := Limits.read(acting_person().role).project_mb) * 1_000_000:
         raise ProjectError(
             f"{what} has {size / 1e6:.0f} MB, and a project on this server may have {limit}. Choose a smaller region, or run "
             "Tessera Studio on your own computer."
@@ -111,11 +141,24 @@ def note_use(folder: Path) -> None:
         mark.touch()
 
 
+def days_left(folder: Path, now: float | None = None) -> int | None:
+    """In how many days a project is removed unless somebody uses it, where that is soon; None otherwise.
+
+    It is not used by being listed, so that this can be said before it is too late; opening it is enough to keep it.
+    """
+    if not hosted():
+        return None
+    limits = Limits.read(acting_person().role)
+    now = time.time() if now is None else now
+    left = limits.keep_days - (now - _last_use(folder)) / 86_400
+    return max(int(left), 0) if left <= min(limits.notice_days, limits.keep_days / 2) else None
+
+
 def remove_old(days: float | None = None, now: float | None = None) -> list[str]:
     """Remove the projects of a server for strangers that nobody used for a while, and what was left half made.
 
     Args:
-        days: unused for so long; by default what the server's limits say.
+        days: unused for so long; by default what the server's limits say, for each as the role of its owner has it.
         now: seconds since 1970; for tests.
 
     Returns:
@@ -123,12 +166,13 @@ def remove_old(days: float | None = None, now: float | None = None) -> list[str]
     """
     if not hosted():
         return []
-    days = Limits.read().keep_days if days is None else days
     now = time.time() if now is None else now
     home, removed = projects_home(), []
+    roles = {} if days is not None else _roles(home)
     for folder in list(_folders(home)):
         whole = (folder / "project.json").is_file()
-        if now - _last_use(folder) <= (days * 86_400 if whole else _HALF_MADE_SECONDS):
+        kept = Limits.read(roles.get(folder.name)).keep_days if days is None else days
+        if now - _last_use(folder) <= (kept * 86_400 if whole else _HALF_MADE_SECONDS):
             continue
         try:
             # Gone in one step, so that nobody opens half a project.
@@ -147,11 +191,22 @@ def remove_old(days: float | None = None, now: float | None = None) -> list[str]
 def _forget(home: Path) -> None:
     """Drop the notes about projects that are gone."""
     for note in home.glob(f"{_OWNERS}/*/*"):
-        if not (home / note.name).is_dir():
+        if note.name != _ROLE and not (home / note.name).is_dir():
             note.unlink(missing_ok=True)
     for note in home.glob(".links-hosted/*"):
         if note.name != "complete" and not Path(note.read_text(encoding="utf-8")).is_dir():
             note.unlink(missing_ok=True)
+
+
+def _roles(home: Path) -> dict[str, Role]:
+    """Of each project whose owner is more than a visitor: as what they were seen last."""
+    found: dict[str, Role] = {}
+    for note in home.glob(f"{_OWNERS}/*/{_ROLE}"):
+        role = note.read_text(encoding="utf-8")
+        known = next((one for one in ROLES if one == role), None)
+        if known is not None:
+            found |= {other.name: known for other in note.parent.iterdir()}
+    return found
 
 
 def _last_use(folder: Path) -> float:

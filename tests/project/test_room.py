@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tessera_core.errors import InputError, ProjectError
-from tessera_core.hosting import acting, acting_for
+from tessera_core.hosting import Person, acting, acting_for
 from tessera_core.project import deletion, library, room
 from tessera_core.project.home import projects_home, recent_projects
 from tessera_core.project.links import link_of, linked_folder
@@ -166,3 +166,61 @@ def test_the_demo_of_one_visitor_is_never_given_to_another(monkeypatch: pytest.M
     monkeypatch.setenv("TESSERA_HOSTED", "0")
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "own"))
     assert library.start_demo(demo).key == library.start_demo(demo).key
+
+
+def test_what_was_made_before_signing_in_is_taken_along_and_taken_away() -> None:
+    with acting_for("a browser"):
+        made = [Project.new("Fen").folder, Project.new("Moor").folder]
+    ada = Person("ada", "teacher", "Ada")
+    with acting_for(ada):
+        Project.new("Own")
+        assert room.hand_over("a browser", "ada") == 2
+        assert {entry.name for entry in library.recent()} == {"Fen", "Moor", "Own"}
+        assert room.hand_over("a browser", "ada") == room.hand_over("ada", "ada") == room.hand_over("", "ada") == 0
+    with acting_for("a browser"):
+        assert library.recent() == []
+    assert [linked_folder(link_of(folder)) for folder in made] == [folder.resolve() for folder in made]
+
+
+def test_a_teacher_has_more_than_a_visitor(server: Path) -> None:
+    server.mkdir(exist_ok=True)
+    (server / "server.toml").write_text("[limits]\nprojects = 1\n[limits.teacher]\nprojects = 2\n")
+    with acting_for(Person("tess", "teacher")):
+        Project.new("One")
+        Project.new("Two")
+        with pytest.raises(ProjectError, match="You have 2 projects"):
+            Project.new("Three")
+    with acting_for("vic"):
+        Project.new("One")
+        with pytest.raises(ProjectError, match="You have 1 project on"):
+            Project.new("Two")
+
+
+def test_all_projects_of_one_person_have_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_MAX_PERSON_MB", "1")
+    with acting_for("anna"):
+        (Project.new("One").folder / "big").write_bytes(bytes(1_200_000))
+        with pytest.raises(
+            ProjectError, match=r"Your projects on this server have 1 MB, and each visitor may have 1\."
+        ):
+            Project.new("Two")
+    with acting_for("bert"):
+        Project.new("Two")
+
+
+def test_it_is_said_before_a_project_goes_and_a_teachers_stays_longer(server: Path) -> None:
+    server.mkdir(exist_ok=True)
+    (server / "server.toml").write_text(
+        "[limits]\nkeep_days = 30\nnotice_days = 7\n[limits.teacher]\nkeep_days = 300\n"
+    )
+    with acting_for(Person("tess", "teacher")):
+        kept = Project.new("Kept").folder
+    with acting_for("vic"):
+        gone = Project.new("Gone").folder
+    now = time.time()
+    with acting_for("vic"):
+        assert [room.days_left(gone, now + days * DAY) for days in (0, 22, 24.5, 29.9, 40)] == [None, None, 5, 0, 0]
+    with acting_for(Person("tess", "teacher")):
+        assert room.days_left(kept, now + 40 * DAY) is None
+    assert room.remove_old(now=now + 31 * DAY) == [gone.name]
+    assert room.remove_old(now=now + 301 * DAY) == [kept.name]

@@ -2,7 +2,8 @@
 
 The environment variable ``TESSERA_HOSTED`` is the one place where the answer lies: ``1`` for a server that people of other
 computers use, ``0`` as the owner's word that all who can connect may use this computer's files. Whoever starts a server
-decides it before any page is shown; child processes inherit it. :class:`Limits` is what a server for strangers grants.
+decides it before any page is shown; child processes inherit it. :class:`Limits` is what a server for strangers grants,
+:class:`Person` whom it serves, and as what.
 """
 
 from __future__ import annotations
@@ -15,65 +16,39 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
 from tessera_core._utils.paths import cache_home, data_home
 from tessera_core.errors import ExportError, InputError, show_with
+from tessera_core.hosting.people import OWN, Action, How, Person, Role, may
+from tessera_core.hosting.settings import Limits, ServerSettings, owner_token, role_of, settings
+
+__all__ = [
+    "OWN",
+    "VARIABLE",
+    "Action",
+    "How",
+    "Limits",
+    "Person",
+    "Role",
+    "ServerSettings",
+    "acting",
+    "acting_for",
+    "acting_person",
+    "hosted",
+    "may",
+    "owner_token",
+    "role_of",
+    "server_secret",
+    "settings",
+    "shown_path",
+    "shown_text",
+]
 
 VARIABLE = "TESSERA_HOSTED"
-_visitor: ContextVar[str] = ContextVar("visitor", default="")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a server for strangers grants; each can be set by the environment variable of its name.
-
-    Attributes:
-        people: how many may use the app at the same time (``TESSERA_MAX_PEOPLE``).
-        tabs: how many tabs one of them may have open (``TESSERA_MAX_TABS``).
-        uploads_mb: megabytes of uploaded files held in memory for one session (``TESSERA_MAX_UPLOADS_MB``).
-        all_uploads_mb: the same for all sessions together (``TESSERA_MAX_ALL_UPLOADS_MB``).
-        jobs: pieces of long work one visitor may have under way or waiting (``TESSERA_MAX_JOBS``).
-        region_km2: how large a place one visitor may load (``TESSERA_MAX_REGION_KM2``).
-        idle_minutes: how long a tab may be left alone before its place is given to others (``TESSERA_IDLE_MINUTES``).
-        projects: how many projects one visitor may have (``TESSERA_MAX_PROJECTS``).
-        all_projects: how many projects there may be (``TESSERA_MAX_ALL_PROJECTS``).
-        project_mb: megabytes of one project's own data (``TESSERA_MAX_PROJECT_MB``).
-        disk_gb: gigabytes of all projects together (``TESSERA_MAX_DISK_GB``).
-        keep_days: after how many days without use a project is removed (``TESSERA_KEEP_DAYS``).
-    """
-
-    people: int = 40
-    tabs: int = 8
-    uploads_mb: int = 600
-    all_uploads_mb: int = 2000
-    jobs: int = 3
-    region_km2: int = 400
-    idle_minutes: int = 60
-    projects: int = 30
-    all_projects: int = 2000
-    project_mb: int = 2000
-    disk_gb: int = 50
-    keep_days: int = 90
-
-    @classmethod
-    def read(cls) -> Limits:
-        """As the environment says.
-
-        Raises:
-            InputError: a value is no positive whole number.
-        """
-        found = {}
-        for field in fields(cls):
-            plain = field.name in ("idle_minutes", "keep_days")
-            name = "TESSERA_" + ("" if plain else "MAX_") + field.name.upper()
-            if text := os.environ.get(name, ""):
-                if not text.isdecimal() or int(text) == 0:
-                    raise InputError(f"{name} is {text!r}. Set it to a whole number above 0, or leave it out.")
-                found[field.name] = int(text)
-        return cls(**found)
+_NOBODY = Person(how="nobody")
+_person: ContextVar[Person] = ContextVar("person", default=_NOBODY)
 
 
 def hosted() -> bool:
@@ -82,18 +57,23 @@ def hosted() -> bool:
 
 
 @contextmanager
-def acting_for(visitor: str) -> Iterator[None]:
-    """What the block makes belongs to a visitor; holds in this thread."""
-    token = _visitor.set(visitor)
+def acting_for(person: Person | str) -> Iterator[None]:
+    """What the block makes belongs to a person, given as such or by the key of a visitor; holds in this thread."""
+    token = _person.set(Person(person) if isinstance(person, str) else person)
     try:
         yield
     finally:
-        _visitor.reset(token)
+        _person.reset(token)
 
 
 def acting() -> str:
-    """The visitor that this thread works for; empty where it works for nobody in particular."""
-    return _visitor.get()
+    """The key of the person that this thread works for; empty where it works for nobody in particular."""
+    return _person.get().key
+
+
+def acting_person() -> Person:
+    """The person that this thread works for."""
+    return _person.get()
 
 
 def shown_path(path: str | os.PathLike[str]) -> str:
