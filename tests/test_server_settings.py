@@ -69,6 +69,7 @@ def test_every_limit_is_set_by_its_variable_and_by_the_file(
         ("[roles]\nowner = 'ada@example.org'\n", "`roles.owner`"),
         ("[enter]\nby = 'magic'\n", "`enter.by`"),
         ("[enter]\nby = 'code'\ncode = '1234'\n", "4 characters, which can be guessed"),
+        ("[enter]\nproxies = ['the proxy']\n", "enter.proxies has 'the proxy'"),
         ("[entre]\nby = 'code'\n", "`entre`"),
         ("[audit]\nkeep_days = 0\n", "`audit.keep_days`"),
         ("people = \n", "not right"),

@@ -6,6 +6,7 @@ containers set. The environment goes before the file, and what the file says of 
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -99,8 +100,8 @@ def variable_of(limit: str) -> str:
     return "TESSERA_" + ("" if limit in _PLAIN else "MAX_") + limit.upper()
 
 
-def _check_limits(found: ServerSettings, path: Path) -> None:
-    """Refuse what ``[limits]`` and its tables of roles do not know.
+def _check(found: ServerSettings, path: Path) -> None:
+    """Refuse what kinds alone do not show: unknown limits, those that a role cannot have, addresses that are none.
 
     Raises:
         InputError: with the line's name.
@@ -119,6 +120,14 @@ def _check_limits(found: ServerSettings, path: Path) -> None:
                 f"The server's settings in {path.name} are not right: {where}{name} is {value!r}. Set a whole number above 0."
             )
 
+    for address in found.enter.proxies:
+        try:
+            ipaddress.ip_network(address, strict=False)
+        except ValueError:
+            raise InputError(
+                f"The server's settings in {path.name} are not right: enter.proxies has {address!r}, which is no address. Write "
+                "one such as 127.0.0.1, or a network such as 10.0.0.0/8."
+            ) from None
     for name, value in found.limits.items():
         if name in ROLES and isinstance(value, dict):
             for one, its in value.items():
@@ -135,7 +144,7 @@ class Enter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             provider in Streamlit's ``secrets.toml``.
         code: of at least eight characters.
         guests: whether those who have not signed in may use the app as well, as visitors.
-        proxies: addresses from which alone the proxy's word is taken.
+        proxies: addresses or networks from which alone the proxy's word is taken.
         header: in which the proxy gives a person's e-mail address or user name.
     """
 
@@ -224,7 +233,7 @@ def _read(path: Path, modified: int, size: int) -> ServerSettings:
         ) from error
     except OSError as error:
         raise InputError(f"The server's settings in {path.name} cannot be read: {error.strerror or error}.") from error
-    _check_limits(found, path)
+    _check(found, path)
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -103,6 +103,11 @@ class Job:
         """Whether the person asked for it, be it in a tab that is gone."""
         return person in self._waiting
 
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Who waits for it."""
+        return tuple(self._waiting)
+
     def leave(self, person: str) -> None:
         """The person waits no longer; it is cancelled unless others are there who do."""
         self._waiting.pop(person, None)
@@ -147,20 +152,36 @@ class Job:
         self._ended.set()
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a waiting job stands.
+
+    Attributes:
+        people: how many others are before it, at work or waiting.
+        seconds: until it begins, guessed by how far the others are and how long the last ones took; None while nothing is known.
+    """
+
+    people: int
+    seconds: float | None
+
+
 class JobPool:
     """Runs jobs on a few threads of this process, people in turn, and remembers the last job of every key.
 
     Args:
         workers: how many run at once.
         each: how many of one person run at once; None for as many as there are workers.
-        most: how many one person may have running and waiting; None for any number.
+        most: how many one person may have running and waiting unless :meth:`start` says otherwise; None for any number.
     """
 
     def __init__(self, workers: int = 2, *, each: int | None = None, most: int | None = None) -> None:
         self._each, self._most = each or workers, most
+        # How long the last ones took, for those who wait.
+        self._took: deque[float] = deque(maxlen=20)
         self._jobs: dict[str, Job] = {}
         self._queues: dict[str, deque[tuple[Job, Work]]] = {}
         self._running: dict[str, int] = {}
+        self._at_work: dict[str, tuple[Job, str]] = {}
         self._changed = threading.Condition()
         self._closed = False
         # Daemons: a server that is stopped does not wait for them; what they write appears only when it is whole.
@@ -170,8 +191,8 @@ class JobPool:
         for thread in self._threads:
             thread.start()
 
-    def start(self, key: str, title: str, work: Work, person: str = "") -> Job:
-        """Run ``work(progress, cancelled)`` in the background for a person.
+    def start(self, key: str, title: str, work: Work, person: str = "", *, most: int | None = None) -> Job:
+        """Run ``work(progress, cancelled)`` in the background for a person, who may have ``most`` under way.
 
         Returns:
             The job; the one already under way when there is one of this key.
@@ -184,7 +205,8 @@ class JobPool:
             if current is not None and current.active and not current.cancelling:
                 return current
             mine = len(self._queues.get(person, ())) + self._running.get(person, 0)
-            if self._most is not None and mine >= self._most:
+            most = self._most if most is None else most
+            if most is not None and mine >= most:
                 raise BusyError(
                     f"You have {mine} pieces of work under way on this server, which is as many as each person may have. "
                     "Wait until one has ended, or cancel one."
@@ -204,6 +226,33 @@ class JobPool:
             job = self._jobs.get(key)
             if job is not None and not job.active:
                 del self._jobs[key]
+
+    def place(self, job: Job) -> Place | None:
+        """Where a waiting job stands; None when it does not wait any more."""
+        with self._changed:
+            queues = {person: [one for one, _ in queue] for person, queue in self._queues.items()}
+            at_work = list(self._at_work.values())
+            took = sorted(self._took)
+        if not any(job in queue for queue in queues.values()):
+            return None
+        usual = took[len(took) // 2] if took else None
+        return _played(job, queues, at_work, len(self._threads), self._each, usual)
+
+    def listed(self) -> list[tuple[Job, str]]:
+        """The jobs at work, then those that wait, each with the person who asked for it first."""
+        with self._changed:
+            waiting = [(job, person) for person, queue in self._queues.items() for job, _ in queue]
+            return [*self._at_work.values(), *waiting]
+
+    def settle(self, seconds: float) -> list[tuple[Job, str]]:
+        """Let what is under way end, up to ``seconds``; returns what did not: it is cancelled, and keeps what it has so far."""
+        end = time.monotonic() + seconds
+        for job, _ in self.listed():
+            job.wait(max(end - time.monotonic(), 0.0))
+        left = self.listed()
+        for job, _ in left:
+            job.cancel()
+        return left
 
     def gone(self, tab: str) -> None:
         """A tab was closed: it waits for nothing any more."""
@@ -232,10 +281,14 @@ class JobPool:
                     return
                 person, job, work = chosen
                 self._running[person] = self._running.get(person, 0) + 1
+                self._at_work[threading.current_thread().name] = job, person
             try:
                 job._run(work)
             finally:
                 with self._changed:
+                    if job.state == "done":
+                        self._took.append(job.elapsed)
+                    del self._at_work[threading.current_thread().name]
                     self._running[person] -= 1
                     if not self._running[person]:
                         del self._running[person]
@@ -252,3 +305,31 @@ class JobPool:
         if queue:
             self._queues[person] = queue
         return person, job, work
+
+
+def _played(
+    job: Job, queues: dict[str, list[Job]], at_work: list[tuple[Job, str]], workers: int, each: int, usual: float | None
+) -> Place:
+    """The turns as :meth:`JobPool._next` will give them out, played through until a job's own."""
+    queues = {person: list(queue) for person, queue in queues.items()}
+    mine = next(person for person, queue in queues.items() if job in queue)
+    known = usual is not None or all(one.seconds_left is not None for one, _ in at_work)
+    lasts = 60.0 if usual is None else usual
+    ends = sorted((lasts if one.seconds_left is None else one.seconds_left, who) for one, who in at_work)
+    now, before = 0.0, {who for _, who in ends}
+    while True:
+        running = Counter(who for _, who in ends)
+        free = [person for person in queues if running[person] < each] if len(ends) < workers else []
+        if not free:
+            now, _ = ends.pop(0)
+            continue
+        person = min(free, key=lambda one: running[one])
+        queue = queues.pop(person)
+        if queue.pop(0) is job:
+            return Place(len(before - {mine}), now if known else None)
+        if queue:
+            queues[person] = queue
+        before.add(person)
+        # A turn that nobody can guess is taken for a usual one.
+        known = known and usual is not None
+        ends = sorted([*ends, (now + lasts, person)])

@@ -6,14 +6,16 @@ Nothing here limits a person's own computer.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from tessera_core._utils.atomic import write_text
+from tessera_core._utils.atomic import write_json
 from tessera_core._utils.paths import projects_home
 from tessera_core.errors import Hint, ProjectError
 from tessera_core.hosting import Limits, Role, acting_person, hosted
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _OWNERS = ".owners"
 _USED = ".used"
-_ROLE = ".role"
+_PERSON = ".person"
 _MEASURE_SECONDS = 60.0
 _HALF_MADE_SECONDS = 86_400.0
 _measured: dict[Path, tuple[float, int]] = {}
@@ -35,11 +37,11 @@ def note_owner(folder: Path, owner: str) -> None:
         place = _notes_of(owner)
         place.mkdir(parents=True, exist_ok=True)
         (place / folder.name).touch()
-        role = acting_person().role
-        known = (place / _ROLE).read_text(encoding="utf-8") if (place / _ROLE).exists() else "visitor"
-        if role != known:
+        person = acting_person()
+        about = {"called": person.called, "role": person.role}
+        if person.key == owner and about != _about(place):
             # How long projects are kept may depend on it, and is asked when nobody is there.
-            write_text(place / _ROLE, role)
+            write_json(place / _PERSON, about)
     note_use(folder)
 
 
@@ -47,7 +49,7 @@ def owned(owner: str) -> list[Path]:
     """Folders of the projects of a visitor."""
     place = _notes_of(owner)
     notes = place.iterdir() if owner and place.is_dir() else ()
-    folders = (projects_home() / note.name for note in notes if note.name != _ROLE)
+    folders = (projects_home() / note.name for note in notes if note.name != _PERSON)
     return sorted(folder for folder in folders if (folder / "project.json").is_file())
 
 
@@ -88,12 +90,11 @@ def require_place(owner: str) -> None:
             "file and delete it to make room.",
             hint=Hint.REGION,
         )
-    home = projects_home()
-    count = sum(1 for _ in _folders(home))
-    gigabytes = used_bytes(home) / 1e9
-    if count >= limits.all_projects or gigabytes >= limits.disk_gb:
+    there = count()
+    gigabytes = used_bytes(projects_home()) / 1e9
+    if there >= limits.all_projects or gigabytes >= limits.disk_gb:
         raise ProjectError(
-            f"This server is full: it holds {count} projects of {gigabytes:.1f} GB, as many as its owner allows. Yours are safe. "
+            f"This server is full: it holds {there} projects of {gigabytes:.1f} GB, as many as its owner allows. Yours are safe. "
             "Ask its owner to make room, or run Tessera Studio on your own computer."
         )
 
@@ -191,7 +192,7 @@ def remove_old(days: float | None = None, now: float | None = None) -> list[str]
 def _forget(home: Path) -> None:
     """Drop the notes about projects that are gone."""
     for note in home.glob(f"{_OWNERS}/*/*"):
-        if note.name != _ROLE and not (home / note.name).is_dir():
+        if note.name != _PERSON and not (home / note.name).is_dir():
             note.unlink(missing_ok=True)
     for note in home.glob(".links-hosted/*"):
         if note.name != "complete" and not Path(note.read_text(encoding="utf-8")).is_dir():
@@ -199,14 +200,58 @@ def _forget(home: Path) -> None:
 
 
 def _roles(home: Path) -> dict[str, Role]:
-    """Of each project whose owner is more than a visitor: as what they were seen last."""
+    """Of each project whose owner's role is known: as what they were seen last."""
     found: dict[str, Role] = {}
-    for note in home.glob(f"{_OWNERS}/*/{_ROLE}"):
-        role = note.read_text(encoding="utf-8")
-        known = next((one for one in ROLES if one == role), None)
-        if known is not None:
-            found |= {other.name: known for other in note.parent.iterdir()}
+    for note in home.glob(f"{_OWNERS}/*/{_PERSON}"):
+        told = _about(note.parent).get("role")
+        role = next((one for one in ROLES if one == told), None)
+        if role is not None:
+            found |= {other.name: role for other in note.parent.iterdir()}
     return found
+
+
+def _about(place: Path) -> dict[str, str]:
+    try:
+        told = json.loads((place / _PERSON).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A project of a server, as its owner sees it: how large and how old it is and whose, not what is in it.
+
+    Attributes:
+        folder: where it lies.
+        called: whose it is, as :attr:`tessera_core.hosting.Person.called`; empty where nobody's.
+        size: bytes of its own files.
+        used: when it was last used, seconds since 1970.
+    """
+
+    folder: Path
+    called: str
+    size: int
+    used: float
+
+
+def kept() -> list[Kept]:
+    """All projects of this server, unused for longest first; each is measured, which takes a while where there are many."""
+    home = projects_home()
+    whose = {
+        note.name: _about(note.parent).get("called", "") for note in home.glob(f"{_OWNERS}/*/*") if note.name != _PERSON
+    }
+    found = [
+        Kept(folder, whose.get(folder.name, ""), size_of(folder), _last_use(folder))
+        for folder in _folders(home)
+        if (folder / "project.json").is_file()
+    ]
+    return sorted(found, key=lambda one: one.used)
+
+
+def count() -> int:
+    """How many projects there are, whole or half made."""
+    return sum(1 for _ in _folders(projects_home()))
 
 
 def _last_use(folder: Path) -> float:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import ipaddress
 import os
 import re
 import secrets
+import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path, PurePath
-from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from types import FrameType
+from typing import Literal
 
 from streamlit import config, runtime
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -32,15 +33,11 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError
-from tessera_core.hosting import VARIABLE, hosted, server_secret
-from tessera_core.ui import seats, sessions
-from tessera_core.ui.state import SEAT_HEADER, VISITOR_HEADER
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, server_secret, settings
+from tessera_core.ui import keeper, seats, sessions
+from tessera_core.ui.asgi import App, Message, Receive, Request, Scope, Send, answer, plain, same, set_cookie
+from tessera_core.ui.entrance import Entrance, is_owner
+from tessera_core.ui.people import SEAT_HEADER, headers_of
 
 TOKEN_VARIABLE = "TESSERA_TOKEN"
 _QUERY = "token"
@@ -49,8 +46,7 @@ _PROXY_HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-for
 # What a page needs to send; the rest empties caches that others use, writes files, or tells about the server.
 _MESSAGES = ("rerun_script", "stop_script", "app_heartbeat", "file_urls_request", "backend_operation_request")
 _OPERATIONS = ("deferred_file", "dataframe_chunk")
-_CHECK_IDLE_SECONDS = 20.0
-_YEAR_SECONDS = 365 * 24 * 3600
+_CHECK_IDLE_SECONDS = 5.0
 
 
 class _TooMuch(Exception):
@@ -99,65 +95,71 @@ class Gate:
     def __init__(self, app: App) -> None:
         self._app = app
         self._arriving: dict[str, int] = {}
+        self._entrance = Entrance()
         # Sessions whose place was given to others: they come back as new ones.
-        self._let_go: dict[str, float] = {}
+        self._let_go: dict[str, tuple[float, Literal["away", "sent away"]]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on to the app."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        request = _Request(scope)
+        request = Request(scope)
         if request.route == "/_stcore/health":
-            await self._app(scope, receive, send)
+            if keeper.draining():
+                # Whoever shares out visitors sends no more of them here.
+                await plain(send, 503, "draining", [_SOON])
+            else:
+                await self._app(scope, receive, send)
+        elif request.route == _FIGURES and decide() and is_owner(request):
+            await plain(send, 200, await asyncio.to_thread(keeper.figures))
         elif request.route.startswith("/_stcore/agent") or (decide() and request.route in _OWNERS_ROUTES):
-            await _answer(scope, receive, send, 404, "Not found.")
+            await answer(scope, receive, send, 404, "Not found.")
         elif decide():
             await self._strangers(request, receive, send)
         else:
             await self._own(request, receive, send)
 
-    async def _own(self, request: _Request, receive: Receive, send: Send) -> None:
+    async def _own(self, request: Request, receive: Receive, send: Send) -> None:
         """One person's own computer: the token, then the cookie, and nobody from outside."""
         scope = request.scope
         if refusal := "" if owners_word() else _from_outside(request):
-            await _answer(scope, receive, send, 403, refusal)
+            await answer(scope, receive, send, 403, refusal)
             return
-        known = _same(request.cookies.get(_own_cookie_name(), ""), _own_cookie())
+        known = same(request.cookies.get(_own_cookie_name(), ""), _own_cookie())
         asked = request.query.get(_QUERY) if scope["type"] == "http" else None
-        if asked is not None and (known or _same(asked, token())):
+        if asked is not None and (known or same(asked, token())):
             # The token does not stay in the address bar, the history or a copied link.
-            cookie = _set_cookie(_own_cookie_name(), _own_cookie(), request)
-            await _answer(scope, receive, send, 303, "", [(b"location", request.without(_QUERY)), cookie])
+            cookie = set_cookie(_own_cookie_name(), _own_cookie(), request)
+            await answer(scope, receive, send, 303, "", [(b"location", request.without(_QUERY)), cookie])
             return
         if not known:
-            await _answer(scope, receive, send, 403, _NO_TOKEN)
+            await answer(scope, receive, send, 403, _NO_TOKEN)
         elif request.is_foreign_origin:
-            await _answer(scope, receive, send, 403, "Another web page asked for this, so it was refused.")
+            await answer(scope, receive, send, 403, "Another web page asked for this, so it was refused.")
         else:
-            await self._let_in(request, "owner", receive, send)
+            await self._let_in(request, OWN, receive, send)
 
-    async def _strangers(self, request: _Request, receive: Receive, send: Send) -> None:
-        """A server for many: each visitor has a name, made at the first page they see."""
-        cookie = request.cookies.get(_VISITOR_COOKIE, "")
-        if len(cookie) >= 32:
-            await self._let_in(request, _named(cookie), receive, send)
+    async def _strangers(self, request: Request, receive: Receive, send: Send) -> None:
+        """A server for many: each has a name, given at the first page they see unless somebody else names them."""
+        if keeper.draining() and (request.is_page or request.scope["type"] == "websocket"):
+            await answer(request.scope, receive, send, 503, _RESTARTS, [_SOON])
             return
-        if not request.is_page:
-            await self._let_in(request, "", receive, send)
+        admitted = await self._entrance.admit(request, receive, send)
+        if admitted is None:
             return
-        fresh = _set_cookie(_VISITOR_COOKIE, secrets.token_urlsafe(32), request, _YEAR_SECONDS)
+        person, cookie = admitted
 
         async def with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), fresh]
+            if cookie is not None and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), cookie]
             await send(message)
 
-        await self._let_in(request, "", receive, with_cookie)
+        await self._let_in(request, person, receive, send if cookie is None else with_cookie)
 
-    async def _let_in(self, request: _Request, visitor: str, receive: Receive, send: Send) -> None:
+    async def _let_in(self, request: Request, person: Person, receive: Receive, send: Send) -> None:
         if request.scope["type"] == "websocket":
-            await self._websocket(request, visitor, receive, send)
+            await self._websocket(request, person, receive, send)
         elif hosted() and request.method == "PUT" and request.route.startswith(_UPLOADS):
             await self._upload(request, receive, send)
         else:
@@ -165,16 +167,16 @@ class Gate:
 
     # ------------------------------------------------------------- one browser tab
 
-    async def _websocket(self, request: _Request, visitor: str, receive: Receive, send: Send) -> None:
+    async def _websocket(self, request: Request, person: Person, receive: Receive, send: Send) -> None:
         scope, seat = request.scope, None
         headers = [(name, value) for name, value in scope["headers"] if not name.lower().startswith(b"x-tessera-")]
-        if visitor:
-            headers.append((VISITOR_HEADER.encode(), visitor.encode()))
+        if person.key:
+            headers += headers_of(person)
         if hosted():
             headers, away = self._back_as_new(headers)
-            seat = seats.room().arrive(visitor or secrets.token_hex(16), away=away)
+            seat = seats.room().arrive(person if person.key else Person(secrets.token_hex(16)), away=away)
             if seat is None:
-                await _answer(scope, receive, send, 503, "This server is full. Try again in a few minutes.")
+                await answer(scope, receive, send, 503, "This server is full. Try again in a few minutes.", [_SOON])
                 return
             headers.append((SEAT_HEADER.encode(), seat.encode()))
         scope["headers"] = headers
@@ -185,27 +187,34 @@ class Gate:
             if seat is not None:
                 seats.room().leave(seat)
                 if tab.let_go and tab.session:
-                    self._let_go[tab.session] = time.monotonic()
+                    self._let_go[tab.session] = time.monotonic(), tab.let_go
 
-    def _back_as_new(self, headers: list[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bool]:
-        """Take out the name of the session to resume where that session was let go of; whether it was."""
+    def _back_as_new(
+        self, headers: list[tuple[bytes, bytes]]
+    ) -> tuple[list[tuple[bytes, bytes]], Literal["", "away", "sent away"]]:
+        """Take out the name of the session to resume where that session was let go of; why it was, empty where it was not."""
         long_ago = time.monotonic() - 24 * 3600
-        self._let_go = {session: when for session, when in self._let_go.items() if when > long_ago}
-        kept, away = [], False
+        self._let_go = {session: noted for session, noted in self._let_go.items() if noted[0] > long_ago}
+        kept: list[tuple[bytes, bytes]] = []
+        away: Literal["", "away", "sent away"] = ""
         for name, value in headers:
             if name.lower() == b"sec-websocket-protocol":
                 entries = value.split(b",")
-                if len(entries) > 2 and entries[2].strip().decode("latin-1") in self._let_go:
-                    away, value = True, b",".join(entries[:2])
+                known = self._let_go.get(entries[2].strip().decode("latin-1")) if len(entries) > 2 else None
+                if known is not None:
+                    away, value = known[1], b",".join(entries[:2])
             kept.append((name, value))
         return kept, away
 
     # --------------------------------------------------------------------- uploads
 
-    async def _upload(self, request: _Request, receive: Receive, send: Send) -> None:
+    async def _upload(self, request: Request, receive: Receive, send: Send) -> None:
         """Count an upload while it comes in: a session, and all together, may hold only so much."""
         session = request.route[len(_UPLOADS) :].split("/")[0]
-        most, most_of_all = seats.room().limits.uploads_mb * 2**20, seats.room().limits.all_uploads_mb * 2**20
+        room = seats.room()
+        sitting = room.sitting(session)
+        limits = room.limits if sitting is None else room.granted(sitting)
+        most, most_of_all = limits.uploads_mb * 2**20, room.limits.all_uploads_mb * 2**20
         came, more, answered = 0, True, False
 
         async def counted() -> Message:
@@ -236,12 +245,11 @@ class Gate:
                     message = await receive()
                     more = message.get("more_body", False)
                     spare -= len(message.get("body", b""))
-                limits = seats.room().limits
                 text = (
-                    f"This server holds up to {limits.uploads_mb} MB of uploaded files for one tab, and {limits.all_uploads_mb} MB "
-                    "for all people together. Remove a file, or try again in a few minutes."
+                    f"This server holds up to {limits.uploads_mb} MB of uploaded files for one tab, and "
+                    f"{room.limits.all_uploads_mb} MB for all people together. Remove a file, or try again in a few minutes."
                 )
-                await _answer(request.scope, receive, send, 413, text)
+                await answer(request.scope, receive, send, 413, text)
         finally:
             if left := self._arriving.pop(session, 0) - came:
                 self._arriving[session] = left
@@ -255,7 +263,7 @@ class _Tab:
         self._waiting: asyncio.Task[Message] | None = None
         self._script = b""
         self.session = ""
-        self.let_go = False
+        self.let_go: Literal["", "away", "sent away"] = ""
 
     async def receive(self) -> Message:
         """The next message that may pass."""
@@ -290,8 +298,8 @@ class _Tab:
             if done:
                 message, self._waiting = self._waiting.result(), None
                 return message
-            if seats.room().idle(self._seat):
-                self.let_go = True
+            if why := seats.room().ended(self._seat):
+                self.let_go = why
                 self._waiting.cancel()
                 await self._send({"type": "websocket.close", "code": 1001})
                 return {"type": "websocket.disconnect", "code": 1001}
@@ -309,53 +317,19 @@ class _Tab:
         await self._send(message)
 
 
-class _Request:
-    """What the gate looks at in an ASGI scope."""
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-        self.method = str(scope.get("method", ""))
-        base = "/" + str(config.get_option("server.baseUrlPath") or "").strip("/")
-        path = str(scope["path"])
-        self.route = path[len(base) :] if base != "/" and path.startswith(base + "/") else path
-        self.query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
-        self.cookies = _cookies(value for name, value in scope["headers"] if name.lower() == b"cookie")
-
-    def header(self, name: bytes) -> str:
-        """A header's value, ``""`` without it."""
-        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key.lower() == name), "")
-
-    @property
-    def is_page(self) -> bool:
-        """Whether a browser wants to show the answer as a page."""
-        return self.method == "GET" and "text/html" in self.header(b"accept")
-
-    @property
-    def is_foreign_origin(self) -> bool:
-        """Whether a page of another origin, be it another port of this computer, wants to change or to listen to something."""
-        origin = self.header(b"origin")
-        if not origin or (self.scope["type"] == "http" and self.method in ("GET", "HEAD", "OPTIONS")):
-            return False
-        return origin.partition("://")[2].lower() != self.header(b"host").lower()
-
-    def without(self, name: str) -> bytes:
-        """This address without a query parameter, relative so that it cannot lead to another server."""
-        last = quote(str(self.scope["path"]).rsplit("/", 1)[-1])
-        rest = urlencode([(key, value) for key, value in self.query.items() if key != name])
-        return f"./{last}{'?' + rest if rest else ''}".encode("latin-1")
-
-
+_FIGURES = "/metrics"
+_SOON = (b"retry-after", b"30")
+_RESTARTS = "This server is being restarted. Everything that was done here is saved. Come back in a minute."
 _UPLOADS = "/_stcore/upload_file/"
 _OWNERS_ROUTES = ("/_stcore/metrics", "/_stcore/script-health-check")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::\d{1,5})?")
-_VISITOR_COOKIE = "tessera_visitor"
 _NO_TOKEN = (
     "Open the address that was printed where you started Tessera Studio: it carries a token that only you know. "
     "It looks like http://localhost:8501/?token=…"
 )
 
 
-def _from_outside(request: _Request) -> str:
+def _from_outside(request: Request) -> str:
     """Why a request cannot be from a browser of this computer; ``""`` when it can."""
     client = request.scope.get("client")
     host = _host_of(request.header(b"host"))
@@ -370,29 +344,10 @@ def _from_outside(request: _Request) -> str:
     return ""
 
 
-def _same(given: str, known: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell how much of them is."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), known.encode())
-
-
 def _host_of(address: str) -> str:
     """The host name in ``name:port``; ``""`` where a browser could not have sent this."""
     found = _HOST.fullmatch(address)
     return found[1] if found else ""
-
-
-def _cookies(values: Iterable[bytes]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for value in values:
-        for part in value.decode("latin-1").split(";"):
-            name, _, content = part.strip().partition("=")
-            found[name] = content.strip('"')
-    return found
-
-
-def _named(cookie: str) -> str:
-    """A visitor's name: it cannot be turned back into the cookie, so that it may lie in a project's files."""
-    return hashlib.blake2b(cookie.encode(), key=server_secret(), person=b"visitor", digest_size=16).hexdigest()
 
 
 @cache
@@ -406,14 +361,6 @@ def _own_cookie_name() -> str:
     return "tessera_" + hashlib.blake2b(server_secret(), person=b"name", digest_size=6).hexdigest()
 
 
-def _set_cookie(name: str, value: str, request: _Request, seconds: int | None = None) -> tuple[bytes, bytes]:
-    secure = request.scope.get("scheme") in ("https", "wss") or request.header(b"x-forwarded-proto") == "https"
-    parts = [f"{name}={value}", "Path=/", "HttpOnly", "SameSite=Lax"]
-    parts += ["Secure"] if secure else []
-    parts += [f"Max-Age={seconds}"] if seconds else []
-    return b"set-cookie", "; ".join(parts).encode("latin-1")
-
-
 def _held(session: str) -> tuple[int, int]:
     """Bytes of uploads held for a session, and for all."""
     manager = runtime.get_instance().uploaded_file_mgr
@@ -425,36 +372,16 @@ def _held(session: str) -> tuple[int, int]:
     return sizes.get(session, 0), sum(sizes.values())
 
 
-async def _answer(
-    scope: Scope, receive: Receive, send: Send, status: int, text: str, headers: Iterable[tuple[bytes, bytes]] = ()
-) -> None:
-    """One plain page with one sentence; a websocket is closed before it opens."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": text[:100]})
-        return
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Tessera Studio</title>'
-        '<body style="font: 1.1rem/1.6 system-ui, sans-serif; max-width: 38rem; margin: 15vh auto; padding: 0 1rem">'
-        f"<h1 style='font-size: 1.4rem'>Tessera Studio</h1><p>{escape(text)}</p></body></html>"
-    ).encode()
-    kind = [
-        (b"content-type", b"text/html; charset=utf-8"),
-        (b"cache-control", b"no-store"),
-        (b"referrer-policy", b"no-referrer"),
-        (b"content-length", str(len(page)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": [*kind, *headers]})
-    await send({"type": "http.response.body", "body": page})
-
-
 # ------------------------------------------------------------------------- the start
 
 
 def check_settings() -> None:
-    """End the program with a sentence where the environment sets a limit that is no number."""
+    """End the program with a sentence where the environment or the settings make no sense, or signing in cannot work."""
     try:
         seats.room()
+        owner_token()
+        if settings().enter.by == "sign-in" and find_spec("authlib") is None:
+            raise InputError("Signing in needs a package that is not installed: pip install 'Authlib>=1.3.2'.")
     except InputError as error:
         raise SystemExit(str(error)) from None
 
@@ -474,7 +401,11 @@ async def lifespan(app: object) -> AsyncIterator[None]:
             f"Tessera Studio serves everyone who can reach {address} - visitors see their own projects only, and no folder "
             "of this computer. For yourself alone start it with: tessera app. Stop it with Ctrl-C.\n"
         )
-        yield
+        end = keeper.start(_drain_when_asked(asyncio.get_running_loop()))
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(end)
         return
     sys.stderr.write(f"Tessera Studio is at {address}?token={token()} - stop it with Ctrl-C.\n")
     sys.stderr.flush()
@@ -491,6 +422,29 @@ async def lifespan(app: object) -> AsyncIterator[None]:
     finally:
         if page is not None:
             page.unlink(missing_ok=True)
+
+
+def _drain_when_asked(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    """Let the signal that asks the server to stop drain it first, a second one stop it at once; returns what stops it."""
+    before = signal.getsignal(signal.SIGTERM)
+    # The web server's own handler; stopping it in this way is no failure, so that the program ends with 0.
+    server = getattr(before, "__self__", None)
+
+    def leave() -> None:
+        if hasattr(server, "should_exit"):
+            loop.call_soon_threadsafe(setattr, server, "should_exit", True)
+        else:
+            signal.raise_signal(signal.SIGINT)
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        if not keeper.draining():
+            keeper.drain()
+        elif callable(before):
+            before(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, asked)
+    return leave
 
 
 def redirect_page(address: str, port: int) -> Path:

@@ -9,10 +9,10 @@ import threading
 import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
-from tessera_core.hosting import acting_for
-from tessera_core.project.jobs import Job, JobPool, Work
+from tessera_core.hosting import Person, acting_for
+from tessera_core.project.jobs import Job, JobPool, Place, Work
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import humanize, logs, seats, state
+from tessera_core.ui import humanize, logs, people, seats, state
 
 _POLL_SECONDS = 0.4
 _WORKERS = 2
@@ -22,14 +22,25 @@ _WORKERS = 2
 def _pool() -> JobPool:
     if not state.hosted():
         return JobPool(_WORKERS)
-    return JobPool(_WORKERS, each=_WORKERS - 1, most=seats.room().limits.jobs)
+    return JobPool(_WORKERS, each=_WORKERS - 1)
+
+
+def of_server() -> JobPool:
+    """The pool of this process, for those who look after it."""
+    return _pool()
+
+
+def name_of(job: Job) -> str:
+    """What tells a job apart where its key, which may name a place of the server, has no business."""
+    return hashlib.blake2b(job.key.encode(), digest_size=8).hexdigest()
 
 
 class Jobs:
     """The pool that all sessions share, as one person sees it: another's "Cancel" is none of their business."""
 
-    def __init__(self, pool: JobPool, person: str, tab: str) -> None:
-        self._pool, self._person, self._tab = pool, person, tab
+    def __init__(self, pool: JobPool, person: Person | str, tab: str) -> None:
+        self._who = Person(person) if isinstance(person, str) else person
+        self._pool, self._person, self._tab = pool, self._who.key, tab
 
     def start(self, key: str, title: str, work: Work) -> Job:
         """Run the work in the background, or wait with others for what is already under way.
@@ -37,14 +48,15 @@ class Jobs:
         Raises:
             BusyError: the person has as much under way as a server for many grants.
         """
-        person = self._person
+        who = self._who
 
         def for_person(progress: Progress, cancelled: Cancel) -> object:
             # What is made belongs to whoever asked for it first.
-            with acting_for(person):
+            with acting_for(who):
                 return work(progress, cancelled)
 
-        job = self._pool.start(key, title, for_person, person)
+        most = seats.room().granted(who).jobs if state.hosted() else None
+        job = self._pool.start(key, title, for_person, self._person, most=most)
         job.join(self._person, self._tab)
         return job
 
@@ -64,7 +76,7 @@ class Jobs:
 
 def pool() -> Jobs:
     """The server's jobs, as the person of this session sees them."""
-    return Jobs(_pool(), state.visitor(), _session())
+    return Jobs(_pool(), people.person(), _session())
 
 
 def mine(job: Job) -> bool:
@@ -153,8 +165,7 @@ def show(job: Job) -> None:
 
 
 def _button(job: Job) -> str:
-    # The key of a job may name a place of the server; what a browser is told must not.
-    return f"cancel_{hashlib.blake2b(job.key.encode(), digest_size=8).hexdigest()}"
+    return f"cancel_{name_of(job)}"
 
 
 def outcome(job: Job) -> bool:
@@ -169,10 +180,20 @@ def outcome(job: Job) -> bool:
     return False
 
 
+def _waiting(place: Place | None) -> str:
+    """Where a job stands in the queue, for whoever waits for it."""
+    if place is None:
+        return "Starting"
+    time_left = "" if place.seconds is None else f", about {humanize.duration(place.seconds)}"
+    if place.people == 0:
+        return f"Waiting for your other work to finish{time_left}"
+    return f"{place.people} {'person is' if place.people == 1 else 'people are'} before you{time_left}"
+
+
 def _status(job: Job) -> str:
     if job.cancelling:
         return "Stopping…"
     if job.state == "waiting":
-        return "Waiting for other work to finish"
+        return _waiting(_pool().place(job))
     left = job.seconds_left
     return (job.message or "Starting") + (f" – about {humanize.duration(left)} left" if left is not None else "")

@@ -7,10 +7,10 @@ import time
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.project import deletion, library
+from tessera_core.project import deletion, library, room
 from tessera_core.project.home import RecentProject
 from tessera_core.project.project import Project
-from tessera_core.ui import humanize, state
+from tessera_core.ui import humanize, reception, state
 
 _SHOWN = 10
 _DELETED = "projects_deleted"
@@ -63,16 +63,19 @@ def switcher(project: Project) -> None:
 def recent() -> None:
     """The list of the first page."""
     undo()
+    reception.take_along()
     entries = library.recent()
     if not entries:
         return
     st.subheader("Your projects" if state.hosted() else "Recent projects")
+    if state.hosted():
+        reception.soon_gone()
     now = time.time()
     for entry in entries[:_SHOWN]:
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
             st.markdown(
                 f"**{humanize.escape(entry.name)}**  \n:small[:gray[{humanize.escape(entry.dataset or 'no embeddings yet')} · "
-                f"changed {humanize.ago(now - entry.saved_at)}]]",
+                f"changed {humanize.ago(now - entry.saved_at)}{_goes(entry)}]]",
                 width="stretch",
             )
             if st.button("Open", key=f"open_{entry.folder.name}"):
@@ -84,6 +87,11 @@ def recent() -> None:
     if len(entries) > _SHOWN:
         where = "" if state.hosted() else f" are in the folder {library.projects_folder()}"
         st.caption(f"{len(entries) - _SHOWN} older ones{where}.")
+
+
+def _goes(entry: RecentProject) -> str:
+    left = room.days_left(entry.folder)
+    return "" if left is None else f" · removed {reception.removed_in(left)} unless you open it"
 
 
 def _entry(project: Project) -> RecentProject:

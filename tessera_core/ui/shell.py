@@ -20,8 +20,8 @@ import streamlit as st
 from PIL.Image import Image, fromarray
 
 from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
-from tessera_core.hosting import acting_for, hosted
-from tessera_core.ui import demo_rest, humanize, jobs, logs, projects, seats, sessions, state
+from tessera_core.hosting import acting_for, hosted, may
+from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, state
 from tessera_core.ui.help import words
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ _HEAVY = (
     "tessera_core.ui.region.tiles",
 )
 _WARM_UP_DELAY = 1.5
-_BACK = "shell_back"
 _HALF_LOADED = "shell_half_loaded"
 _SHOWN = "shell_shown"
 # Where an error can be put right: page, and what its link says.
@@ -95,6 +94,13 @@ def run() -> None:
             st.Page("pages/export.py", title="Export", icon=":material/download:"),
             st.Page("pages/generate.py", title="Make embeddings", icon=":material/satellite_alt:"),
             st.Page("pages/data.py", title="Data", icon=":material/folder_open:"),
+            # For whoever runs a server for many; to others it says that there is no page.
+            st.Page(
+                "pages/server.py",
+                title="Server",
+                icon=":material/dns:",
+                visibility="visible" if hosted() and may(people.person(), "see the server") else "hidden",
+            ),
             # Reached from the header of every page.
             st.Page("pages/help.py", title="Help", icon=":material/help:", visibility="hidden"),
             # Addresses of the page Continuous map from before it had that name.
@@ -105,15 +111,15 @@ def run() -> None:
     st.logo(_icon(), size="large")
     state.forward_deep_link()
     # After it is known which page was asked for, so that it is shown when there is room.
-    _wants_seat()
+    reception.admit()
     # The projects of its list, and the copies made there, are the visitor's.
-    with plain_errors(), acting_for(state.visitor()):
+    with plain_errors(), acting_for(people.person()):
         state.restore_project()
         # The map of the page Label says itself when it was saved.
         header(saved=page.url_path != "label")
     jobs.entered(page.url_path)
     st.session_state[_SHOWN] = page.url_path or "region"
-    with plain_errors(), acting_for(state.visitor()):
+    with plain_errors(), acting_for(people.person()):
         page.run()
     _warm_up()
     _make_room()
@@ -137,29 +143,6 @@ def _make_room() -> threading.Thread:
     thread = threading.Thread(target=work, name="make-room", daemon=True)
     thread.start()
     return thread
-
-
-def _wants_seat() -> None:
-    """On a server for strangers: stop here, with the reason, unless there is room for this tab."""
-    if not hosted():
-        return
-    room = seats.room()
-    back = bool(st.session_state.pop(_BACK, False))
-    people = room.people()
-    refusal = room.take(st.context.headers.get(state.SEAT_HEADER, ""), back=back)
-    if not refusal:
-        return
-    sentence, label = {
-        "full": (
-            f"This server is full ({people} {'person' if people == 1 else 'people'}). Try again in a few minutes.",
-            "Try again",
-        ),
-        "tabs": (f"You have {room.limits.tabs} tabs of this server open. Close one of them, then go on here.", "Go on"),
-        "away": ("You were away for a while, so your place was given to others. Everything you did is saved.", "Go on"),
-    }[refusal]
-    st.info(sentence, icon=":material/groups:")
-    st.button(label, on_click=lambda: st.session_state.update({_BACK: True}), type="primary")
-    st.stop()
 
 
 @functools.cache
@@ -208,7 +191,7 @@ def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:
 
     @functools.wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        with plain_errors():
+        with plain_errors(), acting_for(people.person()):
             return function(*args, **kwargs)
         return None
 
@@ -228,7 +211,10 @@ def header(*, saved: bool = True) -> None:
         if project is not None and saved:
             with st.container(width="content"):
                 _saved()
+        reception.account()
         st.page_link("pages/help.py", label="Help", icon=":material/help:", query_params=state.query(), width="content")
+    if hosted():
+        reception.news()
     if project is not None and demo_rest.grows(project):
         _growing_demo()
 
@@ -238,8 +224,7 @@ def header(*, saved: bool = True) -> None:
 def _growing_demo() -> None:
     project = state.current_project()
     if project is not None:
-        with acting_for(state.visitor()):
-            demo_rest.show(project)
+        demo_rest.show(project)
 
 
 def wants_region(sentence: str, title: str = "") -> None:

@@ -7,7 +7,6 @@ restart of the server finds everything. Projects and scenes themselves are share
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import streamlit as st
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.hosting import hosted as hosted
 from tessera_core.project.room import note_use
+from tessera_core.ui import people
 from tessera_core.ui.scene import OpenScene, open_scene
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ _PROJECT = "tessera_project"
 _STARTED = "tessera_started"
 _QUERY = "project"
 _TOLD = "tessera_told_replaced"
-_VISITOR = "tessera_visitor"
-# Set by the gate in front of the app and by nobody else.
-VISITOR_HEADER = "x-tessera-visitor"
-SEAT_HEADER = "x-tessera-seat"
 
 
 def guard(file: str) -> None:
@@ -58,14 +54,8 @@ def forward_deep_link() -> None:
 
 
 def visitor() -> str:
-    """Who looks at this session, as a name that cannot be guessed nor turned back into the visitor's cookie.
-
-    The same in all tabs of one browser and after a restart of the server; on one's own computer always ``"owner"``.
-    """
-    if not hosted():
-        return "owner"
-    known = st.context.headers.get(VISITOR_HEADER)
-    return known or str(st.session_state.setdefault(_VISITOR, secrets.token_hex(16)))
+    """The key of :func:`tessera_core.ui.people.person`: a name that cannot be guessed nor turned back."""
+    return people.person().key
 
 
 def restore_project() -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.errors import BusyError, Cancelled, RasterError
-from tessera_core.project.jobs import Job, JobPool
+from tessera_core.project.jobs import Job, JobPool, Place, Work, _played
+from tessera_core.types import Cancel, Progress
+from tessera_core.ui import jobs
 from tests.waiting import PATIENCE_S, eventually
 
 
@@ -256,3 +258,88 @@ def test_two_visitors_of_one_job(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert set(told) == {str(Cancelled())}
     assert len(third.run().info) == 0
     assert [button.label for button in third.button] == ["Make it"]
+
+
+def test_who_waits_is_told_how_many_are_before_them_and_is_served_in_that_order() -> None:
+    pool = JobPool(2, each=1)
+    gates: dict[str, threading.Event] = {}
+    begun: list[str] = []
+
+    def work_of(name: str) -> Work:
+        gates[name] = threading.Event()
+
+        def work(progress: Progress, cancelled: Cancel) -> None:
+            begun.append(name)
+            gates[name].wait()
+
+        return work
+
+    try:
+        running = [pool.start(name, name, work_of(name), name[:-1]) for name in ("anna1", "bert1")]
+        eventually(lambda: len(begun) == 2)
+        waiting = {
+            name: pool.start(name, name, work_of(name), name[:-1]) for name in ("cora1", "cora2", "anna2", "dora1")
+        }
+        assert pool.place(running[0]) is None
+        places = {name: pool.place(job) for name, job in waiting.items()}
+        assert {name: place.people for name, place in places.items() if place} == {
+            "cora1": 2,
+            "anna2": 2,
+            "dora1": 3,
+            "cora2": 3,
+        }
+        assert all(place is not None and place.seconds is None for place in places.values())
+        assert [(job.key, person) for job, person in pool.listed()[:2]] == [("anna1", "anna"), ("bert1", "bert")]
+        gates["bert1"].set()
+        eventually(lambda: begun[2:] == ["cora1"])
+        # Now it is known how long one takes.
+        place = pool.place(waiting["dora1"])
+        assert place is not None
+        assert (place.people, place.seconds is not None) == (2, True)
+    finally:
+        for gate in gates.values():
+            gate.set()
+        pool.close()
+
+
+@given(
+    queues=st.dictionaries(st.sampled_from("abcd"), st.integers(1, 3), min_size=1),
+    at_work=st.lists(st.sampled_from("abcd"), max_size=2, unique=True),
+    usual=st.none() | st.floats(0, 100),
+)
+def test_everybody_has_a_place_and_nobody_is_behind_more_people_than_there_are(
+    queues: dict[str, int], at_work: list[str], usual: float | None
+) -> None:
+    jobs_of = {person: [Job(f"{person}{n}", "") for n in range(count)] for person, count in queues.items()}
+    running = [(Job(f"now {person}", "", state="running"), person) for person in at_work]
+    for person, mine in jobs_of.items():
+        places = [_played(job, jobs_of, running, 2, 1, usual) for job in mine]
+        others = (set(queues) | set(at_work)) - {person}
+        assert all(place.people <= len(others) for place in places)
+        assert [place.people for place in places] == sorted(place.people for place in places)
+        if usual is not None:
+            waits = [place.seconds or 0.0 for place in places]
+            assert waits == sorted(waits)
+
+
+def test_what_does_not_end_in_time_is_stopped_and_told(pool: JobPool) -> None:
+    quick = pool.start("quick", "Quick", lambda progress, cancelled: 7, "anna")
+    quick.wait()
+    slow = pool.start("slow", "Slow", _until_cancelled, "bert")
+    assert [(job.key, person) for job, person in pool.settle(0.1)] == [("slow", "bert")]
+    assert slow.wait(30)
+    assert (slow.state, quick.result) == ("cancelled", 7)
+    assert pool.settle(0) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        (Place(2, 61), "2 people are before you, about 60 s"),
+        (Place(1, None), "1 person is before you"),
+        (Place(0, 300), "Waiting for your other work to finish, about 5 min"),
+        (None, "Starting"),
+    ],
+)
+def test_the_sentence_of_the_queue(place: Place | None, says: str) -> None:
+    assert jobs._waiting(place) == says

@@ -22,7 +22,7 @@ from tessera_core.project.request import FIRST_YEAR, EmbeddingRequest, title_of
 from tessera_core.region import RESOLUTION_M, Region
 from tessera_core.sources.remote.coverage import Coverage, YearCover, request_text, survey
 from tessera_core.sources.remote.datasets import Dataset, dataset_named, datasets
-from tessera_core.ui import humanize, jobs, seats, state
+from tessera_core.ui import humanize, jobs, people, seats, state
 from tessera_core.ui.generate import acquire
 from tessera_core.ui.region import chosen
 from tessera_core.ui.region.chosen import DATASET, DIM, STORE, YEARS
@@ -339,7 +339,7 @@ def too_large(request: EmbeddingRequest) -> str:
     """Why a server for strangers does not load a place of this size; ``""`` where it does, and on one's own computer."""
     if not state.hosted():
         return ""
-    granted = seats.room().limits.region_km2
+    granted = seats.room().granted(people.person()).region_km2
     grid = request.region.grid()
     asked = grid.shape[0] * grid.shape[1] * RESOLUTION_M**2 / 1e6
     if asked <= granted:

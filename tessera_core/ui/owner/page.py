@@ -1,0 +1,190 @@
+"""The page Server, for its owner alone: who is here, what is being worked out, what is kept, and what there is to do about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from tessera_core.hosting import Limits, audit, hosted, may, processes
+from tessera_core.hosting.processes import Process, Seated, Working
+from tessera_core.project import room
+from tessera_core.project.home import projects_home
+from tessera_core.ui import humanize, keeper, people, seats, shell
+from tessera_core.ui.owner import kept
+
+_LOOK_SECONDS = 4
+_EVENTS = 100
+
+
+def page() -> None:
+    """Draw the page."""
+    if not may(people.person(), "see the server"):
+        st.title("Not found")
+        st.markdown("There is no page here.")
+        st.page_link("pages/region.py", label="To the first page", icon=":material/public:")
+        return
+    st.title("Server")
+    if not hosted():
+        st.caption(
+            "Only you use this app. What a server for many has beside this is in the documentation, under Run it for a class."
+        )
+    _now()
+    if hosted():
+        _notice()
+    kept.section()
+    if hosted():
+        _events()
+
+
+def _processes() -> list[Process]:
+    registry = seats.room().registry
+    others = registry.others() if hosted() and registry is not None else []
+    return sorted([keeper.here(), *others], key=lambda one: one.since)
+
+
+@st.fragment(run_every=_LOOK_SECONDS)
+@shell.shielded
+def _now() -> None:
+    found, limits = _processes(), Limits.read()
+    sitting = [(process, seat) for process in found for seat in process.seats]
+    working = [(process, job) for process in found for job in process.jobs]
+    here = len({seat.person for _, seat in sitting})
+    states = [job.state for _, job in working]
+    memory = sum(process.memory_mb + process.workers_mb for process in found)
+    facts = {
+        "People": f"{here} of {limits.people}" if hosted() else "you",
+        "Tabs": str(len(sitting)) if hosted() else "",
+        "Work": f"{states.count('running')} running, {states.count('waiting')} waiting",
+        "Memory": _mb(memory) if memory else "",
+        "Projects": f"{room.count()} of {limits.all_projects}" if hosted() else str(room.count()),
+        "On disk": f"{humanize.size(room.used_bytes(projects_home()))}"
+        + (f" of {limits.disk_gb} GB" if hosted() else ""),
+    }
+    with st.container(horizontal=True, gap="medium", key="server_facts"):
+        for name, value in facts.items():
+            if value:
+                with st.container(border=True, width="content"):
+                    st.caption(name)
+                    st.markdown(f"**{value}**")
+    if hosted():
+        st.subheader("Who is here")
+        _who(sitting)
+    st.subheader("What is being worked out")
+    _work(working)
+    if hosted():
+        st.subheader("Processes")
+        _served_by(found)
+
+
+def _who(sitting: Sequence[tuple[Process, Seated]]) -> None:
+    if not sitting:
+        st.caption("Nobody.")
+    now = time.time()
+    for process, seat in sorted(sitting, key=lambda one: (one[1].called, one[1].since)):
+        with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
+            st.markdown(
+                f"**{humanize.escape(seat.called)}**  \n:small[:gray[{seat.role} · here for "
+                f"{humanize.duration(now - seat.since)} · did something {humanize.ago(now - seat.seen)}]]",
+                width="stretch",
+            )
+            if st.button("Send away", key=f"away_{seat.name}", type="tertiary", icon=":material/logout:"):
+                _order(process, "let go", seat.name, f"sent {seat.called} away")
+
+
+def _work(working: Sequence[tuple[Process, Working]]) -> None:
+    if not working:
+        st.caption("Nothing.")
+    for number, (process, job) in enumerate(working):
+        with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
+            done = (
+                f"{round(100 * job.fraction)} % after {humanize.duration(job.seconds)}"
+                if job.state == "running"
+                else job.state
+            )
+            st.markdown(
+                f"**{humanize.escape(job.title)}**  \n:small[:gray[{humanize.escape(', '.join(job.called))} · {done}]]",
+                width="stretch",
+            )
+            if st.button("Cancel", key=f"stop_{number}_{job.name}", type="tertiary", icon=":material/close:"):
+                _order(process, "cancel", job.name, "cancelled work")
+
+
+def _served_by(found: Sequence[Process]) -> None:
+    now = time.time()
+    for process in found:
+        with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
+            state = (
+                "stops as soon as its work is done"
+                if process.draining
+                else f"since {humanize.duration(now - process.since)}"
+            )
+            st.markdown(
+                f"**Port {process.port}**  \n:small[:gray[{state} · {len(process.seats)} tabs · "
+                f"{_mb(process.memory_mb)} and {_mb(process.workers_mb)} in helpers]]",
+                width="stretch",
+            )
+            with st.popover(
+                "Stop it", icon=":material/power_settings_new:", type="tertiary", disabled=process.draining
+            ):
+                st.markdown(
+                    f"Nobody new comes in, work may end for up to {Limits.read().drain_seconds} s, then this process ends. "
+                    "What people did is saved. Whatever started it decides whether it starts again."
+                )
+                if st.button("Stop this process", key=f"drain_{process.name}", type="primary"):
+                    _order(process, "drain", "", "stopped a process")
+
+
+def _mb(megabytes: float) -> str:
+    return humanize.size(int(megabytes * 2**20))
+
+
+def _order(process: Process, what: str, of: str, noted: str) -> None:
+    if not may(people.person(), "run the server"):
+        return
+    registry = seats.room().registry
+    if hosted() and registry is not None:
+        registry.order(process.name, what, of)
+        audit.note(noted, people.person())
+    else:
+        keeper.follow(what, of)
+    st.toast("This is done within seconds.")
+
+
+def _notice() -> None:
+    st.subheader("A word to everybody")
+    with st.form("server_notice", border=False):
+        text = st.text_input(
+            "Shown on every page within seconds",
+            value=processes.notice(),
+            max_chars=300,
+            placeholder="The server is down from 12:00 to 12:10. What you did is saved.",
+        )
+        with st.container(horizontal=True):
+            show = st.form_submit_button("Show it", type="primary")
+            take_back = st.form_submit_button("Take it back")
+    if show or take_back:
+        processes.put_notice(text if show else "")
+        audit.note("told everybody something" if show and text.strip() else "took the notice back", people.person())
+        st.rerun()
+
+
+def _events() -> None:
+    with st.expander("What happened", icon=":material/history:"):
+        found = list(audit.events(_EVENTS))
+        st.caption(
+            f"The last {len(found)} events; all of them lie in the folder audit of the server, for {_days()}. They say nothing of "
+            "what is in projects."
+        )
+        table = pd.DataFrame([{"When": e.get("at"), "Who": e.get("who"), "What": e.get("what")} for e in found])
+        if found:
+            st.dataframe(table, hide_index=True, width="stretch")
+
+
+def _days() -> str:
+    from tessera_core.hosting import settings
+
+    days = settings().audit.keep_days
+    return f"{days} {'day' if days == 1 else 'days'}"
