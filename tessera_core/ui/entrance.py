@@ -65,7 +65,9 @@ class Entrance:
     def __init__(self) -> None:
         self._throttle = Throttle()
 
-    async def admit(self, request: Request, receive: Receive, send: Send) -> tuple[Person, bytes | None] | None:
+    async def admit(
+        self, request: Request, receive: Receive, send: Send
+    ) -> tuple[Person, tuple[bytes, bytes] | None] | None:
         """The person who comes, and the cookie they are to be given if any; None when the request was answered here.
 
         A person without a key is somebody whom the next page will give one.

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import streamlit as st
 
 from tessera_core.hosting import OWN, How, Person, hosted, role_of, server_secret, settings
-from tessera_core.hosting.people import ROLES
+from tessera_core.hosting.people import ROLES, Role
 
 # Set by the gate in front of the app and by nobody else.
 VISITOR_HEADER = "x-tessera-visitor"
@@ -45,7 +45,7 @@ def headers_of(person: Person) -> list[tuple[bytes, bytes]]:
 def came() -> Person:
     """Who the gate let in; where there is no gate, as in a test of a page, somebody new."""
     headers = st.context.headers
-    role = next((one for one in ROLES if one == headers.get(_ROLE_HEADER)), "visitor")
+    role: Role = next((one for one in ROLES if one == headers.get(_ROLE_HEADER)), "visitor")
     how = headers.get(_HOW_HEADER, "browser")
     key = headers.get(VISITOR_HEADER) or str(st.session_state.setdefault(_NEW_VISITOR, secrets.token_hex(16)))
     return Person(

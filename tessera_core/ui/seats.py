@@ -10,7 +10,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
@@ -92,12 +91,15 @@ class Seats:
                 self._sessions[session] = name
             if seat.taken and (person is None or person == seat.person):
                 return ""
-        # Never both locks the other way round: the event loop waits for the inner one only.
-        counting = nullcontext([]) if self.registry is None else self.registry.counting()
-        with counting as others:
+        who = person or seat.person
+        if self.registry is None:
             with self._lock:
-                refusal = self._take(seat, back, person or seat.person, others)
-            if not refusal and self.registry is not None:
+                return self._take(seat, back, who, [])
+        # Never the locks the other way round: the event loop waits for the inner one only.
+        with self.registry.counting() as others:
+            with self._lock:
+                refusal = self._take(seat, back, who, others)
+            if not refusal:
                 self.registry.tell(seats=self.seated())
             return refusal
 
