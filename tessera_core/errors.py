@@ -116,6 +116,10 @@ class BusyError(TesseraError):
     """A server for many has no room for one more of this now."""
 
 
+class InUseError(ExportError):
+    """Another run is writing this very thing at the moment; it is put back, or tried again later."""
+
+
 class Cancelled(TesseraError):
     """The user stopped the work."""
 

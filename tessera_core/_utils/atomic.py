@@ -13,8 +13,9 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import escape
@@ -24,6 +25,8 @@ from typing import Any
 from tessera_core.errors import ExportError, InputError
 
 _log = logging.getLogger(__name__)
+# What a dead process of this or another machine was writing is removed when nothing has been added to it for so long.
+LEAKED_S = 3600.0
 # What file managers leave everywhere; nobody misses it.
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -120,6 +123,7 @@ def atomic_path(target: str | Path, *, directory: bool = False, replaces: Folder
     # The ending is kept because writers such as GDAL choose the format by it.
     part = target.parent / f".{target.stem}.{os.getpid()}-{threading.get_ident():x}.part{target.suffix}"
     _remove(part)
+    _remove_leaked(target)
     try:
         if directory:
             part.mkdir()
@@ -193,6 +197,37 @@ def _disk_is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _remove_leaked(target: Path) -> None:
+    """Remove what earlier writers of this very target left when they were killed.
+
+    Another machine's processes are not seen here, so what somebody may still be writing is told by its age.
+    """
+    pattern = f".{escape(target.stem)}.*-*.part{escape(target.suffix)}"
+    for part in target.parent.glob(pattern):
+        try:
+            pid = int(part.name.removeprefix(f".{target.stem}.").partition("-")[0])
+            newest = max(path.stat().st_mtime for path in (part, *(part.rglob("*") if part.is_dir() else ())))
+        except (OSError, ValueError):
+            continue
+        if time.time() - newest > LEAKED_S and not _alive(pid):
+            _log.info("%s was left by a run that was killed; it is removed.", part)
+            with suppress(OSError):
+                _remove(part)
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":
+        # There, asking whether a process lives by a signal would end it.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:

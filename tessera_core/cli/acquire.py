@@ -43,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'baseline' correctly by each item's processing baseline (default: date)",
     )
     parser.add_argument("--max-cloud", type=float, default=100, metavar="PERCENT", help="skip cloudier items")
-    parser.add_argument("--patch", type=int, default=500, metavar="PIXELS", help="side of a tile (default: 500)")
+    parser.add_argument(
+        "--patch",
+        type=int,
+        metavar="PIXELS",
+        help="side of a tile (default: one tile, of a region over 1024 pixels wide or high one for each cell of its UTM zone)",
+    )
     parser.add_argument("--workers", type=int, default=8, metavar="N", help="assets read at a time (default: 8)")
     parser.add_argument(
         "--timeout", type=float, default=60, metavar="S", help="longest wait for a request (default: 60)"
@@ -62,7 +67,7 @@ def check(args: argparse.Namespace) -> None:
 
     _window(args)
     for name in ("patch", "workers", "timeout"):
-        if getattr(args, name) <= 0:
+        if (value := getattr(args, name)) is not None and value <= 0:
             raise InputError(f"--{name} must be greater than 0.")
 
 

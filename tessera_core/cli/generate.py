@@ -1,7 +1,8 @@
 """Turn d-pixel tiles into embeddings.
 
 For each tile directory: <tile>.npy int8 (H, W, D) and <tile>_scales.npy float32 (H, W), or with --float32 <tile>.npy
-float32; plus <tile>.json with grid and provenance. The same command goes on where an interrupted one stopped.
+float32; plus <tile>.json with grid and provenance. The same command goes on where an interrupted one stopped. Several runs may
+work into one folder: a tile that another is at is left to it, and --share gives each run of a job array a part of its own.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import argparse
 from typing import Any
 
 from tessera_core.cli.paths import Input, Output, weights_names
+from tessera_core.cli.shares import add_share_option, share_of
 
 PATHS = {"tiles": Input(), "weights": Input(names=weights_names), "out": Output(folder="into")}
 EXAMPLES = (
     "tessera generate tiles/* --weights v2-medium --out embeddings",
     "tessera generate tiles --weights studio-nano --dim 32 --format zarr --out embeddings",
+    "tessera generate tiles --weights studio-nano --share 3/40 --out embeddings",
 )
 STOPPED = "finished rows and tiles are kept; run the same command again to go on"
 SUMMARY = "turn d-pixel tiles into embeddings"
@@ -49,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random draws of v1.0")
     parser.add_argument("--repeats", type=int, default=1, help="v1.0: average this many random draws")
     parser.add_argument("--format", choices=("npy", "geotiff", "zarr"), default="npy")
+    add_share_option(parser, "tiles")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse what is no share; raises InputError."""
+    share_of(args)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -72,7 +81,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         layout=args.format,
     )
     console = ConsoleProgress("generate")
-    results = generate_tiles(folders, args.weights, args.out, options, progress=console, failed=failed)
+    results = generate_tiles(
+        folders, args.weights, args.out, options, progress=console, failed=failed, share=share_of(args)
+    )
     return {"tiles": [result.to_json() for result in results], "failed": [failure.to_json() for failure in failed]}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,12 +131,26 @@ def canonical(grid: Grid) -> Affine:
     return Affine(t.a, t.b, t.c, t.d, t.e, t.f - (SOUTH_OFFSET if south else 0.0))
 
 
-def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster], prefixes: Sequence[int] = ()) -> Path:
+@dataclass(frozen=True)
+class Member:
+    """A raster that is opened when its turn comes: of a thousand, two thousand files would be open otherwise.
+
+    Attributes:
+        grid, provenance: of the raster.
+        open: gives it.
+    """
+
+    grid: Grid
+    provenance: Provenance
+    open: Callable[[], EmbeddingRaster]
+
+
+def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster | Member], prefixes: Sequence[int] = ()) -> Path:
     """Write rasters of one dataset as a Zarr v3 store; it appears under its name when it is whole.
 
     Args:
         path: the store's folder; an existing store is replaced, anything else in it is refused.
-        rasters: on UTM grids with square north-up pixels; ``provenance.year`` places each on the time axis.
+        rasters: or what opens them; on UTM grids with square north-up pixels; ``provenance.year`` places each on the time axis.
         prefixes: Matryoshka lengths that get arrays of their own (``embeddings_d<n>``); they share the scales.
 
     Raises:
@@ -153,7 +167,7 @@ def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster], prefixes: S
         first.require_same_dataset(raster.provenance, "one Zarr store")
         _require_utm(raster)
     years = sorted({_year(raster) for raster in rasters})
-    zones: dict[int, list[EmbeddingRaster]] = {}
+    zones: dict[int, list[EmbeddingRaster | Member]] = {}
     for raster in rasters:
         zones.setdefault(_zone_number(raster.grid), []).append(raster)
     depths = [p for p in sorted(set(prefixes)) if p < first.dim]
@@ -167,7 +181,7 @@ def write_zarr(path: str | Path, rasters: Sequence[EmbeddingRaster], prefixes: S
     return Path(path)
 
 
-def _require_utm(raster: EmbeddingRaster) -> None:
+def _require_utm(raster: EmbeddingRaster | Member) -> None:
     grid, t = raster.grid, raster.grid.transform
     code = grid.crs or ""
     if not (code.startswith(("EPSG:326", "EPSG:327")) and len(code) == 10 and 1 <= int(code[-2:]) <= 60):
@@ -180,7 +194,7 @@ def _require_utm(raster: EmbeddingRaster) -> None:
         raise InputError("A Zarr store needs square north-up pixels; write this tile with --format npy or geotiff.")
 
 
-def _year(raster: EmbeddingRaster) -> int:
+def _year(raster: EmbeddingRaster | Member) -> int:
     if raster.provenance.year is None:
         raise InputError(
             'A Zarr store is ordered by year, and the tile does not tell its own; add {"year": ...} to its meta.json, or '
@@ -194,7 +208,7 @@ def _zone_number(grid: Grid) -> int:
     return int(grid.crs[-2:])
 
 
-def _zone_grid(number: int, members: Sequence[EmbeddingRaster]) -> _Zone:
+def _zone_grid(number: int, members: Sequence[EmbeddingRaster | Member]) -> _Zone:
     pixel = members[0].grid.transform.a
     if any(not math.isclose(m.grid.transform.a, pixel) for m in members):
         raise InputError("The tiles have pixels of different sizes and do not fit into one Zarr store.")
@@ -246,12 +260,16 @@ def _array_name(depth: int, dim: int) -> str:
 
 
 def _write_zone(
-    root: Any, zone: _Zone, members: Sequence[EmbeddingRaster], years: Sequence[int], depths: Sequence[int]
+    root: Any,
+    zone: _Zone,
+    members: Sequence[EmbeddingRaster | Member],
+    years: Sequence[int],
+    depths: Sequence[int],
 ) -> None:
     from zarr.codecs import BloscCodec
     from zarr_cm import create_many, proj, spatial
 
-    dim = members[0].dim
+    dim = members[0].provenance.dim
     group = root.create_group(zone.name)
     packed = BloscCodec(cname="zstd", clevel=3)
     arrays = {}
@@ -281,7 +299,8 @@ def _write_zone(
     _coordinate(group, "x", zone.west + (np.arange(zone.width) + 0.5) * zone.pixel)
     _coordinate(group, "y", zone.north - (np.arange(zone.height) + 0.5) * zone.pixel)
     _coordinate(group, "time", np.asarray(years, np.int32))
-    for raster in members:
+    for member in members:
+        raster = member.open() if isinstance(member, Member) else member
         time = years.index(_year(raster))
         row0, col0 = zone.offset(raster.grid)
         height, width = raster.shape

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -21,26 +21,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core._utils.atomic import require_replaceable, write_json
+from tessera_core._utils.atomic import write_json
 from tessera_core._utils.locks import alone
-from tessera_core._utils.npy import load_npy
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.resumable import ArraySpec, ResumableArrays
+from tessera_core._utils.share import WHOLE, Share
 from tessera_core.dpixels.remarks import remarks
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.errors import Cancelled, ExportError, InputError, RasterError, TileError
+from tessera_core.errors import Cancelled, ExportError, InputError, InUseError, RasterError, TesseraError, TileError
 from tessera_core.gate import open_raster
-from tessera_core.grid import Grid
 from tessera_core.inference.engine import Engine, check_dim, row_blocks
+from tessera_core.inference.store import StoreInWaiting
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
-from tessera_core.models.config import EncoderConfig
 from tessera_core.models.quantise import quantise
 from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster, NoData
+from tessera_core.raster import NoData
 from tessera_core.types import Cancel, Progress
 
 FORMAT = "tessera-embedding-tile/1"
-STORE = "embeddings.zarr"
 LAYOUTS = ("npy", "geotiff", "zarr")
 # In the work folder: held while a run is at it.
 _LOCK = "lock"
@@ -150,8 +148,12 @@ def generate_tiles(
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
     failed: list[Failure] | None = None,
+    share: Share = WHOLE,
+    threads: int | None = None,
 ) -> list[Generated]:
     """Embed tiles into files; calling again after an interruption goes on where it stopped.
+
+    Several processes may work on the same tiles in one folder at the same time: a tile that another is at is put back to the end.
 
     Args:
         tile_dirs: tile directories.
@@ -162,67 +164,96 @@ def generate_tiles(
         cancelled: asked between batches.
         failed: takes the tiles that are damaged or have not one valid observation, while the others are embedded; without it,
             and where none is left, they are an error.
+        share: which of the tiles are done here. A Zarr store is written by the share that finishes last.
+        threads: batches in flight on the CPU; None for all cores.
 
     Raises:
         TileError: a folder is no tile, or has not one valid observation.
         CheckpointError: the weights are not usable.
         InputError: an option does not fit the model or machine.
+        InUseError: another run is at every tile that is left.
         ExportError: the results cannot be written.
         Cancelled: ``cancelled`` returned true; finished blocks are kept.
     """
     options = options or GenerateOptions()
-    layout = options.layout
-    # A store is written whole at the end; until then its tiles wait as ordinary results in a hidden folder.
-    out = Path(out_dir)
-    place = out / ".zarr-tiles" if layout == "zarr" else out
-    problems: list[TileError] = []
-    tiles = []
-    for folder in tile_dirs:
-        try:
-            tiles.append(DPixelTile.open(folder))
-        except TileError as error:
-            problems.append(_noted(error, Path(folder).name, failed))
-    if not tiles and problems:
-        raise problems[0]
-    names = [tile.name for tile in tiles]
+    out, store = Path(out_dir), None
+    folders = [Path(folder) for folder in tile_dirs]
+    names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(
             f"Two tiles are called {twice}, and their results would overwrite each other; run them separately."
         )
-    for tile in tiles:
-        if layout != "zarr":
-            _require_ours(out, tile, layout)
-    if layout == "zarr":
-        # It may hold other tiles and years, and is written whole: adding to it is not possible.
-        require_replaceable(out / STORE, None)
-    loaded = weights if isinstance(weights, LoadedEncoder) else load_checkpoint(weights, progress=progress)
-    total = sum(t.shape[0] * t.shape[1] for t in tiles)
-    engines: dict[str | None, Engine] = {}
-    results, before = [], 0
-    meter = _Meter(progress, total)
-    for tile in tiles:
-        source = options.data_source or _source(tile)
-        if source not in engines:
-            engines[source] = Engine(loaded.for_data(source), options.device, options.dtype)
-        run = _TileRun(tile, engines[source], place, options)
-        if layout == "npy":
-            _require_same_dataset(out, tile.name, run.provenance())
+    if options.layout == "zarr":
+        store = StoreInWaiting(out, names)
+        store.begin(share.take(names))
+    problems: list[TesseraError] = []
+    todo: deque[_Planned] = deque()
+    for folder in share.take(folders):
         try:
-            results.append(run.run(meter.shifted(before), cancelled))
+            # Opened one at a time: a tile is a dozen open files.
+            todo.append(_planned(folder, out, options.layout))
         except TileError as error:
-            problems.append(_noted(error, tile.name, failed))
-        before += tile.shape[0] * tile.shape[1]
+            problems.append(_noted(error, folder.name, failed))
+            if store is not None:
+                store.give_up(folder.resolve().name, error)
+    if not todo and problems:
+        raise problems[0]
+    loaded = weights if isinstance(weights, LoadedEncoder) else load_checkpoint(weights, progress=progress)
+    meter = _Meter(progress, sum(one.pixels for one in todo))
+    engines: dict[str | None, Engine] = {}
+    results: dict[str, Generated] = {}
+    order, put_back, before = [one.name for one in todo], set[str](), 0
+    while todo:
+        one = todo.popleft()
+        try:
+            tile = DPixelTile.open(one.folder)
+            source = options.data_source or _source(tile)
+            if source not in engines:
+                engines[source] = Engine(loaded.for_data(source), options.device, options.dtype, threads=threads)
+            run = _TileRun(tile, engines[source], out if store is None else store.place, options)
+            if options.layout == "npy":
+                _require_same_dataset(out, tile.name, run.provenance())
+            results[one.name] = run.run(meter.shifted(before), cancelled)
+        except InUseError as error:
+            if one.name not in put_back:
+                # Somebody else is at it: by the time that all others are done, so may this one be.
+                put_back.add(one.name)
+                todo.append(one)
+                continue
+            problems.append(_noted(error, one.name, failed))
+        except TileError as error:
+            problems.append(_noted(error, one.name, failed))
+            if store is not None:
+                store.give_up(one.name, error)
+        before += one.pixels
     if not results and problems:
         raise problems[0]
-    if layout == "zarr":
-        store = _write_store(out / STORE, place, results, loaded.config)
-        results = [replace(result, path=store) for result in results]
+    made = [results[name] for name in order if name in results]
+    if store is not None:
+        path = store.finish(loaded.config)
+        made = [replace(result, path=path) for result in made]
     meter.finish()
-    return results
+    return made
 
 
-def _noted(error: TileError, what: str, failed: list[Failure] | None) -> TileError:
+@dataclass(frozen=True)
+class _Planned:
+    """A tile that was looked at and closed again."""
+
+    folder: Path
+    name: str
+    pixels: int
+
+
+def _planned(folder: Path, out: Path, layout: Layout) -> _Planned:
+    tile = DPixelTile.open(folder)
+    if layout != "zarr":
+        _require_ours(out, tile, layout)
+    return _Planned(folder, tile.name, tile.shape[0] * tile.shape[1])
+
+
+def _noted(error: TesseraError, what: str, failed: list[Failure] | None) -> TesseraError:
     """Note a tile that is passed over, or raise where none may be."""
     if failed is None:
         raise error
@@ -285,26 +316,6 @@ def _header(out: Path, name: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return header if isinstance(header, dict) else {}
-
-
-def _write_store(store: Path, place: Path, results: Iterable[Generated], config: EncoderConfig) -> Path:
-    """The Zarr store of finished tiles; the tiles go away once it stands."""
-    from tessera_core.inference import layouts
-
-    rasters = []
-    for result in results:
-        header = json.loads((place / f"{result.tile}.json").read_text(encoding="utf-8"))
-        rasters.append(
-            EmbeddingRaster(
-                load_npy(place / f"{result.tile}.npy"),
-                load_npy(place / f"{result.tile}_scales.npy"),
-                Grid.from_json(header["grid"]),
-                Provenance.from_json(header["provenance"]),
-            )
-        )
-    layouts.write_zarr(store, rasters, config.prefixes)
-    shutil.rmtree(place)
-    return store
 
 
 def _source(tile: DPixelTile) -> str | None:
@@ -463,7 +474,10 @@ class _TileRun:
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(alone(folder / _LOCK, wait=False))
             except BlockingIOError as error:
-                raise ExportError(f"Another run is already working on {folder.name[1:]}; wait for it.") from error
+                raise InUseError(
+                    f"Another run is working on the tile {self.tile.name} in {self.out}; run the same command again when "
+                    "it is done."
+                ) from error
             except OSError as error:
                 raise ExportError(f"Cannot write in {self.out}: {error.strerror or error}.") from error
             yield stack.enter_context(

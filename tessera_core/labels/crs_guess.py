@@ -218,11 +218,15 @@ def in_degrees(geometries: Sequence[Any], grid: Grid, frame: SourceCrs) -> NDArr
     return found[np.isfinite(found).all(axis=1) & (np.abs(found) <= (180, 90)).all(axis=1)]
 
 
-def moved(geometry: Any, frame: SourceCrs, grid: Grid) -> Any:
-    """A geometry in the coordinates of ``grid``, or None where the CRS cannot hold it."""
+def moved(geometries: Sequence[Any], frame: SourceCrs, grid: Grid) -> NDArray[Any]:
+    """Geometries in the coordinates of ``grid``, an object array; None where the CRS cannot hold one."""
     import shapely
 
-    if not frame.pixels and not frame.swapped and frame.crs in (None, grid.crs):
-        return geometry
-    result = shapely.transform(geometry, lambda xy: np.stack(_to_grid(xy, frame, grid), axis=1))
-    return result if np.isfinite(shapely.get_coordinates(result)).all() else None
+    found = np.empty(len(geometries), object)
+    found[:] = geometries
+    if not len(found) or (not frame.pixels and not frame.swapped and frame.crs in (None, grid.crs)):
+        return found
+    found[:] = shapely.transform(found, lambda xy: np.stack(_to_grid(xy, frame, grid), axis=1))
+    xy, owner = shapely.get_coordinates(found, return_index=True)
+    found[owner[~np.isfinite(xy).all(axis=1)]] = None
+    return found

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.collecting import not_collecting
 from tessera_core.errors import LabelError
 from tessera_core.gate import contained, is_missing, limits, open_raster, unreadable
 from tessera_core.grid import Grid
@@ -103,7 +104,8 @@ def read_labels(
     """
     path = Path(path)
     field = field if field is not None else hints.field
-    found = assemble(read_features(path, replace(hints, field=field)), grid, stem_of(path), field, crs)
+    with not_collecting():
+        found = assemble(read_features(path, replace(hints, field=field)), grid, stem_of(path), field, crs)
     found.report.conflicts = conflicts_of(found.labels, found.classes, grid)
     return found
 

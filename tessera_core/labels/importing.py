@@ -63,37 +63,43 @@ def assemble(read: Read, grid: Grid, stem: str, class_field: str | None, crs: st
     if not read.features and not read.skipped:
         raise LabelError(f"{stem}: there are no places in this file.")
     names = class_names(read, stem, class_field, report)
-    usable: list[tuple[Feature, str]] = []
-    for feature, name in zip(read.features, names, strict=True):
-        if not name:
-            report.leave_out("without a class", feature.where)
-        elif (geometry := _usable(feature, report)) is not None:
-            usable.append((replace(feature, geometry=geometry, name=name), name))
+    usable = _usable(read.features, names, report)
     frame = find_source_crs([f.geometry for f, _ in usable], grid, crs or read.crs, read.pixels, report.notes)
     if usable:
         report.crs, report.crs_from = _system(frame, grid, read, crs)
     variants = _variants([name for _, name in usable], report.repair_counts)
+    shown = {name: variants[_key(name)] for name in dict.fromkeys(name for _, name in usable)}
     classes: dict[str, LabelClass] = {}
     colors = {_key(name): value for name, value in read.colors.items()}
     labels: list[Label] = []
     outside: list[Feature] = []
-    bounds = grid.bounds
     ids: set[str] = set()
-    for feature, name in _in_order(usable):
-        geometry = moved(feature.geometry, frame, grid)
-        if geometry is None or not _meets(geometry, bounds):
+    usable = _in_order(usable)
+    geometries = moved([feature.geometry for feature, _ in usable], frame, grid)
+    meeting = _meets(geometries, grid.bounds)
+    plain = _plain_points(usable, geometries)
+    made_of_points: list[tuple[int, int, int]] = []
+    for n, (feature, name) in enumerate(usable):
+        if not meeting[n]:
             report.leave_out(OUTSIDE, feature.where)
             outside.append(feature)
             continue
-        display = variants[_key(name)]
+        display = shown[name]
         klass = classes.get(display)
         if klass is None:
             klass = _new_class(display, feature, colors, classes, report.field)
-        made = _labels(feature, geometry, klass.id, grid, frame, report, ids)
+        if plain[n]:
+            classes.setdefault(display, klass)
+            made_of_points.append((len(labels), n, klass.id))
+            labels.append(_TO_COME)
+            report.used += 1
+            continue
+        made = _labels(feature, geometries[n], klass.id, grid, frame, report, ids)
         if made:
             classes.setdefault(display, klass)
             labels += made
             report.used += 1
+    _fill(labels, made_of_points, geometries)
     report.labels = len(labels)
     if outside:
         report.elsewhere = _most_of(in_degrees([f.geometry for f in outside], grid, frame))
@@ -149,7 +155,7 @@ def class_names(read: Read, stem: str, class_field: str | None, report: ImportRe
     """
     if class_field is None and any(f.name is not None for f in read.features):
         report.field_why = "the format itself says the class"
-        return [_name(f.name, report) for f in read.features]
+        return _names([f.name for f in read.features], report)
     fields = fields_of(read.features)
     if class_field is not None:
         chosen = named(class_field, fields, "field", "The file")
@@ -171,12 +177,30 @@ def class_names(read: Read, stem: str, class_field: str | None, report: ImportRe
         if found.close:
             report.notes.append(f"Other fields that could be the class: {', '.join(found.close)}.")
     report.field = chosen
-    names = [_name(f.properties.get(chosen), report) for f in read.features]
-    distinct = len({_key(name) for name in names if name})
+    names = _names([f.properties.get(chosen) for f in read.features], report)
+    distinct = len({_key(name) for name in set(names) if name})
     if distinct > MAX_CLASS_ID:
         raise LabelError(
             f"The field {chosen!r} has {distinct} different values, more than {MAX_CLASS_ID} classes; name another field."
         )
+    return names
+
+
+def _names(values: Sequence[object], report: ImportReport) -> list[str]:
+    """The class name that each value is; of a million values few differ."""
+    known: dict[object, str] = {}
+    names = []
+    for value in values:
+        if not isinstance(value, str):
+            names.append(_name(value, report))
+            continue
+        name = known.get(value)
+        if name is None:
+            name = _name(value, report)
+            # What is cut short is counted each time.
+            if len(name) < _LONGEST_NAME:
+                known[value] = name
+        names.append(name)
     return names
 
 
@@ -203,8 +227,8 @@ def _key(name: str) -> str:
 def _variants(names: Sequence[str], repaired: Counter[str]) -> dict[str, str]:
     """The spelling to show for each key: the commonest, tidied."""
     spellings: dict[str, Counter[str]] = {}
-    for name in names:
-        spellings.setdefault(_key(name), Counter())[name] += 1
+    for name, count in Counter(names).items():
+        spellings.setdefault(_key(name), Counter())[name] = count
     shown = {}
     for key, counter in spellings.items():
         best = counter.most_common(1)[0][0]
@@ -261,7 +285,58 @@ def parse_color(value: object) -> str | None:
 # --------------------------------------------------------------- geometries
 
 
-def _usable(feature: Feature, report: ImportReport) -> Any:
+def _usable(features: Sequence[Feature], names: Sequence[str], report: ImportReport) -> list[tuple[Feature, str]]:
+    """Features with a class and a geometry in two dimensions and valid, in order; the others are counted."""
+    import shapely
+
+    geometries = np.empty(len(features), object)
+    geometries[:] = [feature.geometry for feature in features]
+    # Points, of which there may be a million, are looked at all at once.
+    right = (shapely.get_type_id(geometries) == 0) & ~shapely.is_empty(geometries) & ~shapely.has_z(geometries)
+    filled = geometries.copy()
+    filled[~right] = None
+    x, y = shapely.get_x(filled), shapely.get_y(filled)
+    right &= np.isfinite(x) & np.isfinite(y) & ~((x == 0) & (y == 0))
+    usable: list[tuple[Feature, str]] = []
+    for feature, name, ready in zip(features, names, right.tolist(), strict=True):
+        if not name:
+            report.leave_out("without a class", feature.where)
+        elif ready:
+            usable.append((feature, name))
+        elif (geometry := _repaired(feature, report)) is not None:
+            usable.append((replace(feature, geometry=geometry, name=name), name))
+    return usable
+
+
+def _plain_points(usable: Sequence[tuple[Feature, str]], geometries: NDArray[Any]) -> list[bool]:
+    """Which are points of which nothing more is said than a class: no note, no id, no way of drawing."""
+    import shapely
+
+    plain: list[bool] = (shapely.get_type_id(geometries) == 0).tolist()
+    for n, (feature, _) in enumerate(usable):
+        said = feature.properties
+        if plain[n] and (feature.note or said.get("note") or said.get("kind") or said.get("label_id")):
+            plain[n] = False
+    return plain
+
+
+def _fill(labels: list[Label], points: Sequence[tuple[int, int, int]], geometries: NDArray[Any]) -> None:
+    """Put the labels of plain points (place in ``labels``, number of the geometry, class id) where they belong."""
+    import shapely
+
+    if not points:
+        return
+    places, numbers, class_ids = zip(*points, strict=True)
+    xy = shapely.get_coordinates(geometries[list(numbers)])
+    for place, label in zip(places, Label.points(class_ids, *xy.T.tolist()), strict=True):
+        labels[place] = label
+
+
+# Stands in the list of labels for a point until all points are made at once.
+_TO_COME = Label("to come", 1, "point", ((0.0, 0.0),))
+
+
+def _repaired(feature: Feature, report: ImportReport) -> Any:
     """The geometry in two dimensions and valid, or None (counted) where nothing is left of it."""
     import shapely
 
@@ -283,10 +358,14 @@ def _usable(feature: Feature, report: ImportReport) -> Any:
     return geometry
 
 
-def _meets(geometry: Any, bounds: BBox) -> bool:
+def _meets(geometries: NDArray[Any], bounds: BBox) -> list[bool]:
+    """Which geometries touch a box; None does not."""
+    import shapely
+
     west, south, east, north = bounds
-    x0, y0, x1, y1 = geometry.bounds
-    return bool(x0 <= east and x1 >= west and y0 <= north and y1 >= south)
+    x0, y0, x1, y1 = shapely.bounds(geometries).reshape(-1, 4).T
+    with np.errstate(invalid="ignore"):
+        return [bool(one) for one in (x0 <= east) & (x1 >= west) & (y0 <= north) & (y1 >= south)]
 
 
 def _in_order(usable: list[tuple[Feature, str]]) -> list[tuple[Feature, str]]:
@@ -375,5 +454,5 @@ def _stroke(feature: Feature, frame: SourceCrs, grid: Grid) -> tuple[tuple[float
         return None
     if line is None:
         return None
-    line = moved(line, frame, grid)
+    line = moved([line], frame, grid)[0]
     return None if line is None else tuple((float(x), float(y)) for x, y in shapely.get_coordinates(line))

@@ -47,6 +47,9 @@ def clean_name(name: object, limit: int = 80) -> str:
     return " ".join(_CONTROL.sub(" ", _TURNS.sub("", str(name))).split())[:limit].strip()
 
 
+_ID_BYTES = 6
+
+
 @dataclass(frozen=True, slots=True)
 class LabelClass:
     """A class that labels can have.
@@ -146,6 +149,25 @@ class Label:
         object.__setattr__(self, "radius", radius)
         object.__setattr__(self, "note", clean_name(self.note, limit=1000))
 
+    @classmethod
+    def points(cls, class_ids: Iterable[int], x: Iterable[float], y: Iterable[float]) -> list[Label]:
+        """Points of classes 1..254 at finite coordinates, with fresh ids; not checked once more, as there may be a million."""
+        labels, given = [], list(class_ids)
+        put, new = object.__setattr__, object.__new__
+        size = 2 * _ID_BYTES
+        ids = secrets.token_hex(_ID_BYTES * len(given))
+        for n, (class_id, px, py) in enumerate(zip(given, x, y, strict=True)):
+            label = new(cls)
+            put(label, "id", ids[size * n : size * (n + 1)])
+            put(label, "class_id", class_id)
+            put(label, "kind", "point")
+            put(label, "xy", ((px, py),))
+            put(label, "radius", 0.0)
+            put(label, "note", "")
+            put(label, "holes", ())
+            labels.append(label)
+        return labels
+
     @property
     def rings(self) -> tuple[XY, ...]:
         """The outer ring and holes of a polygon or rectangle; a rectangle of two corners is spelt out."""
@@ -207,7 +229,7 @@ def _open_ring(ring: XY) -> XY:
 
 def new_id() -> str:
     """A fresh id for a label, unique across tabs and machines."""
-    return secrets.token_hex(6)
+    return secrets.token_hex(_ID_BYTES)
 
 
 def hsl_to_hex(hue: float, saturation: float, lightness: float) -> str:

@@ -83,25 +83,27 @@ def label_pixels(labels: Sequence[Label], grid: Grid) -> LabelPixels:
 
 def pixels_of_each(labels: Sequence[Label], grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """All pixels of each label, whatever covers them: row-major numbers, int64 (N,), and the index of the label, int64 (N,)."""
+    cache = _cache_of(grid)
+    with cache.lock:
+        return _pieces(labels, grid, cache)
+
+
+def _pieces(labels: Sequence[Label], grid: Grid, cache: _GridCache) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     points = np.array([n for n, label in enumerate(labels) if label.kind == "point"], np.int64)
-    pieces: list[Flat] = []
-    owners: list[Flat] = []
+    pieces: list[Flat] = [np.zeros(0, np.int64)]
+    owners: list[Flat] = [np.zeros(0, np.int64)]
     if len(points):
         # Points, of which there may be a million, are placed all at once.
-        x, y = np.array([labels[n].xy[0] for n in points], np.float64).T
+        x, y = np.array([labels[n].xy[0] for n in points.tolist()], np.float64).T
         rows, cols = grid.xy_to_pixel(x, y)
         inside = grid.inside(rows, cols)
         pieces.append(np.floor(rows[inside]).astype(np.int64) * grid.width + np.floor(cols[inside]).astype(np.int64))
         owners.append(points[inside])
-    cache = _cache_of(grid)
-    with cache.lock:
-        for n, label in enumerate(labels):
-            if label.kind != "point":
-                piece = _cached(label, grid, cache)
-                pieces.append(piece)
-                owners.append(np.full(len(piece), n, np.int64))
-    if not pieces:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    for n, label in enumerate(labels):
+        if label.kind != "point":
+            piece = _cached(label, grid, cache)
+            pieces.append(piece)
+            owners.append(np.full(len(piece), n, np.int64))
     return np.concatenate(pieces), np.concatenate(owners)
 
 
@@ -145,9 +147,7 @@ def _paint(labels: tuple[Label, ...], grid: Grid, cache: _GridCache) -> _Painted
     todo = labels[len(known.labels) :]
     flat, index = known.flat, known.index
     if len(todo) > _BULK:
-        pieces = [_cached(label, grid, cache) for label in todo]
-        numbers = np.arange(len(known.labels), len(labels), dtype=np.int32)
-        flat, index = _last_wins(flat, index, pieces, numbers)
+        flat, index = _last_wins(flat, index, *_pieces(todo, grid, cache), len(known.labels))
         erased = np.fromiter((label.kind == "erase" for label in labels), np.bool_, len(labels))
         keep = ~erased[index]
         flat, index = flat[keep], index[keep]
@@ -169,12 +169,14 @@ def _same(known: tuple[Label, ...], labels: tuple[Label, ...]) -> bool:
 
 
 def _last_wins(
-    flat: Flat, index: NDArray[np.int32], pieces: list[Flat], numbers: NDArray[np.int32]
+    flat: Flat, index: NDArray[np.int32], new: Flat, owners: Flat, offset: int
 ) -> tuple[Flat, NDArray[np.int32]]:
-    all_flat = np.concatenate([flat, *pieces])
-    all_index = np.concatenate([index, np.repeat(numbers, [len(piece) for piece in pieces])])
-    unique, first = np.unique(all_flat[::-1], return_index=True)
-    return unique, all_index[::-1][first]
+    """Paint the pixels of many labels, which ``owners`` counts from ``offset``, over known ones; a pixel's latest label stays."""
+    all_flat = np.concatenate([flat, new])
+    all_index = np.concatenate([index, (owners + offset).astype(np.int32)])
+    order = np.lexsort((all_index, all_flat))
+    last = np.append(np.diff(all_flat[order]) != 0, True) if len(order) else np.zeros(0, bool)
+    return all_flat[order][last], all_index[order][last]
 
 
 def _cover(flat: Flat, index: NDArray[np.int32], piece: Flat, number: int | None) -> tuple[Flat, NDArray[np.int32]]:

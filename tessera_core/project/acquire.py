@@ -12,15 +12,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from tessera_core._utils.paths import data_home
+from tessera_core.cells import CELL_PX, cut
 from tessera_core.dpixels.acquire import CATALOGUES, AcquireOptions, AcquisitionReport, Catalogue, Window, acquire
-from tessera_core.dpixels.acquire.run import PATCH_PX
 from tessera_core.dpixels.preprocess import OffsetRule
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
@@ -84,7 +83,8 @@ class Request:
     @property
     def patches(self) -> int:
         """Tiles it is cut into, at most; those without a pixel of the region are left out."""
-        return math.ceil(self.grid.height / PATCH_PX) * math.ceil(self.grid.width / PATCH_PX)
+        grid = self.grid
+        return 1 if max(grid.shape) <= CELL_PX else sum(1 for _ in cut(grid))
 
     @property
     def observations(self) -> tuple[float, float]:

@@ -124,7 +124,7 @@ def test_polygons_of_a_file_and_other_days(page: AppTest, tmp_path: Path) -> Non
     assert not page.error
     # Half of the box around it.
     assert page.success[0].value.startswith("39 km²; 702 x 1113 pixels")
-    assert "in 6 tiles" in page.success[0].value
+    assert "in 4 tiles" in page.success[0].value
     path.write_text("no polygons")
     page.run()
     assert "my fields.geojson is not a readable" in page.error[0].value
@@ -183,7 +183,7 @@ def test_the_request_knows_its_size_and_place(home: Path) -> None:
     assert request.folder == _request().folder
     assert request.folder != _request("aws").folder
     large = Request(parse_bbox("3.0,51.0,3.2,51.1"), Window.of_year(2023))
-    assert large.patches == 9
+    assert large.patches == 6
     quarter = Request(large.region, Window(dt.date(2023, 1, 1), dt.date(2023, 4, 1)))
     assert quarter.disk_bytes == pytest.approx(large.disk_bytes / 4, rel=0.01)
     assert request.download_bytes < large.download_bytes

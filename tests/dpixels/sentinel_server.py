@@ -37,10 +37,17 @@ def s1_power(name: str, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
 
 
 def _geotiff(
-    path: Path, crs: str, function: Any, dtype: str, nodata: float | None, tags: dict[str, str], res: float
+    path: Path,
+    crs: str,
+    function: Any,
+    dtype: str,
+    nodata: float | None,
+    tags: dict[str, str],
+    res: float,
+    at: float = LON,
 ) -> None:
-    """Write a tiled GeoTIFF of ``function(lon, lat)`` 4 km around the place, with the given pixel size in metres."""
-    x, y = transformer("EPSG:4326", crs).transform(LON, LAT)
+    """Write a tiled GeoTIFF of ``function(lon, lat)`` 4 km around a place, with the given pixel size in metres."""
+    x, y = transformer("EPSG:4326", crs).transform(at, LAT)
     half = 2000.0
     transform = Affine(res, 0, np.floor((x - half) / res) * res, 0, -res, np.ceil((y + half) / res) * res)
     size = int(2 * half / res)
@@ -83,9 +90,10 @@ class Archive:
         offset: float = 1000,
         keys: dict[str, str] | None = None,
         leave_out: tuple[str, ...] = (),
+        at: float = LON,
         **properties: Any,
     ) -> None:
-        """A Sentinel-2 item; ``clouds(lon, lat)`` gives its SCL classes (default: vegetation everywhere)."""
+        """A Sentinel-2 item around the longitude ``at``; ``clouds(lon, lat)`` gives its SCL classes (default: vegetation)."""
         keys = keys or {band: band for band in (*S2_BANDS, "SCL")}
         assets = {}
         for band, key in keys.items():
@@ -94,7 +102,7 @@ class Archive:
             file = f"{name}_{band}.tif"
             if band == "SCL":
                 scl = clouds or (lambda lon, lat: np.full(lon.shape, 4))
-                _geotiff(self.folder / file, crs, scl, "uint8", 0, {}, 20)
+                _geotiff(self.folder / file, crs, scl, "uint8", 0, {}, 20, at)
             else:
                 function = lambda lon, lat, b=band: np.rint(s2_dn(b, lon, lat) + offset)  # noqa: E731
                 _geotiff(
@@ -105,6 +113,7 @@ class Archive:
                     0,
                     {},
                     10 if band[1:] in ("02", "03", "04", "08") else 20,
+                    at,
                 )
             assets[key] = file
         self._add(
@@ -113,6 +122,7 @@ class Archive:
             day,
             assets,
             {"eo:cloud_cover": 20, "s2:processing_baseline": baseline, **properties},
+            at,
         )
 
     def add_s1(
@@ -149,8 +159,16 @@ class Archive:
             }
         )
 
-    def _add(self, collection: str, name: str, day: str, assets: dict[str, str], properties: dict[str, Any]) -> None:
-        box = [LON - 0.03, LAT - 0.02, LON + 0.03, LAT + 0.02]
+    def _add(
+        self,
+        collection: str,
+        name: str,
+        day: str,
+        assets: dict[str, str],
+        properties: dict[str, Any],
+        at: float = LON,
+    ) -> None:
+        box = (at - 0.03, LAT - 0.02, at + 0.03, LAT + 0.02)
         west, south, east, north = box
         ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
         self.items.append(
@@ -161,7 +179,7 @@ class Archive:
                 "id": name,
                 "collection": collection,
                 "geometry": {"type": "Polygon", "coordinates": [ring]},
-                "bbox": box,
+                "bbox": list(box),
                 "properties": {"datetime": f"{day}T10:50:00Z", **properties},
                 "links": [],
                 "assets": {

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 
+from tessera_core import cells
 from tessera_core.cli import main
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire import CATALOGUES, AcquireOptions, Catalogue, Window, acquire, read
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.errors import AcquisitionError, Cancelled, InputError
-from tessera_core.region import parse_bbox, read_region
+from tessera_core.region import Region, parse_bbox, read_region
 from tests.dpixels.sentinel_server import LAT, LON, Archive, SentinelServer, s1_power, s2_dn
 from tests.waiting import eventually
 
@@ -184,6 +186,51 @@ def test_a_part_without_one_clear_day_is_named_and_the_others_are_there(archive:
     named = {sentence.split(" for ")[1].split(" ")[0] for sentence in found.missing}
     assert named.isdisjoint(tile.name for tile in found.tiles)
     assert all(DPixelTile.open(tile).masks.any() for tile in found.tiles)
+
+
+def around(*longitudes: float) -> Region:
+    """Small squares at these longitudes, as one region."""
+    half = 0.0005
+    parts = [shapely.box(lon - half, LAT - half, lon + half, LAT + half) for lon in longitudes]
+    return Region(shapely.union_all(parts))
+
+
+def test_what_is_read_grows_with_the_area_and_not_with_its_square(archive: Archive, tmp_path: Path) -> None:
+    longitudes = [LON + 0.1 + 0.15 * n for n in range(6)]
+    for number, longitude in enumerate(longitudes[:-1]):
+        archive.add_s2(f"S{number}", "2023-03-05", ZONE_31, at=longitude)
+    reads: dict[int, int] = {}
+    for count in (1, 2, 4):
+        archive.hits.clear()
+        found = acquire(
+            around(*longitudes[:count]), WINDOW, catalogue(archive), tmp_path / str(count), AcquireOptions(patch_px=200)
+        )
+        assert not found.missing
+        reads[count] = sum(hits for path, hits in archive.hits.items() if path.startswith("/files/"))
+    assert reads[1] > 0
+    # The same pixels of each scene, whatever else the region has; where a piece is cut in two, it is read in two.
+    assert reads[2] <= 2.5 * reads[1]
+    assert reads[4] <= 2.5 * reads[2]
+    # A part that nobody has observed is named, and the others are there.
+    found = acquire(around(longitudes[0], longitudes[-1]), WINDOW, catalogue(archive), tmp_path / "edge")
+    assert len(found.tiles) == len(found.missing) == 1
+    assert "not one usable observation" in found.missing[0]
+
+
+def test_large_regions_are_cut_into_cells_that_lie_alike_for_all_of_them(archive: Archive, tmp_path: Path) -> None:
+    archive.add_s2("A", "2023-03-05", ZONE_31, at=LON + 0.15)
+    first, second = (
+        Region(shapely.box(west, LAT - 0.0001, west + 0.155, LAT + 0.0001)) for west in (LON + 0.13, LON + 0.135)
+    )
+    for region, name in ((first, "first"), (second, "second")):
+        for folder in acquire(region, WINDOW, catalogue(archive), tmp_path / name).tiles:
+            ((cell, part),) = cells.cut(DPixelTile.open(folder).grid)
+            assert (folder.name, part) == (f"{cell.name}_20230301-20230410", DPixelTile.open(folder).grid)
+    # What was begun when regions were cut in another way is finished so.
+    before = acquire(first, WINDOW, catalogue(archive), tmp_path / "old", AcquireOptions(patch_px=500)).tiles
+    archive.hits.clear()
+    assert acquire(first, WINDOW, catalogue(archive), tmp_path / "old").tiles == before
+    assert not [path for path in archive.hits if path.startswith("/files/")]
 
 
 def test_a_tile_of_another_time_or_of_others_is_never_replaced(archive: Archive, tmp_path: Path) -> None:

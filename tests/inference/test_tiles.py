@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tessera_core._utils.locks import alone
+from tessera_core._utils.partial import Failure
+from tessera_core._utils.share import Share
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile
-from tessera_core.errors import Cancelled, InputError, TileError
+from tessera_core.errors import Cancelled, InputError, InUseError, TileError
 from tessera_core.grid import Grid
 from tessera_core.inference import embed_tile, estimate, generate_tile
 from tessera_core.inference.engine import Engine
@@ -238,6 +242,90 @@ def test_results_of_others_and_of_other_tiles_are_never_replaced(tmp_path: Path,
     generate_tile(tile, loaded, here, GenerateOptions(layout="zarr"))
     with pytest.raises(InputError, match="zarr"):
         generate_tile(tile, loaded, here, GenerateOptions(layout="zarr"))
+
+
+def test_however_many_tiles_there_are_few_files_are_open(tmp_path: Path, loaded: LoadedEncoder) -> None:
+    folders = [make_tile(tmp_path / "tiles" / f"t{number:02d}") for number in range(24)]
+    opened: list[int] = []
+
+    def count(*_: object) -> None:
+        opened.append(len(os.listdir("/proc/self/fd")))
+
+    count()
+    for layout in ("npy", "zarr"):
+        options = GenerateOptions(layout=layout)
+        assert len(generate_tiles(folders, loaded, tmp_path / layout, options, progress=count)) == len(folders)
+    assert max(opened) - opened[0] < len(folders)
+
+
+def test_a_tile_that_another_run_is_at_is_put_back_and_the_others_are_done(
+    tmp_path: Path, loaded: LoadedEncoder
+) -> None:
+    folders = [make_tile(tmp_path / name) for name in ("a", "b")]
+    out = tmp_path / "out"
+    (out / ".a.generating").mkdir(parents=True)
+    failed: list[Failure] = []
+    with alone(out / ".a.generating/lock"):
+        assert [one.tile for one in generate_tiles(folders, loaded, out, failed=failed)] == ["b"]
+        assert [(one.what, "Another run" in one.why) for one in failed] == [("a", True)]
+        with pytest.raises(InUseError, match="working on the tile a"):
+            generate_tiles(folders[:1], loaded, out)
+    # The other ends while this one does what else there is.
+    later = tmp_path / "later"
+    (later / ".a.generating").mkdir(parents=True)
+    with ExitStack() as other:
+        other.enter_context(alone(later / ".a.generating/lock"))
+        made = generate_tiles(folders, loaded, later, progress=lambda *_: other.close())
+    assert [(one.tile, one.computed > 0) for one in made] == [("a", True), ("b", True)]
+
+
+def whole_tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_shares_of_one_list_end_in_the_bytes_of_one_run(tmp_path: Path, loaded: LoadedEncoder) -> None:
+    folders = [make_tile(tmp_path / name, seed=seed) for seed, name in enumerate(("a", "b", "c"))]
+    for layout in ("npy", "zarr"):
+        options = GenerateOptions(layout=layout)
+        one, many = tmp_path / f"{layout}-one", tmp_path / f"{layout}-many"
+        generate_tiles(folders, loaded, one, options)
+        assert [len(generate_tiles(folders, loaded, many, options, share=Share(n, 2))) for n in (2, 1)] == [1, 2]
+        assert whole_tree(many) == whole_tree(one)
+
+
+def test_a_store_waits_for_every_share_and_never_for_a_tile_that_cannot_be_had(
+    tmp_path: Path, loaded: LoadedEncoder
+) -> None:
+    folders = [make_tile(tmp_path / "a"), make_tile(tmp_path / "b", clear=0), make_tile(tmp_path / "c")]
+    options, out = GenerateOptions(layout="zarr"), tmp_path / "out"
+    generate_tiles(folders, loaded, out, options, share=Share(1, 3))
+    failed: list[Failure] = []
+    with pytest.raises(TileError, match="not one valid observation"):
+        generate_tiles(folders, loaded, out, options, share=Share(2, 3), failed=failed)
+    assert not (out / "embeddings.zarr").exists()
+    generate_tiles(folders, loaded, out, options, share=Share(3, 3))
+    assert [path.name for path in out.iterdir()] == ["embeddings.zarr"]
+    before = whole_tree(out)
+    with pytest.raises(InputError, match="zarr"):
+        generate_tiles([make_tile(tmp_path / "d")], loaded, out, options)
+    assert whole_tree(out) == before
+
+
+def test_two_runs_with_other_tiles_do_not_fill_one_store(tmp_path: Path, loaded: LoadedEncoder) -> None:
+    options, out = GenerateOptions(layout="zarr"), tmp_path / "out"
+    first, second = make_tile(tmp_path / "a"), make_tile(tmp_path / "b")
+    errors: list[str] = []
+
+    def meanwhile(done: int, *_: object) -> None:
+        if not errors:
+            errors.append("")
+            with pytest.raises(InUseError, match="a among them") as refused:
+                generate_tiles([second], loaded, out, options)
+            errors[0] = str(refused.value)
+
+    generate_tiles([first], loaded, out, options, progress=meanwhile)
+    assert "--share" in errors[0]
+    assert [path.name for path in out.iterdir()] == ["embeddings.zarr"]
 
 
 def test_random_draws_follow_the_seed_and_not_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

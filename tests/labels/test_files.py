@@ -19,6 +19,7 @@ from tessera_core.labels.files import patches, questions, read_class_raster, rea
 from tessera_core.labels.importing import parse_color
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import Label, LabelClass
+from tessera_core.labels.sampling import geometry_pixels, label_pixels
 from tessera_core.provenance import Provenance
 from tests.factories import make_grid
 
@@ -704,3 +705,36 @@ def test_the_belgian_fields_have_their_documented_counts(shared):
         fields = {code: len(np.unique(got.groups[got.classes == code])) for code in (1200, 9120, 7900)}
         assert fields == {1200: 4, 9120: 9, 7900: 4}
         assert np.count_nonzero(got.classes == 1200) == 1249
+
+
+def test_a_great_many_points_are_the_labels_that_each_would_be_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    lines, n = ["lon,lat,crop,note"], 3000
+    rows, cols = rng.uniform(-3, GRID.height + 3, n), rng.uniform(-3, GRID.width + 3, n)
+    lon, lat = GRID.pixel_to_lonlat(rows, cols)
+    crops, notes = rng.choice(["wheat", "Wheat ", "", "rye"], n), rng.choice(["", "", "wet"], n)
+    lines += [f"{a:.7f},{b:.7f},{crop},{note}" for a, b, crop, note in zip(lon, lat, crops, notes, strict=True)]
+    (tmp_path / "many.csv").write_text("\n".join(lines))
+    many = read_labels(tmp_path / "many.csv", GRID)
+    assert many.report.used + sum(many.report.left_out.values()) == n
+    # Points that say more than a class are made one by one.
+    tall = [
+        {"type": "Feature", "properties": {"crop": str(crop), "note": str(note), "kind": "place"},
+         "geometry": {"type": "Point", "coordinates": [round(float(a), 7), round(float(b), 7), 5.0]}}
+        for a, b, crop, note in zip(lon, lat, crops, notes, strict=True)
+    ]  # fmt: skip
+    (tmp_path / "tall.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": tall}))
+    single = read_labels(tmp_path / "tall.geojson", GRID, "crop")
+    assert [(c.id, c.name) for c in many.classes] == [(c.id, c.name) for c in single.classes]
+    assert len({label.id for label in many.labels}) == len(many.labels)
+    told = [[(label.class_id, label.kind, label.note) for label in found.labels] for found in (many, single)]
+    assert told[0] == told[1]
+    places = [np.array([label.xy[0] for label in found.labels]) for found in (many, single)]
+    np.testing.assert_allclose(*places, rtol=0, atol=1e-6)
+    one_by_one: dict[int, int] = {}
+    for number, label in enumerate(many.labels):
+        for pixel in geometry_pixels(label, GRID).tolist():
+            one_by_one[pixel] = number
+    pixels = label_pixels(many.labels, GRID)
+    flat = pixels.rows.astype(np.int64) * GRID.width + pixels.cols
+    assert dict(zip(flat.tolist(), pixels.label_index.tolist(), strict=True)) == one_by_one

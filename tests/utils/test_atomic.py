@@ -207,3 +207,27 @@ def test_json_is_readable_by_others(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()
+
+
+def test_what_killed_runs_left_goes_away_and_what_somebody_writes_stays(tmp_path):
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    dead, target = int(gone.stdout), tmp_path / "map.tif"
+    names = {
+        f".map.{dead}-7f.part.tif": True,
+        f".map.{os.getppid()}-7f.part.tif": False,
+        f".map.{dead}-80.part.tif": False,
+        f".other.{dead}-7f.part.tif": False,
+        ".map.mine.part.tif": False,
+    }
+    for name in names:
+        (tmp_path / name).write_text("half")
+        if name != f".map.{dead}-80.part.tif":
+            os.utime(tmp_path / name, (0, 0))
+    folder = tmp_path / f".map.{dead}-81.part.tif"
+    folder.mkdir()
+    (folder / "new").write_text("just written, perhaps by another machine")
+    os.utime(folder, (0, 0))
+    write_text(target, "whole")
+    assert target.read_text() == "whole"
+    assert {name: not (tmp_path / name).exists() for name in names} == names
+    assert (folder / "new").exists()

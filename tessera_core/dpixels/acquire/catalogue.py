@@ -11,12 +11,15 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from tessera_core.dpixels.tile import S2_BANDS
 from tessera_core.errors import AcquisitionError, InputError
 from tessera_core.types import BBox
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ SEARCH_RETRIES = 4
 _AWS_ASSETS = ("red", "blue", "green", "nir", "nir08", "rededge1", "rededge2", "rededge3", "swir16", "swir22")
 
 
+# A Sentinel scene is a few degrees wide, near the poles some dozens.
+_MAX_FOOTPRINT_DEGREES = 180.0
 SENTINEL2_SINCE = dt.date(2015, 6, 27)
 
 
@@ -84,6 +89,7 @@ class SentinelScene:
         assets: name (an S2 band, ``"SCL"``, ``"VV"`` or ``"VH"``) to address.
         orbit: ``"ascending"``, ``"descending"`` or None where only the file itself tells (Sentinel-1).
         baseline: Sentinel-2 processing baseline whose offset is still in the numbers, else None.
+        footprint: where it has pixels, a shapely geometry in degrees; None where the catalogue does not say it.
     """
 
     id: str
@@ -91,6 +97,7 @@ class SentinelScene:
     assets: Mapping[str, str]
     orbit: Literal["ascending", "descending"] | None = None
     baseline: float | None = None
+    footprint: BaseGeometry | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,8 @@ class Catalogue:
             if missing:
                 left_out.append(f"{item.id} is left out: it has no {', '.join(sorted(missing))}.")
                 continue
-            scenes.append(SentinelScene(item.id, _day(item), hrefs, None, _offset_baseline(item.properties)))
+            baseline = _offset_baseline(item.properties)
+            scenes.append(SentinelScene(item.id, _day(item), hrefs, None, baseline, _footprint(item.geometry)))
         return scenes
 
     def sentinel1(self, bbox: BBox, window: Window, left_out: list[str]) -> list[SentinelScene]:
@@ -147,7 +155,8 @@ class Catalogue:
                 hrefs = {name: item.assets[name.lower()].href for name in ("VV", "VH") if name.lower() in item.assets}
                 orbit = item.properties.get("sat:orbit_state")
                 if hrefs and orbit in ("ascending", "descending"):
-                    scenes.append(SentinelScene(item.id, _day(item), hrefs, orbit))
+                    ground = _footprint(item.geometry)
+                    scenes.append(SentinelScene(item.id, _day(item), hrefs, orbit, footprint=ground))
                 else:
                     left_out.append(f"{item.id} is left out: it names no polarisation or no orbit.")
         return scenes
@@ -187,6 +196,34 @@ class Catalogue:
 def _day(item: Any) -> dt.date:
     """UTC day: the first ten characters of ``datetime``, as the authors group."""
     return dt.date.fromisoformat(item.properties["datetime"][:10])
+
+
+def _footprint(geometry: Any) -> BaseGeometry | None:
+    """The area of a GeoJSON geometry; None where there is none that can be relied on."""
+    import shapely
+    from shapely.geometry import shape
+
+    try:
+        found = shape(geometry)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, shapely.errors.ShapelyError):
+        return None
+    if found.is_empty or not found.area:
+        return None
+    west, _, east, _ = found.bounds
+    if not east - west < _MAX_FOOTPRINT_DEGREES:
+        # Drawn the long way round the Earth, across the 180th meridian.
+        return None
+    return shapely.make_valid(found)
+
+
+def _polygons_of(umm: Mapping[str, Any]) -> dict[str, Any]:
+    """A granule's place as GeoJSON; empty where NASA's record has none."""
+    try:
+        found = umm["SpatialExtent"]["HorizontalSpatialDomain"]["Geometry"]["GPolygons"]
+        rings = [[[p["Longitude"], p["Latitude"]] for p in one["Boundary"]["Points"]] for one in found]
+    except (KeyError, TypeError):
+        return {}
+    return {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}
 
 
 def _offset_baseline(properties: Mapping[str, Any]) -> float | None:
@@ -237,7 +274,8 @@ def _opera_bursts(url: str, bbox: BBox, window: Window) -> Iterator[SentinelScen
                     if link["URL"].startswith("http") and link["URL"].endswith(f"_{name}.tif")
                 }
                 if hrefs:
-                    yield SentinelScene(umm["GranuleUR"], dt.date.fromisoformat(begin[:10]), hrefs)
+                    ground = _footprint(_polygons_of(umm))
+                    yield SentinelScene(umm["GranuleUR"], dt.date.fromisoformat(begin[:10]), hrefs, footprint=ground)
             after = answer.headers.get("CMR-Search-After")
             if not after or not granules:
                 return

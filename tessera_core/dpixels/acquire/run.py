@@ -1,9 +1,9 @@
 """A region and a window become d-pixel tiles: chunked, resumable, each missing piece named.
 
-The region's UTM grid is cut into patches. A patch is worked on day by day; each finished day (and orbit) is one small file in
-a hidden work folder beside the tile, so a killed run goes on where it was. When all days are there they are stacked into the
-tile directory, which appears whole. Days whose assets could not be read are named in the tile's ``meta.json`` under
-``missing`` and tried again by the next run.
+The region's UTM grid is cut into patches, the cells of its zone where it is large. A patch is worked on day by day; each
+finished day (and orbit) is one small file in a hidden work folder beside the tile, so a killed run goes on where it was. When
+all days are there they are stacked into the tile directory, which appears whole. Days whose assets could not be read are named
+in the tile's ``meta.json`` under ``missing`` and tried again by the next run.
 
 Differences from the authors' pipeline, on purpose: the coverage threshold is taken per patch, not over the whole region; and
 a resumed day is mosaicked exactly as a fresh one (theirs may differ, docs/spec/model.md section 4.3).
@@ -15,6 +15,7 @@ import datetime as dt
 import itertools
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path, require_replaceable
+from tessera_core.cells import CELL_PX, cut
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire.catalogue import Catalogue, SentinelScene, Window
 from tessera_core.dpixels.acquire.read import AssetError, read_asset
@@ -38,7 +40,10 @@ from tessera_core.types import Cancel, Progress
 
 log = logging.getLogger(__name__)
 
-PATCH_PX = 500
+# How regions were cut before there were cells; a folder that was begun so is finished so.
+FORMER_PATCH_PX = 500
+# Catalogues draw footprints with few corners: so far beyond one, a scene may still have pixels.
+MARGIN_M = 2000.0
 
 
 @dataclass
@@ -91,7 +96,8 @@ class AcquireOptions:
         max_cloud: leave out Sentinel-2 items with a higher cloud share (percent).
         min_coverage_s2: least share of a patch's pixels that a day must see.
         min_coverage_s1: least share of a patch's pixels that a pass must cover.
-        patch_px: side of a tile in pixels.
+        patch_px: side of a tile in pixels, counted from the region's corner; None for one tile where the region is no larger
+            than a cell, else cells (:mod:`tessera_core.cells`), which lie alike for every region.
         workers: assets read at the same time.
         timeout_s: longest wait for one request.
     """
@@ -100,7 +106,7 @@ class AcquireOptions:
     max_cloud: float = 100
     min_coverage_s2: float = 0.0001
     min_coverage_s1: float = 0.0001
-    patch_px: int = PATCH_PX
+    patch_px: int | None = None
     workers: int = 8
     timeout_s: float = 60.0
 
@@ -128,7 +134,7 @@ def acquire(
         region: where.
         window: when; any span of up to a year.
         catalogue: from where, see ``CATALOGUES``.
-        out: folder for the tiles, named ``<x0>_<y0>_<x1>_<y1>`` in pixels of the region's grid.
+        out: folder for the tiles, named ``<x0>_<y0>_<x1>_<y1>`` in pixels of the region's grid, or by cell and time.
         options: what is taken and how; None for what the authors did.
         progress, cancelled: see docs/architecture.md.
 
@@ -144,54 +150,107 @@ def acquire(
     if progress is not None:
         progress(0, 1, f"asking {catalogue.name} for scenes")
     report = AcquisitionReport()
-    patches = list(_patches(grid, region, options.patch_px))
-    for name, patch, _ in patches:
+    patches = list(_cut(grid, region, out, settings))
+    for name, patch in patches:
         _require_own(out / name, _request(patch, settings))
-    tasks = _group(
+    archive = _Archive(
         catalogue.sentinel2(region.bbox, window, options.max_cloud, report.left_out),
         catalogue.sentinel1(region.bbox, window, report.left_out),
     )
-    if not tasks:
+    if not archive.scenes:
         raise AcquisitionError(
             f"{catalogue.stac_url} has no Sentinel scenes over this region from {window.start} to {window.end}."
         )
-    total = len(patches) * len(tasks)
+    tasks_of = {name: archive.tasks_over(patch) for name, patch in patches}
+    total, before = sum(map(len, tasks_of.values())), 0
     problems: list[AcquisitionError] = []
-    for index, (name, patch, roi) in enumerate(patches):
+    for name, patch in patches:
+        tasks = tasks_of[name]
 
-        def step(done: int, message: str, base: int = index * len(tasks)) -> None:
+        def step(done: int, message: str, before: int = before) -> None:
             if progress is not None:
-                progress(base + done, total, message)
+                progress(before + done, total, message)
 
         try:
-            _acquire_patch(out / name, patch, roi, tasks, settings, report, step, cancelled)
+            _acquire_patch(out / name, patch, region.mask(patch), tasks, settings, report, step, cancelled)
         except AcquisitionError as error:
             # One part of the region without observations is no reason to leave out the others.
             problems.append(error)
             report.missing.append(str(error))
+        before += len(tasks)
     if not report.tiles:
         raise problems[0]
     return report
 
 
-def _group(s2: Iterable[SentinelScene], s1: Iterable[SentinelScene]) -> list[_Task]:
-    """Scenes of one day belong together; Sentinel-1 of one day and orbit (OPERA's orbit is known on reading only)."""
-    groups: dict[tuple[str, dt.date], list[SentinelScene]] = {}
-    for scene in s2:
-        groups.setdefault(("s2", scene.date), []).append(scene)
-    for scene in s1:
-        groups.setdefault((f"s1-{scene.orbit or 'any'}", scene.date), []).append(scene)
-    return [_Task(sensor, date, tuple(scenes)) for (sensor, date), scenes in sorted(groups.items())]
+class _Archive:
+    """The scenes of a region, and which of them may have pixels in a part of it.
+
+    What is asked for a part is read from the scenes over that part alone, so that the work grows with the region and not with its
+    square.
+    """
+
+    def __init__(self, s2: Iterable[SentinelScene], s1: Iterable[SentinelScene]) -> None:
+        import shapely
+
+        # Scenes of one day belong together; Sentinel-1 of one day and orbit (OPERA's orbit is known on reading only).
+        self.scenes = [("s2", scene) for scene in s2]
+        self.scenes += [(f"s1-{scene.orbit or 'any'}", scene) for scene in s1]
+        self._placed = [n for n, (_, scene) in enumerate(self.scenes) if scene.footprint is not None]
+        self._anywhere = [n for n, (_, scene) in enumerate(self.scenes) if scene.footprint is None]
+        self._tree = shapely.STRtree([self.scenes[n][1].footprint for n in self._placed])
+
+    def tasks_over(self, grid: Grid) -> list[_Task]:
+        """The days (and orbits) with scenes over a grid, in order; scenes in search order."""
+        from shapely.geometry import box
+
+        margin = math.ceil(MARGIN_M / abs(grid.transform.a))
+        wide = grid.window(-margin, -margin, grid.height + 2 * margin, grid.width + 2 * margin)
+        near = [self._placed[n] for n in self._tree.query(box(*wide.bounds_lonlat), predicate="intersects")]
+        groups: dict[tuple[str, dt.date], list[SentinelScene]] = {}
+        for sensor, scene in (self.scenes[n] for n in sorted([*near, *self._anywhere])):
+            groups.setdefault((sensor, scene.date), []).append(scene)
+        return [_Task(sensor, date, tuple(scenes)) for (sensor, date), scenes in sorted(groups.items())]
 
 
-def _patches(grid: Grid, region: Region, patch_px: int) -> Iterable[tuple[str, Grid, NDArray[np.bool_]]]:
-    """The grid cut into squares, without those that hold no pixel of the region."""
+def _cut(grid: Grid, region: Region, out: Path, settings: _Settings) -> Iterable[tuple[str, Grid]]:
+    """The grid in parts with a name each, without those that hold no pixel of the region."""
+    side = settings.options.patch_px
+    if side is None and _begun_before(grid, region, out, settings):
+        side = FORMER_PATCH_PX
+    if side is None and max(grid.shape) > CELL_PX:
+        window = settings.window
+        when = str(window.year) if window.year else f"{window.start:%Y%m%d}-{window.end:%Y%m%d}"
+        for cell, part in cut(grid):
+            if region.mask(part).any():
+                yield f"{cell.name}_{when}", part
+        return
+    yield from _patches(grid, region, side or CELL_PX)
+
+
+def _begun_before(grid: Grid, region: Region, out: Path, settings: _Settings) -> bool:
+    """Whether this very request was begun in this folder when regions were cut in another way."""
+    if max(grid.shape) <= FORMER_PATCH_PX or not out.is_dir():
+        return False
+    for name, patch in _patches(grid, region, FORMER_PATCH_PX):
+        request = _request(patch, settings)
+        for path in (out / name / "meta.json", out / f".{name}.work" / "request.json"):
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if isinstance(found, dict) and all(found.get(key) == value for key, value in request.items()):
+                return True
+    return False
+
+
+def _patches(grid: Grid, region: Region, patch_px: int) -> Iterable[tuple[str, Grid]]:
+    """The grid cut into squares from its corner, without those that hold no pixel of the region."""
     for y0, x0 in itertools.product(range(0, grid.height, patch_px), range(0, grid.width, patch_px)):
         y1, x1 = min(y0 + patch_px, grid.height), min(x0 + patch_px, grid.width)
         patch = grid.window(y0, x0, y1 - y0, x1 - x0)
-        roi = region.mask(patch)
-        if roi.any():
-            yield f"{x0}_{y0}_{x1}_{y1}", patch, roi
+        if region.mask(patch).any():
+            yield f"{x0}_{y0}_{x1}_{y1}", patch
 
 
 def _acquire_patch(

@@ -1,0 +1,97 @@
+"""Cells: squares of 1024 x 1024 pixels of a UTM zone, the same for everybody, by which large areas are cut.
+
+A cell's name says zone, row, column and time, so it is known before any work and equal on every machine. Rows count from north to
+south, in northings that run on below the equator, so that a zone is one grid for both hemispheres. 1024 pixels are two blocks of
+Cloud Optimized GeoTIFFs and four shards of our Zarr stores.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tessera_core.errors import GridError
+from tessera_core.grid import Grid
+
+CELL_PX = 1024
+PIXEL_M = 10.0
+SOUTH_OFFSET_M = 10_000_000.0
+# Northing of the first row's upper edge: a whole number of cells above the equator, beyond the pole.
+TOP_M = 1000 * CELL_PX * PIXEL_M
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """A square of a zone.
+
+    Attributes:
+        zone: UTM zone, 1..60.
+        row, column: from the zone's north and west; row 1000 is the first south of the equator.
+
+    Example:
+        >>> Cell(31, 443, 30).name
+        'utm31_r0443_c0030'
+    """
+
+    zone: int
+    row: int
+    column: int
+
+    @property
+    def name(self) -> str:
+        """Of the cell, to which a time is added where there is one."""
+        return f"utm{self.zone:02d}_r{self.row:04d}_c{self.column:04d}"
+
+
+def utm_zone(grid: Grid) -> tuple[int, bool]:
+    """The zone of a grid and whether its CRS is that of the southern hemisphere.
+
+    Raises:
+        GridError: it lies in no UTM zone.
+    """
+    code = grid.crs or ""
+    if not (code.startswith(("EPSG:326", "EPSG:327")) and len(code) == 10 and 1 <= int(code[-2:]) <= 60):
+        where = "has no georeference" if grid.crs is None else f"is in {code[:40]}"
+        raise GridError(f"Cells are squares of UTM zones, but this grid {where}.")
+    return int(code[-2:]), code.startswith("EPSG:327")
+
+
+def place(grid: Grid) -> tuple[int, int]:
+    """Row and column of a grid's first pixel in its zone, in pixels of the grid's own size.
+
+    Raises:
+        GridError: it lies in no UTM zone.
+    """
+    _, south = utm_zone(grid)
+    t = grid.transform
+    northing = t.f - (SOUTH_OFFSET_M if south else 0.0)
+    return round((TOP_M - northing) / t.a), round(t.c / t.a)
+
+
+def cut(grid: Grid, side: int = CELL_PX) -> Iterator[tuple[Cell, Grid]]:
+    """A grid cut into the cells of its zone: each cell it meets, with the part of the grid that lies in it.
+
+    Args:
+        grid: in a UTM zone, its pixels square and north up.
+        side: of a cell, in pixels.
+
+    Raises:
+        GridError: the grid lies in no UTM zone.
+
+    Example:
+        >>> from affine import Affine
+        >>> whole = Grid("EPSG:32631", Affine(10, 0, 312_000, 0, -10, 5_704_000), (1200, 900))
+        >>> [(cell.name, part.shape) for cell, part in cut(whole)]  # doctest: +NORMALIZE_WHITESPACE
+        [('utm31_r0442_c0030', (320, 544)), ('utm31_r0442_c0031', (320, 356)),
+         ('utm31_r0443_c0030', (880, 544)), ('utm31_r0443_c0031', (880, 356))]
+    """
+    zone, _ = utm_zone(grid)
+    top, left = place(grid)
+    rows = range(top // side, math.ceil((top + grid.height) / side))
+    columns = range(left // side, math.ceil((left + grid.width) / side))
+    for row, column in itertools.product(rows, columns):
+        y0, y1 = max(row * side, top) - top, min((row + 1) * side, top + grid.height) - top
+        x0, x1 = max(column * side, left) - left, min((column + 1) * side, left + grid.width) - left
+        yield Cell(zone, row, column), grid.window(y0, x0, y1 - y0, x1 - x0)
