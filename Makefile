@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser bench check-live requirements docs docs-pictures shots coverage clean
+.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser bench check-live requirements docs docs-pictures shots coverage plugin clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region"
@@ -14,6 +14,7 @@ help:
 	@echo "make env           only set up .venv, with the tested versions (UNPINNED=1: with the newest)"
 	@echo "make docs          build the documentation site and run what it shows"
 	@echo "make shots         pictures of every page on every screen, to be looked at"
+	@echo "make plugin        the QGIS plugin as a zip"
 	@echo "make lint format   check, or mend, the code's form"
 	@echo "make test-js       the tests of the maps' JavaScript alone"
 
@@ -68,6 +69,7 @@ test: env-test browser lint test-js
 
 # Also what takes many minutes: crowds of visitors, fuzzing. One at a time, because what they say of speed is of a whole machine.
 test-all: test
+	@$(PYTHON3) tools/plugin.py test-env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak --timeout 3600 $(ARGS)
 
 unit: env-test
@@ -103,6 +105,10 @@ shots: env-test
 # Every picture of it anew, by the tests' browser from the real app; needs Chromium.
 docs-pictures: env-test
 	$(BIN)/python tools/docs_pictures.py
+
+# build/tessera_studio-VERSION.zip, for QGIS's "Install from ZIP"; the same bytes from the same files.
+plugin:
+	@$(PYTHON3) tools/plugin.py
 
 # The share of lines that the tests run, and a page that shows which they do not.
 coverage:
