@@ -5,18 +5,19 @@ The codes may be memory-mapped, so a region is bounded by disk, not by memory. T
 chosen pixels. This module refuses to know file formats of others (see ``sources``) and what embeddings are used for.
 
 Own layout, a folder: ``codes.npy`` int8 (H, W, D), ``scales.npy`` float32 (H, W), ``raster.json`` (format, grid,
-provenance) and, where they are known, reasons in ``nodata.npy`` uint8 (H, W) and the year as a photograph in ``truecolour.png``.
+provenance) and, where they are known, reasons in ``nodata.npy`` uint8 (H, W) and what satellites saw as pictures:
+``truecolour.png`` (the year as a photograph) and others in ``pictures/``.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FORMAT = "tessera-embedding-raster/1"
-TRUE_COLOUR = "truecolour.png"
 BLOCK_BYTES = 16 << 20
 
 
@@ -282,12 +282,13 @@ class EmbeddingRaster:
         )
         return f"<table><caption>EmbeddingRaster</caption>{rows}</table>"
 
-    def save(self, folder: str | Path, *, true_colour: bytes | None = None) -> Path:
+    def save(self, folder: str | Path, *, pictures: Mapping[str, bytes] | None = None) -> Path:
         """Write the raster in our own layout (see the module's docstring), whole or not at all.
 
         Args:
             folder: to write or to replace.
-            true_colour: a PNG of the same shape that shows the year as a photograph, kept as ``truecolour.png``.
+            pictures: PNGs of the same shape that show what satellites saw, by name of
+                :data:`tessera_core.render.canvas.PICTURES`.
 
         Raises:
             InputError: the folder holds something else than such a raster.
@@ -299,8 +300,10 @@ class EmbeddingRaster:
             np.save(part / "scales.npy", self.scales)
             if self.reasons is not None:
                 np.save(part / "nodata.npy", self.reasons)
-            if true_colour is not None:
-                (part / TRUE_COLOUR).write_bytes(true_colour)
+            for name, data in (pictures or {}).items():
+                file = picture_file(part, name)
+                file.parent.mkdir(exist_ok=True)
+                file.write_bytes(data)
             header = {"format": FORMAT, "grid": self.grid.to_json(), "provenance": self.provenance.to_json()}
             (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
         return folder
@@ -338,6 +341,11 @@ def _above(module: str, name: str) -> Any:
 def _short(crs: str) -> str:
     """A CRS in a line: its code, or the name that its WKT begins with."""
     return crs if len(crs) < 20 else crs.partition('"')[2].partition('"')[0]
+
+
+def picture_file[P: PurePath](folder: P, name: str) -> P:
+    """Where a picture of what satellites saw lies beside the embeddings in ``folder``."""
+    return folder / "truecolour.png" if name == "truecolour" else folder / "pictures" / f"{name}.png"
 
 
 def valid_scales(scales: NDArray[np.float32]) -> NDArray[np.bool_]:

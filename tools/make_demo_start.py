@@ -8,14 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import rasterio
 
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.project.demo import DEMO_SIZE, DEMO_WEIGHTS, DEMO_YEARS, _recipe, ensure_demo
 from tessera_core.project.demo_start import FOLDER, write_start
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.render.picture import true_colour
+from tessera_core.render.canvas import made_pictures, painted
 
 
 def main() -> int:
@@ -25,11 +24,10 @@ def main() -> int:
     year = max(DEMO_YEARS)
     with rasterio.open(region.truth[year]) as file:
         truth = file.read(1)
-    picture = true_colour(DPixelTile.open(region.dpixels[year]))
+    tile = DPixelTile.open(region.dpixels[year])
+    pictures = {name: painted(name, tile) for name in made_pictures(tile)}
     raster = EmbeddingRaster.open(region.embeddings[year])
-    folder = write_start(
-        Path(FOLDER), _recipe(DEMO_SIZE, region.seed, DEMO_WEIGHTS), raster, truth, np.asarray(picture)
-    )
+    folder = write_start(Path(FOLDER), _recipe(DEMO_SIZE, region.seed, DEMO_WEIGHTS), raster, truth, pictures)
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>9} {path.name}")
     return 0

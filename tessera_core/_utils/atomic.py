@@ -47,7 +47,9 @@ class FolderKind:
 
 
 RASTER = FolderKind(
-    "an embedding raster", "raster.json", ("codes.npy", "scales.npy", "nodata.npy", "truecolour.png", "raster.json")
+    "an embedding raster",
+    "raster.json",
+    ("codes.npy", "scales.npy", "nodata.npy", "truecolour.png", "pictures/*.png", "raster.json"),
 )
 
 

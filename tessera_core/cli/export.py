@@ -289,7 +289,7 @@ def _embeddings(project: Project, year: int | None) -> tuple[int | None, Embeddi
 
 def _photo(project: Project, year: int | None) -> NDArray[np.uint8] | None:
     """The region as a photograph, where there is one."""
-    from tessera_core.render.picture import photograph
+    from tessera_core.render.canvas import photograph
 
     year, raster = _embeddings(project, year)
     return photograph(project.embeddings_path(year), project.embeddings[year].dpixels, raster.shape)

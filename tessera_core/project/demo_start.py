@@ -6,7 +6,7 @@ Files in ``demo_start/``, written by ``tools/make_demo_start.py``::
     codes.xz            int8 codes, band by band, each pixel as its difference (modulo 256) from the one to its left
     scales.xz           float32 scales
     truth.png           class ids, uint8
-    truecolour.png      the year as a photograph
+    *.png               the pictures of the year, see :mod:`tessera_core.render.canvas`
 
 They hold for one recipe (simulator, weights, size, seed); with any other the region is made from the beginning.
 """
@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import lzma
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +25,23 @@ import numpy as np
 
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
-from tessera_core.raster import TRUE_COLOUR, EmbeddingRaster
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.render.canvas import png_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "demo_start"
 FORMAT = "tessera-demo-start/1"
-NAMES = ("codes.xz", "scales.xz", "truth.png", TRUE_COLOUR)
+_NO_PICTURES = ("codes.xz", "scales.xz", "truth.png")
 
 
 def write_start(
-    out: Path, recipe: dict[str, Any], raster: EmbeddingRaster, truth: NDArray[np.uint8], picture: NDArray[np.uint8]
+    out: Path,
+    recipe: dict[str, Any],
+    raster: EmbeddingRaster,
+    truth: NDArray[np.uint8],
+    pictures: Mapping[str, NDArray[np.uint8]],
 ) -> Path:
     """Write the files of a start.
 
@@ -44,15 +50,15 @@ def write_start(
         recipe: of the demo region, see :mod:`tessera_core.project.demo`.
         raster: embeddings of the first year.
         truth: uint8 (H, W) class ids.
-        picture: uint8 (H, W, 3) true colour.
+        pictures: uint8 (H, W, 3) by name, of :data:`tessera_core.render.canvas.PICTURES`.
     """
     bands = np.ascontiguousarray(np.moveaxis(np.asarray(raster.codes), 2, 0)).view(np.uint8)
     steps = np.diff(bands, axis=2, prepend=np.uint8(0))
     files = {
         "codes.xz": lzma.compress(steps.tobytes(), preset=9 | lzma.PRESET_EXTREME),
         "scales.xz": lzma.compress(np.asarray(raster.scales, np.float32).tobytes(), preset=9 | lzma.PRESET_EXTREME),
-        "truth.png": _png(truth),
-        TRUE_COLOUR: _png(picture),
+        "truth.png": png_bytes(truth),
+        **{f"{name}.png": png_bytes(picture) for name, picture in pictures.items()},
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -87,7 +93,7 @@ def unpack_start(recipe: dict[str, Any], embeddings: Path) -> tuple[NDArray[np.u
     header = _header(recipe)
     if header is None:
         return None
-    files = {name: (FOLDER / name).read_bytes() for name in NAMES}
+    files = {name: (FOLDER / name).read_bytes() for name in header["sha256"]}
     if any(hashlib.sha256(data).hexdigest() != header["sha256"][name] for name, data in files.items()):
         return None
     grid, dim = Grid.from_json(header["grid"]), int(header["dim"])
@@ -96,7 +102,8 @@ def unpack_start(recipe: dict[str, Any], embeddings: Path) -> tuple[NDArray[np.u
     scales = np.frombuffer(lzma.decompress(files["scales.xz"]), np.float32).reshape(grid.shape)
     codes = np.ascontiguousarray(np.moveaxis(bands, 0, 2))
     raster = EmbeddingRaster(codes, scales, grid, Provenance.from_json(header["provenance"]))
-    raster.save(embeddings, true_colour=files[TRUE_COLOUR])
+    pictures = {name.removesuffix(".png"): data for name, data in files.items() if name not in _NO_PICTURES}
+    raster.save(embeddings, pictures=pictures)
     return _pixels(files["truth.png"]), grid
 
 
@@ -108,14 +115,6 @@ def _header(recipe: dict[str, Any]) -> dict[str, Any] | None:
         return None
     fits = isinstance(header, dict) and header.get("format") == FORMAT and header.get("recipe") == recipe
     return header if fits else None
-
-
-def _png(values: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(values).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _pixels(data: bytes) -> NDArray[np.uint8]:

@@ -37,7 +37,7 @@ from tessera_core.project.room import require_size
 from tessera_core.project.settings import migrated
 from tessera_core.provenance import SOFTWARE
 from tessera_core.raster import FORMAT as RASTER_FORMAT
-from tessera_core.raster import TRUE_COLOUR
+from tessera_core.raster import picture_file
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _pack(
     rasters: Sequence[tuple[EmbeddingRef, EmbeddingRaster, Path | None]],
     timeseries: bool,
 ) -> PackedProject:
-    from tessera_core.render.picture import photograph
+    from tessera_core.render import canvas
 
     before = writer.done
     data = migrated(json.loads((project.folder / "project.json").read_text(encoding="utf-8")))
@@ -149,10 +149,14 @@ def _pack(
         name = str(ref.year) if ref.year is not None else "undated"
         place = f"data/{name}"
         _pack_raster(writer, f"{folder}/{place}", raster)
-        photo = photograph(ref.path, tile, raster.shape)
-        if photo is not None:
-            # Without it whoever opens the pack would see embeddings as colours only.
-            writer.text(f"{folder}/{place}/{TRUE_COLOUR}", _png(photo))
+        # Without them whoever opens the pack would see embeddings as colours only.
+        photo = None
+        for shown in canvas.satellite_pictures(ref.path, tile):
+            seen = canvas.satellite_picture(shown, ref.path, tile, raster.shape)
+            photo = seen if shown == canvas.TRUE_COLOUR else photo
+            if seen is not None:
+                file = picture_file(PurePosixPath(folder, place), shown)
+                writer.text(str(file), _png(seen))
         writer.text(f"{folder}/pictures/{name}.png", _picture(raster, photo))
         writer.text(f"{folder}/pictures/{name}.pgw", _world_file(raster))
         value: dict[str, Any] = {

@@ -50,6 +50,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     sentence: str
+    canvas: str | None = None
     year: Whole | None = None
     verdict: Literal["green", "amber", "red"] | None = None
     cosine_median: Number = 0
@@ -68,6 +69,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         confidence_threshold: with a class tree, the probability a class needs to be mapped instead of the one above it.
         schema: the class tree as JSON; see :attr:`tessera_core.project.project.Project.class_tree`.
         post_processing: how the finished map is cleaned, as JSON.
+        canvas: picture under the map, of :data:`tessera_core.render.canvas.PICTURES`.
         year: being looked at.
         label_year: that the labels are of.
         regression_head, regression_neighbourhood: as above, for the continuous map.
@@ -86,6 +88,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     confidence_threshold: Number | None = None
     schema: dict[str, Any] | None = None
     post_processing: dict[str, Any] | None = None
+    canvas: str | None = None
     year: Whole | None = None
     label_year: Whole | None = None
     regression_head: str | None = None

@@ -16,18 +16,17 @@ from numpy.typing import NDArray
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.errors import RasterError
 from tessera_core.gate import open_file
-from tessera_core.raster import TRUE_COLOUR, EmbeddingRaster
+from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
-from tessera_core.render.palette import rgb
+from tessera_core.render.palette import NDVI_COLORMAP, rgb
 
 if TYPE_CHECKING:
     from tessera_core.dpixels.tile import DPixelTile
 
 # Red, green and blue in the Sentinel-2 band order B04, B02, B03, ... of d-pixel tiles.
 RED_GREEN_BLUE = (0, 2, 1)
+INFRARED_RED_GREEN = (3, 0, 2)
 MEDIAN_BYTES = 32 << 20
-# Value and colour; people without red-green vision read it by its lightness.
-NDVI_COLORMAP = ((0.0, "#8c510a"), (0.2, "#d8b365"), (0.4, "#f6e8c3"), (0.6, "#7fbc41"), (0.9, "#00441b"))
 
 
 def read_picture(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -52,33 +51,6 @@ def read_picture(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise RasterError(f"{path.name} beside the embeddings cannot be read as a picture; remove it.") from error
     raise RasterError(f"{path.name} beside the embeddings is a picture of another size; remove it.")
-
-
-def has_photograph(embeddings: Path | None, dpixels: Path | None) -> bool:
-    """Whether :func:`photograph` has one."""
-    beside = embeddings is not None and (embeddings / TRUE_COLOUR).is_file()
-    return beside or (dpixels is not None and dpixels.is_dir())
-
-
-def photograph(embeddings: Path | None, dpixels: Path | None, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
-    """A year as a cloud-free photograph: the one that lies beside the embeddings, or made of the satellite time series.
-
-    Args:
-        embeddings: their folder, or None.
-        dpixels: folder of the time series they were made from, or None.
-        shape: rows and columns of the embeddings.
-
-    Returns:
-        uint8 (H, W, 3), black where nothing was seen; None where there is neither.
-
-    Raises:
-        RasterError: what lies there is no such picture.
-    """
-    from tessera_core.dpixels.tile import DPixelTile
-
-    if embeddings is not None and (file := embeddings / TRUE_COLOUR).is_file():
-        return read_picture(file, shape)
-    return true_colour(DPixelTile.open(dpixels)) if dpixels is not None and dpixels.is_dir() else None
 
 
 def pca_picture(
@@ -116,33 +88,50 @@ def pale(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def ndvi_picture(tile: DPixelTile) -> NDArray[np.uint8]:
-    """Median vegetation index of the year, from brown (0 and below) over yellow to dark green (0.9), see :data:`NDVI_COLORMAP`.
+    """Median vegetation index of the year, from brown (0 and below) over yellow to dark green (0.9), see
+    :data:`~tessera_core.render.palette.NDVI_COLORMAP`.
 
     NDVI = (B08 - B04) / (B08 + B04) of the median reflectances of valid observations.
 
     Returns:
         uint8 (H, W, 3); black where no observation is valid.
     """
-    median = _year_median(tile, (0, 3))
+    median = _median(tile, (0, 3))
     red, infrared = median[..., 0], median[..., 1]
     seen = red + infrared > 0
     index = np.where(seen, (infrared - red) / np.maximum(red + infrared, 1), 0)
-    stops = np.array([value for value, _ in NDVI_COLORMAP])
-    colours = np.array([rgb(colour) for _, colour in NDVI_COLORMAP], np.float32)
+    stops = np.array([value for value, *_ in NDVI_COLORMAP])
+    colours = np.array([rgb(colour) for _, colour, _ in NDVI_COLORMAP], np.float32)
     out = np.stack([np.interp(index, stops, colours[:, band]) for band in range(3)], -1)
     return (out * seen[..., None]).astype(np.uint8)
 
 
-def true_colour(tile: DPixelTile) -> NDArray[np.uint8]:
+def true_colour(tile: DPixelTile, dates: NDArray[np.intp] | None = None) -> NDArray[np.uint8]:
     """A natural-colour photograph of the year: per pixel the median of the valid Sentinel-2 observations.
 
     Reflectance is stretched from 0 to the scene's 99th percentile with a gamma of 1/1.6, one stretch for the three bands so
     that hues stay true.
 
+    Args:
+        dates: positions of the dates to use; None for all.
+
     Returns:
         uint8 (H, W, 3); black where no observation is valid.
     """
-    median = _year_median(tile, RED_GREEN_BLUE)
+    return _stretched(_median(tile, RED_GREEN_BLUE, dates))
+
+
+def false_colour(tile: DPixelTile) -> NDArray[np.uint8]:
+    """Near infrared, red and green of the year as red, green and blue: plants are red. Each band has a stretch of its own.
+
+    Returns:
+        uint8 (H, W, 3); black where no observation is valid.
+    """
+    median = _median(tile, INFRARED_RED_GREEN)
+    return np.concatenate([_stretched(median[..., band : band + 1]) for band in range(3)], -1)
+
+
+def _stretched(median: NDArray[np.float32]) -> NDArray[np.uint8]:
     seen = median.max(-1) > 0
     if not seen.any():
         return np.zeros(median.shape, np.uint8)
@@ -150,15 +139,17 @@ def true_colour(tile: DPixelTile) -> NDArray[np.uint8]:
     return (255 * np.clip(median / white, 0, 1) ** (1 / 1.6)).round().astype(np.uint8)
 
 
-def _year_median(tile: DPixelTile, bands: tuple[int, ...]) -> NDArray[np.float32]:
+def _median(tile: DPixelTile, bands: tuple[int, ...], dates: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
     """Medians (H, W, bands) of the valid observations, a block of rows at a time; 0 where there is none."""
-    dates, height, width = tile.masks.shape
+    _, height, width = tile.masks.shape
+    of = np.arange(len(tile.masks)) if dates is None else dates
     median = np.zeros((height, width, len(bands)), np.float32)
-    if dates:
-        step = max(1, MEDIAN_BYTES // (dates * width * len(bands) * 2))
+    if len(of):
+        step = max(1, MEDIAN_BYTES // (len(of) * width * len(bands) * 2))
         for start in range(0, height, step):
             rows = slice(start, min(start + step, height))
-            median[rows] = _masked_median(np.asarray(tile.bands[:, rows][..., bands]), tile.masks[:, rows] != 0)
+            values = np.stack([tile.bands[:, rows, :, band][of] for band in bands], -1)
+            median[rows] = _masked_median(values, tile.masks[:, rows][of] != 0)
     return median
 
 

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +96,7 @@ class OpenScene:
     ) -> None:
         self.key, self.raster, self.dpixels, self.path = key, raster, dpixels, path
         self._parts: dict[str, Any] = {}
-        names = ("display", "scene", "index", "picture", "true_colour", "thumbnail", "png pca", "png truecolour")
-        self._locks = {name: threading.Lock() for name in names}
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._warm = threading.Lock()
 
     def _part[T](self, name: str, make: Callable[[], T]) -> T:
@@ -174,11 +173,16 @@ class OpenScene:
         return self._part("picture", lambda: pca_picture(self.raster))
 
     @property
+    def satellite_pictures(self) -> tuple[str, ...]:
+        """Names of the pictures of what satellites saw in the year; none where only embeddings are known."""
+        from tessera_core.render.canvas import satellite_pictures
+
+        return self._part("satellite pictures", lambda: satellite_pictures(self.path, self.dpixels))
+
+    @property
     def has_true_colour(self) -> bool:
         """Whether there is :attr:`true_colour`."""
-        from tessera_core.render.picture import has_photograph
-
-        return has_photograph(self.path, self.dpixels)
+        return "truecolour" in self.satellite_pictures
 
     @property
     def has_satellite(self) -> bool:
@@ -188,31 +192,44 @@ class OpenScene:
     @property
     def true_colour(self) -> NDArray[np.uint8] | None:
         """The year as a cloud-free photograph, uint8 (H, W, 3); None where only embeddings are known."""
-        from tessera_core.render.picture import photograph
+        from tessera_core.render.canvas import photograph
 
         if not self.has_true_colour:
             return None
         return self._part("true_colour", lambda: photograph(self.path, self.dpixels, self.raster.shape))
 
+    def canvas(self, name: str) -> NDArray[np.uint8] | None:
+        """A picture that the map may lie on, uint8 (H, W, 3): one of :attr:`satellite_pictures`, or ``"pca"``; else None."""
+        from tessera_core.render.canvas import EMBEDDING, TRUE_COLOUR, satellite_picture
+
+        if name == EMBEDDING:
+            return self.picture
+        if name == TRUE_COLOUR or name not in self.satellite_pictures:
+            return self.true_colour if name == TRUE_COLOUR else None
+        return satellite_picture(name, self.path, self.dpixels, self.raster.shape)
+
     def png(self, name: str) -> bytes:
-        """A picture of its own, ``"pca"`` or ``"truecolour"``, as PNG bytes on the display; empty where there is none."""
+        """A picture of :meth:`canvas` as PNG bytes on the display; empty where there is none."""
         from tessera_core.render.picture import encode_picture
 
         def make() -> bytes:
-            picture = self.picture if name == "pca" else self.true_colour
-            return b"" if picture is None else encode_picture(picture, self.raster.valid(), self.display)
+            picture = self.canvas(name)
+            if picture is None:
+                return b""
+            # What no satellite saw clearly is as transparent as what has no embedding.
+            shown = self.raster.valid() if name == "pca" else picture.any(-1)
+            return encode_picture(picture, shown, self.display)
 
         return self._part(f"png {name}", make)
 
-    @property
-    def thumbnail(self) -> bytes:
-        """True colour, or the embedding picture where there is none, as PNG bytes, about 512 pixels a side."""
+    def thumbnail(self, name: str) -> bytes:
+        """A picture of :meth:`canvas` as PNG bytes, about 512 pixels a side; empty where there is none."""
 
         def make() -> bytes:
-            photograph = self.true_colour
-            return small_png(self.picture if photograph is None else photograph, self.raster.valid())
+            picture = self.canvas(name)
+            return b"" if picture is None else small_png(picture, self.raster.valid())
 
-        return self._part("thumbnail", make)
+        return self._part(f"thumbnail {name}", make)
 
 
 def small_png(picture: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:

@@ -70,3 +70,15 @@ test("a tool that the page no longer has is put down", () => {
   const memory = told({ ...fresh(), tool: "polygon" });
   assert.equal(memory.tool, "click");
 });
+
+test("a picture that the page newly wishes for takes the place of one that was chosen", () => {
+  const two = [layer("a", "base"), layer("b", "base", { on: false }), layer("c", "base", { on: false })];
+  const memory = told(fresh(), { layers: two });
+  memory.layers.a.on = false;
+  memory.layers.c.on = true;
+  told(memory, { layers: two });
+  assert.deepEqual(Object.fromEntries(inSight(memory, two, 0)), { c: 1 });
+  const now = [layer("a", "base", { on: false }), layer("b", "base"), layer("c", "base", { on: false })];
+  told(memory, { layers: now });
+  assert.deepEqual(Object.fromEntries(inSight(memory, now, 0)), { b: 1 });
+});

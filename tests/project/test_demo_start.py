@@ -10,8 +10,8 @@ import rasterio
 
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.project import demo, demo_rest, demo_start, library
-from tessera_core.raster import TRUE_COLOUR, EmbeddingRaster
-from tessera_core.render.picture import read_picture, true_colour
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.render import canvas
 from tests.waiting import eventually
 
 SIZE = 96
@@ -24,10 +24,11 @@ def shipped(region, weights, tmp_path, monkeypatch):
     made, _ = region
     with rasterio.open(made.truth[2023]) as file:
         truth = file.read(1)
-    picture = true_colour(DPixelTile.open(made.dpixels[2023]))
+    tile = DPixelTile.open(made.dpixels[2023])
+    pictures = {name: canvas.painted(name, tile) for name in canvas.made_pictures(tile)}
     recipe = demo._recipe(SIZE, 0, weights)
     folder = demo_start.write_start(
-        tmp_path / "start", recipe, EmbeddingRaster.open(made.embeddings[2023]), truth, picture
+        tmp_path / "start", recipe, EmbeddingRaster.open(made.embeddings[2023]), truth, pictures
     )
     monkeypatch.setattr(demo_start, "FOLDER", folder)
     monkeypatch.setattr(demo, "DEMO_WEIGHTS", str(weights))
@@ -48,15 +49,19 @@ def test_what_is_unpacked_is_what_was_made(shipped):
     np.testing.assert_array_equal(first.scales, second.scales)
     assert (first.grid, first.provenance) == (second.grid, second.provenance)
     assert taken.truth[2023].read_bytes() == made.truth[2023].read_bytes()
-    picture = read_picture(taken.embeddings[2023] / TRUE_COLOUR, second.shape)
-    np.testing.assert_array_equal(picture, true_colour(DPixelTile.open(made.dpixels[2023])))
+    tile = DPixelTile.open(made.dpixels[2023])
+    names = canvas.satellite_pictures(taken.embeddings[2023], None)
+    assert names == canvas.made_pictures(tile)
+    for name in names:
+        picture = canvas.satellite_picture(name, taken.embeddings[2023], None, second.shape)
+        np.testing.assert_array_equal(picture, canvas.painted(name, tile))
     # Asked again it is only looked at.
     before = (taken.embeddings[2023] / "codes.npy").stat().st_mtime_ns
     assert demo.take_start(size=SIZE, years=YEARS) == taken
     assert (taken.embeddings[2023] / "codes.npy").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("name", demo_start.NAMES)
+@pytest.mark.parametrize("name", ["codes.xz", "scales.xz", "truth.png", "truecolour.png", "ndvi.png"])
 def test_a_damaged_file_is_as_good_as_none(shipped, name):
     _, folder = shipped
     data = bytearray((folder / name).read_bytes())
@@ -114,13 +119,13 @@ def test_a_process_makes_the_rest_and_tells_how_far_it_is(tmp_path: Path, monkey
 def test_the_process_makes_the_whole_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
     home = tmp_path / "cache" / "demo"
-    rest = demo_rest.finish(home, 64)
+    rest = demo_rest.finish(home, 96)
     seen = []
     eventually(lambda: seen.append(rest.fraction) or rest.ended, every=0.1)
     assert (rest.ended, rest.error, rest.fraction) == (True, "", 1.0)
     assert seen == sorted(seen)
     assert len(set(seen)) > 3
-    made = demo.cached_demo(home, 64)
+    made = demo.cached_demo(home, 96)
     assert made is not None
     assert made.complete
 
@@ -134,4 +139,8 @@ def test_what_is_shipped_is_of_this_simulator_and_these_weights(
     raster = EmbeddingRaster.open(taken.ready[2024])
     assert raster.shape == (demo.DEMO_SIZE, demo.DEMO_SIZE)
     assert raster.valid().all()
+    # Without a wait and without a network: true colour of the year and of seasons, plants in red, greenness.
+    names = canvas.satellite_pictures(taken.ready[2024], None)
+    assert {"truecolour", "falsecolour", "ndvi"} <= set(names)
+    assert len(set(names) & set(canvas.SEASONS)) >= 2
     assert sum(path.stat().st_size for path in demo_start.FOLDER.iterdir()) <= 10e6

@@ -21,7 +21,7 @@ from tessera_core.project import pack
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
-from tessera_core.render.picture import photograph
+from tessera_core.render.canvas import photograph
 from tessera_core.sources.local.open import open_embeddings
 from tests.factories import make_grid
 
@@ -45,7 +45,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     for year, folder in ((2023, tmp_path / "elsewhere"), (2024, made.folder / "data" / "2024")):
         one = raster(year)
         photo = pack._png(np.full((40, 50, 3), 90, np.uint8)) if year == 2023 else None
-        made.attach_embeddings(year, one.save(folder, true_colour=photo), one.provenance, one.grid)
+        made.attach_embeddings(
+            year, one.save(folder, pictures={} if photo is None else {"truecolour": photo}), one.provenance, one.grid
+        )
     wood = made.log.add_class("Wood")
     made.log.add("point", wood.id, [(500_105, 5_599_795)])
     (made.folder / "validation-2023.json").write_text('{"sample": [1, 2]}')

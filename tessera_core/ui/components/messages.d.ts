@@ -150,6 +150,12 @@ export interface ExtraLayer {
   mode: string;
 }
 
+/** What people are told about a picture that the map lies on. */
+export interface CanvasPicture {
+  title: string;
+  sentence: string;
+}
+
 /** Likeness to chosen places; with a problem there is nothing else. */
 export interface Similar {
   problem: string;
@@ -181,6 +187,7 @@ export interface InsightHeader extends Answer {
   error: number;
   stamp: string;
   chosen: { id: string | null; number: number };
+  canvas: { wish: string; satellite: CanvasPicture; embedding: CanvasPicture };
 }
 
 /** Which numbers a layer's colours stand for. */

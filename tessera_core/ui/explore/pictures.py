@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.pca import PCA, fit_pca
-from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import TesseraError
 from tessera_core.project.project import Project
-from tessera_core.render.picture import NDVI_COLORMAP, encode_picture, ndvi_picture, pale, pca_picture
-from tessera_core.ui import state
+from tessera_core.render.picture import encode_picture, pale, pca_picture
+from tessera_core.ui import canvas, state
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.explore.context import ExploreContext
 from tessera_core.ui.humanize import year_name
@@ -59,15 +58,7 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
                 group="base",
             )
         )
-    if context.scene.has_true_colour:
-        ndvi_legend = tuple((colour, f"NDVI {value:g}") for value, colour in NDVI_COLORMAP)
-        pictures: list[tuple[str, str, tuple[tuple[str, str], ...]]] = [("truecolour", "True colour", ())]
-        pictures += [("ndvi", "Vegetation (NDVI)", ndvi_legend)] if context.scene.has_satellite else []
-        for name, title, entries in pictures:
-            png = partial(_satellite_png, context.scene.key, name, context.scene)
-            title = f"{title} {year_name(context.year)}"
-            out.append(Layer(name, title, png, context.scene.key, visible=False, legend=entries, group="base"))
-    return out
+    return out + [canvas.layer(context.scene, name, visible=False) for name in context.scene.satellite_pictures]
 
 
 def panel(context: ExploreContext) -> None:
@@ -103,7 +94,7 @@ def panel(context: ExploreContext) -> None:
         "with the buttons at the left of the map."
     )
     if not context.scene.has_true_colour:
-        st.caption("True colour and vegetation need the satellite data themselves; only embeddings are here.")
+        st.caption("True colour and greenness need the satellite data themselves; only embeddings are here.")
 
 
 def _choose_model(context: ExploreContext) -> None:
@@ -180,14 +171,3 @@ def _pca_png(
 ) -> bytes:
     picture = pca_picture(_scene.raster, pca=_pca, components=_rgb, equalise=_equalise)
     return encode_picture(pale(picture) if _grey else picture, _scene.raster.valid(), _scene.display)
-
-
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _satellite_png(scene_key: str, name: str, _scene: OpenScene) -> bytes:
-    if name == "truecolour":
-        picture = _scene.true_colour
-        assert picture is not None
-    else:
-        assert _scene.dpixels is not None
-        picture = ndvi_picture(DPixelTile.open(_scene.dpixels))
-    return encode_picture(picture, np.asarray(picture.any(-1)), _scene.display)

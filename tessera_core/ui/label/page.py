@@ -12,11 +12,13 @@ import streamlit as st
 from tessera_core.project import steps
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
+from tessera_core.render.canvas import EMBEDDING, PICTURES
+from tessera_core.render.canvas import TRUE_COLOUR as SATELLITE
 from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, LabelSessions
 from tessera_core.session.live_map import LiveMap, next_step
 from tessera_core.session.protocol import ProtocolState, apply_message
-from tessera_core.ui import frame, sessions, state
+from tessera_core.ui import canvas, frame, sessions, state
 from tessera_core.ui.components import label_map
 from tessera_core.ui.label import notes, panels
 from tessera_core.ui.scene import OpenScene
@@ -59,12 +61,11 @@ def _map(project: Project) -> None:
     scene = state.scene_for(project)
     key = _key(project)
     live = _session(project, scene).live
-    pictures = ["pca", "truecolour"] if scene.has_true_colour else ["pca"]
+    pictures = [EMBEDDING, SATELLITE] if scene.satellite_pictures else [EMBEDDING]
     run = st.session_state.setdefault(_RUNS, 0)
     data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures)
     label_map.label_map(key, data, _on_ops)
-    for name in pictures:
-        label_map.picture(key, name, {**live.picture_header(), "version": scene.key}, scene.png(name))
+    label_map.picture(key, EMBEDDING, {**live.picture_header(), "version": scene.key}, scene.png(EMBEDDING))
 
 
 @frame.part
@@ -72,13 +73,24 @@ def _panel(project: Project) -> None:
     scene = state.scene_for(project)
     key = _key(project)
     session = _session(project, scene)
+    picture = canvas.chosen(project, scene, satellite=True)
+    if picture != EMBEDDING:
+        # Here, because it is chosen here; its name on the map stays, so that what people set of that layer does.
+        where = {**session.live.picture_header(), "version": f"{scene.key}|{picture}"}
+        label_map.picture(key, SATELLITE, where, scene.png(picture))
     label_map.label_panel(key)
     frame.year_choice(project, "label", width="stretch", shown=True)
+    canvas.choice(project, scene, "label", embedding=False)
     opened = panels.show(session, project, scene)
     side = _side(key)
     run = st.session_state.setdefault(_SIDE_RUNS, 0)
     layers, header = session.answer(key, project, side, run, opened)
     header["chosen"] = notes.chosen(project)
+    header["canvas"] = {
+        "wish": project.settings.canvas or "",
+        "satellite": PICTURES[picture]._asdict(),
+        "embedding": PICTURES[EMBEDDING]._asdict(),
+    }
     for layer in layers:
         if layer.png:
             where = {**session.live.picture_header(), "version": layer.version, "mode": layer.mode}

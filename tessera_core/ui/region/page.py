@@ -19,8 +19,9 @@ from tessera_core.errors import InputError
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
+from tessera_core.render.canvas import PICTURES
 from tessera_core.sources.local.uploads import KINDS
-from tessera_core.ui import frame, humanize, jobs, projects, shell, state
+from tessera_core.ui import canvas, frame, humanize, jobs, projects, shell, state
 from tessera_core.ui.generate.page import show_outcome
 from tessera_core.ui.help import checklist, words
 from tessera_core.ui.region import chosen, wanted
@@ -141,19 +142,17 @@ def _summary(project: Project) -> None:
                 checklist.show(project)
         with right:
             frame.year_choice(project, "region")
-            _show(scene)
+            _show(scene, canvas.choice(project, scene, "region"))
 
 
-def _show(scene: OpenScene) -> None:
-    """The region as a photograph where there is one, else its embeddings as colours."""
-    if scene.has_true_colour:
-        told = "The region in true colour: how it looks on clear days of the year."
-    else:
-        told = "The embeddings as a picture: what behaves alike through the year has a similar colour."
+def _show(scene: OpenScene, name: str) -> None:
+    """The region in the picture that people chose, with what it shows."""
+    told = PICTURES[name]
     # Streamlit's own pictures have no text for those who cannot see them.
-    data = base64.b64encode(scene.thumbnail).decode()
-    st.html(f'<img alt="{told}" src="data:image/png;base64,{data}" style="width:100%;image-rendering:pixelated">')
-    st.caption(told)
+    data = base64.b64encode(scene.thumbnail(name)).decode()
+    about = f"{told.title}. {told.sentence}"
+    st.html(f'<img alt="{about}" src="data:image/png;base64,{data}" style="width:100%;image-rendering:pixelated">')
+    st.caption(told.sentence)
 
 
 def _blank(raster: EmbeddingRaster) -> str:

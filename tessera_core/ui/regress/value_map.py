@@ -13,7 +13,7 @@ from tessera_core.project.regress import BEYOND, OUTSIDE, RegressionMap, Regress
 from tessera_core.render.colormap import Scale, colour_of, encode_values, hexes
 from tessera_core.render.palette import encode
 from tessera_core.types import BBox
-from tessera_core.ui import humanize
+from tessera_core.ui import canvas, humanize
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import ColourScale, Layer, Marker, Outline
 from tessera_core.ui.regress.context import MAP, RegressContext
@@ -40,18 +40,7 @@ def layers(
         by: what the colours of the plots are, which the legend says.
     """
     scene = context.scene
-    pictures = [("pca", "Embedding picture")] + ([("truecolour", "True colour")] if scene.has_true_colour else [])
-    out = [
-        Layer(
-            name,
-            title,
-            scene.png(name),
-            f"{scene.key}|{name}",
-            visible=name == pictures[-1][0],
-            group="base",
-        )
-        for name, title in pictures
-    ]
+    out = canvas.layers(context.project, scene)
     if made is None or context.measure is None:
         return out
     colours, scale = "none" if useless else "amount", value_scale(context, made)

@@ -9,7 +9,7 @@ from tessera_core.labels.model import LabelClass
 from tessera_core.project import validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
-from tessera_core.ui import humanize, shell
+from tessera_core.ui import canvas, humanize, shell
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate.context import names_of, place_key
@@ -61,9 +61,7 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
 def _around(project: Project, scene: OpenScene, current: Validation, place: int) -> None:
     grid, sample = scene.raster.grid, current.sample
     row, col = float(sample.rows[place]) + 0.5, float(sample.cols[place]) + 0.5
-    layers = [_layer(scene, "pca", "Embedding picture", not scene.has_true_colour)]
-    if scene.has_true_colour:
-        layers.append(_layer(scene, "truecolour", "Photograph of the year", True))
+    layers = canvas.layers(project, scene)
     box = None
     if grid.georeferenced:
         half = _VIEW_M / grid.pixel_area_m2**0.5
@@ -81,10 +79,6 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
         look=view_map.MapLook(subtitle=f"{current.year or ''}", height=400),
     )
     st.caption("Say what covers most of the square. With internet, choose an aerial picture under the map's layers.")
-
-
-def _layer(scene: OpenScene, name: str, title: str, visible: bool) -> view_map.Layer:
-    return view_map.Layer(name, title, scene.png(name), f"{scene.key}_{name}", visible=visible, group="base")
 
 
 def _pixel(scene: OpenScene, row: int, col: int) -> view_map.Outline:

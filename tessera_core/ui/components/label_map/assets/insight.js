@@ -97,6 +97,7 @@ export class Insight {
     const { session } = this;
     const before = new Map((this.header?.layers ?? []).map((layer) => [layer.name, layer]));
     this.present(header.layers, before);
+    this.receiveCanvas(header);
     this.header = header;
     this.queue.answered(header);
     if (header.epoch !== this.queue.epoch && MADE_ON_WISH.some((name) => this.memory.layers[name].on)) this.wish();
@@ -129,6 +130,16 @@ export class Insight {
       // Its picture may have come first.
       this.session.view?.pictures.thresholdMoved();
     }
+  }
+
+  /** @param {InsightHeader} header the picture under the map may have been chosen beside it, or on another page */
+  receiveCanvas({ canvas }) {
+    const { memory, session } = this;
+    if (memory.canvas === canvas.wish) return;
+    memory.canvas = canvas.wish;
+    memory.layers.truecolour.on = canvas.wish !== "pca";
+    if (canvas.wish === "pca") memory.layers.pca.on = true;
+    session.keep();
   }
 
   /** @param {InsightHeader} header a label may have been chosen in the list beside the map */

@@ -16,7 +16,7 @@ const LAYERS = [
   ["sets", "Possible classes"],
   ["similar", "Similar places"],
   ["groups", "Groups"],
-  ["truecolour", "True colour"],
+  ["truecolour", "True colour"], // or what was chosen instead
   ["pca", "Embedding picture"],
   ["base", "Base map"],
 ];
@@ -73,10 +73,18 @@ export class LayerList {
     return LAYERS.filter(([name]) => have.has(name));
   }
 
+  /** @param {LayerName} name of a picture that the map lies on; what it shows now */
+  ground(name) {
+    const { canvas } = this.session.insight.header ?? {};
+    return { truecolour: canvas?.satellite, pca: canvas?.embedding }[/** @type {string} */ (name)];
+  }
+
   /** @param {LabelHeader} header */
   fill(header) {
-    const available = this.available(header);
-    const signature = available.map(([name]) => name).join();
+    const available = this.available(header).map(
+      ([name, text]) => /** @type {[LayerName, string]} */ ([name, this.ground(name)?.title ?? text]),
+    );
+    const signature = available.join();
     if (signature !== this.signature) {
       this.signature = signature;
       this.build(available, header);
@@ -103,7 +111,7 @@ export class LayerList {
     const insight = this.session.insight.header;
     const layer = insight?.layers.find((other) => other.name === name);
     if (!this.memory.layers[name].on) return row.about.replaceChildren();
-    const sentence = name === "confidence" ? insight?.confidence : layer?.sentence;
+    const sentence = name === "confidence" ? insight?.confidence : (layer ?? this.ground(name))?.sentence;
     const signature = JSON.stringify([layer?.version, layer?.legend, sentence]);
     if (row.said !== signature || !row.about.childElementCount) {
       const legend = (layer?.legend ?? []).map(([colour, text]) =>

@@ -267,6 +267,7 @@ function help() {
         ["Z / Y", "undo / redo"],
         ["N", "next suggested place; then 1 – 9"],
         ["M", "hide or show the class map"],
+        ["C", "satellite picture or embedding picture"],
         ["Space", "move the map"],
         ["+ −, arrows", "zoom, move"],
         ["Enter", "label or select at the cross, finish a polygon"],

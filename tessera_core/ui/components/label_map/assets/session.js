@@ -22,7 +22,7 @@ const DEFAULTS = () => ({
   views: /** @type {Record<string, Sight>} */ ({}),
   layers: {
     labels: { on: true, opacity: 1 },
-    classes: { on: true, opacity: 0.8 },
+    classes: { on: true, opacity: 0.6 },
     confidence: { on: false, opacity: 0.85 },
     post_processed: { on: true, opacity: 1 },
     groups: { on: true, opacity: 0.85 },
@@ -34,6 +34,7 @@ const DEFAULTS = () => ({
     pca: { on: true, opacity: 1 },
     base: { on: false, opacity: 1, name: "" },
   },
+  canvas: "", // the picture that was last wished for beside the map
   error: 0.1,
   swipe: { on: false, left: "", right: "classes", at: 0.5 }, // "": the ground, whatever shows it
 });

@@ -285,6 +285,7 @@ export class Tools extends Gestures {
     else if (key >= "1" && key <= "9") view.chooseAt(Number(key) - 1);
     else if (BY_KEY[key]) view.session.setTool(BY_KEY[key]);
     else if (key === "m") view.toggleMap();
+    else if (key === "c") view.toggleGround();
     else if (key === "[") view.setRadius(view.memory.radius - 1);
     else if (key === "]") view.setRadius(view.memory.radius + 1);
     else if ((key === "delete" || key === "backspace") && chosen && !isField(target)) selection.remove();

@@ -304,6 +304,20 @@ export class LabelView extends BaseView {
     this.session.panel?.fillLayers();
   }
 
+  // What satellites saw, or the embeddings as colours; says what is seen now.
+  toggleGround() {
+    const { layers } = this.memory;
+    const { canvas } = this.session.insight.header ?? {};
+    if (!canvas || !this.header?.pictures.includes("truecolour")) return;
+    layers.truecolour.on = !layers.truecolour.on;
+    if (!layers.truecolour.on) layers.pca.on = true;
+    const { title, sentence } = layers.truecolour.on ? canvas.satellite : canvas.embedding;
+    this.say(`${title}. ${sentence}`);
+    this.keep();
+    this.pictures.arrange();
+    this.session.panel?.fillLayers();
+  }
+
   cursor() {
     const { tool } = this.memory;
     const { space, pointing } = this.tools;
@@ -368,6 +382,11 @@ export class LabelView extends BaseView {
   note(key, text) {
     if (this.session.noted.has(key)) return;
     this.session.noted.add(key);
+    this.say(text);
+  }
+
+  /** @param {string} text */
+  say(text) {
     this.toast.textContent = text;
     this.toast.classList.add("tl-on");
     clearTimeout(this.toastTimer);

@@ -9,12 +9,16 @@
  * @param {Pick<ViewHeader, "layers" | "swipe" | "beside" | "tools">} header
  */
 export function takeWishes(memory, { layers, swipe, beside, tools }) {
-  for (const { name, on, opacity } of layers) {
+  const bases = layers.filter((layer) => layer.group === "base");
+  for (const { name, on, opacity, group } of layers) {
     const wish = JSON.stringify([on, opacity]);
-    if (memory.layers[name]?.wish !== wish) memory.layers[name] = { wish, on, opacity };
+    if (memory.layers[name]?.wish === wish) continue;
+    memory.layers[name] = { wish, on, opacity };
+    // Of base layers one is shown: a new wish takes the place of an earlier choice.
+    if (on && group === "base")
+      for (const { name: other } of bases) if (other !== name && memory.layers[other]) memory.layers[other].on = false;
   }
   // A base layer that was chosen may be gone, as when another part of the page shows the map: never none.
-  const bases = layers.filter((layer) => layer.group === "base");
   if (!bases.some(({ name }) => memory.layers[name].on)) for (const { name, on } of bases) memory.layers[name].on = on;
   const names = layers.map((layer) => layer.name);
   const wish = JSON.stringify([swipe, beside]);
