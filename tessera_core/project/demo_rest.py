@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class DemoRest:
     ended: bool = False
 
 
+_DELAY = 3.0
 _running: dict[Path, DemoRest] = {}
 _lock = threading.Lock()
 
@@ -94,7 +96,9 @@ def _follow(rest: DemoRest, home: Path, size: int) -> None:
 def _main(home: str, size: str) -> int:
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(15)
+    # The page that asked for it is drawn meanwhile.
+    time.sleep(_DELAY)
     from tessera_core.errors import TesseraError
     from tessera_core.project.demo import ensure_demo
 

@@ -155,8 +155,7 @@ def _pack(
             seen = canvas.satellite_picture(shown, ref.path, tile, raster.shape)
             photo = seen if shown == canvas.TRUE_COLOUR else photo
             if seen is not None:
-                file = picture_file(PurePosixPath(folder, place), shown)
-                writer.text(str(file), _png(seen))
+                writer.text(str(picture_file(PurePosixPath(folder, place), shown)), _png(seen))
         writer.text(f"{folder}/pictures/{name}.png", _picture(raster, photo))
         writer.text(f"{folder}/pictures/{name}.pgw", _world_file(raster))
         value: dict[str, Any] = {

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.errors import RasterError
 from tessera_core.gate import open_file
 from tessera_core.raster import EmbeddingRaster
@@ -21,6 +20,7 @@ from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import NDVI_COLORMAP, rgb
 
 if TYPE_CHECKING:
+    from tessera_core.analysis.pca import PCA
     from tessera_core.dpixels.tile import DPixelTile
 
 # Red, green and blue in the Sentinel-2 band order B04, B02, B03, ... of d-pixel tiles.
@@ -73,7 +73,11 @@ def pca_picture(
     Raises:
         RasterError: no pixel has data.
     """
-    pca = pca or fit_pca(raster, max(components) + 1, seed)
+    if pca is None:
+        # Loaded here: whoever looks at photographs does not wait for what embeddings need.
+        from tessera_core.analysis.pca import fit_pca
+
+        pca = fit_pca(raster, max(components) + 1, seed)
     chosen = np.minimum(components, len(pca.components) - 1).tolist()
     out = np.zeros((*raster.shape, 3), np.uint8)
     for rows, scores in pca.blocks(raster, chosen):

@@ -32,7 +32,7 @@ def choice(project: Project, scene: OpenScene, page: str, *, embedding: bool = T
         page: names the page in the key of the widget.
         embedding: whether the embedding picture is among those to choose from.
     """
-    names = [*scene.satellite_pictures, *([EMBEDDING] if embedding else [])]
+    names: list[str] = [*scene.satellite_pictures, *([EMBEDDING] if embedding else [])]
     current = chosen(project, scene, satellite=not embedding)
     if len(names) > 1:
         key = f"{page}_canvas_{project.key}"

@@ -31,13 +31,14 @@ log = logging.getLogger(__name__)
 
 # Loaded while the person reads the first page, so that the first click on the map does not wait for them.
 _HEAVY = (
-    "pyproj",
+    "rasterio",
     "tessera_core.sources.local.open",
     "tessera_core.render.picture",
+    "pyproj",
     "tessera_core.heads",
     "tessera_core.project.classify",
     "tessera_core.session.live_map",
-    "rasterio",
+    "tessera_core.ui.label.page",
     "tessera_core.ui.region.choose",
     "tessera_core.ui.region.tiles",
 )
@@ -75,6 +76,31 @@ _MENU = """<style>
 [data-testid="stMainMenuItem-print"], [data-testid="stMainMenuItem-recordScreencast"],
 [data-testid="stMainMenuDivider"], [data-testid="stMainMenuList"] + * { display: none; }
 </style>"""
+
+
+class _Drawing:
+    """Which pages are being drawn: while one is, nothing else is loaded that it does not need."""
+
+    def __init__(self) -> None:
+        self._pages = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._pages += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._pages -= 1
+            self._changed.notify_all()
+
+    def wait(self, seconds: float = 20.0) -> bool:
+        """Wait until no page is being drawn, but not for ever: on a busy server there always is one."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pages, seconds)
+
+
+_drawing = _Drawing()
 
 
 def run() -> None:
@@ -119,7 +145,7 @@ def run() -> None:
         header(saved=page.url_path != "label")
     jobs.entered(page.url_path)
     st.session_state[_SHOWN] = page.url_path or "region"
-    with plain_errors(), acting_for(people.person()):
+    with _drawing, plain_errors(), acting_for(people.person()):
         page.run()
     _warm_up()
     _make_room()
@@ -271,6 +297,7 @@ def _warm_up() -> threading.Thread:
     def load() -> None:
         time.sleep(_WARM_UP_DELAY)
         for name in _HEAVY:
+            _drawing.wait()
             try:
                 importlib.import_module(name)
             except (ImportError, MemoryError, OSError) as error:

@@ -111,7 +111,10 @@ export class LayerList {
     const insight = this.session.insight.header;
     const layer = insight?.layers.find((other) => other.name === name);
     if (!this.memory.layers[name].on) return row.about.replaceChildren();
-    const sentence = name === "confidence" ? insight?.confidence : (layer ?? this.ground(name))?.sentence;
+    const { truecolour } = this.rows.has("truecolour") ? this.memory.layers : { truecolour: { on: false } };
+    const covered = name === "pca" && truecolour.on;
+    const sentence =
+      name === "confidence" ? insight?.confidence : (layer ?? (covered ? null : this.ground(name)))?.sentence;
     const signature = JSON.stringify([layer?.version, layer?.legend, sentence]);
     if (row.said !== signature || !row.about.childElementCount) {
       const legend = (layer?.legend ?? []).map(([colour, text]) =>
