@@ -102,6 +102,11 @@ def made_pictures(tile: DPixelTile) -> tuple[str, ...]:
     return (TRUE_COLOUR, *clear, "falsecolour", "ndvi")
 
 
+def has_photograph(embeddings: Path | None, dpixels: Path | None) -> bool:
+    """Whether :func:`photograph` has one; not a file is opened."""
+    return _beside(embeddings, TRUE_COLOUR) is not None or (dpixels is not None and dpixels.is_dir())
+
+
 def photograph(embeddings: Path | None, dpixels: Path | None, shape: tuple[int, int]) -> NDArray[np.uint8] | None:
     """The year in true colour, see :func:`satellite_picture`."""
     return satellite_picture(TRUE_COLOUR, embeddings, dpixels, shape)

@@ -223,7 +223,8 @@ class EngineProject:
     def picture(self, year: int | None, kind: str) -> dict[str, Any]:
         """A picture of the embeddings, or the photograph beside them, as a raster."""
         from tessera_core.export.layer_raster import write_picture_layer
-        from tessera_core.render.picture import pca_picture, photograph
+        from tessera_core.render.canvas import photograph
+        from tessera_core.render.picture import pca_picture
 
         if kind not in self._pictures(year):
             raise InputError(f"There is no picture {kind!r} of {year or 'this project'}.")
@@ -290,7 +291,7 @@ class EngineProject:
     # ------------------------------------------------------------------------------------------------------------- helpers
 
     def _pictures(self, year: int | None) -> list[str]:
-        from tessera_core.render.picture import has_photograph
+        from tessera_core.render.canvas import has_photograph
 
         ref = self.project.embeddings.get(year)
         return ["photo", "pca"] if ref is not None and has_photograph(ref.path, ref.dpixels) else ["pca"]

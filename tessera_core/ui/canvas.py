@@ -36,15 +36,24 @@ def choice(project: Project, scene: OpenScene, page: str, *, embedding: bool = T
     current = chosen(project, scene, satellite=not embedding)
     if len(names) > 1:
         key = f"{page}_canvas_{project.key}"
+
+        @shell.shielded
+        def keep() -> None:
+            project.update(canvas=st.session_state[key])
+
         st.selectbox(
             "Picture",
             names,
             index=names.index(current),
-            format_func=lambda name: PICTURES[name].title,
+            format_func=_title,
             key=key,
-            on_change=shell.shielded(lambda: project.update(canvas=st.session_state[key])),
+            on_change=keep,
         )
     return current
+
+
+def _title(name: str) -> str:
+    return PICTURES[name].title
 
 
 def layers(project: Project, scene: OpenScene) -> list[Layer]:

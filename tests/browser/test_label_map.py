@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from tessera_core.project.project import Project
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.render.canvas import png_bytes
 from tests.browser.map_page import PATIENCE, MapPage, expected_picture, open_map, project
+from tests.browser.studio import Studio
 
 __all__ = ["open_map", "project"]
 
@@ -344,6 +347,42 @@ def test_the_class_map_can_be_lifted_to_see_the_place(open_map: Callable[..., Ma
     assert shown()
     assert box.is_checked()
     assert len(page.log().labels) == 3
+
+
+def test_the_picture_under_the_map_is_chosen_once_for_all_pages(
+    open_map: Callable[..., MapPage], project: Project, server: Any
+) -> None:
+    raster = EmbeddingRaster.open(project.embeddings_path(2024))
+    flat = {"truecolour": (200, 40, 40), "ndvi": (40, 160, 60)}
+    pictures = {name: png_bytes(np.full((*raster.shape, 3), colour, np.uint8)) for name, colour in flat.items()}
+    folder = raster.save(server.home / "with pictures", pictures=pictures)
+    project.attach_embeddings(2024, folder, raster.provenance, raster.grid)
+    page = open_map()
+
+    def ground() -> list[int]:
+        return page.pixel("truecolour", 0.5, 0.5)[:3] if page.has("truecolour") else []
+
+    def covered() -> bool:
+        return page.root.evaluate("map => map.querySelector('.leaflet-truecolour-pane').style.display !== 'none'")
+
+    row = page.page.locator('[data-layer="truecolour"]')
+    toast = page.page.locator(".tl-toast.tl-on")
+    page.until(lambda: ground() == [*flat["truecolour"]], "no photograph lies under the map")
+    assert covered()
+    # The embedding picture is one key away, and says what it is.
+    page.page.keyboard.press("c")
+    assert not covered()
+    assert "Embedding picture. What changed alike" in toast.inner_text()
+    page.page.keyboard.press("c")
+    assert covered()
+    assert "True colour." in toast.inner_text()
+    Studio(page.page, server.url).choose("Picture", "Greenness")
+    page.until(lambda: ground() == [*flat["ndvi"]], "the chosen picture does not come")
+    assert "Greenness" in row.inner_text()
+    page.open()
+    page.until(lambda: ground() == [*flat["ndvi"]], "the project does not remember its picture")
+    page.page.get_by_test_id("stTopNavLink").filter(has_text="Region").click()
+    page.page.locator("img[alt^='Greenness.']").wait_for()
 
 
 def test_keyboard_alone(open_map: Callable[..., MapPage]) -> None:
