@@ -82,7 +82,7 @@ class _Drawing:
     """Which pages are being drawn: while one is, nothing else is loaded that it does not need."""
 
     def __init__(self) -> None:
-        self._pages = 0
+        self._pages = self._waiting = 0
         self._changed = threading.Condition()
 
     def __enter__(self) -> None:
@@ -94,10 +94,22 @@ class _Drawing:
             self._pages -= 1
             self._changed.notify_all()
 
-    def wait(self, seconds: float = 20.0) -> bool:
+    def wait(self, seconds: float = 5.0) -> bool:
         """Wait until no page is being drawn, but not for ever: on a busy server there always is one."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._pages, seconds)
+            return self._changed.wait_for(lambda: self._pages <= self._waiting, seconds)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """While a page cannot go on before all is loaded."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting -= 1
 
 
 _drawing = _Drawing()
@@ -145,7 +157,7 @@ def run() -> None:
         header(saved=page.url_path != "label")
     jobs.entered(page.url_path)
     st.session_state[_SHOWN] = page.url_path or "region"
-    with _drawing, plain_errors(), acting_for(people.person()):
+    with plain_errors(), acting_for(people.person()), _drawing:
         page.run()
     _warm_up()
     _make_room()
@@ -193,7 +205,7 @@ def plain_errors() -> Iterator[None]:
             st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:", query_params=state.query())
     except Exception as error:
         if want_of_memory(error) is None and _half_loaded(error):
-            with st.spinner("Loading…"):
+            with st.spinner("Loading…"), _drawing.loading():
                 _warm_up().join()
             st.rerun()
         log.exception("Unforeseen error")
