@@ -182,10 +182,10 @@ def _sentence(
         first = f"Do not trust its confidence. {first} On ground unlike your labels it guesses; label more places of each class."
     if temperature == 1:
         return (
-            f"{first} At places held out no calibration improved on that; confidence is off by {100 * ece[0]:.0f} points on "
+            f"{first} At places held out no adjustment improved on that; confidence is off by {100 * ece[0]:.0f} points on "
             "average."
         )
-    calibrated = f"{first} Calibrated (temperature {temperature:.2f}),"
+    calibrated = f"{first} Adjusted (temperature {temperature:.2f}),"
     if round(100 * ece[1]) >= round(100 * ece[0]):
         # Bins of few labels say less than the log-loss that the temperature was chosen by.
         return f"{calibrated} it fits labels held out better; so few of them cannot tell how far it is still off."

@@ -77,6 +77,9 @@ def learning_curve(
             progress(done + 1, len(sizes), "scoring with fewer labels")
     scores = tuple(score for score, _ in points)
     gain = scores[-1] - scores[-2]
-    step = f"From {sizes[-2]} to {sizes[-1]} labels a class the score (macro-F1) went from {scores[-2]:.2f} to {scores[-1]:.2f}"
+    step = (
+        f"From {sizes[-2]} to {sizes[-1]} labels a class the score went from {scores[-2]:.2f} to {scores[-1]:.2f} (macro-F1, 1 is "
+        "perfect)"
+    )
     verdict = "more labels should still help." if gain >= WORTH_IT else "more labels of the same kind will hardly help."
     return LearningCurve(tuple(sizes), scores, tuple(spread for _, spread in points), f"{step}; {verdict}")

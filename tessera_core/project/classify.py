@@ -220,7 +220,7 @@ def train(
     if not calibrated:
         return Trained(head, n_train, empty, None, None, "Confidence is as the head gives it, as asked.")
     if not head.takes_temperature:
-        sentence = "Confidence is as the head gives it: this kind of head is not calibrated."
+        sentence = "Confidence is as this method gives it: it is not calibrated."
         return Trained(head, n_train, empty, None, None, sentence)
     score = score_samples(reference.few_samples(raster, seed), choice, seed=seed, naive=False, cancelled=cancelled)
     calibration = check_confidence(score)

@@ -262,7 +262,7 @@ def relink(project: Project, year: int | None, text: str) -> str:
     checksums = {raster.provenance.checksum, want.provenance.checksum} - {""}
     if len(checksums) > 1 or raster.provenance.year != want.provenance.year:
         return (
-            "These embeddings have the dataset and the grid that the labels were made on, but not the same checksum: the map "
+            "These embeddings have the dataset and the grid that the labels were made on, but not the same numbers: the map "
             "may differ a little."
         )
     return ""

@@ -366,7 +366,7 @@ def score_regression(
     blocks = len(np.unique(np.stack([samples.rows // block_px, samples.cols // block_px]), axis=1).T)
     size = f"{block_px * raster.grid.pixel_area_m2**0.5:.0f} m" if raster.grid.georeferenced else f"{block_px} pixels"
     if blocks == 1:
-        remarks.append(f"All plots lie in one block of {size}; how good the map is elsewhere cannot be told.")
+        remarks.append(f"All plots lie within one square of {size}; how good the map is elsewhere cannot be told.")
     judged = None
     parts = {"blocked": blocks, "field": count}
     for kind in ("blocked", "field") if split is None else (split,):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tessera_core.areas import square_kilometres
@@ -55,6 +56,16 @@ def size(count: int) -> str:
         if value < 999.5 or name == "GB":
             return f"{value:.1f} {name}" if value < 9.95 and name != "KB" else f"{value:.0f} {name}"
     raise AssertionError("unreachable")
+
+
+def place_on_disk(path: Path) -> str:
+    """A path as people say it, from their own folder where it lies in that.
+
+    >>> place_on_disk(Path.home() / "maps")
+    '~/maps'
+    """
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) and path != home else str(path)
 
 
 def position(lat: float, lon: float) -> str:

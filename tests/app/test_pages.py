@@ -316,7 +316,7 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
     assert list(table["Class"]) == ["Wood", "Water"]
     assert table["Share"].sum() == pytest.approx(100)
     # 64 x 64 pixels of 100 m2 but for the four without data.
-    assert table["Area (ha)"].sum() == pytest.approx((64 * 64 - 4) / 100)
+    assert table["On the map (ha)"].sum() == pytest.approx((64 * 64 - 4) / 100)
 
 
 def test_export_follows_the_year_chosen(app: AppTest, project: Project) -> None:

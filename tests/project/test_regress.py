@@ -151,7 +151,7 @@ def test_plots_in_one_block_say_so(region):
     rows, cols = (a.ravel() for a in np.mgrid[32:48:2, 32:48:2])
     score = score_plots(plots_at(rows, cols, region[1][rows, cols]), region[0], RegressionChoice())
     assert score.result["split"] == "field"
-    assert "All plots lie in one block of 160 m" in score.remarks[0]
+    assert "All plots lie within one square of 160 m" in score.remarks[0]
 
 
 def test_a_wrong_plot_is_found(region, plots):

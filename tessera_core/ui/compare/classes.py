@@ -56,7 +56,8 @@ def show_labels(context: CompareContext) -> None:
     for year, transfer in maps.transfers.items():
         _transfer(context, year, transfer, names)
     st.caption(
-        "Drift: how far the labels that hold have moved, beside unchanged ground in general (1 = as far). A class well above "
+        "Other than before: how much the labels that hold differ between the years, beside unchanged ground in general (1 = as "
+        "much). A class well above "
         "1 looks different that year, though it is the same; label some of it there."
     )
 
@@ -364,7 +365,7 @@ def _transfer(context: CompareContext, year: int, transfer: Transfer, names: dic
             "Class": [names.get(one.class_id, str(one.class_id)) for one in transfer.classes],
             "Labels": [one.labels for one in transfer.classes],
             f"Hold in {year}": [one.survive for one in transfer.classes],
-            "Drift": [f"{one.drift:.1f}" if np.isfinite(one.drift) else "" for one in transfer.classes],
+            "Other than before": [f"{one.drift:.1f}" if np.isfinite(one.drift) else "" for one in transfer.classes],
         }
     )
     st.dataframe(table, hide_index=True, width="stretch", height="content")

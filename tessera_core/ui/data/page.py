@@ -57,7 +57,7 @@ def _cache() -> None:
         st.info("Nothing was loaded yet. The page Region loads a place on Earth.", icon=":material/info:")
     else:
         _entries(entries)
-    st.caption(f"It lies in {humanize.escape(str(cache_home()))}.")
+    st.caption(f"It lies in {humanize.escape(humanize.place_on_disk(cache_home()))}.")
 
 
 def _limit(limit: int) -> None:

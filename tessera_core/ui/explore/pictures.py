@@ -65,7 +65,7 @@ def panel(context: ExploreContext) -> None:
     """The choice of components and stretch."""
     rgb, _, _ = _choices(context)
     count = min(COMPONENTS, context.scene.raster.dim)
-    st.markdown("**Which components make the colours**")
+    st.markdown("**What the colours show**")
     columns = st.columns(3, gap="small")
     for i, (column, name) in enumerate(zip(columns, ("Red", "Green", "Blue"), strict=True)):
         column.selectbox(name, range(1, count + 1), index=min(rgb[i], count - 1), key=_key(context, name))

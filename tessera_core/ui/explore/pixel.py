@@ -22,13 +22,24 @@ if TYPE_CHECKING:
     from tessera_core.heads import Head
 
 NEIGHBOURS = 6
-# Visible bands in their own colours, red edge and infrared in purples, shortwave infrared in browns.
 # Days of the year and what was measured on them.
 _Series = tuple[list[int], list[float]]
-BAND_COLOURS = {
-    "B02": "#1f77b4", "B03": "#2ca02c", "B04": "#d62728", "B05": "#e6779f", "B06": "#c45ab3", "B07": "#9b59d0",
-    "B08": "#5b3fbf", "B8A": "#312a7a", "B11": "#a9713b", "B12": "#5d3a1a",
-}  # fmt: skip
+# Names, and visible bands in their own colours, red edge and infrared in purples, shortwave infrared in browns.
+BANDS = {
+    "B02": ("Blue (B02)", "#1f77b4"),
+    "B03": ("Green (B03)", "#2ca02c"),
+    "B04": ("Red (B04)", "#d62728"),
+    "B05": ("Red edge 1 (B05)", "#e6779f"),
+    "B06": ("Red edge 2 (B06)", "#c45ab3"),
+    "B07": ("Red edge 3 (B07)", "#9b59d0"),
+    "B08": ("Near infrared (B08)", "#5b3fbf"),
+    "B8A": ("Near infrared, narrow (B8A)", "#312a7a"),
+    "B11": ("Shortwave infrared 1 (B11)", "#a9713b"),
+    "B12": ("Shortwave infrared 2 (B12)", "#5d3a1a"),
+}
+# A wave is sent upright and comes back upright (VV) or turned (VH).
+ECHOES = {"VV": "Echo (VV)", "VH": "Turned echo (VH)"}
+PASSES = {"ascending": "evening", "descending": "morning"}
 
 
 def clicked(context: ExploreContext, event: MapEvent) -> None:
@@ -204,24 +215,27 @@ def _satellite(year: int | None, series: PixelTimeSeries) -> None:
     bands = {}
     for number, band in enumerate(S2_BANDS):
         those = series.valid & np.isfinite(series.reflectance[:, number])
-        bands[band] = (series.days[those].tolist(), series.reflectance[those, number].round(4).tolist())
-    _lines(year, bands, "Reflectance of Sentinel-2, clear days", BAND_COLOURS)
+        bands[BANDS[band][0]] = (series.days[those].tolist(), series.reflectance[those, number].round(4).tolist())
+    _lines(year, bands, "Reflectance of Sentinel-2, clear days", dict(BANDS.values()))
     radar = _radar(series.ascending, "ascending") | _radar(series.descending, "descending")
     colours = dict(
         zip(
-            ("VV ascending", "VH ascending", "VV descending", "VH descending"),
+            [f"{echo}, {time}" for time in PASSES.values() for echo in ECHOES.values()],
             ("#0072b2", "#d55e00", "#56b4e9", "#e69f00"),
             strict=True,
         )
     )
-    _lines(year, radar, "Radar of Sentinel-1, dB", colours, zero=False)
+    _lines(year, radar, "Radar of Sentinel-1, in decibels", colours, zero=False)
 
 
 def _radar(radar: Radar, orbit: str) -> dict[str, _Series]:
     found = {}
     for number, name in enumerate(("VV", "VH")):
         those = np.isfinite(radar.db[:, number])
-        found[f"{name} {orbit}"] = (radar.days[those].tolist(), radar.db[those, number].round(2).tolist())
+        found[f"{ECHOES[name]}, {PASSES[orbit]}"] = (
+            radar.days[those].tolist(),
+            radar.db[those, number].round(2).tolist(),
+        )
     return found
 
 

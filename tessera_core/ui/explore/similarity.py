@@ -24,8 +24,8 @@ MAX_SEEDS = 50
 COLORMAP = ("#fff7bc", "#fee391", "#fec44f", "#fe9929", "#ec7014", "#cc4c02", "#8c2d04")
 Seeds = tuple[tuple[int | None, int, int], ...]
 _METRICS: dict[str, Literal["cosine", "euclidean"]] = {
-    "Direction (cosine)": "cosine",
-    "Distance (Euclidean)": "euclidean",
+    "Pattern (cosine)": "cosine",
+    "Pattern and strength (Euclidean)": "euclidean",
 }
 
 

@@ -226,7 +226,7 @@ def _areas(product: Product) -> None:
             "Class": area.klass.name,
             "Labels": area.labels,
             "Share": 100 * area.share,
-            "Area (ha)": area.hectares,
+            "On the map (ha)": area.hectares,
             "Confidence": sums[area.klass.id] / area.pixels if area.pixels else None,
         }
         for area in product.areas()
@@ -237,7 +237,7 @@ def _areas(product: Product) -> None:
         width="stretch",
         column_config={
             "Share": st.column_config.NumberColumn(format="%.1f %%"),
-            "Area (ha)": st.column_config.NumberColumn(format="%.1f"),
+            "On the map (ha)": st.column_config.NumberColumn(format="%.1f"),
             "Confidence": st.column_config.NumberColumn(format="%.0f %%"),
         },
     )

@@ -144,7 +144,7 @@ def _cost(wanted: Request) -> None:
     )
     st.caption(
         f"Fetches very roughly {humanize.size(wanted.download_bytes)} and keeps {humanize.size(wanted.disk_bytes)} on this "
-        "computer. The archives hand out blocks of 5 x 5 km, so a small region costs nearly as much as one of that size. "
+        "computer. The archives hand out squares of 5 x 5 km, so a small region costs nearly as much as one of that size. "
         "You can stop at any time and go on later: what has arrived is kept."
     )
     if km2 > _LARGE_KM2:

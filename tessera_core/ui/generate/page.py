@@ -251,8 +251,8 @@ def show_outcome(settings: ProjectSettings) -> None:
             continue
         box, icon, name = _VERDICTS[found.verdict]
         figures = (
-            f"cosine {_cosine(found.cosine_median)} (median), {_cosine(found.cosine_p1)} (1st percentile); "
-            f"{100 * found.equal_codes:.1f} % of the int8 codes equal; {found.pixels:,.0f} pixels"
+            f"Likeness, 1 being the same: {_cosine(found.cosine_median)} usually, {_cosine(found.cosine_p1)} at the least alike "
+            f"hundredth; {100 * found.equal_codes:.1f} % of the stored numbers are equal, of {found.pixels:,.0f} pixels"
         )
         box(f"**{year}{name}.** {humanize.escape(found.sentence)}  \n:small[{figures}]", icon=icon)
     if missing := settings.missing:

@@ -45,7 +45,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         on_change=fill,
     )
     text = st.text_area(
-        "One class a line, indented beneath its parent (or JSON)",
+        "One class a line, indented beneath the class above it",
         key=key,
         height=180,
         placeholder="Woodland\n  Broadleaved\n  Coniferous\nGrassland",

@@ -44,7 +44,12 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     grid = scene.raster.grid
     if method == "majority":
         size = st.segmented_control(
-            "Window", [3, 5, 7], default=3, required=True, format_func=lambda n: f"{n} x {n} px", key="label_tidy_size"
+            "Square that is looked at",
+            [3, 5, 7],
+            default=3,
+            required=True,
+            format_func=lambda n: f"{n} x {n} pixels",
+            key="label_tidy_size",
         )
     elif method == "sieve":
         hectares = st.number_input("Smallest patch, hectares", 0.01, 1000.0, 0.1, 0.05, key="label_tidy_ha")

@@ -96,7 +96,7 @@ def _confusion(names: Sequence[str], confusion: NDArray[np.floating], order: lis
 def _reliability(calibration: Any) -> None:
     lines = {"as it is": calibration.before}
     if calibration.temperature != 1:
-        lines["calibrated"] = calibration.after
+        lines["adjusted"] = calibration.after
     points = {
         name: (
             [round(100 * b.confidence, 1) for b in bins],
@@ -124,4 +124,4 @@ def _curve(project: Project, scene: OpenScene) -> None:
     if done is None:
         return
     charts.show(charts.curve_figure(done.labels, done.macro_f1, done.spread), "Score by labels of each class")
-    st.caption(f"{done.sentence} Band: one standard deviation over repeated draws.")
+    st.caption(f"{done.sentence} The band shows how much it varied between repeated draws.")

@@ -247,7 +247,9 @@ def _place() -> None:
 
 def _folder() -> None:
     st.subheader("Open a folder")
-    st.markdown("Embeddings on this computer: .npy tiles, a GeoTIFF, or what Tessera Studio made.")
+    st.markdown(
+        "Embeddings on this computer: tiles as they are published (.npy), a GeoTIFF, or what Tessera Studio made."
+    )
     path = st.text_input("Folder or file", placeholder=f"for example {Path.home() / 'my-region'}", key="region_folder")
     looked = st.button("Look inside", icon=":material/search:", key="region_look")
     if not path.strip():
@@ -279,8 +281,8 @@ def _look(path: str) -> library.Identified:
 def _upload() -> None:
     st.subheader("Upload files")
     st.markdown(
-        "A project (.tessera), a pack that somebody handed out (.tesserapack), or embeddings: a pair of .npy files, a GeoTIFF, "
-        "a .zip of a tile folder."
+        "A project (.tessera), a pack that somebody handed out (.tesserapack), or embeddings: a pair of tile files (.npy), a "
+        "GeoTIFF, a .zip of a tile folder."
     )
     files = st.file_uploader(
         "Files",

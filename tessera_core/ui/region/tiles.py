@@ -204,7 +204,7 @@ def _seams(project: Project, year: int | None, found: QualityReport) -> None:
 def _decide(project: Project, year: int | None, made: SeamCorrection, key: str) -> None:
     before, after = made.steps
     st.markdown(
-        f"The median step across the seams goes from **{before:.1f}** to **{after:.1f}** times the usual (1 is like anywhere "
+        f"The usual step across the seams goes from **{before:.1f}** to **{after:.1f}** times the usual (1 is like anywhere "
         f"else); seams left: {len(made.after.seams)} of {len(made.before.seams)}."
     )
     left, right = st.columns(2)

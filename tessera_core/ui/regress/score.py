@@ -91,12 +91,12 @@ def _figures(context: RegressContext, score: RegressionScore) -> None:
     inside = f" ({unit.strip()})" if unit else ""
     rows: list[tuple[str, str, Callable[[float], str]]] = [
         ("R²", "r2", _r2),
-        (f"RMSE{inside}", "rmse", lambda v: humanize.number(v, size)),
+        (f"Error, large ones weigh more (RMSE){inside}", "rmse", lambda v: humanize.number(v, size)),
         (f"Mean error{inside}", "mae", lambda v: humanize.number(v, size)),
         (f"Bias{inside}", "bias", lambda v: humanize.number(v, size, sign=True)),
         (f"Margins hold (of {100 * COVERAGE:.0f} %)", "coverage", lambda v: f"{100 * v:.0f} %"),
     ]
-    held_out = "Blocks held out" if result["split"] == "blocked" else "Plots held out"
+    held_out = "Areas held out" if result["split"] == "blocked" else "Plots held out"
     lines = [f"| | **{held_out}** | Random split |", "|:--|--:|--:|"]
     for name, key, written in rows:
         lines.append(f"| {name} | **{written(result[key])}** | {written(naive[key]) if naive else '–'} |")
