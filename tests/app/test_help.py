@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from tessera_core.project import pack, steps, validate
 from tessera_core.project.project import Project
 from tessera_core.ui import files, state
 from tessera_core.ui.elsewhere import region_at, sentence
-from tessera_core.ui.help import words
+from tessera_core.ui.help import pictures, words
 from tessera_core.ui.region.page import KEEP_ADDRESS
 
 
@@ -48,6 +50,17 @@ def test_every_word_is_told_in_one_line_and_two_sentences() -> None:
         assert len(re.findall(r"[.!?](?: |$)", term.long.replace(".tessera", "").replace(".npy", ""))) == 2, term.name
 
 
+def test_pictures_are_of_words_that_there_are_and_say_what_they_show() -> None:
+    drawn = {name: pictures.picture(name) for name in words.terms()}
+    shown = {name: picture for name, picture in drawn.items() if picture}
+    assert set(shown) == set(pictures._DRAWN)
+    for picture in shown.values():
+        assert 'alt=""' not in picture
+        svg = base64.b64decode(picture.partition("base64,")[2].partition('"')[0])
+        assert len(list(ElementTree.fromstring(svg))) > 2
+    assert sum(map(len, shown.values())) < 200_000
+
+
 @given(st.text(max_size=200))
 def test_a_sentence_with_its_words_marked_says_the_same(text: str) -> None:
     import html
@@ -73,9 +86,9 @@ def test_the_page_help_finds_a_word_and_says_whom_to_tell(app: AppTest, project:
     assert [tab.label for tab in app.tabs] == ["First steps", "Words", "Keys", "Something is wrong", "About"]
     assert "none open" in app.code[0].value
     app.text_input(key="help_word").set_value("recall").run()
-    told = [text.value for text in app.markdown if "recall" in text.value]
+    told = [text.proto.body for text in app.get("html") if "recall" in text.proto.body]
     assert len(told) == 1
-    assert told[0].startswith("**found**")
+    assert "<b>found</b>" in told[0]
     app.text_input(key="help_word").set_value("zzzz").run()
     assert any("No word like that" in info.value for info in app.info)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import platform
 
 import streamlit as st
@@ -10,7 +11,7 @@ from tessera_core import __version__
 from tessera_core.project import steps
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, logs, shell, state
-from tessera_core.ui.help import words
+from tessera_core.ui.help import pictures, words
 
 _STEPS = """
 1. **Open a place.** The demo region opens at once; any place on Earth can be loaded with the internet.
@@ -28,6 +29,7 @@ _KEYS = {
         ("Z and Y", "undo and redo"),
         ("N", "next suggested place; then 1 to 9"),
         ("M", "hide or show the class map"),
+        ("C", "the satellite picture or the embedding picture"),
         ("Space", "move the map while it is held"),
         ("Enter", "label at the cross, finish a polygon"),
         ("Escape", "end what was begun"),
@@ -96,9 +98,9 @@ def _words() -> None:
     if not found:
         st.info("No word like that. Try another one, or a part of it.", icon=":material/search_off:")
     for term in found:
-        also = f"(also: {', '.join(term.also)})" if term.also else ""
-        told = humanize.escape(f"{term.short} {term.long}")
-        st.markdown(f"**{humanize.escape(term.name)}** {humanize.escape(also)}  \n{told}")
+        also = f" (also: {', '.join(term.also)})" if term.also else ""
+        said = f"<b>{html.escape(term.name)}</b>{html.escape(also)}<br>{html.escape(f'{term.short} {term.long}')}"
+        st.html(f'<div class="studio-word">{pictures.picture(term.name)}<p>{said}</p></div>')
 
 
 def _wrong(project: Project | None) -> None:

@@ -20,6 +20,9 @@ STYLE = """<style>
   border: 1px solid rgba(128, 128, 128, 0.6);
   font-size: 0.85rem; line-height: 1.35; font-weight: 400; white-space: normal; }
 .studio-term:hover > span, .studio-term:focus > span { display: block; }
+.studio-word { display: flex; gap: 0.9rem; align-items: flex-start; }
+.studio-word img { flex: none; width: 132px; height: 84px; }
+.studio-word p { margin: 0; }
 .studio-words { font-size: 0.9rem; line-height: 1.7; margin: 0; }
 </style>"""
 
