@@ -82,7 +82,7 @@ def test_pictures_of_all_years_share_their_colours(app: AppTest, project: Projec
     assert sent["pca2023"][1].startswith(b"\x89PNG")
     assert "|shared" in sent["pca2023"][0]["version"]
     before = sent["pca2024"][1]
-    choose(app, project, "contrast", "Equalised")
+    choose(app, project, "contrast", "Strong")
     assert messages(app)["pca2024"][1] != before
 
 

@@ -16,12 +16,14 @@ from tessera_core.render.picture import encode_picture, pale, pca_picture
 from tessera_core.ui import canvas, state
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.explore.context import ExploreContext
+from tessera_core.ui.help import words
 from tessera_core.ui.humanize import year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 
 COMPONENTS = 10
 _SHARED = "All years alike"
 _OWN = "This year alone"
+_USUAL, _EVEN = "Usual", "Strong"
 
 
 def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False) -> list[Layer]:
@@ -39,7 +41,7 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
         pca = fitted(members)
         names = [f"{100 * pca.explained[min(c, len(pca.explained) - 1)]:.0f} %" for c in rgb]
         entries = tuple(
-            (colour, f"component {c + 1} high ({share})")
+            (colour, f"direction {c + 1} high ({share})")
             for colour, c, share in zip(("#d62728", "#2ca02c", "#1f4fd6"), rgb, names, strict=True)
         )
         keys = tuple(member.key for member in members)
@@ -68,14 +70,21 @@ def panel(context: ExploreContext) -> None:
     st.markdown("**What the colours show**")
     columns = st.columns(3, gap="small")
     for i, (column, name) in enumerate(zip(columns, ("Red", "Green", "Blue"), strict=True)):
-        column.selectbox(name, range(1, count + 1), index=min(rgb[i], count - 1), key=_key(context, name))
+        column.selectbox(
+            name,
+            range(1, count + 1),
+            index=min(rgb[i], count - 1),
+            key=_key(context, name),
+            help=words.tip("main directions"),
+        )
     st.segmented_control(
         "Contrast",
-        ["Stretched", "Equalised"],
-        default="Stretched",
+        [_USUAL, _EVEN],
+        default=_USUAL,
         required=True,
         key=_key(context, "contrast"),
-        help="Stretched: the middle 96 % of values use all shades. Equalised: every shade is used equally often.",
+        help="Usual: the few lowest and highest values share the darkest and lightest shade. Strong: every shade is used equally "
+        "often, which shows small differences.",
     )
     if len(context.scenes) > 1:
         st.segmented_control(
@@ -90,7 +99,7 @@ def panel(context: ExploreContext) -> None:
     _choose_model(context)
     st.caption(
         "Alike colours mean a place behaved alike through the year. The percentages in the legend say how much of all "
-        "differences between pixels a component holds. Compare two layers, choose others and save a picture "
+        "differences between places one of the main directions holds. Compare two layers, choose others and save a picture "
         "with the buttons at the left of the map."
     )
     if not context.scene.has_true_colour:
@@ -151,7 +160,7 @@ def fitted(scenes: tuple[OpenScene, ...]) -> PCA:
 def _choices(context: ExploreContext) -> tuple[tuple[int, int, int], bool, bool]:
     chosen = [st.session_state.get(_key(context, name)) for name in ("Red", "Green", "Blue")]
     red, green, blue = ((default if value is None else value - 1) for default, value in enumerate(chosen))
-    equalise = st.session_state.get(_key(context, "contrast")) == "Equalised"
+    equalise = st.session_state.get(_key(context, "contrast")) == _EVEN
     shared = len(context.scenes) > 1 and st.session_state.get(_key(context, "shared")) != _OWN
     return (red, green, blue), equalise, shared
 
