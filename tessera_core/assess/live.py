@@ -222,12 +222,10 @@ def _gap(accuracy: float, naive: float | None) -> str:
     if naive is None:
         return ""
     points = round(100 * naive) - round(100 * accuracy)
+    beside = "Tested right beside what it learned from (a random split), it would"
     if points <= 1:
-        return f"A random split of the labelled pixels says {_percent(naive)}, about the same."
-    return (
-        f"A random split of the labelled pixels would claim {_percent(naive)}, {points} points too many: it tests on neighbours of "
-        "what it learned from."
-    )
+        return f"{beside} say {_percent(naive)}: about the same."
+    return f"{beside} claim {_percent(naive)}: {points} points too many."
 
 
 def _weakest(per_class: Sequence[ClassScore], unit: str) -> str:

@@ -46,7 +46,7 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
             "How exact should the accuracy be?",
             [2, 3, 4, 5, 7, 10, 15],
             value=5,
-            format_func=lambda points: f"± {points} points",
+            format_func=lambda points: f"±\N{NO-BREAK SPACE}{points} points",
             key=f"{key}_margin",
             help="Half of the 95 % interval. Twice as exact takes four times as many places.",
         )
@@ -85,7 +85,7 @@ def _outcome(project: Project, plan: SamplePlan) -> None:
     st.subheader(f"{plan.n} places")
     st.markdown(
         f"About {humanize.duration(plan.seconds)} of looking. The accuracy would then be known to about "
-        f"± {100 * plan.margin:.0f} points. You may stop early: the intervals are only wider then."
+        f"±\N{NO-BREAK SPACE}{100 * plan.margin:.0f} points. You may stop early: the intervals are only wider then."
     )
     if plan.per_class:
         names = names_of(project)
