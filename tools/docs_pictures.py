@@ -153,9 +153,25 @@ class Tour:
         self.settled()
         self.picture("export")
 
+    def data(self) -> None:
+        """What is kept on this computer."""
+        self.open("/data")
+        self.page.get_by_text("Loaded embeddings").wait_for()
+        self.settled()
+        self.picture("data")
+
     def chapters(self) -> list[Callable[[], None]]:
         """In the order of the work."""
-        return [self.region, self.label, self.explore, self.continuous, self.validate, self.compare, self.export]
+        return [
+            self.region,
+            self.data,
+            self.label,
+            self.explore,
+            self.continuous,
+            self.validate,
+            self.compare,
+            self.export,
+        ]
 
 
 def main(wanted: set[str]) -> int:

@@ -59,13 +59,15 @@ def size(count: int) -> str:
 
 
 def place_on_disk(path: Path) -> str:
-    """A path as people say it, from their own folder where it lies in that.
+    """A path as people say it: from their own folder where it lies in that, else by its last two names.
 
-    >>> place_on_disk(Path.home() / "maps")
-    '~/maps'
+    >>> place_on_disk(Path.home() / "maps"), place_on_disk(Path("/mnt/disk/studio/cache"))
+    ('~/maps', '…/studio/cache')
     """
     home = Path.home()
-    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) and path != home else str(path)
+    if path.is_relative_to(home) and path != home:
+        return f"~/{path.relative_to(home).as_posix()}"
+    return f"…/{'/'.join(path.parts[-2:])}" if len(path.parts) > 3 else str(path)
 
 
 def position(lat: float, lon: float) -> str:

@@ -111,7 +111,7 @@ def _when_and_where() -> tuple[Window | None, str]:
     years: list[int | str] = [*range(last, _FIRST_YEAR - 1, -1), "Other days…"]
     year = left.selectbox("Year", years, key="acquire_year", persist_state="session")
     archive = right.selectbox(
-        "Archive",
+        "Where the images come from",
         list(_ARCHIVES),
         format_func=lambda name: _ARCHIVES[name],
         key="acquire_archive",
