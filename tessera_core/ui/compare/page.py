@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from tessera_core.project.project import Project
-from tessera_core.ui import frame, state
+from tessera_core.ui import demo_rest, frame, state
 from tessera_core.ui.compare import change, classes, stack
 from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components import view_map
@@ -43,6 +43,13 @@ def page() -> None:
     )
     if part == "join":
         stack.show(project)
+        return
+    if len(project.years) < 2 and demo_rest.grows(project):
+        st.info(
+            "The second year of the demo region is still being made; this page compares both as soon as it is here. The line "
+            "above says how far it is.",
+            icon=":material/hourglass_top:",
+        )
         return
     if len(project.years) < 2:
         st.info(

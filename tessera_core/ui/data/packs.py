@@ -115,7 +115,7 @@ def _open() -> None:
     if not state.hosted():
         text = st.text_input(
             "Path of the file",
-            placeholder=f"for example {Path.home() / f'workshop{pack.SUFFIX}'}",
+            placeholder=f"for example ~/workshop{pack.SUFFIX}",
             key="data_pack_path",
         )
     upload = st.file_uploader(

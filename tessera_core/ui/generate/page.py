@@ -6,7 +6,6 @@ The work is in :mod:`tessera_core.project.generate`; a run belongs to the server
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -112,7 +111,7 @@ def _choose() -> None:
 def _folder() -> generate.TileSet | None:
     path = st.text_input(
         "Folder of a tile, or with several tiles",
-        placeholder=f"for example {Path.home() / 'tiles'}",
+        placeholder="for example ~/tiles",
         key="generate_folder",
         persist_state="session",
         help="A tile is a folder with bands.npy, masks.npy, doys.npy and the radar files sar_ascending.npy and so on, "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -250,7 +249,7 @@ def _folder() -> None:
     st.markdown(
         "Embeddings on this computer: tiles as they are published (.npy), a GeoTIFF, or what Tessera Studio made."
     )
-    path = st.text_input("Folder or file", placeholder=f"for example {Path.home() / 'my-region'}", key="region_folder")
+    path = st.text_input("Folder or file", placeholder="for example ~/my-region", key="region_folder")
     looked = st.button("Look inside", icon=":material/search:", key="region_look")
     if not path.strip():
         if looked:
