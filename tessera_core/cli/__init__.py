@@ -49,6 +49,7 @@ COMMANDS = {
     "evaluate": "score a head honestly, with whole places held out",
     "export": "write a project's map and labels for others to use",
     "engine": "serve another program, such as the QGIS plugin, line by line",
+    "backup": "keep everything here as one file, or put it back",
     "bench": "measure this machine",
     "completion": "print what lets a shell complete tessera's commands",
 }
