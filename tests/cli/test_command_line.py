@@ -232,6 +232,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "export no/such --to qgis --out o.zip",
         "bench heads --data no/such",
         "app --project no/such",
+        "backup no/such --restore",
     ]
     assert {line.split()[0] for line in lines} >= set(COMMANDS) - {"completion", "engine", "project"}
     before = contents(place)
