@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser bench check-live requirements docs docs-pictures shots coverage plugin clean
+.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements docs docs-pictures shots coverage plugin clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region"
@@ -47,13 +47,18 @@ format: env-test
 	$(BIN)/ruff check --fix .
 	@$(PYTHON3) tools/javascript.py format
 
-# A browser for the browser tests: installed where apt and root exist, otherwise those tests skip and say so.
+# Browsers for the browser tests: installed where apt and root exist, otherwise those tests skip and say so.
+APT_INSTALL := { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 browser:
-	@if [ -z "$(TESSERA_CHROMIUM)" ] && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		echo "[setup] Installing Chromium for the browser tests ..."; \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null \
-		|| echo "[setup] Chromium could not be installed; the browser tests will be skipped."; \
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		wanted="$$([ -n "$(TESSERA_CHROMIUM)" ] || echo chromium) $$({ command -v firefox-esr || command -v firefox; } >/dev/null || echo firefox-esr)"; \
+		[ -z "$${wanted# }" ] || { echo "[setup] Installing $$wanted for the browser tests ..."; \
+		$(APT_INSTALL) $$wanted; } >/dev/null || echo "[setup] They could not be installed; their tests will be skipped."; }; \
 	fi
+
+# WebKit, too, for the session in every browser that `make test-all` runs: GTK's, on a screen that nobody sees.
+browsers: browser
+	@{ command -v WebKitWebDriver && command -v Xvfb; } >/dev/null || $(APT_INSTALL) webkit2gtk-driver xvfb; } >/dev/null || echo "WebKit could not be installed (it needs apt and root); its test will be skipped."
 
 # Node for those checks: installed where apt and root exist.
 node:
@@ -68,7 +73,7 @@ test: env-test browser lint test-js
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not soak" $(ARGS)
 
 # Also what takes many minutes: crowds of visitors, fuzzing. One at a time, because what they say of speed is of a whole machine.
-test-all: test
+test-all: browsers test
 	@$(PYTHON3) tools/plugin.py test-env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak --timeout 3600 $(ARGS)
 

@@ -35,10 +35,15 @@ class PageContext:
 
 
 def opened(sentence: str, title: str = "") -> Project | None:
-    """The open project; None before there is one, when the page says its title, what has to be open for what, and the way there."""
+    """The open project; None before there is one, when the page says what has to be open for what, and the way there.
+
+    A page that shows no title of its own gives it here.
+    """
     project = state.current_project()
     if project is None:
         shell.wants_region(sentence, title)
+    elif title:
+        shell.unseen_title(title)
     return project
 
 

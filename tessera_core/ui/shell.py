@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import html
 import importlib
 import logging
 import threading
@@ -22,6 +23,7 @@ from PIL.Image import Image, fromarray
 from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted, may
 from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, state
+from tessera_core.ui.components import manners
 from tessera_core.ui.help import words
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ _LOOKS = """<style>
 /* The one button of the navigation on a phone has a name, which is also read out. */
 [data-testid="stExpandSidebarButton"]::after { content: "Pages"; margin-inline-start: 0.4rem; font-size: 0.95rem; }
 [data-testid="stExpandSidebarButton"] { width: auto; }
+/* A title that is read out, where the map needs the room of one that is seen. */
+[data-testid="stElementContainer"]:has(h1.tessera-title) { position: absolute; }
+h1.tessera-title { position: absolute; width: 1px; height: 1px; padding: 0; overflow: hidden; clip-path: inset(50%); }
 @media (max-width: 640px) {
   .st-key-studio_header { flex-wrap: nowrap; }
   .st-key-studio_header > * { min-width: 0; }
@@ -159,6 +164,7 @@ def run() -> None:
     st.session_state[_SHOWN] = page.url_path or "region"
     with plain_errors(), acting_for(people.person()), _drawing:
         page.run()
+    manners.load()
     _warm_up()
     _make_room()
 
@@ -271,6 +277,11 @@ def wants_region(sentence: str, title: str = "") -> None:
         st.title(title)
     st.info(sentence, icon=":material/public:")
     st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
+
+
+def unseen_title(title: str) -> None:
+    """The title of a page whose map needs the room of one that is seen: screen readers read it, and go to it."""
+    st.html(f'<h1 class="tessera-title">{html.escape(title)}</h1>')
 
 
 def _provenance(project: Project) -> str:

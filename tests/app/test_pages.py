@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def test_welcome_offers_every_way_to_start(app: AppTest) -> None:
         "Open a folder",
         "Upload files",
     ]
+
+
+def test_before_the_pages_have_names_their_files_are_not_listed(root: Path) -> None:
+    # What Streamlit would show of the folder pages until the first run of a server says which pages there are.
+    settings = tomllib.loads((root / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    assert settings["client"]["showSidebarNavigation"] is False
 
 
 def test_wrong_folder_is_one_sentence_and_what_was_typed_stays(app: AppTest) -> None:

@@ -61,12 +61,22 @@ def server(running: AppServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
     yield running
     if running.process is None:
         running.start()
-    # Moved, not deleted: a job that nobody waits for may still write there.
-    away = tmp_path_factory.mktemp("put-away")
+    put_away(running, tmp_path_factory.mktemp("put-away"))
+
+
+def put_away(running: AppServer, away: Path) -> None:
+    """Leave nothing in its home but the demo region; moved, not deleted: a job that nobody waits for may still write there."""
     for folder in (running.home, running.home / "cache"):
         for path in folder.iterdir() if folder.exists() else ():
             if path not in (running.home / "secret", running.home / "cache", running.home / "cache" / "demo"):
                 path.rename(away / f"{folder.name} {path.name}")
+
+
+@pytest.fixture
+def fresh(server: AppServer, tmp_path_factory: pytest.TempPathFactory) -> AppServer:
+    """The same for tests of one file that each begin as a new user."""
+    put_away(server, tmp_path_factory.mktemp("put-away"))
+    return server
 
 
 @pytest.fixture

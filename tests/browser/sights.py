@@ -256,8 +256,9 @@ FAULTS = (Path(__file__).parent / "faults.js").read_text(encoding="utf-8")
 # ------------------------------------------------------------------ axe-core
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-# What keeps people out; "moderate" and "minor" are looked at, but stop nobody.
+# What keeps people out; "moderate" and "minor" are looked at, but stop nobody, except who goes from heading to heading.
 SERIOUS = ("serious", "critical")
+HEADINGS = ("heading-order", "page-has-heading-one")
 
 
 def barriers(page: Any) -> list[str]:
@@ -272,6 +273,6 @@ def barriers(page: Any) -> list[str]:
     return [
         f"{one['impact']}: {one['id']} ({one['help']}): {where} {html}"
         for one in found
-        if one["impact"] in SERIOUS
+        if one["impact"] in SERIOUS or one["id"] in HEADINGS
         for where, html in one["nodes"]
     ]

@@ -1,4 +1,4 @@
-"""Whole sessions on the page Label: with the mouse, with the keyboard alone, and with a finger on a phone.
+"""Whole sessions on the page Label: with the mouse, and with its own keys alone.
 
 Each begins with an empty project, follows the app's own advice (hints, next places, doubtful labels) and ends with a map.
 """
@@ -57,20 +57,14 @@ def places(truth: np.ndarray, kind: int, count: int, seed: int = 0) -> list[tupl
     return found
 
 
-def label_all(page: MapPage, project: Project, truth: np.ndarray, kinds: int, each: int, tap: bool = False) -> int:
+def label_all(page: MapPage, project: Project, truth: np.ndarray, kinds: int, each: int) -> int:
     """Label well-chosen places of the first kinds; returns how many operations that were."""
     number = 0
     for kind in range(1, kinds + 1):
-        if tap:
-            page.page.locator(".tl-stripchip").nth(kind - 1).tap()
-        else:
-            page.page.keyboard.press(str(kind))
+        page.page.keyboard.press(str(kind))
         for row, col in places(truth, kind, each):
             x, y = on_screen(page, project, row, col)
-            if tap:
-                page.page.touchscreen.tap(x, y)
-            else:
-                page.page.mouse.click(x, y)
+            page.page.mouse.click(x, y)
             number += 1
             page.acked(number)
     return number
@@ -390,36 +384,6 @@ def test_a_session_with_the_keyboard_alone(open_map: OpenMap, project: Project, 
     assert len(page.log().labels) == before
     # Nothing had to be saved by hand, and the page says so.
     assert re.match(r"Saved (just now|\d+ s ago)", view.get_by_text(re.compile(r"^Saved ")).first.inner_text())
-
-
-def test_a_session_on_a_phone(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:
-    page = open_map(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
-    view = page.page
-    number = label_all(page, project, truth, 3, 2, tap=True)
-    assert [label.class_id for label in page.log().labels] == [1, 1, 2, 2, 3, 3]
-    known(page)
-    view.locator('[data-tool="next"]').tap()
-    card = view.locator(".tl-card")
-    card.wait_for()
-    box = card.bounding_box()
-    assert box["x"] >= 0
-    assert box["x"] + box["width"] <= 390
-    small = card.locator("button").evaluate_all(
-        "list => list.filter(b => b.getBoundingClientRect().height < 43).map(b => b.textContent)"
-    )
-    assert small == []
-    card.locator(".tl-cardchip", has_text="Water").tap()
-    number += 1
-    page.acked(number)
-    assert page.log().labels[-1].class_id == 2
-    card.get_by_role("button", name="Not sure, next").tap()
-    assert "Place C" in card.inner_text()
-    card.get_by_label("Leave").tap()
-    view.locator('.tl-tool[data-tool="undo"]').tap()
-    number += 1
-    page.acked(number)
-    assert len(page.log().labels) == 6
-    assert view.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_a_slow_method_replaces_the_quick_map(open_map: OpenMap, project: Project, truth: np.ndarray) -> None:

@@ -72,6 +72,7 @@ def page() -> None:
         )
         projects.recent()
     else:
+        shell.unseen_title("Region")
         opened = False
         with shell.plain_errors():
             wanted.panel(project)

@@ -32,7 +32,8 @@ export class Panel {
     this.issues = el("details", { class: "tl-fold", hidden: true });
     this.status = el("div", { class: "tl-status" });
     this.told = el("div", { class: "tl-told", role: "status" });
-    this.toldVersion = 0; // of the labels whose map was read out last
+    /** @type {number | null} */
+    this.toldVersion = null; // of the labels whose map was read out last, or with which the page was opened
     root.replaceChildren(
       el(
         "div",
@@ -64,6 +65,7 @@ export class Panel {
   /** @param {LabelHeader} header */
   receive(header) {
     this.header = header;
+    this.toldVersion ??= header.version;
     this.hint.hidden = !header.hint;
     this.hint.textContent = header.hint;
     this.fillClasses();
@@ -112,8 +114,7 @@ export class Panel {
     if (!known?.score || known.pending || known.version !== version || this.toldVersion === version) return;
     const { accuracy } = known.score;
     const right = accuracy === null ? "" : `, ${percent(accuracy)} right`;
-    const text = `Map updated: ${count(classes.length, "class", "classes")}${right}`;
-    if (this.toldVersion) this.told.textContent = text;
+    this.told.textContent = `Map updated: ${count(classes.length, "class", "classes")}${right}`;
     this.toldVersion = version;
   }
 
