@@ -66,17 +66,17 @@ class Focus {
   watch() {
     if (!this.node || !this.lost || this.timer) return;
     this.since = performance.now();
-    this.timer = setTimeout(() => this.mend(), AGAIN);
+    this.timer = setTimeout(() => this.restore(), AGAIN);
   }
 
-  mend() {
+  restore() {
     this.timer = 0;
     if (!this.node || !this.lost) return;
     if (usable(this.node)) return this.node.focus({ preventScroll: true });
     const state = /** @type {HTMLElement | null} */ (document.querySelector('[data-testid="stApp"]'));
     if (state?.dataset.testScriptState !== "notRunning") this.since = performance.now();
     if (performance.now() - this.since < SETTLED) {
-      this.timer = setTimeout(() => this.mend(), AGAIN);
+      this.timer = setTimeout(() => this.restore(), AGAIN);
       return;
     }
     const same = this.name && document.querySelector(`.${CSS.escape(this.name)} :is(button, input, a[href])`);
