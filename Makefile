@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements docs docs-pictures shots coverage plugin clean
+.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements image image-test docs docs-pictures shots coverage plugin clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region"
@@ -83,6 +83,15 @@ unit: env-test
 bench: env
 	$(BIN)/tessera bench hot-path
 	$(BIN)/tessera bench generate
+
+# The image, by docker or by podman and buildah; VARIANT=generate-cpu or cuda for those that make embeddings. image-test drives it in Chromium.
+VARIANT ?= slim
+image:
+	@$(PYTHON3) tools/image.py build --variant $(VARIANT) $(if $(BASE),--base $(BASE))
+
+image-test: env-test image
+	$(BIN)/python tools/image.py test --variant $(VARIANT)
+	$(BIN)/python tools/image.py memory --variant $(VARIANT)
 
 # A small real region of every published dataset against geotessera; needs the internet, and says so where there is none.
 check-live: env

@@ -101,7 +101,9 @@ def _ask(name: str, job: tuple[str, str, Any, Any]) -> Any:
         Exception.__init__(error, text)
         error.__dict__.update(facts)
         raise error
-    log.error("reading %s failed in the child:\n%s", name, text)
+    # What it says may hold what somebody uploaded; the frames tell the makers enough.
+    frames = "\n".join(line for line in text.splitlines() if line.startswith("  File "))
+    log.error("reading a file (%s) failed in the child:\n%s", Path(name).suffix or "without an ending", frames)
     raise InputError(f"{name} cannot be read: something unforeseen is in it. Save it in another format and try again.")
 
 

@@ -91,7 +91,7 @@ def apply_wishes(message: object, display: DisplayGrid, state: InsightState, act
         except TesseraError as error:
             sentence = str(error)
         except Exception:
-            log.exception("The wish %r failed", str(op)[:300])
+            log.exception("The wish %r failed", str(op.get("do"))[:40])
             sentence = "That could not be done; everything else is kept."
         if sentence:
             state = replace(state, notes=(*state.notes, (op["id"], sentence))[-MAX_NOTES:])

@@ -124,7 +124,8 @@ def _apply_all(
         except TesseraError as error:
             state = _noted(state, op["id"], str(error))
         except Exception:
-            log.exception("Operation %r of the label map failed", str(op)[:500])
+            # Of what kind it was, and never where somebody clicked or what they wrote.
+            log.exception("Operation %r of the label map failed", str(op.get("do"))[:40])
             state = _noted(state, op["id"], "That could not be done; everything else is kept.")
     return state
 

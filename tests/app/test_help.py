@@ -175,6 +175,17 @@ def test_places_elsewhere_are_named_with_the_way_there(app: AppTest, project: Pr
 # ------------------------------------------------------------------ a server for strangers
 
 
+def test_help_says_what_is_kept_of_whoever_looks(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> str:
+        return " ".join(text.value for text in _open(app, "help").markdown)
+
+    assert "stays on this computer" in told()
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    monkeypatch.setenv("TESSERA_KEEP_DAYS", "31")
+    assert "31 days" in (here := told())
+    assert "stays on this computer" not in here
+
+
 def test_a_pack_opens_on_a_class_server_and_the_address_is_told(
     app: AppTest, project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

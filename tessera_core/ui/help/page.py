@@ -8,6 +8,7 @@ import platform
 import streamlit as st
 
 from tessera_core import __version__
+from tessera_core.hosting import Limits, acting_person, hosted
 from tessera_core.project import steps
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, logs, shell, state
@@ -86,6 +87,24 @@ def page() -> None:
             "makes the map, says honestly how good it is, and where to click next."
         )
         st.markdown(_CREDITS)
+        st.subheader("Privacy")
+        st.markdown(_kept_of_you())
+
+
+def _kept_of_you() -> str:
+    """What this server keeps of whoever looks, in short; docs/privacy.md says all of it."""
+    if not hosted():
+        return (
+            "All that you do stays on this computer. Nothing is sent to the makers, and nothing is counted. What you ask for "
+            "comes from the internet: the embeddings of a place, a name that you look up online, street maps."
+        )
+    days = Limits.read(acting_person().role).keep_days
+    return (
+        f"This server keeps your projects until you delete them, or until nobody has used them for {days} days; a name in a "
+        "cookie, by which you find them again; and which events there were, never what is in a project. Errors are noted "
+        "without what you typed, drew or uploaded. The address of a project works as a password: give it to those alone who "
+        "may open it. Whoever runs this server is responsible for it, and tells you more."
+    )
 
 
 def _words() -> None:

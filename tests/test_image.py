@@ -1,0 +1,60 @@
+"""What the image is made of, that nothing is forgotten when files move, and what a Space gets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from tools import image, image_install
+
+
+def test_what_the_image_copies_is_there_and_comes_with_it(root: Path) -> None:
+    wanted = [line[1:] for line in (root / ".containerignore").read_text().splitlines() if line.startswith("!")]
+    assert [name for name in wanted if not (root / name).exists()] == []
+    text = (root / "Containerfile").read_text()
+    copied = {word for line in re.findall(r"^COPY ((?!--from).*)$", text, re.MULTILINE) for word in line.split()[:-1]}
+    assert copied - {"."} <= set(wanted)
+    # All that pyproject.toml installs beside the package.
+    assert {"app.py", "pages", ".streamlit/config.toml", "tessera_core", "README.md", "LICENSE"} <= set(wanted)
+    # No secret of whoever builds it.
+    assert not any("secrets" in name for name in wanted)
+
+
+def test_pytorch_is_told_from_the_rest_of_the_pins(root: Path) -> None:
+    pins = image_install.pins("requirements-dev.txt")
+    torch = [pin for pin in pins if image_install.is_torch(pin)]
+    assert any(pin.startswith("torch==") for pin in torch)
+    assert not any(pin.startswith(("numpy==", "streamlit==")) for pin in torch)
+    assert image_install.generating()
+
+
+def test_a_space_gets_all_that_its_dockerfile_copies(root: Path, tmp_path: Path) -> None:
+    told = image.space(tmp_path / "space")
+    space = tmp_path / "space"
+    assert told["files"] > 100
+    assert (space / "Dockerfile").read_bytes() == (root / "Containerfile").read_bytes()
+    facts = yaml.safe_load((space / "README.md").read_text(encoding="utf-8").split("---")[1])
+    assert facts["sdk"] == "docker"
+    port = re.search(r"STREAMLIT_SERVER_PORT=(\d+)", (space / "Dockerfile").read_text())
+    assert port
+    assert facts["app_port"] == int(port[1])
+    assert not list(space.rglob("secrets.toml"))
+
+
+def test_compose_keeps_the_studio_shut_in(root: Path) -> None:
+    services = yaml.safe_load((root / "compose.yaml").read_text())["services"]
+    studio, proxy = services["studio"], services["proxy"]
+    assert studio["read_only"] is True
+    assert studio["cap_drop"] == ["ALL"]
+    # Only the proxy is reached from outside.
+    assert "ports" not in studio
+    assert studio["environment"]["TESSERA_HOSTED"] == "1"
+    assert {"80:80", "443:443"} == set(proxy["ports"])
+    files = [text.split(":")[0] for text in proxy["volumes"] if text.startswith("./")]
+    files += re.findall(r"\./deploy/\S+?(?=[}:])", str(studio["volumes"]))
+    assert all((root / name).is_file() for name in files)
+    # Both are told the same place by one variable.
+    assert "STUDIO_PATH" in studio["environment"]["STREAMLIT_SERVER_BASE_URL_PATH"]
+    assert "STUDIO_PATH" in proxy["environment"]["STUDIO_PATH"]
