@@ -189,3 +189,32 @@ def test_facts_of_a_strangers_raster_under_our_names_are_kept_apart(name: str, v
         "warnings": ["one"],
         "notes": ["two"],
     }
+
+
+def test_a_project_of_the_version_before_opens_whole_and_looking_changes_nothing(home: Path) -> None:
+    # Project and log were written by the program of the commit 78edc8a.
+    folder = home / "before"
+    shutil.copytree(Path(__file__).parents[1] / "data" / "project-settings-3", folder)
+    files = {name: (folder / name).read_bytes() for name in ("project.json", "labels.jsonl")}
+    project = Project.open(folder)
+    assert not project.notes
+    written = json.loads(files["project.json"])["settings"]
+    assert {name: value for name, value in project.settings.to_json().items() if name in written} == written
+    assert [(label.kind, label.class_id) for label in project.log.labels] == [("point", 1), ("polygon", 2)]
+    assert project.log.can_redo
+    assert {name: (folder / name).read_bytes() for name in files} == files
+
+
+def test_going_back_to_an_older_program_loses_nothing_that_a_newer_one_saved(home: Path) -> None:
+    folder = home / "after"
+    shutil.copytree(Path(__file__).parents[1] / "data" / "project-settings-3", folder)
+    data = json.loads((folder / "project.json").read_text())
+    newer = {"settings_version": VERSION + 1, "of later": {"kept": [1, 2]}}
+    data["settings"] |= {"a later choice": [1, {"deep": True}], "context": "a name that may mean another thing by then"}
+    (folder / "project.json").write_text(json.dumps(data | newer))
+    project = Project.open(folder)
+    project.update(head="ridge", year=2024)
+    project.log.add("point", 1, [(600_120.0, 5_799_900.0)])
+    saved = json.loads((folder / "project.json").read_text())
+    assert saved["settings"] == data["settings"] | {"head": "ridge", "year": 2024}
+    assert {name: saved[name] for name in newer} == newer
