@@ -27,7 +27,7 @@ def test_pytorch_is_told_from_the_rest_of_the_pins(root: Path) -> None:
     torch = [pin for pin in pins if image_install.is_torch(pin)]
     assert any(pin.startswith("torch==") for pin in torch)
     assert not any(pin.startswith(("numpy==", "streamlit==")) for pin in torch)
-    assert image_install.generating()
+    assert image_install.extra("auth")
 
 
 def test_a_space_gets_all_that_its_dockerfile_copies(root: Path, tmp_path: Path) -> None:

@@ -65,11 +65,19 @@ def packages(variant: str, into: Path) -> None:
         install = uv(tool, into)
         (tool / "light.txt").write_text("\n".join(light) + "\n", encoding="utf-8")
         run(*install, "--no-deps", "-r", tool / "light.txt")
+        # For servers whose people sign in.
+        run(*install, "--constraint", ROOT / "requirements-dev.txt", *extra("auth"))
         if own_torch:
             say("PyTorch is that of the base image.")
         elif variant != "slim" or len(light) < len(pinned):
             (tool / "idle.txt").write_text("\n".join(IDLE) + "\n", encoding="utf-8")
-            install += ["--constraint", ROOT / "requirements-dev.txt", "--excludes", tool / "idle.txt", *generating()]
+            install += [
+                "--constraint",
+                ROOT / "requirements-dev.txt",
+                "--excludes",
+                tool / "idle.txt",
+                *(extra("generate") or ["torch"]),
+            ]
             install_torch(install, variant)
     thin(into)
 
@@ -82,10 +90,10 @@ def uv(tool: Path, into: Path) -> list[object]:
     return [tool / "uv/bin/uv", "pip", "install", "--quiet", "--python", into / "bin/python"]
 
 
-def generating() -> list[str]:
-    """What making embeddings needs beside the rest."""
+def extra(name: str) -> list[str]:
+    """The packages of an extra of pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return list(project["optional-dependencies"].get("generate", ["torch"]))
+    return list(project["optional-dependencies"].get(name, []))
 
 
 def install_torch(install: list[object], variant: str) -> None:
