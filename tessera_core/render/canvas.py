@@ -43,7 +43,7 @@ SEASONS = {
 }
 # Of a season so much of the ground was seen without clouds, or its picture is not offered.
 SEEN_SHARE = 0.95
-_SAMPLE_STEP = 8
+_SAMPLE = 64  # rows and columns that are asked
 _SEASON = "As the eye would see it on the clear days of these months: what is green, bare or harvested then."
 PICTURES = {
     TRUE_COLOUR: CanvasPicture("True colour", "As the eye would see it from above on the clear days of the year."),
@@ -90,8 +90,9 @@ def made_pictures(tile: DPixelTile) -> tuple[str, ...]:
     """Names of the pictures that can be made of a tile: of seasons only those in which nearly all of it was seen."""
     if not len(tile.doys):
         return ()
-    # Whether a season was clear is the same whether every pixel is asked or every eighth.
-    masks = np.asarray(tile.masks[:, ::_SAMPLE_STEP, ::_SAMPLE_STEP]) != 0
+    # Whether a season was clear is the same whether every pixel is asked or some, and of large tiles little is read.
+    rows, cols = (max(1, -(-size // _SAMPLE)) for size in tile.masks.shape[1:])
+    masks = np.asarray(tile.masks[:, ::rows, ::cols]) != 0
     ever = masks.any(0)
     clear = []
     for name in SEASONS:
