@@ -255,7 +255,7 @@ def test_the_badge_is_shown_on_the_opened_project(
     app.run()
     assert not app.error
     assert "number for number" in app.success[0].value
-    assert "100.0 % of the int8 codes equal" in app.success[0].value
+    assert "100.0 % of the stored numbers are equal" in app.success[0].value
     assert any("One piece" in expander.label for expander in app.expander)
 
 
