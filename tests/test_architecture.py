@@ -40,7 +40,7 @@ FLOORS = (
         "interop",
         "pretrain",
     },
-    {"project", "api"},
+    {"project", "lessons", "api"},
     {"session"},
     {"ui", "cli", "bench"},
     {"__main__"},

@@ -420,7 +420,8 @@ def demo_projects(demo: DemoRegion | None = None) -> list[RecentProject]:
             project = Project.open(entry.folder)
         except TesseraError:
             continue
-        if any(ref.path in paths for ref in project.embeddings.values()):
+        # A copy for a lesson is the lesson's; it is gone on with on the page Learn.
+        if project.settings.lesson is None and any(ref.path in paths for ref in project.embeddings.values()):
             found.append(entry)
     return found
 

@@ -59,6 +59,38 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pixels: Number = 0
 
 
+StepId = Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,39}\Z")]
+Event = Annotated[str, Meta(max_length=80)]
+
+
+class LessonProgress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a lesson of :mod:`tessera_core.lessons` has come in a project.
+
+    Attributes:
+        lesson: id of the lesson.
+        step: id of the step that is shown; empty where none is.
+        done: steps whose task was met.
+        skipped: steps that were left with their task open.
+        helped: steps that the studio did.
+        answers: step -> position of the choice that was made last.
+        first: step -> position of the choice that was made first.
+        events: what the learner did, such as ``"used:label.map"``.
+        labels: how many labels there were when the step that is shown was met first.
+        left: whether the lesson was put away.
+    """
+
+    lesson: StepId
+    step: StepId | Literal[""] = ""
+    done: tuple[StepId, ...] = ()
+    skipped: tuple[StepId, ...] = ()
+    helped: tuple[StepId, ...] = ()
+    answers: dict[StepId, Whole] = {}
+    first: dict[StepId, Whole] = {}
+    events: tuple[Event, ...] = ()
+    labels: Whole = 0
+    left: bool = False
+
+
 class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is chosen in a project; None, or empty, where nothing is.
 
@@ -79,6 +111,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         agreement: comparisons of embeddings made here with published ones.
         repaired_tiles: what was done to tiles, by year; see :mod:`tessera_core.project.tile_repair`.
         steps_done: steps of :mod:`tessera_core.project.steps` that somebody has taken; ``"hidden"`` where the list is put away.
+        lesson: how far the lesson has come that this project is for.
         extra: settings under names that this version does not know.
     """
 
@@ -99,6 +132,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     agreement: tuple[Compared, ...] = ()
     repaired_tiles: dict[str, Any] = {}
     steps_done: tuple[str, ...] = ()
+    lesson: LessonProgress | None = None
     extra: dict[str, Any] = {}
 
     @classmethod

@@ -23,8 +23,9 @@ from PIL.Image import Image, fromarray
 from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted, may
 from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, state
-from tessera_core.ui.components import manners
+from tessera_core.ui.components import lesson, manners
 from tessera_core.ui.help import words
+from tessera_core.ui.lesson import panel
 
 if TYPE_CHECKING:
     from tessera_core.project.project import Project
@@ -57,6 +58,8 @@ _PAGES = {
 }
 # On a phone the line above every page is one line; the page Region has it in full.
 _LOOKS = """<style>
+/* What carries the lesson's messages takes no room. */
+.st-key-studio_lesson { position: absolute; }
 .st-key-studio_header button { min-height: 1.75rem; padding-block: 0; }
 /* What is chosen is the brightest of its row, in the dark too, where the colour of buttons would be the dimmest. */
 [data-variant="segmented_control"][data-selected] p, [data-testid="stSliderThumbValue"] p { color: light-dark(#0b7a75, #6ad6ce); }
@@ -146,6 +149,7 @@ def run() -> None:
             ),
             # Reached from the header of every page.
             st.Page("pages/help.py", title="Help", icon=":material/help:", visibility="hidden"),
+            st.Page("pages/learn.py", title="Learn", icon=":material/school:", visibility="hidden"),
             # Addresses of the page Continuous map from before it had that name.
             st.Page(_continuous_map, title="Continuous map", url_path="numbers", visibility="hidden"),
         ],
@@ -162,6 +166,10 @@ def run() -> None:
         header(saved=page.url_path != "label")
     jobs.entered(page.url_path)
     st.session_state[_SHOWN] = page.url_path or "region"
+    if (project := state.current_project()) is not None and project.settings.lesson is not None:
+        with st.container(key="studio_lesson", gap=None):
+            lesson.loader()
+            _lesson()
     with plain_errors(), acting_for(people.person()), _drawing:
         page.run()
     manners.load()
@@ -269,6 +277,23 @@ def _growing_demo() -> None:
     project = state.current_project()
     if project is not None:
         demo_rest.show(project)
+
+
+@st.fragment
+@shielded
+def _lesson() -> None:
+    project = state.current_project()
+    if project is not None:
+        with acting_for(people.person()):
+            panel.show(project, st.session_state[_SHOWN], _did)
+
+
+@shielded
+def _did() -> None:
+    project = state.current_project()
+    if project is not None:
+        with acting_for(people.person()):
+            panel.answer(project)
 
 
 def wants_region(sentence: str, title: str = "") -> None:

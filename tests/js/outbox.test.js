@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Outbox } from "../../tessera_core/ui/components/view_map/assets/outbox.js";
+import { Outbox } from "../../tessera_core/ui/components/shared/assets/outbox.js";
 import { until } from "./page.js";
 
 /** @param {number} [resend] */

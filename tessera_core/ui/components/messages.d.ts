@@ -49,6 +49,80 @@ export type SentEvent =
   | { id?: number; kind: "look"; names: string[] }
   | { id?: number; kind: "click" | "box" | "polygon" | "marker" | "outline"; xy: number[][]; target: string };
 
+/** What a learner does in the panel of a lesson, and on the page beside it. */
+export type LessonEvent = { id?: number } & (
+  | { kind: "did"; what: "used" | "seen"; target: string }
+  | { kind: "answer"; step: string; choice: number }
+  | { kind: "next" | "skip" | "back" | "solve"; step: string }
+  | { kind: "look" | "restart" | "leave" }
+);
+
+/** What a learner thought, what the score says, and what is true: shares, and pictures as data addresses. */
+export interface LessonTruth {
+  claim: string;
+  score: string;
+  sample: string;
+  right: string;
+  shares: [string, string][];
+  pictures: [string, string][];
+}
+
+/** `ui/lesson/panel.py`: the step of a lesson that is shown. */
+export interface LessonHeader {
+  kind: "lesson";
+  key: string;
+  epoch: string;
+  seen: number;
+  title: string;
+  step: string;
+  number: number;
+  of: number;
+  heading: string;
+  text: string[];
+  points: string[];
+  question: string;
+  choices: string[];
+  chosen: number | null;
+  reply: string;
+  hint: string;
+  told: string;
+  done: boolean;
+  waits: boolean;
+  last: boolean;
+  solvable: boolean;
+  picture: string;
+  truth: LessonTruth | null;
+  target: string;
+  selector: string;
+  page: string;
+  here: boolean;
+  address: string;
+  lessons: string;
+  problem: string;
+  words: Record<string, string>;
+}
+
+/** A picture that moves, beside its frames: `lessons/pictures.py`. */
+export interface LessonPictureHeader {
+  kind: "lesson_picture";
+  key: string;
+  name: string;
+  alt: string;
+  captions: string[];
+  words: Record<string, string>;
+}
+
+/** Kind of a mark, and the word that a text shows. */
+export type PictureMark = ["dot" | "line" | "cell" | "text", string];
+
+export interface MovingPicture {
+  width: number;
+  height: number;
+  palette: string[];
+  marks: PictureMark[];
+  frames: number[][][];
+}
+
 export interface LabelClass {
   id: number;
   name: string;

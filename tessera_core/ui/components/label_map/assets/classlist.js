@@ -17,7 +17,12 @@ export class ClassList {
     this.editing = null;
     /** @type {HTMLElement | null} */
     this.editor = null;
-    this.list = el("div", { class: "tl-classes", role: "group", "aria-label": "Classes" });
+    this.list = el("div", {
+      class: "tl-classes",
+      role: "group",
+      "aria-label": "Classes",
+      "data-tour": "label.classes",
+    });
     this.name = el("input", {
       type: "text",
       placeholder: "New class",
@@ -26,7 +31,7 @@ export class ClassList {
     });
     const add = el("button", { type: "submit", class: "tl-button", title: "Add this class" }, icon("plus"), "Add");
     const submit = (/** @type {Event} */ event) => this.add(event);
-    this.form = el("form", { class: "tl-add", onsubmit: submit }, this.name, add);
+    this.form = el("form", { class: "tl-add", "data-tour": "label.new-class", onsubmit: submit }, this.name, add);
   }
 
   get classes() {

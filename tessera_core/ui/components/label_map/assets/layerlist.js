@@ -29,7 +29,7 @@ export class LayerList {
   constructor(session) {
     this.session = session;
     this.memory = session.memory;
-    this.box = el("div", { class: "tl-layers" });
+    this.box = el("div", { class: "tl-layers", "data-tour": "label.layers" });
     /** @type {Map<LayerName, Row>} */
     this.rows = new Map();
     this.signature = "";

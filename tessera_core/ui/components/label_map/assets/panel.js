@@ -27,8 +27,8 @@ export class Panel {
     this.layers = new LayerList(session);
     this.similar = new SimilarPlaces(session);
     this.hint = el("div", { class: "tl-hint", role: "status" });
-    this.score = el("div", { class: "tl-score", hidden: true });
-    this.places = el("div", { class: "tl-places", hidden: true });
+    this.score = el("div", { class: "tl-score", hidden: true, "data-tour": "label.score" });
+    this.places = el("div", { class: "tl-places", hidden: true, "data-tour": "label.places" });
     this.issues = el("details", { class: "tl-fold", hidden: true });
     this.status = el("div", { class: "tl-status" });
     this.told = el("div", { class: "tl-told", role: "status" });

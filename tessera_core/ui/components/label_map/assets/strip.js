@@ -30,7 +30,7 @@ export class Strip {
       { type: "submit", class: "tl-button", title: "Add this class", "aria-label": "Add this class" },
       icon("plus"),
     );
-    this.form = el("form", { class: "tl-stripadd", onsubmit: add }, name, button);
+    this.form = el("form", { class: "tl-stripadd", "data-tour": "label.new-class", onsubmit: add }, name, button);
     this.box = el("div", { class: "tl-control tl-strip" }, this.chips, this.form);
   }
 

@@ -1,7 +1,7 @@
 // One session per key: what outlives the elements that Streamlit mounts and unmounts.
 
 import { keep, restore } from "../../shared/assets/mounting.js";
-import { Outbox } from "./outbox.js";
+import { Outbox } from "../../shared/assets/outbox.js";
 
 /** @import { Bounds, DrawTool, LayerHeader, World } from "../../messages.js" */
 /** @import { Sight } from "../../shared/assets/base.js" */

@@ -1,8 +1,8 @@
 // Events on their way to the server: numbered, repeated until acknowledged, one message in flight.
 
-import { newEpoch } from "../../shared/assets/wire.js";
+import { newEpoch } from "./wire.js";
 
-/** @import { SentEvent, Trigger } from "../../messages.js" */
+/** @import { LessonEvent, SentEvent, Trigger } from "../../messages.js" */
 
 const RESEND = 5000;
 
@@ -11,7 +11,7 @@ export class Outbox {
   constructor(resend = RESEND) {
     this.epoch = newEpoch();
     this.next = 1;
-    /** @type {SentEvent[]} */
+    /** @type {(SentEvent | LessonEvent)[]} */
     this.pending = [];
     this.busy = false;
     /** @type {Trigger | null} */
@@ -20,7 +20,7 @@ export class Outbox {
     this.timer = 0;
   }
 
-  /** @param {SentEvent} event */
+  /** @param {SentEvent | LessonEvent} event */
   push(event) {
     this.pending.push({ ...event, id: this.next++ });
     this.flush();

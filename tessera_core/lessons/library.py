@@ -1,0 +1,174 @@
+"""All lessons of this computer, and the project in which one is done: a copy of the demo region of its own."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tessera_core._utils.paths import data_home
+from tessera_core.errors import InputError
+from tessera_core.lessons import progress, solutions
+from tessera_core.lessons.facts import facts_of, label_count
+from tessera_core.lessons.model import Lesson
+from tessera_core.lessons.reading import read_lesson
+from tessera_core.lessons.truth import Truth, truth_of
+from tessera_core.project import library
+from tessera_core.project.project import Project
+from tessera_core.project.settings import LessonProgress
+
+if TYPE_CHECKING:
+    from tessera_core.project.demo import DemoRegion
+
+SHIPPED = Path(__file__).with_name("shipped")
+MAX_LESSONS = 200
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The lessons of this computer.
+
+    Attributes:
+        lessons: by id, those of the studio first, in their order.
+        unusable: one sentence for each folder that cannot be used.
+    """
+
+    lessons: dict[str, Lesson]
+    unusable: tuple[str, ...] = ()
+
+
+def own_lessons_home() -> Path:
+    """Where lessons of teachers lie, a folder each: ``lessons`` in :func:`data_home`."""
+    return data_home() / "lessons"
+
+
+def shelf() -> Shelf:
+    """All lessons; a folder that did not change is not read again."""
+    found: dict[str, Lesson] = {}
+    unusable = []
+    for home in (SHIPPED, own_lessons_home()):
+        read: list[Lesson] = []
+        for folder in sorted(home.iterdir())[:MAX_LESSONS] if home.is_dir() else ():
+            if not (folder / "lesson.toml").is_file():
+                continue
+            try:
+                lesson = _read(folder, _stamp(folder))
+                if lesson.id in found or any(one.id == lesson.id for one in read):
+                    raise InputError(f"The lesson in {folder.name} cannot be used: {lesson.id!r} is taken.")
+            except InputError as error:
+                unusable.append(str(error))
+                continue
+            read.append(lesson)
+        for lesson in sorted(read, key=lambda one: (one.number, one.id)):
+            found[lesson.id] = lesson
+    return Shelf(found, tuple(unusable))
+
+
+def lesson_of(project: Project) -> Lesson | None:
+    """The lesson that a project is for; None where it is for none, it was put away, or the lesson is not on this computer."""
+    known = project.settings.lesson
+    return None if known is None or known.left else shelf().lessons.get(known.lesson)
+
+
+def project_name(lesson: Lesson, language: str = "en") -> str:
+    """What the project for a lesson is called."""
+    title = lesson.words(language).title
+    return f"Lesson {lesson.number}: {title}" if lesson.number else title
+
+
+def begin(lesson: Lesson, demo: DemoRegion, language: str = "en") -> Project:
+    """A new project of the demo region, for this lesson alone.
+
+    Raises:
+        TesseraError: it cannot be written.
+    """
+    project = library.start_demo(demo, fresh=True)
+    project.update(
+        name=library.free_name(project_name(lesson, language)),
+        lesson=progress.to_json(progress.begin(lesson)),
+    )
+    return project
+
+
+def save(project: Project, known: LessonProgress) -> None:
+    """Keep how far a lesson has come; writes only where something is new.
+
+    Raises:
+        ProjectError: the project cannot be saved.
+    """
+    if known != project.settings.lesson:
+        project.update(lesson=progress.to_json(known))
+
+
+def restart(project: Project, lesson: Lesson) -> None:
+    """The lesson from its first step; labels stay, and can be undone by whoever wants to."""
+    save(project, progress.begin(lesson, label_count(project)))
+
+
+def leave(project: Project) -> None:
+    """Put the lesson away; it can be gone on with on the page Learn."""
+    known = project.settings.lesson
+    if known is not None:
+        save(project, msgspec.structs.replace(known, left=True))
+
+
+def take_up(project: Project) -> None:
+    """Go on with the lesson of a project that was put away."""
+    known = project.settings.lesson
+    if known is not None and known.left:
+        save(project, msgspec.structs.replace(known, left=False))
+
+
+def truth_for(project: Project, lesson: Lesson) -> Truth | None:
+    """The truth of the year that is looked at, in the lesson's names; None where there is none."""
+    year = project.settings.year if project.settings.year in project.embeddings else max(project.years, default=None)
+    return truth_of(project, year, lesson.legend) if lesson.legend else None
+
+
+def can_solve(project: Project, lesson: Lesson, known: LessonProgress) -> bool:
+    """Whether the studio can do the step that is shown."""
+    acts = progress.place(lesson, known).step.solution
+    needs_truth = any(act.do in ("label", "add", "validate") for act in acts)
+    return bool(acts) and (not needs_truth or truth_for(project, lesson) is not None)
+
+
+def solve(project: Project, lesson: Lesson, known: LessonProgress, language: str = "en") -> tuple[LessonProgress, str]:
+    """Do the step that is shown; returns the progress with it, and the page to go to, if any.
+
+    Raises:
+        TesseraError: it cannot be done.
+    """
+    step = progress.place(lesson, known).step
+    page = ""
+    for act in step.solution:
+        if act.do == "open":
+            page = act.value
+            known = progress.note(known, f"page:{page}")
+        elif act.do == "answer":
+            known = progress.answer(lesson, known, step.id, act.value)
+        elif act.do == "use":
+            known = progress.note(progress.note(known, f"used:{act.value}"), f"seen:{act.value}")
+        else:
+            truth = truth_for(project, lesson)
+            if truth is None:
+                raise InputError("Only the demo region knows its truth; here you have to do this step yourself.")
+            if act.do == "validate":
+                solutions.check_places(project, truth, lesson.spellings(), act.value)
+                continue
+            names = lesson.words(language).names
+            solutions.label(project, truth, names, act.value["of"], act.value["n"], act.do == "add")
+    known = progress.look(lesson, known, facts_of(project, lesson, known))
+    return progress.helped(known, step.id), page
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    files = [*folder.glob("*.toml"), *folder.glob("pictures/*.json")]
+    return tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(files)[:500])
+
+
+@functools.lru_cache(maxsize=MAX_LESSONS)
+def _read(folder: Path, stamp: tuple[tuple[str, int, int], ...]) -> Lesson:
+    return read_lesson(folder)

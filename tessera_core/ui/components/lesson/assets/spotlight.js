@@ -1,0 +1,117 @@
+// The spotlight: a ring around the control that a step speaks of. It follows the control and catches no click.
+
+import { el } from "../../shared/assets/dom.js";
+import { find, within } from "./finding.js";
+
+const SEARCH = 350; // milliseconds between two looks for the control
+const SEEN = 700; // milliseconds in sight that count as seen
+const TRIES = 4; // times the control is brought into sight, because the page may still be arranging itself
+const AROUND = 5; // pixels between the control and the ring
+
+export class Spotlight {
+  /**
+   * @param {HTMLElement | ShadowRoot} parent
+   * @param {() => { width: number, height: number }} room that the panel leaves free
+   * @param {(what: "used" | "seen", target: string) => void} did
+   */
+  constructor(parent, room, did) {
+    this.room = room;
+    this.did = did;
+    this.ring = el("div", { class: "lesson-ring", hidden: true, "aria-hidden": "true" });
+    parent.append(this.ring);
+    this.target = "";
+    this.selector = "";
+    /** @type {HTMLElement | null} */
+    this.at = null;
+    this.sought = 0;
+    this.since = 0;
+    this.tries = 0;
+    this.frame = 0;
+    this.onUse = (/** @type {Event} */ event) => this.use(event);
+    for (const kind of ["click", "change", "input", "keydown"]) document.addEventListener(kind, this.onUse, true);
+    this.follow = () => {
+      this.frame = requestAnimationFrame(this.follow);
+      this.place();
+    };
+    this.follow();
+  }
+
+  destroy() {
+    cancelAnimationFrame(this.frame);
+    for (const kind of ["click", "change", "input", "keydown"]) document.removeEventListener(kind, this.onUse, true);
+    this.ring.remove();
+  }
+
+  /**
+   * @param {string} target
+   * @param {string} selector empty where nothing is pointed at
+   */
+  point(target, selector) {
+    if (target === this.target && selector === this.selector) return;
+    Object.assign(this, { target, selector, at: null, sought: 0, since: 0, tries: 0 });
+    this.ring.classList.add("lesson-dim");
+  }
+
+  /** Brings the control into sight. */
+  show() {
+    this.tries = 0;
+    this.sought = 0;
+    this.ring.classList.add("lesson-dim");
+  }
+
+  /** The page comes first again: only the ring stays. */
+  light() {
+    this.tries = TRIES;
+    this.ring.classList.remove("lesson-dim");
+  }
+
+  place() {
+    const now = performance.now();
+    if (this.selector && now - this.sought > SEARCH) {
+      this.sought = now;
+      if (!this.at?.isConnected || !this.at.getClientRects().length) this.at = find(this.selector);
+      if (this.at && this.tries < TRIES) this.scroll(this.at);
+    }
+    const { at } = this;
+    const box = this.selector && at?.isConnected ? at.getBoundingClientRect() : null;
+    const cut = box && within(box, this.room());
+    this.ring.hidden = !cut;
+    if (!cut) {
+      this.since = 0;
+      return;
+    }
+    this.since ||= now;
+    if (now - this.since > SEEN && !document.hidden) this.did("seen", this.target);
+    const [left, top] = [cut.left - AROUND, cut.top - AROUND];
+    const [width, height] = [cut.right - cut.left + 2 * AROUND, cut.bottom - cut.top + 2 * AROUND];
+    const place = `${left.toFixed(1)} ${top.toFixed(1)} ${width.toFixed(1)} ${height.toFixed(1)}`;
+    if (this.ring.dataset.place === place) return;
+    this.ring.dataset.place = place;
+    Object.assign(this.ring.style, {
+      transform: `translate(${left}px, ${top}px)`,
+      width: `${width}px`,
+      height: `${height}px`,
+    });
+  }
+
+  /** @param {HTMLElement} at */
+  scroll(at) {
+    this.tries++;
+    const { top, bottom } = at.getBoundingClientRect();
+    const { height } = this.room();
+    if (top >= 60 && bottom <= height) return;
+    // To the middle of what is free, or with its top in sight where it is taller.
+    at.style.scrollMarginTop = "72px";
+    at.style.scrollMarginBottom = `${innerHeight - height + 24}px`;
+    at.scrollIntoView({ block: bottom - top > height - 80 ? "start" : "end", behavior: "instant" });
+  }
+
+  /**
+   * Whether what happened was on the control.
+   * @param {Event} event
+   */
+  use(event) {
+    if (!this.at || (event instanceof KeyboardEvent && event.key !== "Enter" && event.key !== " ")) return;
+    if (event.composedPath().includes(this.at)) this.did("used", this.target);
+  }
+}

@@ -1,0 +1,123 @@
+"""The page Learn: the lessons, how long they take, what one can do afterwards, and how far one has come."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from tessera_core.errors import TesseraError
+from tessera_core.lessons import library as lessons
+from tessera_core.lessons import progress
+from tessera_core.lessons.model import Lesson
+from tessera_core.project import library
+from tessera_core.project.project import Project
+from tessera_core.project.settings import LessonProgress
+from tessera_core.ui import humanize, jobs, shell, state
+
+_DEMO = "demo"
+_WAITING = "learn_waiting"
+
+
+def page() -> None:
+    """Build the page."""
+    st.title("Learn")
+    st.markdown(
+        "Lessons of 10 to 20 minutes that you do in the studio itself, on an invented place whose true map is known. "
+        "Each has a project of its own; your other work stays as it is."
+    )
+    _making()
+    known = lessons.shelf()
+    begun = _begun()
+    for lesson in known.lessons.values():
+        _lesson(lesson, begun.get(lesson.id))
+    for sentence in known.unusable:
+        st.warning(humanize.escape(sentence), icon=":material/warning:")
+
+
+def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> None:
+    texts = lesson.words()
+    with st.container(border=True, gap="small", key=f"learn_{lesson.id}"):
+        number = f"{lesson.number}. " if lesson.number else ""
+        st.subheader(f"{number}{humanize.escape(texts.title)}", anchor=False)
+        st.markdown(f"{humanize.escape(texts.summary)} :small[:gray[About {lesson.minutes} minutes.]]")
+        with st.expander("What you can do afterwards"):
+            st.markdown("\n".join(f"- {humanize.escape(goal)}" for goal in texts.goals))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if begun is not None:
+                project, at = begun
+                here = progress.place(lesson, at)
+                over = progress.finished(lesson, at)
+                st.button(
+                    "Look at it again" if over else "Go on",
+                    type="primary",
+                    icon=":material/check_circle:" if over else ":material/play_arrow:",
+                    key=f"learn_on_{lesson.id}",
+                    on_click=shell.shielded(_go_on),
+                    args=(project,),
+                )
+            if st.button(
+                "Start afresh" if begun is not None else "Start",
+                type="secondary" if begun is not None else "primary",
+                icon=":material/note_add:" if begun is not None else ":material/play_arrow:",
+                key=f"learn_start_{lesson.id}",
+            ):
+                _start(lesson)
+            if begun is not None:
+                st.caption(
+                    "Done." if progress.finished(lesson, begun[1]) else f"Step {here.number} of {here.of}",
+                    width="content",
+                )
+
+
+def _begun() -> dict[str, tuple[Project, LessonProgress]]:
+    """The project of each lesson that was worked on last."""
+    found: dict[str, tuple[Project, LessonProgress]] = {}
+    for entry in library.recent():
+        try:
+            project = Project.open(entry.folder)
+        except TesseraError:
+            # The list of projects tells of it; here it is only no lesson.
+            continue
+        at = project.settings.lesson
+        if at is not None:
+            found.setdefault(at.lesson, (project, at))
+    return found
+
+
+def _go_on(project: Project) -> None:
+    opened = state.open_project(project)
+    lessons.take_up(opened)
+    st.session_state[_WAITING] = ""
+
+
+def _start(lesson: Lesson) -> None:
+    with st.spinner("Opening a copy of the demo region…"):
+        demo = library.take_demo()
+    if demo is None:
+        st.session_state[_WAITING] = lesson.id
+        jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
+        st.rerun()
+    else:
+        _open(lessons.begin(lesson, demo))
+
+
+def _making() -> None:
+    """Go on where something was asked for that takes a while."""
+    wanted = st.session_state.get(_WAITING)
+    if wanted is None:
+        return
+    if wanted == "":
+        st.session_state.pop(_WAITING)
+        st.switch_page("pages/region.py", query_params=state.query())
+    job = jobs.pool().get(_DEMO)
+    if job is not None and job.active:
+        jobs.show(job)
+        return
+    st.session_state.pop(_WAITING)
+    lesson = lessons.shelf().lessons.get(wanted)
+    if job is not None and lesson is not None and jobs.outcome(job):
+        _open(lessons.begin(lesson, job.result))
+
+
+def _open(project: Project) -> None:
+    state.open_project(project)
+    st.switch_page("pages/region.py", query_params=state.query())

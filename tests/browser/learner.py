@@ -1,0 +1,237 @@
+"""A scripted learner: does what a step of a lesson says, and nothing else.
+
+What is to be pressed, typed or clicked has to be named in bold in the step's own text; the learner sees where water or wood is
+by the truth of the demo region, as a person does by the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.grid import Grid
+from tessera_core.lessons import library
+from tessera_core.lessons.model import Lesson
+from tessera_core.lessons.truth import Truth
+from tests.browser.studio import Studio, clicked
+from tests.servers import DEMO_SIZE, AppServer
+
+
+@dataclass(frozen=True)
+class Do:
+    """Something to do: ``open`` a page, ``switch`` a layer, ``add`` a class, ``click`` places, ``press`` a button, ``keys``.
+
+    Attributes:
+        what: one of these.
+        name: of the page, layer, class or button, as it stands on the screen.
+        n: how many places, or how often a key.
+    """
+
+    what: str
+    name: str = ""
+    n: int = 1
+
+
+def truth_in(server: AppServer, lesson: Lesson) -> Truth:
+    """The truth of the demo region of the running app, in the names of a lesson."""
+    import rasterio
+
+    from tessera_core.project.demo import DEMO_CLASSES
+
+    path = max((server.home / "cache" / "demo").glob(f"{DEMO_SIZE}-*/truth/*.tif"))
+    with rasterio.open(path) as file:
+        ids: NDArray[np.uint8] = file.read(1)
+        grid = Grid(file.crs.to_string(), file.transform, file.shape)
+    table = np.zeros(256, np.uint8)
+    for position, kinds in enumerate(lesson.legend.values(), 1):
+        table[[one.id for one in DEMO_CLASSES if one.name in kinds]] = position
+    return Truth(tuple(lesson.legend), table[ids], grid)
+
+
+class Learner:
+    """Somebody who goes through a lesson in a browser.
+
+    Args:
+        studio: the page.
+        server: that it is of.
+        lesson: id of the lesson.
+        touch: whether fingers are used.
+        shots: folder for a picture of each step, or None.
+    """
+
+    def __init__(
+        self, studio: Studio, server: AppServer, lesson: str, touch: bool = False, shots: Path | None = None
+    ) -> None:
+        self.studio, self.page, self.server, self.touch, self.shots = studio, studio.page, server, touch, shots
+        self.lesson = library.shelf().lessons[lesson]
+        self.names = {text: name for name, text in self.lesson.words().names.items()}
+        self.truth: Truth | None = None
+        self.clicked: list[tuple[int, int]] = []
+        self.panel = self.page.locator(".lesson-panel")
+        self.bar = self.page.locator(".lesson-bar")
+        self.next = self.panel.locator(".lesson-foot .tl-primary")
+
+    def begin(self) -> None:
+        """Open the page Learn and start."""
+        self.studio.open("/learn")
+        self.page.locator(f".st-key-learn_start_{self.lesson.id} button").click()
+        self.panel.wait_for()
+
+    # ------------------------------------------------------------------ looking
+
+    def unfold(self) -> None:
+        """Show the panel where it is folded."""
+        if self.bar.get_attribute("aria-expanded") == "false":
+            self.bar.click()
+        self.panel.locator(".lesson-body").wait_for()
+
+    @property
+    def step(self) -> str:
+        """Id of the step that is shown, by its title."""
+        title = self.panel.locator("h2").text_content()
+        return next(step for step, texts in self.lesson.words().steps.items() if texts.title == title)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the step is done."""
+        return bool(self.next.get_attribute("aria-disabled") == "false")
+
+    def told(self) -> list[str]:
+        """What stands in bold in the step."""
+        found: list[str] = self.panel.locator(".lesson-text strong").all_text_contents()
+        return found
+
+    def told_to(self, act: Do, bold: list[str]) -> None:
+        """The step has to name what is done: what is opened, switched, typed or pressed in bold."""
+        text = str(self.panel.locator(".lesson-text").text_content()).casefold()
+        if act.what == "keys":
+            assert "number" in text, text
+        elif act.what == "click":
+            assert "click" in text, text
+        else:
+            assert act.name in bold, f"{act.name!r} is not in bold: {text}"
+
+    # ------------------------------------------------------------------ doing
+
+    def go(self, script: dict[str, list[Do]]) -> list[str]:
+        """The whole lesson; returns the steps that were gone through."""
+        done = []
+        while True:
+            step = self.step
+            done.append(step)
+            told = self.told()
+            for act in script.get(step, []):
+                self.told_to(act, told)
+                self.do(act)
+            self.unfold()
+            if self.lesson.words().steps[step].question:
+                self.answer(step)
+            self.studio.until(lambda: self.ready or self.next.is_hidden(), lambda: f"it is never done: {self.said()}")
+            if self.shots is not None:
+                self.studio.still()
+                self.page.screenshot(path=self.shots / f"{len(done):02d}-{step}.png")
+            if self.next.is_hidden():
+                return done
+            self.next.click()
+            self.studio.until(lambda left=step: self.step != left, f"{step} is not left")
+
+    def said(self) -> str:
+        """All that the panel says, for the message of a test that fails."""
+        return str(self.panel.inner_text())
+
+    def answer(self, step: str) -> None:
+        """Choose until it is right; the first choice where none is."""
+        choices = self.panel.locator(".lesson-choice")
+        for number in range(choices.count()):
+            choice = choices.nth(number)
+            choice.click()
+            self.studio.until(lambda one=choice: one.get_attribute("aria-pressed") == "true", f"{step}: no answer")
+            question = next(one.question for one in self.lesson.steps if one.id == step)
+            if question is None or question.right is None or number == question.right:
+                return
+
+    def do(self, act: Do) -> None:
+        """One thing."""
+        match act.what:
+            case "open":
+                self.panel.get_by_role("link", name=f"Open the page {act.name}").click()
+                self.page.locator(f"[data-testid=stTopNavLink]:has-text('{act.name}'), h1").first.wait_for(
+                    state="attached"
+                )
+            case "switch":
+                self.ringed(act.name).locator("input[type=checkbox]").click()
+                self.page.get_by_label(act.name, exact=True).first.click()
+            case "add":
+                self.put_away()
+                field = self.page.locator("[data-tour='label.new-class'] input:visible")
+                field.fill(act.name)
+                field.press("Enter")
+                self.page.locator(".tl-pick, .tl-stripchip").filter(has_text=act.name).locator(
+                    "visible=true"
+                ).first.wait_for()
+            case "click":
+                self.put_away()
+                if not self.clicked:
+                    self.studio.wait_for_map()
+                self.choose(act.name)
+                for _ in range(act.n):
+                    self.click(act.name)
+            case "press":
+                self.put_away()
+                self.page.get_by_role("button", name=act.name).first.click()
+            case "keys":
+                for _ in range(act.n):
+                    self.page.keyboard.press(act.name)
+                    self.page.wait_for_timeout(50)
+
+    def put_away(self) -> None:
+        """On a phone the page comes first while something is done on it."""
+        if self.touch and self.bar.get_attribute("aria-expanded") == "true":
+            self.bar.click()
+
+    def ringed(self, name: str) -> Any:
+        """The row of that name, once the ring is around it."""
+        ring = self.page.locator(".lesson-ring")
+        row = self.page.locator(".tl-layer, [data-layer]").filter(has_text=name).first
+
+        def around() -> bool:
+            a, b = ring.bounding_box(), row.bounding_box()
+            return bool(a and b and a["y"] <= b["y"] + 1 and a["y"] + a["height"] >= b["y"] + b["height"] - 1)
+
+        self.studio.until(around, f"the ring is not around {name}")
+        return row
+
+    def choose(self, name: str) -> None:
+        """The class to label with."""
+        chip = self.page.locator(".tl-pick, .tl-stripchip").filter(has_text=name).locator("visible=true").first
+        self.studio.until(lambda: clicked(chip), f"{name} cannot be chosen")
+
+    def click(self, name: str) -> None:
+        """A place of a class, well inside and far from the others."""
+        truth = self.truth = self.truth or truth_in(self.server, self.lesson)
+        depth = truth.depth(self.names[name])
+        rows, cols = np.ogrid[: depth.shape[0], : depth.shape[1]]
+        # Under the tools at the sides of the map nothing is seen.
+        side = depth.shape[1] // 8
+        depth[:, :side] = depth[:, -side:] = 0
+        for row, col in self.clicked:
+            depth[(rows - row) ** 2 + (cols - col) ** 2 < 25] = 0
+        row, col = (int(v) for v in np.unravel_index(int(depth.argmax()), depth.shape))
+        assert depth[row, col] > 0, f"no further place of {name}"
+        self.clicked.append((row, col))
+        before = self.count(name)
+        x, y = self.studio.on_screen(truth.grid, np.array([row]), np.array([col]))
+        if self.touch:
+            self.page.touchscreen.tap(float(x[0]), float(y[0]))
+        else:
+            self.page.mouse.click(float(x[0]), float(y[0]))
+        self.studio.until(lambda: self.count(name) > before, f"a click on {name} made no label")
+
+    def count(self, name: str) -> int:
+        """Labels of a class, as the list says."""
+        row = self.page.locator(".tl-row").filter(has_text=name).locator(".tl-count")
+        return int(row.first.text_content() or 0) if row.count() else 0

@@ -1,0 +1,91 @@
+"""Lessons in a real browser: a learner who does only what the text says comes to the end, by mouse and by finger."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.learner import Do, Learner
+from tests.browser.studio import Studio
+from tests.servers import TOKEN, AppServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+
+SCRIPTS: dict[str, dict[str, list[Do]]] = {
+    "first-map": {
+        "page": [Do("open", "Label")],
+        "picture": [Do("switch", "True colour")],
+        "first-class": [Do("add", "Water")],
+        "water": [Do("click", "Water", 3)],
+        "wood": [Do("add", "Wood"), Do("click", "Wood", 3)],
+        "more-classes": [Do("add", "Fields"), Do("click", "Fields", 3), Do("add", "Town"), Do("click", "Town", 3)],
+        "wrong": [Do("switch", "Class map"), Do("click", "Fields"), Do("click", "Wood")],
+        "next": [Do("press", "Label here next"), Do("keys", "1", 3)],
+    },
+}
+SHOTS = os.environ.get("TESSERA_SHOTS")
+
+
+def shots(name: str) -> Path | None:
+    """Where pictures of the steps go, if anybody wants them."""
+    if SHOTS is None:
+        return None
+    folder = Path(SHOTS) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def phone(chromium: Any, server: AppServer) -> tuple[Any, Studio]:
+    """A phone with the app open."""
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context.request.get(f"{server.url}/?token={TOKEN}")
+    return context, Studio(context.new_page(), server.url)
+
+
+def test_a_learner_who_does_what_the_text_says_makes_a_first_map(studio: Studio, server: AppServer) -> None:
+    learner = Learner(studio, server, "first-map", shots=shots("first-map-desk"))
+    learner.begin()
+    done = learner.go(SCRIPTS["first-map"])
+    assert done == [step.id for step in learner.lesson.steps]
+    # Nothing was asked of the studio, and the three numbers stand beside each other.
+    rows = dict(
+        zip(
+            learner.panel.locator(".lesson-row span").all_text_contents(),
+            learner.panel.locator(".lesson-row b").all_text_contents(),
+            strict=True,
+        )
+    )
+    assert rows == {}
+    learner.panel.get_by_role("button", name="Back").click()
+    learner.panel.locator(".lesson-main b").wait_for()
+    assert learner.panel.locator(".lesson-row b").first.text_content() == "50 %"
+    assert learner.panel.locator(".lesson-maps img").count() == 3
+
+    # A reload finds the place again; Escape folds the panel away and gives the page its room.
+    studio.page.reload()
+    learner.panel.locator(".lesson-main b").wait_for()
+    room = studio.page.locator(".stApp").bounding_box()["width"]
+    learner.panel.locator(".lesson-choice, .lesson-foot button").last.focus()
+    studio.page.keyboard.press("Escape")
+    studio.until(lambda: studio.page.locator(".stApp").bounding_box()["width"] > room, "the page got no room")
+    assert studio.page.evaluate("document.activeElement.shadowRoot.activeElement.className").startswith(
+        "tl-button lesson-bar"
+    )
+    learner.unfold()
+    learner.panel.get_by_role("button", name="Put the lesson away").click()
+    learner.panel.wait_for(state="detached")
+    studio.open("/learn")
+    studio.sees("Step 14 of 15")
+
+
+@pytest.mark.soak
+def test_the_same_by_finger_on_a_phone(chromium: Any, server: AppServer) -> None:
+    context, studio = phone(chromium, server)
+    learner = Learner(studio, server, "first-map", touch=True, shots=shots("first-map-phone"))
+    learner.begin()
+    assert learner.go(SCRIPTS["first-map"]) == [step.id for step in learner.lesson.steps]
+    studio.close()
+    context.close()
