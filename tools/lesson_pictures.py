@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "tessera_core" / "lessons" / "shipped"
@@ -179,7 +180,200 @@ def split() -> Drawing:
     return drawing
 
 
-PICTURES: dict[str, Callable[[], Drawing]] = {"first-map/line": line, "how-good/split": split}
+def clouds() -> Drawing:
+    """Greenness of a field through a year (two bends of a wheat's curve), seen every five days but under clouds."""
+    rng = np.random.default_rng(1)
+    days = np.arange(2, 366, 5)
+    left, right, bottom, high = 20, 300, 150, 120
+
+    def x(day: float) -> float:
+        return left + (right - left) * day / 365
+
+    def green(day: float) -> float:
+        return 0.18 + 0.7 / (1 + np.exp(-(day - 95) / 14)) - 0.62 / (1 + np.exp(-(day - 190) / 9))
+
+    def y(day: float) -> float:
+        return bottom - high * green(day)
+
+    drawing = Drawing(320, 190)
+    curve = [drawing.mark("line") for _ in range(36)]
+    dots = [drawing.mark("dot") for _ in days]
+    words = [drawing.mark("text", "jan"), drawing.mark("text", "dec")]
+    steps = np.linspace(0, 365, len(curve) + 1)
+    line = {c: [x(a), y(a), x(b), y(b), 2.5, 0.8, 2] for c, a, b in zip(curve, steps[:-1], steps[1:], strict=True)}
+    noise = 3 * rng.standard_normal(len(days))
+    # Clouds stay for some days: one bank of weather passes over both fields, at other hours.
+    weather = np.convolve(rng.standard_normal(len(days) + 4), np.ones(3) / 3, "valid")[: len(days)]
+    first, second = (weather + 0.45 * rng.standard_normal(len(days)) < 0.05 for _ in range(2))
+
+    def shown(seen: np.ndarray[Any, Any] | None, colour: int) -> dict[int, list[float]]:
+        return {
+            d: [x(day), y(day) + off, 3.4, 1.0, colour]
+            if seen is None or good
+            else [x(day), y(day) + off, 2.2, 0.25, 0]
+            for d, day, off, good in zip(
+                dots, days, noise, seen if seen is not None else np.ones(len(days), bool), strict=True
+            )
+        }
+
+    hidden = {d: [x(day), y(day) + off, 0.5, 0.0, 1] for d, day, off in zip(dots, days, noise, strict=True)}
+    said = {words[0]: [left, 178, 13, 1, 0], words[1]: [right - 62, 178, 13, 1, 0]}
+    drawing.frame(line | hidden | said)
+    drawing.frame(shown(None, 1))
+    drawing.frame(shown(first, 1))
+    drawing.frame(shown(second, 3))
+    return drawing
+
+
+def views() -> Drawing:
+    """Barlow Twins on one pixel: two glimpses, and what a linear encoder makes of them before and after training.
+
+    The encoder is trained here on simulated pixels by the cross-correlation loss of Zbontar et al. 2021, by gradient descent.
+    """
+    rng = np.random.default_rng(2)
+    n_days, n_out, n_pixels = 24, 8, 256
+    basis = np.stack([np.exp(-((np.arange(n_days) - c) ** 2) / (2 * 3.5**2)) for c in np.linspace(1, 22, 10)])
+    pixels = rng.standard_normal((n_pixels, len(basis))) @ basis
+
+    def glimpse(of: np.ndarray[Any, Any], kept: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Rows at the days that are kept, and between these what lies between."""
+        # Haze and light shift all days of a glimpse; that is what the encoder has to learn not to tell.
+        seen = of + 0.15 * rng.standard_normal(of.shape) + 1.5 * rng.standard_normal((len(of), 1))
+        everyday = np.arange(n_days)
+        return np.stack([np.interp(everyday, everyday[k], row[k]) for row, k in zip(seen, kept, strict=True)])
+
+    weights = 0.4 * rng.standard_normal((n_days, n_out))
+    example = pixels[7]
+    keep_one = rng.random(n_days) < 0.5
+    keep_one[:2] = True, False
+    keep_two = ~keep_one
+    shown_one, shown_two = (glimpse(example[None], kept[None])[0] for kept in (keep_one, keep_two))
+
+    def numbers(seen: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        every = pixels @ weights
+        return np.asarray((seen @ weights - every.mean(0)) / np.maximum(every.std(0), 1e-6))
+
+    before = numbers(shown_one), numbers(shown_two)
+    learnt = torch.tensor(weights, requires_grad=True)
+    optimiser = torch.optim.Adam([learnt], lr=0.02)
+    for _ in range(400):
+        kept = rng.random((n_pixels, n_days)) < 0.5
+        kept[:, 0], kept[:, 1] = True, False
+        za, zb = (torch.from_numpy(glimpse(pixels, k)) @ learnt for k in (kept, ~kept))
+        ha, hb = ((z - z.mean(0)) / (z.std(0) + 1e-6) for z in (za, zb))
+        c = ha.T @ hb / n_pixels
+        loss = ((1 - c.diagonal()) ** 2).sum() + 0.05 * (c - torch.diag(c.diagonal())).square().sum()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    weights = learnt.detach().numpy()
+    print(f"views: correlation of a number with itself {c.diagonal().mean():.2f}")
+    after = numbers(shown_one), numbers(shown_two)
+
+    drawing = Drawing(320, 190)
+    days = [drawing.mark("dot") for _ in range(n_days)]
+    bars = [[drawing.mark("cell") for _ in range(n_out)] for _ in range(2)]
+    words = [drawing.mark("text", "one"), drawing.mark("text", "two")]
+    low, high = float(example.min()), float(example.max())
+    at = [(14 + 5.6 * day, 150 - 105 * (value - low) / (high - low)) for day, value in enumerate(example)]
+
+    def lengths(given: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]], opacity: float) -> dict[int, list[float]]:
+        most = max(float(np.abs(np.concatenate(given)).max()), 1e-6)
+        found = {}
+        for row, values in enumerate(given):
+            for k, value in enumerate(values):
+                size = 30 * abs(float(value)) / most
+                top = 62 + 78 * row - (size if value > 0 else 0)
+                found[bars[row][k]] = [170 + 17 * k, top, 12, max(size, 1), opacity, (1, 3)[row]]
+        return found
+
+    plain = {d: [*p, 3.4, 0.9, 0] for d, p in zip(days, at, strict=True)}
+    two = {d: [*p, 4, 1, 1 if first else 3] for d, p, first in zip(days, at, keep_one, strict=True)}
+    said = {words[0]: [170, 22, 12, 0, 1], words[1]: [170, 182, 12, 0, 3]}
+    drawing.frame(plain | lengths(before, 0.0) | said)
+    drawing.frame(two | {words[0]: [170, 22, 12, 1, 1], words[1]: [170, 182, 12, 1, 3]})
+    drawing.frame(lengths(before, 0.9))
+    drawing.frame(lengths(after, 0.9))
+    drawing.frame(lengths(after, 1.0))
+    agree = [float(np.corrcoef(*pair)[0, 1]) for pair in (before, after)]
+    print(f"views: the two lists correlate by {agree[0]:.2f} before and {agree[1]:.2f} after training")
+    return drawing
+
+
+def alarm() -> Drawing:
+    """Differences of squares that stayed and that changed, piled up, and a line at three rates of false alarms."""
+    rng = np.random.default_rng(4)
+    stayed, changed = rng.gamma(4.0, 14.0, 150), 130 + 42 * rng.standard_normal(45)
+    values = np.concatenate([stayed, changed]).clip(4, 286)
+    kinds = np.repeat([1, 3], [len(stayed), len(changed)])
+    piles: dict[int, int] = {}
+    at = []
+    for value in values:
+        column = int(value // 7)
+        piles[column] = piles.get(column, 0) + 1
+        at.append((18 + 7 * column, 158 - 6.4 * piles[column]))
+    drawing = Drawing(320, 190)
+    dots = [drawing.mark("dot") for _ in values]
+    parting = drawing.mark("line")
+    words = [drawing.mark("text", "less"), drawing.mark("text", "more")]
+
+    def dot(opacity: dict[int, float]) -> dict[int, list[float]]:
+        return {d: [*p, 2.9, opacity[int(k)], int(k)] for d, p, k in zip(dots, at, kinds, strict=True)}
+
+    said = {words[0]: [16, 180, 13, 1, 0], words[1]: [248, 180, 13, 1, 0]}
+    drawing.frame(dot({1: 0.9, 3: 0.0}) | said | {parting: [300, 20, 300, 160, 3, 0, 5]})
+    drawing.frame(dot({1: 0.9, 3: 0.9}))
+    for share in (0.0, 0.06, 0.35):
+        line = 18 + float(np.quantile(stayed.clip(4, 286), 1 - share)) + 4
+        taken = {d: [*p, 2.9, 1.0 if p[0] > line else 0.3, int(k)] for d, p, k in zip(dots, at, kinds, strict=True)}
+        drawing.frame(taken | {parting: [line, 16, line, 160, 3, 1, 5]})
+    return drawing
+
+
+def beyond() -> Drawing:
+    """A line fitted by least squares to plots of a curve that bends beyond them."""
+    rng = np.random.default_rng(6)
+    x = rng.uniform(20, 180, 45)
+
+    def truth(at: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(150 - 0.62 * at + 0.0042 * np.maximum(at - 165, 0) ** 2)
+
+    y = truth(x) + 6 * rng.standard_normal(len(x))
+    slope, offset = np.polyfit(x, y, 1)
+    drawing = Drawing(320, 190)
+    dots = [drawing.mark("dot") for _ in x]
+    fit = [drawing.mark("line"), drawing.mark("line")]
+    curve = [drawing.mark("line") for _ in range(24)]
+    edge = drawing.mark("line")
+    words = [drawing.mark("text", "seen"), drawing.mark("text", "new")]
+
+    def on(a: float, b: float, opacity: float) -> list[float]:
+        return [a, slope * a + offset, b, slope * b + offset, 3, opacity, 5]
+
+    steps = np.linspace(165, 300, len(curve) + 1)
+    heights = truth(steps)
+
+    def true(opacity: float) -> dict[int, list[float]]:
+        return {c: [steps[i], heights[i], steps[i + 1], heights[i + 1], 3, opacity, 3] for i, c in enumerate(curve)}
+
+    said = {words[0]: [30, 180, 13, 1, 0], words[1]: [205, 180, 13, 0, 0]}
+    plots = {d: [a, b, 3.6, 0.9, 1] for d, a, b in zip(dots, x, y, strict=True)}
+    nothing = {fit[0]: on(20, 21, 0), fit[1]: on(182, 183, 0), edge: [182, 20, 182, 166, 1.5, 0, 0]}
+    drawing.frame(plots | nothing | true(0.0) | said)
+    drawing.frame({fit[0]: on(20, 182, 1)})
+    drawing.frame({fit[1]: on(182, 300, 1), edge: [182, 20, 182, 166, 1.5, 0.9, 0], words[1]: [205, 180, 13, 1, 0]})
+    drawing.frame(true(1.0))
+    return drawing
+
+
+PICTURES: dict[str, Callable[[], Drawing]] = {
+    "year/clouds": clouds,
+    "pixels/views": views,
+    "first-map/line": line,
+    "how-good/split": split,
+    "change/alarm": alarm,
+    "limits/beyond": beyond,
+}
 
 
 def main(root: Path = SHIPPED) -> None:

@@ -151,6 +151,8 @@ def solve(project: Project, lesson: Lesson, known: LessonProgress, language: str
             known = progress.answer(lesson, known, step.id, act.value)
         elif act.do == "use":
             known = progress.note(progress.note(known, f"used:{act.value}"), f"seen:{act.value}")
+        elif act.do == "plots":
+            solutions.take_plots(project)
         else:
             truth = truth_for(project, lesson)
             if truth is None:

@@ -28,7 +28,8 @@ class Act:
     Attributes:
         do: ``"label"`` (``of``: names of the lesson, ``n``: until each has as many), ``"add"`` (``n`` more of each), ``"open"``
             (a page), ``"answer"`` (position of a choice), ``"use"`` (a target, as if it had been used), ``"validate"`` (look at
-            so many places of a sample, which is drawn where there is none).
+            so many places of a sample, which is drawn where there is none), ``"plots"`` (true:
+            example plots of the satellite data).
         value: its parameter.
     """
 
@@ -49,6 +50,8 @@ def read(value: Any, about: About) -> Act:
         sound = given in PAGES
     elif do == "answer":
         sound = type(given) is int and about.step in about.choices
+    elif do == "plots":
+        sound = given is True
     elif do == "validate":
         sound = type(given) is int and 0 <= given <= 100
     elif do == "use":
@@ -63,7 +66,7 @@ def read(value: Any, about: About) -> Act:
             and all(name in about.names for name in given["of"])
         )
     else:
-        raise InputError(f"the studio cannot do {do!r}; it can do: add, answer, label, open, use, validate")
+        raise InputError(f"the studio cannot do {do!r}; it can do: add, answer, label, open, plots, use, validate")
     if not sound:
         raise InputError(f"{given!r} says nothing that {do!r} could do")
     return Act(str(do), given)
@@ -105,6 +108,26 @@ def label(project: Project, truth: Truth, names: Mapping[str, str], of: list[str
                 _cross_out(depth, row, col)
                 added += 1
     return added
+
+
+def take_plots(project: Project) -> int:
+    """Take in the example plots of the page Continuous map; returns how many.
+
+    Raises:
+        InputError: the project has no satellite data yet.
+    """
+    from tessera_core.dpixels.tile import DPixelTile
+    from tessera_core.labels.plots import take_in
+    from tessera_core.project.regress import example_plots
+    from tessera_core.sources.local.open import open_embeddings
+
+    for year, reference in project.embeddings.items():
+        if reference.dpixels is not None:
+            raster = open_embeddings(project.embeddings_path(year))
+            taken = take_in(project.plots, example_plots(raster, DPixelTile.open(reference.dpixels)))
+            project.update(regression_measure=taken.measure.id)
+            return len(project.plots.labels)
+    raise InputError("The satellite data of this region are not here yet; wait until they are made.")
 
 
 def check_places(project: Project, truth: Truth, spellings: Mapping[str, frozenset[str]], n: int, seed: int = 0) -> int:

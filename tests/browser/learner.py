@@ -21,9 +21,18 @@ from tests.browser.studio import Studio, clicked
 from tests.servers import DEMO_SIZE, AppServer
 
 
+# Whether a click there meets the map itself, and no button or letter on it.
+FREE = """([x, y]) => {
+    let at = document.elementFromPoint(x, y);
+    while (at?.shadowRoot?.elementFromPoint(x, y)) at = at.shadowRoot.elementFromPoint(x, y);
+    return Boolean(at?.closest(".tl-box")) && !at.closest("button, a, .tl-control, .tl-group, .tl-plate");
+}"""
+
+
 @dataclass(frozen=True)
 class Do:
-    """Something to do: ``open`` a page, ``switch`` a layer, ``add`` a class, ``click`` places, ``press`` a button, ``keys``.
+    """Something to do: ``open`` a page, ``switch`` a layer, ``add`` a class, ``click`` places, ``press`` a button,
+    ``answer`` places of a sample, ``keys``.
 
     Attributes:
         what: one of these.
@@ -108,7 +117,7 @@ class Learner:
     def told_to(self, act: Do, bold: list[str]) -> None:
         """The step has to name what is done: what is opened, switched, typed or pressed in bold."""
         text = str(self.panel.locator(".lesson-text").text_content()).casefold()
-        if act.what == "keys":
+        if act.what in ("keys", "answer"):
             assert "number" in text, text
         elif act.what == "click":
             assert "click" in text, text
@@ -183,6 +192,12 @@ class Learner:
             case "press":
                 self.put_away()
                 self.page.get_by_role("button", name=act.name).first.click()
+            case "answer":
+                self.put_away()
+                for number in range(1, act.n + 1):
+                    self.page.get_by_role("button", name="Cannot tell").wait_for()
+                    self.page.keyboard.press(act.name)
+                    self.page.get_by_text(f"{number} of ", exact=False).first.wait_for()
             case "keys":
                 for _ in range(act.n):
                     self.page.keyboard.press(act.name)
@@ -220,11 +235,15 @@ class Learner:
         depth[:, :side] = depth[:, -side:] = 0
         for row, col in self.clicked:
             depth[(rows - row) ** 2 + (cols - col) ** 2 < 25] = 0
-        row, col = (int(v) for v in np.unravel_index(int(depth.argmax()), depth.shape))
-        assert depth[row, col] > 0, f"no further place of {name}"
+        while True:
+            row, col = (int(v) for v in np.unravel_index(int(depth.argmax()), depth.shape))
+            assert depth[row, col] > 0, f"no further place of {name}"
+            x, y = self.studio.on_screen(truth.grid, np.array([row]), np.array([col]))
+            if self.page.evaluate(FREE, [float(x[0]), float(y[0])]):
+                break
+            depth[(rows - row) ** 2 + (cols - col) ** 2 < 9] = 0
         self.clicked.append((row, col))
         before = self.count(name)
-        x, y = self.studio.on_screen(truth.grid, np.array([row]), np.array([col]))
         if self.touch:
             self.page.touchscreen.tap(float(x[0]), float(y[0]))
         else:

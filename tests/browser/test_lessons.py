@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tessera_core.lessons import library
 from tests.browser.learner import Do, Learner
 from tests.browser.studio import Studio
 from tests.servers import TOKEN, AppServer
@@ -24,6 +25,13 @@ SCRIPTS: dict[str, dict[str, list[Do]]] = {
         "more-classes": [Do("add", "Fields"), Do("click", "Fields", 3), Do("add", "Town"), Do("click", "Town", 3)],
         "wrong": [Do("switch", "Class map"), Do("click", "Fields"), Do("click", "Wood")],
         "next": [Do("press", "Label here next"), Do("keys", "1", 3)],
+    },
+    "how-good": {
+        "page": [Do("open", "Label")],
+        "map": [act for name in ("Water", "Wood", "Fields", "Town") for act in (Do("add", name), Do("click", name, 3))],
+        "validate": [Do("open", "Validate")],
+        "draw": [Do("press", "Choose the places by chance")],
+        "look": [Do("answer", "1", 12)],
     },
 }
 SHOTS = os.environ.get("TESSERA_SHOTS")
@@ -82,10 +90,23 @@ def test_a_learner_who_does_what_the_text_says_makes_a_first_map(studio: Studio,
 
 
 @pytest.mark.soak
-def test_the_same_by_finger_on_a_phone(chromium: Any, server: AppServer) -> None:
+@pytest.mark.parametrize("lesson", SCRIPTS)
+def test_every_lesson_by_finger_on_a_phone(lesson: str, chromium: Any, server: AppServer) -> None:
     context, studio = phone(chromium, server)
-    learner = Learner(studio, server, "first-map", touch=True, shots=shots("first-map-phone"))
+    learner = Learner(studio, server, lesson, touch=True, shots=shots(f"{lesson}-phone"))
     learner.begin()
-    assert learner.go(SCRIPTS["first-map"]) == [step.id for step in learner.lesson.steps]
+    assert learner.go(SCRIPTS[lesson]) == [step.id for step in learner.lesson.steps]
     studio.close()
     context.close()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("lesson", [name for name in SCRIPTS if name != "first-map"])
+def test_the_other_lessons_at_a_desk(lesson: str, studio: Studio, server: AppServer) -> None:
+    learner = Learner(studio, server, lesson, shots=shots(f"{lesson}-desk"))
+    learner.begin()
+    assert learner.go(SCRIPTS[lesson]) == [step.id for step in learner.lesson.steps]
+
+
+def test_there_is_a_learner_for_every_shipped_lesson() -> None:
+    assert set(SCRIPTS) == set(library.shelf().lessons)

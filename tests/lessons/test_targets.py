@@ -27,6 +27,8 @@ def test_the_code_has_what_a_target_names(name: str, root: Path) -> None:
         literal = found[1].removeprefix(target.page + "_").rstrip("_")
         assert found[1] in pages or f'"{literal}"' in pages
         assert found[2] is None or f'}}{found[2]}"' in pages
+    elif found := re.fullmatch(r'\[data-kind="(\w+)"\]', target.selector):
+        assert f'kind === "{found[1]}"' in scripts
     else:
         classes = re.findall(r"\.([\w-]+)", target.selector)
         assert classes

@@ -61,6 +61,9 @@ def page() -> None:
     start, told, keys, wrong, about = st.tabs(["First steps", "Words", "Keys", "Something is wrong", "About"])
     with start:
         st.markdown(_STEPS)
+        st.page_link(
+            "pages/learn.py", label="Lessons that show you how", icon=":material/school:", query_params=state.query()
+        )
         if project is not None and steps.HIDDEN in project.settings.steps_done:
             st.button(
                 "Show the next steps again",

@@ -70,6 +70,7 @@ def page() -> None:
             "Embeddings are numbers that say how each place changed through a year, as satellites saw it. "
             "A map can be learnt from them with a handful of examples."
         )
+        st.page_link("pages/learn.py", label="New here? Learn it in lessons of 15 minutes", icon=":material/school:")
         projects.recent()
     else:
         shell.unseen_title("Region")
