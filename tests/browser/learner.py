@@ -20,7 +20,6 @@ from tessera_core.lessons.truth import Truth
 from tests.browser.studio import Studio, clicked
 from tests.servers import DEMO_SIZE, AppServer
 
-
 # Whether a click there meets the map itself, and no button or letter on it.
 FREE = """([x, y]) => {
     let at = document.elementFromPoint(x, y);
