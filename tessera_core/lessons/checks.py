@@ -11,6 +11,7 @@ from typing import Any
 
 from tessera_core.errors import InputError
 from tessera_core.lessons.targets import PAGES, target
+from tessera_core.project.steps import STEPS
 
 MAX_DEPTH = 4
 
@@ -27,6 +28,7 @@ class Facts:
         plots: measured field plots.
         validation_places: places of the validation sample, 0 before one was drawn.
         validation_answers: places of it that somebody has looked at.
+        steps: next steps that were taken; see :mod:`tessera_core.project.steps`.
         events: what the learner did, such as ``"page:label"``, ``"used:label.map"``, ``"seen:label.score"``.
         answers: step -> position of the choice that was made.
         names: the lesson's names -> how each may be spelt, casefolded.
@@ -39,6 +41,7 @@ class Facts:
     plots: int = 0
     validation_places: int = 0
     validation_answers: int = 0
+    steps: frozenset[str] = frozenset()
     events: frozenset[str] = frozenset()
     answers: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -155,6 +158,10 @@ def _page(value: Any, about: About) -> str:
     return "" if value in PAGES else f"a page: {', '.join(PAGES)}"
 
 
+def _step(value: Any, about: About) -> str:
+    return "" if value in STEPS else f"a next step: {', '.join(STEPS)}"
+
+
 def _target(value: Any, about: About) -> str:
     if not isinstance(value, str):
         return "the name of a target"
@@ -245,6 +252,9 @@ PREDICATES: dict[str, Predicate] = {
         "as many labels came since the step began",
         _number,
         lambda facts, about, value: facts.labels_now - facts.labels_before >= value,
+    ),
+    "step_taken": Predicate(
+        "a step of the list of next steps was taken", _step, lambda facts, about, value: value in facts.steps
     ),
     "years_at_least": Predicate(
         "as many years have embeddings", _number, lambda facts, about, value: facts.years >= value

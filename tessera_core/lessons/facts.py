@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tessera_core.lessons.checks import Facts
 from tessera_core.lessons.model import Lesson
-from tessera_core.project import validate
+from tessera_core.project import steps, validate
 from tessera_core.project.project import Project
 from tessera_core.project.settings import LessonProgress
 
@@ -34,6 +34,7 @@ def facts_of(project: Project, lesson: Lesson, progress: LessonProgress) -> Fact
         plots=len(project.plots.labels),
         validation_places=places,
         validation_answers=answers,
+        steps=frozenset(steps.done(project)),
         events=frozenset(progress.events),
         answers=progress.answers,
         names=lesson.spellings(),

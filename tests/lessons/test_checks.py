@@ -32,6 +32,7 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, Any]]] = [
         {"labels": {"water": 1, "wasser": 1}},
     ),
     ("labels_added", 2, {"labels": {"a": 5}, "labels_before": 4}, {"labels": {"a": 6}, "labels_before": 4}),
+    ("step_taken", "confidence", {"steps": {"correct"}}, {"steps": {"correct", "confidence"}}),
     ("years_at_least", 2, {"years": 1}, {"years": 2}),
     ("series_at_least", 1, {"years": 2}, {"series": 1}),
     ("plots_at_least", 5, {"plots": 4}, {"plots": 5}),
