@@ -22,6 +22,8 @@ INTERFACES = {
     "world": "WorldHeader",
     "scatter": "ScatterHeader",
     "points": "PointsHeader",
+    "lesson": "LessonHeader",
+    "lesson_picture": "LessonPictureHeader",
 }
 # A map of the world with everything that a map can have.
 WORLD = """
@@ -88,6 +90,8 @@ def collected(app: AppTest) -> list[tuple[str, Any]]:
             found.append(("LabelHeader" if "scene" in header else "ViewHeader", header))
         elif kind != "panel":
             found.append((INTERFACES[kind], header))
+        if kind == "lesson_picture":
+            found.append(("MovingPicture", json.loads(body)))
         if kind == "world":
             found.append(("World", json.loads(body)))
     return found
@@ -97,6 +101,7 @@ def test_messages_have_the_types_that_the_browser_expects(
     app: AppTest, project: Project, root: Path, tmp_path: Path, checker: Path
 ) -> None:
     labelled(project)
+    project.update(lesson={"lesson": "first-map", "step": "line"})
     chosen = project.log.labels[3].id
     app.query_params["project"] = project.folder.name
     app.run()
@@ -105,7 +110,11 @@ def test_messages_have_the_types_that_the_browser_expects(
     # As after a click on a label and a look at confidence, with something refused and a class just added.
     from tessera_core.ui.label import page
 
-    (key,) = app.session_state[page._PROTOCOL] if page._PROTOCOL in app.session_state else [sent[0][1]["key"]]
+    (key,) = (
+        app.session_state[page._PROTOCOL]
+        if page._PROTOCOL in app.session_state
+        else [next(v["key"] for name, v in sent if name == "LabelHeader")]
+    )
     state = ProtocolState("page", 3, 2, True, chosen, created=((1, 1),), notes=((2, "No."),))
     app.session_state[page._PROTOCOL] = {key: state}
 

@@ -133,7 +133,6 @@ def _take(project: Project, lesson: Lesson, event: Mapping[str, Any]) -> None:
             return
         case "leave":
             library.leave(project)
-            st.session_state[_GO] = ""
             return
     library.save(project, known)
 
