@@ -31,7 +31,8 @@ FREE = """([x, y]) => {
 @dataclass(frozen=True)
 class Do:
     """Something to do: ``open`` a page, ``switch`` a layer, ``add`` a class, ``click`` places, ``press`` a button,
-    ``answer`` places of a sample, ``keys``.
+    ``pick`` one of a row, ``toggle`` a switch, ``slide`` a slider, ``point`` at what is ringed or ``draw`` around it, ``answer``
+    places of a sample, ``keys``.
 
     Attributes:
         what: one of these.
@@ -118,8 +119,12 @@ class Learner:
         text = str(self.panel.locator(".lesson-text").text_content()).casefold()
         if act.what in ("keys", "answer"):
             assert "number" in text, text
-        elif act.what == "click":
+        elif act.what in ("click", "point"):
             assert "click" in text, text
+        elif act.what == "draw":
+            assert "draw" in text, text
+        elif act.what == "slide":
+            assert f"slider {act.name}".casefold() in text, text
         else:
             assert act.name in bold, f"{act.name!r} is not in bold: {text}"
 
@@ -191,6 +196,23 @@ class Learner:
             case "press":
                 self.put_away()
                 self.page.get_by_role("button", name=act.name).first.click()
+            case "pick":
+                self.put_away()
+                choice = self.page.get_by_role("radio", name=act.name).or_(
+                    self.page.get_by_role("button", name=act.name)
+                )
+                self.studio.until(lambda: clicked(choice.first), f"{act.name} cannot be picked")
+            case "point" | "draw":
+                self.put_away()
+                self.point(act.what == "draw")
+            case "slide":
+                self.put_away()
+                handle = self.page.get_by_role("slider", name=act.name)
+                handle.focus()
+                handle.press("ArrowLeft")
+            case "toggle":
+                self.put_away()
+                self.page.get_by_text(act.name).first.click()
             case "answer":
                 self.put_away()
                 for number in range(1, act.n + 1):
@@ -201,6 +223,25 @@ class Learner:
                 for _ in range(act.n):
                     self.page.keyboard.press(act.name)
                     self.page.wait_for_timeout(50)
+
+    def point(self, drag: bool) -> None:
+        """Click the middle of what is ringed, or draw around it."""
+        ring = self.page.locator(".lesson-ring")
+        ring.wait_for()
+        self.studio.still()
+        box = ring.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        if drag:
+            reach = min(box["width"], box["height"]) / 4
+            self.page.mouse.move(x - reach, y - reach)
+            self.page.mouse.down()
+            for way in ((1, -1), (1, 1), (-1, 1), (-1, -1)):
+                self.page.mouse.move(x + way[0] * reach, y + way[1] * reach, steps=5)
+            self.page.mouse.up()
+        elif self.touch:
+            self.page.touchscreen.tap(x, y)
+        else:
+            self.page.mouse.click(x, y)
 
     def put_away(self) -> None:
         """On a phone the page comes first while something is done on it."""

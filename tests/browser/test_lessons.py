@@ -26,6 +26,27 @@ SCRIPTS: dict[str, dict[str, list[Do]]] = {
         "wrong": [Do("switch", "Class map"), Do("click", "Fields"), Do("click", "Wood")],
         "next": [Do("press", "Label here next"), Do("keys", "1", 3)],
     },
+    "year": {
+        "explore": [Do("open", "Explore")],
+        "pixel": [Do("pick", "Pixel")],
+        "field": [Do("point")],
+    },
+    "pixels": {
+        "explore": [Do("open", "Explore")],
+        "scatter": [Do("pick", "Scatter")],
+        "lasso": [Do("draw")],
+        "alike": [Do("pick", "Alike"), Do("point")],
+    },
+    "change": {
+        "compare": [Do("open", "Compare")],
+        "rate": [Do("slide", "False alarms I accept")],
+        "look": [Do("point")],
+    },
+    "limits": {
+        "page": [Do("open", "Continuous map")],
+        "plots": [Do("press", "Try with example plots")],
+        "guesses": [Do("toggle", "Grey where it guesses")],
+    },
     "how-good": {
         "page": [Do("open", "Label")],
         "map": [act for name in ("Water", "Wood", "Fields", "Town") for act in (Do("add", name), Do("click", name, 3))],
