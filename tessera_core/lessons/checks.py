@@ -229,7 +229,7 @@ PREDICATES: dict[str, Predicate] = {
         "the target was in sight for a moment", _target, lambda facts, about, value: f"seen:{value}" in facts.events
     ),
     "layer_shown": Predicate(
-        "the layer of the page Label was switched",
+        "that layer under the labels was switched",
         lambda value, about: _target(f"label.layer.{value}", about),
         lambda facts, about, value: f"used:label.layer.{value}" in facts.events,
     ),

@@ -109,7 +109,7 @@ def restart(project: Project, lesson: Lesson) -> None:
 
 
 def leave(project: Project) -> None:
-    """Put the lesson away; it can be gone on with on the page Learn."""
+    """Put the lesson away; it can be taken up again."""
     known = project.settings.lesson
     if known is not None:
         save(project, msgspec.structs.replace(known, left=True))

@@ -111,7 +111,7 @@ def label(project: Project, truth: Truth, names: Mapping[str, str], of: list[str
 
 
 def take_plots(project: Project) -> int:
-    """Take in the example plots of the page Continuous map; returns how many.
+    """Take in example plots; returns how many.
 
     Raises:
         InputError: the project has no satellite data yet.

@@ -420,7 +420,7 @@ def demo_projects(demo: DemoRegion | None = None) -> list[RecentProject]:
             project = Project.open(entry.folder)
         except TesseraError:
             continue
-        # A copy for a lesson is the lesson's; it is gone on with on the page Learn.
+        # A copy for a lesson is the lesson's, which is gone on with by itself.
         if project.settings.lesson is None and any(ref.path in paths for ref in project.embeddings.values()):
             found.append(entry)
     return found
