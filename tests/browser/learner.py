@@ -177,6 +177,7 @@ class Learner:
                 )
             case "switch":
                 self.ringed(act.name).locator("input[type=checkbox]").click()
+                self.put_away()
                 self.page.get_by_label(act.name, exact=True).first.click()
             case "add":
                 self.put_away()
@@ -245,8 +246,15 @@ class Learner:
 
     def put_away(self) -> None:
         """On a phone the page comes first while something is done on it."""
-        if self.touch and self.bar.get_attribute("aria-expanded") == "true":
-            self.bar.click()
+
+        # It comes back with what it has to say, perhaps just now.
+        def folded() -> bool:
+            if self.bar.get_attribute("aria-expanded") == "true":
+                clicked(self.bar)
+            return bool(self.bar.get_attribute("aria-expanded") == "false")
+
+        if self.touch:
+            self.studio.until(folded, "the panel does not fold")
 
     def ringed(self, name: str) -> Any:
         """The row of that name, once the ring is around it."""
