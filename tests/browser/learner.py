@@ -208,7 +208,7 @@ class Learner:
                 self.point(act.what == "draw")
             case "slide":
                 self.put_away()
-                handle = self.page.get_by_role("slider", name=act.name)
+                handle = self.page.get_by_role("slider").locator("visible=true").first
                 handle.focus()
                 handle.press("ArrowLeft")
             case "toggle":

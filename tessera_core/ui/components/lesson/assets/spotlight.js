@@ -5,6 +5,8 @@ import { find, within } from "./finding.js";
 
 const SEARCH = 350; // milliseconds between two looks for the control
 const SEEN = 700; // milliseconds in sight that count as seen
+const USES = ["click", "pointerup", "change", "input", "keydown"];
+const PASSING = ["Tab", "Escape", "Shift", "Control", "Alt", "Meta"]; // keys that only pass by
 const TRIES = 4; // times the control is brought into sight, because the page may still be arranging itself
 const AROUND = 5; // pixels between the control and the ring
 
@@ -28,7 +30,7 @@ export class Spotlight {
     this.tries = 0;
     this.frame = 0;
     this.onUse = (/** @type {Event} */ event) => this.use(event);
-    for (const kind of ["click", "change", "input", "keydown"]) document.addEventListener(kind, this.onUse, true);
+    for (const kind of USES) document.addEventListener(kind, this.onUse, true);
     this.follow = () => {
       this.frame = requestAnimationFrame(this.follow);
       this.place();
@@ -38,7 +40,7 @@ export class Spotlight {
 
   destroy() {
     cancelAnimationFrame(this.frame);
-    for (const kind of ["click", "change", "input", "keydown"]) document.removeEventListener(kind, this.onUse, true);
+    for (const kind of USES) document.removeEventListener(kind, this.onUse, true);
     this.ring.remove();
   }
 
@@ -111,7 +113,7 @@ export class Spotlight {
    * @param {Event} event
    */
   use(event) {
-    if (!this.at || (event instanceof KeyboardEvent && event.key !== "Enter" && event.key !== " ")) return;
+    if (!this.at || (event instanceof KeyboardEvent && PASSING.includes(event.key))) return;
     if (event.composedPath().includes(this.at)) this.did("used", this.target);
   }
 }
