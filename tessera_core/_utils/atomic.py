@@ -27,6 +27,9 @@ from tessera_core.errors import ExportError, InputError
 _log = logging.getLogger(__name__)
 # What a dead process of this or another machine was writing is removed when nothing has been added to it for so long.
 LEAKED_S = 3600.0
+# Windows' "access denied" and "sharing violation", and how long each try waits for their end.
+_HELD = (5, 32)
+_HELD_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 # What file managers leave everywhere; nobody misses it.
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -135,7 +138,7 @@ def atomic_path(target: str | Path, *, directory: bool = False, replaces: Folder
             require_replaceable(target, replaces)
             _exchange(part, target)
         else:
-            os.replace(part, target)
+            _replace(part, target)
     except Exception as error:
         _remove(part)
         if _disk_is_full(error):
@@ -150,6 +153,19 @@ def atomic_path(target: str | Path, *, directory: bool = False, replaces: Folder
     except BaseException:
         _remove(part)
         raise
+
+
+def _replace(part: Path, target: Path) -> None:
+    """:func:`os.replace`, which on Windows waits for a program that has the file open for a moment: a virus scanner, a reader."""
+    for seconds in _HELD_S:
+        try:
+            os.replace(part, target)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _HELD:
+                raise
+        time.sleep(seconds)
+    os.replace(part, target)
 
 
 def _exchange(part: Path, target: Path) -> None:

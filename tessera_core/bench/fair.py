@@ -41,11 +41,13 @@ def measured(module: str, options: Mapping[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
         out = Path(folder) / "result.json"
         command = [sys.executable, "-c", _CODE, module, json.dumps(dict(options)), str(out)]
-        done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8", check=False
+        )
         sys.stderr.write(done.stderr)
         if done.returncode or not out.exists():
             raise TesseraError(f"The measurement failed: {done.stderr.strip().splitlines()[-1:] or 'it ended early'}")
-        found: dict[str, Any] = json.loads(out.read_text())
+        found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return found
 
 

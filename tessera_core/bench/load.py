@@ -180,7 +180,12 @@ def _available() -> int:
 def _child(who: str, store: Path, home: Path, side: int) -> dict[str, float]:
     command = [sys.executable, "-m", __name__, who, str(store), str(side)]
     done = subprocess.run(
-        command, env=os.environ | {"TESSERA_HOME": str(home)}, capture_output=True, text=True, check=False
+        command,
+        env=os.environ | {"TESSERA_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode:
         raise TesseraError(f"The reader {who} failed: {done.stderr.strip().splitlines()[-1:]}")

@@ -145,7 +145,12 @@ def _make_demo(environment: dict[str, str]) -> None:
     """The demo region where the server looks for it, so that nobody waits for it."""
     code = "from tessera_core.project.library import make_demo; make_demo(lambda *_: None, lambda: False)"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode:
         raise TesseraError(f"The demo region could not be made: {done.stderr.strip()[-300:]}")
@@ -180,7 +185,7 @@ def _server(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, su
 def _visitors(address: str, count: int, seconds: float, every: float, ask: float) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "tessera_core.ui.visiting", address, "--visitors", str(count)]
     command += ["--seconds", str(seconds), "--every", str(every), "--ask", str(ask)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         raise TesseraError(f"The visitors could not come: {done.stderr.strip()[-500:]}")
     found: list[dict[str, Any]] = json.loads(done.stdout)["visitors"]
@@ -276,7 +281,7 @@ def _checked(seen: list[dict[str, Any]], home: Path, environment: dict[str, str]
     told = json.dumps({"visitors": seen})
     # What a project may open depends on whose server it is.
     env = os.environ | environment
-    done = subprocess.run(command, input=told, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=told, env=env, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         raise TesseraError(f"What the visitors saw could not be checked: {done.stderr.strip()[-500:]}")
     found: dict[str, int] = json.loads(done.stdout)

@@ -71,7 +71,7 @@ def _build(compiler: str) -> Path:
     if not _is_ours(target):
         with atomic_path(target) as part:
             command = [compiler, *FLAGS, "-o", str(part), str(SOURCE), "-lm"]
-            subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+            subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
             part.chmod(0o700)
             built = hashlib.sha256(part.read_bytes()).hexdigest()
         write_text(target.with_suffix(".sha256"), built)

@@ -181,7 +181,7 @@ def _children(pid: int) -> list[int]:
     found: list[int] = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            mine = [int(one) for one in path.read_text().split()]
+            mine = [int(one) for one in path.read_text(encoding="utf-8").split()]
         except OSError:
             continue
         found += [*mine, *(other for one in mine for other in _children(one))]
