@@ -18,7 +18,7 @@
     const kind = node.className && typeof node.className === "string" ? "." + node.className.split(" ")[0] : "";
     return `${node.tagName.toLowerCase()}${kind} "${text.replace(/\s+/g, " ").slice(0, 40)}"`;
   };
-  const IGNORED = ".leaflet-marker-icon, .tl-mark, [data-testid=stToast], .tl-toast, .tl-told, canvas, iframe, .js-plotly-plot, style, script, title";
+  const IGNORED = ".tessera-title, .leaflet-marker-icon, .tl-mark, [data-testid=stToast], .tl-toast, .tl-told, canvas, iframe, .js-plotly-plot, style, script, title";
   const seen = (node) => {
     if (!node.checkVisibility({ opacityProperty: true, visibilityProperty: true })) return false;
     for (let at = node; at instanceof Element; at = up(at)) if (at.matches(IGNORED)) return false;
