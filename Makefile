@@ -4,10 +4,11 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements image image-test docs docs-pictures shots coverage plugin clean
+.PHONY: help app generate test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements image image-test docs docs-pictures shots coverage plugin clean
 
 help:
-	@echo "make app           open Tessera Studio on the demo region"
+	@echo "make app           open Tessera Studio on the demo region (GENERATE=1: with the part that generates embeddings)"
+	@echo "make generate      add that part, which needs PyTorch (2.5 to 6 GB in all)"
 	@echo "make test          lint, type check and run every test"
 	@echo "make test-all      the same, and what takes many minutes (crowds of visitors, fuzzing)"
 	@echo "make bench         measure this machine"
@@ -21,8 +22,12 @@ help:
 # The tested versions of requirements-dev.txt; UNPINNED=1 takes the newest that pyproject.toml allows.
 BOOTSTRAP := $(PYTHON3) tools/bootstrap.py $(if $(UNPINNED),--unpinned)
 
+# PyTorch only where it is asked for or a graphics card can use it: all that works with embeddings does without.
 env:
-	@$(BOOTSTRAP)
+	@$(BOOTSTRAP) --generate-where-useful $(if $(GENERATE),generate)
+
+generate:
+	@$(BOOTSTRAP) generate
 
 env-test:
 	@$(BOOTSTRAP) test lint
@@ -80,7 +85,7 @@ test-all: browsers test
 unit: env-test
 	$(BIN)/python -m pytest -q -m "not browser and not slow and not soak" $(ARGS)
 
-bench: env
+bench: generate
 	$(BIN)/tessera bench hot-path
 	$(BIN)/tessera bench generate
 

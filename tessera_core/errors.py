@@ -96,6 +96,10 @@ class UnableError(HeadError, AttributeError):
     """A head of this kind cannot do what was asked of it; ``hasattr`` says so beforehand."""
 
 
+class MissingPartError(InputError):
+    """What was asked needs a part of this program that is not installed here."""
+
+
 class ProjectError(InputError):
     """A project file or a change to a project is not usable."""
 

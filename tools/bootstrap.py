@@ -1,12 +1,13 @@
 """Make ``.venv`` with everything the project needs, from whatever Python runs this file.
 
-Usage: python3 tools/bootstrap.py [--unpinned] [EXTRA ...]      e.g. ``test lint``
+Usage: python3 tools/bootstrap.py [--unpinned] [--generate-where-useful] [EXTRA ...]      e.g. ``test lint``
 
 The project needs Python 3.12 or newer, which is often on a machine without being on the PATH. So this looks there first
 (this interpreter, PATH, pyenv, uv's own, Homebrew, conda) and only then asks uv to fetch one. It does nothing when
 ``.venv`` is up to date. The versions installed are the tested ones of requirements-dev.txt; ``--unpinned`` takes
-the newest that pyproject.toml allows instead, which is how one learns that a package moved. Written for Python 3.8 and newer,
-with the standard library alone.
+the newest that pyproject.toml allows instead, which is how one learns that a package moved. PyTorch, some gigabytes, is installed
+where an extra asks for it (``generate``, ``test``), with ``--generate-where-useful`` also where there is a graphics card for it.
+Written for Python 3.8 and newer, with the standard library alone.
 """
 
 import glob
@@ -23,6 +24,10 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 STAMP = VENV / "tessera-stamp"
 PINS = ROOT / "requirements-dev.txt"
 OLDEST = (3, 12)
+# Extras that bring PyTorch, and what of it serves nothing without a graphics card.
+WITH_TORCH = {"generate", "test"}
+NO_CARD = ("triton", "cuda-bindings", "cuda-pathfinder")
+EXCLUDES = ROOT / ".cache" / "without-a-graphics-card.txt"
 # Compiled dependencies appear for a new Python some months after it does, so the settled versions come first.
 PREFERRED = [(3, 12), (3, 13), (3, 14)]
 
@@ -131,23 +136,58 @@ def wanted_digest(pinned):
     return hashlib.sha256(content).hexdigest()
 
 
+def has_graphics_card():
+    """Whether an NVIDIA card answers here."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return False
+    try:
+        found = subprocess.run([tool, "-L"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return found.returncode == 0 and b"GPU" in found.stdout
+
+
+def ways_of_uv(extras):
+    """Options for uv to try in turn: PyTorch as this computer can use it, then as the usual index has it."""
+    if not WITH_TORCH & set(extras):
+        return [[]]
+    backend = ["--torch-backend", "auto"]
+    if has_graphics_card():
+        return [backend, []]
+    # Without a card PyTorch's compiler for it and its bindings serve nothing: half a gigabyte.
+    EXCLUDES.parent.mkdir(parents=True, exist_ok=True)
+    EXCLUDES.write_text("\n".join(NO_CARD) + "\n")
+    excludes = ["--excludes", str(EXCLUDES)]
+    return [backend + excludes, excludes, []]
+
+
 def install(extras, pinned):
     """Install the project with ``extras`` into ``.venv``, with uv or else with pip; raises CalledProcessError."""
     target = str(ROOT) + ("[{}]".format(",".join(extras)) if extras else "")
     # What was installed in another mode must move to the versions of this one.
     versions = ["--constraint", PINS] if pinned else ["--upgrade"]
-    try:
-        run(BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python", *versions, "-e", target)
-    except (OSError, subprocess.CalledProcessError):
-        say("uv could not install them; trying pip, which knows your pip settings ...")
-        pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run(*pip, *versions, "-e", target)
+    ways = ways_of_uv(extras)
+    for way in ways:
+        try:
+            run(BIN / "uv", "pip", "install", "--quiet", "--python", BIN / "python", *versions, *way, "-e", target)
+            return
+        except (OSError, subprocess.CalledProcessError):
+            if way is not ways[-1]:
+                say(
+                    "PyTorch could not be had in the form that suits this computer best; taking the usual one, which is larger ..."
+                )
+    say("uv could not install them; trying pip, which knows your pip settings ...")
+    pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run(*pip, *versions, "-e", target)
 
 
 def main(arguments):
     """Bring ``.venv`` up to date with pyproject.toml, the pins and the wanted extras; returns the exit code."""
     pinned = "--unpinned" not in arguments
     extras = [argument for argument in arguments if not argument.startswith("-")]
+    if "--generate-where-useful" in arguments and "generate" not in extras and has_graphics_card():
+        extras.append("generate")
     digest = wanted_digest(pinned)
     have = STAMP.read_text().split() if STAMP.exists() else []
     # A moved checkout leaves a .venv whose scripts point to the old place.
@@ -160,7 +200,8 @@ def main(arguments):
             make_venv()
         else:
             STAMP.unlink()
-        say("Installing the packages (the first time takes a few minutes and about 5 GB, most of it PyTorch) ...")
+        size = "2.5 to 6 GB, most of it PyTorch" if WITH_TORCH & set(wanted) else "1.5 GB"
+        say(f"Installing the packages (the first time takes a few minutes and about {size}) ...")
         if not pinned:
             say("Unpinned: the newest versions that pyproject.toml allows, which nobody may have tested together.")
         install(wanted, pinned)

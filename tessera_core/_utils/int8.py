@@ -1,38 +1,31 @@
 """Products of int8 codes with real weights, exact to float32 and without a float copy of the codes.
 
-A weight column is written as ``step * (65536 a + 256 b + c)`` with int8 digits a, b, c, so a product with int8 codes
-becomes three integer products that the processor's int8 dot-product instructions (VNNI and the like) do at the speed of
-memory. The sums are exact; what is rounded is the weight, to 1 part in 8 million of its column's largest. Where the
-processor or this build of torch is slow or saturates, a float32 product of blocks in cache takes over; which, is found
-out by trying both once (`int8_products_work`).
-
-Measured on 2 cores with AVX512-VNNI, 1,000,000 x 128 codes and 8 classes: 8 ms here, 52 ms with float32 blocks, 15 ms
-from a bf16 working copy (of 256 MB, and with logits rounded to 8 bits), docs/performance.md.
+Our own C kernels (``codes.c``) do them, sixteen pixels side by side. Where the processor has int8 dot products (AVX512-VNNI),
+a weight column is written as ``step * (65536 a + 256 b + c)`` with int8 digits a, b, c: the sums are exact, and what is rounded is
+the weight, to 1 part in 8 million of its column's largest. Other processors multiply in float32, in the widest vectors they have.
+Without a compiler NumPy does, over small blocks. Which is taken is decided once (:func:`kernels`), and which was tried, and
+what each takes, stands in docs/performance.md.
 """
 
 from __future__ import annotations
 
-import time
-import warnings
+import ctypes
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tessera_core._utils.torch_private import int8_product
+from tessera_core._utils import native
+from tessera_core._utils.softmax import largest_of
 
 # Pixels in one go: codes (2 MB) and the logits of 8 classes stay in the second-level caches of two cores.
 BLOCK = 16_384
-# Larger sums of the two lower digits would overflow int32: D * 127 * 128 * 257 < 2**31.
-MAX_DIM = 512
-
-with warnings.catch_warnings():
-    # torch warns once in a process that a read-only array could be written through a tensor; nothing here writes codes.
-    warnings.simplefilter("ignore")
-    _read_only = np.zeros(1, np.int8)
-    _read_only.flags.writeable = False
-    torch.from_numpy(_read_only)
+# Pixels that NumPy turns into float32 at once (1 MB at 128 dimensions).
+_FLOATS = 2_048
+# Larger class numbers do not fit a byte.
+_MAX_LARGEST = 256
+# The forms of the kernels in the order of ``tessera_codes_form``, which names the last one that this processor has.
+_FORMS = ("plain", "avx2", "avx512", "vnni")
 
 
 class CodeProduct:
@@ -40,36 +33,165 @@ class CodeProduct:
 
     Args:
         weights: (D, K) real numbers.
-        digits: int8 digits for each weight, 1 to 3 (see the module's docstring); fewer are faster and coarser.
-        integer: force the integer (True) or the float32 kernel (False); None lets the machine choose.
+        digits: int8 digits for each weight, 1 to 3 (see the module's docstring), for kernels that use them; fewer are faster
+            and coarser.
+        kernel: one of :func:`kernels`; None for the quickest.
+
+    Example:
+        >>> codes = np.array([[1, 2], [3, 4], [-5, 6]], np.int8)
+        >>> CodeProduct(np.array([[1.0], [0.5]]))(codes).round(3).tolist()
+        [[2.0, 5.0, -2.0]]
     """
 
-    def __init__(self, weights: NDArray[np.floating], digits: int = 3, integer: bool | None = None) -> None:
+    def __init__(self, weights: NDArray[np.floating], digits: int = 3, kernel: str | None = None) -> None:
         dim, self.columns = weights.shape
-        self.integer = (int8_products_work() and dim <= MAX_DIM) if integer is None else integer
-        self.weights = torch.from_numpy(np.ascontiguousarray(weights, np.float32))
-        self.digits = digits
-        if self.integer:
-            planes, steps = split_digits(weights, digits)
-            self._planes = torch.from_numpy(np.concatenate([plane.T for plane in planes]))
-            self._steps = torch.from_numpy(steps.astype(np.float32))[:, None]
+        library = _library()
+        fits = library is not None and 0 < dim <= library.tessera_codes_max_dim() and self.columns > 0
+        self.kernel = (kernel or kernels()[-1]) if fits else "numpy"
+        self._weights = np.ascontiguousarray(weights.T, np.float32)
+        self._library = None if self.kernel == "numpy" else library
+        if self._library is not None:
+            self._pack(weights, digits)
 
-    def __call__(self, codes: torch.Tensor) -> torch.Tensor:
-        """float32 (K, N) from int8 codes (N, D); N should be about :data:`BLOCK`."""
-        if not self.integer:
-            return (codes.float() @ self.weights).T.contiguous()
-        if len(codes) <= 16:  # torch's integer product wants more rows than 16 on some devices
-            codes, n = torch.nn.functional.pad(codes, (0, 0, 0, 32 - len(codes))), len(codes)
-            return self(codes)[:, :n]
-        sums = int8_product(self._planes, codes.T)
-        k = self.columns
-        out = sums[-k:]
-        if self.digits > 1:
-            out = torch.add(out, sums[-2 * k : -k], alpha=256)
-        out = out.float()
-        if self.digits > 2:
-            out.add_(sums[:k].float(), alpha=65536)
-        return out.mul_(self._steps)
+    def _pack(self, weights: NDArray[np.floating], digits: int) -> None:
+        dim, k = weights.shape
+        words = -(-dim // 4)
+        planes = offsets = steps = floats = None
+        if self.kernel == "vnni":
+            split, steps64 = split_digits(weights, digits)
+            planes = np.zeros((k, words, digits, 4), np.int8)
+            for i, plane in enumerate(split):
+                padded = np.zeros((k, 4 * words), np.int8)
+                padded[:, :dim] = plane.T
+                planes[:, :, i] = padded.reshape(k, words, 4)
+            offsets = -128 * planes.sum(axis=(1, 3), dtype=np.int32)
+            steps = steps64.astype(np.float32)
+        else:
+            digits = 0
+            floats = np.zeros((k, 4 * words), np.float32)
+            floats[:, :dim] = self._weights
+        # The addresses are handed to the kernel; the arrays live as long as this.
+        self._packed = (floats, planes, offsets, steps)
+        head = (_FORMS.index(self.kernel), dim, k, digits)
+        self._head = (*map(ctypes.c_int, head), *map(_address, self._packed))
+
+    def __call__(
+        self,
+        codes: NDArray[np.int8],
+        scales: NDArray[np.float32] | None = None,
+        added: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Products float32 (K, N) of codes int8 (N, D); N should be about :data:`BLOCK`.
+
+        Args:
+            codes: of pixels, with as many columns as the weights have rows.
+            scales: float32 (N,) that each pixel's products are multiplied with; None for 1.
+            added: float32 (K,) added afterwards, to each column; None for nothing.
+        """
+        out = np.empty((self.columns, len(codes)), np.float32)
+        if self._library is None:
+            self._by_numpy(codes, scales, added, out)
+        elif len(codes):
+            self._call(codes, scales, added, out)
+        return out
+
+    def largest(
+        self,
+        codes: NDArray[np.int8],
+        scales: NDArray[np.float32] | None,
+        added: NDArray[np.float32] | None,
+        classes: NDArray[np.uint8],
+        confidence: NDArray[np.uint8] | None = None,
+        top: NDArray[np.float32] | None = None,
+        names: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Which column is the largest of each pixel, without the products ever being in memory.
+
+        Args:
+            codes, scales, added: see :meth:`__call__`.
+            classes: uint8 (N,), filled with the first column that is the largest, or its name.
+            confidence: uint8 (N,), filled with that column's soft-max in percent; None to leave it away.
+            top: float32 (N,), filled with its value; None to leave it away.
+            names: uint8 (K,) of the columns; None for 0, 1, 2, ...
+        """
+        if names is None:
+            names = np.arange(self.columns, dtype=np.uint8)
+        if self._library is not None and self.columns <= _MAX_LARGEST:
+            if len(codes):
+                self._call(codes, scales, added, None, names, classes, confidence, top)
+            return
+        index, best, percent = largest_of(self(codes, scales, added), confidence is not None)
+        classes[...] = names[index]
+        if confidence is not None:
+            confidence[...] = percent
+        if top is not None:
+            top[...] = best
+
+    def _call(
+        self,
+        codes: NDArray[np.int8],
+        scales: NDArray[np.float32] | None,
+        added: NDArray[np.float32] | None,
+        out: NDArray[np.float32] | None,
+        *largest: NDArray[np.uint8] | NDArray[np.float32] | None,
+    ) -> None:
+        codes = np.ascontiguousarray(codes)
+        given = [
+            None if a is None else np.ascontiguousarray(a, np.float32)  # as the kernel reads them
+            for a in (scales, added)
+        ]
+        filled = [*largest, *[None] * (4 - len(largest))]
+        # Slices of whole arrays are contiguous; others are filled through a copy.
+        copies = [a if a is None or a.flags.c_contiguous else np.ascontiguousarray(a) for a in filled]
+        assert self._library is not None
+        refused = self._library.tessera_codes_product(
+            *self._head,
+            _address(codes),
+            ctypes.c_int64(len(codes)),
+            *(_address(a) for a in given),
+            _address(out),
+            *(_address(a) for a in copies),
+        )
+        assert not refused
+        for wanted, copy in zip(filled[1:], copies[1:], strict=True):
+            if wanted is not None and wanted is not copy:
+                wanted[...] = copy
+
+    def _by_numpy(
+        self,
+        codes: NDArray[np.int8],
+        scales: NDArray[np.float32] | None,
+        added: NDArray[np.float32] | None,
+        out: NDArray[np.float32],
+    ) -> None:
+        for start in range(0, len(codes), _FLOATS):
+            part = slice(start, start + _FLOATS)
+            values = np.dot(self._weights, codes[part].astype(np.float32).T)
+            if scales is not None:
+                values *= scales[part]
+            if added is not None:
+                values += added[:, None]
+            out[:, part] = values
+
+
+def code_squares(codes: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Squared lengths float32 (N,) of int8 codes (N, D); N should be about :data:`BLOCK`."""
+    out = np.empty(len(codes), np.float32)
+    library = _library()
+    if library is not None:
+        codes = np.ascontiguousarray(codes)
+        library.tessera_codes_squares(
+            ctypes.c_int(_form(library)),
+            _address(codes),
+            ctypes.c_int64(len(codes)),
+            ctypes.c_int(codes.shape[1]),
+            _address(out),
+        )
+        return out
+    for start in range(0, len(codes), _FLOATS):
+        values = codes[start : start + _FLOATS].astype(np.float32)
+        np.einsum("nd,nd->n", values, values, out=out[start : start + _FLOATS])
+    return out
 
 
 def split_digits(weights: NDArray[np.floating], digits: int) -> tuple[list[NDArray[np.int8]], NDArray[np.float64]]:
@@ -92,26 +214,20 @@ def split_digits(weights: NDArray[np.floating], digits: int) -> tuple[list[NDArr
     return planes, steps
 
 
-@lru_cache(maxsize=1)
-def int8_products_work() -> bool:
-    """Whether integer products are exact on this machine and faster than float32 ones; tried once, about 20 ms."""
-    # All-extreme codes: kernels without true int8 dot products saturate on these.
-    codes = torch.full((BLOCK, 128), -127, dtype=torch.int8)
-    codes[::2] = 127
-    weights = torch.full((24, 128), -128, dtype=torch.int8)
-    weights[::2] = 127
-    try:
-        exact = torch.equal(int8_product(weights, codes.T), weights.int() @ codes.T.int())
-    except (RuntimeError, AttributeError):
-        return False
-    real = torch.randn(128, 8)
-    return exact and _best_time(lambda: int8_product(weights, codes.T)) < _best_time(lambda: codes.float() @ real)
+def kernels() -> tuple[str, ...]:
+    """What can do products here, the slowest first: ``"numpy"``, and, where the C file could be compiled, its forms."""
+    library = _library()
+    return ("numpy",) if library is None else ("numpy", *_FORMS[: _form(library) + 1])
 
 
-def _best_time(work) -> float:  # type: ignore[no-untyped-def]
-    times = []
-    for _ in range(12):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _library() -> ctypes.CDLL | None:
+    return native.library(native.PORTABLE[0])
+
+
+@lru_cache(maxsize=2)
+def _form(library: ctypes.CDLL) -> int:
+    return int(library.tessera_codes_form())
+
+
+def _address(array: NDArray | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if array is None else array.ctypes.data)

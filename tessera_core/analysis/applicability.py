@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
-from tessera_core._utils.threads import run_blocks
+from tessera_core._utils.threads import run_blocks, single_blas
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.analysis.similarity import code_norms
 from tessera_core.errors import Cancelled, HeadError, LabelError
@@ -230,12 +229,11 @@ def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.in
         LabelError: fewer than three labels belong to classes that have another label.
     """
     from scipy.special import stdtrit
-    from threadpoolctl import threadpool_limits
 
     usable = np.isfinite(x).all(axis=1)
     x, y, groups = x[usable], y[usable], groups[usable]
     # Twenty fits of milliseconds: several threads would only wait for each other.
-    with threadpool_limits(1, "blas"):
+    with single_blas():
         logs = _left_out(x, y, groups)
     n = len(logs)
     if n < 3:
@@ -288,23 +286,21 @@ def map_dissimilarity(
     rank = len(spread.axes)
     weights = np.concatenate([spread.axes.T * np.sqrt(np.abs(spread.gains)), -2 * pm.T], axis=1)
     # Gains are positive where an axis varies more than the rest, and at worst rounding below zero elsewhere.
-    signs = torch.from_numpy(np.sign(spread.gains).astype(np.float32))[:, None]
+    signs = np.sign(spread.gains).astype(np.float32)
     product = CodeProduct(weights.astype(np.float32), digits=2)
-    constant = torch.from_numpy((spread.means * pm).sum(1).astype(np.float32))[:, None]
-    thresholds = torch.from_numpy(dissimilarity.thresholds.astype(np.float32))
-    all_codes, all_norms = torch.from_numpy(codes), torch.from_numpy(norms)
-    usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
+    constant = np.concatenate([np.zeros(rank), (spread.means * pm).sum(1)]).astype(np.float32)
+    thresholds = dissimilarity.thresholds.astype(np.float32)
+    usable = np.where(valid, scales, np.float32(0))
     percent = np.empty(len(codes), np.uint8)
-    out = torch.from_numpy(percent)
 
     def judge(part: slice) -> None:
         if cancelled is not None and cancelled():
             raise Cancelled
-        scores = product(all_codes[part]).mul_(usable[part])
-        distance = torch.add(scores[rank:], constant).amin(0)
-        distance.add_((all_norms[part] * usable[part]).square_(), alpha=1 / spread.floor)
-        distance.sub_(scores[:rank].square_().mul_(signs).sum(0))
-        out[part] = torch.bucketize(distance, thresholds, out_int32=True).to(torch.uint8)
+        scores = product(codes[part], usable[part], constant)
+        distance = scores[rank:].min(axis=0)
+        distance += np.square(norms[part] * usable[part]) * np.float32(1 / spread.floor)
+        distance -= signs @ np.square(scores[:rank], out=scores[:rank])
+        percent[part] = np.searchsorted(thresholds, distance)
 
     run_blocks(judge, len(codes), BLOCK)
     percent[~valid] = NO_SCORE

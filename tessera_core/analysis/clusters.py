@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.int8 import BLOCK, CodeProduct, code_squares
+from tessera_core._utils.softmax import largest_of
 from tessera_core._utils.threads import run_alone, run_blocks
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.errors import Cancelled, RasterError
@@ -74,32 +74,32 @@ def kmeans(
     rows, cols = sample_valid(raster, SAMPLE, seed)
     if len(rows) < k:
         raise RasterError(f"There are only {len(rows)} pixels with data, too few for {k} groups.")
-    values = torch.from_numpy(raster.sample(rows, cols))
+    values = raster.sample(rows, cols)
     # Small matrices: one thread is quicker than several that wait for each other.
     centres = run_alone(lambda: cluster_sample(values, k, seed))
     scales = np.ascontiguousarray(raster.scales).reshape(-1)
     valid = valid_scales(scales)
     pixels = _Pixels(
-        torch.from_numpy(raster.codes.reshape(-1, raster.dim)),
-        torch.from_numpy(np.where(valid, scales, np.float32(0))),
-        torch.empty(len(scales), dtype=torch.uint8),
+        raster.codes.reshape(-1, raster.dim),
+        np.where(valid, scales, np.float32(0)),
+        np.empty(len(scales), np.uint8),
         cancelled,
     )
     for turn in range(rounds):
         sums, counts = pixels.sums(centres)
-        centres = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], centres)
+        centres = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres).astype(np.float32)
         if progress is not None:
             progress(turn + 1, rounds + 1, "grouping pixels")
     inertia = pixels.assign(centres)
     if progress is not None:
         progress(rounds + 1, rounds + 1, "grouping pixels")
-    groups = pixels.labels.numpy()
+    groups = pixels.labels
     sizes = np.bincount(groups[valid], minlength=k)
     order = np.argsort(-sizes, kind="stable")
     rank = np.empty(k, np.uint8)
     rank[order] = np.arange(1, k + 1)
     ranked = np.where(valid, rank[groups], 0).astype(np.uint8).reshape(raster.shape)
-    return Clusters(centres.numpy()[order], ranked, sizes[order], max(inertia, 0.0))
+    return Clusters(centres[order], ranked, sizes[order], max(inertia, 0.0))
 
 
 @dataclass(frozen=True)
@@ -230,96 +230,101 @@ def tree_of_clusters(leaves: Clusters) -> ClusterTree:
 class _Pixels:
     """All pixels of a raster and the group each is in; blocks are worked on by one thread each."""
 
-    codes: torch.Tensor
-    scales: torch.Tensor
-    labels: torch.Tensor
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    labels: NDArray[np.uint8]
     cancelled: Cancel | None
 
-    def assign(self, centres: torch.Tensor) -> float:
+    def assign(self, centres: NDArray[np.float32]) -> float:
         """Put each pixel into its nearest group; returns the sum of squared distances."""
         parts: list[float] = []
 
-        def work(part: slice, best: torch.Tensor, _index: torch.Tensor) -> None:
+        def work(part: slice, best: NDArray[np.float32]) -> None:
             scale = self.scales[part]
-            squares = self.codes[part].float().square_().sum(1).mul_(scale).mul_(scale)
-            parts.append(float((squares - 2 * best.mul_(scale > 0)).sum(dtype=torch.float64)))
+            squares = code_squares(self.codes[part]) * scale * scale
+            parts.append(float((squares - 2 * best * (scale > 0)).sum(dtype=np.float64)))
 
         self._each(centres, work)
         return math.fsum(parts)
 
-    def sums(self, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def sums(self, centres: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Sums (k, D) and numbers (k,) of the pixels nearest to each centre."""
         k = len(centres)
-        sums, counts = torch.zeros(k, self.codes.shape[1]), torch.zeros(k)
+        sums, counts = np.zeros((k, self.codes.shape[1]), np.float32), np.zeros(k, np.int64)
         lock = threading.Lock()
 
-        def work(part: slice, _best: torch.Tensor, index: torch.Tensor) -> None:
-            scale = self.scales[part]
-            weights = torch.zeros(len(scale), k).scatter_(1, index[:, None], scale[:, None])
-            here = weights.T @ self.codes[part].float()
-            number = torch.bincount(index[scale > 0], minlength=k)
+        def work(part: slice, _best: NDArray[np.float32]) -> None:
+            scale, index = self.scales[part], self.labels[part]
+            weights = np.zeros((len(scale), k), np.float32)
+            weights[np.arange(len(scale)), index] = scale
+            here = weights.T @ self.codes[part].astype(np.float32)
+            number = np.bincount(index[scale > 0], minlength=k)
             with lock:
-                sums.add_(here)
-                counts.add_(number)
+                np.add(sums, here, out=sums)
+                np.add(counts, number, out=counts)
 
         self._each(centres, work)
         return sums, counts
 
-    def _each(self, centres: torch.Tensor, work: Callable[[slice, torch.Tensor, torch.Tensor], None]) -> None:
-        product = CodeProduct(centres.T.numpy(), DIGITS)
-        half = (centres**2).sum(1, keepdim=True) / 2
+    def _each(self, centres: NDArray[np.float32], work: Callable[[slice, NDArray[np.float32]], None]) -> None:
+        product = CodeProduct(centres.T, DIGITS)
+        half = np.square(centres).sum(axis=1) / 2
 
         def block(part: slice) -> None:
             if self.cancelled is not None and self.cancelled():
                 raise Cancelled
             # argmin |x - c|^2 = argmax x.c - |c|^2 / 2, with x = code * scale.
-            best, index = product(self.codes[part]).mul_(self.scales[part]).sub_(half).max(0)
-            self.labels[part] = index.to(torch.uint8)
-            work(part, best, index)
+            best = np.empty(part.stop - part.start, np.float32)
+            product.largest(self.codes[part], self.scales[part], -half, self.labels[part], top=best)
+            work(part, best)
 
         run_blocks(block, len(self.codes), BLOCK)
 
 
-def cluster_sample(values: torch.Tensor, k: int, seed: int = 0, restarts: int = RESTARTS) -> torch.Tensor:
+def cluster_sample(values: NDArray[np.float32], k: int, seed: int = 0, restarts: int = RESTARTS) -> NDArray[np.float32]:
     """Centres float32 (k, D) of vectors float32 (N, D): the best of a few starts on a part of them, then to convergence."""
-    generator = torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     few = values[:: max(1, len(values) // START_SAMPLE)]
     few = few if len(few) >= k else values
-    runs = [_lloyd(few, _plus_plus(few, k, generator), START_ROUNDS) for _ in range(restarts)]
+    runs = [_lloyd(few, _plus_plus(few, k, rng), START_ROUNDS) for _ in range(restarts)]
     return _lloyd(values, min(runs, key=lambda run: run[1])[0], SAMPLE_ROUNDS)[0]
 
 
-def _plus_plus(values: torch.Tensor, k: int, generator: torch.Generator) -> torch.Tensor:
+def _plus_plus(values: NDArray[np.float32], k: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """k-means++ seeding with a few candidates a step (greedy variant)."""
-    first = int(torch.randint(len(values), (1,), generator=generator))
-    centres = [values[first]]
-    closest = (values - centres[0]).square().sum(1)
+    centres = [values[int(rng.integers(len(values)))]]
+    closest = np.square(values - centres[0]).sum(axis=1)
+    squares = np.square(values).sum(axis=1)
     trials = 2 + int(np.log(k))
     for _ in range(1, k):
-        if float(closest.sum()) <= 0:
-            candidates = torch.randint(len(values), (1,), generator=generator)
+        total = np.cumsum(closest, dtype=np.float64)
+        if total[-1] <= 0:
+            candidates = rng.integers(len(values), size=1)
         else:
-            candidates = torch.multinomial(closest, trials, replacement=True, generator=generator)
-        distances = torch.minimum(closest, torch.cdist(values[candidates], values).square())
-        best = int(distances.sum(1).argmin())
-        centres.append(values[int(candidates[best])])
+            candidates = np.minimum(np.searchsorted(total, rng.random(trials) * total[-1], "right"), len(values) - 1)
+        chosen = values[candidates]
+        distances = squares - 2 * (chosen @ values.T) + squares[candidates, None]
+        distances = np.minimum(closest, np.maximum(distances, 0))
+        best = int(distances.sum(axis=1).argmin())
+        centres.append(chosen[best])
         closest = distances[best]
-    return torch.stack(centres)
+    return np.stack(centres)
 
 
-def _lloyd(values: torch.Tensor, centres: torch.Tensor, rounds: int) -> tuple[torch.Tensor, float]:
+def _lloyd(values: NDArray[np.float32], centres: NDArray[np.float32], rounds: int) -> tuple[NDArray[np.float32], float]:
     """Lloyd's iterations on a sample; returns the centres and the inertia."""
-    squares = float(values.square().sum())
+    squares = float(np.square(values).sum())
     before = float("inf")
     inertia = before
     for _ in range(rounds):
-        scores = values @ centres.T - centres.square().sum(1) / 2
-        best, index = scores.max(1)
+        scores = centres @ values.T - np.square(centres).sum(axis=1, keepdims=True) / 2
+        index, best, _ = largest_of(scores, False)
         inertia = squares - 2 * float(best.sum())
         if before - inertia <= TOLERANCE * inertia:
             break
         before = inertia
-        onehot = torch.zeros(len(values), len(centres)).scatter_(1, index[:, None], 1.0)
-        counts = onehot.sum(0)
-        centres = torch.where(counts[:, None] > 0, (onehot.T @ values) / counts.clamp(min=1)[:, None], centres)
+        onehot = (index == np.arange(len(centres), dtype=np.uint8)[:, None]).astype(np.float32)
+        counts = onehot.sum(axis=1)
+        means = (onehot @ values) / np.maximum(counts, 1)[:, None]
+        centres = np.where(counts[:, None] > 0, means, centres)
     return centres, inertia

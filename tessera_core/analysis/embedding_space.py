@@ -15,7 +15,6 @@ from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
@@ -150,18 +149,19 @@ def clusters_of(
         Cancelled: the user stopped.
     """
     product = CodeProduct(centres.T)
-    half = torch.from_numpy((centres.astype(np.float32) ** 2).sum(1, keepdims=True) / 2)
-    codes = torch.from_numpy(raster.codes.reshape(-1, raster.dim))
+    half = (centres.astype(np.float32) ** 2).sum(1) / 2
+    codes = raster.codes.reshape(-1, raster.dim)
+    names = np.arange(1, len(centres) + 1, dtype=np.uint8)
     scales = np.ascontiguousarray(raster.scales).reshape(-1)
     valid = valid_scales(scales)
-    usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
+    usable = np.where(valid, scales, np.float32(0))
     groups = np.empty(len(codes), np.uint8)
 
     def assign(part: slice) -> None:
         if cancelled is not None and cancelled():
             raise Cancelled
         # argmin |x - c|^2 = argmax x.c - |c|^2 / 2, with x = code * scale.
-        groups[part] = torch.addcmul(-half, product(codes[part]), usable[part]).argmax(0).numpy() + 1
+        product.largest(codes[part], usable[part], -half, groups[part], names=names)
 
     run_blocks(assign, len(codes), BLOCK)
     groups[~valid] = 0

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
@@ -75,10 +74,10 @@ class PCA:
         step = max(1, BLOCK // width)
         for start in range(0, raster.grid.height, step):
             rows = slice(start, min(start + step, raster.grid.height))
-            codes = torch.from_numpy(np.ascontiguousarray(raster.codes[rows]).reshape(-1, raster.dim))
+            codes = np.ascontiguousarray(raster.codes[rows]).reshape(-1, raster.dim)
             scales = raster.scales[rows]
             scales = np.where(valid_scales(scales), scales, np.float32(np.nan))
-            scores = product(codes).numpy() * scales.reshape(1, -1) - offset[:, None]
+            scores = product(codes, scales.reshape(-1), -offset)
             yield rows, np.ascontiguousarray(scores.T).reshape(-1, width, len(chosen))
 
 

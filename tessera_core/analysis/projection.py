@@ -1,7 +1,7 @@
 """UMAP of embeddings: a flat or spatial picture in which alike pixels lie near each other.
 
 The method of McInnes, Healy & Melville (2018, arXiv 1802.03426): exact nearest neighbours, their fuzzy graph, a start from
-principal components, then attraction along the graph's edges against random repulsion. Our own loop in torch: it can be
+principal components, then attraction along the graph's edges against random repulsion. Our own loop in NumPy: it can be
 watched and stopped, needs no compilation at run time and is safe in several threads at once, which makes it the quick preview
 beside the full layout of :mod:`tessera_core.analysis.umap_learn`. ``tessera bench explore`` holds one against the other. Arrays
 in, arrays out.
@@ -10,10 +10,10 @@ in, arrays out.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tessera_core.errors import Cancelled, RasterError
@@ -30,7 +30,10 @@ NEGATIVES = 5
 BATCH = 16_384
 # Attraction curve 1 / (1 + a d^2b) fitted to min_dist = 0.1 and spread = 1 (umap-learn's defaults).
 CURVE = (1.5769434, 0.8950609)
-_BLOCK = 1024
+# Rows of distances at once: 50 MB among the most points.
+_BLOCK = 256
+# Distances of a row are searched in parts of so many.
+_COMB = 32
 
 
 @dataclass(frozen=True)
@@ -119,27 +122,50 @@ def nearest(
     Returns:
         Indices int64 (N, k) and distances float32 (N, k), nearest first.
     """
-    queries = torch.from_numpy(np.ascontiguousarray(values, np.float32))
-    base = queries if among is None else torch.from_numpy(np.ascontiguousarray(among, np.float32))
-    half = base.square().sum(1) / 2
+    queries = np.ascontiguousarray(values, np.float32)
+    base = queries if among is None else np.ascontiguousarray(among, np.float32)
+    half = np.square(base).sum(axis=1) / 2
     k = min(k, len(base) - (among is None))
-    index = torch.empty(len(queries), k, dtype=torch.int64)
-    distance = torch.empty(len(queries), k)
+    index = np.empty((len(queries), k), np.int64)
+    distance = np.empty((len(queries), k), np.float32)
     for start in range(0, len(queries), _BLOCK):
         if cancelled is not None and cancelled():
             raise Cancelled
         part = queries[start : start + _BLOCK]
-        closeness = torch.addmm(half[None], part, base.T, beta=-1)
+        farness = half - part @ base.T
         if among is None:
-            rows = torch.arange(len(part))
-            closeness[rows, rows + start] = -torch.inf
-        best, found = closeness.topk(k, dim=1)
+            rows = np.arange(len(part))
+            farness[rows, rows + start] = np.inf
+        found, best = _smallest(farness, k)
         index[start : start + _BLOCK] = found
-        squared = part.square().sum(1, keepdim=True) - 2 * best
-        distance[start : start + _BLOCK] = squared.clamp_(min=0).sqrt_()
+        squared = np.square(part).sum(axis=1, keepdims=True) + 2 * best
+        distance[start : start + _BLOCK] = np.sqrt(np.maximum(squared, 0))
         if progress is not None:
             progress(start + len(part), len(queries), "finding neighbours")
-    return index.numpy(), distance.numpy()
+    return index, distance
+
+
+def _smallest(values: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
+    """Where the k smallest of each row (N, M) lie, and what they are, (N, k) each, the smallest first."""
+    rows, columns = values.shape
+    parts = columns // _COMB
+    if parts > k:
+        # A part with one of the k smallest has one of the k smallest minima: only k parts need be searched.
+        whole = values[:, : parts * _COMB].reshape(rows, _COMB, parts)
+        few = np.argpartition(whole.min(axis=1), k - 1, axis=1)[:, :k]
+        among = (few[:, :, None] + parts * np.arange(_COMB)).reshape(rows, -1)
+        rest = np.broadcast_to(np.arange(parts * _COMB, columns), (rows, columns - parts * _COMB))
+        among = np.concatenate([among, rest], axis=1)
+        found, best = _smallest_of_few(np.take_along_axis(values, among, axis=1), k)
+        return np.take_along_axis(among, found, axis=1), best
+    return _smallest_of_few(values, k)
+
+
+def _smallest_of_few(values: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
+    found = np.argpartition(values, min(k, values.shape[1]) - 1, axis=1)[:, :k]
+    best = np.take_along_axis(values, found, axis=1)
+    order = np.argsort(best, axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(best, order, axis=1)
 
 
 def _memberships(distance: Floats) -> Floats:
@@ -159,7 +185,7 @@ def _memberships(distance: Floats) -> Floats:
     return np.asarray(np.exp(-gap / np.maximum(sigma, floor)[:, None]), np.float32)
 
 
-def _graph(index: NDArray[np.int64], weights: Floats) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _graph(index: NDArray[np.int64], weights: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Edges of the fuzzy union a + b - ab of both directions: heads, tails int64 (E,), weights float32 (E,) <= 1."""
     from scipy.sparse import coo_array
 
@@ -169,50 +195,52 @@ def _graph(index: NDArray[np.int64], weights: Floats) -> tuple[torch.Tensor, tor
     other = one_way.T.tocsr()
     union = (one_way + other - one_way.multiply(other)).tocoo()
     keep = union.data >= union.data.max() / EPOCHS
-    heads, tails = (torch.from_numpy(np.asarray(axis[keep], np.int64)) for axis in (union.row, union.col))
-    return heads, tails, torch.from_numpy(np.asarray(union.data[keep] / union.data.max(), np.float32))
+    heads, tails = (np.asarray(axis[keep], np.int64) for axis in (union.row, union.col))
+    return heads, tails, np.asarray(union.data[keep] / union.data.max(), np.float32)
 
 
 def _layout(
     start: Floats,
-    heads: torch.Tensor,
-    tails: torch.Tensor,
-    weights: torch.Tensor,
+    heads: NDArray[np.int64],
+    tails: NDArray[np.int64],
+    weights: Floats,
     epochs: int,
     seed: int,
     progress: Progress | None,
     cancelled: Cancel | None,
 ) -> Floats:
-    a, b = CURVE
-    points = torch.from_numpy(start)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(heads), generator=generator)
+    a, b = (np.float32(one) for one in CURVE)
+    # An axis is one run of memory: then all of this runs over edges in vector registers.
+    points = np.ascontiguousarray(start.T)
+    axes, count = points.shape
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(heads))
     heads, tails, weights = heads[order], tails[order], weights[order]
-    count = len(points)
     for epoch in range(epochs):
-        rate = 1 - epoch / epochs
+        rate = np.float32(1 - epoch / epochs)
         # An edge is pulled as often as it is strong.
-        active = torch.rand(len(heads), generator=generator) < weights
+        active = rng.random(len(heads), np.float32) < weights
         these, those = heads[active], tails[active]
         for at in range(0, len(these), BATCH):
             if cancelled is not None and cancelled():
                 raise Cancelled
             i, j = these[at : at + BATCH], those[at : at + BATCH]
-            here = points[i]
-            apart = here - points[j]
-            squared = apart.square().sum(1, keepdim=True).clamp_(min=1e-9)
-            power = (b * squared.log()).exp_()
-            pull = apart.mul_(-2 * a * b * power / squared / (1 + a * power)).clamp_(-4, 4)
-            far = torch.randint(count, (NEGATIVES, len(i)), generator=generator)
-            away = here[None] - points[far]
-            squared = away.square().sum(2, keepdim=True).clamp_(min=1e-9)
-            power = (b * squared.log()).exp_()
-            push = away.mul_(2 * b / ((0.001 + squared) * (1 + a * power))).clamp_(-4, 4).sum(0)
-            points.index_add_(0, i, pull + push, alpha=rate)
-            points.index_add_(0, j, pull, alpha=-rate)
+            here = points[:, i]
+            apart = here - points[:, j]
+            squared = np.maximum(np.square(apart).sum(axis=0), np.float32(1e-9))
+            power = np.exp(b * np.log(squared))
+            pull = np.clip(apart * (-2 * a * b * power / squared / (1 + a * power)), -4, 4)
+            away = here[:, None] - points[:, rng.integers(count, size=(NEGATIVES, len(i)))]
+            squared = np.maximum(np.square(away).sum(axis=0), np.float32(1e-9))
+            power = np.exp(b * np.log(squared))
+            away *= 2 * b / ((np.float32(0.001) + squared) * (1 + a * power))
+            push = np.clip(away, -4, 4, out=away).sum(axis=1)
+            for axis in range(axes):
+                moved = np.bincount(i, pull[axis] + push[axis], count) - np.bincount(j, pull[axis], count)
+                points[axis] += rate * moved.astype(np.float32)
         if progress is not None:
             progress(epoch + 1, epochs, "laying out the points")
-    return np.asarray(points.numpy() - points.mean(0).numpy(), np.float32)
+    return np.ascontiguousarray((points - points.mean(axis=1, keepdims=True)).T)
 
 
 def trustworthiness(values: Floats, points: Floats, k: int = NEIGHBOURS, *, sample: int = 2000, seed: int = 0) -> float:
@@ -224,20 +252,27 @@ def trustworthiness(values: Floats, points: Floats, k: int = NEIGHBOURS, *, samp
     """
     total = len(values)
     chosen = np.random.default_rng(seed).permutation(total)[:sample]
-    truth, shown = torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(np.ascontiguousarray(points))
+    truth, shown = np.asarray(values, np.float32), np.asarray(points, np.float32)
     penalty = 0.0
     for start in range(0, len(chosen), 256):
-        part = torch.from_numpy(chosen[start : start + 256])
-        rows = torch.arange(len(part))
-        near = torch.cdist(shown[part], shown)
-        near[rows, part] = torch.inf
-        found = near.topk(k, dim=1, largest=False).indices
-        real = torch.cdist(truth[part], truth)
-        real[rows, part] = -torch.inf
+        part = chosen[start : start + 256]
+        rows = np.arange(len(part))
+        near = _squares(shown[part], shown)
+        near[rows, part] = np.inf
+        found, _ = _smallest(near, k)
+        real = _squares(truth[part], truth)
+        real[rows, part] = -np.inf
         # Rank 1 is the nearest other point, because the point itself has rank 0.
-        rank = torch.stack([(real < real.gather(1, found[:, [c]])).sum(1) for c in range(k)], 1)
-        penalty += float((rank - k).clamp(min=0).sum())
+        own = np.take_along_axis(real, found, axis=1)
+        rank = np.stack([(real < own[:, [c]]).sum(axis=1) for c in range(k)], axis=1)
+        penalty += float(np.maximum(rank - k, 0).sum())
     return 1 - penalty * 2 / (len(chosen) * k * (2 * total - 3 * k - 1))
+
+
+def _squares(one: Floats, other: Floats) -> Floats:
+    """Squared distances float32 (N, M) between rows."""
+    crossed = one @ other.T
+    return np.square(one).sum(axis=1, keepdims=True) + np.square(other).sum(axis=1) - 2 * crossed
 
 
 def continuity(values: Floats, points: Floats, k: int = NEIGHBOURS, *, sample: int = 2000, seed: int = 0) -> float:
@@ -271,12 +306,7 @@ class LearntProjection:
 
     def __call__(self, values: Floats) -> Floats:
         """Places float32 (M, n) of embeddings (M, D)."""
-        out = torch.from_numpy(np.ascontiguousarray(values, np.float32))
-        for number, (weight, bias) in enumerate(self.layers):
-            out = torch.addmm(torch.from_numpy(bias), out, torch.from_numpy(weight))
-            if number < len(self.layers) - 1:
-                out = out.relu_()
-        return out.numpy()
+        return _forward(np.asarray(values, np.float32), self.layers)[-1]
 
     def colours(
         self, raster: EmbeddingRaster, progress: Progress | None = None, cancelled: Cancel | None = None
@@ -305,49 +335,48 @@ def learn_projection(
     Raises:
         Cancelled: the user stopped.
     """
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(picture.values), generator=generator)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(picture.values))
     held, taught = order[: len(order) // 10], order[len(order) // 10 :]
-    values, places = torch.from_numpy(picture.values), torch.from_numpy(picture.points)
-    mean, spread = values[taught].mean(0), values[taught].std(0).clamp_(min=1e-6)
-    centre, size = places[taught].mean(0), places[taught].std(0).clamp_(min=1e-6)
+    values, places = picture.values, picture.points
+    mean, spread = values[taught].mean(0), np.maximum(values[taught].std(0, ddof=1), np.float32(1e-6))
+    centre, size = places[taught].mean(0), np.maximum(places[taught].std(0, ddof=1), np.float32(1e-6))
     x, y = (values - mean) / spread, (places - centre) / size
     widths = [x.shape[1], 128, 128, y.shape[1]]
-    layers = []
+    layers: list[tuple[Floats, Floats]] = []
     for inputs, outputs in itertools.pairwise(widths):
-        weight = torch.randn(inputs, outputs, generator=generator) * (2 / inputs) ** 0.5
-        layers.append((weight.requires_grad_(), torch.zeros(outputs, requires_grad=True)))
-    tensors = [tensor for layer in layers for tensor in layer]
-    # Adam (Kingma & Ba 2015) in four lines: importing torch.optim costs longer than all of this.
-    first, second = ([torch.zeros_like(tensor) for tensor in tensors] for _ in range(2))
+        weight = rng.standard_normal((inputs, outputs), np.float32) * np.float32((2 / inputs) ** 0.5)
+        layers.append((weight, np.zeros(outputs, np.float32)))
+    tensors = [array for layer in layers for array in layer]
+    # Adam (Kingma & Ba 2015).
+    first, second = ([np.zeros_like(array) for array in tensors] for _ in range(2))
     rounds, batch, step = 30, 512, 0
     for turn in range(rounds):
         rate = 1e-3 * (1 + np.cos(np.pi * turn / rounds))
-        shuffled = taught[torch.randperm(len(taught), generator=generator)]
+        shuffled = taught[rng.permutation(len(taught))]
         for start in range(0, len(shuffled), batch):
             if cancelled is not None and cancelled():
                 raise Cancelled
             part = shuffled[start : start + batch]
             step += 1
-            slopes = torch.autograd.grad((_forward(x[part], layers) - y[part]).square().mean(), tensors)
-            with torch.no_grad():
-                for tensor, slope, m, v in zip(tensors, slopes, first, second, strict=True):
-                    m.lerp_(slope, 0.1)
-                    v.lerp_(slope * slope, 0.001)
-                    tensor -= rate * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt_() + 1e-8)
+            slopes = _slopes(x[part], y[part], layers)
+            pace, settled = np.float32(rate / (1 - 0.9**step)), np.float32(1 - 0.999**step)
+            for array, slope, m, v in zip(tensors, slopes, first, second, strict=True):
+                m += np.float32(0.1) * (slope - m)
+                v += np.float32(0.001) * (np.square(slope) - v)
+                array -= pace * m / (np.sqrt(v / settled) + np.float32(1e-8))
         if progress is not None:
             progress(turn + 1, rounds, "learning the picture")
-    with torch.no_grad():
-        test = held if len(held) else taught
-        error = (_forward(x[test], layers) - y[test]).square().sum()
-        r2 = 1 - float(error / (y[test] - y[test].mean(0)).square().sum().clamp(min=1e-12))
-        plain = [[weight.detach(), bias.detach()] for weight, bias in layers]
-        # Standardising is folded into the first and last layer.
-        plain[0] = [plain[0][0] / spread[:, None], plain[0][1] - (mean / spread) @ plain[0][0]]
-        plain[-1] = [plain[-1][0] * size, plain[-1][1] * size + centre]
+    test = held if len(held) else taught
+    error = float(np.square(_forward(x[test], layers)[-1] - y[test]).sum())
+    r2 = 1 - error / max(float(np.square(y[test] - y[test].mean(0)).sum()), 1e-12)
+    # Standardising is folded into the first and last layer.
+    weight, bias = layers[0]
+    layers[0] = weight / spread[:, None], bias - (mean / spread) @ weight
+    weight, bias = layers[-1]
+    layers[-1] = weight * size, bias * size + centre
     low, high = (np.percentile(picture.points, q, axis=0).astype(np.float32) for q in (1, 99))
-    numbers = tuple((weight.contiguous().numpy(), bias.contiguous().numpy()) for weight, bias in plain)
-    return LearntProjection(numbers, max(0.0, r2), low, high)
+    return LearntProjection(tuple(layers), max(0.0, r2), low, high)
 
 
 def place_colours(points: Floats, low: Floats, high: Floats) -> NDArray[np.uint8]:
@@ -362,12 +391,28 @@ def place_colours(points: Floats, low: Floats, high: Floats) -> NDArray[np.uint8
     return np.asarray(mixed, np.uint8)
 
 
-def _forward(x: torch.Tensor, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+def _forward(x: Floats, layers: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
+    """What each layer makes of vectors (N, D), rectified but for the last."""
+    made = []
     for number, (weight, bias) in enumerate(layers):
-        x = torch.addmm(bias, x, weight)
+        x = x @ weight + bias
         if number < len(layers) - 1:
-            x = x.relu()
-    return x
+            np.maximum(x, 0, out=x)
+        made.append(x)
+    return made
+
+
+def _slopes(x: Floats, y: Floats, layers: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
+    """Gradients of the mean squared error by each weight and bias, in their order."""
+    made = _forward(x, layers)
+    back = (made[-1] - y) * np.float32(2 / y.size)
+    slopes: list[Floats] = []
+    for number in range(len(layers) - 1, -1, -1):
+        given = made[number - 1] if number else x
+        slopes[:0] = [given.T @ back, back.sum(axis=0)]
+        if number:
+            back = (back @ layers[number][0].T) * (given > 0)
+    return slopes
 
 
 def _part(progress: Progress | None, start: int, stop: int, total: int) -> Progress | None:

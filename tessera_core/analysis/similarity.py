@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.int8 import BLOCK, CodeProduct, code_squares
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import Cancelled, RasterError
 from tessera_core.raster import EmbeddingRaster, valid_scales
@@ -146,25 +145,26 @@ class SimilarityIndex:
         units = seeds / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
         product = CodeProduct(units.T.astype(np.float32))
         scores = np.empty(len(self._codes), np.uint16)
-        codes, norms = torch.from_numpy(self._codes), torch.from_numpy(self._norms)
-        scales = torch.from_numpy(np.where(self._valid, self._scales, np.float32(0)))
-        seed_norms = torch.from_numpy(lengths.astype(np.float32))[:, None]
-        out = torch.from_numpy(scores)
+        codes, norms = self._codes, self._norms
+        scales = np.where(self._valid, self._scales, np.float32(0))
+        seed_norms = lengths.astype(np.float32)[:, None]
 
         def score(part: slice) -> None:
             if cancelled is not None and cancelled():
                 raise Cancelled
-            cosine = product(codes[part]).div_(norms[part])
+            cosine = product(codes[part])
+            cosine /= norms[part]
             if metric == "euclidean":
                 size = norms[part] * scales[part]
-                distance = (size**2 + seed_norms**2 - 2 * cosine * size * seed_norms).clamp_(min=0).sqrt_()
+                squares = size**2 + seed_norms**2 - 2 * cosine * size * seed_norms
+                distance = np.sqrt(np.maximum(squares, 0, out=squares), out=squares)
                 likeness = 1 - distance / (size + seed_norms)
             else:
                 likeness = cosine
-            best = likeness[:wanted].amax(0)
+            best = likeness[:wanted].max(axis=0)
             if wanted < len(seeds):
-                best[likeness[wanted:].amax(0) > best] = 0
-            out[part] = best.clamp_(0, 1).mul_(PER_MILLE).round_().to(torch.int32).to(torch.uint16)
+                best[likeness[wanted:].max(axis=0) > best] = 0
+            scores[part] = np.rint(np.clip(best, 0, 1, out=best) * np.float32(PER_MILLE))
 
         run_blocks(score, len(codes), BLOCK)
         scores[~self._valid] = NO_SCORE
@@ -176,13 +176,11 @@ class SimilarityIndex:
 def code_norms(codes: NDArray[np.int8], cancelled: Cancel | None = None) -> NDArray[np.float32]:
     """Euclidean norms float32 (N,) of int8 codes (N, D); at least tiny, so that a division is safe."""
     norms = np.empty(len(codes), np.float32)
-    tensor = torch.from_numpy(codes)
-    out = torch.from_numpy(norms)
 
     def measure(part: slice) -> None:
         if cancelled is not None and cancelled():
             raise Cancelled
-        out[part] = tensor[part].float().square_().sum(1).sqrt_()
+        np.sqrt(code_squares(codes[part]), out=norms[part])
 
     run_blocks(measure, len(codes), BLOCK)
     return np.maximum(norms, np.float32(1e-20))

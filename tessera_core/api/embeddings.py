@@ -226,11 +226,15 @@ def generate(
         TileError: a folder is no tile or has no valid observation.
         CheckpointError: the weights are not usable.
         InputError: the tiles are of several years.
+        MissingPartError: PyTorch is not installed.
 
     Example:
         >>> tessera.generate(region.dpixels[2024], "studio-nano", dim=32).dim
         32
     """
+    from tessera_core._utils.torch_part import require_torch
+
+    require_torch("Generating embeddings")
     from tessera_core._utils.partial import Failure
     from tessera_core.dpixels.tile import DPixelTile, find_tiles
     from tessera_core.inference.tiles import GenerateOptions, generate_tiles

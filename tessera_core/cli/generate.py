@@ -62,6 +62,9 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Generate; see the module's docstring."""
+    from tessera_core._utils.torch_part import require_torch
+
+    require_torch("Generating embeddings")
     from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.tile import find_tiles

@@ -422,6 +422,9 @@ def _training_state(path: Path) -> Item | None:
     """The state of a pretraining run of ours, or None."""
     import pickle
 
+    from tessera_core._utils.torch_part import require_torch
+
+    require_torch("Looking into the state of a training run")
     import torch
 
     try:
@@ -474,6 +477,9 @@ def _head(path: Path) -> Item:
 
 
 def _checkpoint(source: str | Path, shown: str) -> Item:
+    from tessera_core._utils.torch_part import require_torch
+
+    require_torch("Looking into an encoder")
     from tessera_core.models.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(source)

@@ -62,7 +62,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return {"plot": str(write_page(args.plot)), "steps": int(read_log(args.plot)[-1]["step"]) + 1}
     if args.config is None or args.out is None:
         raise PretrainError("Name a configuration and a folder: tessera pretrain CONFIG.toml --out DIR.")
+    from tessera_core._utils.torch_part import require_torch
+
     config = PretrainConfig.load(args.config)
+    require_torch("Training an encoder")
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.pretrain.trainer import pretrain
 

@@ -80,8 +80,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: the arguments contradict each other or something given is not usable.
     """
+    from tessera_core._utils.torch_part import require_torch
     from tessera_core.cli.console import ConsoleProgress
 
+    require_torch("A study of encoders")
     progress = ConsoleProgress(args.name)
     if args.name == "ablations":
         return _ablations(args, progress)

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.softmax import softmax
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
 from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head, percent
@@ -227,15 +227,14 @@ class HierarchicalHead(Head):
         if self._product is None:
             self._product = CodeProduct(np.concatenate([coef for coef, _ in parts], axis=1))
         product = self._product
-        intercept = torch.from_numpy(np.concatenate([own for _, own in parts]))[:, None]
-        sizes = [len(own) for _, own in parts]
-        usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
-        all_codes = torch.from_numpy(codes)
+        intercept = np.concatenate([own for _, own in parts])
+        ends = np.cumsum([len(own) for _, own in parts])[:-1]
+        usable = np.where(valid, scales, np.float32(0))
 
         def classify(part: slice) -> None:
-            logits = torch.addcmul(intercept, product(all_codes[part]), usable[part])
-            local = torch.cat([torch.softmax(one, dim=0) for one in torch.split(logits, sizes)])
-            best, sure = self._rolled_up(self._along_paths(local.numpy()))
+            logits = product(codes[part], usable[part], intercept)
+            local = np.concatenate([softmax(one, axis=0) for one in np.split(logits, ends)])
+            best, sure = self._rolled_up(self._along_paths(local))
             classes[part], confidence[part] = ids[best], percent(sure)
 
         run_blocks(classify, len(codes), BLOCK)

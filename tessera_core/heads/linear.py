@@ -1,7 +1,6 @@
 """Heads whose decision is linear in the embedding, and their hot path over int8 codes.
 
-Since ``embedding = code * scale``, a linear head acts on the codes: ``logits = (codes @ W) * scale + b``. Classes lie along
-the first axis of every temporary, so that maximum and soft-max run over pixels in vector registers.
+Since ``embedding = code * scale``, a linear head acts on the codes: ``logits = (codes @ W) * scale + b``.
 """
 
 from __future__ import annotations
@@ -9,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.softmax import softmax
 from tessera_core._utils.threads import run_blocks
 from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head
 from tessera_core.raster import valid_scales
@@ -38,34 +37,27 @@ class LinearHead(Head):
 
     def decision_function(self, X: ArrayLike) -> Floats:
         """Logits, float32 (N, K), of two classes (N,) how far the second lies above the first; rows without data are NaN."""
-        logits = self._logits(self._check(X)).numpy()
+        logits = self._logits(self._check(X))
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
-    def _logits(self, X: Floats) -> torch.Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(X))
-        return torch.addmm(torch.from_numpy(self.intercept_), x, torch.from_numpy(self.coef_))
+    def _logits(self, X: Floats) -> Floats:
+        logits: Floats = X @ self.coef_ + self.intercept_
+        return logits
 
     def _proba(self, X: Floats) -> NDArray[np.floating]:
-        return torch.softmax(self._logits(X), dim=1).numpy()
+        return softmax(self._logits(X), axis=1)
 
     def predict_codes(self, codes: NDArray[np.int8], scales: Floats) -> tuple[Bytes, Bytes]:
         """See :meth:`Head.predict_codes`; no float copy of the codes is made."""
         self._check_codes(codes, scales)
-        ids = torch.from_numpy(self.map_ids())
+        ids = self.map_ids()
         product = self._code_product()
-        intercept = torch.from_numpy(self.intercept_)[:, None]
         classes, confidence = np.empty(len(codes), np.uint8), np.empty(len(codes), np.uint8)
         valid = valid_scales(scales)
-        usable = torch.from_numpy(scales if valid.all() else np.where(valid, scales, np.float32(0)))
-        all_codes = torch.from_numpy(codes)
-        out_classes, out_confidence = torch.from_numpy(classes), torch.from_numpy(confidence)
+        usable = scales if valid.all() else np.where(valid, scales, np.float32(0))
 
         def classify(part: slice) -> None:
-            logits = torch.addcmul(intercept, product(all_codes[part]), usable[part])
-            top, index = logits.max(dim=0)
-            out_classes[part] = ids[index]
-            # The largest probability is 1 / sum(exp(logit - top)).
-            out_confidence[part] = logits.sub_(top).exp_().sum(dim=0).reciprocal_().mul_(100).round_()
+            product.largest(codes[part], usable[part], self.intercept_, classes[part], confidence[part], names=ids)
 
         run_blocks(classify, len(codes), BLOCK)
         if not valid.all():

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from tessera_core._utils.softmax import logsumexp, softmax
 from tessera_core.errors import HeadError
 from tessera_core.heads.linear import LinearHead
-from tessera_core.heads.training import ClassWeight, independent
+from tessera_core.heads.training import ClassWeight, independent, one_hot
 from tessera_core.types import Floats
 
 # Steps after which the minimiser is told the Hessian; of 2 to 8, 4 to 6 needed the fewest.
@@ -58,66 +58,68 @@ class LogisticHead(LinearHead):
     def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         if not (isinstance(self.alpha, int | float) and self.alpha > 0):
             raise HeadError(f"The penalty alpha of a logistic head must be a positive number, not {self.alpha!r}.")
-        x, w = torch.from_numpy(X).double(), torch.from_numpy(weight)
-        truth = torch.from_numpy(targets)
-        k = int(truth.max()) + 1
+        x, w = X.astype(np.float64), weight
+        k = int(targets.max()) + 1
         # The sum of the loss grows with the pixels of a label, what they say does not.
         alpha = self.alpha * len(X) / independent(self._groups, len(X))
         mean = (w / w.sum()) @ x
         x = x - mean
-        unit = (w[:, None] * x.square()).sum().div(w.sum() * x.shape[1]).sqrt().clamp_min(1e-12)
+        unit = max(np.sqrt((w[:, None] * np.square(x)).sum() / (w.sum() * x.shape[1])), 1e-12)
         x /= unit
-        weighted = x * w.sqrt()[:, None]
+        weighted = x * np.sqrt(w)[:, None]
         n, dim = x.shape
         if n < dim:
-            values, left = torch.linalg.eigh(weighted @ weighted.T)
+            values, left = np.linalg.eigh(weighted @ weighted.T)
             keep = values > values[-1] * 1e-10
             values = values[keep]
-            axes = weighted.T @ left[:, keep] / values.sqrt()
+            axes = weighted.T @ left[:, keep] / np.sqrt(values)
         else:
-            values, axes = torch.linalg.eigh(weighted.T @ weighted)
-            values = values.clamp_min(0)
+            values, axes = np.linalg.eigh(weighted.T @ weighted)
+            values = np.maximum(values, 0)
         # At zero the Hessian is X'X / K + alpha I but for what classes share: dividing by its root makes the problem nearly round.
-        scale, one = (values / k + alpha).rsqrt(), (w.sum() / k) ** -0.5
-        z = torch.cat([x @ axes * scale, torch.ones(n, 1, dtype=x.dtype) * one], dim=1)
-        penalty = torch.cat([alpha * scale.square(), torch.zeros(1, dtype=x.dtype)])
+        scale, one = (values / k + alpha) ** -0.5, (w.sum() / k) ** -0.5
+        z = np.concatenate([x @ axes * scale, np.full((n, 1), one)], axis=1)
+        penalty = np.append(alpha * np.square(scale), 0.0)
         # Classes lie along the first axis: products and soft-max are then more than twice as quick.
-        zt = z.T.contiguous()
+        zt = np.ascontiguousarray(z.T)
         # What the labels say is linear in the weights, and does not change.
-        said = (torch.nn.functional.one_hot(truth).T.to(x.dtype) * w) @ z
+        said = (one_hot(targets, k).T * w) @ z
 
-        def loss(v: torch.Tensor) -> tuple[float, torch.Tensor]:
+        def loss(v: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             logits = v @ zt
-            total = torch.logsumexp(logits, dim=0)
-            shrunk = torch.addcmul(said, penalty, v, value=-1).neg_()
+            total = logsumexp(logits, axis=0)
+            shrunk = penalty * v - said
             # 1/2 penalty v^2 - said v, with what the gradient needs as well.
-            value = torch.vdot(w, total) + 0.5 * torch.vdot((shrunk - said).view(-1), v.view(-1))
-            return float(value), torch.addmm(shrunk, logits.sub_(total).exp_().mul_(w), z)
+            value = w @ total + 0.5 * np.vdot(shrunk - said, v)
+            logits -= total
+            np.exp(logits, out=logits)
+            logits *= w
+            return float(value), logits @ z + shrunk
 
-        def inverse_hessian(v: torch.Tensor) -> torch.Tensor:
-            p = torch.softmax(v @ zt, dim=0)
+        def inverse_hessian(v: NDArray[np.float64]) -> NDArray[np.float64]:
+            p = softmax(v @ zt, axis=0)
             hessian = (zt * (w * (p * (1 - p)).sum(0) / (k - 1))) @ z
-            hessian.diagonal().add_(penalty + 1e-9)
-            return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+            hessian[np.diag_indices_from(hessian)] += penalty + 1e-9
+            return np.linalg.inv(hessian)
 
-        start = torch.zeros(k, z.shape[1], dtype=x.dtype)
+        start = np.zeros((k, z.shape[1]))
         v, self.n_iter_ = minimise(loss, start, self.max_iter, self.tol, inverse_hessian=inverse_hessian)
         coef = axes @ (v[:, :-1] * scale).T / unit
         intercept = v[:, -1] * one - mean @ coef
-        self._set(coef.numpy(), intercept.numpy())
+        self._set(coef, intercept)
 
 
 def minimise(
-    loss: Callable[[torch.Tensor], tuple[float, torch.Tensor]],
-    start: torch.Tensor,
+    loss: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]],
+    start: NDArray[np.float64],
     max_iter: int,
     tol: float,
     memory: int = 10,
-    inverse_hessian: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> tuple[torch.Tensor, int]:
+    inverse_hessian: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+) -> tuple[NDArray[np.float64], int]:
     """L-BFGS with Armijo backtracking (Nocedal & Wright 2006, algorithm 7.4), for smooth convex functions.
 
-    SciPy's and torch's do the same at five times the overhead per step, which is what counts for a millisecond problem.
+    SciPy's does the same at five times the overhead per step, which is what counts for a millisecond problem.
 
     Args:
         loss: value and gradient at a point.
@@ -133,57 +135,59 @@ def minimise(
     """
     shape, x = start.shape, start.reshape(-1)
     value, grad = _flat(loss(start))
-    threshold = tol * float(grad.abs().max())
-    pairs: list[tuple[torch.Tensor, torch.Tensor, float]] = []
-    inverse: torch.Tensor | None = None
+    threshold = tol * float(np.abs(grad).max())
+    pairs: list[tuple[NDArray[np.float64], NDArray[np.float64], float]] = []
+    inverse: NDArray[np.float64] | None = None
     for step in range(max_iter):
-        if float(grad.abs().max()) <= threshold:
-            return x.view(shape), step
+        if float(np.abs(grad).max()) <= threshold:
+            return x.reshape(shape), step
         if step == TOLD_AFTER and inverse_hessian is not None:
-            inverse = inverse_hessian(x.view(shape))
+            inverse = inverse_hessian(x.reshape(shape))
         direction = _two_loop(grad, pairs, inverse)
-        slope = float(torch.vdot(grad, direction))
+        slope = float(grad @ direction)
         length = 1.0
         while True:
-            trial = torch.add(x, direction, alpha=length)
-            new_value, new_grad = _flat(loss(trial.view(shape)))
+            trial = x + length * direction
+            new_value, new_grad = _flat(loss(trial.reshape(shape)))
             if new_value <= value + 1e-4 * length * slope:
                 break
             length /= 2
             if length < 1e-10:  # no descent is left at this precision
-                return x.view(shape), step
+                return x.reshape(shape), step
         s, y = trial - x, new_grad - grad
-        curvature = float(torch.vdot(s, y))
+        curvature = float(s @ y)
         if curvature > 1e-14:
             pairs = [*pairs[1 - memory :], (s, y, curvature)]
         x, value, grad = trial, new_value, new_grad
-    return x.view(shape), max_iter
+    return x.reshape(shape), max_iter
 
 
-def _flat(found: tuple[float, torch.Tensor]) -> tuple[float, torch.Tensor]:
+def _flat(found: tuple[float, NDArray[np.float64]]) -> tuple[float, NDArray[np.float64]]:
     return found[0], found[1].reshape(-1)
 
 
 def _two_loop(
-    grad: torch.Tensor, pairs: list[tuple[torch.Tensor, torch.Tensor, float]], inverse: torch.Tensor | None
-) -> torch.Tensor:
+    grad: NDArray[np.float64],
+    pairs: list[tuple[NDArray[np.float64], NDArray[np.float64], float]],
+    inverse: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
     """The L-BFGS direction: minus the approximate inverse Hessian times the gradient.
 
     ``inverse`` is about it for each run of its length, but for a factor; None for the identity.
     """
 
-    def about(vector: torch.Tensor) -> torch.Tensor:
-        return vector if inverse is None else (vector.view(-1, len(inverse)) @ inverse).view(-1)
+    def about(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        return vector if inverse is None else (vector.reshape(-1, len(inverse)) @ inverse).reshape(-1)
 
-    q, alphas = grad.clone(), []
+    q, alphas = grad.copy(), []
     for s, y, curvature in reversed(pairs):
-        a = float(torch.vdot(s, q)) / curvature
+        a = float(s @ q) / curvature
         alphas.append(a)
-        q.sub_(y, alpha=a)
+        q -= a * y
     q = about(q)
     if pairs:
         _, y, curvature = pairs[-1]
-        q.mul_(curvature / float(torch.vdot(y, about(y))))
+        q = q * (curvature / float(y @ about(y)))
     for (s, y, curvature), a in zip(pairs, reversed(alphas), strict=True):
-        q.add_(s, alpha=a - float(torch.vdot(y, q)) / curvature)
-    return q.neg_()
+        q += (a - float(y @ q) / curvature) * s
+    return -q

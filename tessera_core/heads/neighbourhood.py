@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tessera_core._utils.int8 import BLOCK, CodeProduct
+from tessera_core._utils.softmax import largest_of
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import FLOAT_BLOCK, Pixels, RasterEstimator, State
-from tessera_core.heads.classification import Head, percent
+from tessera_core.heads.classification import Head
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import dequantise, valid_scales
 from tessera_core.types import Bools, Bytes, Floats, PixelBox
@@ -137,19 +137,20 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
         missing = (x0 - left + r, right + r - x1, y0 - top + r, bottom + r - y1)
         return np.ascontiguousarray(codes[y0:y1, x0:x1]), np.array(scales[y0:y1, x0:x1], np.float32), missing
 
-    def _box(self, values: torch.Tensor, missing: tuple[int, int, int, int]) -> torch.Tensor:
+    def _box(self, values: Floats, missing: tuple[int, int, int, int]) -> Floats:
         """Sums over the square around each inner pixel, of (C, h', w'), in one order whatever the window."""
-        padded = torch.nn.functional.pad(values, missing)
+        left, right, top, bottom = missing
+        padded = np.pad(values, ((0, 0), (top, bottom), (left, right)))
         height, width = padded.shape[1] - 2 * self._radius, padded.shape[2] - 2 * self._radius
-        across = padded[:, :, :width].clone()
+        across = padded[:, :, :width].copy()
         for d in range(1, self.size):
             across += padded[:, :, d : d + width]
-        down = across[:, :height].clone()
+        down = across[:, :height].copy()
         for d in range(1, self.size):
             down += across[:, d : d + height]
         return down
 
-    def _inner(self, values: torch.Tensor, missing: tuple[int, int, int, int]) -> torch.Tensor:
+    def _inner(self, values: Floats, missing: tuple[int, int, int, int]) -> Floats:
         """(C, h', w') without the surroundings."""
         left, right, top, bottom = (self._radius - m for m in missing)
         return values[:, top : values.shape[1] - bottom, left : values.shape[2] - right]
@@ -157,10 +158,10 @@ class _Around[Value: np.generic](RasterEstimator[Value]):
     def _vectors(self, codes: NDArray[np.int8], scales: Floats, part: PixelBox, inside: Bools) -> Floats:
         """Vectors (n, 2 D) of the pixels ``inside`` a small window, as :func:`with_focal_mean` makes them."""
         near, scale, missing = self._halo(codes, scales, part)
-        valid = torch.from_numpy(valid_scales(scale)[None].astype(np.float32))
-        values = torch.from_numpy(np.nan_to_num(dequantise(near, scale))).permute(2, 0, 1)
-        mean = self._box(values, missing) / self._box(valid, missing).clamp_min(1)
-        x = torch.cat([self._inner(values, missing), mean]).permute(1, 2, 0).numpy()[inside]
+        valid = valid_scales(scale)[None].astype(np.float32)
+        values = np.ascontiguousarray(np.nan_to_num(dequantise(near, scale)).transpose(2, 0, 1))
+        mean = self._box(values, missing) / np.maximum(self._box(valid, missing), 1)
+        x = np.concatenate([self._inner(values, missing), mean]).transpose(1, 2, 0)[inside]
         return np.ascontiguousarray(x)
 
 
@@ -254,14 +255,13 @@ class NeighbourhoodHead(_Around[np.uint8], Head):
         near, scale, missing = self._halo(codes, scales, part)
         valid = valid_scales(scale)
         scale[~valid] = 0
-        product = self._product(torch.from_numpy(near.reshape(-1, dim)))
-        product = (product * torch.from_numpy(scale.ravel())).reshape(2 * k, *scale.shape)
-        count = self._box(torch.from_numpy(valid[None].astype(np.float32)), missing).clamp_min(1)
+        product = self._product(near.reshape(-1, dim), scale.ravel()).reshape(2 * k, *scale.shape)
+        count = np.maximum(self._box(valid[None].astype(np.float32), missing), 1)
         logits = self._inner(product[:k], missing) + self._box(product[k:], missing) / count
-        logits = logits + torch.from_numpy(intercept)[:, None, None]
-        top, index = logits.max(dim=0)
-        sure = (logits - top).exp_().sum(dim=0).reciprocal_().numpy()
-        return self.map_ids()[index.numpy()[inside]], percent(sure[inside])
+        logits += intercept[:, None, None]
+        index, _, sure = largest_of(logits, True)
+        assert sure is not None
+        return self.map_ids()[index[inside]], sure[inside]
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_product": None}

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tessera_core._utils.int8 import CodeProduct
+from tessera_core._utils.softmax import largest_of
 from tessera_core._utils.threads import run_blocks
 from tessera_core.errors import HeadError
 from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head
-from tessera_core.heads.training import ClassWeight, balanced_draw, class_factors
+from tessera_core.heads.training import ClassWeight, balanced_draw, class_factors, one_hot
 from tessera_core.raster import valid_scales
 from tessera_core.types import Bytes, Floats
 
@@ -67,24 +67,24 @@ class KNNHead(Head):
         keep = balanced_draw(targets, self.max_references, self.seed)
         self._restore({"references": X[keep], "reference_classes": targets[keep]})
 
-    def _votes(self, similarity: torch.Tensor) -> torch.Tensor:
+    def _votes(self, similarity: Floats) -> Floats:
         """Share of the votes, float32 (K, n), from similarities (R, n)."""
-        nearest = kth = similarity.amax(dim=0)
+        nearest = kth = similarity.max(axis=0)
         left = similarity
         for _ in range(self._k - 1):
-            left = torch.where(left < kth, left, -torch.inf)
-            kth = left.amax(dim=0)
-        ballots = (similarity >= kth).float().add_(similarity >= nearest, alpha=0.5)
-        votes = self._member @ ballots
-        return votes.div_(votes.sum(dim=0))
+            left = np.where(left < kth, left, np.float32(-np.inf))
+            kth = left.max(axis=0)
+        ballots = (similarity >= kth).astype(np.float32)
+        ballots[similarity >= nearest] += np.float32(0.5)
+        votes: Floats = self._member @ ballots
+        votes /= votes.sum(axis=0)
+        return votes
 
     def _proba(self, X: Floats) -> NDArray[np.floating]:
         out = np.empty((len(X), len(self.classes_)), np.float32)
         step = max(16, SIMILARITIES // len(self.references_))
-        references = torch.from_numpy(self.references_)
         for start in range(0, len(X), step):
-            x = torch.from_numpy(np.ascontiguousarray(X[start : start + step]))
-            similarity = torch.addmm(-self._half_norms, references, x.T)
+            similarity = self.references_ @ X[start : start + step].T - self._half_norms
             out[start : start + step] = self._smooth(self._votes(similarity)).T
         return out
 
@@ -93,31 +93,29 @@ class KNNHead(Head):
         if self._temperature != 1:
             return super().predict_codes(codes, scales)
         self._check_codes(codes, scales)
-        ids = torch.from_numpy(self.map_ids())
+        ids = self.map_ids()
         if self._product is None:
             self._product = CodeProduct(self.references_.T, digits=_digits(self.references_))
         product = self._product
         classes, confidence = np.empty(len(codes), np.uint8), np.empty(len(codes), np.uint8)
         valid = valid_scales(scales)
         # Distance order at a pixel: r.x - |r|^2/2 with x = code * scale, divided by the scale.
-        inverse = torch.from_numpy(np.divide(1, scales, out=np.ones_like(scales), where=valid))
-        all_codes = torch.from_numpy(codes)
-        out_classes, out_confidence = torch.from_numpy(classes), torch.from_numpy(confidence)
+        inverse = np.divide(1, scales, out=np.ones_like(scales), where=valid)
         step = max(64, SIMILARITIES // len(self.references_))
 
         def classify(part: slice) -> None:
-            similarity = product(all_codes[part])
-            similarity.addcmul_(self._half_norms, inverse[part], value=-1)
-            share, index = self._smooth(self._votes(similarity)).max(dim=0)
-            out_classes[part] = ids[index]
-            out_confidence[part] = share.mul_(100).round_()
+            similarity = product(codes[part])
+            similarity -= self._half_norms * inverse[part]
+            index, share, _ = largest_of(self._smooth(self._votes(similarity)), False)
+            classes[part], confidence[part] = ids[index], np.rint(100 * share)
 
         run_blocks(classify, len(codes), step)
         classes[~valid], confidence[~valid] = NO_CLASS, NO_CONFIDENCE
         return classes, confidence
 
-    def _smooth(self, share: torch.Tensor) -> torch.Tensor:
-        return share.mul_(self._k).add_(1 / len(self.classes_)).div_(self._k + 1)
+    def _smooth(self, share: Floats) -> Floats:
+        smooth: Floats = (share * np.float32(self._k) + np.float32(1 / len(self.classes_))) / np.float32(self._k + 1)
+        return smooth
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_product": None}
@@ -129,13 +127,13 @@ class KNNHead(Head):
         self.references_ = np.ascontiguousarray(arrays["references"], np.float32)
         self.reference_classes_ = arrays["reference_classes"].astype(np.int64)
         self._k = min(self.n_neighbors, 2 * int(np.bincount(self.reference_classes_).min()) - 1)
-        member = torch.nn.functional.one_hot(torch.from_numpy(self.reference_classes_), len(self.classes_)).float()
+        member = one_hot(self.reference_classes_, len(self.classes_))
         if self.class_weight == "balanced":
             member /= member.sum(0)
         elif isinstance(self.class_weight, Mapping):
-            member *= torch.from_numpy(class_factors(self.class_weight, self.classes_)).float()
-        self._member = member.T.contiguous()
-        self._half_norms = torch.from_numpy(self.references_).square().sum(1, keepdim=True) / 2
+            member *= class_factors(self.class_weight, self.classes_)
+        self._member = np.ascontiguousarray(member.T, np.float32)
+        self._half_norms = np.square(self.references_).sum(axis=1, keepdims=True) / 2
         self._product = None
 
 

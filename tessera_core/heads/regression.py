@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from tessera_core.errors import HeadError
@@ -130,15 +129,15 @@ class RidgeRegressionHead(RegressionHead):
     def _fit(self, X: Floats, y: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
         if self.alpha != "loo" and not (isinstance(self.alpha, int | float) and self.alpha > 0):
             raise HeadError(f"The penalty alpha must be 'loo' or a positive number, not {self.alpha!r}.")
-        x, w, t = (torch.from_numpy(a).double() for a in (X, weight, y))
-        share, root = w / w.sum(), w.sqrt()
+        x, w, t = X.astype(np.float64), weight, y
+        share, root = w / w.sum(), np.sqrt(w)
         mean, level = share @ x, float(share @ t)
         xs, ys = (x - mean) * root[:, None], (t - level) * root
         judge = LeftOut(x, t[:, None], w, self._groups)
         best = None
         for alpha in PENALTIES if self.alpha == "loo" else [float(self.alpha)]:
             residual, interval_scale = judge.residuals(float(alpha))
-            error = float(judge.weight @ residual[:, 0].square())
+            error = float(judge.weight @ np.square(residual[:, 0]))
             if best is None or error < best[0]:
                 best = error, float(alpha), residual[:, 0], interval_scale
         assert best is not None
@@ -146,22 +145,24 @@ class RidgeRegressionHead(RegressionHead):
         basis, spectrum = left_basis(xs)
         unit = float(spectrum.sum()) / x.shape[1]
         ridge = spectrum + self.alpha_ * unit
-        axes = xs.T @ basis / spectrum.sqrt()
-        self.coef_ = (axes @ (spectrum.sqrt() * (basis.T @ ys) / ridge)).numpy()
+        axes = xs.T @ basis / np.sqrt(spectrum)
+        self.coef_ = axes @ (np.sqrt(spectrum) * (basis.T @ ys) / ridge)
         self.intercept_ = level
-        self._mean = mean.numpy()
+        self._mean = mean
         # x' (X'X + a I)^-1 x within the span of the labels, and |x|^2 / a beside it.
-        self._axes = (axes * (1 / (self.alpha_ * unit) - 1 / ridge).sqrt()).numpy()
+        self._axes = axes * np.sqrt(1 / (self.alpha_ * unit) - 1 / ridge)
         self._prior = 1 / (self.alpha_ * unit)
-        self.left_out_ = judge.kept.numpy()
-        self.left_out_interval_scale_ = interval_scale.numpy()
-        self._set_half_width(residual.numpy(), self.left_out_interval_scale_)
+        self.left_out_ = judge.kept
+        self.left_out_interval_scale_ = interval_scale
+        self._set_half_width(residual, self.left_out_interval_scale_)
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        x = torch.from_numpy(X) - torch.from_numpy(self._mean).float()
-        value = x @ torch.from_numpy(self.coef_).float() + self.intercept_
-        spread = x.square().sum(1) * self._prior - (x @ torch.from_numpy(self._axes).float()).square().sum(1)
-        return value.numpy(), (1 + spread.clamp_min(0)).sqrt().numpy()
+        x = X - self._mean.astype(np.float32)
+        # Unlike a product by BLAS, this rounds a vector's value alike wherever it stands among others.
+        value = np.einsum("nd,d->n", x, self.coef_.astype(np.float32)) + np.float32(self.intercept_)
+        spread = np.square(x).sum(axis=1) * np.float32(self._prior)
+        spread -= np.square(x @ self._axes.astype(np.float32)).sum(axis=1)
+        return value, np.sqrt(1 + np.maximum(spread, 0))
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         numbers = np.array([self.intercept_, self._prior, self.half_width_])
@@ -316,7 +317,7 @@ class MLPRegressionHead(Perceptron, RegressionHead):
         if not self.hidden or min(self.hidden) < 1 or self.members < 2:
             raise HeadError("A network for numbers needs a hidden layer of at least one unit and at least two members.")
         level, spread = float(np.average(y, weights=weight)), float(y.std())
-        target, w = torch.from_numpy((y - level) / spread).float(), torch.from_numpy(weight).float()
+        target = (y - level) / spread
         groups = np.arange(len(y)) if self._groups is None else self._groups
         number = int(groups.max()) + 1
         part = (np.random.default_rng(self.seed).permutation(number) % min(self.members, number))[groups]
@@ -324,18 +325,13 @@ class MLPRegressionHead(Perceptron, RegressionHead):
         held = np.zeros(len(y))
         for number in range(part.max() + 1):
             rows = np.flatnonzero(part != number)
-            own = torch.from_numpy(rows)
-
-            def loss(out: torch.Tensor, pick: torch.Tensor, own: torch.Tensor = own) -> torch.Tensor:
-                each = nn_huber(out[:, 0], target[own[pick]])
-                return (each * w[own[pick]]).sum() / w[own[pick]].sum()
 
             def step(done: int, total: int, number: int = number) -> None:
                 self._step(number * total + done, (int(part.max()) + 1) * total)
 
-            layers = self._trained(X[rows], 1, loss, step, number)
+            layers = self._trained(X[rows], target[rows], weight[rows], 1, step, number)
             nets.append(layers)
-            held[part == number] = forward(layers, X[part == number])[:, 0].numpy() * spread + level
+            held[part == number] = forward(layers, X[part == number])[:, 0] * spread + level
         self._nets = nets
         self._numbers = (level, spread)
         self._interval_scale = RidgeRegressionHead().fit(X, y, weight, groups=self._groups)
@@ -344,8 +340,8 @@ class MLPRegressionHead(Perceptron, RegressionHead):
 
     def _values(self, X: Floats) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         level, spread = self._numbers
-        each = torch.stack([forward(net, X)[:, 0] for net in self._nets]) * spread
-        return (each.mean(0) + level).numpy(), self._interval_scale._values(X)[1]
+        each = np.stack([forward(net, X)[:, 0] for net in self._nets]) * np.float32(spread)
+        return each.mean(0) + np.float32(level), self._interval_scale._values(X)[1]
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {f"{i}/{k}": v for i, net in enumerate(self._nets) for k, v in layer_arrays(net).items()}
@@ -363,8 +359,3 @@ class MLPRegressionHead(Perceptron, RegressionHead):
         self._nets = [
             layers_from({k.split("/")[1]: v for k, v in arrays.items() if k.startswith(f"{i}/")}) for i in range(count)
         ]
-
-
-def nn_huber(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Huber's loss for each label: squares near, distances far, so that a wrong label does not rule."""
-    return torch.nn.functional.huber_loss(value, target, reduction="none")

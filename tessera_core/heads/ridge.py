@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from tessera_core._utils.softmax import logsumexp
 from tessera_core.errors import HeadError
 from tessera_core.heads.linear import LinearHead
-from tessera_core.heads.training import ClassWeight
+from tessera_core.heads.training import ClassWeight, one_hot
 from tessera_core.types import Floats
 
 # Penalties tried, relative to the mean eigenvalue of the labels' scatter matrix.
@@ -52,42 +52,41 @@ class RidgeHead(LinearHead):
             raise HeadError(
                 f"The penalty alpha of a ridge head must be 'loo' or a positive number, not {self.alpha!r}."
             )
-        # torch, not NumPy, solves: a second thread pool (OpenBLAS) costs 10 to 50 ms under contention.
-        x, w = torch.from_numpy(X).double(), torch.from_numpy(weight)
-        y = torch.nn.functional.one_hot(torch.from_numpy(targets)).double()
+        x, w = X.astype(np.float64), weight
+        y = one_hot(targets, int(targets.max()) + 1)
         judge = LeftOut(x, y, w, self._groups)
-        truth = torch.from_numpy(targets)[judge.kept]
+        truth = targets[judge.kept]
         # A class of a single label cannot be left out of itself, so it does not vote here.
-        of_class = torch.from_numpy(np.unique(np.stack([targets[judge.kept], judge.groups]), axis=1)[0])
-        votes = torch.bincount(of_class)[truth] > 1
+        of_class = np.unique(np.stack([truth, judge.groups]), axis=1)[0]
+        votes = np.bincount(of_class)[truth] > 1
         candidates = PENALTIES if self.alpha == "loo" else np.array([float(self.alpha)])
         if votes.any():
             say = judge.weight[votes] / judge.weight[votes].sum()
             residuals = judge.path(candidates)[:, votes]
-            errors = residuals.square().sum(2) @ say
+            errors = np.square(residuals).sum(2) @ say
             best = int(errors.argmin())
             left_out, truth = y[judge.kept][votes] - residuals[best], truth[votes]
-            softer = left_out / torch.from_numpy(TEMPERATURES)[:, None, None]
-            losses = torch.logsumexp(softer, dim=2) - softer[:, torch.arange(len(truth)), truth]
+            softer = left_out / TEMPERATURES[:, None, None]
+            losses = logsumexp(softer, axis=2) - softer[:, np.arange(len(truth)), truth]
             self.temperature_ = float(TEMPERATURES[int((losses @ say).argmin())])
         else:
             best, self.temperature_ = len(candidates) // 2, 0.2
         self.alpha_ = float(candidates[best])
-        share, root = w / w.sum(), w.sqrt()[:, None]
+        share, root = w / w.sum(), np.sqrt(w)[:, None]
         x_mean, y_mean = share @ x, share @ y
         xs, ys = (x - x_mean) * root, (y - y_mean) * root
-        penalty = self.alpha_ * xs.square().sum() / x.shape[1]
+        penalty = self.alpha_ * float(np.square(xs).sum()) / x.shape[1]
         # W = Xs' (Xs Xs' + a)^-1 Ys = (Xs' Xs + a)^-1 Xs' Ys, whichever is the smaller system.
         coef = xs.T @ _solve(xs @ xs.T, ys, penalty) if len(xs) < x.shape[1] else _solve(xs.T @ xs, xs.T @ ys, penalty)
         intercept = y_mean - x_mean @ coef
-        self._set((coef / self.temperature_).numpy(), (intercept / self.temperature_).numpy())
+        self._set(coef / self.temperature_, intercept / self.temperature_)
 
 
-def _solve(system: torch.Tensor, right: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+def _solve(system: NDArray[np.float64], right: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
     """``(system + penalty I)^-1 right`` of a positive semi-definite system, which is changed."""
     # A hair more where all vectors are the same.
-    system.diagonal().add_(penalty + 1e-30)
-    return torch.cholesky_solve(right, torch.linalg.cholesky(system))
+    system[np.diag_indices_from(system)] += penalty + 1e-30
+    return np.linalg.solve(system, right)
 
 
 class LeftOut:
@@ -110,8 +109,14 @@ class LeftOut:
         basis, spectrum: of the weighted, centred vectors that take part, see :func:`left_basis`.
     """
 
-    def __init__(self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor, groups: NDArray[np.intp] | None) -> None:
-        self.kept = torch.arange(len(x))
+    def __init__(
+        self,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        groups: NDArray[np.intp] | None,
+    ) -> None:
+        self.kept = np.arange(len(x))
         self.groups = self.kept
         self.whole = groups is None
         self.weight = weight
@@ -123,12 +128,12 @@ class LeftOut:
             rank = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             size = np.repeat(sizes, sizes)
             take = (rank * np.minimum(most, size)) // size != ((rank - 1) * np.minimum(most, size)) // size
-            self.kept = torch.from_numpy(np.sort(order[take]))
-            self.groups = torch.from_numpy(groups)[self.kept]
-            counts = torch.bincount(self.groups)[self.groups]
-            self.weight = weight[self.kept] * torch.from_numpy(sizes)[self.groups] / counts
+            self.kept = np.sort(order[take])
+            self.groups = groups[self.kept]
+            counts = np.bincount(self.groups)[self.groups]
+            self.weight = weight[self.kept] * sizes[self.groups] / counts
         share = self.weight / self.weight.sum()
-        root = self.weight.sqrt()[:, None]
+        root = np.sqrt(self.weight)[:, None]
         x, y = x[self.kept], y[self.kept]
         self.basis, self.spectrum = left_basis((x - share @ x) * root)
         self._unit = self.spectrum.sum() / x.shape[1]
@@ -136,58 +141,59 @@ class LeftOut:
         self._ys = (y - share @ y) * root
         self._projected = self.basis.T @ self._ys
         if not self.whole:
-            counts = torch.bincount(self.groups)
+            counts = np.bincount(self.groups)
             # Where each vector stands among those of its label: (labels, most), with empty places at the end of short ones.
-            self._order = torch.argsort(self.groups, stable=True)
+            self._order = np.argsort(self.groups, kind="stable")
             self._which = self.groups[self._order]
-            self._place = torch.arange(len(x)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+            self._place = np.arange(len(x)) - np.repeat(np.cumsum(counts) - counts, counts)
             self._shape = len(counts), int(counts.max())
 
-    def residuals(self, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def residuals(self, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Residuals (n, K) of left-out labels under a relative penalty, and their interval scale (n,): the predictive standard
         deviation in units of the noise."""
         shrink = self.spectrum / (self.spectrum + alpha * self._unit)
         if self.whole:
-            leverage = self.basis.square() @ shrink + self._share
-            interval_scale = (1 + leverage / (1 - leverage).clamp_min(1e-6)).sqrt()
+            leverage = np.square(self.basis) @ shrink + self._share
+            interval_scale = np.sqrt(1 + leverage / np.maximum(1 - leverage, 1e-6))
         else:
-            own = torch.linalg.inv(self._systems(shrink[None])[0]).diagonal(dim1=1, dim2=2).clamp_min(1).sqrt()
-            interval_scale = torch.empty_like(self._share)
+            inverse = np.linalg.inv(self._systems(shrink[None])[0])
+            own = np.sqrt(np.maximum(np.diagonal(inverse, axis1=1, axis2=2), 1))
+            interval_scale = np.empty_like(self._share)
             interval_scale[self._order] = own[self._which, self._place]
         return self.path(np.array([alpha]))[0], interval_scale
 
-    def path(self, alphas: NDArray[np.float64]) -> torch.Tensor:
+    def path(self, alphas: NDArray[np.float64]) -> NDArray[np.float64]:
         """Residuals (A, n, K) of left-out labels under each of A relative penalties."""
-        shrink = self.spectrum / (self.spectrum + torch.from_numpy(alphas)[:, None] * self._unit)
+        shrink = self.spectrum / (self.spectrum + alphas[:, None] * self._unit)
         n, k = self._ys.shape
         # All penalties in one product: their columns lie side by side.
         fitted = self.basis @ (shrink.T[:, :, None] * self._projected[:, None, :]).reshape(len(self.spectrum), -1)
-        residual = (self._ys[:, None] - fitted.view(n, len(alphas), k)).transpose(0, 1)
+        residual = (self._ys[:, None] - fitted.reshape(n, len(alphas), k)).swapaxes(0, 1)
         if self.whole:
-            leverage = shrink @ self.basis.square().T + self._share
-            return residual / self._root / (1 - leverage).clamp_min(1e-6)[:, :, None]
-        inside = residual.new_zeros(len(alphas), *self._shape, k)
+            leverage = shrink @ np.square(self.basis).T + self._share
+            return residual / self._root / np.maximum(1 - leverage, 1e-6)[:, :, None]
+        inside = np.zeros((len(alphas), *self._shape, k))
         inside[:, self._which, self._place] = residual[:, self._order]
-        solved = torch.linalg.solve(self._systems(shrink), inside)
-        out = torch.empty_like(residual)
+        solved = np.linalg.solve(self._systems(shrink), inside)
+        out = np.empty_like(residual)
         out[:, self._order] = solved[:, self._which, self._place]
         return out / self._root
 
-    def _systems(self, shrink: torch.Tensor) -> torch.Tensor:
+    def _systems(self, shrink: NDArray[np.float64]) -> NDArray[np.float64]:
         """``I - H_gg`` of each label under each penalty, (A, labels, most, most); empty places are rows of the identity."""
         rank = self.basis.shape[1]
-        blocks = self.basis.new_zeros(*self._shape, rank + 1)
+        blocks = np.zeros((*self._shape, rank + 1))
         blocks[self._which, self._place, :rank] = self.basis[self._order]
-        blocks[self._which, self._place, rank] = self._share[self._order].sqrt()
-        shrink = torch.cat([shrink, shrink.new_ones(len(shrink), 1)], dim=1)
-        eye = torch.eye(self._shape[1], dtype=blocks.dtype) * (1 + 1e-9)
-        return eye - torch.stack([(blocks * one) @ blocks.mT for one in shrink])
+        blocks[self._which, self._place, rank] = np.sqrt(self._share[self._order])
+        shrink = np.concatenate([shrink, np.ones((len(shrink), 1))], axis=1)
+        eye = np.eye(self._shape[1]) * (1 + 1e-9)
+        return eye - np.stack([(blocks * one) @ blocks.swapaxes(1, 2) for one in shrink])
 
 
-def left_basis(xs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def left_basis(xs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Left singular vectors (N, R) and squared singular values (R,) of ``xs`` (N, D), through its smaller Gram matrix."""
     n, dim = xs.shape
-    values, vectors = torch.linalg.eigh(xs @ xs.T if n <= dim else xs.T @ xs)
-    keep = values > values.max().clamp_min(1e-30) * 1e-10
+    values, vectors = np.linalg.eigh(xs @ xs.T if n <= dim else xs.T @ xs)
+    keep = values > max(float(values.max()), 1e-30) * 1e-10
     values, vectors = values[keep], vectors[:, keep]
-    return (vectors if n <= dim else xs @ vectors / values.sqrt()), values
+    return (vectors if n <= dim else xs @ vectors / np.sqrt(values)), values

@@ -140,6 +140,13 @@ def independent(groups: NDArray[np.intp] | None, n: int) -> float:
     return float(n) if groups is None else float(np.sqrt(np.bincount(groups)).sum())
 
 
+def one_hot(targets: NDArray[np.intp], classes: int) -> NDArray[np.float64]:
+    """1 in the column of each row's class, else 0: float64 (N, K)."""
+    member = np.zeros((len(targets), classes))
+    member[np.arange(len(targets)), targets] = 1
+    return member
+
+
 def require_two(classes: Sequence[Any] | NDArray[Any]) -> None:
     """Refuse to learn from the labels of fewer than two classes.
 

@@ -7,13 +7,13 @@ people who can wait a minute: with a few points, heads of single pixels are bett
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
 
+from tessera_core._utils.softmax import softmax
+from tessera_core._utils.torch_part import require_torch
 from tessera_core.errors import HeadError
 from tessera_core.heads.base import Pixels
 from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head, percent, whole_or_named
@@ -21,47 +21,14 @@ from tessera_core.heads.training import ClassWeight
 from tessera_core.raster import dequantise, valid_scales
 from tessera_core.types import Bytes, Floats, PixelBox
 
+if TYPE_CHECKING:
+    from tessera_core.heads.unet_network import Network
+
 # Two poolings: places on the raster are taken at multiples of four, so that a map does not depend on its blocks.
 STRIDE = 4
 # Farther than this from a pixel nothing changes its class: 2 + 2*2 + 2*4 + 2*2 + 2 pixels of convolutions, and the pooling's.
 RECEPTIVE_RADIUS = 24
 TILE = 96
-
-
-class _Double(nn.Sequential):
-    """Two 3x3 convolutions with batch normalisation, which in use acts on each pixel alone."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(
-            *(nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()),
-            *(nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()),
-        )
-
-
-class _UNet(nn.Module):
-    """Ronneberger, Fischer & Brox (MICCAI 2015) with two levels, after a 1x1 convolution that narrows the embedding."""
-
-    def __init__(self, dim: int, width: int, classes: int, dropout: float) -> None:
-        super().__init__()
-        self.narrow = nn.Conv2d(dim, width, 1)
-        self.drop = nn.Dropout2d(dropout)
-        self.first, self.second, self.third = (
-            _Double(width, width),
-            _Double(width, 2 * width),
-            _Double(2 * width, 4 * width),
-        )
-        self.pool = nn.MaxPool2d(2)
-        self.up_second, self.up_first = (nn.ConvTranspose2d(n * width, n * width // 2, 2, 2) for n in (4, 2))
-        self.back_second, self.back_first = _Double(4 * width, 2 * width), _Double(2 * width, width)
-        self.out = nn.Conv2d(width, classes, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        first = self.first(self.drop(self.narrow(x)))
-        second = self.second(self.pool(first))
-        deep = self.third(self.pool(second))
-        second = self.back_second(torch.cat([self.up_second(deep), second], 1))
-        logits: torch.Tensor = self.out(self.back_first(torch.cat([self.up_first(second), first], 1)))
-        return logits
 
 
 class UNetHead(Head):
@@ -152,45 +119,48 @@ class UNetHead(Head):
         self._mean, self._spread = x.mean(0), max(float(x.std(0).mean()), 1e-12)
         truth = np.full(raster.scales.shape, -1, np.int16)
         truth[rows, cols] = targets
-        say = torch.zeros(len(self.classes_))
         # Each class's weight is what its labels have on average.
-        say += torch.from_numpy(np.bincount(targets, weight) / np.bincount(targets)).float()
+        say = np.bincount(targets, weight) / np.bincount(targets)
         rng = np.random.default_rng(self.seed)
         by_class = [np.flatnonzero(targets == k) for k in range(len(self.classes_))]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            net = _UNet(self.n_features_in_, self.width, len(self.classes_), self.dropout)
-            optimiser = torch.optim.AdamW(net.parameters(), lr=self.learning_rate, weight_decay=0.01)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(
-                optimiser, self.learning_rate, total_steps=max(self.steps, 2)
-            )
-            for step in range(self.steps):
-                self._step(step, self.steps)
-                crops, marks = [], []
-                for _ in range(self.batch):
-                    # Classes take turns, so that a rare one is seen as often.
-                    near = int(rng.choice(by_class[int(rng.integers(len(by_class)))]))
-                    top, left = (int(n) - int(rng.integers(self.crop)) for n in (rows[near], cols[near]))
-                    area = (top, left, top + self.crop, left + self.crop)
-                    turn, flip = int(rng.integers(4)), bool(rng.integers(2))
-                    crops.append(_turned(self._input(raster.codes, raster.scales, area), turn, flip))
-                    marks.append(_turned(torch.from_numpy(_cut(truth, area, -1)), turn, flip))
-                out, mark = net(torch.stack(crops)), torch.stack(marks).long()
-                loss = nn.functional.cross_entropy(out, mark, weight=say, ignore_index=-1, label_smoothing=0.05)
-                optimiser.zero_grad()
-                torch.autograd.backward(loss)
-                optimiser.step()
-                schedule.step()
-        self._step(self.steps, self.steps)
-        self._net = net.eval()
 
-    def _input(self, codes: NDArray[np.int8], scales: Floats, area: PixelBox) -> torch.Tensor:
+        def draw() -> tuple[Floats, NDArray[np.int16], int, bool]:
+            # Classes take turns, so that a rare one is seen as often.
+            near = int(rng.choice(by_class[int(rng.integers(len(by_class)))]))
+            top, left = (int(n) - int(rng.integers(self.crop)) for n in (rows[near], cols[near]))
+            area = (top, left, top + self.crop, left + self.crop)
+            turn, flip = int(rng.integers(4)), bool(rng.integers(2))
+            return self._input(raster.codes, raster.scales, area), _cut(truth, area, -1), turn, flip
+
+        network = self._network()
+        network.train(
+            draw,
+            say,
+            steps=self.steps,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            step=self._step,
+        )
+        self._net = network
+
+    def _network(self) -> Network:
+        """A new network of this head's size.
+
+        Raises:
+            MissingPartError: PyTorch is not installed.
+        """
+        require_torch("A U-Net")
+        from tessera_core.heads.unet_network import Network
+
+        return Network(self.n_features_in_, self.width, len(self.classes_), self.dropout, self.seed)
+
+    def _input(self, codes: NDArray[np.int8], scales: Floats, area: PixelBox) -> Floats:
         """float32 (D, h, w) of a window that may reach beyond the raster; zero where there is no data."""
         near = dequantise(_cut(codes, area, 0), _cut(np.asarray(scales), area, np.nan))
         x = (near - self._mean) / self._spread
-        return torch.from_numpy(np.nan_to_num(x, copy=False)).permute(2, 0, 1).contiguous()
+        return np.ascontiguousarray(np.nan_to_num(x, copy=False).transpose(2, 0, 1))
 
-    def _tile(self, codes: NDArray[np.int8], scales: Floats, tile: PixelBox) -> torch.Tensor:
+    def _tile(self, codes: NDArray[np.int8], scales: Floats, tile: PixelBox) -> Floats:
         """Probabilities (K, h, w) of a tile that starts at a multiple of 4."""
         top, left, bottom, right = tile
         high, wide = bottom - top, right - left
@@ -201,13 +171,9 @@ class UNetHead(Head):
             bottom + extra[0] + RECEPTIVE_RADIUS,
             right + extra[1] + RECEPTIVE_RADIUS,
         )
-        with torch.inference_mode():
-            out = self._net(self._input(codes, scales, area)[None])[0]
-            return torch.softmax(
-                out[:, RECEPTIVE_RADIUS : RECEPTIVE_RADIUS + high, RECEPTIVE_RADIUS : RECEPTIVE_RADIUS + wide]
-                / self.temperature_,
-                dim=0,
-            )
+        out = self._net.logits(self._input(codes, scales, area))
+        inner = out[:, RECEPTIVE_RADIUS : RECEPTIVE_RADIUS + high, RECEPTIVE_RADIUS : RECEPTIVE_RADIUS + wide]
+        return softmax(inner / np.float32(self.temperature_), axis=0)
 
     def proba_at(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
         """See :meth:`Head.proba_at`."""
@@ -220,7 +186,7 @@ class UNetHead(Head):
         for number, (down, across) in enumerate(tiles):
             own = np.flatnonzero((which.ravel() == number) & valid)
             top, left = int(down) * TILE, int(across) * TILE
-            proba = self._tile(raster.codes, raster.scales, (top, left, top + TILE, left + TILE)).numpy()
+            proba = self._tile(raster.codes, raster.scales, (top, left, top + TILE, left + TILE))
             out[own] = proba[:, rows[own] - top, cols[own] - left].T
         return out
 
@@ -258,7 +224,7 @@ class UNetHead(Head):
             for x in range(left // TILE * TILE, right, TILE):
                 y0, x0, y1, x1 = max(y, top), max(x, left), min(y + TILE, bottom), min(x + TILE, right)
                 if valid_scales(np.asarray(scales[y0:y1, x0:x1])).any():
-                    proba = self._tile(codes, scales, (y, x, y + TILE, x + TILE)).numpy()
+                    proba = self._tile(codes, scales, (y, x, y + TILE, x + TILE))
                     yield (
                         (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)),
                         proba[:, y0 - y : y1 - y, x0 - x : x1 - x],
@@ -268,15 +234,14 @@ class UNetHead(Head):
         self.temperature_ = self.temperature_ * temperature
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        arrays = {f"net.{name}": tensor.numpy() for name, tensor in self._net.state_dict().items()}
+        arrays = {f"net.{name}": array for name, array in self._net.arrays().items()}
         return arrays | {"mean": self._mean, "numbers": np.array([self._spread, self.temperature_])}
 
     def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         self._mean = arrays["mean"].astype(np.float32)
         self._spread, self.temperature_ = (float(v) for v in arrays["numbers"])
-        net = _UNet(self.n_features_in_, self.width, len(self.classes_), self.dropout)
-        net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in arrays.items() if k.startswith("net.")})
-        self._net = net.eval()
+        self._net = self._network()
+        self._net.load({k[4:]: v for k, v in arrays.items() if k.startswith("net.")})
 
 
 def _cut(values: NDArray[Any], area: PixelBox, fill: float) -> NDArray[Any]:
@@ -287,9 +252,3 @@ def _cut(values: NDArray[Any], area: PixelBox, fill: float) -> NDArray[Any]:
     if y0 < y1 and x0 < x1:
         out[y0 - top : y1 - top, x0 - left : x1 - left] = values[y0:y1, x0:x1]
     return out
-
-
-def _turned(values: torch.Tensor, turn: int, flip: bool) -> torch.Tensor:
-    """One of the eight ways to lay a square."""
-    values = torch.rot90(values, turn, (-2, -1))
-    return values.flip(-1) if flip else values

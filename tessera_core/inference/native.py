@@ -1,20 +1,13 @@
 """Kernels of ``native.c``, compiled by the system's C compiler on first use; everything works without them.
 
-Owns building, caching and calling them. Where there is no compiler, the build fails or ``TESSERA_NATIVE=0`` is set,
-:func:`available` is false and :mod:`tessera_core.inference.kernels` uses torch. The calls release Python's lock, so batches run
-side by side on several cores.
+Owns calling them (:mod:`tessera_core._utils.native` builds and keeps them). Where that cannot be done, :func:`available` is false
+and :mod:`tessera_core.inference.kernels` uses torch. The calls release Python's lock, so batches run side by side on several
+cores.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import logging
-import os
-import platform
-import shutil
-import subprocess
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tessera_core._utils.atomic import atomic_path, write_text
-from tessera_core._utils.paths import cache_home
-from tessera_core._utils.private import is_private, private_folder
-from tessera_core.errors import ExportError
-
-log = logging.getLogger(__name__)
+from tessera_core._utils import native
 
 SOURCE = Path(__file__).with_name("native.c")
-# -march=native: the result is cached per processor and never shipped.
-FLAGS = ("-O3", "-march=native", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
 MAX_WIDTH = 4096
 MAX_HEAD_DIM = 512
 _DTYPES = (torch.float32, torch.bfloat16)
@@ -42,57 +28,13 @@ def available() -> bool:
     return _library() is not None
 
 
-@lru_cache(maxsize=1)
 def _library() -> ctypes.CDLL | None:
-    if os.environ.get("TESSERA_NATIVE", "1") == "0":
-        return None
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        log.info("no C compiler found; the engine uses torch's own operations")
-        return None
-    try:
-        library = ctypes.CDLL(str(_build(compiler)))
-    except (OSError, ExportError, subprocess.SubprocessError) as error:
-        detail = getattr(error, "stderr", None) or error
-        log.info("the native kernels cannot be built (%s); the engine uses torch's own operations", str(detail)[:500])
-        return None
-    library.tessera_attention.restype = ctypes.c_int
-    for name in ("layer_norm", "pool", "gru_gates", "gru_update", "embed"):
-        getattr(library, f"tessera_{name}").restype = None
+    library = native.library(SOURCE)
+    if library is not None:
+        library.tessera_attention.restype = ctypes.c_int
+        for name in ("layer_norm", "pool", "gru_gates", "gru_update", "embed"):
+            getattr(library, f"tessera_{name}").restype = None
     return library
-
-
-def _build(compiler: str) -> Path:
-    source = SOURCE.read_bytes()
-    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=20, check=True).stdout
-    machine = f"{platform.machine()} {platform.system()} {_processor()}"
-    key = hashlib.sha256(b"\0".join((source, version, " ".join(FLAGS).encode(), machine.encode()))).hexdigest()[:24]
-    target = private_folder(cache_home() / "native") / f"kernels-{key}.so"
-    if not _is_ours(target):
-        with atomic_path(target) as part:
-            command = [compiler, *FLAGS, "-o", str(part), str(SOURCE), "-lm"]
-            subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
-            part.chmod(0o700)
-            built = hashlib.sha256(part.read_bytes()).hexdigest()
-        write_text(target.with_suffix(".sha256"), built)
-    return target
-
-
-def _is_ours(library: Path) -> bool:
-    """Whether a built library is as it was built, and nobody else could have put it there."""
-    note = library.with_suffix(".sha256")
-    if not (is_private(library) and is_private(note)):
-        return False
-    return hashlib.sha256(library.read_bytes()).hexdigest() == note.read_text("ascii", "replace").strip()
-
-
-def _processor() -> str:
-    """What distinguishes processors for ``-march=native``: a cache folder may be shared between machines."""
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            return next((line for line in file if line.startswith(("flags", "Features"))), "")
-    except OSError:
-        return platform.processor()
 
 
 def _pointer(tensor: Tensor | NDArray | None) -> ctypes.c_void_p:

@@ -27,6 +27,7 @@ import numpy as np
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.locks import alone
 from tessera_core._utils.paths import cache_home
+from tessera_core._utils.torch_part import require_torch
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE
 from tessera_core.errors import InputError
 from tessera_core.labels.model import LabelClass
@@ -227,6 +228,7 @@ def write_demo(
     Raises:
         InputError: size or years are not possible, or ``out`` holds something else.
         CheckpointError: the weights are not usable.
+        MissingPartError: it is not the shipped year of the shipped size, and PyTorch is not installed.
         Cancelled: ``cancelled`` returned true.
         ExportError: ``out`` cannot be written.
     """
@@ -277,11 +279,23 @@ def _make(
     region = DemoRegion.at(root, recipe["size"], recipe["seed"], years)
     if _claim(root, recipe) and region.complete:
         return region
+    from tessera_core.project.demo_start import start_year, unpack_start
+
+    shipped = start_year(recipe)
+
+    @functools.cache
+    def encoder() -> LoadedEncoder:
+        require_torch("Making this demo region")
+        from tessera_core.models.checkpoint import load_checkpoint
+
+        return load_checkpoint(weights)
+
+    if any(year != shipped and not region.embeddings[year].exists() for year in years):
+        # Before anything is made, so that weights or parts that are missing are told at once.
+        encoder()
     from tessera_core.dpixels.simulate.world import make_world
-    from tessera_core.models.checkpoint import load_checkpoint
 
     world = make_world(recipe["seed"], recipe["size"], years)
-    loaded = load_checkpoint(weights)
     root.mkdir(parents=True, exist_ok=True)
     # Two browser sessions or a second command would write the same files.
     with alone(root / ".lock"):
@@ -297,9 +311,10 @@ def _make(
 
                 part = steps.part(0, _SIMULATE_SHARE, f"Simulating {year}")
                 observe(world, year, region.dpixels[year], progress=part, cancelled=cancelled)
-            if not region.embeddings[year].exists():
+            there = region.embeddings[year].exists()
+            if not there and not (year == shipped and unpack_start(recipe, region.embeddings[year])):
                 part = steps.part(_SIMULATE_SHARE, 100, f"Embedding {year}")
-                _embed(region, year, loaded, part, cancelled)
+                _embed(region, year, encoder(), part, cancelled)
         shutil.rmtree(root / ".generating", ignore_errors=True)
         if progress is not None:
             progress(total, total, "Ready")

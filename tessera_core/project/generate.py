@@ -19,6 +19,7 @@ import numpy as np
 
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.paths import data_home
+from tessera_core._utils.torch_part import has_torch, require_torch
 from tessera_core.dpixels.remarks import remarks
 from tessera_core.dpixels.tile import DPixelTile, Observations, find_tiles
 from tessera_core.errors import Cancelled, InputError, MixedDatasetsError, TesseraError, TileError
@@ -120,7 +121,7 @@ def demo_tiles(demo: DemoRegion) -> TileSet:
 def has_graphics_card() -> bool:
     """Whether torch can compute on an NVIDIA card here."""
     # Importing torch takes seconds, and on a computer without NVIDIA's tools the answer is known.
-    if shutil.which("nvidia-smi") is None:
+    if shutil.which("nvidia-smi") is None or not has_torch():
         return False
     import torch
 
@@ -152,6 +153,7 @@ def plan(
         TileError: there is not one valid observation in the tiles.
         Cancelled: ``cancelled`` returned true.
     """
+    require_torch("Generating embeddings")
     from tessera_core.inference.calibration import estimate
     from tessera_core.models.checkpoint import load_checkpoint
 
@@ -361,6 +363,7 @@ def make_project(
     Raises:
         TesseraError: what :func:`tessera_core.inference.tiles.generate_tiles` raises; finished blocks are kept.
     """
+    require_torch("Generating embeddings")
     from tessera_core.inference.tiles import GenerateOptions, generate_tiles
     from tessera_core.sources.local.open import open_embeddings
 

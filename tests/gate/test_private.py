@@ -24,33 +24,34 @@ __attribute__((constructor)) static void run(void) { fclose(fopen("%s", "w")); }
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 def test_a_planted_library_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tessera_core.inference import native
+    from tessera_core._utils import native
 
+    source_of_ours = native.PORTABLE[0]
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     proof, source, planted = tmp_path / "it-ran", tmp_path / "planted.c", tmp_path / "planted.so"
     source.write_text(_PLANTED % proof)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", planted, source], check=True)
-    library = native._build("cc")
-    assert native._is_ours(library)
+    library = native.build(source_of_ours, "cc")
+    assert native.is_ours(library)
     inode = library.stat().st_ino
-    assert native._build("cc").stat().st_ino == inode
+    assert native.build(source_of_ours, "cc").stat().st_ino == inode
     # A link, a file of others, bytes that are not those that were built.
     library.rename(kept := tmp_path / "kept.so")
     library.symlink_to(kept)
-    assert not native._is_ours(library)
+    assert not native.is_ours(library)
     library.unlink()
     shutil.copy(kept, library)
     library.chmod(0o777)
-    assert not native._is_ours(library)
+    assert not native.is_ours(library)
     shutil.copy(planted, library)
     library.chmod(0o700)
-    assert not native._is_ours(library)
-    native._library.cache_clear()
+    assert not native.is_ours(library)
+    native.forget()
     try:
-        assert native._library() is not None
+        assert native.library(source_of_ours) is not None
     finally:
-        native._library.cache_clear()
-    assert native._is_ours(library)
+        native.forget()
+    assert native.is_ours(library)
     assert not proof.exists()
     # Who may write to the folder can write both the library and its checksum.
     library.parent.chmod(0o777)

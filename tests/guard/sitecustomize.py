@@ -52,11 +52,28 @@ def _guard(event: str, arguments: Sequence[object]) -> None:
     raise OSError(errno.ENETUNREACH, f"tests reach nothing beyond this computer, and {host!r} is beyond it")
 
 
+class _Without:
+    """Finds modules as before, but for packages that are to be as if they were not installed."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self.packages = set(packages)
+        self.finders = list(sys.meta_path)
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+        """The module's place, or None."""
+        if name.partition(".")[0] in self.packages:
+            return None
+        found = (finder.find_spec(name, path, target) for finder in self.finders)  # type: ignore[arg-type]
+        return next((spec for spec in found if spec is not None), None)
+
+
 def install() -> None:
-    """Guard this process, once."""
+    """Guard this process, once; packages that TESSERA_GUARD_WITHOUT names are not there for it."""
     if not getattr(sys, "_tessera_guard", False):
         sys._tessera_guard = True  # type: ignore[attr-defined]
         sys.addaudithook(_guard)
+        if without := os.environ.get("TESSERA_GUARD_WITHOUT"):
+            sys.meta_path[:] = [_Without(without.split(","))]  # type: ignore[list-item]
 
 
 install()

@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tessera_core._utils.int8 import CodeProduct
+from tessera_core._utils.softmax import largest_of
 from tessera_core._utils.threads import run_blocks
 from tessera_core.analysis.change.levels import LOWEST, NO_LEVEL, STEPS, TOP_LEVEL
 from tessera_core.analysis.change.scene import ChangeScene
 from tessera_core.errors import Cancelled
 from tessera_core.raster import EmbeddingRaster, valid_scales
-from tessera_core.types import Cancel, Progress
+from tessera_core.types import Bools, Cancel, Floats, Progress
 
 # Product digits: 16 bits of weight are far below the noise and a third cheaper than 24.
 DIGITS = 2
@@ -57,12 +57,12 @@ def measure_differences(
     measured = Measured(
         np.empty((height, width), np.uint16), np.empty((height, width), np.uint8), np.empty((height, width), np.uint8)
     )
-    levels, contrasts, groups = (torch.from_numpy(a) for a in (measured.levels, measured.contrasts, measured.groups))
+    levels, contrasts, groups = measured.levels, measured.contrasts, measured.groups
     products = CodeProduct(scene.to_first, DIGITS), CodeProduct(scene.to_second, DIGITS)
-    constant = torch.from_numpy(scene.constant)[:, None, None]
-    centres = torch.from_numpy(scene.centres)
-    half = (centres**2).sum(1, keepdim=True) / 2
-    scale = scene.noise**-2
+    constant = scene.constant[:, None, None]
+    half = np.square(scene.centres).sum(axis=1, keepdims=True) / 2
+    scale = np.float32(scene.noise**-2)
+    tiny = np.float32(1e-12)
     done = 0
 
     def work(rows: slice) -> None:
@@ -75,15 +75,18 @@ def measure_differences(
         b, valid_b = _project(second, products[1], slice(top, bottom))
         inner = slice(rows.start - top, rows.stop - top)
         valid = valid_a & valid_b
-        steepest = torch.maximum(_steepest(a, valid), _steepest(b, valid))[inner]
+        steepest = np.maximum(_steepest(a, valid), _steepest(b, valid))[inner]
         flat = a[:, inner].reshape(len(constant), -1)
-        groups[rows] = (centres @ flat - half).argmax(0).to(torch.uint8).reshape(-1, width)
-        contrast = steepest.mul_(scale).clamp_(min=1e-12).log_().sub_(FAINTEST).mul_(CONTRAST_STEPS)
-        contrasts[rows] = contrast.round_().clamp_(0, CONTRASTS - 1).to(torch.uint8)
-        squares = (b[:, inner] - a[:, inner]).sub_(constant).square_().sum(0).mul_(scale)
-        level = squares.clamp_(min=1e-12).log_().mul_(STEPS / 2).sub_(LOWEST * STEPS).round_().clamp_(0, TOP_LEVEL)
+        groups[rows] = largest_of(scene.centres @ flat - half, False)[0].reshape(-1, width)
+        contrast = (np.log(np.maximum(steepest * scale, tiny)) - np.float32(FAINTEST)) * np.float32(CONTRAST_STEPS)
+        contrasts[rows] = np.clip(np.rint(contrast), 0, CONTRASTS - 1)
+        apart = b[:, inner] - a[:, inner]
+        apart -= constant
+        squares = np.square(apart, out=apart).sum(axis=0) * scale
+        level = np.log(np.maximum(squares, tiny)) * np.float32(STEPS / 2) - np.float32(LOWEST * STEPS)
+        level = np.clip(np.rint(level), 0, TOP_LEVEL)
         level[~valid[inner]] = int(NO_LEVEL)
-        levels[rows] = level.to(torch.int32).to(torch.uint16)
+        levels[rows] = level
         done += (rows.stop - rows.start) * width
         if progress is not None:
             progress(done, height * width, "comparing the years")
@@ -92,27 +95,30 @@ def measure_differences(
     return measured
 
 
-def _project(raster: EmbeddingRaster, product: CodeProduct, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+def _project(raster: EmbeddingRaster, product: CodeProduct, rows: slice) -> tuple[Floats, Bools]:
     """Scores float32 (r, h, W) of rows, 0 where there is no data, and where there is, bool (h, W)."""
     scales = np.ascontiguousarray(raster.scales[rows], np.float32)
     valid = valid_scales(scales)
-    codes = torch.from_numpy(raster.codes[rows].reshape(-1, raster.dim))
-    usable = torch.from_numpy(np.where(valid, scales, np.float32(0)))
-    scores = product(codes).reshape(-1, *valid.shape).mul_(usable)
-    return scores, torch.from_numpy(valid)
+    usable = np.where(valid, scales, np.float32(0))
+    scores = product(raster.codes[rows].reshape(-1, raster.dim), usable.reshape(-1))
+    return scores.reshape(-1, *valid.shape), valid
 
 
-def _steepest(scores: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def _steepest(scores: Floats, valid: Bools) -> Floats:
     """Largest squared difference to one of the four neighbours with data, float32 (h, W)."""
-    out = torch.zeros(valid.shape)
+    out = np.zeros(valid.shape, np.float32)
     for axis in (0, 1):
         length = valid.shape[axis] - 1
         if length < 1:
             continue
-        near, far = scores.narrow(axis + 1, 0, length), scores.narrow(axis + 1, 1, length)
-        squares = (far - near).square_().sum(0)
-        squares.mul_(valid.narrow(axis, 0, length) & valid.narrow(axis, 1, length))
-        for start in (0, 1):
-            side = out.narrow(axis, start, length)
-            torch.maximum(side, squares, out=side)
+        first, last = (_along(axis, slice(start, start + length)) for start in (0, 1))
+        apart = scores[:, *last] - scores[:, *first]
+        squares = np.square(apart, out=apart).sum(axis=0)
+        squares *= valid[first] & valid[last]
+        for side in (first, last):
+            np.maximum(out[side], squares, out=out[side])
     return out
+
+
+def _along(axis: int, part: slice) -> tuple[slice, slice]:
+    return (part, slice(None)) if axis == 0 else (slice(None), part)

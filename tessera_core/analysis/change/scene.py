@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tessera_core._utils.threads import run_alone
@@ -18,6 +17,7 @@ from tessera_core.analysis.change.levels import coarse, first_peak, to_levels
 from tessera_core.analysis.clusters import cluster_sample
 from tessera_core.errors import RasterError
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Bools, Floats
 
 COMPONENTS = 24
 SAMPLE = 16_000
@@ -77,22 +77,22 @@ def fit_scene(
     known = None if stable is None else stable[rows, cols]
     if known is not None and int(known.sum()) < MIN_PIXELS:
         known = None
-    x, y = torch.from_numpy(first.sample(rows, cols)), torch.from_numpy(second.sample(rows, cols))
+    x, y = first.sample(rows, cols), second.sample(rows, cols)
     # Small matrices: one thread is quicker than several that wait for each other.
     return run_alone(lambda: _fit_sample(x, y, known, seed))
 
 
-def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | None, seed: int) -> ChangeScene:
+def _fit_sample(x: Floats, y: Floats, known: NDArray[np.bool_] | None, seed: int) -> ChangeScene:
     mean = (x.mean(0) + y.mean(0)) / 2
     gram = (x - mean).T @ (x - mean) + (y - mean).T @ (y - mean)
-    _, vectors = torch.linalg.eigh(gram.double())
-    basis = vectors.flip(1)[:, : min(COMPONENTS, x.shape[1])].float()
+    _, vectors = np.linalg.eigh(gram.astype(np.float64))
+    basis = np.ascontiguousarray(vectors[:, ::-1][:, : min(COMPONENTS, x.shape[1])], np.float32)
     a, b = (x - mean) @ basis, (y - mean) @ basis
     slope, intercept, core, noise = _robust_shift(a, b, known)
     moved = a + a @ slope + intercept
-    before = float(torch.linalg.vector_norm(b[core] - a[core], dim=1).median())
-    after = float(torch.linalg.vector_norm(b[core] - moved[core], dim=1).median())
-    length = float(torch.linalg.vector_norm((moved - a)[core].mean(0)))
+    before = _lower_median(np.linalg.norm(b[core] - a[core], axis=1))
+    after = _lower_median(np.linalg.norm(b[core] - moved[core], axis=1))
+    length = float(np.linalg.norm((moved - a)[core].mean(0)))
     shift = SceneShift(before, after, length / max(after, 1e-12))
     # b - moved, written for embeddings: y @ basis - x @ basis (1 + slope) - [mean @ basis - mean @ basis (1 + slope) + i].
     to_first = basis + basis @ slope
@@ -101,35 +101,40 @@ def _fit_sample(x: torch.Tensor, y: torch.Tensor, known: NDArray[np.bool_] | Non
     # Groups live in the frame of the second year, without the constant, as the pass computes them.
     every = max(1, len(x) // GROUP_SAMPLE)
     centres = cluster_sample(x[::every] @ to_first, groups, seed, restarts=1)
-    return ChangeScene(to_first.numpy(), basis.numpy(), constant.numpy(), noise, shift, centres.numpy())
+    return ChangeScene(to_first, basis, constant, noise, shift, centres)
 
 
-def _robust_shift(
-    a: torch.Tensor, b: torch.Tensor, known: NDArray[np.bool_] | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
+def _lower_median(values: Floats) -> float:
+    """The middle value, of an even number the lower of the two."""
+    middle = (len(values) - 1) // 2
+    return float(np.partition(values, middle)[middle])
+
+
+def _robust_shift(a: Floats, b: Floats, known: NDArray[np.bool_] | None) -> tuple[Floats, Floats, Bools, float]:
     """An affine map of what unchanged pixels did: slope (r, r), intercept (r,), which pixels it rests on, and their noise.
 
     The pixels are those known, or found in turns: the map is fitted to what fits the map.
     """
     difference = b - a
-    distance = torch.linalg.vector_norm(difference, dim=1)
-    if float(distance.median()) <= 1e-6 * float(torch.linalg.vector_norm(a, dim=1).median()):
+    distance = np.linalg.norm(difference, axis=1)
+    if _lower_median(distance) <= 1e-6 * _lower_median(np.linalg.norm(a, axis=1)):
         raise RasterError(
             "The two years hold the same numbers nearly everywhere, so one is a copy of the other; load it again."
         )
-    core = distance < distance.median() if known is None else torch.from_numpy(known)
-    slope, intercept, noise = torch.zeros(a.shape[1], a.shape[1]), torch.zeros(a.shape[1]), 0.0
+    core = distance < _lower_median(distance) if known is None else known
+    slope, intercept = np.zeros((a.shape[1], a.shape[1]), np.float32), np.zeros(a.shape[1], np.float32)
+    noise = 0.0
     for _ in range(FIT_ROUNDS if known is None else 1):
         centre, goal = a[core].mean(0), difference[core].mean(0)
         z = a[core] - centre
-        gram = (z.T @ z).double()
+        gram = (z.T @ z).astype(np.float64)
         # A little ridge: directions without variance must not be stretched.
-        gram.diagonal().add_(1e-2 * gram.trace() / len(gram) + 1e-12)
-        slope = torch.linalg.solve(gram, (z.T @ (difference[core] - goal)).double()).float()
+        gram[np.diag_indices_from(gram)] += 1e-2 * np.trace(gram) / len(gram) + 1e-12
+        slope = np.linalg.solve(gram, (z.T @ (difference[core] - goal)).astype(np.float64)).astype(np.float32)
         intercept = goal - centre @ slope
-        distance = torch.linalg.vector_norm(difference - a @ slope - intercept, dim=1)
+        distance = np.linalg.norm(difference - a @ slope - intercept, axis=1)
         values = distance if known is None else distance[core]
-        middle, spread, _ = first_peak(coarse(to_levels(values.clamp(min=1e-12).log().numpy())))
+        middle, spread, _ = first_peak(coarse(to_levels(np.log(np.maximum(values, np.float32(1e-12))))))
         noise = math.exp(middle)
         if known is None:
             core, before = distance < math.exp(middle + 2 * spread), core
