@@ -143,9 +143,9 @@ def want_of_memory(error: BaseException) -> str | None:
         text = str(link)
         if "torch" in text and "only be initialized once" in text:
             return (
-                "The part that learns maps could not be loaded, most likely because this computer has too little free memory: "
-                "about 2 GB are needed. Close other programs, then stop Tessera Studio and start it again. Nothing is lost; "
-                "pages that do not learn work meanwhile."
+                "The part that generates embeddings could not be loaded, most likely because this computer has too little free "
+                "memory: about 2 GB are needed. Close other programs, then stop Tessera Studio and start it again. Nothing is "
+                "lost; all other pages work meanwhile."
             )
         short = isinstance(link, OSError) and link.errno == errno.ENOMEM
         if isinstance(link, MemoryError) or short or any(words in text.lower() for words in _NO_MEMORY):

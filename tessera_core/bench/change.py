@@ -118,6 +118,9 @@ def load_weights(weights: str | None) -> LoadedEncoder:
     Raises:
         CheckpointError: the weights are not usable.
     """
+    from tessera_core._utils.torch_part import require_torch
+
+    require_torch("This bench")
     import torch
 
     from tessera_core.models.checkpoint import load_checkpoint

@@ -30,7 +30,7 @@ INERTIA_SLACK = 1.01
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure; times are medians in seconds, ``ratio_<peer>`` is the peer's time / ours."""
-    from tessera_core._utils.int8 import int8_products_work
+    from tessera_core._utils.int8 import kernels
 
     quick = bool(getattr(args, "quick", False))
     shape = QUICK_SHAPE if quick else SHAPE
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "machine": machine(),
         "pixels": int(truth.size),
         "dim": first.dim,
-        "kernel": "int8 products" if int8_products_work() else "float32 blocks",
+        "kernel": kernels()[-1],
         "unit": "seconds, median of repeats",
         "dequantise_s": _seconds(lambda: dequantise(first.codes, first.scales), 3),
         "pca": _pca(first, plain, repeats),

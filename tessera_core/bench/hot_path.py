@@ -27,7 +27,7 @@ COLORS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b0
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure; times are medians in milliseconds, ``ratio_<peer>`` is the peer's time / ours."""
-    from tessera_core._utils.int8 import int8_products_work
+    from tessera_core._utils.int8 import kernels
 
     quick = bool(getattr(args, "quick", False))
     sizes = dict(list(SIZES.items())[:1]) if quick else SIZES
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "dim": DIM,
         "classes": CLASSES,
         "labels": LABELS,
-        "kernel": "int8 products" if int8_products_work() else "float32 blocks",
+        "kernel": kernels()[-1],
         "unit": "milliseconds, median of repeats",
         "pixels": {name: _measure(shape, quick) for name, shape in sizes.items()},
     }
@@ -46,21 +46,22 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """What the times were taken on, and how busy it was."""
     import os
+    from importlib.metadata import version
 
-    import sklearn
-    import torch
+    from tessera_core._utils.int8 import kernels
+    from tessera_core._utils.threads import cores
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "processor": platform.processor() or platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "kernel": kernels()[-1],
         "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
+        "threads": cores(),
         "load_1min": load,
         "system": platform.system(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": version("scikit-learn"),
     }
 
 

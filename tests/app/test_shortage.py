@@ -13,13 +13,9 @@ import pytest
 from tessera_core.errors import InputError, want_of_memory
 from tessera_core.project.project import Project
 
-# What PyTorch does when the loading of its libraries fails, and when it is then imported again.
-TORCH = """
-import sys
-if getattr(sys, "_torch_import_started", False):
-    raise ImportError("`torch` can only be initialized once per process, so this module cannot be imported again")
-sys._torch_import_started = True
-raise ImportError("libtorch_cpu.so: failed to map segment from shared object: Cannot allocate memory")
+# What a package does when the loading of its libraries fails.
+BROKEN = """
+raise ImportError("libopenblas.so: failed to map segment from shared object: Cannot allocate memory")
 """
 VISIT = """
 import sys
@@ -43,17 +39,17 @@ for page in ("label", "label", "data"):
 """
 
 
-def test_a_failed_loading_of_torch_is_told_and_other_pages_work(
-    root: Path, home: Path, project: Project, tmp_path: Path
+@pytest.mark.parametrize(("package", "told"), [("sklearn", True), ("torch", False)])
+def test_a_failed_loading_is_told_where_the_package_is_needed_and_other_pages_work(
+    root: Path, home: Path, project: Project, tmp_path: Path, package: str, told: bool
 ) -> None:
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text(TORCH)
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(BROKEN)
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{root}", "TESSERA_HOME": str(home)}
     command = [sys.executable, "-c", VISIT, str(root / "app.py"), project.folder.name]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     said = [line.partition(" |")[2].strip() for line in done.stdout.splitlines() if " |" in line]
-    assert "This computer has run out of memory" in said[0]
-    assert "stop Tessera Studio and start it again" in said[1]
+    assert all(("This computer has run out of memory" in line) == told for line in said[:2]), said
     assert said[2] == ""
 
 
@@ -72,6 +68,11 @@ def test_what_libraries_say_for_want_of_memory_is_known(error: Exception) -> Non
     wrapped = RuntimeError("while loading")
     wrapped.__cause__ = error
     assert want_of_memory(wrapped) == want_of_memory(error)
+
+
+def test_pytorch_cannot_be_loaded_twice_after_it_failed() -> None:
+    again = ImportError("`torch` can only be initialized once per process, so this module cannot be imported again")
+    assert "stop Tessera Studio and start it again" in str(want_of_memory(again))
 
 
 def test_want_of_memory_is_told_from_other_errors() -> None:
