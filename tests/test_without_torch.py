@@ -85,6 +85,7 @@ def test_pages_and_commands_do_without(root: Path) -> None:
     ids=lambda words: words[0],
 )
 def test_what_needs_it_says_how_to_add_it(command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "TILES").mkdir()
     words = [str(tmp_path / word) if word.isupper() else word for word in command]
     done = _without_torch("-m", "tessera_core", *words, TESSERA_HOME=str(tmp_path / "home"))
     assert done.returncode == 2, done.stderr

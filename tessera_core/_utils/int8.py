@@ -122,7 +122,7 @@ class CodeProduct:
             return
         index, best, percent = largest_of(self(codes, scales, added), confidence is not None)
         classes[...] = names[index]
-        if confidence is not None:
+        if confidence is not None and percent is not None:
             confidence[...] = percent
         if top is not None:
             top[...] = best
@@ -141,8 +141,8 @@ class CodeProduct:
             for a in (scales, added)
         ]
         filled = [*largest, *[None] * (4 - len(largest))]
-        # Slices of whole arrays are contiguous; others are filled through a copy.
-        copies = [a if a is None or a.flags.c_contiguous else np.ascontiguousarray(a) for a in filled]
+        # Slices of whole arrays are; the kernel writes runs of memory.
+        assert all(array is None or array.flags.c_contiguous for array in (out, *filled))
         assert self._library is not None
         refused = self._library.tessera_codes_product(
             *self._head,
@@ -150,12 +150,9 @@ class CodeProduct:
             ctypes.c_int64(len(codes)),
             *(_address(a) for a in given),
             _address(out),
-            *(_address(a) for a in copies),
+            *(_address(a) for a in filled),
         )
         assert not refused
-        for wanted, copy in zip(filled[1:], copies[1:], strict=True):
-            if wanted is not None and wanted is not copy:
-                wanted[...] = copy
 
     def _by_numpy(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,17 +16,6 @@ from tessera_core.heads.training import ClassWeight
 from tessera_core.types import Floats
 
 Layers = list[tuple[Floats, Floats]]
-
-
-@dataclass(frozen=True)
-class Training:
-    """How long and how fast a network learns: steps and epochs are the least of each; see :class:`MLPHead`."""
-
-    steps: int
-    epochs: int
-    dropout: float
-    learning_rate: float
-    seed: int
 
 
 class Perceptron:
@@ -57,8 +45,18 @@ class Perceptron:
         require_torch("Training a neural network")
         from tessera_core.heads.mlp_training import train_layers
 
-        training = Training(self.steps, self.epochs, self.dropout, self.learning_rate, self.seed + member)
-        return train_layers(X, targets, weight, (*self.hidden, outputs), step, training)
+        return train_layers(
+            X,
+            targets,
+            weight,
+            (*self.hidden, outputs),
+            step,
+            steps=self.steps,
+            epochs=self.epochs,
+            dropout=self.dropout,
+            learning_rate=self.learning_rate,
+            seed=self.seed + member,
+        )
 
 
 class MLPHead(Perceptron, Head):

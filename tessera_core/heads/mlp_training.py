@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tessera_core.heads.mlp import Layers, Training
 from tessera_core.types import Floats
 
 BATCH = 1024
@@ -23,8 +22,13 @@ def train_layers(
     weight: NDArray[np.float64],
     widths: tuple[int, ...],
     step: Callable[[int, int], None],
-    training: Training,
-) -> Layers:
+    *,
+    steps: int,
+    epochs: int,
+    dropout: float,
+    learning_rate: float,
+    seed: int,
+) -> list[tuple[Floats, Floats]]:
     """Train a perceptron and fold its normalisations into its layers.
 
     Args:
@@ -34,7 +38,11 @@ def train_layers(
         weight: (N,) of each vector.
         widths: of the hidden layers and the output.
         step: told how far training is; may raise to stop it.
-        training: its length, rates and chance.
+        steps, epochs: the least of each.
+        dropout, learning_rate, seed: see :class:`tessera_core.heads.mlp.MLPHead`.
+
+    Returns:
+        Weights (out, in) and biases (out,) of each layer.
     """
     classes = targets.dtype.kind == "i"
     y, w = torch.from_numpy(targets), torch.from_numpy(weight).float()
@@ -52,16 +60,16 @@ def train_layers(
     mean, spread = x.mean(0), (x.std(0).mean() if len(x) > 1 else x.std(unbiased=False)).clamp_min(1e-12)
     x = (x - mean) / spread
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
+        torch.manual_seed(seed)
         linears = [nn.Linear(a, b) for a, b in pairwise([x.shape[1], *widths])]
         norms = [nn.BatchNorm1d(width) for width in widths[:-1]]
-        rest = nn.Sequential(nn.ReLU(), nn.Dropout(training.dropout))
+        rest = nn.Sequential(nn.ReLU(), nn.Dropout(dropout))
         hidden = [nn.Sequential(linear, norm, rest) for linear, norm in zip(linears, norms, strict=False)]
         net = nn.Sequential(*hidden, linears[-1])
         batch = min(BATCH, len(x))
-        steps = max(training.steps, training.epochs * -(-len(x) // batch))
-        optimiser = torch.optim.AdamW(net.parameters(), lr=training.learning_rate, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.learning_rate, total_steps=steps)
+        steps = max(steps, epochs * -(-len(x) // batch))
+        optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
         order = torch.randperm(len(x))
         for number in range(steps):
             if number % STEPS_A_REPORT == 0:

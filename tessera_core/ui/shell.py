@@ -20,6 +20,7 @@ import numpy as np
 import streamlit as st
 from PIL.Image import Image, fromarray
 
+from tessera_core._utils.int8 import kernels
 from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted, may
 from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, state
@@ -350,6 +351,8 @@ def _warm_up() -> threading.Thread:
                 importlib.import_module(name)
             except (ImportError, MemoryError, OSError) as error:
                 log.warning("Could not load %s: %s", name, error)
+        # Compiled on the first start of all, so that no click waits for it.
+        kernels()
         # What the imports left behind lives as long as the server; later collections need not look at it again.
         gc.collect()
         gc.freeze()

@@ -12,7 +12,7 @@ import errno
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 _LOCAL_NAMES = {"", "localhost", "localhost.localdomain", "ip6-localhost"}
@@ -65,6 +65,13 @@ class _Without:
             return None
         found = (finder.find_spec(name, path, target) for finder in self.finders)  # type: ignore[arg-type]
         return next((spec for spec in found if spec is not None), None)
+
+    def find_distributions(self, *context: object) -> Iterator[object]:
+        """What is installed, but for those packages."""
+        for finder in self.finders:
+            for found in getattr(finder, "find_distributions", lambda *_: ())(*context):
+                if found.name not in self.packages:
+                    yield found
 
 
 def install() -> None:
