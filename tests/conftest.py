@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +46,19 @@ def _guard_against_the_outside() -> Path:
 
 
 _ATTEMPTS = _guard_against_the_outside()
+
+
+def _compile_once() -> None:
+    """Lay the kernels beside their source as the set-up does: tests have homes, and so caches, of their own."""
+    from tessera_core._utils import native
+
+    if native.find_compiler() is not None:
+        # A compiler that does not work is none: NumPy does it then.
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            native.lay_beside()
+
+
+_compile_once()
 
 
 # Rooms with files that take long: they begin, so that at the end nobody waits for one worker's last file.

@@ -70,8 +70,9 @@ def find_compiler() -> str | None:
 
 def beside(source: Path) -> Path:
     """Where a library built before is looked for: beside its source, as much to be trusted as the package itself."""
+    # Not by the ending of Python's own extensions, which it would take it for.
     key = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    return source.with_name(f"{source.stem}-{platform.system()}-{platform.machine()}-{key}.so")
+    return source.with_name(f"{source.stem}-{platform.system()}-{platform.machine()}-{key}.kernels")
 
 
 def build(source: Path, compiler: str) -> Path:
@@ -99,12 +100,12 @@ def is_ours(library: Path) -> bool:
     return hashlib.sha256(library.read_bytes()).hexdigest() == note.read_text("ascii", "replace").strip()
 
 
-def _compile(source: Path, compiler: str, target: Path) -> str:
+def _compile(source: Path, compiler: str, target: Path, mode: int = 0o700) -> str:
     """Write the library to ``target``; returns its SHA-256."""
     with atomic_path(target) as part:
         command = [compiler, *_flags(source), "-o", str(part), str(source), "-lm"]
         subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        part.chmod(0o700)
+        part.chmod(mode)
         return hashlib.sha256(part.read_bytes()).hexdigest()
 
 
@@ -123,7 +124,9 @@ def _processor() -> str:
 
 
 def lay_beside() -> list[Path]:
-    """Build the portable libraries beside their sources, for computers without a compiler (an image); returns them.
+    """Build the portable libraries beside their sources, where that is not done, and take away those of former sources.
+
+    For computers without a compiler (an image), and so that no first start waits for it.
 
     Raises:
         ExportError: there is no compiler here.
@@ -132,10 +135,13 @@ def lay_beside() -> list[Path]:
     compiler = find_compiler()
     if compiler is None:
         raise ExportError("There is no C compiler here; install one (the package gcc or clang) and try again.")
-    for source in PORTABLE:
-        _compile(source, compiler, beside(source))
-        beside(source).chmod(0o755)
-    return [beside(source) for source in PORTABLE]
+    made = [beside(source) for source in PORTABLE]
+    for source, target in zip(PORTABLE, made, strict=True):
+        if not target.exists():
+            _compile(source, compiler, target, mode=0o755)
+        for former in set(source.parent.glob(f"{source.stem}-*.kernels")) - {target}:
+            former.unlink(missing_ok=True)
+    return made
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ def test_a_planted_library_is_never_loaded(tmp_path: Path, monkeypatch: pytest.M
     from tessera_core._utils import native
 
     source_of_ours = native.PORTABLE[0]
+    # None is laid beside the source.
+    monkeypatch.setattr(native, "beside", lambda source: tmp_path / "nowhere.so")
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
     proof, source, planted = tmp_path / "it-ran", tmp_path / "planted.c", tmp_path / "planted.so"
     source.write_text(_PLANTED % proof)

@@ -120,11 +120,8 @@ def _kernels(**changes: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_numpy_does_it_where_there_is_no_compiler(tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
+def test_numpy_does_it_where_no_kernels_are_wanted() -> None:
     assert _kernels(TESSERA_NATIVE="0") == ["numpy"]
-    assert _kernels(PATH=str(empty), CC="none-such", TESSERA_HOME=str(tmp_path / "home")) == ["numpy"]
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
