@@ -228,7 +228,7 @@ def write_demo(
     Raises:
         InputError: size or years are not possible, or ``out`` holds something else.
         CheckpointError: the weights are not usable.
-        MissingPartError: it is not the shipped year of the shipped size, and PyTorch is not installed.
+        MissingPartError: its embeddings are not shipped, and PyTorch is not installed.
         Cancelled: ``cancelled`` returned true.
         ExportError: ``out`` cannot be written.
     """
@@ -279,9 +279,9 @@ def _make(
     region = DemoRegion.at(root, recipe["size"], recipe["seed"], years)
     if _claim(root, recipe) and region.complete:
         return region
-    from tessera_core.project.demo_start import start_year, unpack_start
+    from tessera_core.project.demo_start import shipped_years, unpack_year
 
-    shipped = start_year(recipe)
+    shipped = shipped_years(recipe)
 
     @functools.cache
     def encoder() -> LoadedEncoder:
@@ -290,7 +290,7 @@ def _make(
 
         return load_checkpoint(weights)
 
-    if any(year != shipped and not region.embeddings[year].exists() for year in years):
+    if any(year not in shipped and not region.embeddings[year].exists() for year in years):
         # Before anything is made, so that weights or parts that are missing are told at once.
         encoder()
     from tessera_core.dpixels.simulate.world import make_world
@@ -312,7 +312,7 @@ def _make(
                 part = steps.part(0, _SIMULATE_SHARE, f"Simulating {year}")
                 observe(world, year, region.dpixels[year], progress=part, cancelled=cancelled)
             there = region.embeddings[year].exists()
-            if not there and not (year == shipped and unpack_start(recipe, region.embeddings[year])):
+            if not there and not unpack_year(recipe, year, region.embeddings[year]):
                 part = steps.part(_SIMULATE_SHARE, 100, f"Embedding {year}")
                 _embed(region, year, encoder(), part, cancelled)
         shutil.rmtree(root / ".generating", ignore_errors=True)

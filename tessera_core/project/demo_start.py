@@ -1,4 +1,4 @@
-"""The first year of the demo region, made beforehand and shipped, so that whoever opens the demo sees it at once.
+"""The embeddings of the demo region, made beforehand and shipped, so that whoever opens the demo sees it at once.
 
 Files in ``demo_start/``, written by ``tools/make_demo_start.py``::
 
@@ -7,8 +7,10 @@ Files in ``demo_start/``, written by ``tools/make_demo_start.py``::
     scales.xz           float32 scales
     truth.png           class ids, uint8
     *.png               the pictures of the year, see :mod:`tessera_core.render.canvas`
+    2023/               start.json, codes.xz and scales.xz of the other year
 
-They hold for one recipe (simulator, weights, size, seed); with any other the region is made from the beginning.
+What else there is of a year (truth, pictures, what satellites saw) is simulated anew, which needs neither long nor PyTorch. They
+hold for one recipe (simulator, weights, size, seed); with any other the region is made from the beginning.
 """
 
 from __future__ import annotations
@@ -52,13 +54,23 @@ def write_start(
         truth: uint8 (H, W) class ids.
         pictures: uint8 (H, W, 3) by name, of :data:`tessera_core.render.canvas.PICTURES`.
     """
+    images = {"truth.png": png_bytes(truth)}
+    images |= {f"{name}.png": png_bytes(picture) for name, picture in pictures.items()}
+    return _write(out, recipe, raster, images)
+
+
+def write_year(out: Path, recipe: dict[str, Any], raster: EmbeddingRaster) -> Path:
+    """Write the files of another year into its folder under ``out``, the folder of the start."""
+    return _write(out / str(raster.provenance.year), recipe, raster, {})
+
+
+def _write(out: Path, recipe: dict[str, Any], raster: EmbeddingRaster, images: Mapping[str, bytes]) -> Path:
     bands = np.ascontiguousarray(np.moveaxis(np.asarray(raster.codes), 2, 0)).view(np.uint8)
     steps = np.diff(bands, axis=2, prepend=np.uint8(0))
     files = {
         "codes.xz": lzma.compress(steps.tobytes(), preset=9 | lzma.PRESET_EXTREME),
         "scales.xz": lzma.compress(np.asarray(raster.scales, np.float32).tobytes(), preset=9 | lzma.PRESET_EXTREME),
-        "truth.png": png_bytes(truth),
-        **{f"{name}.png": png_bytes(picture) for name, picture in pictures.items()},
+        **images,
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -78,8 +90,23 @@ def write_start(
 
 def start_year(recipe: dict[str, Any]) -> int | None:
     """The year that is shipped for a recipe; None where none is."""
-    header = _header(recipe)
+    header = _header(recipe, FOLDER)
     return None if header is None else int(header["year"])
+
+
+def shipped_years(recipe: dict[str, Any]) -> tuple[int, ...]:
+    """All years whose embeddings are shipped for a recipe, in order."""
+    headers = (_header(recipe, folder) for folder in (FOLDER, *FOLDER.glob("[0-9]*")))
+    return tuple(sorted(int(header["year"]) for header in headers if header is not None))
+
+
+def unpack_year(recipe: dict[str, Any], year: int, embeddings: Path) -> bool:
+    """Write the shipped embeddings of a year into the folder ``embeddings``; whether there are any, and they are sound.
+
+    Raises:
+        ExportError: the folder cannot be written.
+    """
+    return _unpack(recipe, FOLDER if year == start_year(recipe) else FOLDER / str(year), embeddings) is not None
 
 
 def unpack_start(recipe: dict[str, Any], embeddings: Path) -> tuple[NDArray[np.uint8], Grid] | None:
@@ -90,10 +117,15 @@ def unpack_start(recipe: dict[str, Any], embeddings: Path) -> tuple[NDArray[np.u
     Raises:
         ExportError: the folder cannot be written.
     """
-    header = _header(recipe)
+    unpacked = _unpack(recipe, FOLDER, embeddings)
+    return None if unpacked is None else (_pixels(unpacked[0]["truth.png"]), unpacked[1])
+
+
+def _unpack(recipe: dict[str, Any], folder: Path, embeddings: Path) -> tuple[dict[str, bytes], Grid] | None:
+    header = _header(recipe, folder)
     if header is None:
         return None
-    files = {name: (FOLDER / name).read_bytes() for name in header["sha256"]}
+    files = {name: (folder / name).read_bytes() for name in header["sha256"]}
     if any(hashlib.sha256(data).hexdigest() != header["sha256"][name] for name, data in files.items()):
         return None
     grid, dim = Grid.from_json(header["grid"]), int(header["dim"])
@@ -104,12 +136,12 @@ def unpack_start(recipe: dict[str, Any], embeddings: Path) -> tuple[NDArray[np.u
     raster = EmbeddingRaster(codes, scales, grid, Provenance.from_json(header["provenance"]))
     pictures = {name.removesuffix(".png"): data for name, data in files.items() if name not in _NO_PICTURES}
     raster.save(embeddings, pictures=pictures)
-    return _pixels(files["truth.png"]), grid
+    return files, grid
 
 
-def _header(recipe: dict[str, Any]) -> dict[str, Any] | None:
+def _header(recipe: dict[str, Any], folder: Path) -> dict[str, Any] | None:
     try:
-        header = json.loads((FOLDER / "start.json").read_text(encoding="utf-8"))
+        header = json.loads((folder / "start.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         # A package without the files makes the region itself.
         return None

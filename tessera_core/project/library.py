@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from tessera_core._utils.atomic import require_replaceable
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.paths import cache_home
-from tessera_core._utils.torch_part import has_torch
 from tessera_core.errors import Hint, InputError, ProjectError, TesseraError
 from tessera_core.hosting import hosted
 from tessera_core.project.folders import new_folder
@@ -343,12 +342,9 @@ def make_demo(progress: Progress, cancelled: Cancel) -> DemoRegion:
 
 
 def demo_growing(project: Project) -> DemoRegion | None:
-    """The demo region that a project is of while years or satellite data of it are not the project's yet; else None.
-
-    Where PyTorch is not installed it stays as it is shipped.
-    """
+    """The demo region that a project is of while years or satellite data of it are not the project's yet; else None."""
     found = [ref for ref in project.embeddings.values() if ref.provenance.source == "demo"]
-    if not found or not has_torch():
+    if not found:
         return None
     from tessera_core.project.demo import DEMO_YEARS, started_demo
 

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 
 from tessera_core.dpixels.tile import DPixelTile
+from tessera_core.errors import MissingPartError
 from tessera_core.project import demo, demo_rest, demo_start, library
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render import canvas
@@ -69,6 +70,28 @@ def test_a_damaged_file_is_as_good_as_none(shipped, name):
     (folder / name).write_bytes(data)
     assert demo.take_start(size=SIZE, years=YEARS) is None
     assert demo.started_demo(size=SIZE, years=YEARS) is None
+
+
+def test_where_all_years_are_shipped_the_whole_region_is_made_without_pytorch(shipped, monkeypatch):
+    made, folder = shipped
+
+    def missing(what: str) -> None:
+        raise MissingPartError(what)
+
+    monkeypatch.setattr(demo, "require_torch", missing)
+    recipe = demo._recipe(SIZE, 0, demo.DEMO_WEIGHTS)
+    assert demo_start.shipped_years(recipe) == (2023,)
+    with pytest.raises(MissingPartError):
+        demo.ensure_demo(size=SIZE, years=YEARS)
+    second = EmbeddingRaster.open(made.embeddings[2024])
+    demo_start.write_year(folder, recipe, second)
+    assert demo_start.shipped_years(recipe) == YEARS
+    whole = demo.ensure_demo(size=SIZE, years=YEARS)
+    assert whole.complete
+    unpacked = EmbeddingRaster.open(whole.embeddings[2024])
+    np.testing.assert_array_equal(unpacked.codes, second.codes)
+    np.testing.assert_array_equal(unpacked.scales, second.scales)
+    assert (unpacked.grid, unpacked.provenance) == (second.grid, second.provenance)
 
 
 def test_a_start_of_another_simulator_or_size_is_not_used(shipped, monkeypatch):
@@ -143,4 +166,5 @@ def test_what_is_shipped_is_of_this_simulator_and_these_weights(
     names = canvas.satellite_pictures(taken.ready[2024], None)
     assert {"truecolour", "falsecolour", "ndvi"} <= set(names)
     assert len(set(names) & set(canvas.SEASONS)) >= 2
-    assert sum(path.stat().st_size for path in demo_start.FOLDER.iterdir()) <= 10e6
+    assert demo_start.shipped_years(demo._recipe(demo.DEMO_SIZE, 0, demo.DEMO_WEIGHTS)) == demo.DEMO_YEARS
+    assert sum(path.stat().st_size for path in demo_start.FOLDER.rglob("*.*")) <= 18e6
