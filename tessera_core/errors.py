@@ -92,12 +92,12 @@ class HeadError(InputError, ValueError):
     """A head cannot be fitted, saved or loaded with what it was given; a ValueError, too, as scikit-learn's tools expect."""
 
 
+class MissingPartError(HeadError):
+    """What was asked needs a part of this program that is not installed; a head's error, too, as two heads need it."""
+
+
 class UnableError(HeadError, AttributeError):
     """A head of this kind cannot do what was asked of it; ``hasattr`` says so beforehand."""
-
-
-class MissingPartError(InputError):
-    """What was asked needs a part of this program that is not installed here."""
 
 
 class ProjectError(InputError):

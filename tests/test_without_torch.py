@@ -106,13 +106,13 @@ def test_a_network_says_how_to_add_it_and_a_taught_one_maps(tmp_path: Path) -> N
     save_head(tmp_path / "net.safetensors", head, {}, Provenance("test"))
     code = f"""
 import numpy as np
-from tessera_core.errors import MissingPartError
+from tessera_core.errors import HeadError
 from tessera_core.heads import load_head, make_head
 x, y = np.repeat(np.array([[0, 1.0], [1, 0]], np.float32), 6, axis=0), np.repeat([1, 2], 6)
 print(*load_head({str(tmp_path / "net.safetensors")!r}).head.predict(x))
 try:
     make_head("mlp").fit(x, y)
-except MissingPartError as error:
+except HeadError as error:
     print(error)
 """
     done = _without_torch("-c", code)
