@@ -78,8 +78,8 @@ class CodeProduct:
     def __call__(
         self,
         codes: NDArray[np.int8],
-        scales: NDArray[np.float32] | None = None,
-        added: NDArray[np.float32] | None = None,
+        scales: NDArray[np.floating] | None = None,
+        added: NDArray[np.floating] | None = None,
     ) -> NDArray[np.float32]:
         """Products float32 (K, N) of codes int8 (N, D); N should be about :data:`BLOCK`.
 
@@ -98,8 +98,8 @@ class CodeProduct:
     def largest(
         self,
         codes: NDArray[np.int8],
-        scales: NDArray[np.float32] | None,
-        added: NDArray[np.float32] | None,
+        scales: NDArray[np.floating] | None,
+        added: NDArray[np.floating] | None,
         classes: NDArray[np.uint8],
         confidence: NDArray[np.uint8] | None = None,
         top: NDArray[np.float32] | None = None,
@@ -130,8 +130,8 @@ class CodeProduct:
     def _call(
         self,
         codes: NDArray[np.int8],
-        scales: NDArray[np.float32] | None,
-        added: NDArray[np.float32] | None,
+        scales: NDArray[np.floating] | None,
+        added: NDArray[np.floating] | None,
         out: NDArray[np.float32] | None,
         *largest: NDArray[np.uint8] | NDArray[np.float32] | None,
     ) -> None:
@@ -157,8 +157,8 @@ class CodeProduct:
     def _by_numpy(
         self,
         codes: NDArray[np.int8],
-        scales: NDArray[np.float32] | None,
-        added: NDArray[np.float32] | None,
+        scales: NDArray[np.floating] | None,
+        added: NDArray[np.floating] | None,
         out: NDArray[np.float32],
     ) -> None:
         for start in range(0, len(codes), _FLOATS):

@@ -22,8 +22,8 @@ def logsumexp(logits: NDArray[np.floating], axis: int) -> NDArray[Any]:
 
 
 def largest_of(
-    logits: NDArray[np.float32], with_percent: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8] | None]:
+    logits: NDArray[np.floating], with_percent: bool
+) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[np.uint8] | None]:
     """Of classes along the first axis (K, ...), at most 256: which is the first largest, its logit, its soft-max in percent.
 
     Args:

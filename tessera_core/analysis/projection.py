@@ -372,9 +372,12 @@ def learn_projection(
     r2 = 1 - error / max(float(np.square(y[test] - y[test].mean(0)).sum()), 1e-12)
     # Standardising is folded into the first and last layer.
     weight, bias = layers[0]
-    layers[0] = weight / spread[:, None], bias - (mean / spread) @ weight
+    layers[0] = (
+        np.asarray(weight / spread[:, None], np.float32),
+        np.asarray(bias - (mean / spread) @ weight, np.float32),
+    )
     weight, bias = layers[-1]
-    layers[-1] = weight * size, bias * size + centre
+    layers[-1] = np.asarray(weight * size, np.float32), np.asarray(bias * size + centre, np.float32)
     low, high = (np.percentile(picture.points, q, axis=0).astype(np.float32) for q in (1, 99))
     return LearntProjection(tuple(layers), max(0.0, r2), low, high)
 
@@ -391,25 +394,25 @@ def place_colours(points: Floats, low: Floats, high: Floats) -> NDArray[np.uint8
     return np.asarray(mixed, np.uint8)
 
 
-def _forward(x: Floats, layers: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
+def _forward(x: NDArray[np.floating], layers: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
     """What each layer makes of vectors (N, D), rectified but for the last."""
-    made = []
+    made: list[Floats] = []
     for number, (weight, bias) in enumerate(layers):
         x = x @ weight + bias
         if number < len(layers) - 1:
             np.maximum(x, 0, out=x)
-        made.append(x)
+        made.append(np.asarray(x, np.float32))
     return made
 
 
-def _slopes(x: Floats, y: Floats, layers: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
+def _slopes(x: NDArray[np.floating], y: NDArray[np.floating], layers: Sequence[tuple[Floats, Floats]]) -> list[Floats]:
     """Gradients of the mean squared error by each weight and bias, in their order."""
     made = _forward(x, layers)
     back = (made[-1] - y) * np.float32(2 / y.size)
     slopes: list[Floats] = []
     for number in range(len(layers) - 1, -1, -1):
         given = made[number - 1] if number else x
-        slopes[:0] = [given.T @ back, back.sum(axis=0)]
+        slopes[:0] = [np.asarray(given.T @ back, np.float32), np.asarray(back.sum(axis=0), np.float32)]
         if number:
             back = (back @ layers[number][0].T) * (given > 0)
     return slopes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ class LogisticHead(LinearHead):
         x = x - mean
         unit = max(np.sqrt((w[:, None] * np.square(x)).sum() / (w.sum() * x.shape[1])), 1e-12)
         x /= unit
-        weighted = x * np.sqrt(w)[:, None]
+        weighted: NDArray[Any] = x * np.sqrt(w)[:, None]
         n, dim = x.shape
         if n < dim:
             values, left = np.linalg.eigh(weighted @ weighted.T)
@@ -75,7 +76,7 @@ class LogisticHead(LinearHead):
             axes = weighted.T @ left[:, keep] / np.sqrt(values)
         else:
             values, axes = np.linalg.eigh(weighted.T @ weighted)
-            values = np.maximum(values, 0)
+            values = values.clip(min=0)
         # At zero the Hessian is X'X / K + alpha I but for what classes share: dividing by its root makes the problem nearly round.
         scale, one = (values / k + alpha) ** -0.5, (w.sum() / k) ** -0.5
         z = np.concatenate([x @ axes * scale, np.full((n, 1), one)], axis=1)

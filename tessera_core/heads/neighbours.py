@@ -67,7 +67,7 @@ class KNNHead(Head):
         keep = balanced_draw(targets, self.max_references, self.seed)
         self._restore({"references": X[keep], "reference_classes": targets[keep]})
 
-    def _votes(self, similarity: Floats) -> Floats:
+    def _votes(self, similarity: NDArray[np.floating]) -> Floats:
         """Share of the votes, float32 (K, n), from similarities (R, n)."""
         nearest = kth = similarity.max(axis=0)
         left = similarity

@@ -171,13 +171,15 @@ class LeftOut:
         residual = (self._ys[:, None] - fitted.reshape(n, len(alphas), k)).swapaxes(0, 1)
         if self.whole:
             leverage = shrink @ np.square(self.basis).T + self._share
-            return residual / self._root / np.maximum(1 - leverage, 1e-6)[:, :, None]
+            alone: NDArray[np.float64] = residual / self._root / np.maximum(1 - leverage, 1e-6)[:, :, None]
+            return alone
         inside = np.zeros((len(alphas), *self._shape, k))
         inside[:, self._which, self._place] = residual[:, self._order]
         solved = np.linalg.solve(self._systems(shrink), inside)
-        out = np.empty_like(residual)
+        out: NDArray[np.float64] = np.empty_like(residual)
         out[:, self._order] = solved[:, self._which, self._place]
-        return out / self._root
+        out /= self._root
+        return out
 
     def _systems(self, shrink: NDArray[np.float64]) -> NDArray[np.float64]:
         """``I - H_gg`` of each label under each penalty, (A, labels, most, most); empty places are rows of the identity."""
@@ -187,7 +189,8 @@ class LeftOut:
         blocks[self._which, self._place, rank] = np.sqrt(self._share[self._order])
         shrink = np.concatenate([shrink, np.ones((len(shrink), 1))], axis=1)
         eye = np.eye(self._shape[1]) * (1 + 1e-9)
-        return eye - np.stack([(blocks * one) @ blocks.swapaxes(1, 2) for one in shrink])
+        systems: NDArray[np.float64] = eye - np.stack([(blocks * one) @ blocks.swapaxes(1, 2) for one in shrink])
+        return systems
 
 
 def left_basis(xs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,16 +102,18 @@ def _fit_sample(x: Floats, y: Floats, known: NDArray[np.bool_] | None, seed: int
     # Groups live in the frame of the second year, without the constant, as the pass computes them.
     every = max(1, len(x) // GROUP_SAMPLE)
     centres = cluster_sample(x[::every] @ to_first, groups, seed, restarts=1)
-    return ChangeScene(to_first, basis, constant, noise, shift, centres)
+    return ChangeScene(to_first, basis, np.asarray(constant, np.float32), noise, shift, centres)
 
 
-def _lower_median(values: Floats) -> float:
+def _lower_median(values: NDArray[np.floating]) -> float:
     """The middle value, of an even number the lower of the two."""
     middle = (len(values) - 1) // 2
     return float(np.partition(values, middle)[middle])
 
 
-def _robust_shift(a: Floats, b: Floats, known: NDArray[np.bool_] | None) -> tuple[Floats, Floats, Bools, float]:
+def _robust_shift(
+    a: NDArray[np.floating], b: NDArray[np.floating], known: NDArray[np.bool_] | None
+) -> tuple[Floats, Floats, Bools, float]:
     """An affine map of what unchanged pixels did: slope (r, r), intercept (r,), which pixels it rests on, and their noise.
 
     The pixels are those known, or found in turns: the map is fitted to what fits the map.
@@ -122,7 +125,8 @@ def _robust_shift(a: Floats, b: Floats, known: NDArray[np.bool_] | None) -> tupl
             "The two years hold the same numbers nearly everywhere, so one is a copy of the other; load it again."
         )
     core = distance < _lower_median(distance) if known is None else known
-    slope, intercept = np.zeros((a.shape[1], a.shape[1]), np.float32), np.zeros(a.shape[1], np.float32)
+    slope: NDArray[Any] = np.zeros((a.shape[1], a.shape[1]), np.float32)
+    intercept: NDArray[Any] = np.zeros(a.shape[1], np.float32)
     noise = 0.0
     for _ in range(FIT_ROUNDS if known is None else 1):
         centre, goal = a[core].mean(0), difference[core].mean(0)
