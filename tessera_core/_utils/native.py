@@ -104,7 +104,7 @@ def _compile(source: Path, compiler: str, target: Path, mode: int = 0o700) -> st
     """Write the library to ``target``; returns its SHA-256."""
     with atomic_path(target) as part:
         command = [compiler, *_flags(source), "-o", str(part), str(source), "-lm"]
-        subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=True)
         part.chmod(mode)
         return hashlib.sha256(part.read_bytes()).hexdigest()
 
