@@ -85,7 +85,7 @@ def test_where_all_years_are_shipped_the_whole_region_is_made_without_pytorch(sh
     with pytest.raises(MissingPartError):
         demo.ensure_demo(size=SIZE, years=YEARS)
     first = EmbeddingRaster.open(made.embeddings[2023])
-    second = EmbeddingRaster(first.codes, first.scales, first.grid, replace(first.provenance, year=2024))
+    second = replace(first, provenance=replace(first.provenance, year=2024))
     demo_start.write_year(folder, recipe, second)
     assert demo_start.shipped_years(recipe) == YEARS
     whole = demo.ensure_demo(size=SIZE, years=YEARS)
