@@ -181,7 +181,7 @@ class Learner:
                 self.page.get_by_label(act.name, exact=True).first.click()
             case "add":
                 self.put_away()
-                field = self.page.locator("[data-tour='label.new-class'] input:visible")
+                field = self.page.locator("[data-tour='label.new-class'] input:visible").first
                 field.fill(act.name)
                 field.press("Enter")
                 self.page.locator(".tl-pick, .tl-stripchip").filter(has_text=act.name).locator(
