@@ -317,7 +317,8 @@ export class LessonPanel {
     const event = `${what}:${target}`;
     if (!this.header || this.told.has(event)) return;
     this.told.add(event);
-    this.outbox.push({ kind: "did", what, target });
+    // What was pressed goes to the server first, in a message of its own: two at once would be one, and of the panel alone.
+    setTimeout(() => this.outbox.push({ kind: "did", what, target }), SOON);
   }
 
   /** @param {boolean} folded */
