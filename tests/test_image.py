@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import yaml
@@ -58,3 +61,21 @@ def test_compose_keeps_the_studio_shut_in(root: Path) -> None:
     # Both are told the same place by one variable.
     assert "STUDIO_PATH" in studio["environment"]["STREAMLIT_SERVER_BASE_URL_PATH"]
     assert "STUDIO_PATH" in proxy["environment"]["STUDIO_PATH"]
+
+
+def test_what_the_image_leaves_out_is_imported_by_notebooks_alone(root: Path) -> None:
+    # Here the project itself is installed, too, and asked for by nobody.
+    unasked = set(image_install.without_notebooks(Path(sys.prefix))) - {"tessera-studio"}
+    assert set(image_install.NOTEBOOK) <= unasked
+    owners = packages_distributions()
+    used: dict[str, str] = {}
+    for path in [*(root / "tessera_core").rglob("*.py"), *(root / "pages").glob("*.py")]:
+        inside = path.relative_to(root).as_posix()
+        # The last makes layers for notebooks in one function, which imports what it needs.
+        if inside.endswith(("session/notebook.py", "session/base_maps.py")) or "/bench/" in inside:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            used |= {owner.lower(): inside for name in names for owner in owners.get(name.split(".")[0], ())}
+    assert {name: used[name] for name in unasked & set(used)} == {}

@@ -10,6 +10,7 @@ it. Where the base image has a PyTorch of its own, that is used and none is inst
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,31 @@ ROOT = Path(__file__).resolve().parent.parent
 VARIANTS = ("slim", "generate-cpu", "cuda")
 # PyTorch without what it needs only for compiling models or for GPUs that an image without CUDA does not have.
 IDLE = ("triton", "cuda-bindings", "cuda-pathfinder")
+# What only notebooks use: nobody opens one in the image. What comes with it goes, too, unless something else asks for it.
+NOTEBOOK = ("ipyleaflet", "ipywidgets", "leafmap")
+# Run by the image's own Python: names of the distributions there that nothing needs which is asked for.
+_UNASKED = """
+import json, re, sys
+from importlib.metadata import distributions
+from packaging.requirements import Requirement
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+asked, folder = json.loads(sys.argv[1]), sys.argv[2]
+known = {plain(one.name): one for one in distributions(path=[folder])}
+kept, todo = set(), [(plain(Requirement(text).name), frozenset(Requirement(text).extras)) for text in asked]
+while todo:
+    name, extras = todo.pop()
+    if (name, extras) in kept or name not in known:
+        continue
+    kept.add((name, extras))
+    for text in known[name].requires or ():
+        need = Requirement(text)
+        if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+            todo.append((plain(need.name), frozenset(need.extras)))
+print(json.dumps(sorted(set(known) - {name for name, _ in kept})))
+"""
 # Left in wheels by their makers: never imported by a program that uses them.
 TESTS = ("tests", "test")
 NO_TESTS = ("numpy", "scipy", "sklearn", "pandas", "pyarrow", "matplotlib", "shapely", "numba", "networkx", "torch")
@@ -79,7 +105,21 @@ def packages(variant: str, into: Path) -> None:
                 *(extra("generate") or ["torch"]),
             ]
             install_torch(install, variant)
+        unasked = without_notebooks(into)
+        say(f"Left out, because only notebooks use them: {', '.join(unasked) or 'nothing'}.")
+        if unasked:
+            run(tool / "uv/bin/uv", "pip", "uninstall", "--quiet", "--python", into / "bin/python", *unasked)
     thin(into)
+
+
+def without_notebooks(into: Path) -> list[str]:
+    """Names of installed packages that nothing in the image needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [text for text in project["dependencies"] if re.split(r"[=<>!~ ;\[]", text, maxsplit=1)[0] not in NOTEBOOK]
+    asked += [*extra("auth"), *(extra("generate") or ["torch"]), "packaging"]
+    site = next(into.glob("lib/python3*/site-packages"))
+    words = [str(into / "bin/python"), "-c", _UNASKED, json.dumps(asked), str(site)]
+    return list(json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout))
 
 
 def uv(tool: Path, into: Path) -> list[object]:
