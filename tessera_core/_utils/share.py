@@ -65,6 +65,10 @@ class Share:
         """The things of this share; all shares together have each thing once."""
         return list(things[self.number - 1 :: self.of])
 
+    def split(self, parts: int) -> list[Share]:
+        """This share as smaller ones, which together have what it has."""
+        return [Share(self.number + self.of * part, self.of * parts) for part in range(parts)]
+
 
 WHOLE = Share()
 

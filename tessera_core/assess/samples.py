@@ -44,7 +44,8 @@ class CodeFeatures:
 
         A pixel may be drawn twice, and where most of the raster has no data there are fewer: nothing is read but what is drawn.
         """
-        if self.raster is None:
+        if not isinstance(self.raster, EmbeddingRaster):
+            # Labelled pixels of many tiles come without the ground around them.
             return None
         rng = np.random.default_rng(seed)
         height, width = self.raster.shape

@@ -53,11 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=1, help="v1.0: average this many random draws")
     parser.add_argument("--format", choices=("npy", "geotiff", "zarr"), default="npy")
     add_share_option(parser, "tiles")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes, a tile each (default: 1)")
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what is no share; raises InputError."""
+    """Refuse what is no share or number of processes; raises InputError."""
+    from tessera_core.errors import InputError
+
     share_of(args)
+    if args.workers < 1:
+        raise InputError("--workers must be at least 1.")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -68,6 +73,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.tile import find_tiles
+    from tessera_core.inference.shares import generate_in_shares
     from tessera_core.inference.tiles import GenerateOptions, generate_tiles
 
     failed: list[Failure] = []
@@ -84,9 +90,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         layout=args.format,
     )
     console = ConsoleProgress("generate")
-    results = generate_tiles(
-        folders, args.weights, args.out, options, progress=console, failed=failed, share=share_of(args)
-    )
+    done: dict[str, Any] = {"progress": console, "failed": failed, "share": share_of(args)}
+    if args.workers > 1:
+        results = generate_in_shares(folders, args.weights, args.out, options, args.workers, **done)
+    else:
+        results = generate_tiles(folders, args.weights, args.out, options, **done)
     return {"tiles": [result.to_json() for result in results], "failed": [failure.to_json() for failure in failed]}
 
 

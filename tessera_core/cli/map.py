@@ -6,6 +6,9 @@ are labelled, a draw of them (by --seed) teaches it.
 
 Beside every raster lies its style for QGIS, NAME.qml, and beside a map of classes their table, NAME.tif.aux.xml. A style that you
 saved there yourself is kept.
+
+With --tiles DIR each tile of a folder gets a map of its own: nothing is put together first, so a folder may hold a country, in
+several UTM zones; --workers takes several processes, --share a part of the tiles for a job array, all into one folder.
 """
 
 from __future__ import annotations
@@ -16,17 +19,21 @@ from typing import Any
 from tessera_core.cli.head_options import LABEL_PATHS, chosen_head, chosen_regression_head, read_classes, read_measured
 from tessera_core.cli.map_options import add_map_options, check_options, report, written  # noqa: F401 (report)
 from tessera_core.cli.paths import TIFF, Input, Output, sidecars
+from tessera_core.cli.tile_map import map_by_tile
+from tessera_core.errors import InputError
 
 PATHS = {
     **LABEL_PATHS,
     "use_head": Input(),
     **dict.fromkeys(("out", "confidence", "margin"), Output(TIFF, beside=sidecars)),
     "save_head": Output(),
+    "tiles": Output(folder="into"),
 }
 EXAMPLES = (
     "tessera map embeddings --labels fields.gpkg --field crop --out map.tif --confidence confidence.tif",
     "tessera map embeddings --labels plots.csv --field height_m --head ridge-regression --out height.tif --margin margin.tif",
     "tessera map elsewhere --use-head head.safetensors --out map.tif",
+    "tessera map country --labels fields.gpkg --tiles maps --share 3/40",
 )
 STOPPED = "files that were whole are kept, and nothing else; run the same command again"
 SUMMARY = "train a head on labels and map a region"
@@ -44,6 +51,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.project import maps
 
     regression, saved = check_options(args)
+    if args.tiles is not None:
+        if regression:
+            raise InputError("Tile by tile, maps of classes are made; map numbers as one, with --out.")
+        return map_by_tile(args)
     raster, progress = api.open(args.embeddings), ConsoleProgress("map")
     if saved is not None:
         mapped: Any = api.map_values if regression else api.map_classes

@@ -14,9 +14,11 @@ from tessera_core.cli.head_options import (
     import_of,
     wants_regression,
 )
+from tessera_core.cli.shares import add_share_option, share_of
 
 if TYPE_CHECKING:
     from tessera_core.heads import SavedHead
+    from tessera_core.project.classify import Trained
     from tessera_core.project.maps import MappedClasses, MappedValues
 
 
@@ -31,7 +33,16 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
     add_label_options(parser)
     add_head_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
-    parser.add_argument("--out", required=True, help="map to write, a Cloud Optimized GeoTIFF")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", help="map to write, a Cloud Optimized GeoTIFF")
+    target.add_argument(
+        "--tiles",
+        metavar="DIR",
+        help="write a map of each tile into this folder instead, with its confidence, and one VRT for each coordinate system: any "
+        "number of tiles, in any UTM zones, resumed where it stopped",
+    )
+    add_share_option(parser, "tiles, with --tiles")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes, with --tiles (default: 1)")
     parser.add_argument("--confidence", metavar="FILE", help="also write confidence in percent, GeoTIFF")
     parser.add_argument(
         "--raw-confidence",
@@ -56,6 +67,15 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
     from tessera_core.errors import InputError
     from tessera_core.heads import load_head
 
+    if args.workers < 1:
+        raise InputError("--workers must be at least 1.")
+    share_of(args)
+    if args.tiles is None and (args.share is not None or args.workers > 1):
+        raise InputError("One map is made as a whole; --share and --workers go with --tiles DIR, a map for each tile.")
+    if args.tiles is not None and (args.confidence or args.margin):
+        raise InputError(
+            "With --tiles the confidence of each tile lies beside its map; leave --confidence and --margin out."
+        )
     saved = None
     if args.use_head:
         if args.field or args.classes or args.head or args.tree or args.neighbourhood > 1 or args.labels_are:
@@ -102,17 +122,22 @@ def written(args: argparse.Namespace, made: MappedClasses | MappedValues) -> dic
     return result
 
 
+def training_of(trained: Trained) -> dict[str, Any]:
+    """How a head was trained and how good it is, as JSON."""
+    found = trained.calibration
+    errors = (None, None) if found is None else (round(found.ece_before, 4), round(found.ece_after, 4))
+    return {
+        "n_train": trained.n_train,
+        "n_without_data": trained.n_without_data,
+        "score": None if trained.score is None else trained.score.to_json(),
+        "calibration": {"error_before": errors[0], "error_after": errors[1], "sentence": trained.sentence},
+    }
+
+
 def _of_classes(made: MappedClasses) -> dict[str, Any]:
     result: dict[str, Any] = {"temperature": round(made.head.applied_temperature_, 6)}
     if (trained := made.trained) is not None:
-        found = trained.calibration
-        errors = (None, None) if found is None else (round(found.ece_before, 4), round(found.ece_after, 4))
-        result |= {
-            "n_train": trained.n_train,
-            "n_without_data": trained.n_without_data,
-            "score": None if trained.score is None else trained.score.to_json(),
-            "calibration": {"error_before": errors[0], "error_after": errors[1], "sentence": trained.sentence},
-        }
+        result |= training_of(trained)
     if made.labels is None and (outside := made.outside_applicability()) is not None:
         result["unlike_training"] = {
             "share": round(outside.share, 4),
@@ -154,7 +179,15 @@ def report(result: dict[str, Any]) -> str:
     from tessera_core.labels.report import told
 
     mapped = result["pixels"] - result["no_data"]
-    lines = [f"{result['out']}: {mapped} of {result['pixels']} pixels mapped with {result['head']}"]
+    lines = [
+        f"{result['out']}: {mapped} of {result['pixels']} pixels mapped with {result.get('head', 'the saved head')}"
+    ]
+    if "tiles" in result:
+        lines.append(
+            f"  {result['tiles']} tiles, {result['made']} of them made now; shown as one by {', '.join(result['maps'])}"
+        )
+        if result["waiting"]:
+            lines.append(f"  {len(result['waiting'])} tiles of other shares are not there yet")
     lines += left_out_lines(result)
     if "classes" not in result:
         if "values" in result:

@@ -184,6 +184,8 @@ def generate_tiles(
         raise InputError(
             f"Two tiles are called {twice}, and their results would overwrite each other; run them separately."
         )
+    if folders and not share.take(folders):
+        return []
     if options.layout == "zarr":
         store = StoreInWaiting(out, names)
         store.begin(share.take(names))

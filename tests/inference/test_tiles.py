@@ -24,6 +24,7 @@ from tessera_core.errors import Cancelled, InputError, InUseError, TileError
 from tessera_core.grid import Grid
 from tessera_core.inference import embed_tile, estimate, generate_tile
 from tessera_core.inference.engine import Engine
+from tessera_core.inference.shares import generate_in_shares
 from tessera_core.inference.tiles import GenerateOptions, generate_tiles
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint, save_checkpoint
 from tessera_core.models.config import v1_0_qat, v2_student
@@ -291,6 +292,18 @@ def test_shares_of_one_list_end_in_the_bytes_of_one_run(tmp_path: Path, loaded: 
         generate_tiles(folders, loaded, one, options)
         assert [len(generate_tiles(folders, loaded, many, options, share=Share(n, 2))) for n in (2, 1)] == [1, 2]
         assert whole_tree(many) == whole_tree(one)
+
+
+def test_processes_end_in_the_bytes_of_one_run(tmp_path: Path, weights: Path) -> None:
+    folders = [make_tile(tmp_path / name, seed=seed) for seed, name in enumerate(("a", "b", "c"))]
+    folders.append(make_tile(tmp_path / "clouds", clear=0))
+    options = GenerateOptions(layout="zarr")
+    failed: list[list[Failure]] = [[], []]
+    one = generate_tiles(folders, weights, tmp_path / "one", options, failed=failed[0])
+    many = generate_in_shares(folders, weights, tmp_path / "many", options, 2, failed=failed[1])
+    assert [made.tile for made in many] == [made.tile for made in one] == ["a", "b", "c"]
+    assert failed[0] == failed[1]
+    assert whole_tree(tmp_path / "many") == whole_tree(tmp_path / "one")
 
 
 def test_a_store_waits_for_every_share_and_never_for_a_tile_that_cannot_be_had(

@@ -13,6 +13,9 @@ def test_all_shares_together_have_each_thing_once(of: int) -> None:
     things = list(range(7))
     parts = [Share(number, of).take(things) for number in range(1, of + 1)]
     assert sorted(thing for part in parts for thing in part) == things
+    for number in range(1, of + 1):
+        whole = Share(number, of)
+        assert sorted(t for part in whole.split(3) for t in part.take(things)) == whole.take(things)
 
 
 @pytest.mark.parametrize(

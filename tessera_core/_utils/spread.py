@@ -1,0 +1,110 @@
+"""Work done in shares by several processes: of this machine, or of whatever executor is given.
+
+A task takes a :class:`~tessera_core._utils.share.Share` and finds what is left of it to do, so that a share whose worker was
+lost is simply begun again. Nothing but names and paths travels.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from tessera_core._utils.share import Share
+from tessera_core.errors import Cancelled, ExportError, InputError, TesseraError
+from tessera_core.types import Cancel, Progress
+
+# Shares for each worker: a slow one leaves the others little to wait for.
+PER_WORKER = 4
+RETRIES = 2
+
+
+def processes(workers: int) -> Executor:
+    """Processes of this machine, each computing with one thread."""
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+
+
+def _begin() -> None:
+    # Read by the libraries when they are imported, which is after this.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """An error on its way from a worker: some cannot be sent as they are."""
+
+    message: str
+    input: bool
+
+
+@dataclass(frozen=True)
+class _Task[R]:
+    task: Callable[[Share], R]
+
+    def __call__(self, share: Share) -> R | _Refused:
+        try:
+            return self.task(share)
+        except TesseraError as error:
+            return _Refused(str(error), isinstance(error, InputError))
+
+
+def spread[R](
+    task: Callable[[Share], R],
+    share: Share,
+    workers: int,
+    *,
+    executor: Callable[[int], Executor] = processes,
+    retries: int = RETRIES,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> list[R]:
+    """Do a share in smaller ones, several at a time.
+
+    Args:
+        task: does one share; can be sent to another process.
+        share: to be done here.
+        workers: processes.
+        executor: makes what runs them (anything with ``submit`` and ``shutdown``), also anew after a worker was lost.
+        retries: how often a share is begun again after its worker was lost or the system refused something.
+        progress: shares done and in all.
+
+    Returns:
+        What the task returned for each part, in order.
+
+    Raises:
+        InputError, ExportError: the task refused, or a worker was lost too often.
+        Cancelled: ``cancelled`` returned true.
+    """
+    parts = share.split(PER_WORKER * workers)
+    left = dict.fromkeys(parts, retries)
+    done: dict[Share, R] = {}
+    while todo := [part for part in parts if part not in done]:
+        with executor(workers) as pool:
+            futures = {pool.submit(_Task(task), part): part for part in todo}
+            for future in as_completed(futures):
+                part = futures[future]
+                try:
+                    found = future.result()
+                    if cancelled is not None and cancelled():
+                        raise Cancelled
+                except (BrokenExecutor, OSError) as error:
+                    left[part] -= 1
+                    if left[part] < 0:
+                        raise ExportError(
+                            f"A worker was lost or refused by the system {retries + 1} times ({error}); perhaps memory is short. "
+                            "Run the same command again, with fewer --workers: what was finished is kept."
+                        ) from error
+                    continue
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+                if isinstance(found, _Refused):
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise (InputError if found.input else ExportError)(found.message)
+                done[part] = found
+                if progress is not None:
+                    progress(len(done), len(parts), "shares")
+    return [done[part] for part in parts]

@@ -1,0 +1,64 @@
+"""Tiles embedded by several processes at once; each takes shares of the list, and all write into one folder."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+from tessera_core._utils.partial import Failure
+from tessera_core._utils.share import WHOLE, Share
+from tessera_core._utils.spread import RETRIES, processes, spread
+from tessera_core.errors import InputError, TesseraError
+from tessera_core.inference.tiles import Generated, GenerateOptions, generate_tiles
+from tessera_core.types import Cancel, Progress
+
+
+def generate_in_shares(
+    tile_dirs: Sequence[str | Path],
+    weights: str | Path,
+    out_dir: str | Path,
+    options: GenerateOptions,
+    workers: int,
+    *,
+    share: Share = WHOLE,
+    executor: Callable[[int], Executor] = processes,
+    retries: int = RETRIES,
+    failed: list[Failure] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> list[Generated]:
+    """As :func:`~tessera_core.inference.tiles.generate_tiles`, by several processes; the files are the same bytes.
+
+    Args:
+        workers: processes, each with one thread.
+        executor, retries, progress: see :func:`tessera_core._utils.spread.spread`.
+
+    Raises:
+        InputError, ExportError: as there; nothing could be done.
+    """
+    folders = tuple(map(str, tile_dirs))
+    task = functools.partial(_one_share, folders, str(weights), str(out_dir), options)
+    parts = spread(task, share, workers, executor=executor, retries=retries, progress=progress, cancelled=cancelled)
+    by_name = {one.tile: one for made, _ in parts for one in made}
+    problems = [one for _, failures in parts for one in failures]
+    if problems and not by_name:
+        raise InputError(problems[0].why)
+    if failed is not None:
+        failed += problems
+    names = [Path(folder).resolve().name for folder in folders]
+    return [by_name[name] for name in names if name in by_name]
+
+
+def _one_share(
+    folders: tuple[str, ...], weights: str, out: str, options: GenerateOptions, share: Share
+) -> tuple[list[Generated], list[Failure]]:
+    failed: list[Failure] = []
+    try:
+        return generate_tiles(folders, weights, out, options, share=share, failed=failed, threads=1), failed
+    except TesseraError:
+        if not failed:
+            raise
+        # Every tile of this share is bad; those of others are not.
+        return [], failed

@@ -1,0 +1,280 @@
+"""A folder of tiles mapped tile by tile: any number, in any UTM zones, in shares, resumable; nothing is put together first.
+
+Each tile becomes ``NAME.tif`` (with ``NAME_confidence.tif``) and, written last, ``NAME.json``, which says what it was made of: a
+run that is begun again does what is left. One virtual raster for each coordinate system shows them as one map.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tessera_core._utils.atomic import write_json
+from tessera_core._utils.locks import alone
+from tessera_core._utils.partial import Failure
+from tessera_core._utils.share import WHOLE, Share
+from tessera_core._utils.spread import RETRIES, processes, spread
+from tessera_core.errors import ExportError, HeadError, InputError, TesseraError
+from tessera_core.export.vrt import write_vrt
+from tessera_core.grid import Grid
+from tessera_core.types import Cancel, Progress
+
+if TYPE_CHECKING:
+    from tessera_core.heads import SavedHead
+    from tessera_core.sources.local.reader import Piece
+
+FORMAT = "tessera-map-tile/1"
+_LOCK = ".maps.lock"
+
+
+@dataclass(frozen=True)
+class TileMaps:
+    """Maps of tiles.
+
+    Attributes:
+        folder: that holds them.
+        tiles: what is known of each that is there, by name: ``classes`` (id -> pixels), ``hectares`` (id -> ha), ``shape``.
+        made: how many were made in this run; the others were there.
+        maps: the virtual rasters.
+        waiting: names of tiles of other shares that are not there yet.
+        names: class id -> name.
+        failed: tiles that could not be mapped.
+    """
+
+    folder: Path
+    tiles: Mapping[str, Mapping[str, Any]]
+    made: int
+    maps: Sequence[Path]
+    waiting: Sequence[str]
+    names: Mapping[int, str]
+    failed: Sequence[Failure] = field(default_factory=list)
+
+    def areas(self) -> dict[int, tuple[int, float | None]]:
+        """Class id -> pixels and hectares over all tiles that are there; hectares are None without a place on Earth."""
+        pixels, hectares = Counter[int](), Counter[int]()
+        unknown = False
+        for tile in self.tiles.values():
+            pixels.update({int(i): n for i, n in tile["classes"].items()})
+            unknown |= any(v is None for v in tile["hectares"].values())
+            hectares.update({int(i): v for i, v in tile["hectares"].items() if v is not None})
+        return {i: (n, None if unknown else round(hectares[i], 4)) for i, n in sorted(pixels.items())}
+
+
+def map_tiles(
+    folder: str | Path,
+    head: str | Path,
+    out: str | Path,
+    *,
+    confidence: bool = False,
+    share: Share = WHOLE,
+    workers: int = 1,
+    executor: Callable[[int], Executor] = processes,
+    retries: int = RETRIES,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> TileMaps:
+    """Map the tiles at or below a folder with a saved head, each by itself.
+
+    Args:
+        folder: of embeddings in any layout that is read here, of one year.
+        head: file of a head of classes (:func:`tessera_core.heads.save_head`).
+        out: folder for the maps; what is there of the same tiles and head is kept.
+        confidence: whether it is written as well.
+        share: which of the tiles are done here.
+        workers: processes; 1 does the work in this one. The files are the same bytes.
+        executor, retries: see :func:`tessera_core._utils.spread.spread`.
+
+    Raises:
+        RasterError: there is nothing to map.
+        InputError: two tiles have one name, there are several years, or the head does not fit.
+        ExportError: a file cannot be written.
+        Cancelled: ``cancelled`` returned true; finished tiles are kept.
+    """
+    from tessera_core.heads import load_head
+
+    out, head = Path(out), Path(head)
+    saved = load_head(head)
+    _require_fit(saved)
+    pieces, failed = pieces_of(Path(folder))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"Cannot create the folder {out}: {error.strerror or error}.") from error
+    task = functools.partial(_map_share, tuple(pieces), head, out, confidence)
+    if workers > 1:
+        parts = spread(task, share, workers, executor=executor, retries=retries, progress=progress, cancelled=cancelled)
+    else:
+        parts = [task(share, progress=progress, cancelled=cancelled)]
+    made = sum(count for count, _ in parts)
+    failed = [*failed, *(one for _, failures in parts for one in failures)]
+    if failed and len(failed) >= len(share.take(pieces)) and not made:
+        raise InputError(failed[0].why)
+    digest = _digest(head)
+    with alone(out / _LOCK, passing=True):
+        # Looked at and written in one turn, so that the share that ends last shows all.
+        tiles = {piece.name: known for piece in pieces if (known := _known(out, piece, digest, confidence)) is not None}
+        maps = _write_maps(out, tiles, confidence)
+    lost = {one.what for one in failed}
+    waiting = [piece.name for piece in pieces if piece.name not in tiles and piece.name not in lost]
+    return TileMaps(out, tiles, made, maps, waiting, saved.class_names, failed)
+
+
+def _require_fit(saved: SavedHead) -> None:
+    if saved.classification is None:
+        raise HeadError("Tile by tile, maps of classes are made; the saved head maps measured values.")
+    if saved.head.receptive_radius:
+        raise HeadError(
+            "The saved head looks around each pixel, which would show at the rims of the tiles; map them as one (--out), or train "
+            "one without --neighbourhood."
+        )
+
+
+def pieces_of(folder: Path) -> tuple[list[Piece], list[Failure]]:
+    """The tiles at or below a folder, of one year and each name once, and what cannot be read.
+
+    Raises:
+        RasterError: there is none.
+        InputError: two have one name, or there are several years.
+    """
+    from tessera_core.errors import RasterError
+    from tessera_core.sources.local.open import find_pieces
+
+    pieces, problems = find_pieces(folder)
+    if not pieces:
+        raise RasterError(problems[0].why if problems else f"There are no embeddings in {folder}.")
+    named = Counter(piece.name for piece in pieces)
+    if twice := next((name for name, count in named.items() if count > 1), None):
+        raise InputError(
+            f"Two tiles are called {twice}, and their maps would overwrite each other; map them separately."
+        )
+    years = set()
+    for piece in pieces:
+        try:
+            years.add(piece.year)
+        except InputError as error:
+            problems.append(Failure(piece.name, str(error)))
+    if len(years) > 1:
+        known = ", ".join(str(year or "no year") for year in sorted(years, key=lambda year: year or 0))
+        raise InputError(f"{folder} holds embeddings of several years ({known}); map each year's folder by itself.")
+    lost = {one.what for one in problems}
+    return [piece for piece in pieces if piece.name not in lost], problems
+
+
+def _map_share(
+    pieces: tuple[Piece, ...],
+    head: Path,
+    out: Path,
+    confidence: bool,
+    share: Share,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> tuple[int, list[Failure]]:
+    """Map the tiles of a share that are left; how many were made, and what failed."""
+    from tessera_core.errors import Cancelled
+    from tessera_core.heads import load_head
+
+    saved, digest, made = load_head(head), _digest(head), 0
+    failed: list[Failure] = []
+    mine = share.take(pieces)
+    for number, piece in enumerate(mine):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        if progress is not None:
+            progress(number, len(mine), piece.name)
+        if _known(out, piece, digest, confidence) is not None:
+            continue
+        try:
+            _map_one(piece, saved, out, digest, confidence, cancelled)
+            made += 1
+        except InputError as error:
+            failed.append(Failure(piece.name, str(error)))
+    if progress is not None:
+        progress(len(mine), len(mine), "")
+    return made, failed
+
+
+def _map_one(
+    piece: Piece, saved: SavedHead, out: Path, digest: str, confidence: bool, cancelled: Cancel | None
+) -> None:
+    from tessera_core.project.maps import map_classes_with
+
+    raster = piece.open(cancelled=cancelled)
+    made = map_classes_with(raster, saved, cancelled=cancelled)
+    target = out / f"{piece.name}.tif"
+    _require_ours(target)
+    made.write(target, out / f"{piece.name}_confidence.tif" if confidence else None)
+    areas = made.areas()
+    known = made.confidence[made.confidence != 255]
+    write_json(
+        out / f"{piece.name}.json",
+        {
+            "format": FORMAT,
+            "made_of": _made_of(piece, digest, confidence),
+            "grid": raster.grid.to_json(),
+            "shape": list(raster.shape),
+            "classes": {str(i): area.pixels for i, area in areas.items()},
+            "hectares": {str(i): area.hectares for i, area in areas.items() if i},
+            "confidence": [int(known.sum(dtype=np.int64)), int(known.size)],
+        },
+    )
+
+
+def _require_ours(target: Path) -> None:
+    if target.exists() and not target.with_suffix(".json").is_file():
+        raise InputError(f"{target} is there already and was not made by this command; choose another folder.")
+
+
+def _made_of(piece: Piece, digest: str, confidence: bool) -> str:
+    """What a map depends on, as hexadecimal digits."""
+    stat = piece.source.stat()
+    facts = [piece.name, stat.st_size, stat.st_mtime_ns, digest, confidence]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _known(out: Path, piece: Piece, digest: str, confidence: bool) -> dict[str, Any] | None:
+    """What is noted of a tile's map, if it is there and was made of the same."""
+    try:
+        found = json.loads((out / f"{piece.name}.json").read_text(encoding="utf-8"))
+        same = found["made_of"] == _made_of(piece, digest, confidence)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(found) if same and (out / f"{piece.name}.tif").is_file() else None
+
+
+@functools.lru_cache(maxsize=8)
+def _digest_of(path: Path, size: int, changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest(head: Path) -> str:
+    stat = head.stat()
+    return _digest_of(head, stat.st_size, stat.st_mtime_ns)
+
+
+def _write_maps(out: Path, tiles: Mapping[str, Mapping[str, Any]], confidence: bool) -> list[Path]:
+    """One virtual raster for each coordinate system and pixel size, of the maps and of the confidences."""
+    groups: dict[tuple[str, float], list[tuple[str, Grid]]] = {}
+    for name, tile in sorted(tiles.items()):
+        grid = Grid.from_json(tile["grid"])
+        if grid.crs is not None:
+            groups.setdefault((grid.crs, grid.transform.a), []).append((name, grid))
+    files = []
+    for number, ((crs, _), members) in enumerate(sorted(groups.items())):
+        code = crs.removeprefix("EPSG:") if crs.startswith("EPSG:") else str(number)
+        stem = f"map_{code}" if sum(other == crs for other, _ in groups) == 1 else f"map_{code}_{number}"
+        for ending in ("", "_confidence") if confidence else ("",):
+            members_files = [(out / f"{name}{ending}.tif", grid) for name, grid in members]
+            try:
+                files.append(write_vrt(out / f"{stem}{ending}.vrt", members_files))
+            except TesseraError as error:
+                raise ExportError(f"The maps of {crs} cannot be shown as one: {error}") from error
+    return files

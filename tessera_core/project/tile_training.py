@@ -1,0 +1,224 @@
+"""One head from labels anywhere in a folder of tiles, in however many UTM zones: only labelled pixels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from affine import Affine
+from numpy.typing import ArrayLike, NDArray
+
+from tessera_core.errors import HeadError, InputError, LabelError
+from tessera_core.grid import Grid
+from tessera_core.labels.model import LabelClass
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
+from tessera_core.types import Cancel, Floats, Progress
+
+if TYPE_CHECKING:
+    from tessera_core.assess import Reference
+    from tessera_core.heads import HeadChoice
+    from tessera_core.project.classify import Trained
+    from tessera_core.sources.local.reader import Piece
+
+# Rows between the grids of two coordinate systems: more than any square that is held out as one.
+_APART = 1 << 20
+
+
+class _LookUp:
+    """Values of some pixels of a huge raster, asked for by row and column; ``empty`` everywhere else."""
+
+    def __init__(self, keys: NDArray[np.int64], values: NDArray[Any], width: int, empty: float) -> None:
+        self._keys, self._values, self._width, self._empty = keys, values, width, empty
+
+    def __getitem__(self, place: tuple[NDArray[Any], NDArray[Any]]) -> NDArray[Any]:
+        wanted = np.asarray(place[0], np.int64) * self._width + np.asarray(place[1], np.int64)
+        found = np.full((*wanted.shape, *self._values.shape[1:]), self._empty, self._values.dtype)
+        if len(self._keys):
+            at = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+            known = self._keys[at] == wanted
+            found[known] = self._values[at[known]]
+        return found
+
+
+@dataclass(frozen=True)
+class LabelledPixels:
+    """The embeddings of labelled pixels, asked for as those of a raster are; there is no data anywhere else.
+
+    Attributes:
+        codes, scales: int8 (n, D) and float32 (n,) by row and column.
+        provenance: of the tiles.
+    """
+
+    codes: _LookUp
+    scales: _LookUp
+    provenance: Provenance
+
+    def sample(self, rows: ArrayLike, cols: ArrayLike) -> Floats:
+        """Vectors of pixels, float32 (N, D); NaN where there is no data."""
+        place = (np.asarray(rows), np.asarray(cols))
+        return dequantise(self.codes[place], self.scales[place])
+
+
+@dataclass(frozen=True)
+class _Zone:
+    """The tiles of one coordinate system, on the grid around all of them."""
+
+    grid: Grid
+    tiles: Sequence[tuple[Piece, Grid]]
+
+
+def labels_on_tiles(
+    pieces: Sequence[Piece],
+    read: Callable[[Grid], Reference],
+    *,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> tuple[Reference, LabelledPixels]:
+    """The labelled pixels of tiles, with their embeddings.
+
+    Args:
+        pieces: the tiles; opened one at a time.
+        read: the labels on a grid; asked once for each coordinate system.
+
+    Returns:
+        The labels, in rows that count on from one coordinate system to the next, and the embeddings under them.
+
+    Raises:
+        LabelError: no label lies on a tile.
+        MixedDatasetsError: the tiles are of several datasets.
+    """
+    from tessera_core.assess.reference import Reference
+
+    zones = _zones(pieces)
+    width = max(zone.grid.width for zone in zones)
+    parts: list[Reference] = []
+    keys, codes, scales = list[NDArray[Any]](), list[NDArray[Any]](), list[NDArray[Any]]()
+    first: Provenance | None = None
+    problem: LabelError | None = None
+    base = done = groups = 0
+    for zone in zones:
+        try:
+            found = read(zone.grid)
+        except LabelError as error:
+            # Labels may lie in one zone only.
+            problem = problem or error
+            base += zone.grid.height + _APART
+            done += len(zone.tiles)
+            continue
+        open_yet = np.ones(len(found.rows), bool)
+        for piece, grid in zone.tiles:
+            done += 1
+            if progress is not None:
+                progress(done, len(pieces), f"labels on {piece.name}")
+            top, left = (round(float(v)) for v in zone.grid.xy_to_pixel(grid.transform.c, grid.transform.f))
+            rows, cols = found.rows - top, found.cols - left
+            here = np.flatnonzero(open_yet & (rows >= 0) & (rows < grid.height) & (cols >= 0) & (cols < grid.width))
+            if not len(here):
+                continue
+            raster = piece.open(cancelled=cancelled)
+            first = first or raster.provenance
+            first.require_same_dataset(raster.provenance, "one head")
+            scale = np.asarray(raster.scales[rows[here], cols[here]], np.float32)
+            valid = valid_scales(scale)
+            here, scale = here[valid], scale[valid]
+            open_yet[here] = False
+            keys.append((found.rows[here].astype(np.int64) + base) * width + found.cols[here])
+            codes.append(np.asarray(raster.codes[rows[here], cols[here]]))
+            scales.append(scale)
+        moved = replace(found, rows=found.rows.astype(np.int64) + base, groups=found.groups + groups)
+        groups += int(found.groups.max(initial=-1)) + 1
+        base += zone.grid.height + _APART
+        parts.append(moved)
+    if not parts or first is None:
+        raise problem or LabelError(
+            "Not one label lies on a tile that has data; check that labels and embeddings overlap."
+        )
+    order = np.argsort(np.concatenate(keys))
+    key = np.concatenate(keys)[order]
+    pixels = LabelledPixels(
+        _LookUp(key, np.concatenate(codes)[order], width, 0),
+        _LookUp(key, np.concatenate(scales)[order], width, np.nan),
+        first,
+    )
+    return _joined(parts, Reference), pixels
+
+
+def _joined(parts: Sequence[Reference], kind: type[Reference]) -> Reference:
+    """References on grids below each other as one; a class is known by its name."""
+    classes: list[LabelClass] = []
+    ids: dict[str, int] = {}
+    y: list[NDArray[np.uint8]] = []
+    for part in parts:
+        to = np.zeros(256, np.uint8)
+        for one in part.classes:
+            if one.name not in ids:
+                taken = {c.id for c in classes}
+                new = one.id if one.id not in taken else next(i for i in range(1, 256) if i not in taken)
+                if new > 254:
+                    raise LabelError("The labels have more than 254 classes.")
+                ids[one.name] = new
+                classes.append(replace(one, id=new))
+            to[one.id] = ids[one.name]
+        y.append(to[part.y])
+    return kind(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.cols for part in parts]),
+        np.concatenate(y),
+        np.concatenate([part.groups for part in parts]),
+        classes,
+        any(part.points for part in parts),
+        parts[0].report,
+        parts[0].by_pixel,
+    )
+
+
+def _zones(pieces: Sequence[Piece]) -> list[_Zone]:
+    by_crs: dict[tuple[str, float], list[tuple[Piece, Grid]]] = {}
+    for piece in pieces:
+        grid = piece.describe().grid
+        if grid.crs is None:
+            raise InputError(
+                f"The place of {piece.name} on Earth is not known, so no label can lie on it; map it by itself."
+            )
+        by_crs.setdefault((grid.crs, grid.transform.a), []).append((piece, grid))
+    return [
+        _Zone(_around([grid for _, grid in tiles]), tiles) for _, tiles in sorted(by_crs.items(), key=lambda i: i[0])
+    ]
+
+
+def _around(grids: Sequence[Grid]) -> Grid:
+    t = grids[0].transform
+    west, north = min(g.bounds[0] for g in grids), max(g.bounds[3] for g in grids)
+    east, south = max(g.bounds[2] for g in grids), min(g.bounds[1] for g in grids)
+    shape = max(1, round((south - north) / t.e)), max(1, round((east - west) / t.a))
+    return Grid(grids[0].crs, Affine(t.a, 0, west, 0, t.e, north), shape)
+
+
+def train_on_tiles(
+    reference: Reference,
+    pixels: LabelledPixels,
+    choice: HeadChoice,
+    *,
+    seed: int = 0,
+    calibrated: bool = True,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> Trained:
+    """The one fit behind every map (:func:`tessera_core.project.classify.train`), on labelled pixels of many tiles.
+
+    Raises:
+        HeadError: the labels do not suffice, or the head looks around a pixel.
+        Cancelled: ``cancelled`` said so.
+    """
+    from tessera_core.project.classify import train, unfitted
+
+    if unfitted(choice, seed).receptive_radius:
+        raise HeadError(
+            "This head looks around each pixel, which would show at the rims of the tiles; map them as one with --out, or choose "
+            "another head, without --neighbourhood."
+        )
+    raster = cast(EmbeddingRaster, pixels)
+    return train(reference, raster, choice, seed=seed, calibrated=calibrated, progress=progress, cancelled=cancelled)

@@ -1,0 +1,153 @@
+"""Maps tile by tile: two zones, both hemispheres, shares, processes, bad tiles, few open files, and always the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from tessera_core.cli import main
+from tessera_core.errors import InputError
+from tessera_core.grid import Grid
+from tessera_core.heads import load_head, predict_raster
+from tessera_core.project.tile_maps import map_tiles
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+from tests.factories import make_raster
+
+SIDE = 10
+ORIGIN = Provenance("studio", "nano", dim=16, year=2024)
+KINDS = np.random.default_rng(7).normal(size=(3, 16))
+
+
+def stripes(crs: str, x: float, y: float, seed: int) -> EmbeddingRaster:
+    """A tile of three stripes of kinds, with a hole."""
+    rng = np.random.default_rng(seed)
+    kind = np.minimum(np.arange(SIDE) // 3, 2)[None].repeat(SIDE, 0)
+    values = KINDS[kind] + 0.1 * rng.normal(size=(SIDE, SIDE, 16))
+    grid = Grid(crs, Affine(10, 0, x, 0, -10, y), (SIDE, SIDE))
+    return make_raster(values, grid, ORIGIN, empty=np.s_[0, :2])
+
+
+@pytest.fixture
+def country(tmp_path: Path) -> Path:
+    """Six tiles: three in one zone, one of which is apart, two south of the equator, one in the next zone; and labels on four."""
+    places = [
+        ("EPSG:32631", 500_000, 100_000), ("EPSG:32631", 500_100, 100_000), ("EPSG:32631", 500_300, 99_900),
+        ("EPSG:32731", 500_000, 9_999_000), ("EPSG:32731", 500_100, 9_999_000), ("EPSG:32632", 300_000, 50_000),
+    ]  # fmt: skip
+    features = []
+    for number, (crs, x, y) in enumerate(places):
+        raster = stripes(crs, x, y, number)
+        raster.save(tmp_path / "E" / f"t{number}")
+        if number in (1, 4):
+            continue
+        for name, col in (("wheat", 1.5), ("rye", 4.5), ("oats", 8.5)):
+            for row in (3.5, 6.5):
+                lon, lat = (float(v) for v in raster.grid.pixel_to_lonlat(row, col))
+                point = {"type": "Point", "coordinates": [lon, lat]}
+                features.append({"type": "Feature", "properties": {"crop": name}, "geometry": point})
+    (tmp_path / "labels.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def run(capsys: pytest.CaptureFixture[str], folder: Path, out: str, *more: str) -> tuple[int, dict]:
+    words = ["map", folder / "E", "--labels", folder / "labels.geojson", "--tiles", folder / out, *more, "--json"]
+    code = main([str(word) for word in words])
+    found = json.loads(capsys.readouterr().out)
+    assert code != 1, found
+    return code, found
+
+
+def test_tiles_of_several_zones_become_maps_with_one_head_and_shares_end_in_the_same_bytes(
+    country: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, found = run(capsys, country, "one")
+    assert code == 0
+    assert (found["tiles"], found["made"], found["n_train"], found["waiting"]) == (6, 6, 24, [])
+    assert {one["name"] for one in found["classes"]} == {"wheat", "rye", "oats"}
+    assert found["pixels"] == 6 * SIDE**2
+    assert found["no_data"] == 12
+    assert [Path(path).name for path in found["maps"]] == [
+        f"map_{code}{end}.vrt" for code in (32631, 32632, 32731) for end in ("", "_confidence")
+    ]
+    names = {one["id"]: one["name"] for one in found["classes"]}
+    with rasterio.open(country / "one" / "map_32631.vrt") as whole:
+        classes = whole.read(1)
+        assert (whole.crs.to_epsg(), whole.shape, whole.nodata) == (32631, (20, 40), 0)
+        assert whole.colormap(1)
+    for number, (row, col) in enumerate([(0, 0), (0, 10), (10, 30)]):
+        with rasterio.open(country / "one" / f"t{number}.tif") as tile:
+            np.testing.assert_array_equal(classes[row : row + SIDE, col : col + SIDE], tile.read(1))
+    assert [names[int(i)] for i in classes[5, [1, 4, 8, 11, 14, 18]]] == ["wheat", "rye", "oats"] * 2
+    assert not classes[15, :30].any()
+    # The map of a tile is what its head says of it.
+    head = load_head(country / "one" / "head.safetensors").classification
+    raster = EmbeddingRaster.open(country / "E" / "t3")
+    with rasterio.open(country / "one" / "t3.tif") as tile:
+        np.testing.assert_array_equal(tile.read(1), predict_raster(head, raster).classes)
+    before = contents(country / "one")
+    code, again = run(capsys, country, "one")
+    assert (code, again["made"], again["classes"]) == (0, 0, found["classes"])
+    assert contents(country / "one") == before
+    code, first = run(capsys, country, "two", "--share", "2/2")
+    assert (code, first["made"], len(first["waiting"])) == (0, 3, 3)
+    code, second = run(capsys, country, "two", "--share", "1/2")
+    assert (code, second["waiting"], second["classes"]) == (0, [], found["classes"])
+    assert contents(country / "two") == before
+    code, refused = run(capsys, country, "one", "--head", "ridge")
+    assert code == 2
+    assert "other labels" in refused["error"]["message"]
+    assert contents(country / "one") == before
+
+
+def test_processes_end_in_the_same_bytes_and_a_bad_tile_is_named(
+    country: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (country / "E" / "t4" / "scales.npy").write_bytes(b"no array")
+    code, found = run(capsys, country, "one")
+    assert code == 3
+    assert [one["what"] for one in found["failed"]] == ["t4"]
+    assert found["tiles"] == 5
+    head = country / "one" / "head.safetensors"
+    many = map_tiles(country / "E", head, country / "many", confidence=True, workers=2)
+    assert (many.made, [one.what for one in many.failed]) == (5, ["t4"])
+    one = {name: data for name, data in contents(country / "one").items() if not name.startswith("head")}
+    assert contents(country / "many") == one
+
+
+def test_what_does_not_go_together_is_refused(country: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = run(capsys, country, "m", "--neighbourhood", "3")
+    assert (code, "rims of the tiles" in found["error"]["message"]) == (2, True)
+    code, _ = run(capsys, country, "m2", "--confidence", str(country / "c.tif"))
+    assert code == 2
+    run(capsys, country, "one")
+    other = replace(ORIGIN, year=2023)
+    raster = stripes("EPSG:32631", 0, 0, 0)
+    replace(raster, provenance=other).save(country / "E" / "t9")
+    with pytest.raises(InputError, match="several years"):
+        map_tiles(country / "E", country / "one" / "head.safetensors", country / "years")
+
+
+def test_however_many_tiles_there_are_few_files_are_open(country: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, country, "one")
+    for number in range(40):
+        stripes("EPSG:32733", 300_000 + 100 * number, 9_000_000, number).save(country / "many" / f"t{number}")
+    opened: list[int] = []
+
+    def count(*_: object) -> None:
+        opened.append(len(os.listdir("/proc/self/fd")))
+
+    count()
+    map_tiles(country / "many", country / "one" / "head.safetensors", country / "maps", progress=count)
+    assert max(opened) - opened[0] < 10
