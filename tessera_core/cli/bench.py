@@ -30,6 +30,7 @@ BENCHES = {
     "load": "a region of 1,000 km2 from a published store, beside geotessera",
     "brush": "scatter and map that highlight each other, in a real browser",
     "memory": "memory of the app while people explore and compare a region of two and of five years, in a real browser",
+    "scale": "processor, memory, open files and disk of map, change, evaluate and maps tile by tile as the ground grows",
     "visitors": "many people at once on one server: clicks, scores, memory; nothing mixed, nothing stale",
     "explore": "pictures, similarity, clusters, change and projections of a million embeddings",
     "change": "change between years where the truth is known, and where nothing changed",

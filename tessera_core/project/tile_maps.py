@@ -23,8 +23,9 @@ from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.share import WHOLE, Share
 from tessera_core._utils.spread import RETRIES, processes, spread
-from tessera_core.errors import ExportError, HeadError, InputError, TesseraError
+from tessera_core.errors import Cancelled, ExportError, HeadError, InputError, RasterError, TesseraError
 from tessera_core.export.vrt import write_vrt
+from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.types import Cancel, Progress
 
@@ -145,7 +146,6 @@ def pieces_of(folder: Path) -> tuple[list[Piece], list[Failure]]:
         RasterError: there is none.
         InputError: two have one name, or there are several years.
     """
-    from tessera_core.errors import RasterError
     from tessera_core.sources.local.open import find_pieces
 
     pieces, problems = find_pieces(folder)
@@ -179,7 +179,6 @@ def _map_share(
     cancelled: Cancel | None = None,
 ) -> tuple[int, list[Failure]]:
     """Map the tiles of a share that are left; how many were made, and what failed."""
-    from tessera_core.errors import Cancelled
     from tessera_core.heads import load_head
 
     saved, digest, made = load_head(head), _digest(head), 0
@@ -229,7 +228,15 @@ def _map_one(
 
 
 def _require_ours(target: Path) -> None:
-    if target.exists() and not target.with_suffix(".json").is_file():
+    """Refuse to replace a map of another program; one of ours may be without its note, where a run was killed between the two."""
+    if not target.exists():
+        return
+    try:
+        with open_raster(target) as file:
+            ours = any(key.startswith("tessera_") for key in file.tags())
+    except RasterError:
+        ours = False
+    if not ours:
         raise InputError(f"{target} is there already and was not made by this command; choose another folder.")
 
 

@@ -100,6 +100,16 @@ def test_tiles_of_several_zones_become_maps_with_one_head_and_shares_end_in_the_
     code, again = run(capsys, country, "one")
     assert (code, again["made"], again["classes"]) == (0, 0, found["classes"])
     assert contents(country / "one") == before
+    # Killed between a map and its note, the map is made again; a map of somebody else stays.
+    (country / "one" / "t0.json").unlink()
+    code, again = run(capsys, country, "one")
+    assert (code, again["made"]) == (0, 1)
+    assert contents(country / "one") == before
+    (country / "theirs").mkdir()
+    (country / "theirs" / "t5.tif").write_bytes(b"of another program")
+    code, found_there = run(capsys, country, "theirs")
+    assert (code, [one["what"] for one in found_there["failed"]]) == (3, ["t5"])
+    assert (country / "theirs" / "t5.tif").read_bytes() == b"of another program"
     code, first = run(capsys, country, "two", "--share", "2/2")
     assert (code, first["made"], len(first["waiting"])) == (0, 3, 3)
     code, second = run(capsys, country, "two", "--share", "1/2")

@@ -1,0 +1,60 @@
+"""Work in shares: every share once, a lost worker's share again, and a refusal told as one sentence."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tessera_core._utils.share import Share
+from tessera_core._utils.spread import spread
+from tessera_core.errors import Cancelled, ExportError, InputError, MixedDatasetsError
+
+THINGS = list(range(11))
+
+
+def names(share: Share) -> list[int]:
+    return share.take(THINGS)
+
+
+def dying(marks: Path, times: int, share: Share) -> list[int]:
+    """Ends its own process, as the system does where memory is short, until that has happened so often."""
+    if 0 in share.take(THINGS) and len(list(marks.iterdir())) < times:
+        (marks / str(len(list(marks.iterdir())))).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return share.take(THINGS)
+
+
+def refusing(share: Share) -> None:
+    raise MixedDatasetsError("one", "another")
+
+
+def threads(workers: int) -> Executor:
+    return ThreadPoolExecutor(workers)
+
+
+def test_any_executor_does_every_thing_once_and_in_order() -> None:
+    seen: list[tuple[int, int]] = []
+    parts = spread(names, Share(2, 3), 2, executor=threads, progress=lambda done, total, _: seen.append((done, total)))
+    assert sorted(thing for part in parts for thing in part) == Share(2, 3).take(THINGS)
+    assert parts == [part.take(THINGS) for part in Share(2, 3).split(8)]
+    assert seen == [(n, 8) for n in range(1, 9)]
+
+
+def test_a_refusal_arrives_as_its_sentence_and_a_stop_as_a_stop() -> None:
+    with pytest.raises(InputError, match="one and another cannot be mixed"):
+        spread(refusing, Share(), 2, executor=threads)
+    with pytest.raises(Cancelled):
+        spread(names, Share(), 2, executor=threads, cancelled=lambda: True)
+
+
+def test_the_share_of_a_worker_that_was_killed_is_begun_again(tmp_path: Path) -> None:
+    parts = spread(functools.partial(dying, tmp_path, 1), Share(), 2)
+    assert sorted(thing for part in parts for thing in part) == THINGS
+    assert len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(ExportError, match="worker was lost"):
+        spread(functools.partial(dying, tmp_path, 9), Share(), 2, retries=1)
