@@ -25,8 +25,8 @@ UNIX = {
     "signal": {"SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGQUIT", "SIGALRM", "alarm", "setitimer"},
     "socket": {"AF_UNIX", "SO_REUSEPORT"},
 }  # fmt: skip
-# Measures a Linux machine by what that tells of itself.
-LINUX = {"tessera_core/bench/load.py"}
+# Measure a Linux machine by what that tells of itself.
+LINUX = {"tessera_core/bench/load.py", "tessera_core/bench/scale.py"}
 MODULES = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog"}
 
 
