@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ LEFT_SECONDS = 90.0
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure; one row for each number of visitors, and a table of them.
 
+    With ``--servers`` several processes serve one home, as behind a balancer that sends each visitor to the same one; halfway
+    through each visitor is sent to another.
+
     Raises:
         InputError: the numbers of visitors are none.
         TesseraError: the app or the visitors cannot be started.
@@ -51,9 +54,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         )
     except ValueError as error:
         raise InputError(f"--visitors takes whole numbers separated by commas, not {args.visitors!r}.") from error
+    servers = args.servers or 1
+    if servers < 1:
+        raise InputError(f"--servers takes a whole number above 0, not {servers}.")
     return measure(
         counts,
         args.seconds or (QUICK_SECONDS if quick else SECONDS),
+        servers=servers,
         rounds=QUICK_ROUNDS if quick else ROUNDS,
         size=QUICK_DEMO_SIZE if quick else DEMO_SIZE,
         left=5.0 if quick else LEFT_SECONDS,
@@ -69,6 +76,7 @@ def measure(
     every: float = EVERY,
     ask: float = ASK,
     left: float = LEFT_SECONDS,
+    servers: int = 1,
 ) -> dict[str, Any]:
     """Let ``counts`` visitors come, one number after the other, each to a server of its own.
 
@@ -78,6 +86,7 @@ def measure(
         size: of the demo region, pixels along each side.
         every, ask: seconds between two clicks, and between two looks at the score, of one visitor (``ask`` 0: as the browser).
         left: seconds after the last tab was closed at which memory is read again.
+        servers: how many processes serve one home; their memory is that of all of them.
     """
     from tessera_core.bench.hot_path import machine
 
@@ -90,13 +99,14 @@ def measure(
             folder = Path(base) / str(count)
             # Made once, because that takes a minute; every server has its own.
             shutil.copytree(first, folder / "home")
-            rows.append(_one(folder, count, seconds, rounds, size, every, ask, left))
+            rows.append(_one(folder, count, seconds, rounds, size, every, ask, left, servers))
             shutil.rmtree(folder)
             sys.stderr.write(json.dumps(rows[-1]) + "\n")
     return {
         "bench": "visitors",
         "machine": machine(),
         "demo_px": size,
+        "servers": servers,
         "seconds": seconds,
         "every_s": every,
         "ask_s": ask,
@@ -106,26 +116,36 @@ def measure(
 
 
 def _one(
-    folder: Path, count: int, seconds: float, rounds: int, size: int, every: float, ask: float, left: float
+    folder: Path,
+    count: int,
+    seconds: float,
+    rounds: int,
+    size: int,
+    every: float,
+    ask: float,
+    left: float,
+    servers: int,
 ) -> dict[str, Any]:
     home = folder / "home"
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     environment = {"TESSERA_HOME": str(home), "TESSERA_DEMO_SIZE": str(size), "TESSERA_HOSTED": "1"}
     environment |= {"TESSERA_MAX_PEOPLE": str(count + 10)}
-    with _server(folder, environment) as (address, process):
-        memory = {"start_mb": _memory(process.pid)[0]}
+    with ExitStack() as running:
+        started = [running.enter_context(_server(folder, environment)) for _ in range(servers)]
+        addresses, pids = [address for address, _ in started], [process.pid for _, process in started]
+        memory = {"start_mb": _memory(pids)[0]}
         # The first one pays for what is loaded once.
-        _visitors(address, 1, 0.0, every, ask)
+        _visitors(addresses, servers, 0.0, every, ask)
         distinct = []
         for _ in range(rounds):
-            seen = _visitors(address, count, 0.0, every, ask)
+            seen = _visitors(addresses, count, 0.0, every, ask)
             distinct.append(len({one.get("address") for one in seen if one.get("address")}))
-        memory["before_mb"] = _memory(process.pid)[0]
-        threads_before = _memory(process.pid)[2]
-        with _watched(process.pid) as most:
-            seen = _visitors(address, count, seconds, every, ask)
+        before, _, threads_before = _memory(pids)
+        memory["before_mb"] = before
+        with _watched(pids) as most:
+            seen = _visitors(addresses, count, seconds, every, ask, moves=min(servers - 1, 1))
         time.sleep(left)
-        own, beside, threads = _memory(process.pid)
+        own, beside, threads = _memory(pids)
     row = _judge(seen, home, environment)
     memory |= {"peak_mb": most["own"], "peak_beside_mb": most["beside"], "left_mb": own, "left_beside_mb": beside}
     memory["each_mb"] = round((most["own"] - memory["before_mb"]) / count, 2)
@@ -163,7 +183,7 @@ def _server(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, su
         port = probe.getsockname()[1]
     address = f"http://localhost:{port}"
     command = [sys.executable, "-m", "tessera_core", "app", "--headless", "--port", str(port)]
-    path = folder / "server.log"
+    path = folder / f"server-{port}.log"
     with open(path, "wb") as log:
         process = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
         try:
@@ -182,9 +202,11 @@ def _server(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, su
             process.wait()
 
 
-def _visitors(address: str, count: int, seconds: float, every: float, ask: float) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "tessera_core.ui.visiting", address, "--visitors", str(count)]
-    command += ["--seconds", str(seconds), "--every", str(every), "--ask", str(ask)]
+def _visitors(
+    addresses: Sequence[str], count: int, seconds: float, every: float, ask: float, moves: int = 0
+) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "tessera_core.ui.visiting", *addresses, "--visitors", str(count)]
+    command += ["--seconds", str(seconds), "--every", str(every), "--ask", str(ask), "--moves", str(moves)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         raise TesseraError(f"The visitors could not come: {done.stderr.strip()[-500:]}")
@@ -195,15 +217,16 @@ def _visitors(address: str, count: int, seconds: float, every: float, ask: float
 # -------------------------------------------------------------------- memory
 
 
-def _memory(pid: int) -> tuple[float, float, int]:
-    """MB of a process (``RssAnon``: what cannot be given back but by it), of those it started, and its threads."""
+def _memory(pids: Sequence[int]) -> tuple[float, float, int]:
+    """MB of processes (``RssAnon``: what cannot be given back but by them), of those they started, and their threads."""
     import psutil
 
-    server = psutil.Process(pid)
+    servers = [psutil.Process(pid) for pid in pids]
+    beside = [child.pid for server in servers for child in server.children(True)]
     return (
-        _anonymous(pid),
-        round(sum(_anonymous(child.pid) for child in server.children(True)), 1),
-        server.num_threads(),
+        round(sum(map(_anonymous, pids)), 1),
+        round(sum(map(_anonymous, beside)), 1),
+        sum(server.num_threads() for server in servers),
     )
 
 
@@ -218,7 +241,7 @@ def _anonymous(pid: int) -> float:
 
 
 @contextmanager
-def _watched(pid: int) -> Iterator[dict[str, Any]]:
+def _watched(pids: Sequence[int]) -> Iterator[dict[str, Any]]:
     """The most memory and threads while the block runs."""
     import threading
 
@@ -230,7 +253,7 @@ def _watched(pid: int) -> Iterator[dict[str, Any]]:
     def watch() -> None:
         while not stop.wait(0.5):
             try:
-                own, beside, threads = _memory(pid)
+                own, beside, threads = _memory(pids)
             except psutil.NoSuchProcess:
                 return
             most.update(
@@ -252,7 +275,9 @@ def _judge(seen: list[dict[str, Any]], home: Path, environment: dict[str, str]) 
     clicks = [click for one in seen for click in one.get("clicks", [])]
     times = [click["ms"] for click in clicks if click["acked"]]
     scores = [score for one in seen for score in one.get("scores", [])]
-    last = [one["last_score_s"] for one in seen if one.get("last_score_s") is not None]
+    # Where people are sent to another process, what counts is that they see the score of the last.
+    at_the_end = {one["visitor"]: one.get("last_score_s") for one in seen}
+    last = [seconds for seconds in at_the_end.values() if seconds is not None]
     truth = _checked(seen, home, environment)
     return {
         "problems": [one["problem"] for one in seen if one.get("problem")],
@@ -262,6 +287,8 @@ def _judge(seen: list[dict[str, Any]], home: Path, environment: dict[str, str]) 
         "max_ms": max(times, default=None),
         "mixed_labels": truth["mixed_labels"],
         "lost_clicks": truth["lost_clicks"],
+        "doubled_clicks": truth["doubled_clicks"],
+        "unknown_labels": truth["unknown_labels"],
         "used_names": sum(_used_again(one.get("clicks", [])) for one in seen),
         "wrong_pictures": truth["wrong_pictures"],
         "pictures_checked": truth["pictures_checked"],
@@ -302,6 +329,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "p95 ms": "p95_ms",
         "mixed": "mixed_labels",
         "lost": "lost_clicks",
+        "doubled": "doubled_clicks",
         "stale or wrong pictures of checked": "pictures",
         "looks": "asked",
         "answers (with a score)": "answers",

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from streamlit.components.v2.bidi_component.main import _make_trigger_id
+from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.WidgetStates_pb2 import WidgetState
@@ -62,14 +63,15 @@ class Tab(Wire):
     Args:
         address: of the app, e.g. ``http://localhost:8501``.
         number: names the visitor.
+        cookies: what the browser was given before; it is asked for where there are none.
     """
 
-    def __init__(self, address: str, number: int) -> None:
+    def __init__(self, address: str, number: int, cookies: str = "") -> None:
         self.number = number
         self.epoch = f"visitor{number}x{random.getrandbits(24):x}"
         parts = urlsplit(address)
-        cookies = _cookies(parts.hostname or "localhost", parts.port or 80)
-        super().__init__(parts.netloc, cookies)
+        self.cookies = cookies or _cookies(parts.hostname or "localhost", parts.port or 80)
+        super().__init__(parts.netloc, self.cookies)
         self.map, self.side = Channel(), Channel()
         self._buttons: dict[str, str] = {}
         self._texts: OrderedDict[str, None] = OrderedDict()
@@ -137,7 +139,7 @@ class Tab(Wire):
         match element.WhichOneof("type"):
             case "button":
                 self._buttons[element.button.label] = element.button.id
-            case "alert":
+            case "alert" if element.alert.format in (Alert.ERROR, Alert.WARNING):
                 self._texts[element.alert.body] = None
             case "bidi_component":
                 return self._component(element.bidi_component, fragment)
@@ -175,18 +177,43 @@ def _cookies(host: str, port: int) -> str:
 # ------------------------------------------------------------------ visitors
 
 
-def visit(tab: Tab, gate: threading.Barrier, wishes: argparse.Namespace) -> dict[str, Any]:
-    """Open the demo with all others at once, label, and wait for the score of what was labelled."""
+def visit(tab: Tab, gate: threading.Barrier, wishes: argparse.Namespace) -> list[dict[str, Any]]:
+    """Open the demo with all others at once, label, and wait for the score of what was labelled.
+
+    Where ``wishes`` ask for moves, go on at the next of its addresses after a while, as whoever is sent to another process of
+    the same server; each stay is told on its own.
+    """
     tab.look("")
     gate.wait()
     started = time.monotonic()
     tab.press(DEMO_BUTTON)
     opened = time.monotonic() - started
-    told: dict[str, Any] = {
+    told = [_told(tab, opened)]
+    if not tab.query:
+        told[0]["problem"] = told[0]["problem"] or "the demo region did not open"
+    if wishes.seconds <= 0 or not tab.query:
+        return told
+    _stay(tab, told[0], wishes)
+    for move in range(1, wishes.moves + 1):
+        tab.close()
+        address = wishes.address[(tab.number + move) % len(wishes.address)]
+        before, tab = tab, Tab(address, tab.number, tab.cookies)
+        try:
+            tab.query = before.query
+            tab.look("")
+            told.append(_told(tab, None))
+            _stay(tab, told[-1], wishes)
+        finally:
+            tab.close()
+    return told
+
+
+def _told(tab: Tab, opened: float | None) -> dict[str, Any]:
+    return {
         "visitor": tab.number,
         "epoch": tab.epoch,
         "address": tab.query,
-        "opened_s": round(opened, 3),
+        "opened_s": None if opened is None else round(opened, 3),
         "clicks": [],
         "scores": [],
         "asked": 0,
@@ -194,25 +221,30 @@ def visit(tab: Tab, gate: threading.Barrier, wishes: argparse.Namespace) -> dict
         "scored": 0,
         "problem": tab.problem,
     }
-    if wishes.seconds <= 0 or not tab.query:
-        return told
+
+
+def _stay(tab: Tab, told: dict[str, Any], wishes: argparse.Namespace) -> None:
     tab.look("label")
     if not tab.map.identity or not tab.side.identity:
-        return told | {"problem": tab.problem or "the page Label showed no map"}
+        told["problem"] = tab.problem or "the page Label showed no map"
+        return
     _label(tab, told, wishes)
-    return told | {"problem": told["problem"] or tab.problem}
+    told["problem"] = told["problem"] or tab.problem
 
 
 def _label(tab: Tab, told: dict[str, Any], wishes: argparse.Namespace) -> None:
-    draw = random.Random(tab.number)
+    draw = random.Random(tab.epoch)
     operations: list[dict[str, Any]] = [
         {"id": n, "do": "add_class", "name": f"visitor {tab.number} {name}"} for n, name in enumerate(CLASSES, 1)
     ]
-    _do(tab, operations)
-    last = len(operations)
+    last = 0
+    # Whoever goes on at another process finds the classes there.
+    if not tab.map.header["classes"]:
+        _do(tab, operations)
+        last = len(operations)
     west, south, east, north = tab.map.header["bounds"]
     begin = time.monotonic() + draw.uniform(0, wishes.every)
-    end = begin + wishes.seconds
+    end = begin + wishes.seconds / (wishes.moves + 1)
     clicked, ask_at, next_click = begin, begin + wishes.ask, begin
     while next_click < end:
         until = min(next_click, ask_at)
@@ -317,11 +349,14 @@ def check(home: Path, seen: list[dict[str, Any]]) -> dict[str, int]:
 
     Returns:
         ``mixed_labels`` (projects, not labels of one visitor alone), ``lost_clicks`` (acknowledged, and nowhere),
+        ``doubled_clicks`` (there more than once), ``unknown_labels`` (that nobody made),
         ``wrong_pictures`` of ``pictures_checked``: not what the labels give that they answer, computed here from nothing.
     """
     from tessera_core.project.project import Project
 
-    found = {"mixed_labels": 0, "lost_clicks": 0, "wrong_pictures": 0, "pictures_checked": 0}
+    found = dict.fromkeys(("mixed_labels", "lost_clicks", "doubled_clicks", "unknown_labels", "wrong_pictures"), 0)
+    found["pictures_checked"] = 0
+    made = {f"{one['epoch']}-{click['id']}" for one in seen for click in one.get("clicks", [])}
     projects: dict[str, Project] = {}
     for folder in sorted((home / "projects").iterdir()):
         if Project.is_project(folder):
@@ -329,6 +364,9 @@ def check(home: Path, seen: list[dict[str, Any]]) -> dict[str, int]:
             owners = {name.split()[1] for c in project.log.classes if (name := c.name).startswith("visitor ")}
             owners |= {label.id.split("x")[0].removeprefix("visitor") for label in project.log.labels}
             found["mixed_labels"] += len(owners) > 1
+            ids = [label.id for label in project.log.labels]
+            found["doubled_clicks"] += len(ids) - len(set(ids))
+            found["unknown_labels"] += len(set(ids) - made)
             projects |= dict.fromkeys(owners, project)
     for one in seen:
         clicks = [click for click in one.get("clicks", []) if click["acked"]]
@@ -356,7 +394,9 @@ def _true_picture(project: Project, epoch: str, upto: int) -> bytes:
     from tessera_core.session import payload
     from tessera_core.sources.local.open import open_embeddings
 
-    labels = [label for label in project.log.labels if int(label.id.removeprefix(f"{epoch}-")) <= upto]
+    ids = [label.id for label in project.log.labels]
+    # They stand in the order in which they were made.
+    labels = project.log.labels[: ids.index(f"{epoch}-{upto}") + 1]
     if len({label.class_id for label in labels}) < 2:
         return b""
     year = max(year for year in project.embeddings if year is not None)
@@ -372,7 +412,7 @@ def _true_picture(project: Project, epoch: str, upto: int) -> bytes:
 def main(arguments: list[str] | None = None) -> int:
     """Let them come, and print what they saw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address", nargs="?", default="")
+    parser.add_argument("address", nargs="*", help="of the app; of several processes, visitors share them in turn")
     parser.add_argument(
         "--check", type=Path, metavar="HOME", help="check what is told on stdin against the projects there"
     )
@@ -384,25 +424,26 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--patience", type=float, default=30, help="seconds to wait for the last score")
     parser.add_argument("--stay", type=float, default=0, help="seconds to stay after that, with the tab open")
+    parser.add_argument("--moves", type=int, default=0, help="how often each goes on at another of the addresses")
     wishes = parser.parse_args(arguments)
     if wishes.check is not None:
         json.dump(check(wishes.check, json.load(sys.stdin)["visitors"]), sys.stdout)
         return 0
     gate = threading.Barrier(wishes.visitors)
-    seen: list[dict[str, Any]] = [{} for _ in range(wishes.visitors)]
+    seen: list[list[dict[str, Any]]] = [[] for _ in range(wishes.visitors)]
 
     def one(number: int) -> None:
         try:
-            tab = Tab(wishes.address, number)
+            tab = Tab(wishes.address[number % len(wishes.address)], number)
         except (OSError, TimeoutError, ConnectionClosed) as error:
             gate.abort()
-            seen[number] = {"visitor": number, "problem": f"could not come: {error}"}
+            seen[number] = [{"visitor": number, "epoch": "", "problem": f"could not come: {error}"}]
             return
         try:
             seen[number] = visit(tab, gate, wishes)
             time.sleep(wishes.stay)
         except (OSError, RuntimeError, KeyError, ConnectionClosed, threading.BrokenBarrierError) as error:
-            seen[number] = {"visitor": number, "problem": f"{type(error).__name__}: {error}"}
+            seen[number] = [{"visitor": number, "epoch": "", "problem": f"{type(error).__name__}: {error}"}]
         finally:
             tab.close()
 
@@ -411,7 +452,7 @@ def main(arguments: list[str] | None = None) -> int:
         thread.start()
     for thread in threads:
         thread.join()
-    json.dump({"visitors": seen}, sys.stdout)
+    json.dump({"visitors": [stay for stays in seen for stay in stays]}, sys.stdout)
     return 0
 
 
