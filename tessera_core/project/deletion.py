@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tessera_core.errors import ProjectError
-from tessera_core.hosting import acting, hosted
+from tessera_core.hosting import acting, acting_person, audit, hosted
 from tessera_core.project.home import RecentProject, projects_home, remember
 from tessera_core.project.project import LOGS, Project
 from tessera_core.project.room import require_place
@@ -62,6 +62,8 @@ def delete(entry: RecentProject) -> Deleted:
         os.utime(kept)
     except OSError as error:
         raise ProjectError(f"{entry.folder} could not be deleted: {error.strerror or error}.") from error
+    if hosted():
+        audit.note("deleted a project", acting_person())
     return Deleted(entry.name, entry.folder, kept)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.paths import projects_home
 from tessera_core.errors import Hint, ProjectError
-from tessera_core.hosting import Limits, Role, acting_person, hosted
+from tessera_core.hosting import Limits, Role, acting_person, audit, hosted
 from tessera_core.hosting.people import ROLES
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,10 @@ def note_owner(folder: Path, owner: str) -> None:
     if hosted() and owner:
         place = _notes_of(owner)
         place.mkdir(parents=True, exist_ok=True)
-        (place / folder.name).touch()
         person = acting_person()
+        if not (place / folder.name).exists():
+            audit.note("has one project more", person)
+        (place / folder.name).touch()
         about = {"called": person.called, "role": person.role}
         if person.key == owner and about != _about(place):
             # How long projects are kept may depend on it, and is asked when nobody is there.

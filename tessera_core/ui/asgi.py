@@ -118,7 +118,8 @@ async def answer(
     kind = [
         (b"content-type", b"text/html; charset=utf-8"),
         (b"cache-control", b"no-store"),
-        (b"referrer-policy", b"no-referrer"),
+        # Without a referrer a browser does not say either which page a form is sent from.
+        (b"referrer-policy", b"same-origin" if form else b"no-referrer"),
         (b"content-security-policy", _POLICY),
         (b"content-length", str(len(page)).encode()),
     ]

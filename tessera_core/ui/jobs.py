@@ -9,7 +9,7 @@ import threading
 import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
-from tessera_core.hosting import Person, acting_for
+from tessera_core.hosting import Person, acting_for, audit
 from tessera_core.project.jobs import Job, JobPool, Place, Work
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, logs, people, seats, state
@@ -57,6 +57,8 @@ class Jobs:
 
         most = seats.room().granted(who).jobs if state.hosted() else None
         job = self._pool.start(key, title, for_person, self._person, most=most)
+        if state.hosted() and not job.awaited_by(self._person):
+            audit.note("waits for long work", who)
         job.join(self._person, self._tab)
         return job
 

@@ -21,6 +21,8 @@ from tessera_core.ui import jobs, seats
 log = logging.getLogger(__name__)
 
 PULSE_SECONDS = 2.0
+# How often it is told that nothing but the memory changed.
+TELL_SECONDS = 10.0
 # A balancer in front looks every few seconds, and must see that nobody is to come here before this process is gone.
 LEAST_DRAIN_SECONDS = 5.0
 # After the server was told to stop: whatever still holds on to it is let go of.
@@ -64,10 +66,18 @@ def pulse() -> None:
     registry = seats.room().registry
     if registry is None:
         return
-    told = here()
-    registry.tell(
-        seats=told.seats, jobs=told.jobs, memory_mb=told.memory_mb, workers_mb=told.workers_mb, draining=told.draining
-    )
+    told, before = here(), registry.mine
+    changed = (told.seats, told.jobs, told.draining) != (before.seats, before.jobs, before.draining)
+    if changed or not before.memory_mb or told.at - before.at > TELL_SECONDS:
+        # While nobody is given a seat: what was counted a moment ago would take it back.
+        with registry.counting():
+            registry.tell(
+                seats=seats.room().seated(),
+                jobs=told.jobs,
+                memory_mb=told.memory_mb,
+                workers_mb=told.workers_mb,
+                draining=told.draining,
+            )
     for what, of in registry.orders():
         follow(what, of)
 

@@ -178,8 +178,8 @@ class Seats:
                     called=seat.person.called,
                     role=seat.person.role,
                     how=seat.person.how,
-                    seen=wall - (now - seat.seen),
-                    since=seat.since,
+                    seen=round(wall - (now - seat.seen)),
+                    since=round(seat.since),
                 )
                 for name, seat in self._seats.items()
                 if seat.taken

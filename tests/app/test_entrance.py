@@ -10,9 +10,11 @@ from urllib.parse import urlencode
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tessera_core.hosting import audit
+from tessera_core.hosting import audit, processes
+from tessera_core.hosting.processes import Registry
 from tessera_core.ui.entrance import Throttle
 from tests.servers import Answer, AppServer, Visitor
+from tests.waiting import eventually
 
 PAGE = {"Accept": "text/html"}
 TOKEN = "an-owners-token-of-the-tests"
@@ -62,6 +64,8 @@ def test_without_the_code_nothing_is_given_and_with_it_the_link_leads_on(server:
         assert (answer.status, answer.headers.get_all("set-cookie")) == (403, None)
     assert "people who have its code" in server.ask("/", PAGE).text
     assert "<form" not in server.ask("/media/x.png").text
+    # Else a browser sends "Origin: null" with the form, which another page's form does as well.
+    assert server.ask("/", PAGE).headers["referrer-policy"] == "same-origin"
     with pytest.raises(InvalidStatus):
         Visitor(server, cookie="tessera_visitor=" + "x" * 43)
     wrong = _enter(server, "heron-lake-43")
@@ -160,6 +164,35 @@ def test_the_owners_token_opens_the_owners_page_and_leaves_the_address(server: A
     with Visitor(server, "tessera_owner=" + "0" * 64) as nobody:
         nobody.look()
         assert "Who is here" not in nobody.look("server")
+
+
+def test_somebody_is_sent_away_by_the_owner_and_may_come_back(server: AppServer) -> None:
+    watcher = Registry()
+    with Visitor(server) as visitor:
+        visitor.look()
+        (process,) = eventually(lambda: [one for one in watcher.others() if len(one.seats) == 1])
+        watcher.order(process.name, "let go", process.seats[0].name)
+        # The server closes the connection, and the browser comes again for the same session.
+        assert not visitor.wait(lambda _: False)
+        with Visitor(server, visitor.cookie, visitor.session) as again:
+            assert "The owner of this server gave your place to others. Everything you did is saved." in again.look()
+            assert "Try the demo region" in again.click("Go on")
+
+
+def test_a_word_to_everybody_and_the_time_that_work_is_announced_after_a_restart(server: AppServer) -> None:
+    watcher = Registry()
+    processes.put_notice("Down at noon <b>for ten minutes</b>")
+    try:
+        with Visitor(server) as visitor:
+            assert "Down at noon" in visitor.look()
+            (process,) = eventually(lambda: [one for one in watcher.others() if len(one.seats) == 1])
+        processes.note_interrupted(process.seats[0].person, "Loading the fen")
+        with Visitor(server, visitor.cookie) as again:
+            assert "The server was restarted before this was done: **Loading the fen**" in again.look()
+        with Visitor(server, visitor.cookie) as later:
+            assert "Loading the fen" not in later.look()
+    finally:
+        processes.put_notice("")
 
 
 # Last, because nobody may try after it.

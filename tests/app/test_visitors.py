@@ -13,7 +13,7 @@ def nothing_mixed_lost_or_stale(row: dict[str, Any], visitors: int) -> None:
     assert row["problems"] == []
     assert row["distinct_projects"] == [visitors] * len(row["distinct_projects"])
     assert row["mixed_labels"] == 0
-    assert row["lost_clicks"] == 0
+    assert row["lost_clicks"] == row["doubled_clicks"] == row["unknown_labels"] == 0
     assert row["used_names"] == 0
     assert row["wrong_pictures"] == 0
     assert row["pictures_checked"] >= visitors
@@ -36,3 +36,14 @@ def test_thirty_visitors_five_times_over() -> None:
     nothing_mixed_lost_or_stale(row, 30)
     # What people leave is put away: less than a megabyte each remains.
     assert row["left_mb"] < row["before_mb"] + 30
+
+
+@pytest.mark.soak
+def test_two_processes_serve_one_home_and_visitors_move_between_them() -> None:
+    (row,) = measure([4], 12.0, rounds=1, size=96, left=0, servers=2)["rows"]
+    assert row["problems"] == []
+    assert row["distinct_projects"] == [4]
+    assert row["mixed_labels"] == row["lost_clicks"] == row["doubled_clicks"] == row["unknown_labels"] == 0
+    assert row["used_names"] == row["wrong_pictures"] == 0
+    assert row["clicks"] >= 8
+    assert row["visitors_with_last_score"] == 4

@@ -17,8 +17,8 @@ from tessera_core.ui import humanize, people, shell
 
 _DELETED = "server_deleted"
 _LOOKED = "server_kept"
-# Somebody may be at it.
-_IN_USE_SECONDS = 3600.0
+# Somebody may be at it; that it is used is noted once an hour.
+_IN_USE_SECONDS = 2 * 3600.0
 
 
 @shell.shielded
@@ -74,7 +74,7 @@ def _delete(projects: list[Kept]) -> None:
     gone, left = [], []
     for one in projects:
         if time.time() - one.used < _IN_USE_SECONDS:
-            left.append(f"{one.folder.name} was used within the last hour")
+            left.append(f"{one.folder.name} was used within the last two hours")
             continue
         try:
             gone.append(deletion.delete(RecentProject(one.folder.resolve(), one.folder.name, one.used, None)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from tessera_core.hosting import Limits, audit, hosted, may, processes
+from tessera_core.hosting import Limits, audit, hosted, may, processes, settings
 from tessera_core.hosting.processes import Process, Seated, Working
 from tessera_core.project import room
 from tessera_core.project.home import projects_home
@@ -184,7 +184,5 @@ def _events() -> None:
 
 
 def _days() -> str:
-    from tessera_core.hosting import settings
-
     days = settings().audit.keep_days
     return f"{days} {'day' if days == 1 else 'days'}"

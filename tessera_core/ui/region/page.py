@@ -15,6 +15,7 @@ import streamlit as st
 
 from tessera_core._utils.partial import Failure
 from tessera_core.errors import InputError
+from tessera_core.hosting import settings
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
@@ -63,7 +64,8 @@ def page() -> None:
             "Open a place, click a few examples of what you see, and watch the map fill in. "
             "No account and no code; everything stays on this computer."
             if not state.hosted()
-            else "Open a place, click a few examples of what you see, and watch the map fill in. No account and no code."
+            else "Open a place, click a few examples of what you see, and watch the map fill in."
+            + (" No account and no code." if settings().enter.by == "anyone" else "")
         )
         _ways_to_start()
         words.caption(
