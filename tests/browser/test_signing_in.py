@@ -32,7 +32,9 @@ def server(root: Path, tmp_path: Path) -> Iterator[AppServer]:
     users = [provider.User(sub=name, claims={"email": f"{name}@example.org"}) for name in ("ada", "bo")]
     with provider.run_server_in_thread(user_claims=users) as running:
         secrets = tmp_path / "secrets.toml"
-        server = AppServer(root, tmp_path / "home", {}, streamlit=["--secrets.files", str(secrets)])
+        # The demo region as shipped, which opens at once.
+        environment = {"TESSERA_DEMO_SIZE": None, "TESSERA_HOSTED": "1"}
+        server = AppServer(root, tmp_path / "home", environment, streamlit=["--secrets.files", str(secrets)])
         secrets.write_text(
             f"[auth]\nredirect_uri = '{server.url}/oauth2callback'\ncookie_secret = 'of the tests'\nclient_id = 'studio'\n"
             "client_secret = 'secret'\n"
