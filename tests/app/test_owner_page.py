@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tessera_core.errors import Cancelled
 from tessera_core.hosting import Person, acting_for, audit, processes
 from tessera_core.project import room
 from tessera_core.project.project import Project
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import people
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, eventually
 
 DAY = 86_400
 
@@ -85,11 +87,14 @@ def test_an_order_is_given_by_the_owner_and_followed_here(monkeypatch: pytest.Mo
     """A piece of work that somebody waits for is cancelled from the page."""
     from tessera_core.project.jobs import JobPool
     from tessera_core.ui import jobs, keeper
-    from tests.app.test_jobs import _until_cancelled
+
+    def until_cancelled(progress: Progress, cancelled: Cancel) -> None:
+        eventually(cancelled)
+        raise Cancelled
 
     pool = JobPool(1)
     monkeypatch.setattr(jobs, "_pool", lambda: pool)
-    job = pool.start("slow", "Loading the fen", _until_cancelled, "vic")
+    job = pool.start("slow", "Loading the fen", until_cancelled, "vic")
     try:
         (told,) = keeper.here().jobs
         assert (told.title, told.called) == ("Loading the fen", ("somebody who has left",))
