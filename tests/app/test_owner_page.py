@@ -27,6 +27,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def _alone() -> None:
+    from tessera_core.ui.owner import page
+
+    page.page()
+
+
 def _page(root: Path) -> AppTest:
     app = AppTest.from_file(str(root / "app.py"), default_timeout=PATIENCE_S).run()
     return app.switch_page("pages/server.py").run()
@@ -52,7 +58,7 @@ def test_nobody_but_the_owner_sees_it(role: str, root: Path, monkeypatch: pytest
     assert "fen" not in _text(app).lower()
 
 
-def test_what_nobody_opens_is_deleted_and_brought_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_opens_is_deleted_and_brought_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(people, "came", lambda: Person("o", "owner", how="token"))
     with acting_for(Person("tess", "teacher", "Tess")):
         old = [Project.new(name).folder for name in ("Fen", "Moor")]
@@ -61,7 +67,8 @@ def test_what_nobody_opens_is_deleted_and_brought_back(root: Path, monkeypatch: 
         for path in (folder, *folder.rglob("*")):
             os.utime(path, (time.time() - 60 * DAY,) * 2)
     processes.put_notice("Back at noon")
-    app = _page(root)
+    # Without the shell: in these tests it sends every run to the page anew, and clicks do not come along.
+    app = AppTest.from_function(_alone, default_timeout=PATIENCE_S).run()
     assert not app.exception
     assert "Who is here" in _text(app)
     (table, *_) = app.dataframe
