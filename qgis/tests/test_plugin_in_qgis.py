@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import numpy as np
 import processing
 import pytest
 from osgeo import gdal
+from qgis.analysis import QgsRasterCalculator, QgsRasterCalculatorEntry
 from qgis.core import (
     QgsApplication,
     QgsCoordinateReferenceSystem,
@@ -22,6 +24,7 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProject,
+    QgsRasterLayer,
     QgsRectangle,
     QgsVectorLayer,
     QgsVectorLayerUtils,
@@ -310,6 +313,57 @@ def test_the_algorithms_of_the_toolbox(dock, demo, studio, tmp_path):
     algorithm = registry.algorithmById("tessera:change").create()
     with pytest.raises(QgsProcessingException, match="Stopped"):
         algorithm.processAlgorithm(change, context, stopped)
+
+
+FLOATS = """
+import sys
+import numpy as np, rasterio
+from tessera_core import api
+raster = api.open(sys.argv[1])
+rows, cols = np.indices(raster.shape).reshape(2, -1)
+values = raster.sample(rows, cols).T.reshape(-1, *raster.shape).astype("float32")
+profile = dict(driver="GTiff", count=len(values), dtype="float32", crs=raster.grid.crs, transform=raster.grid.transform)
+with rasterio.open(sys.argv[2], "w", height=values.shape[1], width=values.shape[2], **profile) as file:
+    file.write(values)
+"""
+
+
+def test_the_formula_of_a_head_maps_the_same_in_the_raster_calculator(
+    studio, settings, demo, tmp_path, qgis_new_project
+):
+    embeddings, floats = str(demo / "embeddings" / "2023"), tmp_path / "embeddings.tif"
+    own = dict(os.environ, PYTHONPATH=os.environ["TESSERA_PATH"])
+    subprocess.run([os.environ["TESSERA_PYTHON"], "-c", FLOATS, embeddings, str(floats)], check=True, env=own)
+    layer = QgsRasterLayer(str(floats), "embeddings", "gdal")
+    features = [
+        {"type": "Feature", "properties": {"kind": kind}, "geometry": {"type": "Point", "coordinates": list(place)}}
+        for kind, group in zip(("wet", "dry"), places(demo, 6))
+        for place in group
+    ]
+    crs = {"type": "name", "properties": {"name": layer.crs().authid()}}
+    labels = tmp_path / "labels.geojson"
+    labels.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    words = [str(studio), "map", embeddings, "--labels", str(labels), "--field", "kind", "-q"]
+    words += ["--out", str(tmp_path / "map.tif"), "--confidence", str(tmp_path / "sure.tif")]
+    subprocess.run([*words, "--save-head", str(tmp_path / "head.txt")], check=True)
+    formulas = [line for line in (tmp_path / "head.txt").read_text().splitlines() if line[:1] not in ("#", "")]
+    entries = []
+    for band in range(1, layer.bandCount() + 1):
+        entry = QgsRasterCalculatorEntry()
+        entry.raster, entry.bandNumber, entry.ref = layer, band, "embeddings@{}".format(band)
+        entries.append(entry)
+    found = []
+    for number, formula in enumerate(formulas):
+        out = str(tmp_path / "calculated-{}.tif".format(number))
+        grid = (layer.extent(), layer.crs(), layer.width(), layer.height(), entries)
+        calculator = QgsRasterCalculator(formula, out, "GTiff", *grid, QgsProject.instance().transformContext())
+        assert calculator.processCalculation() == 0, calculator.lastError()
+        found.append(classes_of(out))
+    wanted, sure = classes_of(str(tmp_path / "map.tif")), classes_of(str(tmp_path / "sure.tif"))
+    known = wanted > 0
+    assert np.array_equal(found[0][known], wanted[known])
+    assert set(np.unique(wanted[known])) == {1, 2}
+    assert np.abs(found[1][known] - sure[known]).max() <= 1
 
 
 def grab(widget, path):

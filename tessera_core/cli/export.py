@@ -11,6 +11,8 @@ labels   the labels alone, in the format of another program, which the ending of
          .zip (shapefile in WGS 84), .txt (the classes as indented lines); for .json, or GeoJSON for TEE, choose it with
          --kind. What the format cannot hold is told.
 values   a zip with the map of the project's field plots, its margins and the plots; as .png or .pdf a picture of it
+head     what was learnt, to map elsewhere; the ending of --out says for whom: .safetensors (Tessera Studio), .json (any program),
+         .onnx, .js (Earth Engine, for heads of AlphaEarth), .txt (QGIS's raster calculator, for two classes)
 script   a Python script that makes the map again, with the project file beside it
 """
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from tessera_core.raster import EmbeddingRaster
 
 SUMMARY = "write a project's map and labels for others to use"
-KINDS = ("qgis", "picture", "report", "web", "labels", "values", "script", "bundle", "pack")
+KINDS = ("qgis", "picture", "report", "web", "labels", "values", "head", "script", "bundle", "pack")
 # The keys of the formats of tessera_core.export.labels and their endings; it is not imported for --help.
 LABEL_KINDS = {
     "gpkg": ".gpkg",
@@ -60,6 +62,7 @@ _ENDINGS = {
     "values": (".zip", ".png", ".pdf"),
     "report": (".html", ".htm"),
     "web": (".html", ".htm"),
+    "head": (".safetensors", ".json", ".onnx", ".js", ".txt"),
     "script": (".py",),
     "bundle": (".tessera",),
     "pack": (".tesserapack",),
@@ -85,6 +88,7 @@ EXAMPLES = (
     "tessera export PROJECT --to qgis --out map.zip",
     "tessera export PROJECT --to picture --out map.png",
     "tessera export PROJECT --to web --out map.html",
+    "tessera export PROJECT --to head --out head.json",
     "tessera export project.tessera --to labels --out labels.kml",
     "tessera export PROJECT --to labels --kind tee --out labels.geojson",
     "tessera export embeddings --labels fields.gpkg --field crop --to report --out report.html",
@@ -149,6 +153,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             return {"kind": "pack", "project": project.name, "files": [str(packed)], "failed": failed}
         if args.to == "labels":
             return _labels(project, args.year, out, args.kind) | {"failed": failed}
+        if args.to == "head":
+            return _head(project, args.year, out) | {"failed": failed}
         if args.to == "values":
             return _values(project, args.year, out) | {"failed": failed}
         made = product(project, args.year)
@@ -225,6 +231,18 @@ def _labels(project: Project, year: int | None, out: Path, kind: str | None) -> 
         grid, provenance = _label_frame(project, year)
         written = write_labels(out, kind, log.labels, log.classes, grid, provenance, project.name)
     return result | {"files": [str(written.path)], "labels": len(log.labels), "lost": written.losses}
+
+
+def _head(project: Project, year: int | None, out: Path) -> dict[str, Any]:
+    """The project's head in one form."""
+    from tessera_core.project.classify import map_project
+    from tessera_core.project.head_file import write_project_head
+
+    year, raster = _embeddings(project, year)
+    made = map_project(project, raster, year, progress=ConsoleProgress("map"))
+    file = write_project_head(out, project, raster, made)
+    result: dict[str, Any] = {"kind": "head", "project": project.name, "year": year, "files": [str(file)]}
+    return result | {"head": made.head.kind, "dataset": raster.provenance.dataset}
 
 
 def _label_frame(project: Project, year: int | None) -> tuple[Grid, Provenance]:

@@ -14,6 +14,7 @@ from tessera_core.heads.logistic import LogisticHead
 from tessera_core.heads.mlp import MLPHead
 from tessera_core.heads.neighbourhood import NeighbourhoodHead, NeighbourhoodRegressionHead
 from tessera_core.heads.neighbours import KNNHead
+from tessera_core.heads.portable import PortableHead, read_portable
 from tessera_core.heads.prototype import PrototypeHead
 from tessera_core.heads.registry import CHOICES, HEADS, INSTANT_HEADS, REGRESSION_HEADS, make_head, make_regression_head
 from tessera_core.heads.regression import ForestRegressionHead, MLPRegressionHead, RegressionHead, RidgeRegressionHead
@@ -58,6 +59,7 @@ __all__ = [
     "MLPRegressionHead",
     "NeighbourhoodHead",
     "NeighbourhoodRegressionHead",
+    "PortableHead",
     "PrototypeHead",
     "RegressionHead",
     "RidgeHead",
@@ -71,5 +73,6 @@ __all__ = [
     "make_regression_head",
     "predict_raster",
     "predict_values",
+    "read_portable",
     "save_head",
 ]

@@ -204,7 +204,7 @@ class Head(ClassifierMixin, RasterEstimator[np.uint8]):
     def _restore_header(self, header: Mapping[str, Any]) -> None:
         super()._restore_header(header)
         self.classes_ = np.array(header["classes"])
-        if self.classes_.dtype.kind not in "iUb":
+        if self.classes_.dtype.kind not in "iUb" or self.classes_.ndim != 1 or not len(self.classes_):
             raise HeadError("The head's classes are damaged: they are neither whole numbers nor names.")
         scaling = header.get("temperature", {"value": 1.0, "wrapped": False})
         self.applied_temperature_ = float(scaling["value"])

@@ -1,4 +1,7 @@
-"""Heads on disk: one safetensors file, arrays beside a JSON header. No pickle, so a head from a stranger is safe to open."""
+"""Heads on disk: one safetensors file, arrays beside a JSON header. No pickle, so a head from a stranger is safe to open.
+
+Heads that other programs can run are also written and read as JSON (:mod:`tessera_core.heads.portable`), by the ending of the name.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from tessera_core.errors import HeadError, TesseraError
 from tessera_core.gate import is_missing, regular
 from tessera_core.heads.base import State
 from tessera_core.heads.classification import Head
+from tessera_core.heads.portable import SUFFIX, PortableHead, read_portable
 from tessera_core.heads.registry import head_from_state
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.provenance import Provenance
@@ -62,7 +66,9 @@ def save_head(
     provenance: Provenance,
     seen: Mapping[str, NDArray[Any]] | None = None,
 ) -> Path:
-    """Write a fitted head to ``path`` (``.safetensors``), whole or not at all; the arguments are those of :class:`SavedHead`.
+    """Write a fitted head to ``path``, whole or not at all; the arguments are those of :class:`SavedHead`.
+
+    The ending says in which form: ``.json`` for other programs, where the head is of a kind that can be carried; else safetensors.
 
     Raises:
         HeadError: the head is of a type that cannot be saved.
@@ -70,6 +76,8 @@ def save_head(
     """
     from safetensors.numpy import save_file
 
+    if Path(path).suffix.lower() == SUFFIX:
+        return PortableHead.of(head, class_names, provenance, seen=seen).write(path)
     state = head.state()
     header = state.header | {"format": FORMAT, "provenance": provenance.to_json()}
     if isinstance(head, Head):
@@ -83,7 +91,7 @@ def save_head(
 
 
 def load_head(path: str | Path) -> SavedHead:
-    """Read a head written by :func:`save_head`.
+    """Read a head written by :func:`save_head`, in either form.
 
     Raises:
         HeadError: the file is missing, damaged, or not a head.
@@ -93,6 +101,9 @@ def load_head(path: str | Path) -> SavedHead:
     path = Path(path)
     if is_missing(path):
         raise HeadError(f"There is no head at {path}.")
+    if path.suffix.lower() == SUFFIX:
+        carried = read_portable(path)
+        return SavedHead(carried.head(), carried.names, carried.provenance, dict(carried.seen))
     place = regular(path, HeadError)
     try:
         with safe_open(place, framework="numpy") as file:

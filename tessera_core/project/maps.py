@@ -164,6 +164,45 @@ class MappedClasses(Mapped["ClassMap", "Head"]):
         known = {0, *(int(i) for i in self.head.classes_), *(i for i, area in found.items() if area.pixels)}
         return {i: found[i] for i in sorted(known)}
 
+    def save_head(self, path: str | Path) -> Path:
+        """Write the head, for other regions of the same dataset (:func:`tessera_core.heads.load_head`), or for other programs.
+
+        Args:
+            path: its ending says the form: ``.safetensors``; or ``.json``, ``.onnx``, ``.js`` (Earth Engine) and ``.txt`` (QGIS's
+                raster calculator), which docs/howto/portable.md describes.
+
+        Raises:
+            HeadError, InputError: the head is of a kind that cannot be written in this form.
+            ExportError: the file cannot be written.
+        """
+        from tessera_core.export.head_formula import ENDINGS, write_head
+        from tessera_core.heads import PortableHead
+        from tessera_core.project.head_file import training_card
+
+        if Path(path).suffix.lower() not in ENDINGS:
+            return super().save_head(path)
+        names, provenance, seen = self._kept_with_head()
+        colors = {c.id: c.color for c in self.legend}
+        return write_head(
+            path,
+            PortableHead.of(
+                self.head,
+                names,
+                provenance,
+                colors=colors,
+                card=training_card(self._label_counts(), self.score, provenance),
+                seen=seen,
+            ),
+        )
+
+    def _label_counts(self) -> dict[str, int]:
+        """How many labels of each class taught the head; none where it was saved earlier."""
+        if self.labels is None:
+            return {}
+        pairs = np.unique(np.stack([self.labels.y.astype(np.int64), self.labels.groups.astype(np.int64)]), axis=1)[0]
+        names = self.names
+        return {names.get(int(i), str(i)): int((pairs == i).sum()) for i in np.unique(pairs)}
+
     def outside_applicability(self) -> Outside | None:
         """How much of the region is unlike what the head was trained on (outside its area of applicability)."""
         from tessera_core.analysis.applicability import AreaOfApplicability

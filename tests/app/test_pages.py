@@ -312,7 +312,7 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
         "Class names (.qml)",
         "Confidence (.tif)",
         "Confidence colours (.qml)",
-        "Trained (.safetensors)",
+        "Classifier (.safetensors)",
         "Labels (.gpkg)",
         "Labels (.geojson)",
         "Save file",

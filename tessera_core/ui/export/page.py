@@ -13,10 +13,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.export.product import Product
-from tessera_core.project.classify import ProjectMap, project_product, project_reference, what_was_seen
+from tessera_core.project.classify import ProjectMap, project_product
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import SUFFIX, Project
 from tessera_core.ui import frame, humanize, maps, state
+from tessera_core.ui.export.head_files import classifier
 from tessera_core.ui.export.label_files import other_format
 from tessera_core.ui.files import Item, noting, pictures, row, stem_of
 from tessera_core.ui.scene import OpenScene
@@ -46,6 +47,7 @@ def page() -> None:
         for item in _map_items(project, product, made, scene, stem_of(project, year)):
             row(noting(item, project))
         _web_map(project, product, scene, stem_of(project, year))
+        classifier(project, made, scene, stem_of(project, year))
         _plots_map(project, scene, year)
         _labels_and_project(project, scene, year)
     with areas:
@@ -60,7 +62,6 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
     from tessera_core.export.geotiff import write_class_map, write_confidence
     from tessera_core.export.pictures import class_layout
     from tessera_core.export.report import write_report
-    from tessera_core.heads import save_head
 
     raster = scene.raster
 
@@ -68,7 +69,6 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
         return write_report(path, project_product(project, raster, made), scene.true_colour)
 
     grid, provenance, classes = product.grid, product.provenance, product.label_classes
-    names = {c.id: c.name for c in classes}
     map_size, sure_size = _deflated(product.classes), _deflated(product.confidence)
     return [
         Item(
@@ -109,16 +109,6 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
             lambda path: write_confidence(path, product.confidence, grid, provenance, temperature=product.temperature),
             sure_size,
             style="Confidence colours (.qml)",
-        ),
-        Item(
-            "What was learnt",
-            "To map other regions with the same version of the embeddings, without labelling again (the trained head).",
-            "Trained (.safetensors)",
-            f"{stem}-head.safetensors",
-            "application/octet-stream",
-            lambda path: save_head(
-                path, made.head, names, provenance, what_was_seen(project_reference(project, raster), raster)
-            ),
         ),
     ]
 
