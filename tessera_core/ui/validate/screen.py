@@ -30,15 +30,8 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     with looking:
         _around(project, scene, current, place)
     with answering:
-        mode = st.segmented_control(
-            "How to answer",
-            list(_MODES),
-            format_func=_MODES.__getitem__,
-            default="blind",
-            required=True,
-            key=f"{key}_mode",
-            help="Not seeing what the map says is fairer: people tend to agree with a map.",
-        )
+        # Drawn below: on a phone the answers come first.
+        mode = st.session_state.get(f"{key}_mode", "blind")
         _answers(project, current, place, blind=mode != "check")
         with st.container(horizontal=True):
             st.button("Back", icon=":material/arrow_back:", key=f"{key}_back", shortcut="Left",
@@ -48,6 +41,15 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
             left = current.next_open(place)
             st.button("Next open place", key=f"{key}_open", disabled=left is None,
                       help="The next place that nobody has looked at.", on_click=_go, args=(key, left or 0))  # fmt: skip
+        st.segmented_control(
+            "How to answer",
+            list(_MODES),
+            format_func=_MODES.__getitem__,
+            default="blind",
+            required=True,
+            key=f"{key}_mode",
+            help="Not seeing what the map says is fairer: people tend to agree with a map.",
+        )
         st.text_input(
             "Note",
             value=current.sample.notes[place],
@@ -56,6 +58,8 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
             on_change=_note,
             args=(project, current.year, place, f"{key}_note_{place}"),
         )
+
+    st.caption("Say what covers most of the square. With internet, choose an aerial picture under the map's layers.")
 
 
 def _around(project: Project, scene: OpenScene, current: Validation, place: int) -> None:
@@ -78,7 +82,6 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
         fly_to=box,
         look=view_map.MapLook(subtitle=f"{current.year or ''}", height=400),
     )
-    st.caption("Say what covers most of the square. With internet, choose an aerial picture under the map's layers.")
 
 
 def _pixel(scene: OpenScene, row: int, col: int) -> view_map.Outline:
