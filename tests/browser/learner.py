@@ -287,7 +287,9 @@ class Learner:
             row, col = (int(v) for v in np.unravel_index(int(depth.argmax()), depth.shape))
             assert depth[row, col] > 0, f"no further place of {name}"
             x, y = self.studio.on_screen(truth.grid, np.array([row]), np.array([col]))
-            if self.page.evaluate(FREE, [float(x[0]), float(y[0])]):
+            # A browser takes a finger beside a button for one on it.
+            around = ((0, 0), (16, 0), (-16, 0), (0, 16), (0, -16)) if self.touch else ((0, 0),)
+            if all(self.page.evaluate(FREE, [float(x[0]) + dx, float(y[0]) + dy]) for dx, dy in around):
                 break
             depth[(rows - row) ** 2 + (cols - col) ** 2 < 9] = 0
         self.clicked.append((row, col))
