@@ -248,7 +248,7 @@ export class Guide {
 
   peeker() {
     const text = this.peeking ? "Hide what the map says" : "Show what the map says";
-    return cardButton(text, () => this.session.view?.toggleMap(), { key: "M" });
+    return cardButton(text, () => this.session.view?.pictures.toggleMap(), { key: "M" });
   }
 
   /** @param {string[]} sentences */

@@ -210,6 +210,30 @@ export class Pictures {
     return layers[name].on || (guide.asks && GROUND.includes(name) && !GROUND.some((other) => layers[other].on));
   }
 
+  toggleMap() {
+    const layer = this.memory.layers.classes;
+    const { guide } = this.session.insight;
+    if (guide.place) guide.peek();
+    else layer.on = !layer.on;
+    this.view.keep();
+    this.arrange();
+    this.session.panel?.fillLayers();
+  }
+
+  // What satellites saw, or the embeddings as colours; says what is seen now.
+  toggleGround() {
+    const { layers } = this.memory;
+    const { canvas } = this.session.insight.header ?? {};
+    if (!canvas || !this.view.header?.pictures.includes("truecolour")) return;
+    layers.truecolour.on = !layers.truecolour.on;
+    if (!layers.truecolour.on) layers.pca.on = true;
+    const { title, sentence } = layers.truecolour.on ? canvas.satellite : canvas.embedding;
+    this.view.say(`${title}. ${sentence}`);
+    this.view.keep();
+    this.arrange();
+    this.session.panel?.fillLayers();
+  }
+
   // Which pictures are in sight, and what else a choice of layers changes.
   arrange() {
     const { view, pair } = this;

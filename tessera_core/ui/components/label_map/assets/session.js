@@ -34,6 +34,7 @@ const DEFAULTS = () => ({
     pca: { on: true, opacity: 1 },
     base: { on: false, opacity: 1, name: "" },
   },
+  whole: "", // the sight of the whole area
   canvas: "", // the picture that was last wished for beside the map
   error: 0.1,
   swipe: { on: false, left: "", right: "classes", at: 0.5 }, // "": the ground, whatever shows it

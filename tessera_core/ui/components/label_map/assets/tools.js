@@ -284,8 +284,8 @@ export class Tools extends Gestures {
     else if (key === "y") view.op({ do: "redo" });
     else if (key >= "1" && key <= "9") view.chooseAt(Number(key) - 1);
     else if (BY_KEY[key]) view.session.setTool(BY_KEY[key]);
-    else if (key === "m") view.toggleMap();
-    else if (key === "c") view.toggleGround();
+    else if (key === "m") view.pictures.toggleMap();
+    else if (key === "c") view.pictures.toggleGround();
     else if (key === "[") view.setRadius(view.memory.radius - 1);
     else if (key === "]") view.setRadius(view.memory.radius + 1);
     else if ((key === "delete" || key === "backspace") && chosen && !isField(target)) selection.remove();

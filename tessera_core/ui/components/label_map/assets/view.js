@@ -50,7 +50,7 @@ export class LabelView extends BaseView {
     this.toast = el("div", { class: "tl-toast", role: "status" });
     this.undo = press("undo", "Undo (Z)", () => this.op({ do: "undo" }), { tool: "undo" });
     this.redo = press("redo", "Redo (Y)", () => this.op({ do: "redo" }), { tool: "redo" });
-    this.peek = press("eye", "Hide or show the class map (M)", () => this.toggleMap(), { tool: "peek" });
+    this.peek = press("eye", "Hide or show the class map (M)", () => this.pictures.toggleMap(), { tool: "peek" });
     this.tour = press("target", "Where to label next (N)", () => session.insight.guide.next(), { tool: "next" });
     this.zoom.append(this.peek, this.tour);
     this.size = el("input", {
@@ -98,8 +98,10 @@ export class LabelView extends BaseView {
 
   resized() {
     if (!this.stages.length || !this.box.clientWidth) return;
+    const whole = this.seesWhole(this.memory);
     this.map.invalidateSize({ pan: false, debounceMoveend: true });
     if (!this.placed) this.place();
+    else if (whole) this.fit(false);
     this.stage.clip();
   }
 
@@ -160,6 +162,7 @@ export class LabelView extends BaseView {
     if (!this.header) return;
     // On a phone, plates at the head and tools at the foot cover part of the map.
     const phone = getComputedStyle(this.foot).display === "flex";
+    this.fitting = true;
     this.map.fitBounds(this.stage.frame.bounds(this.header.bounds), {
       paddingTopLeft: [8, phone ? 62 : 8],
       paddingBottomRight: [8, phone ? 112 : 8],
@@ -169,6 +172,7 @@ export class LabelView extends BaseView {
 
   moved() {
     if (!this.header) return;
+    this.noteWhole(this.memory);
     this.memory.views[this.header.scene] = this.sight;
     // Another year of the same place opens where this one was left.
     this.memory.views[this.header.place] = this.sight;
@@ -292,30 +296,6 @@ export class LabelView extends BaseView {
     this.banner.hidden = !this.session.searching;
     const text = tool === "unlike" ? "Clicks say what it is not like." : "Clicks say what it is like.";
     if (!this.banner.hidden && this.bannerText.textContent !== text) this.bannerText.textContent = text;
-  }
-
-  toggleMap() {
-    const layer = this.memory.layers.classes;
-    const { guide } = this.session.insight;
-    if (guide.place) guide.peek();
-    else layer.on = !layer.on;
-    this.keep();
-    this.pictures.arrange();
-    this.session.panel?.fillLayers();
-  }
-
-  // What satellites saw, or the embeddings as colours; says what is seen now.
-  toggleGround() {
-    const { layers } = this.memory;
-    const { canvas } = this.session.insight.header ?? {};
-    if (!canvas || !this.header?.pictures.includes("truecolour")) return;
-    layers.truecolour.on = !layers.truecolour.on;
-    if (!layers.truecolour.on) layers.pca.on = true;
-    const { title, sentence } = layers.truecolour.on ? canvas.satellite : canvas.embedding;
-    this.say(`${title}. ${sentence}`);
-    this.keep();
-    this.pictures.arrange();
-    this.session.panel?.fillLayers();
   }
 
   cursor() {

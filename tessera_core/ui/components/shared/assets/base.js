@@ -23,6 +23,7 @@ export class BaseView {
     this.root = root;
     this.gone = false;
     this.placed = false; // whether it shows what it should since it was made
+    this.fitting = false; // whether the next move is to the whole area
     /** @type {Stage[]} */
     this.stages = [];
     /** @type {Gestures<any> | null} */
@@ -111,6 +112,18 @@ export class BaseView {
   get sight() {
     const c = this.map.getCenter();
     return { center: [c.lat, c.lng], zoom: this.map.getZoom() };
+  }
+
+  // Whoever sees the whole area goes on seeing it when the map becomes smaller or larger.
+  /** @param {{ whole: string }} memory */
+  seesWhole({ whole }) {
+    return this.placed && whole === JSON.stringify(this.sight);
+  }
+
+  /** @param {{ whole: string }} memory */
+  noteWhole(memory) {
+    if (this.fitting) memory.whole = JSON.stringify(this.sight);
+    this.fitting = false;
   }
 
   /** @param {Sight} sight */

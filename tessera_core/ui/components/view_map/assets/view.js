@@ -20,6 +20,7 @@ import { inSight, takeWishes } from "./wishes.js";
 /** @import { PictureMessage, RegionSession } from "./session.js" */
 /** @typedef {{ version: string, bitmap: HTMLCanvasElement, bounds: Bounds }} Decoded */
 
+const [WIDE, LEGEND] = [760, 298]; // pixels of a wide map, and those that legend and buttons take of it
 /** South, west and north, east of the inhabited world. @type {[[number, number], [number, number]]} */
 const WORLD = [
   [-56, -165],
@@ -47,7 +48,6 @@ export class RegionView extends BaseView {
     this.loading = new Map(); // versions of pictures that are being decoded
     this.dark = false;
     this.following = false;
-    this.fitting = false;
     this.asked = "";
     this.linked = new Linked(this);
     this.choices = new Choices(this);
@@ -115,8 +115,7 @@ export class RegionView extends BaseView {
 
   resized() {
     if (!this.stages.length || !this.box.clientWidth) return;
-    // Whoever sees the whole area goes on seeing it when the map becomes smaller or larger.
-    const whole = this.placed && this.memory.whole === JSON.stringify(this.sight);
+    const whole = this.seesWhole(this.memory);
     for (const { map } of this.stages) map.invalidateSize({ pan: false });
     if (!this.placed) this.place();
     else if (whole) this.fit(false);
@@ -228,7 +227,10 @@ export class RegionView extends BaseView {
 
   fit(animate = true) {
     this.fitting = true;
-    this.map.fitBounds(this.bounds, { paddingTopLeft: [8, 8], paddingBottomRight: [8, 8], animate });
+    // Where the map is wide, the legend stands beside the picture.
+    const tells = this.header?.layers.some(({ legend, scale }) => legend.length || scale);
+    const right = tells && this.map.getSize().x > WIDE ? LEGEND : 8;
+    this.map.fitBounds(this.bounds, { paddingTopLeft: [8, 8], paddingBottomRight: [right, 8], animate });
   }
 
   /** @param {Bounds | null} target where the page wants to go; once for each wish */
@@ -244,8 +246,7 @@ export class RegionView extends BaseView {
   moved() {
     if (!this.header || !this.placed) return;
     this.memory.views[this.header.place] = this.sight;
-    if (this.fitting) this.memory.whole = JSON.stringify(this.sight);
-    this.fitting = false;
+    this.noteWhole(this.memory);
     this.keep();
   }
 
