@@ -94,8 +94,14 @@ class Learner:
 
     def unfold(self) -> None:
         """Show the panel where it is folded."""
-        if self.bar.get_attribute("aria-expanded") == "false":
-            self.bar.click()
+
+        # It may unfold by itself, just when it is pressed.
+        def unfolded() -> bool:
+            if self.bar.get_attribute("aria-expanded") == "false":
+                clicked(self.bar)
+            return bool(self.bar.get_attribute("aria-expanded") == "true")
+
+        self.studio.until(unfolded, "the panel does not unfold")
         self.panel.locator(".lesson-body").wait_for()
 
     @property
