@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
+import sysconfig
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
 import yaml
 
+from tessera_core._utils import native, torch_part
 from tools import image, image_install
 
 
@@ -31,6 +36,30 @@ def test_pytorch_is_told_from_the_rest_of_the_pins(root: Path) -> None:
     assert any(pin.startswith("torch==") for pin in torch)
     assert not any(pin.startswith(("numpy==", "streamlit==")) for pin in torch)
     assert image_install.extra("auth")
+
+
+@pytest.mark.skipif(native.find_compiler() is None, reason="no C compiler here")
+def test_kernels_are_laid_into_the_installed_package(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    into = tmp_path / "image"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", into], check=True)
+    site = next(into.glob("lib/python3*/site-packages"))
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    wanted = shutil.ignore_patterns("*.kernels", "assets", "shipped", "__pycache__")
+    shutil.copytree(root / "tessera_core", site / "tessera_core", ignore=wanted)
+    # As in the folder that is built from.
+    monkeypatch.chdir(root)
+    image_install.kernels(into)
+    assert len(list((site / "tessera_core/_utils").glob("*.kernels"))) == len(native.PORTABLE)
+    # An image that would not take them is none.
+    monkeypatch.setenv("TESSERA_NATIVE", "0")
+    with pytest.raises(subprocess.CalledProcessError):
+        image_install.kernels(into)
+
+
+def test_the_image_says_which_variant_it_is(root: Path) -> None:
+    final = (root / "Containerfile").read_text().split("\nFROM ")[-1]
+    assert "ARG VARIANT" in final
+    assert f"{torch_part.IMAGE_VARIABLE}=${{VARIANT}}" in final
 
 
 def test_a_space_gets_all_that_its_dockerfile_copies(root: Path, tmp_path: Path) -> None:

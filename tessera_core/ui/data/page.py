@@ -35,6 +35,9 @@ def page() -> None:
         packs.panel()
     with shell.plain_errors():
         _demos()
+    st.page_link(
+        "pages/server.py", label="What this app works out now, and the memory and room it takes", icon=":material/dns:"
+    )
 
 
 def _cache() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core._utils.torch_part import has_torch
+from tessera_core._utils.torch_part import has_torch, how_to_add
 from tessera_core.project import generate, library
 from tessera_core.project.acquire import Request
 from tessera_core.project.library import typed_path
@@ -51,8 +51,8 @@ def page() -> None:
         return
     if not has_torch():
         st.info(
-            "This needs the part of Tessera Studio that generates embeddings, which is not installed here: run `make generate` in "
-            "its folder (about 1 GB, more with a graphics card) and start it again. Published embeddings need no such part: "
+            f"This needs the part of Tessera Studio that generates embeddings, which is not installed here: {how_to_add()}. It "
+            "takes about 1 GB, more with a graphics card; then start again. Published embeddings need no such part: "
             "choose a region on the page Region.",
             icon=":material/info:",
         )
