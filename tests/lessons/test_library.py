@@ -14,7 +14,7 @@ from tessera_core.lessons import progress, solutions
 from tessera_core.lessons.facts import facts_of, label_count
 from tessera_core.lessons.model import Lesson
 from tessera_core.lessons.truth import Truth, compare, truth_of
-from tessera_core.project import library
+from tessera_core.project import library, validate
 from tessera_core.project.project import Project
 
 
@@ -64,6 +64,12 @@ def test_the_studio_can_do_each_lesson_from_end_to_end(lesson: Lesson, demo: lib
     project = lessons.begin(lesson, demo)
     assert project.name.startswith(f"Lesson {lesson.number}: {lesson.words().title}")
     gone_through(lesson, project)
+    if lesson.id == "how-good":
+        # Twelve places have been in every class of the map, so that something follows from them.
+        checked = validate.load(project, max(project.years))
+        assert checked is not None
+        assert checked.seen == 12 < len(checked.sample)
+        assert checked.assess().overall.low < checked.assess().overall.high
 
 
 @pytest.mark.soak
