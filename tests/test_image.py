@@ -39,7 +39,9 @@ def test_pytorch_is_told_from_the_rest_of_the_pins(root: Path) -> None:
 
 
 @pytest.mark.skipif(native.find_compiler() is None, reason="no C compiler here")
-def test_kernels_are_laid_into_the_installed_package(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_laid_into_the_installed_package(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     into = tmp_path / "image"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", into], check=True)
     site = next(into.glob("lib/python3*/site-packages"))

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 
 from tessera_core.errors import MissingPartError
 
-
 # What the image says of itself; see the Containerfile.
 IMAGE_VARIABLE = "TESSERA_IMAGE"
 

@@ -38,13 +38,14 @@ def saved(at: float, now: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``"20 s"``, ``"3 min"``, ``"1 h 20 min"``, rounded as an estimate deserves."""
+    """``"20 s"``, ``"3 min"``, ``"1 h"``, ``"1 h 20 min"``, rounded as an estimate deserves."""
     if seconds < 10:
         return "a few seconds"
     if seconds < 90:
         return f"{5 * round(seconds / 5)} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    hours, rest = divmod(minutes, 60)
+    return " ".join([f"{hours} h"] * (hours > 0) + [f"{rest} min"] * (rest > 0))
 
 
 def size(count: int) -> str:

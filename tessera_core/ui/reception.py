@@ -122,6 +122,7 @@ def _refused(why: seats.Refusal, seat: str, person: Person) -> None:
             "Try again",
         ),
     }[why]
+    st.title("Tessera Studio")
     if text := processes.notice():
         st.warning(humanize.escape(text), icon=":material/campaign:")
     st.info(sentence, icon=":material/groups:")

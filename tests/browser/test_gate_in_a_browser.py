@@ -47,6 +47,8 @@ def test_a_full_server_is_told_and_let_in_later(chromium: Any, root: Path, tmp_p
         here.get_by_text("Try the demo region").wait_for()
         waiting.goto(f"{server.url}/explore")
         waiting.get_by_text("This server is full (1 person). Try again in a few minutes.").wait_for()
+        # Other pages would say the same, so there is no way to them.
+        waiting.get_by_test_id("stTopNavLink").first.wait_for(state="hidden")
         # The same person has room for another tab.
         another = first.new_page()
         another.goto(server.url)
@@ -60,6 +62,7 @@ def test_a_full_server_is_told_and_let_in_later(chromium: Any, root: Path, tmp_p
             return inside.is_visible() or (clicked(again) and False)
 
         until(waiting, let_in)
+        waiting.get_by_test_id("stTopNavLink").first.wait_for()
         second.close()
     finally:
         server.stop()

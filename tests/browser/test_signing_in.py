@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.studio import PATIENCE_MS
+from tests.browser.studio import PATIENCE_MS, until
 from tests.servers import AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.soak]
@@ -82,6 +82,9 @@ def test_projects_follow_whoever_signs_in(chromium: Any, server: AppServer) -> N
     page.goto(f"{server.url}/server")
     page.get_by_text("Who is here").wait_for()
     page.get_by_text(re.compile("owner · here for")).first.wait_for()
+    # Nobody sends themselves away.
+    page.get_by_text("You", exact=True).wait_for()
+    until(page, lambda: page.get_by_role("button", name="Send away").count() == 0)
 
     # On another computer the project is there again; with somebody else it is not, nor is the owner's page.
     elsewhere, other = browser(chromium), browser(chromium)
@@ -108,6 +111,7 @@ def test_projects_follow_whoever_signs_in(chromium: Any, server: AppServer) -> N
     guest.goto(f"{server.url}/label")
     guest.get_by_text("Sign in to make maps here").wait_for()
     assert guest.get_by_text("Try the demo region").count() == 0
+    guest.get_by_test_id("stTopNavLink").first.wait_for(state="hidden")
     say(server, guests=False, others="nobody")
     sign_in(guest, "bo")
     guest.get_by_text("this server is not open to you").wait_for()

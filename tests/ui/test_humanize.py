@@ -33,6 +33,14 @@ def test_a_plus_is_written_where_it_tells_something() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(9, "a few seconds"), (62, "60 s"), (90, "2 min"), (3569, "59 min"), (3590, "1 h"), (7260, "2 h 1 min")],
+)
+def test_a_time_has_no_part_that_is_nothing(seconds: float, text: str) -> None:
+    assert humanize.duration(seconds) == text
+
+
 def test_positions_name_their_hemisphere() -> None:
     assert humanize.position(52.016093, 3.8945) == "52.01609° N, 3.89450° E"
     assert humanize.position(-33.45, -70.666667) == "33.45000° S, 70.66667° W"

@@ -51,9 +51,12 @@ def section() -> None:
             "Unused for days", 1, 3650, max(Limits.read().keep_days // 2, 1), key="server_days", width=160
         )
         old = [one for one in found if time.time() - one.used > days * 86_400]
-        if st.button(f"Delete the {len(old)} unused for {days} days", disabled=not old, key="server_delete_old"):
+        unused = f"unused for {days} {'day' if days == 1 else 'days'}"
+        label = f"Delete the {len(old)} {unused}" if old else f"None is {unused}"
+        if st.button(label, disabled=not old, key="server_delete_old"):
             _delete(old)
-        if st.button(f"Delete the {len(rows)} chosen", disabled=not rows, key="server_delete_chosen"):
+        label = f"Delete the {len(rows)} chosen" if rows else "Delete what is chosen"
+        if st.button(label, disabled=not rows, key="server_delete_chosen"):
             _delete(rows)
 
 

@@ -82,15 +82,17 @@ def _now() -> None:
 def _who(sitting: Sequence[tuple[Process, Seated]]) -> None:
     if not sitting:
         st.caption("Nobody.")
-    now = time.time()
+    now, mine = time.time(), seats.mark(people.person())
     for process, seat in sorted(sitting, key=lambda one: (one[1].called, one[1].since)):
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
             st.markdown(
-                f"**{humanize.escape(seat.called)}**  \n:small[:gray[{seat.role} · here for "
+                f"**{'You' if seat.person == mine else humanize.escape(seat.called)}**  \n:small[:gray[{seat.role} · here for "
                 f"{humanize.duration(now - seat.since)} · did something {humanize.ago(now - seat.seen)}]]",
                 width="stretch",
             )
-            if st.button("Send away", key=f"away_{seat.name}", type="tertiary", icon=":material/logout:"):
+            if seat.person != mine and st.button(
+                "Send away", key=f"away_{seat.name}", type="tertiary", icon=":material/logout:"
+            ):
                 _order(process, "let go", seat.name, f"sent {seat.called} away")
 
 
@@ -160,7 +162,7 @@ def _notice() -> None:
             "Shown on every page within seconds",
             value=processes.notice(),
             max_chars=300,
-            placeholder="The server is down from 12:00 to 12:10. What you did is saved.",
+            placeholder="For example: The server is down from 12:00 to 12:10. What you did is saved.",
         )
         with st.container(horizontal=True):
             show = st.form_submit_button("Show it", type="primary")
