@@ -172,6 +172,13 @@ def test_light_modules_load_nothing_heavy(module: str) -> None:
     assert out.stdout.strip() == ""
 
 
+def test_the_frame_of_all_pages_waits_for_no_learning() -> None:
+    heavy = "torch sklearn scipy umap leafmap rasterio matplotlib xarray zarr geotessera"
+    code = f"import sys, {FACE}.ui.shell; print(*[m for m in {heavy.split()!r} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == ""
+
+
 def test_the_core_names_no_page(root: Path) -> None:
     # The command line and notebooks have no pages: an error says by its hint where it can be put right.
     titles = re.findall(

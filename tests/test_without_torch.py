@@ -24,7 +24,7 @@ WITH_TORCH = {
     "tessera_core.heads.unet_network",
     *(
         f"tessera_core.inference.{name}"
-        for name in ["backbone", "calibration", "engine", "kernels", "native", "packing", "tiles"]
+        for name in ["backbone", "calibration", "engine", "kernels", "native", "packing", "shares", "tiles"]
     ),
     *(f"tessera_core.models.{name}" for name in ["checkpoint", "encoder", "layers", "plain"]),
     *(
@@ -68,6 +68,7 @@ def test_only_what_makes_embeddings_and_trains_imports_it() -> None:
     assert set(refused) == WITH_TORCH
 
 
+@pytest.mark.soak
 def test_pages_and_commands_do_without(root: Path) -> None:
     done = _without_torch("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", *VISITS)
     assert done.returncode == 0, done.stdout[-4000:]

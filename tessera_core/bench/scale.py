@@ -8,7 +8,6 @@ had open, ``disk_mb`` what it left. Slopes are per pixel between the smallest an
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
@@ -124,10 +123,9 @@ def _points(path: Path, block: EmbeddingRaster, kinds: np.ndarray, count: int, s
     rows, cols = rng.uniform(0, block.shape[0], (2, count))
     lon, lat = block.grid.pixel_to_lonlat(rows, cols)
     names = kinds[rows.astype(int), cols.astype(int)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["lon", "lat", "class"])
-        writer.writerows([f"{x:.7f}", f"{y:.7f}", f"kind {k}"] for x, y, k in zip(lon, lat, names, strict=True))
+    with path.open("w", encoding="utf-8") as file:
+        file.write("lon,lat,class\n")
+        file.writelines(f"{x:.7f},{y:.7f},kind {k}\n" for x, y, k in zip(lon, lat, names, strict=True))
     return path
 
 

@@ -26,7 +26,6 @@ from tessera_core.hosting import acting_for, hosted, may
 from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, state
 from tessera_core.ui.components import lesson, manners
 from tessera_core.ui.help import words
-from tessera_core.ui.lesson import panel
 
 if TYPE_CHECKING:
     from tessera_core.project.project import Project
@@ -284,7 +283,9 @@ def _growing_demo() -> None:
 @shielded
 def _lesson() -> None:
     project = state.current_project()
-    if project is not None:
+    if project is not None and project.settings.lesson is not None:
+        from tessera_core.ui.lesson import panel
+
         with acting_for(people.person()):
             panel.show(project, st.session_state[_SHOWN], _did)
 
@@ -293,6 +294,8 @@ def _lesson() -> None:
 def _did() -> None:
     project = state.current_project()
     if project is not None:
+        from tessera_core.ui.lesson import panel
+
         with acting_for(people.person()):
             panel.answer(project)
 

@@ -215,6 +215,7 @@ def with_a_mouse(driver: Driver, server: AppServer) -> None:
     assert "Traceback" not in server.output()
 
 
+@pytest.mark.soak
 def test_firefox(fresh: AppServer, tmp_path: Path) -> None:
     with firefox(tmp_path) as window:
         with_a_mouse(window, fresh)

@@ -74,7 +74,7 @@ def test_an_address_is_enough_and_what_was_loaded_stays_without_the_network(
     page.goto(address)
     page.get_by_role("heading", name="Your region").wait_for()
     studio.sees("2022 and 2023")
-    picture = page.get_by_alt_text("The embeddings as a picture").first
+    picture = page.get_by_alt_text("Embedding picture").first
     picture.wait_for()
     page.wait_for_function("image => image.complete && image.naturalWidth > 300", arg=picture.element_handle())
     seen = np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("RGB"), float)

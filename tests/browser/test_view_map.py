@@ -124,9 +124,13 @@ class Map:
 
 def zoomed_in(page: Any) -> None:
     """Turn the wheel over the map; without Ctrl it belongs to a page that scrolls."""
+    canvas = page.locator(".leaflet-layer-red-pane canvas").first
+    before = canvas.bounding_box()
     page.keyboard.down("Control")
     page.mouse.wheel(0, -600)
     page.keyboard.up("Control")
+    # The map follows some moments later, and stands still until then.
+    until(page, lambda: canvas.bounding_box() != before, "the wheel does nothing")
 
 
 @pytest.fixture

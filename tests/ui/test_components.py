@@ -10,7 +10,7 @@ import pytest
 
 from tessera_core.ui.components import shared
 
-MAINS = ("label_map/assets/main.js", "view_map/assets/main.js", "scatter/assets/main.js", "lesson/assets/main.js")
+MAINS = tuple(f"{name}/assets/main.js" for name in ("label_map", "view_map", "scatter", "lesson", "manners"))
 SHEET = "shared/assets/style.css"
 # Templates, which are no modules of a component's code.
 TEMPLATES = {"shared/assets/boot.js", "shared/assets/mount.js"}

@@ -228,7 +228,8 @@ export class RegionView extends BaseView {
   fit(animate = true) {
     this.fitting = true;
     // Where the map is wide, the legend stands beside the picture.
-    const tells = this.header?.layers.some(({ legend, scale }) => legend.length || scale);
+    const names = this.namesInSight;
+    const tells = this.header?.layers.some(({ name, legend, scale }) => names.has(name) && (legend.length || scale));
     const right = tells && this.map.getSize().x > WIDE ? LEGEND : 8;
     this.map.fitBounds(this.bounds, { paddingTopLeft: [8, 8], paddingBottomRight: [right, 8], animate });
   }
