@@ -6,6 +6,7 @@ by the truth of the demo region, as a person does by the picture.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,8 +229,30 @@ class Learner:
                     self.page.get_by_text(f"{number} of ", exact=False).first.wait_for()
             case "keys":
                 for _ in range(act.n):
-                    self.page.keyboard.press(act.name)
-                    self.page.wait_for_timeout(50)
+                    self.say(act.name)
+
+    def say(self, key: str) -> None:
+        """Answer what the map asks: by the key of a class, with a finger by the first of its names below the question."""
+        card = self.page.locator(".tl-card")
+        chip, more = card.locator(".tl-cardchip").first, card.get_by_role("button", name=re.compile(r"Next \d+ places"))
+
+        def asked() -> bool:
+            # When all its places are done, the map looks for others.
+            if more.is_visible():
+                clicked(more)
+            return bool(chip.is_visible())
+
+        self.studio.until(asked, lambda: f"nothing is asked: {card.all_inner_texts()}")
+        before = self.labels()
+        if self.touch:
+            self.studio.until(lambda: clicked(chip), "the answer cannot be pressed")
+        else:
+            self.page.keyboard.press(key)
+        self.studio.until(lambda: self.labels() > before, lambda: f"no label was made: {card.all_inner_texts()}")
+
+    def labels(self) -> int:
+        """Labels of all classes, as the list says."""
+        return sum(int(text or 0) for text in self.page.locator(".tl-row .tl-count").all_text_contents())
 
     def point(self, drag: bool) -> None:
         """Click the middle of what is ringed, or draw around it."""
