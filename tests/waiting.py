@@ -52,5 +52,5 @@ def run_until[T](app: AppTest, ready: Callable[[], T]) -> T:
 
 def shown(app: AppTest) -> str:
     """All that a page says in words."""
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.success, app.error)
+    kinds = (app.title, app.header, app.markdown, app.caption, app.info, app.warning, app.success, app.error)
     return "\n".join(str(element.value) for elements in kinds for element in elements)

@@ -67,7 +67,7 @@ def recent() -> None:
     entries = library.recent()
     if not entries:
         return
-    st.subheader("Your projects" if state.hosted() else "Recent projects")
+    st.header("Your projects" if state.hosted() else "Recent projects")
     if state.hosted():
         reception.soon_gone()
     now = time.time()

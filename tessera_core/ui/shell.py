@@ -58,24 +58,32 @@ _PAGES = {
 }
 # On a phone the line above every page is one line; the page Region has it in full.
 _LOOKS = """<style>
-/* What carries the lesson's messages takes no room. */
-.st-key-studio_lesson { position: absolute; }
+/* What carries the lesson's messages, and what only loads a part of a page, takes no room. */
+.st-key-studio_lesson, [data-testid="stLayoutWrapper"]:has(> .st-key-studio_lesson),
+[class*="st-key-tessera_"][class*="_loader"] { position: absolute; }
 .st-key-studio_header button { min-height: 1.75rem; padding-block: 0; }
 /* What is chosen is the brightest of its row, in the dark too, where the colour of buttons would be the dimmest. */
 [data-variant="segmented_control"][data-selected] p, [data-testid="stSliderThumbValue"] p { color: light-dark(#0b7a75, #6ad6ce); }
 [data-variant="segmented_control"][data-selected] p { font-weight: 600; }
+/* What can be chosen is all in sight, in two rows where one has no room. */
+[data-testid="stButtonGroup"] > div { flex-wrap: wrap; row-gap: 4px; }
 /* The one button of the navigation on a phone has a name, which is also read out. */
 [data-testid="stExpandSidebarButton"]::after { content: "Pages"; margin-inline-start: 0.4rem; font-size: 0.95rem; }
 [data-testid="stExpandSidebarButton"] { width: auto; }
 /* A title that is read out, where the map needs the room of one that is seen. */
 [data-testid="stElementContainer"]:has(h1.tessera-title) { position: absolute; }
 h1.tessera-title { position: absolute; width: 1px; height: 1px; padding: 0; overflow: hidden; clip-path: inset(50%); }
+/* Where there is little room, the map and what stands beside it have it, not the margin. */
+@media (min-width: 641px) and (max-width: 1300px) { [data-testid="stMainBlockContainer"] { padding-inline: 1.5rem; } }
 @media (max-width: 640px) {
   .st-key-studio_header { flex-wrap: nowrap; }
   .st-key-studio_header > * { min-width: 0; }
   .st-key-studio_header button { max-width: 60vw; }
   .st-key-studio_header p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
   .st-key-studio_header > *:last-child { flex: none; }
+  /* Where both have no room, when it was saved is what changes. */
+  .st-key-studio_header > *:has(+ .st-key-studio_saved), .st-key-studio_header > *:has(+ * .st-key-studio_saved) { display: none; }
+  .st-key-studio_header > .st-key-studio_saved, .st-key-studio_header > *:has(.st-key-studio_saved) { flex: 1 0 auto; }
   .st-key-studio_header [data-testid="stPageLink"] p { position: absolute; clip-path: inset(50%); }
 }
 </style>"""
@@ -261,7 +269,7 @@ def header(*, saved: bool = True) -> None:
             "" if project is None else f":small[:gray[{humanize.escape(_provenance(project))}]]", width="stretch"
         )
         if project is not None and saved:
-            with st.container(width="content"):
+            with st.container(width="content", key="studio_saved"):
                 _saved()
         reception.account()
         st.page_link("pages/help.py", label="Help", icon=":material/help:", query_params=state.query(), width="content")

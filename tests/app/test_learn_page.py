@@ -29,7 +29,7 @@ def test_a_lesson_starts_in_a_project_of_its_own_and_is_gone_on_with(app: AppTes
     (home / "lessons" / "torn" / "lesson.toml").write_text("id = 3", encoding="utf-8")
     _open(app)
     shelf = lessons.shelf()
-    titles = [header.value for header in app.subheader]
+    titles = [header.value for header in app.header]
     assert [f"{one.number}. {one.words().title}" for one in shelf.lessons.values()] == titles
     assert any("The lesson in torn cannot be used" in warning.value for warning in app.warning)
     assert not _button(app, "learn_on_first-map")

@@ -39,7 +39,7 @@ def _page(root: Path) -> AppTest:
 
 
 def _text(app: AppTest) -> str:
-    return "\n".join(str(one.value) for one in (*app.title, *app.markdown, *app.caption, *app.warning, *app.subheader))
+    return "\n".join(str(one.value) for one in (*app.title, *app.markdown, *app.caption, *app.warning, *app.header))
 
 
 def _button(app: AppTest, label: str) -> str:

@@ -29,7 +29,7 @@ def test_welcome_offers_every_way_to_start(app: AppTest) -> None:
     app.run()
     assert _errors(app) == []
     assert [title.value for title in app.title] == ["Make a map from satellite data"]
-    assert [head.value for head in app.subheader] == [
+    assert [head.value for head in app.header] == [
         "Try the demo region",
         "A place on Earth",
         "Open a folder",
@@ -64,7 +64,7 @@ def test_folder_becomes_an_open_project(app: AppTest, region_folder: Path) -> No
     assert "0.4 km²" in app.success[0].value
     _button(app, "Open it").click().run()
     assert _errors(app) == []
-    assert "Your region" in [head.value for head in app.subheader]
+    assert "Your region" in [head.value for head in app.header]
     assert app.text_input(key=next(box.key for box in app.text_input if box.label == "Name")).value == "my fields"
     assert any(":small[" in text.value and "2023 and 2024" in text.value for text in app.markdown)
     (named,) = (
@@ -97,7 +97,7 @@ def test_missing_embeddings_are_named_and_the_rest_of_the_app_lives(
     app.run()
     (error,) = _errors(app)
     assert "no longer at" in error
-    assert [head.value for head in app.subheader][-1:] == ["Recent projects"]
+    assert [head.value for head in app.header][-1:] == ["Recent projects"]
 
 
 def test_renaming_asks_and_deleting_can_be_undone(app: AppTest, project: Project) -> None:
@@ -138,7 +138,7 @@ def test_strangers_see_neither_folders_nor_projects(
 ) -> None:
     monkeypatch.setenv("TESSERA_HOSTED", "1")
     app.run()
-    assert [head.value for head in app.subheader] == [
+    assert [head.value for head in app.header] == [
         "Try the demo region",
         "A place on Earth",
         "Upload files",
@@ -447,7 +447,7 @@ def test_a_stranger_sees_the_projects_of_their_own_and_may_delete_them(
     with hosting.acting_for("bert"):
         Project.new("Berts fields")
     app.run()
-    assert [head.value for head in app.subheader][-1:] == ["Your projects"]
+    assert [head.value for head in app.header][-1:] == ["Your projects"]
     shown = " ".join(text.value for text in app.markdown)
     assert "Annas fields" in shown
     assert "Berts fields" not in shown

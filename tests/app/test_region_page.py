@@ -42,12 +42,12 @@ def _at(app: AppTest, web: WebStore, years: str, **more: str) -> AppTest:
 
 def _look(app: AppTest) -> None:
     app.button(key="place_look").click().run()
-    run_until(app, lambda: any(head.value == "What is available" for head in app.subheader) or bool(_errors(app)))
+    run_until(app, lambda: any(head.value == "What is available" for head in app.header) or bool(_errors(app)))
 
 
 def _load(app: AppTest) -> None:
     app.button(key="place_load").click().run()
-    run_until(app, lambda: any(head.value == "Your region" for head in app.subheader) or bool(_errors(app)))
+    run_until(app, lambda: any(head.value == "Your region" for head in app.header) or bool(_errors(app)))
 
 
 def _type(app: AppTest, text: str) -> None:
@@ -265,7 +265,7 @@ def test_years_of_another_dataset_are_refused_with_the_reason_unless_in_a_second
     assert "cannot be mixed" in error
     assert len(library.recent()) == 1
     app.button(key="place_second").click().run()
-    run_until(app, lambda: any(head.value == "Your region" for head in app.subheader))
+    run_until(app, lambda: any(head.value == "Your region" for head in app.header))
     assert [entry.dataset for entry in library.recent()] == ["tessera 2.0/test (128-d)", "tessera 2.0/test (64-d)"]
 
 
@@ -370,7 +370,7 @@ def test_data_of_a_server_for_strangers_shows_packs_alone(app: AppTest, monkeypa
     app.run()
     app.switch_page("pages/data.py").run()
     assert _errors(app) == []
-    assert [head.value for head in app.subheader] == ["Packs"]
+    assert [head.value for head in app.header] == ["Packs"]
     # Neither what the server keeps nor where; and nothing can be deleted.
     assert not any("Delete" in button.label or "Empty" in button.label for button in app.button)
     assert not app.text_input

@@ -171,7 +171,7 @@ def test_the_page_export_offers_the_same_files(app: AppTest, field_work: Project
     on_page = {button.proto.label for button in app.get("download_button")}
     app.switch_page("pages/export.py").run()
     assert errors(app) == []
-    assert "The map of a number" in [head.value for head in app.subheader]
+    assert "The map of a number" in [head.value for head in app.header]
     styles = {"Value colours (.qml)", "Margin colours (.qml)"}
     pictures = {"Picture (.png)", "Page (.pdf)"}
     files = {"Continuous map for QGIS (.zip)", "Values (.tif)", "Margins (.tif)", "Plots (.gpkg)"}

@@ -46,7 +46,7 @@ def test_without_project_or_map_the_page_says_where_to_go(app: AppTest, project:
 
 def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> None:
     open_page(app, labelled)
-    number = next(int(head.value.split()[0]) for head in app.subheader if head.value.endswith("places"))
+    number = next(int(head.value.split()[0]) for head in app.header if head.value.endswith("places"))
     button(app, "Choose the places by chance").click().run()
     assert not app.exception
     assert not app.error

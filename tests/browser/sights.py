@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tessera_core.project import library
+from tessera_core.project.home import projects_home
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 
@@ -34,6 +35,7 @@ SCREENS: dict[str, tuple[int, int, float]] = {
 PHONES = ("844x390", "390x844")
 NAMES = ("Broadleaf wood", "Grassland and hay meadows", "Winter wheat", "Town")
 EACH = 6
+PLOTS = 60
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def _editing(page: Any) -> None:
 def _quality(page: Any) -> None:
     _label(page)
     page.get_by_text("How good is it?", exact=True).click()
-    page.get_by_text("Random split").wait_for(timeout=PATIENCE)
+    page.get_by_text("Random split", exact=True).wait_for(timeout=PATIENCE)
     settled(page)
 
 
@@ -159,15 +161,27 @@ def _mode(name: str, text: str) -> Callable[[Any], None]:
     return prepare
 
 
+def _sheet(project: Project) -> bytes:
+    """A table of measured plots: a number that the satellites see."""
+    assert project.grid is not None
+    raster = EmbeddingRaster.open(next(iter(project.embeddings.values())).path)
+    rng = np.random.default_rng(1)
+    lines = ["longitude,latitude,canopy height (m)"]
+    for row, col in zip(*(rng.choice(side, PLOTS, replace=False) for side in project.grid.shape), strict=True):
+        lon, lat = project.grid.pixel_to_lonlat(row + 0.5, col + 0.5)
+        seen = float(raster.codes[row, col, 0]) * float(raster.scales[row, col])
+        lines.append(f"{float(lon):.6f},{float(lat):.6f},{15 + 5 * seen + rng.normal(0, 0.5):.1f}")
+    return "\n".join(lines).encode()
+
+
 def _plots(page: Any) -> None:
+    """Brought by the person: examples are there only once the rest of the demo region was made."""
     settled(page)
-    offered, score = (
-        page.get_by_role("button", name="Try with example plots").first,
-        page.get_by_text("Typically off by").first,
-    )
-    offered.or_(score).first.wait_for(timeout=PATIENCE)
-    if offered.count():
-        offered.click()
+    score = page.get_by_text("Typically off by").first
+    if not score.count():
+        (name,) = urllib.parse.parse_qs(urllib.parse.urlsplit(page.url).query)["project"]
+        sheet = {"name": "plots.csv", "mimeType": "text/csv", "buffer": _sheet(Project.open(projects_home() / name))}
+        page.locator("input[type=file]").first.set_input_files(sheet)
     score.wait_for(timeout=PATIENCE)
     settled(page)
 
@@ -186,6 +200,19 @@ def _sample(page: Any) -> None:
 
 def _compared(page: Any) -> None:
     page.get_by_test_id("stMetricValue").first.wait_for(timeout=PATIENCE)
+    settled(page)
+
+
+def _lesson(page: Any) -> None:
+    """Label with the first lesson open, each time in the same project."""
+    settled(page)
+    page.locator(".st-key-learn_on_first-map button, .st-key-learn_start_first-map button").first.click()
+    page.locator(".lesson-panel").wait_for(timeout=PATIENCE)
+    settled(page)
+    where = urllib.parse.urlsplit(page.url)
+    page.goto(where._replace(path="/label").geturl())
+    page.locator(".lesson-panel").wait_for(timeout=PATIENCE)
+    page.locator('.tl-root[data-kind="map"][data-shown]').wait_for(timeout=PATIENCE)
     settled(page)
 
 
@@ -211,6 +238,9 @@ SIGHTS = (
     Sight("generate", "/generate?project={project}", settled),
     Sight("data", "/data?project={project}", settled),
     Sight("help", "/help?project={project}", settled),
+    Sight("server", "/server?project={project}", settled),
+    Sight("learn", "/learn?project={project}", settled),
+    Sight("label-lesson", "/learn?project={project}", _lesson),
 )
 # One state a page, for a look that must not take long.
 PAGES = (
@@ -225,6 +255,8 @@ PAGES = (
     "generate",
     "data",
     "help",
+    "server",
+    "learn",
 )
 
 
@@ -261,8 +293,8 @@ SERIOUS = ("serious", "critical")
 HEADINGS = ("heading-order", "page-has-heading-one")
 
 
-def barriers(page: Any) -> list[str]:
-    """What axe-core finds on the screen that keeps people out, in sentences."""
+def violations(page: Any) -> list[tuple[str, str, str]]:
+    """What axe-core finds on the screen: impact, rule and a sentence for each place."""
     if not page.evaluate("() => 'axe' in window"):
         page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
     found = page.evaluate(
@@ -271,8 +303,12 @@ def barriers(page: Any) -> list[str]:
                ({ id, impact, help, nodes: nodes.map((n) => [n.target.flat().join(" "), n.html.slice(0, 160)]) }))"""
     )
     return [
-        f"{one['impact']}: {one['id']} ({one['help']}): {where} {html}"
+        (one["impact"], one["id"], f"{one['impact']}: {one['id']} ({one['help']}): {where} {html}")
         for one in found
-        if one["impact"] in SERIOUS or one["id"] in HEADINGS
         for where, html in one["nodes"]
     ]
+
+
+def barriers(page: Any) -> list[str]:
+    """What axe-core finds on the screen that keeps people out, in sentences."""
+    return [told for impact, rule, told in violations(page) if impact in SERIOUS or rule in HEADINGS]

@@ -27,7 +27,7 @@ _DOWNLOAD_BYTES = 500 << 20
 
 def panel() -> None:
     """Draw this part of the page."""
-    st.subheader("Packs")
+    st.header("Packs")
     st.markdown(
         "A pack is one file with projects, their embeddings and labels. Hand it out in a workshop: it opens without the "
         "internet and without loading anything again."

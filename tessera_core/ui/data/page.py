@@ -41,7 +41,7 @@ def page() -> None:
 
 
 def _cache() -> None:
-    st.subheader("Loaded embeddings")
+    st.header("Loaded embeddings")
     st.markdown(
         "What you load from published stores is kept here, so that it opens again without the internet. "
         "Projects keep what they use: deleting it here never breaks one."
@@ -137,7 +137,7 @@ def _demos() -> None:
     old = library.old_demos()
     if not old:
         return
-    st.subheader("Old demo regions")
+    st.header("Old demo regions")
     st.markdown("Earlier versions of the program made these; this one makes its own.")
     for demo in old:
         used = f", used by {', '.join(demo.projects)}" if demo.projects else ""

@@ -41,9 +41,9 @@ def page() -> None:
         return
     # Scoring takes a moment, and only the report tells the score.
     product = project_product(project, scene.raster, made, scored=False)
-    files, areas = st.columns([3, 2], gap="large")
+    files, areas = st.columns([8, 9], gap="medium")
     with files:
-        st.subheader("The map")
+        st.header("The map")
         for item in _map_items(project, product, made, scene, stem_of(project, year)):
             row(noting(item, project))
         _web_map(project, product, scene, stem_of(project, year))
@@ -151,7 +151,7 @@ def _plots_map(project: Project, scene: OpenScene, year: int | None) -> None:
     from tessera_core.ui.regress.files import map_files
 
     if files := map_files(project, scene, year):
-        st.subheader("The map of a number")
+        st.header("The map of a number")
         for item in files:
             row(item)
 
@@ -163,7 +163,7 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
     stem = stem_of(project, year)
     unlabelled = "" if log.labels else "There are no labels yet."
     unplaced = "" if grid.georeferenced else "GeoJSON needs a place on Earth, which this region does not have."
-    st.subheader("Your labels")
+    st.header("Your labels")
     row(
         Item(
             "Labels for QGIS and ArcGIS",
@@ -187,7 +187,7 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
         )
     )
     other_format(project, scene, year)
-    st.subheader("To go on later")
+    st.header("To go on later")
     row(
         Item(
             "Project file",
@@ -209,15 +209,15 @@ def _deflated(array: NDArray[np.uint8]) -> int:
 
 
 def _areas(product: Product) -> None:
-    st.subheader("How much of each class")
+    st.header("How much of each class")
     sums = np.bincount(product.classes.ravel(), weights=product.confidence.ravel(), minlength=256)
     table = [
         {
             "Class": area.klass.name,
-            "Labels": area.labels,
             "Share": 100 * area.share,
             "On the map (ha)": area.hectares,
             "Confidence": sums[area.klass.id] / area.pixels if area.pixels else None,
+            "Labels": area.labels,
         }
         for area in product.areas()
     ]
@@ -226,9 +226,10 @@ def _areas(product: Product) -> None:
         hide_index=True,
         width="stretch",
         column_config={
-            "Share": st.column_config.NumberColumn(format="%.1f %%"),
-            "On the map (ha)": st.column_config.NumberColumn(format="%.1f"),
-            "Confidence": st.column_config.NumberColumn(format="%.0f %%"),
+            "Share": st.column_config.NumberColumn(format="%.1f %%", width=62),
+            "On the map (ha)": st.column_config.NumberColumn(format="%.1f", width=108),
+            "Confidence": st.column_config.NumberColumn(format="%.0f %%", width=86),
+            "Labels": st.column_config.NumberColumn(width=58),
         },
     )
     if product.checked is None:

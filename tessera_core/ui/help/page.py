@@ -80,7 +80,7 @@ def page() -> None:
     with keys:
         for where, rows in _KEYS.items():
             lines = ["| Key | What it does |", "|:--|:--|", *(f"| {key} | {what} |" for key, what in rows)]
-            st.subheader(where)
+            st.header(where)
             st.markdown("\n".join(lines))
     with wrong:
         _wrong(project)
@@ -90,7 +90,7 @@ def page() -> None:
             "makes the map, says honestly how good it is, and where to click next."
         )
         st.markdown(_CREDITS)
-        st.subheader("Privacy")
+        st.header("Privacy")
         st.markdown(_kept_of_you())
 
 

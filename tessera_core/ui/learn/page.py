@@ -37,7 +37,7 @@ def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> Non
     texts = lesson.words()
     with st.container(border=True, gap="small", key=f"learn_{lesson.id}"):
         number = f"{lesson.number}. " if lesson.number else ""
-        st.subheader(f"{number}{humanize.escape(texts.title)}", anchor=False)
+        st.header(f"{number}{humanize.escape(texts.title)}", anchor=False)
         st.markdown(f"{humanize.escape(texts.summary)} :small[:gray[About {lesson.minutes} minutes.]]")
         with st.expander("What you can do afterwards"):
             st.markdown("\n".join(f"- {humanize.escape(goal)}" for goal in texts.goals))

@@ -26,7 +26,7 @@ def section() -> None:
     """Draw the table and what can be done with what is chosen there."""
     if not hosted():
         return
-    st.subheader("What is kept")
+    st.header("What is kept")
     _undo()
     found = st.session_state.get(_LOOKED)
     if found is None or st.button("Look again", icon=":material/refresh:", key="server_look"):

@@ -70,12 +70,12 @@ def _now() -> None:
                     st.caption(name)
                     st.markdown(f"**{value}**")
     if hosted():
-        st.subheader("Who is here")
+        st.header("Who is here")
         _who(sitting)
-    st.subheader("What is being worked out")
+    st.header("What is being worked out")
     _work(working)
     if hosted():
-        st.subheader("Processes")
+        st.header("Processes")
         _served_by(found)
 
 
@@ -156,7 +156,7 @@ def _order(process: Process, what: str, of: str, noted: str) -> None:
 
 
 def _notice() -> None:
-    st.subheader("A word to everybody")
+    st.header("A word to everybody")
     with st.form("server_notice", border=False):
         text = st.text_input(
             "Shown on every page within seconds",

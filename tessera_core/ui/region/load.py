@@ -174,7 +174,7 @@ def _coverage_card(
 ) -> YearCover | None:
     cover = found[0]
     with st.container(border=True):
-        st.subheader("What is available")
+        st.header("What is available")
         _table(found)
         for other in found:
             if other.problem:

@@ -104,7 +104,7 @@ def _summary(project: Project) -> None:
     with st.container(border=True):
         left, right = st.columns([1, 1], gap="medium")
         with left:
-            st.subheader("Your region")
+            st.header("Your region")
             words.facts(facts)
             if state.hosted():
                 st.info(KEEP_ADDRESS, icon=":material/bookmark:")
@@ -202,7 +202,7 @@ def _go(project: Project, failed: Sequence[Failure] = ()) -> None:
 
 
 def _demo() -> None:
-    st.subheader("Try the demo region")
+    st.header("Try the demo region")
     st.markdown("Fields, woods, water and a town, two years, made by this computer for practice.")
     job = jobs.pool().get(_DEMO)
     if job is not None and job.active and jobs.mine(job):
@@ -237,7 +237,7 @@ def _demo() -> None:
 
 
 def _place() -> None:
-    st.subheader("A place on Earth")
+    st.header("A place on Earth")
     st.markdown("Published TESSERA embeddings of any place, 2017 on: draw it, type its name, or use a file.")
     if st.button("Choose a place", icon=":material/travel_explore:", key="region_place"):
         chosen.open_here()
@@ -249,7 +249,7 @@ def _place() -> None:
 
 
 def _folder() -> None:
-    st.subheader("Open a folder")
+    st.header("Open a folder")
     st.markdown(
         "Embeddings on this computer: tiles as they are published (.npy), a GeoTIFF, or what Tessera Studio made."
     )
@@ -282,7 +282,7 @@ def _look(path: str) -> library.Identified:
 
 
 def _upload() -> None:
-    st.subheader("Upload files")
+    st.header("Upload files")
     st.markdown(
         "A project (.tessera), a pack that somebody handed out (.tesserapack), or embeddings: a pair of tile files (.npy), a "
         "GeoTIFF, a .zip of a tile folder."

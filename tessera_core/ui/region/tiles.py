@@ -33,7 +33,7 @@ def panel(project: Project) -> None:
         return
     year = state.current_year(project)
     with st.container(border=True), shell.plain_errors():
-        st.subheader(f"Tiles and seams{'' if year is None else f' of {year}'}")
+        st.header(f"Tiles and seams{'' if year is None else f' of {year}'}")
         if tile_repair.seams_corrected(project, year):
             st.info("The steps between tiles are levelled in this project.", icon=":material/tune:")
         masked = tile_repair.masked(project, year)

@@ -34,7 +34,7 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
     key = f"validate_{project.key}_{year}"
     choices, outcome = st.columns([3, 2], gap="large")
     with choices:
-        st.subheader("Which places?")
+        st.header("Which places?")
         design = st.radio(
             "How to choose them",
             list(DESIGNS),
@@ -82,7 +82,7 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
 
 
 def _outcome(project: Project, plan: SamplePlan) -> None:
-    st.subheader(f"{plan.n} places")
+    st.header(f"{plan.n} places")
     st.markdown(
         f"About {humanize.duration(plan.seconds)} of looking. The accuracy would then be known to about "
         f"±\N{NO-BREAK SPACE}{100 * plan.margin:.0f} points. You may stop early: the intervals are only wider then."

@@ -30,7 +30,7 @@ def results(project: Project, scene: OpenScene, current: Validation) -> None:
     names = names_of(project)
     if current.seen >= ENOUGH:
         steps.take(project, steps.CHECK)
-    st.subheader("What follows so far")
+    st.header("What follows so far")
     try:
         found = current.assess()
     except LabelError:

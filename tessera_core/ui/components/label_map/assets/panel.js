@@ -39,7 +39,7 @@ export class Panel {
         "div",
         { class: "tl-panel" },
         this.hint,
-        el("h4", {}, "Classes", el("span", { class: "tl-unit" }, "labels · mapped area")),
+        el("h2", {}, "Classes", el("span", { class: "tl-unit" }, "labels · mapped area")),
         this.classes.list,
         this.classes.form,
         // Above the score, whose height follows what there is to say.
@@ -47,7 +47,7 @@ export class Panel {
         this.score,
         this.issues,
         this.similar.fold,
-        el("h4", {}, "Layers"),
+        el("h2", {}, "Layers"),
         this.layers.box,
         help(),
         this.status,

@@ -72,7 +72,7 @@ export class Choices {
     const rows = lowFirst(header)
       .reverse()
       .map((layer) => this.row(layer, header));
-    return rows.length ? [el("h4", {}, "Layers"), ...rows] : [];
+    return rows.length ? [el("h2", {}, "Layers"), ...rows] : [];
   }
 
   /**
@@ -107,7 +107,7 @@ export class Choices {
     const { compare } = this.memory;
     /** @type {[string, string][]} */
     const names = layers.map((layer) => [layer.name, layer.title]);
-    const parts = [el("h4", {}, "Compare"), this.choice(MODES, compare.mode, "Comparison", (v) => (compare.mode = v))];
+    const parts = [el("h2", {}, "Compare"), this.choice(MODES, compare.mode, "Comparison", (v) => (compare.mode = v))];
     if (compare.mode !== "off") {
       const left = this.choice(names, compare.left, "Left layer", (v) => (compare.left = v));
       const right = this.choice(names, compare.right, "Right layer", (v) => (compare.right = v));
@@ -125,7 +125,7 @@ export class Choices {
       ...base.map(({ name }) => /** @type {[string, string]} */ ([name, `${name} (internet)`])),
     ];
     const choice = this.choice(options, this.memory.base.name, "Base map", (v) => (this.memory.base.name = v));
-    return [el("h4", {}, "Base map"), choice];
+    return [el("h2", {}, "Base map"), choice];
   }
 
   /**
