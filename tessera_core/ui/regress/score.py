@@ -97,7 +97,7 @@ def _figures(context: RegressContext, score: RegressionScore) -> None:
         (f"Margins hold (of {100 * COVERAGE:.0f} %)", "coverage", lambda v: f"{100 * v:.0f} %"),
     ]
     held_out = "Areas held out" if result["split"] == "blocked" else "Plots held out"
-    lines = [f"| | **{held_out}** | Random split |", "|:--|--:|--:|"]
+    lines = [f"| Score | **{held_out}** | Random split |", "|:--|--:|--:|"]
     for name, key, written in rows:
         lines.append(f"| {name} | **{written(result[key])}** | {written(naive[key]) if naive else '–'} |")
     st.markdown("\n".join(lines))

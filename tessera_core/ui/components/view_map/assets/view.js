@@ -135,8 +135,7 @@ export class RegionView extends BaseView {
 
   /** @param {ViewHeader} header */
   receive(header) {
-    const { header: before, tells } = this;
-    const whole = this.seesWhole(this.memory);
+    const before = this.header;
     this.header = header;
     this.box.style.height = header.height ? `${header.height}px` : "";
     this.box.classList.toggle("tv-linked", Boolean(header.link));
@@ -150,7 +149,6 @@ export class RegionView extends BaseView {
       for (const name of [...this.pictures.keys()]) this.drop(name);
     }
     if (!before || elsewhere || rebuilt) this.place();
-    else if (whole && tells !== this.tells) this.fit(false);
     const names = new Set(header.layers.map((layer) => layer.name));
     for (const name of [...this.pictures.keys()]) if (!names.has(name)) this.drop(name);
     for (const picture of this.session.pictures.values()) this.receivePicture(picture);
@@ -221,22 +219,18 @@ export class RegionView extends BaseView {
     if (!this.placed) {
       this.placed = true;
       const sight = this.memory.views[this.header.place];
-      if (sight && JSON.stringify(sight) !== this.memory.whole) this.look(sight);
+      if (sight) this.look(sight);
       else this.fit(false);
     }
     this.follow(this.stages[0]);
   }
 
-  // Whether what is in sight has a legend.
-  get tells() {
-    const names = this.namesInSight;
-    return Boolean(this.header?.layers.some(({ name, legend, scale }) => names.has(name) && (legend.length || scale)));
-  }
-
   fit(animate = true) {
     this.fitting = true;
     // Where the map is wide, the legend stands beside the picture.
-    const right = this.tells && this.map.getSize().x > WIDE ? LEGEND : 8;
+    const names = this.namesInSight;
+    const tells = this.header?.layers.some(({ name, legend, scale }) => names.has(name) && (legend.length || scale));
+    const right = tells && this.map.getSize().x > WIDE ? LEGEND : 8;
     this.map.fitBounds(this.bounds, { paddingTopLeft: [8, 8], paddingBottomRight: [right, 8], animate });
   }
 
