@@ -24,8 +24,8 @@
     for (let at = node; at instanceof Element; at = up(at)) if (at.matches(IGNORED)) return false;
     return true;
   };
-  // On a phone a lesson lies over the foot of the page, on purpose, and folds.
-  const sheet = width <= 640 ? all.find((node) => node.matches(".lesson-panel")) : undefined;
+  // In a small window a lesson lies over the foot of the page, on purpose, and folds.
+  const sheet = all.find((node) => node.matches(".lesson-panel:not(.lesson-wide)"));
   const apart = (a, b) => sheet !== undefined && within(sheet, a) !== within(sheet, b);
   const within = (outer, inner) => {
     for (let at = inner; at; at = up(at)) if (at === outer) return true;
