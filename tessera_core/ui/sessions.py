@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 import streamlit as st
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 # Less than Streamlit's own server.disconnectedSessionTTL (120 s), after which it would not find the session to close it.
 GRACE_SECONDS = 60.0
 _loop: asyncio.AbstractEventLoop | None = None
+# How often each session has come: what waits for the end of one stay does not end the next.
+_stays: Counter[str] = Counter()
 
 
 class Endings:
@@ -77,22 +80,26 @@ def session_id() -> str:
 # Streamlit lets go of it when the browser disconnects, be it for a moment.
 @st.cache_resource(scope="session", show_spinner=False, on_release=lambda session: _disconnected(session))
 def _presence(session: str) -> str:
+    _stays[session] += 1
     return session
 
 
 def _disconnected(session: str) -> None:
-    waiting = threading.Timer(GRACE_SECONDS, _end_unless_back, [session])
+    waiting = threading.Timer(GRACE_SECONDS, _end_unless_back, [session, _stays[session]])
     waiting.name, waiting.daemon = "tessera-session-end", True
     waiting.start()
 
 
-def _end_unless_back(session: str) -> None:
+def _end_unless_back(session: str, stay: int) -> None:
+    if _stays[session] != stay:
+        return
     if runtime.exists():
         server = runtime.get_instance()
         if server.is_active_session(session):
             return
         if _loop is not None and not _loop.is_closed():
             _loop.call_soon_threadsafe(_close, server, session)
+    del _stays[session]
     _endings.end(session)
 
 

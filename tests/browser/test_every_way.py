@@ -20,7 +20,7 @@ from tests.browser.webdriver import webkit
 from tests.servers import DEMO_SIZE, TOKEN, AppServer
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.browser, pytest.mark.soak, pytest.mark.timeout(420)]
 
 KINDS = 2
 EACH = 3
@@ -215,14 +215,12 @@ def with_a_mouse(driver: Driver, server: AppServer) -> None:
     assert "Traceback" not in server.output()
 
 
-@pytest.mark.soak
 def test_firefox(fresh: AppServer, tmp_path: Path) -> None:
     with firefox(tmp_path) as window:
         with_a_mouse(window, fresh)
         assert window.errors == []
 
 
-@pytest.mark.soak
 def test_webkit(fresh: AppServer, tmp_path: Path) -> None:
     with webkit(tmp_path) as window:
         with_a_mouse(window, fresh)
