@@ -215,9 +215,15 @@ def interrupted(person: str) -> list[str]:
         os.replace(path, taken)
     except OSError:
         return []
-    lines = taken.read_text(encoding="utf-8").splitlines()
+    lines = taken.read_text(encoding="utf-8", errors="replace").splitlines()
     taken.unlink()
-    return [str(json.loads(line)) for line in lines]
+    titles = []
+    for line in lines:
+        try:
+            titles.append(str(json.loads(line)))
+        except ValueError:
+            log.warning("A note of interrupted work was cut off when its server ended")
+    return titles
 
 
 def _alive(lock: Path) -> bool:

@@ -146,6 +146,7 @@ class Enter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         guests: whether those who have not signed in may use the app as well, as visitors.
         proxies: addresses or networks from which alone the proxy's word is taken.
         header: in which the proxy gives a person's e-mail address or user name.
+        unproven_addresses: whether an address gives a role where the provider does not say whether it verified it.
     """
 
     by: Literal["anyone", "code", "proxy", "sign-in"] = "anyone"
@@ -153,6 +154,7 @@ class Enter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     guests: bool = False
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     header: str = "X-Forwarded-Email"
+    unproven_addresses: bool = False
 
 
 class Roles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

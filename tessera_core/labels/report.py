@@ -7,8 +7,8 @@ Every feature that was read is either used or counted under one reason for leavi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from dataclasses import field as made
 from typing import Any
 
@@ -107,6 +107,26 @@ class ImportReport:
         known = self.examples.setdefault(why, [])
         if where and len(known) < _EXAMPLES:
             known.append(where)
+
+    def with_others(self, others: Sequence[ImportReport]) -> ImportReport:
+        """The same file read for several regions: what lies in one of them is not outside.
+
+        Args:
+            others: of the other regions.
+        """
+        left = Counter({why: count for why, count in self.left_out.items() if why != OUTSIDE})
+        inside = self.read - left.total()
+        # What lies in two of them is used twice, and was read once.
+        used = min(self.used + sum(other.used for other in others), inside)
+        outside = +Counter({OUTSIDE: inside - used})
+        return replace(
+            self,
+            labels=self.labels + sum(other.labels for other in others),
+            used=used,
+            left_out=left + outside,
+            examples={why: few for why, few in self.examples.items() if why != OUTSIDE or outside},
+            elsewhere=self.elsewhere if outside else None,
+        )
 
     @property
     def outside(self) -> int:

@@ -163,6 +163,7 @@ def _joined(parts: Sequence[Reference], kind: type[Reference]) -> Reference:
                 classes.append(replace(one, id=new))
             to[one.id] = ids[one.name]
         y.append(to[part.y])
+    reports = [part.report for part in parts if part.report is not None]
     return kind(
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.cols for part in parts]),
@@ -170,7 +171,7 @@ def _joined(parts: Sequence[Reference], kind: type[Reference]) -> Reference:
         np.concatenate([part.groups for part in parts]),
         classes,
         any(part.points for part in parts),
-        parts[0].report,
+        None if not reports else reports[0].with_others(reports[1:]),
         parts[0].by_pixel,
     )
 

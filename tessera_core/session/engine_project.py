@@ -25,6 +25,7 @@ from tessera_core.project.classify import (
     unfitted,
 )
 from tessera_core.project.project import Project
+from tessera_core.render import canvas
 from tessera_core.session.live_map import LiveMap
 from tessera_core.types import Cancel, Progress
 
@@ -36,7 +37,7 @@ MAX_POINTS = 100_000
 # A coordinate that moved by less came back from another program's arithmetic, not from a hand.
 TOLERANCE = 1e-6
 # Pictures of the embeddings by name, as people see them in a list of layers.
-PICTURES = {"photo": "True colour", "pca": "Embeddings as colours"}
+PICTURES = {"photo": canvas.PICTURES[canvas.TRUE_COLOUR].title, "pca": canvas.PICTURES[canvas.EMBEDDING].title}
 
 
 class EngineProject:

@@ -64,11 +64,12 @@ def signed_in() -> Mapping[str, Any] | None:
 def of_claims(told: Mapping[str, Any]) -> Person | None:
     """The person whom a provider described; None where the settings keep them out.
 
-    Who they are is the provider's number for them, since an address may pass to somebody else; an address that the provider
-    says it has not verified gives no role.
+    Who they are is the provider's number for them, since an address may pass to somebody else. An address gives a role only
+    where the provider says that it verified it, or says nothing of that and the settings take its word.
     """
     address = str(told.get("email") or "")
-    proven = address if told.get("email_verified") is not False else ""
+    verified = told.get("email_verified", settings().enter.unproven_addresses)
+    proven = address if verified is True else ""
     role = role_of(proven)
     if role is None:
         return None

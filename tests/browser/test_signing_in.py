@@ -29,7 +29,10 @@ others = "{others}"
 def server(root: Path, tmp_path: Path) -> Iterator[AppServer]:
     """A server for many, and a provider that lets anybody be whoever they say."""
     provider = pytest.importorskip("oidc_provider_mock")
-    users = [provider.User(sub=name, claims={"email": f"{name}@example.org"}) for name in ("ada", "bo")]
+    users = [
+        provider.User(sub=name, claims={"email": f"{name}@example.org", "email_verified": True})
+        for name in ("ada", "bo")
+    ]
     with provider.run_server_in_thread(user_claims=users) as running:
         secrets = tmp_path / "secrets.toml"
         # The demo region as shipped, which opens at once.

@@ -76,6 +76,9 @@ def test_tiles_of_several_zones_become_maps_with_one_head_and_shares_end_in_the_
     assert code == 0
     assert (found["tiles"], found["made"], found["n_train"], found["waiting"]) == (6, 6, 24, [])
     assert {one["name"] for one in found["classes"]} == {"wheat", "rye", "oats"}
+    # Labels of another zone are not left out: each of the file is used or counted, over all zones.
+    told = found["import"]
+    assert (told["read"], told["used"], told["left_out"]) == (24, 24, [])
     assert found["pixels"] == 6 * SIDE**2
     assert found["no_data"] == 12
     assert [Path(path).name for path in found["maps"]] == [

@@ -31,14 +31,23 @@ def test_an_address_that_passes_to_somebody_else_does_not_take_the_projects_alon
     assert len({person.key for person in keys if person is not None}) == 3
 
 
-def test_an_address_that_was_not_verified_gives_no_role() -> None:
+def test_an_address_that_was_not_verified_gives_no_role(home: Path) -> None:
     eve = of_claims(ADA | {"email_verified": False, "sub": "66"})
     assert eve is not None
     assert eve.role == "visitor"
-    # Some providers say nothing of it.
-    quiet = of_claims({name: value for name, value in ADA.items() if name != "email_verified"})
-    assert quiet is not None
-    assert quiet.role == "teacher"
+    # Some providers say nothing of it, and let people write what they like there; the owner says whether that may count.
+    quiet = {name: value for name, value in ADA.items() if name != "email_verified"}
+    unproven = of_claims(quiet)
+    assert unproven is not None
+    assert unproven.role == "visitor"
+    settings = (home / "server.toml").read_text()
+    (home / "server.toml").write_text("[enter]\nby = 'sign-in'\nunproven_addresses = true\n" + settings)
+    trusted = of_claims(quiet)
+    assert trusted is not None
+    assert trusted.role == "teacher"
+    lying = of_claims(ADA | {"email_verified": False})
+    assert lying is not None
+    assert lying.role == "visitor"
 
 
 def test_the_settings_keep_out_whom_they_do_not_know(home: Path) -> None:
