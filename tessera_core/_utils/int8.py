@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,8 @@ class CodeProduct:
     """
 
     def __init__(self, weights: NDArray[np.floating], digits: int = 3, kernel: str | None = None) -> None:
-        dim, self.columns = weights.shape
+        self.dim, self.columns = weights.shape
+        dim = self.dim
         library = _library()
         fits = library is not None and 0 < dim <= library.tessera_codes_max_dim() and self.columns > 0
         self.kernel = (kernel or kernels()[-1]) if fits else "numpy"
@@ -87,7 +89,11 @@ class CodeProduct:
             codes: of pixels, with as many columns as the weights have rows.
             scales: float32 (N,) that each pixel's products are multiplied with; None for 1.
             added: float32 (K,) added afterwards, to each column; None for nothing.
+
+        Raises:
+            ValueError: an array has another shape.
         """
+        self._require(codes, scales, added)
         out = np.empty((self.columns, len(codes)), np.float32)
         if self._library is None:
             self._by_numpy(codes, scales, added, out)
@@ -113,7 +119,11 @@ class CodeProduct:
             confidence: uint8 (N,), filled with that column's soft-max in percent; None to leave it away.
             top: float32 (N,), filled with its value; None to leave it away.
             names: uint8 (K,) of the columns; None for 0, 1, 2, ...
+
+        Raises:
+            ValueError: an array has another shape.
         """
+        self._require(codes, scales, added, names, classes, confidence, top)
         if names is None:
             names = np.arange(self.columns, dtype=np.uint8)
         if self._library is not None and self.columns <= _MAX_LARGEST:
@@ -126,6 +136,25 @@ class CodeProduct:
             confidence[...] = percent
         if top is not None:
             top[...] = best
+
+    def _require(
+        self,
+        codes: NDArray[np.int8],
+        scales: NDArray[Any] | None,
+        added: NDArray[Any] | None,
+        names: NDArray[Any] | None = None,
+        *filled: NDArray[Any] | None,
+    ) -> None:
+        # A kernel is told addresses only: it would read, and write, beyond what is too short.
+        n = len(codes)
+        if codes.dtype != np.int8 or codes.shape != (n, self.dim) or (scales is not None and scales.shape != (n,)):
+            raise ValueError(
+                f"Codes have to be int8 (N, {self.dim}) with N scales; these are {codes.dtype} {codes.shape}."
+            )
+        if any(a is not None and a.shape != (self.columns,) for a in (added, names)) or any(
+            a is not None and a.shape != (n,) for a in filled
+        ):
+            raise ValueError(f"There have to be as many values as columns ({self.columns}), or as pixels ({n}).")
 
     def _call(
         self,
@@ -172,7 +201,13 @@ class CodeProduct:
 
 
 def code_squares(codes: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Squared lengths float32 (N,) of int8 codes (N, D); N should be about :data:`BLOCK`."""
+    """Squared lengths float32 (N,) of int8 codes (N, D); N should be about :data:`BLOCK`.
+
+    Raises:
+        ValueError: they are no such codes.
+    """
+    if codes.dtype != np.int8 or codes.ndim != 2:
+        raise ValueError(f"Codes have to be int8 (N, D); these are {codes.dtype} {codes.shape}.")
     out = np.empty(len(codes), np.float32)
     library = _library()
     if library is not None:

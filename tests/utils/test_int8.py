@@ -19,6 +19,33 @@ from tessera_core._utils.int8 import CodeProduct, code_squares, kernels, split_d
 KERNELS = kernels()
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("codes", "scales"),
+    [
+        (np.zeros((5, 7), np.int8), None),
+        (np.zeros((5, 8), np.int16), None),
+        (np.zeros(8, np.int8), None),
+        (np.zeros((5, 8), np.int8), np.ones(4, np.float32)),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_kernel_reads_beyond_it(kernel, codes, scales):
+    product = CodeProduct(np.ones((8, 2)), kernel=kernel)
+    with pytest.raises(ValueError, match="int8"):
+        product(codes, scales)
+    with pytest.raises(ValueError, match="int8"):
+        product.largest(codes, scales, None, np.empty(5, np.uint8))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_is_to_be_filled_has_the_length_of_the_codes(kernel):
+    product = CodeProduct(np.ones((8, 2)), kernel=kernel)
+    with pytest.raises(ValueError, match="as many"):
+        product.largest(np.zeros((5, 8), np.int8), None, None, np.empty(4, np.uint8))
+    with pytest.raises(ValueError, match="as many"):
+        product(np.zeros((5, 8), np.int8), None, np.ones(3))
+
+
 @given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**31), st.floats(1e-20, 1e20))
 @settings(max_examples=50, deadline=None)
 def test_digits_stand_for_the_weights(digits, dim, columns, seed, size):
