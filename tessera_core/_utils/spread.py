@@ -6,10 +6,8 @@ lost is simply begun again. Nothing but names and paths travels.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from dataclasses import dataclass
 
 from tessera_core._utils.share import Share
@@ -21,15 +19,19 @@ PER_WORKER = 4
 RETRIES = 2
 
 
+# Read by the libraries when they are imported.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
 def processes(workers: int) -> Executor:
-    """Processes of this machine, each computing with one thread."""
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+    """Processes of this machine, each computing with one thread.
 
+    Not those of the standard library: they run the main script anew, and below a page that is the page.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor
 
-def _begin() -> None:
-    # Read by the libraries when they are imported, which is after this.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+    pool: Executor = ProcessPoolExecutor(workers, env=_ONE_THREAD)
+    return pool
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def spread[R](
         share: to be done here.
         workers: processes.
         executor: makes what runs them (anything with ``submit`` and ``shutdown``), also anew after a worker was lost.
-        retries: how often a share is begun again after its worker was lost or the system refused something.
+        retries: how often workers may be lost, or the system refuse something, with no share finished in between.
         progress: shares done and in all.
 
     Returns:
@@ -79,24 +81,20 @@ def spread[R](
         Cancelled: ``cancelled`` returned true.
     """
     parts = share.split(PER_WORKER * workers)
-    left = dict.fromkeys(parts, retries)
     done: dict[Share, R] = {}
+    lost, before = 0, 0
     while todo := [part for part in parts if part not in done]:
+        failure: Exception | None = None
         with executor(workers) as pool:
             futures = {pool.submit(_Task(task), part): part for part in todo}
             for future in as_completed(futures):
-                part = futures[future]
                 try:
                     found = future.result()
                     if cancelled is not None and cancelled():
                         raise Cancelled
                 except (BrokenExecutor, OSError) as error:
-                    left[part] -= 1
-                    if left[part] < 0:
-                        raise ExportError(
-                            f"A worker was lost or refused by the system {retries + 1} times ({error}); perhaps memory is short. "
-                            "Run the same command again, with fewer --workers: what was finished is kept."
-                        ) from error
+                    # Those that only waited beside the lost one end like it: nobody can tell them apart.
+                    failure = error
                     continue
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
@@ -104,7 +102,15 @@ def spread[R](
                 if isinstance(found, _Refused):
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise (InputError if found.input else ExportError)(found.message)
-                done[part] = found
+                done[futures[future]] = found
                 if progress is not None:
                     progress(len(done), len(parts), "shares")
+        if failure is not None:
+            lost = 1 if len(done) > before else lost + 1
+            before = len(done)
+            if lost > retries:
+                raise ExportError(
+                    f"A worker was lost or refused by the system {lost} times in a row ({failure}); perhaps memory is short. "
+                    "Run the same command again, with fewer --workers: what was finished is kept."
+                ) from failure
     return [done[part] for part in parts]

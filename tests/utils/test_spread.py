@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -27,6 +29,16 @@ def dying(marks: Path, times: int, share: Share) -> list[int]:
         (marks / str(len(list(marks.iterdir())))).touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return share.take(THINGS)
+
+
+def dying_each(marks: Path, share: Share) -> list[int]:
+    """Ends its own process once for every share."""
+    try:
+        (marks / str(share.number)).touch(exist_ok=False)
+    except FileExistsError:
+        return share.take(THINGS)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 def refusing(share: Share) -> None:
@@ -58,3 +70,19 @@ def test_the_share_of_a_worker_that_was_killed_is_begun_again(tmp_path: Path) ->
     assert len(list(tmp_path.iterdir())) == 1
     with pytest.raises(ExportError, match="worker was lost"):
         spread(functools.partial(dying, tmp_path, 9), Share(), 2, retries=1)
+
+
+def test_shares_that_only_waited_beside_lost_ones_are_all_done(tmp_path: Path) -> None:
+    parts = spread(functools.partial(dying_each, tmp_path), Share(), 1, retries=1)
+    assert sorted(thing for part in parts for thing in part) == THINGS
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_workers_begun_below_a_page_do_not_run_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.py"
+    page.write_text("import pathlib, sys\npathlib.Path(__file__).with_suffix('.ran').touch()\nsys.exit(3)\n")
+    main = ModuleType("__main__")
+    main.__file__ = str(page)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert sorted(thing for part in spread(names, Share(), 2) for thing in part) == THINGS
+    assert not page.with_suffix(".ran").exists()
