@@ -40,7 +40,7 @@ FLOORS = (
         "interop",
         "pretrain",
     },
-    {"project", "lessons", "api"},
+    {"project", "lessons", "classroom", "api"},
     {"session"},
     {"ui", "cli", "bench"},
     {"__main__"},

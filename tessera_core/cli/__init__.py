@@ -47,6 +47,7 @@ COMMANDS = {
     "change": "find what changed between two years",
     "stack": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",
+    "class": "a class by files: its pack, its board and its map",
     "export": "write a project's map and labels for others to use",
     "engine": "serve another program, such as the QGIS plugin, line by line",
     "backup": "keep everything here as one file, or put it back",

@@ -259,6 +259,16 @@ class LabelLog:
 
     # -------------------------------------------------------------- storage
 
+    @classmethod
+    def begin(cls, path: str | Path, classes: Iterable[LabelClass]) -> LabelLog:
+        """A new log at ``path``, without labels and history, whose classes keep their ids; what lies there is replaced.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
+        write_log(Path(path), _import_event(classes, ()))
+        return cls(path)
+
     def sync(self) -> bool:
         """Replay what other writers appended to the file; returns whether the state changed.
 

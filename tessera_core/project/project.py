@@ -158,6 +158,11 @@ class Project:
         return str(self._data.get("origin", self.id))
 
     @property
+    def source(self) -> str:
+        """The id of the project whose file it was opened from; its own where it was made here."""
+        return str(self._data.get("source", self.id))
+
+    @property
     def owner(self) -> str:
         """The visitor who made it on a server for strangers; empty on a person's own computer."""
         return str(self._data.get("owner", ""))
@@ -466,7 +471,8 @@ class Project:
         for log in saved_logs(folder):
             _require_modest(log, where)
         data = as_copy(_checked(text, where), folder)
-        data |= {"id": uuid.uuid4().hex, "origin": str(data.get("origin", data["id"])), **_owner()}
+        source = str(data["id"])
+        data |= {"id": uuid.uuid4().hex, "origin": str(data.get("origin", source)), "source": source, **_owner()}
         _write(folder, data)
         note_owner(folder, acting())
         return cls.open(folder)

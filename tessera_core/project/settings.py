@@ -112,6 +112,8 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         repaired_tiles: what was done to tiles, by year; see :mod:`tessera_core.project.tile_repair`.
         steps_done: steps of :mod:`tessera_core.project.steps` that somebody has taken; ``"hidden"`` where the list is put away.
         lesson: how far the lesson has come that this project is for.
+        learner: nickname under which it is handed in to a class.
+        class_name, class_tasks: of the class that it was handed out by, and what it asks for, a sentence each.
         extra: settings under names that this version does not know.
     """
 
@@ -133,6 +135,9 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     repaired_tiles: dict[str, Any] = {}
     steps_done: tuple[str, ...] = ()
     lesson: LessonProgress | None = None
+    learner: Annotated[str, Meta(max_length=80)] | None = None
+    class_name: Annotated[str, Meta(max_length=80)] | None = None
+    class_tasks: tuple[Annotated[str, Meta(max_length=300)], ...] = ()
     extra: dict[str, Any] = {}
 
     @classmethod

@@ -229,6 +229,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "stack no/such e/2023 --out o",
         "evaluate e/2023 --labels no/such.gpkg",
         "evaluate e/2023 --labels labels.tif --tree no/such.txt",
+        "class map no/such --out o",
         "export no/such --to qgis --out o.zip",
         "bench heads --data no/such",
         "app --project no/such",
