@@ -49,6 +49,7 @@ COMMANDS = {
     "evaluate": "score a head honestly, with whole places held out",
     "class": "a class by files: its pack, its board and its map",
     "export": "write a project's map and labels for others to use",
+    "lesson": "check a lesson of your own, hand it out, take one in",
     "engine": "serve another program, such as the QGIS plugin, line by line",
     "backup": "keep everything here as one file, or put it back",
     "bench": "measure this machine",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tessera_core.project.demo import DemoRegion
 
 SHIPPED = Path(__file__).with_name("shipped")
+STARTS = Path(__file__).with_name("starts")
 MAX_LESSONS = 200
 
 
@@ -33,10 +34,12 @@ class Shelf:
 
     Attributes:
         lessons: by id, those of the studio first, in their order.
+        starts: questions that people come with, by id, likewise.
         unusable: one sentence for each folder that cannot be used.
     """
 
     lessons: dict[str, Lesson]
+    starts: dict[str, Lesson]
     unusable: tuple[str, ...] = ()
 
 
@@ -49,10 +52,11 @@ def shelf() -> Shelf:
     """All lessons; a folder that did not change is not read again."""
     found: dict[str, Lesson] = {}
     unusable = []
-    for home in (SHIPPED, own_lessons_home()):
+    for home in (SHIPPED, STARTS, own_lessons_home()):
         read: list[Lesson] = []
         for folder in sorted(home.iterdir())[:MAX_LESSONS] if home.is_dir() else ():
-            if not (folder / "lesson.toml").is_file():
+            # What is still being unpacked is hidden.
+            if folder.name.startswith(".") or not (folder / "lesson.toml").is_file():
                 continue
             try:
                 lesson = _read(folder, _stamp(folder))
@@ -64,13 +68,34 @@ def shelf() -> Shelf:
             read.append(lesson)
         for lesson in sorted(read, key=lambda one: (one.number, one.id)):
             found[lesson.id] = lesson
-    return Shelf(found, tuple(unusable))
+    return Shelf(
+        {name: one for name, one in found.items() if not one.start},
+        {name: one for name, one in found.items() if one.start},
+        tuple(unusable),
+    )
+
+
+def find(lesson_id: str) -> Lesson | None:
+    """The lesson or the start of that id, or None."""
+    known = shelf()
+    return known.lessons.get(lesson_id) or known.starts.get(lesson_id)
+
+
+def own_lessons() -> dict[str, Lesson]:
+    """Lessons and starts that were added to this computer, by id."""
+    known = shelf()
+    return {name: one for name, one in (known.lessons | known.starts).items() if is_own(one)}
+
+
+def is_own(lesson: Lesson) -> bool:
+    """Whether it was added to this computer, rather than shipped with the studio."""
+    return lesson.folder.parent == own_lessons_home()
 
 
 def lesson_of(project: Project) -> Lesson | None:
     """The lesson that a project is for; None where it is for none, it was put away, or the lesson is not on this computer."""
     known = project.settings.lesson
-    return None if known is None or known.left else shelf().lessons.get(known.lesson)
+    return None if known is None or known.left else find(known.lesson)
 
 
 def project_name(lesson: Lesson, language: str = "en") -> str:

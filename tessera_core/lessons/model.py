@@ -116,6 +116,9 @@ class Lesson:
         steps: in order.
         texts: by language; English is always there.
         folder: where it lies.
+        by: who wrote it, as the lesson says; empty where it does not.
+        start: whether it is a question that people come with, which is followed in any region, rather than a lesson.
+        colours: name -> colour of the class that a start makes before its first step.
     """
 
     id: str
@@ -128,6 +131,9 @@ class Lesson:
     steps: tuple[Step, ...]
     texts: Mapping[str, Texts]
     folder: Path
+    by: str = ""
+    start: bool = False
+    colours: Mapping[str, str] = field(default_factory=dict)
 
     def words(self, language: str = "en") -> Texts:
         """Its words in a language, in English where it has none."""

@@ -1,6 +1,6 @@
 """Reading the folder of a lesson, which may come from anybody: every mistake is one sentence that says where.
 
-    lesson.toml                id, minutes, steps with target, check, question, picture, solution: no word that people read
+    lesson.toml                id, by, minutes, steps with target, check, question, picture, solution: no word that people read
     texts.en.toml              every word, by the id of the step; texts.<language>.toml the same in another language
     pictures/<name>.json       pictures that move
 
@@ -27,8 +27,9 @@ MAX_BYTES = 200_000
 MAX_STEPS = 60
 MAX_FILES = 200
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_LANGUAGE = re.compile(r"texts\.([a-z]{2,3}(?:-[A-Za-z]{2,8})?)\.toml")
+LANGUAGE = re.compile(r"texts\.([a-z]{2,3}(?:-[A-Za-z]{2,8})?)\.toml")
 _STRANGE = re.compile(r"[<>\x00-\x08\x0b-\x1f\x7f]|\]\(|https?:|www\.|javascript:", re.IGNORECASE)
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -46,7 +47,11 @@ def read_lesson(folder: Path) -> Lesson:
 
 def _read(folder: Path) -> Lesson:
     logic = _toml(folder / "lesson.toml")
-    _only(logic, {"id", "number", "minutes", "years", "series", "names", "legend", "steps"}, "lesson.toml")
+    known = {"id", "by", "kind", "number", "minutes", "years", "series", "names", "colours", "legend", "steps"}
+    _only(logic, known, "lesson.toml")
+    kind = logic.get("kind", "lesson")
+    if kind not in ("lesson", "start"):
+        raise InputError("lesson.toml: kind is lesson or start")
     lesson_id = _id(logic.get("id"), "lesson.toml")
     names = tuple(_id(name, "names") for name in _list(logic.get("names", []), "names", str))
     legend = _legend(logic.get("legend", {}), names)
@@ -71,6 +76,9 @@ def _read(folder: Path) -> Lesson:
         steps,
         texts,
         folder,
+        _line(logic["by"], "by", 80) if "by" in logic else "",
+        kind == "start",
+        _colours(logic.get("colours", {}), names),
     )
 
 
@@ -118,6 +126,17 @@ def _question(value: Any, step_id: str) -> Question:
     return Question(value.get("right"))
 
 
+def _colours(value: Any, names: Sequence[str]) -> dict[str, str]:
+    colours = _table(value, "colours")
+    if colours and set(colours) != set(names):
+        raise InputError("colours has to say one for each of the names")
+    if strange := [
+        colour for colour in colours.values() if not isinstance(colour, str) or not _COLOUR.fullmatch(colour)
+    ]:
+        raise InputError(f"colours: {str(strange[0])[:40]!r} is not written like #0b7a75")
+    return colours
+
+
 def _legend(value: Any, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     from tessera_core.dpixels.simulate.classes import CLASS_TABLE
 
@@ -143,7 +162,7 @@ def _languages(folder: Path) -> list[str]:
     for number, path in enumerate(sorted(folder.iterdir())):
         if number >= MAX_FILES:
             raise InputError(f"the folder holds more than {MAX_FILES} files")
-        if named := _LANGUAGE.fullmatch(path.name):
+        if named := LANGUAGE.fullmatch(path.name):
             found.append(named[1])
     return found
 

@@ -10,11 +10,12 @@ import errno
 import hashlib
 import io
 import json
+import os
 import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -85,6 +86,7 @@ def make_pack(
     out: str | Path,
     *,
     timeseries: bool = False,
+    lessons: Mapping[str, Sequence[Path]] | None = None,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> Path:
@@ -94,6 +96,7 @@ def make_pack(
         projects: at least one.
         out: the file; ``.tesserapack`` is added where it is missing.
         timeseries: include the satellite time series that embeddings were made from; they are many times larger.
+        lessons: to hand out with them: id -> the files of its folder, which is what all of them lie in.
         progress: bytes written, of how many.
         cancelled: asked often; nothing is left then.
 
@@ -115,6 +118,10 @@ def make_pack(
         packed = []
         for number, (project, rasters) in enumerate(zip(projects, sizes, strict=True)):
             packed.append(_pack(writer, f"projects/{number}", project, rasters, timeseries))
+        for lesson, files in (lessons or {}).items():
+            folder = Path(os.path.commonpath([path.parent for path in files]))
+            for path in files:
+                writer.file(f"lessons/{lesson}/{path.relative_to(folder).as_posix()}", path)
         facts = {
             "format": FORMAT,
             "software": SOFTWARE,

@@ -12,6 +12,8 @@ import streamlit as st
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.paths import data_home
+from tessera_core.lessons.library import own_lessons
+from tessera_core.lessons.packs import files_of
 from tessera_core.project import library, pack
 from tessera_core.project.folders import safe_name
 from tessera_core.project.library import typed_path
@@ -62,16 +64,28 @@ def _make() -> None:
         key="data_pack_series",
         help="What embeddings made on this computer were made from; many times larger than the embeddings.",
     )
+    lessons = {} if state.hosted() else own_lessons()
+    handed = (
+        st.multiselect(
+            "Lessons of your own to hand out with them",
+            list(lessons),
+            format_func=lambda one: lessons[one].words().title,
+            key="data_pack_lessons",
+        )
+        if lessons
+        else []
+    )
     if st.button("Make the pack", icon=":material/inventory_2:", key="data_pack_make", disabled=not chosen):
         projects = [Project.open(folder) for folder in chosen]
         name = projects[0].name if len(projects) == 1 else f"{projects[0].name} and {len(projects) - 1} more"
         out = _packs(projects[0]) / f"{safe_name(name)}{pack.SUFFIX}"
+        taught = {one: files_of(lessons[one].folder) for one in handed}
         jobs.pool().forget(key)
         jobs.pool().start(
             key,
             f"Packing {name}",
             lambda progress, cancelled: pack.make_pack(
-                projects, out, timeseries=timeseries, progress=progress, cancelled=cancelled
+                projects, out, timeseries=timeseries, lessons=taught, progress=progress, cancelled=cancelled
             ),
         )
         st.rerun()

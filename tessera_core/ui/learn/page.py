@@ -12,6 +12,7 @@ from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.project.settings import LessonProgress
 from tessera_core.ui import humanize, jobs, shell, state
+from tessera_core.ui.learn import own
 
 _DEMO = "demo"
 _WAITING = "learn_waiting"
@@ -31,6 +32,9 @@ def page() -> None:
         _lesson(lesson, begun.get(lesson.id))
     for sentence in known.unusable:
         st.warning(humanize.escape(sentence), icon=":material/warning:")
+    if not state.hosted():
+        # On a server the shelf is everybody's, and its owner fills it.
+        own.panel()
 
 
 def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> None:
@@ -39,6 +43,8 @@ def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> Non
         number = f"{lesson.number}. " if lesson.number else ""
         st.header(f"{number}{humanize.escape(texts.title)}", anchor=False)
         st.markdown(f"{humanize.escape(texts.summary)} :small[:gray[About {lesson.minutes} minutes.]]")
+        if lessons.is_own(lesson):
+            own.whose(lesson)
         with st.expander("What you can do afterwards"):
             st.markdown("\n".join(f"- {humanize.escape(goal)}" for goal in texts.goals))
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -66,6 +72,8 @@ def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> Non
                     "Done." if progress.finished(lesson, begun[1]) else f"Step {here.number} of {here.of}",
                     width="content",
                 )
+            if lessons.is_own(lesson) and not state.hosted():
+                own.remove_button(lesson)
 
 
 def _begun() -> dict[str, tuple[Project, LessonProgress]]:
@@ -113,7 +121,7 @@ def _making() -> None:
         jobs.show(job)
         return
     st.session_state.pop(_WAITING)
-    lesson = lessons.shelf().lessons.get(wanted)
+    lesson = lessons.find(wanted)
     if job is not None and lesson is not None and jobs.outcome(job):
         _open(lessons.begin(lesson, job.result))
 

@@ -314,6 +314,10 @@ def _open_pack(files: Sequence[Any]) -> Project:
     if len(files) > 1:
         raise InputError("Upload a pack alone, without other files beside it.")
     opened = pack.upload(files[0])
+    if not state.hosted():
+        from tessera_core.ui.learn import own
+
+        own.taken_along(files[0])
     if len(opened) > 1:
         others = ", ".join(humanize.escape(project.name) for project in opened[1:])
         st.toast(
