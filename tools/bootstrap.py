@@ -27,7 +27,7 @@ OLDEST = (3, 12)
 # Extras that bring PyTorch, and what of it serves nothing without a graphics card.
 WITH_TORCH = {"generate", "test"}
 NO_CARD = ("triton", "cuda-bindings", "cuda-pathfinder")
-# Extras for notebooks, and what leafmap and ipywidgets bring for Jupyter alone: 120 MB that no page and no ``import leafmap`` loads.
+# For notebooks, and what leafmap and ipywidgets bring for Jupyter alone: 120 MB that no page and no ``import leafmap`` needs
 WITH_NOTEBOOKS = {"notebook", "test"}
 JUPYTER = (
     *("beautifulsoup4", "bqplot", "bqscales", "duckdb", "gdown", "jedi", "jupyterlab-widgets", "maplibre", "parso"),
