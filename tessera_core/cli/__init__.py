@@ -50,6 +50,7 @@ COMMANDS = {
     "class": "a class by files: its pack, its board and its map",
     "export": "write a project's map and labels for others to use",
     "lesson": "check a lesson of your own, hand it out, take one in",
+    "verify": "check a report: recompute every number of it from its project",
     "engine": "serve another program, such as the QGIS plugin, line by line",
     "backup": "keep everything here as one file, or put it back",
     "bench": "measure this machine",
@@ -251,6 +252,7 @@ def _run(name: str, module: ModuleType, args: argparse.Namespace) -> int:
         )
         return _failed(name, type(error).__name__, message, FAILURE, args.json)
     code = PARTLY if result.get("missing") or result.get("failed") else DONE
+    code = FAILURE if result.get("differs") else code
     if replaced and isinstance(result, dict):
         result["replaced"] = [str(path) for path in replaced]
     if args.json:

@@ -60,7 +60,7 @@ _ENDINGS = {
     "qgis": (".zip",),
     "picture": (".png", ".pdf"),
     "values": (".zip", ".png", ".pdf"),
-    "report": (".html", ".htm"),
+    "report": (".html", ".htm", ".pdf", ".json"),
     "web": (".html", ".htm"),
     "head": (".safetensors", ".json", ".onnx", ".js", ".txt"),
     "script": (".py",),
@@ -87,6 +87,7 @@ PATHS = {"project": _project, "labels": Input(), "out": _out}
 EXAMPLES = (
     "tessera export PROJECT --to qgis --out map.zip",
     "tessera export PROJECT --to picture --out map.png",
+    "tessera export PROJECT --to report --out report.pdf",
     "tessera export PROJECT --to web --out map.html",
     "tessera export PROJECT --to head --out head.json",
     "tessera export project.tessera --to labels --out labels.kml",
@@ -175,30 +176,48 @@ def _opened(args: argparse.Namespace, stack: ExitStack, failed: list[dict[str, s
     Raises:
         InputError: there is none, or a pack holds several and none is named.
     """
-    from tessera_core.cli.project import find_project, read_into
-    from tessera_core.project.library import from_file, identify
-    from tessera_core.project.pack import is_pack, open_pack
+    from tessera_core.cli.project import read_into
+    from tessera_core.project.library import identify
     from tessera_core.project.project import Project
 
     source = Path(args.project)
-    if (source.is_dir() and not args.labels) or not source.exists() or source.name == "project.json":
-        return find_project(args.project)
     home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    if args.labels:
-        found = identify(str(source.resolve()))
-        if found.project is not None:
-            raise InputError(f"{source} is a project and has labels of its own; leave --labels out.")
-        failed += [failure.to_json() for failure in found.failed]
-        project = Project.create(home / "project", args.name or found.name)
-        for year, path, raster in found.rasters:
-            project.attach_embeddings(year, path, raster.provenance, raster.grid)
-        labels = read_into(project, args.labels, args)
-        project.log.import_labels(labels.classes, labels.labels)
-        return project
+    if not args.labels or not source.exists() or source.name == "project.json":
+        return opened_project(args.project, home, args.name)
+    found = identify(str(source.resolve()))
+    if found.project is not None:
+        raise InputError(f"{source} is a project and has labels of its own; leave --labels out.")
+    failed += [failure.to_json() for failure in found.failed]
+    project = Project.create(home / "project", args.name or found.name)
+    for year, path, raster in found.rasters:
+        project.attach_embeddings(year, path, raster.provenance, raster.grid)
+    labels = read_into(project, args.labels, args)
+    project.log.import_labels(labels.classes, labels.labels)
+    return project
+
+
+def opened_project(given: str, home: Path, name: str | None = None) -> Project:
+    """The project that a folder, a name, a ``.tessera`` file or a pack means.
+
+    Args:
+        given: as it was typed.
+        home: where what a file holds is unpacked.
+        name: of several projects in a pack the one meant.
+
+    Raises:
+        InputError: there is none, or a pack holds several and none is named.
+    """
+    from tessera_core.cli.project import find_project
+    from tessera_core.project.library import from_file
+    from tessera_core.project.pack import is_pack, open_pack
+
+    source = Path(given)
+    if source.is_dir() or not source.exists() or source.name == "project.json":
+        return find_project(given)
     if not is_pack(source):
         return from_file(source, home / "project")
     projects = open_pack(source, into=home, progress=ConsoleProgress("open"))
-    chosen = [project for project in projects if args.name in (None, project.name)]
+    chosen = [project for project in projects if name in (None, project.name)]
     if len(chosen) != 1:
         names = ", ".join(project.name for project in projects)
         raise InputError(f"{source.name} holds {len(projects)} projects ({names}); choose one with --name.")
@@ -332,9 +351,13 @@ def _write(args: argparse.Namespace, out: Path, made: Product, project: Project)
 
         return [write_qgis(out, made)]
     if args.to == "report":
+        from tessera_core.export.pictures import class_layout
         from tessera_core.export.report import write_report
+        from tessera_core.project.report import project_report
 
-        return [write_report(out, made, _photo(project, args.year))]
+        photo, (year, _) = _photo(project, args.year), _embeddings(project, args.year)
+        said = project_report(project, made, year, photo=photo is not None)
+        return [write_report(out, said, class_layout(made, photo))]
     if args.to == "picture":
         from tessera_core.export.map_layout import write_picture
         from tessera_core.export.pictures import class_layout

@@ -18,6 +18,14 @@ SIMULATED = "This landscape is simulated, made up to try things out: there is no
 UNCHECKED = "Nobody has looked at places drawn by chance from the map, so its areas are unchecked."
 
 
+def confidence_note(temperature: float) -> str:
+    """What a confidence is that was adjusted by ``temperature`` (1: not adjusted), in a sentence without a full stop."""
+    if temperature == 1:
+        return "as the classifier gives it, not adjusted"
+    how = "less" if temperature > 1 else "more"
+    return f"adjusted at labels whose place was held out, which made it {how} sure of itself (temperature {temperature:.2f})"
+
+
 @dataclass(frozen=True)
 class Product:
     """A map of one year and what it was made from.
@@ -57,13 +65,7 @@ class Product:
     @property
     def confidence_note(self) -> str:
         """What the confidence is, in a sentence without a full stop."""
-        if self.temperature == 1:
-            return "as the classifier gives it, not adjusted"
-        how = "less" if self.temperature > 1 else "more"
-        return (
-            f"adjusted at labels whose place was held out, which made it {how} sure of itself "
-            f"(temperature {self.temperature:.2f})"
-        )
+        return confidence_note(self.temperature)
 
     @property
     def simulated(self) -> bool:

@@ -239,11 +239,16 @@ def start(project: Project, validation: Validation) -> Path | None:
     path = _path(project, validation.year)
     kept = None
     if path.exists():
-        taken = len(list(path.parent.glob(f"{path.stem}-earlier-*.json")))
-        kept = path.with_name(f"{path.stem}-earlier-{taken + 1}.json")
+        kept = path.with_name(f"{path.stem}-earlier-{earlier(project, validation.year) + 1}.json")
         path.rename(kept)
     save(project, validation)
     return kept
+
+
+def earlier(project: Project, year: int | None) -> int:
+    """How many samples of a year's map were set aside for the one of today."""
+    path = _path(project, year)
+    return len(list(path.parent.glob(f"{path.stem}-earlier-*.json")))
 
 
 def _path(project: Project, year: int | None) -> Path:

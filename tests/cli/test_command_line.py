@@ -235,6 +235,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "app --project no/such",
         "backup no/such --restore",
         "lesson check no/such",
+        "verify no/such",
     ]
     assert {line.split()[0] for line in lines} >= set(COMMANDS) - {"completion", "engine", "project"}
     before = contents(place)

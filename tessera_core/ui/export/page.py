@@ -17,6 +17,7 @@ from tessera_core.project.classify import ProjectMap, project_product
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import SUFFIX, Project
 from tessera_core.ui import frame, humanize, maps, state
+from tessera_core.ui.export.check_report import check_report
 from tessera_core.ui.export.head_files import classifier
 from tessera_core.ui.export.label_files import other_format
 from tessera_core.ui.files import Item, noting, pictures, row, stem_of
@@ -52,6 +53,7 @@ def page() -> None:
         _labels_and_project(project, scene, year)
     with areas:
         _areas(product)
+        check_report()
 
 
 # ------------------------------------------------------------------ files
@@ -62,11 +64,14 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
     from tessera_core.export.geotiff import write_class_map, write_confidence
     from tessera_core.export.pictures import class_layout
     from tessera_core.export.report import write_report
+    from tessera_core.project.report import project_report
 
     raster = scene.raster
 
     def report(path: Path) -> object:
-        return write_report(path, project_product(project, raster, made), scene.true_colour)
+        scored, photo = project_product(project, raster, made), scene.true_colour
+        said = project_report(project, scored, made.year, photo=photo is not None)
+        return write_report(path, said, class_layout(scored, photo))
 
     grid, provenance, classes = product.grid, product.provenance, product.label_classes
     map_size, sure_size = _deflated(product.classes), _deflated(product.confidence)
@@ -87,6 +92,14 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
             "Report (.html)",
             f"{stem}-report.html",
             "text/html",
+            report,
+        ),
+        Item(
+            "Report to file",
+            "The same to print or to hand in (A4); it carries its own data, and can be checked later (PDF).",
+            "Report (.pdf)",
+            f"{stem}-report.pdf",
+            "application/pdf",
             report,
         ),
         *pictures(stem, lambda: class_layout(project_product(project, raster, made), scene.true_colour)),

@@ -1,0 +1,269 @@
+"""The report as plain values: what the page, the HTML, the PDF and the JSON of one map all say.
+
+Numbers are in it, not sentences about them: words are made of them where they are shown (:mod:`~tessera_core.export.report.words`).
+What a person typed, or when it was made, cannot be computed again; :data:`STATED` names it. All else follows from the project
+and is recomputed by :mod:`tessera_core.project.verify`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FORMAT = "tessera-report/1"
+# Parts that nothing can recompute.
+STATED = ("made_on", "software", "photo", "learner.name")
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A number from a sample.
+
+    Attributes:
+        value: None where the sample has nothing to estimate it from.
+        low, high: its 95 % interval.
+        se: standard error, of the papers' plain interval.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    se: float | None
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What was mapped.
+
+    Attributes:
+        height, width: pixels.
+        crs: coordinate system; empty where the place on Earth is not known, as are the next three.
+        bounds: west, south, east, north in degrees.
+        pixel_ha: hectares of a pixel.
+        km2: of the whole grid.
+        empty: pixels without data.
+        map_sha256: of the class ids of the map, row by row.
+    """
+
+    height: int
+    width: int
+    crs: str
+    bounds: tuple[float, float, float, float] | None
+    pixel_ha: float | None
+    km2: float | None
+    empty: int
+    map_sha256: str
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the map comes from.
+
+    Attributes:
+        dataset: name of the dataset of embeddings, exact.
+        title, origin: the same for people, and where they were got.
+        year: observed.
+        source: exact.
+        checksum: SHA-256 of codes or weights.
+        software: that wrote the embeddings.
+        head: kind of classifier.
+        temperature: by which its confidence was adjusted; 1 where it was not.
+        warnings: of the embeddings.
+    """
+
+    dataset: str
+    title: str
+    origin: str
+    year: int | None
+    source: str
+    checksum: str
+    software: str
+    head: str
+    temperature: float
+    warnings: tuple[str, ...] = ()
+
+
+class Labels(msgspec.Struct, frozen=True, kw_only=True):
+    """What taught the map.
+
+    Attributes:
+        count: labels.
+        by_kind: how many of each way of drawing.
+        sha256: of all of them.
+    """
+
+    count: int
+    by_kind: dict[str, int]
+    sha256: str
+
+
+class MappedClass(msgspec.Struct, frozen=True, kw_only=True):
+    """A class as the map has it, mistakes included; ``share`` is of the mapped pixels, ``hectares`` None without a place."""
+
+    id: int
+    name: str
+    colour: str
+    pixels: int
+    share: float
+    hectares: float | None
+    labels: int
+
+
+class Confidence(msgspec.Struct, frozen=True, kw_only=True):
+    """How sure the map is: percent in the middle, and the share of it that is less than half sure."""
+
+    median: int
+    below_half: float
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """The score of the labels, each left out in turn; see :class:`tessera_core.assess.live.LiveScore`."""
+
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    labels: int
+    places: int
+    sentences: tuple[str, ...]
+    gap: str
+
+
+class Stratum(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the region from which places were drawn: its class of the map when they were, pixels, places, answers."""
+
+    id: int
+    name: str
+    pixels: int
+    places: int
+    answered: int
+    cannot_tell: int
+
+
+class CheckedClass(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sample says of a class; areas in the unit of the validation.
+
+    Attributes:
+        mapped: area on the map, estimated from the sample.
+        area: that it truly covers.
+        users, producers: shares of what is mapped so that is, and of what is that is mapped so.
+        places: that were the class.
+    """
+
+    id: int
+    name: str
+    mapped: float
+    area: Estimate
+    users: Estimate
+    producers: Estimate
+    places: int
+
+
+class Deviations(msgspec.Struct, frozen=True, kw_only=True):
+    """What went otherwise than planned.
+
+    Attributes:
+        open: places that nobody looked at.
+        cannot_tell: places at which somebody looked and could not tell.
+        earlier_samples: samples that were drawn and set aside before this one.
+        moved: places whose class on the map is another one than when they were drawn: the map changed since.
+        labelled: places that lie on ground that taught the map.
+    """
+
+    open: int
+    cannot_tell: int
+    earlier_samples: int
+    moved: int
+    labelled: int
+
+
+class Validation(msgspec.Struct, frozen=True, kw_only=True):
+    """What people saw at places drawn by chance.
+
+    Attributes:
+        design: one of :data:`tessera_core.assess.designs.DESIGNS`.
+        places, answered: drawn, and decided.
+        strata: from which they were drawn; one where the design has none.
+        deviations: from the plan.
+        unit: of areas, ``"ha"`` or ``"pixels"``.
+        total: area of the region.
+        overall: overall accuracy; None where nothing follows from the answers yet.
+        classes: of map or reference.
+        ids, counts: confusion matrix in places, rows the map, columns what was seen.
+        notes: what weakens the result, in sentences.
+        sha256: of places and answers.
+    """
+
+    design: str
+    places: int
+    answered: int
+    strata: tuple[Stratum, ...]
+    deviations: Deviations
+    unit: Literal["ha", "pixels"]
+    total: float
+    sha256: str
+    overall: Estimate | None = None
+    classes: tuple[CheckedClass, ...] = ()
+    ids: tuple[int, ...] = ()
+    counts: tuple[tuple[int, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class LessonDone(msgspec.Struct, frozen=True, kw_only=True):
+    """A lesson that a learner worked on: its name, steps done alone, helped, skipped, of how many; whether it is finished."""
+
+    name: str
+    steps: int
+    done: int
+    helped: int
+    skipped: int
+    finished: bool
+
+
+class Learner(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose work the map is, as they typed it, and the lesson of the project, if it is one's."""
+
+    name: str
+    lesson: LessonDone | None = None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is said of one map.
+
+    Attributes:
+        format: of this object.
+        project, project_id: name, and what no other project but copies has.
+        year: mapped.
+        made_on: day, ``YYYY-MM-DD``.
+        software: that made the report.
+        simulated: whether the landscape is made up.
+        validation: None where no places were drawn.
+        damaged: why a saved sample could not be read; empty else.
+        learner: for a record of a learner's work.
+        photo: whether the picture shows the classes over a photograph of the region.
+    """
+
+    format: str
+    project: str
+    project_id: str
+    year: int | None
+    made_on: str
+    software: str
+    simulated: bool
+    ground: Ground
+    source: Source
+    labels: Labels
+    classes: tuple[MappedClass, ...]
+    confidence: Confidence | None
+    score: Score | None
+    validation: Validation | None = None
+    damaged: str = ""
+    learner: Learner | None = None
+    photo: bool = False
+
+    @property
+    def title(self) -> str:
+        """Project and year."""
+        return f"{self.project} {self.year}" if self.year else self.project
+
+    @property
+    def checked(self) -> Validation | None:
+        """The validation where numbers follow from it."""
+        return self.validation if self.validation is not None and self.validation.overall is not None else None

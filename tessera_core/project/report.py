@@ -1,0 +1,242 @@
+"""A project's map as a report: every number of it, each computed by the function that the pages call."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import math
+
+import msgspec
+import numpy as np
+
+from tessera_core.areas import hectares_per_pixel, square_kilometres
+from tessera_core.assess.area import AreaEstimate, ClassEstimate
+from tessera_core.errors import LabelError, ProjectError
+from tessera_core.export.product import Product
+from tessera_core.export.report import model
+from tessera_core.grid import Grid
+from tessera_core.labels.sampling import label_pixels
+from tessera_core.project import validate
+from tessera_core.project.project import Project
+from tessera_core.project.validate import Validation
+from tessera_core.provenance import SOFTWARE
+
+
+def project_report(
+    project: Project,
+    product: Product,
+    year: int | None,
+    *,
+    today: dt.date | None = None,
+    photo: bool = False,
+    learner: model.Learner | None = None,
+) -> model.Report:
+    """The report of a project's map.
+
+    Args:
+        project: whose map it is.
+        product: of :func:`tessera_core.project.classify.project_product`, with its score.
+        year: of the project that was mapped.
+        today: the day that it bears.
+        photo: whether its picture shows the classes over a photograph.
+        learner: for a record of a learner's work.
+    """
+    damaged, checked = "", None
+    try:
+        saved = validate.load(project, year)
+    except ProjectError as error:
+        damaged = str(error)
+    else:
+        checked = None if saved is None else _validation(project, product, saved)
+    provenance = product.provenance
+    return model.Report(
+        format=model.FORMAT,
+        project=project.name,
+        project_id=project.origin,
+        year=year,
+        made_on=(today or dt.date.today()).isoformat(),
+        software=SOFTWARE,
+        simulated=product.simulated,
+        ground=_ground(product),
+        source=model.Source(
+            dataset=provenance.dataset,
+            title=provenance.title,
+            origin=provenance.origin,
+            year=provenance.year,
+            source=provenance.source,
+            checksum=provenance.checksum,
+            software=provenance.software,
+            head=product.head,
+            temperature=product.temperature,
+            warnings=tuple(str(text) for text in provenance.details.get("warnings", [])),
+        ),
+        labels=_labels(project),
+        classes=tuple(
+            model.MappedClass(
+                id=area.klass.id,
+                name=area.klass.name,
+                colour=area.klass.color,
+                pixels=area.pixels,
+                share=area.share,
+                hectares=area.hectares,
+                labels=area.labels,
+            )
+            for area in product.areas()
+        ),
+        confidence=_confidence(product),
+        score=_score(product),
+        validation=checked,
+        damaged=damaged,
+        learner=learner,
+        photo=photo,
+    )
+
+
+def _ground(product: Product) -> model.Ground:
+    grid = product.grid
+    placed = grid.georeferenced
+    return model.Ground(
+        height=grid.height,
+        width=grid.width,
+        crs=_crs(grid),
+        bounds=grid.bounds_lonlat if placed else None,
+        pixel_ha=hectares_per_pixel(grid) if placed else None,
+        km2=square_kilometres(grid) if placed else None,
+        empty=int(np.count_nonzero(product.classes == 0)),
+        map_sha256=hashlib.sha256(np.ascontiguousarray(product.classes).tobytes()).hexdigest(),
+    )
+
+
+def _crs(grid: Grid) -> str:
+    crs = grid.crs or ""
+    if len(crs) < 20:
+        return crs
+    from pyproj import CRS
+
+    return str(CRS.from_user_input(crs).name)
+
+
+def _labels(project: Project) -> model.Labels:
+    labels = project.log.labels
+    kinds = sorted({label.kind for label in labels})
+    text = json.dumps([label.to_json() for label in labels], sort_keys=True, separators=(",", ":"))
+    return model.Labels(
+        count=len(labels),
+        by_kind={kind: sum(label.kind == kind for label in labels) for kind in kinds},
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def _confidence(product: Product) -> model.Confidence | None:
+    valid = product.confidence[product.confidence <= 100]
+    if not valid.size:
+        return None
+    return model.Confidence(median=int(np.median(valid)), below_half=float(np.mean(valid < 50)))
+
+
+def _score(product: Product) -> model.Score | None:
+    score = product.score
+    if not score:
+        return None
+    low, high = score["interval"] or (None, None)
+    return model.Score(
+        accuracy=score["accuracy"],
+        low=low,
+        high=high,
+        labels=score["n_labels"],
+        places=score["n_places"],
+        sentences=tuple(score["sentences"]),
+        gap=score["gap"],
+    )
+
+
+# ------------------------------------------------------------------ what was checked
+
+
+def _validation(project: Project, product: Product, saved: Validation) -> model.Validation | None:
+    """What a saved sample says of a map; None where the map has another shape."""
+    try:
+        current = saved.on_map(product.classes)
+    except LabelError:
+        return None
+    try:
+        found = current.assess()
+    except LabelError:
+        # A stratum has no answered place yet, so nothing can be estimated.
+        found = None
+    sample, names = current.sample, {c.id: c.name for c in project.log.classes}
+    undecided = np.zeros(len(sample), bool)
+    undecided[sorted(current.undecided)] = True
+    decided = sample.reference > 0
+    placed = current.grid.georeferenced
+    strata = tuple(
+        model.Stratum(
+            id=k,
+            name=names.get(k, str(k)) if sample.design == "stratified" else "",
+            pixels=size,
+            places=int((sample.strata == k).sum()),
+            answered=int((decided & (sample.strata == k)).sum()),
+            cannot_tell=int((undecided & (sample.strata == k)).sum()),
+        )
+        for k, size in sample.sizes.items()
+    )
+    said = model.Validation(
+        design=sample.design,
+        places=len(sample),
+        answered=sample.answered,
+        strata=strata,
+        deviations=model.Deviations(
+            open=len(sample) - current.seen,
+            cannot_tell=len(current.undecided),
+            earlier_samples=validate.earlier(project, saved.year),
+            moved=int((saved.sample.mapped != sample.mapped).sum()),
+            labelled=_labelled(project, current),
+        ),
+        unit="ha" if placed else "pixels",
+        total=current.area_ha if placed else float(sum(sample.sizes.values())),
+        sha256=_answers_sha256(current),
+    )
+    if found is None:
+        return said
+    return msgspec.structs.replace(
+        said,
+        overall=estimate(found.overall),
+        classes=tuple(_class(one, found.total_area, names) for one in found.classes),
+        ids=found.ids,
+        counts=tuple(tuple(row) for row in found.counts.tolist()),
+        notes=found.notes,
+    )
+
+
+def _answers_sha256(current: Validation) -> str:
+    sample = current.sample
+    answers = [array.tolist() for array in (sample.rows, sample.cols, sample.strata, sample.reference)]
+    text = json.dumps([sample.design, *answers, sorted(current.undecided)], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _class(one: ClassEstimate, total: float, names: dict[int, str]) -> model.CheckedClass:
+    return model.CheckedClass(
+        id=one.id,
+        name=names.get(one.id, str(one.id)),
+        mapped=one.mapped * total,
+        area=estimate(one.area),
+        users=estimate(one.users),
+        producers=estimate(one.producers),
+        places=one.sampled,
+    )
+
+
+def estimate(one: AreaEstimate) -> model.Estimate:
+    """A number of a sample as a value of JSON, None for what cannot be had."""
+    value, low, high, se = (float(v) if math.isfinite(v) else None for v in (one.value, one.low, one.high, one.se))
+    return model.Estimate(value=value, low=low, high=high, se=se)
+
+
+def _labelled(project: Project, current: Validation) -> int:
+    """Places of the sample that lie on labelled pixels."""
+    taught = np.zeros(current.grid.shape, bool)
+    pixels = label_pixels(project.log.labels, current.grid)
+    taught[pixels.rows, pixels.cols] = True
+    return int(taught[current.sample.rows, current.sample.cols].sum())
