@@ -65,6 +65,20 @@ class Provenance:
         return f"{label}{'/' + self.variant if self.variant else ''} ({self.dim}-d)"
 
     @property
+    def arithmetic(self) -> str:
+        """How TESSERA 1.1 was computed, ``"trained"`` or ``"dclimate"`` (as the published store was); empty for other models."""
+        if self.model != "tessera" or self.version != "1.1":
+            return ""
+        return "dclimate" if f"-{self.variant}".endswith("-dclimate") else "trained"
+
+    def same_weights(self, other: Provenance) -> bool:
+        """Whether the two are of one dataset, or of the same weights computed with another arithmetic."""
+        if self.dataset == other.dataset:
+            return True
+        same = (self.model, self.version, self.dim) == (other.model, other.version, other.dim)
+        return same and bool(self.arithmetic) and {self.variant, other.variant} == {"aws", "dclimate"}
+
+    @property
     def title(self) -> str:
         """The dataset for people, e.g. ``"TESSERA 2.0/2B-L"``: parts of several joined, and no fingerprint of weights.
 

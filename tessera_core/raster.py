@@ -48,6 +48,8 @@ class NoData(IntEnum):
     MISSING_TILE = 4
     BAD_TILE = 5
     NO_OBSERVATIONS = 6
+    # Seen, but fewer times than the publisher asks for.
+    TOO_FEW = 7
 
 
 @dataclass(frozen=True, repr=False)

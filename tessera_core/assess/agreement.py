@@ -5,7 +5,8 @@ either raster came from and how the verdict is shown.
 
 The direction of a vector does not depend on its pixel's scale, so cosines come from the int8 codes alone. Quantising to int8
 moves a vector of 128 numbers by an angle whose cosine is about 0.99998, so the limits below are far from rounding: green
-allows for other arithmetic, amber for other images of the same year (archives reprocess scenes), red for another model, other
+allows for other rounding, amber for other images of the same year (archives reprocess scenes) and for the other arithmetic of
+TESSERA 1.1 (median cosine 0.997 over Iowa; docs/spec/model.md, "The published arithmetic"), red for another model, other
 preparation or another place.
 """
 
@@ -26,6 +27,10 @@ Verdict = Literal["green", "amber", "red"]
 
 GREEN_MEDIAN, GREEN_LOW, GREEN_SCALE = 0.999, 0.99, 0.02
 AMBER_MEDIAN = 0.95
+_ARITHMETICS = {
+    "trained": "as the model was trained",
+    "dclimate": "with the arithmetic of the published store",
+}
 _SNAP = 1e-3  # pixels; georeference of files is rounded
 
 
@@ -39,6 +44,7 @@ class Agreement:
         equal_codes: share of int8 codes that are equal, 0..1.
         scale_difference: median relative difference of the scales, 0 where they are equal.
         aligned: whether the pixels lie on each other; otherwise the nearest published pixel was taken.
+        arithmetics: how TESSERA 1.1 was computed here and there; empty for other models.
     """
 
     pixels: int
@@ -47,6 +53,7 @@ class Agreement:
     equal_codes: float
     scale_difference: float
     aligned: bool
+    arithmetics: tuple[str, str] = ("", "")
 
     @property
     def verdict(self) -> Verdict:
@@ -62,6 +69,13 @@ class Agreement:
             if self.equal_codes == 1 and self.scale_difference == 0:
                 return f"These embeddings equal {others}, number for number."
             return f"These embeddings match {others}; maps learnt on either can be used on both."
+        if self.verdict == "amber" and len(set(self.arithmetics)) > 1:
+            ours, theirs = (_ARITHMETICS[name] for name in self.arithmetics)
+            wanted = "v1.1-dclimate" if self.arithmetics[1] == "dclimate" else "v1.1-aws"
+            return (
+                f"These embeddings are like {others} but not the same: they were computed {ours}, {others} {theirs}. "
+                f"Make them with the model {wanted}, and a map learnt on one can be used on the other."
+            )
         if self.verdict == "amber":
             shifted = "" if self.aligned else ", also because their pixels do not lie on each other"
             return (
@@ -86,11 +100,12 @@ def compare(made: EmbeddingRaster, published: EmbeddingRaster, *, cancelled: Can
         cancelled: asked between blocks.
 
     Raises:
-        MixedDatasetsError: the two are of different datasets.
+        MixedDatasetsError: the two are of different weights.
         InputError: they have no pixel with data in common, or only one of them has a place on Earth.
         Cancelled: ``cancelled`` returned true.
     """
-    made.provenance.require_same_dataset(published.provenance, "a comparison")
+    if not made.provenance.same_weights(published.provenance):
+        made.provenance.require_same_dataset(published.provenance, "a comparison")
     if made.grid.georeferenced != published.grid.georeferenced or (
         not made.grid.georeferenced and made.shape != published.shape
     ):
@@ -127,6 +142,7 @@ def compare(made: EmbeddingRaster, published: EmbeddingRaster, *, cancelled: Can
         equal_codes=equal / (len(cosine) * made.dim),
         scale_difference=float(np.median(np.concatenate(scales))),
         aligned=aligned(made.grid, published.grid),
+        arithmetics=(made.provenance.arithmetic, published.provenance.arithmetic),
     )
 
 

@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-source", choices=("mpc", "aws"), help="where the tile's data come from (matters for v1.1)"
     )
+    parser.add_argument(
+        "--arithmetic",
+        choices=("trained", "dclimate"),
+        help="v1.1 only: dclimate computes as the published store 1.1/dclimate was made (reset gate, rounded days, nothing for "
+        "pixels seen fewer than 15 times), with any weights of v1.1 (default: trained; dclimate with the weights v1.1-dclimate)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random draws of v1.0")
     parser.add_argument("--repeats", type=int, default=1, help="v1.0: average this many random draws")
     parser.add_argument("--format", choices=("npy", "geotiff", "zarr"), default="npy")
@@ -85,6 +91,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         # Asked for floats means asked for the exact ones, unless told otherwise.
         dtype=args.dtype or ("fp32" if args.float32 else "auto"),
         data_source=args.data_source,
+        arithmetic=args.arithmetic,
         seed=args.seed,
         repeats=args.repeats,
         layout=args.format,

@@ -511,7 +511,7 @@ def _checkpoint_name(name: str) -> Item:
     """A checkpoint by name is described only where its weights are on this machine already: info downloads nothing."""
     from tessera_core.models import zoo
 
-    file = zoo.PUBLISHED.get(name)
+    file = zoo.PUBLISHED.get(zoo.OTHERWISE.get(name, name))
     if file is None:
         return _checkpoint(name, name)
     text = [f"A published encoder checkpoint that 'tessera generate --weights {name}' downloads when it is first used."]

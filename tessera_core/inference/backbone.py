@@ -135,6 +135,7 @@ class FastBackbone:
                 state["attn_pool.layer_norm.weight"].to(device) * self.query,
                 dtype,
                 device,
+                config.reset,
             )
         elif config.pooling == "torch-gru":
             self.gru = backbone.attn_pool.temporal_context

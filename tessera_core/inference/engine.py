@@ -177,15 +177,20 @@ class Engine:
         random = config.sampling.rule == "v1.0"
         with torch.inference_mode():
             series = PixelSeries.of_tile(tile, rows)
-            seen = runnable(series, config) & (series.s2_valid.any(0) | series.s1_valid.any(0) | random)
+            taken = runnable(series, config)
+            observed = series.s2_valid.any(0) | series.s1_valid.any(0) | random
+            seen = taken & observed
+            series = series.for_days(config.days)
             if config.sampling.dummy_sar:
                 series = series.with_dummy_passes()
             reasons = np.where(seen, NoData.VALID, NoData.NO_OBSERVATIONS).astype(np.uint8)
+            if config.sampling.min_optical:
+                reasons[~taken & series.s2_valid.any(0)] = NoData.TOO_FEW
             if tile.roi is not None:
                 reasons[~np.asarray(tile.roi[rows]).ravel()] = NoData.OUTSIDE
             wanted = seen if outside else reasons == NoData.VALID
             values = np.zeros((height * width, config.representation_dim), np.float32)
-            if config.sampling.rule == "v1.1":
+            if config.sampling.rule == "v1.1" and not config.sampling.min_optical:
                 values[:] = self._fuse(self.empty_s2[None], self.empty_s1[None])
             passes = repeats if random else 1
             total = np.zeros((int(wanted.sum()), config.representation_dim), np.float32)

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from tessera_core._utils import torch_private
 from tessera_core.inference import native
+from tessera_core.models.config import ResetGate
 
 
 def fast_bfloat16() -> bool:
@@ -148,6 +149,13 @@ def _gates(product: Tensor, given: Tensor, state: Tensor) -> tuple[Tensor, Tenso
     return (gates[:, :width] * state).to(product.dtype), gates[:, width:]
 
 
+def _gates_after(product: Tensor, given: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """The gates where r acts on the candidate's product: that product, reset, and z."""
+    width = state.shape[1]
+    gates = torch.sigmoid(product[:, : 2 * width].float() + given[:, : 2 * width].float())
+    return gates[:, :width] * product[:, 2 * width :].float(), gates[:, width:]
+
+
 def _advance(
     product: Tensor, given: Tensor, state: Tensor, z: Tensor, folded: Tensor, total: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,7 +163,7 @@ def _advance(
     state = torch.lerp(state, candidate, z)
     var, mean = torch.var_mean(state, dim=1, correction=0)
     logits = ((state * folded).sum(1) - mean * total) * torch.rsqrt(var + 1e-5)
-    return state, state.to(product.dtype), logits
+    return state, state.to(given.dtype), logits
 
 
 @lru_cache(maxsize=8)
@@ -249,6 +257,7 @@ class RecurrentLogits:
         inputs: weight (3 d, d) and bias (3 d,) of the input projections r, z, n.
         rz, candidate: state weights (2 d, d) and (d, d).
         folded: gain times query, float32 (d,).
+        reset: ``"before"`` or ``"after"`` the candidate's product; after, all three state products of a step are one.
     """
 
     def __init__(
@@ -259,9 +268,11 @@ class RecurrentLogits:
         folded: Tensor,
         dtype: torch.dtype,
         device: torch.device,
+        reset: ResetGate = "before",
     ) -> None:
-        self.inputs = Linear(*inputs, dtype, device)
+        self.inputs, self.reset = Linear(*inputs, dtype, device), reset
         self.rz, self.candidate = Linear(rz, None, dtype, device), Linear(candidate, None, dtype, device)
+        self.together = Linear(torch.cat((rz, candidate)), None, dtype, device) if reset == "after" else None
         self.folded = folded.detach().float().to(device).contiguous()
         self.total = float(self.folded.sum())
         self.dtype = dtype
@@ -275,14 +286,23 @@ class RecurrentLogits:
         compiled = width % 16 == 0 and native.usable(inputs, width)
         z, rounded = torch.empty_like(state), torch.zeros_like(state, dtype=self.dtype)
         for step, token in enumerate(order.tolist()):
-            given = inputs[:, token]
+            given, device = inputs[:, token], values.device.type
+            if self.together is not None:
+                product = self.together(rounded)
+                if compiled:
+                    native.gru_after(product, given, state, rounded, self.folded, self.total, logits[:, step])
+                    continue
+                product, z = _fused(_gates_after, device)(product, given, state)
+                state, rounded, logits[:, step] = _fused(_advance, device)(
+                    product, given, state, z, self.folded, self.total
+                )
+                continue
             if compiled:
                 reset = torch.empty_like(rounded)
                 native.gru_gates(self.rz(rounded), given, state, z, reset)
                 product = self.candidate(reset)
                 native.gru_update(product, given, state, z, rounded, self.folded, self.total, logits[:, step])
                 continue
-            device = values.device.type
             reset, z = _fused(_gates, device)(self.rz(rounded), given, state)
             product = self.candidate(reset)
             state, rounded, logits[:, step] = _fused(_advance, device)(

@@ -493,6 +493,34 @@ void tessera_gru_update(const void *product, const void *given, int64_t step, fl
     }
 }
 
+/* A whole step of the cell whose reset gate acts on the candidate's product: product and given are (B, 3 width) of r, z, n. */
+void tessera_gru_after(const void *product, const void *given, int64_t step, float *state, void *rounded, const float *folded,
+                       float folded_sum, float *logits, int64_t logit_step, int rows, int width, int is_bf16) {
+    const size_t size = is_bf16 ? 2 : 4;
+    for (int b = 0; b < rows; b++) {
+        const char *g = (const char *)given + (size_t)b * step * size, *q = (const char *)product + (size_t)b * 3 * width * size;
+        float *s = state + (size_t)b * width;
+        for (int i = 0; i < width; i += LANES) {
+            vf gr, gz, gn, pr, pz, pn;
+            if (is_bf16) {
+                gr = widen((const bf16 *)g + i), gz = widen((const bf16 *)g + width + i), gn = widen((const bf16 *)g + 2 * width + i);
+                pr = widen((const bf16 *)q + i), pz = widen((const bf16 *)q + width + i), pn = widen((const bf16 *)q + 2 * width + i);
+            } else {
+                gr = load((const float *)g + i), gz = load((const float *)g + width + i), gn = load((const float *)g + 2 * width + i);
+                pr = load((const float *)q + i), pz = load((const float *)q + width + i), pn = load((const float *)q + 2 * width + i);
+            }
+            const vf old = load(s + i);
+            const vf h = old + sigmoid(gz + pz) * (hyperbolic(gn + sigmoid(gr + pr) * pn) - old);
+            store(s + i, h);
+            if (is_bf16) narrow((bf16 *)rounded + (size_t)b * width + i, h);
+            else store((float *)rounded + (size_t)b * width + i, h);
+        }
+        float mean, inverse;
+        statistics(s, width, &mean, &inverse);
+        logits[(size_t)b * logit_step] = (dot(s, folded, width) - mean * folded_sum) * inverse;
+    }
+}
+
 /* ---- first embedding layer ----------------------------------------------------------------------------------------------- */
 
 /* out = relu(x W + b) for few inputs: x (rows, inputs) float32, w (inputs, padded width) float32 transposed, out (rows, width). */

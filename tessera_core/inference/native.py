@@ -32,7 +32,7 @@ def _library() -> ctypes.CDLL | None:
     library = native.library(SOURCE)
     if library is not None:
         library.tessera_attention.restype = ctypes.c_int
-        for name in ("layer_norm", "pool", "gru_gates", "gru_update", "embed"):
+        for name in ("layer_norm", "pool", "gru_gates", "gru_update", "gru_after", "embed"):
             getattr(library, f"tessera_{name}").restype = None
     return library
 
@@ -168,6 +168,28 @@ def gru_update(
         ctypes.c_int64(given.stride(0)),
         _pointer(state),
         _pointer(z),
+        _pointer(rounded),
+        _pointer(folded),
+        ctypes.c_float(total),
+        _pointer(logits),
+        ctypes.c_int64(logits.stride(0)),
+        ctypes.c_int(state.shape[0]),
+        ctypes.c_int(state.shape[1]),
+        _is_bf16(rounded),
+    )
+
+
+def gru_after(
+    product: Tensor, given: Tensor, state: Tensor, rounded: Tensor, folded: Tensor, total: float, logits: Tensor
+) -> None:
+    """A recurrent step whose reset gate acts on the candidate's product (B, 3 d: r, z, n); else as :func:`gru_update`."""
+    library = _library()
+    assert library is not None
+    library.tessera_gru_after(
+        _pointer(product),
+        _pointer(given),
+        ctypes.c_int64(given.stride(0)),
+        _pointer(state),
         _pointer(rounded),
         _pointer(folded),
         ctypes.c_float(total),

@@ -33,6 +33,7 @@ from tessera_core.gate import open_raster
 from tessera_core.inference.engine import Engine, check_dim, row_blocks
 from tessera_core.inference.store import StoreInWaiting
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
+from tessera_core.models.config import Arithmetic
 from tessera_core.models.quantise import quantise
 from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData
@@ -95,6 +96,8 @@ class GenerateOptions:
         float32: write float32 as the reference does, instead of int8 codes and scales.
         device, dtype: see :class:`~tessera_core.inference.engine.Engine`.
         data_source: ``"mpc"`` or ``"aws"`` for v1.1; None to take what the tile says.
+        arithmetic: ``"trained"``, or for v1.1 ``"dclimate"``: computed as the published store was (see
+            :meth:`~tessera_core.models.config.EncoderConfig.with_arithmetic`); None for what the weights' name says.
         seed, repeats: v1.0's random draws and how many of them are averaged.
         layout: ``"npy"``, ``"geotiff"`` (float32 bands) or ``"zarr"`` (a store in the published convention).
 
@@ -111,6 +114,7 @@ class GenerateOptions:
     device: str = "auto"
     dtype: str = "auto"
     data_source: str | None = None
+    arithmetic: Arithmetic | None = None
     seed: int = 0
     repeats: int = 1
     layout: Layout = "npy"
@@ -202,6 +206,7 @@ def generate_tiles(
     if not todo and problems:
         raise problems[0]
     loaded = weights if isinstance(weights, LoadedEncoder) else load_checkpoint(weights, progress=progress)
+    loaded = loaded.with_arithmetic(options.arithmetic)
     meter = _Meter(progress, sum(one.pixels for one in todo))
     engines: dict[str | None, Engine] = {}
     results: dict[str, Generated] = {}
@@ -381,6 +386,7 @@ class _TileRun:
             "format": FORMAT,
             "weights": self.engine.loaded.sha256,
             "normalisation": config.normalisation.to_json(),
+            **({} if config.arithmetic == "trained" else {"arithmetic": config.arithmetic}),
             "dtype": str(self.engine.dtype).removeprefix("torch."),
             "device": self.engine.device.type,
             "dim": self.dim,

@@ -29,6 +29,7 @@ from tessera_core.models import zoo
 from tessera_core.models.config import (
     DEFAULT_BINS,
     PRESETS,
+    Arithmetic,
     EncoderConfig,
     Family,
     Sampling,
@@ -101,7 +102,8 @@ class LoadedEncoder:
         if self.data_source is None:
             config = self.config.with_normalisation(NORMALISATIONS[f"v1.1-{source}"])
             notes = (*(n for n in self.notes if n != _ASSUMED_MPC), f"Used the v1.1 statistics for {source} data.")
-            variant = self.variant if source == "mpc" else f"{self.variant}-aws"
+            base, also, arithmetic = self.variant.partition("-dclimate")
+            variant = f"{base}{'-aws' if source == 'aws' else ''}{also}{arithmetic}"
             return replace(self, config=config, notes=notes, variant=variant)
         if self.data_source != source:
             warning = (
@@ -111,9 +113,31 @@ class LoadedEncoder:
             return replace(self, notes=(*self.notes, warning))
         return self
 
+    def with_arithmetic(self, arithmetic: Arithmetic | None) -> LoadedEncoder:
+        """The same weights computed otherwise, which makes another dataset; None changes nothing.
+
+        Raises:
+            CheckpointError: see :meth:`EncoderConfig.with_arithmetic`.
+        """
+        if arithmetic is None or arithmetic == self.config.arithmetic:
+            return self
+        if arithmetic == "trained":
+            raise CheckpointError(
+                f"{self.name} is computed as the published store was; for the trained arithmetic name v1.1-aws."
+            )
+        config = self.config.with_arithmetic(arithmetic)
+        with torch.device("meta"):
+            encoder = Encoder(config)
+        encoder.load_state_dict(self.encoder.state_dict(), assign=True)
+        name = next((n for n, of in zoo.OTHERWISE.items() if of == self.name), f"{self.name}-{arithmetic}")
+        variant = arithmetic if self.name in zoo.OTHERWISE.values() else f"{self.variant}-{arithmetic}"
+        return replace(self, encoder=encoder.eval(), config=config, name=name, variant=variant)
+
     def provenance(self, dim: int | None = None, **fields: Any) -> Provenance:
         """The stamp for embeddings of ``dim`` values made with these weights; ``fields`` such as year, source, details."""
         details = {"weights": self.path.name, **({"notes": list(self.notes)} if self.notes else {})}
+        if self.config.reset == "after" or self.config.days != "exact":
+            details |= {"arithmetic": self.config.arithmetic, "gru": self.config.arithmetic, "doy": self.config.days}
         details |= fields.pop("details", {})
         return Provenance(
             model=self.model,
@@ -137,6 +161,7 @@ def load_checkpoint(
     device: str | torch.device = "cpu",
     *,
     data_source: str | None = None,
+    arithmetic: Arithmetic | None = None,
     progress: zoo.Progress | None = None,
 ) -> LoadedEncoder:
     """Load an encoder by name (downloading it if need be) or from a file.
@@ -149,12 +174,18 @@ def load_checkpoint(
         path_or_name: see :func:`tessera_core.models.zoo.resolve`.
         device: where the encoder goes.
         data_source: see :meth:`LoadedEncoder.for_data`.
+        arithmetic: see :meth:`EncoderConfig.with_arithmetic`; None for what the name says, which is ``"trained"`` but for
+            ``"v1.1-dclimate"``.
         progress: of a download, in bytes.
 
     Raises:
         CheckpointError: the file is damaged, of another model, or needs more than weights to load.
         DownloadError: a published checkpoint could not be fetched.
     """
+    name = str(path_or_name)
+    if name in zoo.OTHERWISE:
+        loaded = load_checkpoint(zoo.OTHERWISE[name], device, data_source=data_source, progress=progress)
+        return loaded.with_arithmetic(PRESETS[name].arithmetic).with_arithmetic(arithmetic)
     path = zoo.resolve(path_or_name, progress)
     sha256 = zoo.file_sha256(path)
     if path.parent == zoo.WEIGHTS_FOLDER and zoo.SHIPPED.get(path.name, sha256) != sha256:
@@ -168,7 +199,6 @@ def load_checkpoint(
         )
     tensors, hints, ours = _read(path)
     state = _encoder_tensors(tensors, path)
-    loaded: LoadedEncoder
     if ours is not None:
         config = EncoderConfig.from_json(ours["config"])
         encoder = _build(config, state, path)
@@ -193,7 +223,7 @@ def load_checkpoint(
         encoder = _build(config, state, path)
         loaded = _identify(LoadedEncoder(encoder, config, path.stem, sha256, path, notes=tuple(notes)), asked)
     encoder.eval().to(device)
-    return loaded.for_data(data_source)
+    return loaded.for_data(data_source).with_arithmetic(arithmetic)
 
 
 def save_checkpoint(path: str | Path, encoder: Encoder, config: EncoderConfig, metadata: Mapping[str, Any]) -> Path:

@@ -18,7 +18,12 @@ NormPlacement = Literal["post", "pre"]
 Reducer = Literal["linear", "mlp"]
 SamplingRule = Literal["v1.0", "v1.1", "v2"]
 QuantiserRule = Literal["v1", "v2"]
+ResetGate = Literal["before", "after"]
+Days = Literal["exact", "bf16"]
+Arithmetic = Literal["trained", "dclimate"]
 
+# Clear optical dates below which the publisher of 1.1/dclimate gives a pixel no embedding.
+MIN_OPTICAL = 15
 DEFAULT_BINS = tuple(range(8, 257, 8))
 
 
@@ -41,6 +46,7 @@ class Sampling:
         draws: sequence length of v1.0.
         min_valid: v1.0 only: pixels with fewer valid steps in either modality are skipped.
         dummy_sar: v1.0 QAT only: an orbit without dates counts as one invalid all-zero step on day 180.
+        min_optical: v1.1 only: pixels with fewer valid optical dates are not run.
     """
 
     rule: SamplingRule
@@ -48,6 +54,7 @@ class Sampling:
     draws: int = 40
     min_valid: int = 0
     dummy_sar: bool = False
+    min_optical: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bins", tuple(int(b) for b in self.bins))
@@ -79,6 +86,8 @@ class EncoderConfig:
         quantiser: int8 rule, or None where the authors offer no int8.
         sampling: see :class:`Sampling`.
         normalisation: see :class:`~tessera_core.models.normalisation.Normalisation`.
+        reset: custom GRU only: whether the reset gate acts before or after the candidate's state product.
+        days: whether days of the year enter exactly or rounded to bfloat16, which moves odd ones above 256.
     """
 
     family: Family
@@ -99,6 +108,8 @@ class EncoderConfig:
     reducer_dropout: float = 0.2
     prefixes: tuple[int, ...] = field(default=())
     quantiser: QuantiserRule | None = "v2"
+    reset: ResetGate = "before"
+    days: Days = "exact"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prefixes", tuple(int(p) for p in self.prefixes) or (self.output_dim,))
@@ -108,6 +119,8 @@ class EncoderConfig:
             "pooling": Pooling,
             "reducer": Reducer,
             "quantiser": QuantiserRule,
+            "reset": ResetGate,
+            "days": Days,
         }
         for name, choice in choices.items():
             value = getattr(self, name)
@@ -141,6 +154,37 @@ class EncoderConfig:
     def with_normalisation(self, normalisation: Normalisation) -> EncoderConfig:
         """A copy that normalises with another set."""
         return replace(self, normalisation=normalisation)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How the network is computed: as it was trained, or as the published ``1.1/dclimate`` was."""
+        return "dclimate" if (self.reset, self.days) == ("after", "bf16") else "trained"
+
+    def with_arithmetic(self, arithmetic: Arithmetic) -> EncoderConfig:
+        """A copy that is computed otherwise.
+
+        ``"dclimate"`` is how the published store ``1.1/dclimate`` was made: the reset gate after the candidate's matrix product,
+        days of the year rounded to bfloat16, and nothing for pixels with fewer than 15 clear optical dates
+        (docs/spec/model.md, "The published arithmetic").
+
+        Raises:
+            CheckpointError: no such arithmetic, or not for this family.
+
+        Example:
+            >>> PRESETS["v1.1-aws"].with_arithmetic("dclimate").sampling.min_optical
+            15
+        """
+        if arithmetic not in get_args(Arithmetic):
+            raise CheckpointError(
+                f"The arithmetic {arithmetic!r} is not known; it is {' or '.join(get_args(Arithmetic))}."
+            )
+        if arithmetic == "trained":
+            return replace(self, reset="before", days="exact", sampling=replace(self.sampling, min_optical=0))
+        if self.family != "v1.1":
+            raise CheckpointError(
+                f"The arithmetic dclimate belongs to weights of TESSERA 1.1; these are of the family {self.family}. Leave it away."
+            )
+        return replace(self, reset="after", days="bf16", sampling=replace(self.sampling, min_optical=MIN_OPTICAL))
 
     def to_json(self) -> dict[str, Any]:
         """JSON object of all fields."""
@@ -284,6 +328,7 @@ PRESETS: dict[str, EncoderConfig] = {
     "v1.0-qat": v1_0_qat(),
     "v1.1-mpc": v1_1(source="mpc"),
     "v1.1-aws": v1_1(source="aws"),
+    "v1.1-dclimate": v1_1(source="aws").with_arithmetic("dclimate"),
     "v2-nano": v2_student(36, 2, 4, 384),
     "v2-small": v2_student(64, 4, 4, 1024),
     "v2-medium": v2_student(110, 4, 4, 1792),

@@ -39,7 +39,7 @@ class Backbone(nn.Module):
         self.channels, self.width = channels, config.width
         self.embedding = nn.Sequential(nn.Linear(channels, self.width), nn.ReLU(), nn.Linear(self.width, self.width))
         self.transformer_encoder = _stack(config, stack, bare=config.qk_norm and config.family == "v2-student")
-        self.attn_pool = AttentionPooling(self.width, config.pooling)
+        self.attn_pool = AttentionPooling(self.width, config.pooling, config.reset)
 
     def tokens(self, x: Tensor) -> Tensor:
         """Embedded observations (B, T, d) of ``x`` (B, T, C + 1), with the day-of-year encoding added."""

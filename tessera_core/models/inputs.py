@@ -7,7 +7,7 @@ folders; batching and devices are the engine's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import TileError
-from tessera_core.models.config import EncoderConfig, Sampling
+from tessera_core.models.config import Days, EncoderConfig, Sampling
 from tessera_core.models.normalisation import NORMALISATIONS, S1_CHANNELS, S2_CHANNELS, Normalisation
 from tessera_core.types import Ints
 
@@ -159,6 +159,12 @@ class PixelSeries:
             self.bands, self.s2_valid, self.doys, sar, (sar != 0).any(-1), np.concatenate(days), max(self.ascending, 1)
         )
 
+    def for_days(self, days: Days) -> PixelSeries:
+        """With days of the year as an encoder takes them; ``"bf16"`` rounds them to bfloat16, ties to even."""
+        if days == "exact":
+            return self
+        return replace(self, doys=_bfloat16(self.doys), doys_sar=_bfloat16(self.doys_sar))
+
     def gather_s2(self, pixels: Ints, positions: Ints, normalisation: Normalisation) -> NDArray[np.float32]:
         """Encoder rows (P, L, 11) of dates ``positions`` (P, L) of ``pixels`` (P,): normalised bands, then the day of year."""
         out = np.empty((*positions.shape, S2_CHANNELS + 1), np.float32)
@@ -174,6 +180,12 @@ class PixelSeries:
         out[..., :-1] = np.where(asc[..., None], normalisation.ascending(raw), normalisation.descending(raw))
         out[..., -1] = self.doys_sar[positions]
         return out
+
+
+def _bfloat16(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The nearest numbers that bfloat16 has, as float32; ties to even. Finite values only."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).astype(np.uint32).view(np.float32)
 
 
 @dataclass(frozen=True)
@@ -279,15 +291,15 @@ def draw_positions(valid: NDArray[np.bool_], draws: int, rng: np.random.RandomSt
 def runnable(series: PixelSeries, config: EncoderConfig) -> NDArray[np.bool_]:
     """Which pixels (N,) the encoder is run for; the others have no embedding.
 
-    v1.0: pixels with some non-zero S2 value and at least ``sampling.min_valid`` valid steps of each sensor. v1.1: all. v2: those
-    with any valid observation.
+    v1.0: pixels with some non-zero S2 value and at least ``sampling.min_valid`` valid steps of each sensor. v1.1: those with at
+    least ``sampling.min_optical`` valid optical dates, which is all unless said otherwise. v2: those with any valid observation.
 
     Raises:
         TileError: v1.0 fp32 without a single S1 date, which it cannot handle.
     """
     sampling = config.sampling
     if sampling.rule == "v1.1":
-        return np.ones(series.pixels, bool)
+        return np.asarray(series.s2_valid.sum(0) >= sampling.min_optical)
     s2, s1 = series.s2_valid.sum(0), series.s1_valid.sum(0)
     if sampling.rule == "v2":
         return (s2 > 0) | (s1 > 0)
@@ -324,6 +336,7 @@ def prepare(
         TileError: see :func:`runnable`.
     """
     run = runnable(series, config)
+    series = series.for_days(config.days)
     if config.sampling.rule == "v1.0":
         rng = seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)
         yield from _draw(series, config, np.flatnonzero(run), rng, repeats, batch_size)

@@ -138,10 +138,11 @@ class BareLayerStack(nn.ModuleList):
         return x
 
 
-def custom_gru_scan(inputs: Tensor, state_rz: Tensor, state_n: Tensor) -> Tensor:
+def custom_gru_scan(inputs: Tensor, state_rz: Tensor, state_n: Tensor, reset: str = "before") -> Tensor:
     """Run TESSERA's recurrent cell over time, from a zero state (spec 1.3).
 
-    It is not the torch/cuDNN cell: the reset gate acts before the candidate's matrix product, and z selects the *new* state.
+    It is not the torch/cuDNN cell: the reset gate acts before the candidate's matrix product, and z selects the *new* state. With
+    ``reset`` ``"after"`` the gate acts on that product, as in the published store 1.1/dclimate.
 
     Args:
         inputs: (B, T, 3d) input projections plus biases, for r, z and the candidate n.
@@ -156,7 +157,8 @@ def custom_gru_scan(inputs: Tensor, state_rz: Tensor, state_n: Tensor) -> Tensor
     states: list[Tensor] = []
     for step in inputs.unbind(1):
         r, z = torch.sigmoid(step[:, : 2 * width] + F.linear(state, state_rz)).chunk(2, dim=-1)
-        candidate = torch.tanh(step[:, 2 * width :] + F.linear(r * state, state_n))
+        product = F.linear(r * state, state_n) if reset == "before" else r * F.linear(state, state_n)
+        candidate = torch.tanh(step[:, 2 * width :] + product)
         state = (1 - z) * state + z * candidate
         states.append(state)
     return torch.stack(states, dim=1)
@@ -165,8 +167,9 @@ def custom_gru_scan(inputs: Tensor, state_rz: Tensor, state_n: Tensor) -> Tensor
 class CustomGRUCell(nn.Module):
     """Parameters of TESSERA's recurrent cell: six bias-free matrices and three bias vectors (spec 1.3)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, reset: str = "before") -> None:
         super().__init__()
+        self.reset = reset
         self.W_ir, self.W_iz, self.W_ih = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.W_hr, self.W_hz, self.W_hh = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.b_r, self.b_z, self.b_h = (nn.Parameter(torch.zeros(width)) for _ in range(3))
@@ -182,15 +185,15 @@ class CustomGRUCell(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d) inputs -> (B, T, d) states; the input projections of all steps are one matrix product."""
-        return custom_gru_scan(F.linear(x, *self.input_weight()), *self.state_weight())
+        return custom_gru_scan(F.linear(x, *self.input_weight()), *self.state_weight(), self.reset)
 
 
 class CustomGRU(nn.Module):
     """Wraps the cell so that parameters are named ``gru_cell.*``."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, reset: str = "before") -> None:
         super().__init__()
-        self.gru_cell = CustomGRUCell(width)
+        self.gru_cell = CustomGRUCell(width, reset)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (B, T, d)."""
@@ -214,7 +217,7 @@ class AttentionPooling(nn.Module):
     The context only decides the weights: what is summed are always the tokens (spec 1.1).
     """
 
-    def __init__(self, width: int, pooling: str) -> None:
+    def __init__(self, width: int, pooling: str, reset: str = "before") -> None:
         super().__init__()
         self.query = nn.Linear(width, 1)
         self.temporal_context: nn.Module | None = None
@@ -222,7 +225,7 @@ class AttentionPooling(nn.Module):
         if pooling == "torch-gru":
             self.temporal_context = TorchGRU(width)
         elif pooling == "custom-gru":
-            self.temporal_context = CustomGRU(width)
+            self.temporal_context = CustomGRU(width, reset)
             self.layer_norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, log_multiplicity: Tensor | None = None) -> Tensor:

@@ -129,9 +129,13 @@ PUBLISHED: dict[str, PublishedFile] = {
 SHIPPED = {"studio-nano.safetensors": "b8088f56ea6b5718775e076344c02fd44d84471a08b974069736f685d501bbf5"}
 
 
+# The same weights under another name, which says that they are computed otherwise; see EncoderConfig.with_arithmetic.
+OTHERWISE = {"v1.1-dclimate": "v1.1-aws"}
+
+
 def names() -> list[str]:
     """Every name :func:`resolve` understands: shipped checkpoints first, then the published ones."""
-    return [*sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")), *PUBLISHED]
+    return [*sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors")), *PUBLISHED, *OTHERWISE]
 
 
 def published(path: Path, sha256: str) -> tuple[PublishedFile | None, bool]:
@@ -170,8 +174,8 @@ def resolve(name_or_path: str | Path, progress: Progress | None = None) -> Path:
     shipped = WEIGHTS_FOLDER / f"{name}.safetensors"
     if re.fullmatch(r"[\w.-]+", name) and shipped.is_file():
         return shipped
-    if name in PUBLISHED:
-        return _fetch(PUBLISHED[name], progress)
+    if (file := PUBLISHED.get(OTHERWISE.get(name, name))) is not None:
+        return _fetch(file, progress)
     if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder; give the checkpoint file in it, or one of {', '.join(names())}.")
     raise CheckpointError(f"There is no weights file {name}, and it is not one of {', '.join(names())}.")

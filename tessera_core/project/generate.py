@@ -234,7 +234,8 @@ def _read_reference(
                 f"The embeddings to compare with do not name their model; they are taken for {wanted.dataset}."
             )
             raster = replace(raster, provenance=replace(wanted, year=year, source=raster.provenance.source))
-        wanted.require_same_dataset(raster.provenance, "a comparison")
+        if not wanted.same_weights(raster.provenance):
+            wanted.require_same_dataset(raster.provenance, "a comparison")
         rasters[year] = raster
     if not any(_of_year(rasters, year) is not None for year in years):
         known = ", ".join(str(year) for year in rasters)
@@ -321,21 +322,28 @@ def _compare(project: Project, plan: GeneratePlan, tiles: TileSet, cancelled: Ca
 
 
 def _known_published(made: EmbeddingRaster) -> EmbeddingRaster | None:
-    """Published embeddings of the same dataset, year and place that some project of this computer refers to."""
+    """Published embeddings of the same weights, year and place that some project of this computer refers to."""
     from tessera_core.sources.local.open import open_embeddings
 
     if not made.grid.georeferenced:
         return None
+    refs = []
     for entry in library.recent():
-        if entry.dataset != made.provenance.dataset:
-            continue
         try:
             for ref in Project.open(entry.folder).embeddings.values():
                 own = ref.provenance.source in ("generated", "demo")
-                if ref.year == made.provenance.year and not own and _overlap(made.grid, ref.grid):
-                    return open_embeddings(ref.path, year=ref.year)
+                same = made.provenance.same_weights(ref.provenance) and ref.year == made.provenance.year
+                if same and not own and _overlap(made.grid, ref.grid):
+                    refs.append(ref)
         except TesseraError as error:
             log.info("%s cannot be compared with: %s", entry.name, error)
+    # Of the same arithmetic rather than of the other.
+    refs.sort(key=lambda ref: ref.provenance.dataset != made.provenance.dataset)
+    for ref in refs:
+        try:
+            return open_embeddings(ref.path, year=ref.year)
+        except TesseraError as error:
+            log.info("%s cannot be compared with: %s", ref.path, error)
     return None
 
 

@@ -50,7 +50,6 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     sentence: str
-    canvas: str | None = None
     year: Whole | None = None
     verdict: Literal["green", "amber", "red"] | None = None
     cosine_median: Number = 0

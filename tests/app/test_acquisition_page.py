@@ -307,8 +307,8 @@ def test_another_model_on_the_demo_region(
     made = _run(tiles)
     assert made.name == "Demo region, studio-nano"
     again = made.settings.agreement
-    assert [entry["year"] for entry in again] == [2023, 2024]
-    assert all(entry["verdict"] == "green" and "the demo region came with" in entry["sentence"] for entry in again)
+    assert [entry.year for entry in again] == [2023, 2024]
+    assert all(entry.verdict == "green" and "the demo region came with" in entry.sentence for entry in again)
     weights = shared / "golden" / "v2_student_nano" / "checkpoint.pt"
     if weights.exists():
         plan = generate.plan(tiles, str(weights), None, "cpu", _quiet, lambda: False)

@@ -129,3 +129,24 @@ def test_what_cannot_be_compared_is_a_sentence() -> None:
     assert compare(local, local).equal_codes == 1.0
     with pytest.raises(Cancelled):
         compare(made, made, cancelled=lambda: True)
+
+
+def test_another_arithmetic_of_the_same_weights_is_compared_and_named() -> None:
+    rng = np.random.default_rng(0)
+    made = raster(variant="aws")
+    made = replace(made, provenance=replace(made.provenance, version="1.1"))
+    turned = np.clip(made.codes + rng.integers(-25, 26, made.codes.shape), -127, 127).astype(np.int8)
+    published = replace(
+        made, codes=turned, provenance=replace(made.provenance, variant="dclimate", source="1.1/dclimate")
+    )
+    found = compare(made, published)
+    assert (found.verdict, found.arithmetics) == ("amber", ("trained", "dclimate"))
+    assert "the model v1.1-dclimate" in found.sentence()
+    again = compare(replace(published, codes=made.codes), published)
+    assert again.arithmetics == ("dclimate", "dclimate")
+    assert "Make them with" not in again.sentence()
+    # Weights of somebody's own are not the published ones, however they are computed.
+    with pytest.raises(MixedDatasetsError):
+        compare(replace(made, provenance=replace(made.provenance, variant="custom-1234-dclimate")), published)
+    with pytest.raises(MixedDatasetsError):
+        made.provenance.require_same_dataset(published.provenance)

@@ -24,7 +24,9 @@ def assert_fails(run: GoldenRun, **changed: object) -> None:
     assert run.difference(**changed) > 20 * run.tolerance
 
 
-def _torch_style_scan(inputs: torch.Tensor, state_rz: torch.Tensor, state_n: torch.Tensor) -> torch.Tensor:
+def _torch_style_scan(
+    inputs: torch.Tensor, state_rz: torch.Tensor, state_n: torch.Tensor, reset: str = "before"
+) -> torch.Tensor:
     """Reset gate after the candidate's matrix product, as in torch and cuDNN."""
     width, state, states = state_n.shape[0], inputs.new_zeros(inputs.shape[0], state_n.shape[0]), []
     for step in inputs.unbind(1):
@@ -34,7 +36,9 @@ def _torch_style_scan(inputs: torch.Tensor, state_rz: torch.Tensor, state_n: tor
     return torch.stack(states, dim=1)
 
 
-def _flipped_z_scan(inputs: torch.Tensor, state_rz: torch.Tensor, state_n: torch.Tensor) -> torch.Tensor:
+def _flipped_z_scan(
+    inputs: torch.Tensor, state_rz: torch.Tensor, state_n: torch.Tensor, reset: str = "before"
+) -> torch.Tensor:
     """z keeps the old state, as in torch and cuDNN."""
     width, state, states = state_n.shape[0], inputs.new_zeros(inputs.shape[0], state_n.shape[0]), []
     for step in inputs.unbind(1):

@@ -34,6 +34,7 @@ _ABOUT = {
     "v2-teacher": "TESSERA 2 teacher: needs a large graphics card",
     "v1.1-mpc": "TESSERA 1.1 for data from Planetary Computer",
     "v1.1-aws": "TESSERA 1.1 for data from AWS",
+    "v1.1-dclimate": "TESSERA 1.1 for data from AWS, computed as the published embeddings were",
     "v1.0-qat": "TESSERA 1.0",
     "v1.0-fp32": "TESSERA 1.0, full precision",
 }
@@ -171,12 +172,13 @@ def _found(tiles: generate.TileSet) -> str:
 
 def _model() -> tuple[str, int | None, str, str]:
     """Weights (a name or a path, empty while there is none), leading numbers to keep or None, device, what to compare with."""
-    from tessera_core.models.zoo import PUBLISHED, names
+    from tessera_core.models.zoo import OTHERWISE, PUBLISHED, names
 
     def about(name: str) -> str:
-        size = PUBLISHED[name].size if name in PUBLISHED else 0
-        fetched = f" (fetches {humanize.size(size)} once)" if size else " (fetched once)" if name in PUBLISHED else ""
-        if name in PUBLISHED and not PUBLISHED[name].repo:
+        file = PUBLISHED.get(OTHERWISE.get(name, name))
+        size = file.size if file else 0
+        fetched = f" (fetches {humanize.size(size)} once)" if size else " (fetched once)" if file else ""
+        if file and not file.repo:
             fetched = " (download it by hand, then choose 'A file of mine')"
         return _ABOUT.get(name, name) + fetched
 

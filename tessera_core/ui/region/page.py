@@ -40,6 +40,7 @@ _REASONS = {
     NoData.MISSING_TILE: "not published",
     NoData.BAD_TILE: "bad tiles",
     NoData.NO_OBSERVATIONS: "never seen clearly",
+    NoData.TOO_FEW: "seen clearly too few times",
 }
 _NEXT_STEPS = """
 1. Name a class, for example Wood, and click a few places that show it.
