@@ -122,6 +122,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --to web: offer background maps, which the browser asks the internet for",
     )
+    parser.add_argument(
+        "--learner",
+        metavar="NAME",
+        help="with --to report and a .pdf: a record of a learner's work, with this name on it",
+    )
     add_year(parser, "the year to map, where the project has several")
     parser.add_argument(
         "--kind", choices=tuple(LABEL_KINDS), help="with --to labels: the format, where the ending does not say it"
@@ -135,6 +140,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"{out} is a folder; give the name of the file to write.")
     if args.online and args.to != "web":
         raise InputError("--online is for the page of --to web; other files ask nothing of the internet.")
+    if args.learner and (args.to != "report" or out.suffix.lower() != ".pdf"):
+        raise InputError("--learner makes a record of work; give it with --to report and a name that ends with .pdf.")
     if args.kind and args.to != "labels":
         raise InputError("--kind is the format of labels; give it with --to labels.")
     with ExitStack() as stack:
@@ -353,10 +360,12 @@ def _write(args: argparse.Namespace, out: Path, made: Product, project: Project)
     if args.to == "report":
         from tessera_core.export.pictures import class_layout
         from tessera_core.export.report import write_report
+        from tessera_core.lessons.record import learner_of
         from tessera_core.project.report import project_report
 
         photo, (year, _) = _photo(project, args.year), _embeddings(project, args.year)
-        said = project_report(project, made, year, photo=photo is not None)
+        learner = learner_of(project, args.learner) if args.learner else None
+        said = project_report(project, made, year, photo=photo is not None, learner=learner)
         return [write_report(out, said, class_layout(made, photo))]
     if args.to == "picture":
         from tessera_core.export.map_layout import write_picture

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from tessera_core.export.report import LessonDone
+from tessera_core.errors import TesseraError
+from tessera_core.export.report import Learner, LessonDone
+from tessera_core.labels.model import clean_name
 from tessera_core.lessons import library, progress
+from tessera_core.project.library import recent
 from tessera_core.project.project import Project
+
+MAX_NAME = 60
+
+
+def learner_of(project: Project, name: str) -> Learner:
+    """Whose work a project is, by the name that they typed, and what they learnt."""
+    return Learner(name=clean_name(name, MAX_NAME), lesson=lesson_of(project), others=_others(project))
 
 
 def lesson_of(project: Project) -> LessonDone | None:
@@ -21,3 +31,18 @@ def lesson_of(project: Project) -> LessonDone | None:
         skipped=len(at.skipped),
         finished=progress.finished(lesson, at),
     )
+
+
+def _others(project: Project) -> tuple[str, ...]:
+    """Lessons that were finished in other projects of this computer, or of this visitor of a server."""
+    found: dict[str, None] = {}
+    for entry in recent():
+        try:
+            other = Project.open(entry.folder)
+        except TesseraError:
+            # The list of projects tells of it; here it is only no lesson.
+            continue
+        done = None if other.id == project.id else lesson_of(other)
+        if done is not None and done.finished:
+            found[done.name] = None
+    return tuple(found)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +23,9 @@ from tessera_core.export.product import Product
 from tessera_core.export.report import Report, ReportError, sealed_in, sealed_json, write_report
 from tessera_core.export.report.model import STATED
 from tessera_core.export.report.sealed import checksum, plain
-from tessera_core.export.report.words import NOT_VALIDATED, document
+from tessera_core.export.report.words import NOT_VALIDATED, accuracy_sentence, document
+from tessera_core.lessons import library
+from tessera_core.lessons.progress import begin, to_json
 from tessera_core.project import validate
 from tessera_core.project.classify import map_project, project_product
 from tessera_core.project.project import Project
@@ -173,6 +176,45 @@ def test_a_map_that_nobody_checked_begins_with_that(made: Made) -> None:
     assert made.unchecked.validation is None
     assert "not validated with a probability sample" in sealed_words(made.unchecked)
     assert NOT_VALIDATED not in sealed_words(made.said)
+
+
+def test_a_record_of_work_is_the_same_report_with_a_name(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The learner's map, score and checked places; it can be checked like any report, and says what it is not."""
+    import pypdf
+
+    lesson = next(iter(library.shelf().lessons.values()))
+    made.project.update(lesson=to_json(begin(lesson)))
+    words = [
+        "export",
+        made.project.folder,
+        "--to",
+        "report",
+        "--learner",
+        "  Zoë\tŁ ",
+        "--out",
+        tmp_path / "r.pdf",
+        "-q",
+    ]
+    assert main([*map(str, words), "--json"]) == 0
+    capsys.readouterr()
+    pages = " ".join(" ".join(page.extract_text() for page in pypdf.PdfReader(tmp_path / "r.pdf").pages).split())
+    assert "Record of work: Zoë Ł" in pages
+    assert "nobody watched the work" in pages
+    assert f"“{lesson.words().title}” was begun" in pages
+    assert "44 of 50 places drawn by chance" in pages
+    checked = made.said.checked
+    assert checked is not None
+    assert accuracy_sentence(checked) in pages
+    code, told = verify(capsys, tmp_path / "r.pdf", made.project.folder)
+    assert (code, told["differences"], told["pages_fit"]) == (0, [], True)
+    # Steps done are the project's to tell.
+    made.project.update(lesson=to_json(msgspec.structs.replace(begin(lesson), done=(lesson.steps[0].id,))))
+    code, told = verify(capsys, tmp_path / "r.pdf", made.project.folder)
+    assert [one["where"] for one in told["differences"]] == ["learner, lesson, done"]
+    assert main([*map(str, words[:-2]), str(tmp_path / "r.html"), "--json"]) == 2
+    assert "ends with .pdf" in capsys.readouterr().out
 
 
 def sealed_words(report: Report) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 FORMAT = "tessera-report/1"
 # Parts that nothing can recompute.
-STATED = ("made_on", "software", "photo", "learner.name")
+STATED = ("made_on", "software", "photo", "learner.name", "learner.others")
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,10 +218,17 @@ class LessonDone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Learner(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose work the map is, as they typed it, and the lesson of the project, if it is one's."""
+    """Whose work the map is.
+
+    Attributes:
+        name: or nickname, as they typed it.
+        lesson: of the project, where it is one's.
+        others: lessons that were finished in other projects of the same computer, which this project cannot prove.
+    """
 
     name: str
     lesson: LessonDone | None = None
+    others: tuple[str, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -124,6 +124,8 @@ def record(report: Report) -> Document:
             f"The lesson “{lesson.name}” was {end}: of {lesson.steps} steps {lesson.done} with a task were done alone, "
             f"{lesson.helped} with help, {lesson.skipped} skipped."
         )
+    if learner is not None and learner.others:
+        work.append(f"In other projects of the same computer these lessons were finished: {', '.join(learner.others)}.")
     return Document(
         f"Record of work: {name}" if name else "Record of work",
         f"This record shows a map that was made with {report.software}: {report.title}. {whole.lead}",

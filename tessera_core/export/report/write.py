@@ -33,9 +33,9 @@ def write_report(path: str | Path, report: Report, layout: MapLayout) -> Path:
         return path
     picture = picture_bytes(layout, Page.FIGURE)
     if kind == ".pdf":
-        from tessera_core.export.report.pdf import report_pdf
+        from tessera_core.export.report.pdf import any_pdf
 
-        content = report_pdf(report, picture)
+        content = any_pdf(report, picture)
         with atomic_path(path) as part:
             part.write_bytes(content)
     else:
