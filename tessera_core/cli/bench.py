@@ -37,6 +37,7 @@ BENCHES = {
     "heads": "scores of every head at 3 to 50 labels a class, times to fit and map; resumable",
     "calibration": "confidence against accuracy, and sets of classes against their promise",
     "trust": "intervals of areas and accuracy from checked samples, against how often they hold",
+    "classroom-map": "maps of 20 learners with learners' mistakes: the best, the mean, their vote, all labels as one",
     "active-learning": "labels that suggested places save against random ones",
 }
 # Scripts may have the former names.
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown",
         metavar="FILE",
-        help="for heads, calibration, change and trust: put the tables between the marks of this file",
+        help="for heads, calibration, change, trust and classroom-map: put the tables between the marks of this file",
     )
     parser.add_argument("--visitors", metavar="NUMBERS", help="for visitors: how many, separated by commas")
     parser.add_argument("--seconds", type=float, help="for visitors: how long they label")

@@ -17,7 +17,15 @@ from tessera_core.types import Ints, Reals
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["confusion_figure", "curve_figure", "day_figure", "histogram_figure", "reliability_figure", "show"]
+__all__ = [
+    "agreement_figure",
+    "confusion_figure",
+    "curve_figure",
+    "day_figure",
+    "histogram_figure",
+    "reliability_figure",
+    "show",
+]
 
 INK, SOFT, ACCENT = "#0b7a75", "#888888", "#ec7014"
 # Every fiftieth day can be read on a phone.
@@ -65,6 +73,34 @@ def confusion_figure(names: Sequence[str], numbers: Sequence[int], shares: Reals
         hovertemplate="labelled %{customdata[0]}<br>mapped as %{customdata[1]}<br>%{z} %<extra></extra>",
         text=[[f"{value:.0f}" if value >= 0.5 else "" for value in row] for row in shares],
         texttemplate="%{text}",
+        zmin=0,
+        zmax=100,
+        colorscale=[[0, "#f3f7f6"], [1, INK]],
+        showscale=False,
+        xgap=1,
+        ygap=1,
+    )
+    figure.update_xaxes(side="top", type="category")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return figure
+
+
+def agreement_figure(names: Sequence[str], shares: Reals) -> go.Figure:
+    """How much people agree, two by two.
+
+    Args:
+        names: of the L people.
+        shares: (L, L) percent; NaN where two have nothing in common.
+    """
+    shown = [escape(_short(name), quote=False) for name in names]
+    numbers = [str(n) for n in range(1, len(names) + 1)]
+    figure = _figure(40 + 24 * len(names))
+    figure.add_heatmap(
+        z=np.asarray(shares).round(1).tolist(),
+        x=numbers,
+        y=[f"{number} {name}" for number, name in zip(numbers, shown, strict=True)],
+        customdata=[[[row, column] for column in shown] for row in shown],
+        hovertemplate="%{customdata[0]} and %{customdata[1]}<br>%{z} % alike<extra></extra>",
         zmin=0,
         zmax=100,
         colorscale=[[0, "#f3f7f6"], [1, INK]],

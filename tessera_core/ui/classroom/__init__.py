@@ -1,0 +1,1 @@
+"""The class on the screen: see :mod:`tessera_core.classroom`."""

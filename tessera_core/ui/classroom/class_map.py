@@ -1,0 +1,321 @@
+"""The map of a class on a page: what it voted for, where it disagrees, who confuses which classes, and how right all that is.
+
+    class_map.show(works, template, page="classroom")
+
+What is shown is the matter of :mod:`tessera_core.classroom.together`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from tessera_core.classroom.consensus import confused_classes
+from tessera_core.classroom.tables import board_csv, board_rows
+from tessera_core.classroom.together import Together, together, write_together, year_of
+from tessera_core.classroom.work import Work
+from tessera_core.project.folders import safe_name
+from tessera_core.project.project import Project
+from tessera_core.render import palette
+from tessera_core.render.colormap import Scale, encode_values, hexes
+from tessera_core.ui import charts, files, humanize, results, shell, state
+from tessera_core.ui.components import view_map
+from tessera_core.ui.components.view_map import ColourScale, Layer
+from tessera_core.ui.scene import OpenScene
+
+# Pairs of classes and of learners that are told.
+MOST_PAIRS = 5
+_LEAST_CONFUSED = 0.005
+_CONTESTED = "uncertainty"
+
+
+def show(works: Sequence[Work], template: Project, page: str) -> None:
+    """Draw the map of a class with its tables.
+
+    Args:
+        works: of all learners.
+        template: the project that they started from.
+        page: address of the page, which waits while the map is made.
+    """
+    view_map.loader()
+    scene = state.scene_for(template, year_of(template))
+    key = _key(works, template, scene)
+    found: Together | None = results.result_of(
+        page,
+        key,
+        "Voting on the map of the class",
+        lambda progress, cancelled: together(works, template, scene.raster, progress=progress, cancelled=cancelled),
+        "Vote again",
+    )
+    if found is not None:
+        _draw(found, template, scene, key)
+
+
+def _key(works: Sequence[Work], template: Project, scene: OpenScene) -> str:
+    facts = [
+        *sorted((work.learner, work.stamp, "" if work.validation is None else work.saved_at) for work in works),
+        (template.key, template.log.version, template.saved_at),
+        scene.key,
+    ]
+    return f"class-map-{hashlib.blake2b(repr(facts).encode(), digest_size=12).hexdigest()}"
+
+
+@st.fragment
+@shell.shielded
+def _draw(found: Together, template: Project, scene: OpenScene, key: str) -> None:
+    if found.consensus is None:
+        st.info("There is no map of the class yet: a learner needs labels of two classes.", icon=":material/info:")
+        _notes(found)
+        return
+    left, right = st.columns([6, 4], gap="medium")
+    with left:
+        view_map.view_map(
+            f"class_map_{template.key}",
+            scene.display,
+            view_map.MapContent(_layers(found, scene, key)),
+            tools=(),
+            look=view_map.MapLook(template.name, "The map of the class"),
+        )
+        _take_along(found, template, key)
+    with right:
+        _right(found)
+        _agreement(found)
+    _learners(found)
+    _confusion(found)
+    _notes(found)
+
+
+# ------------------------------------------------------------------ the map
+
+
+def _layers(found: Together, scene: OpenScene, key: str) -> list[Layer]:
+    colours = {one.id: one.color for one in found.legend.classes}
+    legend = tuple((one.color, one.name) for one in found.legend.classes)
+    made = found.consensus
+    assert made is not None
+    share = ColourScale(0, 100, hexes(_CONTESTED, 11), "%")
+    layers = [
+        Layer(
+            "vote",
+            "Class map",
+            partial(_class_png, f"{key}|vote", scene, made.classes, colours),
+            key,
+            legend=legend,
+            group="base",
+        ),
+        Layer(
+            "contested",
+            "Where the class disagrees",
+            partial(_share_png, f"{key}|contested", scene, made.share),
+            key,
+            visible=False,
+            group="base",
+            scale=share,
+        ),
+    ]
+    if found.pooled is not None:
+        pooled = found.pooled.classes
+        layers.append(
+            Layer(
+                "pooled",
+                "All labels as one",
+                partial(_class_png, f"{key}|pooled", scene, pooled, colours),
+                key,
+                visible=False,
+                legend=legend,
+                group="base",
+            )
+        )
+    for work in found.works:
+        if work.map is not None:
+            own = found.legend.tables[work.learner][work.map]
+            layers.append(
+                Layer(
+                    f"learner-{work.project}",
+                    work.learner,
+                    partial(_class_png, f"{key}|{work.learner}", scene, own, colours),
+                    f"{key}|{work.stamp}",
+                    visible=False,
+                    legend=legend,
+                    group="base",
+                )
+            )
+    return layers
+
+
+@st.cache_resource(max_entries=48, show_spinner=False)
+def _class_png(version: str, _scene: OpenScene, _classes: NDArray[np.uint8], _colours: dict[int, str]) -> bytes:
+    return palette.encode(_scene.display.warp(_classes), _colours)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _share_png(version: str, _scene: OpenScene, _share: NDArray[np.uint8]) -> bytes:
+    """How many percent of the votes are for another class than the winner."""
+    against = np.where(_share == 255, np.nan, 100.0 - _share).astype(np.float32)
+    index = Scale(0, 100).index(against)
+    return encode_values(_scene.display.warp(index), _CONTESTED)
+
+
+def _take_along(found: Together, template: Project, key: str) -> None:
+    stem = safe_name(f"{template.name} class map").replace(" ", "-")
+    with st.container(horizontal=True):
+        files.button(
+            files.Item(
+                "The map of the class",
+                "The map, how much the class agrees, all labels as one, and the board.",
+                "Maps and board (.zip)",
+                f"{stem}.zip",
+                "application/zip",
+                lambda path: _write(found, path),
+            )
+        )
+
+
+def _write(found: Together, path: Path) -> Path:
+    with tempfile.TemporaryDirectory() as place:
+        write_together(found, place)
+        (Path(place) / "board.csv").write_text(board_csv(board_rows(found.works, found)), encoding="utf-8")
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for one in sorted(Path(place).iterdir()):
+                archive.write(one, one.name)
+    return path
+
+
+# ------------------------------------------------------------------ in figures
+
+
+def _right(found: Together) -> None:
+    judged = found.judged
+    st.subheader("How right is it?", anchor=False)
+    if judged is None:
+        st.markdown(
+            "Nobody can tell yet. Draw a sample on the page Validate of the project that you hand out: answer its places yourself, "
+            "or have the class answer the same places."
+        )
+        return
+    if judged.simulated:
+        st.caption(
+            f"By the truth of the simulated place, at all of its {judged.places:,} pixels with a class of the list."
+        )
+    else:
+        st.caption(f"By {judged.places:,} places drawn by chance, the same for all; 95 % intervals in brackets.")
+    lines = []
+    if judged.best is not None and judged.mean is not None:
+        learner, share = judged.best
+        lines.append(("Best single map", share, judged.intervals.get(("learner", learner)), learner))
+        lines.append(("Single maps, mean", judged.mean, None, ""))
+    if judged.consensus is not None:
+        lines.append(("Map of the class", judged.consensus, judged.intervals.get(("class", "consensus")), ""))
+    if judged.pooled is not None:
+        lines.append(("All labels as one", judged.pooled, judged.intervals.get(("class", "pooled")), ""))
+    st.dataframe(
+        {
+            "Map": [name for name, *_ in lines],
+            "Right": [_share(share, interval) for _, share, interval, _ in lines],
+            "Whose": [who for *_, who in lines],
+        },
+        hide_index=True,
+        width="stretch",
+    )
+    st.markdown(f"The map of the class is better than **{judged.beaten} of {len(judged.learners)}** single maps.")
+
+
+def _agreement(found: Together) -> None:
+    made = found.consensus
+    assert made is not None
+    st.subheader("Where does the class disagree?", anchor=False)
+    st.markdown(
+        f"On **{_percent(made.disputed)}** of the region the class that won has less than two thirds of the votes of "
+        f"{len(made.weights)} learners."
+    )
+    parted = found.disagreement
+    if parted is None:
+        return
+    names = found.legend.names
+    pairs = [pair for pair in confused_classes(parted, found.legend)[:MOST_PAIRS] if pair[2] >= _LEAST_CONFUSED]
+    if pairs:
+        st.markdown("Classes taken for each other most often, in percent of all pairs of votes:")
+        st.dataframe(
+            {
+                "One says": [a for a, _, _ in pairs],
+                "the other": [b for _, b, _ in pairs],
+                "How often": [_percent(share) for *_, share in pairs],
+            },
+            hide_index=True,
+            width="stretch",
+        )
+    for one in parted.confusions[:MOST_PAIRS]:
+        if one.share >= _LEAST_CONFUSED:
+            first, second = humanize.escape(one.first), humanize.escape(one.second)
+            mine, theirs = humanize.escape(names[one.mine]), humanize.escape(names[one.theirs])
+            st.markdown(
+                f"- What **{first}** calls {mine}, **{second}** calls {theirs} on {_percent(one.share)} of the region."
+            )
+
+
+def _learners(found: Together) -> None:
+    st.subheader("Whose map is what", anchor=False)
+    rows = board_rows(found.works, found)
+    st.dataframe(
+        {
+            "Learner": [row["learner"] for row in rows],
+            "Labels": [row["labels"] for row in rows],
+            "Classes": [row["classes"] for row in rows],
+            "At places held out": [_share(row["held_out"], _interval(row["low"], row["high"])) for row in rows],
+            "Weight of the vote": ["" if row["weight"] is None else f"{row['weight']:.2f}" for row in rows],
+            "Right": ["" if row["right"] is None else _percent(row["right"]) for row in rows],
+            "Places checked": [row["answers"] for row in rows],
+            "Lesson": [row["lesson"] for row in rows],
+            "To mind": [row["remark"] for row in rows],
+        },
+        hide_index=True,
+        width="stretch",
+        height="content",
+    )
+    st.caption(
+        "The score at places held out judges each map by its own labels: who labels easy places has a high one. How right a map "
+        "is can only be told at places that are the same for all."
+    )
+
+
+def _confusion(found: Together) -> None:
+    parted = found.disagreement
+    if parted is None or len(parted.learners) < 2:
+        return
+    with st.expander("Who agrees with whom", icon=":material/groups:"):
+        charts.show(
+            charts.agreement_figure(parted.learners, 100 * parted.agree),
+            "Of each pair of learners, the share of the region that they map alike.",
+            "class_map_agreement",
+        )
+        st.caption(f"Percent of the region that two learners map alike, on {parted.pixels:,} pixels.")
+
+
+def _notes(found: Together) -> None:
+    if found.notes:
+        with st.expander(f"To mind ({len(found.notes)})", icon=":material/info:"):
+            st.markdown("\n".join(f"- {humanize.escape(note)}" for note in found.notes))
+
+
+def _interval(low: float | None, high: float | None) -> tuple[float, float] | None:
+    return None if low is None or high is None else (low, high)
+
+
+def _share(share: float | None, interval: tuple[float, float] | None) -> str:
+    if share is None:
+        return ""
+    if interval is None:
+        return _percent(share)
+    return f"{_percent(share)} ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
