@@ -167,7 +167,8 @@ def _class(
     seed: int,
 ) -> dict[str, Any]:
     random = np.random.default_rng(seed)
-    works, kind_of = [], {}
+    works: list[Work] = []
+    kind_of: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as place:
         for kind, habit in habits.items():
             for _ in range(habit.count):

@@ -145,8 +145,8 @@ def files_in(folder: str | Path) -> list[Path]:
     return require_few(found)
 
 
-def require_few[PathT: Path](paths: list[PathT]) -> list[PathT]:
-    """The paths again.
+def require_few[FileT](paths: list[FileT]) -> list[FileT]:
+    """The files again.
 
     Raises:
         InputError: they are more than a class can have.

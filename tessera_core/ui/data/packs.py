@@ -43,7 +43,7 @@ def panel() -> None:
 
 def _make() -> None:
     st.markdown("**Make a pack**")
-    key = _job(_MAKE)
+    key = job_key(_MAKE)
     job = jobs.pool().get(key)
     if job is not None and job.active:
         jobs.show(job)
@@ -78,7 +78,7 @@ def _make() -> None:
     if st.button("Make the pack", icon=":material/inventory_2:", key="data_pack_make", disabled=not chosen):
         projects = [Project.open(folder) for folder in chosen]
         name = projects[0].name if len(projects) == 1 else f"{projects[0].name} and {len(projects) - 1} more"
-        out = _packs(projects[0]) / f"{safe_name(name)}{pack.SUFFIX}"
+        out = pack_folder(projects[0]) / f"{safe_name(name)}{pack.SUFFIX}"
         taught = {one: files_of(lessons[one].folder) for one in handed}
         jobs.pool().forget(key)
         jobs.pool().start(
@@ -90,10 +90,11 @@ def _make() -> None:
         )
         st.rerun()
     if job is not None and jobs.outcome(job):
-        _made(job.result)
+        offer(job.result)
 
 
-def _made(path: Path) -> None:
+def offer(path: Path, key: str = "data_pack_save") -> None:
+    """A pack that was made, to save a copy of."""
     if not path.is_file():
         return
     size = path.stat().st_size
@@ -107,14 +108,14 @@ def _made(path: Path) -> None:
             file_name=path.name,
             mime="application/zip",
             icon=":material/download:",
-            key="data_pack_save",
+            key=key,
             on_click="ignore",
         )
 
 
 def _open() -> None:
     st.markdown("**Open a pack**")
-    key = _job(_OPEN)
+    key = job_key(_OPEN)
     job = jobs.pool().get(key)
     if job is not None and job.active:
         st.session_state[_OPENING] = True
@@ -164,12 +165,12 @@ def _open() -> None:
         st.rerun()
 
 
-def _job(name: str) -> str:
+def job_key(name: str) -> str:
     """Names the work among all; on a server for strangers each visitor's is their own."""
     return f"{name}-{state.visitor()}" if state.hosted() else name
 
 
-def _packs(project: Project) -> Path:
+def pack_folder(project: Project) -> Path:
     """Where a pack is written; on a server for strangers one at a time, and it goes with the project."""
     if not state.hosted():
         return data_home() / "packs"

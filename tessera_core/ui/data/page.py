@@ -14,6 +14,7 @@ from tessera_core._utils.paths import cache_home
 from tessera_core.project import library
 from tessera_core.sources.remote import cache
 from tessera_core.ui import humanize, shell, state
+from tessera_core.ui.classroom import by_files
 from tessera_core.ui.data import packs
 
 _LIMIT, _TABLE = "data_limit", "data_table"
@@ -28,11 +29,15 @@ def page() -> None:
         )
         with shell.plain_errors():
             packs.panel()
+        with shell.plain_errors():
+            by_files.panel("data")
         return
     with shell.plain_errors():
         _cache()
     with shell.plain_errors():
         packs.panel()
+    with shell.plain_errors():
+        by_files.panel("data")
     with shell.plain_errors():
         _demos()
     st.page_link(

@@ -79,6 +79,10 @@ def page() -> None:
         shell.unseen_title("Region")
         opened = False
         with shell.plain_errors():
+            if project.settings.class_name:
+                from tessera_core.ui.classroom import by_files
+
+                by_files.tasks_of(project)
             wanted.panel(project)
             if not project.wanted or project.embeddings:
                 _summary(project)
