@@ -70,6 +70,8 @@ TARGETS: dict[str, Target] = {
     "explore.map": _map("explore"),
     "explore.scatter": Target("explore", '[data-kind="scatter"]'),
     "compare.map": _map("compare"),
+    "compare.part": _keyed("compare", "compare_part"),
+    "compare.example": _keyed("compare", "compare_control_example"),
     "compare.rate": _keyed("compare", "compare_rate_"),
     "continuous.map": _map("continuous"),
     "continuous.examples": _keyed("continuous", "continuous_examples"),

@@ -178,6 +178,16 @@ def histogram_figure(counts: Reals | Ints, title: str) -> go.Figure:
     return figure
 
 
+def placebo_figure(values: Reals, own: float, title: str) -> go.Figure:
+    """Effects of placebo areas (m,) as bars, and the effect of the area as a line."""
+    figure = _figure(170, showlegend=False, bargap=0.05)
+    figure.add_histogram(x=np.asarray(values, float).tolist(), nbinsx=24, marker={"color": "#8a8f94"})
+    figure.add_vline(x=own, line={"color": ACCENT, "width": 3}, annotation_text="the area")
+    figure.update_xaxes(title=title)
+    figure.update_yaxes(title="Placebo areas", nticks=3)
+    return figure
+
+
 def day_figure(
     series: Mapping[str, tuple[Sequence[int], Sequence[float]]],
     colours: Mapping[str, str],

@@ -214,6 +214,26 @@ def test_classes_and_labels_over_the_years(app: AppTest, years: Project, root: P
     assert any("labels of 2023 hold in 2024" in text.value for text in app.markdown)
 
 
+def test_an_area_is_held_against_land_like_it(app: AppTest, years: Project) -> None:
+    _open(app, years, "control")
+    assert _errors(app) == []
+    assert any("Draw the area" in text.value for text in app.markdown)
+    key = f"compare_area_{years.key}"
+    app.session_state[key] = [((24.0, 24.0, 40.0, 40.0), (24.0, 40.0, 40.0, 24.0), ())]
+    app.run()
+    run_until(app, lambda: any("placebo areas" in text.value for text in app.markdown))
+    assert "times as far" in app.metric[0].value
+    # A class of the project's own map.
+    app.selectbox(key=f"compare_control_class_{years.key}").select(1).run()
+    run_until(app, lambda: any("points on matched" in text.value for text in app.markdown))
+    assert app.metric[0].label == "Kind 1, beside land like it"
+    assert _errors(app) == []
+    app.session_state[key] = [((24.0, 24.0, 26.0, 26.0), (24.0, 26.0, 26.0, 24.0), ())]
+    app.run()
+    run_until(app, lambda: bool(_errors(app)))
+    assert "Draw a larger one" in _errors(app)[0]
+
+
 def test_another_head_or_colour_draws_the_maps_anew(app: AppTest, years: Project) -> None:
     def shown() -> tuple[str, bytes]:
         run_until(app, lambda: len(app.dataframe) > 0)

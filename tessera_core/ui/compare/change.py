@@ -50,7 +50,8 @@ P_COLOURS = ("#67000d", "#cb181d", "#fb6a4a", "#fcbba1")
 # One colour for each step between years, the earliest first (Okabe & Ito, colours for all people).
 STEP_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#f0e442", "#000000")
 # Drawn shapes: rows and columns of the corners in pixels, and the corners in degrees.
-Marks = list[tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, float], ...]]]
+Mark = tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, float], ...]]
+Marks = list[Mark]
 # A map of the project's labels is made beside the slider by these heads up to so many pixels.
 _QUICK, _AT_ONCE = ("prototype", "ridge", "logistic"), 1_500_000
 _VIEWS = {"one": "One map", "swipe": "Divider", "beside": "Side by side"}

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from tessera_core.project.project import Project
 from tessera_core.ui import demo_rest, frame, state
-from tessera_core.ui.compare import change, classes, stack
+from tessera_core.ui.compare import change, classes, control, stack
 from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components import view_map
 
@@ -19,6 +19,7 @@ _PARTS = {
     "change": ":material/difference: Change",
     "classes": ":material/category: Class to class",
     "labels": ":material/label: Labels in other years",
+    "control": ":material/balance: Against land like it",
     "join": ":material/join: Join embeddings",
 }
 
@@ -64,6 +65,8 @@ def page() -> None:
         change.show(context)
     elif part == "classes":
         classes.show(context)
+    elif part == "control":
+        control.show(context)
     else:
         classes.show_labels(context)
 
