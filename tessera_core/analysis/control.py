@@ -68,7 +68,7 @@ class Controlled:
         sizes: float64 (m,) likewise of the placebo areas.
         p: share of areas where nothing was done that reach this size, at most; see above.
         pixels: int, of the area that have data.
-        alike: share of the placebo areas whose controls are *less* like them than the area's are; near 0, the area has no match.
+        closer: share of the placebo areas whose controls are *less* like them than the area's are; near 0, the area has no match.
         places: int (m, 2), how many rows and columns each placebo outline lies from the area's.
         rows, cols: int (n,), controls that were used.
     """
@@ -81,7 +81,7 @@ class Controlled:
     sizes: Doubles = field(repr=False)
     p: float
     pixels: int
-    alike: float
+    closer: float
     places: NDArray[np.intp] = field(repr=False)
     rows: NDArray[np.intp] = field(repr=False)
     cols: NDArray[np.intp] = field(repr=False)
@@ -172,11 +172,12 @@ class _Frame:
     def look(self, rows: NDArray[np.intp], cols: NDArray[np.intp]) -> tuple[Floats, Doubles]:
         """float32 (n, r) what pixels were before, and float64 (n, K) how far their outcome moved."""
         was = _mean(self.before, rows, cols)
+        moved: NDArray[np.floating]
         if self.outcome is None:
             moved = (_mean(self.after, rows, cols) - was) @ self.basis
         else:
             moved = self.outcome.after[rows, cols] - self.outcome.before[rows, cols]
-        return (was - self.mean) @ self.basis, moved.astype(np.float64)
+        return np.asarray((was - self.mean) @ self.basis, np.float32), np.asarray(moved, np.float64)
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def _said(context: CompareContext, asked: _Asked, found: Controlled) -> None:
             else "Chance alone does as much often enough; this is no sign of an effect."
         )
     )
-    if found.alike < 0.05:
+    if found.closer < 0.05:
         st.warning(
             "Hardly any land outside was like your area before, so its control is a poor one. Choose a larger region.",
             icon=":material/warning:",
