@@ -206,6 +206,25 @@ def assess_sample(
     return Assessment(overall, tuple(classes), tuple(int(k) for k in ids), matrix, table, len(h), area, notes)
 
 
+def shares_of(strata: ArrayLike, hits: ArrayLike, sizes: Mapping[int, float]) -> list[AreaEstimate]:
+    """Shares of the region that have each of several properties, from a sample.
+
+    Args:
+        strata: (n,) stratum of each place.
+        hits: bool (K, n), which places have each property.
+        sizes: as for :func:`assess_sample`.
+
+    Example:
+        >>> (share,) = shares_of([1, 1, 2, 2], [[True, True, True, False]], {1: 300, 2: 100})
+        >>> share.value
+        0.875
+    """
+    names, index = np.unique(np.asarray(strata), return_inverse=True)
+    population = np.array([float(sizes[name]) for name in names.tolist()])
+    finite = not np.isclose(population.sum(), 1)
+    return _Stratified(index, population, np.bincount(index), bool(finite)).means(np.asarray(hits, bool))
+
+
 def assess_matrix(counts: ArrayLike, weights: ArrayLike, total_area: float = 1.0) -> Assessment:
     """The same from an error matrix whose rows (map classes, ids 1..K) are the strata.
 

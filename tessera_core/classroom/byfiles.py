@@ -99,7 +99,7 @@ def _blank_samples(project: Project) -> None:
         if known is not None:
             sample = known.sample
             blank = replace(sample, reference=np.zeros_like(sample.reference), notes=("",) * len(sample))
-            validate.save(project, replace(known, sample=blank, undecided=frozenset()))
+            validate.save(project, replace(known, sample=blank, undecided=frozenset(), responses={}))
     for path in saved_samples(project.folder):
         if "earlier" in path.name:
             path.unlink()

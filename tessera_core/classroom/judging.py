@@ -198,7 +198,10 @@ def shared_sample(works: Sequence[Work], legend: Legend, teachers: Validation | 
     first = answers[0]
     return Truth(
         sample=replace(
-            first, sample=replace(first.sample, reference=np.array(agreed, np.int64)), undecided=frozenset()
+            first,
+            sample=replace(first.sample, reference=np.array(agreed, np.int64)),
+            undecided=frozenset(),
+            responses={},
         ),
         people=tuple(work.learner for work in most),
     )

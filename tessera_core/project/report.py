@@ -6,12 +6,15 @@ import datetime as dt
 import hashlib
 import json
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
 
 from tessera_core.areas import hectares_per_pixel, square_kilometres
 from tessera_core.assess.area import AreaEstimate, ClassEstimate
+from tessera_core.assess.nonresponse import WorstCase, worst_case
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.export.product import Product
 from tessera_core.export.report import model
@@ -196,13 +199,18 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
         unit="ha" if placed else "pixels",
         total=current.area_ha if placed else float(sum(sample.sizes.values())),
         sha256=_answers_sha256(current),
+        place=current.unit,
+        rule=current.rule,
+        answers=_answers(current),
     )
     if found is None:
         return said
+    worst = worst_case(sample, current.undecided) if current.undecided else None
     return msgspec.structs.replace(
         said,
         overall=estimate(found.overall),
-        classes=tuple(_class(one, found.total_area, names) for one in found.classes),
+        worst=None if worst is None else worst.overall,
+        classes=tuple(_class(one, found.total_area, names, worst) for one in found.classes),
         ids=found.ids,
         counts=tuple(tuple(row) for row in found.counts.tolist()),
         notes=found.notes,
@@ -212,11 +220,34 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
 def _answers_sha256(current: Validation) -> str:
     sample = current.sample
     answers = [array.tolist() for array in (sample.rows, sample.cols, sample.strata, sample.reference)]
-    text = json.dumps([sample.design, *answers, sorted(current.undecided)], separators=(",", ":"))
+    behind = {k: msgspec.to_builtins(one) for k, one in sorted(current.responses.items())}
+    values = [sample.design, current.unit, current.rule, *answers, sorted(current.undecided), behind]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _class(one: ClassEstimate, total: float, names: dict[int, str]) -> model.CheckedClass:
+def _answers(current: Validation) -> model.Answers:
+    responses = current.responses
+    decided = [responses.get(k) for k in np.flatnonzero(current.sample.reference > 0).tolist()]
+    given = [one for one in responses.values() if one is not None]
+    days = sorted(one.at[:10] for one in given if one.at)
+    dates = sorted(one.evidence_date for one in given if one.evidence_date)
+    return model.Answers(
+        confidence=_counted("not said" if one is None or not one.confidence else one.confidence for one in decided),
+        reasons=_counted(responses[k].reason for k in sorted(current.undecided) if k in responses),
+        evidence=_counted(one.evidence for one in given),
+        evidence_dates=(dates[0], dates[-1]) if dates else None,
+        interpreters=_counted(one.interpreter for one in given),
+        days=(days[0], days[-1]) if days else None,
+    )
+
+
+def _counted(texts: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(text for text in texts if text).items()))
+
+
+def _class(one: ClassEstimate, total: float, names: dict[int, str], worst: WorstCase | None) -> model.CheckedClass:
+    ends = None if worst is None else worst.classes.get(one.id)
     return model.CheckedClass(
         id=one.id,
         name=names.get(one.id, str(one.id)),
@@ -225,6 +256,7 @@ def _class(one: ClassEstimate, total: float, names: dict[int, str]) -> model.Che
         users=estimate(one.users),
         producers=estimate(one.producers),
         places=one.sampled,
+        worst=None if ends is None else (ends[0] * total, ends[1] * total),
     )
 
 

@@ -11,13 +11,15 @@ answers; that is kept beside it under a number.
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,12 +28,20 @@ from tessera_core._utils.csvcells import quoted_row
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.assess.area import Z95, Assessment
 from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, sample_size
+from tessera_core.assess.nonresponse import worst_case
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
+from tessera_core.labels.model import clean_name
 from tessera_core.project.project import Project
 
-FORMAT = "tessera-validation/1"
+FORMAT = "tessera-validation/2"
+# 1 had answers alone: no confidence, evidence, interpreter or time, and every place was a pixel judged by what covers most of it.
+FORMATS = ("tessera-validation/1", FORMAT)
+UNITS = ("pixel", "block")
+RULES = ("majority", "centre")
 SECONDS_PER_PLACE = 8.0
+MAX_TEXT = 120
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,48 @@ def plan(
     return SamplePlan(design, sum(shares.values()), shares, Z95 * variance**0.5)
 
 
+class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What stands behind the answer for a place.
+
+    Attributes:
+        confidence: ``"sure"`` or ``"probably"``; empty where it was not said, as for "cannot tell".
+        reason: why it could not be told.
+        evidence: what was looked at.
+        evidence_date: of that, as it was typed.
+        interpreter: who answered, as they call themselves.
+        at: when, UTC, ``YYYY-MM-DDTHH:MM:SSZ``.
+    """
+
+    confidence: Literal["sure", "probably", ""] = ""
+    reason: Text = ""
+    evidence: Text = ""
+    evidence_date: Text = ""
+    interpreter: Text = ""
+    at: Annotated[str, msgspec.Meta(pattern=r"\A(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?\Z")] = ""
+
+
+def respond(
+    confidence: Literal["sure", "probably", ""] = "",
+    *,
+    reason: str = "",
+    evidence: str = "",
+    evidence_date: str = "",
+    interpreter: str = "",
+) -> Response:
+    """A response of this moment, its texts one line each."""
+    texts = (clean_name(text, MAX_TEXT) for text in (reason, evidence, evidence_date, interpreter))
+    reason, evidence, evidence_date, interpreter = texts
+    now = dt.datetime.now(dt.UTC)
+    return Response(
+        confidence=confidence,
+        reason=reason,
+        evidence=evidence,
+        evidence_date=evidence_date,
+        interpreter=interpreter,
+        at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+    )
+
+
 @dataclass(frozen=True)
 class Validation:
     """A sample with its answers, as it is saved.
@@ -104,12 +156,18 @@ class Validation:
         grid: of the map.
         sample: the places and the answers.
         undecided: positions at which a person looked and could not tell.
+        responses: by position, what stands behind an answer; a place of an earlier version has none.
+        unit: what a place is: its ``"pixel"``, or the ``"block"`` of 3 x 3 pixels around it.
+        rule: what an answer is about: what covers most of the unit (``"majority"``), or what lies at its ``"centre"``.
     """
 
     year: int | None
     grid: Grid
     sample: Sample
     undecided: frozenset[int] = frozenset()
+    responses: Mapping[int, Response] = field(default_factory=dict)
+    unit: str = "pixel"
+    rule: str = "majority"
 
     @property
     def seen(self) -> int:
@@ -129,13 +187,22 @@ class Validation:
         """Whether somebody has looked at a place."""
         return bool(self.sample.reference[position] > 0) or position in self.undecided
 
-    def answer(self, position: int, class_id: int | None, note: str | None = None) -> Validation:
-        """With an answer: a class, 0 for "cannot tell", or None to take the answer back; ``note`` None keeps the old one."""
+    def answer(
+        self, position: int, class_id: int | None, note: str | None = None, response: Response | None = None
+    ) -> Validation:
+        """With an answer: a class, 0 for "cannot tell", or None to take the answer back; ``note`` None keeps the old one.
+
+        ``response`` is what stands behind the answer; what stood behind an earlier one goes with it.
+        """
         kept = self.sample.notes[position] if note is None else note
         undecided = self.undecided - {position}
         if class_id == 0:
             undecided |= {position}
-        return replace(self, sample=self.sample.answer(position, class_id or 0, kept), undecided=undecided)
+        responses = {k: one for k, one in self.responses.items() if k != position}
+        if response is not None and class_id is not None:
+            responses[position] = response
+        sample = self.sample.answer(position, class_id or 0, kept)
+        return replace(self, sample=sample, undecided=undecided, responses=responses)
 
     def with_note(self, position: int, note: str) -> Validation:
         """With a remark on a place; its answer stays."""
@@ -153,7 +220,7 @@ class Validation:
             raise LabelError(
                 "The map has another shape than the one from which the sample was drawn; draw a new sample."
             )
-        mapped = classes[self.sample.rows, self.sample.cols].astype(np.int64)
+        mapped = mapped_at(classes, self.sample.rows, self.sample.cols, self.unit, self.rule)
         return replace(self, sample=replace(self.sample, mapped=mapped))
 
     @property
@@ -170,12 +237,38 @@ class Validation:
         found = self.sample.assess(self.area_ha if self.grid.georeferenced else None)
         notes = list(found.notes)
         if self.undecided:
+            low, high = worst_case(self.sample, self.undecided).overall
             notes.append(
-                f"{len(self.undecided)} places could not be told and are left out, as if they were like the others."
+                f"{len(self.undecided)} places could not be told and are left out, as if they were like the others. Whatever "
+                f"they are, the map is right at {100 * low:.0f} to {100 * high:.0f} % (95 % sure)."
             )
         if open_ := len(self.sample) - self.seen:
             notes.append(f"{open_} places have not been looked at; the intervals narrow as you go on.")
         return replace(found, notes=tuple(notes))
+
+
+def mapped_at(
+    classes: NDArray[np.integer], rows: NDArray[np.integer], cols: NDArray[np.integer], unit: str, rule: str
+) -> NDArray[np.int64]:
+    """The map's classes, int64 (n,), at places (n,), judged by the unit and the rule by which people judge them.
+
+    Args:
+        classes: (H, W) the map, 0 where there is no data.
+        unit: ``"pixel"``, or ``"block"`` of 3 x 3 pixels.
+        rule: of a block ``"majority"``, of as many the class of the middle pixel where it is among them, or else the lowest;
+            or ``"centre"``, the class of the middle pixel.
+    """
+    middle: NDArray[np.int64] = classes[rows, cols].astype(np.int64)
+    if unit == "pixel" or rule == "centre":
+        return middle
+    padded = np.pad(classes, 1)
+    around = np.stack([padded[rows + i, cols + j] for i in range(3) for j in range(3)], 1).astype(np.int64)
+    votes = np.stack([(around == k).sum(1) for k in range(int(classes.max(initial=0)) + 1)], 1)
+    votes[:, 0] = 0
+    best = votes.max(1)
+    kept = (votes[np.arange(len(middle)), middle] == best) | (best == 0)
+    judged: NDArray[np.int64] = np.where(kept, middle, votes.argmax(1))
+    return judged
 
 
 def estimates_csv(found: Assessment, names: Mapping[int, str], unit: str = "ha") -> str:
@@ -274,12 +367,15 @@ def _to_json(validation: Validation) -> dict[str, Any]:
         "reference": sample.reference.tolist(),
         "notes": list(sample.notes),
         "undecided": sorted(validation.undecided),
+        "responses": {str(k): msgspec.to_builtins(one) for k, one in sorted(validation.responses.items())},
+        "unit": validation.unit,
+        "rule": validation.rule,
     }
 
 
 def _from_json(value: Any, path: Path) -> Validation:
     try:
-        if value["format"] != FORMAT or value["design"] not in DESIGNS:
+        if value["format"] not in FORMATS or value["design"] not in DESIGNS:
             raise _damaged(path)
         grid = Grid.from_json(value["grid"])
         arrays = {k: np.array(value[k], np.int64) for k in ("rows", "cols", "strata", "mapped", "reference")}
@@ -289,8 +385,13 @@ def _from_json(value: Any, path: Path) -> Validation:
         shapes = {array.shape for array in arrays.values()} | {(len(notes),)}
         inside = (sample.rows >= 0) & (sample.rows < grid.height) & (sample.cols >= 0) & (sample.cols < grid.width)
         undecided = frozenset(int(k) for k in value["undecided"])
-        if len(shapes) != 1 or not inside.all() or not undecided <= set(range(len(notes))):
+        responses = {int(k): msgspec.convert(one, Response) for k, one in value.get("responses", {}).items()}
+        unit, rule = value.get("unit", UNITS[0]), value.get("rule", RULES[0])
+        positions = set(range(len(notes)))
+        if len(shapes) != 1 or not inside.all() or not undecided | set(responses) <= positions:
+            raise _damaged(path)
+        if unit not in UNITS or rule not in RULES:
             raise _damaged(path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path) from error
-    return Validation(value["year"], grid, sample, undecided)
+    return Validation(value["year"], grid, sample, undecided, responses, unit, rule)

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from tessera_core.project import validate
 from tessera_core.project.project import Project
 from tessera_core.ui import state
+from tessera_core.ui.validate.context import place_key
 
 
 @pytest.fixture
@@ -55,6 +56,11 @@ def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> 
     assert len(sample.sample) == number
     assert "Nothing yet" in app.info[0].value
 
+    key = place_key(labelled, sample.year)
+    app.text_input(f"{key}_interpreter").set_value("Zoë")
+    app.text_input(f"{key}_evidence").set_value("Aerial picture")
+    app.run()
+    app.selectbox(f"{key}_reason").set_value("It lies on a border").run()
     button(app, "Kind 1").click().run()
     button(app, "Cannot tell").click().run()
     assert not app.exception
@@ -62,6 +68,9 @@ def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> 
     assert again is not None
     assert (again.seen, again.sample.answered, again.sample.reference[0]) == (2, 1, 2)
     assert any("Place 3" in text.value for text in app.markdown)
+    # What was said once stands behind every answer.
+    told = [(one.confidence, one.reason, one.evidence, one.interpreter) for one in again.responses.values()]
+    assert told == [("sure", "", "Aerial picture", "Zoë"), ("", "It lies on a border", "Aerial picture", "Zoë")]
 
     button(app, "Back").click().run()
     button(app, "Take the answer back").click().run()

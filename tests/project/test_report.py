@@ -64,7 +64,8 @@ class Made:
         sample = validate.Validation(2023, raster.grid, draw(made.map.classes, 50, at_least=8, seed=0))
         for place in range(46):
             row, col = sample.sample.rows[place], sample.sample.cols[place]
-            sample = sample.answer(place, 0 if place % 20 == 19 else int(truth[row, col]) + 1)
+            behind = validate.respond("sure", evidence="Aerial picture", evidence_date="2023-06", interpreter="Zoë")
+            sample = sample.answer(place, 0 if place % 20 == 19 else int(truth[row, col]) + 1, response=behind)
         validate.save(self.project, sample)
         self.sample = sample.on_map(made.map.classes)
         self.said = self.report()
@@ -155,7 +156,12 @@ def test_every_form_shows_what_the_data_say(made: Made) -> None:
     for area in made.said.classes:
         assert f"<td>{area.hectares:,.1f}</td>" in html
         assert f"{area.hectares:,.1f} {100 * area.share:.1f} %" in pages
-    for name in NAMES:
+    for name in (
+        *NAMES,
+        "Interpreters: Zoë (46)",
+        "Aerial picture (46), dated 2023-06",
+        "could not be told, the classes cover",
+    ):
         assert name in pages
     assert "Θάλασσα &lt;b&gt;" in html
     assert "<b>" not in html

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +174,74 @@ def test_estimates_as_a_table() -> None:
     assert [row["class"] for row in rows] == ["maize", "grass", "wood", "all"]
     assert all(float(row["users_accuracy"]) == 1 for row in rows)
     assert sum(float(row["area_ha"]) for row in rows[:-1]) == pytest.approx(float(rows[-1]["area_ha"]), rel=1e-4)
+
+
+# ------------------------------------------------------------------ what stands behind an answer
+
+
+def test_what_stands_behind_an_answer_survives_and_goes_with_it(project: Project) -> None:
+    behind = validate.respond("probably", evidence="Aerial\npicture", evidence_date="2023-06", interpreter=" Zoë ")
+    assert (behind.evidence, behind.interpreter) == ("Aerial picture", "Zoë")
+    unknown = validate.respond(reason="It lies on a border", interpreter="Zoë")
+    current = (
+        replace(a_sample(), unit="block", rule="centre").answer(0, 2, response=behind).answer(1, 0, response=unknown)
+    )
+    validate.save(project, current)
+    again = validate.load(project, 2023)
+    assert again is not None
+    assert (again.responses, again.unit, again.rule) == ({0: behind, 1: unknown}, "block", "centre")
+    # Another answer is not what stood behind the first; an answer that is taken back leaves nothing.
+    assert again.answer(0, 1).responses == {1: unknown}
+    assert again.answer(1, None, response=behind).responses == {0: behind}
+
+
+def test_a_sample_of_an_earlier_version_is_read_and_kept(project: Project) -> None:
+    current = a_sample().answer(0, 2).answer(1, 0)
+    validate.save(project, current)
+    path = project.folder / "validation-2023.json"
+    value = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("responses", "unit", "rule"):
+        del value[name]
+    path.write_text(json.dumps(value | {"format": "tessera-validation/1"}), encoding="utf-8")
+    again = validate.load(project, 2023)
+    assert again is not None
+    assert (again.responses, again.unit, again.rule, again.seen) == ({}, "pixel", "majority", 2)
+    validate.save(project, again)
+    assert json.loads(path.read_text(encoding="utf-8"))["format"] == validate.FORMAT
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"responses": {"999": {}}}, {"responses": {"0": {"confidence": "very"}}}, {"unit": "field"}, {"responses": [1]}],
+)
+def test_damaged_responses_are_one_sentence(project: Project, wrong: dict) -> None:
+    validate.save(project, a_sample())
+    path = project.folder / "validation-2023.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | wrong), encoding="utf-8")
+    with pytest.raises(ProjectError, match="damaged"):
+        validate.load(project, 2023)
+
+
+@given(st.integers(0, 1000))
+@settings(deadline=None, max_examples=25)
+def test_a_block_is_judged_by_what_covers_most_of_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, 4, (6, 7)).astype(np.uint8)
+    rows, cols = (a.ravel() for a in np.indices(classes.shape))
+    found = validate.mapped_at(classes, rows, cols, "block", "majority").reshape(classes.shape)
+    for row, col in np.ndindex(*classes.shape):
+        around = classes[max(row - 1, 0) : row + 2, max(col - 1, 0) : col + 2]
+        counts = np.bincount(around[around > 0], minlength=4)
+        if counts.any():
+            best = np.flatnonzero(counts == counts.max())
+            assert found[row, col] == (classes[row, col] if classes[row, col] in best else best[0])
+    for unit, rule in (("pixel", "majority"), ("block", "centre")):
+        assert (validate.mapped_at(classes, rows, cols, unit, rule).reshape(classes.shape) == classes).all()
+
+
+def test_the_notes_say_what_the_undecided_could_do() -> None:
+    current = a_sample()
+    for place in range(len(current.sample)):
+        current = current.answer(place, 0 if place % 10 == 9 else int(current.sample.mapped[place]))
+    (note,) = [note for note in current.assess().notes if "could not be told" in note]
+    assert "Whatever they are, the map is right at" in note

@@ -137,6 +137,26 @@ class Stratum(msgspec.Struct, frozen=True, kw_only=True):
     cannot_tell: int
 
 
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands behind the answers; each tells how many answers of the sample it is true of.
+
+    Attributes:
+        confidence: of ``"sure"``, ``"probably"`` and ``"not said"``, without places that could not be told.
+        reasons: why places could not be told.
+        evidence: what was looked at.
+        evidence_dates: the first and the last of its dates, as they were typed; None where none was.
+        interpreters: who answered, as they called themselves.
+        days: the first and the last day of the answers; None where none is known.
+    """
+
+    confidence: dict[str, int]
+    reasons: dict[str, int]
+    evidence: dict[str, int]
+    evidence_dates: tuple[str, str] | None
+    interpreters: dict[str, int]
+    days: tuple[str, str] | None
+
+
 class CheckedClass(msgspec.Struct, frozen=True, kw_only=True):
     """What the sample says of a class; areas in the unit of the validation.
 
@@ -145,6 +165,7 @@ class CheckedClass(msgspec.Struct, frozen=True, kw_only=True):
         area: that it truly covers.
         users, producers: shares of what is mapped so that is, and of what is that is mapped so.
         places: that were the class.
+        worst: area between whose ends the truth lies whatever the places are that could not be told; None where there are none.
     """
 
     id: int
@@ -154,6 +175,7 @@ class CheckedClass(msgspec.Struct, frozen=True, kw_only=True):
     users: Estimate
     producers: Estimate
     places: int
+    worst: tuple[float, float] | None = None
 
 
 class Deviations(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +211,10 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
         ids, counts: confusion matrix in places, rows the map, columns what was seen.
         notes: what weakens the result, in sentences.
         sha256: of places and answers.
+        place: ``"pixel"``, or ``"block"`` of 3 x 3 pixels.
+        rule: ``"majority"``, or ``"centre"``.
+        answers: what stands behind them.
+        worst: share of the region that is right, 95 % sure, whatever the places are that could not be told; None without any.
     """
 
     design: str
@@ -199,7 +225,11 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
     unit: Literal["ha", "pixels"]
     total: float
     sha256: str
+    place: str
+    rule: str
+    answers: Answers
     overall: Estimate | None = None
+    worst: tuple[float, float] | None = None
     classes: tuple[CheckedClass, ...] = ()
     ids: tuple[int, ...] = ()
     counts: tuple[tuple[int, ...], ...] = ()

@@ -6,11 +6,11 @@ What is missing is said: a map that nobody checked begins with that.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tessera_core.export.product import SIMULATED, UNCHECKED, confidence_note
-from tessera_core.export.report.model import Deviations, Estimate, MappedClass, Report, Validation
+from tessera_core.export.report.model import Answers, Deviations, Estimate, MappedClass, Report, Validation
 
 # Kinds of heads in words that need no glossary.
 CLASSIFIERS = {
@@ -38,6 +38,8 @@ REFERENCES = (
     "area and assessing accuracy of land change. Remote Sensing of Environment 148, 42-57.",
     "Stehman, S. V. (2014). Estimating area and map accuracy for stratified random sampling when the strata are different from the "
     "map classes. International Journal of Remote Sensing 35, 4923-4939.",
+    "Manski, C. F. (1989). Anatomy of the selection problem. Journal of Human Resources 24, 343-360 (bounds where places could not "
+    "be told).",
 )
 
 
@@ -247,6 +249,14 @@ def _classes(report: Report) -> Iterator[str | Table]:
             for one in checked.classes
         ),
     )
+    if checked.worst is not None:
+        yield "Whatever the places are that could not be told, the classes cover between (95 % sure):"
+        yield Table(
+            ("Class", f"At least, {checked.unit}", f"At most, {checked.unit}"),
+            tuple(
+                (one.name, *(f"{end:,.1f}" for end in one.worst)) for one in checked.classes if one.worst is not None
+            ),
+        )
     yield (
         "Right of mapped: of the ground mapped as the class, how much is it. Found: of the class on the ground, how much is "
         "mapped so. In brackets the interval that is 95 % sure."
@@ -268,10 +278,34 @@ DESIGNS = {
 }
 
 
+UNITS = {"pixel": "the pixel", "block": "the 3 x 3 pixels around it"}
+RULES = {"majority": "covers most of", "centre": "lies at the centre of"}
+_UNKNOWN = "not recorded"
+
+
+def _behind(answers: Answers) -> Iterator[str]:
+    """Who answered, when, how sure, and from what; what was not recorded is said."""
+    yield f"Interpreters: {_listed(answers.interpreters) or _UNKNOWN}."
+    yield f"Answered: {' to '.join(dict.fromkeys(answers.days)) if answers.days else _UNKNOWN}."
+    yield f"How sure: {_listed(answers.confidence) or _UNKNOWN}."
+    seen = _listed(answers.evidence) or _UNKNOWN
+    yield f"Looked at: {seen}{'' if answers.evidence_dates is None else _dated(answers.evidence_dates)}."
+    if answers.reasons:
+        yield f"Why places could not be told: {_listed(answers.reasons)}."
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{text} ({n})" for text, n in counts.items())
+
+
+def _dated(dates: tuple[str, str]) -> str:
+    return f", dated {' to '.join(dict.fromkeys(dates))}"
+
+
 def _design(validation: Validation) -> Iterator[str | Table | tuple[Line, ...]]:
     yield (
         f"{validation.places} places were {DESIGNS[validation.design]}; {validation.answered} of them have an answer. At each "
-        "place somebody said which class covers most of the pixel."
+        f"place somebody said which class {RULES[validation.rule]} {UNITS[validation.place]}; the map is judged by the same."
     )
     if validation.design == "stratified":
         yield Table(
@@ -281,6 +315,7 @@ def _design(validation: Validation) -> Iterator[str | Table | tuple[Line, ...]]:
                 for one in validation.strata
             ),
         )
+    yield tuple(Line(text) for text in _behind(validation.answers))
     lines = tuple(Line(text) for text in _deviations(validation.deviations))
     yield "What went otherwise than planned:" if lines else "Nothing went otherwise than planned."
     if lines:
@@ -366,10 +401,10 @@ def methods(report: Report) -> str:
     strata = f" with the {len(checked.strata)} classes of the map as strata" if checked.design == "stratified" else ""
     parts.append(
         f"Accuracy and areas were estimated from a {kind} sample of {checked.places} pixels{strata}, of which "
-        f"{checked.answered} were interpreted, with the stratified estimators of Stehman (2014), which are those of Olofsson et "
-        f"al. (2014) where strata are map classes. Overall accuracy is {_percent(checked.overall)}. Intervals invert a score "
-        "test with a saddle-point bound and so hold for small samples and for strata without an error; plain standard errors "
-        "are given beside them in the data."
+        f"{checked.answered} were interpreted (the class that {RULES[checked.rule]} {UNITS[checked.place]}), with the "
+        "stratified estimators of Stehman (2014), which are those of Olofsson et al. (2014) where strata are map classes. "
+        f"Overall accuracy is {_percent(checked.overall)}. Intervals invert a score test with a saddle-point bound and so hold "
+        "for small samples and for strata without an error; plain standard errors are given beside them in the data."
     )
     return " ".join(parts)
 

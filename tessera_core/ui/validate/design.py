@@ -22,6 +22,8 @@ DESIGNS = {
     "random": "Anywhere, by chance",
     "systematic": "On a regular net",
 }
+_UNITS = {"pixel": "One pixel of the map", "block": "A square of 3 x 3 pixels, where pictures may lie a little beside"}
+_RULES = {"majority": "What covers most of it", "centre": "What lies at its very middle"}
 _DESIGN_HELP = {
     "stratified": "Every class of the map gets places, small ones too. Best when you want the area of each class.",
     "random": "Every pixel has the same chance. Simple to explain; rare classes may get no place at all.",
@@ -69,6 +71,7 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
                 key=f"{key}_least",
                 help="More of them make the figures of rare classes firmer.",
             )
+        unit, rule = _what_counts(key)
     with outcome:
         plan = validate.plan(classes, design, margin / 100, accuracy / 100, at_least=max(at_least, 2))
         _outcome(project, plan)
@@ -77,8 +80,18 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
         ):
             seed = int(time.time()) & 0x7FFFFFFF
             sample = draw(classes, plan.n, design, at_least=max(at_least, 2), seed=seed)
-            _begin(project, Validation(year, scene.raster.grid, sample))
+            drawn = Validation(year, scene.raster.grid, sample, unit=unit, rule=rule)
+            _begin(project, drawn.on_map(classes))
     _from_file(project, scene, year, key)
+
+
+def _what_counts(key: str) -> tuple[str, str]:
+    """What a place is, and what an answer is about; it stays so for the whole sample."""
+    with st.expander("What is a place, and what counts there?", icon=":material/center_focus_strong:"):
+        unit = st.radio("A place is", list(_UNITS), format_func=_UNITS.__getitem__, key=f"{key}_unit")
+        rule = st.radio("You say", list(_RULES), format_func=_RULES.__getitem__, key=f"{key}_rule")
+        st.caption("The map is judged by the same. It is chosen once for a sample, and stands in the report.")
+    return unit, rule
 
 
 def _outcome(project: Project, plan: SamplePlan) -> None:

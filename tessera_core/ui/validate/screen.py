@@ -12,6 +12,7 @@ from tessera_core.project.validate import Validation
 from tessera_core.ui import canvas, humanize, shell
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene
+from tessera_core.ui.validate import response
 from tessera_core.ui.validate.context import names_of, place_key
 
 _MODES = {"blind": "Say what is there", "check": "Right or wrong"}
@@ -59,7 +60,10 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
             args=(project, current.year, place, f"{key}_note_{place}"),
         )
 
-    st.caption("Say what covers most of the square. With internet, choose an aerial picture under the map's layers.")
+    asked = "Say what covers most of the square."
+    if current.rule == "centre":
+        asked = "Say what lies at the very middle of the square."
+    st.caption(f"{asked} With internet, choose an aerial picture under the map's layers.")
 
 
 def _around(project: Project, scene: OpenScene, current: Validation, place: int) -> None:
@@ -75,7 +79,7 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
     view_map.view_map(
         f"validate_map_{project.key}",
         scene.display,
-        view_map.MapContent(layers, outlines=[_pixel(scene, int(row), int(col))])
+        view_map.MapContent(layers, outlines=[_square(scene, int(row), int(col), current.unit)])
         if grid.georeferenced
         else view_map.MapContent(layers, [view_map.Marker("place", row, col, text="The place")]),
         tools=(),
@@ -84,8 +88,11 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
     )
 
 
-def _pixel(scene: OpenScene, row: int, col: int) -> view_map.Outline:
-    rows, cols = np.array([row, row, row + 1, row + 1, row]), np.array([col, col + 1, col + 1, col, col])
+def _square(scene: OpenScene, row: int, col: int, unit: str) -> view_map.Outline:
+    """What is judged: the pixel, or the 3 x 3 pixels around it."""
+    rim = 1 if unit == "block" else 0
+    top, bottom, left, right = row - rim, row + 1 + rim, col - rim, col + 1 + rim
+    rows, cols = np.array([top, top, bottom, bottom, top]), np.array([left, right, right, left, left])
     lon, lat = scene.raster.grid.pixel_to_lonlat(rows, cols)
     ring = [[float(x), float(y)] for x, y in zip(lon, lat, strict=True)]
     return view_map.Outline("place", {"type": "Polygon", "coordinates": [ring]}, colour="#d55e00", text="The place")
@@ -113,6 +120,7 @@ def _answers(project: Project, current: Validation, place: int, *, blind: bool) 
                 _class_button(project, current, place, klass, number, klass.id == chosen)
     st.button("Cannot tell", icon=":material/question_mark:", key=f"{key}_unknown", shortcut="U", width="stretch",
               on_click=_answer, args=(project, current, place, 0))  # fmt: skip
+    response.form(project, current)
     if seen:
         st.button("Take the answer back", icon=":material/undo:", key=f"{key}_undo", shortcut="Z", width="stretch",
                   on_click=_answer, args=(project, current, place, None))  # fmt: skip
@@ -135,7 +143,7 @@ def _class_button(
 def _answer(project: Project, current: Validation, place: int, class_id: int | None) -> None:
     # Another tab may have answered other places since this one was drawn.
     newest = validate.load(project, current.year) or current
-    answered = newest.answer(place, class_id)
+    answered = newest.answer(place, class_id, response=response.given(project, current, decided=bool(class_id)))
     validate.save(project, answered)
     following = place if class_id is None else answered.next_open(place)
     st.session_state[place_key(project, current.year)] = place if following is None else following

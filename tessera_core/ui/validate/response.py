@@ -1,0 +1,67 @@
+"""What stands behind the answers of the page Validate: how sure, from what, by whom; said once and kept for the next places."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from tessera_core.project.project import Project
+from tessera_core.project.validate import MAX_TEXT, Response, Validation, respond
+from tessera_core.ui.validate.context import place_key
+
+_SURE = {"sure": "Sure", "probably": "Probably"}
+_REASONS = (
+    "No picture is clear enough",
+    "Several classes are mixed",
+    "It lies on a border",
+    "The class is not in the list",
+    "It changed during the year",
+)
+
+
+def form(project: Project, current: Validation) -> None:
+    """Ask for it; every answer from now on is kept with what stands here."""
+    key = place_key(project, current.year)
+    st.segmented_control(
+        "How sure are you?",
+        list(_SURE),
+        format_func=_SURE.__getitem__,
+        default="sure",
+        required=True,
+        key=f"{key}_confidence",
+        help="Counts for the answers from now on; where you cannot tell at all, say so instead of guessing.",
+    )
+    with st.expander("Who you are, and what you look at", icon=":material/person_edit:"):
+        st.text_input("Your name", max_chars=MAX_TEXT, key=f"{key}_interpreter", help="It stands in the report.")
+        st.text_input(
+            "What you look at",
+            max_chars=MAX_TEXT,
+            key=f"{key}_evidence",
+            placeholder="Aerial picture, field visit, …",
+        )
+        st.text_input(
+            "Date of that",
+            max_chars=MAX_TEXT,
+            key=f"{key}_evidence_date",
+            placeholder="2023-06-14, or as far as it is known",
+        )
+        st.selectbox(
+            "Where you cannot tell: why?",
+            _REASONS,
+            index=None,
+            accept_new_options=True,
+            placeholder="Choose, or type another reason",
+            key=f"{key}_reason",
+        )
+
+
+def given(project: Project, current: Validation, *, decided: bool) -> Response:
+    """What stands behind an answer that is given now; how sure only of a class, a reason only where it could not be told."""
+    key = place_key(project, current.year)
+    state = st.session_state
+    return respond(
+        state.get(f"{key}_confidence", "") if decided else "",
+        reason="" if decided else str(state.get(f"{key}_reason") or ""),
+        evidence=str(state.get(f"{key}_evidence") or ""),
+        evidence_date=str(state.get(f"{key}_evidence_date") or ""),
+        interpreter=str(state.get(f"{key}_interpreter") or ""),
+    )
