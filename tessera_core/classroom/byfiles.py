@@ -20,7 +20,7 @@ from tessera_core.labels.log import LabelLog
 from tessera_core.project import validate
 from tessera_core.project.pack import SUFFIX as PACK_SUFFIX
 from tessera_core.project.pack import make_pack
-from tessera_core.project.project import SUFFIX, Project, saved_samples
+from tessera_core.project.project import SUFFIX, EmbeddingRef, Project, read_file, saved_samples
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
@@ -77,19 +77,37 @@ def class_pack(
     template.require_embeddings()
     with tempfile.TemporaryDirectory() as place:
         file = template.export_file(Path(place) / "template")
-        copy = Project.import_file(file, Path(place) / "copy")
-        for year, ref in template.embeddings.items():
-            copy.attach_embeddings(year, ref.path, ref.provenance, ref.grid, dpixels=ref.dpixels)
+        Project.import_file(file, Path(place) / "copy")
+        copy = _Handout.of(Path(place) / "copy", template)
         copy.update(name=name or template.name, class_name=name or template.name, class_tasks=list(tasks), learner=None)
         if not with_labels:
             log = copy.folder / "labels.jsonl"
             LabelLog.begin(log, copy.log.classes)
             _blank_samples(copy)
-            copy = Project.open(copy.folder)
+            copy = _Handout.of(copy.folder, template)
         for one in classes:
             if copy.log.find_class(one) is None:
                 copy.log.add_class(one)
         return make_pack([copy], out, progress=progress, cancelled=cancelled)
+
+
+class _Handout(Project):
+    """A copy of a template with the template's embeddings, which lie where a copy may not open them by itself on a server."""
+
+    template: Project
+
+    @classmethod
+    def of(cls, folder: Path, template: Project) -> _Handout:
+        copy = cls(folder, read_file(folder))
+        copy.template = template
+        return copy
+
+    @property
+    def embeddings(self) -> dict[int | None, EmbeddingRef]:
+        return self.template.embeddings
+
+    def embeddings_path(self, year: int | None) -> Path:
+        return self.template.embeddings_path(year)
 
 
 def _blank_samples(project: Project) -> None:

@@ -29,7 +29,7 @@ NO_SHARE = 255
 # Votes of weight 1.
 WHOLE = 10_000
 # Numbers of a block: pixels times classes.
-BLOCK_NUMBERS = 1 << 22
+BLOCK_NUMBERS = 1 << 20
 # Who disagrees with whom is counted on about so many pixels of a regular grid.
 MOST_PIXELS = 1 << 18
 
@@ -73,6 +73,25 @@ class Confusion:
 
     first: str
     second: str
+    mine: int
+    theirs: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Departure:
+    """What a learner sees differently from the class.
+
+    Attributes:
+        learner: whose map.
+        differs: share of what both map that the learner maps differently, 0..1.
+        mine, theirs: class ids of the legend, the largest difference: what the learner calls ``mine``, the class calls ``theirs``;
+            0 where they agree everywhere.
+        share: of what both map where that is so, 0..1.
+    """
+
+    learner: str
+    differs: float
     mine: int
     theirs: int
     share: float
@@ -221,6 +240,33 @@ def disagreement(works: Sequence[Work], legend: Legend, cancelled: Cancel | None
     confusions.sort(key=lambda one: (-one.share, one.first, one.second))
     between = pairs / max(pairs.sum(), 1.0)
     return Disagreement(learners, agree, between, tuple(confusions), len(maps[0]))
+
+
+def departures(works: Sequence[Work], legend: Legend, made: Consensus) -> list[Departure]:
+    """What each learner sees differently from the class, who differs most first; learners without a map are left out.
+
+    Args:
+        works: of all learners.
+        legend: of the class map.
+        made: the class map.
+    """
+    position, ids = _positions(legend)
+    n = len(legend.classes)
+    found = []
+    for work in _voters(works)[0]:
+        table = np.zeros((n + 1) ** 2, np.int64)
+        for rows in _blocks(made.classes.shape, n + 1):
+            mine = position[legend.tables[work.learner][_map_of(work)[rows]]].astype(np.int64)
+            pair = mine * (n + 1) + position[made.classes[rows]]
+            table += np.bincount(pair.ravel(), minlength=len(table))
+        both = table.reshape(n + 1, n + 1)[1:, 1:]
+        errors = both * (1 - np.eye(n, dtype=np.int64))
+        total = max(int(both.sum()), 1)
+        own, theirs = divmod(int(errors.argmax()), n)
+        largest = int(errors[own, theirs])
+        seen = (int(ids[1 + own]), int(ids[1 + theirs])) if largest else (0, 0)
+        found.append(Departure(work.learner, float(errors.sum() / total), *seen, largest / total))
+    return sorted(found, key=lambda one: (-one.differs, one.learner))
 
 
 def confused_classes(found: Disagreement, legend: Legend) -> list[tuple[str, str, float]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from tessera_core._utils.csvcells import quoted_row
+from tessera_core.classroom.consensus import Departure, confused_classes
 from tessera_core.classroom.together import Together
 from tessera_core.classroom.work import Work
 
@@ -21,6 +22,8 @@ COLUMNS = (
     "high",
     "weight",
     "right",
+    "differs",
+    "differently",
     "answers",
     "lesson",
     "saved",
@@ -37,10 +40,13 @@ def board_rows(works: Sequence[Work], found: Together | None = None) -> list[dic
 
     Returns:
         ``classes``: those with labels. ``held_out``, ``low``, ``high``: how often the map is right at places held out, with its
-        interval, 0..1. ``right``: the same by the truth or the sample of the class. ``answers``: places of a sample looked at.
+        interval, 0..1. ``right``: the same by the truth or the sample of the class. ``differs``: share of the map that is not as
+        the class has it, and ``differently`` the largest part of it in words. ``answers``: places of a sample looked at.
     """
     weights = {} if found is None or found.consensus is None else found.consensus.weights
     right = {} if found is None or found.judged is None else found.judged.learners
+    apart = {} if found is None else {one.learner: one for one in found.departures}
+    names = {} if found is None else found.legend.names
     rows = []
     for work in works:
         low, high = (None, None) if work.score is None or work.score.interval is None else work.score.interval
@@ -55,6 +61,8 @@ def board_rows(works: Sequence[Work], found: Together | None = None) -> list[dic
                 "high": high,
                 "weight": weights.get(work.learner),
                 "right": right.get(work.learner),
+                "differs": None if work.learner not in apart else apart[work.learner].differs,
+                "differently": differently(apart.get(work.learner), names),
                 "answers": 0 if work.validation is None else work.validation.seen,
                 "lesson": lesson_place(work),
                 "saved": datetime.fromtimestamp(work.saved_at).astimezone().isoformat(timespec="minutes"),
@@ -62,6 +70,13 @@ def board_rows(works: Sequence[Work], found: Together | None = None) -> list[dic
             }
         )
     return rows
+
+
+def differently(one: Departure | None, names: Mapping[int, str]) -> str:
+    """The largest difference of a learner from the class, in words; empty where there is none."""
+    if one is None or not one.mine:
+        return ""
+    return f"{names[one.mine]} where the class has {names[one.theirs]}, {100 * one.share:.0f} % of the region"
 
 
 def lesson_place(work: Work) -> str:
@@ -92,8 +107,6 @@ def board_csv(rows: Sequence[dict[str, Any]]) -> str:
 def summary(found: Together) -> dict[str, Any]:
     """The class map in figures, as JSON values; shares 0..1."""
     made, parted, judged = found.consensus, found.disagreement, found.judged
-    from tessera_core.classroom.consensus import confused_classes
-
     names = found.legend.names
     result: dict[str, Any] = {
         "learners": len(found.works),
@@ -112,6 +125,11 @@ def summary(found: Together) -> dict[str, Any]:
                 "share": one.share,
             }
             for one in parted.confusions[:5]
+        ],
+        "departures": [
+            {"learner": one.learner, "differs": one.differs, "differently": differently(one, names)}
+            for one in found.departures
+            if one.mine
         ],
         "pooled": None,
         "right": None,

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tessera_core.classroom.consensus import Consensus, Disagreement, disagreement, vote
+import numpy as np
+
+from tessera_core.classroom.consensus import Consensus, Departure, Disagreement, departures, disagreement, vote
 from tessera_core.classroom.judging import Judged, Truth, judge, shared_sample, simulated_truth
 from tessera_core.classroom.matching import Legend, match_classes
 from tessera_core.classroom.pooled import PooledMap, pooled_map
@@ -31,6 +33,7 @@ class Together:
         works: of all learners, in the order of their nicknames.
         legend: of the class map.
         consensus, disagreement: None where nobody has a map.
+        departures: what each learner sees differently from the class, who differs most first.
         pooled: all labels as one head; None where they do not suffice.
         judged: how right all maps are; None where nobody can tell.
         notes: what to mind, in sentences.
@@ -41,6 +44,7 @@ class Together:
     legend: Legend
     consensus: Consensus | None
     disagreement: Disagreement | None
+    departures: tuple[Departure, ...]
     pooled: PooledMap | None
     judged: Judged | None
     notes: tuple[str, ...]
@@ -87,9 +91,11 @@ def together(
     known = template.log.classes
     legend = match_classes(works, known, template.origin)
     made = parted = pooled = None
+    apart: tuple[Departure, ...] = ()
     if any(work.map is not None for work in works):
         made = vote(works, legend, progress=progress, cancelled=cancelled)
         parted = disagreement(works, legend, cancelled)
+        apart = tuple(departures(works, legend, made))
     notes = list(_notes(works, legend, made))
     if pooling:
         try:
@@ -109,7 +115,7 @@ def together(
             None if made is None else made.classes,
             None if pooled is None else pooled.classes,
         )
-    return Together(works, legend, made, parted, pooled, judged, tuple(notes), raster.grid, raster.provenance)
+    return Together(works, legend, made, parted, apart, pooled, judged, tuple(notes), raster.grid, raster.provenance)
 
 
 def write_together(found: Together, folder: str | Path) -> list[Path]:
@@ -146,8 +152,11 @@ def _truth(
 ) -> tuple[Truth | None, list[str]]:
     """What maps can be compared with, and what to mind: the simulated truth, or a sample that the class shares."""
     simulated = simulated_truth(template, raster.provenance.year, legend)
-    if simulated is not None:
-        return simulated, []
+    if simulated is not None and simulated.classes is not None:
+        there = set(np.unique(simulated.classes).tolist())
+        strange = [repr(one.name) for one in legend.classes if one.id not in there]
+        told = f"The simulated place has nothing called {', '.join(strange)}; what really is there is not judged."
+        return simulated, [told] if strange else []
     # Ids of the template are those of the legend.
     try:
         teachers = validate.load(template, raster.provenance.year)

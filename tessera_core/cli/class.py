@@ -202,6 +202,8 @@ def _map_lines(found: dict[str, Any]) -> Iterator[str]:
     for one in found["confused_classes"][:3]:
         a, b = one["classes"]
         yield f"Most often taken for each other: {a} and {b} ({_percent(one['share'])} of all pairs of votes)."
+    for one in found["departures"][:3]:
+        yield f"{one['learner']} differs from the class on {_percent(one['differs'])} of the region: {one['differently']}."
     for one in found["confused_learners"][:3]:
         (first, second), (a, b) = one["learners"], one["classes"]
         yield f"What {first} calls {a}, {second} calls {b} on {_percent(one['share'])} of the region."

@@ -32,8 +32,11 @@ _measured: dict[Path, tuple[float, int]] = {}
 
 
 def note_owner(folder: Path, owner: str) -> None:
-    """Note whose project lies in a folder under :func:`~tessera_core._utils.paths.projects_home`; it is in use."""
-    if hosted() and owner:
+    """Note whose project lies in a folder under :func:`~tessera_core._utils.paths.projects_home`; it is in use.
+
+    A folder elsewhere, where a file is only looked into, is nobody's project.
+    """
+    if hosted() and owner and folder.resolve().parent == projects_home().resolve():
         place = _notes_of(owner)
         place.mkdir(parents=True, exist_ok=True)
         person = acting_person()

@@ -11,15 +11,19 @@ import pytest
 
 from tessera_core.assess.designs import draw
 from tessera_core.classroom.byfiles import class_pack, files_in, hand_in, read_files
+from tessera_core.classroom.judging import simulated_truth
+from tessera_core.classroom.matching import match_classes
 from tessera_core.classroom.together import Together, together, write_together, year_of
 from tessera_core.classroom.work import learner_of, read_work
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.gate import open_raster
+from tessera_core.hosting import acting_for
 from tessera_core.labels.model import LabelClass
-from tessera_core.project import validate
+from tessera_core.project import library, validate
 from tessera_core.project.classify import map_project, score_labels
 from tessera_core.project.pack import open_pack
 from tessera_core.project.project import Project
+from tessera_core.project.room import owned
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local.open import open_embeddings
 from tests.classroom.classes import label_quarters, learners, template
@@ -282,3 +286,53 @@ def test_pooled_labels_tell_what_is_contested(teacher: Project, tmp_path: Path) 
     assert any("different classes from different learners, most often Water and Wood" in note for note in found.notes)
     assert labels.reference.classes == list(found.legend.classes)
     assert all(isinstance(one, LabelClass) for one in labels.reference.classes)
+
+
+def test_on_a_server_nothing_that_is_looked_into_becomes_a_visitors_project(
+    teacher: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raster, (ana,) = raster_of(teacher), learners(teacher, tmp_path, ("Ana",))
+    file = hand_in(ana, tmp_path / "ana.tessera", "Ana")
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    with acting_for("the teacher"):
+        assert len(read_files([file], raster).works) == 1
+        # A region that was brought lies in the project's own folder, which nothing else may open.
+        (mine,) = open_pack(tmp_path / "class.tesserapack")
+        again = class_pack(mine, tmp_path / "again")
+        assert [one.origin for one in open_pack(again)] == [teacher.id]
+        assert len(owned("the teacher")) == 2
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.name in ("project", "copy")]
+
+
+def test_a_class_of_the_simulated_place_is_judged_by_its_truth_and_told_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    region = library.take_demo()
+    assert region is not None
+    teacher = library.start_demo(region, fresh=True)
+    for name in ("water", "WOOD", "Fields", "Built-up", "Unicorns"):
+        teacher.log.add_class(name)
+    raster = raster_of(teacher)
+    works = []
+    for learner in ("Ana", "Bo"):
+        (project,) = open_pack(class_pack(teacher, tmp_path / "class"), into=tmp_path / "learners")
+        truth = simulated_truth(teacher, year_of(teacher), match_classes([], teacher.log.classes))
+        assert truth is not None
+        assert truth.classes is not None
+        assert set(np.unique(truth.classes).tolist()) == {1, 2, 3, 4}
+        random = np.random.default_rng(len(works))
+        for class_id in range(1, 5):
+            rows, cols = np.nonzero(truth.classes == class_id)
+            for n in random.choice(len(rows), 8, replace=False):
+                x, y = raster.grid.pixel_to_xy([rows[n] + 0.5], [cols[n] + 0.5])
+                project.log.add("point", class_id, [(float(x[0]), float(y[0]))])
+        works.append(read_work(project, raster, learner))
+    found = together(works, teacher, raster)
+    assert found.judged is not None
+    assert found.judged.simulated
+    assert found.consensus is not None
+    assert truth.classes is not None
+    known = truth.classes > 0
+    assert found.judged.consensus == (found.consensus.classes[known] == truth.classes[known]).mean() > 0.7
+    assert any("nothing called 'Unicorns'" in note for note in found.notes)

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from tessera_core.assess.live import ClassScore, LiveScore
 from tessera_core.classroom import consensus
-from tessera_core.classroom.consensus import confused_classes, disagreement, vote, weight_of, weights_of
+from tessera_core.classroom.consensus import confused_classes, departures, disagreement, vote, weight_of, weights_of
 from tessera_core.classroom.matching import match_classes, plain
 from tessera_core.errors import Cancelled, InputError
 from tessera_core.labels.model import LabelClass
@@ -179,3 +179,16 @@ def test_disagreement_agrees_with_counting_pairs(given_: list[tuple[np.ndarray, 
             both = (first > 0) & (second > 0)
             if i != j and both.any():
                 assert found.agree[i, j] == pytest.approx((first[both] == second[both]).mean())
+
+
+def test_who_differs_from_the_class_and_how() -> None:
+    works = [
+        work("Ana", [[1, 1, 2, 2], [3, 3, 3, 0]]),
+        work("Bo", [[1, 1, 2, 2], [4, 4, 3, 3]]),
+        work("Cy", [[1, 1, 2, 2], [3, 3, 3, 3]]),
+    ]
+    legend = match_classes(works, CLASSES)
+    found = departures(works, legend, vote(works, legend, dict.fromkeys(("Ana", "Bo", "Cy"), 1.0)))
+    assert [one.learner for one in found] == ["Bo", "Ana", "Cy"]
+    assert (found[0].mine, found[0].theirs, found[0].share, found[0].differs) == (4, 3, 0.25, 0.25)
+    assert (found[1].mine, found[1].differs) == (0, 0)

@@ -18,14 +18,17 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core._utils.partial import Failure
 from tessera_core.classroom.consensus import confused_classes
-from tessera_core.classroom.tables import board_csv, board_rows
+from tessera_core.classroom.tables import board_csv, board_rows, differently
 from tessera_core.classroom.together import Together, together, write_together, year_of
-from tessera_core.classroom.work import Work
+from tessera_core.classroom.work import Work, read_work
+from tessera_core.errors import InputError
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.render import palette
 from tessera_core.render.colormap import Scale, encode_values, hexes
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import charts, files, humanize, results, shell, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import ColourScale, Layer
@@ -57,6 +60,43 @@ def show(works: Sequence[Work], template: Project, page: str) -> None:
     )
     if found is not None:
         _draw(found, template, scene, key)
+
+
+def show_members(members: Sequence[tuple[str, Path]], template: Project, page: str) -> None:
+    """Draw the map of a class whose projects lie on this computer.
+
+    Args:
+        members: nickname and project's folder of each learner.
+        template: the project that they started from.
+        page: address of the page, which waits while maps are made.
+    """
+    scene = state.scene_for(template, year_of(template))
+    known: dict[str, Work] = st.session_state.setdefault(f"class_works_{template.key}", {})
+    projects = [(learner, Project.open(folder)) for learner, folder in members]
+    stamps = [(learner, project.key, project.saved_at) for learner, project in projects]
+
+    def work(progress: Progress, cancelled: Cancel) -> tuple[list[Work], list[Failure]]:
+        found, failed = [], []
+        for number, (learner, project) in enumerate(projects, 1):
+            try:
+                found.append(read_work(project, scene.raster, learner, known=known, cancelled=cancelled))
+            except InputError as error:
+                failed.append(Failure(learner, str(error)))
+            progress(number, len(projects), learner)
+        return found, failed
+
+    key = f"class-works-{hashlib.blake2b(repr((template.key, scene.key, stamps)).encode(), digest_size=12).hexdigest()}"
+    read: tuple[list[Work], list[Failure]] | None = results.result_of(
+        page, key, "Reading what the class has made", work, "Read again"
+    )
+    if read is None:
+        return
+    works, failed = read
+    known.clear()
+    known.update((one.stamp, one) for one in works)
+    for failure in failed:
+        st.warning(humanize.left_out(failure), icon=":material/warning:")
+    show(works, template, page)
 
 
 def _key(works: Sequence[Work], template: Project, scene: OpenScene) -> str:
@@ -239,7 +279,6 @@ def _agreement(found: Together) -> None:
     parted = found.disagreement
     if parted is None:
         return
-    names = found.legend.names
     pairs = [pair for pair in confused_classes(parted, found.legend)[:MOST_PAIRS] if pair[2] >= _LEAST_CONFUSED]
     if pairs:
         st.markdown("Classes taken for each other most often, in percent of all pairs of votes:")
@@ -252,13 +291,14 @@ def _agreement(found: Together) -> None:
             hide_index=True,
             width="stretch",
         )
-    for one in parted.confusions[:MOST_PAIRS]:
-        if one.share >= _LEAST_CONFUSED:
-            first, second = humanize.escape(one.first), humanize.escape(one.second)
-            mine, theirs = humanize.escape(names[one.mine]), humanize.escape(names[one.theirs])
-            st.markdown(
-                f"- What **{first}** calls {mine}, **{second}** calls {theirs} on {_percent(one.share)} of the region."
-            )
+    st.markdown("Who sees it differently from the class, most of all:")
+    lines = [
+        f"- **{humanize.escape(one.learner)}** on {_percent(one.differs)} of the region: "
+        f"{humanize.escape(differently(one, found.legend.names))}."
+        for one in found.departures[:MOST_PAIRS]
+        if one.mine
+    ]
+    st.markdown("\n".join(lines) or "Nobody does.")
 
 
 def _learners(found: Together) -> None:
@@ -272,6 +312,8 @@ def _learners(found: Together) -> None:
             "At places held out": [_share(row["held_out"], _interval(row["low"], row["high"])) for row in rows],
             "Weight of the vote": ["" if row["weight"] is None else f"{row['weight']:.2f}" for row in rows],
             "Right": ["" if row["right"] is None else _percent(row["right"]) for row in rows],
+            "Differs from the class": ["" if row["differs"] is None else _percent(row["differs"]) for row in rows],
+            "Most of all": [row["differently"] for row in rows],
             "Places checked": [row["answers"] for row in rows],
             "Lesson": [row["lesson"] for row in rows],
             "To mind": [row["remark"] for row in rows],
@@ -297,6 +339,18 @@ def _confusion(found: Together) -> None:
             "class_map_agreement",
         )
         st.caption(f"Percent of the region that two learners map alike, on {parted.pixels:,} pixels.")
+        names = found.legend.names
+        st.dataframe(
+            {
+                "Learner": [one.first for one in parted.confusions],
+                "says": [names[one.mine] for one in parted.confusions],
+                "Another": [one.second for one in parted.confusions],
+                "says instead": [names[one.theirs] for one in parted.confusions],
+                "Of the region": [_percent(one.share) for one in parted.confusions],
+            },
+            hide_index=True,
+            width="stretch",
+        )
 
 
 def _notes(found: Together) -> None:
