@@ -183,11 +183,12 @@ def shared_sample(works: Sequence[Work], legend: Legend, teachers: Validation | 
     """
     if teachers is not None and teachers.sample.answered:
         return Truth(sample=teachers)
-    same: dict[bytes, list[Work]] = {}
+    same: dict[tuple[bytes, str, str], list[Work]] = {}
     for work in sorted(works, key=lambda work: work.learner):
         sample = None if work.validation is None else work.validation.sample
-        if sample is not None and sample.answered:
-            same.setdefault(np.stack([sample.rows, sample.cols]).tobytes(), []).append(work)
+        if work.validation is not None and sample is not None and sample.answered:
+            asked = (np.stack([sample.rows, sample.cols]).tobytes(), work.validation.unit, work.validation.rule)
+            same.setdefault(asked, []).append(work)
     if not same:
         return None
     most = max(same.values(), key=lambda group: (len(group), [work.learner for work in group]))

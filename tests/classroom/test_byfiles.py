@@ -97,7 +97,7 @@ def test_the_pack_has_classes_tasks_and_places_but_neither_labels_nor_answers(te
     classes = map_project(teacher, raster_of(teacher), 2023).map.classes
     sample = (
         validate.Validation(2023, raster_of(teacher).grid, draw(classes, 40, seed=1))
-        .answer(0, 2, "a note")
+        .answer(0, 2, "a note", validate.respond("sure", interpreter="Teacher"))
         .answer(1, 0)
     )
     validate.save(teacher, sample)
@@ -116,6 +116,7 @@ def test_the_pack_has_classes_tasks_and_places_but_neither_labels_nor_answers(te
     assert places is not None
     assert places.seen == 0
     assert places.sample.notes[0] == ""
+    assert not places.responses
     np.testing.assert_array_equal(places.sample.rows, sample.sample.rows)
     assert len(teacher.log.labels) == 12
     assert teacher.settings.learner == "Teacher"
