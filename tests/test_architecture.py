@@ -34,6 +34,7 @@ FLOORS = (
         "render",
         "sources",
         "geocoding",
+        "imagery",
         "inference",
         "assess",
         "export",

@@ -47,7 +47,7 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr
 _HOME, _CACHE = "home", "cache"
 # Half-made and passing things, by the names that this program gives them; an image keeps temporary files beside the projects.
 _PASSING = re.compile(r".*\.(part|old|lock)(\..*)?|\.lock|\.(upload|removed)-.*|.*\.part-.*")
-_PASSING_AT_TOP = {"cache", "tmp", "home", "lost+found"}
+_PASSING_AT_TOP = {"cache", "tmp", "home", "lost+found", "keys"}
 
 
 @dataclass

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 from msgspec import Meta
 
+from tessera_core.imagery.layers import MOST, BaseLayer
+
 # Of the names below. 1: before they had the words of the field; 2: before heads looked at a neighbourhood.
 VERSION = 3
 _RENAMED: dict[int, Mapping[str, str]] = {
@@ -101,6 +103,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         schema: the class tree as JSON; see :attr:`tessera_core.project.project.Project.class_tree`.
         post_processing: how the finished map is cleaned, as JSON.
         canvas: picture under the map, of :data:`tessera_core.render.canvas.PICTURES`.
+        base_layers: pictures of services and files that may lie under every map of the project.
         year: being looked at.
         label_year: that the labels are of.
         regression_head, regression_neighbourhood: as above, for the continuous map.
@@ -123,6 +126,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     schema: dict[str, Any] | None = None
     post_processing: dict[str, Any] | None = None
     canvas: str | None = None
+    base_layers: Annotated[tuple[BaseLayer, ...], Meta(max_length=MOST)] = ()
     year: Whole | None = None
     label_year: Whole | None = None
     regression_head: str | None = None

@@ -1,30 +1,57 @@
-"""Base maps from the internet: the few that every map of ours may offer, and the catalogue of leafmap for notebooks."""
+"""Base maps: the few from the internet that every map of ours may offer, those of a project, and leafmap's for notebooks."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from tessera_core.errors import InputError
+from tessera_core.imagery.layers import BaseLayer, entry, shown_date
 
 # Tile servers whose terms allow light use with attribution. Nothing is asked of them unless a person switches one on.
 BASE_MAPS = (
     {
         "name": "Streets",
+        "date": "",
         "url": "https://tile.openstreetmap.org/{z}/{x}/{y}.png",
         "zoom": 19,
         "attribution": '© <a href="https://www.openstreetmap.org/copyright">OpenStreetMap</a> contributors',
     },
     {
         "name": "Satellite, 2016 and 2017",
+        "date": "2016 and 2017",
         "url": "https://tiles.maps.eox.at/wmts/1.0.0/s2cloudless_3857/default/g/{z}/{y}/{x}.jpg",
         "zoom": 15,
         "attribution": '<a href="https://s2maps.eu">Sentinel-2 cloudless</a> by EOX (contains modified Copernicus '
         "Sentinel data 2016 and 2017), CC BY 4.0",
     },
 )
+
+
+def entries(
+    layers: Sequence[BaseLayer] = (), year: int | None = None, keys: Mapping[str, str] | None = None, files: str = ""
+) -> list[dict[str, Any]]:
+    """What a map in the browser is told of the base maps it may offer: ours, then those of a project.
+
+    Args:
+        layers: of the project; one whose key or file is not here is left out, and so is one with the name of another.
+        year: of the map.
+        keys: of services, by server.
+        files: address of the project's own pictures; empty where none are served.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for ours in BASE_MAPS:
+        facts = {name: ours[name] for name in ("name", "url", "zoom", "attribution")}
+        about = shown_date(str(ours["date"]), year) if ours["date"] else ""
+        found[str(ours["name"])] = facts | {"about": about, "kind": "xyz", "wms": None, "levels": []}
+    for layer in layers:
+        told = entry(layer, year, keys or {}, files)
+        if told is not None:
+            found.setdefault(layer.name, told)
+    return list(found.values())
 
 
 def names() -> list[str]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,7 @@ from tessera_core.labels.sampling import geometry_pixels, label_pixels
 from tessera_core.project.classify import fit_labels
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
-from tessera_core.session import payload
-from tessera_core.session.base_maps import BASE_MAPS
+from tessera_core.session import base_maps, payload
 from tessera_core.session.protocol import ProtocolState
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ class LiveMap:
         run: int,
         saved_at: float | None = None,
         pictures: Sequence[str] = ("pca",),
+        base: Sequence[Mapping[str, Any]] | None = None,
     ) -> bytes:
         """What the browser needs to show the labels as they are now.
 
@@ -119,6 +119,7 @@ class LiveMap:
             run: grows with every answer, so that Streamlit passes on even an unchanged picture.
             saved_at: seconds since 1970 of the last save.
             pictures: names of the static pictures that are sent beside.
+            base: base maps to choose from, see :func:`tessera_core.session.base_maps.entries`; None for those that every map has.
         """
         with self._mutex:
             reading = self._read(labels, head)
@@ -153,7 +154,7 @@ class LiveMap:
                 "preview": reading.preview,
                 "selected": self._particulars(labels, state.selected),
                 "pictures": list(pictures),
-                "base": BASE_MAPS if self.display.frame == "mercator" else (),
+                "base": (base_maps.entries() if base is None else base) if self.display.frame == "mercator" else (),
             }
             text = json.dumps(header, separators=(",", ":"), allow_nan=False)
             # The labels' JSON is kept ready, label by label.

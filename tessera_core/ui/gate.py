@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from types import FrameType
 from typing import Literal
+from urllib.parse import unquote
 
 from streamlit import config, runtime
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -32,8 +33,9 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.paths import cache_home
-from tessera_core.errors import InputError
+from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, server_secret, settings
+from tessera_core.project.imagery import TILES_ROUTE, served_tile
 from tessera_core.ui import keeper, seats, sessions
 from tessera_core.ui.asgi import App, Message, Receive, Request, Scope, Send, answer, plain, same, set_cookie
 from tessera_core.ui.entrance import Entrance, is_owner
@@ -172,6 +174,8 @@ class Gate:
             await self._websocket(request, person, receive, send)
         elif hosted() and request.method == "PUT" and request.route.startswith(_UPLOADS):
             await self._upload(request, receive, send)
+        elif request.route.startswith(f"{TILES_ROUTE}/"):
+            await _picture(request, send)
         else:
             await self._app(request.scope, receive, send)
 
@@ -338,6 +342,25 @@ _NO_TOKEN = (
     "Open the address that was printed where you started Tessera Studio: it carries a token that only you know. "
     "It looks like http://localhost:8501/?token=…"
 )
+
+
+async def _picture(request: Request, send: Send) -> None:
+    """A tile of a picture that lies in a project's folder: whoever can open the project by its link sees its pictures."""
+    try:
+        found = await asyncio.to_thread(served_tile, unquote(request.route[len(TILES_ROUTE) + 1 :]))
+    except TesseraError:
+        found = None
+    if found is None:
+        await plain(send, 404, "No picture there.")
+        return
+    kind = [
+        (b"content-type", b"image/png"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"cache-control", b"private, max-age=3600"),
+        (b"content-length", str(len(found)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": kind})
+    await send({"type": "http.response.body", "body": found})
 
 
 def _from_beside_the_hub(request: Request) -> str:

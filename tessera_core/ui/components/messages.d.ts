@@ -20,6 +20,21 @@ export interface BaseMap {
   url: string;
   zoom: number;
   attribution: string;
+  /** What people are told of it: its date beside that of the map, and what may be done with it. */
+  about: string;
+  kind: "xyz" | "tms" | "wms";
+  wms: WmsRequest | null;
+  /** Names of the zoom levels, empty for one that is not there; none where they are 0, 1, 2, ... */
+  levels: string[];
+}
+
+export interface WmsRequest {
+  layers: string;
+  styles: string;
+  format: string;
+  version: string;
+  crs: "EPSG:3857" | "EPSG:4326";
+  time: string;
 }
 
 /** Where an exchange of numbered messages stands. */

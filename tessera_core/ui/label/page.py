@@ -18,7 +18,7 @@ from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, LabelSessions
 from tessera_core.session.live_map import LiveMap, next_step
 from tessera_core.session.protocol import ProtocolState, apply_message
-from tessera_core.ui import canvas, frame, sessions, state
+from tessera_core.ui import base_maps, canvas, frame, sessions, state
 from tessera_core.ui.components import label_map
 from tessera_core.ui.label import notes, panels
 from tessera_core.ui.scene import OpenScene
@@ -63,7 +63,8 @@ def _map(project: Project) -> None:
     live = _session(project, scene).live
     pictures = [EMBEDDING, SATELLITE] if scene.satellite_pictures else [EMBEDDING]
     run = st.session_state.setdefault(_RUNS, 0)
-    data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures)
+    base = base_maps.shown()
+    data = live.message(key, project.log, head_choice(project), _protocol(key), run, project.saved_at, pictures, base)
     label_map.label_map(key, data, _on_ops)
     label_map.picture(key, EMBEDDING, {**live.picture_header(), "version": scene.key}, scene.png(EMBEDDING))
 

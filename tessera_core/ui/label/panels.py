@@ -10,6 +10,7 @@ import streamlit as st
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.session.live_map import next_step
+from tessera_core.ui import base_layers
 from tessera_core.ui.help import checklist
 from tessera_core.ui.label import class_tree, clusters, import_labels, method, notes, postprocess, quality, take
 from tessera_core.ui.scene import OpenScene
@@ -30,6 +31,7 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> frozenset
         ("groups", "Groups", ":material/bubble_chart:", clusters.panel),
         ("tidy", "Tidy up", ":material/cleaning_services:", postprocess.panel),
         ("tree", "Classes as a tree", ":material/account_tree:", class_tree.panel),
+        ("base", "Base maps", ":material/satellite_alt:", _base),
         ("notes", "Notes", ":material/sticky_note_2:", _notes),
         ("file", "Labels from a file", ":material/upload_file:", _file),
         ("take", "Take it with you", ":material/download:", take.panel),
@@ -44,6 +46,13 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> frozenset
 
 def _notes(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
     notes.panel(project)
+
+
+def _base(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
+    if scene.raster.grid.georeferenced:
+        base_layers.panel(project, "label")
+    else:
+        st.caption("This scene has no place on Earth, so no picture of a service can lie under it.")
 
 
 def _file(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:

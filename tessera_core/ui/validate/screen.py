@@ -9,7 +9,7 @@ from tessera_core.labels.model import LabelClass
 from tessera_core.project import validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
-from tessera_core.ui import canvas, humanize, shell
+from tessera_core.ui import base_layers, canvas, humanize, shell
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate import response
@@ -30,6 +30,12 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     looking, answering = st.columns([5, 3], gap="medium")
     with looking:
         _around(project, scene, current, place)
+        if scene.raster.grid.georeferenced:
+            with st.expander(
+                "Base maps", icon=":material/satellite_alt:", key=f"{key}_base", on_change="rerun"
+            ) as panel:
+                if panel.open:
+                    base_layers.panel(project, "validate")
     with answering:
         # Drawn below: on a phone the answers come first.
         mode = st.session_state.get(f"{key}_mode", "blind")
@@ -63,7 +69,7 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     asked = "Say what covers most of the square."
     if current.rule == "centre":
         asked = "Say what lies at the very middle of the square."
-    st.caption(f"{asked} With internet, choose an aerial picture under the map's layers.")
+    st.caption(f"{asked} Pictures from services and files are chosen under the map's layers.")
 
 
 def _around(project: Project, scene: OpenScene, current: Validation, place: int) -> None:

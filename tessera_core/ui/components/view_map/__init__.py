@@ -17,7 +17,6 @@ import streamlit as st
 
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session import payload, view_protocol
-from tessera_core.session.base_maps import BASE_MAPS
 from tessera_core.session.view_parts import (
     ColourScale,
     Comparison,
@@ -30,6 +29,7 @@ from tessera_core.session.view_parts import (
     Tool,
 )
 from tessera_core.types import BBox
+from tessera_core.ui import base_maps
 from tessera_core.ui.components import shared
 
 __all__ = [
@@ -102,7 +102,7 @@ def view_map(
         "swipe": [comparison.left, comparison.right] if comparison else None,
         "beside": comparison is not None and comparison.beside,
         "fly": _box(fly_to, display),
-        "base": BASE_MAPS if look.base_maps and on_ground else (),
+        "base": base_maps.shown() if look.base_maps and on_ground else (),
         "world": look.world and on_ground,
         "height": look.height,
         "title": look.title,

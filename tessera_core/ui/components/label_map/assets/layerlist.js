@@ -84,7 +84,7 @@ export class LayerList {
     const available = this.available(header).map(
       ([name, text]) => /** @type {[LayerName, string]} */ ([name, this.ground(name)?.title ?? text]),
     );
-    const signature = available.join();
+    const signature = JSON.stringify([available, header.base.map((base) => base.name)]);
     if (signature !== this.signature) {
       this.signature = signature;
       this.build(available, header);
@@ -114,7 +114,11 @@ export class LayerList {
     const { truecolour } = this.rows.has("truecolour") ? this.memory.layers : { truecolour: { on: false } };
     const covered = name === "pca" && truecolour.on;
     const sentence =
-      name === "confidence" ? insight?.confidence : (layer ?? (covered ? null : this.ground(name)))?.sentence;
+      name === "confidence"
+        ? insight?.confidence
+        : name === "base"
+          ? this.session.view?.pictures.source(this.session.header)?.about
+          : (layer ?? (covered ? null : this.ground(name)))?.sentence;
     const signature = JSON.stringify([layer?.version, layer?.legend, sentence]);
     if (row.said !== signature || !row.about.childElementCount) {
       const legend = (layer?.legend ?? []).map(([colour, text]) =>

@@ -255,12 +255,23 @@ export class Pictures {
     });
   }
 
+  /**
+   * The base map that is chosen, or the first.
+   * @param {LabelHeader | null} header
+   */
+  source(header) {
+    const base = header?.base ?? [];
+    return base.find(({ name }) => name === this.memory.layers.base.name) ?? base[0] ?? null;
+  }
+
   /** @param {LabelHeader} header */
   base(header) {
     const { base } = this.memory.layers;
-    const source = header.base.find((b) => b.name === base.name) ?? header.base[0] ?? null;
+    const source = this.source(header);
     const { stage, caption } = this.view;
     const wanted = base.on && stage.frame.kind === "mercator" ? source : null;
+    // On what the place looks like, below what the map says of it.
+    stage.liftBase(wanted && !this.pair ? PANES.classes - 1 : null);
     stage.base(wanted, base.opacity, (missing) => (caption.hidden = !missing));
   }
 

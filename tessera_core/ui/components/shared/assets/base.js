@@ -9,7 +9,7 @@ import { makeDivider, press } from "./toolbar.js";
 /** @import { Stage } from "./stage.js" */
 /** @typedef {{ center: [number, number], zoom: number }} Sight what part of the world is in sight */
 
-const UNREACHABLE = "The base map needs the internet and cannot be reached now.";
+const UNREACHABLE = "The base map cannot be shown: it needs the internet, and its service must answer with pictures.";
 
 export class BaseView {
   /**

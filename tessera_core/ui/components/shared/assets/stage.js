@@ -1,9 +1,12 @@
 // One Leaflet map with its pictures, base map and ink. A view has one, or two side by side that move together.
 
+import { makeBase } from "./basemap.js";
 import { Frame, makeInk, makePicture } from "./layers.js";
 
 /** @import { BaseMap, Bounds, FrameKind, XY } from "../../messages.js" */
 /** @import { Leaflet, Picture, Transform } from "./layers.js" */
+
+const BASE = 210;
 
 export class Stage {
   /**
@@ -43,10 +46,10 @@ export class Stage {
     /** @type {[string, string] | null} */
     this.pair = null;
     this.at = 0.5;
-    this.baseName = "";
+    this.baseSource = "";
     /** @type {import("leaflet").TileLayer | null} */
     this.baseLayer = null;
-    for (const [name, z] of Object.entries({ base: 210, ink: 450, ...panes }))
+    for (const [name, z] of Object.entries({ base: BASE, ink: 450, ...panes }))
       this.makePane(name).style.zIndex = `${z}`;
     L.control.attribution({ prefix: false, position: "bottomright" }).addTo(this.map);
     this.ink = makeInk(L, this.frame, draw, pixel);
@@ -153,6 +156,14 @@ export class Stage {
   // ------------------------------------------------------------------- base map
 
   /**
+   * @param {number | null} height of the base map among the pictures; null for below all of them
+   */
+  liftBase(height) {
+    const style = this.styleOf("base");
+    if (style) style.zIndex = `${height ?? BASE}`;
+  }
+
+  /**
    * Base maps come from the internet: off unless asked for, and quietly absent without a connection.
    * @param {BaseMap | null} source
    * @param {number} opacity
@@ -161,30 +172,43 @@ export class Stage {
   base(source, opacity, missing) {
     const style = this.styleOf("base");
     if (style) style.opacity = `${opacity}`;
-    const name = source?.name ?? "";
-    if (name === this.baseName) return;
+    // Of the same name it may be of another date.
+    const told = JSON.stringify(source);
+    if (told === this.baseSource) return;
     this.baseLayer?.remove();
     this.baseLayer = null;
-    this.baseName = name;
+    this.baseSource = told;
     missing(false);
-    if (!source) return;
+    if (source) this.lay(source, missing, true);
+  }
+
+  /**
+   * @param {BaseMap} source
+   * @param {(missing: boolean) => void} missing
+   * @param {boolean} readable whether its tiles shall be such that the map can be saved with them
+   */
+  lay(source, missing, readable) {
     let loaded = 0;
-    const layer = this.L.tileLayer(source.url, {
-      pane: "base",
-      maxNativeZoom: source.zoom,
-      maxZoom: 24,
-      attribution: source.attribution,
-      crossOrigin: "anonymous",
-    });
-    const check = () => {
-      if (this.baseLayer === layer) missing(!loaded);
-    };
+    const layer = makeBase(this.L, source, readable);
     layer.on("tileload", () => {
       loaded += 1;
-      missing(false);
+      if (this.baseLayer === layer) missing(false);
     });
-    layer.on("tileerror", check);
-    setTimeout(check, 4000);
+    // All that is in sight was answered, be it with errors.
+    layer.on("load", () => {
+      if (this.baseLayer !== layer || loaded) return;
+      // Many services answer everybody, but let no page read their pictures: shown, they cannot be saved.
+      if (!readable) return missing(true);
+      // Leaflet is not yet done with the layer that tells.
+      setTimeout(() => {
+        if (this.baseLayer !== layer) return;
+        layer.remove();
+        this.lay(source, missing, false);
+      });
+    });
+    setTimeout(() => {
+      if (this.baseLayer === layer) missing(!loaded);
+    }, 4000);
     this.baseLayer = layer.addTo(this.map);
   }
 

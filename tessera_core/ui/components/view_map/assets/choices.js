@@ -42,7 +42,8 @@ export class Choices {
   get state() {
     const { layers, compare, base } = this.memory;
     const named = this.view.header?.layers.map((l) => [l.name, l.title, l.group]);
-    return JSON.stringify([named, layers, compare.mode, compare.left, compare.right, base]);
+    const offered = this.view.header?.base.map(({ name, about }) => [name, about]);
+    return JSON.stringify([named, layers, compare.mode, compare.left, compare.right, base, offered]);
   }
 
   fill() {
@@ -122,10 +123,23 @@ export class Choices {
     /** @type {[string, string][]} */
     const options = [
       ["", "none"],
-      ...base.map(({ name }) => /** @type {[string, string]} */ ([name, `${name} (internet)`])),
+      ...base.map(
+        ({ name, url }) =>
+          /** @type {[string, string]} */ ([name, url.startsWith("http") ? `${name} (internet)` : name]),
+      ),
     ];
     const choice = this.choice(options, this.memory.base.name, "Base map", (v) => (this.memory.base.name = v));
-    return [el("h2", {}, "Base map"), choice];
+    const chosen = base.find(({ name }) => name === this.memory.base.name);
+    const parts = [el("h2", {}, "Base map"), choice];
+    if (chosen) {
+      const { base } = this.memory;
+      const slider = el("input", { type: "range", min: 0, max: 100, step: 1, value: 100 * base.opacity });
+      slider.setAttribute("aria-label", "Opacity of the base map");
+      slider.oninput = this.change(() => (base.opacity = Number(slider.value) / 100));
+      parts.push(slider);
+      if (chosen.about) parts.push(el("p", { class: "tv-about" }, chosen.about));
+    }
+    return parts;
   }
 
   /**

@@ -88,8 +88,9 @@ function drawStage(context, view, stage) {
   };
   const panes = stage.map.getPanes();
   for (const element of panes.land.querySelectorAll("canvas")) put(element, 1);
+  // One that no page may read would make the whole picture unreadable.
   for (const tile of panes.base.querySelectorAll("img"))
-    if (tile.complete && tile.naturalWidth) put(tile, view.memory.base.opacity);
+    if (tile.complete && tile.naturalWidth && tile.crossOrigin !== null) put(tile, view.memory.base.opacity);
   const at = view.memory.compare.at;
   const shown = view.shown(view.stages.indexOf(stage));
   const depth = (/** @type {string} */ name) => Number(stage.pane(name)?.style.zIndex);

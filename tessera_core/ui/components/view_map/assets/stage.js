@@ -39,12 +39,17 @@ export class RegionStage extends Stage {
     this.ink.redraw();
   }
 
-  /** @param {string[]} names of pictures from low to high */
-  stack(names) {
+  /**
+   * @param {string[]} names of pictures from low to high
+   * @param {number | null} ground how many of them a base map lies on, or null where it lies below all
+   */
+  stack(names, ground) {
     names.forEach((name, i) => {
       const pane = this.pane(name);
-      if (pane) pane.style.zIndex = `${LOWEST + i}`;
+      if (pane) pane.style.zIndex = `${LOWEST + 2 * i}`;
     });
+    // On the picture, so that where its service has nothing, or nobody answers, the picture is still there.
+    this.liftBase(ground === null ? null : LOWEST + 2 * ground - 1);
   }
 }
 

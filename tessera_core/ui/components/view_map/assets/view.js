@@ -278,8 +278,9 @@ export class RegionView extends BaseView {
     if (!header) return;
     const names = lowFirst(header).map((layer) => layer.name);
     const source = header.base.find((entry) => entry.name === base.name) ?? null;
+    const ground = header.layers.filter(({ group }) => group === "base").length;
     this.stages.forEach((stage, side) => {
-      stage.stack(names);
+      stage.stack(names, source && compare.mode === "off" ? ground : null);
       stage.arrange(this.shown(side), names);
       stage.base(source, base.opacity, (missing) => (caption.hidden = !missing));
     });
