@@ -15,8 +15,7 @@ from tessera_core.project import imagery, library
 from tessera_core.project.project import Project
 from tests.browser.studio import Studio
 from tests.factories import landscape
-from tests.imagery.picture_server import COLOURS, PictureServer, serving
-from tests.imagery.test_layers import picture
+from tests.imagery.picture_server import COLOURS, PictureServer, aerial, serving
 from tests.servers import TOKEN, AppServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
@@ -48,7 +47,7 @@ def project(server: AppServer, pictures: PictureServer, tmp_path: Path, monkeypa
     imagery.add_layer(project, services.ask(f"{url}/wmts").layers[0])
     for fault in FAULTS:
         imagery.add_layer(project, made(name=fault, kind="xyz", url=f"{url}/faulty/{fault}/{{z}}/{{x}}/{{y}}"))
-    picture(tmp_path / "aerial.tif", project)
+    aerial(tmp_path / "aerial.tif", project)
     imagery.add_picture_file(project, tmp_path / "aerial.tif", "Aerial")
     return project
 

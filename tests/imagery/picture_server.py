@@ -7,7 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+import rasterio
+
+from tessera_core.project.project import Project
 
 COLOURS = {"tiles": (200, 40, 40), "south": (40, 160, 40), "wms": (40, 40, 200), "wmts": (200, 160, 20)}
 
@@ -155,6 +161,22 @@ def picture(colour: tuple[int, int, int]) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (256, 256), colour).save(file, "PNG")
     return file.getvalue()
+
+
+def aerial(path: Path, project: Project, bands: int = 3, dtype: str = "uint8", crs: str = "EPSG:4326") -> np.ndarray:
+    """A picture of the project's region, its four quarters each of a colour."""
+    west, south, east, north = project.grid.bounds_lonlat if project.grid else (0, 0, 1, 1)
+    pixels = np.zeros((bands, 200, 200), dtype)
+    for band in range(bands):
+        pixels[band, :100, :100], pixels[band, :100, 100:] = (200, 40, 60, 7)[band], (30, 180, 60, 7)[band]
+        pixels[band, 100:, :100], pixels[band, 100:, 100:] = (20, 60, 220, 7)[band], (220, 210, 30, 7)[band]
+    transform = rasterio.transform.from_bounds(west, south, east, north, 200, 200)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=200, height=200, count=bands, dtype=dtype, crs=crs, transform=transform
+    ) as file:
+        file.write(pixels)
+        file.update_tags(TIFFTAG_DATETIME="2021:06:01 10:00:00")
+    return pixels
 
 
 @contextmanager

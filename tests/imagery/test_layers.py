@@ -27,6 +27,7 @@ from tessera_core.project.project import Project
 from tessera_core.project.settings import ProjectSettings
 from tessera_core.session import base_maps
 from tests.factories import landscape
+from tests.imagery.picture_server import aerial
 
 TILES = "https://tiles.example/{z}/{x}/{y}.png"
 
@@ -139,22 +140,6 @@ def test_the_catalogue_says_whose_each_picture_is() -> None:
     assert all(set("{}") & set(layer.url) and "<" not in layer.url for layer in layers.values())
 
 
-def picture(path: Path, project: Project, bands: int = 3, dtype: str = "uint8", crs: str = "EPSG:4326") -> np.ndarray:
-    """A picture of the project's region, its four quarters each of a colour."""
-    west, south, east, north = project.grid.bounds_lonlat if project.grid else (0, 0, 1, 1)
-    pixels = np.zeros((bands, 200, 200), dtype)
-    for band in range(bands):
-        pixels[band, :100, :100], pixels[band, :100, 100:] = (200, 40, 60, 7)[band], (30, 180, 60, 7)[band]
-        pixels[band, 100:, :100], pixels[band, 100:, 100:] = (20, 60, 220, 7)[band], (220, 210, 30, 7)[band]
-    transform = rasterio.transform.from_bounds(west, south, east, north, 200, 200)
-    with rasterio.open(
-        path, "w", driver="GTiff", width=200, height=200, count=bands, dtype=dtype, crs=crs, transform=transform
-    ) as file:
-        file.write(pixels)
-        file.update_tags(TIFFTAG_DATETIME="2021:06:01 10:00:00")
-    return pixels
-
-
 def colour_at(project: Project, file: Path, lon: float, lat: float, zoom: int) -> tuple[int, ...]:
     """What the tiles show at a place."""
     x = (lon + 180) / 360 * 2**zoom
@@ -168,7 +153,7 @@ def colour_at(project: Project, file: Path, lon: float, lat: float, zoom: int) -
 
 
 def test_a_picture_of_ones_own_lies_where_it_belongs_and_goes_along(project: Project, tmp_path: Path) -> None:
-    pixels = picture(tmp_path / "aerial.tif", project)
+    pixels = aerial(tmp_path / "aerial.tif", project)
     with (tmp_path / "aerial.tif").open("rb") as stream:
         layer, said = imagery.add_picture(project, stream, "C:\\photos\\aerial.tif", date="2021")
     assert layer.name == "aerial"
@@ -193,7 +178,7 @@ def test_a_picture_of_ones_own_lies_where_it_belongs_and_goes_along(project: Pro
 
 @pytest.mark.parametrize(("bands", "dtype"), [(1, "uint8"), (4, "uint16"), (3, "float32")])
 def test_pictures_of_other_kinds_are_shown_in_shades(project: Project, tmp_path: Path, bands: int, dtype: str) -> None:
-    picture(tmp_path / "a.tif", project, bands, dtype)
+    aerial(tmp_path / "a.tif", project, bands, dtype)
     layer, _ = imagery.add_picture_file(project, tmp_path / "a.tif")
     (file,) = imagery.picture_files(project)
     assert project.grid is not None
@@ -219,7 +204,7 @@ def test_what_is_no_picture_of_the_region_is_refused(project: Project, tmp_path:
 
 
 def test_addresses_of_tiles_lead_nowhere_else(project: Project, tmp_path: Path) -> None:
-    picture(tmp_path / "a.tif", project)
+    aerial(tmp_path / "a.tif", project)
     layer, _ = imagery.add_picture_file(project, tmp_path / "a.tif")
     stem, link = layer.file.removesuffix(".tif"), project.folder.name
     (project.folder / "imagery" / f"{'0' * 16}.tif").symlink_to(tmp_path / "a.tif")
