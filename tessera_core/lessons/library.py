@@ -101,7 +101,7 @@ def lesson_of(project: Project) -> Lesson | None:
 def project_name(lesson: Lesson, language: str = "en") -> str:
     """What the project for a lesson is called."""
     title = lesson.words(language).title
-    return f"Lesson {lesson.number}: {title}" if lesson.number else title
+    return f"Lesson {lesson.number}: {title}" if lesson.number and not lesson.start else title
 
 
 def begin(lesson: Lesson, demo: DemoRegion, language: str = "en") -> Project:
@@ -111,11 +111,22 @@ def begin(lesson: Lesson, demo: DemoRegion, language: str = "en") -> Project:
         TesseraError: it cannot be written.
     """
     project = library.start_demo(demo, fresh=True)
-    project.update(
-        name=library.free_name(project_name(lesson, language)),
-        lesson=progress.to_json(progress.begin(lesson)),
-    )
+    project.update(name=library.free_name(project_name(lesson, language)))
+    begin_in(project, lesson, language)
     return project
+
+
+def begin_in(project: Project, lesson: Lesson, language: str = "en") -> None:
+    """A lesson or a start in a project that is there, with the classes it is about; classes that are there stay as they are.
+
+    Raises:
+        TesseraError: the project cannot be saved.
+    """
+    known = {one.name.casefold() for one in project.log.classes}
+    for name, colour in lesson.colours.items():
+        if not lesson.spellings()[name] & known:
+            project.log.add_class(lesson.words(language).names[name], colour)
+    save(project, progress.begin(lesson, label_count(project)))
 
 
 def save(project: Project, known: LessonProgress) -> None:

@@ -73,6 +73,7 @@ TARGETS: dict[str, Target] = {
     "compare.part": _keyed("compare", "compare_part"),
     "compare.example": _keyed("compare", "compare_control_example"),
     "compare.rate": _keyed("compare", "compare_rate_"),
+    "export.files": _keyed("export", "export_map_files"),
     "continuous.map": _map("continuous"),
     "continuous.examples": _keyed("continuous", "continuous_examples"),
     "continuous.grey": _keyed("continuous", "continuous_grey"),

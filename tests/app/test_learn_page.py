@@ -30,7 +30,9 @@ def test_a_lesson_starts_in_a_project_of_its_own_and_is_gone_on_with(app: AppTes
     _open(app)
     shelf = lessons.shelf()
     titles = [header.value for header in app.header]
-    assert [f"{one.number}. {one.words().title}" for one in shelf.lessons.values()] == titles
+    numbered = [f"{one.number}. {one.words().title}" for one in shelf.lessons.values()]
+    assert titles == [*numbered, "Begin with a question"]
+    assert [one.words().title for one in shelf.starts.values()] == [header.value for header in app.subheader]
     assert any("The lesson in torn cannot be used" in warning.value for warning in app.warning)
     assert not _button(app, "learn_on_first-map")
 

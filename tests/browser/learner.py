@@ -77,7 +77,9 @@ class Learner:
         self, studio: Studio, server: AppServer, lesson: str, touch: bool = False, shots: Path | None = None
     ) -> None:
         self.studio, self.page, self.server, self.touch, self.shots = studio, studio.page, server, touch, shots
-        self.lesson = library.shelf().lessons[lesson]
+        found = library.find(lesson)
+        assert found is not None
+        self.lesson = found
         self.names = {text: name for name, text in self.lesson.words().names.items()}
         self.truth: Truth | None = None
         self.clicked: list[tuple[int, int]] = []

@@ -55,6 +55,43 @@ SCRIPTS: dict[str, dict[str, list[Do]]] = {
         "look": [Do("answer", "1", 12)],
     },
 }
+
+CHECKED = {
+    "validate": [Do("open", "Validate")],
+    "draw": [Do("press", "Choose the places by chance")],
+    "check": [Do("answer", "1", 10)],
+    "report": [Do("open", "Export")],
+}
+COMPARED = {"compare": [Do("open", "Compare")], "rate": [Do("slide", "False alarms I accept")], "look": [Do("point")]}
+LABEL = {"page": [Do("open", "Label")]}
+
+
+def examples(names: list[str], n: int = 3) -> dict[str, list[Do]]:
+    return {"examples": [Do("click", name, n) for name in names]}
+
+
+STARTS: dict[str, dict[str, list[Do]]] = {
+    "wetland": {**LABEL, **examples(["Water and wet ground", "Dry ground"], 4), **CHECKED},
+    "crops": {
+        **LABEL,
+        **examples(["Cereals", "Rapeseed", "Maize and beet", "Grassland", "No farmland"]),
+        **CHECKED,
+    },
+    "clearing": {
+        **COMPARED,
+        **LABEL,
+        **examples(["Wood", "No wood", "Water"]),
+        "between": [Do("open", "Compare"), Do("pick", "Class to class")],
+        **CHECKED,
+    },
+    "burned": {**COMPARED, **LABEL, **examples(["Burned", "Not burned", "Water"]), **CHECKED},
+    "restoration": {
+        "compare": [Do("open", "Compare")],
+        "part": [Do("pick", "Against land like it")],
+        "area": [Do("press", "Use an example area")],
+        "report": [Do("open", "Export")],
+    },
+}
 SHOTS = os.environ.get("TESSERA_SHOTS")
 
 
@@ -123,5 +160,31 @@ def test_the_other_lessons_at_a_desk(lesson: str, studio: Studio, server: AppSer
     assert learner.go(SCRIPTS[lesson]) == [step.id for step in learner.lesson.steps]
 
 
+@pytest.mark.parametrize(
+    "start", [pytest.param(name, marks=() if name == "wetland" else pytest.mark.soak) for name in STARTS]
+)
+def test_who_comes_with_a_question_gets_to_the_report(start: str, studio: Studio, server: AppServer) -> None:
+    learner = Learner(studio, server, start, shots=shots(f"{start}-desk"))
+    learner.begin()
+    assert learner.go(STARTS[start]) == [step.id for step in learner.lesson.steps]
+    if start == "restoration":
+        studio.open("/compare")
+        studio.sees("placebo areas")
+    else:
+        studio.page.get_by_role("button", name="Report (.html)").wait_for()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("start", STARTS)
+def test_every_question_by_finger_on_a_phone(start: str, chromium: Any, server: AppServer) -> None:
+    context, studio = phone(chromium, server)
+    learner = Learner(studio, server, start, touch=True, shots=shots(f"{start}-phone"))
+    learner.begin()
+    assert learner.go(STARTS[start]) == [step.id for step in learner.lesson.steps]
+    studio.close()
+    context.close()
+
+
 def test_there_is_a_learner_for_every_shipped_lesson() -> None:
+    assert set(STARTS) == set(library.shelf().starts)
     assert set(SCRIPTS) == set(library.shelf().lessons)

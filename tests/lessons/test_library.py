@@ -33,7 +33,8 @@ def demo(home: Path, monkeypatch: pytest.MonkeyPatch) -> library.DemoRegion:
     return demo
 
 
-ONE_YEAR = [lesson for lesson in lessons.shelf().lessons.values() if lesson.years == 1 and not lesson.series]
+SHIPPED = [*lessons.shelf().lessons.values(), *lessons.shelf().starts.values()]
+ONE_YEAR = [lesson for lesson in SHIPPED if lesson.years == 1 and not lesson.series]
 
 
 def gone_through(lesson: Lesson, project: Project) -> None:
@@ -43,7 +44,7 @@ def gone_through(lesson: Lesson, project: Project) -> None:
         assert known is not None
         known = progress.look(lesson, known, facts_of(project, lesson, known))
         here = progress.place(lesson, known)
-        if here.last:
+        if here.last and here.done:
             break
         if not here.done and here.step.question is not None and not here.step.solution:
             known = progress.answer(lesson, known, here.step.id, here.step.question.right or 0)
@@ -53,7 +54,8 @@ def gone_through(lesson: Lesson, project: Project) -> None:
             known, _page = lessons.solve(project, lesson, known)
             assert here.step.id in known.helped
         assert progress.place(lesson, known).done, f"the solution of {here.step.id} does not meet its task"
-        lessons.save(project, progress.forward(lesson, known, here.step.id, label_count(project)))
+        at = known if here.last else progress.forward(lesson, known, here.step.id, label_count(project))
+        lessons.save(project, at)
     known = Project.open(project.folder).settings.lesson
     assert known is not None
     assert progress.finished(lesson, known)
@@ -79,7 +81,7 @@ def test_the_studio_can_do_the_lessons_that_want_the_whole_demo_region(
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
     monkeypatch.setenv("TESSERA_DEMO_SIZE", "96")
     demo = library.make_demo(lambda done, total, message: None, lambda: False)
-    for lesson in lessons.shelf().lessons.values():
+    for lesson in SHIPPED:
         if lesson not in ONE_YEAR:
             gone_through(lesson, lessons.begin(lesson, demo))
 
@@ -166,3 +168,16 @@ def test_only_the_demo_region_has_a_truth(tmp_path: Path) -> None:
     landscape(32).save(tmp_path / "made")
     project = library.start(library.identify(str(tmp_path / "made")), "Other", tmp_path / "project")
     assert truth_of(project, max(project.embeddings, key=lambda year: year or 0), {"water": ("Water",)}) is None
+
+
+def test_a_start_brings_its_classes_and_leaves_those_that_are_there(demo: library.DemoRegion) -> None:
+    start = lessons.shelf().starts["wetland"]
+    project = library.start_demo(demo, fresh=True)
+    mine = project.log.add_class("dry GROUND", "#123456")
+    lessons.begin_in(project, start)
+    known = {one.name: one.color for one in project.log.classes}
+    assert known == {"dry GROUND": "#123456", "Water and wet ground": start.colours["wet"]}
+    assert project.log.classes[0].id == mine.id
+    assert lessons.lesson_of(project) == start
+    # A teacher's colours are checked, too.
+    assert all(one.colours.keys() in (set(), set(one.names)) for one in SHIPPED)

@@ -46,8 +46,9 @@ def page() -> None:
     files, areas = st.columns([8, 9], gap="medium")
     with files:
         st.header("The map")
-        for item in _map_items(project, product, made, scene, stem_of(project, year)):
-            row(noting(item, project))
+        with st.container(key="export_map_files"):
+            for item in _map_items(project, product, made, scene, stem_of(project, year)):
+                row(noting(item, project))
         _web_map(project, product, scene, stem_of(project, year))
         classifier(project, made, scene, stem_of(project, year))
         _plots_map(project, scene, year)

@@ -30,6 +30,13 @@ def page() -> None:
     begun = _begun()
     for lesson in known.lessons.values():
         _lesson(lesson, begun.get(lesson.id))
+    st.header("Begin with a question", anchor=False)
+    st.markdown(
+        "Guides from a question to a report. Practise on the invented place, or follow one in a place of your own: open "
+        "it, and choose the guide on its first page."
+    )
+    for lesson in known.starts.values():
+        _lesson(lesson, begun.get(lesson.id))
     for sentence in known.unusable:
         st.warning(humanize.escape(sentence), icon=":material/warning:")
     if not state.hosted():
@@ -40,8 +47,9 @@ def page() -> None:
 def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> None:
     texts = lesson.words()
     with st.container(border=True, gap="small", key=f"learn_{lesson.id}"):
-        number = f"{lesson.number}. " if lesson.number else ""
-        st.header(f"{number}{humanize.escape(texts.title)}", anchor=False)
+        number = f"{lesson.number}. " if lesson.number and not lesson.start else ""
+        heading = st.subheader if lesson.start else st.header
+        heading(f"{number}{humanize.escape(texts.title)}", anchor=False)
         st.markdown(f"{humanize.escape(texts.summary)} :small[:gray[About {lesson.minutes} minutes.]]")
         if lessons.is_own(lesson):
             own.whose(lesson)
@@ -66,7 +74,7 @@ def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> Non
                 icon=":material/note_add:" if begun is not None else ":material/play_arrow:",
                 key=f"learn_start_{lesson.id}",
             ):
-                _start(lesson)
+                start(lesson)
             if begun is not None:
                 st.caption(
                     "Done." if progress.finished(lesson, begun[1]) else f"Step {here.number} of {here.of}",
@@ -97,13 +105,14 @@ def _go_on(project: Project) -> None:
     st.session_state[_WAITING] = ""
 
 
-def _start(lesson: Lesson) -> None:
+def start(lesson: Lesson) -> None:
+    """Begin it in a copy of the demo region; where that has to be made first, the page Learn says how far it is."""
     with st.spinner("Opening a copy of the demo region…"):
         demo = library.take_demo()
     if demo is None:
         st.session_state[_WAITING] = lesson.id
         jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
-        st.rerun()
+        st.switch_page("pages/learn.py")
     else:
         _open(lessons.begin(lesson, demo))
 

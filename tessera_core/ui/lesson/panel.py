@@ -54,6 +54,16 @@ _WORDS = {
 }
 
 
+_GUIDE_WORDS = {
+    "lesson": "Guide",
+    "leave": "Put the guide away",
+    "lessons": "All lessons and guides",
+    "fold": "Fold the guide away (Escape)",
+    "unfold": "Show the guide",
+    "points": "What to take along",
+}
+
+
 def show(project: Project, page: str, on_event: Callable[[], None]) -> None:
     """Draw the panel, where the project is for a lesson; within a fragment.
 
@@ -175,7 +185,7 @@ def _header(project: Project, lesson: Lesson, known: LessonProgress, page: str) 
         "address": f"{at}?{query}" if at != "region" else f"./?{query}",
         "lessons": f"learn?{query}",
         "problem": st.session_state.get(_SAID, ""),
-        "words": {**_WORDS, "step": f"Step {here.number} of {here.of}"},
+        "words": {**_WORDS, **(_GUIDE_WORDS if lesson.start else {}), "step": f"Step {here.number} of {here.of}"},
     }
 
 

@@ -24,7 +24,7 @@ from tessera_core.sources.local.uploads import KINDS
 from tessera_core.ui import canvas, frame, humanize, jobs, projects, shell, state
 from tessera_core.ui.generate.page import show_outcome
 from tessera_core.ui.help import checklist, words
-from tessera_core.ui.region import chosen, wanted
+from tessera_core.ui.region import chosen, starts, wanted
 from tessera_core.ui.scene import OpenScene
 
 KEEP_ADDRESS = (
@@ -69,6 +69,7 @@ def page() -> None:
             + (" No account and no code." if settings().enter.by == "anyone" else "")
         )
         _ways_to_start()
+        starts.welcome()
         words.caption(
             "Embeddings are numbers that say how each place changed through a year, as satellites saw it. "
             "A map can be learnt from them with a handful of examples."
@@ -79,6 +80,7 @@ def page() -> None:
         shell.unseen_title("Region")
         opened = False
         with shell.plain_errors():
+            starts.take_up(project)
             if project.settings.class_name:
                 from tessera_core.ui.classroom import by_files
 
@@ -91,6 +93,7 @@ def page() -> None:
                 from tessera_core.ui.region import tiles
 
                 tiles.panel(project)
+        starts.in_project(project)
         with st.expander("Open something else", icon=":material/folder_open:", expanded=not opened):
             _ways_to_start()
             projects.recent()
