@@ -64,7 +64,7 @@ def gone_through(lesson: Lesson, project: Project) -> None:
 @pytest.mark.parametrize("lesson", ONE_YEAR, ids=lambda lesson: lesson.id)
 def test_the_studio_can_do_each_lesson_from_end_to_end(lesson: Lesson, demo: library.DemoRegion) -> None:
     project = lessons.begin(lesson, demo)
-    assert project.name.startswith(f"Lesson {lesson.number}: {lesson.words().title}")
+    assert project.name.startswith(lessons.project_name(lesson))
     gone_through(lesson, project)
     if lesson.id == "how-good":
         # Twelve places have been in every class of the map, so that something follows from them.
