@@ -121,6 +121,16 @@ def back(lesson: Lesson, progress: LessonProgress, step_id: str, labels: int) ->
     return _at(lesson, progress, here.number - 2, labels)
 
 
+def jump(lesson: Lesson, progress: LessonProgress, step_id: str, labels: int) -> LessonProgress:
+    """At any step, as a teacher brings a class together: what was done stays so, open steps before it count as skipped."""
+    position = next((n for n, step in enumerate(lesson.steps) if step.id == step_id), None)
+    if position is None:
+        return progress
+    passed = {*progress.done, *progress.skipped}
+    skipped = (step.id for step in lesson.steps[:position] if step.check is not None and step.id not in passed)
+    return _at(lesson, msgspec.structs.replace(progress, skipped=(*progress.skipped, *skipped)), position, labels)
+
+
 def helped(progress: LessonProgress, step_id: str) -> LessonProgress:
     """With a step that the studio did."""
     if step_id in progress.helped:

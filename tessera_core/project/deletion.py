@@ -96,6 +96,11 @@ def restore(deleted: Deleted) -> Project:
     return project
 
 
+def for_good(deleted: Deleted) -> None:
+    """Remove what was deleted at once: it cannot be brought back."""
+    shutil.rmtree(deleted.kept, ignore_errors=True)
+
+
 def sweep(now: float | None = None) -> int:
     """Remove for good what was deleted more than an hour ago; returns how many.
 

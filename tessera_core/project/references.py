@@ -33,7 +33,7 @@ from tessera_core.provenance import Provenance
 _SEALS = "linked_here"
 _KEYS = ("path", "dpixels")
 # Folders of data_home() that hold what this program made: from time series, of two years or models, by acquisition.
-_MADE_HERE = ("embeddings", "joined", "tiles")
+_MADE_HERE = ("embeddings", "joined", "tiles", "classes")
 # (project id, path) linked by this process: what counts where no secret can be kept.
 _linked: set[tuple[str, str]] = set()
 

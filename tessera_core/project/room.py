@@ -73,6 +73,15 @@ def hand_over(before: str, owner: str) -> int:
     return len(folders)
 
 
+def pass_on(folder: Path, before: str, owner: str) -> None:
+    """Give one project to another person, as when they come back in another browser."""
+    if not hosted() or not owner or before == owner:
+        return
+    note_owner(folder, owner)
+    if before:
+        (_notes_of(before) / folder.name).unlink(missing_ok=True)
+
+
 def require_place(owner: str) -> None:
     """Refuse a new project where a server for strangers has as many as its owner allows.
 
