@@ -96,8 +96,10 @@ def test_compose_keeps_the_studio_shut_in(root: Path) -> None:
 
 def test_what_the_image_leaves_out_is_imported_by_notebooks_alone(root: Path) -> None:
     # Here the project itself is installed, too, and asked for by nobody.
-    unasked = set(image_install.without_notebooks(Path(sys.prefix))) - {"tessera-studio"}
-    assert set(image_install.NOTEBOOK) <= unasked
+    unasked = set(image_install.unneeded(Path(sys.prefix), "generate-cpu")) - {"tessera-studio"}
+    assert {*image_install.NOTEBOOK, *image_install.UNLOADED} <= unasked
+    assert {"numba", "umap-learn"} <= set(image_install.unneeded(Path(sys.prefix), "slim"))
+    assert not {"numba", "umap-learn"} & unasked
     owners = packages_distributions()
     used: dict[str, str] = {}
     for path in [*(root / "tessera_core").rglob("*.py"), *(root / "pages").glob("*.py")]:

@@ -26,6 +26,10 @@ VARIANTS = ("slim", "generate-cpu", "cuda")
 IDLE = ("triton", "cuda-bindings", "cuda-pathfinder")
 # What only notebooks use: nobody opens one in the image. What comes with it goes, too, unless something else asks for it.
 NOTEBOOK = ("ipyleaflet", "ipywidgets", "leafmap")
+# Layouts by umap-learn bring a compiler of their own, 0.2 GB: only with what makes embeddings. Explore's quick layout does without.
+LARGE = ("umap-learn",)
+# What libraries of ours ask for and only other uses of theirs load: charts and maps that we do not draw, arrays that are computed later.
+UNLOADED = ("contextily", "dask", "geodatasets", "pydeck", "scikit-image")
 # Run by the image's own Python: names of the distributions there that nothing needs which is asked for.
 _UNASKED = """
 import json, re, sys
@@ -35,12 +39,12 @@ from packaging.requirements import Requirement
 def plain(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
-asked, folder = json.loads(sys.argv[1]), sys.argv[2]
+asked, folder, never = json.loads(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 known = {plain(one.name): one for one in distributions(path=[folder])}
 kept, todo = set(), [(plain(Requirement(text).name), frozenset(Requirement(text).extras)) for text in asked]
 while todo:
     name, extras = todo.pop()
-    if (name, extras) in kept or name not in known:
+    if (name, extras) in kept or name not in known or name in never:
         continue
     kept.add((name, extras))
     for text in known[name].requires or ():
@@ -55,6 +59,30 @@ import os, sys
 os.environ["PATH"] = ""
 from tessera_core._utils.int8 import kernels
 sys.exit(0 if len(kernels()) > 1 else "The kernels in C that were compiled are not taken.")
+"""
+# Run by the image's own Python: what was left out, or stripped, is missed here and not by whoever uses the image.
+_LOADS = """
+import ast, importlib, json, sys
+from pathlib import Path
+import tessera_core
+
+absent, names = set(json.loads(sys.argv[1])), {"streamlit.web.bootstrap", "streamlit.starlette"}
+for path in Path(tessera_core.__file__).parent.rglob("*.py"):
+    if "bench" in path.parts or path.name == "hub.py":
+        continue
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+missing = []
+for name in sorted(names):
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in absent:
+            missing.append(f"{name}: {error}")
+sys.exit("\\n".join(missing) or 0)
 """
 # Left in wheels by their makers: never imported by a program that uses them.
 TESTS = ("tests", "test")
@@ -112,20 +140,21 @@ def packages(variant: str, into: Path) -> None:
                 *(extra("generate") or ["torch"]),
             ]
             install_torch(install, variant)
-        unasked = without_notebooks(into)
-        say(f"Left out, because only notebooks use them: {', '.join(unasked) or 'nothing'}.")
+        unasked = unneeded(into, variant)
+        say(f"Left out, because nothing in this image loads them: {', '.join(unasked) or 'nothing'}.")
         if unasked:
             run(tool / "uv/bin/uv", "pip", "uninstall", "--quiet", "--python", into / "bin/python", *unasked)
     thin(into)
 
 
-def without_notebooks(into: Path) -> list[str]:
+def unneeded(into: Path, variant: str) -> list[str]:
     """Names of installed packages that nothing in the image needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [text for text in project["dependencies"] if re.split(r"[=<>!~ ;\[]", text, maxsplit=1)[0] not in NOTEBOOK]
+    idle = (*NOTEBOOK, *(LARGE if variant == "slim" else ()))
+    asked = [text for text in project["dependencies"] if re.split(r"[=<>!~ ;\[]", text, maxsplit=1)[0] not in idle]
     asked += [*extra("auth"), *(extra("generate") or ["torch"]), "packaging"]
     site = next(into.glob("lib/python3*/site-packages"))
-    words = [str(into / "bin/python"), "-c", _UNASKED, json.dumps(asked), str(site)]
+    words = [str(into / "bin/python"), "-c", _UNASKED, json.dumps(asked), str(site), json.dumps(UNLOADED)]
     return list(json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout))
 
 
@@ -157,15 +186,37 @@ def install_torch(install: list[object], variant: str) -> None:
 
 
 def thin(into: Path) -> None:
-    """Take out what no program uses: tests that lie in wheels, headers, what notebooks show."""
+    """Take out what no program uses: tests that lie in wheels, headers, what notebooks show, tables for debuggers."""
     site = next(into.glob("lib/python3*/site-packages"))
     for package in NO_TESTS:
         for folder in sorted((site / package).rglob("*")) if (site / package).is_dir() else ():
             # torch.testing is imported, sklearn.utils._testing too; folders named tests are not.
             if folder.name in TESTS and folder.is_dir() and folder.parent.name != "torch":
                 shutil.rmtree(folder)
-    for folder in (site / "pyarrow/include", site / "torch/include", into / "share/jupyter"):
+    for folder in (
+        site / "pyarrow/include",
+        site / "torch/include",
+        site / "numpy/_core/include",
+        into / "share/jupyter",
+    ):
         shutil.rmtree(folder, ignore_errors=True)
+    # Arrow over a network, which nothing here speaks.
+    for path in sorted((site / "pyarrow").glob("*flight*")):
+        path.unlink()
+    strip(site)
+
+
+def strip(site: Path) -> None:
+    """Take the tables for debuggers and linkers out of compiled libraries, where binutils came with the compiler: 0.15 GB."""
+    if shutil.which("strip") is None:
+        say("Libraries keep their tables for debuggers: there is no `strip` here.")
+        return
+    for path in sorted(site.rglob("*.so*")):
+        # Those for a GPU are of gigabytes, and made by others with care.
+        if path.is_symlink() or path.relative_to(site).parts[0] in ("torch", "nvidia", "triton"):
+            continue
+        # It writes a whole file or none.
+        subprocess.run(["strip", "--strip-unneeded", str(path)], capture_output=True, check=False)
 
 
 def studio(into: Path) -> None:
@@ -174,6 +225,7 @@ def studio(into: Path) -> None:
         run(*uv(Path(name), into), "--no-deps", ROOT)
     site = next(into.glob("lib/python3*/site-packages"))
     kernels(into)
+    loads(into)
     # Files of wheels that are templates for others do not compile; they are never imported either.
     subprocess.run(
         [str(into / "bin/python"), "-m", "compileall", "-q", "-j", "0", str(site)],
@@ -181,6 +233,11 @@ def studio(into: Path) -> None:
         stdout=subprocess.DEVNULL,
     )
     run(into / "bin/tessera", "--version")
+
+
+def loads(into: Path) -> None:
+    """Load every module of ours that loads without PyTorch and all that it names; raises CalledProcessError where one is missing."""
+    run(into / "bin/python", "-I", "-W", "ignore", "-c", _LOADS, json.dumps([*NOTEBOOK, "umap", "torch"]))
 
 
 def kernels(into: Path) -> None:

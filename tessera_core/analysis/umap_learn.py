@@ -19,17 +19,19 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.torch_part import IMAGE_VARIABLE, how_to_add
 from tessera_core.analysis.projection import MAX_POINTS, NEIGHBOURS
-from tessera_core.errors import Cancelled, RasterError
+from tessera_core.errors import Cancelled, MissingPartError, RasterError
 from tessera_core.types import Cancel, Floats, Progress
 
-__all__ = ["UNLABELLED", "Layout", "align_years", "fit_layout"]
+__all__ = ["UNLABELLED", "Layout", "align_years", "fit_layout", "is_here", "missing"]
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,17 @@ _STAGES = {
     "Finding Nearest Neighbors": "finding neighbours",
     "Construct embedding": "laying out the points",
 }
+
+
+def is_here() -> bool:
+    """Whether umap-learn is installed, which the slim image leaves out; nothing is loaded."""
+    return find_spec("umap") is not None
+
+
+def missing() -> str:
+    """What to tell people where it is not."""
+    how = how_to_add() if os.environ.get(IMAGE_VARIABLE) else "run `pip install umap-learn`"
+    return f"The layouts of umap-learn are not installed here; the quick layout is. To have them, {how}."
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,7 @@ def fit_layout(
 
     Raises:
         RasterError: too few, too many or unusable embeddings, or the process ended early.
+        MissingPartError: umap-learn is not installed.
         Cancelled: the user stopped.
 
     Example:
@@ -120,6 +134,7 @@ def align_years(
 
     Raises:
         RasterError: too few, too many or unusable embeddings, or the process ended early.
+        MissingPartError: umap-learn is not installed.
         Cancelled: the user stopped.
     """
     if len(years) < 2 or len({np.shape(year) for year in years}) != 1:
@@ -158,6 +173,8 @@ def _in_a_child(
     progress: Progress | None,
     cancelled: Cancel | None,
 ) -> Floats:
+    if not is_here():
+        raise MissingPartError(missing())
     with tempfile.TemporaryDirectory(prefix="tessera-umap-") as folder:
         job, result = Path(folder) / "job.npz", Path(folder) / "points.npy"
         np.savez(job, allow_pickle=False, **arrays, settings=np.array([n, NEIGHBOURS, seed]))

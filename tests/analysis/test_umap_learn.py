@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -135,3 +137,20 @@ def test_labels_draw_classes_together_and_aligned_years_lie_on_each_other() -> N
     later = (clumped + 0.05 * rng.normal(size=clumped.shape)).astype(np.float32)
     first, second = umap_learn.align_years([clumped, later])
     assert np.linalg.norm(first - second, axis=1).mean() < 0.2 * np.ptp(first)
+
+
+def test_where_it_is_not_installed_it_is_said_and_the_quick_layout_stays() -> None:
+    code = """
+import numpy as np
+from tessera_core.analysis.umap_learn import fit_layout, is_here
+from tessera_core.errors import MissingPartError
+assert not is_here()
+try:
+    fit_layout(np.zeros((100, 8), np.float32))
+except MissingPartError as error:
+    print(error)
+"""
+    environment = os.environ | {"TESSERA_GUARD_WITHOUT": "umap", "TESSERA_IMAGE": "slim"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.startswith("The layouts of umap-learn are not installed here; the quick layout is."), done.stderr
+    assert "generate-cpu" in done.stdout

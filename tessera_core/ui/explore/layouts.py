@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from tessera_core.analysis import embedding_space
+from tessera_core.analysis import embedding_space, umap_learn
 from tessera_core.analysis.embedding_space import Picture, Way
 from tessera_core.ui import humanize, jobs, shell
 from tessera_core.ui.explore.context import PAGE, ExploreContext
@@ -72,7 +72,12 @@ _OFFERS = {
 def choose_way(context: ExploreContext, row: st.delta_generator.DeltaGenerator) -> None:
     """The choice of a way, in a row of controls."""
     row.selectbox(
-        "Layout", _ways(context), key=context.key("way"), format_func=lambda way: _OFFERS[way].name, width=230
+        "Layout",
+        _ways(context),
+        key=context.key("way"),
+        format_func=lambda way: _OFFERS[way].name,
+        width=230,
+        help=None if umap_learn.is_here() else umap_learn.missing(),
     )
 
 
@@ -141,6 +146,8 @@ def picture_ready(context: ExploreContext) -> bool:
 
 
 def _ways(context: ExploreContext) -> list[Way]:
+    if not umap_learn.is_here():
+        return [Way.QUICK]
     offered = [Way.QUICK, Way.FULL]
     if len({label.class_id for label in context.project.log.labels}) > 1:
         offered.append(Way.GUIDED)
