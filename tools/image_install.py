@@ -28,7 +28,7 @@ IDLE = ("triton", "cuda-bindings", "cuda-pathfinder")
 NOTEBOOK = ("ipyleaflet", "ipywidgets", "leafmap")
 # Layouts by umap-learn bring a compiler of their own, 0.2 GB: only with what makes embeddings. Explore's quick layout does without.
 LARGE = ("umap-learn",)
-# What libraries of ours ask for and only other uses of theirs load: charts and maps that we do not draw, arrays that are computed later.
+# What libraries of ours ask for and only other uses of theirs load: charts and maps that we do not draw, postponed arrays.
 UNLOADED = ("contextily", "dask", "geodatasets", "pydeck", "scikit-image")
 # Run by the image's own Python: names of the distributions there that nothing needs which is asked for.
 _UNASKED = """
@@ -236,7 +236,7 @@ def studio(into: Path) -> None:
 
 
 def loads(into: Path) -> None:
-    """Load every module of ours that loads without PyTorch and all that it names; raises CalledProcessError where one is missing."""
+    """Load every module of ours and all that it names, but for PyTorch; raises CalledProcessError where one is missing."""
     run(into / "bin/python", "-I", "-W", "ignore", "-c", _LOADS, json.dumps([*NOTEBOOK, "umap", "torch"]))
 
 

@@ -85,6 +85,19 @@ def test_answers_of_the_process_are_those_of_this_one(saved: tuple, crew: Crew) 
     assert score.held_out.samples.features.raster is raster
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads what a process has mapped")
+def test_the_process_carries_no_libraries_that_no_stage_uses(saved: tuple, crew: Crew) -> None:
+    raster, place = saved
+    assessor = Assessor(raster, quiet=0, place=place, crew=crew)
+    # It asks scikit-learn for more than others do.
+    assessor.ask(question(labelled(raster), "boosting"))
+    assert assessor.wait(120).score is not None
+    (pid,) = crew.pids
+    mapped = {part for file in psutil.Process(pid).memory_maps() for part in file.path.split("/")}
+    assert {"sklearn", "scipy"} <= mapped
+    assert not {"pandas", "pyarrow", "psutil"} & mapped
+
+
 def test_a_map_that_takes_long_holds_up_nobodys_score(saved: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     raster, _ = saved
     log, made, go = labelled(raster), [], threading.Event()
