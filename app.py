@@ -14,10 +14,8 @@ else:
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
-    from tessera_core._utils.heap import give_back
     from tessera_core.ui import gate
 
-    give_back()
     gate.check_settings()
     app = App(__file__, middleware=[Middleware(gate.Gate)], lifespan=gate.lifespan)
     # It would print an address without the token.

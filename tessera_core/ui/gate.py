@@ -32,6 +32,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 from tessera_core._utils.atomic import atomic_path
+from tessera_core._utils.heap import give_back
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, server_secret, settings
@@ -431,6 +432,7 @@ def check_settings() -> None:
 @asynccontextmanager
 async def lifespan(app: object) -> AsyncIterator[None]:
     """From the start of the server to its end: say where it is, and open the owner's browser."""
+    give_back()
     strangers = decide()
     sessions.serve(asyncio.get_running_loop())
     port = config.get_option("server.port")

@@ -89,8 +89,7 @@ def test_answers_of_the_process_are_those_of_this_one(saved: tuple, crew: Crew) 
 def test_the_process_carries_no_libraries_that_no_stage_uses(saved: tuple, crew: Crew) -> None:
     raster, place = saved
     assessor = Assessor(raster, quiet=0, place=place, crew=crew)
-    # It asks scikit-learn for more than others do.
-    assessor.ask(question(labelled(raster), "boosting"))
+    assessor.ask(question(labelled(raster), "tree"))
     assert assessor.wait(120).score is not None
     (pid,) = crew.pids
     mapped = {part for file in psutil.Process(pid).memory_maps() for part in file.path.split("/")}
