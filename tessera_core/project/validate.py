@@ -11,13 +11,12 @@ answers; that is kept beside it under a number.
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,11 +27,12 @@ from tessera_core._utils.csvcells import quoted_row
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.assess.area import Z95, Assessment
 from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, sample_size
+from tessera_core.assess.exchange import AnswersRead
 from tessera_core.assess.nonresponse import worst_case
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
-from tessera_core.labels.model import clean_name
 from tessera_core.project.project import Project
+from tessera_core.project.response import Response, respond
 
 FORMAT = "tessera-validation/2"
 # 1 had answers alone: no confidence, evidence, interpreter or time, and every place was a pixel judged by what covers most of it.
@@ -40,8 +40,6 @@ FORMATS = ("tessera-validation/1", FORMAT)
 UNITS = ("pixel", "block")
 RULES = ("majority", "centre")
 SECONDS_PER_PLACE = 8.0
-MAX_TEXT = 120
-Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 
 @dataclass(frozen=True)
@@ -103,48 +101,6 @@ def plan(
     shares = {k: min(v, sizes[k]) for k, v in allocate(n, sizes, allocation, expected, at_least).items()}
     variance = sum((sizes[k] / pixels) ** 2 * spread**2 / m for k, m in shares.items())
     return SamplePlan(design, sum(shares.values()), shares, Z95 * variance**0.5)
-
-
-class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What stands behind the answer for a place.
-
-    Attributes:
-        confidence: ``"sure"`` or ``"probably"``; empty where it was not said, as for "cannot tell".
-        reason: why it could not be told.
-        evidence: what was looked at.
-        evidence_date: of that, as it was typed.
-        interpreter: who answered, as they call themselves.
-        at: when, UTC, ``YYYY-MM-DDTHH:MM:SSZ``.
-    """
-
-    confidence: Literal["sure", "probably", ""] = ""
-    reason: Text = ""
-    evidence: Text = ""
-    evidence_date: Text = ""
-    interpreter: Text = ""
-    at: Annotated[str, msgspec.Meta(pattern=r"\A(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?\Z")] = ""
-
-
-def respond(
-    confidence: Literal["sure", "probably", ""] = "",
-    *,
-    reason: str = "",
-    evidence: str = "",
-    evidence_date: str = "",
-    interpreter: str = "",
-) -> Response:
-    """A response of this moment, its texts one line each."""
-    texts = (clean_name(text, MAX_TEXT) for text in (reason, evidence, evidence_date, interpreter))
-    reason, evidence, evidence_date, interpreter = texts
-    now = dt.datetime.now(dt.UTC)
-    return Response(
-        confidence=confidence,
-        reason=reason,
-        evidence=evidence,
-        evidence_date=evidence_date,
-        interpreter=interpreter,
-        at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
-    )
 
 
 @dataclass(frozen=True)
@@ -209,6 +165,20 @@ class Validation:
         notes = self.sample.notes
         kept = (*notes[:position], " ".join(note.split()), *notes[position + 1 :])
         return replace(self, sample=replace(self.sample, notes=kept))
+
+    def with_answers(self, read: AnswersRead) -> Validation:
+        """With answers from elsewhere; at other places what was answered here stays."""
+        known = self
+        for place, class_id in read.classes.items():
+            said = read.behind.get(place, {})
+            response = respond(
+                reason=said.get("reason", ""),
+                evidence=said.get("evidence", ""),
+                evidence_date=said.get("evidence_date", ""),
+                interpreter=said.get("interpreter", ""),
+            )
+            known = known.answer(place, class_id, response=response)
+        return known
 
     def on_map(self, classes: NDArray[np.integer]) -> Validation:
         """With the classes of a newer map at the same places.

@@ -30,6 +30,7 @@ from tessera_core.project import validate
 from tessera_core.project.classify import map_project, project_product
 from tessera_core.project.project import Project
 from tessera_core.project.report import project_report
+from tessera_core.project.response import respond
 from tessera_core.project.verify import differences
 from tessera_core.provenance import Provenance
 from tessera_core.sources.local.open import open_embeddings
@@ -64,7 +65,7 @@ class Made:
         sample = validate.Validation(2023, raster.grid, draw(made.map.classes, 50, at_least=8, seed=0))
         for place in range(46):
             row, col = sample.sample.rows[place], sample.sample.cols[place]
-            behind = validate.respond("sure", evidence="Aerial picture", evidence_date="2023-06", interpreter="Zoë")
+            behind = respond("sure", evidence="Aerial picture", evidence_date="2023-06", interpreter="Zoë")
             sample = sample.answer(place, 0 if place % 20 == 19 else int(truth[row, col]) + 1, response=behind)
         validate.save(self.project, sample)
         self.sample = sample.on_map(made.map.classes)

@@ -19,6 +19,7 @@ from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.project import validate
 from tessera_core.project.project import Project
+from tessera_core.project.response import respond
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), (60, 80))
 NAMES = {1: "maize", 2: "grass", 3: "wood"}
@@ -180,9 +181,9 @@ def test_estimates_as_a_table() -> None:
 
 
 def test_what_stands_behind_an_answer_survives_and_goes_with_it(project: Project) -> None:
-    behind = validate.respond("probably", evidence="Aerial\npicture", evidence_date="2023-06", interpreter=" Zoë ")
+    behind = respond("probably", evidence="Aerial\npicture", evidence_date="2023-06", interpreter=" Zoë ")
     assert (behind.evidence, behind.interpreter) == ("Aerial picture", "Zoë")
-    unknown = validate.respond(reason="It lies on a border", interpreter="Zoë")
+    unknown = respond(reason="It lies on a border", interpreter="Zoë")
     current = (
         replace(a_sample(), unit="block", rule="centre").answer(0, 2, response=behind).answer(1, 0, response=unknown)
     )

@@ -14,7 +14,7 @@ from tessera_core.project.project import Project
 from tessera_core.ui import frame, maps, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.validate.design import again, design_form
-from tessera_core.ui.validate.results import results
+from tessera_core.ui.validate.results import elsewhere, results
 from tessera_core.ui.validate.screen import screen
 
 
@@ -52,4 +52,5 @@ def _studio(project: Project) -> None:
         return
     screen(project, scene, current)
     results(project, scene, current)
+    elsewhere(project, scene, current)
     again(project, scene, year, made.map.classes)

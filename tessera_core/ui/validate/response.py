@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.project.project import Project
-from tessera_core.project.validate import MAX_TEXT, Response, Validation, respond
+from tessera_core.project.response import MAX_TEXT, Response, respond
+from tessera_core.project.validate import Validation
 from tessera_core.ui.validate.context import place_key
 
 _SURE = {"sure": "Sure", "probably": "Probably"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,12 +13,14 @@ import streamlit as st
 
 from tessera_core.assess.area import AreaEstimate, Assessment
 from tessera_core.assess.designs import to_csv
+from tessera_core.assess.exchange import ENDINGS, read_answers, sample_text
 from tessera_core.errors import LabelError
 from tessera_core.project import steps, validate
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize
+from tessera_core.ui.files import with_upload
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate.context import names_of
 
@@ -140,6 +143,48 @@ def _downloads(
                 on_click="ignore",
                 key="validate_areas_csv",
             )
+
+
+_FORMS = {
+    "Collect Earth Online (.csv)": (".csv", "text/csv", "Its list of plots (LON, LAT, PLOTID)."),
+    "GeoJSON": (".geojson", "application/geo+json", "For QGIS and other maps; fill in the field class."),
+    "KML": (".kml", "application/vnd.google-earth.kml+xml", "For Google Earth."),
+}
+
+
+def elsewhere(project: Project, scene: OpenScene, current: Validation) -> None:
+    """The places for other programs to answer, and their answers back."""
+    grid = scene.raster.grid
+    if not grid.georeferenced:
+        return
+    stem = safe_name(f"{project.name} {current.year or ''}").replace(" ", "-")
+    with st.expander("Answer the places in another program", icon=":material/swap_horiz:"):
+        st.caption("What the map says is in none of these files, so that nobody is led by it.")
+        with st.container(horizontal=True):
+            for title, (ending, mime, about) in _FORMS.items():
+                st.download_button(
+                    title,
+                    functools.partial(sample_text, current.sample, grid, ending, project.name),
+                    f"{stem}-places{ending}",
+                    mime,
+                    icon=":material/download:",
+                    on_click="ignore",
+                    help=about,
+                    key=f"validate_places{ending}",
+                )
+        file = st.file_uploader(
+            "Answers (CSV, GeoJSON or KML with PLOTID and a column of classes)",
+            [ending.removeprefix(".") for ending in ENDINGS],
+            key=f"validate_answers_{project.key}_{current.year}",
+        )
+        if file is None:
+            return
+        read = with_upload(file, lambda path: read_answers(path, current.sample, names_of(project)))
+        for sentence in read.sentences():
+            st.markdown(humanize.escape(sentence))
+        if st.button("Take these answers", type="primary", key=f"validate_take_{project.key}_{current.year}"):
+            validate.save(project, _newest(project, current).with_answers(read))
+            st.rerun()
 
 
 def _newest(project: Project, current: Validation) -> Validation:

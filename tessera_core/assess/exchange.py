@@ -1,0 +1,182 @@
+"""A sample for other programs to answer, and their answers back: Collect Earth Online's CSV of plots, GeoJSON and KML.
+
+What the map says goes into none of these files: people tend to agree with a map. Places are known by their number, the column
+``PLOTID``; nothing that comes back is dropped without being counted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from tessera_core.assess.designs import Sample
+from tessera_core.errors import LabelError
+from tessera_core.grid import Grid
+from tessera_core.labels.features import Feature, fields_of
+from tessera_core.labels.files import read_features
+from tessera_core.labels.model import clean_name
+
+ENDINGS = (".csv", ".geojson", ".kml")
+CANNOT_TELL = ("cannot tell", "can not tell", "can't tell", "unknown", "unsure")
+_NUMBER = ("plotid", "plot_id", "pl_plotid", "id", "name")
+# What other programs call what stands behind an answer.
+_BEHIND = {
+    "interpreter": ("interpreter", "email", "user", "operator", "analyst"),
+    "evidence": ("evidence", "imagery_title", "imagery"),
+    "evidence_date": ("evidence_date", "imagery_date"),
+    "reason": ("reason",),
+}
+
+
+def sample_text(sample: Sample, grid: Grid, ending: str, title: str = "Places") -> str:
+    """The places of a sample as the text of a file.
+
+    Args:
+        sample: whose answers stay here.
+        grid: of the map.
+        ending: one of :data:`ENDINGS`.
+        title: of a KML document.
+
+    Raises:
+        LabelError: the map has no place on Earth, or there is no such form.
+    """
+    if not grid.georeferenced:
+        raise LabelError("The place on Earth of this map is not known, so other programs cannot show its places.")
+    lon, lat = grid.pixel_to_lonlat(sample.rows + 0.5, sample.cols + 0.5)
+    places = [(n + 1, round(float(x), 7), round(float(y), 7)) for n, (x, y) in enumerate(zip(lon, lat, strict=True))]
+    if ending == ".csv":
+        out = io.StringIO()
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(("LON", "LAT", "PLOTID"))
+        table.writerows((f"{x:.7f}", f"{y:.7f}", number) for number, x, y in places)
+        return out.getvalue()
+    if ending == ".geojson":
+        features = [
+            {
+                "type": "Feature",
+                "geometry": {"type": "Point", "coordinates": [x, y]},
+                "properties": {"PLOTID": number, "class": None},
+            }
+            for number, x, y in places
+        ]
+        return json.dumps({"type": "FeatureCollection", "features": features}, indent=1)
+    if ending == ".kml":
+        return _kml(places, title)
+    raise LabelError(f"A sample is not written as {ending}; there are {', '.join(ENDINGS)}.")
+
+
+def _kml(places: Sequence[tuple[int, float, float]], title: str) -> str:
+    root = Element("kml", xmlns="http://www.opengis.net/kml/2.2")
+    document = SubElement(root, "Document")
+    SubElement(document, "name").text = clean_name(title)
+    for number, x, y in places:
+        mark = SubElement(document, "Placemark")
+        SubElement(mark, "name").text = str(number)
+        data = SubElement(mark, "ExtendedData")
+        SubElement(SubElement(data, "Data", name="PLOTID"), "value").text = str(number)
+        SubElement(SubElement(mark, "Point"), "coordinates").text = f"{x:.7f},{y:.7f}"
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
+
+
+@dataclass(frozen=True)
+class AnswersRead:
+    """Answers of a file.
+
+    Attributes:
+        classes: position of a place -> class id, 0 for "cannot tell".
+        behind: position -> what the file says of interpreter, evidence and its date, reason; only what it says.
+        column: that was taken for the class.
+        left_out: why lines were left out -> how many.
+    """
+
+    classes: dict[int, int]
+    behind: dict[int, dict[str, str]] = field(default_factory=dict)
+    column: str = ""
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def sentences(self) -> list[str]:
+        """For people, what was taken first."""
+        lines = [f"{len(self.classes)} answers were taken, from the column {self.column!r}."]
+        return lines + [f"{n} lines were left out: {why}." for why, n in self.left_out.items()]
+
+
+def read_answers(path: str | Path, sample: Sample, names: Mapping[int, str], column: str | None = None) -> AnswersRead:
+    """Answers to a sample from a table, GeoJSON or KML, as Collect Earth Online and others write them.
+
+    Args:
+        path: of the file; it has the places by number (``PLOTID``) and, in some column, classes by name or id.
+        sample: that they belong to.
+        names: class id -> name.
+        column: that is the class; by default the one in which most values are classes.
+
+    Raises:
+        LabelError: the file is not readable, or it has no such columns.
+    """
+    path = Path(path)
+    features = read_features(path).features
+    columns = fields_of(features)
+    known = {name.strip().casefold(): k for k, name in names.items()} | dict.fromkeys(CANNOT_TELL, 0)
+    number = next((c for wanted in _NUMBER for c in columns if c.strip().casefold() == wanted), None)
+    if number is None:
+        raise LabelError(
+            f"{path.name} does not say which place a line belongs to; it needs the column PLOTID, with the number of the place."
+        )
+    chosen = column or _class_column(features, [c for c in columns if c != number], known)
+    if chosen is None or chosen not in columns:
+        raise LabelError(f"{path.name} has no column with classes of this project ({', '.join(names.values())}).")
+    left_out: Counter[str] = Counter()
+    found: dict[int, set[int]] = {}
+    behind: dict[int, dict[str, str]] = {}
+    for feature in features:
+        place = _position(feature.properties.get(number), len(sample))
+        said = _text(feature.properties.get(chosen))
+        if place is None:
+            left_out["their PLOTID is no place of this sample"] += 1
+        elif not said:
+            left_out["no class is given"] += 1
+        elif (class_id := _class(said, known, names)) is None:
+            left_out["their class is none of this project"] += 1
+        else:
+            found.setdefault(place, set()).add(class_id)
+            behind[place] = _behind(feature.properties)
+    torn = {place for place, classes in found.items() if len(classes) > 1}
+    if torn:
+        left_out["several classes are given for one place"] = len(torn)
+    classes = {place: next(iter(ids)) for place, ids in sorted(found.items()) if place not in torn}
+    return AnswersRead(classes, {k: behind[k] for k in classes if behind[k]}, chosen, dict(left_out))
+
+
+def _class_column(features: Sequence[Feature], columns: Sequence[str], known: Mapping[str, int]) -> str | None:
+    hits = {c: sum(_text(f.properties.get(c)).casefold() in known for f in features) for c in columns}
+    best = max(hits, key=lambda c: hits[c], default=None)
+    return best if best is not None and hits[best] else None
+
+
+def _class(said: str, known: Mapping[str, int], names: Mapping[int, str]) -> int | None:
+    if (class_id := known.get(said.casefold())) is not None:
+        return class_id
+    return int(said) if said.isdecimal() and int(said) in names else None
+
+
+def _position(value: Any, places: int) -> int | None:
+    text = _text(value).removesuffix(".0")
+    return int(text) - 1 if text.isdecimal() and len(text) < 12 and 1 <= int(text) <= places else None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value).strip()
+
+
+def _behind(properties: Mapping[str, Any]) -> dict[str, str]:
+    by_name = {name.strip().casefold(): _text(value) for name, value in properties.items()}
+    said = {what: next((by_name[c] for c in spelt if by_name.get(c)), "") for what, spelt in _BEHIND.items()}
+    # An address is not for a report that goes round.
+    said["interpreter"] = said["interpreter"].partition("@")[0]
+    return {what: text for what, text in said.items() if text}
