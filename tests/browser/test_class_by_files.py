@@ -61,7 +61,7 @@ def test_a_class_by_files(studio: Studio, server: AppServer, tmp_path: Path, mon
         files.append(hand_in(project, tmp_path / f"{n}.tessera", f"Learner {n + 1}"))
     (tmp_path / "holiday.tessera").write_text("no project at all")
     studio.choose("Project that the class started from", "Fen")
-    drop = page.locator("[class*=st-key-class_back_] input[type=file]")
+    drop = page.locator(".st-key-class_back_files input[type=file]")
     drop.set_input_files([str(path) for path in [*files, tmp_path / "holiday.tessera"]])
     studio.sees("20 learners have handed in.")
     studio.sees("holiday.tessera")

@@ -167,7 +167,7 @@ def _take_back(page: str) -> None:
     template = _chosen("Project that the class started from", "class_back_project")
     if template is None:
         return
-    uploads, paths = _brought(template)
+    uploads, paths = _brought()
     if not uploads and not paths:
         return
     scene = state.scene_for(template, year_of(template))
@@ -194,13 +194,13 @@ def _take_back(page: str) -> None:
     class_map.show(handed.works, template, page)
 
 
-def _brought(template: Project) -> tuple[list[Any], list[Path]]:
+def _brought() -> tuple[list[Any], list[Path]]:
     """The files that were dropped, and those of a folder that was named."""
     uploads: list[Any] = st.file_uploader(
         "Drop all files of the class",
         type=None,
         accept_multiple_files=True,
-        key=f"class_back_{template.key}",
+        key="class_back_files",
         help=f"The {SUFFIX} files that learners handed in; what is something else is told and left out.",
     )
     if state.hosted():

@@ -18,17 +18,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core._utils.partial import Failure
 from tessera_core.classroom.consensus import confused_classes
 from tessera_core.classroom.tables import board_csv, board_rows, differently
 from tessera_core.classroom.together import Together, together, write_together, year_of
-from tessera_core.classroom.work import Work, read_work
-from tessera_core.errors import InputError
+from tessera_core.classroom.work import Work
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.render import palette
 from tessera_core.render.colormap import Scale, encode_values, hexes
-from tessera_core.types import Cancel, Progress
 from tessera_core.ui import charts, files, humanize, results, shell, state
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import ColourScale, Layer
@@ -60,43 +57,6 @@ def show(works: Sequence[Work], template: Project, page: str) -> None:
     )
     if found is not None:
         _draw(found, template, scene, key)
-
-
-def show_members(members: Sequence[tuple[str, Path]], template: Project, page: str) -> None:
-    """Draw the map of a class whose projects lie on this computer.
-
-    Args:
-        members: nickname and project's folder of each learner.
-        template: the project that they started from.
-        page: address of the page, which waits while maps are made.
-    """
-    scene = state.scene_for(template, year_of(template))
-    known: dict[str, Work] = st.session_state.setdefault(f"class_works_{template.key}", {})
-    projects = [(learner, Project.open(folder)) for learner, folder in members]
-    stamps = [(learner, project.key, project.saved_at) for learner, project in projects]
-
-    def work(progress: Progress, cancelled: Cancel) -> tuple[list[Work], list[Failure]]:
-        found, failed = [], []
-        for number, (learner, project) in enumerate(projects, 1):
-            try:
-                found.append(read_work(project, scene.raster, learner, known=known, cancelled=cancelled))
-            except InputError as error:
-                failed.append(Failure(learner, str(error)))
-            progress(number, len(projects), learner)
-        return found, failed
-
-    key = f"class-works-{hashlib.blake2b(repr((template.key, scene.key, stamps)).encode(), digest_size=12).hexdigest()}"
-    read: tuple[list[Work], list[Failure]] | None = results.result_of(
-        page, key, "Reading what the class has made", work, "Read again"
-    )
-    if read is None:
-        return
-    works, failed = read
-    known.clear()
-    known.update((one.stamp, one) for one in works)
-    for failure in failed:
-        st.warning(humanize.left_out(failure), icon=":material/warning:")
-    show(works, template, page)
 
 
 def _key(works: Sequence[Work], template: Project, scene: OpenScene) -> str:
