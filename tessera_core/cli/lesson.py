@@ -4,6 +4,7 @@ check   whether a folder is a lesson: what is wrong with it, in one sentence
 pack    lessons as one .zip, to hand out; the app takes it in under Learn, 'tessera lesson add' without the app
 add     the lessons of a .zip or a .tesserapack, for this computer's app
 list    the lessons of this computer, and what is wrong with those that cannot be used
+slides  lessons as slides: one HTML file without a network, moved through with keys, printed a slide a page
 remove  take a lesson that was added away again; projects that were begun with it stay
 
 How a lesson is written: docs/howto/lessons.md.
@@ -20,12 +21,18 @@ from tessera_core.cli.paths import Declared, Input, Output
 if TYPE_CHECKING:
     from tessera_core.lessons.model import Lesson
 
-PATHS: dict[str, Declared] = {"folder": Input(), "folders": Input(), "file": Input(), "out": Output((".zip",))}
+
+def _written(args: argparse.Namespace) -> Output:
+    return Output((".html",) if args.task == "slides" else (".zip",))
+
+
+PATHS: dict[str, Declared] = {"folder": Input(), "folders": Input(), "file": Input(), "out": _written}
 EXAMPLES = (
     "tessera lesson check my-lesson",
     "tessera lesson pack my-lesson --out rivers.zip",
     "tessera lesson add rivers.zip",
     "tessera lesson remove my-lesson",
+    "tessera lesson slides first-map how-good --out slides.html",
 )
 SUMMARY = "check a lesson of your own, hand it out, take one in"
 
@@ -41,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = tasks.add_parser("add", help="take in the lessons of a file")
     add.add_argument("file", metavar="FILE", help=".zip or .tesserapack")
     tasks.add_parser("list", help="the lessons of this computer")
+    slides = tasks.add_parser("slides", help="lessons as slides for a projector")
+    slides.add_argument("ids", nargs="+", metavar="ID", help="as 'tessera lesson list' shows it, in order")
+    slides.add_argument("--out", required=True, metavar="FILE", help="the .html")
+    slides.add_argument("--language", default="en", metavar="LANG", help="of the texts, where a lesson has it")
+    slides.add_argument("--without-answers", action="store_true", help="no slide with the answer behind a question")
     remove = tasks.add_parser("remove", help="take a lesson away that was added")
     remove.add_argument("id", metavar="ID", help="as 'tessera lesson list' shows it")
 
@@ -64,13 +76,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         case "add":
             taken = packs.take(Path(args.file))
             return {"lessons": [_told(one) for one in taken.lessons], "ignored": list(taken.ignored)}
-        case "remove":
-            lesson = library.find(args.id)
-            if lesson is None:
-                from tessera_core.errors import InputError
+        case "slides":
+            from tessera_core.lessons.slides import write_slides
 
-                raise InputError(f"There is no lesson {args.id!r} here; 'tessera lesson list' names them.")
-            packs.remove(lesson)
+            shown = [_known(one) for one in args.ids]
+            count = write_slides(shown, Path(args.out), args.language, not args.without_answers)
+            return {"lessons": [_told(one) for one in shown], "slides": count, "file": str(args.out)}
+        case "remove":
+            packs.remove(_known(args.id))
             return {"lessons": [], "removed": args.id}
         case _:
             known = library.shelf()
@@ -93,6 +106,16 @@ def report(result: dict[str, Any]) -> str:
     if "removed" in result:
         lines.append(f"{result['removed']} was removed.")
     return "\n".join([*lines, *result.get("unusable", [])])
+
+
+def _known(lesson_id: str) -> Lesson:
+    from tessera_core.errors import InputError
+    from tessera_core.lessons.library import find
+
+    lesson = find(lesson_id)
+    if lesson is None:
+        raise InputError(f"There is no lesson {lesson_id!r} here; 'tessera lesson list' names them.")
+    return lesson
 
 
 def _told(lesson: Lesson) -> dict[str, Any]:

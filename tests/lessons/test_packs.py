@@ -138,7 +138,8 @@ def test_the_command_line_checks_hands_out_takes_in_and_removes(
     assert (code, told["lessons"][0]["steps"], told["lessons"][0]["by"]) == (0, 3, "Ana Ruiz, Field School")  # type: ignore[index]
     assert said("pack", folder, "--out", tmp_path / "rivers.zip")[0] == 0
     assert said("add", tmp_path / "rivers.zip")[0] == 0
-    assert said("list")[1]["lessons"][-1]["kind"] == "lesson"  # type: ignore[index]
+    kinds = {one["id"]: one["kind"] for one in said("list")[1]["lessons"]}  # type: ignore[attr-defined]
+    assert (kinds["mine"], kinds["wetland"]) == ("lesson", "start")
     assert "mine" in library.shelf().lessons
     assert said("remove", "mine")[0] == 0
     assert "mine" not in library.shelf().lessons
