@@ -20,6 +20,8 @@ from tessera_core.errors import Cancelled, InputError
 from tessera_core.labels.model import LabelClass
 from tests.classroom.classes import CLASSES, work
 
+# Small maps show all there is to see.
+few = settings(max_examples=30)
 maps = hnp.arrays(np.uint8, (5, 7), elements=st.integers(0, 4))
 several = st.lists(st.tuples(maps, st.integers(1, 100)), min_size=1, max_size=6)
 
@@ -36,6 +38,7 @@ def voted(given_: list[tuple[np.ndarray, int]], order: list[int] | None = None) 
     return vote(works, match_classes(works, CLASSES, "template"), weights)
 
 
+@few
 @given(maps, st.integers(1, 5))
 def test_identical_maps_make_that_map(classes: np.ndarray, count: int) -> None:
     found = voted([(classes, 50)] * count)
@@ -45,6 +48,7 @@ def test_identical_maps_make_that_map(classes: np.ndarray, count: int) -> None:
     assert set(found.share[classes == 0].tolist()) <= {consensus.NO_SHARE}
 
 
+@few
 @given(several, st.randoms())
 def test_the_order_of_the_learners_changes_nothing(
     given_: list[tuple[np.ndarray, int]], shuffle: random.Random
@@ -57,6 +61,7 @@ def test_the_order_of_the_learners_changes_nothing(
     assert first.weights == second.weights
 
 
+@few
 @given(several, maps)
 def test_a_learner_without_weight_changes_nothing(given_: list[tuple[np.ndarray, int]], more: np.ndarray) -> None:
     first, second = voted(given_), voted([*given_, (more, 0)])
@@ -64,6 +69,7 @@ def test_a_learner_without_weight_changes_nothing(given_: list[tuple[np.ndarray,
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
+@few
 @given(several)
 def test_the_vote_is_that_of_a_count_by_hand(given_: list[tuple[np.ndarray, int]]) -> None:
     found = voted(given_)
@@ -77,7 +83,7 @@ def test_the_vote_is_that_of_a_count_by_hand(given_: list[tuple[np.ndarray, int]
             assert abs(found.share[place] - 100 * votes.max() / votes.sum()) <= 0.5
 
 
-@settings(max_examples=20)
+@few
 @given(several, st.integers(1, 40))
 def test_blocks_of_any_size_make_one_map(given_: list[tuple[np.ndarray, int]], numbers: int) -> None:
     whole, before = voted(given_), consensus.BLOCK_NUMBERS
@@ -169,7 +175,7 @@ def test_who_confuses_what_with_whom() -> None:
     assert found.between.sum() == pytest.approx(1)
 
 
-@settings(max_examples=20)
+@few
 @given(several)
 def test_disagreement_agrees_with_counting_pairs(given_: list[tuple[np.ndarray, int]]) -> None:
     works = [work(f"learner {n}", each) for n, (each, _) in enumerate(given_)]

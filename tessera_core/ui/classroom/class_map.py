@@ -148,7 +148,11 @@ def _layers(found: Together, scene: OpenScene, key: str) -> list[Layer]:
                     group="base",
                 )
             )
-    return layers
+    if scene.has_true_colour:
+        photo = partial(scene.png, "truecolour")
+        layers.append(Layer("photo", "Satellite picture", photo, scene.key, visible=False, group="base"))
+    # Listed from the top: the class map, and then what it is compared with.
+    return layers[::-1]
 
 
 @st.cache_resource(max_entries=48, show_spinner=False)
