@@ -31,7 +31,7 @@ from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
-from tessera_core.project import imagery
+from tessera_core.project import imagery, place_pictures
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import projects_home
 from tessera_core.project.project import EmbeddingRef, Project, saved_logs
@@ -180,6 +180,10 @@ def _pack(
                     writer.file(f"{folder}/dpixels/{name}/{path.relative_to(tile).as_posix()}", path)
         data["embeddings"][str(ref.year) if ref.year is not None else ""] = value
     writer.text(f"{folder}/project.json", json.dumps(data, indent=2, ensure_ascii=False).encode())
+    for year in project.embeddings:
+        place_pictures.prepare(project, year, cancelled=writer.cancelled)
+    for kept in place_pictures.kept_files(project):
+        writer.file(f"{folder}/{kept.relative_to(project.folder).as_posix()}", kept)
     for picture in imagery.picture_files(project):
         writer.file(f"{folder}/{imagery.FOLDER}/{picture.name}", picture)
     for log in saved_logs(project.folder):

@@ -18,7 +18,7 @@ from tests.factories import landscape
 from tests.imagery.picture_server import COLOURS, PictureServer, aerial, serving
 from tests.servers import TOKEN, AppServer
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.browser, pytest.mark.soak, pytest.mark.timeout(420)]
 
 FAULTS = ("slow", "gone", "page", "words", "broken")
 

@@ -10,7 +10,7 @@ import streamlit as st
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.session.live_map import next_step
-from tessera_core.ui import base_layers
+from tessera_core.ui import base_layers, place_pictures
 from tessera_core.ui.help import checklist
 from tessera_core.ui.label import class_tree, clusters, import_labels, method, notes, postprocess, quality, take
 from tessera_core.ui.scene import OpenScene
@@ -31,6 +31,7 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> frozenset
         ("groups", "Groups", ":material/bubble_chart:", clusters.panel),
         ("tidy", "Tidy up", ":material/cleaning_services:", postprocess.panel),
         ("tree", "Classes as a tree", ":material/account_tree:", class_tree.panel),
+        ("seen", "What satellites saw", ":material/timeline:", _seen),
         ("base", "Base maps", ":material/satellite_alt:", _base),
         ("notes", "Notes", ":material/sticky_note_2:", _notes),
         ("file", "Labels from a file", ":material/upload_file:", _file),
@@ -46,6 +47,26 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> frozenset
 
 def _notes(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
     notes.panel(project)
+
+
+def _seen(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
+    """The year of the label that was chosen on the map, or of the one that was made last."""
+    chosen = project.log.find_label(str(notes.chosen(project)["id"] or ""))
+    painted = [label for label in project.log.labels if label.kind != "erase"]
+    label = chosen or (painted[-1] if painted else None)
+    if label is None:
+        st.caption("Label a place; here stands what satellites saw there through the year.")
+        return
+    x, y = label.xy[0]
+    rows, cols = scene.raster.grid.xy_to_pixel(x, y)
+    row, col = int(rows), int(cols)
+    height, width = scene.raster.shape
+    if 0 <= row < height and 0 <= col < width:
+        year = scene.raster.provenance.year
+        st.caption(
+            "The chosen label's place." if chosen else "The place of the newest label; choose another on the map."
+        )
+        place_pictures.beside(project, year, scene.raster.grid, row, col, "label")
 
 
 def _base(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:

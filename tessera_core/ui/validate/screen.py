@@ -9,7 +9,7 @@ from tessera_core.labels.model import LabelClass
 from tessera_core.project import validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
-from tessera_core.ui import base_layers, canvas, humanize, shell
+from tessera_core.ui import base_layers, canvas, humanize, place_pictures, shell
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate import response
@@ -30,6 +30,10 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     looking, answering = st.columns([5, 3], gap="medium")
     with looking:
         _around(project, scene, current, place)
+        with st.expander("What satellites saw here", icon=":material/timeline:", expanded=True):
+            row, col = int(current.sample.rows[place]), int(current.sample.cols[place])
+            place_pictures.beside(project, current.year, current.grid, row, col, "validate")
+            place_pictures.keep_all(project, current.year, "validate")
         if scene.raster.grid.georeferenced:
             with st.expander(
                 "Base maps", icon=":material/satellite_alt:", key=f"{key}_base", on_change="rerun"

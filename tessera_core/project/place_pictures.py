@@ -1,0 +1,152 @@
+"""Pictures of the places of a project: made of time series that are here, kept beside the project, and so in packs as well.
+
+Where only published embeddings are here, :func:`fetch` gets the satellites' year of the region from an archive once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tessera_core.dpixels.acquire import Window
+from tessera_core.dpixels.tile import DPixelTile, find_tiles
+from tessera_core.errors import Cancelled, TileError
+from tessera_core.grid import Grid
+from tessera_core.imagery.places import PlacePictures, place_pictures, read_pictures, save_pictures
+from tessera_core.project import acquire, validate
+from tessera_core.project.project import Project
+from tessera_core.region import parse_bbox
+from tessera_core.types import Cancel, Progress
+
+FOLDER = "places"
+"""Of the pictures in a project's folder."""
+
+
+def pictures_of(project: Project, year: int | None, grid: Grid, row: int, col: int) -> PlacePictures | None:
+    """What the satellites saw of a pixel of a grid in a year: as kept, else made of time series that are here, else None.
+
+    Raises:
+        TileError: what is kept, or the time series, is damaged.
+    """
+    x, y = (float(v) for v in grid.pixel_to_xy(row + 0.5, col + 0.5))
+    kept = read_pictures(_path(project, year, row, col))
+    if kept is not None and math.isclose(kept.x, x, abs_tol=0.01) and math.isclose(kept.y, y, abs_tol=0.01):
+        return kept
+    return _made(_tiles(project, year), grid, row, col)
+
+
+def has_time_series(project: Project, year: int | None) -> bool:
+    """Whether time series of a year are on this computer."""
+    ref = project.embeddings.get(year)
+    if ref is None:
+        return False
+    request = request_for(project, year)
+    return (ref.dpixels is not None and ref.dpixels.is_dir()) or (request is not None and bool(_fetched(request)))
+
+
+def request_for(project: Project, year: int | None) -> acquire.Request | None:
+    """What :func:`fetch` asks an archive for, with what it will cost; None where the region has no place on Earth or no year."""
+    ref = project.embeddings.get(year)
+    if ref is None or year is None or not ref.grid.georeferenced:
+        return None
+    box = parse_bbox(",".join(f"{v:.6f}" for v in ref.grid.bounds_lonlat))
+    return acquire.Request(box, Window.of_year(year))
+
+
+def fetch(project: Project, year: int, progress: Progress, cancelled: Cancel) -> int:
+    """Get the satellites' year of the region, then :func:`prepare`; goes on where it stopped. Returns places with pictures.
+
+    Raises:
+        AcquisitionError: the archive does not answer, or has nothing for this place and time.
+        Cancelled: ``cancelled`` returned true; what has arrived stays.
+    """
+    request = request_for(project, year)
+    if request is not None:
+        acquire.fetch(request, progress, cancelled)
+    return prepare(project, year, progress, cancelled)
+
+
+def prepare(
+    project: Project, year: int | None, progress: Progress | None = None, cancelled: Cancel | None = None
+) -> int:
+    """Keep the pictures of every place of a year's sample; those that are kept already are not made again.
+
+    Returns:
+        Places that have pictures now.
+
+    Raises:
+        ExportError: the disk is full.
+        Cancelled: ``cancelled`` returned true; what was made stays.
+    """
+    sample = validate.load(project, year)
+    if sample is None:
+        return 0
+    tiles, kept = _tiles(project, year), 0
+    places = list(zip(sample.sample.rows.tolist(), sample.sample.cols.tolist(), strict=True))
+    for number, (row, col) in enumerate(places):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        if progress is not None:
+            progress(number, len(places), "pictures of places")
+        path = _path(project, year, row, col)
+        if not _is_of(path, sample.grid, row, col):
+            made = _made(tiles, sample.grid, row, col)
+            if made is None:
+                continue
+            save_pictures(path, made)
+        kept += 1
+    return kept
+
+
+def kept_files(project: Project) -> Iterator[Path]:
+    """The files of pictures that lie in a project's folder, in order."""
+    for path in sorted((project.folder / FOLDER).glob("*/*.json")):
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _is_of(path: Path, grid: Grid, row: int, col: int) -> bool:
+    x, y = (float(v) for v in grid.pixel_to_xy(row + 0.5, col + 0.5))
+    try:
+        kept = read_pictures(path)
+    except TileError:
+        # It is made anew.
+        return False
+    return kept is not None and math.isclose(kept.x, x, abs_tol=0.01) and math.isclose(kept.y, y, abs_tol=0.01)
+
+
+def _tiles(project: Project, year: int | None) -> list[DPixelTile]:
+    ref = project.embeddings.get(year)
+    if ref is None:
+        return []
+    if ref.dpixels is not None and ref.dpixels.is_dir():
+        return [DPixelTile.open(ref.dpixels)]
+    request = request_for(project, year)
+    return [] if request is None else [DPixelTile.open(folder) for folder in _fetched(request)]
+
+
+def _fetched(request: acquire.Request) -> list[Path]:
+    """The tiles that an earlier run has brought."""
+    try:
+        return find_tiles(request.folder)
+    except TileError:
+        return []
+
+
+def _made(tiles: Sequence[DPixelTile], grid: Grid, row: int, col: int) -> PlacePictures | None:
+    x, y = (float(v) for v in grid.pixel_to_xy(row + 0.5, col + 0.5))
+    for tile in tiles:
+        if tile.grid == grid or not (grid.georeferenced and tile.grid.georeferenced):
+            at = (row, col)
+        else:
+            lon, lat = grid.pixel_to_lonlat(row + 0.5, col + 0.5)
+            rows, cols = tile.grid.lonlat_to_pixel(lon, lat)
+            at = (math.floor(float(rows)), math.floor(float(cols)))
+        if 0 <= at[0] < tile.shape[0] and 0 <= at[1] < tile.shape[1]:
+            return place_pictures(tile, *at, x, y)
+    return None
+
+
+def _path(project: Project, year: int | None, row: int, col: int) -> Path:
+    return project.folder / FOLDER / ("undated" if year is None else str(year)) / f"{row}-{col}.json"

@@ -1,0 +1,145 @@
+"""Pictures of a place beside a question about it: the clearest day of each season, and the year on all days."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from tessera_core.errors import TesseraError
+from tessera_core.grid import Grid
+from tessera_core.imagery.places import Line, PlacePictures
+from tessera_core.project import place_pictures
+from tessera_core.project.project import Project
+from tessera_core.ui import charts, humanize, jobs, shell
+
+_COLOURS = {"clear": "#1b7837", "cloud or shadow": "#b4b9bf"}
+_ECHOES = {
+    "VV descending": ("Echo (VV), morning", "#56b4e9"),
+    "VH descending": ("Turned echo (VH), morning", "#e69f00"),
+    "VV ascending": ("Echo (VV), evening", "#0072b2"),
+    "VH ascending": ("Turned echo (VH), evening", "#d55e00"),
+}
+_WIDTH = 132
+
+
+def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, page: str) -> None:
+    """The pictures of a pixel of a grid, or the way to them.
+
+    Args:
+        page: names the page in the keys of widgets.
+    """
+    try:
+        found = place_pictures.pictures_of(project, year, grid, row, col)
+    except TesseraError as error:
+        st.warning(humanize.escape(str(error)), icon=":material/warning:")
+        return
+    if found is None:
+        _way_there(project, year, page)
+        return
+    _seasons(found, year)
+    _series(found, f"{page}_{year}_{row}_{col}")
+
+
+def _seasons(found: PlacePictures, year: int | None) -> None:
+    if not found.seasons:
+        st.caption("On no day of this year was the place seen clearly, so there is no picture of it.")
+        return
+    dates = [found.date_of(one) for one in found.seasons]
+    st.markdown("**True colour**, the clearest day of each season")
+    st.image([one.true_colour for one in found.seasons], caption=dates, width=_WIDTH)
+    st.markdown("**Plants in red**, the same days")
+    st.image([one.false_colour for one in found.seasons], caption=dates, width=_WIDTH)
+    edge = found.metres * 33
+    told = (
+        f"Each picture is about {edge:,.0f} m wide, the place in the frame; Sentinel-2, pixels of {found.metres:.0f} m."
+    )
+    if found.year is not None and year is not None:
+        told = f"Pictures of {found.year}; the map is of {year}. {told}"
+    st.caption(told)
+
+
+def _series(found: PlacePictures, key: str) -> None:
+    ndvi = {
+        name: (list(line.days), [value for value in line.values if value is not None])
+        for name, line in (("clear", found.clear), ("cloud or shadow", found.cloudy))
+        if line.days
+    }
+    seen = len(found.clear.days)
+    if ndvi:
+        st.markdown(f"**Greenness (NDVI)**: {seen} clear days of {seen + len(found.cloudy.days)}")
+        figure = charts.day_figure(ndvi, _COLOURS, title="NDVI", height=190, dots=["cloud or shadow"])
+        charts.show(figure, "Greenness (NDVI) of the place through the year", f"{key}_ndvi")
+    lines = {_ECHOES[name][0]: _drawn(line) for name, line in found.echoes.items() if name in _ECHOES and line.days}
+    if lines:
+        st.markdown("**Radar of Sentinel-1**, in decibels")
+        figure = charts.day_figure(lines, dict(_ECHOES.values()), title="Radar", height=190, zero=False)
+        charts.show(figure, "Radar of the place through the year, in decibels", f"{key}_radar")
+
+
+def _drawn(line: Line) -> tuple[list[int], list[float]]:
+    return list(line.days), [value for value in line.values if value is not None]
+
+
+def _way_there(project: Project, year: int | None, page: str) -> None:
+    """Only embeddings are here: what it costs to get the satellites' year, and the button."""
+    request = place_pictures.request_for(project, year)
+    if request is None or year is None:
+        st.caption(
+            "The satellite data of this region are not here, only its embeddings; so there are no pictures of places."
+        )
+        return
+    st.caption(
+        f"The satellite pictures of {year} are not here, only the embeddings that were made of them. Fetching them once gives "
+        f"every place its pictures and its year: very roughly {humanize.size(request.download_bytes)} for this region from "
+        f"the Planetary Computer, {humanize.size(request.disk_bytes)} on the disk. You can stop and go on later."
+    )
+    key = f"place-pictures|{project.key}|{year}"
+    job = jobs.pool().get(key)
+    if job is not None and job.active:
+        jobs.show(job)
+        return
+    if job is not None and jobs.outcome(job):
+        st.caption("The archive had nothing for this place.")
+
+    @shell.shielded
+    def start() -> None:
+        jobs.pool().start(
+            key,
+            f"Satellite pictures of {year}",
+            lambda progress, cancelled: place_pictures.fetch(project, year, progress, cancelled),
+        )
+
+    st.button(
+        f"Fetch the pictures of {year}",
+        icon=":material/satellite_alt:",
+        key=f"{page}_fetch_{project.key}",
+        on_click=start,
+    )
+
+
+def keep_all(project: Project, year: int | None, page: str) -> None:
+    """Keep the pictures of all places of the sample with the project, for where its time series are not."""
+    if not place_pictures.has_time_series(project, year):
+        return
+    key = f"place-pictures-kept|{project.key}|{year}"
+    job = jobs.pool().get(key)
+    if job is not None and job.active:
+        jobs.show(job)
+        return
+    if job is not None and jobs.outcome(job):
+        st.caption(f"Pictures of {job.result} places are kept with the project; packs take them along.")
+
+    @shell.shielded
+    def start() -> None:
+        jobs.pool().start(
+            key,
+            "Pictures of all places",
+            lambda progress, cancelled: place_pictures.prepare(project, year, progress, cancelled),
+        )
+
+    st.button(
+        "Keep the pictures of all places",
+        icon=":material/download_for_offline:",
+        key=f"{page}_keep_{project.key}",
+        on_click=start,
+        help="For working without this computer's time series or a network: they lie in the project and in its packs.",
+    )
