@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.locks import reading
-from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
+from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError, TesseraError
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from tessera_core.raster import EmbeddingRaster
 
 FORMAT = "tessera-pack/1"
+logger = logging.getLogger(__name__)
+
 SUFFIX = ".tesserapack"
 MANIFEST = "pack.json"
 _CHUNK = 8 << 20
@@ -181,7 +184,13 @@ def _pack(
         data["embeddings"][str(ref.year) if ref.year is not None else ""] = value
     writer.text(f"{folder}/project.json", json.dumps(data, indent=2, ensure_ascii=False).encode())
     for year in project.embeddings:
-        place_pictures.prepare(project, year, cancelled=writer.cancelled)
+        try:
+            place_pictures.prepare(project, year, cancelled=writer.cancelled)
+        except Cancelled:
+            raise
+        except TesseraError as error:
+            # A damaged sample or a full disk is no reason to hand nothing out; pictures that were kept before go along.
+            logger.info("pictures of places of %s: %s", year, error)
     for kept in place_pictures.kept_files(project):
         writer.file(f"{folder}/{kept.relative_to(project.folder).as_posix()}", kept)
     for picture in imagery.picture_files(project):

@@ -18,7 +18,7 @@ _ECHOES = {
     "VV ascending": ("Echo (VV), evening", "#0072b2"),
     "VH ascending": ("Turned echo (VH), evening", "#d55e00"),
 }
-_WIDTH = 132
+_WIDTH = 124
 
 
 def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, page: str) -> None:
@@ -43,11 +43,13 @@ def _seasons(found: PlacePictures, year: int | None) -> None:
     if not found.seasons:
         st.caption("On no day of this year was the place seen clearly, so there is no picture of it.")
         return
-    dates = [found.date_of(one) for one in found.seasons]
-    st.markdown("**True colour**, the clearest day of each season")
-    st.image([one.true_colour for one in found.seasons], caption=dates, width=_WIDTH)
-    st.markdown("**Plants in red**, the same days")
-    st.image([one.false_colour for one in found.seasons], caption=dates, width=_WIDTH)
+    true, false = st.columns(2, gap="medium")
+    with true:
+        st.markdown("**True colour**, the clearest day of each season")
+        _row([(one.true_colour, found.date_of(one)) for one in found.seasons])
+    with false:
+        st.markdown("**Plants in red**, the same days")
+        _row([(one.false_colour, found.date_of(one)) for one in found.seasons])
     edge = found.metres * 33
     told = (
         f"Each picture is about {edge:,.0f} m wide, the place in the frame; Sentinel-2, pixels of {found.metres:.0f} m."
@@ -57,6 +59,12 @@ def _seasons(found: PlacePictures, year: int | None) -> None:
     st.caption(told)
 
 
+def _row(pictures: list[tuple[bytes, str]]) -> None:
+    with st.container(horizontal=True, gap="small"):
+        for png, date in pictures:
+            st.image(png, caption=date, width=_WIDTH)
+
+
 def _series(found: PlacePictures, key: str) -> None:
     ndvi = {
         name: (list(line.days), [value for value in line.values if value is not None])
@@ -64,15 +72,18 @@ def _series(found: PlacePictures, key: str) -> None:
         if line.days
     }
     seen = len(found.clear.days)
-    if ndvi:
-        st.markdown(f"**Greenness (NDVI)**: {seen} clear days of {seen + len(found.cloudy.days)}")
-        figure = charts.day_figure(ndvi, _COLOURS, title="NDVI", height=190, dots=["cloud or shadow"])
-        charts.show(figure, "Greenness (NDVI) of the place through the year", f"{key}_ndvi")
     lines = {_ECHOES[name][0]: _drawn(line) for name, line in found.echoes.items() if name in _ECHOES and line.days}
+    left, right = st.columns(2, gap="medium")
+    if ndvi:
+        with left:
+            st.markdown(f"**Greenness (NDVI)**: {seen} clear days of {seen + len(found.cloudy.days)}")
+            figure = charts.day_figure(ndvi, _COLOURS, title="NDVI", height=250, dots=["cloud or shadow"])
+            charts.show(figure, "Greenness (NDVI) of the place through the year", f"{key}_ndvi")
     if lines:
-        st.markdown("**Radar of Sentinel-1**, in decibels")
-        figure = charts.day_figure(lines, dict(_ECHOES.values()), title="Radar", height=190, zero=False)
-        charts.show(figure, "Radar of the place through the year, in decibels", f"{key}_radar")
+        with right:
+            st.markdown("**Radar of Sentinel-1**, in decibels")
+            figure = charts.day_figure(lines, dict(_ECHOES.values()), title="Radar", height=250, zero=False)
+            charts.show(figure, "Radar of the place through the year, in decibels", f"{key}_radar")
 
 
 def _drawn(line: Line) -> tuple[list[int], list[float]]:

@@ -30,10 +30,6 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     looking, answering = st.columns([5, 3], gap="medium")
     with looking:
         _around(project, scene, current, place)
-        with st.expander("What satellites saw here", icon=":material/timeline:", expanded=True):
-            row, col = int(current.sample.rows[place]), int(current.sample.cols[place])
-            place_pictures.beside(project, current.year, current.grid, row, col, "validate")
-            place_pictures.keep_all(project, current.year, "validate")
         if scene.raster.grid.georeferenced:
             with st.expander(
                 "Base maps", icon=":material/satellite_alt:", key=f"{key}_base", on_change="rerun"
@@ -70,6 +66,10 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
             args=(project, current.year, place, f"{key}_note_{place}"),
         )
 
+    with st.expander("What satellites saw here", icon=":material/timeline:", expanded=True):
+        row, col = int(current.sample.rows[place]), int(current.sample.cols[place])
+        place_pictures.beside(project, current.year, current.grid, row, col, "validate")
+        place_pictures.keep_all(project, current.year, "validate")
     asked = "Say what covers most of the square."
     if current.rule == "centre":
         asked = "Say what lies at the very middle of the square."
