@@ -6,6 +6,7 @@ import streamlit as st
 
 from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
+from tessera_core.hosting import hosted
 from tessera_core.imagery.places import Line, PlacePictures
 from tessera_core.project import place_pictures
 from tessera_core.project.project import Project
@@ -93,7 +94,8 @@ def _drawn(line: Line) -> tuple[list[int], list[float]]:
 def _way_there(project: Project, year: int | None, page: str) -> None:
     """Only embeddings are here: what it costs to get the satellites' year, and the button."""
     request = place_pictures.request_for(project, year)
-    if request is None or year is None:
+    # A server for strangers fetches no years of satellite data for its visitors, as on Make embeddings.
+    if request is None or year is None or hosted():
         st.caption(
             "The satellite data of this region are not here, only its embeddings; so there are no pictures of places."
         )
