@@ -5,15 +5,24 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tessera_core._utils import atomic
 from tessera_core.cli import main
-from tessera_core.errors import ExportError
+from tessera_core.errors import ExportError, ProjectError
+from tessera_core.project import library
+from tessera_core.project.folders import new_folder
+from tessera_core.project.project import Project
+from tests.factories import landscape
 
 # What Python has on Unix alone.
 UNIX = {
@@ -165,3 +174,99 @@ def test_a_file_that_may_not_be_replaced_is_told_at_once(tmp_path: Path, monkeyp
         part.write_bytes(b"map")
     assert len(asked) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+# A home that is mounted read-only: whatever would write there is refused as the system refuses it.
+READ_ONLY_HOME = """
+import errno, os, sys
+home = os.environ["TESSERA_HOME"]
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+def refuse(event, given):
+    if event == "open":
+        writes = isinstance(given[2], int) and given[2] & WRITES
+    else:
+        writes = event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.chmod", "os.utime")
+    if writes and isinstance(given[0], (str, bytes)) and os.path.abspath(os.fsdecode(given[0])).startswith(home):
+        raise OSError(errno.EROFS, "Read-only file system", os.fsdecode(given[0]))
+
+sys.addaudithook(refuse)
+from tessera_core.errors import TesseraError
+from tessera_core.geocoding.gazetteer import search
+from tessera_core.project import library
+from tessera_core.project.project import Project
+
+print(search("Nairobi")[0].country)
+for what in (library.take_demo, lambda: Project.new("Mine"), lambda: library.recent()):
+    try:
+        print("done", what())
+    except TesseraError as error:
+        print("told", error)
+"""
+
+
+def test_a_home_that_is_read_only_is_told_in_a_sentence_and_what_needs_none_works(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = os.environ | {"TESSERA_HOME": str(home)}
+    environment.pop("TESSERA_DEMO_SIZE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ONLY_HOME], capture_output=True, text=True, encoding="utf-8", env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    country, demo, mine, recent = done.stdout.splitlines()
+    assert country == "Kenya"
+    for said in (demo, mine):
+        assert said.startswith("told "), said
+        assert re.search(r"Read-only file system|No permission", said), said
+    assert recent == "done []"
+    assert list(home.rglob("*")) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(min_size=1, max_size=80))
+def test_names_that_differ_by_case_alone_get_folders_and_names_that_do_not(name: str) -> None:
+    # As on Windows and macOS, where one of two such folders would be the other.
+    with tempfile.TemporaryDirectory() as home:
+        folders = [new_folder(one, Path(home)).name for one in (name, name.swapcase(), name.upper())]
+    assert len({folder.casefold() for folder in folders}) == 3
+    assert all(len(folder) <= 69 for folder in folders)
+
+
+def test_two_projects_do_not_look_alike_by_case_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+    Project.new("Fens")
+    assert library.free_name("FENS") == "FENS 2"
+    assert library.free_name("Fen") == "Fen"
+
+
+def test_a_path_that_is_too_long_for_the_system_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path
+    while len(str(deep)) < 4200:
+        deep = deep / ("d" * 200)
+    monkeypatch.setenv("TESSERA_HOME", str(deep))
+    with pytest.raises(ProjectError, match="too long"):
+        Project.new("Mine")
+    with pytest.raises(ExportError, match="too long"), atomic.atomic_path(deep / "map.tif") as part:
+        part.write_bytes(b"map")
+
+
+def test_what_a_project_writes_below_the_home_leaves_room_for_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows ends paths at 260 letters unless told otherwise; a home there is some 60 long."""
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
+    longest = []
+    replace = os.replace
+
+    def seen(part: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+        longest.extend([len(os.path.relpath(name, tmp_path)) for name in (part, target)])
+        replace(part, target)
+
+    monkeypatch.setattr(os, "replace", seen)
+    project = Project.new("A name " * 30)
+    raster = landscape(24)
+    kept = raster.save(project.folder / "embeddings" / "2023")
+    project.attach_embeddings(2023, kept, raster.provenance, raster.grid)
+    longest += [len(str(path.relative_to(tmp_path))) for path in tmp_path.rglob("*")]
+    assert 60 < max(longest) <= 190

@@ -98,6 +98,18 @@ def _entries(folder: Path) -> Iterator[str]:
             yield here.relative_to(folder).as_posix()
 
 
+def make_place(folder: Path) -> None:
+    """Make a folder that things are to be written into, and those above it, where there is none.
+
+    Raises:
+        ExportError: the system refuses: the disk is read-only, the name too long, something else of that name is there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"Cannot create the folder {folder}: {error.strerror or error}.") from error
+
+
 @contextmanager
 def atomic_path(target: str | Path, *, directory: bool = False, replaces: FolderKind | None = None) -> Iterator[Path]:
     """Yield a temporary path in the target's folder; on success it replaces ``target``, on failure it is removed.
@@ -112,13 +124,11 @@ def atomic_path(target: str | Path, *, directory: bool = False, replaces: Folder
         ExportError: the folder cannot be written or the disk is full.
     """
     target = Path(target)
+    make_place(target.parent)
     if target.is_symlink() and target.is_dir():
         # The folder behind a link is meant, perhaps on a larger disk.
         target = target.resolve()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"Cannot create the folder {target.parent}: {error.strerror or error}.") from error
+        make_place(target.parent)
     if directory:
         _bring_back(target)
         require_replaceable(target, replaces)

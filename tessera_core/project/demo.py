@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tessera_core._utils.atomic import write_json
+from tessera_core._utils.atomic import make_place, write_json
 from tessera_core._utils.locks import alone
 from tessera_core._utils.paths import cache_home
 from tessera_core._utils.torch_part import require_torch
@@ -177,7 +177,7 @@ def take_start(
         return None
     if _claim(root, recipe) and region.ready:
         return region
-    root.mkdir(parents=True, exist_ok=True)
+    make_place(root)
     with alone(root / ".lock"):
         if region.ready:
             return region
@@ -296,7 +296,7 @@ def _make(
     from tessera_core.dpixels.simulate.world import make_world
 
     world = make_world(recipe["seed"], recipe["size"], years)
-    root.mkdir(parents=True, exist_ok=True)
+    make_place(root)
     # Two browser sessions or a second command would write the same files.
     with alone(root / ".lock"):
         _claim(root, recipe)
@@ -360,7 +360,7 @@ class _Steps:
 def _write_truth(path: Path, truth: NDArray[np.uint8], grid: Grid, year: int, seed: int) -> None:
     from tessera_core.export.geotiff import write_class_map
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_place(path.parent)
     provenance = Provenance(model="simulated truth", dim=0, year=year, source="demo", details={"seed": seed})
     write_class_map(path, truth, None, grid, DEMO_CLASSES, provenance)
 

@@ -427,10 +427,12 @@ def demo_projects(demo: DemoRegion | None = None) -> list[RecentProject]:
 
 
 def free_name(name: str) -> str:
-    """``name``, or ``name 2`` and so on where projects are called so already: no two look alike in the list."""
-    taken = {entry.name for entry in recent()}
+    """``name``, or ``name 2`` and so on where projects are called so already, in any case: no two look alike in the list."""
+    taken = {entry.name.casefold() for entry in recent()}
     return next(
-        one for one in itertools.chain((name,), (f"{name} {n}" for n in itertools.count(2))) if one not in taken
+        one
+        for one in itertools.chain((name,), (f"{name} {n}" for n in itertools.count(2)))
+        if one.casefold() not in taken
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tessera_core._utils.atomic import make_place
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.project.folders import new_folder
 from tessera_core.project.project import Project
@@ -169,5 +170,5 @@ def _take(entry: cache.CachedRaster, home: Path, name: str) -> Path:
     while target.exists():
         number += 1
         target = home / f"{name}-{number}"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_place(target.parent)
     return cache.take(entry, target)

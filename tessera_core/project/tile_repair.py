@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core._utils.atomic import make_place
 from tessera_core.errors import ProjectError
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
@@ -179,7 +180,7 @@ def _own_layout(project: Project, path: Path, year: int | None) -> Path:
 def _free(project: Project, name: str) -> Path:
     """A new folder each time: the old one may be open on someone's screen."""
     home = project.folder / "data"
-    home.mkdir(parents=True, exist_ok=True)
+    make_place(home)
     number = 1
     while (target := home / f"{name}-{number}").exists():
         number += 1

@@ -48,7 +48,12 @@ def page() -> None:
         "numbers that describe how each place changed through the year, from which a map can be learnt."
     )
     if state.hosted():
-        st.info("This needs folders of your own computer. Run Tessera Studio there.", icon=":material/info:")
+        st.info(
+            "Embeddings are not made on a server for many, because that takes folders of the computer and hours of its processors. "
+            "Run Tessera Studio on your own computer; or ask whoever runs this server, who can make them there with the command "
+            "`tessera generate` and give them out as a pack, which the page Data opens.",
+            icon=":material/info:",
+        )
         return
     if not has_torch():
         st.info(
