@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from tessera_core.errors import InputError
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
-from tessera_core.project.project import Project
+from tessera_core.project.project import EmbeddingRef, Project
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def truth_of(project: Project, year: int | None, legend: Mapping[str, Sequence[s
     reference = project.embeddings.get(year)
     if reference is None or reference.provenance.source != "demo":
         return None
-    path = reference.path.parent.parent / "truth" / f"{year}.tif"
-    if not path.is_file():
+    path = _truth_file(reference)
+    if path is None:
         return None
     with open_raster(path, error=InputError) as file:
         ids: NDArray[np.uint8] = file.read(1)
@@ -85,6 +86,23 @@ def truth_of(project: Project, year: int | None, legend: Mapping[str, Sequence[s
     for position, kinds in enumerate(legend.values(), 1):
         table[[one.id for one in DEMO_CLASSES if one.name in kinds]] = position
     return Truth(tuple(legend), table[ids], grid, year)
+
+
+def _truth_file(reference: EmbeddingRef) -> Path | None:
+    """The truth beside embeddings of the demo region; or, as those that came in a pack have none, that of the same region here."""
+    from tessera_core.project.library import take_demo
+    from tessera_core.sources.local.open import open_embeddings
+
+    path = reference.path.parent.parent / "truth" / f"{reference.year}.tif"
+    if path.is_file():
+        return path
+    demo = take_demo()
+    here = None if demo is None or reference.year is None else demo.ready.get(reference.year)
+    if demo is None or here is None or reference.year is None:
+        return None
+    raster, path = open_embeddings(here), demo.truth[reference.year]
+    same = (raster.provenance, raster.grid) == (reference.provenance, reference.grid)
+    return path if same and path.is_file() else None
 
 
 def compare(

@@ -337,3 +337,8 @@ def test_a_class_of_the_simulated_place_is_judged_by_its_truth_and_told_what_is_
     known = truth.classes > 0
     assert found.judged.consensus == (found.consensus.classes[known] == truth.classes[known]).mean() > 0.7
     assert any("nothing called 'Unicorns'" in note for note in found.notes)
+    # What came in a pack has no truth beside it, and is the same place.
+    (copied,) = open_pack(class_pack(teacher, tmp_path / "class"), into=tmp_path / "learners")
+    again = together(works, copied, raster, pooling=False)
+    assert again.judged is not None
+    assert again.judged.learners == found.judged.learners
