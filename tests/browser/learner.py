@@ -227,6 +227,7 @@ class Learner:
                 self.put_away()
                 for number in range(1, act.n + 1):
                     self.page.get_by_role("button", name="Cannot tell").wait_for()
+                    self.studio.still()
                     self.page.keyboard.press(act.name)
                     self.page.get_by_text(f"{number} of ", exact=False).first.wait_for()
             case "keys":

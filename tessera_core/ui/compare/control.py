@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.csvcells import quoted
 from tessera_core.analysis.control import Controlled, Outcome, against_control
+from tessera_core.dpixels.simulate.classes import CLASS_TABLE
 from tessera_core.errors import RasterError
 from tessera_core.lessons.truth import truth_of
 from tessera_core.project.folders import safe_name
@@ -25,8 +26,9 @@ from tessera_core.ui.components.view_map import Layer, Outline
 _ANYTHING = 0
 _AREA, _PLACEBO, _CONTROL = "#d55e00", "#5b6470", "#0072b2"
 # The invented place has woods that are felled; one such stand is what somebody might ask about.
-_FELLED = {"wood": ("Broadleaf wood", "Conifer wood"), "cleared": ("Scrub and clearings",)}
-_LEAST_EXAMPLE = 40
+_WOOD, _CLEARED = ("Broadleaf wood", "Conifer wood"), ("Scrub and clearings",)
+_TRUE = {name: (name,) for _, name, _ in CLASS_TABLE}
+_LEAST_EXAMPLE, _MOST_EXAMPLE = 40, 0.025
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def _asked(context: CompareContext, marks: Marks, marks_key: str) -> _Asked | No
         if st.button("Use an example area", icon=":material/crop_free:", key="compare_control_example"):
             st.session_state[marks_key] = [example]
             st.rerun(scope="fragment")
-        st.caption("On this invented place, a stand of wood that was felled between the two years.")
+        st.caption(
+            "On this invented place, a wood that was felled between the two years, or a field that had another crop."
+        )
     if not marks:
         return None
     after = context.years[-1:]
@@ -269,18 +273,26 @@ def _encoded(version: str, _place: CompareContext, _used: NDArray[np.uint8]) -> 
 
 
 def _example(context: CompareContext) -> Mark | None:
-    """A box around the largest stand that was felled; only the invented place knows one."""
+    """A box around the largest stand that was felled, else around a field with another crop; only the invented place knows."""
     from scipy.ndimage import find_objects, label
 
-    first, last = (truth_of(context.project, year, _FELLED) for year in (context.first, context.last))
+    first, last = (truth_of(context.project, year, _TRUE) for year in (context.first, context.last))
     if first is None or last is None:
         return None
-    felled: Bools = (first.classes == 1) & (last.classes == 2)
-    patches, _ = label(felled)
-    sizes = np.bincount(patches.ravel(), minlength=2)
-    sizes[0] = 0
-    if sizes.max() < _LEAST_EXAMPLE:
-        return None
-    rows, cols = find_objects(patches)[int(sizes.argmax()) - 1]
-    top, bottom, left, right = float(rows.start), float(rows.stop), float(cols.start), float(cols.stop)
-    return (top, top, bottom, bottom), (left, right, right, left), ()
+    felled: Bools = np.isin(first.classes, _numbers(_WOOD)) & np.isin(last.classes, _numbers(_CLEARED))
+    for changed in (felled, first.classes != last.classes):
+        patches, _ = label(changed)
+        sizes = np.bincount(patches.ravel(), minlength=2)
+        # Of a large area too few placebo areas find room.
+        sizes[(sizes < _LEAST_EXAMPLE) | (sizes > _MOST_EXAMPLE * changed.size)] = 0
+        sizes[0] = 0
+        if sizes.any():
+            rows, cols = find_objects(patches)[int(sizes.argmax()) - 1]
+            top, bottom, left, right = float(rows.start), float(rows.stop), float(cols.start), float(cols.stop)
+            return (top, top, bottom, bottom), (left, right, right, left), ()
+    return None
+
+
+def _numbers(names: tuple[str, ...]) -> list[int]:
+    """What the classes are in the truth."""
+    return [1 + list(_TRUE).index(name) for name in names]
