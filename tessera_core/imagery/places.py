@@ -26,6 +26,8 @@ from tessera_core.render.picture import INFRARED_RED_GREEN, RED_GREEN_BLUE
 HALF = 16
 """Pixels to each side of the place that its pictures show."""
 ZOOM = 5
+ECHOES = ("VV descending", "VH descending", "VV ascending", "VH ascending")
+"""Names of the lines of radar."""
 _CLEAR = 0.5
 _MOST_BYTES = 1 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -82,7 +84,7 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
         metres: edge of a pixel.
         seasons: those with a clear day, in the order of the year.
         clear, cloudy: NDVI of the days on which the place was seen clearly, and of the others.
-        echoes: radar in decibels, by ``"VV ascending"``, ``"VH ascending"``, ``"VV descending"``, ``"VH descending"``.
+        echoes: radar in decibels, by name of :data:`ECHOES`.
     """
 
     year: int | None

@@ -7,18 +7,24 @@ import streamlit as st
 from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
 from tessera_core.hosting import hosted
-from tessera_core.imagery.places import Line, PlacePictures
+from tessera_core.imagery.places import ECHOES, Line, PlacePictures
 from tessera_core.project import place_pictures
 from tessera_core.project.project import Project
 from tessera_core.ui import charts, humanize, jobs, shell
 
 _COLOURS = {"clear": "#1b7837", "cloud or shadow": "#b4b9bf"}
-_ECHOES = {
-    "VV descending": ("Echo (VV), morning", "#56b4e9"),
-    "VH descending": ("Turned echo (VH), morning", "#e69f00"),
-    "VV ascending": ("Echo (VV), evening", "#0072b2"),
-    "VH ascending": ("Turned echo (VH), evening", "#d55e00"),
-}
+_ECHOES = dict(
+    zip(
+        ECHOES,
+        (
+            ("Echo (VV), morning", "#56b4e9"),
+            ("Turned echo (VH), morning", "#e69f00"),
+            ("Echo (VV), evening", "#0072b2"),
+            ("Turned echo (VH), evening", "#d55e00"),
+        ),
+        strict=True,
+    )
+)
 _WIDTH = 124
 
 

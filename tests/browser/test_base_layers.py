@@ -129,9 +129,7 @@ def test_base_layers_of_every_kind_lie_under_the_map(window: Studio, project: Pr
 
     # Pages may not read what a service does not let them read; people see it all the same.
     pictures.readable = False
-    page.reload()
-    page.get_by_label("Layers and comparison").click()
-    seen(COLOURS["tiles"])
+    shows("Mosaic", COLOURS["wmts"])
 
 
 def test_a_service_is_added_by_its_address_and_removed(
