@@ -7,7 +7,7 @@ export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-br
 .PHONY: help app generate test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements image image-test docs docs-pictures shots coverage plugin clean
 
 help:
-	@echo "make app           open Tessera Studio on the demo region (GENERATE=1: with the part that generates embeddings)"
+	@echo "make app           open Tessera Studio on the demo region (GENERATE=1: with the part that generates embeddings; CLASS=1: for a class)"
 	@echo "make generate      add that part, which needs PyTorch (2.5 to 6 GB in all)"
 	@echo "make test          lint, type check and run every test"
 	@echo "make test-all      the same, and what takes many minutes (crowds of visitors, fuzzing)"
@@ -33,7 +33,7 @@ env-test:
 	@$(BOOTSTRAP) test lint
 
 app: env
-	@$(BIN)/tessera app $(ARGS)
+	@$(BIN)/tessera app $(if $(CLASS),--class) $(ARGS)
 
 lint: env-test lint-js
 	$(BIN)/ruff format --check .

@@ -16,7 +16,7 @@ from typing import Any
 
 from tessera_core.errors import InputError, TesseraError
 
-EXAMPLES = ("tessera app", "tessera app --project course.tesserapack --port 8600")
+EXAMPLES = ("tessera app", "tessera app --class", "tessera app --project course.tesserapack --port 8600")
 STOPPED = "all projects are saved"
 SUMMARY = "open the app in the browser"
 
@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, help=f"port of the app (default: the first free one from {_PORTS.start})")
     parser.add_argument("--address", help="who may connect: localhost (default) or 0.0.0.0")
+    parser.add_argument(
+        "--class",
+        dest="classroom",
+        action="store_true",
+        help="serve a class: others in this network join with a code, each sees only their own work, and you are its teacher",
+    )
     parser.add_argument("--headless", action="store_true", help="do not open a browser window")
 
 
@@ -44,6 +50,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     Limits.read()
     script = app_script()
+    if args.classroom:
+        _serve_class(args)
     address = args.address or os.environ.get("STREAMLIT_SERVER_ADDRESS") or "localhost"
     wanted = args.port if args.port is not None else _port_setting()
     port = free_port(address) if wanted is None else check_port(address, wanted)
@@ -56,6 +64,46 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         os.environ["TESSERA_PROJECT"] = str((open_pack(path)[0] if is_pack(path) else adopt(path)).folder)
     serve(script, address, port, headless=headless)
     return {"address": address, "port": port}
+
+
+def _serve_class(args: argparse.Namespace) -> None:
+    """A server for many on this computer, whose teacher is whoever has the token that is made here."""
+    import secrets
+
+    from tessera_core.hosting import VARIABLE
+    from tessera_core.hosting.settings import OWNER_TOKEN_VARIABLE
+
+    args.address = args.address or "0.0.0.0"
+    os.environ[VARIABLE] = "1"
+    os.environ.setdefault("TESSERA_MAX_PEOPLE", "60")
+    os.environ.setdefault("TESSERA_MAX_ALL_PROJECTS", "5000")
+    token = os.environ.setdefault(OWNER_TOKEN_VARIABLE, secrets.token_urlsafe(24))
+    port = args.port if args.port is not None else _port_setting()
+    args.port = free_port(args.address) if port is None else port
+    place = f"http://localhost:{args.port}/classroom?owner={token}"
+    print(f"Your page as the teacher, for you alone: {place}", file=sys.stderr)
+    if not (args.headless or _headless_setting()):
+        _open_when_ready(place, args.port)
+    args.headless = True
+
+
+def _open_when_ready(place: str, port: int) -> None:
+    """Open the teacher's page as soon as the server answers."""
+    import socket
+    import threading
+    import time
+    import webbrowser
+
+    def wait() -> None:
+        for _ in range(300):
+            with socket.socket() as probe:
+                probe.settimeout(1)
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    webbrowser.open(place)
+                    return
+            time.sleep(0.2)
+
+    threading.Thread(target=wait, name="open-page", daemon=True).start()
 
 
 def report(result: dict[str, Any]) -> str:

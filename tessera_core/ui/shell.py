@@ -148,6 +148,13 @@ def run() -> None:
             st.Page("pages/export.py", title="Export", icon=":material/download:"),
             st.Page("pages/generate.py", title="Make embeddings", icon=":material/satellite_alt:"),
             st.Page("pages/data.py", title="Data", icon=":material/folder_open:"),
+            # On one's own computer it says how a class is begun, and is reached from the page Learn.
+            st.Page(
+                "pages/classroom.py",
+                title="Class",
+                icon=":material/groups:",
+                visibility="visible" if hosted() else "hidden",
+            ),
             # For whoever runs a server for many; to others it says that there is no page.
             st.Page(
                 "pages/server.py",
@@ -179,10 +186,21 @@ def run() -> None:
             lesson.loader()
             _lesson()
     with plain_errors(), acting_for(people.person()), _drawing:
-        page.run()
+        if not _paused(page.url_path):
+            page.run()
     manners.load()
     _warm_up()
     _make_room()
+
+
+def _paused(page: str) -> bool:
+    """Draw the line of the class that the open project belongs to; whether its teacher has all look to the front."""
+    project = state.current_project()
+    if project is None or project.settings.classroom is None or page == "classroom":
+        return False
+    from tessera_core.ui.classroom import learner
+
+    return learner.banner(project)
 
 
 def _continuous_map() -> None:

@@ -127,7 +127,9 @@ def tasks_of(project: Project) -> None:
     lines = "\n".join(f"{n}. {humanize.escape(task)}" for n, task in enumerate(chosen.class_tasks, 1))
     with st.container(border=True, key="class_tasks"):
         st.markdown(f"**{humanize.escape(chosen.class_name)}**\n\n{lines}")
-        st.page_link("pages/data.py", label="Hand in", icon=":material/upload_file:", query_params=state.query())
+        if chosen.classroom is None:
+            # On the class's own server the work is there already.
+            st.page_link("pages/data.py", label="Hand in", icon=":material/upload_file:", query_params=state.query())
 
 
 def hand_in_box() -> None:

@@ -25,6 +25,9 @@ def page() -> None:
         "Lessons of 10 to 20 minutes that you do in the studio itself, on an invented place whose true map is known. "
         "Each has a project of its own; your other work stays as it is."
     )
+    st.page_link(
+        "pages/classroom.py", label="Teach a class, or join one", icon=":material/groups:", query_params=state.query()
+    )
     _making()
     known = lessons.shelf()
     begun = _begun()
