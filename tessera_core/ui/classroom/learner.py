@@ -29,7 +29,7 @@ def door(person: Person) -> None:
     """The form with code and name, or the way on for whoever is in."""
     st.title("Join a class")
     code = typed_code(st.query_params.get(_JOIN, ""))
-    found = store.with_code(code) or _mine()
+    found = store.with_code(code) or _mine(person)
     known = None if found is None else found.of_person(person.key)
     if found is not None and known is not None:
         _inside(found, known)
@@ -55,11 +55,9 @@ def door(person: Person) -> None:
             _try(person, lambda: _returned(typed, name, word, person))
 
 
-def _mine() -> Classroom | None:
-    """The class of the open project."""
-    project = state.current_project()
-    class_id = None if project is None else project.settings.classroom
-    return store.read(class_id) if class_id is not None and store.stamp(class_id) else None
+def _mine(person: Person) -> Classroom | None:
+    """The newest class under way that whoever uses this browser is in."""
+    return next((one for one in store.classes() if one.state == "open" and one.of_person(person.key)), None)
 
 
 def _try(person: Person, act: object) -> None:
@@ -123,7 +121,8 @@ def banner(project: Project) -> bool:
     if word := st.session_state.get(_WORD):
         with st.container(horizontal=True, vertical_alignment="center", key="class_word_note"):
             st.info(
-                f"To come back on another device, {humanize.escape(member.nickname)}, you need your word: **{word}**. Write it down.",
+                f"To come back on another device, {humanize.escape(member.nickname)}, you need your word: **{word}**. "
+                "Write it down.",
                 icon=":material/key:",
             )
             if st.button("I have it", key="class_word_known"):

@@ -25,6 +25,7 @@ from tessera_core.project.project import Project
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, jobs, results, shell, state
 
+_WAITS = "class_waits"
 _CHOSEN, _NEW, _PROJECTOR, _UNDO, _WORD, _DEMO = (
     "class_chosen",
     "class_new",
@@ -116,9 +117,14 @@ def _open(person: Person) -> None:
         if job is not None and job.active:
             jobs.show(job)
             return
-        if st.button("Open the class", type="primary", icon=":material/school:", key="class_go"):
+        if job is not None and not jobs.outcome(job):
+            st.session_state.pop(_WAITS, None)
+        asked = st.button("Open the class", type="primary", icon=":material/school:", key="class_go")
+        # Whoever asked before the demo region was made has asked.
+        if asked or st.session_state.pop(_WAITS, False):
             template = Project.open(picked) if isinstance(picked, Path) else _demo()
             if template is None:
+                st.session_state[_WAITS] = True
                 st.rerun()
             with st.spinner("Packing what learners start from…"):
                 joining.open_class(
