@@ -11,7 +11,7 @@ from tessera_core.grid import Grid
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
-    from tessera_core.assess import Reference
+    from tessera_core.assess.reference import Reference
     from tessera_core.assess.regression import RegressionSamples
 
 

@@ -11,8 +11,8 @@ from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
-    from tessera_core.assess import Reference
     from tessera_core.assess.live import LiveScore
+    from tessera_core.assess.reference import Reference
     from tessera_core.assess.regression import RegressionSamples
     from tessera_core.heads import Head, HeadChoice, RegressionHead, SavedHead
     from tessera_core.project.maps import MappedChange, MappedClasses, MappedValues

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from tessera_core._utils.csvcells import quoted_row
 from tessera_core.assess.designs import Sample
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
@@ -55,7 +56,7 @@ def sample_text(sample: Sample, grid: Grid, ending: str, title: str = "Places") 
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
         table.writerow(("LON", "LAT", "PLOTID"))
-        table.writerows((f"{x:.7f}", f"{y:.7f}", number) for number, x, y in places)
+        table.writerows(quoted_row((f"{x:.7f}", f"{y:.7f}", number)) for number, x, y in places)
         return out.getvalue()
     if ending == ".geojson":
         features = [

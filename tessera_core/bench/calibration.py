@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_core.assess import CodeFeatures, Samples
 from tessera_core.assess.calibration import Conformal, calibrate, conformal, expected_error, reliability
 from tessera_core.assess.live import live_score
+from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.bench.heads import draw, write_between
 from tessera_core.bench.sites import Site, sites
 from tessera_core.grid import Grid

@@ -26,7 +26,8 @@ from tessera_core.cli.head_options import (
 from tessera_core.cli.paths import Input
 
 if TYPE_CHECKING:
-    from tessera_core.assess import CrossValidation, Reference
+    from tessera_core.assess.evaluate import CrossValidation
+    from tessera_core.assess.reference import Reference
 
 PATHS = {**LABEL_PATHS, "baseline": Input()}
 EXAMPLES = (
@@ -64,14 +65,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and return a JSON object.
 
-    ``accuracy`` and ``interval`` are the app's own score, whose details are ``score``. What :func:`tessera_core.assess.evaluate`
+    ``accuracy`` and ``interval`` are the app's own score, whose details are ``score``. What
+    :func:`tessera_core.assess.evaluate.evaluate`
     counts by pixels is beside it: ``pixel_accuracy``, ``macro_f1``, ``weighted_f1``, ``per_class``, ``confusion`` and ``naive``.
     With ``--per-class`` there is no map to score, and ``accuracy`` is that of the pixels.
 
     Raises:
         InputError: something given is not usable.
     """
-    from tessera_core.assess import CrossValidation, evaluate
+    from tessera_core.assess.evaluate import CrossValidation, evaluate
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.heads import DEFAULT_HEAD
     from tessera_core.project.classify import score_samples, unfitted
@@ -110,8 +112,8 @@ def _baseline(
     args: argparse.Namespace, shape: tuple[int, int], reference: Reference, cv: CrossValidation
 ) -> dict[str, Any]:
     """What plain monthly statistics reach under the same split."""
-    from tessera_core.assess import evaluate
     from tessera_core.assess.baseline import raw_medians
+    from tessera_core.assess.evaluate import evaluate
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.tile import DPixelTile
     from tessera_core.errors import TileError

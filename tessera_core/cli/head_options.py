@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tessera_core.cli.paths import Input
 
 if TYPE_CHECKING:
-    from tessera_core.assess import Reference
+    from tessera_core.assess.reference import Reference
     from tessera_core.assess.regression import RegressionSamples
     from tessera_core.grid import Grid
     from tessera_core.heads import HeadChoice

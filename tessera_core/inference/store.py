@@ -90,6 +90,12 @@ class StoreInWaiting:
         with self._turn():
             write_text(self.place / f"{name}{_GIVEN_UP}", f"{error}\n")
 
+    @property
+    def due(self) -> bool:
+        """Whether all tiles have come or been given up, and some have come: whoever sees that writes the store."""
+        there = {name for name in self.names if (self.place / f"{name}.npy").is_file()}
+        return bool(there) and all((self.place / f"{name}{_GIVEN_UP}").is_file() for name in set(self.names) - there)
+
     def finish(self, config: EncoderConfig) -> Path:
         """Write the store if all its tiles have come or been given up; the tiles go away once it stands.
 
@@ -101,9 +107,9 @@ class StoreInWaiting:
             ExportError: it cannot be written.
         """
         with self._turn():
+            if not self.due:
+                return self.path if self.path.exists() else self.place
             there = [name for name in self.names if (self.place / f"{name}.npy").is_file()]
-            if any(not (self.place / f"{name}{_GIVEN_UP}").is_file() for name in set(self.names) - set(there)):
-                return self.place
             require_replaceable(self.path, None)
             layouts.write_zarr(self.path, [self._member(name) for name in there], config.prefixes)
             for path in [self.place / f"{name}{end}" for name in self.names for end in _ENDINGS]:

@@ -203,7 +203,7 @@ def generate_tiles(
             problems.append(_noted(error, folder.name, failed))
             if store is not None:
                 store.give_up(folder.resolve().name, error)
-    if not todo and problems:
+    if not todo and problems and (store is None or not store.due):
         raise problems[0]
     loaded = weights if isinstance(weights, LoadedEncoder) else load_checkpoint(weights, progress=progress)
     loaded = loaded.with_arithmetic(options.arithmetic)
@@ -235,6 +235,9 @@ def generate_tiles(
                 store.give_up(one.name, error)
         before += one.pixels
     if not results and problems:
+        if store is not None and store.due:
+            # All others have come: nobody else will write it.
+            store.finish(loaded.config)
         raise problems[0]
     made = [results[name] for name in order if name in results]
     if store is not None:

@@ -22,9 +22,10 @@ from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.analysis.postprocess import PostProcessing
-    from tessera_core.assess import Reference, Samples
     from tessera_core.assess.calibration import Calibration
     from tessera_core.assess.live import LiveScore
+    from tessera_core.assess.reference import Reference
+    from tessera_core.assess.samples import Samples
     from tessera_core.export.product import Checked, Product
     from tessera_core.heads import ClassMap, Head, HeadChoice
     from tessera_core.project.project import Project

@@ -15,7 +15,7 @@ from tessera_core.errors import ProjectError
 from tessera_core.hosting import acting, acting_person, audit, hosted
 from tessera_core.project.home import RecentProject, projects_home, remember
 from tessera_core.project.project import LOGS, Project
-from tessera_core.project.room import require_place
+from tessera_core.project.room import note_owner, require_place
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,8 @@ def restore(deleted: Deleted) -> Project:
     except OSError as error:
         raise ProjectError(f"{deleted.name} could not be brought back: {error.strerror or error}.") from error
     project = Project.open(deleted.folder)
+    # What makes room may have forgotten meanwhile whose it is.
+    note_owner(deleted.folder, project.owner)
     remember(project)
     return project
 

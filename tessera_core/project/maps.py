@@ -30,8 +30,8 @@ from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.analysis.change import ChangeLayer
-    from tessera_core.assess import Reference
     from tessera_core.assess.live import LiveScore
+    from tessera_core.assess.reference import Reference
     from tessera_core.assess.regression import RegressionSamples
     from tessera_core.heads import ClassMap, Head, RegressionHead, SavedHead, ValueMap
 

@@ -14,7 +14,7 @@ from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.grid import Grid
 from tessera_core.imagery.places import PlacePictures, place_pictures, read_pictures, save_pictures
-from tessera_core.project import acquire, validate
+from tessera_core.project import acquire
 from tessera_core.project.project import Project
 from tessera_core.region import parse_bbox
 from tessera_core.types import Cancel, Progress
@@ -79,6 +79,9 @@ def prepare(
         ExportError: the disk is full.
         Cancelled: ``cancelled`` returned true; what was made stays.
     """
+    # Opening a pack needs nothing that learns.
+    from tessera_core.project import validate
+
     sample = validate.load(project, year)
     if sample is None:
         return 0

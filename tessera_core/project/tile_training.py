@@ -18,7 +18,7 @@ from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
 from tessera_core.types import Cancel, Floats, Progress
 
 if TYPE_CHECKING:
-    from tessera_core.assess import Reference
+    from tessera_core.assess.reference import Reference
     from tessera_core.heads import HeadChoice
     from tessera_core.project.classify import Trained
     from tessera_core.sources.local.reader import Piece

@@ -206,7 +206,7 @@ def test_a_pack_opens_on_a_class_server_and_the_address_is_told(
     # And the page Data is no dead end: packs are made and opened there, without a word of the server's folders.
     app.switch_page("pages/data.py").run()
     assert not app.exception
-    assert [head.value for head in app.header] == ["Packs"]
+    assert [head.value for head in app.header] == ["Packs", "A class by files"]
     assert not [box for box in app.text_input if box.label == "Path of the file"]
     app.multiselect(key="data_pack_projects").select("My fields").run()
     app.button(key="data_pack_make").click().run()

@@ -136,7 +136,16 @@ def test_messages_have_the_types_that_the_browser_expects(
 
 
 def test_a_message_of_another_form_would_be_found(root: Path, tmp_path: Path, checker: Path) -> None:
-    good = {"name": "a", "url": "b", "zoom": 3, "attribution": ""}
+    good = {
+        "name": "a",
+        "url": "b",
+        "zoom": 3,
+        "attribution": "",
+        "about": "",
+        "kind": "xyz",
+        "wms": None,
+        "levels": [],
+    }
     assert complaints(checker, typed([("BaseMap", good)], root), tmp_path) == []
     for bad in ({**good, "zoom": "3"}, {**good, "more": 1}, {key: good[key] for key in ("name", "url", "zoom")}):
         assert complaints(checker, typed([("BaseMap", bad)], root), tmp_path)

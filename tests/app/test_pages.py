@@ -34,6 +34,7 @@ def test_welcome_offers_every_way_to_start(app: AppTest) -> None:
         "A place on Earth",
         "Open a folder",
         "Upload files",
+        "Or begin with a question",
     ]
 
 
@@ -142,6 +143,7 @@ def test_strangers_see_neither_folders_nor_projects(
         "Try the demo region",
         "A place on Earth",
         "Upload files",
+        "Or begin with a question",
     ]
     assert not any("My fields" in text.value for text in app.markdown)
 
@@ -303,6 +305,8 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
     assert _errors(app) == []
     downloads = _downloads(app)
     assert set(downloads) == {
+        "Report (.pdf)",
+        "Record (.pdf)",
         "All for QGIS (.zip)",
         "Report (.html)",
         "Picture (.png)",
@@ -318,7 +322,8 @@ def test_export_offers_every_file_and_the_areas_of_the_map(app: AppTest, project
         "Save file",
         "Project (.tessera)",
     }
-    assert all(downloads.values())
+    # A record of work waits for the name of whose work it is.
+    assert {name for name, ready in downloads.items() if not ready} == {"Record (.pdf)"}
     table = app.dataframe[0].value
     assert list(table["Class"]) == ["Wood", "Water"]
     assert table["Share"].sum() == pytest.approx(100)

@@ -370,7 +370,7 @@ def test_data_of_a_server_for_strangers_shows_packs_alone(app: AppTest, monkeypa
     app.run()
     app.switch_page("pages/data.py").run()
     assert _errors(app) == []
-    assert [head.value for head in app.header] == ["Packs"]
+    assert [head.value for head in app.header] == ["Packs", "A class by files"]
     # Neither what the server keeps nor where; and nothing can be deleted.
     assert not any("Delete" in button.label or "Empty" in button.label for button in app.button)
     assert not app.text_input

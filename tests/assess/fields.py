@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tessera_core.assess import CodeFeatures, Samples
+from tessera_core.assess.samples import CodeFeatures, Samples
 from tests.factories import quantised
 
 NAMES = {1: "maize", 2: "grass", 3: "wood"}

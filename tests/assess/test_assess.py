@@ -9,9 +9,10 @@ import pytest
 from sklearn.metrics import classification_report
 from sklearn.metrics import confusion_matrix as peer_confusion
 
-from tessera_core.assess import CodeFeatures, CrossValidation, MatrixFeatures, Samples, evaluate, folds, score
-from tessera_core.assess.metrics import confusion_matrix, worst_confusion
-from tessera_core.assess.splits import not_judged
+from tessera_core.assess.evaluate import CrossValidation, evaluate
+from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
+from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
+from tessera_core.assess.splits import folds, not_judged
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.heads import make_head
 

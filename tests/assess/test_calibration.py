@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tessera_core.assess import CodeFeatures, Samples
 from tessera_core.assess.calibration import (
     NO_SET,
     Beside,
@@ -24,6 +23,7 @@ from tessera_core.assess.calibration import (
 )
 from tessera_core.assess.crossfit import HeldOut, hold_out, predict_folds, take
 from tessera_core.assess.live import live_score
+from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.assess.splits import folds
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.heads import make_head

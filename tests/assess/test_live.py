@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tessera_core.assess import CodeFeatures, Samples
 from tessera_core.assess.crossfit import hold_out, spatial_folds, spatial_groups, take, thin
 from tessera_core.assess.live import effective_sample_size, live_score, wilson
+from tessera_core.assess.samples import CodeFeatures, Samples
 from tessera_core.errors import Cancelled
 from tessera_core.heads import make_head
 from tests.assess.fields import labelled_fields

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tessera_core.analysis.postprocess import majority, potts
-from tessera_core.assess import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.assess.postprocess import score_post_processing
+from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
 from tessera_core.errors import Cancelled, LabelError
 from tessera_core.heads import make_head
 from tests.factories import make_raster

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from tessera_core.assess import CrossValidation, evaluate, read_reference
 from tessera_core.assess.baseline import _interpolate, raw_medians
+from tessera_core.assess.evaluate import CrossValidation, evaluate
+from tessera_core.assess.reference import read_reference
 from tessera_core.dpixels.tile import DPixelTile, write_tile
 from tessera_core.errors import LabelError
 from tessera_core.export.geotiff import write_class_map

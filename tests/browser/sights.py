@@ -240,6 +240,7 @@ SIGHTS = (
     Sight("help", "/help?project={project}", settled),
     Sight("server", "/server?project={project}", settled),
     Sight("learn", "/learn?project={project}", settled),
+    Sight("classroom", "/classroom?project={project}", settled),
     Sight("label-lesson", "/learn?project={project}", _lesson),
 )
 # One state a page, for a look that must not take long.
@@ -257,6 +258,7 @@ PAGES = (
     "help",
     "server",
     "learn",
+    "classroom",
 )
 
 

@@ -62,7 +62,7 @@ def test_a_pack_goes_out_and_comes_in(studio: Studio, server: AppServer, tmp_pat
     assert saved.name == "fields.tesserapack"
     # On another computer the folder is not there.
     (tmp_path / "fields").rename(tmp_path / "gone")
-    page.locator("input[type=file]").set_input_files(str(saved))
+    page.locator(".st-key-data_pack_upload input[type=file]").set_input_files(str(saved))
     studio.sees("2023, 0 labels")
     studio.button("Open it").click()
     studio.button("Start labelling").wait_for()

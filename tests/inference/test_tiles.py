@@ -306,6 +306,19 @@ def test_processes_end_in_the_bytes_of_one_run(tmp_path: Path, weights: Path) ->
     assert whole_tree(tmp_path / "many") == whole_tree(tmp_path / "one")
 
 
+def test_a_share_of_nothing_but_what_cannot_be_had_writes_the_store_where_all_others_have_come(
+    tmp_path: Path, loaded: LoadedEncoder
+) -> None:
+    folders = [make_tile(tmp_path / "a"), make_tile(tmp_path / "clouds", clear=0)]
+    options = GenerateOptions(layout="zarr")
+    generate_tiles(folders, loaded, tmp_path / "one", options, failed=[])
+    assert len(generate_tiles(folders, loaded, tmp_path / "many", options, share=Share(1, 2), failed=[])) == 1
+    assert not (tmp_path / "many/embeddings.zarr").exists()
+    with pytest.raises(TileError):
+        generate_tiles(folders, loaded, tmp_path / "many", options, share=Share(2, 2), failed=[])
+    assert whole_tree(tmp_path / "many") == whole_tree(tmp_path / "one")
+
+
 def test_a_store_waits_for_every_share_and_never_for_a_tile_that_cannot_be_had(
     tmp_path: Path, loaded: LoadedEncoder
 ) -> None:

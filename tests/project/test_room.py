@@ -224,3 +224,12 @@ def test_it_is_said_before_a_project_goes_and_a_teachers_stays_longer(server: Pa
         assert room.days_left(kept, now + 40 * DAY) is None
     assert room.remove_old(now=now + 31 * DAY) == [gone.name]
     assert room.remove_old(now=now + 301 * DAY) == [kept.name]
+
+
+def test_what_is_brought_back_belongs_to_whom_it_belonged_also_where_room_was_made_meanwhile() -> None:
+    with acting_for("anna"):
+        Project.new("Annas fields")
+        deleted = deletion.delete(recent_projects()[0])
+        room.remove_old()
+        deletion.restore(deleted)
+        assert [entry.name for entry in recent_projects()] == ["Annas fields"]

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from tessera_core.classroom.byfiles import HandedIn, class_pack, files_in, hand_in, read_files, require_few
-from tessera_core.classroom.together import year_of
 from tessera_core.project import library, pack
 from tessera_core.project.folders import safe_name
 from tessera_core.project.library import typed_path
@@ -20,8 +18,10 @@ from tessera_core.project.project import SUFFIX, Project
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import files, humanize, jobs, results, shell, state
-from tessera_core.ui.classroom import class_map
 from tessera_core.ui.data import packs
+
+if TYPE_CHECKING:
+    from tessera_core.classroom.byfiles import HandedIn
 
 _MAKE = "class-pack-make"
 
@@ -81,7 +81,7 @@ def _hand_out() -> None:
         jobs.pool().start(
             key,
             f"Packing {name}",
-            lambda progress, cancelled: class_pack(
+            lambda progress, cancelled: _class_pack(
                 template,
                 out,
                 name=name,
@@ -95,6 +95,19 @@ def _hand_out() -> None:
         st.rerun()
     if job is not None and jobs.outcome(job):
         packs.offer(job.result, "class_pack_save")
+
+
+def _class_pack(template: Project, out: Path, **options: Any) -> Path:
+    # Loaded when it is wanted: the page itself needs nothing that learns.
+    from tessera_core.classroom.byfiles import class_pack
+
+    return class_pack(template, out, **options)
+
+
+def _hand_in(project: Project, path: Path, learner: str) -> Path:
+    from tessera_core.classroom.byfiles import hand_in
+
+    return hand_in(project, path, learner)
 
 
 def _chosen(label: str, key: str) -> Project | None:
@@ -154,7 +167,7 @@ def hand_in_box() -> None:
             "Save the file to hand in",
             f"{safe_name(learner) if learner.strip() else 'work'}{SUFFIX}",
             "application/zip",
-            lambda path: hand_in(project, path, learner),
+            lambda path: _hand_in(project, path, learner),
             missing="" if learner.strip() else "Type a nickname, so that the teacher knows whose work it is.",
             first=bool(project.settings.class_name),
         )
@@ -172,6 +185,10 @@ def _take_back(page: str) -> None:
     uploads, paths = _brought()
     if not uploads and not paths:
         return
+    from tessera_core.classroom.byfiles import read_files
+    from tessera_core.classroom.together import year_of
+    from tessera_core.ui.classroom import class_map
+
     scene = state.scene_for(template, year_of(template))
 
     def work(progress: Progress, cancelled: Cancel) -> HandedIn:
@@ -205,12 +222,18 @@ def _brought() -> tuple[list[Any], list[Path]]:
         key="class_back_files",
         help=f"The {SUFFIX} files that learners handed in; what is something else is told and left out.",
     )
-    if state.hosted():
-        return require_few(uploads), []
-    text = st.text_input(
+    text = "" if state.hosted() else _folder()
+    if not uploads and not text.strip():
+        return [], []
+    from tessera_core.classroom.byfiles import files_in, require_few
+
+    return require_few(uploads), files_in(typed_path(text)) if text.strip() else []
+
+
+def _folder() -> str:
+    return st.text_input(
         "Or the folder that they lie in", placeholder="for example ~/handed-in", key="class_back_folder"
     )
-    return require_few(uploads), files_in(typed_path(text)) if text.strip() else []
 
 
 def _written(upload: Any, folder: Path) -> Path:
