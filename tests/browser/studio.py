@@ -188,8 +188,16 @@ class Studio:
 
     def download(self, button: str, folder: Path) -> Path:
         """Press the download button of a file on the page Export."""
-        with self.page.expect_download() as waiting:
-            self.button(button).click()
+        from playwright.sync_api import TimeoutError
+
+        # A page that is just being drawn anew swallows a press; whoever sees that nothing happens presses again.
+        self.still()
+        try:
+            with self.page.expect_download(timeout=20_000) as waiting:
+                self.button(button).click()
+        except TimeoutError:
+            with self.page.expect_download() as waiting:
+                self.button(button).click()
         path = folder / waiting.value.suggested_filename
         waiting.value.save_as(path)
         return path
