@@ -160,9 +160,8 @@ def test_the_other_lessons_at_a_desk(lesson: str, studio: Studio, server: AppSer
     assert learner.go(SCRIPTS[lesson]) == [step.id for step in learner.lesson.steps]
 
 
-@pytest.mark.parametrize(
-    "start", [pytest.param(name, marks=() if name == "wetland" else pytest.mark.soak) for name in STARTS]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("start", STARTS)
 def test_who_comes_with_a_question_gets_to_the_report(start: str, studio: Studio, server: AppServer) -> None:
     learner = Learner(studio, server, start, shots=shots(f"{start}-desk"))
     learner.begin()

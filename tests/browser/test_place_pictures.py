@@ -16,7 +16,7 @@ from tests.browser.studio import Studio
 from tests.factories import landscape
 from tests.servers import AppServer
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.browser, pytest.mark.soak, pytest.mark.timeout(420)]
 
 
 def test_places_have_pictures_from_a_pack_without_a_network(
