@@ -36,6 +36,10 @@ from tessera_core.project.project import SUFFIX, Project
 MOST_TRIES, TRIES_SECONDS = 8, 600.0
 
 
+class UnknownCodeError(InputError):
+    """No class under way has that code."""
+
+
 def open_class(
     template: Project,
     person: Person,
@@ -186,11 +190,11 @@ def by_code(code: str) -> Classroom:
     """The class under way that a typed code names.
 
     Raises:
-        InputError: there is none.
+        UnknownCodeError: there is none.
     """
     found = store.with_code(typed_code(code))
     if found is None:
-        raise InputError("There is no class of that code now. Look at the code again; your teacher shows it.")
+        raise UnknownCodeError("There is no class of that code now. Look at the code again; your teacher shows it.")
     return found
 
 

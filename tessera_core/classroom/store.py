@@ -131,11 +131,13 @@ def stamp(class_id: str) -> int:
 
 
 def note_here(class_id: str, project: str, now: float | None = None) -> None:
-    """Note that a learner has the app open; writes seldom."""
+    """Note that a learner has the app open; writes seldom, and nothing where the class was deleted meanwhile."""
     now = time.time() if now is None else now
+    if not stamp(class_id):
+        return
     path = folder_of(class_id) / "here" / Path(project).name
     if now - seen(class_id, project) >= PRESENCE_SECONDS:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         path.touch()
         os.utime(path, (now, now))
 

@@ -208,5 +208,8 @@ def test_export_and_delete_take_all_of_a_class(opened: Classroom) -> None:
         store.read(found.id)
     with pytest.raises(ProjectError):
         board.project_of(bo)
+    # A learner whose page is still open leaves nothing behind.
+    store.note_here(found.id, bo.project)
+    assert not list(store.home().iterdir())
     with acting_for(TEACHER):
         assert len(recent_projects()) == 1, "the teacher's own project stays"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -60,15 +61,15 @@ def _mine(person: Person) -> Classroom | None:
     return next((one for one in store.classes() if one.state == "open" and one.of_person(person.key)), None)
 
 
-def _try(person: Person, act: object) -> None:
+def _try(person: Person, act: Callable[[], None]) -> None:
     throttle = _throttle()
     if throttle.refuses(person.key):
         st.error(_OFTEN, icon=":material/hourglass_top:")
         return
     try:
-        act()  # type: ignore[operator]
+        act()
     except InputError as error:
-        if "code" in str(error):
+        if isinstance(error, joining.UnknownCodeError):
             throttle.wrong(person.key)
         st.error(str(error), icon=":material/error:")
 
