@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from tessera_core.cli import main
-from tessera_core.inference import native
 from tessera_core.inference.engine import Engine
 from tessera_core.models.config import PRESETS
 from tessera_core.models.encoder import Encoder
@@ -64,16 +63,6 @@ def test_what_is_expected_is_what_the_plain_computation_says(run: OwnRun) -> Non
     assert set(again) == set(want)
     for key, value in again.items():
         np.testing.assert_allclose(value.astype(float), want[key].astype(float), rtol=0, atol=1e-6, err_msg=key)
-
-
-@pytest.fixture(params=["native", "torch"])
-def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test with the compiled kernels and without."""
-    if request.param == "native" and not native.available():
-        pytest.skip("no C compiler on this machine")
-    if request.param == "torch":
-        monkeypatch.setattr(native, "available", lambda: False)
-    return request.param
 
 
 @pytest.mark.usefixtures("kernels")

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from tessera_core.cli import main
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import CheckpointError
-from tessera_core.inference import native
 from tessera_core.inference.engine import Engine
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
 from tessera_core.models.config import PRESETS, EncoderConfig
@@ -35,15 +34,6 @@ def gate_only(loaded: LoadedEncoder) -> LoadedEncoder:
     moved = loaded.with_arithmetic("dclimate")
     config = replace(moved.config, days="exact", sampling=replace(moved.config.sampling, min_optical=0))
     return replace(moved, config=config)
-
-
-@pytest.fixture(params=["native", "torch"])
-def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "native" and not native.available():
-        pytest.skip("no C compiler on this machine")
-    if request.param == "torch":
-        monkeypatch.setattr(native, "available", lambda: False)
-    return request.param
 
 
 @pytest.mark.usefixtures("kernels")
