@@ -54,6 +54,7 @@ class Job:
     _finished: float | None = None
     _cancel: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
+    _coming: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def active(self) -> bool:
@@ -94,10 +95,20 @@ class Job:
             self.abandoned = True
         self.cancel()
 
-    def join(self, person: str, tab: str) -> None:
-        """A person waits for it, in a tab of theirs; told again and again while they do."""
-        self.left_by.discard(person)
-        self._waiting.setdefault(person, set()).add(tab)
+    def join(self, person: str, tab: str) -> bool:
+        """A person asks for it, in a tab of theirs; False, and nothing changes, where it was asked to stop."""
+        with self._coming:
+            if self._cancel.is_set():
+                return False
+            self.left_by.discard(person)
+            self._waiting.setdefault(person, set()).add(tab)
+            return True
+
+    def seen(self, person: str, tab: str) -> None:
+        """A person sees it in that tab, and so waits there; does nothing for who has left, who is not taken back by a look."""
+        with self._coming:
+            if person not in self.left_by and not self._cancel.is_set():
+                self._waiting.setdefault(person, set()).add(tab)
 
     def awaited_by(self, person: str) -> bool:
         """Whether the person asked for it, be it in a tab that is gone."""
@@ -110,15 +121,17 @@ class Job:
 
     def leave(self, person: str) -> None:
         """The person waits no longer; it is cancelled unless others are there who do."""
-        self._waiting.pop(person, None)
-        self.left_by.add(person)
-        if not any(self._waiting.values()):
-            self.cancel()
+        with self._coming:
+            self._waiting.pop(person, None)
+            self.left_by.add(person)
+            if not any(self._waiting.values()):
+                self.cancel()
 
     def gone(self, tab: str) -> None:
         """A tab was closed; what it waited for goes on."""
-        for tabs in list(self._waiting.values()):
-            tabs.discard(tab)
+        with self._coming:
+            for tabs in self._waiting.values():
+                tabs.discard(tab)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until it ended; False when ``timeout`` seconds were not enough."""

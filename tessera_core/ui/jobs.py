@@ -56,10 +56,14 @@ class Jobs:
                 return work(progress, cancelled)
 
         most = seats.room().granted(who).jobs if state.hosted() else None
-        job = self._pool.start(key, title, for_person, self._person, most=most)
-        if state.hosted() and not job.awaited_by(self._person):
+        while True:
+            job = self._pool.start(key, title, for_person, self._person, most=most)
+            new = not job.awaited_by(self._person)
+            # Others may have stopped it in between; then it is begun anew.
+            if job.join(self._person, self._tab):
+                break
+        if state.hosted() and new:
             audit.note("waits for long work", who)
-        job.join(self._person, self._tab)
         return job
 
     def get(self, key: str) -> Job | None:
@@ -149,8 +153,8 @@ def _cancel(session: str, page: str | None) -> None:
 def show(job: Job) -> None:
     """Progress bar with stage, time left and a cancel button; the whole page reruns once when the job ends for this person."""
     person, tab = state.visitor(), _session()
-    if not job.cancelling:
-        job.join(person, tab)
+    # Whatever has become of it meanwhile, a look takes nobody's "Cancel" back.
+    job.seen(person, tab)
 
     def leave() -> None:
         job.leave(person)

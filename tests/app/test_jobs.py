@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -247,17 +249,103 @@ def test_two_visitors_of_one_job(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [button.label for button in second.run().button] == ["Cancel"]
     assert len(second.info) == 0
     second.button[0].click().run()
-    told = [info.value for info in second.info]
-
-    def over() -> bool:
-        # The sentence is shown once, by the first run that finds the work ended.
-        told.extend(info.value for info in second.run().info)
-        return bool(told) and not second.button[0].disabled
-
-    assert eventually(over)
-    assert set(told) == {str(Cancelled())}
+    eventually(lambda: [button.label for button in second.run().button] == ["Make it"])
+    assert [info.value for info in second.info] == [str(Cancelled())]
     assert len(third.run().info) == 0
     assert [button.label for button in third.button] == ["Make it"]
+
+
+class Ending:
+    """Work that ends exactly when the page looks for the n-th time how it is; it is given a new gate for each try."""
+
+    ways: ClassVar[dict[str, Exception | None]] = {"done": None, "failed": RasterError("No raster here.")}
+
+    def __init__(self) -> None:
+        self.renew("done")
+
+    def renew(self, way: str) -> None:
+        self.gate, self.way, self.looks_left, self.job = threading.Event(), way, -1, Job("", "")
+
+    def work(self, progress: Progress, cancelled: Cancel) -> str:
+        self.gate.wait(PATIENCE_S)
+        if cancelled():
+            raise Cancelled()
+        if error := self.ways[self.way]:
+            raise error
+        return "made"
+
+    def looked(self) -> None:
+        self.looks_left -= 1
+        if self.looks_left == 0:
+            self.gate.set()
+            assert self.job.wait(PATIENCE_S)
+
+
+ending = Ending()
+
+PAGE_OF_THE_ENDING = """
+import streamlit as st
+from tessera_core.ui import jobs
+from tests.app.test_jobs import ending
+
+job = jobs.pool().get("mine")
+if job is not None and job.active and jobs.mine(job):
+    jobs.show(job)
+else:
+    if job is not None and jobs.outcome(job):
+        st.success(job.result)
+    if st.button("Make it"):
+        ending.job = jobs.pool()._pool.get(jobs.pool().start("mine", "Making it", ending.work).key)
+        st.rerun()
+"""
+
+
+@pytest.mark.parametrize(
+    ("press", "way", "says"),
+    [
+        (True, "done", str(Cancelled())),
+        (True, "failed", str(Cancelled())),
+        (False, "done", "made"),
+        (False, "failed", "No raster here."),
+    ],
+)
+def test_whenever_work_ends_its_person_is_told_and_goes_on_being_told(
+    press: bool, way: str, says: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOSTED", "1")
+    active = Job.active
+
+    def watched(job: Job) -> bool:
+        if job is ending.job and threading.current_thread().name.startswith("ScriptRunner"):
+            ending.looked()
+        return bool(active.__get__(job))
+
+    monkeypatch.setattr(Job, "active", property(watched))
+    app = AppTest.from_string(PAGE_OF_THE_ENDING, default_timeout=60).run()
+    for moment in itertools.count(1):
+        ending.renew(way)
+        app.button[0].click().run()
+        assert [button.label for button in app.button] == ["Cancel"]
+        # Another person did not want to wait so long, which is nobody else's matter.
+        ending.job.join("another", "tab")
+        ending.job.leave("another")
+        ending.looks_left = moment
+        if press:
+            app.button[0].click()
+        app.run()
+        by_a_look = ending.looks_left <= 0
+        ending.gate.set()
+        assert ending.job.wait(PATIENCE_S)
+        for _ in range(3):
+            app.run()
+            assert not app.exception
+            told = [element.value for element in (*app.info, *app.error, *app.success)]
+            # Pressed too late to stop anything, it is told as it went.
+            assert told in ([says], [str(Ending.ways[way] or "made")] if press else [says]), moment
+            assert [button.label for button in app.button] == ["Make it"]
+        if not by_a_look:
+            break
+    assert moment > 3
 
 
 def test_who_waits_is_told_how_many_are_before_them_and_is_served_in_that_order() -> None:

@@ -121,10 +121,12 @@ def _open() -> None:
         st.session_state[_OPENING] = True
         jobs.show(job)
         return
-    if job is not None and st.session_state.pop(_OPENING, False) and jobs.outcome(job):
-        jobs.pool().forget(key)
+    # Forgotten only when it is open: a run that another overtakes loses nothing.
+    if job is not None and st.session_state.get(_OPENING, False) and jobs.outcome(job):
         projects: list[Project] = job.result
         state.open_project(projects[0])
+        st.session_state.pop(_OPENING, None)
+        jobs.pool().forget(key)
         st.switch_page("pages/region.py", query_params=state.query())
     text = ""
     if not state.hosted():

@@ -117,6 +117,7 @@ def start(lesson: Lesson) -> None:
         jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
         st.switch_page("pages/learn.py")
     else:
+        st.session_state.pop(_WAITING, None)
         _open(lessons.begin(lesson, demo))
 
 
@@ -126,16 +127,21 @@ def _making() -> None:
     if wanted is None:
         return
     if wanted == "":
+        query = state.query()
         st.session_state.pop(_WAITING)
-        st.switch_page("pages/region.py", query_params=state.query())
+        st.switch_page("pages/region.py", query_params=query)
     job = jobs.pool().get(_DEMO)
     if job is not None and job.active:
         jobs.show(job)
         return
-    st.session_state.pop(_WAITING)
     lesson = lessons.find(wanted)
-    if job is not None and lesson is not None and jobs.outcome(job):
-        _open(lessons.begin(lesson, job.result))
+    if job is None or lesson is None:
+        st.session_state.pop(_WAITING)
+    elif jobs.outcome(job):
+        # Forgotten only when it is begun: a run that another overtakes loses nothing.
+        project = lessons.begin(lesson, job.result)
+        st.session_state.pop(_WAITING)
+        _open(project)
 
 
 def _open(project: Project) -> None:

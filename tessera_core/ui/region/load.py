@@ -400,11 +400,12 @@ def retry(project: Project) -> None:
     if job is not None and job.active:
         jobs.show(job)
         return
-    if job is not None:
-        jobs.outcome(job)
-        jobs.pool().forget(key)
     if not sentences:
+        jobs.pool().forget(key)
         return
+    if job is not None:
+        # Told until the person tries again.
+        jobs.outcome(job)
     count = "One piece" if len(sentences) == 1 else f"{len(sentences)} pieces"
     with st.expander(
         f"{count} could not be fetched and {'is' if len(sentences) == 1 else 'are'} blank", icon=":material/warning:"

@@ -218,8 +218,11 @@ def _demo() -> None:
         st.session_state.setdefault(_WAITING, _GO_ON)
         jobs.show(job)
         return
-    if job is not None and (fresh := st.session_state.pop(_WAITING, None)) is not None and jobs.outcome(job):
-        _go(library.start_demo(job.result, fresh=fresh == _FRESH))
+    # Forgotten only when it is made: a run that another overtakes loses nothing.
+    if job is not None and (fresh := st.session_state.get(_WAITING)) is not None and jobs.outcome(job):
+        project = library.start_demo(job.result, fresh=fresh == _FRESH)
+        st.session_state.pop(_WAITING, None)
+        _go(project)
     known = library.demo_projects()
     asked = st.button("Open the demo region", type="primary", icon=":material/landscape:", key="region_demo")
     fresh = bool(known) and st.button("Start afresh", icon=":material/note_add:", key="region_demo_fresh")
@@ -227,6 +230,7 @@ def _demo() -> None:
         with st.spinner("Opening the demo region…"):
             demo = library.take_demo()
         if demo is not None:
+            st.session_state.pop(_WAITING, None)
             _go(library.start_demo(demo, fresh=fresh))
         st.session_state[_WAITING] = _FRESH if fresh else _GO_ON
         jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
