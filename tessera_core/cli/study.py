@@ -3,8 +3,12 @@
 ablations  what each part of the method is worth: trains an encoder without it on a fixed budget (two hours on one core)
 labels     a frozen encoder with 1 to 50 labels a class, beside a random forest and logistic regression on raw statistics
 sampling   whether an embedding depends on which dates were clear, and how many dates it needs
+real       encoders, plain statistics and both together on your own labelled pixels, with intervals and a figure:
+           tessera study real FOLDER... --out DIR
+           A folder holds .npz files, d-pixel tiles with labels*.tif, or CSV tables as Earth Engine exports them.
 
-All hold whole fields out. An interrupted study of ablations goes on where it stopped when it is started again.
+All hold whole fields, cells or zones of ground out. Interrupted studies of ablations and of real pixels go on where they stopped
+when they are started again.
 """
 
 from __future__ import annotations
@@ -21,32 +25,60 @@ def _tables(args: argparse.Namespace, out: Path) -> list[Path]:
 
 
 PATHS = {
+    "places": Input(),
     "out": Output(folder="into", inside=_tables),
     "weights": Input(names=weights_names),
     "tile": Input(),
     "labels": Input(),
 }
-EXAMPLES = ("tessera study labels --out study", "tessera study ablations --out study --seeds 2 --steps 100")
-STOPPED = "ablations go on where they stopped when the same command is run again; the other studies begin anew"
+EXAMPLES = (
+    "tessera study labels --out study",
+    "tessera study ablations --out study --seeds 2 --steps 100",
+    "tessera study real my-pixels --weights studio-nano --weights v2-nano --out study",
+)
+STOPPED = "ablations and real go on where they stopped when the same command is run again; the other studies begin anew"
 SUMMARY = "study what an encoder is worth, with tables"
 
-STUDIES = ("ablations", "labels", "sampling")
+STUDIES = ("ablations", "labels", "sampling", "real")
+WEIGHTS = "studio-nano"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("name", choices=STUDIES)
+    parser.add_argument("places", nargs="*", metavar="FOLDER", help="real: labelled pixels, files or folders")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for tables and results")
-    parser.add_argument("--weights", default="studio-nano", help="name or file of the encoder (not for ablations)")
+    parser.add_argument(
+        "--weights",
+        action="append",
+        metavar="NAME|FILE",
+        help=f"name or file of the encoder (not for ablations; real: may be given several times; default: {WEIGHTS})",
+    )
     parser.add_argument("--worlds", type=int, default=3, help="held-out simulated worlds to judge on (default: 3)")
     parser.add_argument("--demo", action="store_true", help="labels, sampling: judge on the demo region too")
     parser.add_argument("--tile", type=Path, help="d-pixel tile to judge on too")
     parser.add_argument("--labels", type=Path, help="its labels: class raster or label file")
     parser.add_argument("--title", default="", help="what to call the tile in tables")
     parser.add_argument("--classes", default="", help="only these classes of the labels, separated by commas")
-    parser.add_argument("--seeds", type=int, default=None, help="training runs (ablations: 5) or draws (others: 10)")
+    parser.add_argument(
+        "--seeds", type=int, default=None, help="training runs (ablations: 5) or draws (real: 20, others: 10)"
+    )
     parser.add_argument("--steps", type=int, default=480, help="ablations: training steps a variant (default: 480)")
     parser.add_argument("--pixels", type=int, default=98304, help="ablations: simulated pixels (default: 98304)")
+    parser.add_argument(
+        "--hold-out",
+        choices=("auto", "zones", "cells", "fields"),
+        default="auto",
+        help="real: the ground that is judged on (default: whole fields of a tile, else halves of the ground)",
+    )
+    parser.add_argument("--counts", default="1,5,10,50", help="real: labels a class (default: 1,5,10,50)")
+    parser.add_argument(
+        "--heads",
+        default="means,logistic",
+        help="real: means, logistic (its penalty chosen by inner folds), forest (of plain statistics; slow)",
+    )
+    parser.add_argument("--field", help="real: column of the class in tables")
+    parser.add_argument("--no-joined", action="store_true", help="real: do not join embeddings with plain statistics")
 
 
 def check(args: argparse.Namespace) -> None:
@@ -59,9 +91,21 @@ def check(args: argparse.Namespace) -> None:
 
     from tessera_core.errors import InputError
 
+    if (args.name == "real") != bool(args.places):
+        raise InputError(
+            "Name the folders of labelled pixels: tessera study real FOLDER... --out DIR."
+            if args.name == "real"
+            else f"The study {args.name} takes no folders ({args.places[0]}); tiles are named with --tile."
+        )
+    if args.name == "real":
+        _counts(args)
+        if args.tile is not None:
+            raise InputError("Name the tile as a folder: tessera study real TILE --labels FILE --out DIR.")
+    elif args.weights is not None and len(args.weights) > 1:
+        raise InputError(f"The study {args.name} is of one encoder; give --weights once.")
     if args.worlds < 1:
         raise InputError("--worlds must be at least 1: every study judges on held-out simulated worlds.")
-    if (args.tile is None) != (args.labels is None):
+    if args.name != "real" and (args.tile is None) != (args.labels is None):
         raise InputError("A tile to judge on needs both --tile and --labels.")
     if args.seeds is not None and args.seeds < 1:
         raise InputError("--seeds must be at least 1.")
@@ -88,12 +132,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.name == "ablations":
         return _ablations(args, progress)
     from tessera_core.models.checkpoint import load_checkpoint
+
+    encoders = [load_checkpoint(one) for one in args.weights or [WEIGHTS]]
+    if args.name == "real":
+        return _real(args, encoders, progress)
     from tessera_core.pretrain.studies import labels, sampling
 
     study = {"labels": labels, "sampling": sampling}[args.name]
     # Most covers then have parcels for 50 labels beside those that are tested.
     scenes = _scenes(args, parcels=400 if args.name == "labels" else 200, per_parcel=3)
-    return study.run(scenes, load_checkpoint(args.weights), args.out, draws=args.seeds or 10, progress=progress)
+    return study.run(scenes, encoders[0], args.out, draws=args.seeds or 10, progress=progress)
 
 
 def _scenes(args: argparse.Namespace, parcels: int, per_parcel: int) -> list[Any]:
@@ -123,6 +171,30 @@ def _ablations(args: argparse.Namespace, progress: Any) -> dict[str, Any]:
         measures.append(ablations.Measure("tile_all", f"{scenes[-1].name}, all labels", (args.worlds,), None))
     config = ablations.budget(args.steps, args.pixels)
     return ablations.run(scenes, measures, config, args.out, range(args.seeds or 5), progress)
+
+
+def _counts(args: argparse.Namespace) -> tuple[int, ...]:
+    from tessera_core.errors import InputError
+
+    try:
+        counts = tuple(sorted({int(one) for one in args.counts.split(",")}))
+    except ValueError:
+        counts = (0,)
+    if counts[0] < 1:
+        raise InputError(f"--counts are whole numbers of labels such as 1,5,10,50, not {args.counts!r}.")
+    return counts
+
+
+def _real(args: argparse.Namespace, encoders: list[Any], progress: Any) -> dict[str, Any]:
+    from tessera_core.pretrain.studies import labelled, real
+
+    only = [name.strip() for name in args.classes.split(",") if name.strip()]
+    places = labelled.read_places(args.places, args.labels, args.field)
+    setting = real.Setting(args.hold_out, _counts(args), real.DRAWS if args.seeds is None else args.seeds)
+    heads = [name.strip() for name in args.heads.split(",") if name.strip()]
+    chosen = [place.only(only) if only else place for place in places]
+    joined = not args.no_joined
+    return real.run(chosen, encoders, args.out, setting, heads=heads, joined=joined, progress=progress)
 
 
 def report(result: dict[str, Any]) -> str:

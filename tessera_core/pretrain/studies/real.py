@@ -1,0 +1,449 @@
+"""Encoders and heads side by side on real labelled pixels, ground held out, with paired differences and their intervals.
+
+Every method gets the same labels and is judged on the same pixels of other ground. What each head said of each pixel is kept, so
+that an interrupted study goes on, a new encoder costs only its own part, and intervals can be drawn anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core._utils.atomic import atomic_path, write_json, write_text
+from tessera_core._utils.csvcells import quoted_row
+from tessera_core._utils.npy import load_npy
+from tessera_core.dpixels.seasons import monthly_statistics, seasonal_statistics, standardised
+from tessera_core.errors import InputError, TileError
+from tessera_core.models.quantise import quantise
+from tessera_core.pretrain.pixels import pack_tile
+from tessera_core.pretrain.studies.labelled import RealPlace
+from tessera_core.pretrain.studies.peers import HEADS, deal, predicted
+from tessera_core.pretrain.studies.scenes import embed
+from tessera_core.pretrain.studies.tables import mean_sd, table
+from tessera_core.raster import dequantise
+from tessera_core.types import Floats, Progress
+
+if TYPE_CHECKING:
+    from tessera_core.models.checkpoint import LoadedEncoder
+
+COUNTS = (1, 5, 10, 50)
+DRAWS = 20
+HOLD_OUT = ("auto", "zones", "cells", "fields")
+# Fields are few, so most of them teach; of cells there are hundreds.
+FIELD_FOLDS = 4
+# What intervals are drawn from: ground and draws of labels, both with replacement.
+RESAMPLED = 1000
+_MAX_S2, _MAX_S1 = 128, 192
+_FORMAT = 1
+
+Kind = Literal["embedding", "raw", "joined"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What a head sees of the N pixels of a place.
+
+    Attributes:
+        name: for people, and of its results.
+        kind: whether it comes of an encoder, is a plain statistic, or both side by side.
+        digest: names what made it.
+        values: float32 (N, D).
+    """
+
+    name: str
+    kind: Kind
+    digest: str
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a study is done; results of another setting are not taken for results of this.
+
+    Attributes:
+        hold_out: ``"zones"``: the ground is cut in two, north from south in one draw and west from east in the next, and each
+            side is taught by the other. ``"cells"`` and ``"fields"``: whole groups of a place, dealt anew in each draw to two
+            or four parts, each taught by the others. ``"auto"``: fields where a place has them, else zones.
+        counts: labels a class, each a part of the next.
+        draws: of labels, and of parts.
+        seed: of everything random.
+    """
+
+    hold_out: str = "auto"
+    counts: tuple[int, ...] = COUNTS
+    draws: int = DRAWS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.hold_out not in HOLD_OUT:
+            raise InputError(f"Ground is held out by {', '.join(HOLD_OUT)}, not by {self.hold_out!r}.")
+        if self.draws < 2 or not self.counts or min(self.counts) < 1:
+            raise InputError("A study needs two draws or more, and numbers of labels of at least 1.")
+
+    def of(self, place: RealPlace) -> str:
+        """What is held out of a place: ``"zones"``, ``"cells"`` or ``"fields"``."""
+        fields = place.whole == "fields"
+        if self.hold_out == "auto":
+            return "fields" if fields else "zones"
+        return "fields" if self.hold_out == "cells" and fields else self.hold_out
+
+
+# ---------------------------------------------------------------------------------------------------------------- features
+
+
+def features_of(
+    place: RealPlace, encoders: Sequence[LoadedEncoder], joined: bool = True, kept: Path | None = None
+) -> list[Feature]:
+    """What is compared on a place: each encoder's embedding and each that the file brings (int8, as rasters hold them), plain
+    monthly statistics, and each embedding beside the seasonal statistics at equal variance.
+
+    Args:
+        place: labelled pixels.
+        encoders: loaded weights.
+        joined: whether to join embeddings with seasonal statistics.
+        kept: folder where embeddings are kept for the next time.
+    """
+    rows, cols = place.reference.rows, place.reference.cols
+    found = []
+    for loaded in encoders:
+        name = Path(loaded.name).stem if Path(loaded.name).suffix else loaded.name
+        found.append(Feature(name, "embedding", loaded.sha256[:16], _embedded(place, loaded, kept)))
+    for name, values in place.vectors.items():
+        digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+        found.append(Feature(name, "embedding", digest, _rounded(values)))
+    seasons = _filled(standardised(seasonal_statistics(place.tile, rows, cols)))
+    if joined:
+        for one in list(found):
+            values = _rounded(np.concatenate([equal_variance(one.values), equal_variance(seasons)], axis=1))
+            found.append(Feature(f"{one.name} + seasons", "joined", f"{one.digest}-s{_FORMAT}", values))
+    months = _filled(standardised(monthly_statistics(place.tile, rows, cols)))
+    found.append(Feature("monthly medians", "raw", f"m{_FORMAT}", months))
+    found.append(Feature("seasonal statistics", "raw", f"s{_FORMAT}", seasons))
+    return found
+
+
+def equal_variance(values: Floats) -> Floats:
+    """Centred, with a total variance of 1: parts so scaled weigh the same in distances."""
+    centred = values - values.mean(0)
+    return (centred / max(float(np.sqrt(centred.var(0, dtype=np.float64).sum())), 1e-12)).astype(np.float32)
+
+
+def _rounded(values: Floats) -> Floats:
+    return dequantise(*quantise(values.astype(np.float32), "v2"))
+
+
+def _filled(values: Floats) -> Floats:
+    """A pixel that a sensor never saw gets the mean, which is 0: no method may leave pixels out that another is judged on."""
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _embedded(place: RealPlace, loaded: LoadedEncoder, kept: Path | None) -> Floats:
+    path = None if kept is None else kept / f"{place.digest}-{loaded.sha256[:16]}.npy"
+    if path is not None and path.exists():
+        known = load_npy(path, TileError)
+        if known.shape[:1] == (len(place),):
+            return np.array(known, np.float32)
+    rows, cols = place.reference.rows, place.reference.cols
+    pixels = pack_tile(place.tile, rows, cols, max_s2=_MAX_S2, max_s1=_MAX_S1, seed=0)
+    values = _rounded(embed(loaded.encoder, loaded.config.normalisation, pixels))
+    if path is not None:
+        _keep(path, values)
+    return values
+
+
+def _keep(path: Path, values: NDArray[Any]) -> None:
+    with atomic_path(path) as part, part.open("wb") as file:
+        np.save(file, values)
+
+
+# ---------------------------------------------------------------------------------------------------------------- the study
+
+
+def parts_of(place: RealPlace, setting: Setting, draw: int) -> NDArray[np.intp]:
+    """The part (N,) of the ground that each pixel lies in, in one draw; each part is judged by a head that the others taught."""
+    how, rng = setting.of(place), np.random.default_rng((setting.seed, draw, 1))
+    if how == "zones":
+        along = place.xy[:, (draw + 1) % 2]
+        return (along > np.median(along)).astype(np.intp)
+    return deal(place.reference.y, place.reference.groups, FIELD_FOLDS if how == "fields" else 2, rng)
+
+
+def labels_of(
+    place: RealPlace, part: NDArray[np.intp], judged: int, counts: Sequence[int], rng: np.random.Generator
+) -> list[NDArray[np.intp]]:
+    """Which pixels teach, for each number of labels a class, the fewer among the more: one of every group before any gives a
+    second; a class with fewer gives all it has."""
+    y, groups = place.reference.y, place.reference.groups
+    pool = rng.permutation(np.flatnonzero(part != judged))
+    taught: list[list[NDArray[np.intp]]] = [[] for _ in counts]
+    for k in np.unique(y):
+        mine = pool[y[pool] == k]
+        # The turn of each among those of its group, in the shuffled order.
+        order = np.argsort(groups[mine], kind="stable")
+        starts = np.searchsorted(groups[mine][order], groups[mine][order])
+        turn = np.empty(len(mine), int)
+        turn[order] = np.arange(len(mine)) - starts
+        ranked = mine[np.argsort(turn, kind="stable")]
+        for chosen, count in zip(taught, counts, strict=True):
+            chosen.append(ranked[:count])
+    return [np.concatenate(chosen) for chosen in taught]
+
+
+def judge(place: RealPlace, feature: Feature, head: str, setting: Setting) -> NDArray[np.uint8]:
+    """What a head said of every pixel, uint8 (draws, counts, N) class ids; 0 where nothing could be taught."""
+    y, groups = place.reference.y, place.reference.groups
+    said = np.zeros((setting.draws, len(setting.counts), len(y)), np.uint8)
+    for draw in range(setting.draws):
+        part = parts_of(place, setting, draw)
+        for judged in np.unique(part):
+            rng = np.random.default_rng((setting.seed, draw, 2, judged))
+            test = np.flatnonzero(part == judged)
+            for number, train in enumerate(labels_of(place, part, int(judged), setting.counts, rng)):
+                if len(np.unique(y[train])) < 2:
+                    continue
+                x, truth = feature.values[train], y[train].astype(np.int64)
+                said[draw, number, test] = predicted(head, x, truth, groups[train], feature.values[test], draw)
+    return said
+
+
+def run(
+    places: Sequence[RealPlace],
+    encoders: Sequence[LoadedEncoder],
+    out: str | Path,
+    setting: Setting | None = None,
+    *,
+    heads: Sequence[str] = ("means", "logistic"),
+    joined: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Compare on all places; writes ``real.json``, ``real.md``, ``real.csv`` and ``real.png`` to ``out``.
+
+    Args:
+        places: labelled pixels.
+        encoders: loaded weights.
+        out: folder; what is done lies in its folder ``kept`` and is not done again.
+        setting: how.
+        heads: keys of :data:`~tessera_core.pretrain.studies.peers.HEADS`, on every feature; the forest on raw statistics only.
+        joined: whether to join embeddings with seasonal statistics.
+        progress: ``(done, total, message)``; units are methods on a place.
+
+    Returns:
+        JSON object: ``setting``, and ``places``, each with its name, pixels, classes, what is held out, and ``rows``: for each
+        method and number of labels the mean and deviation of macro-F1 over draws, a 95 % interval over ground and draws, and
+        the difference to the best raw method at that number, with its interval.
+
+    Raises:
+        InputError: a head is not known, or a place has fewer than two classes that can be taught and judged.
+    """
+    setting, out = setting or Setting(), Path(out)
+    for head in heads:
+        if head not in HEADS:
+            raise InputError(f"There is no head {head!r} in this study; there are {', '.join(HEADS)}.")
+    told, done = [], 0
+    usable = [one.with_fields_for(FIELD_FOLDS if setting.of(one) == "fields" else 2) for one in places]
+    for before, place in zip(places, usable, strict=True):
+        if len(np.unique(place.reference.y)) < 2:
+            raise InputError(
+                f"{before.name} has fewer than two classes with enough {before.whole} to teach by some and judge by others."
+            )
+    total = 1
+    for place in usable:
+        features = features_of(place, encoders, joined, out / "kept")
+        methods = [(f, h) for f in features for h in heads if h != "forest" or f.kind == "raw"]
+        total = len(methods) * len(usable)
+        said = {}
+        for feature, head in methods:
+            if progress:
+                progress(done, total, f"{place.name}: {feature.name}, {HEADS[head]}")
+            path = out / "kept" / f"{_key(place, feature, head, setting)}.npy"
+            if not path.exists():
+                _keep(path, judge(place, feature, head, setting))
+            said[f"{feature.name}, {HEADS[head]}"] = (feature.kind, np.array(load_npy(path, TileError)))
+            done += 1
+        told.append(summary(place, said, setting))
+    result: dict[str, Any] = {"setting": asdict(setting), "encoders": {e.name: e.sha256 for e in encoders}}
+    result["places"] = told
+    result["table"] = markdown(result)
+    write_json(out / "real.json", result)
+    write_text(out / "real.md", result["table"])
+    write_text(out / "real.csv", as_csv(result))
+    draw_figure(result, out / "real.png")
+    if progress:
+        progress(total, total, "")
+    return result
+
+
+def _key(place: RealPlace, feature: Feature, head: str, setting: Setting) -> str:
+    told = [_FORMAT, place.digest, feature.name, feature.digest, head, setting.of(place), asdict(setting)]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+
+
+# ---------------------------------------------------------------------------------------------------------------- scores
+
+
+def confusions(place: RealPlace, said: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Counts (draws, counts, groups, K, K) of truth by what was said, for each group of ground; unsaid pixels count as wrong."""
+    ids = np.unique(place.reference.y)
+    k, groups = len(ids), int(place.reference.groups.max()) + 1
+    truth = np.searchsorted(ids, place.reference.y)
+    # One column more for what was not said.
+    guess = np.where(np.isin(said, ids), np.searchsorted(ids, said), k)
+    at = (place.reference.groups * k + truth) * (k + 1) + guess
+    flat = at.reshape(-1, at.shape[-1])
+    counted = np.stack([np.bincount(one, minlength=groups * k * (k + 1)) for one in flat])
+    return counted.reshape(*said.shape[:2], groups, k, k + 1).astype(np.float64)
+
+
+def macro_f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Macro-F1 of counts (..., K, K + 1), over the classes that are there.
+
+    Example:
+        >>> macro_f1(np.array([[2.0, 0.0, 0.0], [1.0, 1.0, 0.0]])).round(4).tolist()
+        0.7333
+    """
+    truth, guess = confusion.sum(-1), confusion[..., :-1].sum(-2)
+    right = np.diagonal(confusion[..., :-1], axis1=-2, axis2=-1)
+    each = 2 * right / np.maximum(truth + guess, 1e-12)
+    there = truth > 0
+    return np.asarray((each * there).sum(-1) / np.maximum(there.sum(-1), 1))
+
+
+def summary(place: RealPlace, said: Mapping[str, tuple[Kind, NDArray[np.uint8]]], setting: Setting) -> dict[str, Any]:
+    """The rows of one place; see :func:`run`.
+
+    Intervals resample whole groups of ground and draws of labels together, the same ones for every method: that other ground
+    would have been mapped and other places labelled is what they answer for. Draws alone, which share their ground, would
+    promise too much.
+    """
+    groups = int(place.reference.groups.max()) + 1
+    rng = np.random.default_rng((setting.seed, 3))
+    weight = rng.multinomial(groups, np.full(groups, 1 / groups), RESAMPLED).astype(np.float64)
+    drawn = rng.integers(setting.draws, size=(RESAMPLED, setting.draws))
+    means, spread, samples, kinds = {}, {}, {}, {}
+    for name, (kind, answers) in said.items():
+        counted = confusions(place, answers)
+        scores = macro_f1(counted.sum(2))
+        means[name], spread[name], kinds[name] = scores.mean(0), scores, kind
+        # (draws, counts, resampled): one product for each, as the groups are many.
+        resampled = macro_f1(np.einsum("rg,dngij->dnrij", weight, counted, optimize=True))
+        samples[name] = np.take_along_axis(resampled, drawn.T[:, None, :], axis=0).mean(0)
+    rows = []
+    raw = [name for name in means if kinds[name] == "raw"]
+    for name in means:
+        for number, count in enumerate(setting.counts):
+            best = max(raw, key=lambda one: float(means[one][number]))
+            difference = samples[name][number] - samples[best][number]
+            low, high = np.percentile(samples[name][number], [2.5, 97.5])
+            less, more = np.percentile(difference, [2.5, 97.5])
+            rows.append(
+                {
+                    "method": name,
+                    "kind": kinds[name],
+                    "labels": count,
+                    "macro_f1": round(float(means[name][number]), 4),
+                    "scores": [round(float(one), 4) for one in spread[name][:, number]],
+                    "interval": [round(float(low), 4), round(float(high), 4)],
+                    "best_raw": best,
+                    "difference": round(float(means[name][number] - means[best][number]), 4),
+                    "difference_interval": [round(float(less), 4), round(float(more), 4)],
+                }
+            )
+    names, y = place.reference.names, place.reference.y
+    return {
+        "name": place.name,
+        "pixels": len(place),
+        "groups": groups,
+        "held_out": setting.of(place),
+        "classes": {names[k]: int((y == k).sum()) for k in np.unique(y).tolist()},
+        "rows": rows,
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------- telling
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """Two tables a place: macro-F1, and what each method is ahead of the best raw one, in points with a 95 % interval."""
+    counts = result["setting"]["counts"]
+    parts = []
+    for place in result["places"]:
+        methods = list(dict.fromkeys(row["method"] for row in place["rows"]))
+        rows = {(row["method"], row["labels"]): row for row in place["rows"]}
+        best = {n: max(methods, key=lambda m, n=n: rows[m, n]["macro_f1"]) for n in counts}
+        told, ahead = [], []
+        for method in methods:
+            cells = [mean_sd(rows[method, n]["scores"]) for n in counts]
+            told.append([method, *(f"**{c}**" if best[n] == method else c for n, c in zip(counts, cells, strict=True))])
+            if rows[method, counts[0]]["kind"] != "raw":
+                ahead.append([method, *(_points(rows[method, n]) for n in counts)])
+        classes = ", ".join(f"{name} {count}" for name, count in place["classes"].items())
+        parts.append(f"{place['name']}: {place['pixels']} pixels ({classes}), {place['held_out']} held out\n")
+        parts.append(table(["labels a class", *map(str, counts)], told))
+        parts.append(table(["ahead of the best raw method, points", *map(str, counts)], ahead))
+    return "\n".join(parts)
+
+
+def _points(row: Mapping[str, Any]) -> str:
+    low, high = (100 * one for one in row["difference_interval"])
+    return f"{100 * row['difference'] + 0.0:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def as_csv(result: Mapping[str, Any]) -> str:
+    """One line for each place, method and number of labels."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    header = (
+        "place held_out method kind labels_a_class draws macro_f1 sd low high best_raw difference diff_low diff_high"
+    )
+    writer.writerow(header.split())
+    for place in result["places"]:
+        for row in place["rows"]:
+            spread = round(float(np.std(row["scores"])), 4)
+            first = [place["name"], place["held_out"], row["method"], row["kind"], row["labels"], len(row["scores"])]
+            second = [row["macro_f1"], spread, *row["interval"], row["best_raw"], row["difference"]]
+            writer.writerow(quoted_row([*first, *second, *row["difference_interval"]]))
+    return file.getvalue()
+
+
+def draw_figure(result: Mapping[str, Any], path: str | Path) -> None:
+    """Macro-F1 by number of labels, a panel a place and a line a method, its interval behind it.
+
+    Raises:
+        ExportError: the picture cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    places, counts = result["places"], result["setting"]["counts"]
+    figure = Figure(figsize=(5.4 * len(places), 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    handles: dict[str, Any] = {}
+    for number, place in enumerate(places):
+        axes = figure.add_subplot(1, len(places), number + 1)
+        methods = list(dict.fromkeys(row["method"] for row in place["rows"]))
+        for order, method in enumerate(methods):
+            rows = [row for row in place["rows"] if row["method"] == method]
+            style = {"embedding": "-", "joined": "-.", "raw": ":"}[rows[0]["kind"]]
+            (line,) = axes.plot(counts, [r["macro_f1"] for r in rows], style, marker="o", ms=3, color=f"C{order % 10}")
+            low, high = zip(*(r["interval"] for r in rows), strict=True)
+            axes.fill_between(counts, low, high, color=line.get_color(), alpha=0.07, lw=0)
+            handles.setdefault(method, line)
+        axes.set_xscale("log")
+        axes.set_xticks(list(counts), [str(n) for n in counts])
+        axes.minorticks_off()
+        axes.set_title(f"{place['name']}, {place['held_out']} held out", fontsize=10)
+        axes.set_xlabel("labels a class")
+        axes.set_ylabel("macro-F1")
+        axes.grid(alpha=0.3)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=2, fontsize=8)
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=120, metadata={"Software": "tessera-studio"})
