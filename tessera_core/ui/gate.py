@@ -37,7 +37,7 @@ from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, server_secret, settings
 from tessera_core.project.imagery import TILES_ROUTE, served_tile
-from tessera_core.ui import keeper, seats, sessions
+from tessera_core.ui import keeper, replies, seats, sessions
 from tessera_core.ui.asgi import App, Message, Receive, Request, Scope, Send, answer, plain, same, set_cookie
 from tessera_core.ui.entrance import Entrance, is_owner
 from tessera_core.ui.hub import KEY_HEADER, KEY_VARIABLE
@@ -435,6 +435,7 @@ async def lifespan(app: object) -> AsyncIterator[None]:
     give_back()
     strangers = decide()
     sessions.serve(asyncio.get_running_loop())
+    replies.keep()
     port = config.get_option("server.port")
     host = str(config.get_option("server.address") or "localhost")
     host = f"[{host}]" if ":" in host else host

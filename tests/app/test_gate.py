@@ -308,6 +308,26 @@ def test_only_what_a_page_sends_gets_to_streamlit(kind: str, monkeypatch: pytest
     assert (b"x-tessera-visitor", b"somebody else") not in scope["headers"]
 
 
+def test_every_question_is_answered_while_the_page_is_run_again_and_again(open_server: AppServer) -> None:
+    questions = [f"question {number}" for number in range(60)]
+    with Visitor(open_server) as visitor:
+        visitor.look()
+        for question in questions:
+            asks = BackMsg()
+            asks.file_urls_request.request_id = question
+            asks.file_urls_request.file_names.append("work.tessera")
+            asks.file_urls_request.session_id = visitor.session
+            visitor.send(visitor.looking(""))
+            visitor.send(asks)
+        answered = []
+        while len(answered) < len(questions):
+            frame = visitor.receive(PATIENCE_S)
+            assert frame is not None
+            if frame.WhichOneof("type") == "file_urls_response":
+                answered.append(frame.file_urls_response.response_id)
+    assert answered == questions
+
+
 def test_garbage_ends_only_the_connection_it_came_by(open_server: AppServer) -> None:
     with Visitor(open_server) as other, Visitor(open_server, other.cookie) as rude:
         other.look()
