@@ -127,6 +127,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return world_store.write_world(tmp_path_factory.mktemp("world") / "world.zarr")
 
 
+@pytest.fixture(scope="session")
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose cache holds the whole demo region of the tests' servers, made once for all workers; read-only."""
+    from tessera_core._utils.locks import locked
+    from tessera_core.project import library
+    from tests.servers import DEMO_SIZE
+
+    run = tmp_path_factory.getbasetemp()
+    # Each worker has a folder of its own in that of the run.
+    home = (run.parent if os.environ.get("PYTEST_XDIST_WORKER") else run) / "home-of-the-demo"
+    home.mkdir(exist_ok=True)
+    with open(home / "lock", "ab") as file, locked(file), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TESSERA_HOME", str(home))
+        patch.setenv("TESSERA_DEMO_SIZE", str(DEMO_SIZE))
+        library.make_demo(lambda done, total, message: None, lambda: False)
+    return home
+
+
 @pytest.fixture
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forests of 20 trees where a test names no number: what becomes of a forest's map needs no more."""

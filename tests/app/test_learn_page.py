@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tessera_core.errors import RasterError
 from tessera_core.lessons import library as lessons
 from tessera_core.project import library
 from tessera_core.project.project import Project
+from tessera_core.types import Cancel, Progress
+from tests.waiting import PATIENCE_S, run_until
 
 
 def _open(app: AppTest) -> AppTest:
@@ -62,3 +66,33 @@ def test_a_project_of_another_version_or_with_a_lesson_of_elsewhere_opens(
     app.run()
     assert not app.exception
     assert [error.value for error in app.error] == []
+
+
+def test_where_the_region_must_be_made_first_the_lesson_begins_by_itself_and_what_went_wrong_stays_on_the_page(
+    app: AppTest, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo, go = library.take_demo(), threading.Event()
+    outcomes = iter([RasterError("The disk is full."), demo])
+
+    def make_demo(progress: Progress, cancelled: Cancel) -> object:
+        assert go.wait(PATIENCE_S)
+        made = next(outcomes)
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    monkeypatch.setattr(library, "take_demo", lambda: None)
+    monkeypatch.setattr(library, "make_demo", make_demo)
+    _open(app)
+    app.button(key="learn_start_first-map").click().run()
+    assert any(button.label == "Cancel" for button in app.button)
+    go.set()
+    run_until(app, lambda: app.error)
+    for _ in range(2):
+        assert [error.value for error in app.run().error] == ["The disk is full."]
+    assert library.recent() == []
+    app.button(key="learn_start_first-map").click().run()
+    run_until(app, library.recent)
+    assert not app.exception
+    (entry,) = library.recent()
+    assert Project.open(entry.folder).name == "Lesson 3: Your first map"

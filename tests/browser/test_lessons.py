@@ -111,6 +111,13 @@ def phone(chromium: Any, server: AppServer) -> tuple[Any, Studio]:
     return context, Studio(context.new_page(), server.url)
 
 
+@pytest.fixture(scope="module")
+def server(server: AppServer, small_demo: Path) -> AppServer:
+    """The app, where somebody has made the demo region before."""
+    server.take_demo(small_demo)
+    return server
+
+
 def test_a_learner_who_does_what_the_text_says_makes_a_first_map(studio: Studio, server: AppServer) -> None:
     learner = Learner(studio, server, "first-map", shots=shots("first-map-desk"))
     learner.begin()

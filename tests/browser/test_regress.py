@@ -29,12 +29,20 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 PATIENCE = 240_000
 
 
+@pytest.fixture(scope="module")
+def server(server: AppServer, small_demo: Path) -> AppServer:
+    """The app, where somebody has made the demo region before."""
+    server.take_demo(small_demo)
+    return server
+
+
 @pytest.fixture
 def project(server: AppServer, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A new project of the demo region."""
     monkeypatch.setenv("TESSERA_HOME", str(server.home))
     monkeypatch.setenv("TESSERA_DEMO_SIZE", str(DEMO_SIZE))
-    demo = library.make_demo(lambda done, total, message: None, lambda: False)
+    demo = library.take_demo()
+    assert demo is not None
     return library.start_demo(demo, fresh=True)
 
 
