@@ -44,7 +44,7 @@ class Place:
 
 
 def open_demo(studio: Studio, server: AppServer) -> Place:
-    """Make and open the demo region by its one button."""
+    """Open the demo region by its one button."""
     import rasterio
 
     studio.open()
@@ -170,9 +170,12 @@ def journey(studio: Studio, server: AppServer, place: Place, folder: Path) -> No
     assert "Traceback" not in server.output()
 
 
-def test_from_the_demo_to_a_map_and_back(studio: Studio, server: AppServer, root: Path, tmp_path: Path) -> None:
+def test_from_the_demo_to_a_map_and_back(
+    studio: Studio, server: AppServer, root: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if not (root / "tessera_core" / "models" / "weights" / "studio-nano.safetensors").exists():
         pytest.skip("this checkout has no weights of the studio's own model, so it cannot make the demo region")
+    server.take_demo(request.getfixturevalue("small_demo"))
     journey(studio, server, open_demo(studio, server), tmp_path)
 
 
