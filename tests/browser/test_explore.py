@@ -149,21 +149,9 @@ def test_a_click_tells_the_story_of_a_pixel(studio: Studio, project: Project) ->
     assert explore.page.get_by_test_id("stPlotlyChart").count() == 6
 
 
-def test_umap_runs_beside_the_page_and_ends_with_it(studio: Studio, project: Project) -> None:
+def test_umap_runs_beside_the_page(studio: Studio, project: Project) -> None:
     explore = Explore(studio, project, "Scatter")
     explore.until("scatter", "drawn", "n > 0")
-    explore.page.get_by_text("UMAP", exact=True).click()
-    offer = explore.page.get_by_role("button", name="Lay out 20,000 pixels")
-    offer.click()
-    studio.sees("Laying out the pixels")
-    # Leaving the page takes the wish back.
-    studio.go("Export")
-    explore.page.get_by_text("Laying out the pixels").wait_for(state="detached")
-    assert list(project.folder.rglob("*.npz")) == []
-    studio.go("Explore")
-    explore.page.get_by_role("radio", name="Scatter").or_(
-        explore.page.get_by_role("button", name="Scatter")
-    ).first.click()
     explore.page.get_by_text("UMAP", exact=True).click()
     # The smallest picture is quick enough to wait for.
     studio.choose("Pixels", "5,000")

@@ -125,7 +125,11 @@ JOBS: dict[str, Callable[[Studio], None]] = {
 }
 
 
-@pytest.mark.parametrize("title", JOBS)
+# One of each way to start a job; the others go by the same function, and are in the long run.
+QUICK = {"Laying out the pixels", "Comparing 2023 with 2024", "Joining the embeddings"}
+
+
+@pytest.mark.parametrize("title", [pytest.param(job, marks=() if job in QUICK else pytest.mark.soak) for job in JOBS])
 def test_leaving_the_page_ends_its_job(studio: Studio, server: AppServer, title: str) -> None:
     (server.home / "hold").write_text(title, encoding="utf-8")
     JOBS[title](studio)
