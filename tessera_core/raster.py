@@ -5,7 +5,8 @@ The codes may be memory-mapped, so a region is bounded by disk, not by memory. T
 chosen pixels. This module refuses to know file formats of others (see ``sources``) and what embeddings are used for.
 
 Own layout, a folder: ``codes.npy`` int8 (H, W, D), ``scales.npy`` float32 (H, W), ``raster.json`` (format, grid,
-provenance) and, where they are known, reasons in ``nodata.npy`` uint8 (H, W) and what satellites saw as pictures:
+provenance) and, where they are known, reasons in ``nodata.npy`` uint8 (H, W), how often satellites saw each pixel in
+``observations.npy`` uint16 (H, W, 6) (:mod:`tessera_core.observations`), and what they saw as pictures:
 ``truecolour.png`` (the year as a photograph) and others in ``pictures/``.
 """
 
@@ -28,6 +29,8 @@ from tessera_core._utils.npy import load_npy
 from tessera_core.errors import RasterError
 from tessera_core.gate import is_missing, read_json
 from tessera_core.grid import Grid
+from tessera_core.observations import CHANNELS, Depth, depth_of
+from tessera_core.observations import FILE as OBSERVATIONS_FILE
 from tessera_core.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -50,6 +53,10 @@ class NoData(IntEnum):
     NO_OBSERVATIONS = 6
     # Seen, but fewer times than the publisher asks for.
     TOO_FEW = 7
+    # The store has room for the year, but its publisher has not declared it complete.
+    YEAR_NOT_PUBLISHED = 8
+    # No tile of land in the publisher's list: open sea, for the most part.
+    NOT_LAND = 9
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,6 +69,8 @@ class EmbeddingRaster:
         grid: where the pixels lie.
         provenance: where the vectors come from; ``provenance.dim`` equals D.
         reasons: uint8 (H, W) of :class:`NoData`, or None where reasons are not known.
+        observations: uint16 (H, W, 6), how often satellites saw each pixel (:mod:`tessera_core.observations`), or None where
+            nobody counted.
     """
 
     codes: NDArray[np.int8]
@@ -69,6 +78,7 @@ class EmbeddingRaster:
     grid: Grid
     provenance: Provenance
     reasons: NDArray[np.uint8] | None = None
+    observations: NDArray[np.uint16] | None = None
 
     def __post_init__(self) -> None:
         if self.codes.ndim != 3 or self.codes.dtype != np.int8:
@@ -88,13 +98,20 @@ class EmbeddingRaster:
                 f"The no-data reasons must be uint8 of shape {self.scales.shape}; they are {self.reasons.dtype} of shape "
                 f"{self.reasons.shape}."
             )
+        if self.observations is not None and (
+            self.observations.shape != (*self.scales.shape, CHANNELS) or self.observations.dtype != np.uint16
+        ):
+            raise RasterError(
+                f"The observations must be uint16 of shape {(*self.scales.shape, CHANNELS)}; they are "
+                f"{self.observations.dtype} of shape {self.observations.shape}."
+            )
         if self.scales.dtype != np.float32:
             object.__setattr__(self, "scales", self.scales.astype(np.float32))
         if self.grid.shape != self.codes.shape[:2]:
             raise RasterError(f"The grid is {self.grid.shape} but the embeddings are {self.codes.shape[:2]} pixels.")
         if self.provenance.dim != self.codes.shape[2]:
             object.__setattr__(self, "provenance", replace(self.provenance, dim=int(self.codes.shape[2])))
-        for array in (self.codes, self.scales, self.reasons):
+        for array in (self.codes, self.scales, self.reasons, self.observations):
             if array is not None and array.flags.writeable:
                 array.flags.writeable = False
 
@@ -119,6 +136,36 @@ class EmbeddingRaster:
         reasons[~invalid] = NoData.VALID
         reasons[invalid & (reasons == NoData.VALID)] = NoData.UNKNOWN
         return reasons
+
+    def depth(self) -> Depth | None:
+        """How often the pixels with an embedding were seen, or None where nobody counted."""
+        return None if self.observations is None else depth_of(self.observations, self.valid())
+
+    def seen_at_least(self, times: int) -> EmbeddingRaster:
+        """The raster without the pixels that were seen clearly fewer times; their reason is ``TOO_FEW``.
+
+        The publisher of 1.1/dclimate refuses below 15; from 25 on (``observations.ELBOW``) two embeddings of the same ground
+        agree much better. Codes are shared, scales and reasons are copies.
+
+        Args:
+            times: clear optical days that a pixel needs.
+
+        Raises:
+            RasterError: nobody counted how often the pixels of this raster were seen.
+
+        Example:
+            >>> well_seen = raster.seen_at_least(25)  # doctest: +SKIP
+        """
+        if self.observations is None:
+            raise RasterError(
+                f"Nobody counted how often the pixels of these embeddings ({self.provenance.dataset}) were seen, so rarely seen "
+                "ones cannot be left out. Fetch the region anew from a store that counts, such as 1.1/dclimate."
+            )
+        thin = self.valid() & (self.observations[..., 0] < times)
+        scales, reasons = np.array(self.scales), self.nodata_reasons()
+        scales[thin], reasons[thin] = np.nan, NoData.TOO_FEW
+        stamp = self.provenance.with_details(seen_at_least=int(times))
+        return replace(self, scales=scales, reasons=reasons, provenance=stamp)
 
     def row_slices(self, max_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
         """Slices of whole rows whose float32 embeddings fit in ``max_bytes`` (at least one row each)."""
@@ -302,6 +349,8 @@ class EmbeddingRaster:
             np.save(part / "scales.npy", self.scales)
             if self.reasons is not None:
                 np.save(part / "nodata.npy", self.reasons)
+            if self.observations is not None:
+                np.save(part / OBSERVATIONS_FILE, self.observations)
             for name, data in (pictures or {}).items():
                 file = picture_file(part, name)
                 file.parent.mkdir(exist_ok=True)
@@ -325,13 +374,14 @@ class EmbeddingRaster:
             raise RasterError(f"raster.json in {folder} is incomplete: it needs format, grid and provenance.")
         if header.get("format") != FORMAT:
             raise RasterError(f"{folder} is of the format {header.get('format')!r}; this version reads {FORMAT!r}.")
-        reasons_file = folder / "nodata.npy"
+        reasons_file, seen_file = folder / "nodata.npy", folder / OBSERVATIONS_FILE
         return cls(
             load_npy(folder / "codes.npy"),
             load_npy(folder / "scales.npy"),
             Grid.from_json(header["grid"]),
             Provenance.from_json(header["provenance"]),
             load_npy(reasons_file) if not is_missing(reasons_file) else None,
+            load_npy(seen_file) if not is_missing(seen_file) else None,
         )
 
 

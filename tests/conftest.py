@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.sources.dclimate_store import Store as DClimateStore
     from tests.sources.world_store import WebStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -170,3 +171,12 @@ def web(world: Path, quick_tries: None) -> Iterator[WebStore]:
 
     with world_store.serve(world.parent) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def dclimate(tmp_path_factory: pytest.TempPathFactory) -> DClimateStore:
+    """A store of the shape of the published 1.1/dclimate: repository, Zarr copy and registry; written once, read-only."""
+    pytest.importorskip("icechunk")
+    from tests.sources import dclimate_store
+
+    return dclimate_store.write(tmp_path_factory.mktemp("dclimate"))

@@ -24,7 +24,20 @@ from tools.house import home_made_names, modules, statements
 
 # The rooms of each floor, from the ground up. A module may import from its own floor and from those below it.
 FLOORS = (
-    {"errors", "types", "hosting", "gate", "raster", "grid", "cells", "region", "areas", "provenance", "_utils"},
+    {
+        "errors",
+        "types",
+        "hosting",
+        "gate",
+        "raster",
+        "grid",
+        "cells",
+        "region",
+        "areas",
+        "provenance",
+        "observations",
+        "_utils",
+    },
     {
         "models",
         "dpixels",

@@ -52,7 +52,7 @@ class FolderKind:
 RASTER = FolderKind(
     "an embedding raster",
     "raster.json",
-    ("codes.npy", "scales.npy", "nodata.npy", "truecolour.png", "pictures/*.png", "raster.json"),
+    ("codes.npy", "scales.npy", "nodata.npy", "observations.npy", "truecolour.png", "pictures/*.png", "raster.json"),
 )
 
 

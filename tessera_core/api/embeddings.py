@@ -127,6 +127,7 @@ def fetch(
     dataset: str | None = None,
     location: str | None = None,
     dim: int | None = None,
+    snapshot: str | None = None,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> EmbeddingRaster: ...
@@ -138,6 +139,7 @@ def fetch(
     dataset: str | None = None,
     location: str | None = None,
     dim: int | None = None,
+    snapshot: str | None = None,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> dict[int, EmbeddingRaster]: ...
@@ -148,6 +150,7 @@ def fetch(
     dataset: str | None = None,
     location: str | None = None,
     dim: int | None = None,
+    snapshot: str | None = None,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> EmbeddingRaster | dict[int, EmbeddingRaster]:
@@ -160,6 +163,7 @@ def fetch(
         dataset: such as ``"1.1/dclimate"`` or ``"alphaearth"``; None for the default dataset.
         location: URL or path of any store in the published layout instead.
         dim: leading dimensions; None for all.
+        snapshot: one state of an Icechunk repository, as an earlier raster's provenance names it; None for the newest.
         progress, cancelled: see the module. What was fetched before a stop is kept.
 
     Returns:
@@ -173,9 +177,12 @@ def fetch(
     from tessera_core.sources.remote import cog_archive
     from tessera_core.sources.remote.datasets import dataset_named, datasets
     from tessera_core.sources.remote.fetch import FetchOptions, fetch_years
+    from tessera_core.sources.remote.hemispheres import pinned
 
     if dataset is not None and location is not None:
         raise InputError("Give either dataset or location; a store is one dataset.")
+    if snapshot and location is not None:
+        location = pinned(location, snapshot)
     where, opened = _region(region), None
     if dataset == cog_archive.NAME:
         place = cog_archive.ADDRESS
@@ -183,7 +190,7 @@ def fetch(
         def opened() -> Any:
             return cog_archive.open_archive(where, place)
     else:
-        place = location or (dataset_named(dataset) if dataset else datasets()[0]).location
+        place = location or (dataset_named(dataset) if dataset else datasets()[0]).at(snapshot or "")
     failed: list[Any] = []
     wanted = [years] if isinstance(years, int) else list(years)
     options = FetchOptions(dim=dim)

@@ -203,10 +203,16 @@ def report(result: dict[str, Any]) -> str:
             f"  {width} x {height} pixels, {cover['dim']} dimensions; fetching takes at most "
             f"{cover['memory_mb']:,.0f} MB of memory; looked at {looked}"
         )
+        lines += [f"  {sentence}" for sentence in (cover["depth"] or {}).get("sentences", [])]
         for year in cover["years"]:
             minutes = "" if year["minutes"] is None else f", about {max(year['minutes'], 0.1):.1f} min"
             cost = "in the cache" if year["cached"] else f"{year['mb_to_fetch']:,.0f} MB to fetch{minutes}"
             water = f", {100 * year['water']:.0f} % water" if year["water"] > 0 else ""
+            if not year["published"]:
+                lines.append(f"  {year['year']}: not published here")
+                continue
+            refused = year["too_few"] + year["never_seen"]
+            water += f", {100 * refused:.1f} % refused: seen too rarely" if refused else ""
             lines.append(f"  {year['year']}: {100 * year['covered']:.1f} % covered{water}, {cost}")
             if year["missing_tiles"]:
                 names = year["missing_tiles"]

@@ -59,6 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inspect", action="store_true", help="look for bad tiles and seams in what was fetched")
     parser.add_argument("--refresh", action="store_true", help="fetch anew what the cache holds")
     parser.add_argument("--tiles", action="store_true", help="the dataset's NPY tiles instead of its store")
+    parser.add_argument(
+        "--snapshot", metavar="ID", help="one state of the dataset's Icechunk repository, instead of the newest"
+    )
+    parser.add_argument(
+        "--seen-at-least",
+        type=int,
+        metavar="N",
+        help="leave out pixels that were seen clearly fewer times; 25 keeps those that are well reproducible, where the store "
+        "counts (1.1/dclimate)",
+    )
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="pieces at a time (default: 4)")
 
 
@@ -74,6 +84,12 @@ def check(args: argparse.Namespace) -> None:
     check_source(args)
     if not args.points and any((args.lon, args.lat, args.crs, args.encoding)):
         raise InputError("--lon, --lat, --crs and --encoding say how the table of --points is read.")
+    if args.snapshot and (args.tiles or args.tiles_url or args.dataset == "alphaearth"):
+        raise InputError("--snapshot is for datasets with an Icechunk repository, not for NPY tiles or AlphaEarth.")
+    if args.seen_at_least is not None and (args.points or args.seen_at_least <= 0):
+        raise InputError(
+            "--seen-at-least is a number of days greater than 0, and for regions; --points writes the counts."
+        )
     if not args.points:
         for year in published_years(args):
             require_replaceable(Path(args.out) / str(year), RASTER)
@@ -90,8 +106,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     dataset = dataset_named(args.dataset) if args.dataset else datasets()[0]
     if args.tiles or args.tiles_url:
         return _tiles(args, dataset, years)
-    location = str(args.store_url or dataset.location)
+    location = location_of(args, dataset)
     return _points(args, location, years) if args.points else _region(args, location, years)
+
+
+def location_of(args: argparse.Namespace, dataset: Dataset) -> str:
+    """The store to read by --store-url, --dataset and --snapshot."""
+    from dataclasses import replace
+
+    if args.store_url:
+        dataset = replace(dataset, name=str(args.store_url), location=str(args.store_url), icechunk="")
+    return dataset.at(args.snapshot or "")
 
 
 def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
@@ -152,6 +177,13 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
     for fetched in got:
         entry = fetched.entry
         path = cache.take(entry, Path(args.out) / str(entry.year))
+        depth = entry.facts.get("depth")
+        if args.seen_at_least is not None:
+            kept = fetched.open().seen_at_least(args.seen_at_least)
+            # Links to the cache are replaced, not written through.
+            kept.save(path)
+            left = kept.depth()
+            depth = {**(depth or {}), "kept": 0 if left is None else left.pixels, "seen_at_least": args.seen_at_least}
         rasters.append(
             {
                 "year": entry.year,
@@ -160,6 +192,8 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
                 "shape": list(entry.shape),
                 "dim": entry.dim,
                 "pixels": entry.facts["pixels"],
+                "depth": depth,
+                "snapshot": fetched.open().provenance.details.get("snapshot"),
                 "complete": not fetched.missing and not fetched.absent,
                 "missing": list(fetched.missing),
                 "missing_tiles": list(fetched.absent),
@@ -186,7 +220,7 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
     from tessera_core._utils.partial import Failure
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.sources.remote.points import read_points, sample_points, write_points
+    from tessera_core.sources.remote.points import count_points, read_points, sample_points, write_points
     from tessera_core.sources.remote.retry import with_retries
     from tessera_core.sources.remote.zarr_store import open_store
 
@@ -196,14 +230,15 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
     table = read_points(args.points, args.crs, hints_of(args))
     store = with_retries(lambda: open_store(location, timeout_s=args.timeout), location, args.attempts, None)
     dim = args.dim or store.dim
-    samples, missing = [], []
+    samples, missing, counts = [], [], []
     for year in years:
         values, reasons, problems = sample_points(
             store, table.lon, table.lat, year, dim, attempts=args.attempts, progress=ConsoleProgress(f"fetch {year}")
         )
         samples.append((year, values, reasons))
         missing += problems
-    write_points(out, table, samples)
+        counts.append(count_points(store, table.lon, table.lat, year, attempts=args.attempts))
+    write_points(out, table, samples, counts)
     lost = sorted(table.report.left_out.items())
     found = {str(year): int((reasons == 0).sum()) for year, _, reasons in samples}
     return {
@@ -218,6 +253,40 @@ def _points(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
     }
 
 
+# What a pixel without an embedding may be, by the name of its reason.
+_WHY = {
+    "too_few": "were seen clearly too few times for an embedding",
+    "no_observations": "were never seen clearly",
+    "not_land": "lie where the publisher has no tile of land",
+    "year_not_published": "lie where the year is not published",
+    "missing_tile": "are missing in the store",
+    "bad_tile": "are damaged in the store",
+    "water": "are water",
+}
+
+
+def depth_lines(raster: dict[str, Any]) -> list[str]:
+    """Why pixels of a fetched raster have no embedding, and how often the others were seen."""
+    from tessera_core.observations import Depth, percent
+
+    height, width = raster["shape"]
+    wanted = height * width - raster["pixels"].get("outside", 0)
+    lines = [
+        f"{percent(raster['pixels'][name] / wanted)} of the pixels {words}"
+        for name, words in _WHY.items()
+        if raster["pixels"].get(name)
+    ]
+    if depth := raster["depth"]:
+        least = depth.get("seen_at_least")
+        lines += Depth.from_json(depth).sentences
+        if least:
+            lost = 1 - depth["kept"] / depth["pixels"] if depth["pixels"] else 0
+            lines.append(
+                f"{percent(lost)} of the pixels with an embedding were left out: seen fewer than {least} times"
+            )
+    return lines
+
+
 def report(result: dict[str, Any]) -> str:
     """What was fetched, for people."""
     from tessera_core._utils.partial import left_out_lines
@@ -228,6 +297,7 @@ def report(result: dict[str, Any]) -> str:
         height, width = raster["shape"]
         came = "from the cache" if raster["cached"] else f"{raster['mb_received']:,.1f} MB in {raster['seconds']:.1f} s"
         lines.append(f"{raster['path']}: {width} x {height} pixels, {came}")
+        lines += [f"  {sentence}" for sentence in depth_lines(raster)]
         if raster["missing_tiles"]:
             lines.append(f"  the publisher has not: {', '.join(raster['missing_tiles'])}")
         if found := raster.get("inspection"):

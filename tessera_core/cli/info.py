@@ -17,9 +17,13 @@ from tessera_core.areas import square_kilometres
 from tessera_core.cli.paths import matching
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
+from tessera_core.sources.remote.hemispheres import unpinned
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tessera_core.sources.local.reader import Piece
+    from tessera_core.sources.remote.zarr_store import Store
 
 EXAMPLES = ("tessera info embeddings/2023", "tessera info map.tif head.safetensors project.tessera --json")
 SUMMARY = "say what a tile, raster, checkpoint, head or project is"
@@ -70,7 +74,7 @@ def describe(name: str) -> list[Item]:
     Raises:
         InputError: nothing there is known, or it is damaged.
     """
-    if "://" in name:
+    if "://" in name or unpinned(name.rstrip("/"))[0].endswith(".icechunk"):
         return [_web_store(name)]
     path = Path(name)
     if not path.exists():
@@ -319,6 +323,33 @@ def _piece(piece: Piece) -> Item:
     }
 
 
+def _store_facts(store: Store) -> Iterator[str]:
+    """What a store says of itself beyond its axes: snapshot, counts, how water is told, and what its first zone lacks."""
+    if store.snapshot:
+        how = "Read at" if store.icechunk is not None else "Copied from"
+        yield f"{how} snapshot {store.snapshot}."
+    if store.observed:
+        least = store.attributes.get("optical_min_obs")
+        rule = f"; pixels seen clearly fewer than {least} times have no embedding" if least else ""
+        yield f"It says how often, and in which months, each pixel was seen{rule}."
+    zone = store.zone(store.zones[0])
+    if zone is None:
+        return
+    yield (
+        "Water is no class in it: water in a tile of land has embeddings, open sea has none."
+        if zone.nan_is_unmade
+        else "Where it has no scale (NaN) there is water; where its scale is infinite, land without data."
+    )
+    if zone.repaired:
+        yield (
+            f"The registration of {', '.join(zone.repaired)} names the centre of the first pixel instead of its corner; it is put "
+            "right on reading."
+        )
+    for part in zone.parts:
+        if part.complete is not None and (lacking := sorted(set(zone.years) - part.complete)):
+            yield f"Zone {part.name}: {', '.join(map(str, lacking))} not published."
+
+
 def _web_store(url: str) -> Item:
     """A published store, by its metadata."""
     from tessera_core.sources.remote.retry import with_retries
@@ -329,6 +360,7 @@ def _web_store(url: str) -> Item:
     zones = [f"utm{zone:02d}" for zone in store.zones]
     provenance = store.provenance(years[-1] if years else 0, store.dim)
     lengths = ", ".join(str(dim) for dim in sorted(store.depths))
+    told = list(_store_facts(store))
     return {
         "path": url,
         "kind": "store",
@@ -337,10 +369,13 @@ def _web_store(url: str) -> Item:
         "dims": sorted(store.depths),
         "years": list(years),
         "zones": zones,
+        "snapshot": store.snapshot,
+        "observations": store.observed,
         "provenance": provenance.to_json(),
         "text": [
             f"A published store of {provenance.dataset}, {len(zones)} UTM zones, years "
             f"{', '.join(map(str, years)) or 'none'}, lengths {lengths}.",
+            *told,
             "See what it has of a region with 'tessera coverage --store-url', fetch it with 'tessera fetch'.",
         ],
     }

@@ -19,7 +19,9 @@ from tessera_core.project.request import EmbeddingRequest, from_query, title_of
 from tessera_core.project.room import require_size, size_of
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.fetch import Fetched, FetchOptions, cached, fetch_years
+from tessera_core.sources.remote.hemispheres import is_repository, unpinned
 from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
+from tessera_core.sources.remote.snapshots import newer_data
 from tessera_core.sources.remote.zarr_store import open_store
 from tessera_core.types import Cancel, Progress
 
@@ -63,6 +65,8 @@ def load(
     if not location:
         raise InputError(f"The dataset {request.dataset} has no store that can be read region by region; take another.")
     if project is not None:
+        request = pinned_request(project, request)
+        location = request.source.location
         _refuse_another_dataset(project, request, attempts, cancelled)
     got = fetch_years(
         request.region,
@@ -73,6 +77,36 @@ def load(
         cancelled=cancelled,
     )
     return _start(request, got) if project is None else _join(project, request, got)
+
+
+def pinned_request(project: Project, request: EmbeddingRequest) -> EmbeddingRequest:
+    """The request, read from the snapshot that the project's other years came from, where it would be the newest otherwise."""
+    if request.snapshot or not is_repository(request.source.location):
+        return request
+    base = unpinned(request.source.location)[0]
+    for ref in project.embeddings.values():
+        details = ref.provenance.details
+        if details.get("store") == base and isinstance(details.get("snapshot"), str):
+            return replace(request, snapshot=details["snapshot"])
+    return request
+
+
+def newer(project: Project, *, cancelled: Cancel | None = None) -> str:
+    """What the publisher has that is newer than what a project holds, as a sentence; empty where nothing is, or nobody can tell.
+
+    Raises:
+        AcquisitionError: the repository does not answer.
+        Cancelled: ``cancelled`` returned true.
+    """
+    request = request_of(project)
+    if request is None:
+        return ""
+    location = request.source.location
+    years = [year for year, ref in project.embeddings.items() if ref.provenance.details.get("snapshot")]
+    if not years or not is_repository(location):
+        return ""
+    snapshot = str(project.embeddings[years[0]].provenance.details["snapshot"])
+    return newer_data(location, snapshot, request.region, request.years, cancelled=cancelled).sentence
 
 
 def again(project: Project, progress: Progress, cancelled: Cancel) -> Project:

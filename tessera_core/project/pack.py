@@ -32,6 +32,7 @@ from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
+from tessera_core.observations import FILE as OBSERVATIONS_FILE
 from tessera_core.project import imagery, place_pictures
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import projects_home
@@ -213,6 +214,8 @@ def _pack_raster(writer: _Writer, place: str, raster: EmbeddingRaster) -> None:
     writer.array(f"{place}/scales.npy", raster.scales)
     if raster.reasons is not None:
         writer.array(f"{place}/nodata.npy", raster.reasons)
+    if raster.observations is not None:
+        writer.array(f"{place}/{OBSERVATIONS_FILE}", raster.observations)
 
 
 def _picture(raster: EmbeddingRaster, photo: NDArray[np.uint8] | None) -> bytes:

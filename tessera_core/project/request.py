@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ FIRST_YEAR = 2017
 _KM_PER_DEGREE = 111.32
 # Of a region that nobody has given a name yet.
 UNNAMED = "region"
-KEYS = ("place", "name", "years", "dataset", "store", "dim")
+KEYS = ("place", "name", "years", "dataset", "store", "dim", "snapshot")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class EmbeddingRequest:
         dataset: name of a published dataset; not used when ``store`` is given.
         store: URL or path of a store in the published layout, or empty.
         dim: leading dimensions, or None for all.
+        snapshot: one state of the dataset's Icechunk repository, or empty for the newest.
     """
 
     region: Region
@@ -47,17 +49,20 @@ class EmbeddingRequest:
     dataset: str
     store: str = ""
     dim: int | None = None
+    snapshot: str = ""
 
     @property
     def source(self) -> Dataset:
         """Where to read it: the published dataset, or the store given by its address.
 
         Raises:
-            InputError: there is no such dataset.
+            InputError: there is no such dataset, or it has no snapshots and one is asked for.
         """
         if self.store:
-            return Dataset(self.store, "", "", self.store, "", "a store given by its address", False)
-        return dataset_named(self.dataset)
+            found = Dataset(self.store, "", "", self.store, "", "a store given by its address", False)
+        else:
+            found = dataset_named(self.dataset)
+        return replace(found, location=found.at(self.snapshot)) if self.snapshot else found
 
     @property
     def key(self) -> str:
@@ -69,7 +74,8 @@ class EmbeddingRequest:
         """The request as parameters of an address; the inverse of :func:`from_query`."""
         found = {"place": address_of(self.region), "name": self.region.name, "years": ",".join(map(str, self.years))}
         found |= {"store": self.store} if self.store else {"dataset": self.dataset}
-        return found | ({"dim": str(self.dim)} if self.dim else {})
+        found |= {"dim": str(self.dim)} if self.dim else {}
+        return found | ({"snapshot": self.snapshot} if self.snapshot else {})
 
 
 def from_query(query: Mapping[str, str]) -> EmbeddingRequest | None:
@@ -91,7 +97,10 @@ def from_query(query: Mapping[str, str]) -> EmbeddingRequest | None:
     store = query.get("store", "")
     name = query.get("dataset", "")
     dataset = "" if store else dataset_named(name).name if name else datasets()[0].name
-    return EmbeddingRequest(region, years, dataset, store, dim)
+    snapshot = query.get("snapshot", "")
+    if not re.fullmatch(r"[0-9A-Z]{0,40}", snapshot):
+        raise InputError("The snapshot in the address is no id of digits and capital letters.")
+    return EmbeddingRequest(region, years, dataset, store, dim, snapshot)
 
 
 # ------------------------------------------------------------------ the region's address

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core.errors import Cancelled, InputError
+from tessera_core.observations import FILE as OBSERVATIONS_FILE
 from tessera_core.raster import FORMAT, EmbeddingRaster, NoData, dequantise, valid_scales
 from tessera_core.sources.local.convert import quantise_block
 from tessera_core.sources.quality.tiles import LonLat, QualityReport, cell_name, cells, present
@@ -53,6 +54,8 @@ def mask_tiles(raster: EmbeddingRaster, folder: Path, names: Iterable[str], targ
             shutil.copyfile(folder / "codes.npy", part / "codes.npy")
         np.save(part / "scales.npy", scales)
         np.save(part / "nodata.npy", reasons)
+        if raster.observations is not None:
+            np.save(part / OBSERVATIONS_FILE, raster.observations)
         header = {"format": FORMAT, "grid": raster.grid.to_json(), "provenance": stamp.to_json()}
         (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
     return target
@@ -118,6 +121,8 @@ def correct_seams(
         del codes, scales
         if raster.reasons is not None:
             np.save(part / "nodata.npy", raster.reasons)
+        if raster.observations is not None:
+            np.save(part / OBSERVATIONS_FILE, raster.observations)
         header = {"format": FORMAT, "grid": raster.grid.to_json(), "provenance": stamp.to_json()}
         (part / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
     return EmbeddingRaster.open(target)

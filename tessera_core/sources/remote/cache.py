@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 from tessera_core._utils.atomic import RASTER, atomic_path, write_json
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import ExportError, InputError
+from tessera_core.observations import FILE as OBSERVATIONS_FILE
 from tessera_core.provenance import Provenance
 from tessera_core.region import Region
 from tessera_core.types import BBox
@@ -30,6 +31,8 @@ FORMAT = "tessera-fetch/1"
 DEFAULT_LIMIT_GB = 20.0
 # Of those there may be: a fetched raster has no photograph.
 RASTER_FILES = ("codes.npy", "scales.npy", "nodata.npy", "raster.json")
+# What only stores that count have.
+MORE_FILES = (OBSERVATIONS_FILE,)
 _STALE_S = 7 * 24 * 3600
 
 
@@ -214,7 +217,7 @@ def take(entry: CachedRaster, target: Path) -> Path:
     """
     _require_same_dataset(entry, target)
     with atomic_path(target, directory=True, replaces=RASTER) as part:
-        for name in RASTER_FILES:
+        for name in (*RASTER_FILES, *(also for also in MORE_FILES if (entry.folder / also).is_file())):
             try:
                 os.link(entry.folder / name, part / name)
             except OSError:

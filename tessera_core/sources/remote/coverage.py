@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +27,13 @@ from tessera_core.sources.remote.fetch import WORKERS
 from tessera_core.sources.remote.in_threads import in_threads
 from tessera_core.sources.remote.resilient import PieceError
 from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
+from tessera_core.sources.remote.tile_list import RegionDepth, TileList, beside, region_depth
 from tessera_core.sources.remote.window_task import Source
 from tessera_core.sources.remote.working_grid import WorkingGrid, tile_centres, tile_name
-from tessera_core.sources.remote.zarr_store import open_store
+from tessera_core.sources.remote.zarr_store import Store, open_store
 from tessera_core.types import Cancel, Progress, Window
+
+logger = logging.getLogger(__name__)
 
 # Up to here every pixel's scale is read.
 EXACT_PIXELS = 4 << 20
@@ -52,6 +56,7 @@ class TileCover:
         lon, lat: centre.
         state: ``"water"`` where there is nothing but water.
         valid, water: shares of the part's pixels, 0..1.
+        refused: whether all that is lacking was refused by the publisher for want of observations.
     """
 
     name: str
@@ -60,6 +65,7 @@ class TileCover:
     state: State
     valid: float
     water: float
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class YearCover:
         disk_bytes: of the raster.
         seconds: at the speed measured; None where none is known.
         cached: whether it lies complete in the cache.
+        too_few, never_seen: shares of the region's pixels that the publisher refused because seen too few times, or never.
+        published: whether the publisher has declared the year complete for any of the region.
     """
 
     year: int
@@ -84,11 +92,14 @@ class YearCover:
     disk_bytes: int
     seconds: float | None
     cached: bool
+    too_few: float = 0.0
+    never_seen: float = 0.0
+    published: bool = True
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names of the tiles of which something is missing."""
-        return tuple(tile.name for tile in self.tiles if tile.state in ("missing", "partial"))
+        """Names of the tiles of which something is missing that there could be: what was refused cannot be had from anybody."""
+        return tuple(tile.name for tile in self.tiles if tile.state in ("missing", "partial") and not tile.refused)
 
     @property
     def complete(self) -> bool:
@@ -113,6 +124,8 @@ class Coverage:
         memory_bytes: that fetching needs at most.
         speed: bytes per second, measured; None if not known.
         problem: why nothing is known, for people; empty where it is.
+        depth: what the publisher's list of tiles says of how often the region was seen; None where there is no list, or it
+            cannot be reached.
     """
 
     dataset: str
@@ -127,6 +140,7 @@ class Coverage:
     memory_bytes: int = 0
     speed: float | None = None
     problem: str = ""
+    depth: RegionDepth | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON object for the command line."""
@@ -142,12 +156,16 @@ class Coverage:
             "memory_mb": round(self.memory_bytes / 1e6, 1),
             "mb_per_s": None if self.speed is None else round(self.speed / 1e6, 2),
             "problem": self.problem,
+            "depth": None if self.depth is None else self.depth.to_json(),
             "years": [
                 {
                     "year": year.year,
                     "covered": round(year.valid, 4),
                     "water": round(year.water, 4),
                     "complete": year.complete,
+                    "too_few": round(year.too_few, 4),
+                    "never_seen": round(year.never_seen, 4),
+                    "published": year.published,
                     "missing_tiles": list(year.missing),
                     "tiles": {tile.name: tile.state for tile in year.tiles},
                     "mb_to_fetch": round(year.fetch_bytes / 1e6, 2),
@@ -284,7 +302,34 @@ def coverage(
         # A block as it comes, decoded, turned round, and its share of the map's dirty pages.
         int(4 * WORKERS * block * (depth + 4)),
         speed,
+        depth=listed_depth(region, source, wanted, working_grid, dataset, attempts, cancelled),
     )
+
+
+def listed_depth(
+    region: Region,
+    source: Source,
+    years: Iterable[int],
+    working_grid: WorkingGrid,
+    dataset: Dataset | None = None,
+    attempts: int = ATTEMPTS,
+    cancelled: Cancel | None = None,
+) -> RegionDepth | None:
+    """What the publisher's list of tiles says of a region in an open store; None where there is none or it does not answer.
+
+    Raises:
+        Cancelled: ``cancelled`` returned true.
+    """
+    url = (dataset.registry if dataset is not None else "") or beside(source.location)
+    if not url or not isinstance(source, Store):
+        return None
+    try:
+        complete = with_retries(lambda: source.complete_years(working_grid.zones), source.location, attempts, cancelled)
+        rows = TileList(url).rows(region, years, attempts=1, cancelled=cancelled)
+    except AcquisitionError as error:
+        logger.info("list of tiles at %s: %s", url, error)
+        return None
+    return region_depth(region, rows, complete, years)
 
 
 def request_text(region: Region, covers: Coverage | str, years: Iterable[int] = ()) -> str:
@@ -398,13 +443,25 @@ class _Tally:
             # Southern latitudes are negative, so the key's parts are not plain quotient and rest.
             tile_lon, tile_lat = (key + 50_000) // 100_000, (key + 50_000) % 100_000 - 50_000
             count = int(row.sum())
-            valid, water = row[NoData.VALID] / count, row[NoData.WATER] / count
+            # Where the publisher has no tile of land there is nothing to miss, as on water.
+            valid, water = row[NoData.VALID] / count, (row[NoData.WATER] + row[NoData.NOT_LAND]) / count
+            refused = (row[NoData.TOO_FEW] + row[NoData.NO_OBSERVATIONS]) / count
             if valid + water >= 1 - TOLERANCE:
                 state: State = "covered" if valid > 0 else "water"
             else:
                 state = "missing" if valid == 0 else "partial"
             name = tile_name(tile_lon / 100, tile_lat / 100)
-            tiles.append(TileCover(name, tile_lon / 100, tile_lat / 100, state, float(valid), float(water)))
+            tiles.append(
+                TileCover(
+                    name,
+                    tile_lon / 100,
+                    tile_lat / 100,
+                    state,
+                    float(valid),
+                    float(water),
+                    valid + water + refused >= 1 - TOLERANCE and refused > 0,
+                )
+            )
         count = max(int(total.sum()), 1)
         valid = float(total[NoData.VALID] / count)
         height, width = working_grid.grid.shape
@@ -414,11 +471,14 @@ class _Tally:
             year,
             tuple(tiles),
             valid,
-            float(total[NoData.WATER] / count),
+            float((total[NoData.WATER] + total[NoData.NOT_LAND]) / count),
             to_fetch,
             height * width * (dim + 5),
             0.0 if cached else to_fetch / speed if speed else None,
             cached,
+            float(total[NoData.TOO_FEW] / count),
+            float(total[NoData.NO_OBSERVATIONS] / count),
+            not total[NoData.YEAR_NOT_PUBLISHED] or total[NoData.YEAR_NOT_PUBLISHED] < total.sum(),
         )
 
 

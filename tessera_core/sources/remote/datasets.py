@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tessera_core.errors import InputError
 from tessera_core.sources.remote.geotessera_private import version_parts
+from tessera_core.sources.remote.hemispheres import is_repository, pinned
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Dataset:
         tiles: its folder among the published NPY tiles, or empty.
         description: as its publisher puts it.
         default: whether it is the one to take when nothing speaks for another.
+        icechunk: of its Icechunk repository, whose snapshots can be named; empty where there is none.
+        registry: of its list of tiles (:mod:`tessera_core.sources.remote.tile_list`), or empty.
     """
 
     name: str
@@ -28,6 +31,21 @@ class Dataset:
     tiles: str
     description: str
     default: bool
+    icechunk: str = ""
+    registry: str = ""
+
+    def at(self, snapshot: str) -> str:
+        """The location to read: its store, or one snapshot of its repository.
+
+        Raises:
+            InputError: it has no repository with snapshots.
+        """
+        if not snapshot:
+            return self.location
+        repository = self.icechunk or (self.location if is_repository(self.location) else "")
+        if not repository:
+            raise InputError(f"{self.name} has no snapshots: it is no Icechunk repository. Leave the snapshot away.")
+        return pinned(repository, snapshot)
 
 
 def datasets() -> list[Dataset]:
@@ -47,6 +65,8 @@ def datasets() -> list[Dataset]:
                 entry.npy or "",
                 entry.description,
                 first,
+                entry.icechunk or "",
+                entry.tile_registry or "",
             )
         )
     return sorted(known, key=lambda dataset: not dataset.default)

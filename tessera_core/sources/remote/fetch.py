@@ -23,11 +23,11 @@ from tessera_core.errors import AcquisitionError, Cancelled, ExportError, InputE
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
-from tessera_core.sources.remote.cache_overlap import cached_overlaps
+from tessera_core.sources.remote.cache_overlap import cached_overlaps, is_shifted, register_again
 from tessera_core.sources.remote.retry import ATTEMPTS, never, with_retries
 from tessera_core.sources.remote.window_task import Source, WindowResult, WindowTask
 from tessera_core.sources.remote.year_writer import YearRequest, YearWriter
-from tessera_core.sources.remote.zarr_store import open_store
+from tessera_core.sources.remote.zarr_store import TIMEOUT_S, Store, open_store
 from tessera_core.types import Cancel, Progress, Window
 
 WORKERS = 4
@@ -147,14 +147,14 @@ def fetch_years(
 
 
 def _open(location: str, options: FetchOptions, cancelled: Cancel | None) -> Source:
-    timeout = {} if options.timeout_s is None else {"timeout_s": options.timeout_s}
-    return with_retries(lambda: open_store(location, **timeout), location, options.attempts, cancelled)
+    timeout_s = TIMEOUT_S if options.timeout_s is None else options.timeout_s
+    return with_retries(lambda: open_store(location, timeout_s=timeout_s), location, options.attempts, cancelled)
 
 
 def cached(region: Region, location: str, year: int, dim: int | None = None) -> Fetched | None:
     """The complete answer if it lies in the cache, else None; needs no network."""
     entry = cache.find(location, region, year, dim)
-    if entry is None or not entry.complete:
+    if entry is None or not entry.complete or is_shifted(entry):
         return None
     cache.touch(entry)
     return Fetched(entry, True, 0.0, 0, tuple(entry.facts.get("absent", ())))
@@ -184,7 +184,15 @@ def fetch(
         if entry is not None and entry.complete and entry.facts.get("identity") == source.identity:
             cache.touch(entry)
             return Fetched(entry, True, 0.0, 0, tuple(entry.facts.get("absent", ())))
+        if entry is not None and is_shifted(entry):
+            register_again(entry, source)
         working_grid = with_retries(lambda: source.working_grid(region), source.location, options.attempts, cancelled)
+        if isinstance(source, Store) and (
+            why := with_retries(
+                lambda: source.unpublished(working_grid, year), source.location, options.attempts, cancelled
+            )
+        ):
+            raise InputError(why)
         request = YearRequest(region, source, working_grid, year, depth)
         return _fetched(request, target, options, progress, cancelled or never)
 
@@ -223,7 +231,14 @@ def _fetched(
 def _read_into(writer: YearWriter, options: FetchOptions, progress: Progress | None, cancelled: Cancel) -> None:
     """Read what is to do, by threads; what they bring is written here, by one."""
     request = writer.request
-    overlaps = cached_overlaps(request.source.identity, request.year, request.dim, request.working_grid, writer.target)
+    overlaps = cached_overlaps(
+        request.source.identity,
+        request.year,
+        request.dim,
+        request.working_grid,
+        writer.target,
+        observed=bool(getattr(request.source, "observed", False)),
+    )
     stop = threading.Event()
 
     def stopped() -> bool:

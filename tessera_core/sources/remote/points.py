@@ -22,6 +22,7 @@ from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.importing import report_of
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.tables import places_of, read_sheet
+from tessera_core.observations import Observations
 from tessera_core.raster import NoData
 from tessera_core.sources.remote.fetch import WORKERS
 from tessera_core.sources.remote.in_threads import in_threads
@@ -30,6 +31,7 @@ from tessera_core.sources.remote.zarr_store import Store
 from tessera_core.types import Cancel, Progress
 
 BATCH = 2000
+COUNTED = ("s2_obs_count", "s1_asc_obs_count", "s1_desc_obs_count", "s2_months")
 WRITTEN = 20_000
 
 
@@ -177,30 +179,57 @@ def sample_points(
     return values, reasons, problems
 
 
+def count_points(
+    store: Store,
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    year: int,
+    *,
+    attempts: int = ATTEMPTS,
+    cancelled: Cancel | None = None,
+) -> NDArray[np.uint16] | None:
+    """How often satellites saw places: uint16 (N, 6) (:mod:`tessera_core.observations`); None where the store does not count.
+
+    Raises:
+        AcquisitionError: the store cannot be read.
+        Cancelled: ``cancelled`` returned true.
+    """
+    return with_retries(lambda: store.observations_at(lon, lat, year), store.location, attempts, cancelled)
+
+
 def write_points(
-    path: str | Path, table: Table, samples: Sequence[tuple[int, NDArray[np.float32], NDArray[np.uint8]]]
+    path: str | Path,
+    table: Table,
+    samples: Sequence[tuple[int, NDArray[np.float32], NDArray[np.uint8]]],
+    counts: Sequence[NDArray[np.uint16] | None] = (),
 ) -> Path:
     """Write a table with embeddings, as Parquet where the name ends so, else as CSV; one row for each point and year.
 
-    Added columns: ``year``, ``nodata`` (empty, or why there is no embedding) and ``emb_0`` ...
+    Added columns: ``year``, ``nodata`` (empty, or why there is no embedding), with ``counts`` (N, 6) for each year how often the
+    place was seen (``s2_obs_count``, ``s1_asc_obs_count``, ``s1_desc_obs_count``, ``s2_months``), and ``emb_0`` ...
 
     Raises:
         ExportError: the file cannot be written.
     """
     path = Path(path)
     dim = samples[0][1].shape[1]
-    added = ["year", "nodata", *(f"emb_{n}" for n in range(dim))]
+    seen = [Observations(one) for one in counts if one is not None]
+    seen = seen if len(seen) == len(samples) else []
+    columns = [np.column_stack([one.array[:, :3], one.optical_months]).astype(np.int32) for one in seen]
+    added = ["year", "nodata", *(COUNTED if columns else ()), *(f"emb_{n}" for n in range(dim))]
     with atomic_path(path) as part:
         if path.suffix.lower() in (".parquet", ".pq"):
-            _write_parquet(part, table, samples, added)
+            _write_parquet(part, table, samples, columns, added)
         else:
             with part.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator=os.linesep)
                 writer.writerow(quoted_row([*_free(table.columns, added), *added]))
-                for start, stop, year, values, reasons in _parts(table, samples):
-                    for row, vector, reason in zip(table.rows[start:stop], values, reasons, strict=True):
+                for start, stop, year, values, reasons, counted in _parts(table, samples, columns):
+                    for row, vector, reason, times in zip(
+                        table.rows[start:stop], values, reasons, counted, strict=True
+                    ):
                         numbers = [""] * dim if reason else [repr(float(v)) for v in vector.astype(np.float64).round(7)]
-                        writer.writerow([*quoted_row(row), year, _word(reason), *numbers])
+                        writer.writerow([*quoted_row(row), year, _word(reason), *times, *numbers])
     return path
 
 
@@ -208,6 +237,7 @@ def _write_parquet(
     path: Path,
     table: Table,
     samples: Sequence[tuple[int, NDArray[np.float32], NDArray[np.uint8]]],
+    counted: Sequence[NDArray[np.int32]],
     added: Sequence[str],
 ) -> None:
     import pyarrow as pa
@@ -215,23 +245,28 @@ def _write_parquet(
 
     own = _free(table.columns, added)
     kinds = [(name, pa.string()) for name in own] + [("year", pa.int32()), ("nodata", pa.string())]
-    schema = pa.schema(kinds + [(name, pa.float32()) for name in added[2:]])
+    kinds += [(name, pa.int32()) for name in (COUNTED if counted else ())]
+    schema = pa.schema(kinds + [(name, pa.float32()) for name in added if name.startswith("emb_")])
     with pq.ParquetWriter(path, schema) as writer:
-        for start, stop, year, values, reasons in _parts(table, samples):
+        for start, stop, year, values, reasons, times in _parts(table, samples, counted):
             rows = table.rows[start:stop]
             columns = [pa.array([row[n] for row in rows], pa.string()) for n in range(len(own))]
             columns += [pa.array([year] * len(rows), pa.int32()), pa.array([_word(r) for r in reasons], pa.string())]
-            columns += [pa.array(np.ascontiguousarray(column)) for column in values.T]
+            columns += [pa.array(np.ascontiguousarray(column)) for column in (*times.T, *values.T)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
 def _parts(
-    table: Table, samples: Sequence[tuple[int, NDArray[np.float32], NDArray[np.uint8]]]
-) -> Iterator[tuple[int, int, int, NDArray[np.float32], NDArray[np.uint8]]]:
-    for year, values, reasons in samples:
+    table: Table,
+    samples: Sequence[tuple[int, NDArray[np.float32], NDArray[np.uint8]]],
+    counted: Sequence[NDArray[np.int32]],
+) -> Iterator[tuple[int, int, int, NDArray[np.float32], NDArray[np.uint8], NDArray[np.int32]]]:
+    none = np.empty((len(table.rows), 0), np.int32)
+    for n, (year, values, reasons) in enumerate(samples):
+        times = counted[n] if counted else none
         for start in range(0, len(table.rows), WRITTEN):
             stop = min(start + WRITTEN, len(table.rows))
-            yield start, stop, year, values[start:stop], reasons[start:stop]
+            yield start, stop, year, values[start:stop], reasons[start:stop], times[start:stop]
 
 
 def _free(columns: Sequence[str], taken: Sequence[str]) -> list[str]:

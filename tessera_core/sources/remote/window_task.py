@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tessera_core.provenance import Provenance
@@ -123,7 +123,8 @@ class WindowTask:
         height, width = self.working_grid.grid.shape
         if error.reason != NoData.BAD_TILE or min(height, width) < SMALLEST:
             return None
-        block = Block.empty((height, width), self.dim, error.reason)
+        counts = bool(getattr(self.source, "observed", False))
+        block = Block.empty((height, width), self.dim, error.reason, counts=counts)
         problems: list[str] = []
         whole = False
         for part in ((rows, cols) for rows in _split(height) for cols in _split(width)):
@@ -135,8 +136,10 @@ class WindowTask:
                 continue
             whole = True
             block.codes[part], block.scales[part], block.reasons[part] = found.codes, found.scales, found.reasons
+            if block.observations is not None and found.observations is not None:
+                block.observations[part] = found.observations
             problems += [missing_sentence(self.working_grid, self.year, part, text) for text in found.problems]
-        return Block(block.codes, block.scales, block.reasons, tuple(problems)) if whole else None
+        return replace(block, problems=tuple(problems)) if whole else None
 
 
 def _split(length: int) -> list[slice]:

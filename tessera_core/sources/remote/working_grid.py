@@ -64,6 +64,7 @@ class WorkingGrid:
         row0, col0: the pixel grid's pixel at the grid's top left; may be negative or beyond what a store holds.
         inside: bool (H, W), which pixels are wanted; None where all are.
         zones: zones whose data may appear, the working grid's own first.
+        phase: row of the pixel grid from which stored pieces are counted, so that blocks can follow them.
     """
 
     grid: Grid
@@ -72,6 +73,7 @@ class WorkingGrid:
     col0: int
     inside: NDArray[np.bool_] | None
     zones: tuple[int, ...]
+    phase: int = 0
 
     def crop(self, window: Window) -> WorkingGrid:
         """The working_grid of a window alone; its pixels are the same ones."""
@@ -83,6 +85,7 @@ class WorkingGrid:
             self.col0 + cols.start,
             None if self.inside is None else self.inside[window],
             self.zones,
+            self.phase,
         )
 
     def xy(self, window: Window) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -115,7 +118,7 @@ class WorkingGrid:
 
     def blocks(self, height: int, width: int) -> list[Window]:
         """Wanted windows that cover the working grid, cut at multiples of ``height`` and ``width`` of the pixel grid."""
-        rows = _cuts(self.row0, self.grid.height, height)
+        rows = _cuts(self.row0 - self.phase, self.grid.height, height)
         cols = _cuts(self.col0, self.grid.width, width)
         return [(r, c) for r in rows for c in cols if self.wanted((r, c))]
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.resumable import ArraySpec, ResumableArrays, piece_of, plan_digest
 from tessera_core.errors import RasterError
+from tessera_core.observations import CHANNELS, depth_of
 from tessera_core.provenance import Provenance
-from tessera_core.raster import FORMAT, NoData
+from tessera_core.raster import FORMAT, NoData, valid_scales
 from tessera_core.region import Region
 from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.gaps import Gaps
@@ -61,6 +62,7 @@ class YearWriter:
         self.done_pixels = self.total_pixels = 0
         self._folder = target.parent / f".{target.name}.fetching"
         self._windows = request.working_grid.blocks(*request.source.block_shape(request.working_grid, request.dim))
+        self._observed = bool(getattr(request.source, "observed", False))
         self._arrays = self._planned()
 
     def _planned(self) -> ResumableArrays:
@@ -79,6 +81,8 @@ class YearWriter:
             "scales": ArraySpec((height, width), np.float32, np.nan),
             "nodata": ArraySpec((height, width), np.uint8, NoData.OUTSIDE),
         }
+        if self._observed:
+            spec["observations"] = ArraySpec((height, width, CHANNELS), np.uint16)
         self._adopt_partial(plan_digest(plan))
         return ResumableArrays(
             self._folder,
@@ -122,6 +126,8 @@ class YearWriter:
             self.gaps.fail(window, result.why, result.reason)
             return
         blocks: dict[str, NDArray[Any]] = {"codes": block.codes, "scales": block.scales, "nodata": block.reasons}
+        if self._observed and block.observations is not None:
+            blocks["observations"] = block.observations
         if block.problems:
             self._arrays.store(window, blocks)
             self.gaps.partly(window, block.problems)
@@ -135,7 +141,10 @@ class YearWriter:
         self.gaps.mark(arrays)
         missing, absent = self.gaps.sentences(), self.gaps.absent(arrays["nodata"])
         counts = np.bincount(np.asarray(arrays["nodata"]).ravel(), minlength=len(NoData))
+        depth = depth_of(arrays["observations"], valid_scales(arrays["scales"])) if self._observed else None
         provenance = self._provenance(missing, absent)
+        if depth is not None and depth.pixels:
+            provenance = provenance.with_details(depth=depth.to_json())
         self._arrays.flush()
         header = {"format": FORMAT, "grid": request.working_grid.grid.to_json(), "provenance": provenance.to_json()}
         write_json(self._folder / "raster.json", header)
@@ -151,6 +160,7 @@ class YearWriter:
             "shape": list(request.working_grid.grid.shape),
             "missing": missing,
             "absent": list(absent),
+            "depth": None if depth is None else depth.to_json(),
             "pixels": {reason.name.lower(): int(counts[reason]) for reason in NoData if counts[reason]},
             "plan": self._arrays.plan,
             "pieces": self._arrays.digest(),

@@ -11,7 +11,8 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,10 +21,12 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import InputError, RasterError
 from tessera_core.grid import transformer
+from tessera_core.observations import CHANNELS
 from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData, valid_scales
 from tessera_core.region import Region
 from tessera_core.sources.remote.datasets import dataset_named
+from tessera_core.sources.remote.hemispheres import Repository, is_repository, pinned, unpinned
 from tessera_core.sources.remote.resilient import ValidatingStore, fault, open_http
 from tessera_core.sources.remote.retry import ATTEMPTS, with_retries
 from tessera_core.sources.remote.working_grid import (
@@ -49,13 +52,14 @@ class Store:
         dataset: the published dataset it is, or None.
         remote: whether it is read over a network.
         depths: array name by dimensions.
+        snapshot: state of an Icechunk repository that is read, or that a Zarr store was copied from; empty where there is none.
         timeout_s: longest wait for one answer.
     """
 
     timeout_s: float = TIMEOUT_S
 
     def __init__(
-        self, location: str, root: Any, validating: ValidatingStore | None, icechunk: Any, remote: bool
+        self, location: str, root: Any, validating: ValidatingStore | None, icechunk: Repository | None, remote: bool
     ) -> None:
         self.location, self.remote, self.icechunk, self.validating = location, remote, icechunk, validating
         self._root = root
@@ -69,12 +73,15 @@ class Store:
         } or {self.dim: "embeddings"}
         from geotessera.registry import dataset_for_location
 
-        known = dataset_for_location(location)
+        self.snapshot = (
+            icechunk.snapshot if icechunk is not None else str(attributes.get("geotessera:source_snapshot", ""))
+        )
+        known = dataset_for_location(unpinned(location)[0])
         self.dataset = dataset_named(f"{known.version}/{known.variant}") if known else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled, it is the way to open it."""
-        return _open_once, (self.location, self.timeout_s)
+        """Pickled, it is the way to open it: the same snapshot, whatever has been published since."""
+        return _open_once, (self.location, self.timeout_s, self.snapshot if self.icechunk is not None else "")
 
     @property
     def name(self) -> str:
@@ -85,7 +92,9 @@ class Store:
     def identity(self) -> str:
         """What must be equal for two reads to give the same vectors."""
         model = f"{self.attributes.get('geoemb:model', '')} {self.attributes.get('geoemb:build_version', '')}"
-        return f"{self.location} {model}"
+        # Of a repository the snapshot decides, whether it was asked for or is the newest.
+        location = pinned(self.location, self.snapshot) if self.icechunk is not None else self.location
+        return f"{location} {model}"
 
     @property
     def received(self) -> int:
@@ -103,6 +112,45 @@ class Store:
     def years(self) -> tuple[int, ...]:
         """Years that any zone holds."""
         return tuple(sorted({year for number in self.zones[:1] for year in self._require(number).years}))
+
+    @cached_property
+    def observed(self) -> bool:
+        """Whether the store says how often each pixel was seen.
+
+        Raises:
+            PieceError: it cannot be asked.
+        """
+        return any(self._require(number).counted for number in self.zones[:1])
+
+    def complete_years(self, numbers: Iterable[int]) -> dict[str, frozenset[int] | None]:
+        """By group such as ``"31N"``, the years that it declares complete; None where it declares nothing.
+
+        Args:
+            numbers: zones to ask; those that the store has not are passed over.
+
+        Raises:
+            PieceError: the store cannot be asked.
+        """
+        zones = [zone for number in numbers if (zone := self.zone(number)) is not None]
+        return {part.name: part.complete for zone in zones for part in zone.parts}
+
+    def unpublished(self, working_grid: WorkingGrid, year: int) -> str:
+        """Why a year that has room in the store is not to be had for a place, as a sentence; empty where it is.
+
+        Raises:
+            PieceError: the store cannot be asked.
+        """
+        zone = self.zone(working_grid.pixel_grid.zone)
+        rows = slice(working_grid.row0, working_grid.row0 + working_grid.grid.height)
+        if zone is None or year not in zone.years or zone.published_in(year, rows):
+            return ""
+        mine = [part for part in zone.parts if max(rows.start, part.rows.start) < min(rows.stop, part.rows.stop)]
+        had = sorted({value for part in mine for value in part.complete or ()})
+        names = " and ".join(part.name for part in mine)
+        if not names:
+            return ""
+        there = f"; it has {', '.join(map(str, had))}" if had else ""
+        return f"{self.name} has not published {year} for the zone {names}{there}."
 
     def zone(self, number: int) -> Zone | None:
         """A zone, or None where the store has none.
@@ -125,10 +173,12 @@ class Store:
     def _open_zone(self, number: int) -> Zone | None:
         if self.icechunk is not None:
             try:
-                attributes = self.icechunk.open_zone(number).attrs
-            except KeyError:
-                return None
-            return Zone(self, number, self.icechunk.zone_arrays(number), attributes)
+                found = self.icechunk.zone(number)
+            except RasterError:
+                raise
+            except Exception as error:
+                raise fault(error) from error
+            return None if found is None else Zone(self, number, *found)
         try:
             group = self._root[f"utm{number:02d}"]
         except KeyError:
@@ -155,7 +205,9 @@ class Store:
         from zarr.core.sync import sync
 
         try:
-            return self.validating is not None and bool(sync(self.validating.exists(key)))
+            if self.icechunk is not None:
+                return self.icechunk.exists(key)
+            return bool(sync((self.validating or self._root.store).exists(key)))
         except Exception as error:
             raise fault(error) from error
 
@@ -175,7 +227,9 @@ class Store:
         number = centre_zone(region)
         zone = self.zone(number)
         if zone is not None:
-            return working_grid(region, zone.pixel_grid)
+            found = working_grid(region, zone.pixel_grid)
+            # Stored pieces of the southern hemisphere begin where its own group does, not where the zone's grid does.
+            return replace(found, phase=zone.phase(max(found.row0, 0)))
         pixel = self._require(self.zones[0]).pixel_grid.pixel if self.zones else 10.0
         return working_grid(region, PixelGrid(number, 0.0, 0.0, pixel))
 
@@ -187,7 +241,14 @@ class Store:
     def provenance(self, year: int, dim: int) -> Provenance:
         """Of embeddings read from here."""
         model = str(self.attributes.get("geoemb:model", ""))
-        details: dict[str, Any] = {"store": self.location}
+        details: dict[str, Any] = {"store": unpinned(self.location)[0]}
+        if self.snapshot:
+            details["snapshot"] = self.snapshot
+        repaired = sorted({name for zone in self._zones.values() if zone is not None for name in zone.repaired})
+        if repaired:
+            details["registration"] = (
+                f"repaired here: the transform of {', '.join(repaired)} named the centre of the first pixel for its corner"
+            )
         for key in ("geoemb:model", "geoemb:build_version"):
             if key in self.attributes:
                 details[key] = self.attributes[key]
@@ -218,7 +279,8 @@ class Store:
             slice(working_grid.col0 + cols.start, working_grid.col0 + cols.stop),
         )
         if own is None:
-            block = Block.empty((rows.stop - rows.start, cols.stop - cols.start), dim, NoData.OUTSIDE)
+            shape = (rows.stop - rows.start, cols.stop - cols.start)
+            block = Block.empty(shape, dim, NoData.OUTSIDE, counts=bool(dim and self.observed))
         else:
             block = own.read(year, *at, dim, last=last)
         if working_grid.near_seam(window):
@@ -227,7 +289,9 @@ class Store:
             outside = ~working_grid.inside[window]
             block.codes[outside], block.reasons[outside] = 0, NoData.OUTSIDE
             scales = np.where(outside, np.float32(np.nan), block.scales)
-            block = Block(block.codes, scales, block.reasons, block.problems)
+            if block.observations is not None:
+                block.observations[outside] = 0
+            block = replace(block, scales=scales)
         return block
 
     def _with_neighbours(
@@ -237,6 +301,7 @@ class Store:
         x, y = working_grid.xy(window)
         owner = np.clip(np.floor((lon + 180) / 6).astype(int) + 1, 1, 60)
         codes, scales, reasons = block.codes.copy(), block.scales.copy(), block.reasons.copy()
+        seen = None if block.observations is None else block.observations.copy()
         problems = list(block.problems)
         for number in working_grid.zones[1:]:
             # A pixel is the neighbour's where its longitude says so, and where the own zone has nothing near the seam.
@@ -261,10 +326,13 @@ class Store:
             codes.reshape(scales.size, dim)[spots[take]] = theirs.codes[row[take], col[take]]
             scales.ravel()[spots[take]] = theirs.scales[row[take], col[take]]
             reasons.ravel()[spots[take]] = NoData.VALID
+            if seen is not None and theirs.observations is not None:
+                told = take | (mine & ~valid_scales(scales.ravel()[spots]))
+                seen.reshape(scales.size, CHANNELS)[spots[told]] = theirs.observations[row[told], col[told]]
             # Where neither has anything, the owner knows why.
             lost = mine & ~usable & ~valid_scales(scales.ravel()[spots])
             reasons.ravel()[spots[lost]] = theirs.reasons[row[lost], col[lost]]
-        return Block(codes, scales, reasons, tuple(problems))
+        return Block(codes, scales, reasons, tuple(problems), seen)
 
     # -------------------------------------------------------------- points
 
@@ -278,6 +346,29 @@ class Store:
         """
         values = np.full((len(lon), dim), np.nan, np.float32)
         reasons = np.full(len(lon), NoData.OUTSIDE, np.uint8)
+        for zone, index, rows, cols in self._placed(lon, lat):
+            values[index], reasons[index] = zone.sample(year, rows, cols, dim)
+        return values, reasons
+
+    def observations_at(
+        self, lon: NDArray[np.float64], lat: NDArray[np.float64], year: int
+    ) -> NDArray[np.uint16] | None:
+        """How often satellites saw places: uint16 (N, 6) (:mod:`tessera_core.observations`), or None where nobody counted.
+
+        Raises:
+            PieceError: the store cannot be read.
+        """
+        if not self.observed:
+            return None
+        found = np.zeros((len(lon), CHANNELS), np.uint16)
+        for zone, index, rows, cols in self._placed(lon, lat):
+            found[index] = zone.observations_at(year, rows, cols)
+        return found
+
+    def _placed(
+        self, lon: NDArray[np.float64], lat: NDArray[np.float64]
+    ) -> Iterator[tuple[Zone, NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]]:
+        """The places of each zone that the store has: their positions among all, and their rows and columns."""
         usable = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lon) <= 180) & (lat > -80) & (lat < 84)
         numbers = np.array([zone_of(v) if ok else 0 for v, ok in zip(lon, usable, strict=True)])
         for number in np.unique(numbers[numbers > 0]):
@@ -288,17 +379,17 @@ class Store:
             x, y = transformer("EPSG:4326", zone.pixel_grid.crs).transform(lon[index], lat[index])
             cols = np.floor((np.asarray(x) - zone.pixel_grid.west) / zone.pixel_grid.pixel).astype(np.int64)
             rows = np.floor((zone.pixel_grid.north - np.asarray(y)) / zone.pixel_grid.pixel).astype(np.int64)
-            values[index], reasons[index] = zone.sample(year, rows, cols, dim)
-        return values, reasons
+            yield zone, index, rows, cols
 
 
-def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S) -> Store:
+def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, snapshot: str = "") -> Store:
     """Open a store.
 
     Args:
         location: URL (http, https, or another scheme that fsspec or Icechunk knows) or path of a Zarr v3 store in the
-            published layout, or of an Icechunk repository (``*.icechunk``).
+            published layout, or of an Icechunk repository (``*.icechunk``, or ``*.icechunk@SNAPSHOT`` for one state of it).
         timeout_s: longest wait for one answer. Nothing is tried again here; ``fetch`` does that, and can be stopped.
+        snapshot: of an Icechunk repository, to be read instead of the newest, under its plain name.
 
     Raises:
         InputError: there is no such store.
@@ -306,7 +397,6 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
         RasterError: it is not of the published layout.
     """
     import zarr
-    from geotessera.icechunk import IcechunkStore, is_icechunk_location
     from geotessera.store import zarr_store
 
     location = os.fsdecode(os.fspath(location)).rstrip("/")
@@ -315,17 +405,21 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
     if not remote:
         # One store has one name, wherever it is opened from: the cache goes by it.
         location = os.path.abspath(os.path.expanduser(location))
-    if not remote and not os.path.isdir(location):
+    if not remote and not os.path.isdir(unpinned(location)[0]):
         raise InputError(f"There is no store at {location}; check the path, or give a URL such as https://...")
     try:
-        if is_icechunk_location(location):
-            icechunk = IcechunkStore(location)
+        if is_repository(location):
+            base, asked = unpinned(location)
+            icechunk = Repository(base, snapshot or asked)
             root = icechunk.root
         else:
             plain = open_http(location, timeout_s) if location.startswith("http") else zarr_store(location)
             validating = ValidatingStore(plain) if remote else None
             root = zarr.open_group(validating or plain, mode="r", zarr_format=3)
     except (zarr.errors.GroupNotFoundError, zarr.errors.ArrayNotFoundError, FileNotFoundError, KeyError) as error:
+        base, asked = unpinned(location)
+        if asked:
+            raise InputError(f"{base} has no snapshot {asked}; leave it away for the newest.") from error
         raise InputError(
             f"There is no store of embeddings at {location}: no zarr.json of a Zarr v3 group is there. Check the address; "
             "it ends with the store's own name."
@@ -350,9 +444,9 @@ def open_store(location: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S
 
 
 @functools.lru_cache(maxsize=8)
-def _open_once(location: str, timeout_s: float) -> Store:
+def _open_once(location: str, timeout_s: float, snapshot: str = "") -> Store:
     """A store that another process has opened; once in this one."""
-    return with_retries(lambda: open_store(location, timeout_s=timeout_s), location, ATTEMPTS, None)
+    return with_retries(lambda: open_store(location, timeout_s=timeout_s, snapshot=snapshot), location, ATTEMPTS, None)
 
 
 def _fused() -> bool:
