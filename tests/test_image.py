@@ -98,8 +98,8 @@ def test_what_the_image_leaves_out_is_imported_by_notebooks_alone(root: Path) ->
     # Here the project itself is installed, too, and asked for by nobody.
     unasked = set(image_install.unneeded(Path(sys.prefix), "generate-cpu")) - {"tessera-studio"}
     assert {*image_install.NOTEBOOK, *image_install.UNLOADED} <= unasked
-    assert {"numba", "umap-learn"} <= set(image_install.unneeded(Path(sys.prefix), "slim"))
-    assert not {"numba", "umap-learn"} & unasked
+    assert {"huggingface-hub", "numba", "umap-learn"} <= set(image_install.unneeded(Path(sys.prefix), "slim"))
+    assert not {"huggingface-hub", "numba", "umap-learn"} & unasked
     owners = packages_distributions()
     used: dict[str, str] = {}
     for path in [*(root / "tessera_core").rglob("*.py"), *(root / "pages").glob("*.py")]:
@@ -112,3 +112,52 @@ def test_what_the_image_leaves_out_is_imported_by_notebooks_alone(root: Path) ->
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             used |= {owner.lower(): inside for name in names for owner in owners.get(name.split(".")[0], ())}
     assert {name: used[name] for name in unasked & set(used)} == {}
+
+
+def test_no_page_draws_a_chart_whose_library_the_image_lacks(root: Path) -> None:
+    # Streamlit's own quick charts are drawn by altair and pydeck.
+    wants = {"altair_chart", "area_chart", "bar_chart", "line_chart", "map", "pydeck_chart", "scatter_chart"}
+    called = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in (root / "tessera_core" / "ui").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in wants and getattr(node.value, "id", "") == "st"
+    ]
+    assert called == []
+
+
+def test_the_image_keeps_what_programs_load_and_leaves_the_rest(tmp_path: Path) -> None:
+    site = tmp_path / "lib/python3.12/site-packages"
+    large = bytes(image_install.SAME_BYTES)
+    kept = {
+        "numpy/testing/__init__.py": b"",
+        "torch/test/__init__.py": b"",
+        "torch/_inductor/kernel.h": b"",
+        "pyarrow/_parquet.so": b"",
+        "one/small.db": b"same",
+        "two/small.db": b"same",
+        "one/proj.db": large,
+        "other/proj.db": large + b"!",
+    }
+    gone = (
+        "numpy/tests/test_it.py",
+        "joblib/test/test_it.py",
+        "one/deep/tests/data/tests/it.txt",
+        "one/made.pyx",
+        "one/made.c",
+        "one/script.js.map",
+        "pyarrow/libarrow_s3.so.2600",
+        "pyarrow/_s3fs.so",
+        "plotly/labextension/package.json",
+    )
+    for name, content in {**kept, **dict.fromkeys(gone, b""), "two/proj.db": large}.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_bytes(content)
+    image_install.thin(tmp_path)
+    assert {name: (site / name).read_bytes() for name in kept} == kept
+    assert [name for name in gone if (site / name).exists()] == []
+    # Linked by a way that holds wherever the whole is copied to.
+    (tmp_path / "lib").rename(tmp_path / "moved")
+    copy = tmp_path / "moved/python3.12/site-packages/two/proj.db"
+    assert copy.is_symlink()
+    assert copy.read_bytes() == large

@@ -35,6 +35,14 @@ sys.path.insert(0, str(ROOT))
 VARIANTS = ("slim", "generate-cpu", "cuda")
 NAME = "tessera-studio"
 LOCAL_BASE = "localhost/tessera-base"
+# As the slim images of Debian and Python: without manuals and translations, with every licence.
+_SLIM = (
+    "exclude=/usr/share/doc/*",
+    "include=/usr/share/doc/*/copyright",
+    "exclude=/usr/share/info/*",
+    "exclude=/usr/share/locale/*",
+    "exclude=/usr/share/man/*",
+)
 START_SECONDS = 180
 # Inside a container: memory of all its processes in bytes, what several share counted once.
 _MEMORY = """
@@ -131,7 +139,8 @@ def base(suite: str, packages: Sequence[str]) -> dict[str, Any]:
     include = ",".join(["python3", "python3-venv", "python3-pip", "ca-certificates", *packages])
     with tempfile.TemporaryDirectory() as folder:
         tar = Path(folder) / "base.tar"
-        run("mmdebstrap", "--variant=minbase", f"--include={include}", suite, tar)
+        excluded = [f"--dpkgopt=path-{rule}" for rule in _SLIM]
+        run("mmdebstrap", "--variant=minbase", f"--include={include}", *excluded, suite, tar)
         run(engine(), "import", tar, name)
     return {"image": name, "mb": size(engine(), name)}
 

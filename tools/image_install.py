@@ -10,6 +10,7 @@ it. Where the base image has a PyTorch of its own, that is used and none is inst
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,10 +28,12 @@ VARIANTS = ("slim", "generate-cpu", "cuda")
 IDLE = ("triton", "cuda-bindings", "cuda-pathfinder")
 # What only notebooks use: nobody opens one in the image. What comes with it goes, too, unless something else asks for it.
 NOTEBOOK = ("ipyleaflet", "ipywidgets", "leafmap")
-# Layouts by umap-learn bring a compiler of their own, 0.2 GB: only with what makes embeddings. Explore's quick layout does without.
-LARGE = ("umap-learn",)
-# What libraries of ours ask for and only other uses of theirs load: charts and maps that we do not draw, postponed arrays.
-UNLOADED = ("contextily", "dask", "geodatasets", "pydeck", "scikit-image")
+# Only with what makes embeddings: layouts by umap-learn, which bring a compiler of their own (0.2 GB; Explore's quick layout does
+# without), and the client that fetches the weights of encoders.
+LARGE = ("huggingface-hub", "umap-learn")
+# What libraries of ours ask for and only other uses of theirs load: charts and maps that we do not draw, postponed arrays, and
+# downloads in a form that ours are not in.
+UNLOADED = ("altair", "contextily", "dask", "geodatasets", "hf-xet", "pydeck", "scikit-image")
 # Run by the image's own Python: names of the distributions there that nothing needs which is asked for.
 _UNASKED = """
 import json, re, sys
@@ -86,7 +90,23 @@ sys.exit("\\n".join(missing) or 0)
 """
 # Left in wheels by their makers: never imported by a program that uses them.
 TESTS = ("tests", "test")
-NO_TESTS = ("numpy", "scipy", "sklearn", "pandas", "pyarrow", "matplotlib", "shapely", "numba", "networkx", "torch")
+# What compiled modules were made from, and what debuggers of scripts in a browser read.
+SOURCES = (".c", ".cpp", ".h", ".map", ".pxd", ".pxi", ".pyx")
+# Of these packages nothing is taken out but what is named: of gigabytes, and made by others with care.
+CAREFUL = ("nvidia", "torch", "triton")
+# Folders and files of one package that only other uses of it load: headers, charts in notebooks, Arrow in stores over a network.
+IDLE_PARTS = (
+    "numpy/_core/include",
+    "plotly/labextension",
+    "plotly/package_data/datasets",
+    "plotly/package_data/widgetbundle.js",
+    "pyarrow/include",
+    "pyarrow/*flight*",
+    "pyarrow/*_s3*",
+    "torch/include",
+)
+# Bytes from which of files that are the same only one is kept: the tables of coordinate systems come with two packages.
+SAME_BYTES = 100_000
 
 
 def say(text: str) -> None:
@@ -186,24 +206,37 @@ def install_torch(install: list[object], variant: str) -> None:
 
 
 def thin(into: Path) -> None:
-    """Take out what no program uses: tests that lie in wheels, headers, what notebooks show, tables for debuggers."""
+    """Take out what no program uses: tests and sources that lie in wheels, what notebooks show, tables for debuggers, copies."""
     site = next(into.glob("lib/python3*/site-packages"))
-    for package in NO_TESTS:
-        for folder in sorted((site / package).rglob("*")) if (site / package).is_dir() else ():
-            # torch.testing is imported, sklearn.utils._testing too; folders named tests are not.
-            if folder.name in TESTS and folder.is_dir() and folder.parent.name != "torch":
-                shutil.rmtree(folder)
-    for folder in (
-        site / "pyarrow/include",
-        site / "torch/include",
-        site / "numpy/_core/include",
-        into / "share/jupyter",
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
-    # Arrow over a network, which nothing here speaks.
-    for path in sorted((site / "pyarrow").glob("*flight*")):
-        path.unlink()
+    remove([into / "share/jupyter", *(path for part in IDLE_PARTS for path in site.glob(part))])
+    ours = [folder for folder in sorted(site.iterdir()) if folder.is_dir() and folder.name not in CAREFUL]
+    # torch.testing is imported, sklearn.utils._testing too; folders named tests are not.
+    remove([path for folder in ours for path in folder.rglob("*") if path.name in TESTS and path.is_dir()])
+    remove([path for folder in ours for path in folder.rglob("*") if path.suffix in SOURCES and path.is_file()])
     strip(site)
+    link_copies(ours)
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, and folders with all that is in them."""
+    for path in list(paths):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def link_copies(folders: Sequence[Path]) -> None:
+    """Keep one of large files that are the same; the others become links to it, which hold wherever the whole is moved."""
+    kept: dict[tuple[int, str], Path] = {}
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+        if path.is_symlink() or not path.is_file() or path.stat().st_size < SAME_BYTES:
+            continue
+        with path.open("rb") as file:
+            key = path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+        if (first := kept.setdefault(key, path)) != path:
+            path.unlink()
+            path.symlink_to(os.path.relpath(first, path.parent))
 
 
 def strip(site: Path) -> None:
@@ -212,8 +245,7 @@ def strip(site: Path) -> None:
         say("Libraries keep their tables for debuggers: there is no `strip` here.")
         return
     for path in sorted(site.rglob("*.so*")):
-        # Those for a GPU are of gigabytes, and made by others with care.
-        if path.is_symlink() or path.relative_to(site).parts[0] in ("torch", "nvidia", "triton"):
+        if path.is_symlink() or path.relative_to(site).parts[0] in CAREFUL:
             continue
         # It writes a whole file or none.
         subprocess.run(["strip", "--strip-unneeded", str(path)], capture_output=True, check=False)
@@ -237,7 +269,15 @@ def studio(into: Path) -> None:
 
 def loads(into: Path) -> None:
     """Load every module of ours and all that it names, but for PyTorch; raises CalledProcessError where one is missing."""
-    run(into / "bin/python", "-I", "-W", "ignore", "-c", _LOADS, json.dumps([*NOTEBOOK, "umap", "torch"]))
+    run(
+        into / "bin/python",
+        "-I",
+        "-W",
+        "ignore",
+        "-c",
+        _LOADS,
+        json.dumps([*NOTEBOOK, "huggingface_hub", "umap", "torch"]),
+    )
 
 
 def kernels(into: Path) -> None:

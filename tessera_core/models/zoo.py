@@ -8,15 +8,17 @@ local file. Knows nothing of what is inside a checkpoint.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import importlib
 import os
 import re
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tessera_core.errors import CheckpointError, DownloadError, ExportError
+from tessera_core._utils.torch_part import how_to_add
+from tessera_core.errors import CheckpointError, DownloadError, ExportError, MissingPartError
 from tessera_core.gate import is_missing, regular
 from tessera_core.types import Progress
 
@@ -193,6 +195,11 @@ def _fetch(file: PublishedFile, progress: Progress | None) -> Path:
             f"{file.name} is not on the Hugging Face hub; its authors hand out {file.filename} on Google Drive. "
             "Download it there (see the README of ucam-eo/tessera) and give the path of the file instead of the name."
         )
+    if find_spec("huggingface_hub") is None:
+        raise MissingPartError(
+            f"The weights {file.name} are fetched by the part of this program that generates embeddings, which is not "
+            f"installed here: {how_to_add()}."
+        )
     # Imported here because it takes half a second and most runs need no download.
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
@@ -345,6 +352,6 @@ def _network_errors() -> tuple[type[Exception], ...]:
 
     found: list[type[Exception]] = [errors.HfHubHTTPError, errors.FileMetadataError, errors.LocalEntryNotFoundError]
     for library in ("httpx", "httpx2"):
-        if importlib.util.find_spec(library):
+        if find_spec(library):
             found.append(importlib.import_module(library).HTTPError)
     return tuple(found)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tessera_core.errors import Cancelled, CheckpointError, DownloadError
+from tessera_core._utils.torch_part import IMAGE_VARIABLE
+from tessera_core.errors import Cancelled, CheckpointError, DownloadError, MissingPartError
 from tessera_core.models import zoo
 from tessera_core.models.checkpoint import load_checkpoint
 from tessera_core.models.config import v2_student
@@ -73,6 +74,13 @@ def test_the_hubs_own_client_finds_it(hub: Hub, tmp_path: Path) -> None:
     file = zoo.PUBLISHED[NAME]
     found = hf_hub_download(file.repo, file.filename, cache_dir=tmp_path / "hf" / "hub", local_files_only=True)
     assert Path(found) == path
+
+
+def test_an_image_without_the_hubs_client_names_the_one_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.setenv(IMAGE_VARIABLE, "slim")
+    with pytest.raises(MissingPartError, match=f"{NAME}.*generate-cpu"):
+        zoo.resolve(NAME)
 
 
 def test_local_file_works_the_same(hub: Hub, tmp_path: Path) -> None:
