@@ -5,6 +5,9 @@ of every run.
 """
 
 if __name__ == "__main__":
+    from tessera_core.ui import early
+
+    early.ready()
     from tessera_core.ui import shell
 
     shell.run()

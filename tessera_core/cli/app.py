@@ -204,6 +204,8 @@ def serve(script: Path, address: str, port: int, *, headless: bool) -> None:
     import signal
     from contextlib import redirect_stdout
 
+    from tessera_core._utils.later import postpone
+
     options = {
         "server.address": address,
         "server.port": port,
@@ -211,6 +213,8 @@ def serve(script: Path, address: str, port: int, *, headless: bool) -> None:
         "server.showEmailPrompt": "false",
     }
     sys.argv = ["streamlit", "run", str(script), *(f"--{name}={value}" for name, value in options.items())]
+    # Streamlit loads it to set its colours, a quarter of the start and 16 MB; the server permits it again.
+    postpone("plotly")
     # After it has put everything away the server raises the signal again: being asked to stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

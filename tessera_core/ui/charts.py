@@ -6,11 +6,14 @@ The scatter of Explore and the maps are our own canvas code; a chart that is onl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
+from streamlit.elements.lib.streamlit_plotly_theme import configure_streamlit_plotly_theme
 
 from tessera_core.types import Ints, Reals
 
@@ -23,6 +26,7 @@ __all__ = [
     "curve_figure",
     "day_figure",
     "histogram_figure",
+    "library",
     "reliability_figure",
     "show",
 ]
@@ -37,9 +41,18 @@ def show(figure: go.Figure, alt: str, key: str | None = None) -> None:
     st.plotly_chart(figure, width="stretch", key=key, config={"displayModeBar": False}, alt=alt)
 
 
-def _figure(height: int, **layout: Any) -> go.Figure:
-    import plotly.graph_objects as go
+@cache
+def library() -> ModuleType:
+    """``plotly.graph_objects``, loaded with the first chart, in Streamlit's colours."""
+    import plotly.graph_objects
 
+    # Streamlit does so by itself where it finds plotly at its start, from which ours is kept.
+    configure_streamlit_plotly_theme()
+    return plotly.graph_objects
+
+
+def _figure(height: int, **layout: Any) -> go.Figure:
+    go = library()
     figure = go.Figure()
     figure.update_layout(
         height=height,

@@ -13,18 +13,19 @@ import os
 import re
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from types import FrameType
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from streamlit import config, runtime
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -33,11 +34,12 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.heap import give_back
+from tessera_core._utils.later import permit
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, server_secret, settings
 from tessera_core.project.imagery import TILES_ROUTE, served_tile
-from tessera_core.ui import keeper, replies, seats, sessions
+from tessera_core.ui import early, keeper, replies, seats, sessions
 from tessera_core.ui.asgi import App, Message, Receive, Request, Scope, Send, answer, plain, same, set_cookie
 from tessera_core.ui.entrance import Entrance, is_owner
 from tessera_core.ui.hub import KEY_HEADER, KEY_VARIABLE
@@ -433,6 +435,8 @@ def check_settings() -> None:
 async def lifespan(app: object) -> AsyncIterator[None]:
     """From the start of the server to its end: say where it is, and open the owner's browser."""
     give_back()
+    permit("plotly")
+    early.begin()
     strangers = decide()
     sessions.serve(asyncio.get_running_loop())
     replies.keep()
@@ -463,12 +467,10 @@ async def lifespan(app: object) -> AsyncIterator[None]:
     page = redirect_page(f"{address}?token={token()}", port) if not config.get_option("server.headless") else None
     try:
         if page is not None:
-            import webbrowser
-
             # In a thread, because some browsers keep whoever opens them waiting.
-            opening = threading.Timer(1.0, webbrowser.open, [page.as_uri()])
-            opening.daemon = True
-            opening.start()
+            threading.Thread(
+                target=open_when_ready, args=(page.as_uri(), address), name="open-page", daemon=True
+            ).start()
         yield
     finally:
         if page is not None:
@@ -496,6 +498,18 @@ def _drain_when_asked(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, asked)
     return leave
+
+
+def open_when_ready(page: str, address: str) -> None:
+    """Open a page in the owner's browser as soon as something listens at an address, or after half a minute all the same."""
+    import webbrowser
+
+    place = urlsplit(address)
+    for _ in range(600):
+        with suppress(OSError), socket.create_connection((place.hostname or "localhost", place.port or 80), timeout=1):
+            break
+        time.sleep(0.05)
+    webbrowser.open(page)
 
 
 def redirect_page(address: str, port: int) -> Path:

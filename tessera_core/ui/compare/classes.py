@@ -20,7 +20,7 @@ from tessera_core.project.classify import head_name
 from tessera_core.project.folders import safe_name
 from tessera_core.render import palette
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import files, shell, state
+from tessera_core.ui import charts, files, shell, state
 from tessera_core.ui.compare.change import Compared, compared
 from tessera_core.ui.compare.context import CompareContext, area_text, result_of, rgb_of_classes
 from tessera_core.ui.components import view_map
@@ -270,8 +270,7 @@ def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
 def _plot(
     context: CompareContext, steps: tuple[Transitions, ...], names: dict[int, str], colours: dict[int, str]
 ) -> None:
-    import plotly.graph_objects as go
-
+    go = charts.library()
     st.markdown("**From class to class**")
     plot = sankey(steps, names, colours)
     least = _LEAST_SHARE * max(sum(plot["value"]), 1e-9) / len(steps)

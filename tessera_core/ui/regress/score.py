@@ -18,7 +18,7 @@ from tessera_core.project.regress import (
     RegressionScore,
     guess_sentences,
 )
-from tessera_core.ui import humanize, shell
+from tessera_core.ui import charts, humanize, shell
 from tessera_core.ui.regress.context import RegressContext
 from tessera_core.ui.regress.value_map import errors_of
 
@@ -129,8 +129,7 @@ def _scatter(context: RegressContext, score: RegressionScore) -> None:
 
 def scatter(context: RegressContext, score: RegressionScore) -> go.Figure:
     """Held-out value against the plot's number, with margins; odd plots in another colour."""
-    import plotly.graph_objects as go
-
+    go = charts.library()
     held = score.held_out
     assert held is not None
     known = np.isfinite(held.guess)

@@ -1,0 +1,29 @@
+"""What the first page is made of, loaded while the browser still fetches Streamlit's own script."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from functools import cache
+
+__all__ = ["begin", "ready"]
+
+_FIRST_PAGE = ("tessera_core.ui.shell", "tessera_core.ui.region.page")
+
+
+@cache
+def begin() -> threading.Thread:
+    """Start loading, once a process; the server calls it when it is about to listen."""
+    thread = threading.Thread(target=_load, name="tessera-first-page", daemon=True)
+    thread.start()
+    return thread
+
+
+def ready() -> None:
+    """Wait until that is done: two threads that import the same libraries can meet one that is half loaded."""
+    begin().join()
+
+
+def _load() -> None:
+    for name in _FIRST_PAGE:
+        importlib.import_module(name)
