@@ -39,7 +39,7 @@ from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, server_secret, settings
 from tessera_core.project.imagery import TILES_ROUTE, served_tile
-from tessera_core.ui import early, keeper, replies, seats, sessions
+from tessera_core.ui import early, keeper, replies, scripts, seats, sessions
 from tessera_core.ui.asgi import App, Message, Receive, Request, Scope, Send, answer, plain, same, set_cookie
 from tessera_core.ui.entrance import Entrance, is_owner
 from tessera_core.ui.hub import KEY_HEADER, KEY_VARIABLE
@@ -102,6 +102,7 @@ class Gate:
         self._app = app
         self._arriving: dict[str, int] = {}
         self._entrance = Entrance()
+        self._scripts = scripts.Kept()
         # Sessions whose place was given to others: they come back as new ones.
         self._let_go: dict[str, tuple[float, Literal["away", "sent away"]]] = {}
 
@@ -179,6 +180,8 @@ class Gate:
             await self._upload(request, receive, send)
         elif request.route.startswith(f"{TILES_ROUTE}/"):
             await _picture(request, send)
+        elif (packed := self._scripts.find(request)) is not None:
+            await scripts.send(packed, request.route, send)
         else:
             await self._app(request.scope, receive, send)
 
