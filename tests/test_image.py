@@ -114,6 +114,31 @@ def test_what_the_image_leaves_out_is_imported_by_notebooks_alone(root: Path) ->
     assert {name: used[name] for name in unasked & set(used)} == {}
 
 
+def test_the_cuda_that_is_asked_for_is_had_or_the_build_fails(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[object, ...]] = []
+
+    def unreachable(*command: object) -> None:
+        ran.append(command)
+        if "--torch-backend" in command:
+            raise subprocess.CalledProcessError(2, [str(word) for word in command])
+
+    monkeypatch.setattr(image_install, "run", unreachable)
+    image_install.install_torch(["install"], "cuda")
+    image_install.install_torch(["install"], "generate-cpu")
+    with pytest.raises(subprocess.CalledProcessError):
+        image_install.install_torch(["install"], "cuda", "cu126")
+    assert ran == [
+        ("install",),
+        ("install", "--torch-backend", "cpu"),
+        ("install",),
+        ("install", "--torch-backend", "cu126"),
+    ]
+    held = image_install.torch_pins("cu126")
+    assert any(pin.startswith("torch==") for pin in held)
+    assert not any(pin.startswith(("nvidia-", "triton")) for pin in held)
+    assert "ARG CUDA\n" in (root / "Containerfile").read_text()
+
+
 def test_no_page_draws_a_chart_whose_library_the_image_lacks(root: Path) -> None:
     # Streamlit's own quick charts are drawn by altair and pydeck.
     wants = {"altair_chart", "area_chart", "bar_chart", "line_chart", "map", "pydeck_chart", "scatter_chart"}

@@ -11,16 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessera_core.errors import InputError
-from tessera_core.hosting import Limits, Person, acting, acting_for, acting_person, may, role_of, settings
+from tessera_core.hosting import (
+    Limits,
+    Person,
+    acting,
+    acting_for,
+    acting_person,
+    may,
+    offers_embeddings,
+    role_of,
+    settings,
+)
 from tessera_core.hosting.people import MAY, ROLES, Action, matches
-from tessera_core.hosting.settings import variable_of
+from tessera_core.hosting.settings import EMBEDDINGS_VARIABLE, variable_of
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A server's home, and an environment that says nothing."""
     monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
-    for name in ("TESSERA_SERVER_SETTINGS", "TESSERA_ACCESS_CODE", "TESSERA_OWNERS"):
+    for name in ("TESSERA_SERVER_SETTINGS", "TESSERA_ACCESS_CODE", "TESSERA_OWNERS", EMBEDDINGS_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -72,6 +82,8 @@ def test_every_limit_is_set_by_its_variable_and_by_the_file(
         ("[enter]\nproxies = ['the proxy']\n", "enter.proxies has 'the proxy'"),
         ("[entre]\nby = 'code'\n", "`entre`"),
         ("[audit]\nkeep_days = 0\n", "`audit.keep_days`"),
+        ("[offer]\nembeddings = 'no'\n", "`offer.embeddings`"),
+        ("[offer]\nembedings = false\n", "`embedings`"),
         ("people = \n", "not right"),
     ],
 )
@@ -83,6 +95,20 @@ def test_what_makes_no_sense_is_one_sentence_that_names_it(text: str, says: str,
     assert says in sentence
     assert "\n" not in sentence
     assert str(home) not in sentence
+
+
+def test_making_embeddings_is_offered_unless_the_owner_says_no(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert offers_embeddings()
+    _say(home, "[offer]\nembeddings = false\n")
+    assert not offers_embeddings()
+    monkeypatch.setenv(EMBEDDINGS_VARIABLE, "1")
+    assert offers_embeddings()
+    (home / "server.toml").unlink()
+    monkeypatch.setenv(EMBEDDINGS_VARIABLE, "0")
+    assert not offers_embeddings()
+    monkeypatch.setenv(EMBEDDINGS_VARIABLE, "off")
+    with pytest.raises(InputError, match="TESSERA_OFFER_EMBEDDINGS is 'off'"):
+        offers_embeddings()
 
 
 def test_a_file_that_was_named_and_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

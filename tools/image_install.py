@@ -1,6 +1,6 @@
 """Install Tessera Studio inside an image; the Containerfile runs it, with the standard library alone.
 
-Usage: python3 tools/image_install.py packages --variant slim|generate-cpu|cuda --into FOLDER
+Usage: python3 tools/image_install.py packages --variant slim|generate-cpu|cuda [--cuda cu126] --into FOLDER
        python3 tools/image_install.py studio --into FOLDER
 
 Packages are the pinned ones of requirements.txt, and for the variants that make embeddings PyTorch as requirements-dev.txt pins
@@ -24,7 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VARIANTS = ("slim", "generate-cpu", "cuda")
-# PyTorch without what it needs only for compiling models or for GPUs that an image without CUDA does not have.
+# PyTorch without what it needs only for compiling models, which wants a C compiler where it runs: the image has none, and PyTorch's
+# own operations do the same on a GPU.
 IDLE = ("triton", "cuda-bindings", "cuda-pathfinder")
 # What only notebooks use: nobody opens one in the image. What comes with it goes, too, unless something else asks for it.
 NOTEBOOK = ("ipyleaflet", "ipywidgets", "leafmap")
@@ -136,8 +137,20 @@ def is_torch(requirement: str) -> bool:
     return name in ("torch", *IDLE) or name.startswith(("nvidia-", "cuda-"))
 
 
-def packages(variant: str, into: Path) -> None:
-    """Make a virtual environment with all packages; raises CalledProcessError."""
+def torch_pins(cuda: str) -> list[str]:
+    """What PyTorch and all that comes with it is held to: the pins, which for another CUDA than theirs say nothing of its parts."""
+    found = pins("requirements-dev.txt")
+    return [pin for pin in found if not is_torch(pin) or pin.startswith("torch==")] if cuda else found
+
+
+def packages(variant: str, into: Path, cuda: str = "") -> None:
+    """Make a virtual environment with all packages; raises CalledProcessError.
+
+    Args:
+        variant: of the image.
+        into: the environment's folder.
+        cuda: which CUDA PyTorch is built for, such as ``cu126``; that of the usual index where it is empty.
+    """
     own_torch, pinned = has_torch(), pins("requirements.txt")
     light = [pin for pin in pinned if not is_torch(pin)]
     run(sys.executable, "-m", "venv", "--without-pip", *(["--system-site-packages"] if own_torch else []), into)
@@ -152,14 +165,15 @@ def packages(variant: str, into: Path) -> None:
             say("PyTorch is that of the base image.")
         elif variant != "slim" or len(light) < len(pinned):
             (tool / "idle.txt").write_text("\n".join(IDLE) + "\n", encoding="utf-8")
+            (tool / "pins.txt").write_text("\n".join(torch_pins(cuda)) + "\n", encoding="utf-8")
             install += [
                 "--constraint",
-                ROOT / "requirements-dev.txt",
+                tool / "pins.txt",
                 "--excludes",
                 tool / "idle.txt",
                 *(extra("generate") or ["torch"]),
             ]
-            install_torch(install, variant)
+            install_torch(install, variant, cuda)
         unasked = unneeded(into, variant)
         say(f"Left out, because nothing in this image loads them: {', '.join(unasked) or 'nothing'}.")
         if unasked:
@@ -192,8 +206,14 @@ def extra(name: str) -> list[str]:
     return list(project["optional-dependencies"].get(name, []))
 
 
-def install_torch(install: list[object], variant: str) -> None:
-    """PyTorch for a processor from its makers' index; where that is out of reach, or for a GPU, with CUDA from the usual one."""
+def install_torch(install: list[object], variant: str, cuda: str = "") -> None:
+    """PyTorch for a processor from its makers' index; where that is out of reach, or for a GPU, with CUDA from the usual one.
+
+    A CUDA that was asked for is had from its makers' index or not at all: another one would not run on that computer.
+    """
+    if variant == "cuda" and cuda:
+        run(*install, "--torch-backend", cuda)
+        return
     if variant != "cuda":
         try:
             run(*install, "--torch-backend", "cpu")
@@ -293,11 +313,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("packages", "studio"))
     parser.add_argument("--variant", choices=VARIANTS, default="slim")
+    parser.add_argument("--cuda", default="", help="the CUDA that PyTorch is built for, such as cu126 (variant cuda)")
     parser.add_argument("--into", type=Path, required=True)
     args = parser.parse_args()
     try:
         if args.step == "packages":
-            packages(args.variant, args.into)
+            packages(args.variant, args.into, args.cuda)
         else:
             studio(args.into)
     except subprocess.CalledProcessError as error:

@@ -22,7 +22,7 @@ from pathlib import Path
 from tessera_core._utils.paths import cache_home, data_home
 from tessera_core.errors import ExportError, InputError, show_with
 from tessera_core.hosting.people import OWN, Action, How, Person, Role, may
-from tessera_core.hosting.settings import Limits, ServerSettings, owner_token, role_of, settings
+from tessera_core.hosting.settings import Limits, ServerSettings, offers_embeddings, owner_token, role_of, settings
 
 __all__ = [
     "OWN",
@@ -38,6 +38,7 @@ __all__ = [
     "acting_person",
     "hosted",
     "may",
+    "offers_embeddings",
     "owner_token",
     "role_of",
     "server_secret",

@@ -24,6 +24,7 @@ FILE_VARIABLE = "TESSERA_SERVER_SETTINGS"
 CODE_VARIABLE = "TESSERA_ACCESS_CODE"
 OWNERS_VARIABLE = "TESSERA_OWNERS"
 OWNER_TOKEN_VARIABLE = "TESSERA_OWNER_TOKEN"
+EMBEDDINGS_VARIABLE = "TESSERA_OFFER_EMBEDDINGS"
 # What can be guessed by trying is no code.
 MIN_CODE, MIN_TOKEN = 8, 24
 
@@ -183,6 +184,17 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     addresses: bool = False
 
 
+class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which parts of the app people are shown at all.
+
+    Attributes:
+        embeddings: making embeddings. A server for many only says where they can be made; in a hub, where each person has an
+            app of their own, it takes hours of the computer's processors.
+    """
+
+    embeddings: bool = True
+
+
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file; ``limits`` has names of :class:`Limits`, and a table of them for each role that has its own."""
 
@@ -190,6 +202,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     roles: Roles = Roles()
     limits: dict[str, Any] = {}
     audit: Audit = Audit()
+    offer: Offer = Offer()
 
 
 def settings() -> ServerSettings:
@@ -237,6 +250,18 @@ def _read(path: Path, modified: int, size: int) -> ServerSettings:
         raise InputError(f"The server's settings in {path.name} cannot be read: {error.strerror or error}.") from error
     _check(found, path)
     return found
+
+
+def offers_embeddings() -> bool:
+    """Whether making embeddings is shown to people; ``TESSERA_OFFER_EMBEDDINGS`` (1 or 0) goes before ``offer.embeddings``.
+
+    Raises:
+        InputError: the variable is neither, or as :func:`settings`.
+    """
+    text = os.environ.get(EMBEDDINGS_VARIABLE, "")
+    if text not in ("", "0", "1"):
+        raise InputError(f"{EMBEDDINGS_VARIABLE} is {text!r}. Set it to 0 or 1, or leave it out.")
+    return text == "1" if text else settings().offer.embeddings
 
 
 def role_of(name: str) -> Role | None:

@@ -96,7 +96,27 @@ def caddy(root: Path, folder: Path, upstream: int, port: int, plain: int) -> lis
     return [program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
 
 
-@pytest.mark.parametrize("proxy", [nginx, caddy])
+def haproxy(root: Path, folder: Path, upstream: int, port: int, plain: int) -> list[str]:
+    """The command that runs ``deploy/haproxy.cfg`` as it stands, but for ports and the certificate."""
+    program = shutil.which("haproxy") or "/usr/sbin/haproxy"
+    if not Path(program).exists():
+        pytest.skip("haproxy is not installed")
+    both = "".join((folder / name).read_text(encoding="utf-8") for name in ("crt.pem", "key.pem"))
+    (folder / "both.pem").write_text(both, encoding="utf-8")
+    text = (root / "deploy" / "haproxy.cfg").read_text(encoding="utf-8")
+    for old, new in (
+        ("/etc/haproxy/maps.example.org.pem", str(folder / "both.pem")),
+        ("server a 127.0.0.1:8501", f"server a 127.0.0.1:{upstream}"),
+        ("bind :443 ", f"bind 127.0.0.1:{port} "),
+        ("bind :80\n", f"bind 127.0.0.1:{plain}\n"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "haproxy.cfg").write_text(text, encoding="utf-8")
+    return [program, "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+@pytest.mark.parametrize("proxy", [nginx, caddy, haproxy])
 def test_the_app_works_behind_the_proxies_of_the_documentation(
     proxy: Callable[..., list[str]], launcher: tuple[Any, dict[str, Any]], root: Path, tmp_path: Path
 ) -> None:
