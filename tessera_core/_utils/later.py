@@ -19,5 +19,5 @@ def postpone(name: str) -> None:
 
 def permit(name: str) -> None:
     """Let a library be loaded again by whoever imports it."""
-    if name in sys.modules and sys.modules[name] is None:  # type: ignore[comparison-overlap]
+    if name in sys.modules and sys.modules[name] is None:
         del sys.modules[name]
