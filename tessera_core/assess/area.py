@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tessera_core.assess.intervals import mean_interval, ratio_interval
+from tessera_core.assess.intervals import mean_interval, ratio_intervals
 from tessera_core.errors import LabelError
 
 # The papers' 95 % intervals are estimates plus and minus 1.96 standard errors.
@@ -286,17 +286,8 @@ class _Stratified:
         """
         counts, weights = self.counts * self._grown, self.population / self.population.sum()
         yes, no = self._totals(hits) * self._grown, self._totals(misses) * self._grown
-        low, high = np.zeros(len(yes)), np.ones(len(yes))
-        met = (yes + no).sum(1) > 0
-        # In one stratum the places that neither hit nor miss tell nothing: a share of the others, and much quicker.
         can = np.ones((*yes.shape, 2), bool) if possible is None else possible
-        one = met & (can.any(2).sum(1) == 1) & can.all(2).any(1)
-        if one.any():
-            total = (yes + no)[one].sum(1)
-            low[one], high[one] = mean_interval(yes[one].sum(1)[:, None], total[:, None], np.ones(1))
-        rest = ~one & met
-        if rest.any():
-            low[rest], high[rest] = ratio_interval(yes[rest], no[rest], counts, weights, can[rest])
+        low, high = ratio_intervals(yes, no, counts, weights, can)
         found = []
         for k, (hit, miss) in enumerate(zip(hits.astype(float), misses.astype(float), strict=True)):
             whole = float(self.population @ self._means(hit + miss))

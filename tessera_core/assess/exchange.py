@@ -93,6 +93,7 @@ class AnswersRead:
     Attributes:
         classes: position of a place -> class id, 0 for "cannot tell".
         behind: position -> what the file says of interpreter, evidence and its date, reason; only what it says.
+        others: what further people say of a place that the file has twice or more: position, class id and who.
         column: that was taken for the class.
         left_out: why lines were left out -> how many.
     """
@@ -101,10 +102,13 @@ class AnswersRead:
     behind: dict[int, dict[str, str]] = field(default_factory=dict)
     column: str = ""
     left_out: dict[str, int] = field(default_factory=dict)
+    others: tuple[tuple[int, int, str], ...] = ()
 
     def sentences(self) -> list[str]:
         """For people, what was taken first."""
         lines = [f"{len(self.classes)} answers were taken, from the column {self.column!r}."]
+        if self.others:
+            lines.append(f"{len(self.others)} second answers of other people to the same places were taken as well.")
         return lines + [f"{n} lines were left out: {why}." for why, n in self.left_out.items()]
 
 
@@ -133,8 +137,9 @@ def read_answers(path: str | Path, sample: Sample, names: Mapping[int, str], col
     if chosen is None or chosen not in columns:
         raise LabelError(f"{path.name} has no column with classes of this project ({', '.join(names.values())}).")
     left_out: Counter[str] = Counter()
-    found: dict[int, set[int]] = {}
-    behind: dict[int, dict[str, str]] = {}
+    # Of each place, by person, the classes and what stands behind them; a person who says two classes says none.
+    found: dict[int, dict[str, set[int]]] = {}
+    behind: dict[tuple[int, str], dict[str, str]] = {}
     for feature in features:
         place = _position(feature.properties.get(number), len(sample))
         said = _text(feature.properties.get(chosen))
@@ -145,13 +150,25 @@ def read_answers(path: str | Path, sample: Sample, names: Mapping[int, str], col
         elif (class_id := _class(said, known, names)) is None:
             left_out["their class is none of this project"] += 1
         else:
-            found.setdefault(place, set()).add(class_id)
-            behind[place] = _behind(feature.properties)
-    torn = {place for place, classes in found.items() if len(classes) > 1}
+            said_of = _behind(feature.properties)
+            name = said_of.get("interpreter", "")
+            found.setdefault(place, {}).setdefault(name, set()).add(class_id)
+            behind[place, name] = said_of
+    torn = [(place, name) for place, people in found.items() for name, ids in people.items() if len(ids) > 1]
     if torn:
         left_out["several classes are given for one place"] = len(torn)
-    classes = {place: next(iter(ids)) for place, ids in sorted(found.items()) if place not in torn}
-    return AnswersRead(classes, {k: behind[k] for k in classes if behind[k]}, chosen, dict(left_out))
+    told = [
+        (place, next(iter(ids)), name)
+        for place, people in sorted(found.items())
+        for name, ids in people.items()
+        if len(ids) == 1
+    ]
+    # The first answer of each place, and those of further people.
+    first = {place: (class_id, name) for place, class_id, name in reversed(told)}
+    classes = {place: first[place][0] for place in sorted(first)}
+    others = tuple(one for one in told if one[2] != first[one[0]][1])
+    stands = {place: behind[place, name] for place, (_, name) in sorted(first.items()) if behind[place, name]}
+    return AnswersRead(classes, stands, chosen, dict(left_out), others)
 
 
 def _class_column(features: Sequence[Feature], columns: Sequence[str], known: Mapping[str, int]) -> str | None:

@@ -85,6 +85,36 @@ def ratio_interval(
     return _solve(table, np.asarray(weights, float), np.concatenate([can, np.ones_like(can[..., :1])], -1), True, level)
 
 
+def ratio_intervals(
+    hits: Doubles, misses: Doubles, counts: Doubles, weights: Doubles, possible: NDArray[np.bool_], level: float = 0.95
+) -> tuple[Doubles, Doubles]:
+    """:func:`ratio_interval` of several ratios at once, much quicker where only one stratum can count.
+
+    Args:
+        hits, misses: (B, H) places of each stratum.
+        counts, weights: (H,) places and shares of the region.
+        possible: bool (B, H, 2), whether a stratum can have hits, and misses.
+        level: how often the intervals hold.
+
+    Returns:
+        ``(low, high)``, each (B,); 0 and 1 where there is neither hit nor miss.
+
+    Raises:
+        LabelError: the shapes disagree, or a stratum has no place.
+    """
+    low, high = np.zeros(len(hits)), np.ones(len(hits))
+    total = (hits + misses).sum(1)
+    met = total > 0
+    # In one stratum the places that neither hit nor miss tell nothing: a share of the others.
+    one = met & (possible.any(2).sum(1) == 1) & possible.all(2).any(1)
+    if one.any():
+        low[one], high[one] = mean_interval(hits[one].sum(1)[:, None], total[one][:, None], np.ones(1), level)
+    rest = ~one & met
+    if rest.any():
+        low[rest], high[rest] = ratio_interval(hits[rest], misses[rest], counts, weights, possible[rest], level)
+    return low, high
+
+
 def _solve(
     table: Doubles, weights: Doubles, possible: NDArray[np.bool_], ratio: bool, level: float
 ) -> tuple[Doubles, Doubles]:

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from tessera_core._utils.partial import Failure
 from tessera_core.classroom.work import Work, learner_of, read_work
 from tessera_core.errors import InputError, TesseraError
@@ -115,9 +113,7 @@ def _blank_samples(project: Project) -> None:
     for year in (None, *project.years):
         known = validate.load(project, year)
         if known is not None:
-            sample = known.sample
-            blank = replace(sample, reference=np.zeros_like(sample.reference), notes=("",) * len(sample))
-            validate.save(project, replace(known, sample=blank, undecided=frozenset(), responses={}))
+            validate.save(project, known.blank())
     for path in saved_samples(project.folder):
         if "earlier" in path.name:
             path.unlink()

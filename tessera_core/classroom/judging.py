@@ -203,6 +203,8 @@ def shared_sample(works: Sequence[Work], legend: Legend, teachers: Validation | 
             sample=replace(first.sample, reference=np.array(agreed, np.int64)),
             undecided=frozenset(),
             responses={},
+            opinions={},
+            final={},
         ),
         people=tuple(work.learner for work in most),
     )

@@ -20,7 +20,7 @@ from tessera_core.export.product import Product
 from tessera_core.export.report import model
 from tessera_core.grid import Grid
 from tessera_core.labels.sampling import label_pixels
-from tessera_core.project import validate
+from tessera_core.project import second, validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
 from tessera_core.provenance import SOFTWARE
@@ -202,6 +202,7 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
         place=current.unit,
         rule=current.rule,
         answers=_answers(current),
+        interpreters=_interpreters(current, names),
     )
     if found is None:
         return said
@@ -221,7 +222,10 @@ def _answers_sha256(current: Validation) -> str:
     sample = current.sample
     answers = [array.tolist() for array in (sample.rows, sample.cols, sample.strata, sample.reference)]
     behind = {k: msgspec.to_builtins(one) for k, one in sorted(current.responses.items())}
-    values = [sample.design, current.unit, current.rule, *answers, sorted(current.undecided), behind]
+    told = {k: msgspec.to_builtins(said) for k, said in sorted(current.opinions.items())}
+    final = {k: msgspec.to_builtins(one) for k, one in sorted(current.final.items())}
+    several = [told, final, sorted(current.doubled)] if told or final or current.doubled else []
+    values = [sample.design, current.unit, current.rule, *answers, sorted(current.undecided), behind, *several]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -229,7 +233,8 @@ def _answers_sha256(current: Validation) -> str:
 def _answers(current: Validation) -> model.Answers:
     responses = current.responses
     decided = [responses.get(k) for k in np.flatnonzero(current.sample.reference > 0).tolist()]
-    given = [one for one in responses.values() if one is not None]
+    # Of every person, also where what was settled counts instead.
+    given = [one.response for k in range(len(current.sample)) for one in current.said(k)]
     days = sorted(one.at[:10] for one in given if one.at)
     dates = sorted(one.evidence_date for one in given if one.evidence_date)
     return model.Answers(
@@ -239,6 +244,43 @@ def _answers(current: Validation) -> model.Answers:
         evidence_dates=(dates[0], dates[-1]) if dates else None,
         interpreters=_counted(one.interpreter for one in given),
         days=(days[0], days[-1]) if days else None,
+    )
+
+
+def _interpreters(current: Validation, names: dict[int, str]) -> model.Interpreters | None:
+    pairs = second.agreed(current)
+    if pairs is None:
+        return None
+    total = current.area_ha if current.grid.georeferenced else float(sum(current.sample.sizes.values()))
+    found = second.interpreted(current)
+    said = model.Interpreters(
+        meant=len(current.doubled),
+        doubled=pairs.places,
+        agreed=pairs.agreed,
+        settled=len(current.final),
+        open=len(second.differing(current)),
+        ids=pairs.ids,
+        counts=tuple(tuple(row) for row in pairs.counts.tolist()),
+        quantity=pairs.quantity,
+        allocation=pairs.allocation,
+        wrong={} if found is None else {name or "no name": share for name, share in found.wrong.items()},
+    )
+    if found is None:
+        return said
+    return msgspec.structs.replace(
+        said,
+        overall=estimate(found.overall),
+        classes=tuple(
+            model.SecondClass(
+                id=k,
+                name=names.get(k, str(k)),
+                area=estimate(found.areas[k].times(total)),
+                users=estimate(found.users[k]),
+                producers=estimate(found.producers[k]),
+            )
+            for k in found.areas
+        ),
+        added=found.added,
     )
 
 

@@ -33,6 +33,18 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: Annotated[str, msgspec.Meta(pattern=r"\A(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?\Z")] = ""
 
 
+class Opinion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one person said of a place.
+
+    Attributes:
+        class_id: 0 for "cannot tell".
+        response: what stands behind it; its ``interpreter`` is the person, empty for one who gave no name.
+    """
+
+    class_id: Annotated[int, msgspec.Meta(ge=0)] = 0
+    response: Response = Response()
+
+
 def respond(
     confidence: Literal["sure", "probably", ""] = "",
     *,

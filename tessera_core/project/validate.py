@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.csvcells import quoted_row
+from tessera_core._utils.locks import alone
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.assess.area import Z95, Assessment
 from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, sample_size
@@ -32,11 +33,12 @@ from tessera_core.assess.nonresponse import worst_case
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.project.project import Project
-from tessera_core.project.response import Response, respond
+from tessera_core.project.response import Opinion, Response, respond
 
-FORMAT = "tessera-validation/2"
+FORMAT = "tessera-validation/3"
 # 1 had answers alone: no confidence, evidence, interpreter or time, and every place was a pixel judged by what covers most of it.
-FORMATS = ("tessera-validation/1", FORMAT)
+# 2 had one answer a place.
+FORMATS = ("tessera-validation/1", "tessera-validation/2", FORMAT)
 UNITS = ("pixel", "block")
 RULES = ("majority", "centre")
 SECONDS_PER_PLACE = 8.0
@@ -115,6 +117,10 @@ class Validation:
         responses: by position, what stands behind an answer; a place of an earlier version has none.
         unit: what a place is: its ``"pixel"``, or the ``"block"`` of 3 x 3 pixels around it.
         rule: what an answer is about: what covers most of the unit (``"majority"``), or what lies at its ``"centre"``.
+        opinions: by position, what each person said, where more than one did; ``sample`` and ``responses`` have of them the
+            one that counts: the settled one, or else the first that names a class.
+        final: by position, on what adjudication settled.
+        doubled: positions that two people are to answer, neither seeing what the other said.
     """
 
     year: int | None
@@ -124,6 +130,9 @@ class Validation:
     responses: Mapping[int, Response] = field(default_factory=dict)
     unit: str = "pixel"
     rule: str = "majority"
+    opinions: Mapping[int, tuple[Opinion, ...]] = field(default_factory=dict)
+    final: Mapping[int, Opinion] = field(default_factory=dict)
+    doubled: frozenset[int] = frozenset()
 
     @property
     def seen(self) -> int:
@@ -150,15 +159,56 @@ class Validation:
 
         ``response`` is what stands behind the answer; what stood behind an earlier one goes with it.
         """
-        kept = self.sample.notes[position] if note is None else note
-        undecided = self.undecided - {position}
-        if class_id == 0:
-            undecided |= {position}
-        responses = {k: one for k, one in self.responses.items() if k != position}
-        if response is not None and class_id is not None:
-            responses[position] = response
-        sample = self.sample.answer(position, class_id or 0, kept)
-        return replace(self, sample=sample, undecided=undecided, responses=responses)
+        known, mine = self.said(position), response or Response()
+        name = mine.interpreter
+        # An answer without a name is replaced by anybody's; so is whatever there is by an answer without a name.
+        others = [bool(name and one.response.interpreter and one.response.interpreter != name) for one in known]
+        told = [one if other else None for one, other in zip(known, others, strict=True)]
+        if class_id is not None:
+            place = next((i for i, one in enumerate(told) if one is None), len(told))
+            told[place : place + 1] = [Opinion(class_id=class_id, response=mine)]
+        changed = self._with(position, tuple(one for one in told if one is not None))
+        return changed if note is None else changed.with_note(position, note)
+
+    def said(self, position: int) -> tuple[Opinion, ...]:
+        """What each person said of a place, the first first; empty where nobody has looked."""
+        if position in self.opinions:
+            return self.opinions[position]
+        if position in self.final or not self.is_seen(position):
+            return ()
+        class_id = int(self.sample.reference[position])
+        return (Opinion(class_id=class_id, response=self.responses.get(position, Response())),)
+
+    def settle(self, position: int, final: Opinion | None) -> Validation:
+        """With the answer on which adjudication settled, or without it; what people said stays."""
+        known = self.said(position)
+        settled = {k: one for k, one in self.final.items() if k != position}
+        if final is not None:
+            settled[position] = final
+        # What was said stays beside what was settled, also where one person said it.
+        kept = {**self.opinions, position: known} if final is not None else self.opinions
+        return replace(self, final=settled, opinions=kept)._with(position, known)
+
+    def _with(self, position: int, told: tuple[Opinion, ...]) -> Validation:
+        """With what people said of a place; what counts follows from it."""
+        final = {k: one for k, one in self.final.items() if k != position or told}
+        counts = final.get(position) or next((one for one in told if one.class_id), told[0] if told else None)
+        sample = self.sample.answer(position, 0 if counts is None else counts.class_id, self.sample.notes[position])
+        undecided, responses = self.undecided - {position}, {k: v for k, v in self.responses.items() if k != position}
+        if counts is not None:
+            undecided |= {position} if not counts.class_id else frozenset()
+            if counts.response != Response():
+                responses[position] = counts.response
+        opinions = {k: v for k, v in self.opinions.items() if k != position}
+        if len(told) > 1 or (position in final and told):
+            opinions[position] = told
+        return replace(self, sample=sample, undecided=undecided, responses=responses, opinions=opinions, final=final)
+
+    def blank(self) -> Validation:
+        """The places alone, with nothing of what anybody said of them."""
+        sample = self.sample
+        bare = replace(sample, reference=np.zeros_like(sample.reference), notes=("",) * len(sample))
+        return replace(self, sample=bare, undecided=frozenset(), responses={}, opinions={}, final={})
 
     def with_note(self, position: int, note: str) -> Validation:
         """With a remark on a place; its answer stays."""
@@ -178,6 +228,8 @@ class Validation:
                 interpreter=said.get("interpreter", ""),
             )
             known = known.answer(place, class_id, response=response)
+        for place, class_id, name in read.others:
+            known = known.answer(place, class_id, response=respond(interpreter=name))
         return known
 
     def on_map(self, classes: NDArray[np.integer]) -> Validation:
@@ -282,7 +334,7 @@ def load(project: Project, year: int | None) -> Validation | None:
         return None
     except (OSError, ValueError) as error:
         raise _damaged(path) from error
-    return _from_json(value, path)
+    return from_json(value, path)
 
 
 def save(project: Project, validation: Validation) -> None:
@@ -292,7 +344,25 @@ def save(project: Project, validation: Validation) -> None:
         ProjectError: it cannot be written.
     """
     try:
-        write_json(_path(project, validation.year), _to_json(validation))
+        write_json(_path(project, validation.year), to_json(validation))
+    except OSError as error:
+        raise ProjectError(f"The sample cannot be saved: {error.strerror or error}. Free some disk space.") from error
+
+
+def change(project: Project, year: int | None, edit: Callable[[Validation], Validation]) -> Validation | None:
+    """Load, change and save a validation while nobody else does; None where there is none.
+
+    Raises:
+        ProjectError: the file is damaged, or cannot be written.
+    """
+    try:
+        with alone(project.folder / "validation.lock", passing=True):
+            known = load(project, year)
+            if known is None:
+                return None
+            changed = edit(known)
+            save(project, changed)
+            return changed
     except OSError as error:
         raise ProjectError(f"The sample cannot be saved: {error.strerror or error}. Free some disk space.") from error
 
@@ -322,7 +392,8 @@ def _damaged(path: Path) -> ProjectError:
     return ProjectError(f"The saved sample {path.name} is damaged. Import its CSV, or draw a new sample.")
 
 
-def _to_json(validation: Validation) -> dict[str, Any]:
+def to_json(validation: Validation) -> dict[str, Any]:
+    """A validation as it is written."""
     sample = validation.sample
     return {
         "format": FORMAT,
@@ -340,10 +411,18 @@ def _to_json(validation: Validation) -> dict[str, Any]:
         "responses": {str(k): msgspec.to_builtins(one) for k, one in sorted(validation.responses.items())},
         "unit": validation.unit,
         "rule": validation.rule,
+        "opinions": {str(k): msgspec.to_builtins(told) for k, told in sorted(validation.opinions.items())},
+        "final": {str(k): msgspec.to_builtins(one) for k, one in sorted(validation.final.items())},
+        "doubled": sorted(validation.doubled),
     }
 
 
-def _from_json(value: Any, path: Path) -> Validation:
+def from_json(value: Any, path: Path) -> Validation:
+    """The inverse of :func:`to_json`; ``path`` is named where it is damaged.
+
+    Raises:
+        ProjectError: it is none.
+    """
     try:
         if value["format"] not in FORMATS or value["design"] not in DESIGNS:
             raise _damaged(path)
@@ -356,12 +435,19 @@ def _from_json(value: Any, path: Path) -> Validation:
         inside = (sample.rows >= 0) & (sample.rows < grid.height) & (sample.cols >= 0) & (sample.cols < grid.width)
         undecided = frozenset(int(k) for k in value["undecided"])
         responses = {int(k): msgspec.convert(one, Response) for k, one in value.get("responses", {}).items()}
+        opinions = {int(k): msgspec.convert(told, tuple[Opinion, ...]) for k, told in value.get("opinions", {}).items()}
+        final = {int(k): msgspec.convert(one, Opinion) for k, one in value.get("final", {}).items()}
+        doubled = frozenset(int(k) for k in value.get("doubled", []))
         unit, rule = value.get("unit", UNITS[0]), value.get("rule", RULES[0])
         positions = set(range(len(notes)))
-        if len(shapes) != 1 or not inside.all() or not undecided | set(responses) <= positions:
+        if (
+            len(shapes) != 1
+            or not inside.all()
+            or not undecided | doubled | {*responses, *opinions, *final} <= positions
+        ):
             raise _damaged(path)
         if unit not in UNITS or rule not in RULES:
             raise _damaged(path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path) from error
-    return Validation(value["year"], grid, sample, undecided, responses, unit, rule)
+    return Validation(value["year"], grid, sample, undecided, responses, unit, rule, opinions, final, doubled)

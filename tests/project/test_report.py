@@ -26,11 +26,11 @@ from tessera_core.export.report.sealed import checksum, plain
 from tessera_core.export.report.words import NOT_VALIDATED, accuracy_sentence, document
 from tessera_core.lessons import library
 from tessera_core.lessons.progress import begin, to_json
-from tessera_core.project import validate
+from tessera_core.project import second, validate
 from tessera_core.project.classify import map_project, project_product
 from tessera_core.project.project import Project
 from tessera_core.project.report import project_report
-from tessera_core.project.response import respond
+from tessera_core.project.response import Opinion, respond
 from tessera_core.project.verify import differences
 from tessera_core.provenance import Provenance
 from tessera_core.sources.local.open import open_embeddings
@@ -67,6 +67,14 @@ class Made:
             row, col = sample.sample.rows[place], sample.sample.cols[place]
             behind = respond("sure", evidence="Aerial picture", evidence_date="2023-06", interpreter="Zoë")
             sample = sample.answer(place, 0 if place % 20 == 19 else int(truth[row, col]) + 1, response=behind)
+        sample = second.for_two(sample, 0.4, seed=1)
+        for number, place in enumerate(sorted(sample.doubled)):
+            seen = int(sample.sample.reference[place])
+            said = seen % 3 + 1 if seen and number % 5 == 0 else seen
+            sample = sample.answer(place, said, response=respond("probably", interpreter="Bo"))
+        place = second.differing(sample)[0]
+        settled = Opinion(class_id=int(sample.sample.reference[place]), response=respond("sure", interpreter="Cy"))
+        sample = sample.settle(place, settled)
         validate.save(self.project, sample)
         self.sample = sample.on_map(made.map.classes)
         self.said = self.report()
@@ -159,7 +167,7 @@ def test_every_form_shows_what_the_data_say(made: Made) -> None:
         assert f"{area.hectares:,.1f} {100 * area.share:.1f} %" in pages
     for name in (
         *NAMES,
-        "Interpreters: Zoë (46)",
+        "Zoë (46)",
         "Aerial picture (46), dated 2023-06",
         "could not be told, the classes cover",
     ):
@@ -174,6 +182,22 @@ def test_every_form_shows_what_the_data_say(made: Made) -> None:
     again = made.files["pdf"].with_name("again.pdf")
     write_report(again, made.said, class_layout(made.product))
     assert again.read_bytes() == made.files["pdf"].read_bytes()
+
+
+def test_what_two_people_said_is_in_the_report_with_and_without_their_errors(made: Made) -> None:
+    two = made.said.validation.interpreters if made.said.validation is not None else None
+    found = second.interpreted(made.sample)
+    assert two is not None
+    assert two.overall is not None
+    assert found is not None
+    assert (two.overall.low, two.overall.high) == (found.overall.low, found.overall.high)
+    assert two.agreed < two.doubled
+    assert two.settled == 1
+    assert set(two.wrong) == {"Zoë", "Bo"}
+    page = made.files["html"].read_text(encoding="utf-8")
+    assert "neither seeing what the other said" in page
+    assert f"{100 * two.overall.low:.0f} to {100 * two.overall.high:.0f} %" in page
+    assert "Dawid" in page
 
 
 def test_a_map_that_nobody_checked_begins_with_that(made: Made) -> None:

@@ -178,6 +178,46 @@ class CheckedClass(msgspec.Struct, frozen=True, kw_only=True):
     worst: tuple[float, float] | None = None
 
 
+class SecondClass(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sample says of a class with the interpreters' errors in it; the area in the unit of the validation."""
+
+    id: int
+    name: str
+    area: Estimate
+    users: Estimate
+    producers: Estimate
+
+
+class Interpreters(msgspec.Struct, frozen=True, kw_only=True):
+    """What follows from places that two people answered (:mod:`tessera_core.assess.interpreters`).
+
+    Attributes:
+        meant: places that two were to answer.
+        doubled, agreed: that two answered, and where they said the same.
+        settled, open: where adjudication settled what they differ in, and where nothing did.
+        ids, counts: pairs of answers, rows of the person whose name comes first.
+        quantity, allocation: parts of the pairs that disagree in how often, and in where.
+        wrong: person -> share of their answers that is likely wrong.
+        overall: share of the region that is right, with the interpreters' errors in estimate and interval.
+        classes: of map or reference.
+        added: share of the variance of ``overall`` that is the interpreters'.
+    """
+
+    meant: int
+    doubled: int
+    agreed: int
+    settled: int
+    open: int
+    ids: tuple[int, ...]
+    counts: tuple[tuple[int, ...], ...]
+    quantity: float
+    allocation: float
+    wrong: dict[str, float]
+    overall: Estimate | None = None
+    classes: tuple[SecondClass, ...] = ()
+    added: float = 0.0
+
+
 class Deviations(msgspec.Struct, frozen=True, kw_only=True):
     """What went otherwise than planned.
 
@@ -215,6 +255,7 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
         rule: ``"majority"``, or ``"centre"``.
         answers: what stands behind them.
         worst: share of the region that is right, 95 % sure, whatever the places are that could not be told; None without any.
+        interpreters: what follows from places that two people answered; None where none was.
     """
 
     design: str
@@ -234,6 +275,7 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[int, ...] = ()
     counts: tuple[tuple[int, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    interpreters: Interpreters | None = None
 
 
 class LessonDone(msgspec.Struct, frozen=True, kw_only=True):

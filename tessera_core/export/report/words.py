@@ -10,7 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tessera_core.export.product import SIMULATED, UNCHECKED, confidence_note
-from tessera_core.export.report.model import Answers, Deviations, Estimate, MappedClass, Report, Validation
+from tessera_core.export.report.model import (
+    Answers,
+    Deviations,
+    Estimate,
+    Interpreters,
+    MappedClass,
+    Report,
+    Validation,
+)
 
 # Kinds of heads in words that need no glossary.
 CLASSIFIERS = {
@@ -40,6 +48,12 @@ REFERENCES = (
     "map classes. International Journal of Remote Sensing 35, 4923-4939.",
     "Manski, C. F. (1989). Anatomy of the selection problem. Journal of Human Resources 24, 343-360 (bounds where places could not "
     "be told).",
+)
+SECOND_REFERENCES = (
+    "Dawid, A. P., Skene, A. M. (1979). Maximum likelihood estimation of observer error-rates using the EM algorithm. Applied "
+    "Statistics 28, 20-28.",
+    "Stehman, S. V., Mousoupetros, J., McRoberts, R. E., et al. (2022). Incorporating interpreter variability into estimation of "
+    "the total variance of land cover area estimates under simple random sampling. Remote Sensing of Environment 269, 112806.",
 )
 
 
@@ -316,6 +330,8 @@ def _design(validation: Validation) -> Iterator[str | Table | tuple[Line, ...]]:
             ),
         )
     yield tuple(Line(text) for text in _behind(validation.answers))
+    if validation.interpreters is not None:
+        yield from _second(validation.interpreters, validation)
     lines = tuple(Line(text) for text in _deviations(validation.deviations))
     yield "What went otherwise than planned:" if lines else "Nothing went otherwise than planned."
     if lines:
@@ -329,6 +345,40 @@ def _design(validation: Validation) -> Iterator[str | Table | tuple[Line, ...]]:
         )
     elif validation.ids:
         yield f"What is taken for what, of {len(validation.ids)} classes, is in the data that this file carries."
+
+
+def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table]:
+    """How far people agreed, and the numbers with their errors in them beside those without."""
+    differ = found.doubled - found.agreed
+    yield (
+        f"{found.doubled} places were answered by two people or more, neither seeing what the other said; at {found.agreed} they "
+        f"said the same. Of the pairs of answers {100 * found.quantity:.0f} % differ in how often a class is said, "
+        f"{100 * found.allocation:.0f} % in where. Settled afterwards: {found.settled}; left open: {found.open}."
+    )
+    if 0 < len(found.ids) <= MATRIX_CLASSES and differ:
+        names = {one.id: one.name for one in (*validation.classes, *found.classes)}
+        yield "What two people said of one place (rows: whose name comes first), in pairs of answers:"
+        yield Table(
+            ("One said", *(names.get(k, str(k)) for k in found.ids)),
+            tuple(
+                (names.get(k, str(k)), *(f"{n}" for n in row)) for k, row in zip(found.ids, found.counts, strict=True)
+            ),
+        )
+    if found.overall is None or validation.overall is None:
+        return
+    wrong = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.wrong.items())
+    yield (
+        f"From where they differ follows how often people are likely wrong here: {wrong}. With that in estimate and interval the "
+        f"map is right at {_percent(found.overall)}; from the answers as they are, at {_percent(validation.overall)}. People's "
+        f"errors are {100 * found.added:.0f} % of the variance. They are taken to err independently of each other."
+    )
+    yield Table(
+        ("Class", f"Truly, {validation.unit}", "95 % sure", "Right of mapped", "Found"),
+        tuple(
+            (one.name, _number(one.area.value), _range(one.area, "{:,.1f}"), _share(one.users), _share(one.producers))
+            for one in found.classes
+        ),
+    )
 
 
 def _deviations(found: Deviations) -> Iterator[str]:
@@ -374,7 +424,9 @@ def _colleagues(report: Report) -> Iterator[str | Table | tuple[Line, ...]]:
     yield tuple(Line(line) for line in lines)
     yield "A paragraph for a methods section:"
     yield methods(report)
-    yield tuple(Line(text) for text in REFERENCES) if report.checked is not None else ()
+    checked = report.checked
+    two = SECOND_REFERENCES if checked is not None and checked.interpreters is not None else ()
+    yield tuple(Line(text) for text in (*REFERENCES, *two)) if checked is not None else ()
     yield Table(("", ""), tuple(_facts(report).items()), texts=2)
 
 
@@ -406,6 +458,13 @@ def methods(report: Report) -> str:
         f"Overall accuracy is {_percent(checked.overall)}. Intervals invert a score test with a saddle-point bound and so hold "
         "for small samples and for strata without an error; plain standard errors are given beside them in the data."
     )
+    two = checked.interpreters
+    if two is not None and two.overall is not None:
+        parts.append(
+            f"{two.doubled} places were interpreted by two people independently ({100 * (two.quantity + two.allocation):.0f} % of "
+            f"pairs disagreed). With interpreter error estimated by the latent class model of Dawid and Skene (1979) and its "
+            f"uncertainty added (Louis 1982; Zou and Donner 2008), overall accuracy is {_percent(two.overall)}."
+        )
     return " ".join(parts)
 
 

@@ -1,0 +1,195 @@
+"""Second opinions in a project's validation: who answers which places, what settles where they differ, files handed round.
+
+Nobody sees what another said of a place that is meant for two. Answers of several people come together over one project that all
+open, or by files: a sample handed out is the project's validation file without answers, and what comes back is known to be of
+the same places by their fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tessera_core._utils.atomic import write_json
+from tessera_core.assess.designs import MIN_PER_STRATUM
+from tessera_core.assess.interpreters import Agreement, Interpreted, Opinions, agreement, interpret
+from tessera_core.errors import LabelError
+from tessera_core.project.response import Opinion
+from tessera_core.project.validate import Validation, from_json, to_json
+
+SHARE = 0.25
+
+
+def for_two(current: Validation, share: float = SHARE, seed: int = 0) -> Validation:
+    """With a share of the places of each stratum, drawn by chance, meant for two people; at least two of each.
+
+    Args:
+        current: with any answers.
+        share: 0 to 1; 0 for none.
+        seed: of the draw.
+
+    Raises:
+        LabelError: the share is none.
+    """
+    if not 0 <= share <= 1:
+        raise LabelError("The share of places that two people answer lies between 0 and 100 %.")
+    rng, chosen = np.random.default_rng(seed), set()
+    for stratum in np.unique(current.sample.strata) if share else ():
+        places = np.flatnonzero(current.sample.strata == stratum)
+        n = min(max(round(share * len(places)), MIN_PER_STRATUM), len(places))
+        chosen |= set(rng.choice(places, n, replace=False).tolist())
+    return replace(current, doubled=frozenset(chosen))
+
+
+def own(current: Validation, position: int, person: str) -> Opinion | None:
+    """What a person said of a place; an answer without a name counts as anybody's."""
+    return next((one for one in current.said(position) if one.response.interpreter in (person, "") or not person), None)
+
+
+def is_done(current: Validation, position: int, person: str) -> bool:
+    """Whether a person has nothing to say of a place: they or another answered, or of a place for two, they or two others."""
+    told = current.said(position)
+    if own(current, position, person) is not None or position in current.final:
+        return True
+    return len(told) >= (2 if position in current.doubled else 1)
+
+
+def next_for(current: Validation, person: str, after: int = -1) -> int | None:
+    """The first place after ``after``, and then from the start, that a person is to answer; None when all are done."""
+    n = len(current.sample)
+    return next((k for step in range(n) if not is_done(current, k := (after + 1 + step) % n, person)), None)
+
+
+def differing(current: Validation) -> list[int]:
+    """Places of which two people say different things, "cannot tell" included, and which nothing has settled."""
+    return [
+        k
+        for k, told in sorted(current.opinions.items())
+        if k not in current.final and len({one.class_id for one in told}) > 1
+    ]
+
+
+def people(current: Validation) -> tuple[str, ...]:
+    """Who answered, by name; empty for answers without one."""
+    told = [one for k in range(len(current.sample)) for one in current.said(k)]
+    return tuple(sorted({one.response.interpreter for one in told}))
+
+
+def opinions_of(current: Validation) -> Opinions:
+    """All answers as arrays, for :mod:`tessera_core.assess.interpreters`."""
+    names = people(current)
+    answers = np.zeros((len(current.sample), len(names)), np.int64)
+    settled = np.zeros(len(current.sample), np.int64)
+    for k in range(len(current.sample)):
+        for one in current.said(k):
+            answers[k, names.index(one.response.interpreter)] = one.class_id
+    for k, final in current.final.items():
+        settled[k] = final.class_id
+    return Opinions(answers, settled, names)
+
+
+def agreed(current: Validation) -> Agreement | None:
+    """How far people agree; None where no place has answers of two."""
+    found = agreement(opinions_of(current))
+    return found if found.places else None
+
+
+def interpreted(current: Validation) -> Interpreted | None:
+    """Areas and accuracies with the interpreters' errors in them; None where no place has two answers, or a stratum none."""
+    try:
+        return interpret(current.sample.strata, current.sample.mapped, opinions_of(current), current.sample.sizes)
+    except LabelError:
+        return None
+
+
+# ------------------------------------------------------------------ files that are handed round
+
+
+def fingerprint(current: Validation) -> str:
+    """What two files of the same places have in common: SHA-256 of places, strata and what is judged there."""
+    sample = current.sample
+    arrays = [array.tolist() for array in (sample.rows, sample.cols, sample.strata)]
+    sizes = sorted(sample.sizes.items())
+    values = [current.year, current.grid.to_json(), sample.design, sizes, current.unit, current.rule, *arrays]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def hand_out(current: Validation, path: str | Path) -> None:
+    """Write the places for somebody else to answer, without anybody's answers and without what the map says."""
+    bare = current.blank()
+    write_json(
+        Path(path), to_json(replace(bare, sample=replace(bare.sample, mapped=np.zeros_like(bare.sample.mapped))))
+    )
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came of taking in answers.
+
+    Attributes:
+        validation: with them.
+        taken: answers that are new, or later than those that were here.
+        older: that somebody has given a later answer in place of.
+        differing: places of which people now say different things, nothing having settled it.
+    """
+
+    validation: Validation
+    taken: int
+    older: int
+    differing: int
+
+    def sentences(self) -> list[str]:
+        """For people, what was taken first."""
+        lines = [f"{self.taken} answers were taken in."]
+        if self.older:
+            lines.append(f"{self.older} were left out: the same person has answered later, or the same.")
+        if self.differing:
+            lines.append(f"At {self.differing} places people say different things; settle them.")
+        return lines
+
+
+def read_handed(path: str | Path) -> Validation:
+    """A validation from a file that was handed out and answered.
+
+    Raises:
+        LabelError: the file is none.
+    """
+    path = Path(path)
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise LabelError(
+            f"{path.name} holds no places that were handed out; take the file that was saved here."
+        ) from error
+    return from_json(value, path)
+
+
+def merged(mine: Validation, theirs: Validation) -> Merged:
+    """Take in the answers of others to the same places; where people differ, all they said is kept.
+
+    Raises:
+        LabelError: the places are others.
+    """
+    if fingerprint(mine) != fingerprint(theirs):
+        raise LabelError(
+            "These answers are of other places than this sample's; hand out this sample, and take in what comes back of it."
+        )
+    known, taken, older = mine, 0, 0
+    for k in range(len(theirs.sample)):
+        for one in theirs.said(k):
+            name = one.response.interpreter
+            before = next((o for o in known.said(k) if o.response.interpreter == name), None)
+            if before is not None and (before.response.at >= one.response.at):
+                older += 1
+                continue
+            known, taken = known.answer(k, one.class_id, response=one.response), taken + 1
+    for k, final in theirs.final.items():
+        here = known.final.get(k)
+        if here is None or here.response.at < final.response.at:
+            known = known.settle(k, final)
+    known = replace(known, doubled=known.doubled | theirs.doubled)
+    return Merged(known, taken, older, len(differing(known)))
