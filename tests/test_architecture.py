@@ -36,6 +36,7 @@ FLOORS = (
         "areas",
         "provenance",
         "observations",
+        "language",
         "_utils",
     },
     {

@@ -11,12 +11,16 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from streamlit import config
 
+from tessera_core.language import current, t
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _POLICY = b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+# What a person chose to be spoken to in; also set by the page itself.
+LANGUAGE_COOKIE = "tessera_language"
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1.25rem;
@@ -111,9 +115,9 @@ async def answer(
         await send({"type": "websocket.close", "code": 1008, "reason": text[:100]})
         return
     page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Tessera Studio</title>'
+        f'<!doctype html><html lang="{current()}"><meta charset="utf-8"><title>Tessera Studio</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style><body><main><h1>Tessera Studio</h1><p>{escape(text)}</p>{form}</main></body></html>"
+        f"<style>{_STYLE}</style><body><main><h1>Tessera Studio</h1><p>{escape(t(text))}</p>{form}</main></body></html>"
     ).encode()
     kind = [
         (b"content-type", b"text/html; charset=utf-8"),

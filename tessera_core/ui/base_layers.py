@@ -12,12 +12,13 @@ from tessera_core.imagery.catalogue import catalogue
 from tessera_core.imagery.keys import keep_key, known_keys
 from tessera_core.imagery.layers import BaseLayer
 from tessera_core.imagery.services import ask
+from tessera_core.language import later, t
 from tessera_core.project import imagery
 from tessera_core.project.project import Project
 from tessera_core.session.base_maps import BASE_MAPS
 from tessera_core.ui import humanize, shell, state
 
-_WAYS = {"list": "From a list", "address": "By address", "file": "A file of mine"}
+_WAYS = {"list": later("From a list"), "address": later("By address"), "file": later("A file of mine")}
 _CHANGED = "base_layers_changed"
 _RESERVED = tuple(str(one["name"]) for one in BASE_MAPS)
 
@@ -39,12 +40,17 @@ def panel(project: Project, page: str) -> None:
         _row(project, layer, year, keys, f"{key}_{number}")
     if not known:
         st.caption(
-            "Pictures that lie under every map of this project: add one here, then choose it under the map's layers."
+            t("Pictures that lie under every map of this project: add one here, then choose it under the map's layers.")
         )
     if told := st.session_state.pop(f"{key}_told", ""):
         st.success(told, icon=":material/check:")
     way = st.segmented_control(
-        "Add a picture", list(_WAYS), format_func=_WAYS.__getitem__, default="list", required=True, key=f"{key}_way"
+        t("Add a picture"),
+        list(_WAYS),
+        format_func=lambda one: t(_WAYS[one]),
+        default="list",
+        required=True,
+        key=f"{key}_way",
     )
     {"address": _by_address, "file": _from_file}.get(str(way), _from_list)(project, key)
 
@@ -54,19 +60,19 @@ def _row(project: Project, layer: BaseLayer, year: int | None, keys: dict[str, s
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{humanize.escape(layer.name)}**")
             st.button(
-                "Remove", key=f"{key}_remove", icon=":material/close:", on_click=_remove, args=(project, layer.name)
+                t("Remove"), key=f"{key}_remove", icon=":material/close:", on_click=_remove, args=(project, layer.name)
             )
         parts = (layer.attribution, layer.date_sentence(year), layer.licence)
         st.caption(humanize.escape(" ".join(part for part in parts if part)))
         if layer.needs_key and layer.host not in keys:
             if hosted():
-                st.warning("Its service asks for a key, and this server has none for it.", icon=":material/key:")
+                st.warning(t("Its service asks for a key, and this server has none for it."), icon=":material/key:")
             else:
                 st.text_input(
-                    f"Key for {layer.host}",
+                    t("Key for {host}", host=layer.host),
                     key=f"{key}_key",
                     type="password",
-                    help="Kept on this computer for this service alone; never in the project, a pack or a report.",
+                    help=t("Kept on this computer for this service alone; never in the project, a pack or a report."),
                     on_change=_keep_key,
                     args=(layer.host, f"{key}_key"),
                 )
@@ -90,34 +96,39 @@ def _add(project: Project, layer: BaseLayer, key: str, host: str = "", secret: s
         keep_key(host, secret)
     added = imagery.add_layer(project, layer, _RESERVED)
     st.session_state[_CHANGED] = True
-    st.session_state[f"{key}_told"] = f"{added.name} can be chosen under the layers of every map." + (
-        " Its key stays on this computer; the project does not hold it." if secret else ""
+    st.session_state[f"{key}_told"] = t("{name} can be chosen under the layers of every map.", name=added.name) + (
+        t(" Its key stays on this computer; the project does not hold it.") if secret else ""
     )
 
 
 def _from_list(project: Project, key: str) -> None:
     layers = catalogue()
-    name = st.selectbox("Picture", list(layers), index=None, key=f"{key}_name", placeholder="Choose or search")
+    name = st.selectbox(t("Picture"), list(layers), index=None, key=f"{key}_name", placeholder=t("Choose or search"))
     if name is None:
         return
     layer = layers[name]
     year = state.current_year(project)
-    told = [layer.attribution, layer.date_sentence(year), layer.licence, f"Closest zoom level: {layer.zoom}."]
+    told = [
+        layer.attribution,
+        layer.date_sentence(year),
+        layer.licence,
+        t("Closest zoom level: {zoom}.", zoom=layer.zoom),
+    ]
     if layer.needs_key:
-        told.append("Its service asks for a key.")
+        told.append(t("Its service asks for a key."))
     st.caption(humanize.escape(" ".join(part for part in told if part)))
-    st.button("Add it", type="primary", key=f"{key}_add", on_click=_add, args=(project, layer, key))
+    st.button(t("Add it"), type="primary", key=f"{key}_add", on_click=_add, args=(project, layer, key))
 
 
 def _by_address(project: Project, key: str) -> None:
     text = st.text_input(
-        "Address",
+        t("Address"),
         key=f"{key}_address",
         placeholder="https://…/{z}/{x}/{y}.png, or a WMS or WMTS",
         help="Tiles ({z}, {x}, {y}; {-y} counts from the south), a WMS or a WMTS. A key in it is kept apart, on this computer.",
     )
-    name = st.text_input("Name", key=f"{key}_called", placeholder="What it shall be called")
-    date = st.text_input("Date of the picture, if you know it", key=f"{key}_date", placeholder="for example 2021")
+    name = st.text_input(t("Name"), key=f"{key}_called", placeholder=t("What it shall be called"))
+    date = st.text_input(t("Date of the picture, if you know it"), key=f"{key}_date", placeholder=t("for example 2021"))
     if not text.strip():
         return
     with shell.plain_errors():
@@ -126,7 +137,7 @@ def _by_address(project: Project, key: str) -> None:
             raise InputError("This server keeps no keys of its visitors. Put {key} where the key goes in the address.")
         if found.layer is not None:
             st.caption(humanize.escape(found.layer.date_sentence(state.current_year(project))))
-            st.button("Add it", type="primary", key=f"{key}_add", on_click=_add,
+            st.button(t("Add it"), type="primary", key=f"{key}_add", on_click=_add,
                       args=(project, found.layer, key, found.host, found.key))  # fmt: skip
             return
         _service(project, found, name, date, key)
@@ -138,24 +149,24 @@ def _service(project: Project, found: Pasted, name: str, date: str, key: str) ->
     offer: Offer | None = None
     if st.session_state.get(asked, ("", None))[0] == found.address:
         offer = st.session_state[asked][1]
-    elif st.button("Ask the service what it has", key=f"{key}_ask", icon=":material/travel_explore:"):
-        with st.spinner("Asking the service…"):
+    elif st.button(t("Ask the service what it has"), key=f"{key}_ask", icon=":material/travel_explore:"):
+        with st.spinner(t("Asking the service…")):
             offer = ask(found.address, found.key or known_keys().get(found.host, ""))
         st.session_state[asked] = (found.address, offer)
     if offer is None:
         return
     left = sum(offer.left_out.values())
-    counted = f"{len(offer.layers)} layers" if len(offer.layers) != 1 else "One layer"
-    reasons = "; ".join(f"{n} left out: {why}" for why, n in offer.left_out.items())
+    counted = t("{layers} layers", layers=len(offer.layers)) if len(offer.layers) != 1 else t("One layer")
+    reasons = "; ".join(t("{n} left out: {why}", n=n, why=why) for why, n in offer.left_out.items())
     st.caption(humanize.escape(f"{offer.title or found.host}: {counted}. {reasons + '.' if left else ''}"))
     if not offer.layers:
         return
     number = st.selectbox(
-        "Layer",
+        t("Layer"),
         range(len(offer.layers)),
         format_func=lambda n: offer.layers[n].name,
         key=f"{key}_layer",
-        placeholder="Choose or search",
+        placeholder=t("Choose or search"),
     )
     layer = offer.layers[number or 0]
     changes = {"name": name.strip()[:80] or layer.name, "date": date.strip()[:120] or layer.date}
@@ -163,16 +174,16 @@ def _service(project: Project, found: Pasted, name: str, date: str, key: str) ->
     told = [layer.attribution, layer.date_sentence(state.current_year(project)), layer.licence]
     st.caption(humanize.escape(" ".join(part for part in told if part)))
     st.button(
-        "Add it", type="primary", key=f"{key}_add", on_click=_add, args=(project, layer, key, found.host, found.key)
+        t("Add it"), type="primary", key=f"{key}_add", on_click=_add, args=(project, layer, key, found.host, found.key)
     )
 
 
 def _from_file(project: Project, key: str) -> None:
-    upload = st.file_uploader("GeoTIFF or COG", type=["tif", "tiff"], key=f"{key}_file")
-    date = st.text_input("Date of the picture, if you know it", key=f"{key}_date", placeholder="for example 2021")
+    upload = st.file_uploader(t("GeoTIFF or COG"), type=["tif", "tiff"], key=f"{key}_file")
+    date = st.text_input(t("Date of the picture, if you know it"), key=f"{key}_date", placeholder=t("for example 2021"))
     if upload is None:
         st.caption(
-            "Of a picture of your own the part on this region is kept with the project; the rest stays with you."
+            t("Of a picture of your own the part on this region is kept with the project; the rest stays with you.")
         )
         return
     taken = f"{key}_taken"
@@ -184,6 +195,8 @@ def _from_file(project: Project, key: str) -> None:
         layer, said = imagery.add_picture(project, upload, upload.name, date=date)
         st.session_state[taken] = upload.file_id
         st.session_state[_CHANGED] = True
-        st.session_state[f"{key}_told"] = f"{layer.name} can be chosen under the layers of every map. {said}"
+        st.session_state[f"{key}_told"] = t(
+            "{name} can be chosen under the layers of every map. {said}", name=layer.name, said=said
+        )
 
-    st.button("Add it", type="primary", key=f"{key}_add", on_click=take)
+    st.button(t("Add it"), type="primary", key=f"{key}_add", on_click=take)

@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.project.project import Project
 from tessera_core.render.canvas import EMBEDDING, GREENNESS, PICTURES
 from tessera_core.session.view_parts import Layer
@@ -42,7 +43,7 @@ def choice(project: Project, scene: OpenScene, page: str, *, embedding: bool = T
             project.update(canvas=st.session_state[key])
 
         st.selectbox(
-            "Picture",
+            t("Picture"),
             names,
             index=names.index(current),
             format_func=_title,

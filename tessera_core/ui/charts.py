@@ -15,6 +15,7 @@ import numpy as np
 import streamlit as st
 from streamlit.elements.lib.streamlit_plotly_theme import configure_streamlit_plotly_theme
 
+from tessera_core.language import t
 from tessera_core.types import Ints, Reals
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ def reliability_figure(lines: Mapping[str, tuple[Sequence[float], Sequence[float
             marker={"color": colour, "opacity": 0.9, "size": [6 + 12 * (w / most) ** 0.5 for w in weights]},
             hovertemplate="sure %{x} %<br>right %{y} %<br>%{customdata:.0f} labels<extra></extra>",
         )
-    figure.update_xaxes(title="Sure, %", range=[0, 100])
-    figure.update_yaxes(title="Right, %", range=[0, 102])
+    figure.update_xaxes(title=t("Sure, %"), range=[0, 100])
+    figure.update_yaxes(title=t("Right, %"), range=[0, 102])
     return figure
 
 
@@ -170,9 +171,9 @@ def curve_figure(labels: Sequence[int], score: Sequence[float], spread: Sequence
         hovertemplate="%{x} labels a class<br>%{y:.2f} ± %{customdata:.2f}<extra></extra>",
     )
     figure.update_xaxes(
-        title="Labels of each class", type="log", tickvals=list(labels), ticktext=[str(n) for n in labels]
+        title=t("Labels of each class"), type="log", tickvals=list(labels), ticktext=[str(n) for n in labels]
     )
-    figure.update_yaxes(title="Score (macro-F1)")
+    figure.update_yaxes(title=t("Score (macro-F1)"))
     return figure
 
 
@@ -187,7 +188,7 @@ def histogram_figure(counts: Reals | Ints, title: str) -> go.Figure:
         hovertemplate="%{x} % alike<br>%{y:.2f} % of pixels<extra></extra>",
     )
     figure.update_xaxes(title=title, range=[-0.5, 100.5])
-    figure.update_yaxes(title="% of pixels", nticks=3)
+    figure.update_yaxes(title=t("% of pixels"), nticks=3)
     return figure
 
 
@@ -195,9 +196,9 @@ def placebo_figure(values: Reals, own: float, title: str) -> go.Figure:
     """Effects of placebo areas (m,) as bars, and the effect of the area as a line."""
     figure = _figure(170, showlegend=False, bargap=0.05)
     figure.add_histogram(x=np.asarray(values, float).tolist(), nbinsx=24, marker={"color": "#8a8f94"})
-    figure.add_vline(x=own, line={"color": ACCENT, "width": 3}, annotation_text="the area")
+    figure.add_vline(x=own, line={"color": ACCENT, "width": 3}, annotation_text=t("the area"))
     figure.update_xaxes(title=title)
-    figure.update_yaxes(title="Placebo areas", nticks=3)
+    figure.update_yaxes(title=t("Placebo areas"), nticks=3)
     return figure
 
 
@@ -230,7 +231,7 @@ def day_figure(
             marker={"color": colours[name], "size": 5},
             hovertemplate=f"{name}<br>day %{{x}}<br>%{{y}}<extra></extra>",
         )
-    figure.update_xaxes(title="day of the year", range=[1, 366], tickvals=_DAYS)
+    figure.update_xaxes(title=t("day of the year"), range=[1, 366], tickvals=_DAYS)
     figure.update_yaxes(title=title, rangemode="tozero" if zero else "normal")
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import numeral, t
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize
@@ -23,18 +24,31 @@ def show(project: Project) -> None:
     new = library.grow_demo(project, region)
     if project.embeddings != before:
         if new:
-            st.toast(f"The year {humanize.years(new)} of the demo region is here now.", icon=":material/check:")
+            st.toast(
+                t("The year {years} of the demo region is here now.", years=humanize.years(new)),
+                icon=":material/check:",
+            )
         st.rerun(scope="app")
     rest = library.finish_demo()
     missing = [year for year in region.embeddings if year not in region.ready]
-    what = f"The year {humanize.years(missing)}" if missing else "What the satellites saw"
+    what = t("The year {years}", years=humanize.years(missing)) if missing else t("What the satellites saw")
     if rest.error:
-        st.caption(f":material/error: {what} of the demo region could not be made: {humanize.escape(rest.error)}")
-        if st.button("Try again", key="demo_rest_again"):
+        st.caption(
+            t(
+                ":material/error: {what} of the demo region could not be made: {error}",
+                what=what,
+                error=humanize.escape(rest.error),
+            )
+        )
+        if st.button(t("Try again"), key="demo_rest_again"):
             library.finish_demo(again=True)
             st.rerun(scope="fragment")
         return
     st.caption(
-        f":material/hourglass_top: {what} of the demo region is being made beside your work, {100 * rest.fraction:.0f} % "
-        "so far, and appears here by itself."
+        t(
+            ":material/hourglass_top: {what} of the demo region is being made beside your work, {value} % "
+            "so far, and appears here by itself.",
+            what=what,
+            value=numeral(100 * rest.fraction, ".0f"),
+        )
     )

@@ -7,6 +7,7 @@ import streamlit as st
 from tessera_core.errors import TesseraError
 from tessera_core.geocoding import gazetteer
 from tessera_core.grid import Grid
+from tessera_core.language import numeral, relay, t
 from tessera_core.project.request import UNNAMED, box_around, rounded, size_of
 from tessera_core.region import Region
 from tessera_core.types import BBox
@@ -29,16 +30,16 @@ def offer(where: BBox | None, grid: Grid, key: str) -> None:
     """
     if where is None:
         return
-    with st.spinner("Looking up where these places are…"):
+    with st.spinner(t("Looking up where these places are…")):
         told = sentence(where, grid)
     st.markdown(humanize.escape(told))
-    if st.button("Open that place", icon=":material/travel_explore:", key=key):
+    if st.button(t("Open that place"), icon=":material/travel_explore:", key=key):
         try:
             region = region_at(where)
         except TesseraError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(relay(error), icon=":material/error:")
             return
-        chosen.choose(region, "Around the places of your file, which lay outside the region that was open.")
+        chosen.choose(region, t("Around the places of your file, which lay outside the region that was open."))
         chosen.open_here()
         st.switch_page("pages/region.py")
 
@@ -55,15 +56,23 @@ def sentence(where: BBox, grid: Grid) -> str:
 
     lon, lat = (where[0] + where[2]) / 2, (where[1] + where[3]) / 2
     town, km = gazetteer.nearest(lon, lat)
-    near = f"at {town.name}" if km < _AT_KM else f"{km:,.0f} km from {town.name}"
-    said = f"They lie {near}, {town.country}"
+    near = (
+        t("at {name}", name=town.name)
+        if km < _AT_KM
+        else t("{km} km from {name}", km=numeral(km, ",.0f"), name=town.name)
+    )
+    said = t("They lie {near}, {country}", near=near, country=town.country)
     if not grid.georeferenced:
         return f"{said}."
     here = grid.pixel_to_lonlat(grid.height / 2, grid.width / 2)
     azimuth, _, metres = Geod(ellps="WGS84").inv(float(here[0]), float(here[1]), lon, lat)
     direction = _DIRECTIONS[round(azimuth % 360 / 45) % 8]
-    away = f"{metres / 1000:,.0f} km" if metres >= 10_000 else f"{metres / 1000:,.1f} km"
-    return f"{said}, {away} {direction} of this region."
+    away = (
+        t("{metres} km", metres=numeral(metres / 1000, ",.0f"))
+        if metres >= 10_000
+        else t("{metres} km", metres=numeral(metres / 1000, ",.1f"))
+    )
+    return t("{said}, {away} {direction} of this region.", said=said, away=away, direction=direction)
 
 
 def region_at(where: BBox) -> Region:
@@ -76,7 +85,7 @@ def region_at(where: BBox) -> Region:
 
     west, south, east, north = where
     town, km = gazetteer.nearest((west + east) / 2, (south + north) / 2)
-    name = town.name if km < _AT_KM else f"near {town.name}" if km < 50 else UNNAMED
+    name = town.name if km < _AT_KM else t("near {name}", name=town.name) if km < 50 else UNNAMED
     box = shapely.box(
         west - _MARGIN_DEG, max(south - _MARGIN_DEG, -90), east + _MARGIN_DEG, min(north + _MARGIN_DEG, 90)
     )

@@ -15,6 +15,7 @@ from functools import cache
 from urllib.parse import parse_qs
 
 from tessera_core.hosting import Person, audit, owner_token, role_of, server_secret, settings
+from tessera_core.language import later, t
 from tessera_core.ui.asgi import Receive, Request, Send, answer, body_of, is_among, peer, same, set_cookie
 from tessera_core.ui.people import named
 
@@ -23,14 +24,14 @@ _VISITOR_COOKIE = "tessera_visitor"
 _CODE_COOKIE = "tessera_code"
 _OWNER_COOKIE = "tessera_owner"
 _YEAR_SECONDS, _MONTH_SECONDS = 365 * 24 * 3600, 30 * 24 * 3600
-_ASK = "This server is for people who have its code. Ask whoever gave you this address."
-_WRONG = "That is not the code. Look again at what you were given; capital and small letters count."
-_OFTEN = "Too many tries. Wait ten minutes, then try again."
-_NO_PROXY = (
-    "This server lets in those whom its own front door has signed in. "
-    "Open it by the address that you were given, not by this one."
+_ASK = later("This server is for people who have its code. Ask whoever gave you this address.")
+_WRONG = later("That is not the code. Look again at what you were given; capital and small letters count.")
+_OFTEN = later("Too many tries. Wait ten minutes, then try again.")
+_NO_PROXY = later(
+    "This server lets in those whom its own front door has signed in. Open it by the address that "
+    "you were given, not by this one."
 )
-_KEPT_OUT = "You are signed in, and this server is not open to you. Ask its owner."
+_KEPT_OUT = later("You are signed in, and this server is not open to you. Ask its owner.")
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Entrance:
             else:
                 self._throttle.wrong(address)
                 audit.note("a wrong owner's token", Person(), address)
-                await answer(request.scope, receive, send, 403, "That is not the token of this server's owner.")
+                await answer(request.scope, receive, send, 403, later("That is not the token of this server's owner."))
             return None
         if token and same(request.cookies.get(_OWNER_COOKIE, ""), _sealed(token, b"owner")):
             return Person(named("token"), "owner", "", "token"), None
@@ -120,7 +121,7 @@ class Entrance:
         elif request.method != "POST":
             await answer(scope, receive, send, 403, _ASK, form=_form())
         elif request.is_foreign_origin:
-            await answer(scope, receive, send, 403, "Another web page asked for this, so it was refused.")
+            await answer(scope, receive, send, 403, later("Another web page asked for this, so it was refused."))
         elif self._throttle.refuses(address):
             await answer(scope, receive, send, 429, _ASK, [(b"retry-after", b"600")], _form(_OFTEN))
         else:
@@ -143,11 +144,11 @@ def is_owner(request: Request) -> bool:
 
 
 def _form(said: str = "") -> str:
-    alert = f'<p class="said" role="alert">{said}</p>' if said else ""
+    alert = f'<p class="said" role="alert">{t(said)}</p>' if said else ""
     return (
-        f'{alert}<form method="post"><label for="code">Code</label>'
+        f'{alert}<form method="post"><label for="code">{t("Code")}</label>'
         '<input id="code" name="code" type="password" required autofocus autocomplete="current-password" maxlength="200">'
-        "<button>Come in</button></form>"
+        f"<button>{t('Come in')}</button></form>"
     )
 
 

@@ -13,6 +13,7 @@ import streamlit as st
 
 from tessera_core.labels.files import ENDINGS
 from tessera_core.labels.report import ImportReport
+from tessera_core.language import t
 from tessera_core.project import steps
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
@@ -71,18 +72,18 @@ def pictures(stem: str, layout: Callable[[], MapLayout], missing: str = "") -> l
 
     return [
         Item(
-            "Picture for slides",
-            "The map with title, legend, scale, north, source and date, in the shape of a slide (PNG).",
-            "Picture (.png)",
+            t("Picture for slides"),
+            t("The map with title, legend, scale, north, source and date, in the shape of a slide (PNG)."),
+            t("Picture (.png)"),
             f"{stem}-picture.png",
             "image/png",
             write,
             missing=missing,
         ),
         Item(
-            "Page to print",
-            "The same on one A4 page, with how far to trust it (PDF).",
-            "Page (.pdf)",
+            t("Page to print"),
+            t("The same on one A4 page, with how far to trust it (PDF)."),
+            t("Page (.pdf)"),
             f"{stem}-page.pdf",
             "application/pdf",
             write,
@@ -105,7 +106,7 @@ def row(item: Item) -> None:
     """Show one file: what it is, for what, and its button."""
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         about = item.missing or item.about
-        size = f" About {humanize.size(item.size)}." if item.size and not item.missing else ""
+        size = t(" About {size}.", size=humanize.size(item.size)) if item.size and not item.missing else ""
         st.markdown(f"**{item.title}**  \n:small[:gray[{humanize.escape(about + size)}]]", width="stretch")
         button(item)
 
@@ -118,7 +119,7 @@ def button(item: Item) -> None:
         item.name,
         item.mime,
         key=f"export_{item.name}",
-        help=item.missing or f"{item.about} Saves {item.name}",
+        help=item.missing or t("{about} Saves {name}", about=item.about, name=item.name),
         on_click="ignore",
         icon=":material/download:",
         disabled=bool(item.missing),
@@ -133,7 +134,11 @@ def button(item: Item) -> None:
             "application/xml",
             key=f"export_{name}",
             help=item.missing
-            or f"Saves {name}. Keep it in one folder with {item.name}: QGIS then opens that in colours.",
+            or t(
+                "Saves {name}. Keep it in one folder with {name2}: QGIS then opens that in colours.",
+                name=name,
+                name2=item.name,
+            ),
             on_click="ignore",
             icon=":material/palette:",
             disabled=bool(item.missing),

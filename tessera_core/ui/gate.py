@@ -38,9 +38,22 @@ from tessera_core._utils.later import permit
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, server_secret, settings
+from tessera_core.language import best, using
 from tessera_core.project.imagery import TILES_ROUTE, served_tile
 from tessera_core.ui import early, keeper, replies, scripts, seats, sessions
-from tessera_core.ui.asgi import App, Message, Receive, Request, Scope, Send, answer, plain, same, set_cookie
+from tessera_core.ui.asgi import (
+    LANGUAGE_COOKIE,
+    App,
+    Message,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    answer,
+    plain,
+    same,
+    set_cookie,
+)
 from tessera_core.ui.entrance import Entrance, is_owner
 from tessera_core.ui.hub import KEY_HEADER, KEY_VARIABLE
 from tessera_core.ui.people import SEAT_HEADER, headers_of
@@ -112,6 +125,11 @@ class Gate:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
+        with using(best(request.header(b"accept-language"), request.cookies.get(LANGUAGE_COOKIE, ""))):
+            await self._answer(request, receive, send)
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
+        scope = request.scope
         if request.route == "/_stcore/health":
             if keeper.draining():
                 # Whoever shares out visitors sends no more of them here.

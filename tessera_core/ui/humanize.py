@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tessera_core.areas import square_kilometres
 from tessera_core.grid import Grid
+from tessera_core.language import localized, numeral, t
 from tessera_core.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -25,27 +26,31 @@ def escape(text: str) -> str:
 def ago(seconds: float) -> str:
     """``"just now"``, ``"12 s ago"``, ``"3 min ago"``, ``"2 h ago"``, ``"5 days ago"``."""
     if seconds < 5:
-        return "just now"
-    for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (48 * 3600, 3600, "h")):
-        if seconds < limit:
-            return f"{int(seconds // unit)} {name} ago"
-    return f"{int(seconds // 86400)} days ago"
+        return t("just now")
+    if seconds < 60:
+        return t("{n} s ago", n=int(seconds))
+    if seconds < 3600:
+        return t("{n} min ago", n=int(seconds // 60))
+    if seconds < 48 * 3600:
+        return t("{n} h ago", n=int(seconds // 3600))
+    return t("{n} days ago", n=int(seconds // 86400))
 
 
 def saved(at: float, now: float) -> str:
     """``"Saved 12 s ago"``; both times in seconds since 1970."""
-    return f"Saved {ago(now - at)}"
+    return t("Saved {ago}", ago=ago(now - at))
 
 
 def duration(seconds: float) -> str:
     """``"20 s"``, ``"3 min"``, ``"1 h"``, ``"1 h 20 min"``, rounded as an estimate deserves."""
     if seconds < 10:
-        return "a few seconds"
+        return t("a few seconds")
     if seconds < 90:
-        return f"{5 * round(seconds / 5)} s"
+        return t("{n} s", n=5 * round(seconds / 5))
     minutes = round(seconds / 60)
     hours, rest = divmod(minutes, 60)
-    return " ".join([f"{hours} h"] * (hours > 0) + [f"{rest} min"] * (rest > 0))
+    parts = [t("{n} h", n=hours)] * (hours > 0) + [t("{n} min", n=rest)] * (rest > 0)
+    return " ".join(parts)
 
 
 def size(count: int) -> str:
@@ -55,7 +60,7 @@ def size(count: int) -> str:
     for unit, name in ((1e3, "KB"), (1e6, "MB"), (1e9, "GB")):
         value = count / unit
         if value < 999.5 or name == "GB":
-            return f"{value:.1f} {name}" if value < 9.95 and name != "KB" else f"{value:.0f} {name}"
+            return f"{numeral(value, '.1f' if value < 9.95 and name != 'KB' else '.0f')} {name}"
     raise AssertionError("unreachable")
 
 
@@ -91,46 +96,51 @@ def number(value: float, scale: float, *, sign: bool = False) -> str:
     """
     text = f"{abs(value):,.{decimals(scale)}f}"
     if not float(text.replace(",", "")):
-        return text
-    return f"{'−' if value < 0 else '+' if sign else ''}{text}"
+        return localized(text)
+    return f"{'−' if value < 0 else '+' if sign else ''}{localized(text)}"
 
 
 def year_name(year: int | None) -> str:
     """``"2024"``; ``"no year"`` where the embeddings have none."""
-    return "no year" if year is None else str(year)
+    return t("no year") if year is None else str(year)
 
 
 def years(values: Sequence[int | None]) -> str:
     """``"2023 and 2024"``; ``"no year given"`` where none is known."""
     known = sorted({year for year in values if year is not None})
     if not known:
-        return "no year given"
+        return t("no year given")
     texts = [str(year) for year in known]
-    return texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + " and " + texts[-1]
+    return texts[0] if len(texts) == 1 else t("{first} and {last}", first=", ".join(texts[:-1]), last=texts[-1])
 
 
 def area(grid: Grid) -> str:
     """Size of a grid on the ground, e.g. ``"26.2 km² (512 x 512 pixels of 10 m)"``."""
-    pixels = f"{grid.width} x {grid.height} pixels"
+    pixels = t("{width} x {height} pixels", width=grid.width, height=grid.height)
     if not grid.georeferenced:
-        return f"{pixels}, place on Earth unknown"
+        return t("{pixels}, place on Earth unknown", pixels=pixels)
     km2 = square_kilometres(grid)
     side = grid.pixel_area_m2**0.5
-    return f"{km2:.{1 if km2 < 100 else 0}f} km² ({pixels} of {side:.3g} m)"
+    return t(
+        "{km2} km² ({pixels} of {side} m)",
+        km2=numeral(km2, f".{1 if km2 < 100 else 0}f"),
+        pixels=pixels,
+        side=numeral(side, ".3g"),
+    )
 
 
 def identified(what: Identified) -> str:
     """What was found at a path, in one sentence."""
     if what.project is not None:
-        return f"The project {what.name!r}."
+        return t("The project {name}.", name=repr(what.name))
     _, _, raster = what.rasters[0]
-    numbers = f"{raster.dim} numbers a pixel"
+    numbers = t("{dim} numbers a pixel", dim=raster.dim)
     return f"{area(raster.grid)}; {raster.provenance.title}, {numbers}; {years([year for year, _, _ in what.rasters])}."
 
 
 def left_out(failure: Failure) -> str:
     """That something of many was left out, and why, as Markdown."""
-    return escape(f"{failure.what} is left out: {failure.why}")
+    return escape(t("{what} is left out: {why}", what=failure.what, why=failure.why))
 
 
 def provenance_line(provenance: Provenance, of_years: Sequence[int | None]) -> str:

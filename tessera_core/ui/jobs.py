@@ -10,6 +10,7 @@ import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.hosting import Person, acting_for, audit
+from tessera_core.language import t, tn
 from tessera_core.project.jobs import Job, JobPool, Place, Work
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, logs, people, seats, state
@@ -164,7 +165,7 @@ def show(job: Job) -> None:
         if not job.active or (person in job.left_by and not job.cancelling):
             st.rerun()
         st.progress(job.fraction, text=_status(job))
-        st.button("Cancel", key=_button(job), on_click=leave, disabled=job.cancelling, icon=":material/close:")
+        st.button(t("Cancel"), key=_button(job), on_click=leave, disabled=job.cancelling, icon=":material/close:")
 
     st.markdown(f"**{job.title}**")
     bar()
@@ -189,17 +190,21 @@ def outcome(job: Job) -> bool:
 def _waiting(place: Place | None) -> str:
     """Where a job stands in the queue, for whoever waits for it."""
     if place is None:
-        return "Starting"
-    time_left = "" if place.seconds is None else f", about {humanize.duration(place.seconds)}"
+        return t("Starting")
+    time_left = "" if place.seconds is None else t(", about {duration}", duration=humanize.duration(place.seconds))
     if place.people == 0:
-        return f"Waiting for your other work to finish{time_left}"
-    return f"{place.people} {'person is' if place.people == 1 else 'people are'} before you{time_left}"
+        return t("Waiting for your other work to finish{time_left}", time_left=time_left)
+    return tn(
+        "{n} person is before you{time_left}", "{n} people are before you{time_left}", place.people, time_left=time_left
+    )
 
 
 def _status(job: Job) -> str:
     if job.cancelling:
-        return "Stopping…"
+        return t("Stopping…")
     if job.state == "waiting":
         return _waiting(_pool().place(job))
     left = job.seconds_left
-    return (job.message or "Starting") + (f" – about {humanize.duration(left)} left" if left is not None else "")
+    return (job.message or t("Starting")) + (
+        t(" – about {duration} left", duration=humanize.duration(left)) if left is not None else ""
+    )

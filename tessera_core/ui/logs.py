@@ -13,13 +13,18 @@ from typing import Any
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import want_of_memory
 from tessera_core.hosting import hosted, shown_text
+from tessera_core.language import later, t
 
-_FORMAT = "%(asctime)s UTC %(levelname)s %(name)s %(message)s"
+_FORMAT = later("%(asctime)s UTC %(levelname)s %(name)s %(message)s")
 
 
 _FRAME = re.compile(r'  File ".*", line \d+')
 _KIND = re.compile(r"([A-Za-z_][\w.]*)(:|$)")
-_AROUND = ("Traceback (most recent call last)", "During handling of the above", "The above exception was")
+_AROUND = (
+    later("Traceback (most recent call last)"),
+    later("During handling of the above"),
+    later("The above exception was"),
+)
 
 
 class _Plain(logging.Formatter):
@@ -70,7 +75,7 @@ def set_up() -> None:
         log_file().parent.mkdir(parents=True, exist_ok=True)
         handler = RotatingFileHandler(log_file(), maxBytes=1_000_000, backupCount=2, encoding="utf-8", delay=True)
     except OSError as error:
-        logger.warning("No log file: %s", error)
+        logger.warning(t("No log file: %s"), error)
         return
     formatter = _Plain(_FORMAT)
     # Pages say the time in UTC.
@@ -84,12 +89,18 @@ def unforeseen(error: Exception) -> str:
     """What to tell people about an error that no one expected, and that was logged."""
     if shortage := want_of_memory(error):
         return shortage
-    sentence = "Something unforeseen happened and this step was not finished. Your labels and settings are saved. "
+    sentence = t("Something unforeseen happened and this step was not finished. Your labels and settings are saved. ")
     if hosted():
-        return (
-            f"{sentence}Please try again; if it happens again, tell whoever runs this server that it was at {_now()}."
+        return t(
+            "{sentence}Please try again; if it happens again, tell whoever runs this server that it was at {now}.",
+            sentence=sentence,
+            now=_now(),
         )
-    return f"{sentence}Please try again; if it happens again, send the file {log_file()} to the makers."
+    return t(
+        "{sentence}Please try again; if it happens again, send the file {log_file} to the makers.",
+        sentence=sentence,
+        log_file=log_file(),
+    )
 
 
 def _now() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.errors import HeadError
+from tessera_core.language import relay, t
 from tessera_core.project.classify import ProjectMap, head_choice, map_project
 from tessera_core.project.project import Project
 from tessera_core.ui.scene import OpenScene
@@ -13,11 +14,11 @@ from tessera_core.ui.scene import OpenScene
 def project_map(project: Project, scene: OpenScene, year: int | None) -> tuple[ProjectMap | None, str]:
     """The map of a year by the project's labels and head, or None and the reason."""
     try:
-        with st.spinner("Making the map…"):
+        with st.spinner(t("Making the map…")):
             how = f"{head_choice(project)} {project.settings.post_processing}"
             return _made(project.key, scene.key, project.log.version, how, project, scene, year), ""
     except HeadError as error:
-        return None, str(error)
+        return None, relay(error)
 
 
 # Two maps of the region for each session, gone with it: one year and the one before it.

@@ -8,6 +8,7 @@ from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
 from tessera_core.hosting import hosted
 from tessera_core.imagery.places import ECHOES, Line, PlacePictures
+from tessera_core.language import later, numeral, relay, t
 from tessera_core.project import place_pictures
 from tessera_core.project.project import Project
 from tessera_core.ui import charts, humanize, jobs, shell
@@ -17,10 +18,10 @@ _ECHOES = dict(
     zip(
         ECHOES,
         (
-            ("Echo (VV), morning", "#56b4e9"),
-            ("Turned echo (VH), morning", "#e69f00"),
-            ("Echo (VV), evening", "#0072b2"),
-            ("Turned echo (VH), evening", "#d55e00"),
+            (later("Echo (VV), morning"), "#56b4e9"),
+            (later("Turned echo (VH), morning"), "#e69f00"),
+            (later("Echo (VV), evening"), "#0072b2"),
+            (later("Turned echo (VH), evening"), "#d55e00"),
         ),
         strict=True,
     )
@@ -37,7 +38,7 @@ def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, p
     try:
         found = place_pictures.pictures_of(project, year, grid, row, col)
     except TesseraError as error:
-        st.warning(humanize.escape(str(error)), icon=":material/warning:")
+        st.warning(humanize.escape(relay(error)), icon=":material/warning:")
         return
     if found is None:
         _way_there(project, year, page)
@@ -48,21 +49,23 @@ def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, p
 
 def _seasons(found: PlacePictures, year: int | None) -> None:
     if not found.seasons:
-        st.caption("On no day of this year was the place seen clearly, so there is no picture of it.")
+        st.caption(t("On no day of this year was the place seen clearly, so there is no picture of it."))
         return
     true, false = st.columns(2, gap="medium")
     with true:
-        st.markdown("**True colour**, the clearest day of each season")
+        st.markdown(t("**True colour**, the clearest day of each season"))
         _row([(one.true_colour, found.date_of(one)) for one in found.seasons])
     with false:
-        st.markdown("**Plants in red**, the same days")
+        st.markdown(t("**Plants in red**, the same days"))
         _row([(one.false_colour, found.date_of(one)) for one in found.seasons])
     edge = found.metres * 33
-    told = (
-        f"Each picture is about {edge:,.0f} m wide, the place in the frame; Sentinel-2, pixels of {found.metres:.0f} m."
+    told = t(
+        "Each picture is about {edge} m wide, the place in the frame; Sentinel-2, pixels of {metres} m.",
+        edge=numeral(edge, ",.0f"),
+        metres=numeral(found.metres, ".0f"),
     )
     if found.year is not None and year is not None:
-        told = f"Pictures of {found.year}; the map is of {year}. {told}"
+        told = t("Pictures of {year}; the map is of {year2}. {told}", year=found.year, year2=year, told=told)
     st.caption(told)
 
 
@@ -75,22 +78,26 @@ def _row(pictures: list[tuple[bytes, str]]) -> None:
 def _series(found: PlacePictures, key: str) -> None:
     ndvi = {
         name: (list(line.days), [value for value in line.values if value is not None])
-        for name, line in (("clear", found.clear), ("cloud or shadow", found.cloudy))
+        for name, line in (("clear", found.clear), (t("cloud or shadow"), found.cloudy))
         if line.days
     }
     seen = len(found.clear.days)
-    lines = {_ECHOES[name][0]: _drawn(line) for name, line in found.echoes.items() if name in _ECHOES and line.days}
+    lines = {t(_ECHOES[name][0]): _drawn(line) for name, line in found.echoes.items() if name in _ECHOES and line.days}
     left, right = st.columns(2, gap="medium")
     if ndvi:
         with left:
-            st.markdown(f"**Greenness (NDVI)**: {seen} clear days of {seen + len(found.cloudy.days)}")
-            figure = charts.day_figure(ndvi, _COLOURS, title="NDVI", height=250, dots=["cloud or shadow"])
-            charts.show(figure, "Greenness (NDVI) of the place through the year", f"{key}_ndvi")
+            st.markdown(
+                t("**Greenness (NDVI)**: {seen} clear days of {seen2}", seen=seen, seen2=seen + len(found.cloudy.days))
+            )
+            figure = charts.day_figure(ndvi, _COLOURS, title="NDVI", height=250, dots=[t("cloud or shadow")])
+            charts.show(figure, t("Greenness (NDVI) of the place through the year"), f"{key}_ndvi")
     if lines:
         with right:
-            st.markdown("**Radar of Sentinel-1**, in decibels")
-            figure = charts.day_figure(lines, dict(_ECHOES.values()), title="Radar", height=250, zero=False)
-            charts.show(figure, "Radar of the place through the year, in decibels", f"{key}_radar")
+            st.markdown(t("**Radar of Sentinel-1**, in decibels"))
+            figure = charts.day_figure(
+                lines, {t(name): colour for name, colour in _ECHOES.values()}, title=t("Radar"), height=250, zero=False
+            )
+            charts.show(figure, t("Radar of the place through the year, in decibels"), f"{key}_radar")
 
 
 def _drawn(line: Line) -> tuple[list[int], list[float]]:
@@ -103,13 +110,21 @@ def _way_there(project: Project, year: int | None, page: str) -> None:
     # A server for strangers fetches no years of satellite data for its visitors, as on Make embeddings.
     if request is None or year is None or hosted():
         st.caption(
-            "The satellite data of this region are not here, only its embeddings; so there are no pictures of places."
+            t(
+                "The satellite data of this region are not here, only its embeddings; so there are no pictures "
+                "of places."
+            )
         )
         return
     st.caption(
-        f"The satellite pictures of {year} are not here, only the embeddings that were made of them. Fetching them once gives "
-        f"every place its pictures and its year: very roughly {humanize.size(request.download_bytes)} for this region from "
-        f"the Planetary Computer, {humanize.size(request.disk_bytes)} on the disk. You can stop and go on later."
+        t(
+            "The satellite pictures of {year} are not here, only the embeddings that were made of them. "
+            "Fetching them once gives every place its pictures and its year: very roughly {size} for this "
+            "region from the Planetary Computer, {size2} on the disk. You can stop and go on later.",
+            year=year,
+            size=humanize.size(request.download_bytes),
+            size2=humanize.size(request.disk_bytes),
+        )
     )
     key = f"place-pictures|{project.key}|{year}"
     job = jobs.pool().get(key)
@@ -117,18 +132,18 @@ def _way_there(project: Project, year: int | None, page: str) -> None:
         jobs.show(job)
         return
     if job is not None and jobs.outcome(job):
-        st.caption("The archive had nothing for this place.")
+        st.caption(t("The archive had nothing for this place."))
 
     @shell.shielded
     def start() -> None:
         jobs.pool().start(
             key,
-            f"Satellite pictures of {year}",
+            t("Satellite pictures of {year}", year=year),
             lambda progress, cancelled: place_pictures.fetch(project, year, progress, cancelled),
         )
 
     st.button(
-        f"Fetch the pictures of {year}",
+        t("Fetch the pictures of {year}", year=year),
         icon=":material/satellite_alt:",
         key=f"{page}_fetch_{project.key}",
         on_click=start,
@@ -145,20 +160,24 @@ def keep_all(project: Project, year: int | None, page: str) -> None:
         jobs.show(job)
         return
     if job is not None and jobs.outcome(job):
-        st.caption(f"Pictures of {job.result} places are kept with the project; packs take them along.")
+        st.caption(
+            t("Pictures of {result} places are kept with the project; packs take them along.", result=job.result)
+        )
 
     @shell.shielded
     def start() -> None:
         jobs.pool().start(
             key,
-            "Pictures of all places",
+            t("Pictures of all places"),
             lambda progress, cancelled: place_pictures.prepare(project, year, progress, cancelled),
         )
 
     st.button(
-        "Keep the pictures of all places",
+        t("Keep the pictures of all places"),
         icon=":material/download_for_offline:",
         key=f"{page}_keep_{project.key}",
         on_click=start,
-        help="For working without this computer's time series or a network: they lie in the project and in its packs.",
+        help=t(
+            "For working without this computer's time series or a network: they lie in the project and in its packs."
+        ),
     )

@@ -7,6 +7,7 @@ import time
 import streamlit as st
 
 from tessera_core.errors import TesseraError
+from tessera_core.language import relay, t
 from tessera_core.project import deletion, library, room
 from tessera_core.project.home import RecentProject
 from tessera_core.project.project import Project
@@ -28,8 +29,8 @@ def undo() -> None:
     if deleted is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", border=True):
-        st.markdown(f"**{humanize.escape(deleted.name)}** was deleted.", width="stretch")
-        if st.button("Undo", icon=":material/undo:", key="projects_undo"):
+        st.markdown(t("**{name}** was deleted.", name=humanize.escape(deleted.name)), width="stretch")
+        if st.button(t("Undo"), icon=":material/undo:", key="projects_undo"):
             del st.session_state[_DELETED]
             switch_to(deletion.restore(deleted))
 
@@ -38,26 +39,26 @@ def switcher(project: Project) -> None:
     """The name of the open project; a click shows the others and what can be done with this one."""
     with st.popover(humanize.escape(project.name), icon=":material/folder:", key="project_switcher", type="tertiary"):
         with st.form("project_name", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
-            name = st.text_input("Name", value=project.name, key=f"project_name_{project.key}")
-            if st.form_submit_button("Rename") and name != project.name:
+            name = st.text_input(t("Name"), value=project.name, key=f"project_name_{project.key}")
+            if st.form_submit_button(t("Rename")) and name != project.name:
                 library.rename(_entry(project), name)
                 st.rerun()
         with st.container(horizontal=True):
-            if st.button("Duplicate", icon=":material/content_copy:", key="project_duplicate"):
-                with st.spinner("Copying the project…"):
-                    copy = deletion.duplicate(project, library.free_name(f"{project.name}, copy"))
+            if st.button(t("Duplicate"), icon=":material/content_copy:", key="project_duplicate"):
+                with st.spinner(t("Copying the project…")):
+                    copy = deletion.duplicate(project, library.free_name(t("{name}, copy", name=project.name)))
                 switch_to(copy)
-            if st.button("Delete", icon=":material/delete:", key="project_delete"):
+            if st.button(t("Delete"), icon=":material/delete:", key="project_delete"):
                 _delete(_entry(project))
         others = [entry for entry in library.recent() if entry.folder != project.folder.resolve()]
         if others:
-            st.markdown("**Other projects**")
+            st.markdown(t("**Other projects**"))
         for entry in others[:_SHOWN]:
             if st.button(
                 humanize.escape(entry.name), key=f"switch_{entry.folder.name}", width="stretch", type="tertiary"
             ):
                 switch_to(Project.open(entry.folder))
-        st.page_link("pages/region.py", label="Open something else", icon=":material/add:")
+        st.page_link("pages/region.py", label=t("Open something else"), icon=":material/add:")
 
 
 def recent() -> None:
@@ -67,31 +68,42 @@ def recent() -> None:
     entries = library.recent()
     if not entries:
         return
-    st.header("Your projects" if state.hosted() else "Recent projects")
+    st.header(t("Your projects") if state.hosted() else t("Recent projects"))
     if state.hosted():
         reception.soon_gone()
     now = time.time()
     for entry in entries[:_SHOWN]:
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
             st.markdown(
-                f"**{humanize.escape(entry.name)}**  \n:small[:gray[{humanize.escape(entry.dataset or 'no embeddings yet')} · "
-                f"changed {humanize.ago(now - entry.saved_at)}{_goes(entry)}]]",
+                t(
+                    "**{name}**  \n:small[:gray[{value} · changed {ago}{goes}]]",
+                    name=humanize.escape(entry.name),
+                    value=humanize.escape(entry.dataset or t("no embeddings yet")),
+                    ago=humanize.ago(now - entry.saved_at),
+                    goes=_goes(entry),
+                ),
                 width="stretch",
             )
-            if st.button("Open", key=f"open_{entry.folder.name}"):
+            if st.button(t("Open"), key=f"open_{entry.folder.name}"):
                 switch_to(Project.open(entry.folder))
-            if st.button("Rename", icon=":material/edit:", type="tertiary", key=f"rename_{entry.folder.name}"):
+            if st.button(t("Rename"), icon=":material/edit:", type="tertiary", key=f"rename_{entry.folder.name}"):
                 _rename(entry)
-            if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete_{entry.folder.name}"):
+            if st.button(t("Delete"), icon=":material/delete:", type="tertiary", key=f"delete_{entry.folder.name}"):
                 _delete(entry)
     if len(entries) > _SHOWN:
-        where = "" if state.hosted() else f" are in the folder {library.projects_folder()}"
-        st.caption(f"{len(entries) - _SHOWN} older ones{where}.")
+        where = (
+            ""
+            if state.hosted()
+            else t(" are in the folder {projects_folder}", projects_folder=library.projects_folder())
+        )
+        st.caption(t("{entries} older ones{where}.", entries=len(entries) - _SHOWN, where=where))
 
 
 def _goes(entry: RecentProject) -> str:
     left = room.days_left(entry.folder)
-    return "" if left is None else f" · removed {reception.removed_in(left)} unless you open it"
+    return (
+        "" if left is None else t(" · removed {removed_in} unless you open it", removed_in=reception.removed_in(left))
+    )
 
 
 def _entry(project: Project) -> RecentProject:
@@ -102,12 +114,12 @@ def _entry(project: Project) -> RecentProject:
 def _rename(entry: RecentProject) -> None:
     # A form, so that Enter renames.
     with st.form("rename", border=False):
-        name = st.text_input("New name", value=entry.name, key=f"new_name_{entry.folder.name}")
-        if st.form_submit_button("Rename", type="primary"):
+        name = st.text_input(t("New name"), value=entry.name, key=f"new_name_{entry.folder.name}")
+        if st.form_submit_button(t("Rename"), type="primary"):
             try:
                 library.rename(entry, name)
             except TesseraError as error:
-                st.error(str(error), icon=":material/error:")
+                st.error(relay(error), icon=":material/error:")
             else:
                 st.rerun()
 
@@ -116,7 +128,7 @@ def _delete(entry: RecentProject) -> None:
     try:
         deleted = deletion.delete(entry)
     except TesseraError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(relay(error), icon=":material/error:")
         return
     st.session_state[_DELETED] = deleted
     state.forget_project(entry.folder)

@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAuthError
 
 from tessera_core.hosting import Person, acting_for, audit, hosted, processes, settings
+from tessera_core.language import t, tn
 from tessera_core.project import room
 from tessera_core.project.home import recent_projects
 from tessera_core.ui import humanize, people, seats, sessions
@@ -44,29 +45,39 @@ def admit() -> None:
     if titles := st.session_state.get(_INTERRUPTED):
         names = ", ".join(f"**{humanize.escape(title)}**" for title in titles)
         st.info(
-            f"The server was restarted before this was done: {names}. Start it again: it goes on with what is there.",
+            t(
+                "The server was restarted before this was done: {names}. Start it again: it goes on with what "
+                "is there.",
+                names=names,
+            ),
             icon=":material/restart_alt:",
         )
-        st.button("All right", key="interrupted_seen", on_click=lambda: st.session_state.pop(_INTERRUPTED, None))
+        st.button(t("All right"), key="interrupted_seen", on_click=lambda: st.session_state.pop(_INTERRUPTED, None))
 
 
 def _wants_name(person: Person) -> None:
     if settings().enter.by != "sign-in" or person.how in ("sign-in", "token"):
         return
     if person.how == "nobody":
-        st.title("Tessera Studio")
+        st.title(t("Tessera Studio"))
         name = str((people.signed_in() or {}).get("email") or "")
         st.info(
-            f"You are signed in{f' as {humanize.escape(name)}' if name else ''}, and this server is not open to you. Ask its "
-            "owner, or sign in as somebody else.",
+            t(
+                "You are signed in{value}, and this server is not open to you. Ask its owner, or sign in as "
+                "somebody else.",
+                value=t(" as {name}", name=humanize.escape(name)) if name else "",
+            ),
             icon=":material/lock:",
         )
-        st.button("Sign out", on_click=_sign_out, type="primary")
+        st.button(t("Sign out"), on_click=_sign_out, type="primary")
         _end_here()
     if not settings().enter.guests:
-        st.title("Tessera Studio")
+        st.title(t("Tessera Studio"))
         st.markdown(
-            "Sign in to make maps here. Your projects are kept for you and are there again on every computer where you sign in."
+            t(
+                "Sign in to make maps here. Your projects are kept for you and are there again on every "
+                "computer where you sign in."
+            )
         )
         _sign_in("primary")
         _end_here()
@@ -79,9 +90,9 @@ def _end_here() -> NoReturn:
 
 def _sign_in(kind: str) -> None:
     # Streamlit's own errors name its settings, which are none of a visitor's business.
-    st.button("Sign in", on_click=_to_provider, type="primary" if kind == "primary" else "secondary", key="sign_in")
+    st.button(t("Sign in"), on_click=_to_provider, type="primary" if kind == "primary" else "secondary", key="sign_in")
     if st.session_state.pop(_SIGN_IN_FAILED, False):
-        st.error("Signing in does not work on this server at the moment. Tell its owner.", icon=":material/error:")
+        st.error(t("Signing in does not work on this server at the moment. Tell its owner."), icon=":material/error:")
 
 
 def _to_provider() -> None:
@@ -110,19 +121,28 @@ def _wants_seat(person: Person) -> None:
 def _refused(why: seats.Refusal, seat: str, person: Person) -> None:
     rooms = seats.room()
     sentence, label = {
-        "full": (_full(), "Try again"),
+        "full": (_full(), t("Try again")),
         "tabs": (
-            f"You have {rooms.granted(person).tabs} tabs of this server open. Close one of them, then go on here.",
-            "Go on",
+            t(
+                "You have {tabs} tabs of this server open. Close one of them, then go on here.",
+                tabs=rooms.granted(person).tabs,
+            ),
+            t("Go on"),
         ),
-        "away": ("You were away for a while, so your place was given to others. Everything you did is saved.", "Go on"),
-        "sent away": ("The owner of this server gave your place to others. Everything you did is saved.", "Go on"),
+        "away": (
+            t("You were away for a while, so your place was given to others. Everything you did is saved."),
+            t("Go on"),
+        ),
+        "sent away": (
+            t("The owner of this server gave your place to others. Everything you did is saved."),
+            t("Go on"),
+        ),
         "draining": (
-            "This server is being restarted. Everything you did is saved. Come back in a minute.",
-            "Try again",
+            t("This server is being restarted. Everything you did is saved. Come back in a minute."),
+            t("Try again"),
         ),
     }[why]
-    st.title("Tessera Studio")
+    st.title(t("Tessera Studio"))
     if text := processes.notice():
         st.warning(humanize.escape(text), icon=":material/campaign:")
     st.info(sentence, icon=":material/groups:")
@@ -141,12 +161,18 @@ def _refused(why: seats.Refusal, seat: str, person: Person) -> None:
 def _full() -> str:
     rooms = seats.room()
     people_here = rooms.people()
-    many = f"{people_here} {'person' if people_here == 1 else 'people'}"
+    many = tn("{n} person", "{n} people", people_here)
     wait = rooms.free_in()
-    when = "at any moment" if wait < 60 else f"in about {humanize.duration(wait)}, or as soon as somebody leaves"
-    return (
-        f"This server is full ({many}). Try again in a few minutes. "
-        f"A place may be free {when}; this page then goes on by itself."
+    when = (
+        t("at any moment")
+        if wait < 60
+        else t("in about {duration}, or as soon as somebody leaves", duration=humanize.duration(wait))
+    )
+    return t(
+        "This server is full ({many}). Try again in a few minutes. A place may be free {when}; this "
+        "page then goes on by itself.",
+        many=many,
+        when=when,
     )
 
 
@@ -155,7 +181,7 @@ def news() -> None:
     """What the server's owner tells everybody, on every page, within seconds."""
     if seats.room().draining:
         st.warning(
-            "This server is being restarted. Everything you did is saved, and this page comes back by itself.",
+            t("This server is being restarted. Everything you did is saved, and this page comes back by itself."),
             icon=":material/restart_alt:",
         )
     elif text := processes.notice():
@@ -169,12 +195,14 @@ def account() -> None:
     person = people.person()
     if person.how == "sign-in":
         with st.popover(
-            humanize.escape(person.name or "You"), icon=":material/person:", key="account", type="tertiary"
+            humanize.escape(person.name or t("You")), icon=":material/person:", key="account", type="tertiary"
         ):
             st.markdown(
-                f"Signed in as **{humanize.escape(person.name)}** ({person.role})." if person.name else "Signed in."
+                t("Signed in as **{name}** ({role}).", name=humanize.escape(person.name), role=person.role)
+                if person.name
+                else t("Signed in.")
             )
-            st.button("Sign out", on_click=_sign_out, key="sign_out", icon=":material/logout:")
+            st.button(t("Sign out"), on_click=_sign_out, key="sign_out", icon=":material/logout:")
     elif person.how != "token":
         _sign_in("secondary")
 
@@ -189,17 +217,17 @@ def take_along() -> None:
     if not made:
         return
     names = ", ".join(f"**{humanize.escape(entry.name)}**" for entry in made[:5]) + (
-        " and others" if len(made) > 5 else ""
+        t(" and others") if len(made) > 5 else ""
     )
     with st.container(border=True):
-        st.markdown(f"Made in this browser before you signed in: {names}.")
+        st.markdown(t("Made in this browser before you signed in: {names}.", names=names))
         with st.container(horizontal=True):
-            if st.button("Take them along", key="take_along", type="primary"):
+            if st.button(t("Take them along"), key="take_along", type="primary"):
                 with acting_for(person):
                     count = room.hand_over(before.key, person.key)
                 audit.note("took projects along", person, projects=count)
                 st.rerun()
-            if st.button("They are not mine", key="not_mine"):
+            if st.button(t("They are not mine"), key="not_mine"):
                 st.session_state[_NOT_MINE] = True
                 st.rerun()
 
@@ -213,11 +241,14 @@ def soon_gone() -> None:
         return
     names = ", ".join(f"**{humanize.escape(entry.name)}** {removed_in(left)}" for entry, left in found[:5])
     st.warning(
-        f"Nobody has opened these projects for long, so this server will remove them: {names}. Open one to keep it.",
+        t(
+            "Nobody has opened these projects for long, so this server will remove them: {names}. Open one to keep it.",
+            names=names,
+        ),
         icon=":material/auto_delete:",
     )
 
 
 def removed_in(days: int) -> str:
     """When a project goes, as the list says it."""
-    return "today" if days == 0 else f"in {days} {'day' if days == 1 else 'days'}"
+    return "today" if days == 0 else tn("in {n} day", "in {n} days", days)

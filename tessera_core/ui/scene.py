@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import TesseraError
 from tessera_core.grid import Grid
+from tessera_core.language import t
 from tessera_core.raster import EmbeddingRaster
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class OpenScene:
         """Names of the pictures of what satellites saw in the year; none where only embeddings are known."""
         from tessera_core.render.canvas import satellite_pictures
 
-        return self._part("satellite pictures", lambda: satellite_pictures(self.path, self.dpixels))
+        return self._part(t("satellite pictures"), lambda: satellite_pictures(self.path, self.dpixels))
 
     @property
     def has_true_colour(self) -> bool:
@@ -220,7 +221,7 @@ class OpenScene:
             shown = self.raster.valid() if name == "pca" else picture.any(-1)
             return encode_picture(picture, shown, self.display)
 
-        return self._part(f"png {name}", make)
+        return self._part(t("png {name}", name=name), make)
 
     def thumbnail(self, name: str) -> bytes:
         """A picture of :meth:`canvas` as PNG bytes, about 512 pixels a side; empty where there is none."""
@@ -229,7 +230,7 @@ class OpenScene:
             picture = self.canvas(name)
             return b"" if picture is None else small_png(picture, self.raster.valid())
 
-        return self._part(f"thumbnail {name}", make)
+        return self._part(t("thumbnail {name}", name=name), make)
 
 
 def small_png(picture: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:

@@ -23,7 +23,8 @@ from PIL.Image import Image, fromarray
 from tessera_core._utils.int8 import kernels
 from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
 from tessera_core.hosting import acting_for, hosted, may
-from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, state
+from tessera_core.language import later, relay, t
+from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, speech, state
 from tessera_core.ui.components import lesson, manners
 from tessera_core.ui.help import words
 
@@ -50,17 +51,21 @@ _HALF_LOADED = "shell_half_loaded"
 _SHOWN = "shell_shown"
 # Where an error can be put right: page, and what its link says.
 _PAGES = {
-    Hint.REGION: ("region", "Choose a region"),
-    Hint.LABELS: ("label", "Label some places"),
-    Hint.PLOTS: ("continuous", "Bring field plots"),
-    Hint.PACKS: ("data", "Open a pack"),
-    Hint.GENERATE: ("generate", "Make embeddings"),
+    Hint.REGION: ("region", later("Choose a region")),
+    Hint.LABELS: ("label", later("Label some places")),
+    Hint.PLOTS: ("continuous", later("Bring field plots")),
+    Hint.PACKS: ("data", later("Open a pack")),
+    Hint.GENERATE: ("generate", later("Make embeddings")),
 }
 # On a phone the line above every page is one line; the page Region has it in full.
 _LOOKS = """<style>
 /* What carries the lesson's messages, and what only loads a part of a page, takes no room. */
 .st-key-studio_lesson, [data-testid="stLayoutWrapper"]:has(> .st-key-studio_lesson),
 [class*="st-key-tessera_"][class*="_loader"] { position: absolute; }
+.studio-languages { display: flex; flex-direction: column; gap: 0.25rem; }
+.studio-languages a { padding: 0.35rem 0.5rem; border-radius: 0.4rem; color: inherit; text-decoration: none; }
+.studio-languages a:hover, .studio-languages a:focus-visible { background: rgba(128, 128, 128, 0.2); }
+.studio-languages a[aria-current] { font-weight: 600; }
 .st-key-studio_header button { min-height: 1.75rem; padding-block: 0; }
 /* What is chosen is the brightest of its row, in the dark too, where the colour of buttons would be the dimmest. */
 [data-variant="segmented_control"][data-selected] p, [data-testid="stSliderThumbValue"] p { color: light-dark(#0b7a75, #6ad6ce); }
@@ -78,13 +83,18 @@ h1.tessera-title { position: absolute; width: 1px; height: 1px; padding: 0; over
 @media (max-width: 640px) {
   .st-key-studio_header { flex-wrap: nowrap; }
   .st-key-studio_header > * { min-width: 0; }
-  .st-key-studio_header button { max-width: 60vw; }
+  .studio-languages { display: flex; flex-direction: column; gap: 0.25rem; }
+.studio-languages a { padding: 0.35rem 0.5rem; border-radius: 0.4rem; color: inherit; text-decoration: none; }
+.studio-languages a:hover, .studio-languages a:focus-visible { background: rgba(128, 128, 128, 0.2); }
+.studio-languages a[aria-current] { font-weight: 600; }
+.st-key-studio_header button { max-width: 60vw; }
   .st-key-studio_header p { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
   .st-key-studio_header > *:last-child { flex: none; }
   /* Where both have no room, when it was saved is what changes. */
   .st-key-studio_header > *:has(+ .st-key-studio_saved), .st-key-studio_header > *:has(+ * .st-key-studio_saved) { display: none; }
   .st-key-studio_header > .st-key-studio_saved, .st-key-studio_header > *:has(.st-key-studio_saved) { flex: 1 0 auto; }
-  .st-key-studio_header [data-testid="stPageLink"] p { position: absolute; clip-path: inset(50%); }
+  .st-key-studio_header [data-testid="stPageLink"] p,
+  .st-key-studio_language_choice button p { position: absolute; clip-path: inset(50%); }
 }
 </style>"""
 # Of Streamlit's own menu, what means something to people here: the choice between light and dark.
@@ -133,40 +143,41 @@ _drawing = _Drawing()
 
 def run() -> None:
     """Build one run of the app; called by app.py and by nothing else."""
-    st.set_page_config(page_title="Tessera Studio", page_icon=_icon(), layout="wide")
+    st.set_page_config(page_title=t("Tessera Studio"), page_icon=_icon(), layout="wide")
     logs.set_up()
+    speech.settle()
     sessions.present()
     state.mark_entered()
     page = st.navigation(
         [
-            st.Page("pages/region.py", title="Region", icon=":material/public:", default=True),
-            st.Page("pages/explore.py", title="Explore", icon=":material/travel_explore:"),
-            st.Page("pages/label.py", title="Label", icon=":material/draw:"),
-            st.Page("pages/continuous.py", title="Continuous map", icon=":material/straighten:"),
-            st.Page("pages/validate.py", title="Validate", icon=":material/fact_check:"),
-            st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
-            st.Page("pages/export.py", title="Export", icon=":material/download:"),
-            st.Page("pages/generate.py", title="Make embeddings", icon=":material/satellite_alt:"),
-            st.Page("pages/data.py", title="Data", icon=":material/folder_open:"),
+            st.Page("pages/region.py", title=t("Region"), icon=":material/public:", default=True),
+            st.Page("pages/explore.py", title=t("Explore"), icon=":material/travel_explore:"),
+            st.Page("pages/label.py", title=t("Label"), icon=":material/draw:"),
+            st.Page("pages/continuous.py", title=t("Continuous map"), icon=":material/straighten:"),
+            st.Page("pages/validate.py", title=t("Validate"), icon=":material/fact_check:"),
+            st.Page("pages/compare.py", title=t("Compare"), icon=":material/compare:"),
+            st.Page("pages/export.py", title=t("Export"), icon=":material/download:"),
+            st.Page("pages/generate.py", title=t("Make embeddings"), icon=":material/satellite_alt:"),
+            st.Page("pages/data.py", title=t("Data"), icon=":material/folder_open:"),
             # On one's own computer it says how a class is begun, and is reached from the page Learn.
             st.Page(
                 "pages/classroom.py",
-                title="Class",
+                title=t("Class"),
                 icon=":material/groups:",
                 visibility="visible" if hosted() else "hidden",
             ),
             # For whoever runs a server for many; to others it says that there is no page.
             st.Page(
                 "pages/server.py",
-                title="Server",
+                title=t("Server"),
                 icon=":material/dns:",
                 visibility="visible" if hosted() and may(people.person(), "see the server") else "hidden",
             ),
             # Reached from the header of every page.
-            st.Page("pages/help.py", title="Help", icon=":material/help:", visibility="hidden"),
-            st.Page("pages/learn.py", title="Learn", icon=":material/school:", visibility="hidden"),
+            st.Page("pages/help.py", title=t("Help"), icon=":material/help:", visibility="hidden"),
+            st.Page("pages/learn.py", title=t("Learn"), icon=":material/school:", visibility="hidden"),
             # Addresses of the page Continuous map from before it had that name.
-            st.Page(_continuous_map, title="Continuous map", url_path="numbers", visibility="hidden"),
+            st.Page(_continuous_map, title=t("Continuous map"), url_path="numbers", visibility="hidden"),
         ],
         position="top",
     )
@@ -188,7 +199,7 @@ def run() -> None:
     with plain_errors(), acting_for(people.person()), _drawing:
         if not _paused(page.url_path):
             page.run()
-    manners.load()
+    manners.load(speech.manners())
     _warm_up()
     _make_room()
 
@@ -237,15 +248,17 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except Cancelled as stopped:
-        st.info(str(stopped), icon=":material/block:")
+        st.info(relay(stopped), icon=":material/block:")
     except TesseraError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(relay(error), icon=":material/error:")
         page, label = _PAGES[error.hint] if error.hint is not None else ("", "")
         if page and page != st.session_state.get(_SHOWN):
-            st.page_link(f"pages/{page}.py", label=label, icon=":material/arrow_forward:", query_params=state.query())
+            st.page_link(
+                f"pages/{page}.py", label=t(label), icon=":material/arrow_forward:", query_params=state.query()
+            )
     except Exception as error:
         if want_of_memory(error) is None and _half_loaded(error):
-            with st.spinner("Loading…"), _drawing.loading():
+            with st.spinner(t("Loading…")), _drawing.loading():
                 _warm_up().join()
             st.rerun()
         log.exception("Unforeseen error")
@@ -290,7 +303,10 @@ def header(*, saved: bool = True) -> None:
             with st.container(width="content", key="studio_saved"):
                 _saved()
         reception.account()
-        st.page_link("pages/help.py", label="Help", icon=":material/help:", query_params=state.query(), width="content")
+        speech.choice()
+        st.page_link(
+            "pages/help.py", label=t("Help"), icon=":material/help:", query_params=state.query(), width="content"
+        )
     if hosted():
         reception.news()
     if project is not None and demo_rest.grows(project):
@@ -331,7 +347,7 @@ def wants_region(sentence: str, title: str = "") -> None:
     if title:
         st.title(title)
     st.info(sentence, icon=":material/public:")
-    st.page_link("pages/region.py", label="Choose a region", icon=":material/public:")
+    st.page_link("pages/region.py", label=t("Choose a region"), icon=":material/public:")
 
 
 def unseen_title(title: str) -> None:
@@ -342,7 +358,7 @@ def unseen_title(title: str) -> None:
 def _provenance(project: Project) -> str:
     references = list(project.embeddings.values())
     if not references:
-        return "nothing loaded yet"
+        return t("nothing loaded yet")
     line = humanize.provenance_line(references[-1].provenance, [reference.year for reference in references])
     return " · ".join(part for part in (_place(project), line) if part)
 

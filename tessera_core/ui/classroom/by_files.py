@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.project import library, pack
 from tessera_core.project.folders import safe_name
 from tessera_core.project.library import typed_path
@@ -32,10 +33,12 @@ def panel(page: str) -> None:
     Args:
         page: its address.
     """
-    st.header("A class by files")
+    st.header(t("A class by files"))
     st.markdown(
-        "A class without a server: hand one pack out, and drop the files that learners hand in here, all at once. The board "
-        "and the map of the class are the same as on a server."
+        t(
+            "A class without a server: hand one pack out, and drop the files that learners hand in here, "
+            "all at once. The board and the map of the class are the same as on a server."
+        )
     )
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"), shell.plain_errors():
@@ -50,37 +53,40 @@ def panel(page: str) -> None:
 
 
 def _hand_out() -> None:
-    st.markdown("**Teachers: hand out**")
+    st.markdown(t("**Teachers: hand out**"))
     key = packs.job_key(_MAKE)
     job = jobs.pool().get(key)
     if job is not None and job.active:
         jobs.show(job)
         return
-    template = _chosen("Project that learners start from", "class_pack_project")
+    template = _chosen(t("Project that learners start from"), "class_pack_project")
     if template is None:
         return
-    name = st.text_input("Name of the class", template.name, max_chars=80, key=f"class_pack_name_{template.key}")
-    listed = ", ".join(one.name for one in template.log.classes) or "none yet"
-    st.caption(f"Its list of classes: {humanize.escape(listed)}.")
-    more = st.text_input("Further classes, separated by commas", key=f"class_pack_more_{template.key}")
+    name = st.text_input(t("Name of the class"), template.name, max_chars=80, key=f"class_pack_name_{template.key}")
+    listed = ", ".join(one.name for one in template.log.classes) or t("none yet")
+    st.caption(t("Its list of classes: {listed}.", listed=humanize.escape(listed)))
+    more = st.text_input(t("Further classes, separated by commas"), key=f"class_pack_more_{template.key}")
     tasks = st.text_area(
-        "Tasks, one a line",
-        placeholder="Label five places of each class.",
+        t("Tasks, one a line"),
+        placeholder=t("Label five places of each class."),
         height=96,
         max_chars=3000,
         key=f"class_pack_tasks_{template.key}",
     )
     with_labels = st.toggle(
-        "With my labels and answers",
+        t("With my labels and answers"),
         key="class_pack_labels",
-        help="Without, learners get the list of classes and the places of your sample, and see neither labels nor answers.",
+        help=t(
+            "Without, learners get the list of classes and the places of your sample, and see neither "
+            "labels nor answers."
+        ),
     )
-    if st.button("Make the pack of the class", icon=":material/school:", key="class_pack_make"):
+    if st.button(t("Make the pack of the class"), icon=":material/school:", key="class_pack_make"):
         out = packs.pack_folder(template) / f"{safe_name(name)}{pack.SUFFIX}"
         jobs.pool().forget(key)
         jobs.pool().start(
             key,
-            f"Packing {name}",
+            t("Packing {name}", name=name),
             lambda progress, cancelled: _class_pack(
                 template,
                 out,
@@ -114,7 +120,7 @@ def _chosen(label: str, key: str) -> Project | None:
     """A project of this computer that has embeddings; the open one to begin with."""
     entries = {entry.folder: entry for entry in library.recent() if entry.dataset}
     if not entries:
-        st.caption("There is no project with embeddings yet; choose a region first.")
+        st.caption(t("There is no project with embeddings yet; choose a region first."))
         return None
     current = state.current_project()
     folders = list(entries)
@@ -142,33 +148,35 @@ def tasks_of(project: Project) -> None:
         st.markdown(f"**{humanize.escape(chosen.class_name)}**\n\n{lines}")
         if chosen.classroom is None:
             # On the class's own server the work is there already.
-            st.page_link("pages/data.py", label="Hand in", icon=":material/upload_file:", query_params=state.query())
+            st.page_link("pages/data.py", label=t("Hand in"), icon=":material/upload_file:", query_params=state.query())
 
 
 def hand_in_box() -> None:
     """Where a learner saves the file for the teacher."""
-    st.markdown("**Learners: hand in**")
+    st.markdown(t("**Learners: hand in**"))
     project = state.current_project()
     if project is None:
-        st.caption("Open the pack of your class above, and work in it; then come back here.")
+        st.caption(t("Open the pack of your class above, and work in it; then come back here."))
         return
-    st.markdown(f"Your project: {humanize.escape(project.name)}, {len(project.log.labels)} labels.")
+    st.markdown(
+        t("Your project: {name}, {labels} labels.", name=humanize.escape(project.name), labels=len(project.log.labels))
+    )
     learner = st.text_input(
-        "Your nickname",
+        t("Your nickname"),
         project.settings.learner or "",
         max_chars=40,
         key=f"class_learner_{project.key}",
-        help="The teacher and the class see it, and nothing else about you.",
+        help=t("The teacher and the class see it, and nothing else about you."),
     )
     files.button(
         files.Item(
-            "Your work",
-            "Labels, answers and the progress of your lesson; no embeddings.",
-            "Save the file to hand in",
+            t("Your work"),
+            t("Labels, answers and the progress of your lesson; no embeddings."),
+            t("Save the file to hand in"),
             f"{safe_name(learner) if learner.strip() else 'work'}{SUFFIX}",
             "application/zip",
             lambda path: _hand_in(project, path, learner),
-            missing="" if learner.strip() else "Type a nickname, so that the teacher knows whose work it is.",
+            missing="" if learner.strip() else t("Type a nickname, so that the teacher knows whose work it is."),
             first=bool(project.settings.class_name),
         )
     )
@@ -178,8 +186,8 @@ def hand_in_box() -> None:
 
 
 def _take_back(page: str) -> None:
-    st.markdown("**Teachers: take back**")
-    template = _chosen("Project that the class started from", "class_back_project")
+    st.markdown(t("**Teachers: take back**"))
+    template = _chosen(t("Project that the class started from"), "class_back_project")
     if template is None:
         return
     uploads, paths = _brought()
@@ -199,7 +207,7 @@ def _take_back(page: str) -> None:
 
     stamps = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
     key = f"class-files|{template.key}|{scene.key}|{stamps}|{[upload.file_id for upload in uploads]}"
-    handed: HandedIn | None = results.result_of(page, key, "Reading what the class handed in", work, "Read again")
+    handed: HandedIn | None = results.result_of(page, key, t("Reading what the class handed in"), work, t("Read again"))
     if handed is None:
         return
     for failure in handed.failed:
@@ -207,20 +215,22 @@ def _take_back(page: str) -> None:
     for sentence in (*handed.replaced, *handed.remarks):
         st.info(humanize.escape(sentence), icon=":material/info:")
     if not handed.works:
-        st.markdown("None of these files can be used.")
+        st.markdown(t("None of these files can be used."))
         return
-    st.markdown(f"**{len(handed.works)}** learners have handed in.")
+    st.markdown(t("**{works}** learners have handed in.", works=len(handed.works)))
     class_map.show(handed.works, template, page)
 
 
 def _brought() -> tuple[list[Any], list[Path]]:
     """The files that were dropped, and those of a folder that was named."""
     uploads: list[Any] = st.file_uploader(
-        "Drop all files of the class",
+        t("Drop all files of the class"),
         type=None,
         accept_multiple_files=True,
         key="class_back_files",
-        help=f"The {SUFFIX} files that learners handed in; what is something else is told and left out.",
+        help=t(
+            "The {SUFFIX} files that learners handed in; what is something else is told and left out.", SUFFIX=SUFFIX
+        ),
     )
     text = "" if state.hosted() else _folder()
     if not uploads and not text.strip():
@@ -232,7 +242,7 @@ def _brought() -> tuple[list[Any], list[Path]]:
 
 def _folder() -> str:
     return st.text_input(
-        "Or the folder that they lie in", placeholder="for example ~/handed-in", key="class_back_folder"
+        t("Or the folder that they lie in"), placeholder=t("for example ~/handed-in"), key="class_back_folder"
     )
 
 

@@ -22,11 +22,12 @@ from tessera_core.classroom.consensus import confused_classes
 from tessera_core.classroom.tables import board_csv, board_rows, differently
 from tessera_core.classroom.together import Together, together, write_together, year_of
 from tessera_core.classroom.work import Work
+from tessera_core.language import numeral, t
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.render import palette
 from tessera_core.render.colormap import Scale, encode_values, hexes
-from tessera_core.ui import charts, files, humanize, results, shell, state
+from tessera_core.ui import charts, files, humanize, results, shell, state, tables
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import ColourScale, Layer
 from tessera_core.ui.scene import OpenScene
@@ -51,9 +52,9 @@ def show(works: Sequence[Work], template: Project, page: str) -> None:
     found: Together | None = results.result_of(
         page,
         key,
-        "Voting on the map of the class",
+        t("Voting on the map of the class"),
         lambda progress, cancelled: together(works, template, scene.raster, progress=progress, cancelled=cancelled),
-        "Vote again",
+        t("Vote again"),
     )
     if found is not None:
         _draw(found, template, scene, key)
@@ -72,7 +73,7 @@ def _key(works: Sequence[Work], template: Project, scene: OpenScene) -> str:
 @shell.shielded
 def _draw(found: Together, template: Project, scene: OpenScene, key: str) -> None:
     if found.consensus is None:
-        st.info("There is no map of the class yet: a learner needs labels of two classes.", icon=":material/info:")
+        st.info(t("There is no map of the class yet: a learner needs labels of two classes."), icon=":material/info:")
         _notes(found)
         return
     left, right = st.columns([6, 4], gap="medium")
@@ -82,7 +83,7 @@ def _draw(found: Together, template: Project, scene: OpenScene, key: str) -> Non
             scene.display,
             view_map.MapContent(_layers(found, scene, key)),
             tools=(),
-            look=view_map.MapLook(template.name, "The map of the class"),
+            look=view_map.MapLook(template.name, t("The map of the class")),
         )
         _take_along(found, template, key)
     with right:
@@ -105,7 +106,7 @@ def _layers(found: Together, scene: OpenScene, key: str) -> list[Layer]:
     layers = [
         Layer(
             "vote",
-            "Class map",
+            t("Class map"),
             partial(_class_png, f"{key}|vote", scene, made.classes, colours),
             key,
             legend=legend,
@@ -113,7 +114,7 @@ def _layers(found: Together, scene: OpenScene, key: str) -> list[Layer]:
         ),
         Layer(
             "contested",
-            "Where the class disagrees",
+            t("Where the class disagrees"),
             partial(_share_png, f"{key}|contested", scene, made.share),
             key,
             visible=False,
@@ -126,7 +127,7 @@ def _layers(found: Together, scene: OpenScene, key: str) -> list[Layer]:
         layers.append(
             Layer(
                 "pooled",
-                "All labels as one",
+                t("All labels as one"),
                 partial(_class_png, f"{key}|pooled", scene, pooled, colours),
                 key,
                 visible=False,
@@ -150,7 +151,7 @@ def _layers(found: Together, scene: OpenScene, key: str) -> list[Layer]:
             )
     if scene.has_true_colour:
         photo = partial(scene.png, "truecolour")
-        layers.append(Layer("photo", "Satellite picture", photo, scene.key, visible=False, group="base"))
+        layers.append(Layer("photo", t("Satellite picture"), photo, scene.key, visible=False, group="base"))
     # Listed from the top: the class map, and then what it is compared with.
     return layers[::-1]
 
@@ -173,9 +174,9 @@ def _take_along(found: Together, template: Project, key: str) -> None:
     with st.container(horizontal=True):
         files.button(
             files.Item(
-                "The map of the class",
-                "The map, how much the class agrees, all labels as one, and the board.",
-                "Maps and board (.zip)",
+                t("The map of the class"),
+                t("The map, how much the class agrees, all labels as one, and the board."),
+                t("Maps and board (.zip)"),
                 f"{stem}.zip",
                 "application/zip",
                 lambda path: _write(found, path),
@@ -198,29 +199,39 @@ def _write(found: Together, path: Path) -> Path:
 
 def _right(found: Together) -> None:
     judged = found.judged
-    st.subheader("How right is it?", anchor=False)
+    st.subheader(t("How right is it?"), anchor=False)
     if judged is None:
         st.markdown(
-            "Nobody can tell yet. Draw a sample on the page Validate of the project that you hand out: answer its places yourself, "
-            "or have the class answer the same places."
+            t(
+                "Nobody can tell yet. Draw a sample on the page Validate of the project that you hand out: "
+                "answer its places yourself, or have the class answer the same places."
+            )
         )
         return
     if judged.simulated:
         st.caption(
-            f"By the truth of the simulated place, at all of its {judged.places:,} pixels with a class of the list."
+            t(
+                "By the truth of the simulated place, at all of its {places} pixels with a class of the list.",
+                places=numeral(judged.places, ","),
+            )
         )
     else:
-        st.caption(f"By {judged.places:,} places drawn by chance, the same for all; 95 % intervals in brackets.")
+        st.caption(
+            t(
+                "By {places} places drawn by chance, the same for all; 95 % intervals in brackets.",
+                places=numeral(judged.places, ","),
+            )
+        )
     lines = []
     if judged.best is not None and judged.mean is not None:
         learner, share = judged.best
-        lines.append(("Best single map", share, judged.intervals.get(("learner", learner)), learner))
-        lines.append(("Single maps, mean", judged.mean, None, ""))
+        lines.append((t("Best single map"), share, judged.intervals.get(("learner", learner)), learner))
+        lines.append((t("Single maps, mean"), judged.mean, None, ""))
     if judged.consensus is not None:
-        lines.append(("Map of the class", judged.consensus, judged.intervals.get(("class", "consensus")), ""))
+        lines.append((t("Map of the class"), judged.consensus, judged.intervals.get(("class", "consensus")), ""))
     if judged.pooled is not None:
-        lines.append(("All labels as one", judged.pooled, judged.intervals.get(("class", "pooled")), ""))
-    st.dataframe(
+        lines.append((t("All labels as one"), judged.pooled, judged.intervals.get(("class", "pooled")), ""))
+    tables.show(
         {
             "Map": [name for name, *_ in lines],
             "Right": [_share(share, interval) for _, share, interval, _ in lines],
@@ -229,24 +240,34 @@ def _right(found: Together) -> None:
         hide_index=True,
         width="stretch",
     )
-    st.markdown(f"The map of the class is better than **{judged.beaten} of {len(judged.learners)}** single maps.")
+    st.markdown(
+        t(
+            "The map of the class is better than **{beaten} of {learners}** single maps.",
+            beaten=judged.beaten,
+            learners=len(judged.learners),
+        )
+    )
 
 
 def _agreement(found: Together) -> None:
     made = found.consensus
     assert made is not None
-    st.subheader("Where does the class disagree?", anchor=False)
+    st.subheader(t("Where does the class disagree?"), anchor=False)
     st.markdown(
-        f"On **{_percent(made.disputed)}** of the region the class that won has less than two thirds of the votes of "
-        f"{len(made.weights)} learners."
+        t(
+            "On **{percent}** of the region the class that won has less than two thirds of the votes of "
+            "{weights} learners.",
+            percent=_percent(made.disputed),
+            weights=len(made.weights),
+        )
     )
     parted = found.disagreement
     if parted is None:
         return
     pairs = [pair for pair in confused_classes(parted, found.legend)[:MOST_PAIRS] if pair[2] >= _LEAST_CONFUSED]
     if pairs:
-        st.markdown("Classes taken for each other most often, in percent of all pairs of votes:")
-        st.dataframe(
+        st.markdown(t("Classes taken for each other most often, in percent of all pairs of votes:"))
+        tables.show(
             {
                 "One says": [a for a, _, _ in pairs],
                 "the other": [b for _, b, _ in pairs],
@@ -255,20 +276,24 @@ def _agreement(found: Together) -> None:
             hide_index=True,
             width="stretch",
         )
-    st.markdown("Who sees it differently from the class, most of all:")
+    st.markdown(t("Who sees it differently from the class, most of all:"))
     lines = [
-        f"- **{humanize.escape(one.learner)}** on {_percent(one.differs)} of the region: "
-        f"{humanize.escape(differently(one, found.legend.names))}."
+        t(
+            "- **{learner}** on {percent} of the region: {differently}.",
+            learner=humanize.escape(one.learner),
+            percent=_percent(one.differs),
+            differently=humanize.escape(differently(one, found.legend.names)),
+        )
         for one in found.departures[:MOST_PAIRS]
         if one.mine
     ]
-    st.markdown("\n".join(lines) or "Nobody does.")
+    st.markdown("\n".join(lines) or t("Nobody does."))
 
 
 def _learners(found: Together) -> None:
-    st.subheader("Whose map is what", anchor=False)
+    st.subheader(t("Whose map is what"), anchor=False)
     rows = board_rows(found.works, found)
-    st.dataframe(
+    tables.show(
         {
             "Learner": [row["learner"] for row in rows],
             "Labels": [row["labels"] for row in rows],
@@ -287,8 +312,10 @@ def _learners(found: Together) -> None:
         height="content",
     )
     st.caption(
-        "The score at places held out judges each map by its own labels: who labels easy places has a high one. How right a map "
-        "is can only be told at places that are the same for all."
+        t(
+            "The score at places held out judges each map by its own labels: who labels easy places has a "
+            "high one. How right a map is can only be told at places that are the same for all."
+        )
     )
 
 
@@ -296,15 +323,20 @@ def _confusion(found: Together) -> None:
     parted = found.disagreement
     if parted is None or len(parted.learners) < 2:
         return
-    with st.expander("Who agrees with whom", icon=":material/groups:"):
+    with st.expander(t("Who agrees with whom"), icon=":material/groups:"):
         charts.show(
             charts.agreement_figure(parted.learners, 100 * parted.agree),
-            "Of each pair of learners, the share of the region that they map alike.",
+            t("Of each pair of learners, the share of the region that they map alike."),
             "class_map_agreement",
         )
-        st.caption(f"Percent of the region that two learners map alike, on {parted.pixels:,} pixels.")
+        st.caption(
+            t(
+                "Percent of the region that two learners map alike, on {pixels} pixels.",
+                pixels=numeral(parted.pixels, ","),
+            )
+        )
         names = found.legend.names
-        st.dataframe(
+        tables.show(
             {
                 "Learner": [one.first for one in parted.confusions],
                 "says": [names[one.mine] for one in parted.confusions],
@@ -319,7 +351,7 @@ def _confusion(found: Together) -> None:
 
 def _notes(found: Together) -> None:
     if found.notes:
-        with st.expander(f"To mind ({len(found.notes)})", icon=":material/info:"):
+        with st.expander(t("To mind ({notes})", notes=len(found.notes)), icon=":material/info:"):
             st.markdown("\n".join(f"- {humanize.escape(note)}" for note in found.notes))
 
 
@@ -332,7 +364,12 @@ def _share(share: float | None, interval: tuple[float, float] | None) -> str:
         return ""
     if interval is None:
         return _percent(share)
-    return f"{_percent(share)} ({100 * interval[0]:.0f} to {100 * interval[1]:.0f})"
+    return t(
+        "{percent} ({value} to {value2})",
+        percent=_percent(share),
+        value=numeral(100 * interval[0], ".0f"),
+        value2=numeral(100 * interval[1], ".0f"),
+    )
 
 
 def _percent(share: float) -> str:

@@ -11,6 +11,7 @@ from tessera_core.classroom import joining, store
 from tessera_core.classroom.model import Classroom, Member, typed_code
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import Person, acting_for
+from tessera_core.language import later, relay, t
 from tessera_core.project.home import projects_home
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, people, state
@@ -18,7 +19,7 @@ from tessera_core.ui.entrance import Throttle
 
 _WORD, _SEEN, _JOIN = "class_my_word", "class_seen", "join"
 _LOOK_SECONDS = 3
-_OFTEN = "Too many codes were tried here. Wait ten minutes, then try again."
+_OFTEN = later("Too many codes were tried here. Wait ten minutes, then try again.")
 
 
 @functools.cache
@@ -28,7 +29,7 @@ def _throttle() -> Throttle:
 
 def door(person: Person) -> None:
     """The form with code and name, or the way on for whoever is in."""
-    st.title("Join a class")
+    st.title(t("Join a class"))
     code = typed_code(st.query_params.get(_JOIN, ""))
     found = store.with_code(code) or _mine(person)
     known = None if found is None else found.of_person(person.key)
@@ -38,21 +39,26 @@ def door(person: Person) -> None:
     if found is not None:
         st.markdown(f"**{humanize.escape(found.name)}**")
     st.markdown(
-        "You need no account. Your teacher and the class see your nickname, labels and map. All of it is kept on your teacher's "
-        "server, and is deleted with the class."
+        t(
+            "You need no account. Your teacher and the class see your nickname, labels and map. All of it "
+            "is kept on your teacher's server, and is deleted with the class."
+        )
     )
     with st.form("class_join", border=True):
-        typed = st.text_input("Code", code, key="class_code", max_chars=20)
+        typed = st.text_input(t("Code"), code, key="class_code", max_chars=20)
         name = st.text_input(
-            "Nickname", key="class_nickname", max_chars=40, help="Any name that your teacher knows you by."
+            t("Nickname"), key="class_nickname", max_chars=40, help=t("Any name that your teacher knows you by.")
         )
-        if st.form_submit_button("Join", type="primary"):
+        if st.form_submit_button(t("Join"), type="primary"):
             _try(person, lambda: _joined(typed, name, person))
-    with st.expander("I was in this class before, on another device or browser"), st.form("class_back", border=False):
-        typed = st.text_input("Code", code, key="class_code_again", max_chars=20)
-        name = st.text_input("Nickname", key="class_nickname_again", max_chars=40)
-        word = st.text_input("Your word", key="class_word_again", max_chars=40, placeholder="heron 42")
-        if st.form_submit_button("Come back"):
+    with (
+        st.expander(t("I was in this class before, on another device or browser")),
+        st.form("class_back", border=False),
+    ):
+        typed = st.text_input(t("Code"), code, key="class_code_again", max_chars=20)
+        name = st.text_input(t("Nickname"), key="class_nickname_again", max_chars=40)
+        word = st.text_input(t("Your word"), key="class_word_again", max_chars=40, placeholder="heron 42")
+        if st.form_submit_button(t("Come back")):
             _try(person, lambda: _returned(typed, name, word, person))
 
 
@@ -64,14 +70,14 @@ def _mine(person: Person) -> Classroom | None:
 def _try(person: Person, act: Callable[[], None]) -> None:
     throttle = _throttle()
     if throttle.refuses(person.key):
-        st.error(_OFTEN, icon=":material/hourglass_top:")
+        st.error(t(_OFTEN), icon=":material/hourglass_top:")
         return
     try:
         act()
     except InputError as error:
         if isinstance(error, joining.UnknownCodeError):
             throttle.wrong(person.key)
-        st.error(str(error), icon=":material/error:")
+        st.error(relay(error), icon=":material/error:")
 
 
 def _joined(typed: str, name: str, person: Person) -> None:
@@ -93,8 +99,14 @@ def _enter(found: Classroom, member: Member) -> None:
 
 
 def _inside(found: Classroom, member: Member) -> None:
-    st.markdown(f"You are **{humanize.escape(member.nickname)}** in **{humanize.escape(found.name)}**.")
-    if st.button("Go on", type="primary", icon=":material/play_arrow:", key="class_on"):
+    st.markdown(
+        t(
+            "You are **{nickname}** in **{name}**.",
+            nickname=humanize.escape(member.nickname),
+            name=humanize.escape(found.name),
+        )
+    )
+    if st.button(t("Go on"), type="primary", icon=":material/play_arrow:", key="class_on"):
         _enter(found, member)
 
 
@@ -122,34 +134,41 @@ def banner(project: Project) -> bool:
     if word := st.session_state.get(_WORD):
         with st.container(horizontal=True, vertical_alignment="center", key="class_word_note"):
             st.info(
-                f"To come back on another device, {humanize.escape(member.nickname)}, you need your word: **{word}**. "
-                "Write it down.",
+                t(
+                    "To come back on another device, {nickname}, you need your word: **{word}**. Write it down.",
+                    nickname=humanize.escape(member.nickname),
+                    word=word,
+                ),
                 icon=":material/key:",
             )
-            if st.button("I have it", key="class_word_known"):
+            if st.button(t("I have it"), key="class_word_known"):
                 st.session_state.pop(_WORD)
                 st.rerun()
     if found.state == "ended":
         st.caption(
-            f"The class {humanize.escape(found.name)} has ended. Your project stays until your teacher deletes the class."
+            t(
+                "The class {name} has ended. Your project stays until your teacher deletes the class.",
+                name=humanize.escape(found.name),
+            )
         )
         return False
     if found.paused:
-        st.header("Your teacher has paused the class", anchor=False)
+        st.header(t("Your teacher has paused the class"), anchor=False)
         st.markdown(
-            humanize.escape(found.said) or "Look to the front. All that you did is saved, and you go on where you were."
+            humanize.escape(found.said)
+            or t("Look to the front. All that you did is saved, and you go on where you were.")
         )
         _shown(found)
         return True
     told = [f"**{humanize.escape(found.name)}**"]
     if found.task is not None and found.task < len(found.tasks):
-        told.append(f"Task {found.task + 1}: {humanize.escape(found.tasks[found.task])}")
+        told.append(t("Task {task}: {tasks}", task=found.task + 1, tasks=humanize.escape(found.tasks[found.task])))
     if found.said:
         told.append(f":material/campaign: {humanize.escape(found.said)}")
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="class_told"):
         st.markdown(" · ".join(told), width="content")
         if found.tasks:
-            with st.popover("Tasks", icon=":material/checklist:", type="tertiary"):
+            with st.popover(t("Tasks"), icon=":material/checklist:", type="tertiary"):
                 st.markdown("\n".join(f"{n}. {humanize.escape(task)}" for n, task in enumerate(found.tasks, 1)))
     _shown(found)
     return False
@@ -187,5 +206,7 @@ def _shown(found: Classroom) -> None:
     from tessera_core.ui.classroom import shown_map
 
     start = joining.start_project(found)
-    with st.expander(f"Your teacher shows the map of {humanize.escape(member.nickname)}", expanded=True):
+    with st.expander(
+        t("Your teacher shows the map of {nickname}", nickname=humanize.escape(member.nickname)), expanded=True
+    ):
         shown_map.draw(member, start, year_of(start))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.hosting import may
+from tessera_core.language import t
 from tessera_core.ui import people, shell, state
 
 
 def page() -> None:
     """Build the page."""
     if not state.hosted():
-        st.title("Class")
+        st.title(t("Class"))
         _alone()
         return
     person = people.person()
@@ -30,14 +31,19 @@ def page() -> None:
 
 def _alone() -> None:
     st.markdown(
-        "A class works together: learners join with a code, each in a project of their own, you see where everybody is, and "
-        "their maps make one map. For that this computer serves the others in the room. Stop Tessera Studio and start it so:"
+        t(
+            "A class works together: learners join with a code, each in a project of their own, you see "
+            "where everybody is, and their maps make one map. For that this computer serves the others in "
+            "the room. Stop Tessera Studio and start it so:"
+        )
     )
     st.code("tessera app --class", language=None)
     st.markdown(
-        "It shows the address that learners open, and a code for them. Nobody needs an account, and nothing leaves this computer. "
-        "From a copy of the repository the command is:"
+        t(
+            "It shows the address that learners open, and a code for them. Nobody needs an account, and "
+            "nothing leaves this computer. From a copy of the repository the command is:"
+        )
     )
     st.code("make app CLASS=1", language=None)
-    st.markdown("Without a network between the computers, hand files around instead:")
-    st.page_link("pages/data.py", label="A class by files", icon=":material/folder_zip:")
+    st.markdown(t("Without a network between the computers, hand files around instead:"))
+    st.page_link("pages/data.py", label=t("A class by files"), icon=":material/folder_zip:")

@@ -10,6 +10,7 @@ from tessera_core.classroom.board import project_of
 from tessera_core.classroom.model import Member
 from tessera_core.classroom.work import read_work
 from tessera_core.errors import TesseraError
+from tessera_core.language import relay, t
 from tessera_core.project.project import Project
 from tessera_core.render import palette
 from tessera_core.ui import humanize, state
@@ -28,10 +29,10 @@ def draw(member: Member, start: Project, year: int | None) -> None:
         stamp = f"{project.folder.name}|{project.log.version}|{project.saved_at}"
         found = _picture(stamp, project, start, year)
     except TesseraError as error:
-        st.caption(humanize.escape(str(error)))
+        st.caption(humanize.escape(relay(error)))
         return
     if found is None:
-        st.caption("There is no map yet: labels of two classes are needed.")
+        st.caption(t("There is no map yet: labels of two classes are needed."))
         return
     png, legend = found
     st.image(png, width=480)

@@ -18,12 +18,13 @@ from tessera_core.classroom.together import year_of
 from tessera_core.classroom.work import Work, read_work
 from tessera_core.errors import TesseraError
 from tessera_core.hosting import Person
+from tessera_core.language import later, relay, t
 from tessera_core.lessons import library as lessons
 from tessera_core.project import library
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import humanize, jobs, results, shell, state
+from tessera_core.ui import humanize, jobs, results, shell, state, tables
 
 _WAITS = "class_waits"
 _CHOSEN, _NEW, _PROJECTOR, _UNDO, _WORD, _DEMO = (
@@ -36,10 +37,10 @@ _CHOSEN, _NEW, _PROJECTOR, _UNDO, _WORD, _DEMO = (
 )
 _LOOK_SECONDS = 3
 _STATES = {
-    "working": "at work",
+    "working": later("at work"),
     "stuck": "stuck?",
     "away": "away",
-    "gone": "project is gone",
+    "gone": later("project is gone"),
 }
 
 
@@ -50,20 +51,20 @@ def draw(person: Person) -> None:
     if found is not None and st.session_state.get(_PROJECTOR):
         _projector(found)
         return
-    st.title("Class")
+    st.title(t("Class"))
     if mine:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if len(mine) > 1:
                 ids = [one.id for one in mine]
                 st.selectbox(
-                    "Class",
+                    t("Class"),
                     ids,
                     index=ids.index(found.id) if found is not None else 0,
                     format_func=lambda one: next(_title(known) for known in mine if known.id == one),
                     key=_CHOSEN,
                     width="stretch",
                 )
-            if st.button("Open another class", icon=":material/add:", key="class_another"):
+            if st.button(t("Open another class"), icon=":material/add:", key="class_another"):
                 st.session_state[_NEW] = True
     if found is None or st.session_state.get(_NEW):
         _open(person)
@@ -87,31 +88,34 @@ def _chosen(mine: list[Classroom]) -> Classroom | None:
 def _open(person: Person) -> None:
     entries = {entry.folder: entry for entry in library.recent() if entry.dataset}
     with st.container(border=True, key="class_open"):
-        st.header("Open a class", anchor=False)
-        demo = "The demo region"
+        st.header(t("Open a class"), anchor=False)
+        demo = t("The demo region")
         choices = [demo, *entries]
         picked = st.selectbox(
-            "What learners start from",
+            t("What learners start from"),
             choices,
             format_func=lambda one: one if isinstance(one, str) else entries[one].name,
             key="class_template",
-            help="Each learner gets a project of their own with this region and the list of classes, without your labels.",
+            help=t(
+                "Each learner gets a project of their own with this region and the list of classes, without "
+                "your labels."
+            ),
         )
         known = lessons.shelf().lessons
         lesson = st.selectbox(
-            "Lesson that they do",
+            t("Lesson that they do"),
             ["", *known],
-            format_func=lambda one: "None" if not one else f"{known[one].number}. {known[one].words().title}",
+            format_func=lambda one: t("None") if not one else f"{known[one].number}. {known[one].words().title}",
             disabled=picked != demo,
-            help=None if picked == demo else "Lessons are done on the demo region, whose truth is known.",
+            help=None if picked == demo else t("Lessons are done on the demo region, whose truth is known."),
             key="class_lesson",
         )
-        name = st.text_input("Name of the class", placeholder="Year 10, Tuesday", max_chars=80, key="class_name")
+        name = st.text_input(t("Name of the class"), placeholder=t("Year 10, Tuesday"), max_chars=80, key="class_name")
         tasks = st.text_area(
-            "Tasks, one a line", placeholder="Label five places of each class.", height=96, key="class_tasks_new"
+            t("Tasks, one a line"), placeholder=t("Label five places of each class."), height=96, key="class_tasks_new"
         )
         kinds = st.text_input(
-            "Classes of the map, separated by commas", placeholder="Water, Forest, Fields", key="class_kinds"
+            t("Classes of the map, separated by commas"), placeholder=t("Water, Forest, Fields"), key="class_kinds"
         )
         job = jobs.pool().get(_DEMO)
         if job is not None and job.active:
@@ -119,14 +123,14 @@ def _open(person: Person) -> None:
             return
         if job is not None and not jobs.outcome(job):
             st.session_state.pop(_WAITS, None)
-        asked = st.button("Open the class", type="primary", icon=":material/school:", key="class_go")
+        asked = st.button(t("Open the class"), type="primary", icon=":material/school:", key="class_go")
         # Whoever asked before the demo region was made has asked.
         if asked or st.session_state.pop(_WAITS, False):
             template = Project.open(picked) if isinstance(picked, Path) else _demo()
             if template is None:
                 st.session_state[_WAITS] = True
                 st.rerun()
-            with st.spinner("Packing what learners start from…"):
+            with st.spinner(t("Packing what learners start from…")):
                 joining.open_class(
                     template,
                     person,
@@ -145,7 +149,7 @@ def _demo() -> Project | None:
     """The demo region as a template; None while it is made."""
     demo = library.take_demo()
     if demo is None:
-        jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
+        jobs.pool().start(_DEMO, t("Making the demo region"), library.make_demo)
         return None
     # A fresh one: what the teacher labelled in theirs has other classes perhaps.
     return library.start_demo(demo, fresh=True)
@@ -161,19 +165,23 @@ def _class(found: Classroom, person: Person) -> None:
         _orders(found)
     else:
         st.info(
-            "This class has ended: nobody joins it. Its projects stay until you delete the class.",
+            t("This class has ended: nobody joins it. Its projects stay until you delete the class."),
             icon=":material/flag:",
         )
     if (undo := st.session_state.get(_UNDO)) and undo[0] == found.id:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption("Set back to the beginning; their work is kept.", width="content")
+            st.caption(t("Set back to the beginning; their work is kept."), width="content")
             st.button(
-                "Undo", icon=":material/undo:", on_click=shell.shielded(_bring_back), args=(found,), key="class_undo_go"
+                t("Undo"),
+                icon=":material/undo:",
+                on_click=shell.shielded(_bring_back),
+                args=(found,),
+                key="class_undo_go",
             )
-    st.subheader("Where everybody is", anchor=False)
+    st.subheader(t("Where everybody is"), anchor=False)
     _board(found.id)
     _one(found)
-    st.subheader("The map of the class", anchor=False)
+    st.subheader(t("The map of the class"), anchor=False)
     _map(found)
     _end(found)
 
@@ -224,16 +232,16 @@ def _door(found: Classroom) -> None:
             width="content",
         )
         with st.container(gap="small"):
-            st.markdown("Learners open")
+            st.markdown(t("Learners open"))
             st.code(where, language=None)
-            st.markdown(f"or type the code **{shown_code(found.code)}** on the page Class.")
+            st.markdown(t("or type the code **{shown_code}** on the page Class.", shown_code=shown_code(found.code)))
             if _is_loopback(st.get_option("server.address") or "0.0.0.0"):
                 st.warning(
                     "This app answers only to this computer, so learners cannot open that address. Stop it and start it with "
                     "`tessera app --class`.",
                     icon=":material/wifi_off:",
                 )
-        st.button("Projector view", icon=":material/cast:", key="class_project", on_click=_project, args=(True,))
+        st.button(t("Projector view"), icon=":material/cast:", key="class_project", on_click=_project, args=(True,))
 
 
 def _project(on: bool) -> None:
@@ -247,16 +255,16 @@ def _orders(found: Classroom) -> None:
     with st.container(border=True, key="class_orders"):
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             st.button(
-                "Go on" if found.paused else "Pause all",
+                t("Go on") if found.paused else t("Pause all"),
                 type="primary" if found.paused else "secondary",
                 icon=":material/play_arrow:" if found.paused else ":material/pause:",
                 key="class_pause",
                 on_click=shell.shielded(put),
                 args=("paused", not found.paused),
-                help="Learners see that you are explaining something. Nothing of theirs is lost.",
+                help=t("Learners see that you are explaining something. Nothing of theirs is lost."),
             )
             st.button(
-                "Let newcomers in" if found.locked else "Close to newcomers",
+                t("Let newcomers in") if found.locked else t("Close to newcomers"),
                 icon=":material/lock_open:" if found.locked else ":material/lock:",
                 key="class_lock",
                 on_click=shell.shielded(put),
@@ -268,19 +276,22 @@ def _orders(found: Classroom) -> None:
             texts = lesson.words().steps
             with st.container(horizontal=True, vertical_alignment="bottom"):
                 step = st.selectbox(
-                    "Step of the lesson",
+                    t("Step of the lesson"),
                     [one.id for one in lesson.steps],
                     format_func=lambda one: texts[one].title,
                     key=f"class_step_{found.id}",
                 )
-                if st.button("Bring all to this step", icon=":material/input:", key="class_push"):
+                if st.button(t("Bring all to this step"), icon=":material/input:", key="class_push"):
                     left = board.push_step(found, step)
-                    store.change(found.id, said=f"We are at: {texts[step].title}"[:300])
+                    store.change(found.id, said=t("We are at: {title}", title=texts[step].title)[:300])
                     if left:
-                        st.warning(f"Not brought there: {humanize.escape(', '.join(left))}.", icon=":material/warning:")
+                        st.warning(
+                            t("Not brought there: {join}.", join=humanize.escape(", ".join(left))),
+                            icon=":material/warning:",
+                        )
         with st.form("class_say", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
-            text = st.text_input("Say something to all", found.said, max_chars=300, key=f"class_said_{found.id}")
-            if st.form_submit_button("Show it", icon=":material/campaign:"):
+            text = st.text_input(t("Say something to all"), found.said, max_chars=300, key=f"class_said_{found.id}")
+            if st.form_submit_button(t("Show it"), icon=":material/campaign:"):
                 store.change(found.id, said=text.strip())
                 st.rerun()
 
@@ -292,10 +303,10 @@ def _task(found: Classroom) -> None:
         store.change(found.id, task=st.session_state[key])
 
     st.selectbox(
-        "Task that all are at",
+        t("Task that all are at"),
         [None, *range(len(found.tasks))],
         index=0 if found.task is None else found.task + 1,
-        format_func=lambda n: "Everybody at their own pace" if n is None else f"{n + 1}. {found.tasks[n]}",
+        format_func=lambda n: t("Everybody at their own pace") if n is None else f"{n + 1}. {found.tasks[n]}",
         key=key,
         on_change=shell.shielded(at),
     )
@@ -307,56 +318,73 @@ def _board(class_id: str) -> None:
     found = store.read(class_id)
     rows = board.rows(found)
     if not rows:
-        st.markdown("Nobody has joined yet.")
+        st.markdown(t("Nobody has joined yet."))
         return
     now = time.time()
     here = sum(row.state in ("working", "stuck") for row in rows)
-    st.caption(f"{len(rows)} joined, {here} here now, {sum(row.labels for row in rows)} labels.")
+    st.caption(
+        t(
+            "{rows} joined, {here} here now, {sum} labels.",
+            rows=len(rows),
+            here=here,
+            sum=sum(row.labels for row in rows),
+        )
+    )
     table = pd.DataFrame(
         {
             "Learner": [row.nickname for row in rows],
-            "Now": [_STATES[row.state] for row in rows],
+            "Now": [t(_STATES[row.state]) for row in rows],
             "Labels": [row.labels for row in rows],
             "Classes": [row.classes for row in rows],
-            "At": [f"{row.step} of {row.steps}: {row.doing}" if row.steps else row.doing for row in rows],
+            "At": [
+                t("{step} of {steps}: {doing}", step=row.step, steps=row.steps, doing=row.doing)
+                if row.steps
+                else row.doing
+                for row in rows
+            ],
             "Places checked": [row.answers for row in rows],
             "Last change": [humanize.ago(now - row.changed) if row.changed else "" for row in rows],
         }
     )
     if not any(row.doing for row in rows):
-        table = table.drop(columns="At")
+        table = table.drop(columns=t("At"))
     if not any(row.answers for row in rows):
-        table = table.drop(columns="Places checked")
-    st.dataframe(table, hide_index=True, width="stretch", key=f"class_board_{class_id}")
+        table = table.drop(columns=t("Places checked"))
+    tables.show(table, hide_index=True, width="stretch", key=f"class_board_{class_id}")
 
 
 def _one(found: Classroom) -> None:
     if not found.members:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.selectbox("Learner", [one.nickname for one in found.members], key=f"class_one_{found.id}")
+        name = st.selectbox(t("Learner"), [one.nickname for one in found.members], key=f"class_one_{found.id}")
         shown = found.shown == name
         if st.button(
-            "Stop showing" if shown else "Show their map to all",
+            t("Stop showing") if shown else t("Show their map to all"),
             icon=":material/visibility_off:" if shown else ":material/visibility:",
             key="class_show",
         ):
             store.change(found.id, shown="" if shown else name)
             st.rerun()
-        if st.button("New word", icon=":material/key:", key="class_word_new", help="For somebody who has lost theirs."):
+        if st.button(
+            t("New word"), icon=":material/key:", key="class_word_new", help=t("For somebody who has lost theirs.")
+        ):
             st.session_state[_WORD] = (name, joining.renew_word(found.id, name))
-        if st.button("Set back", icon=":material/restart_alt:", key="class_back_one"):
+        if st.button(t("Set back"), icon=":material/restart_alt:", key="class_back_one"):
             _set_back(found, [name])
-        if st.button("Set all back", icon=":material/restart_alt:", type="tertiary", key="class_back_all"):
+        if st.button(t("Set all back"), icon=":material/restart_alt:", type="tertiary", key="class_back_all"):
             _confirm_all(found)
     if word := st.session_state.get(_WORD):
-        st.info(f"{humanize.escape(word[0])} comes back with the word **{word[1]}**.", icon=":material/key:")
+        st.info(
+            t("{word} comes back with the word **{word2}**.", word=humanize.escape(word[0]), word2=word[1]),
+            icon=":material/key:",
+        )
 
 
 @st.dialog("Set everybody back?")
 def _confirm_all(found: Classroom) -> None:
-    st.markdown("All labels of all learners are taken away, and the lesson begins anew. You can undo it.")
-    if st.button("Set all back", type="primary", key="class_back_all_go"):
+    st.markdown(t("All labels of all learners are taken away, and the lesson begins anew. You can undo it."))
+    if st.button(t("Set all back"), type="primary", key="class_back_all_go"):
         _set_back(found, None)
 
 
@@ -377,10 +405,10 @@ def _bring_back(found: Classroom) -> None:
 def _map(found: Classroom) -> None:
     key = f"class_map_{found.id}"
     st.markdown(
-        "Everybody's maps vote in every place. Make it when the class has labelled, and again whenever you like."
+        t("Everybody's maps vote in every place. Make it when the class has labelled, and again whenever you like.")
     )
     if st.button(
-        "Make the map of the class", icon=":material/layers:", key="class_map_make", disabled=not found.members
+        t("Make the map of the class"), icon=":material/layers:", key="class_map_make", disabled=not found.members
     ):
         st.session_state[key] = _stamps(found)
     stamps = st.session_state.get(key)
@@ -397,11 +425,11 @@ def _map(found: Classroom) -> None:
                 project = board.project_of(member)
                 works.append(read_work(project, scene.raster, member.nickname, known=known, cancelled=cancelled))
             except TesseraError as error:
-                failed.append(f"{member.nickname}: {error}")
+                failed.append(f"{member.nickname}: {relay(error)}")
             progress(n + 1, len(found.members), member.nickname)
         return works, failed
 
-    done = results.result_of("classroom", f"{key}|{stamps}", "Reading everybody's work", work, "Read again")
+    done = results.result_of("classroom", f"{key}|{stamps}", t("Reading everybody's work"), work, t("Read again"))
     if done is None:
         return
     works, failed = done
@@ -425,38 +453,44 @@ def _stamps(found: Classroom) -> str:
 def _end(found: Classroom) -> None:
     with st.container(horizontal=True, key="class_end"):
         if found.state == "open":
-            if st.button("End the class", icon=":material/flag:", key="class_end_go"):
+            if st.button(t("End the class"), icon=":material/flag:", key="class_end_go"):
                 store.change(found.id, state="ended", paused=False, shown="", said="")
                 st.rerun()
-        elif st.button("Open it again", icon=":material/undo:", key="class_reopen"):
+        elif st.button(t("Open it again"), icon=":material/undo:", key="class_reopen"):
             store.change(found.id, state="open")
             st.rerun()
         st.download_button(
-            "Save all work (.zip)",
+            t("Save all work (.zip)"),
             lambda: board.export_class(found),
             f"{safe_name(found.name)}.zip",
             "application/zip",
             icon=":material/download:",
             key="class_export",
         )
-        if st.button("Delete the class", icon=":material/delete:", type="tertiary", key="class_delete"):
+        if st.button(t("Delete the class"), icon=":material/delete:", type="tertiary", key="class_delete"):
             _confirm_delete(found)
     st.caption(
-        "What is kept: nicknames, labels, answers and when they were made, on this server alone. Deleting the class deletes the "
-        "learners' projects with it."
+        t(
+            "What is kept: nicknames, labels, answers and when they were made, on this server alone. "
+            "Deleting the class deletes the learners' projects with it."
+        )
     )
 
 
 @st.dialog("Delete the class?")
 def _confirm_delete(found: Classroom) -> None:
     st.markdown(
-        f"**{humanize.escape(found.name)}** with the projects of its {len(found.members)} learners is deleted for good. "
-        "Save all work first if anybody may want it."
+        t(
+            "**{name}** with the projects of its {members} learners is deleted for good. Save all work "
+            "first if anybody may want it.",
+            name=humanize.escape(found.name),
+            members=len(found.members),
+        )
     )
-    if st.button("Delete for good", type="primary", key="class_delete_go"):
+    if st.button(t("Delete for good"), type="primary", key="class_delete_go"):
         count = board.delete_class(found)
         st.session_state.pop(_CHOSEN, None)
-        st.toast(f"Deleted, with {count} projects.")
+        st.toast(t("Deleted, with {count} projects.", count=count))
         st.rerun()
 
 
@@ -464,18 +498,18 @@ def _confirm_delete(found: Classroom) -> None:
 
 
 def _projector(found: Classroom) -> None:
-    shell.unseen_title("Class")
+    shell.unseen_title(t("Class"))
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.button(
-            "Back to the board", icon=":material/close:", key="class_project_off", on_click=_project, args=(False,)
+            t("Back to the board"), icon=":material/close:", key="class_project_off", on_click=_project, args=(False,)
         )
         st.toggle(
-            "Scores",
+            t("Scores"),
             found.scores,
             key="class_scores",
             on_change=shell.shielded(_scores),
             args=(found.id,),
-            help="Names with their labels on the wall; off, only how many are where.",
+            help=t("Names with their labels on the wall; off, only how many are where."),
         )
     where = address(found.code)
     st.markdown(
@@ -499,7 +533,9 @@ def _wall(class_id: str) -> None:
     found = store.read(class_id)
     rows = board.rows(found)
     here = sum(row.state in ("working", "stuck") for row in rows)
-    st.markdown(f"## {len(rows)} joined, {here} here, {sum(row.labels for row in rows)} labels")
+    st.markdown(
+        t("## {rows} joined, {here} here, {sum} labels", rows=len(rows), here=here, sum=sum(row.labels for row in rows))
+    )
     if found.said:
         st.markdown(f"## {humanize.escape(found.said)}")
     for row in rows if found.scores else ():

@@ -21,6 +21,7 @@ from tessera_core.analysis import change
 from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transitions import UNCHANGED, UNKNOWN, year_of_change
 from tessera_core.errors import RasterError
+from tessera_core.language import later, numeral, relay, t
 from tessera_core.project.change import RATE, compare_steps
 from tessera_core.project.classify import head_name
 from tessera_core.project.folders import safe_name
@@ -54,7 +55,7 @@ Mark = tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, float], ..
 Marks = list[Mark]
 # A map of the project's labels is made beside the slider by these heads up to so many pixels.
 _QUICK, _AT_ONCE = ("prototype", "ridge", "logistic"), 1_500_000
-_VIEWS = {"one": "One map", "swipe": "Divider", "beside": "Side by side"}
+_VIEWS = {"one": later("One map"), "swipe": later("Divider"), "beside": later("Side by side")}
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ class Compared:
 
 def compared(context: CompareContext) -> Compared | None:
     """The comparison of the chosen years, or None while it is being made."""
-    title = f"Comparing {context.first} with {context.last}"
+    title = t("Comparing {first} with {last}", first=context.first, last=context.last)
     found: Compared | None = result_of(
-        context.content("change"), title, lambda p, c: _work(context, p, c), "Compare again"
+        context.content("change"), title, lambda p, c: _work(context, p, c), t("Compare again")
     )
     return found
 
@@ -115,7 +116,12 @@ def _studio(context: CompareContext, found: Compared) -> None:
         if problem:
             st.warning(problem, icon=":material/warning:")
         view = st.segmented_control(
-            "View", list(_VIEWS), default="one", required=True, key="compare_view", format_func=_VIEWS.__getitem__
+            t("View"),
+            list(_VIEWS),
+            default="one",
+            required=True,
+            key="compare_view",
+            format_func=lambda one: t(_VIEWS[one]),
         )
         picture_choice(context)
         _marking(marks, marks_key, layer)
@@ -137,7 +143,7 @@ def _studio(context: CompareContext, found: Compared) -> None:
                 {"type": "Polygon", "coordinates": [[*ring, ring[0]]]},
                 "#0072b2",
                 0.1,
-                "Marked as unchanged",
+                t("Marked as unchanged"),
             )
             for n, (_, _, ring) in enumerate(marks)
             if ring
@@ -149,19 +155,24 @@ def _studio(context: CompareContext, found: Compared) -> None:
             view_map.MapContent(layers, pixel.markers(context), outlines),
             tools=("click", "box", "polygon"),
             comparison=None if view == "one" else view_map.Comparison(*ends, beside=view == "beside"),
-            look=view_map.MapLook(context.project.name, f"{context.first} and {context.last}"),
+            look=view_map.MapLook(
+                context.project.name, t("{first} and {last}", first=context.first, last=context.last)
+            ),
             on_event=lambda: _on_map(context, map_key, marks_key),
         )
 
 
 def _slider(context: CompareContext) -> float:
     rate: float = st.select_slider(
-        "False alarms I accept",
+        t("False alarms I accept"),
         STOPS,
         value=RATE,
         format_func=lambda value: f"{100 * value:g} %",
         key=f"compare_rate_{context.project.key}",
-        help="Of the ground that is called changed, about this share at most has not changed. A lower share finds less change.",
+        help=t(
+            "Of the ground that is called changed, about this share at most has not changed. A lower share "
+            "finds less change."
+        ),
     )
     return rate
 
@@ -169,25 +180,37 @@ def _slider(context: CompareContext) -> float:
 def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: float) -> None:
     count = layer.count(rate)
     share = 100 * count / max(layer.pixels, 1)
-    st.metric(f"Changed from {context.first} to {context.last}", f"{area_text(count, context)} · {share:.1f} %")
+    st.metric(
+        t("Changed from {first} to {last}", first=context.first, last=context.last),
+        f"{area_text(count, context)} · {share:.1f} %",
+    )
     if count:
         st.caption(
-            f"Up to about {area_text(rate * count, context)} of it may be false alarms, mostly at its edges; a pixel there counts "
-            "only if it differs more than blur from its neighbours explains."
+            t(
+                "Up to about {area_text} of it may be false alarms, mostly at its edges; a pixel there counts "
+                "only if it differs more than blur from its neighbours explains.",
+                area_text=area_text(rate * count, context),
+            )
         )
     elif layer.count(STOPS[-1]):
         st.caption(
-            f"With at most {100 * rate:g} % false alarms no place can be called changed for sure. Accept more of them to see the "
-            "likeliest places."
+            t(
+                "With at most {value} % false alarms no place can be called changed for sure. Accept more of "
+                "them to see the likeliest places.",
+                value=numeral(100 * rate, "g"),
+            )
         )
     else:
-        st.caption("Nothing here differs more than unchanged ground does.")
+        st.caption(t("Nothing here differs more than unchanged ground does."))
     st.markdown(_shift_sentence(context, layer))
     if layer.raised:
         share = 100 * sum(share for share, _ in layer.raised)
         st.caption(
-            f"Some ground ({share:.0f} % of the region) varies more than the rest without changing; it must differ more before "
-            "it is called changed."
+            t(
+                "Some ground ({share} % of the region) varies more than the rest without changing; it must "
+                "differ more before it is called changed.",
+                share=numeral(share, ".0f"),
+            )
         )
     if count and (told := _what_changed(context, layer, rate)):
         st.caption(told)
@@ -196,10 +219,17 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
 def _shift_sentence(context: CompareContext, layer: ChangeLayer) -> str:
     share = 100 * layer.shift.share
     if share < 10:
-        return f"**Whole scene:** {context.first} and {context.last} are alike where nothing changed; there is hardly any shift."
-    return (
-        f"**Whole scene:** weather and sensors moved everything from {context.first} to {context.last}. {share:.0f} % of the "
-        "difference on unchanged ground is this shift; it is taken out and not counted as change."
+        return t(
+            "**Whole scene:** {first} and {last} are alike where nothing changed; there is hardly any shift.",
+            first=context.first,
+            last=context.last,
+        )
+    return t(
+        "**Whole scene:** weather and sensors moved everything from {first} to {last}. {share} % of the "
+        "difference on unchanged ground is this shift; it is taken out and not counted as change.",
+        first=context.first,
+        last=context.last,
+        share=numeral(share, ".0f"),
     )
 
 
@@ -218,9 +248,11 @@ def _what_changed(context: CompareContext, layer: ChangeLayer, rate: float) -> s
     names = {c.id: c.name for c in context.project.log.classes}
     largest = [k for k in np.argsort(-counts)[:3].tolist() if counts[k]]
     told = ", ".join(f"{humanize.escape(names.get(k, str(k)))} {100 * counts[k] / counts.sum():.0f} %" for k in largest)
-    return (
-        f"On your map of {context.last} the changed ground is mostly {told}. Another crop on a field counts as change, too, though "
-        "its use is the same."
+    return t(
+        "On your map of {last} the changed ground is mostly {told}. Another crop on a field counts as "
+        "change, too, though its use is the same.",
+        last=context.last,
+        told=told,
     )
 
 
@@ -231,7 +263,7 @@ def _against(layer: ChangeLayer, marks: Marks) -> tuple[ChangeLayer, str]:
     try:
         return layer.with_stable(stable_mask(layer.levels.shape, [(rows, cols) for rows, cols, _ in marks])), ""
     except RasterError as error:
-        return layer, str(error)
+        return layer, relay(error)
 
 
 def stable_mask(shape: tuple[int, ...], rings: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> NDArray[np.bool_]:
@@ -258,14 +290,16 @@ def _on_map(context: CompareContext, map_key: str, marks_key: str) -> None:
 
 
 def _marking(marks: Marks, marks_key: str, layer: ChangeLayer) -> None:
-    with st.expander("Ground I know has not changed", icon=":material/crop_free:"):
+    with st.expander(t("Ground I know has not changed"), icon=":material/crop_free:"):
         st.caption(
-            "Draw a box or an outline on the map around places that did not change. How much they differ then decides what "
-            "counts as change, instead of the app's own estimate."
+            t(
+                "Draw a box or an outline on the map around places that did not change. How much they differ "
+                "then decides what counts as change, instead of the app's own estimate."
+            )
         )
         if layer.null.source == "marked":
-            st.markdown(f"Judged by {layer.null.pixels:,} marked pixels.")
-        if marks and st.button("Forget the marked areas", icon=":material/close:", key=f"forget_{marks_key}"):
+            st.markdown(t("Judged by {pixels} marked pixels.", pixels=numeral(layer.null.pixels, ",")))
+        if marks and st.button(t("Forget the marked areas"), icon=":material/close:", key=f"forget_{marks_key}"):
             st.session_state[marks_key] = []
             st.rerun(scope="fragment")
 
@@ -279,8 +313,13 @@ def _layer(context: CompareContext, layer: ChangeLayer, rate: float, opacity: fl
         if stop <= rate:
             entries[position] = (*COLOUR, 255)
     png = palette.encode_indexed(index, entries)
-    legend = (("#{:02x}{:02x}{:02x}".format(*COLOUR), f"changed (up to {100 * rate:g} % false alarms)"),)
-    return Layer("change", "Change", png, f"{version}|{rate}", opacity=opacity, legend=legend)
+    legend = (
+        (
+            "#{:02x}{:02x}{:02x}".format(*COLOUR),
+            t("changed (up to {value} % false alarms)", value=numeral(100 * rate, "g")),
+        ),
+    )
+    return Layer("change", t("Change"), png, f"{version}|{rate}", opacity=opacity, legend=legend)
 
 
 def _judged(context: CompareContext, layer: ChangeLayer) -> str:
@@ -296,11 +335,16 @@ def _p_layer(context: CompareContext, layer: ChangeLayer) -> Layer:
     version = f"{_judged(context, layer)}|p"
     lows = (0, *P_STOPS)
     legend = tuple(
-        (colour, f"p {low:g} to {high:g}" if low else f"p below {high:g}")
+        (
+            colour,
+            t("p {low} to {high}", low=numeral(low, "g"), high=numeral(high, "g"))
+            if low
+            else t("p below {high}", high=numeral(high, "g")),
+        )
         for colour, low, high in zip(P_COLOURS, lows, P_STOPS, strict=False)
     )
     png = partial(_p_png, version, context, layer)
-    return Layer("p", "p-value of change", png, version, opacity=0.9, visible=False, legend=legend)
+    return Layer("p", t("p-value of change"), png, version, opacity=0.9, visible=False, legend=legend)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -315,9 +359,12 @@ def _p_png(version: str, _place: CompareContext, _layer: ChangeLayer) -> bytes:
 def _when_layer(context: CompareContext, steps: tuple[ChangeLayer, ...], rate: float) -> Layer:
     version = f"{context.content('when')}|{rate}"
     colours = {n: STEP_COLOURS[(n - 1) % len(STEP_COLOURS)] for n in range(1, len(steps) + 1)}
-    legend = tuple((colours[n], f"changed {step.years[0]} to {step.years[1]}") for n, step in enumerate(steps, start=1))
+    legend = tuple(
+        (colours[n], t("changed {years} to {years2}", years=step.years[0], years2=step.years[1]))
+        for n, step in enumerate(steps, start=1)
+    )
     png = partial(_when_png, version, context, steps, rate, colours)
-    return Layer("when", "Year of change", png, version, 0.8, False, legend)
+    return Layer("when", t("Year of change"), png, version, 0.8, False, legend)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -332,13 +379,15 @@ def _when_png(
 def _download(context: CompareContext, layer: ChangeLayer, rate: float) -> None:
     name = f"change-{context.first}-{context.last}.zip"
     st.download_button(
-        "Download as GeoTIFF",
+        t("Download as GeoTIFF"),
         lambda: change_files(context, layer, rate),
         file_name=name,
         mime="application/zip",
         icon=":material/download:",
         on_click="ignore",
-        help="A map of changed ground at the chosen share of false alarms, and how unlikely chance is, for every pixel.",
+        help=t(
+            "A map of changed ground at the chosen share of false alarms, and how unlikely chance is, for every pixel."
+        ),
     )
     stem = safe_name(f"{context.project.name} change {context.first} {context.last}").replace(" ", "-")
     with st.container(horizontal=True):
@@ -352,8 +401,12 @@ def _layout(context: CompareContext, layer: ChangeLayer, rate: float) -> MapLayo
     raster = context.scenes[context.last].raster
     count = layer.count(rate)
     said = (
-        f"{area_text(count, context)} changed, {100 * count / max(layer.pixels, 1):.1f} % of the region. Up to about "
-        f"{area_text(rate * count, context)} of it may be false alarms.",
+        t(
+            "{area_text} changed, {value} % of the region. Up to about {area_text2} of it may be false alarms.",
+            area_text=area_text(count, context),
+            value=numeral(100 * count / max(layer.pixels, 1), ".1f"),
+            area_text2=area_text(rate * count, context),
+        ),
         _shift_sentence(context, layer).replace("**", ""),
     )
     years = (context.first, context.last)

@@ -15,12 +15,13 @@ from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transfer import Transfer
 from tessera_core.analysis.transitions import Trajectory, Transitions, sankey, trajectories
 from tessera_core.heads.choice import DEFAULT_HEAD
+from tessera_core.language import numeral, t
 from tessera_core.project.change import RATE, YearLabels, YearMaps, confirm, map_years
 from tessera_core.project.classify import head_name
 from tessera_core.project.folders import safe_name
 from tessera_core.render import palette
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import charts, files, shell, state
+from tessera_core.ui import charts, files, shell, state, tables
 from tessera_core.ui.compare.change import Compared, compared
 from tessera_core.ui.compare.context import CompareContext, area_text, result_of, rgb_of_classes
 from tessera_core.ui.components import view_map
@@ -50,15 +51,20 @@ def show_labels(context: CompareContext) -> None:
     maps = found.maps
     names = {c.id: c.name for c in context.project.log.classes}
     st.caption(
-        f"Your labels are taken to be of {maps.label_year}. In another year a label is used only where its ground has not "
-        "changed, so that a felled wood does not teach what a wood looks like."
+        t(
+            "Your labels are taken to be of {label_year}. In another year a label is used only where its "
+            "ground has not changed, so that a felled wood does not teach what a wood looks like.",
+            label_year=maps.label_year,
+        )
     )
     for year, transfer in maps.transfers.items():
         _transfer(context, year, transfer, names)
     st.caption(
-        "Other than before: how much the labels that hold differ between the years, beside unchanged ground in general (1 = as "
-        "much). A class well above "
-        "1 looks different that year, though it is the same; label some of it there."
+        t(
+            "Other than before: how much the labels that hold differ between the years, beside unchanged "
+            "ground in general (1 = as much). A class well above 1 looks different that year, though it is "
+            "the same; label some of it there."
+        )
     )
 
 
@@ -73,8 +79,8 @@ class Made:
 
 def _made(context: CompareContext) -> Made | None:
     if not context.project.log.labels:
-        st.info("Label some places first; then every year can be mapped with them.", icon=":material/draw:")
-        st.page_link("pages/label.py", label="Label some places", icon=":material/draw:", query_params=state.query())
+        st.info(t("Label some places first; then every year can be mapped with them."), icon=":material/draw:")
+        st.page_link("pages/label.py", label=t("Label some places"), icon=":material/draw:", query_params=state.query())
         return None
     label_year = _label_year(context)
     comparison = compared(context)
@@ -100,7 +106,10 @@ def _made(context: CompareContext) -> Made | None:
 
     key = context.content("maps", context.project.key, context.project.log.version, name, label_year)
     maps: YearMaps | None = result_of(
-        key, f"Mapping {context.first} to {context.last} with one method", work, "Map again"
+        key,
+        t("Mapping {first} to {last} with one method", first=context.first, last=context.last),
+        work,
+        t("Map again"),
     )
     return None if maps is None else Made(maps, comparison, key)
 
@@ -118,13 +127,13 @@ def _label_year(context: CompareContext) -> int:
     known = settings.year if settings.label_year is None else settings.label_year
     current = known if known in years else years[-1]
     chosen: int = st.segmented_control(
-        "Which year did you label?",
+        t("Which year did you label?"),
         years,
         default=current,
         required=True,
         key=key,
         on_change=lambda: context.project.update(label_year=st.session_state[key]),
-        help="The year whose picture you looked at when you set the labels.",
+        help=t("The year whose picture you looked at when you set the labels."),
     )
     return chosen
 
@@ -160,7 +169,9 @@ def _studio(context: CompareContext, made: Made) -> None:
             view_map.MapContent(pictures),
             tools=(),
             comparison=view_map.Comparison(f"classes{context.first}", f"classes{context.last}"),
-            look=view_map.MapLook(context.project.name, f"{context.first} and {context.last}"),
+            look=view_map.MapLook(
+                context.project.name, t("{first} and {last}", first=context.first, last=context.last)
+            ),
         )
     with panel:
         for step in steps:
@@ -179,7 +190,9 @@ def _layout(context: CompareContext, maps: YearMaps) -> MapLayout:
     from tessera_core.export.pictures import years_layout
 
     raster, years = context.scenes[context.last].raster, (context.first, context.last)
-    said = ("Where the two maps differ, the ground changed or one of the maps is wrong; the page Compare tells which.",)
+    said = (
+        t("Where the two maps differ, the ground changed or one of the maps is wrong; the page Compare tells which."),
+    )
     of_years = {year: maps.maps[year].classes for year in years}
     return years_layout(
         context.project.name, of_years, context.project.log.classes, raster.grid, raster.provenance, said
@@ -203,9 +216,9 @@ def _table(context: CompareContext, step: Transitions, names: dict[int, str], ra
 
     unit = "ha" if np.isfinite(step.hectares_per_pixel) else "pixels"
     rows = step.rows(names)
-    st.markdown(f"**What became what, {step.years[0]} to {step.years[1]}**")
+    st.markdown(t("**What became what, {years} to {years2}**", years=step.years[0], years2=step.years[1]))
     if not rows:
-        st.caption("Both maps show the same classes everywhere.")
+        st.caption(t("Both maps show the same classes everywhere."))
         return
     rows.sort(key=lambda row: -row.get("confirmed", row["area"]))
     table = pd.DataFrame(
@@ -215,17 +228,26 @@ def _table(context: CompareContext, step: Transitions, names: dict[int, str], ra
             f"Changed, {unit}": [row.get("confirmed", float("nan")) for row in rows[:MOST_ROWS]],
             f"Maps differ, {unit}": [row["area"] for row in rows[:MOST_ROWS]],
             f"Maps differ, with other labels, {unit}": [
-                f"{row['low']:,.1f} to {row['high']:,.1f}" if "low" in row else "" for row in rows[:MOST_ROWS]
+                t("{row} to {row2}", row=numeral(row["low"], ",.1f"), row2=numeral(row["high"], ",.1f"))
+                if "low" in row
+                else ""
+                for row in rows[:MOST_ROWS]
             ],
         }
     )
-    st.dataframe(table.style.format(precision=1, thousands=","), hide_index=True, width="stretch", height="content")
+    tables.show(table.style.format(precision=1, thousands=","), hide_index=True, width="stretch", height="content")
     total = sum(row["area"] for row in rows)
     confirmed = sum(row.get("confirmed", 0.0) for row in rows)
     st.caption(
-        f"The maps differ on {total:,.1f} {unit}; on {confirmed:,.1f} {unit} of it the ground itself changed (at most "
-        f"{100 * rate:g} % false alarms). The rest is mostly mistakes of the maps. The intervals say how much the areas where the "
-        "maps differ vary with the choice of your labels."
+        t(
+            "The maps differ on {total} {unit}; on {confirmed} {unit} of it the ground itself changed (at "
+            "most {value} % false alarms). The rest is mostly mistakes of the maps. The intervals say how "
+            "much the areas where the maps differ vary with the choice of your labels.",
+            total=numeral(total, ",.1f"),
+            unit=unit,
+            confirmed=numeral(confirmed, ",.1f"),
+            value=numeral(100 * rate, "g"),
+        )
     )
     _matrix(step, names, unit)
 
@@ -234,30 +256,41 @@ def _matrix(step: Transitions, names: dict[int, str], unit: str) -> None:
     import pandas as pd
 
     matrix = step.matrix(names)
-    with st.expander(f"The whole matrix, {step.years[0]} to {step.years[1]}", icon=":material/grid_on:"):
+    with st.expander(
+        t("The whole matrix, {years} to {years2}", years=step.years[0], years2=step.years[1]), icon=":material/grid_on:"
+    ):
         cells = {
             row[0]["from"]: {
                 cell["to"]: f"{cell['area']:,.1f}"
-                + (f" ({cell['low']:,.1f} to {cell['high']:,.1f})" if "low" in cell else "")
+                + (
+                    t(" ({cell} to {cell2})", cell=numeral(cell["low"], ",.1f"), cell2=numeral(cell["high"], ",.1f"))
+                    if "low" in cell
+                    else ""
+                )
                 for cell in row
             }
             for row in matrix
         }
-        st.dataframe(pd.DataFrame.from_dict(cells, orient="index"), width="stretch")
+        tables.show(pd.DataFrame.from_dict(cells, orient="index"), width="stretch")
         st.caption(
-            f"Rows: {step.years[0]}; columns: {step.years[1]}; {unit} of the maps, in brackets with other draws of your labels."
+            t(
+                "Rows: {years}; columns: {years2}; {unit} of the maps, in brackets with other draws of your labels.",
+                years=step.years[0],
+                years2=step.years[1],
+                unit=unit,
+            )
         )
         rows = pd.DataFrame([cell for row in matrix for cell in row])
         rows = rows.rename(
             columns={
                 "area": f"maps, {unit}",
                 "confirmed": f"changed, {unit}",
-                "low": "low, other labels",
-                "high": "high, other labels",
+                "low": t("low, other labels"),
+                "high": t("high, other labels"),
             }
         )
         st.download_button(
-            "Download the matrix (CSV)",
+            t("Download the matrix (CSV)"),
             rows.map(quoted).to_csv(index=False, float_format="%.4f"),
             file_name=f"transitions-{step.years[0]}-{step.years[1]}.csv",
             mime="text/csv",
@@ -271,7 +304,7 @@ def _plot(
     context: CompareContext, steps: tuple[Transitions, ...], names: dict[int, str], colours: dict[int, str]
 ) -> None:
     go = charts.library()
-    st.markdown("**From class to class**")
+    st.markdown(t("**From class to class**"))
     plot = sankey(steps, names, colours)
     least = _LEAST_SHARE * max(sum(plot["value"]), 1e-9) / len(steps)
     keep = [n for n, value in enumerate(plot["value"]) if value >= least]
@@ -301,7 +334,7 @@ def _plot(
     figure.update_layout(height=420, margin={"l": 8, "r": 8, "t": 8, "b": 8}, font={"size": 13})
     st.plotly_chart(figure, width="stretch", key=f"compare_sankey_{context.project.key}")
     st.caption(
-        "Width is area. Faint bands stay what they are; strong ones changed, where the change itself is confirmed."
+        t("Width is area. Faint bands stay what they are; strong ones changed, where the change itself is confirmed.")
     )
 
 
@@ -312,10 +345,10 @@ def _text_colour() -> str:
 
 def _timelapse(context: CompareContext, version: str, maps: YearMaps, colours: dict[int, str]) -> None:
     gif = _gif(version, context, maps, colours)
-    with st.expander("Timelapse", icon=":material/movie:"):
+    with st.expander(t("Timelapse"), icon=":material/movie:"):
         st.image(gif, width="stretch")
         st.download_button(
-            "Download the timelapse (GIF)",
+            t("Download the timelapse (GIF)"),
             gif,
             file_name=f"timelapse-{context.first}-{context.last}.gif",
             mime="image/gif",
@@ -341,9 +374,9 @@ def _trajectories(context: CompareContext, version: str, maps: YearMaps, names: 
     import pandas as pd
 
     found = _paths(version, context, maps)
-    st.markdown("**Most frequent paths through the years**")
+    st.markdown(t("**Most frequent paths through the years**"))
     if not found:
-        st.caption("No pixel changes its class.")
+        st.caption(t("No pixel changes its class."))
         return
     table = pd.DataFrame(
         [
@@ -352,7 +385,7 @@ def _trajectories(context: CompareContext, version: str, maps: YearMaps, names: 
             for one in found[:MOST_ROWS]
         ]
     )
-    st.dataframe(table, hide_index=True, width="stretch", height="content")
+    tables.show(table, hide_index=True, width="stretch", height="content")
 
 
 def _transfer(context: CompareContext, year: int, transfer: Transfer, names: dict[int, str]) -> None:
@@ -367,11 +400,11 @@ def _transfer(context: CompareContext, year: int, transfer: Transfer, names: dic
             "Other than before": [f"{one.drift:.1f}" if np.isfinite(one.drift) else "" for one in transfer.classes],
         }
     )
-    st.dataframe(table, hide_index=True, width="stretch", height="content")
+    tables.show(table, hide_index=True, width="stretch", height="content")
     grid = context.scenes[year].raster.grid
     if transfer.kept and grid.georeferenced:
         st.download_button(
-            f"Download the labels that hold in {year} (GeoJSON)",
+            t("Download the labels that hold in {year} (GeoJSON)", year=year),
             lambda: _geojson(context, year, transfer),
             file_name=f"labels-{year}.geojson",
             mime="application/geo+json",

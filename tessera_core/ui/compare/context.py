@@ -12,6 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.areas import hectares
+from tessera_core.language import later, numeral, t
 from tessera_core.project.jobs import Work
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.ui import results
@@ -20,7 +21,7 @@ from tessera_core.ui.frame import PageContext
 from tessera_core.ui.scene import OpenScene
 
 PAGE = "compare"
-SATELLITE, EMBEDDING = "Satellite picture", "Embedding colours"
+SATELLITE, EMBEDDING = later("Satellite picture"), later("Embedding colours")
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,16 @@ def picture_choice(context: CompareContext) -> None:
     """Which picture of the years lies below; only where there is a choice."""
     if _has_satellite(context):
         st.segmented_control(
-            "Picture",
+            t("Picture"),
             [SATELLITE, EMBEDDING],
+            format_func=t,
             default=SATELLITE,
             required=True,
             key=context.key("picture"),
-            help="In embedding colours, equal colours mean alike ground, in both years; on one map they are shown as greys.",
+            help=t(
+                "In embedding colours, equal colours mean alike ground, in both years; on one map they are "
+                "shown as greys."
+            ),
         )
 
 
@@ -139,10 +144,12 @@ def area_text(pixels: float, context: CompareContext) -> str:
     """``"12.3 ha"``, or pixels where the place on Earth is not known."""
     value = hectares(pixels, context.scenes[context.first].raster.grid)
     if value is None:
-        return f"{pixels:,.0f} pixels"
+        return t("{pixels} pixels", pixels=numeral(pixels, ",.0f"))
     if value >= 1000:
-        return f"{value / 100:,.1f} km²"
-    return f"{value:,.1f} ha" if value < 100 else f"{value:,.0f} ha"
+        return t("{value} km²", value=numeral(value / 100, ",.1f"))
+    return (
+        t("{value} ha", value=numeral(value, ",.1f")) if value < 100 else t("{value} ha", value=numeral(value, ",.0f"))
+    )
 
 
 def rgb_of_classes(classes: NDArray[np.uint8], colours: Mapping[int, str]) -> NDArray[np.uint8]:

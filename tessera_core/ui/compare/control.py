@@ -13,6 +13,7 @@ from tessera_core._utils.csvcells import quoted
 from tessera_core.analysis.control import Controlled, Outcome, against_control
 from tessera_core.dpixels.simulate.classes import CLASS_TABLE
 from tessera_core.errors import RasterError
+from tessera_core.language import numeral, t
 from tessera_core.lessons.truth import truth_of
 from tessera_core.project.folders import safe_name
 from tessera_core.render import palette
@@ -65,7 +66,7 @@ def _studio(context: CompareContext) -> None:
     with map_column:
         # A place that lies nowhere on Earth has no outlines in degrees.
         placed = bool(marks) and context.scenes[context.first].raster.grid.georeferenced
-        outlines = [_outline(context, marks[0], "area", _AREA, "The area")] if placed else []
+        outlines = [_outline(context, marks[0], "area", _AREA, t("The area"))] if placed else []
         layers = picture_layers(context)
         if found is not None:
             if placed:
@@ -76,7 +77,9 @@ def _studio(context: CompareContext) -> None:
             context.scenes[context.first].display,
             view_map.MapContent(layers, [], outlines),
             tools=("box", "polygon"),
-            look=view_map.MapLook(context.project.name, f"{context.first} and {context.last}"),
+            look=view_map.MapLook(
+                context.project.name, t("{first} and {last}", first=context.first, last=context.last)
+            ),
             on_event=lambda: _on_map(context, map_key, marks_key),
         )
 
@@ -93,36 +96,39 @@ def _on_map(context: CompareContext, map_key: str, marks_key: str) -> None:
 
 def _asked(context: CompareContext, marks: Marks, marks_key: str) -> _Asked | None:
     st.markdown(
-        "Did something happen in an area that did not happen on land like it? **Draw the area** on the map with the box or the "
-        "outline: where trees were planted, a fen was wetted, or a wood was felled."
+        t(
+            "Did something happen in an area that did not happen on land like it? **Draw the area** on the "
+            "map with the box or the outline: where trees were planted, a fen was wetted, or a wood was "
+            "felled."
+        )
     )
     if not marks and (example := _example(context)):
-        if st.button("Use an example area", icon=":material/crop_free:", key="compare_control_example"):
+        if st.button(t("Use an example area"), icon=":material/crop_free:", key="compare_control_example"):
             st.session_state[marks_key] = [example]
             st.rerun(scope="fragment")
         st.caption(
-            "On this invented place, a wood that was felled between the two years, or a field that had another crop."
+            t("On this invented place, a wood that was felled between the two years, or a field that had another crop.")
         )
     if not marks:
         return None
     after = context.years[-1:]
     if len(context.years) > 2:
         start = st.select_slider(
-            "First year after", context.years[1:], value=context.years[-1], key=context.key("control_year")
+            t("First year after"), context.years[1:], value=context.years[-1], key=context.key("control_year")
         )
         after = [year for year in context.years if year >= start]
     before = [year for year in context.years if year not in after]
     counts = context.project.log.counts
     classes = {one.id: one.name for one in context.project.log.classes if counts.get(one.id)}
-    choices = {_ANYTHING: "Anything that moved", **(classes if len(classes) > 1 else {})}
+    choices = {_ANYTHING: t("Anything that moved"), **(classes if len(classes) > 1 else {})}
     chosen = st.selectbox(
-        "What is followed",
+        t("What is followed"),
         list(choices),
         format_func=choices.__getitem__,
         key=context.key("control_class"),
-        help="Anything: how far the embeddings moved. A class: its share of the area on your map of each year.",
+        help=t("Anything: how far the embeddings moved. A class: its share of the area on your map of each year."),
     )
-    if st.button("Forget the area", icon=":material/close:", key="compare_control_forget"):
+    if st.button(t("Forget the area"), icon=":material/close:", key="compare_control_forget"):
         st.session_state.pop(marks_key, None)
         st.rerun(scope="fragment")
     return _Asked(marks, tuple(before), tuple(after), chosen, choices[chosen])
@@ -145,7 +151,7 @@ def _found(context: CompareContext, asked: _Asked) -> Controlled | None:
             cancelled=cancelled,
         )
 
-    made: Controlled | None = result_of(key, "Holding the area against land like it", work, "Compare again")
+    made: Controlled | None = result_of(key, t("Holding the area against land like it"), work, t("Compare again"))
     return made
 
 
@@ -173,43 +179,70 @@ def _said(context: CompareContext, asked: _Asked, found: Controlled) -> None:
     name = humanize.escape(asked.name)
     if asked.class_id:
         points = 100 * found.effect[0]
-        st.metric(f"{asked.name}, beside land like it", f"{points:+.0f} points")
+        st.metric(
+            t("{name}, beside land like it", name=asked.name), t("{points} points", points=numeral(points, "+.0f"))
+        )
         st.markdown(
-            f"**{name}** went {_signed(found.area[0])} points in the area and {_signed(found.control[0])} points on matched "
-            f"land; the difference is the effect, of {area_text(found.pixels, context)}."
+            t(
+                "**{name}** went {signed} points in the area and {signed2} points on matched land; the "
+                "difference is the effect, of {area_text}.",
+                name=name,
+                signed=_signed(found.area[0]),
+                signed2=_signed(found.control[0]),
+                area_text=area_text(found.pixels, context),
+            )
         )
     else:
         typical = float(np.median(found.sizes))
-        st.metric("Moved, beside untreated areas", f"{found.size / max(typical, 1e-12):.1f} times as far")
+        st.metric(
+            t("Moved, beside untreated areas"),
+            t("{size} times as far", size=numeral(found.size / max(typical, 1e-12), ".1f")),
+        )
         st.markdown(
-            f"The area of {area_text(found.pixels, context)} moved {found.size / max(typical, 1e-12):.1f} times as far from land "
-            "like it as an area usually does where nothing was done."
+            t(
+                "The area of {area_text} moved {size} times as far from land like it as an area usually does "
+                "where nothing was done.",
+                area_text=area_text(found.pixels, context),
+                size=numeral(found.size / max(typical, 1e-12), ".1f"),
+            )
         )
     st.markdown(
-        f"**p = {found.p:.2g}:** of {many} placebo areas, the same outline on other land, {as_far} show at least as much. "
+        t(
+            "**p = {p}:** of {many} placebo areas, the same outline on other land, {as_far} show at least as much. ",
+            p=numeral(found.p, ".2g"),
+            many=many,
+            as_far=as_far,
+        )
         + (
-            "That is more than chance usually does."
+            t("That is more than chance usually does.")
             if found.p <= 0.05
-            else "Chance alone does as much often enough; this is no sign of an effect."
+            else t("Chance alone does as much often enough; this is no sign of an effect.")
         )
     )
     if found.closer < 0.05:
         st.warning(
-            "Hardly any land outside was like your area before, so its control is a poor one. Choose a larger region.",
+            t(
+                "Hardly any land outside was like your area before, so its control is a poor one. Choose a "
+                "larger region."
+            ),
             icon=":material/warning:",
         )
     values = 100 * found.placebos[:, 0] if asked.class_id else found.sizes
     own = 100 * float(found.effect[0]) if asked.class_id else found.size
-    title = "Effect in points" if asked.class_id else "How far areas moved from land like them"
+    title = t("Effect in points") if asked.class_id else t("How far areas moved from land like them")
     charts.show(
         charts.placebo_figure(values, own, title),
-        f"Effects of {many} placebo areas as bars, and that of the area as a line",
+        t("Effects of {many} placebo areas as bars, and that of the area as a line", many=many),
         "compare_placebos",
     )
     st.caption(
-        "p holds where you chose the area for what was done there, and not because you saw a change in it. Who looks at ten areas "
-        "finds one with p below 0.1 by chance. Controls are the places most like each place of the area by the embeddings of "
-        f"{humanize.years(list(asked.before))}; the ground right around the area is none."
+        t(
+            "p holds where you chose the area for what was done there, and not because you saw a change in "
+            "it. Who looks at ten areas finds one with p below 0.1 by chance. Controls are the places most "
+            "like each place of the area by the embeddings of {years}; the ground right around the area is "
+            "none.",
+            years=humanize.years(list(asked.before)),
+        )
     )
 
 
@@ -220,7 +253,7 @@ def _signed(share: float) -> str:
 def _download(context: CompareContext, asked: _Asked, found: Controlled) -> None:
     stem = safe_name(f"{context.project.name} control {context.first} {context.last}").replace(" ", "-")
     st.download_button(
-        "Download the numbers (CSV)",
+        t("Download the numbers (CSV)"),
         lambda: table(found, asked.name).encode(),
         file_name=f"{stem}.csv",
         mime="text/csv",
@@ -254,7 +287,7 @@ def _outline(
 
 def _placebos(context: CompareContext, mark: Mark, found: Controlled) -> list[Outline]:
     return [
-        _outline(context, mark, f"placebo{n}", _PLACEBO, "Placebo area", (int(down), int(right)))
+        _outline(context, mark, f"placebo{n}", _PLACEBO, t("Placebo area"), (int(down), int(right)))
         for n, (down, right) in enumerate(found.places)
     ]
 
@@ -264,7 +297,9 @@ def _controls(context: CompareContext, found: Controlled) -> Layer:
     used[found.rows, found.cols] = 1
     version = f"{context.content('controls')}|{hash(used.tobytes())}"
     png = partial(_encoded, version, context, used)
-    return Layer("controls", "Matched land", png, version, 0.9, legend=((_CONTROL, "places the area is held against"),))
+    return Layer(
+        "controls", t("Matched land"), png, version, 0.9, legend=((_CONTROL, t("places the area is held against")),)
+    )
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

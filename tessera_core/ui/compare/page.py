@@ -9,6 +9,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from tessera_core.language import later, t
 from tessera_core.project.project import Project
 from tessera_core.ui import demo_rest, frame, state
 from tessera_core.ui.compare import change, classes, control, stack
@@ -17,28 +18,28 @@ from tessera_core.ui.components import view_map
 
 _PARTS = {
     "change": ":material/difference: Change",
-    "classes": ":material/category: Class to class",
-    "labels": ":material/label: Labels in other years",
-    "control": ":material/balance: Against land like it",
-    "join": ":material/join: Join embeddings",
+    "classes": later(":material/category: Class to class"),
+    "labels": later(":material/label: Labels in other years"),
+    "control": later(":material/balance: Against land like it"),
+    "join": later(":material/join: Join embeddings"),
 }
 
 
 def page() -> None:
     """Build the page."""
-    st.title("Compare")
-    project = frame.opened("Open a region with two years or more; then you can see here what changed.")
+    st.title(t("Compare"))
+    project = frame.opened(t("Open a region with two years or more; then you can see here what changed."))
     if project is None:
         return
     view_map.loader()
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     part = bar.segmented_control(
-        "What to compare",
+        t("What to compare"),
         list(_PARTS),
         default="change",
         required=True,
         key="compare_part",
-        format_func=_PARTS.__getitem__,
+        format_func=lambda one: t(_PARTS[one]),
         label_visibility="collapsed",
         width="content",
     )
@@ -47,16 +48,21 @@ def page() -> None:
         return
     if len(project.years) < 2 and demo_rest.grows(project):
         st.info(
-            "The second year of the demo region is still being made; this page compares both as soon as it is here. The line "
-            "above says how far it is.",
+            t(
+                "The second year of the demo region is still being made; this page compares both as soon as it "
+                "is here. The line above says how far it is."
+            ),
             icon=":material/hourglass_top:",
         )
         return
     if len(project.years) < 2:
         st.info(
-            "This region has one year. Load another on the page Region, then compare them here.", icon=":material/info:"
+            t("This region has one year. Load another on the page Region, then compare them here."),
+            icon=":material/info:",
         )
-        st.page_link("pages/region.py", label="Load another year", icon=":material/public:", query_params=state.query())
+        st.page_link(
+            "pages/region.py", label=t("Load another year"), icon=":material/public:", query_params=state.query()
+        )
         return
     context = _context(project, bar)
     if context is None:
@@ -77,9 +83,11 @@ def _context(project: Project, bar: DeltaGenerator) -> CompareContext | None:
     if len(years) > 2:
         key = f"compare_years_{project.key}"
         chosen = sorted(
-            st.segmented_control("Years", years, selection_mode="multi", default=years[-2:], key=key, width="content")
+            st.segmented_control(
+                t("Years"), years, selection_mode="multi", default=years[-2:], key=key, width="content"
+            )
         )
         if len(chosen) < 2:
-            st.info("Choose two years or more.", icon=":material/info:")
+            st.info(t("Choose two years or more."), icon=":material/info:")
             return None
     return CompareContext(project, {year: state.scene_for(project, year) for year in chosen})

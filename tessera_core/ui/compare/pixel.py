@@ -7,6 +7,7 @@ import streamlit as st
 
 from tessera_core.analysis.change import NO_LEVEL, ChangeLayer
 from tessera_core.errors import GridError
+from tessera_core.language import relay, t
 from tessera_core.ui import charts, humanize
 from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components.view_map import MapEvent, Marker
@@ -27,7 +28,7 @@ def markers(context: CompareContext) -> list[Marker]:
     if chosen is None:
         return []
     return [
-        Marker("place", chosen[0] + 0.5, chosen[1] + 0.5, kind="pin", colour="#0072b2", text="The place you clicked")
+        Marker("place", chosen[0] + 0.5, chosen[1] + 0.5, kind="pin", colour="#0072b2", text=t("The place you clicked"))
     ]
 
 
@@ -35,7 +36,7 @@ def panel(context: CompareContext, layer: ChangeLayer, rate: float) -> None:
     """What is known of the chosen place; before a click, that there is something to click."""
     chosen = _chosen(context)
     if chosen is None:
-        st.caption("Click a place on the map to see what the satellites saw there in each year.")
+        st.caption(t("Click a place on the map to see what the satellites saw there in each year."))
         return
     row, col = chosen
     with st.container(border=True, gap="small"):
@@ -44,34 +45,42 @@ def panel(context: CompareContext, layer: ChangeLayer, rate: float) -> None:
         if grid.georeferenced:
             lon, lat = grid.pixel_to_lonlat(row + 0.5, col + 0.5)
             where = f", {humanize.position(float(lat), float(lon))}"
-        st.markdown(f"**{verdict(context, layer, rate, row, col)}**  \n:small[Row {row}, column {col}{where}]")
+        st.markdown(
+            t(
+                "**{verdict}**  \n:small[Row {row}, column {col}{where}]",
+                verdict=verdict(context, layer, rate, row, col),
+                row=row,
+                col=col,
+                where=where,
+            )
+        )
         greenness = {}
         for year, scene in context.scenes.items():
             if scene.has_satellite and scene.dpixels is not None:
                 try:
                     series = time_series(str(scene.dpixels), row, col)
                 except GridError as error:
-                    st.caption(str(error))
+                    st.caption(relay(error))
                     continue
                 seen = np.isfinite(series.ndvi) & series.valid
                 if seen.any():
                     greenness[str(year)] = (series.days[seen].tolist(), series.ndvi[seen].round(4).tolist())
         if greenness:
             colours = dict(zip(greenness, _COLOURS, strict=False))
-            figure = charts.day_figure(greenness, colours, title="Greenness", height=220)
-            charts.show(figure, "Greenness through each year at this place", "compare_greenness")
-            st.caption("How green it was on clear days, from 0 (bare) to 1 (dense leaves).")
+            figure = charts.day_figure(greenness, colours, title=t("Greenness"), height=220)
+            charts.show(figure, t("Greenness through each year at this place"), "compare_greenness")
+            st.caption(t("How green it was on clear days, from 0 (bare) to 1 (dense leaves)."))
         else:
-            st.caption("The satellite data of this region are not here, so its years cannot be drawn.")
+            st.caption(t("The satellite data of this region are not here, so its years cannot be drawn."))
 
 
 def verdict(context: CompareContext, layer: ChangeLayer, rate: float, row: int, col: int) -> str:
     """Whether a place counts as changed, in a sentence without a full stop."""
     if layer.levels[row, col] == NO_LEVEL:
-        return "There is no data at this place"
+        return t("There is no data at this place")
     if layer.mask(rate)[row, col]:
-        return f"Changed from {context.first} to {context.last}"
-    return f"Not called changed from {context.first} to {context.last}"
+        return t("Changed from {first} to {last}", first=context.first, last=context.last)
+    return t("Not called changed from {first} to {last}", first=context.first, last=context.last)
 
 
 def _chosen(context: CompareContext) -> tuple[int, int] | None:

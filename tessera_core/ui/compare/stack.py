@@ -11,15 +11,16 @@ import streamlit as st
 from tessera_core._utils.paths import data_home
 from tessera_core.analysis.stacking import Stacked, stack, stack_years
 from tessera_core.errors import InputError
+from tessera_core.language import later, numeral, t
 from tessera_core.project import library
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import humanize, jobs, state
+from tessera_core.ui import humanize, jobs, state, tables
 from tessera_core.ui.compare.context import PAGE
 
-_ELSEWHERE = "a folder or file"
-_ALL = "all years"
+_ELSEWHERE = later("a folder or file")
+_ALL = later("all years")
 
 
 @dataclass(frozen=True)
@@ -33,37 +34,47 @@ class StackResult:
 def show(project: Project) -> None:
     """The part of the page."""
     st.caption(
-        "Put two embeddings of this place side by side: another model's (such as AlphaEarth beside TESSERA), or two years as one. "
-        "Maps, scatter and change then use both. The result is a region of its own, with your labels; this one stays as it is."
+        t(
+            "Put two embeddings of this place side by side: another model's (such as AlphaEarth beside "
+            "TESSERA), or two years as one. Maps, scatter and change then use both. The result is a region "
+            "of its own, with your labels; this one stays as it is."
+        )
     )
     elsewhere = not state.hosted()
     years: list[int | str] = [*project.years]
     if elsewhere and len(years) > 1:
         years.append(_ALL)
     left, right = st.columns(2, gap="medium")
-    first = left.selectbox("These embeddings", years, index=len(project.years) - 1, key="compare_join_first")
+    first = left.selectbox(t("These embeddings"), years, index=len(project.years) - 1, key="compare_join_first")
     options: list[int | str] = [] if first == _ALL else [year for year in project.years if year != first]
     if elsewhere:
         options.append(_ELSEWHERE)
     if not options or first is None:
-        st.info("Load another year on the page Region first.", icon=":material/info:")
+        st.info(t("Load another year on the page Region first."), icon=":material/info:")
         return
     second = right.selectbox("and", options, index=len(options) - 1, key="compare_join_second")
     path = ""
     if second == _ELSEWHERE:
-        path = st.text_input("Folder or file of the other embeddings", key="compare_join_path")
+        path = st.text_input(t("Folder or file of the other embeddings"), key="compare_join_path")
         st.caption(
-            "They may lie on another grid, or in other coordinates: each pixel here takes the one there that its middle lies in."
-            + (" For all years, choose a folder with the same years; change then sees both." if first == _ALL else "")
+            t(
+                "They may lie on another grid, or in other coordinates: each pixel here takes the one there "
+                "that its middle lies in."
+            )
+            + (
+                t(" For all years, choose a folder with the same years; change then sees both.")
+                if first == _ALL
+                else ""
+            )
         )
     key = "|".join((PAGE, "join", project.key, str(first), str(second), path))
     if st.button(
-        "Join them", type="primary", icon=":material/join:", disabled=second == _ELSEWHERE and not path.strip()
+        t("Join them"), type="primary", icon=":material/join:", disabled=second == _ELSEWHERE and not path.strip()
     ):
         jobs.pool().forget(key)
         other = library.typed_path(path) if second == _ELSEWHERE else project.embeddings_path(int(second))
         work = _work_all(project, other) if first == _ALL else _work(project, int(first), other)
-        jobs.pool().start(key, "Joining the embeddings", work)
+        jobs.pool().start(key, t("Joining the embeddings"), work)
     job = jobs.pool().get(key)
     if job is None:
         return
@@ -112,17 +123,26 @@ def _free(home: Path, name: str) -> Path:
         folder = home / (name if number == 1 else f"{name} {number}")
         if not folder.exists():
             return folder
-    raise InputError(f"There are too many joined embeddings in {home}; delete some.")
+    raise InputError(t("There are too many joined embeddings in {home}; delete some.", home=home))
 
 
 def _done(project: Project, made: StackResult, key: str) -> None:
     rasters = [part.raster for part in made.parts]
     missing = sum(part.missing for part in made.parts)
-    left_out = f" {missing:,} pixels that only one of the two has are left out." if missing else ""
+    left_out = (
+        t(" {missing} pixels that only one of the two has are left out.", missing=numeral(missing, ","))
+        if missing
+        else ""
+    )
     cosine = min(part.cosine for part in made.parts)
     st.success(
-        f"Joined: {rasters[0].dim} numbers a pixel, {humanize.years([raster.provenance.year for raster in rasters])}. "
-        f"Rounding kept {100 * cosine:.2f} % of the likeness.{left_out}",
+        t(
+            "Joined: {dim} numbers a pixel, {years}. Rounding kept {value} % of the likeness.{left_out}",
+            dim=rasters[0].dim,
+            years=humanize.years([raster.provenance.year for raster in rasters]),
+            value=numeral(100 * cosine, ".2f"),
+            left_out=left_out,
+        ),
         icon=":material/check:",
     )
     parts = rasters[0].provenance.details["parts"]
@@ -137,12 +157,15 @@ def _done(project: Project, made: StackResult, key: str) -> None:
         }
         for number, part in enumerate(parts, start=1)
     ]
-    st.dataframe(rows, hide_index=True, width="stretch")
+    tables.show(rows, hide_index=True, width="stretch")
     st.caption(
-        "Each part is multiplied so that both weigh the same in distances. Where they come from stays written in the data."
+        t(
+            "Each part is multiplied so that both weigh the same in distances. Where they come from stays "
+            "written in the data."
+        )
     )
-    if st.button("Open it as a region", type="primary", icon=":material/public:"):
-        joined = library.start_stacked(project, made.folder, f"{project.name} joined")
+    if st.button(t("Open it as a region"), type="primary", icon=":material/public:"):
+        joined = library.start_stacked(project, made.folder, t("{name} joined", name=project.name))
         jobs.pool().forget(key)
         state.open_project(joined)
         st.switch_page("pages/explore.py", query_params=state.query())

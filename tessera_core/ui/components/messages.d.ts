@@ -393,3 +393,10 @@ export interface Hub {
   render?: (component: Component) => void;
   unmount?: (parent: HTMLElement | ShadowRoot) => void;
 }
+
+/** Which language the page speaks, and the cookie that remembers it. */
+export interface Language {
+  language: string;
+  rtl: boolean;
+  cookie: string;
+}

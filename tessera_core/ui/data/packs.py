@@ -12,6 +12,7 @@ import streamlit as st
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.paths import data_home
+from tessera_core.language import t
 from tessera_core.lessons.library import own_lessons
 from tessera_core.lessons.packs import files_of
 from tessera_core.project import library, pack
@@ -29,10 +30,12 @@ _DOWNLOAD_BYTES = 500 << 20
 
 def panel() -> None:
     """Draw this part of the page."""
-    st.header("Packs")
+    st.header(t("Packs"))
     st.markdown(
-        "A pack is one file with projects, their embeddings and labels. Hand it out in a workshop: it opens without the "
-        "internet and without loading anything again."
+        t(
+            "A pack is one file with projects, their embeddings and labels. Hand it out in a workshop: it "
+            "opens without the internet and without loading anything again."
+        )
     )
     left, right = st.columns(2, gap="medium")
     with left.container(border=True, height="stretch"), shell.plain_errors():
@@ -42,7 +45,7 @@ def panel() -> None:
 
 
 def _make() -> None:
-    st.markdown("**Make a pack**")
+    st.markdown(t("**Make a pack**"))
     key = job_key(_MAKE)
     job = jobs.pool().get(key)
     if job is not None and job.active:
@@ -50,24 +53,24 @@ def _make() -> None:
         return
     entries = {entry.folder: entry for entry in library.recent() if entry.dataset}
     if not entries:
-        st.caption("There is no project to pack yet.")
+        st.caption(t("There is no project to pack yet."))
         return
     chosen = st.multiselect(
-        "Projects",
+        t("Projects"),
         list(entries),
         format_func=lambda folder: entries[folder].name,
         key="data_pack_projects",
-        placeholder="Choose projects",
+        placeholder=t("Choose projects"),
     )
     timeseries = st.toggle(
-        "With satellite time series",
+        t("With satellite time series"),
         key="data_pack_series",
-        help="What embeddings made on this computer were made from; many times larger than the embeddings.",
+        help=t("What embeddings made on this computer were made from; many times larger than the embeddings."),
     )
     lessons = {} if state.hosted() else own_lessons()
     handed = (
         st.multiselect(
-            "Lessons of your own to hand out with them",
+            t("Lessons of your own to hand out with them"),
             list(lessons),
             format_func=lambda one: lessons[one].words().title,
             key="data_pack_lessons",
@@ -75,15 +78,19 @@ def _make() -> None:
         if lessons
         else []
     )
-    if st.button("Make the pack", icon=":material/inventory_2:", key="data_pack_make", disabled=not chosen):
+    if st.button(t("Make the pack"), icon=":material/inventory_2:", key="data_pack_make", disabled=not chosen):
         projects = [Project.open(folder) for folder in chosen]
-        name = projects[0].name if len(projects) == 1 else f"{projects[0].name} and {len(projects) - 1} more"
+        name = (
+            projects[0].name
+            if len(projects) == 1
+            else t("{name} and {projects} more", name=projects[0].name, projects=len(projects) - 1)
+        )
         out = pack_folder(projects[0]) / f"{safe_name(name)}{pack.SUFFIX}"
         taught = {one: files_of(lessons[one].folder) for one in handed}
         jobs.pool().forget(key)
         jobs.pool().start(
             key,
-            f"Packing {name}",
+            t("Packing {name}", name=name),
             lambda progress, cancelled: pack.make_pack(
                 projects, out, timeseries=timeseries, lessons=taught, progress=progress, cancelled=cancelled
             ),
@@ -100,10 +107,10 @@ def offer(path: Path, key: str = "data_pack_save") -> None:
     size = path.stat().st_size
     st.success(f"{humanize.escape(path.name)}, {humanize.size(size)}", icon=":material/check:")
     if not state.hosted():
-        st.caption(f"It lies at {humanize.escape(str(path))}.")
+        st.caption(t("It lies at {path}.", path=humanize.escape(str(path))))
     if size <= _DOWNLOAD_BYTES:
         st.download_button(
-            "Save a copy",
+            t("Save a copy"),
             path.read_bytes,
             file_name=path.name,
             mime="application/zip",
@@ -114,7 +121,7 @@ def offer(path: Path, key: str = "data_pack_save") -> None:
 
 
 def _open() -> None:
-    st.markdown("**Open a pack**")
+    st.markdown(t("**Open a pack**"))
     key = job_key(_OPEN)
     job = jobs.pool().get(key)
     if job is not None and job.active:
@@ -131,12 +138,12 @@ def _open() -> None:
     text = ""
     if not state.hosted():
         text = st.text_input(
-            "Path of the file",
-            placeholder=f"for example ~/workshop{pack.SUFFIX}",
+            t("Path of the file"),
+            placeholder=t("for example ~/workshop{SUFFIX}", SUFFIX=pack.SUFFIX),
             key="data_pack_path",
         )
     upload = st.file_uploader(
-        "Upload it" if state.hosted() else "Or upload it", type=[pack.SUFFIX[1:]], key="data_pack_upload"
+        t("Upload it") if state.hosted() else t("Or upload it"), type=[pack.SUFFIX[1:]], key="data_pack_upload"
     )
     path: Path | None = typed_path(text) if text.strip() else None
     if path is None and upload is not None:
@@ -150,20 +157,25 @@ def _open() -> None:
     inside = pack.look_into(path)
     st.markdown(
         "\n".join(
-            f"- **{humanize.escape(entry.name)}**: {humanize.years(list(entry.years))}, "
-            f"{entry.labels} labels, {humanize.size(entry.bytes)}"
+            t(
+                "- **{name}**: {years}, {labels} labels, {size}",
+                name=humanize.escape(entry.name),
+                years=humanize.years(list(entry.years)),
+                labels=entry.labels,
+                size=humanize.size(entry.bytes),
+            )
             for entry in inside
         )
     )
     if st.button(
-        "Open it" if len(inside) == 1 else f"Open all {len(inside)}",
+        t("Open it") if len(inside) == 1 else t("Open all {inside}", inside=len(inside)),
         type="primary",
         icon=":material/unarchive:",
         key="data_pack_open",
     ):
         st.session_state[_OPENING] = True
         jobs.pool().forget(key)
-        jobs.pool().start(key, "Opening the pack", lambda progress, cancelled: _unpack(path, progress, cancelled))
+        jobs.pool().start(key, t("Opening the pack"), lambda progress, cancelled: _unpack(path, progress, cancelled))
         st.rerun()
 
 

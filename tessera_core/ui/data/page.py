@@ -11,21 +11,26 @@ import time
 import streamlit as st
 
 from tessera_core._utils.paths import cache_home
+from tessera_core.language import t
 from tessera_core.project import library
 from tessera_core.sources.remote import cache
-from tessera_core.ui import humanize, shell, state
+from tessera_core.ui import humanize, shell, state, tables
 from tessera_core.ui.classroom import by_files
 from tessera_core.ui.data import packs
 
 _LIMIT, _TABLE = "data_limit", "data_table"
 
 
+def _set_limit() -> None:
+    cache.set_limit(float(st.session_state[_LIMIT]))
+
+
 def page() -> None:
     """Build the page."""
-    st.title("Data")
+    st.title(t("Data"))
     if state.hosted():
         st.markdown(
-            "Your projects on this server are listed on the page Region. Here they can be taken along, or brought."
+            t("Your projects on this server are listed on the page Region. Here they can be taken along, or brought.")
         )
         with shell.plain_errors():
             packs.panel()
@@ -41,48 +46,54 @@ def page() -> None:
     with shell.plain_errors():
         _demos()
     st.page_link(
-        "pages/server.py", label="What this app works out now, and the memory and room it takes", icon=":material/dns:"
+        "pages/server.py",
+        label=t("What this app works out now, and the memory and room it takes"),
+        icon=":material/dns:",
     )
 
 
 def _cache() -> None:
-    st.header("Loaded embeddings")
+    st.header(t("Loaded embeddings"))
     st.markdown(
-        "What you load from published stores is kept here, so that it opens again without the internet. "
-        "Projects keep what they use: deleting it here never breaks one."
+        t(
+            "What you load from published stores is kept here, so that it opens again without the internet. "
+            "Projects keep what they use: deleting it here never breaks one."
+        )
     )
     entries = cache.entries()
     total, limit = cache.total_bytes(), cache.limit_bytes()
     unfinished = max(0, total - sum(entry.bytes for entry in entries))
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        st.metric("Kept", humanize.size(total), width="content")
-        st.metric("Regions and years", len(entries), width="content")
+        st.metric(t("Kept"), humanize.size(total), width="content")
+        st.metric(t("Regions and years"), len(entries), width="content")
         _limit(limit)
-    st.progress(min(1.0, total / limit), text=f"{humanize.size(total)} of {humanize.size(limit)}")
+    st.progress(
+        min(1.0, total / limit), text=t("{size} of {size2}", size=humanize.size(total), size2=humanize.size(limit))
+    )
     if unfinished > 1_000_000:
-        st.caption(f"{humanize.size(unfinished)} of it are loads that were stopped and can go on.")
+        st.caption(t("{size} of it are loads that were stopped and can go on.", size=humanize.size(unfinished)))
     if not entries:
-        st.info("Nothing was loaded yet. The page Region loads a place on Earth.", icon=":material/info:")
+        st.info(t("Nothing was loaded yet. The page Region loads a place on Earth."), icon=":material/info:")
     else:
         _entries(entries)
-    st.caption(f"It lies in {humanize.escape(humanize.place_on_disk(cache_home()))}.")
+    st.caption(t("It lies in {place_on_disk}.", place_on_disk=humanize.escape(humanize.place_on_disk(cache_home()))))
 
 
 def _limit(limit: int) -> None:
     fixed = "TESSERA_CACHE_GB" in os.environ
     st.number_input(
-        "Room for it (GB)",
+        t("Room for it (GB)"),
         min_value=0.1,
         max_value=100_000.0,
         value=limit / 1e9,
         step=1.0,
         format="%.1f",
         key=_LIMIT,
-        on_change=shell.shielded(lambda: cache.set_limit(float(st.session_state[_LIMIT]))),
+        on_change=shell.shielded(_set_limit),
         disabled=fixed,
-        help="Set by TESSERA_CACHE_GB on this computer."
+        help=t("Set by TESSERA_CACHE_GB on this computer.")
         if fixed
-        else "When it is full, what was not used for longest makes room. Projects are not touched.",
+        else t("When it is full, what was not used for longest makes room. Projects are not touched."),
         width=180,
     )
 
@@ -97,44 +108,44 @@ def _entries(entries: list[cache.CachedRaster]) -> None:
             "Pixels": f"{entry.shape[1]:,} x {entry.shape[0]:,}",
             "Size": humanize.size(entry.bytes),
             "Used": humanize.ago(now - entry.used),
-            "Complete": "yes" if entry.complete else f"{len(entry.missing)} pieces missing",
+            "Complete": "yes" if entry.complete else t("{missing} pieces missing", missing=len(entry.missing)),
         }
         for entry in entries
     ]
-    chosen = st.dataframe(
+    chosen = tables.show(
         rows,
         hide_index=True,
         key=_TABLE,
         on_select="rerun",
         selection_mode="multi-row",
-        alt="Loaded embeddings",
+        alt=t("Loaded embeddings"),
     )
     picked = [entries[row] for row in chosen.selection.rows if row < len(entries)]
     with st.container(horizontal=True):
         if st.button(
-            f"Delete the chosen ({humanize.size(sum(entry.bytes for entry in picked))})"
+            t("Delete the chosen ({size})", size=humanize.size(sum(entry.bytes for entry in picked)))
             if picked
-            else "Delete the chosen",
+            else t("Delete the chosen"),
             icon=":material/delete:",
             key="data_delete",
             disabled=not picked,
-            help=None if picked else "Choose lines of the table first.",
+            help=None if picked else t("Choose lines of the table first."),
         ):
             cache.evict([entry.key for entry in picked])
             st.rerun()
-        if st.button("Empty all", icon=":material/delete_sweep:", key="data_empty"):
+        if st.button(t("Empty all"), icon=":material/delete_sweep:", key="data_empty"):
             _empty()
 
 
 @st.dialog("Empty the store of loaded embeddings")
 @shell.shielded
 def _empty() -> None:
-    st.markdown("Delete all loaded embeddings that no project uses? They can be loaded again with the internet.")
+    st.markdown(t("Delete all loaded embeddings that no project uses? They can be loaded again with the internet."))
     with st.container(horizontal=True):
-        if st.button("Empty it", type="primary", icon=":material/delete_sweep:", key="data_empty_yes"):
+        if st.button(t("Empty it"), type="primary", icon=":material/delete_sweep:", key="data_empty_yes"):
             cache.empty()
             st.rerun()
-        if st.button("Keep it", key="data_empty_no"):
+        if st.button(t("Keep it"), key="data_empty_no"):
             st.rerun()
 
 
@@ -142,14 +153,14 @@ def _demos() -> None:
     old = library.old_demos()
     if not old:
         return
-    st.header("Old demo regions")
-    st.markdown("Earlier versions of the program made these; this one makes its own.")
+    st.header(t("Old demo regions"))
+    st.markdown(t("Earlier versions of the program made these; this one makes its own."))
     for demo in old:
-        used = f", used by {', '.join(demo.projects)}" if demo.projects else ""
+        used = t(", used by {join}", join=", ".join(demo.projects)) if demo.projects else ""
         st.markdown(f"- {humanize.escape(demo.folder.name)}: {humanize.size(demo.bytes)}{humanize.escape(used)}")
     free = sum(demo.bytes for demo in old if not demo.projects)
     if st.button(
-        f"Delete those that no project uses ({humanize.size(free)})",
+        t("Delete those that no project uses ({size})", size=humanize.size(free)),
         icon=":material/delete:",
         key="data_demos",
         disabled=not free,

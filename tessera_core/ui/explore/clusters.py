@@ -19,8 +19,10 @@ from tessera_core.analysis.clusters import ClusterTree, cluster_tree
 from tessera_core.analysis.embedding_space import PixelSample, clusters_of
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.labels.colors import distinct_colors
+from tessera_core.language import numeral, t
 from tessera_core.render.palette import encode_indexed, rgb
 from tessera_core.types import Cancel, Progress
+from tessera_core.ui import tables
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.explore.context import PAGE, ExploreContext
 from tessera_core.ui.humanize import year_name
@@ -51,7 +53,7 @@ class ClustersOfYears:
 def found(context: ExploreContext) -> ClustersOfYears | None:
     """The groups, or None while they are being found; a progress bar then stands on the page."""
     result: ClustersOfYears | None = result_of(
-        PAGE, _key(context), "Grouping the pixels", _work(context), "Group again"
+        PAGE, _key(context), t("Grouping the pixels"), _work(context), t("Group again")
     )
     return result
 
@@ -64,9 +66,9 @@ def layers(context: ExploreContext) -> list[Layer]:
     count = _count(context, result)
     colours = distinct_colors(count)
     version = f"{_key(context)}|{context.year}|{count}"
-    legend = tuple((colour, f"group {i + 1}") for i, colour in enumerate(colours))
+    legend = tuple((colour, t("group {i}", i=i + 1)) for i, colour in enumerate(colours))
     png = partial(_png, version, result, context.year, context.scene, count)
-    return [Layer("groups", f"Groups, {year_name(context.year)}", png, version, legend=legend)]
+    return [Layer("groups", t("Groups, {year_name}", year_name=year_name(context.year)), png, version, legend=legend)]
 
 
 def panel(context: ExploreContext) -> None:
@@ -78,16 +80,19 @@ def panel(context: ExploreContext) -> None:
     if count > 2:
         most = min(MOST, count)
         st.slider(
-            "How many groups",
+            t("How many groups"),
             2,
             most,
             min(DEFAULT, most),
             key=context.key("groups"),
-            help="One step up splits one group in two; all others stay as they are.",
+            help=t("One step up splits one group in two; all others stay as they are."),
         )
     if len(context.scenes) > 1:
         st.caption(
-            f"Found in {year_name(_basis_year(context))} and carried to the other years, so a group is the same in all."
+            t(
+                "Found in {year_name} and carried to the other years, so a group is the same in all.",
+                year_name=year_name(_basis_year(context)),
+            )
         )
     count = _count(context, result)
     numbers = result.tree.numbers(count)
@@ -102,11 +107,14 @@ def panel(context: ExploreContext) -> None:
         columns[f"{year_name(year)}: pixels"] = [f"{size:,.0f}" for size in sizes]
         if scene.raster.grid.georeferenced:
             hectare = hectares_per_pixel(scene.raster.grid)
-            columns["Area"] = [f"{size * hectare:,.0f} ha" for size in sizes]
-    st.dataframe(_coloured(columns, distinct_colors(count)), hide_index=True, width="stretch")
+            columns["Area"] = [t("{size} ha", size=numeral(size * hectare, ",.0f")) for size in sizes]
+    tables.show(_coloured(columns, distinct_colors(count)), hide_index=True, width="stretch")
     st.caption(
-        "Groups hold pixels that behave alike; they need not be classes. One class may fall into several groups, and one "
-        "group may hold several classes. Their colours are those of the map. On the page Label, the panel Groups gives them names."
+        t(
+            "Groups hold pixels that behave alike; they need not be classes. One class may fall into "
+            "several groups, and one group may hold several classes. Their colours are those of the map. On "
+            "the page Label, the panel Groups gives them names."
+        )
     )
 
 
@@ -115,7 +123,10 @@ def _coloured(columns: dict[str, list[object]], colours: Sequence[str]) -> Style
     import pandas as pd
 
     ink = ["#111" if light > 55 else "#fff" for light in lab(colours)[:, 0]]
-    looks = [f"background-color: {colour}; color: {text}" for colour, text in zip(colours, ink, strict=True)]
+    looks = [
+        t("background-color: {colour}; color: {text}", colour=colour, text=text)
+        for colour, text in zip(colours, ink, strict=True)
+    ]
     return pd.DataFrame(columns).style.apply(lambda _: looks, subset=["Group"])
 
 
@@ -139,7 +150,7 @@ def _work(context: ExploreContext) -> Callable[[Progress, Cancel], ClustersOfYea
         tree = cluster_tree(rasters[basis], cancelled=cancelled)
         leaves = {}
         for number, (year, raster) in enumerate(rasters.items()):
-            progress(number, len(rasters), "carrying the groups to all years")
+            progress(number, len(rasters), t("carrying the groups to all years"))
             leaves[year] = tree.leaves.labels
             if year != basis:
                 leaves[year] = clusters_of(raster, tree.leaves.centres, cancelled)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from tessera_core.analysis import embedding_space, umap_learn
 from tessera_core.analysis.embedding_space import Picture, Way
+from tessera_core.language import later, numeral, t
 from tessera_core.ui import humanize, jobs, shell
 from tessera_core.ui.explore.context import PAGE, ExploreContext
 
@@ -40,29 +41,40 @@ class _Offer:
 # years aligned is an estimate from them.
 _OFFERS = {
     Way.QUICK: _Offer(
-        "Quick",
-        "Quick is the first choice because 20,000 pixels took it 7 s and 50,000 took it 28 s, umap-learn 45 and 62 s and 22 s "
-        "to begin, and it kept near neighbours together as well (trustworthiness 0.887 and 0.882, continuity 0.939 and 0.943).",
+        later("Quick"),
+        later(
+            "Quick is the first choice because 20,000 pixels took it 7 s and 50,000 took it 28 s, "
+            "umap-learn 45 and 62 s and 22 s to begin, and it kept near neighbours together as well "
+            "(trustworthiness 0.887 and 0.882, continuity 0.939 and 0.943)."
+        ),
         1,
         0.00053,
     ),
     Way.FULL: _Offer(
-        "Full (umap-learn)",
-        "The layout that publications show, by the package umap-learn. Pixels labelled by now are placed in it by its transform.",
+        later("Full (umap-learn)"),
+        later(
+            "The layout that publications show, by the package umap-learn. Pixels labelled by now are "
+            "placed in it by its transform."
+        ),
         50,
         0.001,
     ),
     Way.GUIDED: _Offer(
-        "Guided by labels (umap-learn)",
-        "Labelled pixels of one class draw together and take their like along: it shows what your classes claim, and which pixels "
-        "no class does. It shows what you taught it, so it is no proof that classes differ.",
+        later("Guided by labels (umap-learn)"),
+        later(
+            "Labelled pixels of one class draw together and take their like along: it shows what your "
+            "classes claim, and which pixels no class does. It shows what you taught it, so it is no proof "
+            "that classes differ."
+        ),
         50,
         0.001,
     ),
     Way.ALIGNED: _Offer(
-        "Years aligned (umap-learn)",
-        "The same places in every year; each year a picture of its own, turned and bent to fit the others. Colour by year to see "
-        "what moved.",
+        later("Years aligned (umap-learn)"),
+        later(
+            "The same places in every year; each year a picture of its own, turned and bent to fit the "
+            "others. Colour by year to see what moved."
+        ),
         80,
         0.002,
     ),
@@ -72,10 +84,10 @@ _OFFERS = {
 def choose_way(context: ExploreContext, row: st.delta_generator.DeltaGenerator) -> None:
     """The choice of a way, in a row of controls."""
     row.selectbox(
-        "Layout",
+        t("Layout"),
         _ways(context),
         key=context.key("way"),
-        format_func=lambda way: _OFFERS[way].name,
+        format_func=lambda way: t(_OFFERS[way].name),
         width=230,
         help=None if umap_learn.is_here() else umap_learn.missing(),
     )
@@ -133,15 +145,25 @@ def picture_ready(context: ExploreContext) -> bool:
     lay_out: dict[str, Any] = {"key": context.key("umap"), "on_click": _start, "args": (context, key)}
     if found is not None:
         if way is Way.GUIDED and found.made_from != embedding_space.labels_digest(context.project.log.labels):
-            st.caption("Your labels have changed since this picture was made.")
-            st.button("Lay out again", icon=":material/refresh:", **lay_out)
+            st.caption(t("Your labels have changed since this picture was made."))
+            st.button(t("Lay out again"), icon=":material/refresh:", **lay_out)
         return True
-    st.markdown("UMAP lays pixels out so that those which behave alike lie together. It is made once and kept.")
+    st.markdown(t("UMAP lays pixels out so that those which behave alike lie together. It is made once and kept."))
     if _OFFERS[way].why:
-        st.markdown(_OFFERS[way].why)
-    st.button(f"Lay out {count:,} pixels", type="primary", icon=":material/scatter_plot:", **lay_out)
+        st.markdown(t(_OFFERS[way].why))
+    st.button(
+        t("Lay out {count} pixels", count=numeral(count, ",")),
+        type="primary",
+        icon=":material/scatter_plot:",
+        **lay_out,
+    )
     seconds = humanize.duration(_OFFERS[way].seconds(count))
-    st.caption(f"About {seconds} on two free processor cores; you can go on with other tabs of this page meanwhile.")
+    st.caption(
+        t(
+            "About {seconds} on two free processor cores; you can go on with other tabs of this page meanwhile.",
+            seconds=seconds,
+        )
+    )
     return False
 
 
@@ -169,7 +191,7 @@ def _start(context: ExploreContext, key: str) -> None:
     )
     jobs.pool().start(
         key,
-        "Laying out the pixels",
+        t("Laying out the pixels"),
         lambda progress, cancelled: bool(
             embedding_space.make_umap(rasters, plan, path, progress=progress, cancelled=cancelled)
         ),

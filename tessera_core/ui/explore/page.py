@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import later, t
 from tessera_core.project.project import Project
 from tessera_core.ui import frame, shell
 from tessera_core.ui.components import scatter, view_map
@@ -16,7 +17,7 @@ from tessera_core.ui.explore.context import MAP, PAGE, ExploreContext
 from tessera_core.ui.explore.scatter import out_of_sight, scatter_layers, scatter_panel
 from tessera_core.ui.humanize import year_name
 
-MODES = ("Picture", "Scatter", "Pixel", "Alike", "Groups")
+MODES = (later("Picture"), later("Scatter"), later("Pixel"), later("Alike"), later("Groups"))
 
 
 def page() -> None:
@@ -34,8 +35,9 @@ def _studio(project: Project) -> None:
     # Above the map, so that they are in sight on a phone too.
     with st.container(horizontal=True, gap="small"):
         mode = st.segmented_control(
-            "What to look at",
+            t("What to look at"),
             MODES,
+            format_func=t,
             default=MODES[0],
             required=True,
             key=context.key("mode"),
@@ -59,7 +61,7 @@ def _studio(project: Project) -> None:
             case _:
                 pictures.panel(context)
     with map_column:
-        _map(context, mode or "Picture")
+        _map(context, mode or t("Picture"))
 
 
 def _map(context: ExploreContext, mode: str) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.errors import TesseraError
+from tessera_core.language import later, relay, t
 from tessera_core.project.project import Project
 from tessera_core.render.picture import encode_picture, pale, pca_picture
 from tessera_core.ui import canvas, state
@@ -21,9 +22,9 @@ from tessera_core.ui.humanize import year_name
 from tessera_core.ui.scene import MAX_OPEN, OpenScene
 
 COMPONENTS = 10
-_SHARED = "All years alike"
-_OWN = "This year alone"
-_USUAL, _EVEN = "Usual", "Strong"
+_SHARED = later("All years alike")
+_OWN = later("This year alone")
+_USUAL, _EVEN = later("Usual"), later("Strong")
 
 
 def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False) -> list[Layer]:
@@ -41,14 +42,18 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
         pca = fitted(members)
         names = [f"{100 * pca.explained[min(c, len(pca.explained) - 1)]:.0f} %" for c in rgb]
         entries = tuple(
-            (colour, f"direction {c + 1} high ({share})")
+            (colour, t("direction {c} high ({share})", c=c + 1, share=share))
             for colour, c, share in zip(("#d62728", "#2ca02c", "#1f4fd6"), rgb, names, strict=True)
         )
         keys = tuple(member.key for member in members)
         basis = "other" if model else "shared" if shared else "own"
         version = f"{scene.key}|{rgb}|{equalise}|{basis} {hash(keys) & 0xFFFFFFFF:x}|{grey}"
         png = partial(_pca_png, version, scene, pca, rgb, equalise, grey)
-        title = f"Embeddings {year_name(year)}" if len(context.scenes) > 1 else "Embedding picture"
+        title = (
+            t("Embeddings {year_name}", year_name=year_name(year))
+            if len(context.scenes) > 1
+            else t("Embedding picture")
+        )
         out.append(
             Layer(
                 f"pca{year}",
@@ -67,56 +72,67 @@ def panel(context: ExploreContext) -> None:
     """The choice of components and stretch."""
     rgb, _, _ = _choices(context)
     count = min(COMPONENTS, context.scene.raster.dim)
-    st.markdown("**What the colours show**")
+    st.markdown(t("**What the colours show**"))
     columns = st.columns(3, gap="small")
-    for i, (column, name) in enumerate(zip(columns, ("Red", "Green", "Blue"), strict=True)):
+    for i, (column, name) in enumerate(zip(columns, (later("Red"), later("Green"), later("Blue")), strict=True)):
         column.selectbox(
-            name,
+            t(name),
             range(1, count + 1),
             index=min(rgb[i], count - 1),
             key=_key(context, name),
             help=words.tip("main directions"),
         )
     st.segmented_control(
-        "Contrast",
+        t("Contrast"),
         [_USUAL, _EVEN],
+        format_func=t,
         default=_USUAL,
         required=True,
         key=_key(context, "contrast"),
-        help="Usual: the few lowest and highest values share the darkest and lightest shade. Strong: every shade is used equally "
-        "often, which shows small differences.",
+        help=t(
+            "Usual: the few lowest and highest values share the darkest and lightest shade. Strong: every "
+            "shade is used equally often, which shows small differences."
+        ),
     )
     if len(context.scenes) > 1:
         st.segmented_control(
-            "Colours",
+            t("Colours"),
             [_SHARED, _OWN],
+            format_func=t,
             default=_SHARED,
             required=True,
             key=_key(context, "shared"),
-            help="Alone: the colours that the other pages show. Alike: a colour means the same in every year, so that years can be "
-            "compared.",
+            help=t(
+                "Alone: the colours that the other pages show. Alike: a colour means the same in every year, so "
+                "that years can be compared."
+            ),
         )
     _choose_model(context)
     st.caption(
-        "Alike colours mean a place behaved alike through the year. The percentages in the legend say how much of all "
-        "differences between places one of the main directions holds. Compare two layers, choose others and save a picture "
-        "with the buttons at the left of the map."
+        t(
+            "Alike colours mean a place behaved alike through the year. The percentages in the legend say "
+            "how much of all differences between places one of the main directions holds. Compare two "
+            "layers, choose others and save a picture with the buttons at the left of the map."
+        )
     )
     if not context.scene.has_true_colour:
-        st.caption("True colour and greenness need the satellite data themselves; only embeddings are here.")
+        st.caption(t("True colour and greenness need the satellite data themselves; only embeddings are here."))
 
 
 def _choose_model(context: ExploreContext) -> None:
     others = {str(entry.folder): entry.name for entry in context.others()}
     if others:
         st.selectbox(
-            "Colours as in another region",
+            t("Colours as in another region"),
             list(others),
             index=None,
             format_func=lambda folder: others.get(folder, ""),
             key=_key(context, "model"),
-            placeholder="Choose a region",
-            help="A colour then means the same there and here. Regions of the same embeddings on this computer can be chosen.",
+            placeholder=t("Choose a region"),
+            help=t(
+                "A colour then means the same there and here. Regions of the same embeddings on this computer "
+                "can be chosen."
+            ),
         )
 
 
@@ -129,7 +145,7 @@ def _model(context: ExploreContext) -> tuple[OpenScene, ...]:
         project = Project.open(folder)
         return tuple(state.scene_for(project, year) for year in sorted(project.embeddings, key=lambda year: year or 0))
     except TesseraError as error:
-        st.caption(str(error))
+        st.caption(relay(error))
         return ()
 
 

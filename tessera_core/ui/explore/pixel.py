@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.dpixels.time_series import PixelTimeSeries, Radar, pixel_time_series
 from tessera_core.errors import GridError, HeadError
+from tessera_core.language import later, numeral, relay, t
 from tessera_core.project.classify import project_head
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import charts, humanize
+from tessera_core.ui import charts, humanize, tables
 from tessera_core.ui.components.view_map import MapEvent, Marker
 from tessera_core.ui.explore.context import ExploreContext
 from tessera_core.ui.humanize import year_name
@@ -26,20 +27,20 @@ NEIGHBOURS = 6
 _Series = tuple[list[int], list[float]]
 # Names, and visible bands in their own colours, red edge and infrared in purples, shortwave infrared in browns.
 BANDS = {
-    "B02": ("Blue (B02)", "#1f77b4"),
-    "B03": ("Green (B03)", "#2ca02c"),
-    "B04": ("Red (B04)", "#d62728"),
-    "B05": ("Red edge 1 (B05)", "#e6779f"),
-    "B06": ("Red edge 2 (B06)", "#c45ab3"),
-    "B07": ("Red edge 3 (B07)", "#9b59d0"),
-    "B08": ("Near infrared (B08)", "#5b3fbf"),
-    "B8A": ("Near infrared, narrow (B8A)", "#312a7a"),
-    "B11": ("Shortwave infrared 1 (B11)", "#a9713b"),
-    "B12": ("Shortwave infrared 2 (B12)", "#5d3a1a"),
+    "B02": (later("Blue (B02)"), "#1f77b4"),
+    "B03": (later("Green (B03)"), "#2ca02c"),
+    "B04": (later("Red (B04)"), "#d62728"),
+    "B05": (later("Red edge 1 (B05)"), "#e6779f"),
+    "B06": (later("Red edge 2 (B06)"), "#c45ab3"),
+    "B07": (later("Red edge 3 (B07)"), "#9b59d0"),
+    "B08": (later("Near infrared (B08)"), "#5b3fbf"),
+    "B8A": (later("Near infrared, narrow (B8A)"), "#312a7a"),
+    "B11": (later("Shortwave infrared 1 (B11)"), "#a9713b"),
+    "B12": (later("Shortwave infrared 2 (B12)"), "#5d3a1a"),
 }
 # A wave is sent upright and comes back upright (VV) or turned (VH).
-ECHOES = {"VV": "Echo (VV)", "VH": "Turned echo (VH)"}
-PASSES = {"ascending": "evening", "descending": "morning"}
+ECHOES = {"VV": later("Echo (VV)"), "VH": later("Turned echo (VH)")}
+PASSES = {"ascending": later("evening"), "descending": later("morning")}
 
 
 def clicked(context: ExploreContext, event: MapEvent) -> None:
@@ -57,11 +58,19 @@ def markers(context: ExploreContext) -> list[Marker]:
     if chosen is None:
         return []
     row, col = chosen
-    out = [Marker("pixel", row + 0.5, col + 0.5, kind="pin", colour="#d55e00", text="The pixel of this story")]
+    out = [Marker("pixel", row + 0.5, col + 0.5, kind="pin", colour="#d55e00", text=t("The pixel of this story"))]
     for number, (r, c, likeness) in enumerate(_near(context, row, col), start=1):
-        text = f"{100 * likeness:.0f} % alike. Click for its story."
+        text = t("{value} % alike. Click for its story.", value=numeral(100 * likeness, ".0f"))
         out.append(
-            Marker(f"near{r},{c}", r + 0.5, c + 0.5, label=str(number), kind="number", colour="#0072b2", text=text)
+            Marker(
+                t("near{r},{c}", r=r, c=c),
+                r + 0.5,
+                c + 0.5,
+                label=str(number),
+                kind="number",
+                colour="#0072b2",
+                text=text,
+            )
         )
     return out
 
@@ -70,14 +79,16 @@ def panel(context: ExploreContext) -> None:
     """The story of the chosen pixel."""
     chosen = _chosen(context)
     if chosen is None:
-        st.info("Click a place on the map to see its year: the satellites' data, its embedding, and where it is like.")
+        st.info(
+            t("Click a place on the map to see its year: the satellites' data, its embedding, and where it is like.")
+        )
         return
     row, col = chosen
     where = ""
     if context.scene.raster.grid.georeferenced:
         lon, lat = context.scene.raster.grid.pixel_to_lonlat(row + 0.5, col + 0.5)
         where = f" · {humanize.position(float(lat), float(lon))}"
-    st.markdown(f"**Row {row}, column {col}**{where}")
+    st.markdown(t("**Row {row}, column {col}**{where}", row=row, col=col, where=where))
     _probabilities(context, row, col)
     _neighbours(context, row, col)
     _embedding(context, row, col)
@@ -87,9 +98,11 @@ def panel(context: ExploreContext) -> None:
             try:
                 _satellite(year, time_series(str(scene.dpixels), row, col))
             except GridError as error:
-                st.caption(str(error))
+                st.caption(relay(error))
     if not any(scene.has_satellite for scene in context.scenes.values()):
-        st.caption("The satellite data of this region are not here, only its embeddings; so its year cannot be drawn.")
+        st.caption(
+            t("The satellite data of this region are not here, only its embeddings; so its year cannot be drawn.")
+        )
 
 
 def _chosen(context: ExploreContext) -> tuple[int, int] | None:
@@ -116,7 +129,13 @@ def _neighbours(context: ExploreContext, row: int, col: int) -> None:
     near = _near(context, row, col)
     if near:
         told = ", ".join(f"{number}: {100 * likeness:.0f} %" for number, (_, _, likeness) in enumerate(near, start=1))
-        st.markdown(f"**Most alike elsewhere in {year_name(context.year)}** (marked on the map)  \n{told}")
+        st.markdown(
+            t(
+                "**Most alike elsewhere in {year_name}** (marked on the map)  \n{told}",
+                year_name=year_name(context.year),
+                told=told,
+            )
+        )
 
 
 def _probabilities(context: ExploreContext, row: int, col: int) -> None:
@@ -128,21 +147,28 @@ def _probabilities(context: ExploreContext, row: int, col: int) -> None:
                 if class_id in classes:
                     shares.setdefault(classes[class_id].name, {})[year_name(year)] = 100 * share
         except HeadError as error:
-            st.caption(f"What class it is: {error}")
+            st.caption(t("What class it is: {error}", error=relay(error)))
             return
     now = year_name(context.year)
     likely = sorted(shares, key=lambda name: -max(shares[name].values()))
     likely = [name for name in likely if max(shares[name].values()) >= 1][:5]
     if not likely:
-        st.caption("There is no data at this place.")
+        st.caption(t("There is no data at this place."))
         return
     best = max(likely, key=lambda name: shares[name].get(now, 0))
-    st.markdown(f"**{humanize.escape(best)}**, {shares[best].get(now, 0):.0f} % sure in {now}")
+    st.markdown(
+        t(
+            "**{best}**, {get} % sure in {now}",
+            best=humanize.escape(best),
+            get=numeral(shares[best].get(now, 0), ".0f"),
+            now=now,
+        )
+    )
     table: dict[str, list[object]] = {"Class": [*likely]}
     for year in context.scenes:
         table[year_name(year)] = [shares[name].get(year_name(year)) for name in likely]
     column = st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
-    st.dataframe(
+    tables.show(
         table, hide_index=True, width="stretch", column_config={year_name(year): column for year in context.scenes}
     )
 
@@ -178,14 +204,25 @@ def _embedding(context: ExploreContext, row: int, col: int) -> None:
     colour = np.where(values[..., None] < 0, blue, orange)
     picture = 255 + (colour - 255) * np.abs(values)[..., None]
     strip = picture.astype(np.uint8).repeat(26, 0).repeat(8, 1)
-    st.markdown(f"**Its embedding**, {values.shape[1]} numbers: {', '.join(map(year_name, strips))} from top to bottom")
+    st.markdown(
+        t(
+            "**Its embedding**, {shape} numbers: {join} from top to bottom",
+            shape=values.shape[1],
+            join=", ".join(map(year_name, strips)),
+        )
+    )
     st.image(Image.fromarray(strip), width="stretch")
-    told = "Blue is below zero, orange above."
+    told = t("Blue is below zero, orange above.")
     if len(strips) > 1:
         first, *_, last = strips.values()
         cosine = float(first @ last / max(float(np.linalg.norm(first) * np.linalg.norm(last)), 1e-12))
         years = list(strips)
-        told += f" {year_name(years[0])} and {year_name(years[-1])} are {100 * max(cosine, 0):.0f} % alike."
+        told += t(
+            " {year_name} and {year_name2} are {value} % alike.",
+            year_name=year_name(years[0]),
+            year_name2=year_name(years[-1]),
+            value=numeral(100 * max(cosine, 0), ".0f"),
+        )
     st.caption(told)
 
 
@@ -199,7 +236,13 @@ def _satellite(year: int | None, series: PixelTimeSeries) -> None:
     seen = int(series.valid.sum())
     passes = len(series.ascending.days) + len(series.descending.days)
     st.markdown(
-        f"**{year_name(year)} as satellites saw it**: {seen} clear days of {len(series.days)}, {passes} radar passes"
+        t(
+            "**{year_name} as satellites saw it**: {seen} clear days of {days}, {passes} radar passes",
+            year_name=year_name(year),
+            seen=seen,
+            days=len(series.days),
+            passes=passes,
+        )
     )
     usable = np.isfinite(series.ndvi)
     seen_as = {"clear": usable & series.valid, "cloud or shadow": usable & ~series.valid}
@@ -209,30 +252,32 @@ def _satellite(year: int | None, series: PixelTimeSeries) -> None:
         if those.any()
     }
     figure = charts.day_figure(
-        ndvi, {"clear": "#1b7837", "cloud or shadow": "#b4b9bf"}, title="NDVI", height=250, dots=["cloud or shadow"]
+        ndvi, {"clear": "#1b7837", "cloud or shadow": "#b4b9bf"}, title="NDVI", height=250, dots=[t("cloud or shadow")]
     )
-    charts.show(figure, "Greenness (NDVI) through the year", f"explore_ndvi_{year}")
+    charts.show(figure, t("Greenness (NDVI) through the year"), f"explore_ndvi_{year}")
     bands = {}
     for number, band in enumerate(S2_BANDS):
         those = series.valid & np.isfinite(series.reflectance[:, number])
-        bands[BANDS[band][0]] = (series.days[those].tolist(), series.reflectance[those, number].round(4).tolist())
-    _lines(year, bands, "Reflectance of Sentinel-2, clear days", dict(BANDS.values()))
+        bands[t(BANDS[band][0])] = (series.days[those].tolist(), series.reflectance[those, number].round(4).tolist())
+    _lines(
+        year, bands, t("Reflectance of Sentinel-2, clear days"), {t(name): colour for name, colour in BANDS.values()}
+    )
     radar = _radar(series.ascending, "ascending") | _radar(series.descending, "descending")
     colours = dict(
         zip(
-            [f"{echo}, {time}" for time in PASSES.values() for echo in ECHOES.values()],
+            [f"{t(echo)}, {t(time)}" for time in PASSES.values() for echo in ECHOES.values()],
             ("#0072b2", "#d55e00", "#56b4e9", "#e69f00"),
             strict=True,
         )
     )
-    _lines(year, radar, "Radar of Sentinel-1, in decibels", colours, zero=False)
+    _lines(year, radar, t("Radar of Sentinel-1, in decibels"), colours, zero=False)
 
 
 def _radar(radar: Radar, orbit: str) -> dict[str, _Series]:
     found = {}
     for number, name in enumerate(("VV", "VH")):
         those = np.isfinite(radar.db[:, number])
-        found[f"{ECHOES[name]}, {PASSES[orbit]}"] = (
+        found[f"{t(ECHOES[name])}, {t(PASSES[orbit])}"] = (
             radar.days[those].tolist(),
             radar.db[those, number].round(2).tolist(),
         )
@@ -244,7 +289,7 @@ def _lines(
 ) -> None:
     present = {name: line for name, line in series.items() if line[0]}
     if not present:
-        st.caption(f"{title}: nothing was measured here.")
+        st.caption(t("{title}: nothing was measured here.", title=title))
         return
     st.markdown(f"**{title}**")
     figure = charts.day_figure(present, colours, title=title.split(",")[0], zero=zero)

@@ -10,6 +10,7 @@ from tessera_core.analysis import embedding_space
 from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.projection import place_colours
 from tessera_core.errors import HeadError
+from tessera_core.language import later, numeral, relay, t
 from tessera_core.project.classify import head_name, project_head
 from tessera_core.render.picture import encode_picture
 from tessera_core.types import Cancel, Progress
@@ -25,8 +26,16 @@ KEY = "explore_scatter"
 MAX_LABELS = 300
 _GREY = "#b4b9bf"
 _COLORMAP = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
-_MAP, _PLACE = "Embedding picture", "Place in the scatter"
-_COLOURS = (_MAP, _PLACE, "Your labels", "Predicted class", "Confidence", "Group", "Year")
+_MAP, _PLACE = later("Embedding picture"), later("Place in the scatter")
+_COLOURS = (
+    _MAP,
+    _PLACE,
+    later("Your labels"),
+    later("Predicted class"),
+    later("Confidence"),
+    later("Group"),
+    later("Year"),
+)
 # Shades of red, green and blue that tell the colours of the map's picture: 216 together, as many as a palette holds.
 _SHADES = 6
 
@@ -38,7 +47,11 @@ def scatter_layers(context: ExploreContext) -> list[Layer]:
         return []
     learnt = found.learnt
     key = _colours_key(context)
-    title = f"UMAP colours {year_name(context.year)} ({100 * learnt.r2:.0f} % of the picture)"
+    title = t(
+        "UMAP colours {year_name} ({value} % of the picture)",
+        year_name=year_name(context.year),
+        value=numeral(100 * learnt.r2, ".0f"),
+    )
     return [Layer("umap", title, lambda: kept(PAGE).get(key), key, visible=False, group="base")]
 
 
@@ -47,15 +60,15 @@ def scatter_panel(context: ExploreContext) -> None:
     # In one row even on a phone, where map and scatter should be in sight together.
     row = st.container(horizontal=True, gap="small")
     method = row.segmented_control(
-        "Method", ["PCA", "UMAP"], default="PCA", required=True, key=context.key("method"), width="content"
+        t("Method"), ["PCA", "UMAP"], default="PCA", required=True, key=context.key("method"), width="content"
     )
     row.segmented_control(
-        "Axes", list(layouts.AXES), default="2-D", required=True, key=context.key("axes"), width="content"
+        t("Axes"), list(layouts.AXES), default="2-D", required=True, key=context.key("axes"), width="content"
     )
     row = st.container(horizontal=True, gap="small")
-    row.selectbox("Colour by", _colours(context), key=context.key("colour"), width=190)
+    row.selectbox(t("Colour by"), _colours(context), format_func=t, key=context.key("colour"), width=190)
     row.selectbox(
-        "Pixels", [5_000, 20_000, 50_000], index=1, key=context.key("count"), format_func="{:,}".format, width=120
+        t("Pixels"), [5_000, 20_000, 50_000], index=1, key=context.key("count"), format_func="{:,}".format, width=120
     )
     if method == "UMAP":
         layouts.choose_way(context, row)
@@ -63,12 +76,15 @@ def scatter_panel(context: ExploreContext) -> None:
             return
     st.session_state[context.key("cloud")] = cloud = _cloud(context)
     scatter.scatter(KEY, cloud[0], link=MAP, height=430)
-    with st.expander("What distances here mean", icon=":material/straighten:"):
+    with st.expander(t("What distances here mean"), icon=":material/straighten:"):
         st.markdown(embedding_space.DISTANCES)
         if method == "UMAP":
             st.markdown(
-                "The layer *UMAP colours* paints the whole region by where each pixel would lie in this picture. That is learnt "
-                "from the pixels laid out; its percentage says how much of their places it has learnt."
+                t(
+                    "The layer *UMAP colours* paints the whole region by where each pixel would lie in this "
+                    "picture. That is learnt from the pixels laid out; its percentage says how much of their places "
+                    "it has learnt."
+                )
             )
     _selection(context, cloud[1])
     if method == "UMAP" and "umap" in view_map.looked_at(MAP):
@@ -90,20 +106,32 @@ def _selection(context: ExploreContext, sample: PixelSample) -> None:
     chosen = chosen[chosen < len(sample)]
     if not len(chosen):
         if gone := scatter.let_go(KEY):
-            st.caption(f"The {gone:,} selected pixels were let go, because the points changed or were out of sight.")
-        st.caption("Draw around points to see where they are. Click or draw a box on the map to find them here.")
+            st.caption(
+                t(
+                    "The {gone} selected pixels were let go, because the points changed or were out of sight.",
+                    gone=numeral(gone, ","),
+                )
+            )
+        st.caption(t("Draw around points to see where they are. Click or draw a box on the map to find them here."))
         return
-    st.markdown(f"**{len(chosen):,} of {len(sample):,} pixels selected** ({100 * len(chosen) / len(sample):.1f} %)")
+    st.markdown(
+        t(
+            "**{chosen} of {sample} pixels selected** ({value} %)",
+            chosen=numeral(len(chosen), ","),
+            sample=numeral(len(sample), ","),
+            value=numeral(100 * len(chosen) / len(sample), ".1f"),
+        )
+    )
     classes = context.project.log.classes
     if not classes:
-        st.caption("Add a class on the page Label to give selected pixels to it.")
+        st.caption(t("Add a class on the page Label to give selected pixels to it."))
         return
     names = {c.id: c.name for c in classes}
     left, right = st.columns([3, 2], gap="small", vertical_alignment="bottom")
-    class_id = left.selectbox("Label them as", list(names), format_func=names.__getitem__, key=context.key("class"))
+    class_id = left.selectbox(t("Label them as"), list(names), format_func=names.__getitem__, key=context.key("class"))
     count = min(len(chosen), MAX_LABELS)
     right.button(
-        f"Add {count:,} labels",
+        t("Add {count} labels", count=numeral(count, ",")),
         key=context.key("label"),
         icon=":material/draw:",
         on_click=lambda: _add_labels(context, sample, chosen, class_id),
@@ -111,7 +139,10 @@ def _selection(context: ExploreContext, sample: PixelSample) -> None:
     )
     if count < len(chosen):
         st.caption(
-            f"{MAX_LABELS} of them, chosen at random, become point labels; undo on the page Label takes them back."
+            t(
+                "{MAX_LABELS} of them, chosen at random, become point labels; undo on the page Label takes them back.",
+                MAX_LABELS=MAX_LABELS,
+            )
         )
 
 
@@ -123,15 +154,17 @@ def _add_labels(context: ExploreContext, sample: PixelSample, chosen: NDArray[np
     x, y = context.scene.raster.grid.pixel_to_xy(cells[:, 0] + 0.5, cells[:, 1] + 0.5)
     with context.project.log.batch():
         for point in zip(x.tolist(), y.tolist(), strict=True):
-            context.project.log.add("point", class_id, [point], note="chosen in the scatter")
-    st.toast(f"{len(cells):,} labels added.", icon=":material/check:")
+            context.project.log.add("point", class_id, [point], note=t("chosen in the scatter"))
+    st.toast(t("{cells} labels added.", cells=numeral(len(cells), ",")), icon=":material/check:")
 
 
 # ------------------------------------------------------------------ UMAP
 
 
 def _colours_key(context: ExploreContext) -> str:
-    return f"umap colours|{context.scene.key}|{layouts.picture_version(context)}"
+    return t(
+        "umap colours|{key}|{picture_version}", key=context.scene.key, picture_version=layouts.picture_version(context)
+    )
 
 
 def _colour_region(context: ExploreContext) -> None:
@@ -145,7 +178,7 @@ def _colour_region(context: ExploreContext) -> None:
         picture = learnt.colours(scene.raster, progress=progress, cancelled=cancelled)
         return encode_picture(picture, scene.raster.valid(), scene.display)
 
-    result_of(PAGE, _colours_key(context), "Colouring the region", work, "Colour the region again")
+    result_of(PAGE, _colours_key(context), t("Colouring the region"), work, t("Colour the region again"))
 
 
 # ------------------------------------------------------------------ points
@@ -219,26 +252,30 @@ def _coloured(
             case "Embedding picture":
                 return _as_on_the_map(pictures.colours_of(context, sample))
             case "Your labels":
-                return _by_class(known, [(c.id, c.color, c.name) for c in classes], "not labelled")
+                return _by_class(known, [(c.id, c.color, c.name) for c in classes], t("not labelled"))
             case "Predicted class" | "Confidence":
                 predicted, confidence = _predicted(version, head_name(context.project), context, sample)
                 if by == "Predicted class":
-                    return _by_class(predicted, [(c.id, c.color, c.name) for c in classes], "no data")
+                    return _by_class(predicted, [(c.id, c.color, c.name) for c in classes], t("no data"))
                 step = np.minimum(confidence.astype(int) * len(_COLORMAP) // 101, len(_COLORMAP) - 1).astype(np.uint8)
                 ends = [
-                    f"{100 * i // len(_COLORMAP)} to {100 * (i + 1) // len(_COLORMAP)} % sure"
+                    t(
+                        "{value} to {value2} % sure",
+                        value=100 * i // len(_COLORMAP),
+                        value2=100 * (i + 1) // len(_COLORMAP),
+                    )
                     for i in range(len(_COLORMAP))
                 ]
                 return step, _COLORMAP, tuple(zip(_COLORMAP, ends, strict=True))
             case "Group" if (grouped := clusters.found(context)) is not None:
                 labels, palette = clusters.of_pixels(context, grouped, sample)
-                return labels, palette, tuple((c, f"group {i + 1}") for i, c in enumerate(palette[1:]))
+                return labels, palette, tuple((c, t("group {i}", i=i + 1)) for i, c in enumerate(palette[1:]))
             case "Year":
                 palette = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#661100")
                 names = tuple((palette[i % 8], year_name(year)) for i, year in enumerate(sample.years))
                 return (sample.year % 8).astype(np.uint8), palette, names
     except HeadError as error:
-        st.caption(f"{error} Until then the colours show the place in the scatter.")
+        st.caption(t("{error} Until then the colours show the place in the scatter.", error=relay(error)))
     low, high = (np.percentile(points, q, axis=0).astype(np.float32) for q in (1, 99))
     # 6 x 6 x 6 (or 16 x 16) colours are enough to tell places apart.
     steps = 6 if points.shape[1] == 3 else 16

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from tessera_core.analysis.similarity import Similarity
 from tessera_core.areas import hectares
 from tessera_core.errors import TesseraError
+from tessera_core.language import numeral, relay, t, tn
 from tessera_core.project.project import Project
 from tessera_core.render.palette import encode_indexed, rgb
-from tessera_core.ui import charts, humanize, state
+from tessera_core.ui import charts, humanize, state, tables
 from tessera_core.ui.components.view_map import Layer, MapEvent, Marker
 from tessera_core.ui.explore.context import ExploreContext
 from tessera_core.ui.humanize import year_name
@@ -39,7 +40,7 @@ def clicked(context: ExploreContext, event: MapEvent) -> None:
         row, col = int(np.floor(event.row)), int(np.floor(event.col))
         height, width = context.scene.raster.shape
         if not (0 <= row < height and 0 <= col < width) or not context.scene.raster.valid(slice(row, row + 1))[0, col]:
-            st.toast("There is no data at that place; click another.", icon=":material/block:")
+            st.toast(t("There is no data at that place; click another."), icon=":material/block:")
             return
         seeds = (*seeds, (context.year, row, col))[-MAX_SEEDS:]
     st.session_state[context.key("seeds")] = seeds
@@ -55,7 +56,7 @@ def markers(context: ExploreContext) -> list[Marker]:
             label=str(i + 1),
             kind="number",
             colour="#0f766e",
-            text=f"Example {i + 1}, chosen in {year_name(year)}. Click to take it away.",
+            text=t("Example {i}, chosen in {year_name}. Click to take it away.", i=i + 1, year_name=year_name(year)),
         )
         for i, (year, row, col) in enumerate(_seeds(context))
     ]
@@ -70,10 +71,23 @@ def layers(context: ExploreContext) -> list[Layer]:
     version = f"{_version(context, context.year)}|{percent}"
     edges = np.linspace(percent, 100, len(COLORMAP) + 1)
     legend = tuple(
-        (COLORMAP[i], f"{edges[i]:.0f} to {edges[i + 1]:.0f} % alike") for i in reversed(range(len(COLORMAP)))
+        (
+            COLORMAP[i],
+            t("{edges} to {edges2} % alike", edges=numeral(edges[i], ".0f"), edges2=numeral(edges[i + 1], ".0f")),
+        )
+        for i in reversed(range(len(COLORMAP)))
     )
     png = _png(version, likeness, percent, context.scene)
-    return [Layer("similarity", f"Alike, {year_name(context.year)}", png, version, opacity=0.85, legend=legend)]
+    return [
+        Layer(
+            "similarity",
+            t("Alike, {year_name}", year_name=year_name(context.year)),
+            png,
+            version,
+            opacity=0.85,
+            legend=legend,
+        )
+    ]
 
 
 def panel(context: ExploreContext) -> None:
@@ -81,33 +95,33 @@ def panel(context: ExploreContext) -> None:
     seeds = _seeds(context)
     if not seeds:
         st.info(
-            "Click a place on the map: everything like it lights up. Click more places of the same kind to add them."
+            t("Click a place on the map: everything like it lights up. Click more places of the same kind to add them.")
         )
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{len(seeds)} example{'s' if len(seeds) > 1 else ''}**", width="stretch")
-        if st.button("Start over", icon=":material/delete:", key=context.key("unseed")):
+        st.markdown(tn("**{n} example**", "**{n} examples**", len(seeds)), width="stretch")
+        if st.button(t("Start over"), icon=":material/delete:", key=context.key("unseed")):
             st.session_state[context.key("seeds")] = ()
             st.rerun(scope="fragment")
     st.segmented_control(
-        "Measured by",
+        t("Measured by"),
         list(_METRICS),
         default=next(iter(_METRICS)),
         required=True,
         key=context.key("metric"),
-        help="Both are absolute: 100 % is the same, and a value means the same after every click.",
+        help=t("Both are absolute: 100 % is the same, and a value means the same after every click."),
     )
     likeness = _likeness(context, context.year)
     assert likeness is not None
     st.slider(
-        "At least this much alike",
+        t("At least this much alike"),
         0,
         100,
         value=round(likeness.default_percent()),
         format="%d %%",
         key=_slider_key(context),
     )
-    charts.show(charts.histogram_figure(likeness.histogram, "alike, %"), "How much of the region is how much alike")
+    charts.show(charts.histogram_figure(likeness.histogram, "alike, %"), t("How much of the region is how much alike"))
     rows = []
     for year, scene in context.scenes.items():
         of_year = _likeness(context, year)
@@ -119,14 +133,14 @@ def panel(context: ExploreContext) -> None:
                 "Year": year_name(year),
                 "Alike": f"{100 * above / total:.1f} %",
                 "Pixels": f"{above:,}",
-                "Area": "" if area is None else f"{area:,.0f} ha",
+                "Area": "" if area is None else t("{area} ha", area=numeral(area, ",.0f")),
             }
         )
-    st.dataframe(rows, hide_index=True, width="stretch")
+    tables.show(rows, hide_index=True, width="stretch")
     if len(rows) > 1:
-        st.caption("The same examples in every year; choose the year above to see where.")
+        st.caption(t("The same examples in every year; choose the year above to see where."))
     if any(year != context.year for year, _, _ in seeds):
-        st.caption(f"Examples were chosen in {humanize.years([year for year, _, _ in seeds])}.")
+        st.caption(t("Examples were chosen in {years}.", years=humanize.years([year for year, _, _ in seeds])))
     _elsewhere(context, _percent(context, likeness))
 
 
@@ -136,11 +150,11 @@ def _elsewhere(context: ExploreContext, percent: int) -> None:
     if not others:
         return
     chosen = st.multiselect(
-        "Look in other regions, too",
+        t("Look in other regions, too"),
         list(others),
         key=context.key("elsewhere"),
-        placeholder="Choose projects",
-        help="Projects on this computer with embeddings of the same dataset, each in its newest year.",
+        placeholder=t("Choose projects"),
+        help=t("Projects on this computer with embeddings of the same dataset, each in its newest year."),
     )
     for name in chosen:
         try:
@@ -150,11 +164,19 @@ def _elsewhere(context: ExploreContext, percent: int) -> None:
             version = f"{scene.key}|{_version(context, context.year)}"
             likeness = _scored(version, scene, _vectors(context), _metric(context))
         except TesseraError as error:
-            st.warning(f"{name}: {error}", icon=":material/warning:")
+            st.warning(f"{name}: {relay(error)}", icon=":material/warning:")
             continue
         above, total = likeness.count(percent), max(1, int(likeness.histogram.sum()))
         share = f"{100 * above / total:.1f} %"
-        st.markdown(f"**{humanize.escape(name)}** {year_name(year)}: {share} alike, {above:,} pixels")
+        st.markdown(
+            t(
+                "**{name}** {year_name}: {share} alike, {above} pixels",
+                name=humanize.escape(name),
+                year_name=year_name(year),
+                share=share,
+                above=numeral(above, ","),
+            )
+        )
         st.image(_png(f"{version}|{percent}", likeness, percent, scene), width="stretch")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.export.report import ENDINGS, sealed_in
+from tessera_core.language import t
 from tessera_core.lessons.record import lesson_of
 from tessera_core.project.project import Project
 from tessera_core.project.verify import Verdict, verify
@@ -16,20 +17,22 @@ _SHOWN = 20
 @frame.part
 def check_report(project: Project) -> None:
     """A folded part of the page: a file, and what is to be said of it."""
-    with st.expander("Check a report", icon=":material/fact_check:"):
+    with st.expander(t("Check a report"), icon=":material/fact_check:"):
         st.caption(
-            "Was a report of this project changed after it was made, and do its numbers still follow from the project? Choose "
-            "the file; nothing of it is kept."
+            t(
+                "Was a report of this project changed after it was made, and do its numbers still follow from "
+                "the project? Choose the file; nothing of it is kept."
+            )
         )
         file = st.file_uploader(
-            "Report (HTML, PDF or JSON)",
+            t("Report (HTML, PDF or JSON)"),
             [ending.removeprefix(".") for ending in ENDINGS],
             key=f"export_check_{project.key}",
         )
         if file is None:
             return
         sealed = sealed_in(file.getvalue(), file.name)
-        with st.spinner("Computing every number anew …"):
+        with st.spinner(t("Computing every number anew …")):
             found = verify(sealed, project, lesson=lesson_of(project))
         _say(found)
 
@@ -44,4 +47,4 @@ def _say(found: Verdict) -> None:
     for line in rest[:_SHOWN]:
         st.markdown(line)
     if len(rest) > _SHOWN:
-        st.caption(f"And {len(rest) - _SHOWN} more; “tessera verify” names all of them.")
+        st.caption(t("And {rest} more; “tessera verify” names all of them.", rest=len(rest) - _SHOWN))

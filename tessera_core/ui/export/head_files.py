@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from tessera_core.errors import HeadError, InputError
+from tessera_core.language import later, relay, t
 from tessera_core.project.classify import ProjectMap
 from tessera_core.project.head_file import write_project_head
 from tessera_core.project.project import Project
@@ -24,24 +25,28 @@ class _Form:
 
 FORMS = {
     ".safetensors": _Form(
-        "Tessera Studio",
-        "To map other regions with the same version of the embeddings, without labelling again (the trained head).",
+        later("Tessera Studio"),
+        later(
+            "To map other regions with the same version of the embeddings, without labelling again (the trained head)."
+        ),
         "application/octet-stream",
     ),
     ".json": _Form(
-        "Scripts and other programs (JSON)",
-        "All numbers, classes and what is known of it in one readable file; twenty lines of Python map with it.",
+        later("Scripts and other programs (JSON)"),
+        later("All numbers, classes and what is known of it in one readable file; twenty lines of Python map with it."),
         "application/json",
     ),
-    ".onnx": _Form("ONNX", "For programs with an ONNX runtime, on any system.", "application/octet-stream"),
+    ".onnx": _Form("ONNX", later("For programs with an ONNX runtime, on any system."), "application/octet-stream"),
     ".js": _Form(
-        "Earth Engine",
-        "A script that maps AlphaEarth's embeddings anywhere on Earth; paste it into the code editor.",
+        later("Earth Engine"),
+        later("A script that maps AlphaEarth's embeddings anywhere on Earth; paste it into the code editor."),
         "text/javascript",
     ),
     ".txt": _Form(
-        "QGIS, as a formula",
-        "Of two classes: a line for QGIS's calculator over the bands of the embeddings, and one for the confidence.",
+        later("QGIS, as a formula"),
+        later(
+            "Of two classes: a line for QGIS's calculator over the bands of the embeddings, and one for the confidence."
+        ),
         "text/plain",
     ),
 }
@@ -52,18 +57,18 @@ def classifier(project: Project, made: ProjectMap, scene: OpenScene, stem: str) 
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             ending = st.selectbox(
-                "**Take the classifier along**",
+                t("**Take the classifier along**"),
                 list(FORMS),
-                format_func=lambda ending: f"For {FORMS[ending].name}",
+                format_func=lambda ending: t("For {name}", name=t(FORMS[ending].name)),
                 key=f"export_head_form_{project.key}",
                 width="stretch",
             )
             form, missing = FORMS[ending], _missing(project, made, scene, ending)
             button(
                 Item(
-                    "Take the classifier along",
+                    t("Take the classifier along"),
                     form.about,
-                    f"Classifier ({ending})",
+                    t("Classifier ({ending})", ending=ending),
                     f"{stem}-head{ending}",
                     form.mime,
                     lambda path: write_project_head(path, project, scene.raster, made),
@@ -87,5 +92,5 @@ def _missing(project: Project, made: ProjectMap, scene: OpenScene, ending: str) 
         elif ending == ".txt":
             raster_calculator(carried)
     except (HeadError, InputError) as error:
-        return str(error)
+        return relay(error)
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.export.labels import CLASS_FORMATS, FORMATS, losses, write_classes, write_labels
+from tessera_core.language import t
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize
 from tessera_core.ui.files import Item, button, stem_of
@@ -20,7 +21,7 @@ def other_format(project: Project, scene: OpenScene, year: int | None) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             kind = st.selectbox(
-                "**Another format**",
+                t("**Another format**"),
                 KINDS,
                 format_func=lambda kind: formats[kind].name,
                 key=f"export_label_kind_{project.key}",
@@ -37,14 +38,19 @@ def other_format(project: Project, scene: OpenScene, year: int | None) -> None:
 def _item(project: Project, scene: OpenScene, year: int | None, kind: str) -> Item:
     log, raster, classes_only = project.log, scene.raster, kind in CLASS_FORMATS
     form = CLASS_FORMATS[kind] if classes_only else FORMATS[kind]
-    unplaced = "" if raster.grid.georeferenced else "It needs a place on Earth, which this region does not have."
-    unlabelled = "" if log.labels else "There are no labels yet."
-    unnamed = "" if log.classes else "There are no classes yet."
+    unplaced = "" if raster.grid.georeferenced else t("It needs a place on Earth, which this region does not have.")
+    unlabelled = "" if log.labels else t("There are no labels yet.")
+    unnamed = "" if log.classes else t("There are no classes yet.")
     return Item(
         form.name,
         form.about,
-        "Save file",
-        f"{stem_of(project, year)}-{'classes' if classes_only else f'labels-{kind}'}{form.ending}",
+        t("Save file"),
+        t(
+            "{stem_of}-{value}{ending}",
+            stem_of=stem_of(project, year),
+            value="classes" if classes_only else f"labels-{kind}",
+            ending=form.ending,
+        ),
         form.mime,
         lambda path: (
             write_classes(path, kind, log.classes, project.class_tree)

@@ -13,10 +13,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.export.product import Product
+from tessera_core.language import t
 from tessera_core.project.classify import ProjectMap, project_product
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import SUFFIX, Project
-from tessera_core.ui import frame, humanize, maps, state
+from tessera_core.ui import frame, humanize, maps, state, tables
 from tessera_core.ui.export.check_report import check_report
 from tessera_core.ui.export.head_files import classifier
 from tessera_core.ui.export.label_files import other_format
@@ -27,16 +28,16 @@ from tessera_core.ui.scene import OpenScene
 
 def page() -> None:
     """Draw the page."""
-    st.title("Export")
-    project = frame.opened("Open a region first; then there is something to take with you.")
+    st.title(t("Export"))
+    project = frame.opened(t("Open a region first; then there is something to take with you."))
     if project is None:
         return
-    year = frame.year_choice(project, "export", "Year of the map", shown=True)
+    year = frame.year_choice(project, "export", t("Year of the map"), shown=True)
     scene = state.scene_for(project, year)
     made, missing = maps.project_map(project, scene, year)
     if made is None:
         st.info(missing, icon=":material/info:")
-        if st.button("Go to Label", type="primary", icon=":material/draw:", key="export_label"):
+        if st.button(t("Go to Label"), type="primary", icon=":material/draw:", key="export_label"):
             st.switch_page("pages/label.py", query_params=state.query())
         _plots_map(project, scene, year)
         _labels_and_project(project, scene, year)
@@ -45,7 +46,7 @@ def page() -> None:
     product = project_product(project, scene.raster, made, scored=False)
     files, areas = st.columns([8, 9], gap="medium")
     with files:
-        st.header("The map")
+        st.header(t("The map"))
         with st.container(key="export_map_files"):
             for item in _map_items(project, product, made, scene, stem_of(project, year)):
                 row(noting(item, project))
@@ -80,9 +81,9 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
     map_size, sure_size = _deflated(product.classes), _deflated(product.confidence)
     return [
         Item(
-            "Everything for QGIS",
-            "Map, confidence and labels, with colours and names; unpack and open.",
-            "All for QGIS (.zip)",
+            t("Everything for QGIS"),
+            t("Map, confidence and labels, with colours and names; unpack and open."),
+            t("All for QGIS (.zip)"),
             f"{stem}-qgis.zip",
             "application/zip",
             lambda path: write_qgis(path, product),
@@ -90,26 +91,29 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
             first=True,
         ),
         Item(
-            "Report",
-            "One page to read, print or send: the map, its areas, how far to trust it.",
-            "Report (.html)",
+            t("Report"),
+            t("One page to read, print or send: the map, its areas, how far to trust it."),
+            t("Report (.html)"),
             f"{stem}-report.html",
             "text/html",
             report,
         ),
         Item(
-            "Report to file",
-            "The same to print or to hand in (A4); it carries its own data, and can be checked later (PDF).",
-            "Report (.pdf)",
+            t("Report to file"),
+            t("The same to print or to hand in (A4); it carries its own data, and can be checked later (PDF)."),
+            t("Report (.pdf)"),
             f"{stem}-report.pdf",
             "application/pdf",
             report,
         ),
         *pictures(stem, lambda: class_layout(project_product(project, raster, made), scene.true_colour)),
         Item(
-            "Class map",
-            "One class for every pixel, in its colours; QGIS shows the names with the second file beside it (GeoTIFF).",
-            "Class map (.tif)",
+            t("Class map"),
+            t(
+                "One class for every pixel, in its colours; QGIS shows the names with the second file beside it "
+                "(GeoTIFF)."
+            ),
+            t("Class map (.tif)"),
             f"{stem}-classes.tif",
             "image/tiff",
             lambda path: write_class_map(path, product.classes, None, grid, classes, provenance),
@@ -117,9 +121,12 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
             style="Class names (.qml)",
         ),
         Item(
-            "Confidence",
-            "How sure the map is of each pixel, in percent; grey in QGIS without the second file beside it (GeoTIFF).",
-            "Confidence (.tif)",
+            t("Confidence"),
+            t(
+                "How sure the map is of each pixel, in percent; grey in QGIS without the second file beside it "
+                "(GeoTIFF)."
+            ),
+            t("Confidence (.tif)"),
             f"{stem}-confidence.tif",
             "image/tiff",
             lambda path: write_confidence(path, product.confidence, grid, provenance, temperature=product.temperature),
@@ -139,17 +146,20 @@ def _web_map(project: Project, product: Product, scene: OpenScene, stem: str) ->
 
     def write(path: Path) -> object:
         true_colour = scene.true_colour
-        name = "Embeddings as colours" if true_colour is None else "True colour"
+        name = t("Embeddings as colours") if true_colour is None else t("True colour")
         picture = scene.picture if true_colour is None else true_colour
         background = Background(name, picture, scene.raster.valid())
         return write_web_map(path, product, background, BASE_MAPS if online else ())
 
     row(
         Item(
-            "Interactive web map",
-            "One file that any browser opens without a network: classes, confidence and the picture as layers, click to read "
-            f"(HTML, at most {humanize.size(MAX_BYTES)}).",
-            "Web map (.html)",
+            t("Interactive web map"),
+            t(
+                "One file that any browser opens without a network: classes, confidence and the picture as "
+                "layers, click to read (HTML, at most {size}).",
+                size=humanize.size(MAX_BYTES),
+            ),
+            t("Web map (.html)"),
             f"{stem}-map.html",
             "text/html",
             write,
@@ -157,9 +167,12 @@ def _web_map(project: Project, product: Product, scene: OpenScene, stem: str) ->
     )
     if product.grid.georeferenced:
         st.toggle(
-            "Offer streets and satellite pictures from the internet in the web map",
+            t("Offer streets and satellite pictures from the internet in the web map"),
             key=key,
-            help="Whoever opens the file then asks their publishers for the part in sight. Without it the file asks nobody.",
+            help=t(
+                "Whoever opens the file then asks their publishers for the part in sight. Without it the file "
+                "asks nobody."
+            ),
         )
 
 
@@ -167,7 +180,7 @@ def _plots_map(project: Project, scene: OpenScene, year: int | None) -> None:
     from tessera_core.ui.regress.files import map_files
 
     if files := map_files(project, scene, year):
-        st.header("The map of a number")
+        st.header(t("The map of a number"))
         for item in files:
             row(item)
 
@@ -177,14 +190,14 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
 
     log, grid, provenance = project.log, scene.raster.grid, scene.raster.provenance
     stem = stem_of(project, year)
-    unlabelled = "" if log.labels else "There are no labels yet."
-    unplaced = "" if grid.georeferenced else "GeoJSON needs a place on Earth, which this region does not have."
-    st.header("Your labels")
+    unlabelled = "" if log.labels else t("There are no labels yet.")
+    unplaced = "" if grid.georeferenced else t("GeoJSON needs a place on Earth, which this region does not have.")
+    st.header(t("Your labels"))
     row(
         Item(
-            "Labels for QGIS and ArcGIS",
-            "Points and areas with class names and colours (GeoPackage).",
-            "Labels (.gpkg)",
+            t("Labels for QGIS and ArcGIS"),
+            t("Points and areas with class names and colours (GeoPackage)."),
+            t("Labels (.gpkg)"),
             f"{stem}-labels.gpkg",
             "application/geopackage+sqlite3",
             lambda path: write_labels_gpkg(path, log.labels, log.classes, grid, provenance),
@@ -193,9 +206,9 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
     )
     row(
         Item(
-            "Labels for the web",
-            "The same in longitude and latitude (GeoJSON).",
-            "Labels (.geojson)",
+            t("Labels for the web"),
+            t("The same in longitude and latitude (GeoJSON)."),
+            t("Labels (.geojson)"),
             f"{stem}-labels.geojson",
             "application/geo+json",
             lambda path: write_labels_geojson(path, log.labels, log.classes, grid, provenance),
@@ -203,12 +216,12 @@ def _labels_and_project(project: Project, scene: OpenScene, year: int | None) ->
         )
     )
     other_format(project, scene, year)
-    st.header("To go on later")
+    st.header(t("To go on later"))
     row(
         Item(
-            "Project file",
-            "Labels, classes and settings in one file. The embeddings stay where they are.",
-            f"Project ({SUFFIX})",
+            t("Project file"),
+            t("Labels, classes and settings in one file. The embeddings stay where they are."),
+            t("Project ({SUFFIX})", SUFFIX=SUFFIX),
             f"{safe_name(project.name)}{SUFFIX}",
             "application/zip",
             project.export_file,
@@ -225,7 +238,7 @@ def _deflated(array: NDArray[np.uint8]) -> int:
 
 
 def _areas(product: Product) -> None:
-    st.header("How much of each class")
+    st.header(t("How much of each class"))
     sums = np.bincount(product.classes.ravel(), weights=product.confidence.ravel(), minlength=256)
     table = [
         {
@@ -237,7 +250,7 @@ def _areas(product: Product) -> None:
         }
         for area in product.areas()
     ]
-    st.dataframe(
+    tables.show(
         table,
         hide_index=True,
         width="stretch",
@@ -250,15 +263,15 @@ def _areas(product: Product) -> None:
     )
     if product.checked is None:
         st.caption(
-            "Counted on the map as it is. Mistakes of the map shift these areas, so do not publish them unchecked."
+            t("Counted on the map as it is. Mistakes of the map shift these areas, so do not publish them unchecked.")
         )
         return
     st.caption(
-        "Counted on the map as it is, mistakes included. Corrected by the places you checked on the page Validate:"
+        t("Counted on the map as it is, mistakes included. Corrected by the places you checked on the page Validate:")
     )
     st.markdown(humanize.escape(product.checked.sentence))
     unit = product.checked.unit
-    st.dataframe(
+    tables.show(
         [
             {
                 "Class": one.name,
@@ -272,6 +285,6 @@ def _areas(product: Product) -> None:
         width="stretch",
         column_config={
             f"{name} ({unit})": st.column_config.NumberColumn(format="%.1f")
-            for name in ("Truly", "At least", "At most")
+            for name in (t("Truly"), t("At least"), t("At most"))
         },
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.lessons.record import MAX_NAME, learner_of
 from tessera_core.project.classify import ProjectMap, project_product
 from tessera_core.project.project import Project
@@ -15,12 +16,12 @@ from tessera_core.ui.scene import OpenScene
 
 def record(project: Project, made: ProjectMap, scene: OpenScene, stem: str) -> None:
     """A folded part of the page: a name, and the file."""
-    with st.expander("A record of your work", icon=":material/workspace_premium:"):
+    with st.expander(t("A record of your work"), icon=":material/workspace_premium:"):
         name = st.text_input(
-            "Your name or nickname",
+            t("Your name or nickname"),
             max_chars=MAX_NAME,
             key=f"export_learner_{project.key}",
-            placeholder="As it shall stand there",
+            placeholder=t("As it shall stand there"),
         )
 
         def write(path: Path) -> object:
@@ -36,12 +37,15 @@ def record(project: Project, made: ProjectMap, scene: OpenScene, stem: str) -> N
 
         row(
             Item(
-                "Record of work",
-                "Your map, its score, what you checked and the lesson, to hand in (PDF). It is no examination, and says so.",
-                "Record (.pdf)",
+                t("Record of work"),
+                t(
+                    "Your map, its score, what you checked and the lesson, to hand in (PDF). It is no examination, "
+                    "and says so."
+                ),
+                t("Record (.pdf)"),
                 f"{stem}-record.pdf",
                 "application/pdf",
                 write,
-                missing="" if name.strip() else "Type a name or nickname first.",
+                missing="" if name.strip() else t("Type a name or nickname first."),
             )
         )

@@ -13,16 +13,17 @@ from pathlib import Path
 import streamlit as st
 
 from tessera_core.dpixels.acquire import Window
+from tessera_core.language import later, numeral, t
 from tessera_core.project.acquire import Request
 from tessera_core.region import Region, parse_bbox, read_region_report
 from tessera_core.sources.local.uploads import keep_region_file
 from tessera_core.ui import humanize, shell
 
-_ARCHIVES = {"mpc": "Planetary Computer", "aws": "AWS"}
+_ARCHIVES = {"mpc": later("Planetary Computer"), "aws": "AWS"}
 _FIRST_YEAR = 2017  # the first with both Sentinel-2 satellites and surface reflectance nearly everywhere
 _FILE = "acquire_file_path"
 _LARGE_KM2 = 400.0
-_RULES = {"date": "As for published embeddings", "baseline": "Physically correct"}
+_RULES = {"date": later("As for published embeddings"), "baseline": later("Physically correct")}
 
 
 def request() -> Request | None:
@@ -34,23 +35,29 @@ def request() -> Request | None:
     archive = "mpc"
     with shell.plain_errors():
         window, archive = _when_and_where()
-    with st.expander("How the images are prepared", icon=":material/tune:"):
+    with st.expander(t("How the images are prepared"), icon=":material/tune:"):
         rule = st.radio(
-            "Brightness of Sentinel-2",
+            t("Brightness of Sentinel-2"),
             list(_RULES),
-            format_func=lambda name: _RULES[name],
+            format_func=lambda name: t(_RULES[name]),
             key="acquire_rule",
             persist_state="session",
         )
         st.caption(
-            "Since January 2022 Sentinel-2 numbers carry a constant of 1000, which must be taken off again. The TESSERA "
-            "authors go by the date of the image; that is wrong for older images that were processed anew, but the models "
-            "were trained and the published embeddings made that way. Keep it, unless you make all your data with the other."
+            t(
+                "Since January 2022 Sentinel-2 numbers carry a constant of 1000, which must be taken off again. "
+                "The TESSERA authors go by the date of the image; that is wrong for older images that were "
+                "processed anew, but the models were trained and the published embeddings made that way. Keep "
+                "it, unless you make all your data with the other."
+            )
         )
     if archive == "aws" and not os.environ.get("EARTHDATA_TOKEN"):
         st.info(
-            "The radar images on AWS are NASA's and need its free Earthdata token in the environment variable "
-            "EARTHDATA_TOKEN; without it they will probably be missing. Planetary Computer needs none.",
+            t(
+                "The radar images on AWS are NASA's and need its free Earthdata token in the environment "
+                "variable EARTHDATA_TOKEN; without it they will probably be missing. Planetary Computer needs "
+                "none."
+            ),
             icon=":material/key:",
         )
     if region is None or window is None:
@@ -77,15 +84,15 @@ def _region() -> Region | None:
     )
     if not by_file:
         text = st.text_input(
-            "Box in degrees: west, south, east, north",
-            placeholder="for example 0.05, 52.18, 0.10, 52.21",
+            t("Box in degrees: west, south, east, north"),
+            placeholder=t("for example 0.05, 52.18, 0.10, 52.21"),
             key="acquire_box",
             persist_state="session",
-            help="Longitudes first: the western and southern edge, then the eastern and northern one.",
+            help=t("Longitudes first: the western and southern edge, then the eastern and northern one."),
         )
         return _named(parse_bbox(text)) if text.strip() else None
     upload = st.file_uploader(
-        "GeoJSON, GeoPackage, KML or zipped Shapefile",
+        t("GeoJSON, GeoPackage, KML or zipped Shapefile"),
         type=["geojson", "json", "gpkg", "kml", "zip"],
         key="acquire_file",
     )
@@ -95,7 +102,13 @@ def _region() -> Region | None:
     if path is None:
         return None
     region, told = read_region_report(path)
-    st.caption(f"Region from {humanize.escape(Path(path).name)}. {humanize.escape(' '.join(told.sentences()))}")
+    st.caption(
+        t(
+            "Region from {name}. {join}",
+            name=humanize.escape(Path(path).name),
+            join=humanize.escape(" ".join(told.sentences())),
+        )
+    )
     return region
 
 
@@ -108,21 +121,21 @@ def _named(box: Region) -> Region:
 def _when_and_where() -> tuple[Window | None, str]:
     left, right = st.columns(2, gap="medium")
     last = dt.date.today().year - 1
-    years: list[int | str] = [*range(last, _FIRST_YEAR - 1, -1), "Other days…"]
-    year = left.selectbox("Year", years, key="acquire_year", persist_state="session")
+    years: list[int | str] = [*range(last, _FIRST_YEAR - 1, -1), t("Other days…")]
+    year = left.selectbox(t("Year"), years, key="acquire_year", persist_state="session")
     archive = right.selectbox(
-        "Where the images come from",
+        t("Where the images come from"),
         list(_ARCHIVES),
-        format_func=lambda name: _ARCHIVES[name],
+        format_func=lambda name: t(_ARCHIVES[name]),
         key="acquire_archive",
         persist_state="session",
-        help="Where the images are fetched from. The models TESSERA 1.1 come in one version for each.",
+        help=t("Where the images are fetched from. The models TESSERA 1.1 come in one version for each."),
     )
     if isinstance(year, int):
         return Window.of_year(year), archive
     today = dt.date.today()
     days = left.date_input(
-        "First and last day",
+        t("First and last day"),
         value=(today - dt.timedelta(365), today - dt.timedelta(1)),
         min_value=dt.date(_FIRST_YEAR, 1, 1),
         max_value=today,
@@ -135,21 +148,32 @@ def _when_and_where() -> tuple[Window | None, str]:
 
 def _cost(wanted: Request) -> None:
     km2 = wanted.area_km2
-    tiles = "one tile" if wanted.patches == 1 else f"{wanted.patches} tiles"
+    tiles = t("one tile") if wanted.patches == 1 else t("{patches} tiles", patches=wanted.patches)
     zone = (wanted.grid.crs or "").removeprefix("EPSG:")
     st.success(
-        f"{km2:,.{2 if km2 < 10 else 0}f} km²; {wanted.grid.width} x {wanted.grid.height} pixels of 10 m "
-        f"(UTM, EPSG {zone}), in {tiles}.",
+        t(
+            "{km2} km²; {width} x {height} pixels of 10 m (UTM, EPSG {zone}), in {tiles}.",
+            km2=numeral(km2, f",.{2 if km2 < 10 else 0}f"),
+            width=wanted.grid.width,
+            height=wanted.grid.height,
+            zone=zone,
+            tiles=tiles,
+        ),
         icon=":material/check:",
     )
     st.caption(
-        f"Fetches very roughly {humanize.size(wanted.download_bytes)} and keeps {humanize.size(wanted.disk_bytes)} on this "
-        "computer. The archives hand out squares of 5 x 5 km, so a small region costs nearly as much as one of that size. "
-        "You can stop at any time and go on later: what has arrived is kept."
+        t(
+            "Fetches very roughly {size} and keeps {size2} on this computer. The archives hand out squares "
+            "of 5 x 5 km, so a small region costs nearly as much as one of that size. You can stop at any "
+            "time and go on later: what has arrived is kept.",
+            size=humanize.size(wanted.download_bytes),
+            size2=humanize.size(wanted.disk_bytes),
+        )
     )
     if km2 > _LARGE_KM2:
         st.warning(
-            "This is a large region: fetching it will take hours. Try a smaller one first.", icon=":material/warning:"
+            t("This is a large region: fetching it will take hours. Try a smaller one first."),
+            icon=":material/warning:",
         )
 
 

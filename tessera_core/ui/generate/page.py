@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core._utils.torch_part import has_torch, how_to_add
+from tessera_core.language import later, numeral, t, tn
 from tessera_core.project import generate, library
 from tessera_core.project.acquire import Request
 from tessera_core.project.library import typed_path
@@ -21,45 +22,53 @@ from tessera_core.ui.generate import acquire
 _PLAN, _RUN = "generate-plan", "generate-run"
 # The same job as on the page Region: whoever asks for the demo first makes it for both.
 _DEMO = "demo"
-_SOURCES = {"region": "A region", "folder": "A folder of tiles", "demo": "The demo"}
+_SOURCES = {"region": later("A region"), "folder": later("A folder of tiles"), "demo": later("The demo")}
 _WAITING = "generate_waiting"
-_OWN_FILE = "A file of mine…"
-_DEVICES = {"auto": "The best there is", "cpu": "Processor", "cuda": "Graphics card"}
+_OWN_FILE = later("A file of mine…")
+_DEVICES = {"auto": later("The best there is"), "cpu": later("Processor"), "cuda": later("Graphics card")}
 _ABOUT = {
-    "studio-nano": "Tessera Studio nano: ours, not a published TESSERA model; quick, comes with the program",
-    "v2-nano": "TESSERA 2 nano: small and quick",
+    "studio-nano": later("Tessera Studio nano: ours, not a published TESSERA model; quick, comes with the program"),
+    "v2-nano": later("TESSERA 2 nano: small and quick"),
     "v2-small": "TESSERA 2 small",
-    "v2-medium": "TESSERA 2 medium: slow without a graphics card",
-    "v2-large": "TESSERA 2 large: needs a graphics card",
-    "v2-teacher": "TESSERA 2 teacher: needs a large graphics card",
-    "v1.1-mpc": "TESSERA 1.1 for data from Planetary Computer",
-    "v1.1-aws": "TESSERA 1.1 for data from AWS",
-    "v1.1-dclimate": "TESSERA 1.1 for data from AWS, computed as the published embeddings were",
+    "v2-medium": later("TESSERA 2 medium: slow without a graphics card"),
+    "v2-large": later("TESSERA 2 large: needs a graphics card"),
+    "v2-teacher": later("TESSERA 2 teacher: needs a large graphics card"),
+    "v1.1-mpc": later("TESSERA 1.1 for data from Planetary Computer"),
+    "v1.1-aws": later("TESSERA 1.1 for data from AWS"),
+    "v1.1-dclimate": later("TESSERA 1.1 for data from AWS, computed as the published embeddings were"),
     "v1.0-qat": "TESSERA 1.0",
-    "v1.0-fp32": "TESSERA 1.0, full precision",
+    "v1.0-fp32": later("TESSERA 1.0, full precision"),
 }
 
 
 def page() -> None:
     """Draw the page."""
-    st.title("Make embeddings")
+    st.title(t("Make embeddings"))
     st.markdown(
-        "Turn a year of Sentinel-1 and Sentinel-2 images into embeddings: "
-        "numbers that describe how each place changed through the year, from which a map can be learnt."
+        t(
+            "Turn a year of Sentinel-1 and Sentinel-2 images into embeddings: numbers that describe how "
+            "each place changed through the year, from which a map can be learnt."
+        )
     )
     if state.hosted():
         st.info(
-            "Embeddings are not made on a server for many, because that takes folders of the computer and hours of its processors. "
-            "Run Tessera Studio on your own computer; or ask whoever runs this server, who can make them there with the command "
-            "`tessera generate` and give them out as a pack, which the page Data opens.",
+            t(
+                "Embeddings are not made on a server for many, because that takes folders of the computer and "
+                "hours of its processors. Run Tessera Studio on your own computer; or ask whoever runs this "
+                "server, who can make them there with the command `tessera generate` and give them out as a "
+                "pack, which the page Data opens."
+            ),
             icon=":material/info:",
         )
         return
     if not has_torch():
         st.info(
-            f"This needs the part of Tessera Studio that generates embeddings, which is not installed here: {how_to_add()}. It "
-            "takes about 1 GB, more with a graphics card; then start again. Published embeddings need no such part: "
-            "choose a region on the page Region.",
+            t(
+                "This needs the part of Tessera Studio that generates embeddings, which is not installed here: "
+                "{how_to_add}. It takes about 1 GB, more with a graphics card; then start again. Published "
+                "embeddings need no such part: choose a region on the page Region.",
+                how_to_add=how_to_add(),
+            ),
             icon=":material/info:",
         )
         return
@@ -76,7 +85,7 @@ def _running() -> bool:
         st.session_state[_WAITING] = True
         with st.container(border=True):
             jobs.show(job)
-            st.caption("You can label other regions meanwhile. If you cancel, the next run goes on from here.")
+            st.caption(t("You can label other regions meanwhile. If you cancel, the next run goes on from here."))
         return True
     if st.session_state.get(_WAITING) and jobs.outcome(job):
         del st.session_state[_WAITING]
@@ -87,11 +96,11 @@ def _running() -> bool:
 
 def _choose() -> None:
     source = st.segmented_control(
-        "Images",
+        t("Images"),
         list(_SOURCES),
         default="region",
         required=True,
-        format_func=lambda name: _SOURCES[name],
+        format_func=lambda name: t(_SOURCES[name]),
         key="generate_source",
         persist_state="session",
     )
@@ -110,12 +119,12 @@ def _choose() -> None:
     if known and plan_job is not None and jobs.outcome(plan_job):
         _start(what, plan_job.result, dim, device)
         return
-    if st.button("How long will it take?", type="primary", icon=":material/timer:", key="generate_plan"):
+    if st.button(t("How long will it take?"), type="primary", icon=":material/timer:", key="generate_plan"):
         st.session_state["generate_wanted"] = wanted
         st.session_state.pop(_WAITING, None)
         jobs.pool().start(
             _PLAN,
-            "Looking at the model and this computer",
+            t("Looking at the model and this computer"),
             lambda progress, cancelled: generate.plan(
                 what, weights, dim, device, progress, cancelled, reference=reference
             ),
@@ -125,20 +134,22 @@ def _choose() -> None:
 
 def _folder() -> generate.TileSet | None:
     path = st.text_input(
-        "Folder of a tile, or with several tiles",
-        placeholder="for example ~/tiles",
+        t("Folder of a tile, or with several tiles"),
+        placeholder=t("for example ~/tiles"),
         key="generate_folder",
         persist_state="session",
-        help="A tile is a folder with bands.npy, masks.npy, doys.npy and the radar files sar_ascending.npy and so on, "
-        "as 'tessera acquire' and the TESSERA tools write them.",
+        help=t(
+            "A tile is a folder with bands.npy, masks.npy, doys.npy and the radar files sar_ascending.npy "
+            "and so on, as 'tessera acquire' and the TESSERA tools write them."
+        ),
     )
     if not path.strip():
-        st.caption("The folder holds what the satellites saw (d-pixel tiles). 'A region' fetches them.")
+        st.caption(t("The folder holds what the satellites saw (d-pixel tiles). 'A region' fetches them."))
         return None
     tiles = generate.open_tiles(typed_path(path))
     st.success(_found(tiles), icon=":material/check:")
     for failure in tiles.damaged:
-        st.warning(f"Left out: {humanize.escape(failure.why)}", icon=":material/warning:")
+        st.warning(t("Left out: {why}", why=humanize.escape(failure.why)), icon=":material/warning:")
     return tiles
 
 
@@ -151,27 +162,37 @@ def _demo() -> generate.TileSet | None:
     if demo is None:
         if job is not None and job.state != "done":
             jobs.outcome(job)
-        st.caption("A simulated landscape for practice. Its images are made by this computer, in a minute and a half.")
-        if st.button("Make the demo region", type="primary", icon=":material/landscape:", key="generate_demo"):
-            jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
+        st.caption(
+            t("A simulated landscape for practice. Its images are made by this computer, in a minute and a half.")
+        )
+        if st.button(t("Make the demo region"), type="primary", icon=":material/landscape:", key="generate_demo"):
+            jobs.pool().start(_DEMO, t("Making the demo region"), library.make_demo)
             st.rerun()
         return None
     tiles = generate.demo_tiles(demo)
     st.success(_found(tiles), icon=":material/check:")
     st.caption(
-        "The demo region has embeddings of Tessera Studio nano already. Make them again to see how close you come, "
-        "or try another model on the same images."
+        t(
+            "The demo region has embeddings of Tessera Studio nano already. Make them again to see how "
+            "close you come, or try another model on the same images."
+        )
     )
     return tiles
 
 
 def _found(tiles: generate.TileSet) -> str:
     first = tiles.tiles[0]
-    count = "One tile" if len(tiles.tiles) == 1 else f"{len(tiles.tiles)} tiles"
+    count = t("One tile") if len(tiles.tiles) == 1 else t("{tiles} tiles", tiles=len(tiles.tiles))
     radar = len(first.doys_asc) + len(first.doys_desc)
-    return (
-        f"{count}, {tiles.pixels:,} pixels in all; {humanize.years(tiles.years)}; "
-        f"{len(first.doys)} optical and {radar} radar dates{'' if len(tiles.tiles) == 1 else ' in the first'}."
+    return tn(
+        "{count}, {pixels} pixels in all; {years}; {doys} optical and {radar} radar dates.",
+        "{count}, {pixels} pixels in all; {years}; {doys} optical and {radar} radar dates in the first.",
+        len(tiles.tiles),
+        count=count,
+        pixels=numeral(tiles.pixels, ","),
+        years=humanize.years(tiles.years),
+        doys=len(first.doys),
+        radar=radar,
     )
 
 
@@ -182,45 +203,49 @@ def _model() -> tuple[str, int | None, str, str]:
     def about(name: str) -> str:
         file = PUBLISHED.get(OTHERWISE.get(name, name))
         size = file.size if file else 0
-        fetched = f" (fetches {humanize.size(size)} once)" if size else " (fetched once)" if file else ""
+        fetched = (
+            t(" (fetches {size} once)", size=humanize.size(size)) if size else t(" (fetched once)") if file else ""
+        )
         if file and not file.repo:
-            fetched = " (download it by hand, then choose 'A file of mine')"
-        return _ABOUT.get(name, name) + fetched
+            fetched = t(" (download it by hand, then choose 'A file of mine')")
+        return t(_ABOUT.get(name, name)) + fetched
 
     weights = st.selectbox(
-        "Model", [*names(), _OWN_FILE], format_func=about, key="generate_model", persist_state="session"
+        t("Model"), [*names(), _OWN_FILE], format_func=about, key="generate_model", persist_state="session"
     )
     if weights == _OWN_FILE:
-        weights = st.text_input("Checkpoint file", key="generate_weights", persist_state="session").strip()
+        weights = st.text_input(t("Checkpoint file"), key="generate_weights", persist_state="session").strip()
         weights = str(typed_path(weights)) if weights else ""
     device: str | None = "auto"
-    with st.expander("More choices", icon=":material/tune:"):
+    with st.expander(t("More choices"), icon=":material/tune:"):
         dim = st.segmented_control(
-            "Numbers a pixel",
+            t("Numbers a pixel"),
             ["all", 64, 32, 16],
             default="all",
             required=True,
             key="generate_dim",
             persist_state="session",
-            help="Fewer numbers take less room and lose a little accuracy. Only for models trained for it.",
+            help=t("Fewer numbers take less room and lose a little accuracy. Only for models trained for it."),
         )
         if generate.has_graphics_card():
             device = st.segmented_control(
-                "Compute on",
+                t("Compute on"),
                 list(_DEVICES),
                 default="auto",
                 required=True,
                 key="generate_device",
                 persist_state="session",
-                format_func=lambda name: _DEVICES[name],
+                format_func=lambda name: t(_DEVICES[name]),
             )
         reference = st.text_input(
-            "Published embeddings to compare with",
-            placeholder="not needed",
+            t("Published embeddings to compare with"),
+            placeholder=t("not needed"),
             key="generate_reference",
             persist_state="session",
-            help="A folder or file of embeddings of the same place, year and model. When the run ends you see how close "
-            "yours come. Embeddings that a project of yours uses already are found without this.",
+            help=t(
+                "A folder or file of embeddings of the same place, year and model. When the run ends you see "
+                "how close yours come. Embeddings that a project of yours uses already are found without this."
+            ),
         )
     return weights, dim if isinstance(dim, int) else None, device or "auto", reference.strip()
 
@@ -231,16 +256,18 @@ def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: i
         st.warning(humanize.escape(note), icon=":material/warning:")
     fetched = isinstance(what, Request)
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Embedding, about" if fetched else "Time, about", humanize.duration(cost.seconds), width="content")
-        st.metric("Pixels per second", f"{cost.pixels_per_second:,.0f}", width="content")
-        st.metric("Memory", humanize.size(cost.memory_bytes), width="content")
-        st.metric("Embeddings on disk", humanize.size(cost.output_bytes), width="content")
+        st.metric(
+            t("Embedding, about") if fetched else t("Time, about"), humanize.duration(cost.seconds), width="content"
+        )
+        st.metric(t("Pixels per second"), f"{cost.pixels_per_second:,.0f}", width="content")
+        st.metric(t("Memory"), humanize.size(cost.memory_bytes), width="content")
+        st.metric(t("Embeddings on disk"), humanize.size(cost.output_bytes), width="content")
     if fetched:
-        st.caption("Fetching the images comes first; how long it takes depends on your connection and the archive.")
+        st.caption(t("Fetching the images comes first; how long it takes depends on your connection and the archive."))
     if plan.reference:
-        st.caption("At the end the result is compared with the published embeddings that you gave.")
+        st.caption(t("At the end the result is compared with the published embeddings that you gave."))
     if st.button(
-        "Fetch and make the embeddings" if fetched else "Make the embeddings",
+        t("Fetch and make the embeddings") if fetched else t("Make the embeddings"),
         type="primary",
         icon=":material/play_arrow:",
         key="generate_start",
@@ -248,7 +275,7 @@ def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: i
         st.session_state[_WAITING] = True
         jobs.pool().start(
             _RUN,
-            f"Making embeddings of {what.name}",
+            t("Making embeddings of {name}", name=what.name),
             lambda progress, cancelled: generate.run(what, plan, dim, device, progress, cancelled),
         )
         st.rerun()
@@ -265,16 +292,20 @@ def show_outcome(settings: ProjectSettings) -> None:
             st.info(humanize.escape(f"{year}{found.sentence}"), icon=":material/info:")
             continue
         box, icon, name = _VERDICTS[found.verdict]
-        figures = (
-            f"Likeness, 1 being the same: {_cosine(found.cosine_median)} usually, {_cosine(found.cosine_p1)} at the least alike "
-            f"hundredth; {100 * found.equal_codes:.1f} % of the stored numbers are equal, of {found.pixels:,.0f} pixels"
+        figures = t(
+            "Likeness, 1 being the same: {cosine} usually, {cosine2} at the least alike hundredth; {value} "
+            "% of the stored numbers are equal, of {pixels} pixels",
+            cosine=_cosine(found.cosine_median),
+            cosine2=_cosine(found.cosine_p1),
+            value=numeral(100 * found.equal_codes, ".1f"),
+            pixels=numeral(found.pixels, ",.0f"),
         )
-        box(f"**{year}{name}.** {humanize.escape(found.sentence)}  \n:small[{figures}]", icon=icon)
+        box(f"**{year}{t(name)}.** {humanize.escape(found.sentence)}  \n:small[{figures}]", icon=icon)
     if missing := settings.missing:
-        count = "One piece" if len(missing) == 1 else f"{len(missing)} pieces"
-        with st.expander(f"{count} of the satellite data could not be had", icon=":material/warning:"):
+        count = t("One piece") if len(missing) == 1 else t("{missing} pieces", missing=len(missing))
+        with st.expander(t("{count} of the satellite data could not be had", count=count), icon=":material/warning:"):
             st.markdown(
-                "The embeddings were made without. Start the same run again on 'Make embeddings' to try once more."
+                t("The embeddings were made without. Start the same run again on 'Make embeddings' to try once more.")
             )
             st.markdown("\n".join(f"- {humanize.escape(str(sentence))}" for sentence in missing[:20]))
 
@@ -285,7 +316,7 @@ def _cosine(value: float) -> str:
 
 
 _VERDICTS: dict[str, tuple[Callable[..., Any], str, str]] = {
-    "green": (st.success, ":material/verified:", "Comparison: the same"),
-    "amber": (st.warning, ":material/warning:", "Comparison: close"),
-    "red": (st.error, ":material/error:", "Comparison: different"),
+    "green": (st.success, ":material/verified:", later("Comparison: the same")),
+    "amber": (st.warning, ":material/warning:", later("Comparison: close")),
+    "red": (st.error, ":material/error:", later("Comparison: different")),
 }

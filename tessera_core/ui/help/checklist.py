@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import later, t
 from tessera_core.project import steps
 from tessera_core.project.project import Project
 from tessera_core.ui import shell
 
 _SAID = {
-    steps.CORRECT: "Find where the map is wrong, and label it",
-    steps.SUGGESTED: "Label a suggested place (press N)",
-    steps.CONFIDENCE: "Look at “How good is it?”",
-    steps.CHECK: "Check ten places by chance, on the page Validate",
-    steps.TAKE: "Take it with you, on the page Export",
+    steps.CORRECT: later("Find where the map is wrong, and label it"),
+    steps.SUGGESTED: later("Label a suggested place (press N)"),
+    steps.CONFIDENCE: later("Look at “How good is it?”"),
+    steps.CHECK: later("Check ten places by chance, on the page Validate"),
+    steps.TAKE: later("Take it with you, on the page Export"),
 }
 
 
@@ -23,17 +24,17 @@ def show(project: Project) -> None:
     if steps.HIDDEN in known or not steps.open_steps(project):
         return
     lines = [
-        f":gray[:material/check_box: {said}]" if step in known else f":material/check_box_outline_blank: {said}"
+        f":gray[:material/check_box: {t(said)}]" if step in known else f":material/check_box_outline_blank: {t(said)}"
         for step, said in _SAID.items()
     ]
     with st.container(border=True, gap="small", key="studio_steps"):
-        st.markdown(f"**Next steps** :small[{len(steps.done(project))} of {len(_SAID)}]")
+        st.markdown(t("**Next steps** :small[{done} of {all}]", done=len(steps.done(project)), all=len(_SAID)))
         st.markdown("  \n".join(f":small[{line}]" for line in lines))
         st.button(
-            "Put this list away",
+            t("Put this list away"),
             type="tertiary",
             key=f"steps_hide_{project.key}",
             on_click=shell.shielded(steps.hide),
             args=(project,),
-            help="It can be brought back on the page Help.",
+            help=t("It can be brought back on the page Help."),
         )

@@ -6,6 +6,8 @@ import base64
 import functools
 from collections.abc import Callable, Iterable, Sequence
 
+from tessera_core.language import later
+
 WIDTH, HEIGHT = 132, 84
 _WOOD, _FIELD, _WATER, _TOWN = "#2b8a57", "#dba82c", "#3f7fbf", "#c46a52"
 _LINE, _SOFT = "#8a9496", "#8a949655"
@@ -145,21 +147,21 @@ def _differences() -> str:
 
 # By term: what is drawn, and what it shows for those who do not see it.
 _DRAWN: dict[str, tuple[Callable[[], str], str]] = {
-    "pixel": (_pixel, "A map of squares; one is marked."),
-    "embeddings": (_embeddings, "A curve through a year, and beside it the row of numbers made of it."),
-    "label": (_labels, "A pale map with three coloured points on it."),
-    "class map": (_class_map, "A map in which every square has the colour of its class."),
-    "confidence": (_confidence, "The same map, strong where it is sure and pale along borders."),
-    "held out": (_held_out, "Points on a map; one is ringed and left out."),
-    "random split": (_random_split, "The tested point lies right beside those that were learnt from."),
-    "checked by chance": (_by_chance, "Points spread over a map by chance."),
-    "corrected area": (_corrected, "Two bars: as counted on the map, and shorter, with a range, as corrected."),
-    "95 % sure": (_range, "A point on a line, and the range around it."),
-    "scatter": (_scatter, "Dots in three clouds."),
-    "groups": (_scatter, "Dots in three clouds."),
-    "tile": (_tile, "A map in six pieces, one of them missing."),
-    "false alarms": (_false_alarms, "Three marked squares: two have changed, one has not."),
-    "differences explained": (_differences, "Dots along a line: what the map says, against what was measured."),
+    "pixel": (_pixel, later("A map of squares; one is marked.")),
+    "embeddings": (_embeddings, later("A curve through a year, and beside it the row of numbers made of it.")),
+    "label": (_labels, later("A pale map with three coloured points on it.")),
+    "class map": (_class_map, later("A map in which every square has the colour of its class.")),
+    "confidence": (_confidence, later("The same map, strong where it is sure and pale along borders.")),
+    "held out": (_held_out, later("Points on a map; one is ringed and left out.")),
+    "random split": (_random_split, later("The tested point lies right beside those that were learnt from.")),
+    "checked by chance": (_by_chance, later("Points spread over a map by chance.")),
+    "corrected area": (_corrected, later("Two bars: as counted on the map, and shorter, with a range, as corrected.")),
+    "95 % sure": (_range, later("A point on a line, and the range around it.")),
+    "scatter": (_scatter, later("Dots in three clouds.")),
+    "groups": (_scatter, later("Dots in three clouds.")),
+    "tile": (_tile, later("A map in six pieces, one of them missing.")),
+    "false alarms": (_false_alarms, later("Three marked squares: two have changed, one has not.")),
+    "differences explained": (_differences, later("Dots along a line: what the map says, against what was measured.")),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.ui import humanize
@@ -22,9 +23,9 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
             for row in tree.rows(project.log.classes, project.log.counts)
         ]
         st.markdown("  \n".join(lines))
-        st.caption("Label at any level. Numbers: labels of a class and everything beneath it.")
+        st.caption(t("Label at any level. Numbers: labels of a class and everything beneath it."))
         st.button(
-            "Take the tree away (classes stay)",
+            t("Take the tree away (classes stay)"),
             key=f"label_tree_off_{project.key}",
             width="stretch",
             on_click=lambda: project.update(schema=None),
@@ -39,26 +40,27 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
             st.session_state[key] = SHIPPED[chosen].to_text()
 
     st.selectbox(
-        "Begin with",
+        t("Begin with"),
         ["your own", *SHIPPED],
+        format_func=t,
         key=f"label_tree_pick_{project.key}",
         on_change=fill,
     )
     text = st.text_area(
-        "One class a line, indented beneath the class above it",
+        t("One class a line, indented beneath the class above it"),
         key=key,
         height=180,
-        placeholder="Woodland\n  Broadleaved\n  Coniferous\nGrassland",
+        placeholder=t("Woodland\n  Broadleaved\n  Coniferous\nGrassland"),
     )
 
     def use() -> str:
         parsed = parse_tree(text)
         added = adopt(project.log, parsed)
         project.update(schema=parsed.to_json())
-        return f"{added} classes added; undo takes them back."
+        return t("{added} classes added; undo takes them back.", added=added)
 
     st.button(
-        "Use this tree",
+        t("Use this tree"),
         disabled=not text.strip(),
         key=f"label_tree_use_{project.key}",
         width="stretch",

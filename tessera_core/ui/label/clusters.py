@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.types import Cancel, Progress
@@ -24,24 +25,26 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     from tessera_core.analysis.clusters import cluster_tree
     from tessera_core.session import layers
 
-    st.caption("Sort all pixels into groups that look alike, without labels; then name the groups you recognise.")
+    st.caption(t("Sort all pixels into groups that look alike, without labels; then name the groups you recognise."))
 
     def work(progress: Progress, cancelled: Cancel) -> object:
         return cluster_tree(scene.raster, progress=progress, cancelled=cancelled)
 
     key = f"groups {project.key} {scene.key}"
-    tree = tasks.job(key, "Find groups", work)
+    tree = tasks.job(key, t("Find groups"), work)
     if tree is None:
         return
     k = tree.finest
     if k > 2:
         k = st.slider(
-            "Groups, from coarse to fine",
+            t("Groups, from coarse to fine"),
             2,
             tree.finest,
             min(CLUSTERS_FIRST, tree.finest),
             key=f"label_k_{key}",
-            help="One step finer splits one group in two; all others stay as they are. Names stay with their pixels.",
+            help=t(
+                "One step finer splits one group in two; all others stay as they are. Names stay with their pixels."
+            ),
         )
     found = session.cut_clusters(tree, k)
     colours = layers.cluster_colours(k)
@@ -58,9 +61,9 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         field = f"label_group_{key}_{number}"
         st.session_state[field] = name
         right.text_input(
-            f"Name of group {number}",
+            t("Name of group {number}", number=number),
             key=field,
-            placeholder="named in parts" if same else "name it, or leave it",
+            placeholder=t("named in parts") if same else t("name it, or leave it"),
             label_visibility="collapsed",
             max_chars=80,
             on_change=_name_cluster,
@@ -68,9 +71,14 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         )
         if name:
             named[number] = name
-    st.caption(f"Groups of the same name become one class. {CLUSTER_LABELS} places spread over each are labelled.")
+    st.caption(
+        t(
+            "Groups of the same name become one class. {CLUSTER_LABELS} places spread over each are labelled.",
+            CLUSTER_LABELS=CLUSTER_LABELS,
+        )
+    )
     st.button(
-        "Make labels of the named groups",
+        t("Make labels of the named groups"),
         disabled=not named,
         key=f"label_promote_{key}",
         width="stretch",
@@ -87,7 +95,7 @@ def _promote(session: LabelSession, project: Project, found: Clusters, named: di
     from tessera_core.session.similar import label_area
 
     areas = [(found.labels == number, name) for number, name in named.items()]
-    count = label_area(project.log, session.live.raster, areas, "named group", count=CLUSTER_LABELS)
+    count = label_area(project.log, session.live.raster, areas, t("named group"), count=CLUSTER_LABELS)
     session.used = found
-    groups = "a group" if len(named) == 1 else f"{len(named)} groups"
-    return f"{count} labels made of {groups}. Undo takes them back."
+    groups = t("a group") if len(named) == 1 else t("{named} groups", named=len(named))
+    return t("{count} labels made of {groups}. Undo takes them back.", count=count, groups=groups)

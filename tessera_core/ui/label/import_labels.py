@@ -14,12 +14,13 @@ from tessera_core.labels.files import KINDS, Questions, is_class_raster, questio
 from tessera_core.labels.importing import ImportedLabels
 from tessera_core.labels.model import clean_name
 from tessera_core.labels.raster_points import raster_points
+from tessera_core.language import later, numeral, relay, t, tn
 from tessera_core.project.project import Project
 from tessera_core.ui import elsewhere, humanize
 from tessera_core.ui.files import PLACES, report_lines, with_upload
 from tessera_core.ui.scene import OpenScene
 
-BY_ITSELF = "found by itself"
+BY_ITSELF = later("found by itself")
 MOST_CLASSES = 12
 
 
@@ -35,19 +36,21 @@ class _Reading:
 def panel(project: Project, scene: OpenScene) -> None:
     """Choose a file, see what is in it, take it in."""
     upload = st.file_uploader(
-        "A file with labels",
+        t("A file with labels"),
         type=[*PLACES, "tif", "tiff"],
         key=f"label_bring_{project.key}",
-        help=f"{KINDS}; or a map of classes as GeoTIFF, of which points are drawn.",
+        help=t("{KINDS}; or a map of classes as GeoTIFF, of which points are drawn.", KINDS=KINDS),
     )
     if upload is None:
-        st.caption("Points or areas with a class each. What a file says of embeddings is not used: they are read here.")
+        st.caption(
+            t("Points or areas with a class each. What a file says of embeddings is not used: they are read here.")
+        )
         return
     try:
         reading = _reading(project, scene, upload)
         found = _read(upload.file_id, scene.key, reading, upload, scene)
     except TesseraError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(relay(error), icon=":material/error:")
         return
     _tell(found, reading)
     if not found.labels:
@@ -57,9 +60,9 @@ def panel(project: Project, scene: OpenScene) -> None:
     what, ids = st.session_state.get(_taken(project), (None, frozenset()))
     # Undone since, they can be taken in again.
     taken = what == (upload.file_id, reading) and any(label.id in ids for label in project.log.labels)
-    count = f"{len(found.labels):,} {'label' if len(found.labels) == 1 else 'labels'}"
+    count = tn("{n} label", "{n} labels", len(found.labels))
     st.button(
-        "Added; undo takes them back" if taken else f"Add {count}",
+        t("Added; undo takes them back") if taken else t("Add {count}", count=count),
         type="secondary" if taken else "primary",
         disabled=taken,
         key=f"label_bring_take_{project.key}",
@@ -76,7 +79,7 @@ def _reading(project: Project, scene: OpenScene, upload: Any) -> _Reading:
     """What has to be asked about a file; nothing for most."""
     key = f"{project.key}_{upload.file_id}"
     if is_class_raster(upload.name):
-        wanted = st.number_input("Points of each class", 1, 1000, 20, key=f"label_bring_points_{key}")
+        wanted = st.number_input(t("Points of each class"), 1, 1000, 20, key=f"label_bring_points_{key}")
         return _Reading(per_class=int(wanted))
     asked = _questions(upload.file_id, NO_HINTS, upload)
     hints = NO_HINTS
@@ -84,22 +87,27 @@ def _reading(project: Project, scene: OpenScene, upload: Any) -> _Reading:
         hints = _columns(asked, key)
         asked = _questions(upload.file_id, hints, upload)
     if asked.layers:
-        chosen = st.selectbox("Which layer", [BY_ITSELF, *asked.layers], key=f"label_bring_layer_{key}")
+        chosen = st.selectbox(
+            t("Which layer"), [BY_ITSELF, *asked.layers], format_func=t, key=f"label_bring_layer_{key}"
+        )
         if chosen != BY_ITSELF:
             hints = replace(hints, layer=chosen)
             asked = _questions(upload.file_id, hints, upload)
     if asked.fields:
-        chosen = st.selectbox("Which column is the class", [BY_ITSELF, *asked.fields], key=f"label_bring_field_{key}")
+        chosen = st.selectbox(
+            t("Which column is the class"), [BY_ITSELF, *asked.fields], format_func=t, key=f"label_bring_field_{key}"
+        )
         hints = hints if chosen == BY_ITSELF else replace(hints, field=chosen)
     crs = None
     if asked.crs and scene.raster.grid.georeferenced:
         systems = usual_systems(scene.raster.grid)
         chosen = st.selectbox(
-            "Coordinate system",
+            t("Coordinate system"),
             [BY_ITSELF, *systems],
+            format_func=t,
             key=f"label_bring_crs_{key}",
             accept_new_options=True,
-            help="The file does not say it. Choose one, or type its number, for example EPSG:2154.",
+            help=t("The file does not say it. Choose one, or type its number, for example EPSG:2154."),
         )
         crs = None if chosen == BY_ITSELF else systems.get(chosen, chosen)
     return _Reading(hints, crs)
@@ -111,13 +119,13 @@ def _columns(asked: Questions, key: str) -> Hints:
     Raises:
         LabelError: one is still to be chosen.
     """
-    st.caption("Which columns hold the coordinates? Their names do not say it.")
+    st.caption(t("Which columns hold the coordinates? Their names do not say it."))
     lon, lat = (
         st.selectbox(title, asked.columns, index=None, key=f"label_bring_{axis}_{key}")
-        for title, axis in (("Longitude, or x", "lon"), ("Latitude, or y", "lat"))
+        for title, axis in ((t("Longitude, or x"), "lon"), (t("Latitude, or y"), "lat"))
     )
     if lon is None or lat is None:
-        raise LabelError("Choose the two columns of coordinates above, then the labels are read.")
+        raise LabelError(t("Choose the two columns of coordinates above, then the labels are read."))
     return Hints(lon=lon, lat=lat)
 
 
@@ -128,15 +136,26 @@ def _tell(found: ImportedLabels, reading: _Reading) -> None:
         counts[label.class_id] += 1
     if reading.per_class:
         st.markdown(
-            f"**{report.read:,}** pixels with a class in this region, **{len(found.labels):,}** of them as points."
+            t(
+                "**{read}** pixels with a class in this region, **{labels}** of them as points.",
+                read=numeral(report.read, ","),
+                labels=numeral(len(found.labels), ","),
+            )
         )
     else:
         places, inside = "place" if report.read == 1 else "places", f"{len(found.labels):,}" if found.labels else "none"
-        st.markdown(f"**{report.read:,}** {places} read, **{inside}** of them in this region.")
+        st.markdown(
+            t(
+                "**{read}** {places} read, **{inside}** of them in this region.",
+                read=numeral(report.read, ","),
+                places=places,
+                inside=inside,
+            )
+        )
     if found.labels:
         shown = [f"{humanize.escape(c.name)} {counts[c.id]:,}" for c in found.classes if counts[c.id]]
         more = len(shown) - MOST_CLASSES
-        text = ", ".join(shown[:MOST_CLASSES]) + (f" and {more} more classes" if more > 0 else "")
+        text = ", ".join(shown[:MOST_CLASSES]) + (t(" and {more} more classes", more=more) if more > 0 else "")
         st.markdown(f":small[{text}]")
     for line in report_lines(report):
         st.caption(humanize.escape(line))
@@ -148,8 +167,8 @@ def _named(found: ImportedLabels, key: str) -> ImportedLabels:
     numbers = [c for c in found.classes if c.id in used and c.name.lstrip("-").isdigit()]
     if not numbers:
         return found
-    with st.expander("Name the classes", icon=":material/edit:", expanded=len(numbers) <= MOST_CLASSES):
-        st.caption("This file has numbers for classes. What do they stand for? A field left empty keeps its number.")
+    with st.expander(t("Name the classes"), icon=":material/edit:", expanded=len(numbers) <= MOST_CLASSES):
+        st.caption(t("This file has numbers for classes. What do they stand for? A field left empty keeps its number."))
         given = {c.id: st.text_input(c.name, key=f"label_bring_name_{key}_{c.id}", max_chars=60) for c in numbers}
     classes = [replace(c, name=clean_name(given.get(c.id, "")) or c.name, code=c.code or c.name) for c in found.classes]
     return replace(found, classes=classes)
@@ -163,7 +182,7 @@ def _take(project: Project, file_id: str, reading: _Reading, found: ImportedLabe
         ids = frozenset(label.id for label in project.log.labels if label.id not in before)
         st.session_state[_taken(project)] = ((file_id, reading), ids)
     except TesseraError as error:
-        st.session_state[f"{_taken(project)}_problem"] = str(error)
+        st.session_state[f"{_taken(project)}_problem"] = relay(error)
 
 
 def _taken(project: Project) -> str:

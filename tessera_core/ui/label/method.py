@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
@@ -40,7 +41,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
 
     key = f"label_head_{project.key}"
     st.selectbox(
-        "How the map is made from your labels",
+        t("How the map is made from your labels"),
         options,
         index=options.index(choice.name),
         format_func=lambda name: str(CHOICES.get(name, name)).partition(":")[0],
@@ -53,14 +54,17 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     if choice.name != "unet":
         key = f"label_context_{project.key}"
         st.segmented_control(
-            "What it looks at",
+            t("What it looks at"),
             [1, 3, 5],
             default=choice.neighbourhood,
             required=True,
-            format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
+            format_func=lambda n: t("Pixel") if n == 1 else f"{n} x {n}",
             key=key,
             on_change=keep("neighbourhood", key),
-            help="The pixel alone, or with its neighbours. Neighbours smooth the map and blur narrow things; it takes longer.",
+            help=t(
+                "The pixel alone, or with its neighbours. Neighbours smooth the map and blur narrow things; it "
+                "takes longer."
+            ),
             width="stretch",
         )
     evenly = _counts_evenly(choice)
@@ -68,24 +72,26 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         # Heads have rules of their own, so the switch belongs to one head.
         key = f"label_evenly_{project.key}_{choice.name}"
         st.toggle(
-            "Classes count the same",
+            t("Classes count the same"),
             evenly,
             key=key,
             on_change=lambda: project.update(class_weight="balanced" if st.session_state[key] else EVERY_LABEL),
-            help="On: a class with few labels weighs as much as one with many. Off: each label weighs the same, so classes "
-            "with many labels are mapped more often.",
+            help=t(
+                "On: a class with few labels weighs as much as one with many. Off: each label weighs the same, "
+                "so classes with many labels are mapped more often."
+            ),
         )
     if choice.parents:
         key = f"label_certainty_{project.key}"
         st.slider(
-            "Sure enough for the finer class, %",
+            t("Sure enough for the finer class, %"),
             0,
             95,
             round(100 * choice.confidence_threshold),
             5,
             key=key,
             on_change=lambda: project.update(confidence_threshold=st.session_state[key] / 100),
-            help="Where the map is less sure than this, it shows the class above in your tree.",
+            help=t("Where the map is less sure than this, it shows the class above in your tree."),
         )
     if not is_instant(choice):
-        st.caption("A quick map follows your clicks; this method's own map replaces it when it is ready.")
+        st.caption(t("A quick map follows your clicks; this method's own map replaces it when it is ready."))

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.errors import TesseraError
+from tessera_core.language import relay, t
 from tessera_core.project.project import Project
 
 # A list of more is slow in the browser; labels with a note are always in it.
@@ -20,7 +21,7 @@ def panel(project: Project) -> None:
     log = project.log
     numbered = {label.id: (n, label) for n, label in enumerate(log.labels, 1) if label.kind != "erase"}
     if not numbered:
-        st.caption("Once there are labels, each can carry a note: who saw it, when, what was there.")
+        st.caption(t("Once there are labels, each can carry a note: who saw it, when, what was there."))
         return
     key = _key(project)
     chosen = st.session_state.get(key)
@@ -44,24 +45,24 @@ def panel(project: Project) -> None:
         st.session_state[f"{key}_turn"] = st.session_state.get(f"{key}_turn", 0) + 1
     turn = st.session_state.setdefault(f"{key}_turn", 0)
     st.selectbox(
-        "Label",
+        t("Label"),
         listed,
         index=None if chosen is None else listed.index(chosen),
         key=f"{key}_box{turn}",
         on_change=_choose,
         args=(key, turn, title),
         format_func=title,
-        placeholder="Choose or search a label",
+        placeholder=t("Choose or search a label"),
         label_visibility="collapsed",
     )
     if chosen is not None:
         note = numbered[chosen][1].note
         field = f"{key}_{chosen}_{hash(note)}"
         st.text_input(
-            "Note",
+            t("Note"),
             note,
             key=field,
-            placeholder="What should be remembered about this place?",
+            placeholder=t("What should be remembered about this place?"),
             on_change=_write,
             args=(project, chosen, note, field),
         )
@@ -70,7 +71,11 @@ def panel(project: Project) -> None:
         st.error(problem, icon=":material/error:")
     noted = sum(bool(label.note) for _n, label in numbered.values())
     st.caption(
-        f"{noted} of {len(numbered)} labels carry a note. Notes are exported with the labels; undo takes them back."
+        t(
+            "{noted} of {numbered} labels carry a note. Notes are exported with the labels; undo takes them back.",
+            noted=noted,
+            numbered=len(numbered),
+        )
     )
 
 
@@ -105,4 +110,4 @@ def _write(project: Project, label_id: str, before: str, field: str) -> None:
     try:
         project.log.edit_label(label_id, note=str(st.session_state[field]))
     except TesseraError as error:
-        st.session_state[f"{_key(project)}_problem"] = str(error)
+        st.session_state[f"{_key(project)}_problem"] = relay(error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.session.live_map import next_step
@@ -27,16 +28,16 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> frozenset
     if ready:
         checklist.show(project)
     for name, title, icon, body in (
-        ("quality", "How good is it?", ":material/verified:", quality.panel),
-        ("groups", "Groups", ":material/bubble_chart:", clusters.panel),
-        ("tidy", "Tidy up", ":material/cleaning_services:", postprocess.panel),
-        ("tree", "Classes as a tree", ":material/account_tree:", class_tree.panel),
-        ("seen", "What satellites saw", ":material/timeline:", _seen),
-        ("base", "Base maps", ":material/satellite_alt:", _base),
-        ("notes", "Notes", ":material/sticky_note_2:", _notes),
-        ("file", "Labels from a file", ":material/upload_file:", _file),
-        ("take", "Take it with you", ":material/download:", take.panel),
-        ("method", "Method", ":material/tune:", method.panel),
+        ("quality", t("How good is it?"), ":material/verified:", quality.panel),
+        ("groups", t("Groups"), ":material/bubble_chart:", clusters.panel),
+        ("tidy", t("Tidy up"), ":material/cleaning_services:", postprocess.panel),
+        ("tree", t("Classes as a tree"), ":material/account_tree:", class_tree.panel),
+        ("seen", t("What satellites saw"), ":material/timeline:", _seen),
+        ("base", t("Base maps"), ":material/satellite_alt:", _base),
+        ("notes", t("Notes"), ":material/sticky_note_2:", _notes),
+        ("file", t("Labels from a file"), ":material/upload_file:", _file),
+        ("take", t("Take it with you"), ":material/download:", take.panel),
+        ("method", t("Method"), ":material/tune:", method.panel),
     ):
         with st.expander(title, icon=icon, key=f"label_{name}_{project.key}", on_change="rerun") as panel:
             if panel.open:
@@ -55,7 +56,7 @@ def _seen(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     painted = [label for label in project.log.labels if label.kind != "erase"]
     label = chosen or (painted[-1] if painted else None)
     if label is None:
-        st.caption("Label a place; here stands what satellites saw there through the year.")
+        st.caption(t("Label a place; here stands what satellites saw there through the year."))
         return
     x, y = label.xy[0]
     rows, cols = scene.raster.grid.xy_to_pixel(x, y)
@@ -64,7 +65,7 @@ def _seen(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     if 0 <= row < height and 0 <= col < width:
         year = scene.raster.provenance.year
         st.caption(
-            "The chosen label's place." if chosen else "The place of the newest label; choose another on the map."
+            t("The chosen label's place.") if chosen else t("The place of the newest label; choose another on the map.")
         )
         place_pictures.beside(project, year, scene.raster.grid, row, col, "label")
 
@@ -73,7 +74,7 @@ def _base(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     if scene.raster.grid.georeferenced:
         base_layers.panel(project, "label")
     else:
-        st.caption("This scene has no place on Earth, so no picture of a service can lie under it.")
+        st.caption(t("This scene has no place on Earth, so no picture of a service can lie under it."))
 
 
 def _file(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:

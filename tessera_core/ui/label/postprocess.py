@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from tessera_core.errors import TesseraError
+from tessera_core.language import later, numeral, relay, t
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession, PostProcessed
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from tessera_core.heads import HeadChoice
 
 POST_PROCESSING_NAMES = {
-    "majority": "Most frequent of its neighbours",
-    "sieve": "Smallest patch",
-    "potts": "Smooth edges, weighing certainty",
+    "majority": later("Most frequent of its neighbours"),
+    "sieve": later("Smallest patch"),
+    "potts": later("Smooth edges, weighing certainty"),
 }
 
 
@@ -31,32 +32,37 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     from tessera_core.analysis.postprocess import PostProcessing, pixels_of
 
     if not ready:
-        st.caption("Once there is a map, single odd pixels can be removed here.")
+        st.caption(t("Once there is a map, single odd pixels can be removed here."))
         return
-    st.caption("Remove single odd pixels, and see whether that makes the map better or worse.")
+    st.caption(t("Remove single odd pixels, and see whether that makes the map better or worse."))
     method = st.radio(
-        "How",
+        t("How"),
         list(POST_PROCESSING_NAMES),
-        format_func=POST_PROCESSING_NAMES.__getitem__,
+        format_func=lambda one: t(POST_PROCESSING_NAMES[one]),
         key=f"label_tidy_how_{project.key}",
     )
     size, hectares, beta = 3, 0.1, 1.0
     grid = scene.raster.grid
     if method == "majority":
         size = st.segmented_control(
-            "Square that is looked at",
+            t("Square that is looked at"),
             [3, 5, 7],
             default=3,
             required=True,
-            format_func=lambda n: f"{n} x {n} pixels",
+            format_func=lambda n: t("{n} x {n} pixels", n=n),
             key="label_tidy_size",
         )
     elif method == "sieve":
-        hectares = st.number_input("Smallest patch, hectares", 0.01, 1000.0, 0.1, 0.05, key="label_tidy_ha")
+        hectares = st.number_input(t("Smallest patch, hectares"), 0.01, 1000.0, 0.1, 0.05, key="label_tidy_ha")
         if grid.georeferenced:
-            st.caption(f"That is {pixels_of(hectares, grid)} pixels; smaller patches go to their largest neighbour.")
+            st.caption(
+                t(
+                    "That is {pixels_of} pixels; smaller patches go to their largest neighbour.",
+                    pixels_of=pixels_of(hectares, grid),
+                )
+            )
     else:
-        beta = st.slider("Strength", 0.2, 3.0, 1.0, 0.2, key="label_tidy_beta")
+        beta = st.slider(t("Strength"), 0.2, 3.0, 1.0, 0.2, key="label_tidy_beta")
     post_processing = PostProcessing(str(method), int(size), float(hectares), float(beta))
     version, choice = project.log.version, head_choice(project)
     labels, classes = project.log.labels, project.log.classes
@@ -64,7 +70,18 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     def work(progress: Progress, cancelled: Cancel) -> object:
         return _post_processed_layer(scene, labels, classes, version, choice, post_processing, progress, cancelled)
 
-    done = tasks.job(f"tidy {project.key} {scene.key} {version} {choice} {post_processing}", "Preview", work)
+    done = tasks.job(
+        t(
+            "tidy {key} {key2} {version} {choice} {post_processing}",
+            key=project.key,
+            key2=scene.key,
+            version=version,
+            choice=choice,
+            post_processing=post_processing,
+        ),
+        t("Preview"),
+        work,
+    )
     if done is not None:
         session.post_processed = done
         st.markdown(f":small[{humanize.escape(done.sentence)}]")
@@ -106,5 +123,9 @@ def _post_processed_layer(
         if cancelled():
             raise
         changed = float((rough != smooth).sum()) / max(int((rough > 0).sum()), 1)
-        sentence = f"{100 * changed:.1f} % of the map changed. Whether it is better cannot be said yet: {error}"
+        sentence = t(
+            "{value} % of the map changed. Whether it is better cannot be said yet: {error}",
+            value=numeral(100 * changed, ".1f"),
+            error=relay(error),
+        )
     return PostProcessed(post_processing, version, choice, smooth, score, sentence)

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.language import numeral, t
 from tessera_core.project import steps
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
@@ -35,8 +36,8 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     insight = session.assessor.insight
     score = insight.score
     if not ready or score is None:
-        first = "Label two places of two classes each, then the map is checked here."
-        st.caption("The map is being checked…" if ready and insight.pending else insight.problem or first)
+        first = t("Label two places of two classes each, then the map is checked here.")
+        st.caption(t("The map is being checked…") if ready and insight.pending else insight.problem or first)
         return
     if score.accuracy is None or score.interval is None:
         st.markdown(humanize.escape(score.headline))
@@ -44,12 +45,18 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     steps.take(project, steps.CONFIDENCE)
     low, high = score.interval
     left, right = st.columns(2)
-    left.metric("New places", f"{100 * score.accuracy:.0f} %", help=words.tip("held out"))
+    left.metric(t("New places"), f"{100 * score.accuracy:.0f} %", help=words.tip("held out"))
     naive = "–" if score.naive is None else f"{100 * score.naive:.0f} %"
-    right.metric("Random split", naive, help=words.tip("random split"))
+    right.metric(t("Random split"), naive, help=words.tip("random split"))
     words.caption(
-        f"Labels right when held out. 95 % sure: {100 * low:.0f} to {100 * high:.0f} %, from {score.n_labels} labels in "
-        f"{score.n_places} places."
+        t(
+            "Labels right when held out. 95 % sure: {value} to {value2} %, from {n_labels} labels in "
+            "{n_places} places.",
+            value=numeral(100 * low, ".0f"),
+            value2=numeral(100 * high, ".0f"),
+            n_labels=score.n_labels,
+            n_places=score.n_places,
+        )
     )
     for sentence in (score.gap, score.weakest, score.confused, *score.notes):
         if sentence:
@@ -58,7 +65,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     calibration = insight.calibration
     if calibration is not None:
         st.markdown(f"**Confidence.** :small[{humanize.escape(calibration.sentence)}]")
-        if st.toggle("Show it as a plot", key=f"label_reliability_{project.key}"):
+        if st.toggle(t("Show it as a plot"), key=f"label_reliability_{project.key}"):
             _reliability(calibration)
     _curve(project, scene)
 
@@ -75,11 +82,13 @@ def _per_class(session: LabelSession, project: Project) -> None:
     )
     st.html(f"{_TABLE}<table class='label-scores'><tr>{_HEADS}</tr>{rows}</table>")
     st.caption(
-        "Found: of the class's held-out labels. Right: of what is mapped as the class, were classes as common as "
-        "among your labels; one that is rarer on the ground is right less often there, see Validate. "
-        "Labels: how many were held out."
+        t(
+            "Found: of the class's held-out labels. Right: of what is mapped as the class, were classes as "
+            "common as among your labels; one that is rarer on the ground is right less often there, see "
+            "Validate. Labels: how many were held out."
+        )
     )
-    if score.confusion.size and st.toggle("Which classes are confused", key="label_confusion"):
+    if score.confusion.size and st.toggle(t("Which classes are confused"), key="label_confusion"):
         _confusion(score.classes, score.confusion, [c.name for c in project.log.classes])
 
 
@@ -89,8 +98,8 @@ def _confusion(names: Sequence[str], confusion: NDArray[np.floating], order: lis
     # A score may be older than the newest names of the classes, until it is made anew.
     listed = [*order, *(name for name in names if name not in order)]
     numbers = [listed.index(name) + 1 for name in names]
-    charts.show(charts.confusion_figure(names, numbers, shares), "Which classes are confused")
-    st.caption("Rows: what you labelled. Columns: what the map says there, in % of the row's held-out labels.")
+    charts.show(charts.confusion_figure(names, numbers, shares), t("Which classes are confused"))
+    st.caption(t("Rows: what you labelled. Columns: what the map says there, in % of the row's held-out labels."))
 
 
 def _reliability(calibration: Any) -> None:
@@ -105,8 +114,8 @@ def _reliability(calibration: Any) -> None:
         )
         for name, bins in lines.items()
     }
-    charts.show(charts.reliability_figure(points), "How often the map is right, by how sure it is")
-    st.caption("On the dashed line, “80 % sure” is right in 80 of 100 cases. Larger dots stand for more labels.")
+    charts.show(charts.reliability_figure(points), t("How often the map is right, by how sure it is"))
+    st.caption(t("On the dashed line, “80 % sure” is right in 80 of 100 cases. Larger dots stand for more labels."))
 
 
 def _curve(project: Project, scene: OpenScene) -> None:
@@ -120,8 +129,18 @@ def _curve(project: Project, scene: OpenScene) -> None:
         samples = label_samples(labels, classes, scene.raster)
         return learning_curve(samples, make_head(choice), progress=progress, cancelled=cancelled)
 
-    done = tasks.job(f"curve {project.key} {scene.key} {project.log.version} {choice}", "Would more labels help?", work)
+    done = tasks.job(
+        t(
+            "curve {key} {key2} {version} {choice}",
+            key=project.key,
+            key2=scene.key,
+            version=project.log.version,
+            choice=choice,
+        ),
+        t("Would more labels help?"),
+        work,
+    )
     if done is None:
         return
-    charts.show(charts.curve_figure(done.labels, done.macro_f1, done.spread), "Score by labels of each class")
-    st.caption(f"{done.sentence} The band shows how much it varied between repeated draws.")
+    charts.show(charts.curve_figure(done.labels, done.macro_f1, done.spread), t("Score by labels of each class"))
+    st.caption(t("{sentence} The band shows how much it varied between repeated draws.", sentence=done.sentence))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from tessera_core.errors import ExportError
+from tessera_core.language import t
 from tessera_core.project.classify import project_product
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
     """Buttons for a picture and a page, and the way to the rest."""
     if not ready:
-        st.caption("Once there is a map, it can be taken from here as a picture for a slide or a page to print.")
+        st.caption(t("Once there is a map, it can be taken from here as a picture for a slide or a page to print."))
         return
 
     def layout() -> MapLayout:
@@ -34,4 +35,4 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
 
     for item in files.pictures(files.stem_of(project, state.current_year(project)), layout):
         files.button(files.noting(item, project))
-    st.page_link("pages/export.py", label="All other files", icon=":material/download:", query_params=state.query())
+    st.page_link("pages/export.py", label=t("All other files"), icon=":material/download:", query_params=state.query())

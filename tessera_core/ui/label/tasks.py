@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.errors import TesseraError
+from tessera_core.language import relay
 from tessera_core.ui import jobs, shell
 
 
@@ -35,7 +36,7 @@ def say(panel: str, act: Callable[[], str]) -> None:
     try:
         st.session_state[f"label_said_{panel}"] = ("done", act())
     except TesseraError as error:
-        st.session_state[f"label_said_{panel}"] = ("error", str(error))
+        st.session_state[f"label_said_{panel}"] = ("error", relay(error))
 
 
 def said(panel: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.errors import TesseraError
+from tessera_core.language import t
 from tessera_core.lessons import library as lessons
 from tessera_core.lessons import progress
 from tessera_core.lessons.model import Lesson
@@ -20,23 +21,30 @@ _WAITING = "learn_waiting"
 
 def page() -> None:
     """Build the page."""
-    st.title("Learn")
+    st.title(t("Learn"))
     st.markdown(
-        "Lessons of 10 to 20 minutes that you do in the studio itself, on an invented place whose true map is known. "
-        "Each has a project of its own; your other work stays as it is."
+        t(
+            "Lessons of 10 to 20 minutes that you do in the studio itself, on an invented place whose true "
+            "map is known. Each has a project of its own; your other work stays as it is."
+        )
     )
     st.page_link(
-        "pages/classroom.py", label="Teach a class, or join one", icon=":material/groups:", query_params=state.query()
+        "pages/classroom.py",
+        label=t("Teach a class, or join one"),
+        icon=":material/groups:",
+        query_params=state.query(),
     )
     _making()
     known = lessons.shelf()
     begun = _begun()
     for lesson in known.lessons.values():
         _lesson(lesson, begun.get(lesson.id))
-    st.header("Begin with a question", anchor=False)
+    st.header(t("Begin with a question"), anchor=False)
     st.markdown(
-        "Guides from a question to a report. Practise on the invented place, or follow one in a place of your own: open "
-        "it, and choose the guide on its first page."
+        t(
+            "Guides from a question to a report. Practise on the invented place, or follow one in a place "
+            "of your own: open it, and choose the guide on its first page."
+        )
     )
     for lesson in known.starts.values():
         _lesson(lesson, begun.get(lesson.id))
@@ -53,10 +61,16 @@ def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> Non
         number = f"{lesson.number}. " if lesson.number and not lesson.start else ""
         heading = st.subheader if lesson.start else st.header
         heading(f"{number}{humanize.escape(texts.title)}", anchor=False)
-        st.markdown(f"{humanize.escape(texts.summary)} :small[:gray[About {lesson.minutes} minutes.]]")
+        st.markdown(
+            t(
+                "{summary} :small[:gray[About {minutes} minutes.]]",
+                summary=humanize.escape(texts.summary),
+                minutes=lesson.minutes,
+            )
+        )
         if lessons.is_own(lesson):
             own.whose(lesson)
-        with st.expander("What you can do afterwards"):
+        with st.expander(t("What you can do afterwards")):
             st.markdown("\n".join(f"- {humanize.escape(goal)}" for goal in texts.goals))
         with st.container(horizontal=True, vertical_alignment="center"):
             if begun is not None:
@@ -64,7 +78,7 @@ def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> Non
                 here = progress.place(lesson, at)
                 over = progress.finished(lesson, at)
                 st.button(
-                    "Look at it again" if over else "Go on",
+                    t("Look at it again") if over else t("Go on"),
                     type="primary",
                     icon=":material/check_circle:" if over else ":material/play_arrow:",
                     key=f"learn_on_{lesson.id}",
@@ -72,7 +86,7 @@ def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> Non
                     args=(project,),
                 )
             if st.button(
-                "Start afresh" if begun is not None else "Start",
+                t("Start afresh") if begun is not None else t("Start"),
                 type="secondary" if begun is not None else "primary",
                 icon=":material/note_add:" if begun is not None else ":material/play_arrow:",
                 key=f"learn_start_{lesson.id}",
@@ -80,7 +94,9 @@ def _lesson(lesson: Lesson, begun: tuple[Project, LessonProgress] | None) -> Non
                 start(lesson)
             if begun is not None:
                 st.caption(
-                    "Done." if progress.finished(lesson, begun[1]) else f"Step {here.number} of {here.of}",
+                    t("Done.")
+                    if progress.finished(lesson, begun[1])
+                    else t("Step {number} of {of}", number=here.number, of=here.of),
                     width="content",
                 )
             if lessons.is_own(lesson) and not state.hosted():
@@ -110,11 +126,11 @@ def _go_on(project: Project) -> None:
 
 def start(lesson: Lesson) -> None:
     """Begin it in a copy of the demo region; where that has to be made first, the page Learn says how far it is."""
-    with st.spinner("Opening a copy of the demo region…"):
+    with st.spinner(t("Opening a copy of the demo region…")):
         demo = library.take_demo()
     if demo is None:
         st.session_state[_WAITING] = lesson.id
-        jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
+        jobs.pool().start(_DEMO, t("Making the demo region"), library.make_demo)
         st.switch_page("pages/learn.py")
     else:
         st.session_state.pop(_WAITING, None)

@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.errors import TesseraError
+from tessera_core.language import later, relay, t
 from tessera_core.lessons import library, progress
 from tessera_core.lessons.facts import facts_of, label_count
 from tessera_core.lessons.model import Lesson
@@ -27,40 +28,40 @@ _GO = "lesson_go"
 _SAID = "lesson_said"
 _MAX_EVENTS = 50
 _WORDS = {
-    "lesson": "Lesson",
-    "next": "Next",
-    "back": "Back",
-    "show": "Show me where",
-    "solve": "Do it for me",
-    "skip": "Skip",
-    "leave": "Put the lesson away",
-    "restart": "Start again",
-    "lessons": "All lessons",
-    "hint": "A hint",
-    "done": "Done.",
-    "points": "Key points",
-    "open": "Open the page",
-    "fold": "Fold the lesson away (Escape)",
-    "unfold": "Show the lesson",
-    "hidden": "It is not in sight now. Look for it on this page.",
-    "moment": "Moment of the picture",
-    "play": "Play",
-    "stop": "Stop",
-    "again": "Play again",
-    "claim": "You thought",
-    "score": "The score says",
-    "sample": "Places by chance say",
-    "truth": "The truth",
+    "lesson": later("Lesson"),
+    "next": later("Next"),
+    "back": later("Back"),
+    "show": later("Show me where"),
+    "solve": later("Do it for me"),
+    "skip": later("Skip"),
+    "leave": later("Put the lesson away"),
+    "restart": later("Start again"),
+    "lessons": later("All lessons"),
+    "hint": later("A hint"),
+    "done": later("Done."),
+    "points": later("Key points"),
+    "open": later("Open the page"),
+    "fold": later("Fold the lesson away (Escape)"),
+    "unfold": later("Show the lesson"),
+    "hidden": later("It is not in sight now. Look for it on this page."),
+    "moment": later("Moment of the picture"),
+    "play": later("Play"),
+    "stop": later("Stop"),
+    "again": later("Play again"),
+    "claim": later("You thought"),
+    "score": later("The score says"),
+    "sample": later("Places by chance say"),
+    "truth": later("The truth"),
 }
 
 
 _GUIDE_WORDS = {
-    "lesson": "Guide",
-    "leave": "Put the guide away",
-    "lessons": "All lessons and guides",
-    "fold": "Fold the guide away (Escape)",
-    "unfold": "Show the guide",
-    "points": "What to take along",
+    "lesson": later("Guide"),
+    "leave": later("Put the guide away"),
+    "lessons": later("All lessons and guides"),
+    "fold": later("Fold the guide away (Escape)"),
+    "unfold": later("Show the guide"),
+    "points": later("What to take along"),
 }
 
 
@@ -137,7 +138,7 @@ def _take(project: Project, lesson: Lesson, event: Mapping[str, Any]) -> None:
                 # What was labelled is drawn by a run of the whole page.
                 st.session_state[_GO] = page
             except TesseraError as error:
-                st.session_state[_SAID] = str(error)
+                st.session_state[_SAID] = relay(error)
         case "restart":
             library.restart(project, lesson)
             return
@@ -185,7 +186,11 @@ def _header(project: Project, lesson: Lesson, known: LessonProgress, page: str) 
         "address": f"{at}?{query}" if at != "region" else f"./?{query}",
         "lessons": f"learn?{query}",
         "problem": st.session_state.get(_SAID, ""),
-        "words": {**_WORDS, **(_GUIDE_WORDS if lesson.start else {}), "step": f"Step {here.number} of {here.of}"},
+        "words": {
+            **{name: t(said) for name, said in _WORDS.items()},
+            **({name: t(said) for name, said in _GUIDE_WORDS.items()} if lesson.start else {}),
+            "step": t("Step {number} of {of}", number=here.number, of=here.of),
+        },
     }
 
 

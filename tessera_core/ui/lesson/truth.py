@@ -10,6 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError
+from tessera_core.language import later, numeral, t
 from tessera_core.lessons import library
 from tessera_core.lessons.model import Lesson
 from tessera_core.lessons.progress import place
@@ -23,7 +24,7 @@ from tessera_core.session.live_map import next_step
 from tessera_core.ui import state
 
 _KEPT = "lesson_truth"
-_UNKNOWN = "not known"
+_UNKNOWN = later("not known")
 
 
 def told(project: Project, lesson: Lesson, known: LessonProgress) -> dict[str, Any] | None:
@@ -33,14 +34,14 @@ def told(project: Project, lesson: Lesson, known: LessonProgress) -> dict[str, A
         return None
     asked = place(lesson, known).step.truth
     choice = known.first.get(asked)
-    claim = lesson.words().steps[asked].choices[choice] if choice is not None else _UNKNOWN
+    claim = lesson.words().steps[asked].choices[choice] if choice is not None else t(_UNKNOWN)
     year = state.current_year(project)
     sample = validate.load(project, year)
     seen = 0 if sample is None else sample.seen
     stamp = (project.key, project.log.version, str(head_choice(project)), year, seen)
     kept = st.session_state.get(_KEPT)
     if kept is None or kept[0] != stamp:
-        with st.spinner("Comparing with the truth…"):
+        with st.spinner(t("Comparing with the truth…")):
             kept = st.session_state[_KEPT] = (stamp, _compared(project, lesson, truth))
     return {"claim": claim, **kept[1]}
 
@@ -50,10 +51,15 @@ def _compared(project: Project, lesson: Lesson, truth: Truth) -> dict[str, Any]:
     made = map_project(project, scene.raster, state.current_year(project))
     score = score_labels(project.log.labels, project.log.classes, scene.raster, head_choice(project))
     found = compare(truth, made.map.classes, project.log.classes, lesson.spellings())
-    said = _UNKNOWN
+    said = t(_UNKNOWN)
     if score.accuracy is not None and score.interval is not None:
         low, high = score.interval
-        said = f"{_percent(score.accuracy)} ({100 * low:.0f} to {_percent(high)})"
+        said = t(
+            "{percent} ({value} to {percent2})",
+            percent=_percent(score.accuracy),
+            value=numeral(100 * low, ".0f"),
+            percent2=_percent(high),
+        )
     names = lesson.words().names
     return {
         "score": said,
@@ -72,8 +78,13 @@ def _sample(project: Project, classes: NDArray[np.uint8], year: int | None) -> s
     try:
         overall = known.on_map(classes).assess().overall
     except LabelError:
-        return _UNKNOWN
-    return f"{_percent(overall.value)} ({100 * overall.low:.0f} to {_percent(overall.high)})"
+        return t(_UNKNOWN)
+    return t(
+        "{percent} ({value} to {percent2})",
+        percent=_percent(overall.value),
+        value=numeral(100 * overall.low, ".0f"),
+        percent2=_percent(overall.high),
+    )
 
 
 def _pictures(
@@ -88,9 +99,9 @@ def _pictures(
         if one.name.casefold() in spellings[name]
     }
     return [
-        ["Your map", _address(encode(classes, mine))],
-        ["The truth", _address(encode(truth.classes, true))],
-        ["Where it is wrong", _address(encode(found.wrong.astype(np.uint8), {1: "#c82828"}))],
+        [t("Your map"), _address(encode(classes, mine))],
+        [t("The truth"), _address(encode(truth.classes, true))],
+        [t("Where it is wrong"), _address(encode(found.wrong.astype(np.uint8), {1: "#c82828"}))],
     ]
 
 

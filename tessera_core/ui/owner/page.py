@@ -10,9 +10,10 @@ import streamlit as st
 
 from tessera_core.hosting import Limits, audit, hosted, may, processes, settings
 from tessera_core.hosting.processes import Process, Seated, Working
+from tessera_core.language import t, tn
 from tessera_core.project import room
 from tessera_core.project.home import projects_home
-from tessera_core.ui import humanize, keeper, people, seats, shell
+from tessera_core.ui import humanize, keeper, people, seats, shell, tables
 from tessera_core.ui.owner import kept
 
 _LOOK_SECONDS = 4
@@ -22,14 +23,17 @@ _EVENTS = 100
 def page() -> None:
     """Draw the page."""
     if not may(people.person(), "see the server"):
-        st.title("Not found")
-        st.markdown("There is no page here.")
-        st.page_link("pages/region.py", label="To the first page", icon=":material/public:")
+        st.title(t("Not found"))
+        st.markdown(t("There is no page here."))
+        st.page_link("pages/region.py", label=t("To the first page"), icon=":material/public:")
         return
-    st.title("Server")
+    st.title(t("Server"))
     if not hosted():
         st.caption(
-            "Only you use this app. What a server for many has beside this is in the documentation, under Run it for a class."
+            t(
+                "Only you use this app. What a server for many has beside this is in the documentation, under "
+                "Run it for a class."
+            )
         )
     _now()
     if hosted():
@@ -55,13 +59,15 @@ def _now() -> None:
     states = [job.state for _, job in working]
     memory = sum(process.memory_mb + process.workers_mb for process in found)
     facts = {
-        "People": f"{here} of {limits.people}" if hosted() else "you",
+        "People": t("{here} of {people}", here=here, people=limits.people) if hosted() else "you",
         "Tabs": str(len(sitting)) if hosted() else "",
-        "Work": f"{states.count('running')} running, {states.count('waiting')} waiting",
+        "Work": t("{count} running, {count2} waiting", count=states.count("running"), count2=states.count("waiting")),
         "Memory": _mb(memory) if memory else "",
-        "Projects": f"{room.count()} of {limits.all_projects}" if hosted() else str(room.count()),
+        "Projects": t("{count} of {all_projects}", count=room.count(), all_projects=limits.all_projects)
+        if hosted()
+        else str(room.count()),
         "On disk": f"{humanize.size(room.used_bytes(projects_home()))}"
-        + (f" of {limits.disk_gb} GB" if hosted() else ""),
+        + (t(" of {disk_gb} GB", disk_gb=limits.disk_gb) if hosted() else ""),
     }
     with st.container(horizontal=True, gap="medium", key="server_facts"):
         for name, value in facts.items():
@@ -70,39 +76,48 @@ def _now() -> None:
                     st.caption(name)
                     st.markdown(f"**{value}**")
     if hosted():
-        st.header("Who is here")
+        st.header(t("Who is here"))
         _who(sitting)
-    st.header("What is being worked out")
+    st.header(t("What is being worked out"))
     _work(working)
     if hosted():
-        st.header("Processes")
+        st.header(t("Processes"))
         _served_by(found)
 
 
 def _who(sitting: Sequence[tuple[Process, Seated]]) -> None:
     if not sitting:
-        st.caption("Nobody.")
+        st.caption(t("Nobody."))
     now, mine = time.time(), seats.mark(people.person())
     for process, seat in sorted(sitting, key=lambda one: (one[1].called, one[1].since)):
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
             st.markdown(
-                f"**{'You' if seat.person == mine else humanize.escape(seat.called)}**  \n:small[:gray[{seat.role} · here for "
-                f"{humanize.duration(now - seat.since)} · did something {humanize.ago(now - seat.seen)}]]",
+                t(
+                    "**{value}**  \n:small[:gray[{role} · here for {duration} · did something {ago}]]",
+                    value=t("You") if seat.person == mine else humanize.escape(seat.called),
+                    role=seat.role,
+                    duration=humanize.duration(now - seat.since),
+                    ago=humanize.ago(now - seat.seen),
+                ),
                 width="stretch",
             )
             if seat.person != mine and st.button(
-                "Send away", key=f"away_{seat.name}", type="tertiary", icon=":material/logout:"
+                t("Send away"), key=f"away_{seat.name}", type="tertiary", icon=":material/logout:"
             ):
-                _order(process, "let go", seat.name, f"sent {seat.called} away")
+                _order(process, t("let go"), seat.name, t("sent {called} away", called=seat.called))
 
 
 def _work(working: Sequence[tuple[Process, Working]]) -> None:
     if not working:
-        st.caption("Nothing.")
+        st.caption(t("Nothing."))
     for number, (process, job) in enumerate(working):
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
             done = (
-                f"{round(100 * job.fraction)} % after {humanize.duration(job.seconds)}"
+                t(
+                    "{value} % after {duration}",
+                    value=round(100 * job.fraction),
+                    duration=humanize.duration(job.seconds),
+                )
                 if job.state == "running"
                 else job.state
             )
@@ -110,8 +125,8 @@ def _work(working: Sequence[tuple[Process, Working]]) -> None:
                 f"**{humanize.escape(job.title)}**  \n:small[:gray[{humanize.escape(', '.join(job.called))} · {done}]]",
                 width="stretch",
             )
-            if st.button("Cancel", key=f"stop_{number}_{job.name}", type="tertiary", icon=":material/close:"):
-                _order(process, "cancel", job.name, "cancelled work")
+            if st.button(t("Cancel"), key=f"stop_{number}_{job.name}", type="tertiary", icon=":material/close:"):
+                _order(process, "cancel", job.name, t("cancelled work"))
 
 
 def _served_by(found: Sequence[Process]) -> None:
@@ -119,24 +134,33 @@ def _served_by(found: Sequence[Process]) -> None:
     for process in found:
         with st.container(horizontal=True, vertical_alignment="center", border=True, gap="small"):
             state = (
-                "stops as soon as its work is done"
+                t("stops as soon as its work is done")
                 if process.draining
-                else f"since {humanize.duration(now - process.since)}"
+                else t("since {duration}", duration=humanize.duration(now - process.since))
             )
             st.markdown(
-                f"**Port {process.port}**  \n:small[:gray[{state} · {len(process.seats)} tabs · "
-                f"{_mb(process.memory_mb)} and {_mb(process.workers_mb)} in helpers]]",
+                t(
+                    "**Port {port}**  \n:small[:gray[{state} · {seats} tabs · {mb} and {mb2} in helpers]]",
+                    port=process.port,
+                    state=state,
+                    seats=len(process.seats),
+                    mb=_mb(process.memory_mb),
+                    mb2=_mb(process.workers_mb),
+                ),
                 width="stretch",
             )
             with st.popover(
-                "Stop it", icon=":material/power_settings_new:", type="tertiary", disabled=process.draining
+                t("Stop it"), icon=":material/power_settings_new:", type="tertiary", disabled=process.draining
             ):
                 st.markdown(
-                    f"Nobody new comes in, work may end for up to {Limits.read().drain_seconds} s, then this process ends. "
-                    "What people did is saved. Whatever started it decides whether it starts again."
+                    t(
+                        "Nobody new comes in, work may end for up to {drain_seconds} s, then this process ends. What "
+                        "people did is saved. Whatever started it decides whether it starts again.",
+                        drain_seconds=Limits.read().drain_seconds,
+                    )
                 )
-                if st.button("Stop this process", key=f"drain_{process.name}", type="primary"):
-                    _order(process, "drain", "", "stopped a process")
+                if st.button(t("Stop this process"), key=f"drain_{process.name}", type="primary"):
+                    _order(process, "drain", "", t("stopped a process"))
 
 
 def _mb(megabytes: float) -> str:
@@ -152,21 +176,21 @@ def _order(process: Process, what: str, of: str, noted: str) -> None:
         audit.note(noted, people.person())
     else:
         keeper.follow(what, of)
-    st.toast("This is done within seconds.")
+    st.toast(t("This is done within seconds."))
 
 
 def _notice() -> None:
-    st.header("A word to everybody")
+    st.header(t("A word to everybody"))
     with st.form("server_notice", border=False):
         text = st.text_input(
-            "Shown on every page within seconds",
+            t("Shown on every page within seconds"),
             value=processes.notice(),
             max_chars=300,
-            placeholder="For example: The server is down from 12:00 to 12:10. What you did is saved.",
+            placeholder=t("For example: The server is down from 12:00 to 12:10. What you did is saved."),
         )
         with st.container(horizontal=True):
-            show = st.form_submit_button("Show it", type="primary")
-            take_back = st.form_submit_button("Take it back")
+            show = st.form_submit_button(t("Show it"), type="primary")
+            take_back = st.form_submit_button(t("Take it back"))
     if show or take_back:
         processes.put_notice(text if show else "")
         audit.note("told everybody something" if show and text.strip() else "took the notice back", people.person())
@@ -174,17 +198,21 @@ def _notice() -> None:
 
 
 def _events() -> None:
-    with st.expander("What happened", icon=":material/history:"):
+    with st.expander(t("What happened"), icon=":material/history:"):
         found = list(audit.events(_EVENTS))
         st.caption(
-            f"The last {len(found)} events; all of them lie in the folder audit of the server, for {_days()}. They say nothing of "
-            "what is in projects."
+            t(
+                "The last {found} events; all of them lie in the folder audit of the server, for {days}. They "
+                "say nothing of what is in projects.",
+                found=len(found),
+                days=_days(),
+            )
         )
         table = pd.DataFrame([{"When": e.get("at"), "Who": e.get("who"), "What": e.get("what")} for e in found])
         if found:
-            st.dataframe(table, hide_index=True, width="stretch")
+            tables.show(table, hide_index=True, width="stretch")
 
 
 def _days() -> str:
     days = settings().audit.keep_days
-    return f"{days} {'day' if days == 1 else 'days'}"
+    return tn("{n} day", "{n} days", days)

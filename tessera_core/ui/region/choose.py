@@ -15,6 +15,7 @@ import streamlit as st
 from tessera_core.errors import InputError, TesseraError
 from tessera_core.geocoding import coordinates, gazetteer, online
 from tessera_core.geocoding.gazetteer import NamedPlace
+from tessera_core.language import numeral, relay, t
 from tessera_core.project.request import UNNAMED, box_around, rounded, size_of, swapped, title_of
 from tessera_core.region import Region, RegionReport, read_region_report
 from tessera_core.sources.local.uploads import keep_region_file
@@ -44,12 +45,15 @@ def page() -> None:
             chosen.choose(replace(region, name=_name_near(region)), *chosen.notes())
     chosen.open_here()
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.title("A place on Earth", width="stretch")
-        if st.button("Back", icon=":material/arrow_back:", key="place_back"):
+        st.title(t("A place on Earth"), width="stretch")
+        if st.button(t("Back"), icon=":material/arrow_back:", key="place_back"):
             chosen.close()
             st.rerun()
     st.markdown(
-        "Choose a place, see which published embeddings there are, and load them. Nothing is fetched before you say so."
+        t(
+            "Choose a place, see which published embeddings there are, and load them. Nothing is fetched "
+            "before you say so."
+        )
     )
     left, right = st.columns([2, 3], gap="medium")
     request = None
@@ -86,13 +90,19 @@ def _choose(region: Region, *notes: str) -> None:
 
 def _chosen(region: Region | None) -> None:
     if region is None:
-        st.info("No place yet: search above, upload a file, or draw a box on the map.", icon=":material/crop_free:")
+        st.info(t("No place yet: search above, upload a file, or draw a box on the map."), icon=":material/crop_free:")
         return
     width, height, area = size_of(region)
     near = _near(region)
     with st.container(border=True):
         st.markdown(
-            f"**{humanize.escape(title_of(region))}**  \n{_km(width)} x {_km(height)} km, {area:,.{1 if area < 100 else 0}f} km²"
+            t(
+                "**{title_of}**  \n{km} x {km2} km, {area} km²",
+                title_of=humanize.escape(title_of(region)),
+                km=_km(width),
+                km2=_km(height),
+                area=numeral(area, f",.{1 if area < 100 else 0}f"),
+            )
             + (f", {near}" if near else "")
         )
         for note in chosen.notes():
@@ -101,12 +111,16 @@ def _chosen(region: Region | None) -> None:
         likely_swapped = other is not None and _probably_swapped(region, other)
         if likely_swapped and other is not None:
             st.warning(
-                f"There is no town within {_FAR_KM:.0f} km. With latitude and longitude swapped it would be {_near(other)}.",
+                t(
+                    "There is no town within {FAR_KM} km. With latitude and longitude swapped it would be {near}.",
+                    FAR_KM=numeral(_FAR_KM, ".0f"),
+                    near=_near(other),
+                ),
                 icon=":material/swap_horiz:",
             )
         if other is not None:
             st.button(
-                "Swap latitude and longitude",
+                t("Swap latitude and longitude"),
                 icon=":material/swap_horiz:",
                 type="primary" if likely_swapped else "tertiary",
                 key="place_swap",
@@ -117,7 +131,7 @@ def _chosen(region: Region | None) -> None:
 
 def _swap(region: Region) -> None:
     name = _name_near(region) if region.name in (UNNAMED, _name_near(swapped(region))) else region.name
-    _choose(replace(region, name=name), "Latitude and longitude were swapped.")
+    _choose(replace(region, name=name), t("Latitude and longitude were swapped."))
 
 
 def _km(value: float) -> str:
@@ -135,8 +149,12 @@ def _near(region: Region) -> str:
         return ""
     town, km = _nearest(region)
     if km < _AT_KM:
-        return f"at {town.name}, {town.country}"
-    return f"{km:,.0f} km from {town.name}, {town.country}" if km < 1000 else ""
+        return t("at {name}, {country}", name=town.name, country=town.country)
+    return (
+        t("{km} km from {name}, {country}", km=numeral(km, ",.0f"), name=town.name, country=town.country)
+        if km < 1000
+        else ""
+    )
 
 
 def _name_near(region: Region | None) -> str:
@@ -147,7 +165,7 @@ def _name_near(region: Region | None) -> str:
         return UNNAMED
     town, km = _nearest(region)
     if km < _NEAR_KM:
-        return town.name if km < _AT_KM else f"near {town.name}"
+        return town.name if km < _AT_KM else t("near {name}", name=town.name)
     return title_of(replace(region, name=UNNAMED))
 
 
@@ -156,7 +174,7 @@ def _gazetteer() -> bool:
     if gazetteer.ready():
         return True
     if jobs.pool().get(_LOADING) is None:
-        jobs.pool().start(_LOADING, "Loading the list of places", lambda progress, cancelled: gazetteer.load())
+        jobs.pool().start(_LOADING, t("Loading the list of places"), lambda progress, cancelled: gazetteer.load())
     return False
 
 
@@ -165,7 +183,7 @@ def _await_gazetteer() -> None:
     job = jobs.pool().get(_LOADING)
     if job is None or not job.active:
         st.rerun()
-    st.caption("Getting the list of places ready…")
+    st.caption(t("Getting the list of places ready…"))
 
 
 def _probably_swapped(region: Region, other: Region) -> bool:
@@ -177,19 +195,21 @@ def _probably_swapped(region: Region, other: Region) -> bool:
 
 def _search() -> None:
     st.text_input(
-        "Name of a place, or coordinates",
-        placeholder="Cambridge, or 52.2 N 0.12 E, or west, south, east, north",
+        t("Name of a place, or coordinates"),
+        placeholder=t("Cambridge, or 52.2 N 0.12 E, or west, south, east, north"),
         key=_TEXT,
         on_change=shell.shielded(_read_text),
-        help="Coordinates in degrees, in degrees and minutes, UTM (33N 500000 4649776) or a box (west, south, east, north). "
-        "Names are looked up on this computer.",
+        help=t(
+            "Coordinates in degrees, in degrees and minutes, UTM (33N 500000 4649776) or a box (west, "
+            "south, east, north). Names are looked up on this computer."
+        ),
     )
     st.segmented_control(
-        "Box around it",
+        t("Box around it"),
         SIDES_KM,
         default=5,
         required=True,
-        format_func=lambda km: f"{km} km",
+        format_func=lambda km: t("{km} km", km=km),
         key=_SIDE,
         persist_state="session",
     )
@@ -209,12 +229,12 @@ def _search() -> None:
     text = str(st.session_state.get(_TEXT, "")).strip()
     if found and text and not _looks_like_numbers(text):
         st.button(
-            "Search OpenStreetMap",
+            t("Search OpenStreetMap"),
             icon=":material/travel_explore:",
             key="place_online",
             on_click=_look_up_online,
             args=(text,),
-            help="Looks this name up on the internet: what you typed is sent to OpenStreetMap.",
+            help=t("Looks this name up on the internet: what you typed is sent to OpenStreetMap."),
         )
 
 
@@ -225,7 +245,9 @@ def _places() -> list[NamedPlace]:
 
 
 def _place_line(place: NamedPlace) -> str:
-    return f"{place.name}, {place.country}" + (f" ({place.population:,} people)" if place.population else "")
+    return f"{place.name}, {place.country}" + (
+        t(" ({population} people)", population=numeral(place.population, ",")) if place.population else ""
+    )
 
 
 def _take_place(place: NamedPlace) -> None:
@@ -237,10 +259,12 @@ def _look_up_online(text: str) -> None:
     try:
         found = online.search_online(text)
         if not found:
-            raise InputError(f"OpenStreetMap knows no place called {text!r}. Try coordinates, or the map.")
+            raise InputError(
+                t("OpenStreetMap knows no place called {text}. Try coordinates, or the map.", text=repr(text))
+            )
         st.session_state[_FOUND] = found
     except TesseraError as error:
-        st.session_state[_FOUND] = str(error)
+        st.session_state[_FOUND] = relay(error)
 
 
 def _read_text() -> None:
@@ -253,7 +277,7 @@ def _read_text() -> None:
     try:
         found = _read_coordinates(text) if _looks_like_numbers(text) else _look_up(text)
     except TesseraError as error:
-        st.session_state[_FOUND] = str(error)
+        st.session_state[_FOUND] = relay(error)
         return
     if found:
         st.session_state[_FOUND] = found
@@ -280,7 +304,11 @@ def _look_up(text: str) -> list[NamedPlace]:
     found = gazetteer.search(text)
     if not found:
         raise InputError(
-            f"No town called {text!r} is known here; villages and fields are not. Try the nearest town, coordinates, or the map."
+            t(
+                "No town called {text} is known here; villages and fields are not. Try the nearest town, "
+                "coordinates, or the map.",
+                text=repr(text),
+            )
         )
     return found
 
@@ -289,8 +317,8 @@ def _look_up(text: str) -> list[NamedPlace]:
 
 
 def _file() -> None:
-    with st.expander("Use a file of polygons", icon=":material/upload_file:"):
-        upload = st.file_uploader("GeoJSON, GeoPackage, KML or zipped Shapefile", type=_SUFFIXES, key=_FILE)
+    with st.expander(t("Use a file of polygons"), icon=":material/upload_file:"):
+        upload = st.file_uploader(t("GeoJSON, GeoPackage, KML or zipped Shapefile"), type=_SUFFIXES, key=_FILE)
         if upload is None:
             st.session_state.pop(_CLOSED, None)
             return
@@ -304,10 +332,10 @@ def _take_file(path: Path, *, swap: bool) -> None:
     try:
         region, report = read_region_report(path, swap=swap)
     except InputError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(relay(error), icon=":material/error:")
         if not swap and _readable_when_swapped(path):
             st.button(
-                "Swap latitude and longitude",
+                t("Swap latitude and longitude"),
                 type="primary",
                 icon=":material/swap_horiz:",
                 key="place_swap_file",
@@ -327,7 +355,7 @@ def _take_swapped(path: Path) -> None:
 
 
 def _choose_file(region: Region, report: RegionReport) -> None:
-    _choose(region, "From your file: " + " ".join(report.sentences()))
+    _choose(region, t("From your file: ") + " ".join(report.sentences()))
 
 
 def _readable_when_swapped(path: Path) -> bool:
@@ -356,8 +384,10 @@ def _map(cover: Any) -> None:
         on_event=shell.shielded(_on_map),
     )
     st.caption(
-        "Draw a box or a polygon, or click for a box of the size chosen. The land outline comes with the program; "
-        "other base maps are fetched from the internet when you choose them."
+        t(
+            "Draw a box or a polygon, or click for a box of the size chosen. The land outline comes with "
+            "the program; other base maps are fetched from the internet when you choose them."
+        )
     )
 
 
@@ -366,7 +396,7 @@ def _markers(region: Region | None) -> list[view_map.Marker]:
     if places := _places():
         return [
             view_map.Marker(
-                f"found {number}",
+                t("found {number}", number=number),
                 lon=place.lon,
                 lat=place.lat,
                 label=str(number + 1),
@@ -382,7 +412,12 @@ def _markers(region: Region | None) -> list[view_map.Marker]:
     towns = gazetteer.within(*_padded(region.bbox), limit=_TOWNS)
     return [
         view_map.Marker(
-            f"town {number}", lon=town.lon, lat=town.lat, label=town.name, colour=_TOWN, text=_place_line(town)
+            t("town {number}", number=number),
+            lon=town.lon,
+            lat=town.lat,
+            label=town.name,
+            colour=_TOWN,
+            text=_place_line(town),
         )
         for number, town in enumerate(towns)
     ]
@@ -409,7 +444,7 @@ def _on_map() -> None:
             return
         _choose(replace(rounded(drawn), name=_name_near(drawn)))
     except TesseraError as error:
-        st.session_state[_FOUND] = str(error)
+        st.session_state[_FOUND] = relay(error)
 
 
 def _geojson(region: Region) -> dict[str, Any]:
@@ -430,9 +465,14 @@ def _tile_outline(tile: Any) -> view_map.Outline:
     west, south, east, north = tile.lon - half, tile.lat - half, tile.lon + half, tile.lat + half
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     shape = {"type": "Polygon", "coordinates": [ring]}
-    told = {"covered": "complete", "partial": "only a part is there", "missing": "nothing there", "water": "water"}
+    told = {
+        "covered": "complete",
+        "partial": t("only a part is there"),
+        "missing": t("nothing there"),
+        "water": "water",
+    }
     return view_map.Outline(
-        f"tile {tile.name}",
+        t("tile {name}", name=tile.name),
         shape,
         _COLOURS[tile.state],
         0.12 if tile.state != "covered" else 0.0,

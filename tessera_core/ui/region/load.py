@@ -14,6 +14,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
+from tessera_core.language import later, numeral, t, tn
 from tessera_core.project import load
 from tessera_core.project.folders import safe_name
 from tessera_core.project.jobs import Job
@@ -22,20 +23,25 @@ from tessera_core.project.request import FIRST_YEAR, EmbeddingRequest, title_of
 from tessera_core.region import RESOLUTION_M, Region
 from tessera_core.sources.remote.coverage import Coverage, YearCover, request_text, survey
 from tessera_core.sources.remote.datasets import Dataset, dataset_named, datasets
-from tessera_core.ui import humanize, jobs, people, seats, state
+from tessera_core.ui import humanize, jobs, people, seats, state, tables
 from tessera_core.ui.generate import acquire
 from tessera_core.ui.region import chosen
 from tessera_core.ui.region.chosen import DATASET, DIM, STORE, YEARS
 
 _ALSO, _INTO, _TOKEN = "place_also", "place_into", "place_token"
 _ABOUT = {
-    "1.0/vultr": "TESSERA 1.0: the first public model; most regions have 2024, some all years",
-    "1.1/dclimate": "TESSERA 1.1: the global run, 2017 on",
-    "1.1/cambridge": "TESSERA 1.1: a test run by Cambridge, few regions",
-    "2.0/2B-L~beta1": "TESSERA 2.0 beta 1: the newest family, few regions yet",
-    "2.0/2B-L~beta2": "TESSERA 2.0 beta 2: the newest family, few regions yet",
+    "1.0/vultr": later("TESSERA 1.0: the first public model; most regions have 2024, some all years"),
+    "1.1/dclimate": later("TESSERA 1.1: the global run, 2017 on"),
+    "1.1/cambridge": later("TESSERA 1.1: a test run by Cambridge, few regions"),
+    "2.0/2B-L~beta1": later("TESSERA 2.0 beta 1: the newest family, few regions yet"),
+    "2.0/2B-L~beta2": later("TESSERA 2.0 beta 2: the newest family, few regions yet"),
 }
-_STATES = {"covered": "complete", "partial": "partly there", "missing": "missing", "water": "water"}
+_STATES = {
+    "covered": later("complete"),
+    "partial": later("partly there"),
+    "missing": later("missing"),
+    "water": later("water"),
+}
 
 
 # ------------------------------------------------------------------ what is wanted
@@ -47,40 +53,45 @@ def choose(region: Region) -> EmbeddingRequest | None:
     options = sorted({*range(FIRST_YEAR, last + 1), *st.session_state.get(YEARS, [])})
     if YEARS not in st.session_state:
         st.session_state[YEARS] = [last - 1]
-    years = st.pills("Years", options, selection_mode="multi", key=YEARS, persist_state="session", wrap=True)
+    years = st.pills(t("Years"), options, selection_mode="multi", key=YEARS, persist_state="session", wrap=True)
     known = {dataset.name: dataset for dataset in datasets() if dataset.location}
     store = "" if state.hosted() else str(st.session_state.get(STORE, ""))
     name = st.selectbox(
-        "Version of the embeddings",
+        t("Version of the embeddings"),
         list(known),
         format_func=lambda name: _dataset_line(known[name]),
         key=DATASET,
         persist_state="session",
         disabled=bool(store.strip()),
-        help="A dataset is one run of one version of the model. Numbers of two datasets mean different things and are never "
-        "mixed in one project. The default covers most places and years.",
+        help=t(
+            "A dataset is one run of one version of the model. Numbers of two datasets mean different "
+            "things and are never mixed in one project. The default covers most places and years."
+        ),
     )
     if not store.strip():
         st.caption(_why(known[name]))
-    with st.expander("Advanced", icon=":material/tune:"):
+    with st.expander(t("Advanced"), icon=":material/tune:"):
         if not state.hosted():
             store = st.text_input(
-                "Another store",
-                placeholder="address (URL) or folder of a store in the published layout",
+                t("Another store"),
+                placeholder=t("address (URL) or folder of a store in the published layout"),
                 key=STORE,
                 persist_state="session",
-                help="Read instead of the dataset above, for example a mirror in your institute.",
+                help=t("Read instead of the dataset above, for example a mirror in your institute."),
             ).strip()
         sizes: list[int | str] = ["all", 64, 32, 16]
         dim = st.selectbox(
-            "Numbers a pixel",
+            t("Numbers a pixel"),
             sizes,
+            format_func=lambda size: t("all") if size == "all" else str(size),
             key=DIM,
             persist_state="session",
-            help="Fewer numbers are quicker to load. Only datasets of TESSERA 2 are made for it; others lose accuracy.",
+            help=t(
+                "Fewer numbers are quicker to load. Only datasets of TESSERA 2 are made for it; others lose accuracy."
+            ),
         )
     if not years:
-        st.info("Choose at least one year.", icon=":material/calendar_today:")
+        st.info(t("Choose at least one year."), icon=":material/calendar_today:")
         return None
     return EmbeddingRequest(
         region, tuple(sorted(years)), "" if store else name, store, dim if isinstance(dim, int) else None
@@ -88,17 +99,17 @@ def choose(region: Region) -> EmbeddingRequest | None:
 
 
 def _dataset_line(dataset: Dataset) -> str:
-    about = _ABOUT.get(dataset.name, f"TESSERA {dataset.name}: {dataset.description}")
-    return f"{about}{' (the usual one)' if dataset.default else ''}"
+    about = t(_ABOUT[dataset.name]) if dataset.name in _ABOUT else f"TESSERA {dataset.name}: {dataset.description}"
+    return t("{about} (the usual one)", about=about) if dataset.default else about
 
 
 def _why(dataset: Dataset) -> str:
     if dataset.default:
-        return (
-            "The usual choice: made for all land (59 S to 84 N) and every year since 2017. Below you see what it has of your "
-            "place."
+        return t(
+            "The usual choice: made for all land (59 S to 84 N) and every year since 2017. Below you see "
+            "what it has of your place."
         )
-    return "Not the usual choice; take it to go on with work that began with it."
+    return t("Not the usual choice; take it to go on with work that began with it.")
 
 
 # ------------------------------------------------------------------ the preflight card
@@ -123,28 +134,32 @@ def card(request: EmbeddingRequest) -> YearCover | None:
     if len(here) == len(request.years):
         with st.container(border=True):
             st.success(
-                f"{humanize.years(list(request.years))} of this region {'is' if len(here) == 1 else 'are'} on this computer "
-                "already; no network is needed.",
+                tn(
+                    "{years} of this region is on this computer already; no network is needed.",
+                    "{years} of this region are on this computer already; no network is needed.",
+                    len(here),
+                    years=humanize.years(list(request.years)),
+                ),
                 icon=":material/download_done:",
             )
-            _load_button(request, project, "Open it")
+            _load_button(request, project, t("Open it"))
     elif found is None:
         others = [d.name for d in datasets() if d.location and d.name != request.dataset]
         with st.container(border=True):
-            st.markdown("Look first: what is available of this place, how much to fetch and how long it will take.")
+            st.markdown(t("Look first: what is available of this place, how much to fetch and how long it will take."))
             also = (
                 st.multiselect(
-                    "Compare with",
+                    t("Compare with"),
                     others,
                     key=_ALSO,
                     persist_state="session",
-                    placeholder="no other version",
+                    placeholder=t("no other version"),
                     format_func=lambda name: _dataset_line(dataset_named(name)),
                 )
                 if not request.store
                 else []
             )
-            if st.button("See what is available", type="primary", icon=":material/search:", key="place_look"):
+            if st.button(t("See what is available"), type="primary", icon=":material/search:", key="place_look"):
                 _look(request, also)
                 st.rerun()
         return None
@@ -162,7 +177,7 @@ def _look(request: EmbeddingRequest, also: Sequence[str]) -> None:
     jobs.pool().forget(_look_key(request))
     jobs.pool().start(
         _look_key(request),
-        "Looking up what is available",
+        t("Looking up what is available"),
         lambda progress, cancelled: survey(
             request.region, asked, years=request.years, dim=request.dim, progress=progress, cancelled=cancelled
         ),
@@ -174,14 +189,14 @@ def _coverage_card(
 ) -> YearCover | None:
     cover = found[0]
     with st.container(border=True):
-        st.header("What is available")
+        st.header(t("What is available"))
         _table(found)
         for other in found:
             if other.problem:
                 st.error(humanize.escape(other.problem), icon=":material/cloud_off:")
         if cover.problem:
             with st.container(horizontal=True):
-                if st.button("Look again", icon=":material/refresh:", key="place_again"):
+                if st.button(t("Look again"), icon=":material/refresh:", key="place_again"):
                     jobs.pool().forget(_look_key(request))
                     st.rerun()
             _gaps(request, cover, list(request.years))
@@ -189,20 +204,32 @@ def _coverage_card(
         usable = [year for year in cover.years if year.valid > 0]
         none = [year.year for year in cover.years if year.valid == 0]
         with st.container(horizontal=True, gap="medium"):
-            st.metric("To fetch, at most", humanize.size(sum(year.fetch_bytes for year in usable)), width="content")
+            st.metric(t("To fetch, at most"), humanize.size(sum(year.fetch_bytes for year in usable)), width="content")
             seconds = [year.seconds for year in usable]
             known = [s for s in seconds if s is not None]
-            time_text = humanize.duration(sum(known)) if len(known) == len(seconds) and known else "not known yet"
-            st.metric("Time, about", time_text if usable else "none", width="content")
-            st.metric("Memory", humanize.size(cover.memory_bytes), width="content")
-            st.metric("On disk", humanize.size(sum(year.disk_bytes for year in usable)), width="content")
-        looked = "every pixel" if cover.exact else "a sample of squares in every tile"
-        speed = f" at {humanize.size(int(cover.speed))} a second, as measured" if cover.speed else ""
-        st.caption(f"{cover.shape[1]:,} x {cover.shape[0]:,} pixels of 10 m. Looked at {looked}; time{speed}.")
+            time_text = humanize.duration(sum(known)) if len(known) == len(seconds) and known else t("not known yet")
+            st.metric(t("Time, about"), time_text if usable else "none", width="content")
+            st.metric(t("Memory"), humanize.size(cover.memory_bytes), width="content")
+            st.metric(t("On disk"), humanize.size(sum(year.disk_bytes for year in usable)), width="content")
+        looked = t("every pixel") if cover.exact else t("a sample of squares in every tile")
+        speed = t(" at {size} a second, as measured", size=humanize.size(int(cover.speed))) if cover.speed else ""
+        st.caption(
+            t(
+                "{shape} x {shape2} pixels of 10 m. Looked at {looked}; time{speed}.",
+                shape=numeral(cover.shape[1], ","),
+                shape2=numeral(cover.shape[0], ","),
+                looked=looked,
+                speed=speed,
+            )
+        )
         if none:
             st.warning(
-                f"Of {humanize.years(none)} there is nothing here"
-                + (f"; only {humanize.years([y.year for y in usable])} will be loaded." if usable else "."),
+                t("Of {years} there is nothing here", years=humanize.years(none))
+                + (
+                    t("; only {years} will be loaded.", years=humanize.years([y.year for y in usable]))
+                    if usable
+                    else "."
+                ),
                 icon=":material/block:",
             )
         if usable:
@@ -212,7 +239,9 @@ def _coverage_card(
                 _load_button(
                     wanted,
                     project,
-                    f"Load {humanize.years(list(wanted.years))}" if count < 4 else f"Load {count} years",
+                    t("Load {years}", years=humanize.years(list(wanted.years)))
+                    if count < 4
+                    else t("Load {count} years", count=count),
                     asked=request,
                 )
         _gaps(request, cover, [year.year for year in cover.years if not year.complete])
@@ -232,11 +261,13 @@ def _table(found: Sequence[Coverage]) -> None:
             missing = [tile for tile in year.tiles if tile.state in ("missing", "partial")]
             rows.append(
                 {
-                    "Dataset": cover.dataset + (" (the usual one)" if cover.default else ""),
+                    "Dataset": cover.dataset + (t(" (the usual one)") if cover.default else ""),
                     "Year": str(year.year),
                     "Covered": 100 * year.valid,
                     "Water": 100 * year.water,
-                    "Tiles complete": f"{len(year.tiles) - len(missing)} of {len(year.tiles)}",
+                    "Tiles complete": t(
+                        "{tiles} of {tiles2}", tiles=len(year.tiles) - len(missing), tiles2=len(year.tiles)
+                    ),
                     "To fetch": "nothing" if year.cached or not year.valid else humanize.size(year.fetch_bytes),
                     "Time": _time(year),
                     "Here already": "yes" if year.cached else "no",
@@ -244,24 +275,30 @@ def _table(found: Sequence[Coverage]) -> None:
             )
     if len(found) == 1:
         # A phone has no room for a column that says the same in every line.
-        st.caption(f"{humanize.escape(found[0].dataset)}{' (the usual one)' if found[0].default else ''}")
+        st.caption(
+            t(
+                "{dataset}{value}",
+                dataset=humanize.escape(found[0].dataset),
+                value=t(" (the usual one)") if found[0].default else "",
+            )
+        )
         rows = [{key: value for key, value in row.items() if key != "Dataset"} for row in rows]
     if rows:
-        st.dataframe(
+        tables.show(
             rows,
             hide_index=True,
             column_config={
                 "Covered": st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100),
                 "Water": st.column_config.NumberColumn(format="%.0f %%"),
             },
-            alt="Coverage of the region by dataset and year",
+            alt=t("Coverage of the region by dataset and year"),
         )
 
 
 def _time(year: YearCover) -> str:
     if not year.valid:
-        return "nothing there"
-    return "at once" if year.cached else "not known" if year.seconds is None else humanize.duration(year.seconds)
+        return t("nothing there")
+    return t("at once") if year.cached else t("not known") if year.seconds is None else humanize.duration(year.seconds)
 
 
 def _gaps(request: EmbeddingRequest, cover: Coverage, years: Sequence[int]) -> None:
@@ -270,23 +307,25 @@ def _gaps(request: EmbeddingRequest, cover: Coverage, years: Sequence[int]) -> N
     if not years:
         return
     count = sum(len(year.missing) for year in lacking)
-    title = f"Missing: {count} tile{'' if count == 1 else 's'}" if lacking else "Other ways to get it"
+    title = tn("Missing: {n} tile", "Missing: {n} tiles", count) if lacking else t("Other ways to get it")
     with st.expander(title, icon=":material/grid_off:", expanded=count > 0):
         for year in lacking:
-            names = [f"{tile.name} ({_STATES[tile.state]})" for tile in year.tiles if tile.name in year.missing]
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+            names = [f"{tile.name} ({t(_STATES[tile.state])})" for tile in year.tiles if tile.name in year.missing]
+            more = t(" and {names} more", names=len(names) - 20) if len(names) > 20 else ""
             st.markdown(f"**{year.year}:** {humanize.escape(', '.join(names[:20]))}{more}")
-        st.markdown("You can make these embeddings yourself from satellite images, or ask the publishers for them.")
+        st.markdown(t("You can make these embeddings yourself from satellite images, or ask the publishers for them."))
         text = request_text(request.region, cover if lacking else cover.dataset, years)
         with st.container(horizontal=True):
             for year_number in list(years)[:3]:
                 if not state.hosted() and st.button(
-                    f"Make {year_number} here", icon=":material/satellite_alt:", key=f"place_make_{year_number}"
+                    t("Make {year_number} here", year_number=year_number),
+                    icon=":material/satellite_alt:",
+                    key=f"place_make_{year_number}",
                 ):
                     acquire.prefill(request.region, year_number)
                     st.switch_page("pages/generate.py", query_params=state.query())
             st.download_button(
-                "Request (.txt)",
+                t("Request (.txt)"),
                 text,
                 file_name=f"request-{safe_name(title_of(request.region)).replace(' ', '-')}.txt",
                 mime="text/plain",
@@ -294,7 +333,7 @@ def _gaps(request: EmbeddingRequest, cover: Coverage, years: Sequence[int]) -> N
                 key="place_request",
                 on_click="ignore",
             )
-        if st.toggle("Show the text of the request", key="place_request_shown"):
+        if st.toggle(t("Show the text of the request"), key="place_request_shown"):
             st.code(text, language=None, wrap_lines=True, height=240)
 
 
@@ -317,11 +356,11 @@ def _load_button(
     into: Project | None = None
     if project is not None and _same_place(project, request):
         join = st.segmented_control(
-            "Where to",
+            t("Where to"),
             ["join", "new"],
             default="join",
             required=True,
-            format_func=lambda key: f"Add to {project.name}" if key == "join" else "A new project",
+            format_func=lambda key: t("Add to {name}", name=project.name) if key == "join" else t("A new project"),
             key=_INTO,
         )
         into = project if join == "join" else None
@@ -344,9 +383,11 @@ def too_large(request: EmbeddingRequest) -> str:
     asked = grid.shape[0] * grid.shape[1] * RESOLUTION_M**2 / 1e6
     if asked <= granted:
         return ""
-    return (
-        f"This place spans {asked:,.0f} km², and this server loads up to {granted:,} km² for one visitor. Choose a smaller "
-        "one, or run Tessera Studio on your own computer."
+    return t(
+        "This place spans {asked} km², and this server loads up to {granted} km² for one visitor. "
+        "Choose a smaller one, or run Tessera Studio on your own computer.",
+        asked=numeral(asked, ",.0f"),
+        granted=numeral(granted, ","),
     )
 
 
@@ -362,7 +403,7 @@ def start(request: EmbeddingRequest, into: Project | None) -> Job:
     jobs.pool().forget(key)
     return jobs.pool().start(
         key,
-        f"Loading {title_of(request.region)}",
+        t("Loading {title_of}", title_of=title_of(request.region)),
         lambda progress, cancelled: load.load(request, progress, cancelled, project=into),
     )
 
@@ -373,7 +414,10 @@ def _loading(request: EmbeddingRequest, job: Job) -> bool:
         with st.container(border=True):
             jobs.show(job)
             st.caption(
-                "You can go to other pages or close this one meanwhile. What has arrived is kept, also if you cancel."
+                t(
+                    "You can go to other pages or close this one meanwhile. What has arrived is kept, also if you "
+                    "cancel."
+                )
             )
         return True
     if job.state == "done":
@@ -385,7 +429,7 @@ def _loading(request: EmbeddingRequest, job: Job) -> bool:
         st.rerun()
     jobs.outcome(job)
     if isinstance(job.error, MixedDatasetsError | ProjectError) and st.button(
-        "Make a second project instead", type="primary", icon=":material/library_add:", key="place_second"
+        t("Make a second project instead"), type="primary", icon=":material/library_add:", key="place_second"
     ):
         start(request, None)
         st.rerun()
@@ -406,17 +450,23 @@ def retry(project: Project) -> None:
     if job is not None:
         # Told until the person tries again.
         jobs.outcome(job)
-    count = "One piece" if len(sentences) == 1 else f"{len(sentences)} pieces"
+    count = t("One piece") if len(sentences) == 1 else t("{sentences} pieces", sentences=len(sentences))
     with st.expander(
-        f"{count} could not be fetched and {'is' if len(sentences) == 1 else 'are'} blank", icon=":material/warning:"
+        tn(
+            "{count} could not be fetched and is blank",
+            "{count} could not be fetched and are blank",
+            len(sentences),
+            count=count,
+        ),
+        icon=":material/warning:",
     ):
         st.markdown("\n".join(f"- {humanize.escape(sentence)}" for sentence in sentences[:20]))
         if len(sentences) > 20:
-            st.caption(f"and {len(sentences) - 20} more")
-        if st.button("Try these again", icon=":material/refresh:", key="place_retry"):
+            st.caption(t("and {sentences} more", sentences=len(sentences) - 20))
+        if st.button(t("Try these again"), icon=":material/refresh:", key="place_retry"):
             jobs.pool().start(
                 key,
-                "Fetching what was missing",
+                t("Fetching what was missing"),
                 lambda progress, cancelled: load.again(project, progress, cancelled),
             )
             st.rerun()
@@ -425,6 +475,6 @@ def retry(project: Project) -> None:
 def add_years(project: Project) -> None:
     """A button that leads back to the form, filled in with the place of a loaded project."""
     request = load.request_of(project)
-    if request is not None and st.button("Add years", icon=":material/calendar_add_on:", key="place_add"):
+    if request is not None and st.button(t("Add years"), icon=":material/calendar_add_on:", key="place_add"):
         chosen.open_here(request)
         st.rerun()

@@ -16,6 +16,7 @@ import streamlit as st
 from tessera_core._utils.partial import Failure
 from tessera_core.errors import InputError
 from tessera_core.hosting import settings
+from tessera_core.language import later, t
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
@@ -27,27 +28,26 @@ from tessera_core.ui.help import checklist, words
 from tessera_core.ui.region import chosen, starts, wanted
 from tessera_core.ui.scene import OpenScene
 
-KEEP_ADDRESS = (
-    "Keep the address of this page, as a bookmark or in a message to yourself: it leads back to this project from any "
-    "browser."
+KEEP_ADDRESS = later(
+    "Keep the address of this page, as a bookmark or in a message to yourself: it leads back to "
+    "this project from any browser."
 )
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
 _FRESH, _GO_ON = "fresh", "go on"
 _REASONS = {
     NoData.WATER: "water",
-    NoData.OUTSIDE: "outside your region",
-    NoData.MISSING_TILE: "not published",
-    NoData.BAD_TILE: "bad tiles",
-    NoData.NO_OBSERVATIONS: "never seen clearly",
-    NoData.TOO_FEW: "seen clearly too few times",
+    NoData.OUTSIDE: later("outside your region"),
+    NoData.MISSING_TILE: later("not published"),
+    NoData.BAD_TILE: later("bad tiles"),
+    NoData.NO_OBSERVATIONS: later("never seen clearly"),
+    NoData.TOO_FEW: later("seen clearly too few times"),
 }
-_NEXT_STEPS = """
-1. Name a class, for example Wood, and click a few places that show it.
-2. Do the same for another class: the map appears.
-3. Find where the map is wrong, click there, and watch it learn.
-4. Take the map with you on the page Export.
-"""
+_NEXT_STEPS = later(
+    "\n1. Name a class, for example Wood, and click a few places that show it.\n2. Do the same for "
+    "another class: the map appears.\n3. Find where the map is wrong, click there, and watch it "
+    "learn.\n4. Take the map with you on the page Export.\n"
+)
 
 
 def page() -> None:
@@ -60,24 +60,28 @@ def page() -> None:
         return
     project = state.current_project()
     if project is None:
-        st.title("Make a map from satellite data")
+        st.title(t("Make a map from satellite data"))
         st.markdown(
-            "Open a place, click a few examples of what you see, and watch the map fill in. "
-            "No account and no code; everything stays on this computer."
+            t(
+                "Open a place, click a few examples of what you see, and watch the map fill in. No account and "
+                "no code; everything stays on this computer."
+            )
             if not state.hosted()
-            else "Open a place, click a few examples of what you see, and watch the map fill in."
-            + (" No account and no code." if settings().enter.by == "anyone" else "")
+            else t("Open a place, click a few examples of what you see, and watch the map fill in.")
+            + (t(" No account and no code.") if settings().enter.by == "anyone" else "")
         )
         _ways_to_start()
         starts.welcome()
         words.caption(
-            "Embeddings are numbers that say how each place changed through a year, as satellites saw it. "
-            "A map can be learnt from them with a handful of examples."
+            t(
+                "Embeddings are numbers that say how each place changed through a year, as satellites saw it. A "
+                "map can be learnt from them with a handful of examples."
+            )
         )
-        st.page_link("pages/learn.py", label="New here? Learn it in lessons of 15 minutes", icon=":material/school:")
+        st.page_link("pages/learn.py", label=t("New here? Learn it in lessons of 15 minutes"), icon=":material/school:")
         projects.recent()
     else:
-        shell.unseen_title("Region")
+        shell.unseen_title(t("Region"))
         opened = False
         with shell.plain_errors():
             starts.take_up(project)
@@ -94,7 +98,7 @@ def page() -> None:
 
                 tiles.panel(project)
         starts.in_project(project)
-        with st.expander("Open something else", icon=":material/folder_open:", expanded=not opened):
+        with st.expander(t("Open something else"), icon=":material/folder_open:", expanded=not opened):
             _ways_to_start()
             projects.recent()
 
@@ -107,21 +111,29 @@ def _summary(project: Project) -> None:
         "Size": humanize.area(raster.grid),
         "Years": humanize.years(list(project.embeddings)),
         "Embeddings": f"{raster.provenance.title}, {raster.provenance.origin}",
-        "Labels": f"{len(labels)} in {len(project.log.classes)} classes" if labels else "none yet",
+        "Labels": t("{labels} in {classes} classes", labels=len(labels), classes=len(project.log.classes))
+        if labels
+        else t("none yet"),
     }
     with st.container(border=True):
         left, right = st.columns([1, 1], gap="medium")
         with left:
-            st.header("Your region")
+            st.header(t("Your region"))
             words.facts(facts)
             if state.hosted():
-                st.info(KEEP_ADDRESS, icon=":material/bookmark:")
+                st.info(t(KEEP_ADDRESS), icon=":material/bookmark:")
             details = raster.provenance.details
             # A raster of another program may have anything under the name of ours.
             told = [note for name in ("warnings", "notes") for note in _sentences(details.get(name))]
             if absent := _sentences(details.get("missing_tiles")):
-                more = f" and {len(absent) - 6} more" if len(absent) > 6 else ""
-                told.append(f"The publisher has nothing for {', '.join(absent[:6])}{more}; they stay blank.")
+                more = t(" and {absent} more", absent=len(absent) - 6) if len(absent) > 6 else ""
+                told.append(
+                    t(
+                        "The publisher has nothing for {join}{more}; they stay blank.",
+                        join=", ".join(absent[:6]),
+                        more=more,
+                    )
+                )
             for note in [*told, *project.notes]:
                 st.warning(humanize.escape(note), icon=":material/warning:")
             of_project, left_out = st.session_state.get("region_left_out", ("", []))
@@ -136,7 +148,7 @@ def _summary(project: Project) -> None:
                 st.caption(blank)
             with st.container(horizontal=True):
                 if st.button(
-                    "Go on labelling" if labels else "Start labelling",
+                    t("Go on labelling") if labels else t("Start labelling"),
                     type="primary",
                     icon=":material/draw:",
                     key="region_label",
@@ -144,11 +156,11 @@ def _summary(project: Project) -> None:
                     st.switch_page("pages/label.py", query_params=state.query())
                 if "request" in project.region:
                     load.add_years(project)
-                if st.button("Close project", icon=":material/close:", key="region_close"):
+                if st.button(t("Close project"), icon=":material/close:", key="region_close"):
                     state.close_project()
                     st.rerun()
             if not labels:
-                st.markdown(_NEXT_STEPS)
+                st.markdown(t(_NEXT_STEPS))
             elif sum(count > 0 for count in project.log.counts.values()) > 1:
                 checklist.show(project)
         with right:
@@ -173,9 +185,13 @@ def _blank(raster: EmbeddingRaster) -> str:
     if empty <= 0.001:
         return ""
     total = counts.sum() - counts[NoData.VALID]
-    why = [f"{_REASONS[reason]} {_percent(counts[reason] / total)}" for reason in _REASONS if counts[reason]]
+    why = [f"{t(_REASONS[reason])} {_percent(counts[reason] / total)}" for reason in _REASONS if counts[reason]]
     reasons = f" ({', '.join(why)})" if why and not counts[NoData.UNKNOWN] else ""
-    return f"{_percent(empty)} of the pixels have no data{reasons}; they stay blank on the map."
+    return t(
+        "{percent} of the pixels have no data{reasons}; they stay blank on the map.",
+        percent=_percent(empty),
+        reasons=reasons,
+    )
 
 
 def _percent(share: float) -> str:
@@ -210,8 +226,8 @@ def _go(project: Project, failed: Sequence[Failure] = ()) -> None:
 
 
 def _demo() -> None:
-    st.header("Try the demo region")
-    st.markdown("Fields, woods, water and a town, two years, made by this computer for practice.")
+    st.header(t("Try the demo region"))
+    st.markdown(t("Fields, woods, water and a town, two years, made by this computer for practice."))
     job = jobs.pool().get(_DEMO)
     if job is not None and job.active and jobs.mine(job):
         # Also in a session that only finds it running, such as the one after a reload.
@@ -224,60 +240,63 @@ def _demo() -> None:
         st.session_state.pop(_WAITING, None)
         _go(project)
     known = library.demo_projects()
-    asked = st.button("Open the demo region", type="primary", icon=":material/landscape:", key="region_demo")
-    fresh = bool(known) and st.button("Start afresh", icon=":material/note_add:", key="region_demo_fresh")
+    asked = st.button(t("Open the demo region"), type="primary", icon=":material/landscape:", key="region_demo")
+    fresh = bool(known) and st.button(t("Start afresh"), icon=":material/note_add:", key="region_demo_fresh")
     if asked or fresh:
-        with st.spinner("Opening the demo region…"):
+        with st.spinner(t("Opening the demo region…")):
             demo = library.take_demo()
         if demo is not None:
             st.session_state.pop(_WAITING, None)
             _go(library.start_demo(demo, fresh=fresh))
         st.session_state[_WAITING] = _FRESH if fresh else _GO_ON
-        jobs.pool().start(_DEMO, "Making the demo region", library.make_demo)
+        jobs.pool().start(_DEMO, t("Making the demo region"), library.make_demo)
         st.rerun()
     if known:
         st.caption(
-            f"Goes on in **{humanize.escape(known[0].name)}**, where you were last. "
-            "Start afresh makes another project and leaves that one as it is."
+            t(
+                "Goes on in **{name}**, where you were last. Start afresh makes another project and leaves that "
+                "one as it is.",
+                name=humanize.escape(known[0].name),
+            )
         )
     else:
         at_once = library.demo_at_once()
-        st.caption("Opens at once." if at_once else "The first time takes about a minute and a half.")
+        st.caption(t("Opens at once.") if at_once else t("The first time takes about a minute and a half."))
 
 
 # ------------------------------------------------------------------ a place on Earth
 
 
 def _place() -> None:
-    st.header("A place on Earth")
-    st.markdown("Published TESSERA embeddings of any place, 2017 on: draw it, type its name, or use a file.")
-    if st.button("Choose a place", icon=":material/travel_explore:", key="region_place"):
+    st.header(t("A place on Earth"))
+    st.markdown(t("Published TESSERA embeddings of any place, 2017 on: draw it, type its name, or use a file."))
+    if st.button(t("Choose a place"), icon=":material/travel_explore:", key="region_place"):
         chosen.open_here()
         st.rerun()
-    st.caption("Needs the internet the first time; what was loaded stays on this computer.")
+    st.caption(t("Needs the internet the first time; what was loaded stays on this computer."))
 
 
 # ------------------------------------------------------------------ folder
 
 
 def _folder() -> None:
-    st.header("Open a folder")
+    st.header(t("Open a folder"))
     st.markdown(
-        "Embeddings on this computer: tiles as they are published (.npy), a GeoTIFF, or what Tessera Studio made."
+        t("Embeddings on this computer: tiles as they are published (.npy), a GeoTIFF, or what Tessera Studio made.")
     )
-    path = st.text_input("Folder or file", placeholder="for example ~/my-region", key="region_folder")
-    looked = st.button("Look inside", icon=":material/search:", key="region_look")
+    path = st.text_input(t("Folder or file"), placeholder=t("for example ~/my-region"), key="region_folder")
+    looked = st.button(t("Look inside"), icon=":material/search:", key="region_look")
     if not path.strip():
         if looked:
-            st.error("Type or paste the path of a folder first.", icon=":material/error:")
+            st.error(t("Type or paste the path of a folder first."), icon=":material/error:")
         return
     with shell.plain_errors():
         found = _look(path)
         st.success(humanize.identified(found), icon=":material/check:")
         for failure in found.failed:
             st.warning(humanize.left_out(failure), icon=":material/warning:")
-        name = st.text_input("Name of the project", value=found.name, key=f"region_name_{found.name}")
-        if st.button("Open it", type="primary", key="region_open", icon=":material/arrow_forward:"):
+        name = st.text_input(t("Name of the project"), value=found.name, key=f"region_name_{found.name}")
+        if st.button(t("Open it"), type="primary", key="region_open", icon=":material/arrow_forward:"):
             _go(library.start(found, name), found.failed)
 
 
@@ -285,7 +304,7 @@ def _look(path: str) -> library.Identified:
     """What is at a path; looked up again only when another path is given, since a GeoTIFF may have to be converted."""
     known = st.session_state.get("region_found")
     if known is None or known[0] != path:
-        with st.spinner("Looking inside…"):
+        with st.spinner(t("Looking inside…")):
             known = st.session_state["region_found"] = (path, library.identify(path))
     return known[1]
 
@@ -294,20 +313,22 @@ def _look(path: str) -> library.Identified:
 
 
 def _upload() -> None:
-    st.header("Upload files")
+    st.header(t("Upload files"))
     st.markdown(
-        "A project (.tessera), a pack that somebody handed out (.tesserapack), or embeddings: a pair of tile files (.npy), a "
-        "GeoTIFF, a .zip of a tile folder."
+        t(
+            "A project (.tessera), a pack that somebody handed out (.tesserapack), or embeddings: a pair of "
+            "tile files (.npy), a GeoTIFF, a .zip of a tile folder."
+        )
     )
     files = st.file_uploader(
-        "Files",
+        t("Files"),
         type=[*KINDS, "tessera", "tesserapack"],
         accept_multiple_files=True,
         key="region_files",
         label_visibility="collapsed",
     )
-    if st.button("Open the files", icon=":material/upload:", key="region_upload", disabled=not files):
-        with shell.plain_errors(), st.spinner("Reading…"):
+    if st.button(t("Open the files"), icon=":material/upload:", key="region_upload", disabled=not files):
+        with shell.plain_errors(), st.spinner(t("Reading…")):
             failed: list[Failure] = []
             if any(file.name.lower().endswith(".tesserapack") for file in files):
                 _go(_open_pack(files))
@@ -324,7 +345,7 @@ def _open_pack(files: Sequence[Any]) -> Project:
     from tessera_core.project import pack
 
     if len(files) > 1:
-        raise InputError("Upload a pack alone, without other files beside it.")
+        raise InputError(t("Upload a pack alone, without other files beside it."))
     opened = pack.upload(files[0])
     if not state.hosted():
         from tessera_core.ui.learn import own
@@ -333,6 +354,7 @@ def _open_pack(files: Sequence[Any]) -> Project:
     if len(opened) > 1:
         others = ", ".join(humanize.escape(project.name) for project in opened[1:])
         st.toast(
-            f"The pack holds more projects: {others}. They are in the list of projects.", icon=":material/inventory_2:"
+            t("The pack holds more projects: {others}. They are in the list of projects.", others=others),
+            icon=":material/inventory_2:",
         )
     return opened[0]

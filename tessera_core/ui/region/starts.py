@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.lessons import library as lessons
 from tessera_core.lessons.model import Lesson
 from tessera_core.project.project import Project
@@ -20,10 +21,13 @@ def welcome() -> None:
         return
     wanted = known.get(st.session_state.get(_WANTED, ""))
     with st.container(gap="small", key="region_starts"):
-        st.header("Or begin with a question")
+        st.header(t("Or begin with a question"))
         if wanted is not None:
             st.info(
-                f"The guide **{humanize.escape(wanted.words().title)}** begins as soon as you open a place above.",
+                t(
+                    "The guide **{title}** begins as soon as you open a place above.",
+                    title=humanize.escape(wanted.words().title),
+                ),
                 icon=":material/signpost:",
             )
         with st.container(horizontal=True, gap="small"):
@@ -34,14 +38,20 @@ def welcome() -> None:
 def _offer(start: Lesson) -> None:
     texts = start.words()
     with st.popover(humanize.escape(texts.title), key=f"region_start_{start.id}"):
-        st.markdown(f"{humanize.escape(texts.summary)} :small[:gray[About {start.minutes} minutes.]]")
+        st.markdown(
+            t(
+                "{summary} :small[:gray[About {minutes} minutes.]]",
+                summary=humanize.escape(texts.summary),
+                minutes=start.minutes,
+            )
+        )
         with shell.plain_errors():
-            if st.button("Practise on the invented place", type="primary", key=f"region_start_demo_{start.id}"):
+            if st.button(t("Practise on the invented place"), type="primary", key=f"region_start_demo_{start.id}"):
                 # The page Learn brings much that nobody needs who only opens a place.
                 from tessera_core.ui.learn.page import start as begin
 
                 begin(start)
-            if st.button("In a place of my own", key=f"region_start_own_{start.id}"):
+            if st.button(t("In a place of my own"), key=f"region_start_own_{start.id}"):
                 st.session_state[_WANTED] = start.id
                 chosen.open_here()
                 st.rerun()
@@ -58,12 +68,12 @@ def in_project(project: Project) -> None:
     """Follow a question here."""
     if not _free(project):
         return
-    with st.expander("Follow a question here", icon=":material/signpost:"):
+    with st.expander(t("Follow a question here"), icon=":material/signpost:"):
         for start in lessons.shelf().starts.values():
             texts = start.words()
             st.markdown(f"**{humanize.escape(texts.title)}**  \n{humanize.escape(texts.summary)}")
             with shell.plain_errors():
-                if st.button("Begin", key=f"region_start_here_{start.id}", help=texts.title):
+                if st.button(t("Begin"), key=f"region_start_here_{start.id}", help=texts.title):
                     lessons.begin_in(state.open_project(project), start)
                     st.rerun()
 

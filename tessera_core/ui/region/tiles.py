@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import streamlit as st
 
+from tessera_core.language import numeral, t, tn
 from tessera_core.project import tile_repair
 from tessera_core.project.project import Project
 from tessera_core.project.tile_repair import SeamCorrection
@@ -33,12 +34,12 @@ def panel(project: Project) -> None:
         return
     year = state.current_year(project)
     with st.container(border=True), shell.plain_errors():
-        st.header(f"Tiles and seams{'' if year is None else f' of {year}'}")
+        st.header(t("Tiles and seams{value}", value="" if year is None else t(" of {year}", year=year)))
         if tile_repair.seams_corrected(project, year):
-            st.info("The steps between tiles are levelled in this project.", icon=":material/tune:")
+            st.info(t("The steps between tiles are levelled in this project."), icon=":material/tune:")
         masked = tile_repair.masked(project, year)
         if (masked or tile_repair.seams_corrected(project, year)) and st.button(
-            "Use all tiles as published", icon=":material/undo:", key="tiles_restore"
+            t("Use all tiles as published"), icon=":material/undo:", key="tiles_restore"
         ):
             if tile_repair.seams_corrected(project, year):
                 # What was found is of the levelled tiles.
@@ -61,14 +62,16 @@ def _key(project: Project, year: int | None) -> str:
 
 def _offer(project: Project, year: int | None, raster: EmbeddingRaster) -> None:
     st.markdown(
-        "Published embeddings come in tiles of 0.1 degrees. Some are damaged, and some do not fit their neighbours, which "
-        "shows in every map made of them."
+        t(
+            "Published embeddings come in tiles of 0.1 degrees. Some are damaged, and some do not fit their "
+            "neighbours, which shows in every map made of them."
+        )
     )
-    if st.button("Look for bad tiles and seams", icon=":material/grid_guides:", key="tiles_look"):
+    if st.button(t("Look for bad tiles and seams"), icon=":material/grid_guides:", key="tiles_look"):
         jobs.pool().forget(_key(project, year))
         jobs.pool().start(
             _key(project, year),
-            "Looking at every tile and edge",
+            t("Looking at every tile and edge"),
             lambda progress, cancelled: check_quality(raster, progress=progress, cancelled=cancelled),
         )
         st.rerun()
@@ -87,23 +90,33 @@ def _found(project: Project, year: int | None, scene: OpenScene, found: QualityR
 
 def _summary(found: QualityReport) -> str:
     """What was found, and how sure it is, in sentences."""
-    tiles = "one tile" if len(found.tiles) == 1 else f"{len(found.tiles)} tiles"
+    tiles = t("one tile") if len(found.tiles) == 1 else t("{tiles} tiles", tiles=len(found.tiles))
     bad, seams = len(found.bad_tiles), len(found.seams)
-    said = f"In {tiles}: {bad or 'no'} bad {'tile' if bad == 1 else 'tiles'}"
+    said = tn("In {tiles}: {value} bad tile", "In {tiles}: {value} bad tiles", bad, tiles=tiles, value=bad or "no")
     if not found.edges:
-        return f"{said}; no edge between good tiles is long enough to look for seams."
-    return (
-        f"{said}, {seams or 'no'} {'seam' if seams == 1 else 'seams'} at {len(found.edges)} "
-        f"{'edge' if len(found.edges) == 1 else 'edges'}. An edge counts as a seam when the embeddings jump across it by more "
-        f"than {found.threshold:.1f} times what is usual along lines inside the tiles (learnt from {found.lines} lines; about "
-        f"{100 * found.false_alarms:g} % of lines without a seam jump that much)."
+        return t("{said}; no edge between good tiles is long enough to look for seams.", said=said)
+    return tn(
+        "{said}, {value} seam at {edges} {value2}. An edge counts as a seam when the embeddings jump "
+        "across it by more than {threshold} times what is usual along lines inside the tiles (learnt "
+        "from {lines} lines; about {value3} % of lines without a seam jump that much).",
+        "{said}, {value} seams at {edges} {value2}. An edge counts as a seam when the embeddings jump "
+        "across it by more than {threshold} times what is usual along lines inside the tiles (learnt "
+        "from {lines} lines; about {value3} % of lines without a seam jump that much).",
+        seams,
+        said=said,
+        value=seams or "no",
+        edges=len(found.edges),
+        value2="edge" if len(found.edges) == 1 else "edges",
+        threshold=numeral(found.threshold, ".1f"),
+        lines=found.lines,
+        value3=numeral(100 * found.false_alarms, "g"),
     )
 
 
 def _map(project: Project, year: int | None, scene: OpenScene, found: QualityReport, masked: tuple[str, ...]) -> None:
     outlines = [_tile_outline(tile, masked) for tile in found.tiles if tile.problems or tile.name in masked]
     outlines += [_seam_outline(edge) for edge in found.seams]
-    picture = view_map.Layer("pca", "Embeddings", _picture(scene), scene.key)
+    picture = view_map.Layer("pca", t("Embeddings"), _picture(scene), scene.key)
     view_map.view_map(
         MAP,
         scene.display,
@@ -112,7 +125,9 @@ def _map(project: Project, year: int | None, scene: OpenScene, found: QualityRep
         look=view_map.MapLook(height=420, base_maps=False),
         on_event=shell.shielded(lambda: _clicked(project, year)),
     )
-    st.caption("Orange: bad tiles, click one to mask it. Pink: seams. Grey: masked tiles, click one to bring it back.")
+    st.caption(
+        t("Orange: bad tiles, click one to mask it. Pink: seams. Grey: masked tiles, click one to bring it back.")
+    )
 
 
 def _picture(scene: OpenScene) -> bytes:
@@ -139,7 +154,7 @@ def _tile_outline(tile: TileReport, masked: Iterable[str]) -> view_map.Outline:
     west, south, east, north = tile.lon - 0.05, tile.lat - 0.05, tile.lon + 0.05, tile.lat + 0.05
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     gone = tile.name in masked
-    text = f"{tile.name} is masked" if gone else " ".join(tile.sentences)
+    text = t("{name} is masked", name=tile.name) if gone else " ".join(tile.sentences)
     shape = {"type": "Polygon", "coordinates": [ring]}
     return view_map.Outline(tile.name, shape, _MASKED if gone else _BAD, 0.25, text)
 
@@ -147,17 +162,21 @@ def _tile_outline(tile: TileReport, masked: Iterable[str]) -> view_map.Outline:
 def _seam_outline(edge: EdgeReport) -> view_map.Outline:
     shape = {"type": "LineString", "coordinates": [list(end) for end in edge.line]}
     return view_map.Outline(
-        f"seam {edge.first} {edge.second}", shape, _SEAM, 0.0, f"Seam, {edge.step:.1f} times the usual step"
+        t("seam {first} {second}", first=edge.first, second=edge.second),
+        shape,
+        _SEAM,
+        0.0,
+        t("Seam, {step} times the usual step", step=numeral(edge.step, ".1f")),
     )
 
 
 def _tile_row(project: Project, year: int | None, tile: TileReport, masked: tuple[str, ...]) -> None:
     gone = tile.name in masked
     with st.container(horizontal=True, vertical_alignment="center"):
-        text = f"{tile.name} is masked." if gone else " ".join(tile.sentences)
+        text = t("{name} is masked.", name=tile.name) if gone else " ".join(tile.sentences)
         st.markdown(humanize.escape(text), width="stretch")
         st.button(
-            "Bring it back" if gone else "Mask this tile",
+            t("Bring it back") if gone else t("Mask this tile"),
             icon=":material/undo:" if gone else ":material/hide_source:",
             key=f"tile_{tile.name}",
             on_click=shell.shielded(_toggle),
@@ -174,7 +193,12 @@ def _seams(project: Project, year: int | None, found: QualityReport) -> None:
     worst = found.seams[:_SHOWN]
     st.markdown(
         "  \n".join(
-            f"Seam between {humanize.escape(edge.first)} and {humanize.escape(edge.second)}: {edge.step:.1f} times the usual step."
+            t(
+                "Seam between {first} and {second}: {step} times the usual step.",
+                first=humanize.escape(edge.first),
+                second=humanize.escape(edge.second),
+                step=numeral(edge.step, ".1f"),
+            )
             for edge in worst
         )
     )
@@ -189,13 +213,15 @@ def _seams(project: Project, year: int | None, found: QualityReport) -> None:
         _decide(project, year, job.result, key)
         return
     st.caption(
-        "Levelling adds one correction to every tile so that the steps become small. It is an approximation: look at before "
-        "and after, and keep what was read if you are not sure."
+        t(
+            "Levelling adds one correction to every tile so that the steps become small. It is an "
+            "approximation: look at before and after, and keep what was read if you are not sure."
+        )
     )
-    if st.button("Try levelling the tiles", icon=":material/tune:", key="tiles_level"):
+    if st.button(t("Try levelling the tiles"), icon=":material/tune:", key="tiles_level"):
         jobs.pool().start(
             key,
-            "Levelling the tiles",
+            t("Levelling the tiles"),
             lambda progress, cancelled: tile_repair.try_seam_correction(project, year, progress, cancelled),
         )
         st.rerun()
@@ -204,19 +230,25 @@ def _seams(project: Project, year: int | None, found: QualityReport) -> None:
 def _decide(project: Project, year: int | None, made: SeamCorrection, key: str) -> None:
     before, after = made.steps
     st.markdown(
-        f"The usual step across the seams goes from **{before:.1f}** to **{after:.1f}** times the usual (1 is like anywhere "
-        f"else); seams left: {len(made.after.seams)} of {len(made.before.seams)}."
+        t(
+            "The usual step across the seams goes from **{before}** to **{after}** times the usual (1 is "
+            "like anywhere else); seams left: {seams} of {seams2}.",
+            before=numeral(before, ".1f"),
+            after=numeral(after, ".1f"),
+            seams=len(made.after.seams),
+            seams2=len(made.before.seams),
+        )
     )
     left, right = st.columns(2)
-    left.image(small_png(made.pictures[0], made.valid), caption="Before", width="stretch")
-    right.image(small_png(made.pictures[1], made.valid), caption="After, in the same colours", width="stretch")
+    left.image(small_png(made.pictures[0], made.valid), caption=t("Before"), width="stretch")
+    right.image(small_png(made.pictures[1], made.valid), caption=t("After, in the same colours"), width="stretch")
     with st.container(horizontal=True):
-        if st.button("Keep the levelled tiles", icon=":material/check:", key="tiles_keep"):
+        if st.button(t("Keep the levelled tiles"), icon=":material/check:", key="tiles_keep"):
             tile_repair.keep_seam_correction(project, year, made)
             jobs.pool().forget(key)
             jobs.pool().forget(_key(project, year))
             st.rerun()
-        if st.button("Keep what was read", type="primary", icon=":material/undo:", key="tiles_drop"):
+        if st.button(t("Keep what was read"), type="primary", icon=":material/undo:", key="tiles_drop"):
             tile_repair.drop_seam_correction(made)
             jobs.pool().forget(key)
             st.rerun()

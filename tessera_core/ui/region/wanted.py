@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import t
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, shell, state
@@ -24,7 +25,12 @@ def panel(project: Project) -> None:
     for year, ref in project.embeddings.items():
         if not ref.path.exists() and not state.hosted():
             with st.container(border=True):
-                st.markdown(f"**The embeddings{'' if year is None else f' of {year}'} are no longer where they were.**")
+                st.markdown(
+                    t(
+                        "**The embeddings{value} are no longer where they were.**",
+                        value="" if year is None else t(" of {year}", year=year),
+                    )
+                )
                 _ask(project, year, str(ref.path))
 
 
@@ -34,12 +40,12 @@ def _ask(project: Project, year: int | None, suggestion: str) -> None:
         return
     # A project that somebody sent may name any path: it is shown, and used only when its reader says so.
     path = st.text_input(
-        "Choose where it lies",
+        t("Choose where it lies"),
         value=suggestion,
-        placeholder="folder or file of the embeddings",
+        placeholder=t("folder or file of the embeddings"),
         key=f"region_where_{project.key}_{year}",
     )
-    if st.button("Link it", icon=":material/link:", key=f"region_link_{project.key}_{year}"):
+    if st.button(t("Link it"), icon=":material/link:", key=f"region_link_{project.key}_{year}"):
         with shell.plain_errors():
             st.session_state[_REMARK] = library.relink(project, year, path)
             st.rerun()

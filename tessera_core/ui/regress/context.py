@@ -15,6 +15,7 @@ import streamlit as st
 from tessera_core.errors import TesseraError
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.plots import Plot, digest
+from tessera_core.language import relay, t
 from tessera_core.project.project import Project
 from tessera_core.project.regress import (
     REGRESSION_CHOICES,
@@ -97,7 +98,7 @@ class RegressContext(PageContext):
         try:
             require_plots(self.plots, self.scene.raster)
         except TesseraError as error:
-            return str(error)
+            return relay(error)
         return ""
 
 
@@ -106,7 +107,7 @@ def regression_map(context: RegressContext) -> RegressionMap | None:
     made: RegressionMap | None = _result(
         context,
         "map",
-        f"Making the map: {REGRESSION_CHOICES[context.choice.name].partition(':')[0].lower()}",
+        t("Making the map: {lower}", lower=REGRESSION_CHOICES[context.choice.name].partition(":")[0].lower()),
         lambda progress, cancelled: map_plots(
             context.plots, context.scene.raster, context.choice, progress=progress, cancelled=cancelled
         ),
@@ -119,7 +120,7 @@ def regression_score(context: RegressContext) -> RegressionScore | None:
     score: RegressionScore | None = _result(
         context,
         "score",
-        "Testing on plots it has not seen",
+        t("Testing on plots it has not seen"),
         lambda progress, cancelled: score_plots(
             context.plots, context.scene.raster, context.choice, progress=progress, cancelled=cancelled
         ),
@@ -148,10 +149,10 @@ def _result(context: RegressContext, what: str, title: str, work: Any) -> Any:
     _only(context, what, key)
     height, width = context.scene.raster.shape
     if not context.choice.instant or height * width > AT_ONCE:
-        return results.result_of(PAGE, key, title, work, "Try again")
+        return results.result_of(PAGE, key, title, work, t("Try again"))
     known = results.kept(PAGE).get(key)
     if known is None:
-        with st.spinner("Making the map…" if what == "map" else "Testing on plots it has not seen…"):
+        with st.spinner(t("Making the map…") if what == "map" else t("Testing on plots it has not seen…")):
             known = work(None, None)
         results.kept(PAGE).put(key, known)
     return known

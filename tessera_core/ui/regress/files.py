@@ -13,6 +13,7 @@ from tessera_core.export.values import (
     write_regression_qgis,
     write_value_map,
 )
+from tessera_core.language import t
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.project.regress import regression_product
@@ -34,9 +35,9 @@ def map_files(project: Project, scene: OpenScene, year: int | None) -> list[Item
 
     return [
         Item(
-            f"{context.measure.name} for QGIS",
-            "Values, margins and plots, with colours; unpack and open.",
-            "Continuous map for QGIS (.zip)",
+            t("{name} for QGIS", name=context.measure.name),
+            t("Values, margins and plots, with colours; unpack and open."),
+            t("Continuous map for QGIS (.zip)"),
             f"{stem}-qgis.zip",
             "application/zip",
             writing(write_regression_qgis),
@@ -44,9 +45,9 @@ def map_files(project: Project, scene: OpenScene, year: int | None) -> list[Item
             first=True,
         ),
         Item(
-            "Values",
-            f"{context.title} of every pixel; grey in QGIS without the second file beside it (GeoTIFF).",
-            "Values (.tif)",
+            t("Values"),
+            t("{title} of every pixel; grey in QGIS without the second file beside it (GeoTIFF).", title=context.title),
+            t("Values (.tif)"),
             f"{stem}.tif",
             "image/tiff",
             writing(write_value_map),
@@ -55,9 +56,12 @@ def map_files(project: Project, scene: OpenScene, year: int | None) -> list[Item
         ),
         *pictures(stem, lambda: value_layout(product(context)), missing),
         Item(
-            "Margins",
-            "How far off nine of ten may be, for every pixel; grey in QGIS without the second file beside it (GeoTIFF).",
-            "Margins (.tif)",
+            t("Margins"),
+            t(
+                "How far off nine of ten may be, for every pixel; grey in QGIS without the second file beside "
+                "it (GeoTIFF)."
+            ),
+            t("Margins (.tif)"),
             f"{stem}-margin.tif",
             "image/tiff",
             writing(write_half_widths),
@@ -65,9 +69,9 @@ def map_files(project: Project, scene: OpenScene, year: int | None) -> list[Item
             style="Margin colours (.qml)",
         ),
         Item(
-            "Plots",
-            "Your plots, and what the map says of each without having seen it (GeoPackage).",
-            "Plots (.gpkg)",
+            t("Plots"),
+            t("Your plots, and what the map says of each without having seen it (GeoPackage)."),
+            t("Plots (.gpkg)"),
             f"{stem}-plots.gpkg",
             "application/geopackage+sqlite3",
             writing(write_plots),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from tessera_core.language import later, t
 from tessera_core.project.project import Project
 from tessera_core.project.regress import RegressionMap, RegressionScore
 from tessera_core.ui import files, frame, humanize, shell
@@ -23,7 +24,7 @@ from tessera_core.ui.regress.files import map_files
 from tessera_core.ui.regress.plots import adder, changer, measures, plots_panel
 from tessera_core.ui.regress.score import guesses, method, place_text, plot_text, score_panel
 
-_YEAR_OF_PLOTS = "The plots are taken to be of this year: take the one in which they were measured."
+_YEAR_OF_PLOTS = later("The plots are taken to be of this year: take the one in which they were measured.")
 
 
 def page() -> None:
@@ -39,7 +40,7 @@ def _studio(project: Project) -> None:
     context = RegressContext.of(project)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         measures(context)
-        frame.year_choice(project, PAGE, about=_YEAR_OF_PLOTS)
+        frame.year_choice(project, PAGE, about=t(_YEAR_OF_PLOTS))
         by, grey = _looks(context)
     map_column, panel_column = st.columns([7, 5], gap="medium")
     problem = context.problem
@@ -60,9 +61,11 @@ def _studio(project: Project) -> None:
         useless = score or (known_score(context) if made is not None else None)
         if useless is not None and useless.useless:
             st.warning(
-                "**This map says nothing yet.** At plots it has not seen it is no better than their mean, so it is drawn in grey. "
-                "More plots, further apart and as different as the region is, may help; or what you measured cannot be seen by "
-                "satellites.",
+                t(
+                    "**This map says nothing yet.** At plots it has not seen it is no better than their mean, so it "
+                    "is drawn in grey. More plots, further apart and as different as the region is, may help; or "
+                    "what you measured cannot be seen by satellites."
+                ),
                 icon=":material/do_not_disturb_on:",
             )
         _map(context, made, score, by, grey)
@@ -89,20 +92,22 @@ def _looks(context: RegressContext) -> tuple[str, bool]:
     if not context.plots or context.problem:
         return value_map.BY_VALUE, False
     by = st.segmented_control(
-        "Plots show",
+        t("Plots show"),
         [value_map.BY_VALUE, value_map.BY_ERROR],
         default=value_map.BY_VALUE,
         required=True,
         key=context.key("by"),
-        format_func=lambda what: f"Plots: {what.lower()}",
+        format_func=lambda what: t("Plots: number") if what == value_map.BY_VALUE else t("Plots: error"),
         label_visibility="collapsed",
         width="content",
-        help="Error: what a map says that has not seen the plot, minus your number. Blue: too little. Orange: too much.",
+        help=t(
+            "Error: what a map says that has not seen the plot, minus your number. Blue: too little. Orange: too much."
+        ),
     )
     grey = st.toggle(
-        "Grey where it guesses",
+        t("Grey where it guesses"),
         key=context.key("grey"),
-        help="Covers ground unlike your plots, and numbers beyond their range. Nothing is computed anew.",
+        help=t("Covers ground unlike your plots, and numbers beyond their range. Nothing is computed anew."),
     )
     return by or value_map.BY_VALUE, grey
 
@@ -113,7 +118,7 @@ def _map(
     pin, fly_to = None, None
     kind, where = _choice(context)
     if kind == "place":
-        pin = Marker("here", where[0], where[1], colour="#d55e00", kind="pin", text="The place you chose")
+        pin = Marker("here", where[0], where[1], colour="#d55e00", kind="pin", text=t("The place you chose"))
     elif kind == "plot":
         plot = next(plot for plot in context.plots if plot.label.id == where)
         row, col = value_map.middle(context, plot)
@@ -164,12 +169,12 @@ def _chosen(context: RegressContext, made: RegressionMap | None, score: Regressi
                 st.markdown(f"**{humanize.escape(f'{context.measure.name if context.measure else ""}: {number}')}**")
             st.caption(about)
         else:
-            st.markdown("**A new plot**")
+            st.markdown(t("**A new plot**"))
         adder(context, row, col)
 
 
 def _files(context: RegressContext) -> None:
-    st.markdown("**Take it with you**")
+    st.markdown(t("**Take it with you**"))
     with st.container(horizontal=True, gap="small"):
         for item in map_files(context.project, context.scene, context.year):
             files.button(item)

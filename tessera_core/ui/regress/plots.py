@@ -13,6 +13,7 @@ from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.plots import add_plot, change_value, measure_named, require_number, take_in
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.values import ValueField, name_and_unit, read_value_plots, value_fields
+from tessera_core.language import later, numeral, t, tn
 from tessera_core.project.regress import EXAMPLE_FIELD, RegressionScore, example_plots, place_remarks
 from tessera_core.ui import elsewhere, humanize, shell
 from tessera_core.ui.files import PLACES, report_lines, with_upload
@@ -20,10 +21,11 @@ from tessera_core.ui.regress.context import RegressContext
 from tessera_core.ui.regress.value_map import errors_of
 
 SOMETHING_ELSE = 0
-_BY_HAND = "Or click the map where you measured, and type the number."
-_EXAMPLE_NOTE = (
-    "Example plots: the mean NDVI (greenness) of June to August, read off the region's own satellite images at places drawn by "
-    "chance. They are no field measurements, and the embeddings saw the same images, so real plots will score lower."
+_BY_HAND = later("Or click the map where you measured, and type the number.")
+_EXAMPLE_NOTE = later(
+    "Example plots: the mean NDVI (greenness) of June to August, read off the region's own "
+    "satellite images at places drawn by chance. They are no field measurements, and the embeddings "
+    "saw the same images, so real plots will score lower."
 )
 
 
@@ -34,11 +36,13 @@ def plots_panel(context: RegressContext, score: RegressionScore | None) -> None:
         st.session_state[key] = not context.plots
     _report(context)
     # One title whatever is in it: with another one it would be another section, and closed.
-    with st.expander("Plots", icon=":material/add_location_alt:", key=key, on_change="rerun") as section:
+    with st.expander(t("Plots"), icon=":material/add_location_alt:", key=key, on_change="rerun") as section:
         if not context.plots:
             st.caption(
-                "Places where something was measured: canopy height, biomass, cover, yield, soil carbon … Their numbers become a "
-                "map, with its margin and an honest score."
+                t(
+                    "Places where something was measured: canopy height, biomass, cover, yield, soil carbon … Their "
+                    "numbers become a map, with its margin and an honest score."
+                )
             )
         # Also while it is folded: Streamlit forgets a file whose field is not shown.
         _file(context)
@@ -46,7 +50,7 @@ def plots_panel(context: RegressContext, score: RegressionScore | None) -> None:
             return
         _examples(context)
         if context.plots:
-            st.markdown(f"**{len(context.plots):,} plots**")
+            st.markdown(t("**{plots} plots**", plots=numeral(len(context.plots), ",")))
             _table(context, score)
         if context.project.plots.can_undo or context.project.plots.can_redo:
             _history(context)
@@ -57,13 +61,15 @@ def measures(context: RegressContext) -> None:
     classes = context.project.plots.classes
     if not classes:
         return
-    names = {c.id: f"{c.name} ({c.code})" if c.code else c.name for c in classes} | {SOMETHING_ELSE: "Something else…"}
+    names = {c.id: f"{c.name} ({c.code})" if c.code else c.name for c in classes} | {
+        SOMETHING_ELSE: t("Something else…")
+    }
     chosen = SOMETHING_ELSE if context.measure is None else context.measure.id
     # Whatever the session held, the project's own choice is shown: a file or an undo may have changed it.
     key = context.key("measure")
     st.session_state[key] = chosen
     st.selectbox(
-        "What is mapped",
+        t("What is mapped"),
         list(names),
         key=key,
         format_func=names.__getitem__,
@@ -88,28 +94,33 @@ def _measure_chosen(context: RegressContext, key: str) -> None:
 def _file(context: RegressContext) -> None:
     key = context.key("file")
     upload = st.file_uploader(
-        "A file of places with a number each",
+        t("A file of places with a number each"),
         type=PLACES,
         key=key,
         on_change=shell.shielded(_uploaded),
         args=(context, key),
-        help="CSV with coordinates, GeoJSON, GeoPackage, KML or zipped shapefile; points or areas, in any coordinate system.",
+        help=t(
+            "CSV with coordinates, GeoJSON, GeoPackage, KML or zipped shapefile; points or areas, in any "
+            "coordinate system."
+        ),
     )
     if upload is None:
         return
     with shell.plain_errors():
         by_name = {field.name: field for field in _fields_of(upload)}
         chosen = st.selectbox(
-            "Which number",
+            t("Which number"),
             list(by_name),
             key=context.key(f"field_{upload.file_id}"),
             format_func=lambda field: _described(by_name[field]),
-            help="Each column of numbers can be mapped; take another one at any time.",
+            help=t("Each column of numbers can be mapped; take another one at any time."),
         )
         # Removed or undone since, they can be added again.
         taken = bool(context.plots) and st.session_state.get(context.key("taken")) == (upload.file_id, chosen)
         st.button(
-            "These plots are in" if taken else f"Use these {by_name[chosen].count:,} plots",
+            t("These plots are in")
+            if taken
+            else t("Use these {count} plots", count=numeral(by_name[chosen].count, ",")),
             type="primary" if not context.plots else "secondary",
             icon=":material/check:" if taken else ":material/add:",
             disabled=taken,
@@ -132,7 +143,9 @@ def _uploaded(context: RegressContext, key: str) -> None:
 def _fields_of(upload: Any) -> list[ValueField]:
     fields = _fields(upload.file_id, upload)
     if not fields:
-        raise LabelError(f"{upload.name} has places, but no numbers beside them; add a column with what was measured.")
+        raise LabelError(
+            t("{name} has places, but no numbers beside them; add a column with what was measured.", name=upload.name)
+        )
     return fields
 
 
@@ -142,22 +155,34 @@ def _fields(file_id: str, _upload: Any) -> list[ValueField]:
 
 
 def _described(field: ValueField) -> str:
-    return f"{field.name}: {field.count:,} numbers, {field.low:.4g} to {field.high:.4g}"
+    return t(
+        "{name}: {count} numbers, {low} to {high}",
+        name=field.name,
+        count=numeral(field.count, ","),
+        low=numeral(field.low, ".4g"),
+        high=numeral(field.high, ".4g"),
+    )
 
 
 def _take_file(context: RegressContext, upload: Any, field: str) -> None:
     grid = context.scene.raster.grid
     found = with_upload(upload, lambda path: read_value_plots(path, grid, field))
     if not found.labels:
-        told = f"No plot of {upload.name} lies in this region."
+        told = t("No plot of {name} lies in this region.", name=upload.name)
     else:
         taken = take_in(context.project.plots, found)
         context.project.update(regression_measure=taken.measure.id)
-        told = f"{taken.added:,} {'plot' if taken.added == 1 else 'plots'} of {taken.measure.name} added from {upload.name}."
+        told = tn(
+            "{n} plot of {name} added from {name2}.",
+            "{n} plots of {name} added from {name2}.",
+            taken.added,
+            name=taken.measure.name,
+            name2=upload.name,
+        )
         if taken.known:
-            told += f" {taken.known:,} were there already."
+            told += t(" {known} were there already.", known=numeral(taken.known, ","))
         if found.report.read != taken.added:
-            told += f" {found.report.read:,} places were read."
+            told += t(" {read} places were read.", read=numeral(found.report.read, ","))
         st.session_state[context.key("bring")] = False
         st.session_state[context.key("taken")] = (upload.file_id, field)
     st.session_state[context.key("report")] = (told, found.report, "")
@@ -177,7 +202,7 @@ def _report(context: RegressContext) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="top", gap="small"):
         st.markdown(f"{icon} {body}", width="stretch")
         st.button(
-            "Close",
+            t("Close"),
             icon=":material/close:",
             type="tertiary",
             key=context.key("close"),
@@ -193,18 +218,18 @@ def _report(context: RegressContext) -> None:
 def _examples(context: RegressContext) -> None:
     if context.plots or context.scene.dpixels is None or not context.scene.dpixels.is_dir():
         if not context.plots:
-            st.caption(_BY_HAND)
+            st.caption(t(_BY_HAND))
         return
     st.button(
-        "Try with example plots",
+        t("Try with example plots"),
         icon=":material/science:",
         key=context.key("examples"),
         on_click=shell.shielded(_take_examples),
         args=(context,),
         width="stretch",
-        help=_EXAMPLE_NOTE,
+        help=t(_EXAMPLE_NOTE),
     )
-    st.caption(_BY_HAND)
+    st.caption(t(_BY_HAND))
 
 
 def _take_examples(context: RegressContext) -> None:
@@ -213,7 +238,7 @@ def _take_examples(context: RegressContext) -> None:
     taken = take_in(context.project.plots, found)
     context.project.update(regression_measure=taken.measure.id)
     st.session_state[context.key("report")] = (
-        f"{taken.added} plots of {EXAMPLE_FIELD} added.",
+        t("{added} plots of {EXAMPLE_FIELD} added.", added=taken.added, EXAMPLE_FIELD=EXAMPLE_FIELD),
         found.report,
         _EXAMPLE_NOTE,
     )
@@ -228,13 +253,13 @@ def adder(context: RegressContext, row: float, col: float) -> None:
     with st.form(context.key("add"), border=False, clear_on_submit=True):
         if context.measure is None:
             left, right = st.columns([2, 1], gap="small")
-            left.text_input("What was measured", placeholder="height", key=context.key("new_name"))
-            right.text_input("Unit", placeholder="m", key=context.key("new_unit"))
+            left.text_input(t("What was measured"), placeholder="height", key=context.key("new_name"))
+            right.text_input(t("Unit"), placeholder="m", key=context.key("new_unit"))
         unit = f" ({context.measure.code})" if context.measure is not None and context.measure.code else ""
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            st.text_input(f"Measured here{unit}", placeholder="a number", key=context.key("new_value"))
+            st.text_input(t("Measured here{unit}", unit=unit), placeholder=t("a number"), key=context.key("new_value"))
             st.form_submit_button(
-                "Add plot",
+                t("Add plot"),
                 icon=":material/add_location:",
                 type="primary",
                 on_click=shell.shielded(_add),
@@ -248,7 +273,7 @@ def _add(context: RegressContext, row: float, col: float) -> None:
         str(st.session_state.get(context.key(f"new_{what}"), "")) for what in ("name", "unit", "value")
     )
     if not bool(grid.inside(np.array([row]), np.array([col]))[0]):
-        raise LabelError("That place is outside the region; click inside it.")
+        raise LabelError(t("That place is outside the region; click inside it."))
     # Before something measured is made for it.
     require_number(value)
     if context.measure is None and not unit:
@@ -268,12 +293,12 @@ def changer(context: RegressContext, label_id: str, value: float) -> None:
         st.form(context.key(f"change_{label_id}"), border=False),
         st.container(horizontal=True, vertical_alignment="bottom", gap="small"),
     ):
-        st.text_input("Measured here", f"{value:.10g}", key=field)
+        st.text_input(t("Measured here"), f"{value:.10g}", key=field)
         st.form_submit_button(
-            "Change", icon=":material/edit:", on_click=shell.shielded(_change), args=(context, label_id, field)
+            t("Change"), icon=":material/edit:", on_click=shell.shielded(_change), args=(context, label_id, field)
         )
         st.form_submit_button(
-            "Remove plot", icon=":material/delete:", on_click=shell.shielded(_remove), args=(context, label_id)
+            t("Remove plot"), icon=":material/delete:", on_click=shell.shielded(_remove), args=(context, label_id)
         )
 
 
@@ -297,7 +322,7 @@ def _table(context: RegressContext, score: RegressionScore | None) -> None:
     xy = np.array([np.mean(plot.label.rings[0], axis=0) for plot in context.plots])
     rows, cols = grid.xy_to_pixel(xy[:, 0], xy[:, 1])
     first, second = grid.pixel_to_lonlat(rows, cols) if grid.georeferenced else (cols, rows)
-    names = ("Longitude", "Latitude") if grid.georeferenced else ("Column", "Row")
+    names = (t("Longitude"), t("Latitude")) if grid.georeferenced else (t("Column"), t("Row"))
     table: dict[str, Any] = {context.measure.name: [plot.value for plot in context.plots]}
     if np.isfinite(errors).any():
         table["Error"] = [error if np.isfinite(error) else None for error in errors.tolist()]
@@ -311,13 +336,13 @@ def _table(context: RegressContext, score: RegressionScore | None) -> None:
         key=key,
         num_rows="delete",
         hide_index=True,
-        disabled=["Error", *names],
+        disabled=[t("Error"), *names],
         height=260,
         width="stretch",
         column_config={
-            context.measure.name: number(context.title, required=True, help="Double-click to change a number."),
+            context.measure.name: number(context.title, required=True, help=t("Double-click to change a number.")),
             "Error": number(
-                format=f"%.{digits}f", help="What the map says that has not seen the plot, minus your number."
+                format=f"%.{digits}f", help=t("What the map says that has not seen the plot, minus your number.")
             ),
             names[0]: number(format=place),
             names[1]: number(format=place),
@@ -325,9 +350,11 @@ def _table(context: RegressContext, score: RegressionScore | None) -> None:
         on_change=shell.shielded(_edited),
         args=(context, key),
     )
-    st.caption("Double-click a number to change it; tick rows and press the bin to remove plots. All is saved at once.")
+    st.caption(
+        t("Double-click a number to change it; tick rows and press the bin to remove plots. All is saved at once.")
+    )
     with st.container(horizontal=True, gap="small"):
-        for what, title, limit in (("name", "Name", 80), ("code", "Unit", 20)):
+        for what, title, limit in (("name", t("Name"), 80), ("code", t("Unit"), 20)):
             field = f"{context.key(what)}_{context.measure.id}_{getattr(context.measure, what)}"
             st.text_input(
                 title,
@@ -372,14 +399,14 @@ def _history(context: RegressContext) -> None:
         )
 
     with st.container(horizontal=True, gap="small"):
-        step("Undo", log.can_undo, log.undo)
-        step("Redo", log.can_redo, log.redo)
+        step(t("Undo"), log.can_undo, log.undo)
+        step(t("Redo"), log.can_redo, log.redo)
         if context.measure is not None:
             st.button(
-                "Remove all",
+                t("Remove all"),
                 icon=":material/delete_sweep:",
                 key=context.key("clear"),
                 on_click=shell.shielded(log.remove_class),
                 args=(context.measure.id,),
-                help=f"Removes {context.measure.name} with its plots; undo brings them back.",
+                help=t("Removes {name} with its plots; undo brings them back.", name=context.measure.name),
             )

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from tessera_core.heads.regression import COVERAGE
+from tessera_core.language import numeral, t
 from tessera_core.project.regress import (
     BEYOND,
     OUTSIDE,
@@ -32,7 +33,7 @@ _BARS = 400
 
 def score_panel(context: RegressContext, score: RegressionScore) -> None:
     """Figures, the sentence on the gap, what to mind, and the scatter."""
-    st.markdown("**How good on ground it has not seen**")
+    st.markdown(t("**How good on ground it has not seen**"))
     if score.result:
         _figures(context, score)
     for sentence in score.remarks:
@@ -54,7 +55,7 @@ def _odd(context: RegressContext, score: RegressionScore) -> None:
                 key=context.key(f"odd_{plot.label.id}"),
                 on_click=_go,
                 args=(context, plot.label.id),
-                help="Show this plot on the map",
+                help=t("Show this plot on the map"),
             )
 
 
@@ -66,7 +67,7 @@ def _go(context: RegressContext, label_id: str) -> None:
 def guesses(context: RegressContext, made: RegressionMap) -> None:
     """Where the map guesses."""
     assert context.measure is not None
-    st.markdown("**Where it guesses**")
+    st.markdown(t("**Where it guesses**"))
     for sentence in guess_sentences(made, context.measure.name):
         st.markdown(f":small[{humanize.escape(sentence)}]")
 
@@ -75,33 +76,37 @@ def _figures(context: RegressContext, score: RegressionScore) -> None:
     result, unit = score.result, context.unit
     left, right = st.columns(2, gap="small")
     interval = result["r2_interval"]
-    firm = "" if interval is None else f" 95 % sure: R² {_r2(interval[0])} to {_r2(interval[1])}."
+    firm = "" if interval is None else t(" 95 % sure: R² {r2} to {r22}.", r2=_r2(interval[0]), r22=_r2(interval[1]))
     left.metric(
-        "Differences explained (R²)",
+        t("Differences explained (R²)"),
         _r2(result["r2"]),
-        help=f"1 is perfect; 0 is no better than the mean of your plots.{firm}",
+        help=t("1 is perfect; 0 is no better than the mean of your plots.{firm}", firm=firm),
     )
     size = result["rmse"]
     right.metric(
-        "Typically off by",
+        t("Typically off by"),
         f"± {humanize.number(result['mae'], size)}{unit}",
-        help="Mean size of the error at plots that were held out, with the ground around them.",
+        help=t("Mean size of the error at plots that were held out, with the ground around them."),
     )
     naive = result.get("naive")
     inside = f" ({unit.strip()})" if unit else ""
     rows: list[tuple[str, str, Callable[[float], str]]] = [
         ("R²", "r2", _r2),
-        (f"Error, large ones weigh more (RMSE){inside}", "rmse", lambda v: humanize.number(v, size)),
-        (f"Mean error{inside}", "mae", lambda v: humanize.number(v, size)),
-        (f"Bias{inside}", "bias", lambda v: humanize.number(v, size, sign=True)),
-        (f"Margins hold (of {100 * COVERAGE:.0f} %)", "coverage", lambda v: f"{100 * v:.0f} %"),
+        (t("Error, large ones weigh more (RMSE){inside}", inside=inside), "rmse", lambda v: humanize.number(v, size)),
+        (t("Mean error{inside}", inside=inside), "mae", lambda v: humanize.number(v, size)),
+        (t("Bias{inside}", inside=inside), "bias", lambda v: humanize.number(v, size, sign=True)),
+        (
+            t("Margins hold (of {value} %)", value=numeral(100 * COVERAGE, ".0f")),
+            "coverage",
+            lambda v: f"{100 * v:.0f} %",
+        ),
     ]
-    held_out = "Areas held out" if result["split"] == "blocked" else "Plots held out"
-    lines = [f"| Score | **{held_out}** | Random split |", "|:--|--:|--:|"]
+    held_out = t("Areas held out") if result["split"] == "blocked" else t("Plots held out")
+    lines = [t("| Score | **{held_out}** | Random split |", held_out=held_out), "|:--|--:|--:|"]
     for name, key, written in rows:
         lines.append(f"| {name} | **{written(result[key])}** | {written(naive[key]) if naive else '–'} |")
     st.markdown("\n".join(lines))
-    st.caption(f"{result['n_test']:,} plots.{firm} {score.gap}")
+    st.caption(t("{result} plots.{firm} {gap}", result=numeral(result["n_test"], ","), firm=firm, gap=score.gap))
 
 
 def _r2(value: float) -> str:
@@ -120,10 +125,10 @@ def _scatter(context: RegressContext, score: RegressionScore) -> None:
         on_select=functools.partial(_picked, context, key),
         selection_mode="points",
         config={"displayModeBar": False},
-        alt="What the map says of plots it has not seen, against their numbers",
+        alt=t("What the map says of plots it has not seen, against their numbers"),
     )
     st.caption(
-        "Each dot is a plot, told by a map that has not seen it; on the line it would be right. Click one to see it."
+        t("Each dot is a plot, told by a map that has not seen it; on the line it would be right. Click one to see it.")
     )
 
 
@@ -167,7 +172,7 @@ def scatter(context: RegressContext, score: RegressionScore) -> go.Figure:
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         showlegend=False,
         xaxis=axis | {"title": f"plots: {context.title}"},
-        yaxis=axis | {"title": "map, unseen"},
+        yaxis=axis | {"title": t("map, unseen")},
         dragmode=False,
     )
     return figure
@@ -185,11 +190,11 @@ def _picked(context: RegressContext, key: str) -> None:
 
 def method(context: RegressContext) -> None:
     """The head and how far it looks around."""
-    with st.expander("Method", icon=":material/tune:", key=context.key("method")):
+    with st.expander(t("Method"), icon=":material/tune:", key=context.key("method")):
         names = list(REGRESSION_CHOICES)
         head = context.key("head")
         st.radio(
-            "How the map is made from your plots",
+            t("How the map is made from your plots"),
             names,
             index=names.index(context.choice.name),
             format_func=lambda name: REGRESSION_CHOICES[name].partition(":")[0],
@@ -200,16 +205,18 @@ def method(context: RegressContext) -> None:
         )
         square = context.key("neighbourhood")
         st.segmented_control(
-            "What it looks at",
+            t("What it looks at"),
             [1, 3, 5],
             default=context.choice.neighbourhood,
             required=True,
-            format_func=lambda n: "Pixel" if n == 1 else f"{n} x {n}",
+            format_func=lambda n: t("Pixel") if n == 1 else f"{n} x {n}",
             key=square,
             on_change=shell.shielded(_keep),
             args=(context, "regression_context", square),
-            help="The pixel alone, or with its neighbours: they smooth the map, blur narrow things, and help where plots are "
-            "larger than a pixel or their places not exact.",
+            help=t(
+                "The pixel alone, or with its neighbours: they smooth the map, blur narrow things, and help "
+                "where plots are larger than a pixel or their places not exact."
+            ),
             width="stretch",
         )
 
@@ -227,15 +234,15 @@ def place_text(context: RegressContext, made: RegressionMap, row: int, col: int)
     """The map's number at a pixel with its margin, and what to mind about it; empty texts off the map."""
     height, width = made.map.values.shape
     if not (0 <= row < height and 0 <= col < width) or not np.isfinite(made.map.values[row, col]):
-        return "", "There is no data here."
+        return "", t("There is no data here.")
     value, margin = float(made.map.values[row, col]), float(made.map.half_widths[row, col])
     low, high = (humanize.number(v, margin) for v in (value - margin, value + margin))
-    about = f"Nine of ten plots would lie between {low} and {high}{context.unit}."
+    about = t("Nine of ten plots would lie between {low} and {high}{unit}.", low=low, high=high, unit=context.unit)
     kind = int(made.guesses[row, col])
     if kind == OUTSIDE:
-        about += " The ground here is unlike your plots: this is a guess."
+        about += t(" The ground here is unlike your plots: this is a guess.")
     elif kind == BEYOND:
-        about += " No plot has such a number: this is a guess."
+        about += t(" No plot has such a number: this is a guess.")
     return f"{humanize.number(value, margin)} ± {humanize.number(margin, margin)}{context.unit}", about
 
 
@@ -245,8 +252,14 @@ def plot_text(context: RegressContext, score: RegressionScore | None, label_id: 
     error = float(errors_of(context, score)[number])
     if not np.isfinite(error):
         return ""
-    way = "too much" if error > 0 else "too little"
+    way = t("too much") if error > 0 else t("too little")
     assert score is not None
     size = float(score.result["rmse"])
     told, off = humanize.number(context.plots[number].value + error, size), humanize.number(abs(error), size)
-    return f"A map that has not seen this plot says {told}{context.unit}: {off}{context.unit} {way}."
+    return t(
+        "A map that has not seen this plot says {told}{unit}: {off}{unit} {way}.",
+        told=told,
+        unit=context.unit,
+        off=off,
+        way=way,
+    )

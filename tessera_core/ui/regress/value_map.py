@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tessera_core.export.values import plots_scale
 from tessera_core.heads import ValueMap
 from tessera_core.labels.plots import Plot
+from tessera_core.language import later, t
 from tessera_core.project.regress import BEYOND, OUTSIDE, RegressionMap, RegressionScore
 from tessera_core.render.colormap import Scale, colour_of, encode_values, hexes
 from tessera_core.render.palette import encode
@@ -19,11 +20,11 @@ from tessera_core.ui.components.view_map import ColourScale, Layer, Marker, Outl
 from tessera_core.ui.regress.context import MAP, RegressContext
 from tessera_core.ui.scene import OpenScene
 
-BY_VALUE, BY_ERROR = "Number", "Error"
+BY_VALUE, BY_ERROR = later("Number"), later("Error")
 GREYS = {OUTSIDE: "#7b8187", BEYOND: "#b3b8bd"}
 _ERRORS = (
-    (hexes("difference")[0], "plots where it says too little"),
-    (hexes("difference")[-1], "plots where it says too much"),
+    (hexes("difference")[0], later("plots where it says too little")),
+    (hexes("difference")[-1], later("plots where it says too much")),
 )
 # More marks than this only hide the map; every so many-th is drawn then.
 MAX_MARKS = 1500
@@ -54,12 +55,12 @@ def layers(
             values,
             f"{context.content}|value|{colours}",
             0.9,
-            legend=_ERRORS if by == BY_ERROR else (),
+            legend=tuple((colour, t(said)) for colour, said in _ERRORS) if by == BY_ERROR else (),
             scale=ColourScale(scale.low, scale.high, hexes(colours), unit, below=scale.below, above=scale.above),
         ),
         Layer(
             "margin",
-            "Margin, nine of ten",
+            t("Margin, nine of ten"),
             half_widths,
             f"{context.content}|margin",
             0.9,
@@ -76,12 +77,12 @@ def layers(
         ),
         Layer(
             "guess",
-            "Guesses",
+            t("Guesses"),
             _guesses_png(context.content, scene, made.guesses),
             f"{context.content}|guess",
             0.93,
             visible=grey,
-            legend=((GREYS[OUTSIDE], "ground unlike your plots"), (GREYS[BEYOND], "beyond your plots' range")),
+            legend=((GREYS[OUTSIDE], t("ground unlike your plots")), (GREYS[BEYOND], t("beyond your plots' range"))),
         ),
     ]
     return out
@@ -128,7 +129,7 @@ def marks(
         if np.isfinite(errors[number]):
             assert score is not None
             told = humanize.number(plot.value + errors[number], float(score.result["rmse"]))
-            text += f"\nThe map, unseen: {told}{context.unit}"
+            text += t("\nThe map, unseen: {told}{unit}", told=told, unit=context.unit)
         if plot.label.kind != "point" and context.scene.raster.grid.georeferenced:
             outlines.append(Outline(plot.label.id, _area(context, plot), colour, 0.85, text))
         else:

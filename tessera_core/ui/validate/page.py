@@ -9,6 +9,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.errors import LabelError
+from tessera_core.language import relay, t
 from tessera_core.project import validate
 from tessera_core.project.project import Project
 from tessera_core.ui import frame, maps, state
@@ -20,7 +21,7 @@ from tessera_core.ui.validate.screen import screen
 
 def page() -> None:
     """Build the page."""
-    st.title("Validate")
+    st.title(t("Validate"))
     if frame.opened("Open a region first; then its map can be checked here.") is None:
         return
     view_map.loader()
@@ -29,25 +30,27 @@ def page() -> None:
 
 @frame.part
 def _studio(project: Project) -> None:
-    year = frame.year_choice(project, "validate", "Year of the map", shown=True)
+    year = frame.year_choice(project, "validate", t("Year of the map"), shown=True)
     scene = state.scene_for(project, year)
     made, missing = maps.project_map(project, scene, year)
     saved = validate.load(project, year)
     if made is None:
         st.info(missing, icon=":material/info:")
-        st.page_link("pages/label.py", label="Label some places", icon=":material/draw:", query_params=state.query())
+        st.page_link("pages/label.py", label=t("Label some places"), icon=":material/draw:", query_params=state.query())
         return
     if saved is None:
         st.caption(
-            "Look at a few places chosen by chance and say what is there. From that follow the areas and the accuracy of "
-            "the map with honest intervals, whatever mistakes it makes."
+            t(
+                "Look at a few places chosen by chance and say what is there. From that follow the areas and "
+                "the accuracy of the map with honest intervals, whatever mistakes it makes."
+            )
         )
         design_form(project, scene, year, made.map.classes)
         return
     try:
         current = saved.on_map(made.map.classes)
     except LabelError as error:
-        st.warning(str(error), icon=":material/warning:")
+        st.warning(relay(error), icon=":material/warning:")
         again(project, scene, year, made.map.classes)
         return
     screen(project, scene, current)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import later, t
 from tessera_core.project.project import Project
 from tessera_core.project.response import MAX_TEXT, Response, respond
 from tessera_core.project.validate import Validation
 from tessera_core.ui.validate.context import place_key
 
-_SURE = {"sure": "Sure", "probably": "Probably"}
+_SURE = {"sure": later("Sure"), "probably": later("Probably")}
 _REASONS = (
-    "No picture is clear enough",
-    "Several classes are mixed",
-    "It lies on a border",
-    "The class is not in the list",
-    "It changed during the year",
+    later("No picture is clear enough"),
+    later("Several classes are mixed"),
+    later("It lies on a border"),
+    later("The class is not in the list"),
+    later("It changed during the year"),
 )
 
 
@@ -23,34 +24,35 @@ def form(project: Project, current: Validation) -> None:
     """Ask for it; every answer from now on is kept with what stands here."""
     key = place_key(project, current.year)
     st.segmented_control(
-        "How sure are you?",
+        t("How sure are you?"),
         list(_SURE),
-        format_func=_SURE.__getitem__,
+        format_func=lambda one: t(_SURE[one]),
         default="sure",
         required=True,
         key=f"{key}_confidence",
-        help="Counts for the answers from now on; where you cannot tell at all, say so instead of guessing.",
+        help=t("Counts for the answers from now on; where you cannot tell at all, say so instead of guessing."),
     )
-    with st.expander("Who you are, and what you look at", icon=":material/person_edit:"):
-        st.text_input("Your name", max_chars=MAX_TEXT, key=f"{key}_interpreter", help="It stands in the report.")
+    with st.expander(t("Who you are, and what you look at"), icon=":material/person_edit:"):
+        st.text_input(t("Your name"), max_chars=MAX_TEXT, key=f"{key}_interpreter", help=t("It stands in the report."))
         st.text_input(
-            "What you look at",
+            t("What you look at"),
             max_chars=MAX_TEXT,
             key=f"{key}_evidence",
-            placeholder="Aerial picture, field visit, …",
+            placeholder=t("Aerial picture, field visit, …"),
         )
         st.text_input(
-            "Date of that",
+            t("Date of that"),
             max_chars=MAX_TEXT,
             key=f"{key}_evidence_date",
-            placeholder="2023-06-14, or as far as it is known",
+            placeholder=t("2023-06-14, or as far as it is known"),
         )
         st.selectbox(
-            "Where you cannot tell: why?",
+            t("Where you cannot tell: why?"),
             _REASONS,
+            format_func=t,
             index=None,
             accept_new_options=True,
-            placeholder="Choose, or type another reason",
+            placeholder=t("Choose, or type another reason"),
             key=f"{key}_reason",
         )
 

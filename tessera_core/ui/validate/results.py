@@ -15,11 +15,12 @@ from tessera_core.assess.area import AreaEstimate, Assessment
 from tessera_core.assess.designs import to_csv
 from tessera_core.assess.exchange import ENDINGS, read_answers, sample_text
 from tessera_core.errors import LabelError
+from tessera_core.language import later, numeral, t
 from tessera_core.project import steps, validate
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
-from tessera_core.ui import humanize
+from tessera_core.ui import humanize, tables
 from tessera_core.ui.files import with_upload
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate.context import names_of
@@ -33,7 +34,7 @@ def results(project: Project, scene: OpenScene, current: Validation) -> None:
     names = names_of(project)
     if current.seen >= ENOUGH:
         steps.take(project, steps.CHECK)
-    st.header("What follows so far")
+    st.header(t("What follows so far"))
     try:
         found = current.assess()
     except LabelError:
@@ -41,20 +42,23 @@ def results(project: Project, scene: OpenScene, current: Validation) -> None:
             {int(k) for k in current.sample.sizes}
             - {int(k) for k in current.sample.strata[current.sample.reference > 0]}
         )
-        rest = ", ".join(names.get(k, "the region") for k in open_[:4]) + (" and others" if len(open_) > 4 else "")
-        st.info(f"Nothing yet: there is no answer in {rest}. Go on; the places come in random order.")
+        rest = ", ".join(names.get(k, "the region") for k in open_[:4]) + (t(" and others") if len(open_) > 4 else "")
+        st.info(t("Nothing yet: there is no answer in {rest}. Go on; the places come in random order.", rest=rest))
         _downloads(project, scene, current, names, None)
         return
     unit = "ha" if scene.raster.grid.georeferenced else "pixels"
     first, *_ = found.sentences(names, unit)
     st.markdown(f"**{humanize.escape(first)}**")
-    areas, matrix = st.tabs(["Areas and accuracy", "What is taken for what"])
+    areas, matrix = st.tabs([t("Areas and accuracy"), t("What is taken for what")])
     with areas:
-        st.dataframe(_table(found, names, unit), hide_index=True, width="stretch", column_config=_columns(unit))
+        tables.show(_table(found, names, unit), hide_index=True, width="stretch", column_config=_columns(unit))
         st.caption(
-            "“On the map” counts pixels, mistakes included; “truly” corrects it by what you saw. Right of mapped: of the "
-            "ground mapped as the class, how much is it. Found: of the class on the ground, how much is mapped so. "
-            "In brackets, and from and to: 95 % sure that the truth lies there, also where no mistake was seen."
+            t(
+                "“On the map” counts pixels, mistakes included; “truly” corrects it by what you saw. Right of "
+                "mapped: of the ground mapped as the class, how much is it. Found: of the class on the ground, "
+                "how much is mapped so. In brackets, and from and to: 95 % sure that the truth lies there, also "
+                "where no mistake was seen."
+            )
         )
     with matrix:
         _matrix(found, names)
@@ -82,23 +86,33 @@ def _table(found: Assessment, names: Mapping[int, str], unit: str) -> list[dict[
 def _columns(unit: str) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     return {
-        "On the map": number(f"On the map ({unit})", format="%.1f"),
-        "Truly": number(f"Truly ({unit})", format="%.1f"),
-        "From": number(f"From ({unit})", format="%.1f", help="95 % sure that it is at least this"),
-        "To": number(f"To ({unit})", format="%.1f", help="95 % sure that it is at most this"),
-        "Places": number("Places seen", help="Places where you saw this class"),
+        "On the map": number(t("On the map ({unit})", unit=unit), format="%.1f"),
+        "Truly": number(t("Truly ({unit})", unit=unit), format="%.1f"),
+        "From": number(t("From ({unit})", unit=unit), format="%.1f", help=t("95 % sure that it is at least this")),
+        "To": number(t("To ({unit})", unit=unit), format="%.1f", help=t("95 % sure that it is at most this")),
+        "Places": number(t("Places seen"), help=t("Places where you saw this class")),
     }
 
 
 def _percent(share: AreaEstimate) -> str:
     if not math.isfinite(share.value):
-        return "no place"
-    return f"{100 * share.value:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+        return t("no place")
+    return t(
+        "{value} % ({value2} to {value3})",
+        value=numeral(100 * share.value, ".0f"),
+        value2=numeral(100 * share.low, ".0f"),
+        value3=numeral(100 * share.high, ".0f"),
+    )
 
 
 def _matrix(found: Assessment, names: Mapping[int, str]) -> None:
     what = st.segmented_control(
-        "Show", ["Places", "Share of the region"], default="Places", required=True, key="validate_matrix"
+        t("Show"),
+        ["Places", "Share of the region"],
+        format_func=t,
+        default="Places",
+        required=True,
+        key="validate_matrix",
     )
     titles = [names.get(k, str(k)) for k in found.ids]
     values = found.counts if what == "Places" else 100 * found.shares
@@ -107,13 +121,15 @@ def _matrix(found: Assessment, names: Mapping[int, str]) -> None:
         for i, title in enumerate(titles)
     ]
     form = "%d" if what == "Places" else "%.1f %%"
-    st.dataframe(
+    tables.show(
         rows,
         hide_index=True,
         width="stretch",
-        column_config={title: st.column_config.NumberColumn(f"Seen: {title}", format=form) for title in titles},
+        column_config={
+            title: st.column_config.NumberColumn(t("Seen: {title}", title=title), format=form) for title in titles
+        },
     )
-    st.caption("Rows are what the map says, columns what you saw; on the diagonal both agree.")
+    st.caption(t("Rows are what the map says, columns what you saw; on the diagonal both agree."))
 
 
 def _downloads(
@@ -122,18 +138,18 @@ def _downloads(
     stem = safe_name(f"{project.name} {current.year or ''}").replace(" ", "-")
     with st.container(horizontal=True):
         st.download_button(
-            "Sample (.csv)",
+            t("Sample (.csv)"),
             lambda: to_csv(_newest(project, current).sample, scene.raster.grid, names).encode(),
             f"{stem}-sample.csv",
             "text/csv",
             icon=":material/download:",
             on_click="ignore",
-            help="Places and answers; fill in the column reference elsewhere and bring it back here.",
+            help=t("Places and answers; fill in the column reference elsewhere and bring it back here."),
             key="validate_csv",
         )
         if found is not None:
             st.download_button(
-                "Areas and accuracy (.csv)",
+                t("Areas and accuracy (.csv)"),
                 lambda: validate.estimates_csv(
                     _newest(project, current).assess(), names, "ha" if scene.raster.grid.georeferenced else "pixels"
                 ),
@@ -146,9 +162,9 @@ def _downloads(
 
 
 _FORMS = {
-    "Collect Earth Online (.csv)": (".csv", "text/csv", "Its list of plots (LON, LAT, PLOTID)."),
-    "GeoJSON": (".geojson", "application/geo+json", "For QGIS and other maps; fill in the field class."),
-    "KML": (".kml", "application/vnd.google-earth.kml+xml", "For Google Earth."),
+    "Collect Earth Online (.csv)": (".csv", "text/csv", later("Its list of plots (LON, LAT, PLOTID).")),
+    "GeoJSON": (".geojson", "application/geo+json", later("For QGIS and other maps; fill in the field class.")),
+    "KML": (".kml", "application/vnd.google-earth.kml+xml", later("For Google Earth.")),
 }
 
 
@@ -158,8 +174,8 @@ def elsewhere(project: Project, scene: OpenScene, current: Validation) -> None:
     if not grid.georeferenced:
         return
     stem = safe_name(f"{project.name} {current.year or ''}").replace(" ", "-")
-    with st.expander("Answer the places in another program", icon=":material/swap_horiz:"):
-        st.caption("What the map says is in none of these files, so that nobody is led by it.")
+    with st.expander(t("Answer the places in another program"), icon=":material/swap_horiz:"):
+        st.caption(t("What the map says is in none of these files, so that nobody is led by it."))
         with st.container(horizontal=True):
             for title, (ending, mime, about) in _FORMS.items():
                 st.download_button(
@@ -169,11 +185,11 @@ def elsewhere(project: Project, scene: OpenScene, current: Validation) -> None:
                     mime,
                     icon=":material/download:",
                     on_click="ignore",
-                    help=about,
+                    help=t(about),
                     key=f"validate_places{ending}",
                 )
         file = st.file_uploader(
-            "Answers (CSV, GeoJSON or KML with PLOTID and a column of classes)",
+            t("Answers (CSV, GeoJSON or KML with PLOTID and a column of classes)"),
             [ending.removeprefix(".") for ending in ENDINGS],
             key=f"validate_answers_{project.key}_{current.year}",
         )
@@ -182,7 +198,7 @@ def elsewhere(project: Project, scene: OpenScene, current: Validation) -> None:
         read = with_upload(file, lambda path: read_answers(path, current.sample, names_of(project)))
         for sentence in read.sentences():
             st.markdown(humanize.escape(sentence))
-        if st.button("Take these answers", type="primary", key=f"validate_take_{project.key}_{current.year}"):
+        if st.button(t("Take these answers"), type="primary", key=f"validate_take_{project.key}_{current.year}"):
             validate.save(project, _newest(project, current).with_answers(read))
             st.rerun()
 

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from tessera_core.labels.model import LabelClass
+from tessera_core.language import later, t
 from tessera_core.project import validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
@@ -15,7 +16,7 @@ from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate import response
 from tessera_core.ui.validate.context import names_of, place_key
 
-_MODES = {"blind": "Say what is there", "check": "Right or wrong"}
+_MODES = {"blind": later("Say what is there"), "check": later("Right or wrong")}
 # Metres to each side of the place that the map shows.
 _VIEW_M = 250.0
 
@@ -26,13 +27,13 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     key = place_key(project, current.year)
     place = min(int(st.session_state.setdefault(key, current.next_open() or 0)), total - 1)
     done = current.seen
-    st.progress(done / total, text=f"{done} of {total} places looked at")
+    st.progress(done / total, text=t("{done} of {total} places looked at", done=done, total=total))
     looking, answering = st.columns([5, 3], gap="medium")
     with looking:
         _around(project, scene, current, place)
         if scene.raster.grid.georeferenced:
             with st.expander(
-                "Base maps", icon=":material/satellite_alt:", key=f"{key}_base", on_change="rerun"
+                t("Base maps"), icon=":material/satellite_alt:", key=f"{key}_base", on_change="rerun"
             ) as panel:
                 if panel.open:
                     base_layers.panel(project, "validate")
@@ -41,39 +42,39 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
         mode = st.session_state.get(f"{key}_mode", "blind")
         _answers(project, current, place, blind=mode != "check")
         with st.container(horizontal=True):
-            st.button("Back", icon=":material/arrow_back:", key=f"{key}_back", shortcut="Left",
+            st.button(t("Back"), icon=":material/arrow_back:", key=f"{key}_back", shortcut=t("Left"),
                       on_click=_step, args=(key, -1, total), disabled=place == 0)  # fmt: skip
-            st.button("Next", icon=":material/arrow_forward:", key=f"{key}_next", shortcut="Right",
+            st.button(t("Next"), icon=":material/arrow_forward:", key=f"{key}_next", shortcut=t("Right"),
                       on_click=_step, args=(key, 1, total), disabled=place == total - 1)  # fmt: skip
             left = current.next_open(place)
-            st.button("Next open place", key=f"{key}_open", disabled=left is None,
-                      help="The next place that nobody has looked at.", on_click=_go, args=(key, left or 0))  # fmt: skip
+            st.button(t("Next open place"), key=f"{key}_open", disabled=left is None,
+                      help=t("The next place that nobody has looked at."), on_click=_go, args=(key, left or 0))  # fmt: skip
         st.segmented_control(
-            "How to answer",
+            t("How to answer"),
             list(_MODES),
-            format_func=_MODES.__getitem__,
+            format_func=lambda one: t(_MODES[one]),
             default="blind",
             required=True,
             key=f"{key}_mode",
-            help="Not seeing what the map says is fairer: people tend to agree with a map.",
+            help=t("Not seeing what the map says is fairer: people tend to agree with a map."),
         )
         st.text_input(
-            "Note",
+            t("Note"),
             value=current.sample.notes[place],
             key=f"{key}_note_{place}",
-            placeholder="Anything worth remembering about this place",
+            placeholder=t("Anything worth remembering about this place"),
             on_change=_note,
             args=(project, current.year, place, f"{key}_note_{place}"),
         )
 
-    with st.expander("What satellites saw here", icon=":material/timeline:", expanded=True):
+    with st.expander(t("What satellites saw here"), icon=":material/timeline:", expanded=True):
         row, col = int(current.sample.rows[place]), int(current.sample.cols[place])
         place_pictures.beside(project, current.year, current.grid, row, col, "validate")
         place_pictures.keep_all(project, current.year, "validate")
-    asked = "Say what covers most of the square."
+    asked = t("Say what covers most of the square.")
     if current.rule == "centre":
-        asked = "Say what lies at the very middle of the square."
-    st.caption(f"{asked} Pictures from services and files are chosen under the map's layers.")
+        asked = t("Say what lies at the very middle of the square.")
+    st.caption(t("{asked} Pictures from services and files are chosen under the map's layers.", asked=asked))
 
 
 def _around(project: Project, scene: OpenScene, current: Validation, place: int) -> None:
@@ -91,7 +92,7 @@ def _around(project: Project, scene: OpenScene, current: Validation, place: int)
         scene.display,
         view_map.MapContent(layers, outlines=[_square(scene, int(row), int(col), current.unit)])
         if grid.georeferenced
-        else view_map.MapContent(layers, [view_map.Marker("place", row, col, text="The place")]),
+        else view_map.MapContent(layers, [view_map.Marker("place", row, col, text=t("The place"))]),
         tools=(),
         fly_to=box,
         look=view_map.MapLook(subtitle=f"{current.year or ''}", height=400),
@@ -105,7 +106,7 @@ def _square(scene: OpenScene, row: int, col: int, unit: str) -> view_map.Outline
     rows, cols = np.array([top, top, bottom, bottom, top]), np.array([left, right, right, left, left])
     lon, lat = scene.raster.grid.pixel_to_lonlat(rows, cols)
     ring = [[float(x), float(y)] for x, y in zip(lon, lat, strict=True)]
-    return view_map.Outline("place", {"type": "Polygon", "coordinates": [ring]}, colour="#d55e00", text="The place")
+    return view_map.Outline("place", {"type": "Polygon", "coordinates": [ring]}, colour="#d55e00", text=t("The place"))
 
 
 def _answers(project: Project, current: Validation, place: int, *, blind: bool) -> None:
@@ -114,25 +115,34 @@ def _answers(project: Project, current: Validation, place: int, *, blind: bool) 
     seen = current.is_seen(place)
     said = names.get(chosen, "cannot tell") if seen else ""
     st.markdown(
-        f"**Place {place + 1}**" + (f" &nbsp; :green[:material/check: {humanize.escape(said)}]" if seen else "")
+        t("**Place {place}**", place=place + 1)
+        + (f" &nbsp; :green[:material/check: {humanize.escape(said)}]" if seen else "")
     )
     key = place_key(project, current.year)
     if not blind and mapped in names:
-        st.markdown(f"The map says **{humanize.escape(names[mapped])}**.")
-        st.button(f"Right, {names[mapped]}", icon=":material/check:", type="primary", key=f"{key}_right", shortcut="Y",
-                  width="stretch", on_click=_answer, args=(project, current, place, mapped))  # fmt: skip
-        st.caption("Wrong? Then say what it is:")
+        st.markdown(t("The map says **{names}**.", names=humanize.escape(names[mapped])))
+        st.button(
+            t("Right, {name}", name=names[mapped]),
+            icon=":material/check:",
+            type="primary",
+            key=f"{key}_right",
+            shortcut="Y",
+            width="stretch",
+            on_click=_answer,
+            args=(project, current, place, mapped),
+        )
+        st.caption(t("Wrong? Then say what it is:"))
     else:
-        st.caption("What is there? One key each; the next place comes by itself.")
+        st.caption(t("What is there? One key each; the next place comes by itself."))
     with st.container(horizontal=True, gap="small"):
         for number, klass in enumerate(project.log.classes, start=1):
             if blind or klass.id != mapped:
                 _class_button(project, current, place, klass, number, klass.id == chosen)
-    st.button("Cannot tell", icon=":material/question_mark:", key=f"{key}_unknown", shortcut="U", width="stretch",
+    st.button(t("Cannot tell"), icon=":material/question_mark:", key=f"{key}_unknown", shortcut="U", width="stretch",
               on_click=_answer, args=(project, current, place, 0))  # fmt: skip
     response.form(project, current)
     if seen:
-        st.button("Take the answer back", icon=":material/undo:", key=f"{key}_undo", shortcut="Z", width="stretch",
+        st.button(t("Take the answer back"), icon=":material/undo:", key=f"{key}_undo", shortcut="Z", width="stretch",
                   on_click=_answer, args=(project, current, place, None))  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import streamlit as st
 
+from tessera_core.language import current
 from tessera_core.session import payload
 from tessera_core.session.protocol import ProtocolState
 from tessera_core.ui.components import shared
@@ -25,7 +26,9 @@ HUB = "__tesseraLabelMap"
 def loader() -> None:
     """Bring the map's code into the page; call it once per page run, outside every fragment."""
     sheets = ("shared/assets/style.css", "label_map/assets/label.css")
-    shared.load("tessera_label_map_loader", shared.loader(HUB, "label_map/assets/main.js", sheets))
+    shared.load(
+        f"tessera_label_map_loader_{current()}", shared.loader(HUB, "label_map/assets/main.js", sheets, current())
+    )
 
 
 def label_map(key: str, data: bytes, on_ops: Callable[[], None]) -> None:

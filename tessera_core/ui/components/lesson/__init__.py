@@ -12,6 +12,7 @@ from typing import Any
 
 import streamlit as st
 
+from tessera_core.language import current
 from tessera_core.session import payload
 from tessera_core.ui.components import shared
 
@@ -21,7 +22,10 @@ HUB = "__tesseraLesson"
 def loader() -> None:
     """Bring the panel's code into the page; call it once per page run, outside every fragment."""
     sheets = ("shared/assets/style.css", "lesson/assets/lesson.css")
-    shared.load("tessera_lesson_loader", shared.loader(HUB, "lesson/assets/main.js", sheets, leaflet=False))
+    shared.load(
+        f"tessera_lesson_loader_{current()}",
+        shared.loader(HUB, "lesson/assets/main.js", sheets, current(), leaflet=False),
+    )
 
 
 def panel(key: str, header: Mapping[str, Any], on_event: Callable[[], None]) -> None:

@@ -4,9 +4,16 @@ folds once it was used.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tessera_core.ui.components import shared
 
 
-def load() -> None:
-    """Bring it into the page; once per page run, outside every fragment, after everything else."""
-    shared.load("tessera_manners", shared.asset("manners/assets/main.js"))
+def load(language: Mapping[str, object]) -> None:
+    """Bring it into the page; once per page run, outside every fragment, after everything else.
+
+    Args:
+        language: ``Language`` of ``messages.d.ts``.
+    """
+    component = shared.register("tessera_manners", shared.asset("manners/assets/main.js"))
+    component(key="tessera_manners", height=1, data=dict(language))

@@ -18,6 +18,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.language import current
 from tessera_core.session import payload
 from tessera_core.ui.components import shared
 
@@ -53,7 +54,10 @@ class Cloud:
 def loader() -> None:
     """Bring the scatter's code into the page; call it once per page run, outside every fragment."""
     sheets = ("shared/assets/style.css", "scatter/assets/scatter.css")
-    shared.load("tessera_scatter_loader", shared.loader(HUB, "scatter/assets/main.js", sheets, leaflet=False))
+    shared.load(
+        f"tessera_scatter_loader_{current()}",
+        shared.loader(HUB, "scatter/assets/main.js", sheets, current(), leaflet=False),
+    )
 
 
 def scatter(

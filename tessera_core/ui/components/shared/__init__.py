@@ -17,16 +17,19 @@ from typing import Any
 
 import streamlit as st
 
+from tessera_core.language import phrases
 from tessera_core.render.leaflet import leaflet_script, leaflet_style
 
 ROOM = __package__.rpartition(".")[0]  # where the components lie, each with its folder ``assets``
 _IMPORT = re.compile(r"""^((?:import|export)\b(?:[^"';]*\bfrom)? )"(\.[^"]+\.js)";""", re.MULTILINE)
 # Whole lines of types and explanations, for people and the type checker: a seventh of the code, which nobody's browser needs.
+_SAID = re.compile(r'(?<![\w.])t\(\s*"((?:[^"\\]|\\.)*)"')
+_COUNTED = re.compile(r'(?<![\w.])tn\(\s*"((?:[^"\\]|\\.)*)",\s*"((?:[^"\\]|\\.)*)"')
 _TYPES = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n", re.MULTILINE | re.DOTALL)
 
 
 @cache
-def loader(hub: str, main: str, css: tuple[str, ...], leaflet: bool = True) -> str:
+def loader(hub: str, main: str, css: tuple[str, ...], language: str, leaflet: bool = True) -> str:
     """The code of a component that links its modules and style sheets into the page, for :func:`load`.
 
     Args:
@@ -34,6 +37,7 @@ def loader(hub: str, main: str, css: tuple[str, ...], leaflet: bool = True) -> s
         main: the module that exports ``start(hub, css)``, such as ``label_map/assets/main.js``; what it imports is found by
             following its import statements.
         css: paths of style sheets, after Leaflet's.
+        language: the one that is spoken, whose sentences go along.
         leaflet: whether the modules want it, as the global ``L``.
     """
     sheets = [leaflet_style()] if leaflet else []
@@ -41,6 +45,7 @@ def loader(hub: str, main: str, css: tuple[str, ...], leaflet: bool = True) -> s
         "leaflet": leaflet_script() if leaflet else "",
         "modules": list(linked(main).items()),
         "css": sheets + [asset(path) for path in css],
+        "language": {"locale": language, "words": phrases(*sentences(main))},
     }
     text = json.dumps(assets).replace("</", "<\\/")
     return asset("shared/assets/boot.js").replace("__HUB__", hub).replace('"__ASSETS__"', text)
@@ -73,6 +78,18 @@ def linked(main: str) -> dict[str, str]:
 
     visit(main)
     return done
+
+
+@cache
+def sentences(main: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """What the modules of ``main`` say: sentences, and those about one thing or many."""
+    code = "\n".join(linked(main).values())
+    said = tuple(dict.fromkeys(_read(found[1]) for found in _SAID.finditer(code)))
+    return said, tuple(dict.fromkeys((_read(found[1]), _read(found[2])) for found in _COUNTED.finditer(code)))
+
+
+def _read(literal: str) -> str:
+    return str(json.loads(f'"{literal}"'))
 
 
 def load(name: str, script: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import streamlit as st
 
+from tessera_core.language import current
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session import payload, view_protocol
 from tessera_core.session.view_parts import (
@@ -54,7 +55,9 @@ HUB = "__tesseraViewMap"
 def loader() -> None:
     """Bring the map's code into the page; call it once per page run, outside every fragment."""
     sheets = ("shared/assets/style.css", "view_map/assets/view.css")
-    shared.load("tessera_view_map_loader", shared.loader(HUB, "view_map/assets/main.js", sheets))
+    shared.load(
+        f"tessera_view_map_loader_{current()}", shared.loader(HUB, "view_map/assets/main.js", sheets, current())
+    )
 
 
 def view_map(

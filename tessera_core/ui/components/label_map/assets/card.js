@@ -1,6 +1,7 @@
 // What the map's card says of the chosen label, and lets people do with it.
 
 import { area, el } from "../../shared/assets/dom.js";
+import { locale, t } from "../../shared/assets/words.js";
 import { cardButton, classChip, closeButton } from "./chips.js";
 
 /** @import { LabelClass, LabelHeader, Particulars } from "../../messages.js" */
@@ -8,13 +9,13 @@ import { cardButton, classChip, closeButton } from "./chips.js";
 /** @import { Entry } from "./labels.js" */
 
 /** @type {Record<string, string>} */
-const NAMES = { p: "point", b: "brush stroke", a: "polygon", r: "rectangle" };
+const NAMES = { p: t("point"), b: t("brush stroke"), a: t("polygon"), r: t("rectangle") };
 /** @type {Record<string, string>} */
 const USES = {
-  p: "Drag the dot to move it.",
-  b: "Drag the arrows to move it.",
-  a: "Drag a corner to change it, the arrows to move it.",
-  r: "Drag a corner to change it, the arrows to move it.",
+  p: t("Drag the dot to move it."),
+  b: t("Drag the arrows to move it."),
+  a: t("Drag a corner to change it, the arrows to move it."),
+  r: t("Drag a corner to change it, the arrows to move it."),
 };
 
 export class Card {
@@ -28,14 +29,14 @@ export class Card {
     this.signature = "";
     this.head = el("b");
     this.number = el("span", { class: "tl-unit" });
-    this.chips = el("div", { class: "tl-cardclasses", role: "group", "aria-label": "Class of this label" });
+    this.chips = el("div", { class: "tl-cardclasses", role: "group", "aria-label": t("Class of this label") });
     const { view } = selection;
     const leave = () => view.box.focus({ preventScroll: true });
     this.note = el("input", {
       type: "text",
       maxLength: 1000,
-      placeholder: "Note on this place",
-      "aria-label": "Note on this label",
+      placeholder: t("Note on this place"),
+      "aria-label": t("Note on this label"),
       disabled: true,
       onchange: () => selection.writeNote(),
       onkeydown: (/** @type {KeyboardEvent} */ event) => {
@@ -44,10 +45,13 @@ export class Card {
       },
     });
     this.about = el("p", { class: "tl-about-label" });
-    const next = cardButton("Next", () => selection.next(), { key: "N", title: "The label made before this one" });
+    const next = cardButton(t("Next"), () => selection.next(), {
+      key: "N",
+      title: t("The label made before this one"),
+    });
     const title = "Delete this label; undo brings it back";
     const remove = cardButton("Delete", () => selection.remove(), { key: "Del", title, sign: "trash" });
-    const close = closeButton("Close", () => selection.clear());
+    const close = closeButton(t("Close"), () => selection.clear());
     this.node = el(
       "div",
       { class: "tl-cardbody" },
@@ -70,8 +74,8 @@ export class Card {
    */
   fill({ shape }, position, { classes, unit }, known) {
     const [class_, kind] = shape;
-    this.head.textContent = `${classes.find((c) => c.id === class_)?.name ?? "Label"}, ${NAMES[kind]}`;
-    this.number.textContent = `label ${position + 1}`;
+    this.head.textContent = `${classes.find((c) => c.id === class_)?.name ?? t("Label")}, ${NAMES[kind]}`;
+    this.number.textContent = t("label {position}", { position: position + 1 });
     this.fillChips(class_, classes);
     if (!known) return;
     const { note } = this.selection;
@@ -110,11 +114,11 @@ function described({ pixels, counted, area: size, made }, unit) {
     made === null ? "" : new Date(1000 * made).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
   const hidden = pixels - counted;
   let covered = "";
-  if (!pixels) covered = " · on no pixel of this region";
+  if (!pixels) covered = t(" · on no pixel of this region");
   else if (hidden && counted) covered = ` · ${hidden} px of it lie under later labels`;
-  else if (hidden) covered = " · all of it lies under later labels, so it does not count";
+  else if (hidden) covered = t(" · all of it lies under later labels, so it does not count");
   const hectares = unit === "ha" ? ` · ${fine(size)}` : "";
-  return `${pixels.toLocaleString("en")} px${hectares}${covered}${when && ` · made ${when}`}`;
+  return `${pixels.toLocaleString(locale())} px${hectares}${covered}${when && t(" · made {when}", { when })}`;
 }
 
 /**
@@ -122,7 +126,9 @@ function described({ pixels, counted, area: size, made }, unit) {
  * @param {number} value
  */
 function fine(value) {
-  return value < 1 ? `${value.toLocaleString("en", { maximumFractionDigits: 2 })} ha` : area(value, "ha");
+  return value < 1
+    ? t("{value} ha", { value: value.toLocaleString(locale(), { maximumFractionDigits: 2 }) })
+    : area(value, "ha");
 }
 
 /**

@@ -1,6 +1,7 @@
 // The list of classes in the panel, and the editor of one of them.
 
 import { area, el, focusIn, icon, inkOn, pulse, SWATCHES } from "../../shared/assets/dom.js";
+import { t, tn } from "../../shared/assets/words.js";
 
 /** @import { LabelClass, LabelHeader } from "../../messages.js" */
 /** @import { LabelSession } from "./session.js" */
@@ -20,16 +21,21 @@ export class ClassList {
     this.list = el("div", {
       class: "tl-classes",
       role: "group",
-      "aria-label": "Classes",
+      "aria-label": t("Classes"),
       "data-tour": "label.classes",
     });
     this.name = el("input", {
       type: "text",
-      placeholder: "New class",
+      placeholder: t("New class"),
       maxLength: 80,
-      "aria-label": "Name of a new class",
+      "aria-label": t("Name of a new class"),
     });
-    const add = el("button", { type: "submit", class: "tl-button", title: "Add this class" }, icon("plus"), "Add");
+    const add = el(
+      "button",
+      { type: "submit", class: "tl-button", title: t("Add this class") },
+      icon("plus"),
+      t("Add"),
+    );
     const submit = (/** @type {Event} */ event) => this.add(event);
     this.form = el("form", { class: "tl-add", "data-tour": "label.new-class", onsubmit: submit }, this.name, add);
   }
@@ -69,9 +75,9 @@ export class ClassList {
     row.chip.textContent = position < 9 ? `${position + 1}` : "";
     row.label.textContent = name;
     row.label.title = name;
-    row.more.setAttribute("aria-label", `Edit ${name}`);
+    row.more.setAttribute("aria-label", t("Edit {name}", { name }));
     row.count.textContent = `${count}`;
-    row.count.title = `${count} label${count === 1 ? "" : "s"}`;
+    row.count.title = tn("{n} label", "{n} labels", count);
     row.area.textContent = covered === null ? "" : area(covered, unit);
     const chosen = id === this.memory.class;
     row.pick.setAttribute("aria-pressed", String(chosen));
@@ -88,7 +94,7 @@ export class ClassList {
     const choose = () => this.session.choose(id);
     const picks = { type: "button", class: "tl-pick", "aria-pressed": "false", onclick: choose };
     const pick = el("button", picks, chip, label, count, covered);
-    const title = "Rename, recolour, hide, merge or delete";
+    const title = t("Rename, recolour, hide, merge or delete");
     const opens = { type: "button", class: "tl-more", title, onclick: () => this.edit(id) };
     const more = el("button", opens, icon("edit"));
     const box = el("div", { class: "tl-row" }, el("div", { class: "tl-line" }, pick, more));
@@ -122,7 +128,7 @@ export class ClassList {
     const current = this.classes.find((c) => c.id === id);
     const { view } = this.session;
     if (again || !current || !view) return;
-    const name = el("input", { type: "text", value: current.name, maxLength: 80, "aria-label": "Class name" });
+    const name = el("input", { type: "text", value: current.name, maxLength: 80, "aria-label": t("Class name") });
     const done = () => {
       const text = name.value.trim();
       if (text && text !== current.name) view.op({ do: "edit_class", class: id, name: text });
@@ -137,13 +143,13 @@ export class ClassList {
       this.closeEditor();
     };
     const others = this.classes.filter((c) => c.id !== id);
-    const gone = { type: "button", class: "tl-button", title: "Undo brings it back", onclick: remove };
+    const gone = { type: "button", class: "tl-button", title: t("Undo brings it back"), onclick: remove };
     const doneButton = { type: "button", class: "tl-button tl-primary", onclick: done };
     const actions = [
       this.hider(id),
       others.length ? this.merger(id, others) : null,
       el("button", gone, icon("trash"), "Delete"),
-      el("button", doneButton, icon("check"), "Done"),
+      el("button", doneButton, icon("check"), t("Done")),
     ];
     this.editing = id;
     this.editor = el(
@@ -161,7 +167,7 @@ export class ClassList {
   /** @param {LabelClass} current */
   swatches({ id, color: now }) {
     const paint = (/** @type {string} */ color) => this.session.view?.op({ do: "edit_class", class: id, color });
-    const text = "Another colour";
+    const text = t("Another colour");
     const own = el("input", { type: "color", value: now, title: text, "aria-label": text });
     own.onchange = () => paint(own.value);
     const known = SWATCHES.map((color) =>
@@ -170,7 +176,7 @@ export class ClassList {
         class: "tl-swatch",
         style: `background:${color}`,
         title: color,
-        "aria-label": `Colour ${color}`,
+        "aria-label": t("Colour {color}", { color }),
         onclick: () => paint(color),
       }),
     );
@@ -185,8 +191,8 @@ export class ClassList {
     const options = others.map((c) => el("option", { value: c.id }, c.name));
     const merge = el(
       "select",
-      { "aria-label": "Merge into another class" },
-      el("option", { value: "" }, "Merge into…"),
+      { "aria-label": t("Merge into another class") },
+      el("option", { value: "" }, t("Merge into…")),
       ...options,
     );
     merge.onchange = () => {
@@ -201,7 +207,7 @@ export class ClassList {
     const button = el("button", { type: "button", class: "tl-button" });
     const say = () => {
       const hidden = this.memory.hidden.includes(id);
-      button.replaceChildren(icon(hidden ? "eye" : "eyeoff"), hidden ? "Show" : "Hide");
+      button.replaceChildren(icon(hidden ? "eye" : "eyeoff"), hidden ? t("Show") : t("Hide"));
     };
     button.onclick = () => {
       const { hidden } = this.memory;

@@ -3,6 +3,7 @@
 
 import { el } from "../../shared/assets/dom.js";
 import { indices } from "../../shared/assets/wire.js";
+import { t } from "../../shared/assets/words.js";
 import { cardButton, classChip, closeButton } from "./chips.js";
 import { changed, summary } from "./tour.js";
 
@@ -18,17 +19,17 @@ const PAUSE = 200; // milliseconds before more places are asked for
 
 /** @type {Record<string, string>} */
 const TITLES = {
-  contradiction: "Labelled twice, differently",
-  "likely wrong": "Probably wrong",
-  overlap: "Two classes look alike",
-  "too few": "Too few labels",
-  duplicate: "Labelled twice",
-  "too close": "Too close together",
+  contradiction: t("Labelled twice, differently"),
+  "likely wrong": t("Probably wrong"),
+  overlap: t("Two classes look alike"),
+  "too few": t("Too few labels"),
+  duplicate: t("Labelled twice"),
+  "too close": t("Too close together"),
 };
 
 /** @param {{ kind: string }} issue */
 export function title(issue) {
-  return TITLES[issue.kind] ?? "Doubtful";
+  return TITLES[issue.kind] ?? t("Doubtful");
 }
 
 export class Guide {
@@ -229,48 +230,48 @@ export class Guide {
     if (!kind) return null;
     if (this.summary) return this.summed(this.summary);
     if (this.waiting || (kind === "next" && !current)) {
-      const words = el("p", {}, "All places are done. Looking what your answers have changed…");
-      return el("div", { class: "tl-cardbody" }, this.head("Well done"), words);
+      const words = el("p", {}, t("All places are done. Looking what your answers have changed…"));
+      return el("div", { class: "tl-cardbody" }, this.head(t("Well done")), words);
     }
     if (!current) return null;
     const left = this.list.filter((one) => !one.done).length;
-    const what = issue ? title(issue) : `Place ${LETTERS[this.at]}: what is here?`;
-    const skip = cardButton(issue ? "Leave it, next" : "Not sure, next", () => this.skip(), { key: "N" });
+    const what = issue ? title(issue) : t("Place {LETTERS}: what is here?", { LETTERS: LETTERS[this.at] });
+    const skip = cardButton(issue ? t("Leave it, next") : t("Not sure, next"), () => this.skip(), { key: "N" });
     return el(
       "div",
       { class: "tl-cardbody" },
-      this.head(what, `${left} to go`),
-      el("p", {}, this.asks ? "What the map says here is hidden, so that the answer is yours." : current.text),
+      this.head(what, t("{left} to go", { left })),
+      el("p", {}, this.asks ? t("What the map says here is hidden, so that the answer is yours.") : current.text),
       place ? this.chips(place) : null,
       el("div", { class: "tl-actions" }, ...(issue ? this.remedies(issue) : [this.peeker()]), skip),
     );
   }
 
   peeker() {
-    const text = this.peeking ? "Hide what the map says" : "Show what the map says";
+    const text = this.peeking ? t("Hide what the map says") : t("Show what the map says");
     return cardButton(text, () => this.session.view?.pictures.toggleMap(), { key: "M" });
   }
 
   /** @param {string[]} sentences */
   summed(sentences) {
     const more = this.insight.header?.next.length ?? 0;
-    const next = cardButton(`Next ${more} places`, () => this.start("next"), { key: "N" });
+    const next = cardButton(t("Next {more} places", { more }), () => this.start("next"), { key: "N" });
     return el(
       "div",
       { class: "tl-cardbody" },
-      this.head("What your answers changed"),
+      this.head(t("What your answers changed")),
       ...sentences.map((sentence) => el("p", {}, sentence)),
       el(
         "div",
         { class: "tl-actions" },
         more ? next : null,
-        cardButton("Done", () => this.leave(), { key: "Esc" }),
+        cardButton(t("Done"), () => this.leave(), { key: "Esc" }),
       ),
     );
   }
 
   head(text = "", small = "") {
-    const close = closeButton("Leave", () => this.leave());
+    const close = closeButton(t("Leave"), () => this.leave());
     return el("div", { class: "tl-cardhead" }, el("b", {}, text), el("span", { class: "tl-unit" }, small), close);
   }
 
@@ -282,7 +283,7 @@ export class Guide {
   chips({ likely }) {
     const chips = this.classes.map((c, n) => {
       const css = likely.includes(c.id) ? "tl-likely" : "";
-      return classChip(c, n, `Label this place ${c.name}`, () => this.label(c.id), { css });
+      return classChip(c, n, t("Label this place {name}", { name: c.name }), () => this.label(c.id), { css });
     });
     return el("div", { class: "tl-cardclasses" }, ...chips, this.other());
   }
@@ -292,8 +293,8 @@ export class Guide {
     const name = el("input", {
       type: "text",
       maxLength: 80,
-      placeholder: "Something else…",
-      "aria-label": "Another class for this place",
+      placeholder: t("Something else…"),
+      "aria-label": t("Another class for this place"),
     });
     /** @param {Event} event */
     const add = (event) => {
@@ -303,7 +304,7 @@ export class Guide {
       this.session.addClass(text);
       this.label(this.session.memory.class);
     };
-    const button = el("button", { type: "submit", class: "tl-button" }, "Add");
+    const button = el("button", { type: "submit", class: "tl-button" }, t("Add"));
     return el("form", { class: "tl-other", onsubmit: add }, name, button);
   }
 
@@ -316,7 +317,7 @@ export class Guide {
     const known = /** @type {LabelClass[]} */ (classes.filter(Boolean));
     const [first, second] = classes;
     /** @type {(text: string, ops: Operation[]) => HTMLButtonElement} */
-    const press = (text, ops) => cardButton(text, () => this.resolve(ops), { title: "Undo brings it back" });
+    const press = (text, ops) => cardButton(text, () => this.resolve(ops), { title: t("Undo brings it back") });
     /** @type {(gone: string[]) => Operation[]} */
     const remove = (gone) => gone.map((label) => ({ do: "remove_label", label }));
     /** @type {(label: string, c: LabelClass) => Operation} */
@@ -326,16 +327,16 @@ export class Guide {
       const remedies = second
         ? [
             press(
-              `It is ${second.name}`,
+              t("It is {name}", { name: second.name }),
               labels.map((label) => rename(label, second)),
             ),
           ]
         : [];
-      return [...remedies, press("Delete it", remove(labels))];
+      return [...remedies, press(t("Delete it"), remove(labels))];
     }
     if (kind === "contradiction")
-      return known.map((c) => press(`It is ${c.name}`, [...remove(others), rename(kept, c)]));
-    if (kind === "duplicate") return [press("Keep one", remove(others))];
+      return known.map((c) => press(t("It is {name}", { name: c.name }), [...remove(others), rename(kept, c)]));
+    if (kind === "duplicate") return [press(t("Keep one"), remove(others))];
     if (kind === "overlap" && first && second)
       return [
         press(`Merge into ${first.name}`, [{ do: "merge_classes", class: second.id, into: first.id }]),
@@ -346,7 +347,7 @@ export class Guide {
         this.session.choose(first.id);
         this.leave();
       };
-      return [cardButton(`Label more ${first.name}`, more)];
+      return [cardButton(t("Label more {name}", { name: first.name }), more)];
     }
     return [];
   }

@@ -1,6 +1,7 @@
 // The list of layers in the panel: what is in sight and how strongly, what a layer says, and the comparison of two.
 
 import { el, renew } from "../../shared/assets/dom.js";
+import { t } from "../../shared/assets/words.js";
 
 /** @import { LabelHeader } from "../../messages.js" */
 /** @import { LayerName, LabelSession } from "./session.js" */
@@ -8,17 +9,17 @@ import { el, renew } from "../../shared/assets/dom.js";
 
 /** @type {[LayerName, string][]} */
 const LAYERS = [
-  ["labels", "Labels"],
-  ["classes", "Class map"],
-  ["post_processed", "Tidied map"],
-  ["confidence", "Confidence"],
-  ["dissimilarity", "Unlike your labels"],
-  ["sets", "Possible classes"],
-  ["similar", "Similar places"],
-  ["groups", "Groups"],
-  ["truecolour", "True colour"], // or what was chosen instead
-  ["pca", "Embedding picture"],
-  ["base", "Base map"],
+  ["labels", t("Labels")],
+  ["classes", t("Class map")],
+  ["post_processed", t("Tidied map")],
+  ["confidence", t("Confidence")],
+  ["dissimilarity", t("Unlike your labels")],
+  ["sets", t("Possible classes")],
+  ["similar", t("Similar places")],
+  ["groups", t("Groups")],
+  ["truecolour", t("True colour")], // or what was chosen instead
+  ["pca", t("Embedding picture")],
+  ["base", t("Base map")],
 ];
 const OF_A_MAP = ["dissimilarity", "sets", "post_processed"]; // there is none before there is a class map
 const ON_WISH = ["dissimilarity", "sets"];
@@ -39,7 +40,7 @@ export class LayerList {
       min: 0,
       max: 100,
       step: 5,
-      "aria-label": "Grey where less sure than",
+      "aria-label": t("Grey where less sure than"),
       oninput: () => {
         this.memory.threshold = Number(this.threshold.value);
         this.changed();
@@ -97,7 +98,7 @@ export class LayerList {
       this.explain(name, row);
     }
     this.threshold.value = `${threshold}`;
-    this.thresholdText.textContent = threshold ? `below ${threshold} %` : "off";
+    this.thresholdText.textContent = threshold ? t("below {threshold} %", { threshold }) : "off";
     this.swipe.checked = swipe.on;
     this.pair.hidden = !swipe.on;
   }
@@ -125,7 +126,7 @@ export class LayerList {
         el("div", { class: "tl-key" }, el("i", { style: `background:${colour}` }), text),
       );
       const making = ON_WISH.includes(name) && !layer?.version;
-      const parts = making ? [el("p", {}, "Being made…")] : legend;
+      const parts = making ? [el("p", {}, t("Being made…"))] : legend;
       if (sentence) parts.push(el("p", {}, sentence));
       row.about.replaceChildren(...parts, ...(name === "sets" ? [this.errors()] : []));
     }
@@ -135,9 +136,13 @@ export class LayerList {
   errors() {
     const { memory } = this;
     const options = ERRORS.map((error) =>
-      el("option", { value: error, selected: error === memory.error }, `may miss the truth in ${100 * error} of 100`),
+      el(
+        "option",
+        { value: error, selected: error === memory.error },
+        t("may miss the truth in {error} of 100", { error: 100 * error }),
+      ),
     );
-    const pick = el("select", { "aria-label": "How often the true class may be missing" }, ...options);
+    const pick = el("select", { "aria-label": t("How often the true class may be missing") }, ...options);
     pick.onchange = () => {
       memory.error = Number(pick.value);
       this.session.keep();
@@ -154,8 +159,8 @@ export class LayerList {
     this.rows = new Map(available.map(([name, text]) => [name, this.row(name, text, header)]));
     const sides = available.filter(([name]) => name !== "labels" && name !== "base");
     this.pair.replaceChildren(this.side("left", "right", sides), this.side("right", "left", sides));
-    const unsure = el("label", {}, el("span", {}, "Unsure in grey"), this.thresholdText);
-    const compare = el("label", {}, this.swipe, el("span", {}, "Compare two layers"));
+    const unsure = el("label", {}, el("span", {}, t("Unsure in grey")), this.thresholdText);
+    const compare = el("label", {}, this.swipe, el("span", {}, t("Compare two layers")));
     renew(
       this.box,
       ...[...this.rows.values()].map(({ box }) => box),
@@ -186,7 +191,7 @@ export class LayerList {
       type: "range",
       min: 0,
       max: 100,
-      "aria-label": `Opacity of ${text}`,
+      "aria-label": t("Opacity of {text}", { text }),
       oninput: () => {
         layers[name].opacity = Number(slider.value) / 100;
         this.changed();
@@ -206,7 +211,7 @@ export class LayerList {
   bases({ base }) {
     const { layers } = this.memory;
     const options = base.map(({ name }) => el("option", { value: name, selected: name === layers.base.name }, name));
-    const choice = el("select", { "aria-label": "Which base map" }, ...options);
+    const choice = el("select", { "aria-label": t("Which base map") }, ...options);
     choice.onchange = () => {
       layers.base.name = choice.value;
       this.changed();
@@ -224,7 +229,7 @@ export class LayerList {
     /** @type {(which: "left" | "right") => string} */
     const now = (which) => this.session.view?.pictures.side(which) ?? swipe[which];
     const options = sides.map(([name, text]) => el("option", { value: name, selected: now(which) === name }, text));
-    const select = el("select", { "aria-label": `Layer on the ${which}` }, ...options);
+    const select = el("select", { "aria-label": t("Layer on the {which}", { which }) }, ...options);
     select.onchange = () => {
       if (now(other) === select.value) swipe[other] = now(which);
       swipe[which] = select.value;

@@ -2,6 +2,7 @@
 // which speaks of one of them or of the chosen label.
 
 import { el, focusIn } from "../../shared/assets/dom.js";
+import { t } from "../../shared/assets/words.js";
 import { LETTERS } from "./guide.js";
 
 /** @import { XY } from "../../messages.js" */
@@ -16,7 +17,7 @@ export class Marks {
     const looks = {
       class: "tl-control tl-card",
       role: "dialog",
-      "aria-label": "About this place",
+      "aria-label": t("About this place"),
       "aria-live": "polite",
     };
     this.card = el("div", { ...looks, tabIndex: -1, hidden: true });

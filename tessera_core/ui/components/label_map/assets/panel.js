@@ -2,6 +2,7 @@
 // does the work.
 
 import { el, icon, renew } from "../../shared/assets/dom.js";
+import { t, tn } from "../../shared/assets/words.js";
 import { ClassList } from "./classlist.js";
 import { title } from "./guide.js";
 import { LayerList } from "./layerlist.js";
@@ -39,7 +40,7 @@ export class Panel {
         "div",
         { class: "tl-panel" },
         this.hint,
-        el("h2", {}, "Classes", el("span", { class: "tl-unit" }, "labels · mapped area")),
+        el("h2", {}, t("Classes"), el("span", { class: "tl-unit" }, t("labels · mapped area"))),
         this.classes.list,
         this.classes.form,
         // Above the score, whose height follows what there is to say.
@@ -47,7 +48,7 @@ export class Panel {
         this.score,
         this.issues,
         this.similar.fold,
-        el("h2", {}, "Layers"),
+        el("h2", {}, t("Layers")),
         this.layers.box,
         help(),
         this.status,
@@ -113,8 +114,10 @@ export class Panel {
   tell(known, { version, classes }) {
     if (!known?.score || known.pending || known.version !== version || this.toldVersion === version) return;
     const { accuracy } = known.score;
-    const right = accuracy === null ? "" : `, ${percent(accuracy)} right`;
-    this.told.textContent = `Map updated: ${count(classes.length, "class", "classes")}${right}`;
+    const right = accuracy === null ? "" : t(", {accuracy} right", { accuracy: percent(accuracy) });
+    this.told.textContent = tn("Map updated: {n} class{right}", "Map updated: {n} classes{right}", classes.length, {
+      right,
+    });
     this.toldVersion = version;
   }
 
@@ -126,7 +129,7 @@ export class Panel {
     const { score, pending, problem } = known;
     const parts = header.preview ? [this.progress(known)] : [];
     if (!score) {
-      const text = pending ? "Checking how good the map is…" : problem || "Not checked yet.";
+      const text = pending ? t("Checking how good the map is…") : problem || t("Not checked yet.");
       parts.push(el("p", { class: "tl-soft" }, text));
     } else if (score.accuracy === null) parts.push(el("p", { class: "tl-soft" }, score.headline));
     else {
@@ -152,7 +155,7 @@ export class Panel {
       { class: "tl-slow" },
       el("progress", { max: 100, value: made }),
       el("span", {}, problem || `Quick map for now; yours is ${made} % made`),
-      pending ? el("button", { type: "button", class: "tl-button", onclick: stop }, "Stop") : null,
+      pending ? el("button", { type: "button", class: "tl-button", onclick: stop }, t("Stop")) : null,
     );
   }
 
@@ -165,12 +168,19 @@ export class Panel {
    */
   accuracy(score, accuracy, pending, more) {
     const old = pending && !score.fresh;
-    const what = old ? "was right; checking the new map…" : "right at places it has not seen";
-    const labels = more > 0 ? `${score.labels} of ${score.labels + more} labels` : count(score.labels, "label");
-    const counted = `${labels}, ${count(score.places, "place")}`;
-    const range = `95 % sure: ${percent(score.low ?? 0)} to ${percent(score.high ?? 0)} · ${counted}`;
+    const what = old ? t("was right; checking the new map…") : t("right at places it has not seen");
+    const labels =
+      more > 0
+        ? t("{labels} of {score} labels", { labels: score.labels, score: score.labels + more })
+        : tn("{n} label", "{n} labels", score.labels);
+    const counted = `${labels}, ${tn("{n} place", "{n} places", score.places)}`;
+    const range = t("95 % sure: {low} to {high} · {counted}", {
+      low: percent(score.low ?? 0),
+      high: percent(score.high ?? 0),
+      counted,
+    });
     const said = [score.confused, ...score.notes].filter(Boolean).map((text) => el("p", {}, text));
-    const why = "Labels that lie under later ones, or where there is no data, cannot be judged.";
+    const why = t("Labels that lie under later ones, or where there is no data, cannot be judged.");
     const parts = [
       el("div", { class: "tl-big" }, el("b", {}, percent(accuracy)), el("span", {}, what)),
       scale(score, accuracy),
@@ -190,7 +200,7 @@ export class Panel {
     const on = guide.kind === "next";
     this.places.hidden = !known || !(known.next.length || on);
     if (!known || this.places.hidden) return;
-    const text = on ? "Showing you where to label" : `Label here next: ${known.next.length} places`;
+    const text = on ? t("Showing you where to label") : t("Label here next: {n} places", { n: known.next.length });
     renew(
       this.places,
       el(
@@ -198,12 +208,12 @@ export class Panel {
         {
           type: "button",
           class: `tl-button ${on ? "" : "tl-primary"} tl-next`,
-          title: "Places whose labels teach the map most (N)",
+          title: t("Places whose labels teach the map most (N)"),
           onclick: () => (on ? guide.leave() : guide.start("next")),
         },
         icon("target"),
         text,
-        el("kbd", {}, on ? "Esc" : "N"),
+        el("kbd", {}, on ? t("Esc") : "N"),
       ),
     );
   }
@@ -227,7 +237,7 @@ export class Panel {
     this.issues.classList.toggle("tl-serious", serious);
     renew(
       this.issues,
-      el("summary", {}, icon("issue"), few ? "Too few labels" : "Doubtful labels", badge),
+      el("summary", {}, icon("issue"), few ? t("Too few labels") : t("Doubtful labels"), badge),
       el("div", { class: "tl-foldbody tl-list" }, ...items, withheld ? el("p", {}, withheld) : null),
     );
   }
@@ -240,10 +250,15 @@ export class Panel {
     const waiting = queue.pending.length;
     const late = waiting > 0 && Date.now() - queue.oldest > LATE;
     const { saved } = this.header;
-    let text = "Nothing to save yet";
-    if (late) text = `${waiting} change${waiting === 1 ? " is" : "s are"} waiting for the server; nothing is lost`;
-    else if (waiting) text = "Saving…";
-    else if (saved) text = `Saved ${ago(Math.max(0, Math.round(Date.now() / 1000 - saved)))}`;
+    let text = t("Nothing to save yet");
+    if (late)
+      text = tn(
+        "{n} change is waiting for the server; nothing is lost",
+        "{n} changes are waiting for the server; nothing is lost",
+        waiting,
+      );
+    else if (waiting) text = t("Saving…");
+    else if (saved) text = t("Saved {max}", { max: ago(Math.max(0, Math.round(Date.now() / 1000 - saved))) });
     this.status.textContent = text;
     this.status.classList.toggle("tl-late", late);
   }
@@ -256,31 +271,31 @@ function help() {
   return el(
     "details",
     { class: "tl-help" },
-    el("summary", {}, icon("keys"), "Keys and touch"),
+    el("summary", {}, icon("keys"), t("Keys and touch")),
     el(
       "div",
       {},
       ...keys([
-        ["1 – 9", "choose a class"],
-        ["D B P R E", "the tools, from point to erase"],
-        ["V or S", "select a label, move the map"],
-        ["[ ]", "brush size"],
+        ["1 – 9", t("choose a class")],
+        ["D B P R E", t("the tools, from point to erase")],
+        [t("V or S"), t("select a label, move the map")],
+        ["[ ]", t("brush size")],
         ["Z / Y", "undo / redo"],
         ["N", "next suggested place; then 1 – 9"],
-        ["M", "hide or show the class map"],
-        ["C", "satellite picture or embedding picture"],
-        ["Space", "move the map"],
-        ["+ −, arrows", "zoom, move"],
-        ["Enter", "label or select at the cross, finish a polygon"],
-        ["Two fingers", "move and zoom"],
+        ["M", t("hide or show the class map")],
+        ["C", t("satellite picture or embedding picture")],
+        ["Space", t("move the map")],
+        [t("+ −, arrows"), t("zoom, move")],
+        ["Enter", t("label or select at the cross, finish a polygon")],
+        [t("Two fingers"), t("move and zoom")],
       ]),
-      el("p", {}, el("b", {}, "While a label is selected")),
+      el("p", {}, el("b", {}, t("While a label is selected"))),
       ...keys([
-        ["1 – 9", "change its class"],
-        ["Delete", "delete it"],
-        ["⇧ arrows", "move it by a pixel"],
-        ["N, ⇧ N", "the one made before, after it"],
-        ["Escape", "leave it"],
+        ["1 – 9", t("change its class")],
+        ["Delete", t("delete it")],
+        ["⇧ arrows", t("move it by a pixel")],
+        ["N, ⇧ N", t("the one made before, after it")],
+        ["Escape", t("leave it")],
       ]),
     ),
   );
@@ -288,9 +303,6 @@ function help() {
 
 /** @param {number} share */
 const percent = (share) => `${Math.round(100 * share)} %`;
-
-/** @type {(n: number, what: string, many?: string) => string} */
-const count = (n, what, many = `${what}s`) => `${n} ${n === 1 ? what : many}`;
 
 /**
  * From 0 to 100 %: the interval as a band, the honest score as a dot, what a random split claims as a ring.
@@ -309,9 +321,9 @@ function scale({ low, high, naive }, accuracy) {
 
 /** @param {number} seconds */
 export function ago(seconds) {
-  if (seconds < 2) return "just now";
-  if (seconds < 90) return `${seconds} s ago`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
-  if (seconds < 129600) return `${Math.round(seconds / 3600)} h ago`;
-  return `${Math.round(seconds / 86400)} days ago`;
+  if (seconds < 2) return t("just now");
+  if (seconds < 90) return t("{seconds} s ago", { seconds });
+  if (seconds < 5400) return t("{n} min ago", { n: Math.round(seconds / 60) });
+  if (seconds < 129600) return t("{n} h ago", { n: Math.round(seconds / 3600) });
+  return t("{n} days ago", { n: Math.round(seconds / 86400) });
 }

@@ -2,6 +2,7 @@
 // palette is rewritten here.
 
 import { decode, indices, recolour, rgb } from "../../shared/assets/wire.js";
+import { t } from "../../shared/assets/words.js";
 
 /** @import { Bounds, LabelHeader, XY } from "../../messages.js" */
 /** @import { LayerName, PictureMessage } from "./session.js" */
@@ -306,7 +307,7 @@ export class Pictures {
     if (!i) return "";
     const { levels } = source;
     const found = source.header.classes[Math.floor((i - 1) / levels)];
-    const percent = levels > 1 ? `, ${Math.round(((((i - 1) % levels) + 0.5) * 100) / levels)} % sure` : "";
+    const percent = levels > 1 ? t(", {n} % sure", { n: Math.round(((((i - 1) % levels) + 0.5) * 100) / levels) }) : "";
     return found ? `${found.name}${percent}` : "";
   }
 }

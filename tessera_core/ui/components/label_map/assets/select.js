@@ -1,6 +1,7 @@
 // Choosing a label on the map: what lies under the pointer, the halo with its handles, dragging them.
 
 import { distance, pairs, stretched, withinAll } from "../../shared/assets/geometry.js";
+import { t } from "../../shared/assets/words.js";
 import { Card } from "./card.js";
 import { drawShape } from "./labels.js";
 
@@ -144,7 +145,7 @@ export class Selection {
       .filter(({ shape }) => shape[1] !== "e")
       .map(({ id }) => id)
       .reverse();
-    if (!ids.length) return this.view.note(`none${Date.now()}`, "There is no label yet.");
+    if (!ids.length) return this.view.note(`none${Date.now()}`, t("There is no label yet."));
     const at = ids.indexOf(this.id ?? "");
     this.choose(ids[at < 0 ? 0 : (at + step + ids.length) % ids.length], true);
   }
@@ -395,7 +396,7 @@ export class Selection {
     this.body = null; // an unfinished note goes with it
     this.clear();
     this.view.op({ do: "remove_label", label: id });
-    this.view.note(`gone${id}${Date.now()}`, "Label deleted. Undo (Z) brings it back.");
+    this.view.note(`gone${id}${Date.now()}`, t("Label deleted. Undo (Z) brings it back."));
     this.view.box.focus({ preventScroll: true });
   }
 

@@ -1,6 +1,7 @@
 // Find similar: examples are clicked on the map, a slider says how much alike, and labels are made of what is found.
 
 import { area, el, icon, renew } from "../../shared/assets/dom.js";
+import { t } from "../../shared/assets/words.js";
 
 /** @import { LabelHeader, Similar } from "../../messages.js" */
 /** @import { LabelSession } from "./session.js" */
@@ -12,7 +13,7 @@ export class SimilarPlaces {
     this.chosen = ""; // id of the class that gets the labels; "" = a new one
     this.sliding = false; // the slider must not be replaced under the finger that drags it
     this.body = el("div", { class: "tl-foldbody" });
-    const summary = el("summary", {}, icon("search"), "Find similar");
+    const summary = el("summary", {}, icon("search"), t("Find similar"));
     this.fold = el("details", { class: "tl-fold", ontoggle: () => this.folded() }, summary, this.body);
   }
 
@@ -36,15 +37,15 @@ export class SimilarPlaces {
     if (!this.fold.open || !header) return;
     const { pos, neg } = insight.seeds;
     const found = insight.header?.similar;
-    const first = "Press “Like this”, then click what you look for on the map.";
+    const first = t("Press “Like this”, then click what you look for on the map.");
     /** @type {HTMLElement[]} */
     const parts = [
-      el("p", {}, pos.length ? "Add examples, or places it must not look like." : first),
+      el("p", {}, pos.length ? t("Add examples, or places it must not look like.") : first),
       el(
         "div",
         { class: "tl-actions" },
-        this.mode("like", "+ Like this", pos.length),
-        this.mode("unlike", "− Not this", neg.length),
+        this.mode("like", t("+ Like this"), pos.length),
+        this.mode("unlike", t("− Not this"), neg.length),
       ),
     ];
     if (found?.problem) parts.push(el("p", { class: "tl-soft" }, found.problem));
@@ -82,14 +83,14 @@ export class SimilarPlaces {
     const text = el("span", { class: "tl-value" });
     const say = () => {
       const from = insight.threshold ?? 0;
-      text.textContent = `${from} % alike or more: ${area(areas[from], unit)}`;
+      text.textContent = t("{from} % alike or more: {areas}", { from, areas: area(areas[from], unit) });
     };
     const slider = el("input", {
       type: "range",
       min: 1,
       max: 100,
       value: insight.threshold,
-      "aria-label": "How much alike, in percent",
+      "aria-label": t("How much alike, in percent"),
       oninput: () => {
         this.sliding = true;
         insight.threshold = Number(slider.value);
@@ -102,8 +103,8 @@ export class SimilarPlaces {
     const name = el("input", {
       type: "text",
       maxLength: 80,
-      placeholder: "New class",
-      "aria-label": "New class for similar places",
+      placeholder: t("New class"),
+      "aria-label": t("New class for similar places"),
     });
     if (!classes.some((c) => `${c.id}` === this.chosen)) this.chosen = "";
     name.hidden = this.chosen !== "";
@@ -113,9 +114,9 @@ export class SimilarPlaces {
     };
     const choice = el(
       "select",
-      { "aria-label": "Class for similar places", onchange: choose },
+      { "aria-label": t("Class for similar places"), onchange: choose },
       // What was looked for is seldom what is there already, and a wrong class would take 30 labels.
-      el("option", { value: "" }, "New class…"),
+      el("option", { value: "" }, t("New class…")),
       ...classes.map((c) => el("option", { value: c.id, selected: `${c.id}` === this.chosen }, c.name)),
     );
     const make = () => {
@@ -126,11 +127,15 @@ export class SimilarPlaces {
       insight.act({ do: "similar_labels", percent: insight.threshold ?? 0, ...which });
     };
     const title = "30 places spread over them become labels; undo takes them back";
-    const makes = el("button", { type: "button", class: "tl-button tl-primary", title, onclick: make }, "Make labels");
+    const makes = el(
+      "button",
+      { type: "button", class: "tl-button tl-primary", title, onclick: make },
+      t("Make labels"),
+    );
     const over = el(
       "button",
       { type: "button", class: "tl-button", onclick: () => insight.clearSeeds() },
-      "Start over",
+      t("Start over"),
     );
     return [
       histogram(bars),

@@ -1,6 +1,7 @@
 // On a phone the classes stand in the map, so that choosing one needs no scrolling.
 
 import { el, icon, renew } from "../../shared/assets/dom.js";
+import { t } from "../../shared/assets/words.js";
 
 /** @import { LabelClass } from "../../messages.js" */
 /** @import { LabelSession } from "./session.js" */
@@ -9,12 +10,12 @@ export class Strip {
   /** @param {LabelSession} session */
   constructor(session) {
     this.session = session;
-    this.chips = el("div", { class: "tl-chips", role: "group", "aria-label": "Classes" });
+    this.chips = el("div", { class: "tl-chips", role: "group", "aria-label": t("Classes") });
     const name = el("input", {
       type: "text",
       maxLength: 80,
-      placeholder: "Add a class",
-      "aria-label": "Name of another class",
+      placeholder: t("Add a class"),
+      "aria-label": t("Name of another class"),
     });
     /** @param {Event} event */
     const add = (event) => {
@@ -27,7 +28,7 @@ export class Strip {
     };
     const button = el(
       "button",
-      { type: "submit", class: "tl-button", title: "Add this class", "aria-label": "Add this class" },
+      { type: "submit", class: "tl-button", title: t("Add this class"), "aria-label": t("Add this class") },
       icon("plus"),
     );
     this.form = el("form", { class: "tl-stripadd", "data-tour": "label.new-class", onsubmit: add }, name, button);

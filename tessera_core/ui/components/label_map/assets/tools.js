@@ -5,6 +5,7 @@
 
 import { boxed, thin } from "../../shared/assets/geometry.js";
 import { Gestures } from "../../shared/assets/gestures.js";
+import { t } from "../../shared/assets/words.js";
 import { drawShape } from "./labels.js";
 
 /** @import { Shape, XY } from "../../messages.js" */
@@ -15,12 +16,12 @@ import { drawShape } from "./labels.js";
 
 /** @type {[Exclude<ToolName, "like" | "unlike">, string, string][]} */
 const KNOWN = [
-  ["select", "Select: click a label, drag to move the map", "V"],
-  ["point", "Point: click a place", "D"],
-  ["brush", "Brush: paint over pixels", "B"],
-  ["polygon", "Polygon: click corners, or draw around", "P"],
-  ["rectangle", "Rectangle", "R"],
-  ["erase", "Erase labels", "E"],
+  ["select", t("Select: click a label, drag to move the map"), "V"],
+  ["point", t("Point: click a place"), "D"],
+  ["brush", t("Brush: paint over pixels"), "B"],
+  ["polygon", t("Polygon: click corners, or draw around"), "P"],
+  ["rectangle", t("Rectangle"), "R"],
+  ["erase", t("Erase labels"), "E"],
 ];
 export const TOOLS = KNOWN.map(([tool, label, key]) => ({ tool, icon: tool, title: `${label} (${key})`, label }));
 /** @type {Record<string, ToolName>} */

@@ -1,5 +1,7 @@
 // What a tour of suggested places has changed, in words for its end. Knows no page.
 
+import { t, tn } from "../../shared/assets/words.js";
+
 /** @import { LabelClass, Score } from "../../messages.js" */
 /**
  * What the map looked like at one time: palette indices of its pixels, what they stand for, and how often it was right.
@@ -37,23 +39,26 @@ export function changed(before, now) {
 export function summary(answers, share, before, now) {
   const n = answers.length;
   const surprises = answers.filter(({ given, said }) => given !== said).length;
-  const others = surprises === 1 ? "1 of them was" : `${surprises} of them were`;
+  const others = tn("{n} of them was", "{n} of them were", surprises);
   const told = surprises
-    ? `${others} not what the map had said.`
+    ? t("{others} not what the map had said.", { others })
     : n === 1
-      ? "It is what the map had said."
-      : "All are what the map had said.";
-  const sentences = [`${n} ${n === 1 ? "answer" : "answers"} taken in. ${told}`];
-  if (share !== null) sentences[0] += ` ${share < 0.005 ? "Less than 1" : percent(share)} % of the map changed.`;
+      ? t("It is what the map had said.")
+      : t("All are what the map had said.");
+  const sentences = [tn("{n} answer taken in. {told}", "{n} answers taken in. {told}", n, { told })];
+  if (share !== null)
+    sentences[0] += t(" {share} % of the map changed.", { share: share < 0.005 ? t("Less than 1") : percent(share) });
   const [was, is] = [before?.accuracy ?? null, now?.accuracy ?? null];
   if (is === null) return now?.headline ? [...sentences, now.headline] : sentences;
-  const right = `${percent(is)} % right at places it has not seen`;
-  if (was === null) sentences.push(`The map is now ${right}.`);
-  else if (percent(was) === percent(is)) sentences.push(`The map is ${right}, as before.`);
+  const right = t("{is} % right at places it has not seen", { is: percent(is) });
+  if (was === null) sentences.push(t("The map is now {right}.", { right }));
+  else if (percent(was) === percent(is)) sentences.push(t("The map is {right}, as before.", { right }));
   else sentences.push(`The map is ${right}; before it was ${percent(was)} %.`);
   if (was !== null && percent(is) < percent(was))
     sentences.push(
-      "A lower number is usual here and seldom a worse map: these places were chosen because they are hard, and now the map is tested on them, too.",
+      t(
+        "A lower number is usual here and seldom a worse map: these places were chosen because they are hard, and now the map is tested on them, too.",
+      ),
     );
   return sentences;
 }

@@ -5,6 +5,7 @@ import { BaseView } from "../../shared/assets/base.js";
 import { el, focusIn, pulse } from "../../shared/assets/dom.js";
 import { Stage } from "../../shared/assets/stage.js";
 import { press, pressed, toolbar } from "../../shared/assets/toolbar.js";
+import { locale, t } from "../../shared/assets/words.js";
 import { drawShape, settled, withoutErased } from "./labels.js";
 import { MARKS_HEIGHT, Marks } from "./marks.js";
 import { PANES, Pictures } from "./pictures.js";
@@ -27,7 +28,7 @@ export class LabelView extends BaseView {
    * @param {HTMLElement} root
    */
   constructor(hub, session, root) {
-    super(hub, root, "tl-map", "Labelling map");
+    super(hub, root, "tl-map", t("Labelling map"));
     this.session = session;
     this.memory = session.memory;
     this.queue = session.queue;
@@ -48,24 +49,29 @@ export class LabelView extends BaseView {
     this.pictures = new Pictures(this);
     this.strip = new Strip(session);
     this.toast = el("div", { class: "tl-toast", role: "status" });
-    this.undo = press("undo", "Undo (Z)", () => this.op({ do: "undo" }), { tool: "undo" });
-    this.redo = press("redo", "Redo (Y)", () => this.op({ do: "redo" }), { tool: "redo" });
-    this.peek = press("eye", "Hide or show the class map (M)", () => this.pictures.toggleMap(), { tool: "peek" });
-    this.tour = press("target", "Where to label next (N)", () => session.insight.guide.next(), { tool: "next" });
+    this.undo = press("undo", t("Undo (Z)"), () => this.op({ do: "undo" }), { tool: "undo" });
+    this.redo = press("redo", t("Redo (Y)"), () => this.op({ do: "redo" }), { tool: "redo" });
+    this.peek = press("eye", t("Hide or show the class map (M)"), () => this.pictures.toggleMap(), { tool: "peek" });
+    this.tour = press("target", t("Where to label next (N)"), () => session.insight.guide.next(), { tool: "next" });
     this.zoom.append(this.peek, this.tour);
     this.size = el("input", {
       type: "range",
       min: 0.5,
       max: 20,
       step: 0.5,
-      "aria-label": "Brush size in pixels",
+      "aria-label": t("Brush size in pixels"),
       oninput: () => this.setRadius(Number(this.size.value)),
     });
     this.sizeText = el("span");
     this.sizer = el("div", { class: "tl-control tl-sizer tl-plate", hidden: true }, this.size, this.sizeText);
     this.bannerText = el("span");
     const end = () => session.endSearch();
-    const ends = el("button", { type: "button", class: "tl-button", onclick: end }, "End this", el("kbd", {}, "Esc"));
+    const ends = el(
+      "button",
+      { type: "button", class: "tl-button", onclick: end },
+      t("End this"),
+      el("kbd", {}, t("Esc")),
+    );
     this.banner = el("div", { class: "tl-control tl-banner", hidden: true }, this.bannerText, ends);
     const { group, buttons } = toolbar(TOOLS, (tool) => session.setTool(tool));
     this.buttons = buttons;
@@ -281,8 +287,8 @@ export class LabelView extends BaseView {
     this.sizer.hidden = tool !== "brush" && tool !== "erase";
     this.size.value = `${radius}`;
     const { metres } = this.header;
-    const length = metres ? ` · ${Math.round(2 * radius * metres).toLocaleString("en")} m` : "";
-    this.sizeText.textContent = `${(2 * radius).toLocaleString("en")} px${length} wide`;
+    const length = metres ? ` · ${Math.round(2 * radius * metres).toLocaleString(locale())} m` : "";
+    this.sizeText.textContent = `${(2 * radius).toLocaleString(locale())} px${length} wide`;
     if (PANNING.has(tool)) this.map.dragging.enable();
     else this.map.dragging.disable();
     this.root.dataset.tool = tool;
@@ -294,7 +300,7 @@ export class LabelView extends BaseView {
   /** @param {ToolName} tool */
   fillBanner(tool) {
     this.banner.hidden = !this.session.searching;
-    const text = tool === "unlike" ? "Clicks say what it is not like." : "Clicks say what it is like.";
+    const text = tool === "unlike" ? t("Clicks say what it is not like.") : t("Clicks say what it is like.");
     if (!this.banner.hidden && this.bannerText.textContent !== text) this.bannerText.textContent = text;
   }
 
@@ -344,7 +350,7 @@ export class LabelView extends BaseView {
   needClass() {
     const classes = this.header?.classes ?? [];
     if (this.memory.class < 0 || classes.some((c) => c.id === this.memory.class)) return true;
-    this.note(`need${Date.now()}`, classes.length ? "Choose a class first." : "Add a class first.");
+    this.note(`need${Date.now()}`, classes.length ? t("Choose a class first.") : t("Add a class first."));
     // On a phone the panel is out of sight; there the map has a field of its own.
     if (!classes.length && this.strip.inSight) pulse(this.strip.form);
     else this.session.panel?.attention();

@@ -4,11 +4,26 @@ const page = /** @type {{ __tesseraManners?: boolean }} */ (globalThis);
 const SETTLED = 300; // milliseconds without a run after which what a page shows is what it will show
 const AGAIN = 60;
 
-export default function () {
+/** @param {{ data?: import("../../messages.js").Language }} component */
+export default function ({ data }) {
+  if (data) speak(data);
   if (page.__tesseraManners) return;
   page.__tesseraManners = true;
   addEventListener("click", fold, true);
   new Focus();
+}
+
+/**
+ * Screen readers read a page in its language; the choice is remembered for the next visit.
+ * @param {import("../../messages.js").Language} language
+ */
+function speak({ language, rtl, cookie }) {
+  const root = document.documentElement;
+  root.lang = language;
+  root.dir = rtl ? "rtl" : "ltr";
+  if (new URLSearchParams(location.search).has("lang"))
+    // biome-ignore lint/suspicious/noDocumentCookie: the other way is not in Firefox, nor without TLS.
+    document.cookie = `${cookie}=${language}; path=/; max-age=31536000; SameSite=Lax`;
 }
 
 /**

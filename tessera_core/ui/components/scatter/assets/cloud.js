@@ -6,6 +6,7 @@ import { within } from "../../shared/assets/geometry.js";
 import { chosenCount, link, tell } from "../../shared/assets/links.js";
 import { press, pressed } from "../../shared/assets/toolbar.js";
 import { rgb } from "../../shared/assets/wire.js";
+import { locale, t } from "../../shared/assets/words.js";
 import { FILLED, farFirst, places, project, splat } from "./points.js";
 import { fresh } from "./session.js";
 
@@ -58,15 +59,15 @@ export class CloudView {
     this.canvas = el("canvas", { class: "sc-canvas" });
     this.ink = el("canvas", { class: "sc-canvas" });
     this.tools = {
-      lasso: press("polygon", "Lasso: draw around points (L)", () => this.setTool("lasso")),
-      move: press("pan", "Move or turn (M)", () => this.setTool("move")),
+      lasso: press("polygon", t("Lasso: draw around points (L)"), () => this.setTool("lasso")),
+      move: press("pan", t("Move or turn (M)"), () => this.setTool("move")),
     };
     this.legend = el("div", { class: "tl-control sc-legend tl-plate" });
     this.axes = el("div", { class: "sc-axes tl-plate" });
     this.count = el("div", { class: "sc-count tl-plate", role: "status", hidden: true });
     this.box = el(
       "div",
-      { class: "sc-box", tabIndex: 0, role: "application", "aria-label": "Scatter of pixels" },
+      { class: "sc-box", tabIndex: 0, role: "application", "aria-label": t("Scatter of pixels") },
       this.canvas,
       this.ink,
       el(
@@ -76,8 +77,8 @@ export class CloudView {
         el(
           "div",
           { class: "tl-group" },
-          press("home", "Show all points", () => this.home()),
-          press("trash", "Select nothing (Esc)", () => this.clear()),
+          press("home", t("Show all points"), () => this.home()),
+          press("trash", t("Select nothing (Esc)"), () => this.clear()),
         ),
       ),
       this.legend,
@@ -111,7 +112,7 @@ export class CloudView {
     this.box.style.setProperty("--sc-height", `${header.height}px`);
     this.enter(header.link);
     this.legend.hidden = !header.legend.length;
-    const details = el("details", { open: this.memory.legend ?? true }, el("summary", {}, "Colours"));
+    const details = el("details", { open: this.memory.legend ?? true }, el("summary", {}, t("Colours")));
     details.ontoggle = () => (this.memory.legend = details.open);
     for (const [colour, text] of header.legend)
       details.append(
@@ -175,7 +176,10 @@ export class CloudView {
   told() {
     const count = this.shared ? chosenCount(this.shared) : 0;
     this.count.hidden = !count;
-    this.count.textContent = `${count.toLocaleString("en")} of ${this.data?.count.toLocaleString("en")} selected`;
+    this.count.textContent = t("{count} of {n} selected", {
+      count: count.toLocaleString(locale()),
+      n: this.data?.count.toLocaleString(locale()),
+    });
     this.root.dataset.selected = `${count}`;
   }
 

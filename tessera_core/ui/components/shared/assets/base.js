@@ -2,6 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { makeDivider, press } from "./toolbar.js";
+import { t } from "./words.js";
 
 /** @import { FrameKind, Hub } from "../../messages.js" */
 /** @import { Gestures } from "./gestures.js" */
@@ -9,7 +10,9 @@ import { makeDivider, press } from "./toolbar.js";
 /** @import { Stage } from "./stage.js" */
 /** @typedef {{ center: [number, number], zoom: number }} Sight what part of the world is in sight */
 
-const UNREACHABLE = "The base map cannot be shown: it needs the internet, and its service must answer with pictures.";
+const UNREACHABLE = t(
+  "The base map cannot be shown: it needs the internet, and its service must answer with pictures.",
+);
 
 export class BaseView {
   /**
@@ -46,15 +49,20 @@ export class BaseView {
     this.finisher = el(
       "div",
       { class: "tl-control tl-finish", hidden: true },
-      el("button", { type: "button", class: "tl-button tl-primary", onclick: finish }, icon("check"), "Finish shape"),
-      el("button", { type: "button", class: "tl-button", onclick: abandon }, "Cancel"),
+      el(
+        "button",
+        { type: "button", class: "tl-button tl-primary", onclick: finish },
+        icon("check"),
+        t("Finish shape"),
+      ),
+      el("button", { type: "button", class: "tl-button", onclick: abandon }, t("Cancel")),
     );
     this.zoom = el(
       "div",
       { class: "tl-control tl-group tl-zoom" },
-      press("plus", "Zoom in (+)", () => this.map.zoomIn()),
-      press("minus", "Zoom out (-)", () => this.map.zoomOut()),
-      press("home", "Show the whole area", () => this.fit()),
+      press("plus", t("Zoom in (+)"), () => this.map.zoomIn()),
+      press("minus", t("Zoom out (-)"), () => this.map.zoomOut()),
+      press("home", t("Show the whole area"), () => this.fit()),
     );
   }
 
@@ -158,7 +166,7 @@ export class BaseView {
   /** @param {{ title: string, subtitle: string, frame: FrameKind }} header */
   fillTitle({ title, subtitle, frame }) {
     const words = [title ? el("b", {}, title) : "", subtitle ? ` ${subtitle}` : ""];
-    const north = el("span", { title: "North is up", class: "tl-north" }, icon("north"), "N");
+    const north = el("span", { title: t("North is up"), class: "tl-north" }, icon("north"), "N");
     this.title.replaceChildren(...(title || subtitle ? [el("span", {}, ...words)] : []));
     if (frame === "mercator") this.title.append(north);
     this.title.hidden = !this.title.childNodes.length;

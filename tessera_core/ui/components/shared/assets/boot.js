@@ -3,10 +3,11 @@
 
 /** @import { Hub } from "../../messages.js" */
 
-const ASSETS = /** @type {{ leaflet: string, modules: [string, string][], css: string[] }} */ (
+const ASSETS = /** @type {{ leaflet: string, modules: [string, string][], css: string[], language: Language }} */ (
   /** @type {unknown} */ ("__ASSETS__")
 );
-const page = /** @type {{ __HUB__?: Hub }} */ (globalThis);
+/** @typedef {{ locale: string, words: Record<string, string> }} Language */
+const page = /** @type {{ __HUB__?: Hub, __tesseraLanguage?: Language }} */ (globalThis);
 
 /** @param {string} source */
 const address = (source) => URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
@@ -30,5 +31,7 @@ async function load() {
 export default function () {
   /** @type {Hub} */
   const hub = (page.__HUB__ ??= { waiting: new Map() });
+  // Before any module is linked: what they say when they are is said in it.
+  page.__tesseraLanguage = ASSETS.language;
   hub.loading ??= load();
 }

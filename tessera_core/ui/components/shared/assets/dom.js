@@ -1,5 +1,7 @@
 // Small helpers for building elements, and the icons.
 
+import { locale, t } from "./words.js";
+
 /**
  * An element: attributes that are properties are set as such, false ones left out.
  * @template {keyof HTMLElementTagNameMap} T
@@ -134,7 +136,8 @@ export function inkOn(hex) {
  * @param {string} unit "ha", or "px" where a pixel has no known size
  */
 export function area(value, unit) {
-  if (unit !== "ha") return `${Math.round(value).toLocaleString("en")} px`;
-  if (value >= 10000) return `${(value / 100).toLocaleString("en", { maximumFractionDigits: 0 })} km²`;
-  return `${value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 })} ha`;
+  if (unit !== "ha") return `${Math.round(value).toLocaleString(locale())} px`;
+  if (value >= 10000)
+    return t("{value} km²", { value: (value / 100).toLocaleString(locale(), { maximumFractionDigits: 0 }) });
+  return t("{value} ha", { value: value.toLocaleString(locale(), { maximumFractionDigits: value < 10 ? 1 : 0 }) });
 }

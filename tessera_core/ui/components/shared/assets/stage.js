@@ -2,6 +2,7 @@
 
 import { makeBase } from "./basemap.js";
 import { Frame, makeInk, makePicture } from "./layers.js";
+import { t } from "./words.js";
 
 /** @import { BaseMap, Bounds, FrameKind, XY } from "../../messages.js" */
 /** @import { Leaflet, Picture, Transform } from "./layers.js" */
@@ -249,7 +250,7 @@ export class Stage {
    */
   where(event) {
     const { lat, lng } = this.map.mouseEventToLatLng(event);
-    if (this.frame.kind !== "mercator") return `row ${Math.floor(-lat)}, column ${Math.floor(lng)}`;
+    if (this.frame.kind !== "mercator") return t("row {n}, column {n2}", { n: Math.floor(-lat), n2: Math.floor(lng) });
     const [northern, eastern] = [lat < 0 ? "S" : "N", lng < 0 ? "W" : "E"];
     return `${Math.abs(lat).toFixed(5)}° ${northern}, ${Math.abs(lng).toFixed(5)}° ${eastern}`;
   }

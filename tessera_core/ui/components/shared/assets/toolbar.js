@@ -1,6 +1,7 @@
 // Buttons on a map.
 
 import { el, icon } from "./dom.js";
+import { t } from "./words.js";
 
 /**
  * A button that is an icon.
@@ -29,7 +30,7 @@ export function toolbar(tools, choose) {
   const buttons = /** @type {Record<T, HTMLButtonElement>} */ ({});
   for (const { tool, icon: name, title, label } of tools)
     buttons[tool] = press(name, title, () => choose(tool), { tool, label });
-  const group = el("div", { class: "tl-group", role: "toolbar", "aria-label": "Tools" });
+  const group = el("div", { class: "tl-group", role: "toolbar", "aria-label": t("Tools") });
   group.append(.../** @type {HTMLButtonElement[]} */ (Object.values(buttons)));
   return { group, buttons };
 }

@@ -2,6 +2,7 @@
 // on a touchpad do, which browsers tell as a wheel with Ctrl.
 
 import { el } from "./dom.js";
+import { t } from "./words.js";
 
 const SHOWN = 1600; // milliseconds
 
@@ -10,8 +11,8 @@ export class Wheel {
   constructor(box) {
     this.box = box;
     this.timer = 0;
-    const key = /mac|iphone|ipad/i.test(navigator.platform) ? "⌘" : "Ctrl";
-    this.hint = el("div", { class: "tl-wheel tl-plate", hidden: true }, `${key} + wheel zooms the map`);
+    const key = /mac|iphone|ipad/i.test(navigator.platform) ? "⌘" : t("Ctrl");
+    this.hint = el("div", { class: "tl-wheel tl-plate", hidden: true }, t("{key} + wheel zooms the map", { key }));
     box.append(this.hint);
     // Before Leaflet, which would zoom and keep the page where it is.
     box.addEventListener("wheel", (event) => this.turned(event), { capture: true, passive: true });

@@ -2,6 +2,7 @@
 
 import { el, icon } from "../../shared/assets/dom.js";
 import { press } from "../../shared/assets/toolbar.js";
+import { t } from "../../shared/assets/words.js";
 import { bar, told } from "./scales.js";
 
 /** @import { ViewHeader, ViewLayer } from "../../messages.js" */
@@ -9,9 +10,9 @@ import { bar, told } from "./scales.js";
 
 /** @type {["off" | "swipe" | "beside", string][]} */
 const MODES = [
-  ["off", "one map"],
-  ["swipe", "swipe two layers"],
-  ["beside", "two maps side by side"],
+  ["off", t("one map")],
+  ["swipe", t("swipe two layers")],
+  ["beside", t("two maps side by side")],
 ];
 const WIDE = 560; // from this width on the legend is open unless somebody closed it
 
@@ -20,7 +21,7 @@ export class Choices {
   constructor(view) {
     this.view = view;
     this.memory = view.memory;
-    this.button = press("layers", "Layers and comparison", () => this.toggle());
+    this.button = press("layers", t("Layers and comparison"), () => this.toggle());
     this.panel = el("div", { class: "tl-control tv-panel tl-plate", hidden: true });
     this.legend = el("div", { class: "tl-control tv-legend tl-plate", hidden: true });
     this.mode = ""; // of the comparison that the panel speaks of
@@ -59,8 +60,8 @@ export class Choices {
       {
         type: "button",
         class: "tl-tool tv-close",
-        title: "Close (Esc)",
-        "aria-label": "Close the layers",
+        title: t("Close (Esc)"),
+        "aria-label": t("Close the layers"),
         onclick: () => this.toggle(false),
       },
       icon("close"),
@@ -73,7 +74,7 @@ export class Choices {
     const rows = lowFirst(header)
       .reverse()
       .map((layer) => this.row(layer, header));
-    return rows.length ? [el("h2", {}, "Layers"), ...rows] : [];
+    return rows.length ? [el("h2", {}, t("Layers")), ...rows] : [];
   }
 
   /**
@@ -96,7 +97,7 @@ export class Choices {
       max: 100,
       step: 1,
       value: 100 * mine.opacity,
-      "aria-label": `Opacity of ${layer.title}`,
+      "aria-label": t("Opacity of {title}", { title: layer.title }),
     });
     slider.oninput = this.change(() => (mine.opacity = Number(slider.value) / 100));
     return el("div", { class: "tv-layer", "data-layer": layer.name }, el("label", {}, box, layer.title), slider);
@@ -108,10 +109,13 @@ export class Choices {
     const { compare } = this.memory;
     /** @type {[string, string][]} */
     const names = layers.map((layer) => [layer.name, layer.title]);
-    const parts = [el("h2", {}, "Compare"), this.choice(MODES, compare.mode, "Comparison", (v) => (compare.mode = v))];
+    const parts = [
+      el("h2", {}, t("Compare")),
+      this.choice(MODES, compare.mode, t("Comparison"), (v) => (compare.mode = v)),
+    ];
     if (compare.mode !== "off") {
-      const left = this.choice(names, compare.left, "Left layer", (v) => (compare.left = v));
-      const right = this.choice(names, compare.right, "Right layer", (v) => (compare.right = v));
+      const left = this.choice(names, compare.left, t("Left layer"), (v) => (compare.left = v));
+      const right = this.choice(names, compare.right, t("Right layer"), (v) => (compare.right = v));
       parts.push(el("div", { class: "tl-pair" }, left, right));
     }
     return parts;
@@ -128,13 +132,13 @@ export class Choices {
           /** @type {[string, string]} */ ([name, url.startsWith("http") ? `${name} (internet)` : name]),
       ),
     ];
-    const choice = this.choice(options, this.memory.base.name, "Base map", (v) => (this.memory.base.name = v));
+    const choice = this.choice(options, this.memory.base.name, t("Base map"), (v) => (this.memory.base.name = v));
     const chosen = base.find(({ name }) => name === this.memory.base.name);
-    const parts = [el("h2", {}, "Base map"), choice];
+    const parts = [el("h2", {}, t("Base map")), choice];
     if (chosen) {
       const { base } = this.memory;
       const slider = el("input", { type: "range", min: 0, max: 100, step: 1, value: 100 * base.opacity });
-      slider.setAttribute("aria-label", "Opacity of the base map");
+      slider.setAttribute("aria-label", t("Opacity of the base map"));
       slider.oninput = this.change(() => (base.opacity = Number(slider.value) / 100));
       parts.push(slider);
       if (chosen.about) parts.push(el("p", { class: "tv-about" }, chosen.about));
@@ -177,7 +181,7 @@ export class Choices {
     const entries = told(header.layers.filter((layer) => names.has(layer.name)));
     this.legend.hidden = !entries.length;
     const open = memory.legend ?? view.box.clientWidth > WIDE;
-    const details = el("details", { open }, el("summary", {}, "Legend"));
+    const details = el("details", { open }, el("summary", {}, t("Legend")));
     details.ontoggle = () => {
       memory.legend = details.open;
       view.keep();

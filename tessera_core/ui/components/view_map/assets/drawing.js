@@ -2,15 +2,16 @@
 
 import { boxed } from "../../shared/assets/geometry.js";
 import { Gestures } from "../../shared/assets/gestures.js";
+import { t } from "../../shared/assets/words.js";
 
 /** @import { DrawTool, XY } from "../../messages.js" */
 /** @import { Draft } from "../../shared/assets/gestures.js" */
 /** @import { RegionView } from "./view.js" */
 
 const TITLES = /** @type {const} */ ([
-  ["click", "point", "Click a place, drag to move", "V"],
-  ["box", "rectangle", "Draw a box", "B"],
-  ["polygon", "polygon", "Draw a shape: click corners, or draw around", "P"],
+  ["click", "point", t("Click a place, drag to move"), "V"],
+  ["box", "rectangle", t("Draw a box"), "B"],
+  ["polygon", "polygon", t("Draw a shape: click corners, or draw around"), "P"],
 ]);
 export const TOOLS = TITLES.map(([tool, icon, text, key]) => ({ tool, icon, key, title: `${text} (${key})` }));
 const MOST = 2000; // corners of a shape that was drawn around

@@ -2,6 +2,7 @@
 
 import { el } from "../../shared/assets/dom.js";
 import { rgb } from "../../shared/assets/wire.js";
+import { locale, t } from "../../shared/assets/words.js";
 
 /** @import { Bounds, ColourScale, LegendEntry, ViewLayer } from "../../messages.js" */
 
@@ -20,7 +21,7 @@ export const digitsOf = (scale) =>
  * @param {number} [digits]
  */
 export function written(value, scale, digits = digitsOf(scale)) {
-  return value.toLocaleString("en", { maximumFractionDigits: digits, useGrouping: Math.abs(value) >= 1e4 });
+  return value.toLocaleString(locale(), { maximumFractionDigits: digits, useGrouping: Math.abs(value) >= 1e4 });
 }
 
 /** @param {ColourScale} scale */
@@ -36,7 +37,7 @@ const ends = (scale) => [
 ];
 
 /** @param {ColourScale} scale */
-export const rangeText = (scale) => `${scale.sign}${ends(scale).join(" to ")} ${scale.unit}`.trim();
+export const rangeText = (scale) => `${scale.sign}${ends(scale).join(t(" to "))} ${scale.unit}`.trim();
 
 /**
  * Layers that have something to tell in a legend; those that tell the same, as class maps of several years do, as one.

@@ -7,6 +7,7 @@ import { elementOf } from "../../shared/assets/mounting.js";
 import { press, pressed, toolbar } from "../../shared/assets/toolbar.js";
 import { Wheel } from "../../shared/assets/wheel.js";
 import { decode, rgb } from "../../shared/assets/wire.js";
+import { t } from "../../shared/assets/words.js";
 import { Choices, lowFirst } from "./choices.js";
 import { Drawing, TOOLS } from "./drawing.js";
 import { Linked } from "./linked.js";
@@ -59,13 +60,13 @@ export class RegionView extends BaseView {
       "div",
       { class: "tl-group" },
       this.choices.button,
-      press("save", "Save as PNG", () => this.save()),
+      press("save", t("Save as PNG"), () => this.save()),
     );
     const left = el("div", { class: "tl-control tv-left" }, group, others);
     this.stageRow = el("div", { class: "tv-stages" });
     this.names = [0, 1].map(() => el("div", { class: "tv-name tl-plate", hidden: true }));
     const waits = { class: "tv-waiting tl-plate", role: "status", hidden: true };
-    this.waiting = el("div", waits, "Loading the picture…");
+    this.waiting = el("div", waits, t("Loading the picture…"));
     const { legend, panel } = this.choices;
     this.box.append(this.stageRow, this.draft, this.cross, this.divider, ...this.names, left, this.zoom, this.title);
     this.box.append(this.caption, this.waiting, legend, this.bottom, panel, this.pointing.tip, this.finisher);

@@ -1,0 +1,28 @@
+"""Numbers as a language writes them; separators after the Unicode CLDR."""
+
+from __future__ import annotations
+
+from tessera_core.language.speaking import current
+
+# Language -> decimal mark, mark between thousands.
+_MARKS = {"de": (",", "."), "es": (",", "."), "fr": (",", "\u202f"), "pt": (",", ".")}
+
+
+def numeral(value: float, spec: str = "") -> str:
+    """A number by Python's format ``spec``, with the marks of the language that is spoken.
+
+    >>> from tessera_core.language import using
+    >>> with using("de"):
+    ...     numeral(1234.5, ",.1f")
+    '1.234,5'
+    """
+    return localized(format(value, spec))
+
+
+def localized(text: str) -> str:
+    """The text of a number, written the English way, with the marks of the language that is spoken."""
+    marks = _MARKS.get(current())
+    if marks is None:
+        return text
+    decimal, thousands = marks
+    return text.translate({ord("."): decimal, ord(","): thousands})

@@ -1,0 +1,316 @@
+"""Keep the catalogues of the languages: ``make words``, or ``python tools/words.py [--check] [--todo FOLDER] [--take FOLDER]``.
+
+Reads what people are told out of the code, writes it into ``<language>.<domain>.po`` (what was translated before is kept; what
+nobody says any more goes), and compiles these to the ``.mo`` that the package reads.
+
+    studio   ``t("…")``, ``tn("…", "…", n)``, ``later("…")`` in Python and JavaScript, heads of tables, the glossary
+    core     sentences of the rooms below the pages: what they raise, and what they say in whole sentences
+
+``--todo`` writes what is not translated yet as JSON lists, ``--take`` reads translations from such: {English: translation},
+or {English: [one, many]} for sentences about one thing or many. ``--check`` changes nothing and says whether something would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import itertools
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "tessera_core"
+FOLDER = PACKAGE / "language" / "catalogues"
+LANGUAGES = ("de", "es", "fr", "pt")
+DOMAINS = ("studio", "core")
+# Rooms whose sentences no page shows: the command line stays English.
+SILENT = {"cli", "bench", "pretrain", "language", "ui"}
+_JS = re.compile(
+    r'(?<![\w.])(tn?)\(\s*"((?:[^"\\]|\\.)*)"(?:,\s*"((?:[^"\\]|\\.)*)")?',
+)
+_SENTENCE = re.compile(r"[A-Z“(].*\w.* .*[.!?…]$", re.DOTALL)
+_WORDS = re.compile(r"[A-Za-z]{2,}\W+[a-z]{2,}")
+type Message = str | tuple[str, str]
+type Found = dict[Message, str]
+
+
+def studio() -> Found:
+    """Sentences of pages and components -> where they stand first."""
+    found: Found = {}
+    for path in _python():
+        tree, where = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix()
+        heads = any(isinstance(node, ast.alias) and node.name == "tables" for node in ast.walk(tree))
+        for node in ast.walk(tree):
+            for message in _called(node):
+                found.setdefault(message, where)
+            if heads and path.is_relative_to(PACKAGE / "ui"):
+                for head in _heads(node):
+                    found.setdefault(head, where)
+    for path in sorted((PACKAGE / "ui" / "components").rglob("*.js")):
+        for name, one, many in _JS.findall(path.read_text(encoding="utf-8")):
+            said = tuple(str(json.loads(f'"{text}"')) for text in (one, many) if text)
+            found.setdefault((said[0], said[1]) if name == "tn" else said[0], path.relative_to(ROOT).as_posix())
+    glossary = PACKAGE / "ui" / "help" / "glossary.toml"
+    for name, term in tomllib.loads(glossary.read_text(encoding="utf-8")).items():
+        for text in (name, term["short"], term["long"], *term.get("also", ())):
+            found.setdefault(text, glossary.relative_to(ROOT).as_posix())
+    return found
+
+
+def core() -> Found:
+    """Sentences of the rooms below the pages, with ``{name}`` for values -> where they stand first."""
+    found: Found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).parts[0] in SILENT:
+            continue
+        tree, where = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix()
+        silent = _silent(tree)
+        for node in ast.walk(tree):
+            if node in silent or not isinstance(node, ast.Constant | ast.JoinedStr):
+                continue
+            for text in _templates(node):
+                if _SENTENCE.match(text) or (node in _raised(tree) and _WORDS.search(text)):
+                    found.setdefault(text, where)
+    return found
+
+
+def _python() -> Iterator[Path]:
+    yield from sorted(PACKAGE.rglob("*.py"))
+    yield from sorted((ROOT / "pages").glob("*.py"))
+    yield ROOT / "app.py"
+
+
+def _called(node: ast.AST) -> Iterator[Message]:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return
+    texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    if node.func.id in ("t", "later") and texts:
+        yield texts[0]
+    elif node.func.id == "tn" and len(texts) >= 2:
+        yield texts[0], texts[1]
+
+
+def _heads(node: ast.AST) -> Iterator[str]:
+    keys = node.keys if isinstance(node, ast.Dict) else [node.slice] if isinstance(node, ast.Subscript) else []
+    for key in keys:
+        if isinstance(key, ast.Constant) and isinstance(key.value, str) and re.match(r"[A-Z][a-z]", key.value):
+            yield key.value
+
+
+_RAISED: dict[int, set[ast.AST]] = {}
+
+
+def _raised(tree: ast.Module) -> set[ast.AST]:
+    """First arguments of errors, and what these are joined of."""
+    if id(tree) not in _RAISED:
+        _RAISED.clear()
+        _RAISED[id(tree)] = {
+            node.args[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and node.args and re.search(r"(Error|Cancelled)$", ast.unparse(node.func))
+        }
+    return _RAISED[id(tree)]
+
+
+def _silent(tree: ast.Module) -> set[ast.AST]:
+    """Docstrings, parts of f-strings, and what goes into a log."""
+    out: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            out.add(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            out.update(child for child in ast.walk(node) if child is not node)
+        elif isinstance(node, ast.Call) and re.match(r"(log|logging|parser|warnings)\b|re\.", ast.unparse(node.func)):
+            out.update(ast.walk(node))
+    return out
+
+
+def _templates(node: ast.AST) -> list[str]:
+    """The texts that a constant or f-string can be, ``{name}`` for values; each way of what it decides itself."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) and "{" not in node.value else []
+    assert isinstance(node, ast.JoinedStr)
+    names: dict[str, str] = {}
+    parts: list[list[str]] = []
+    for value in node.values:
+        if isinstance(value, ast.Constant):
+            parts.append([str(value.value).replace("{", "{{").replace("}", "}}")])
+            continue
+        assert isinstance(value, ast.FormattedValue)
+        choices = _choices(value.value)
+        parts.append(choices or ["{" + _name(value.value, names) + "}"])
+    if len(parts) > 40 or _ways(parts) > 8:
+        return []
+    return ["".join(way) for way in itertools.product(*parts)]
+
+
+def _ways(parts: list[list[str]]) -> int:
+    count = 1
+    for part in parts:
+        count *= len(part)
+    return count
+
+
+def _choices(node: ast.expr) -> list[str]:
+    if isinstance(node, ast.IfExp) and all(
+        isinstance(way, ast.Constant) and isinstance(way.value, str) for way in (node.body, node.orelse)
+    ):
+        return [way.value for way in (node.body, node.orelse)]  # type: ignore[attr-defined]
+    return []
+
+
+def _name(node: ast.expr, names: dict[str, str]) -> str:
+    """A name for a value in a sentence, the same for the same value."""
+    code = ast.unparse(node)
+    if code not in names:
+        words = [word for word in re.findall(r"[A-Za-z]\w*", code) if word not in ("self", "len", "str", "repr", "f")]
+        name = base = (words[-1] if re.fullmatch(r"[\w.]+", code) and words else words[0] if words else "value").lower()
+        number = 2
+        while name in names.values():
+            name, number = f"{base}{number}", number + 1
+        names[code] = name
+    return names[code]
+
+
+# ------------------------------------------------------------------ files
+
+
+def merged(language: str, domain: str, found: Found) -> Catalog:
+    """The catalogue with exactly the messages that are said, translated as before where they were."""
+    path = FOLDER / f"{language}.{domain}.po"
+    old = Catalog(locale=language)
+    if path.exists():
+        with path.open("rb") as file:
+            old = read_po(file, locale=language)
+    made = Catalog(locale=language, project="Tessera Studio", fuzzy=False, charset="utf-8")
+    # No dates: the same code gives the same bytes.
+    made.mime_headers = [  # type: ignore[misc]
+        (name, value) for name, value in made.mime_headers if "Date" not in name and "Generated" not in name
+    ]
+    for message, where in sorted(found.items(), key=lambda one: (one[1], _english(one[0]))):
+        known = old.get(_english(message))
+        said = known.string if known is not None and isinstance(known.id, str) == isinstance(message, str) else None
+        empty: str | tuple[str, str] = "" if isinstance(message, str) else ("", "")
+        # Babel would take a % for a place of Python's older formats.
+        made.add(message, said or empty, locations=[(where, None)]).flags.discard("python-format")  # type: ignore[list-item]
+    return made
+
+
+def _english(message: Message) -> str:
+    return message if isinstance(message, str) else message[0]
+
+
+def po(catalog: Catalog) -> bytes:
+    """The catalogue as text."""
+    buffer = BytesIO()
+    write_po(buffer, catalog, width=120, omit_header=False, sort_by_file=False, include_lineno=False)
+    head = [
+        line for line in buffer.getvalue().splitlines() if not re.match(rb"# (Copyright|FIRST|This file|.*EMAIL)", line)
+    ]
+    return b"\n".join(head) + b"\n"
+
+
+def mo(catalog: Catalog) -> bytes:
+    """The catalogue as the package reads it; a message without a translation says the English."""
+    full = Catalog(locale=catalog.locale, charset="utf-8")
+    full.mime_headers = catalog.mime_headers  # type: ignore[misc]
+    for message in catalog:
+        if message.id:
+            said = message.string if all(_parts(message.string)) else message.id
+            full.add(message.id, said)
+    buffer = BytesIO()
+    write_mo(buffer, full)
+    return buffer.getvalue()
+
+
+def _parts(said: object) -> tuple[str, ...]:
+    return said if isinstance(said, tuple) else (str(said),)
+
+
+def missing(catalog: Catalog) -> list[Message]:
+    """What is not translated."""
+    return [message.id for message in catalog if message.id and not all(_parts(message.string))]  # type: ignore[misc]
+
+
+def wrong(message: Message, said: object) -> str:
+    """What is wrong with a translation: values lost, or the marks that a page reads; nothing where it is sound."""
+    ways = [message] if isinstance(message, str) else list(message)
+    for english, text in zip(ways, _parts(said), strict=False):
+        for pattern in (r"(?<!\{)\{\w*\}(?!\})", r":material/\w+:", r"\*\*"):
+            ours, theirs = (sorted(re.findall(pattern, one)) for one in (english, text))
+            # The one of a plural may leave its number out.
+            if ours != theirs and not (
+                pattern.startswith("(") and set(ours) - set(theirs) <= {"{n}"} and len(ways) > 1
+            ):
+                return f"{english!r}: {ours} became {theirs}"
+        if english[:1].isspace() != text[:1].isspace() or english[-1:].isspace() != text[-1:].isspace():
+            return f"{english!r}: a blank at an end was lost"
+    return ""
+
+
+def take(catalog: Catalog, translations: dict[str, object]) -> list[str]:
+    """Put translations into a catalogue; what was refused, and why."""
+    refused = []
+    for message in catalog:
+        if not message.id:
+            continue
+        said = translations.get(_english(message.id))  # type: ignore[arg-type]
+        if said is None:
+            continue
+        said = tuple(said) if isinstance(said, list) else said
+        if isinstance(message.id, str) != isinstance(said, str):
+            refused.append(f"{message.id!r}: one text or two?")
+        elif problem := wrong(message.id, said):  # type: ignore[arg-type]
+            refused.append(problem)
+        else:
+            message.string = said  # type: ignore[assignment]
+    return refused
+
+
+def main() -> int:
+    """Run the tool; 1 where something is to be done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--todo", type=Path)
+    parser.add_argument("--take", type=Path)
+    options = parser.parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    stale, open_ = 0, 0
+    for domain, found in (("studio", studio()), ("core", core())):
+        for language in LANGUAGES:
+            catalog = merged(language, domain, found)
+            if options.take:
+                for file in sorted(options.take.glob(f"{language}*.json")):
+                    for problem in take(catalog, json.loads(file.read_text(encoding="utf-8"))):
+                        print(f"{language}: refused: {problem}")
+            todo = missing(catalog)
+            open_ += len(todo)
+            if todo:
+                print(f"{language}.{domain}: {len(todo)} of {len(found)} are not translated")
+            if options.todo:
+                options.todo.mkdir(parents=True, exist_ok=True)
+                (options.todo / f"{language}.{domain}.json").write_text(
+                    json.dumps(todo, ensure_ascii=False, indent=0), encoding="utf-8"
+                )
+            for ending, content in (("po", po(catalog)), ("mo", mo(catalog))):
+                path = FOLDER / f"{language}.{domain}.{ending}"
+                if not path.exists() or path.read_bytes() != content:
+                    stale += 1
+                    if not options.check:
+                        path.write_bytes(content)
+    if options.check and stale:
+        print(f"{stale} catalogues are not what the code says; run make words")
+    return int(bool(options.check and (stale or open_)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
