@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 export TESSERA_CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: help app generate test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements image image-test docs docs-pictures shots coverage plugin clean
+.PHONY: help app generate test test-all unit lint lint-js test-js format node env env-test browser browsers bench check-live requirements image image-test docs docs-pictures shots coverage plugin words clean
 
 help:
 	@echo "make app           open Tessera Studio on the demo region (GENERATE=1: with the part that generates embeddings; CLASS=1: for a class)"
@@ -130,6 +130,10 @@ plugin:
 	@$(PYTHON3) tools/plugin.py
 
 # The share of lines that the tests run, and a page that shows which they do not.
+# The catalogues of the languages anew from what the code says; prints what is not translated.
+words: env-test
+	$(BIN)/python tools/words.py $(ARGS)
+
 coverage:
 	@$(BOOTSTRAP) test coverage
 	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -q -m "not soak and not browser" $(ARGS)

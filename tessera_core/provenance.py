@@ -11,16 +11,17 @@ from urllib.parse import urlparse
 
 from tessera_core import __version__
 from tessera_core.errors import MixedDatasetsError, RasterError
+from tessera_core.language import later
 
 # What models were called by earlier versions, and so in their files.
 _RENAMED = {"fusion": "stack"}
 SOFTWARE = f"tessera-studio {__version__}"
 _FAMILIES = {"tessera": "TESSERA", "studio": "Tessera Studio", "alphaearth": "AlphaEarth"}
 _ORIGINS = {
-    "generated": "made from satellite time series",
-    "demo": "simulated landscape",
-    "npy tiles": "published tiles",
-    "": "source not recorded",
+    "generated": later("made from satellite time series"),
+    "demo": later("simulated landscape"),
+    "npy tiles": later("published tiles"),
+    "": later("source not recorded"),
 }
 _FINGERPRINT = re.compile(r"[0-9a-f]{8,}")
 
@@ -105,7 +106,7 @@ class Provenance:
             # An address would be made a link, and a store's says nothing to people who follow it.
             return f"store at {urlparse(self.source).netloc}"
         if re.match(r"\d+\.\d+/", self.source):
-            return "published by TESSERA"
+            return later("published by TESSERA")
         return _ORIGINS.get(self.source, self.source)
 
     @property

@@ -11,7 +11,8 @@ import re
 from functools import cache, lru_cache
 from importlib.resources import files
 
-_PLACE = re.compile(r"\{[^{}]*\}")
+# Doubled braces stand for themselves.
+_PLACE = re.compile(r"(?<!\{)\{\w+\}(?!\})")
 # A sentence has to have so many letters of its own to be told from what people wrote.
 _LETTERS = 8
 _DEPTH = 3
@@ -43,6 +44,20 @@ class Catalogue:
     def counted(self, one: str, many: str, n: int) -> str:
         """The sentence for ``n`` things, with its places for values."""
         return self._studio.ngettext(one, many, n)
+
+    def messages(self) -> list[str]:
+        """Every English sentence that it has."""
+        return sorted(_messages(self._studio) | _messages(self._core))
+
+    def said(self, message: str) -> list[str]:
+        """What stands for an English sentence, in all its forms."""
+        found = [
+            said
+            for translations in (self._studio, self._core)
+            for key, said in translations._catalog.items()  # type: ignore[attr-defined]
+            if key == message or (isinstance(key, tuple) and key[0] == message)
+        ]
+        return list(map(str, found))
 
     def relayed(self, text: str) -> str:
         """What a room below the pages said."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tessera_core.language import current
 from tessera_core.lessons.checks import About, Check
 from tessera_core.lessons.solutions import Act
 
@@ -135,9 +136,9 @@ class Lesson:
     start: bool = False
     colours: Mapping[str, str] = field(default_factory=dict)
 
-    def words(self, language: str = "en") -> Texts:
-        """Its words in a language, in English where it has none."""
-        return self.texts.get(language) or self.texts["en"]
+    def words(self, language: str = "") -> Texts:
+        """Its words in a language (by default the one that is spoken), in English where it has none."""
+        return self.texts.get(language or current()) or self.texts["en"]
 
     def step(self, step_id: str) -> Step | None:
         """The step of an id, or None."""

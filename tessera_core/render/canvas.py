@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import InputError
+from tessera_core.language import later
 from tessera_core.raster import picture_file
 from tessera_core.render.palette import NDVI_COLORMAP
 
@@ -46,21 +47,23 @@ SEEN_SHARE = 0.95
 _SAMPLE = 64  # rows and columns that are asked
 _SEASON = "As the eye would see it on the clear days of these months: what is green, bare or harvested then."
 PICTURES = {
-    TRUE_COLOUR: CanvasPicture("True colour", "As the eye would see it from above on the clear days of the year."),
-    "truecolour_dec_feb": CanvasPicture("True colour, December to February", _SEASON),
-    "truecolour_mar_may": CanvasPicture("True colour, March to May", _SEASON),
-    "truecolour_jun_aug": CanvasPicture("True colour, June to August", _SEASON),
-    "truecolour_sep_nov": CanvasPicture("True colour, September to November", _SEASON),
+    TRUE_COLOUR: CanvasPicture(
+        later("True colour"), "As the eye would see it from above on the clear days of the year."
+    ),
+    "truecolour_dec_feb": CanvasPicture(later("True colour, December to February"), _SEASON),
+    "truecolour_mar_may": CanvasPicture(later("True colour, March to May"), _SEASON),
+    "truecolour_jun_aug": CanvasPicture(later("True colour, June to August"), _SEASON),
+    "truecolour_sep_nov": CanvasPicture(later("True colour, September to November"), _SEASON),
     "falsecolour": CanvasPicture(
-        "Plants in red",
+        later("Plants in red"),
         "Near infrared light, which plants throw back, as red: the redder, the denser. Water is nearly black.",
     ),
     "ndvi": CanvasPicture(
-        "Greenness",
+        later("Greenness"),
         "How green the ground is over the year, from brown (bare) over yellow to dark green (dense plants).",
     ),
     EMBEDDING: CanvasPicture(
-        "Embedding picture",
+        later("Embedding picture"),
         "What changed alike through the year has a similar colour. The colours are not those of the ground.",
     ),
 }

@@ -15,14 +15,16 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_core.language import later
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Value, colour, and what it means; people without red-green vision read the colours by their lightness.
 NDVI_COLORMAP = (
-    (0.0, "#8c510a", "bare"),
+    (0.0, "#8c510a", later("bare")),
     (0.2, "#d8b365", ""),
-    (0.4, "#f6e8c3", "thinly covered"),
+    (0.4, "#f6e8c3", later("thinly covered")),
     (0.6, "#7fbc41", ""),
-    (0.9, "#00441b", "dense plants"),
+    (0.9, "#00441b", later("dense plants")),
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tessera_core.errors import LabelError, TesseraError
+from tessera_core.language import relay
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session.assessor import ERRORS, Insight
 from tessera_core.session.layers import ExtraLayer
@@ -185,25 +186,25 @@ def header(
         "epoch": state.epoch,
         "ack": state.ack,
         "seen": state.seen,
-        "notes": state.notes,
+        "notes": [(number, relay(sentence)) for number, sentence in state.notes],
         "ready": ready,
         "version": insight.version,
         "pending": insight.pending and ready,
         "stage": insight.stage,
         "progress": round(insight.map_progress, 3),
-        "problem": insight.problem,
+        "problem": relay(insight.problem),
         "score": _score(insight) if ready else None,
         "next": _next(insight, display) if ready else [],
         "issues": _label_issues(insight, display) if ready else [],
-        "withheld": _withheld(insight) if ready else "",
-        "confidence": insight.calibration.sentence if ready and insight.calibration is not None else "",
+        "withheld": relay(_withheld(insight)) if ready else "",
+        "confidence": relay(insight.calibration.sentence) if ready and insight.calibration is not None else "",
         "layers": [
             {
                 "name": v.name,
-                "title": v.title,
+                "title": relay(v.title),
                 "version": v.version,
-                "sentence": v.sentence,
-                "legend": v.legend,
+                "sentence": relay(v.sentence),
+                "legend": [(colour, relay(text)) for colour, text in v.legend],
                 "mode": v.mode,
             }
             for v in layers
@@ -225,16 +226,18 @@ def _score(insight: Insight) -> dict[str, Any] | None:
         "naive": score.naive,
         "labels": score.n_labels,
         "places": score.n_places,
-        "headline": score.headline,
-        "gap": score.gap,
-        "weakest": score.weakest,
-        "confused": score.confused,
-        "notes": score.notes,
+        "headline": relay(score.headline),
+        "gap": relay(score.gap),
+        "weakest": relay(score.weakest),
+        "confused": relay(score.confused),
+        "notes": [relay(note) for note in score.notes],
     }
 
 
 def _next(insight: Insight, display: DisplayGrid) -> list[dict[str, Any]]:
-    return [{"xy": _centre(s.row, s.col, display), "text": s.reason, "likely": s.likely} for s in insight.queries]
+    return [
+        {"xy": _centre(s.row, s.col, display), "text": relay(s.reason), "likely": s.likely} for s in insight.queries
+    ]
 
 
 def _label_issues(insight: Insight, display: DisplayGrid) -> list[dict[str, Any]]:
@@ -242,7 +245,7 @@ def _label_issues(insight: Insight, display: DisplayGrid) -> list[dict[str, Any]
         {
             "kind": f.kind,
             "severity": f.severity,
-            "text": f.sentence,
+            "text": relay(f.sentence),
             "labels": f.labels[:50],
             "xy": None if f.row is None or f.col is None else _centre(f.row, f.col, display),
             "classes": f.class_ids,
@@ -274,7 +277,7 @@ def _withheld(insight: Insight) -> str:
 def _similar(search: SearchAnswer) -> dict[str, Any] | None:
     found, problem, pixel_area = search
     if found is None:
-        return {"problem": problem} if problem else None
+        return {"problem": relay(problem)} if problem else None
     counts = found.similarity.histogram
     # Pixels at least that much alike, so that the slider tells an area without asking.
     at_least = np.cumsum(counts[::-1])[::-1]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError, TesseraError
 from tessera_core.labels.model import MAX_CLASS_ID, clean_name
+from tessera_core.language import later
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
 from tessera_core.session import insight_protocol, layers
@@ -189,14 +190,16 @@ class LabelSession:
             )
         sentence = dissimilarity.sentence if dissimilarity is not None else ""
         result.append(
-            ExtraLayer("dissimilarity", "Unlike your labels", png, version, sentence, layers.DISSIMILARITY_LEGEND)
+            ExtraLayer(
+                "dissimilarity", later("Unlike your labels"), png, version, sentence, layers.DISSIMILARITY_LEGEND
+            )
         )
         png, version, sentence = b"", "", insight.rule.sentence if insight.rule is not None else ""
         if state.sets and sets is not None:
             png, version = self._png("sets", sets, lambda: layers.sets_png(sets.size, display))
             one = float((sets.size == 1).sum() / max(int((sets.size != 255).sum()), 1))
             sentence = f"{sentence} A single class remains on {100 * one:.0f} % of the region."
-        result.append(ExtraLayer("sets", "Possible classes", png, version, sentence, layers.SETS_LEGEND))
+        result.append(ExtraLayer("sets", later("Possible classes"), png, version, sentence, layers.SETS_LEGEND))
         if found is not None:
             png, version = self._png("similar", found, lambda: layers.percent_png(found.percent, display))
             result.append(ExtraLayer("similar", "Similar places", png, version, mode="percent"))
@@ -220,7 +223,7 @@ class LabelSession:
             png, version = self._png(
                 "post_processed", post_processed, lambda: layers.classes_png(post_processed.classes, colours, display)
             )
-            result.append(ExtraLayer("post_processed", "Tidied map", png, version, post_processed.sentence))
+            result.append(ExtraLayer("post_processed", later("Tidied map"), png, version, post_processed.sentence))
         return result
 
     def _png(self, name: str, source: object, make: Any) -> tuple[bytes, str]:

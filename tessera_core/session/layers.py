@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.applicability import NEAR_EDGE_PERCENT, OUTSIDE_PERCENT
 from tessera_core.labels.colors import distinct_colors
 from tessera_core.labels.model import hsl_to_hex
+from tessera_core.language import later
 from tessera_core.render.display import DisplayGrid
 from tessera_core.render.palette import encode_indexed, rgb
 
@@ -59,8 +60,8 @@ def dissimilarity_png(percent: NDArray[np.uint8], display: DisplayGrid) -> bytes
 
 
 DISSIMILARITY_LEGEND: Legend = (
-    (DISSIMILARITY_COLOURS[1], f"unlike (further out than {OUTSIDE_PERCENT} % of labels)"),
-    (DISSIMILARITY_COLOURS[0], f"rather unlike ({NEAR_EDGE_PERCENT} %)"),
+    (DISSIMILARITY_COLOURS[1], later("unlike (further out than 95 % of labels)")),
+    (DISSIMILARITY_COLOURS[0], later("rather unlike (80 %)")),
 )
 
 
@@ -77,10 +78,10 @@ def sets_png(size: NDArray[np.uint8], display: DisplayGrid) -> bytes:
 
 
 SETS_LEGEND: Legend = (
-    (SETS_COLOURS[0], "two classes possible"),
-    (SETS_COLOURS[1], "three"),
-    (SETS_COLOURS[2], "more"),
-    (NOTHING_FITS, "none fits"),
+    (SETS_COLOURS[0], later("two classes possible")),
+    (SETS_COLOURS[1], later("three")),
+    (SETS_COLOURS[2], later("more")),
+    (NOTHING_FITS, later("none fits")),
 )
 
 

@@ -24,6 +24,7 @@ from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
 from tessera_core.labels.sampling import geometry_pixels, label_pixels
+from tessera_core.language import relay
 from tessera_core.project.classify import fit_labels
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.render.display import DisplayGrid
@@ -135,7 +136,7 @@ class LiveMap:
                 "ack": state.ack,
                 "seen": state.seen,
                 "created": state.created,
-                "notes": state.notes,
+                "notes": [(number, relay(sentence)) for number, sentence in state.notes],
                 **self.picture_header(),
                 "frame": self.display.frame,
                 "pixel": self.display.pixel_size,
@@ -148,7 +149,7 @@ class LiveMap:
                 "redo": labels.can_redo,
                 "map": {"v": name, "levels": levels} if reading.map is not None else None,
                 "saved": saved_at,
-                "hint": reading.hint,
+                "hint": relay(reading.hint),
                 "stamp": self._stamp(labels, head),
                 "version": reading.version,
                 "preview": reading.preview,

@@ -54,7 +54,7 @@ def choice(project: Project, scene: OpenScene, page: str, *, embedding: bool = T
 
 
 def _title(name: str) -> str:
-    return PICTURES[name].title
+    return t(PICTURES[name].title)
 
 
 def layers(project: Project, scene: OpenScene) -> list[Layer]:
@@ -68,10 +68,10 @@ def layer(scene: OpenScene, name: str, *, visible: bool) -> Layer:
     """One picture as a base layer of a view map."""
     return Layer(
         name,
-        PICTURES[name].title,
+        t(PICTURES[name].title),
         partial(scene.png, name),
         f"{scene.key}|{name}",
         visible=visible,
-        legend=GREENNESS if name == "ndvi" else (),
+        legend=tuple((colour, t(words)) for colour, words in GREENNESS) if name == "ndvi" else (),
         group="base",
     )

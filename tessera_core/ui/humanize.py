@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tessera_core.areas import square_kilometres
 from tessera_core.grid import Grid
-from tessera_core.language import localized, numeral, t
+from tessera_core.language import localized, numeral, relay, t
 from tessera_core.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -145,4 +145,4 @@ def left_out(failure: Failure) -> str:
 
 def provenance_line(provenance: Provenance, of_years: Sequence[int | None]) -> str:
     """One line for the header of every page: years, dataset, source."""
-    return " · ".join((years(of_years), provenance.title, provenance.origin))
+    return " · ".join((years(of_years), provenance.title, relay(provenance.origin)))

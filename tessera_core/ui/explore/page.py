@@ -22,7 +22,7 @@ MODES = (later("Picture"), later("Scatter"), later("Pixel"), later("Alike"), lat
 
 def page() -> None:
     """Build the page."""
-    if frame.opened("Open a region first; then you can look around in it here.", "Explore") is None:
+    if frame.opened(t("Open a region first; then you can look around in it here."), t("Explore")) is None:
         return
     view_map.loader()
     scatter.loader()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from tessera_core.language import t
+from tessera_core.language import relay, t
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
@@ -44,11 +44,11 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         t("How the map is made from your labels"),
         options,
         index=options.index(choice.name),
-        format_func=lambda name: str(CHOICES.get(name, name)).partition(":")[0],
+        format_func=lambda name: relay(CHOICES.get(name, name)).partition(":")[0].strip(),
         key=key,
         on_change=keep("head", key),
     )
-    about = CHOICES.get(choice.name, "").partition(":")[2].strip()
+    about = relay(CHOICES.get(choice.name, "")).partition(":")[2].strip()
     if about:
         st.caption(f"{about[0].upper()}{about[1:]}")
     if choice.name != "unet":

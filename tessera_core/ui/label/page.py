@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from tessera_core.language import relay
 from tessera_core.project import steps
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project
@@ -44,7 +45,7 @@ _sessions = LabelSessions()
 
 def page() -> None:
     """Build the page."""
-    if frame.opened("Open a region first; then you can label it here.", "Label") is None:
+    if frame.opened(t("Open a region first; then you can label it here."), t("Label")) is None:
         return
     label_map.loader()
     st.html(_PANEL)
@@ -89,8 +90,8 @@ def _panel(project: Project) -> None:
     header["chosen"] = notes.chosen(project)
     header["canvas"] = {
         "wish": project.settings.canvas or "",
-        "satellite": PICTURES[picture]._asdict(),
-        "embedding": PICTURES[EMBEDDING]._asdict(),
+        "satellite": {name: relay(text) for name, text in PICTURES[picture]._asdict().items()},
+        "embedding": {name: relay(text) for name, text in PICTURES[EMBEDDING]._asdict().items()},
     }
     for layer in layers:
         if layer.png:

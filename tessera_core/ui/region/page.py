@@ -7,6 +7,7 @@ is in ``choose``, what is wrong with tiles in ``tiles``.
 from __future__ import annotations
 
 import base64
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import streamlit as st
 from tessera_core._utils.partial import Failure
 from tessera_core.errors import InputError
 from tessera_core.hosting import settings
-from tessera_core.language import later, t
+from tessera_core.language import later, relay, t
 from tessera_core.project import library
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
@@ -110,7 +111,7 @@ def _summary(project: Project) -> None:
     facts = {
         "Size": humanize.area(raster.grid),
         "Years": humanize.years(list(project.embeddings)),
-        "Embeddings": f"{raster.provenance.title}, {raster.provenance.origin}",
+        "Embeddings": f"{raster.provenance.title}, {relay(raster.provenance.origin)}",
         "Labels": t("{labels} in {classes} classes", labels=len(labels), classes=len(project.log.classes))
         if labels
         else t("none yet"),
@@ -173,9 +174,10 @@ def _show(scene: OpenScene, name: str) -> None:
     told = PICTURES[name]
     # Streamlit's own pictures have no text for those who cannot see them.
     data = base64.b64encode(scene.thumbnail(name)).decode()
-    about = f"{told.title}. {told.sentence}"
+    sentence = relay(told.sentence)
+    about = html.escape(f"{t(told.title)}. {sentence}")
     st.html(f'<img alt="{about}" src="data:image/png;base64,{data}" style="width:100%;image-rendering:pixelated">')
-    st.caption(told.sentence)
+    st.caption(sentence)
 
 
 def _blank(raster: EmbeddingRaster) -> str:

@@ -107,7 +107,7 @@ def regression_map(context: RegressContext) -> RegressionMap | None:
     made: RegressionMap | None = _result(
         context,
         "map",
-        t("Making the map: {lower}", lower=REGRESSION_CHOICES[context.choice.name].partition(":")[0].lower()),
+        t("Making the map: {name}", name=relay(REGRESSION_CHOICES[context.choice.name]).partition(":")[0].strip()),
         lambda progress, cancelled: map_plots(
             context.plots, context.scene.raster, context.choice, progress=progress, cancelled=cancelled
         ),

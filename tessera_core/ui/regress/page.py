@@ -29,7 +29,7 @@ _YEAR_OF_PLOTS = later("The plots are taken to be of this year: take the one in 
 
 def page() -> None:
     """Build the page."""
-    if frame.opened("Open a region first; then your field plots become a map here.", "Continuous map") is None:
+    if frame.opened(t("Open a region first; then your field plots become a map here."), t("Continuous map")) is None:
         return
     view_map.loader()
     _studio()

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from tessera_core.heads.regression import COVERAGE
-from tessera_core.language import numeral, t
+from tessera_core.language import numeral, relay, t
 from tessera_core.project.regress import (
     BEYOND,
     OUTSIDE,
@@ -197,8 +197,8 @@ def method(context: RegressContext) -> None:
             t("How the map is made from your plots"),
             names,
             index=names.index(context.choice.name),
-            format_func=lambda name: REGRESSION_CHOICES[name].partition(":")[0],
-            captions=[_about(REGRESSION_CHOICES[name]) for name in names],
+            format_func=lambda name: relay(REGRESSION_CHOICES[name]).partition(":")[0].strip(),
+            captions=[_about(relay(REGRESSION_CHOICES[name])) for name in names],
             key=head,
             on_change=shell.shielded(_keep),
             args=(context, "regression_head", head),

@@ -22,7 +22,7 @@ from tessera_core.ui.validate.screen import screen
 def page() -> None:
     """Build the page."""
     st.title(t("Validate"))
-    if frame.opened("Open a region first; then its map can be checked here.") is None:
+    if frame.opened(t("Open a region first; then its map can be checked here.")) is None:
         return
     view_map.loader()
     _studio()

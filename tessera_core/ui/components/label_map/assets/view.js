@@ -66,12 +66,8 @@ export class LabelView extends BaseView {
     this.sizer = el("div", { class: "tl-control tl-sizer tl-plate", hidden: true }, this.size, this.sizeText);
     this.bannerText = el("span");
     const end = () => session.endSearch();
-    const ends = el(
-      "button",
-      { type: "button", class: "tl-button", onclick: end },
-      t("End this"),
-      el("kbd", {}, t("Esc")),
-    );
+    const look = { type: "button", class: "tl-button", onclick: end };
+    const ends = el("button", look, t("End this"), el("kbd", {}, t("Esc")));
     this.banner = el("div", { class: "tl-control tl-banner", hidden: true }, this.bannerText, ends);
     const { group, buttons } = toolbar(TOOLS, (tool) => session.setTool(tool));
     this.buttons = buttons;
@@ -287,8 +283,8 @@ export class LabelView extends BaseView {
     this.sizer.hidden = tool !== "brush" && tool !== "erase";
     this.size.value = `${radius}`;
     const { metres } = this.header;
-    const length = metres ? ` · ${Math.round(2 * radius * metres).toLocaleString(locale())} m` : "";
-    this.sizeText.textContent = `${(2 * radius).toLocaleString(locale())} px${length} wide`;
+    const [px, m] = [2 * radius, Math.round(2 * radius * (metres ?? 0))].map((n) => n.toLocaleString(locale()));
+    this.sizeText.textContent = metres ? t("{px} px · {m} m wide", { px, m }) : t("{px} px wide", { px });
     if (PANNING.has(tool)) this.map.dragging.enable();
     else this.map.dragging.disable();
     this.root.dataset.tool = tool;

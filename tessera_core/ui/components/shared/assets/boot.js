@@ -32,6 +32,7 @@ export default function () {
   /** @type {Hub} */
   const hub = (page.__HUB__ ??= { waiting: new Map() });
   // Before any module is linked: what they say when they are is said in it.
-  page.__tesseraLanguage = ASSETS.language;
+  const words = { ...page.__tesseraLanguage?.words, ...ASSETS.language.words };
+  page.__tesseraLanguage = { locale: ASSETS.language.locale, words };
   hub.loading ??= load();
 }

@@ -1,0 +1,129 @@
+"""Sentences in the language of whoever reads them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tessera_core.errors import TesseraError
+from tessera_core.language import (
+    LANGUAGES,
+    PSEUDO,
+    best,
+    current,
+    known,
+    localized,
+    numeral,
+    phrases,
+    relay,
+    t,
+    tn,
+    using,
+)
+from tessera_core.language.catalogue import catalogue
+from tessera_core.language.pseudo import pseudo
+
+OTHERS = [language for language in LANGUAGES if language != "en"]
+
+
+def test_english_is_what_is_written() -> None:
+    assert current() == "en"
+    assert t("{name} is saved.", name="Fen") == "Fen is saved."
+    assert [tn("{n} label", "{n} labels", n) for n in (0, 1, 2)] == ["0 labels", "1 label", "2 labels"]
+    assert relay(TesseraError("There are no labels yet.")) == "There are no labels yet."
+    assert phrases(("Undo (Z)",)) == {}
+
+
+@pytest.mark.parametrize(("accepted", "chosen", "language"), [
+    ("de-CH,de;q=0.9,en;q=0.5", "", "de"),
+    ("en;q=0.5, fr;q=0.8", "", "fr"),
+    ("de;q=0, es", "", "es"),
+    ("de", "fr", "fr"),
+    ("de", "<script>", "de"),
+    ("x;q=many, pt-BR", "", "pt"),
+    ("", "", "en"),
+])  # fmt: skip
+def test_the_language_of_a_browser(accepted: str, chosen: str, language: str) -> None:
+    assert best(accepted, chosen) == language
+
+
+@given(st.text(max_size=700), st.text(max_size=20))
+def test_whatever_a_browser_sends_there_is_a_language(accepted: str, chosen: str) -> None:
+    assert known(best(accepted, chosen))
+
+
+def test_the_language_of_a_block_ends_with_it() -> None:
+    with using("de"):
+        assert current() == "de"
+        assert numeral(1234.5, ",.1f") == localized("1,234.5") == "1.234,5"
+        with using("fr"):
+            assert numeral(1234.5, ",.1f") == "1\u202f234,5"
+    assert numeral(1234.5, ",.1f") == "1,234.5"
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_sentence_of_a_room_below_is_found_by_the_words_around_its_values(language: str) -> None:
+    with using(language):
+        said = relay("There is no project in …/maps/{odd} name: it holds no project.json.")
+        assert "…/maps/{odd} name" in said
+        assert not said.startswith("There is no project")
+        # What people wrote stays theirs.
+        assert relay("corn and wheat") == "corn and wheat"
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_relay(text: str) -> None:
+    with using("de"):
+        assert isinstance(relay(text), str)
+
+
+def test_english_that_everybody_can_tell_from_english() -> None:
+    assert pseudo("**Save** {name} now :material/check:").count("{name}") == 1
+    assert re.search(r":material/check:", pseudo("Save :material/check: it"))
+    with using(PSEUDO):
+        assert t("Save {name}", name="Fen").startswith("⟦")
+        assert "Fen" in t("Save {name}", name="Fen")
+        assert relay("A name that somebody gave") == "A name that somebody gave"
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_translation_takes_the_values_of_its_sentence(language: str) -> None:
+    found = catalogue(language)
+    for message in found.messages():
+        names = {name: "x" for name in re.findall(r"\{(\w+)\}", message)}
+        for said in found.said(message):
+            assert said.strip()
+            said.format(**names)
+
+
+@pytest.mark.timeout(120)
+def test_the_catalogues_are_what_the_code_says_and_have_no_holes(root: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, str(root / "tools" / "words.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_browser_gets_the_words_of_its_modules() -> None:
+    from tessera_core.ui.components import shared
+
+    said, counted = shared.sentences("label_map/assets/main.js")
+    assert "Undo (Z)" in said
+    assert ("{n} label", "{n} labels") in counted
+    with using("de"):
+        words = phrases(said, counted)
+        script = shared.loader("__hub", "label_map/assets/main.js", (), "de")
+    assert set(said) <= set(words)
+    assert words["{n} labels"] != words["Undo (Z)"]
+    assert json.dumps(words["Undo (Z)"]) in script
