@@ -197,7 +197,7 @@ def test_the_frame_of_all_pages_waits_for_no_learning() -> None:
 def test_the_core_names_no_page(root: Path) -> None:
     # The command line and notebooks have no pages: an error says by its hint where it can be put right.
     titles = re.findall(
-        r'st\.Page\([^)]*title="([^"]+)"', (root / FACE / "ui" / "shell.py").read_text(encoding="utf-8")
+        r'st\.Page\([^)]*title=t\("([^"]+)"', (root / FACE / "ui" / "shell.py").read_text(encoding="utf-8")
     )
     assert len(set(titles)) >= 11
     named = re.compile(rf"\b[Pp]ages? [\"']?({'|'.join(titles)})\b")

@@ -48,7 +48,7 @@ def studio() -> Found:
     found: Found = {}
     for path in _python():
         tree, where = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix()
-        heads = any(isinstance(node, ast.alias) and node.name == "tables" for node in ast.walk(tree))
+        heads = any(isinstance(node, ast.Attribute) and node.attr in ("show", "facts") for node in ast.walk(tree))
         for node in ast.walk(tree):
             for message in _called(node):
                 found.setdefault(message, where)

@@ -129,13 +129,15 @@ def _words() -> None:
     found = [
         term
         for term in words.terms().values()
-        if wanted.strip().casefold() in " ".join((term.name, term.short, term.long, *term.also)).casefold()
+        if wanted.strip().casefold() in " ".join(map(t, (term.name, term.short, term.long, *term.also))).casefold()
     ]
     if not found:
         st.info(t("No word like that. Try another one, or a part of it."), icon=":material/search_off:")
     for term in found:
-        also = f" (also: {', '.join(term.also)})" if term.also else ""
-        said = f"<b>{html.escape(term.name)}</b>{html.escape(also)}<br>{html.escape(f'{term.short} {term.long}')}"
+        also = t(" (also: {words})", words=", ".join(map(t, term.also))) if term.also else ""
+        said = (
+            f"<b>{html.escape(t(term.name))}</b>{html.escape(also)}<br>{html.escape(f'{t(term.short)} {t(term.long)}')}"
+        )
         st.html(f'<div class="studio-word">{pictures.picture(term.name)}<p>{said}</p></div>')
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from tessera_core.language import current, t, using
+
 # The word can be reached by keyboard, and what it means appears beneath it without the help of the server.
 STYLE = """<style>
 .studio-term { border-bottom: 1px dotted currentColor; cursor: help; position: relative; }
@@ -55,9 +57,10 @@ def terms() -> dict[str, Term]:
 
 
 @functools.cache
-def _pattern() -> tuple[re.Pattern[str], dict[str, Term]]:
+def _pattern(language: str) -> tuple[re.Pattern[str], dict[str, Term]]:
     spoken = [term for term in terms().values() if not term.everyday]
-    forms = {form.casefold(): term for term in spoken for form in (term.name, *term.also)}
+    with using(language):
+        forms = {t(form).casefold(): term for term in spoken for form in (term.name, *term.also)}
     # The longest first: "class map" is not a class.
     words = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
     return re.compile(rf"(?<!\w)({words})(?!\w)", re.IGNORECASE), forms
@@ -69,7 +72,7 @@ def marked(sentence: str) -> str:
     >>> marked("A label & a wish").startswith('A <span class="studio-term" tabindex="0">label<span role="tooltip">')
     True
     """
-    pattern, forms = _pattern()
+    pattern, forms = _pattern(current())
     told: set[str] = set()
     out, at = [], 0
     for found in pattern.finditer(sentence):
@@ -80,7 +83,7 @@ def marked(sentence: str) -> str:
         out.append(html.escape(sentence[at : found.start()]))
         out.append(
             f'<span class="studio-term" tabindex="0">{html.escape(found[0])}<span role="tooltip">'
-            f"{html.escape(term.short)}</span></span>"
+            f"{html.escape(t(term.short))}</span></span>"
         )
         at = found.end()
     return "".join([*out, html.escape(sentence[at:])])
@@ -93,7 +96,7 @@ def caption(sentence: str) -> None:
 
 def facts(rows: Mapping[str, str]) -> None:
     """Facts on the page, a line each, the terms in their names explained."""
-    lines = (f"<b>{marked(name)}:</b> {html.escape(text)}" for name, text in rows.items())
+    lines = (f"<b>{marked(t(name))}:</b> {html.escape(text)}" for name, text in rows.items())
     st.html(f'<div class="studio-words">{"<br>".join(lines)}</div>')
 
 
@@ -104,4 +107,4 @@ def tip(name: str) -> str:
         KeyError: there is no such term.
     """
     term = terms()[name]
-    return f"{term.short} {term.long}"
+    return f"{t(term.short)} {t(term.long)}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.language import relay
+from tessera_core.language import relay, t
 from tessera_core.project import steps
 from tessera_core.project.classify import head_choice
 from tessera_core.project.project import Project

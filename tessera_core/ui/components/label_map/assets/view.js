@@ -296,8 +296,9 @@ export class LabelView extends BaseView {
   /** @param {ToolName} tool */
   fillBanner(tool) {
     this.banner.hidden = !this.session.searching;
-    const text = tool === "unlike" ? t("Clicks say what it is not like.") : t("Clicks say what it is like.");
-    if (!this.banner.hidden && this.bannerText.textContent !== text) this.bannerText.textContent = text;
+    if (!this.banner.hidden)
+      this.bannerText.textContent =
+        tool === "unlike" ? t("Clicks say what it is not like.") : t("Clicks say what it is like.");
   }
 
   cursor() {
