@@ -20,6 +20,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -191,11 +192,7 @@ def merged(language: str, domain: str, found: Found) -> Catalog:
     if path.exists():
         with path.open("rb") as file:
             old = read_po(file, locale=language)
-    made = Catalog(locale=language, project="Tessera Studio", fuzzy=False, charset="utf-8")
-    # No dates: the same code gives the same bytes.
-    made.mime_headers = [  # type: ignore[misc]
-        (name, value) for name, value in made.mime_headers if "Date" not in name and "Generated" not in name
-    ]
+    made = _empty(language)
     for message, where in sorted(found.items(), key=lambda one: (one[1], _english(one[0]))):
         known = old.get(_english(message))
         said = known.string if known is not None and isinstance(known.id, str) == isinstance(message, str) else None
@@ -203,6 +200,14 @@ def merged(language: str, domain: str, found: Found) -> Catalog:
         # Babel would take a % for a place of Python's older formats.
         made.add(message, said or empty, locations=[(where, None)]).flags.discard("python-format")  # type: ignore[list-item]
     return made
+
+
+def _empty(language: str) -> Catalog:
+    # One date for ever: the same code gives the same bytes.
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    return Catalog(
+        locale=language, project="Tessera Studio", fuzzy=False, charset="utf-8", creation_date=then, revision_date=then
+    )
 
 
 def _english(message: Message) -> str:
@@ -221,8 +226,7 @@ def po(catalog: Catalog) -> bytes:
 
 def mo(catalog: Catalog) -> bytes:
     """The catalogue as the package reads it; a message without a translation says the English."""
-    full = Catalog(locale=catalog.locale, charset="utf-8")
-    full.mime_headers = catalog.mime_headers  # type: ignore[misc]
+    full = _empty(str(catalog.locale))
     for message in catalog:
         if message.id:
             said = message.string if all(_parts(message.string)) else message.id

@@ -9,9 +9,9 @@ import pytest
 import rasterio
 
 from tessera_core.assess.baseline import raw_medians
-from tessera_core.dpixels.seasons import interpolate
 from tessera_core.assess.evaluate import CrossValidation, evaluate
 from tessera_core.assess.reference import read_reference
+from tessera_core.dpixels.seasons import interpolate
 from tessera_core.dpixels.tile import DPixelTile, write_tile
 from tessera_core.errors import LabelError
 from tessera_core.export.geotiff import write_class_map
