@@ -16,7 +16,12 @@ from tessera_core.language import later
 # What models were called by earlier versions, and so in their files.
 _RENAMED = {"fusion": "stack"}
 SOFTWARE = f"tessera-studio {__version__}"
-_FAMILIES = {"tessera": "TESSERA", "studio": "Tessera Studio", "alphaearth": "AlphaEarth"}
+_FAMILIES = {
+    "tessera": "TESSERA",
+    "studio": "Tessera Studio",
+    "alphaearth": "AlphaEarth",
+    "seasons": "seasonal statistics",
+}
 _ORIGINS = {
     "generated": later("made from satellite time series"),
     "demo": later("simulated landscape"),
@@ -98,6 +103,16 @@ class Provenance:
             variant = ""
         version = "/".join(part for part in (self.version, variant) if part)
         return f"{_FAMILIES.get(self.model, self.model)} {version}".strip()
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of the parts of several joined, for people; of others its own.
+
+        >>> Provenance("seasons", dim=135).part_names
+        ('seasonal statistics',)
+        """
+        parts = self.details.get("parts") if self.model == "stack" else None
+        return tuple(Provenance.from_json(part).title for part in parts) if parts else (self.title,)
 
     @property
     def origin(self) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -110,6 +111,33 @@ def make_tile(
         grid=make_grid(shape),
         roi=roi,
         meta={"year": 2023, **meta},
+    )
+
+
+def season_tile(grid: Grid, year: int | None = 2023, orbit: bool = True, seed: int = 0) -> DPixelTile:
+    """The time series of two crops side by side, the right half greening later, with clouds, in memory."""
+    rng = np.random.default_rng(seed)
+    height, width = grid.shape
+    doys = np.arange(10, 366, 15)
+    late = np.indices(grid.shape)[1] >= width // 2
+    season = np.exp(-(((doys[:, None, None] - np.where(late, 230, 140)[None]) / 45.0) ** 2))
+    bands = rng.normal(1000, 60, (len(doys), height, width, 10))
+    bands[..., 3:5] += 2500 * season[..., None]
+    passes = np.arange(5, 366, 30)
+    radar = rng.normal(6000, 200, (len(passes), height, width, 2)).astype(np.int16)
+    none = np.zeros((0, height, width, 2), np.int16)
+    return DPixelTile(
+        bands.astype(np.uint16),
+        (rng.random(bands.shape[:3]) > 0.15).astype(np.uint8),
+        doys,
+        radar if orbit else none,
+        passes if orbit else np.zeros(0, int),
+        none,
+        np.zeros(0, int),
+        None,
+        grid,
+        "tile",
+        year,
     )
 
 

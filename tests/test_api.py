@@ -39,7 +39,7 @@ from tests.sources.world_store import WebStore
 
 SIZE = 96
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_600_000), (SIZE, SIZE))
-SLOW = ("demo", "generate")
+SLOW = ("demo", "generate", "join")
 CALLS = {name for name, value in vars(api).items() if inspect.isfunction(value)}
 
 

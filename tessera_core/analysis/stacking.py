@@ -195,7 +195,7 @@ def _write(
         codes.flush()
         scales.flush()
         del codes, scales
-        _write_header(part, first.grid, provenance)
+        write_header(part, first.grid, provenance)
     return float(np.concatenate(cosines).mean()), missing
 
 
@@ -266,6 +266,7 @@ def _provenance(first: Provenance, second: Provenance, weights: tuple[float, flo
     )
 
 
-def _write_header(folder: Path, grid: Grid, provenance: Provenance) -> None:
+def write_header(folder: Path, grid: Grid, provenance: Provenance) -> None:
+    """Write what a raster says of itself into its folder."""
     header = {"format": FORMAT, "grid": grid.to_json(), "provenance": provenance.to_json()}
     (folder / "raster.json").write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")

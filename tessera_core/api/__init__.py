@@ -14,6 +14,7 @@ from tessera_core.api.embeddings import coverage as coverage
 from tessera_core.api.embeddings import demo as demo
 from tessera_core.api.embeddings import fetch as fetch
 from tessera_core.api.embeddings import generate as generate
+from tessera_core.api.embeddings import join as join
 from tessera_core.api.embeddings import open as open
 from tessera_core.api.labels import read_labels as read_labels
 from tessera_core.api.labels import read_values as read_values

@@ -268,6 +268,50 @@ def generate(
     return open_embeddings(made[0].path if len(made) == 1 else place)
 
 
+def join(
+    first: EmbeddingRaster,
+    second: EmbeddingRaster | str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str],
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> EmbeddingRaster:
+    """Two embeddings of one place as one, or embeddings beside the seasonal statistics of their time series.
+
+    Both parts have the same total variance. Heads that are linear (class means, ridge, logistic) learn from the labels how much
+    each part counts, and have it in ``block_weights_``.
+
+    Args:
+        first: its grid is kept.
+        second: other embeddings, or d-pixel tiles of the same place and year: monthly medians, the yearly wave and radar means.
+        out: new folder.
+        seed: of the samples that spreads are measured on.
+        progress, cancelled: see the module.
+
+    Returns:
+        The joined raster, memory-mapped.
+
+    Raises:
+        RasterError: they share no ground with data, or are embeddings and time series of two years.
+        TileError: a folder is no tile, or the tiles do not go together.
+
+    Example:
+        >>> both = tessera.join(raster, region.dpixels[2024], out="both")
+        >>> both.provenance.part_names
+        ('Tessera Studio nano', 'seasonal statistics')
+    """
+    from tessera_core.analysis.season_raster import join_seasons
+    from tessera_core.analysis.stacking import stack
+    from tessera_core.dpixels.tile import DPixelTile, find_tiles
+
+    if isinstance(second, EmbeddingRaster):
+        return stack(first, second, Path(out), seed=seed, progress=progress, cancelled=cancelled).raster
+    paths = [second] if isinstance(second, str | os.PathLike) else list(second)
+    tiles = [DPixelTile.open(folder) for path in paths for folder in find_tiles(Path(path))]
+    return join_seasons(first, tiles, Path(out), seed=seed, progress=progress, cancelled=cancelled).raster
+
+
 def demo(
     *,
     size: int = 320,

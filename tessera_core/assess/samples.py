@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import HeadError
+from tessera_core.heads.blocks import blocks_of
 from tessera_core.heads.classification import Head
 from tessera_core.heads.regression import RegressionHead
 from tessera_core.raster import EmbeddingRaster, dequantise, valid_scales
@@ -75,7 +76,10 @@ class CodeFeatures:
         if head.receptive_radius:
             head.fit_at(*self._places(train), y, groups=groups, cancelled=cancelled)
         else:
-            head.fit(dequantise(self.codes[train], self.scales[train]), y, groups=groups, cancelled=cancelled)
+            blocks = () if self.raster is None else blocks_of(self.raster.provenance)
+            # Of a head of somebody else's no more is asked than there is.
+            more = {"blocks": blocks} if blocks else {}
+            head.fit(dequantise(self.codes[train], self.scales[train]), y, groups=groups, cancelled=cancelled, **more)
 
     def fit_predict(
         self, head: Head, train: Index, y: NDArray[Any], test: Index, groups: Groups = None

@@ -134,10 +134,23 @@ def training_of(trained: Trained) -> dict[str, Any]:
     }
 
 
+def parts_of(made: MappedClasses) -> dict[str, Any] | None:
+    """How much each part of joined embeddings counts, as JSON; None where they are of one piece."""
+    from tessera_core.heads.blocks import sentence
+
+    weights = getattr(made.head, "block_weights_", None)
+    if weights is None:
+        return None
+    names = made.raster.provenance.part_names
+    return {"names": list(names), "weights": [float(one) for one in weights], "sentence": sentence(weights, names)}
+
+
 def _of_classes(made: MappedClasses) -> dict[str, Any]:
     result: dict[str, Any] = {"temperature": round(made.head.applied_temperature_, 6)}
     if (trained := made.trained) is not None:
         result |= training_of(trained)
+        if (parts := parts_of(made)) is not None:
+            result["parts"] = parts
     if made.labels is None and (outside := made.outside_applicability()) is not None:
         result["unlike_training"] = {
             "share": round(outside.share, 4),
@@ -199,6 +212,8 @@ def report(result: dict[str, Any]) -> str:
     for one in result["classes"]:
         area = f"  {one['hectares']:.2f} ha" if one["hectares"] is not None else ""
         lines.append(f"  {one['name']:<{width}}  {one['pixels']:>10} pixels{area}")
+    if "parts" in result:
+        lines.append(result["parts"]["sentence"])
     if "unlike_training" in result:
         lines.append(result["unlike_training"]["sentence"])
     if result.get("score"):

@@ -1,5 +1,9 @@
 """Join two embeddings of one place into one (stacking): both sets of numbers side by side, for maps, scatter and change.
 
+The second may be the time series (d-pixel tiles) of the same place and year instead: their seasonal statistics (monthly medians,
+the yearly wave, radar means) are joined then, which helps from a few labels on. Maps learn from the labels how much each part
+counts and say it (docs/heads.md).
+
 Folders that hold several years are joined year by year, with the same weights in all, so that change can be found in both.
 """
 
@@ -14,6 +18,7 @@ PATHS = {"first": Input(), "second": Input(), "out": Output(folder="whole")}
 EXAMPLES = (
     "tessera stack demo/embeddings/2023 annual/2023 --out both",
     "tessera stack tessera-years annual --out both",
+    "tessera stack demo/embeddings/2023 demo/dpixels/2023 --out both",
 )
 SUMMARY = "join two embeddings of one place into one"
 
@@ -21,7 +26,9 @@ SUMMARY = "join two embeddings of one place into one"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("first", help="embeddings in any layout we read; their grid is kept")
-    parser.add_argument("second", help="other embeddings of the same place: another model, or another year")
+    parser.add_argument(
+        "second", help="other embeddings of the same place: another model, or another year; or its d-pixel tiles"
+    )
     parser.add_argument("--out", required=True, help="folder to write; open it like any embeddings")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
 
@@ -35,8 +42,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from tessera_core.analysis.stacking import stack, stack_years
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.sources.local.open import find_years, left_out, open_embeddings
+    from tessera_core.sources.local.open import find_years, open_embeddings
 
+    if (tiles := _tiles(args.second)) is not None:
+        from tessera_core.analysis.season_raster import join_seasons
+
+        one = open_embeddings(args.first)
+        made = [join_seasons(one, tiles, args.out, seed=args.seed, progress=ConsoleProgress("stack"))]
+        return _told(args, [one], made)
     parts = args.first, args.second
     years = [[year for year in find_years(part) if year is not None] for part in parts]
     if min(len(each) for each in years) > 1:
@@ -49,6 +62,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         one, other = (open_embeddings(part) for part in parts)
         sources = [one, other]
         made = [stack(one, other, args.out, seed=args.seed, progress=ConsoleProgress("stack"))]
+    return _told(args, sources, made)
+
+
+def _tiles(path: str) -> list[Any] | None:
+    """The d-pixel tiles in a folder; None where it is something else."""
+    from pathlib import Path
+
+    from tessera_core.dpixels.tile import DPixelTile, find_tiles
+    from tessera_core.errors import TileError
+
+    if not Path(path).is_dir():
+        return None
+    try:
+        folders = find_tiles(path)
+    except TileError:
+        return None
+    return [DPixelTile.open(folder) for folder in folders]
+
+
+def _told(args: argparse.Namespace, sources: list[Any], made: list[Any]) -> dict[str, Any]:
+    from tessera_core.sources.local.open import left_out
+
     rasters = [each.raster for each in made]
     return {
         "out": args.out,

@@ -3,6 +3,7 @@
 ablations  what each part of the method is worth: trains an encoder without it on a fixed budget (two hours on one core)
 labels     a frozen encoder with 1 to 50 labels a class, beside a random forest and logistic regression on raw statistics
 sampling   whether an embedding depends on which dates were clear, and how many dates it needs
+year       what a sensor year can lose: windows of it, radar, an orbit, optics
 real       encoders, plain statistics and both together on your own labelled pixels, with intervals and a figure:
            tessera study real FOLDER... --out DIR
            A folder holds .npz files, d-pixel tiles with labels*.tif, or CSV tables as Earth Engine exports them.
@@ -33,20 +34,24 @@ PATHS = {
 }
 EXAMPLES = (
     "tessera study labels --out study",
+    "tessera study year my-pixels --worlds 2 --out study",
     "tessera study ablations --out study --seeds 2 --steps 100",
     "tessera study real my-pixels --weights studio-nano --weights v2-nano --out study",
+    "tessera study real my-pixels --encoder presto.py:Presto --out study",
 )
 STOPPED = "ablations and real go on where they stopped when the same command is run again; the other studies begin anew"
 SUMMARY = "study what an encoder is worth, with tables"
 
-STUDIES = ("ablations", "labels", "sampling", "real")
+STUDIES = ("ablations", "labels", "sampling", "year", "real")
 WEIGHTS = "studio-nano"
+# Pixels of a place in the study of the year, which embeds them fourteen times.
+MOST_OF_A_PLACE = 1500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("name", choices=STUDIES)
-    parser.add_argument("places", nargs="*", metavar="FOLDER", help="real: labelled pixels, files or folders")
+    parser.add_argument("places", nargs="*", metavar="FOLDER", help="real, year: labelled pixels, files or folders")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for tables and results")
     parser.add_argument(
         "--weights",
@@ -55,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"name or file of the encoder (not for ablations; real: may be given several times; default: {WEIGHTS})",
     )
     parser.add_argument("--worlds", type=int, default=3, help="held-out simulated worlds to judge on (default: 3)")
-    parser.add_argument("--demo", action="store_true", help="labels, sampling: judge on the demo region too")
+    parser.add_argument("--demo", action="store_true", help="labels, sampling, year: judge on the demo region too")
     parser.add_argument("--tile", type=Path, help="d-pixel tile to judge on too")
     parser.add_argument("--labels", type=Path, help="its labels: class raster or label file")
     parser.add_argument("--title", default="", help="what to call the tile in tables")
@@ -77,6 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="means,logistic",
         help="real: means, logistic (its penalty chosen by inner folds), forest (of plain statistics; slow)",
     )
+    parser.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="FILE.py:NAME",
+        help="real: an encoder of your own code to compare, too, which is run (docs/howto/extend.md); several times for several",
+    )
     parser.add_argument("--field", help="real: column of the class in tables")
     parser.add_argument("--no-joined", action="store_true", help="real: do not join embeddings with plain statistics")
 
@@ -91,12 +103,10 @@ def check(args: argparse.Namespace) -> None:
 
     from tessera_core.errors import InputError
 
-    if (args.name == "real") != bool(args.places):
-        raise InputError(
-            "Name the folders of labelled pixels: tessera study real FOLDER... --out DIR."
-            if args.name == "real"
-            else f"The study {args.name} takes no folders ({args.places[0]}); tiles are named with --tile."
-        )
+    if args.name == "real" and not args.places:
+        raise InputError("Name the folders of labelled pixels: tessera study real FOLDER... --out DIR.")
+    if args.name not in ("real", "year") and args.places:
+        raise InputError(f"The study {args.name} takes no folders ({args.places[0]}); tiles are named with --tile.")
     if args.name == "real":
         _counts(args)
         if args.tile is not None:
@@ -136,9 +146,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     encoders = [load_checkpoint(one) for one in args.weights or [WEIGHTS]]
     if args.name == "real":
         return _real(args, encoders, progress)
-    from tessera_core.pretrain.studies import labels, sampling
+    from tessera_core.pretrain.studies import labels, sampling, year
 
-    study = {"labels": labels, "sampling": sampling}[args.name]
+    study: Any = {"labels": labels, "sampling": sampling, "year": year}[args.name]
     # Most covers then have parcels for 50 labels beside those that are tested.
     scenes = _scenes(args, parcels=400 if args.name == "labels" else 200, per_parcel=3)
     return study.run(scenes, encoders[0], args.out, draws=args.seeds or 10, progress=progress)
@@ -155,6 +165,13 @@ def _scenes(args: argparse.Namespace, parcels: int, per_parcel: int) -> list[Any
     if args.tile is not None:
         only = [name.strip() for name in args.classes.split(",") if name.strip()]
         scenes.append(labelled_tile(args.tile, args.labels, only, args.title))
+    if args.places:
+        from tessera_core.pretrain.studies.labelled import read_places
+        from tessera_core.pretrain.studies.scenes import of_tile
+
+        for place in read_places(args.places, field=args.field):
+            some = place.at_most(MOST_OF_A_PLACE)
+            scenes.append(of_tile(some.tile, some.reference, some.name))
     return scenes
 
 
@@ -186,8 +203,10 @@ def _counts(args: argparse.Namespace) -> tuple[int, ...]:
 
 
 def _real(args: argparse.Namespace, encoders: list[Any], progress: Any) -> dict[str, Any]:
+    from tessera_core.inference.external import load_external
     from tessera_core.pretrain.studies import labelled, real
 
+    encoders = [*encoders, *(load_external(one) for one in args.encoder)]
     only = [name.strip() for name in args.classes.split(",") if name.strip()]
     places = labelled.read_places(args.places, args.labels, args.field)
     setting = real.Setting(args.hold_out, _counts(args), real.DRAWS if args.seeds is None else args.seeds)

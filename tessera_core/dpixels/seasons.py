@@ -46,7 +46,8 @@ def seasonal_statistics(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArr
 
     The wave is the least-squares fit of ``mean + a cos(2 pi t) + b sin(2 pi t)`` and of twice that frequency to the filled
     months of NDVI, NDWI and NDMI; ``(a, b)`` is amplitude and phase without the jump that a phase has at new year. Of radar
-    come, beside the months, the mean of each polarisation and of their difference over all passes.
+    come, beside the months, the mean of each polarisation and of their difference over all passes. There are always twelve
+    months, those without a date filled as gaps are, so that what a number means does not depend on the weather.
 
     Args:
         tile: the time series.
@@ -56,6 +57,29 @@ def seasonal_statistics(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArr
         float32 (N, F), in units of its own for each number, see :func:`standardised`; NaN where a pixel was never seen.
     """
     return _in_parts(_seasons, tile, rows, cols)
+
+
+def monthly_series(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Twelve filled months of each pixel, as encoders of composites take them.
+
+    Args:
+        tile: the time series.
+        rows, cols: (N,) pixels.
+
+    Returns:
+        float32 (N, 12, 10) medians of reflectance x 10000 in the order of :data:`.S2_BANDS`, and float32 (N, 12, 2) means of VV
+        and VH in decibels over both orbits; NaN where a sensor never saw the pixel.
+    """
+    (optical, times), *radar = _sensors(tile, rows, cols)
+    months = _all_months(optical, times)[0].transpose(1, 0, 2)
+    if not radar:
+        return months, np.full((len(rows), 12, 2), np.nan, np.float32)
+    stored = np.stack([_all_months(*one)[0] for one in radar])
+    known = np.isfinite(stored)
+    total = np.where(known, stored, 0).sum(0) / np.maximum(known.sum(0), 1)
+    # (2 dB + 50) * 200 is how tiles store decibels.
+    decibels = np.where(known.any(0), (total / 200 - 50) / 2, np.nan)
+    return months, decibels.transpose(1, 0, 2).astype(np.float32)
 
 
 def standardised(values: Floats, mean: Floats | None = None, spread: Floats | None = None, most: float = 5.0) -> Floats:
@@ -95,7 +119,7 @@ def _months(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.intege
 
 
 def _seasons(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:
-    (optical, times), *radar = _sensors(tile, rows, cols)
+    (optical, times), *radar = [_all_months(*one) for one in _sensors(tile, rows, cols)]
     waves = _waves(np.stack([_difference(optical, *pair) for pair in _PAIRS], axis=-1), times)
     sets = [_flat(optical), waves]
     for series, _ in radar:
@@ -119,6 +143,15 @@ def _sensors(
     return sets
 
 
+def _all_months(series: Floats, times: NDArray[np.float32]) -> tuple[Floats, NDArray[np.float32]]:
+    """The twelve months of (W, N, C) filled ones; a thirteenth, of the last hours of a leap year, is left out."""
+    months = np.arange(12, dtype=np.float32)
+    full = np.full((12, *series.shape[1:]), np.nan, np.float32)
+    inside = times < len(months)
+    full[times[inside].astype(int)] = series[inside]
+    return (interpolate(full, months), months) if inside.any() else (np.repeat(series[:1], 12, axis=0), months)
+
+
 def _flat(series: Floats) -> Floats:
     """(W, N, C) -> (N, W * C)."""
     count, pixels, channels = series.shape
@@ -131,16 +164,11 @@ def _difference(series: Floats, first: int, second: int) -> Floats:
 
 
 def _waves(series: Floats, times: NDArray[np.float32]) -> Floats:
-    """Mean and two harmonics (N, 5 C) of filled months (W, N, C); with few windows the second, then the first, stay zero."""
+    """Mean and two harmonics (N, 5 C) of twelve months (12, N, C)."""
     angle = 2 * np.pi * (times + 0.5) / 12
     columns = [np.ones_like(angle), np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)]
-    kept = 5 if len(times) >= 7 else 3 if len(times) >= 4 else 1
-    design = np.stack(columns[:kept], axis=1)
-    # A whisper of ridge: windows of one half of the year leave the wave open.
-    inverse = np.linalg.solve(design.T @ design + 1e-3 * len(times) * np.eye(kept), design.T)
-    fitted = np.zeros((5, *series.shape[1:]), np.float32)
-    fitted[:kept] = np.einsum("kw,wnc->knc", inverse, series)
-    return _flat(fitted)
+    fitted, *_ = np.linalg.lstsq(np.stack(columns, axis=1), series.reshape(len(times), -1), rcond=None)
+    return _flat(fitted.reshape(len(columns), *series.shape[1:]).astype(np.float32))
 
 
 def windows(

@@ -8,7 +8,7 @@ its flags tell, so that nobody need ask for its class. Heads refuse to know wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -20,6 +20,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from tessera_core._utils.threads import run_alone, run_blocks
 from tessera_core.errors import Cancelled, HeadError, UnableError
+from tessera_core.heads.blocks import blocks_of
 from tessera_core.heads.estimators import BaseEstimator
 from tessera_core.heads.training import dense_groups
 from tessera_core.raster import dequantise, valid_scales
@@ -98,6 +99,8 @@ class Stepwise:
     _cancelled: Cancel | None = None
     # While fitting: which label each vector belongs to, (N,) from 0, or None where each is a label of its own.
     _groups: NDArray[np.intp] | None = None
+    # While fitting: widths of the parts of joined vectors, or none.
+    _blocks: tuple[int, ...] = ()
 
     def _step(self, done: int, total: int, message: str = "training") -> None:
         if self._cancelled is not None and self._cancelled():
@@ -118,6 +121,7 @@ class Stepwise:
             # Nothing of the caller may stay in a head that is copied, sent to another thread or saved.
             del self._progress, self._cancelled
             self.__dict__.pop("_groups", None)
+            self.__dict__.pop("_blocks", None)
         return self
 
     def _forget(self) -> None:
@@ -175,6 +179,7 @@ class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
         sample_weight: ArrayLike | None = None,
         *,
         groups: ArrayLike | None = None,
+        blocks: Sequence[int] = (),
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
     ) -> Self:
@@ -194,7 +199,12 @@ class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
             HeadError: shapes disagree, or the labels do not suffice: two classes, or three vectors of two numbers, with data.
             Cancelled: ``cancelled`` said so; the head is not fitted.
         """
-        return self._taught(lambda: self._learn(*self._table(X, y, sample_weight, groups)), progress, cancelled)
+
+        def work() -> None:
+            self._blocks = tuple(blocks)
+            self._learn(*self._table(X, y, sample_weight, groups))
+
+        return self._taught(work, progress, cancelled)
 
     def fit_at(
         self,
@@ -228,6 +238,7 @@ class RasterEstimator[Value: np.generic](Stepwise, BaseEstimator):
         y: ArrayLike,
         groups: ArrayLike | None,
     ) -> None:
+        self._blocks = blocks_of(getattr(raster, "provenance", None))
         self._learn(*self._table(self._sample(raster, rows, cols), y, None, groups))
 
     def _sample(self, raster: Pixels, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> Floats:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tessera_core._utils.int8 import BLOCK, CodeProduct
 from tessera_core._utils.softmax import softmax
 from tessera_core._utils.threads import run_blocks
+from tessera_core.heads.blocks import block_weights, columns
 from tessera_core.heads.classification import NO_CLASS, NO_CONFIDENCE, Head
 from tessera_core.raster import valid_scales
 from tessera_core.types import Bytes, Floats
@@ -24,12 +25,29 @@ class LinearHead(Head):
     Attributes:
         coef_: float32 (D, K).
         intercept_: float32 (K,).
+        block_weights_: float64 (B,), how much each part of joined vectors counts; there only after a fit on such. It is part
+            of the coefficients.
     """
 
     takes_temperature = True
     coef_: Floats
     intercept_: Floats
     _product: CodeProduct | None
+    block_weights_: NDArray[np.float64]
+
+    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+        if not self._blocks:
+            self._solve(X, targets, weight)
+            return
+        weights = block_weights(X, targets, weight, self._groups, self._blocks)
+        factors = columns(weights, self._blocks)
+        self._solve((X * factors).astype(np.float32), targets, weight)
+        self._set(self.coef_ * factors[:, None], self.intercept_)
+        self.block_weights_ = weights
+
+    def _solve(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+        """Set the coefficients; see :meth:`Head._fit`."""
+        raise NotImplementedError
 
     def _set(self, coef: NDArray[np.floating], intercept: NDArray[np.floating]) -> None:
         self.coef_, self.intercept_ = coef.astype(np.float32), intercept.astype(np.float32)

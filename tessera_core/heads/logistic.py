@@ -56,7 +56,7 @@ class LogisticHead(LinearHead):
         self.max_iter = max_iter
         self.tol = tol
 
-    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+    def _solve(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         if not (isinstance(self.alpha, int | float) and self.alpha > 0):
             raise HeadError(f"The penalty alpha of a logistic head must be a positive number, not {self.alpha!r}.")
         x, w = X.astype(np.float64), weight

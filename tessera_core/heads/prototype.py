@@ -37,7 +37,7 @@ class PrototypeHead(LinearHead):
     Attributes:
         shrinkage_: the shrinkage used.
         temperature_: the temperature used; already divided into ``coef_``.
-        prototypes_: float32 (K, D), the class means.
+        prototypes_: float32 (K, D), the class means, of joined vectors times the weight of each part.
 
     Example:
         >>> X = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
@@ -54,7 +54,7 @@ class PrototypeHead(LinearHead):
         self.shrinkage = shrinkage
         self.class_weight = class_weight
 
-    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+    def _solve(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         n, dim = X.shape
         x, index = X.astype(np.float64), targets
         k = int(targets.max()) + 1

@@ -47,7 +47,7 @@ class RidgeHead(LinearHead):
         self.alpha = alpha
         self.class_weight = class_weight
 
-    def _fit(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
+    def _solve(self, X: Floats, targets: NDArray[np.intp], weight: NDArray[np.float64]) -> None:
         if self.alpha != "loo" and not (isinstance(self.alpha, int | float) and self.alpha > 0):
             raise HeadError(
                 f"The penalty alpha of a ridge head must be 'loo' or a positive number, not {self.alpha!r}."

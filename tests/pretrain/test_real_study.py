@@ -205,6 +205,16 @@ def test_zones_are_cut_both_ways(place: labelled.RealPlace) -> None:
         assert place.xy[part == 0, axis].max() < place.xy[part == 1, axis].min()
 
 
+def test_of_too_many_pixels_as_many_of_every_group_are_kept(place: labelled.RealPlace) -> None:
+    few = place.at_most(48)
+    assert len(few) == 48
+    assert len(np.unique(few.reference.groups)) == len(np.unique(place.reference.groups))
+    assert few.vectors["theirs"].shape[0] == 48
+    assert place.at_most(1000) is place
+    at = few.reference.rows
+    np.testing.assert_array_equal(few.reference.y, place.reference.y[at])
+
+
 # ------------------------------------------------------------------ scores
 
 
@@ -237,6 +247,10 @@ def test_a_method_that_is_better_everywhere_has_an_interval_above_zero(place: la
     assert poor["difference"] == 0
     assert poor["difference_interval"] == [0, 0]
     assert good["best_raw"] == "poor"
+    (verdict,) = told["verdict"]
+    assert verdict["sentence"] == "With 1 label a class the best is good (1.000), ahead of all others beyond chance."
+    twin = real.summary(place, {"one": ("embedding", half), "poor": ("raw", half)}, setting)
+    assert twin["verdict"][0]["as_good"] == ["poor"]
 
 
 # ------------------------------------------------------------------ peers
@@ -319,6 +333,32 @@ def test_a_study_writes_its_tables_and_goes_on(tmp_path: Path, file: Path, nano,
     monkeypatch.setattr(real, "judge", never)
     monkeypatch.setattr(real, "embed", never)
     assert real.run([place], [nano], tmp_path, setting, heads=("means",))["places"] == result["places"]
+
+
+def test_an_encoder_of_ones_own_is_compared(tmp_path: Path, file: Path, capsys) -> None:
+    code = """
+class Months:
+    name, dim, wants = "months", 12, "monthly"
+    def embed(self, pixels):
+        return pixels.s2[..., 3] / 1e4
+"""
+    (tmp_path / "mine.py").write_text(code)
+    words = [
+        "study",
+        "real",
+        str(file),
+        "--out",
+        str(tmp_path / "o"),
+        "--seeds",
+        "2",
+        "--counts",
+        "5",
+        "--heads",
+        "means",
+    ]
+    assert main([*words, "--no-joined", "--encoder", f"{tmp_path / 'mine.py'}:Months"]) == 0
+    assert "| months, class means |" in capsys.readouterr().out
+    assert main([*words, "--encoder", f"{tmp_path / 'mine.py'}:Nobody"]) == 2
 
 
 def test_the_command_reads_a_folder_and_tells_mistakes(tmp_path: Path, file: Path, capsys) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from tessera_core.assess.samples import MatrixFeatures, Samples
 from tessera_core.cli import main
 from tessera_core.models.checkpoint import load_checkpoint
-from tessera_core.pretrain.studies import ablations, labels, sampling, scenes
+from tessera_core.pretrain.studies import ablations, labels, sampling, scenes, year
 from tessera_core.pretrain.studies.tables import mean_sd, table
 
 
@@ -129,8 +130,6 @@ def test_each_variant_lacks_its_part_and_nothing_else():
 
 
 def test_a_study_of_ablations_keeps_its_results_and_goes_on(tmp_path, world, monkeypatch):
-    from dataclasses import replace
-
     config = ablations.budget(2, 768, batch=64)
     config = replace(config, data=replace(config.data, max_s2=24, max_s1=24))
     measures = [ablations.Measure("worlds_10", "worlds", (0,), 5)]
@@ -200,6 +199,47 @@ def test_an_embedding_stays_itself_with_other_dates(tmp_path, world, nano):
     assert cosines["same pixel, median"] > cosines["two classes, median"] + 0.2
     need = result["need"][scenes.WORLDS]["with radar"]
     assert need[0] < need[-1]
+
+
+# ------------------------------------------------------------------ the year
+
+
+def test_windows_hold_their_days_and_together_the_year(world):
+    pixels = world.pixels.take(slice(0, 40))
+    changes = year.variants()
+    quarters = [changes[name](pixels) for name in ("Jan to Mar", "Apr to Jun", "Jul to Sep", "Oct to Dec")]
+    for count in ("s2_count", "s1_count", "s1_ascending"):
+        parts = [getattr(part, count) for part in quarters]
+        np.testing.assert_array_equal(np.sum(parts, axis=0), getattr(pixels, count))
+    half = changes["Jan to Jun"](pixels)
+    np.testing.assert_array_equal(half.s2_count, quarters[0].s2_count + quarters[1].s2_count)
+    for row in range(40):
+        days = quarters[1].s2_doy[row, : quarters[1].s2_count[row]]
+        assert ((days >= 92) & (days <= 183)).all()
+
+
+def test_sensors_are_left_out_as_the_name_says(world):
+    pixels = world.pixels.take(slice(0, 20))
+    left = {name: change(pixels) for name, change in year.variants().items()}
+    assert not left["radar only"].s2_count.any()
+    np.testing.assert_array_equal(left["radar only"].s1, pixels.s1)
+    assert not left["no radar"].s1_count.any()
+    rising, falling = left["ascending passes only"], left["descending passes only"]
+    np.testing.assert_array_equal(rising.s1_count, rising.s1_ascending)
+    assert not falling.s1_ascending.any()
+    np.testing.assert_array_equal(rising.s1_count + falling.s1_count, pixels.s1_count)
+
+
+def test_a_year_without_its_season_is_worth_less(tmp_path, world, nano, monkeypatch):
+    few = {name: year.variants()[name] for name in (year.WHOLE, "Jan to Mar", "no radar")}
+    monkeypatch.setattr(year, "variants", lambda: few)
+    result = year.run([world], nano, tmp_path, draws=2)
+    scores = result["scores"][scenes.WORLDS]
+    assert np.mean(scores["Jan to Mar"]) < np.mean(scores[year.WHOLE]) - 0.05
+    assert "| Jan to Mar |" in (tmp_path / "year.md").read_text()
+    bare = replace(world, pixels=scenes.without_radar(world.pixels), group="bare")
+    monkeypatch.setattr(year, "variants", lambda: {year.WHOLE: few[year.WHOLE], "radar only": year.without_optics})
+    assert set(year.run([bare], nano, tmp_path, draws=1)["scores"]["bare"]) == {year.WHOLE}
 
 
 # ------------------------------------------------------------------ tables and the command

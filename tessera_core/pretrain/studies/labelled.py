@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from tessera_core.assess.reference import Reference, read_reference
-from tessera_core.dpixels.tile import S2_BANDS, DPixelTile, find_tiles
+from tessera_core.dpixels.tile import S1_POLARISATIONS, S2_BANDS, DPixelTile, find_tiles
 from tessera_core.errors import InputError, LabelError, TileError
 from tessera_core.gate import is_missing, open_archive
 from tessera_core.grid import Grid
@@ -90,6 +92,18 @@ class RealPlace:
         y, groups = self.reference.y, self.reference.groups
         ids = [k for k in np.unique(y) if len(np.unique(groups[y == k])) >= least]
         return self._kept(np.isin(y, ids), [c for c in self.reference.classes if c.id in ids])
+
+    def at_most(self, count: int, seed: int = 0) -> RealPlace:
+        """So many pixels at most, drawn evenly over groups: one of every group before any gives a second."""
+        if len(self) <= count:
+            return self
+        groups = self.reference.groups
+        order = np.random.default_rng((seed, 4)).permutation(len(self))
+        order = order[np.argsort(groups[order], kind="stable")]
+        turn = np.arange(len(order)) - np.searchsorted(groups[order], groups[order])
+        keep = np.zeros(len(self), bool)
+        keep[order[np.argsort(turn, kind="stable")][:count]] = True
+        return self._kept(keep, list(self.reference.classes))
 
     def _kept(self, keep: NDArray[np.bool_], classes: list[LabelClass]) -> RealPlace:
         old = self.reference
@@ -293,7 +307,7 @@ def _loose(
         raise LabelError(f"{tile.name} has not one labelled pixel.")
     if not np.isfinite(lonlat[rows]).all():
         raise LabelError(f"{tile.name} has labelled pixels without a place; without it no ground can be held out.")
-    names = list(dict.fromkeys(titles[row] for row in rows))
+    names = list(dict.fromkeys(titles[row] for row in rows.tolist()))
     names.sort()
     if len(names) > 254:
         raise LabelError(f"{tile.name} has {len(names)} classes, more than 254; are these classes at all?")
@@ -301,7 +315,7 @@ def _loose(
     for number, title in enumerate(names, start=1):
         classes.append(LabelClass(number, title, color_for(title, classes, number)))
     number_of = {title: number for number, title in enumerate(names, start=1)}
-    y = np.array([number_of[titles[row]] for row in rows], np.uint8)
+    y = np.array([number_of[titles[row]] for row in rows.tolist()], np.uint8)
     cells = np.floor(lonlat[rows] * CELLS_PER_DEGREE).astype(np.int64)
     _, groups = np.unique(cells, axis=0, return_inverse=True)
     reference = Reference(rows, np.zeros(len(rows), int), y, groups.ravel(), classes, points=True)
@@ -346,7 +360,7 @@ def read_series_table(path: str | Path, field: str | None = None) -> RealPlace:
     for at, name in enumerate(sheet.header):
         day, band = _DATE.search(name), _BAND.search(name)
         if day and band:
-            when = _day(*map(int, day.groups()), path)
+            when = _day(day, path)
             # What is left of the name without the band tells two looks of one day apart.
             rest = name[: band.start()] + name[band.end() :]
             orbit = "desc" if "desc" in name.lower() else "asc"
@@ -369,7 +383,8 @@ def _has_dates(sheet: Sheet) -> bool:
     return dated or any(name.strip().lower() in _DATE_COLUMNS for name in sheet.header)
 
 
-def _day(year: int, month: int, day: int, path: Path) -> date:
+def _day(found: re.Match[str], path: Path) -> date:
+    year, month, day = (int(part) for part in found.groups())
     try:
         return date(year, month, day)
     except ValueError as error:
@@ -448,54 +463,67 @@ def _of_long(
 def _moment(text: str, path: Path) -> date:
     found = _DATE.search(text)
     if found:
-        return _day(*map(int, found.groups()), path)
+        return _day(found, path)
     milliseconds = _number(text)
     if np.isfinite(milliseconds) and 0 < milliseconds < 1e14:
         return datetime.fromtimestamp(milliseconds / 1000, UTC).date()
     raise LabelError(f"{path.name} has {text!r} for a date; write dates as 2021-01-06.")
 
 
-def _tile_of(looks: Sequence[Sequence[_Seen]], name: str) -> DPixelTile:
+class _Look(NamedTuple):
+    """The values of one sensor of a pixel on a date, and whether they are of the ground."""
+
+    doy: int
+    values: list[float]
+    clear: bool
+
+
+def _tile_of(seen: Sequence[Sequence[_Seen]], name: str) -> DPixelTile:
     """The looks of all pixels on common days; two of one day and pixel lie beside each other."""
-    sensors = {"s2": S2_BANDS, "asc": ("VV", "VH"), "desc": ("VV", "VH")}
-    arrays = {}
-    known = [one.values.get("B08", np.nan) for pixel in looks for one in pixel]
-    scale = 10_000.0 if max((value for value in known if np.isfinite(value)), default=3.0) <= 2 else 1.0
-    for sensor, bands in sensors.items():
-        filled: list[list[tuple[int, list[float], bool]]] = []
-        for pixel in looks:
-            mine = []
-            for one in pixel:
-                if sensor != "s2" and one.orbit != sensor:
-                    continue
-                values = [one.values.get(band, float("nan")) for band in bands]
-                if sensor == "s2" and np.isfinite(values).all():
-                    cloud = one.values.get("SCL", 4.0)
-                    mine.append((one.doy, [v * scale for v in values], cloud not in _CLOUDED))
-                elif sensor != "s2" and np.isfinite(values).any():
-                    mine.append((one.doy, values, True))
-            filled.append(sorted(mine, key=lambda look: look[0]))
-        days: dict[int, int] = {}
-        for mine in filled:
-            for doy in {look[0] for look in mine}:
-                days[doy] = max(days.get(doy, 0), sum(look[0] == doy for look in mine))
-        axis = [doy for doy in sorted(days) for _ in range(days[doy])]
-        start = {doy: axis.index(doy) for doy in days}
-        values_ = np.zeros((len(looks), len(axis), len(bands)))
-        valid = np.zeros((len(looks), len(axis)), bool)
-        for i, mine in enumerate(filled):
-            used: dict[int, int] = {}
-            for doy, numbers, clear in mine:
-                at = start[doy] + used.get(doy, 0)
-                used[doy] = used.get(doy, 0) + 1
-                values_[i, at], valid[i, at] = numbers, clear
-        arrays[sensor] = (values_, valid, np.array(axis, np.int16))
-    s2, mask, doy = arrays["s2"]
+    bright = [one.values.get("B08", np.nan) for pixel in seen for one in pixel]
+    scale = 10_000.0 if max((value for value in bright if np.isfinite(value)), default=3.0) <= 2 else 1.0
+    s2, mask, doy = _on_common_days([_optical(pixel, scale) for pixel in seen], len(S2_BANDS))
     radar = []
     for orbit in ("asc", "desc"):
-        decibels, seen, days_ = arrays[orbit]
+        decibels, valid, days = _on_common_days([_passes(pixel, orbit) for pixel in seen], 2)
         stored = np.clip(np.rint((2 * decibels + 50) * 200), 1, 32767)
-        known = np.isfinite(decibels) & seen[..., None]
-        radar.append((np.where(known, stored, 0).astype(np.int16), days_))
+        known = np.isfinite(decibels) & valid[..., None]
+        radar.append((np.where(known, stored, 0).astype(np.int16), days))
     counts = np.clip(np.rint(s2), 0, 65535).astype(np.uint16)
     return _column(counts, mask, doy, radar[0], radar[1], name)
+
+
+def _optical(pixel: Sequence[_Seen], scale: float) -> list[_Look]:
+    looks = []
+    for one in pixel:
+        values = [scale * one.values.get(band, float("nan")) for band in S2_BANDS]
+        if np.isfinite(values).all():
+            looks.append(_Look(one.doy, values, one.values.get("SCL", 4.0) not in _CLOUDED))
+    return looks
+
+
+def _passes(pixel: Sequence[_Seen], orbit: str) -> list[_Look]:
+    looks = []
+    for one in pixel:
+        values = [one.values.get(polarisation, float("nan")) for polarisation in S1_POLARISATIONS]
+        if one.orbit == orbit and np.isfinite(values).any():
+            looks.append(_Look(one.doy, values, True))
+    return looks
+
+
+def _on_common_days(
+    pixels: Sequence[Sequence[_Look]], channels: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int16]]:
+    """Values (N, T, C), which of them are clear (N, T), and days (T,)."""
+    most: dict[int, int] = {}
+    for looks in pixels:
+        for doy, count in Counter(look.doy for look in looks).items():
+            most[doy] = max(most.get(doy, 0), count)
+    axis = [doy for doy in sorted(most) for _ in range(most[doy])]
+    values, clear = np.zeros((len(pixels), len(axis), channels)), np.zeros((len(pixels), len(axis)), bool)
+    for row, looks in enumerate(pixels):
+        place = {doy: axis.index(doy) for doy in most}
+        for look in looks:
+            values[row, place[look.doy]], clear[row, place[look.doy]] = look.values, look.clear
+            place[look.doy] += 1
+    return values, clear, np.array(axis, np.int16)

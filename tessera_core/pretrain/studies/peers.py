@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -48,8 +49,8 @@ class TunedLogistic:
         alpha_: the penalty used.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, blocks: Sequence[int] = ()) -> None:
+        self.seed, self.blocks = seed, blocks
         self.alpha_ = LogisticHead().alpha
 
     def fit(self, x: Floats, y: NDArray[np.integer], groups: NDArray[np.integer]) -> Self:
@@ -60,15 +61,14 @@ class TunedLogistic:
             part = deal(y, dense, folds, np.random.default_rng(self.seed))
             losses = [self._loss(x, y, part, alpha) for alpha in PENALTIES]
             self.alpha_ = PENALTIES[int(np.argmin(losses))]
-        self._head: Head = LogisticHead(alpha=self.alpha_).fit(x, y)
+        self._head: Head = LogisticHead(alpha=self.alpha_).fit(x, y, blocks=self.blocks)
         return self
 
     def predict(self, x: Floats) -> NDArray[np.integer]:
         """Class ids (N,)."""
         return np.asarray(self._head.predict(x))
 
-    @staticmethod
-    def _loss(x: Floats, y: NDArray[np.integer], part: NDArray[np.intp], alpha: float) -> float:
+    def _loss(self, x: Floats, y: NDArray[np.integer], part: NDArray[np.intp], alpha: float) -> float:
         total, count = 0.0, 0
         for k in np.unique(part):
             inside, out = part != k, part == k
@@ -76,7 +76,7 @@ class TunedLogistic:
             out &= np.isin(y, known)
             if len(known) < 2 or not out.any():
                 continue
-            head = LogisticHead(alpha=alpha).fit(x[inside], y[inside])
+            head = LogisticHead(alpha=alpha).fit(x[inside], y[inside], blocks=self.blocks)
             proba = head.predict_proba(x[out])[np.arange(int(out.sum())), np.searchsorted(head.classes_, y[out])]
             total -= float(np.log(np.maximum(proba, 1e-6)).sum())
             count += int(out.sum())
@@ -84,10 +84,16 @@ class TunedLogistic:
 
 
 def predicted(
-    head: str, x: Floats, y: NDArray[np.integer], groups: NDArray[np.integer], test: Floats, seed: int
+    head: str,
+    x: Floats,
+    y: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    test: Floats,
+    seed: int,
+    blocks: Sequence[int] = (),
 ) -> NDArray[np.integer]:
     """Class ids of ``test`` by a head of :data:`HEADS` taught on ``x`` (N, D), ``y`` and ``groups`` (N,)."""
     if head == "logistic":
-        return TunedLogistic(seed).fit(x, y, groups).predict(test)
+        return TunedLogistic(seed, blocks).fit(x, y, groups).predict(test)
     made = PrototypeHead() if head == "means" else ForestHead(seed=seed)
-    return np.asarray(made.fit(x, y).predict(test))
+    return np.asarray(made.fit(x, y, blocks=blocks).predict(test))

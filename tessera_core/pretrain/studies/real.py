@@ -23,6 +23,7 @@ from tessera_core._utils.csvcells import quoted_row
 from tessera_core._utils.npy import load_npy
 from tessera_core.dpixels.seasons import monthly_statistics, seasonal_statistics, standardised
 from tessera_core.errors import InputError, TileError
+from tessera_core.inference.external import LoadedExternal, embed_pixels
 from tessera_core.models.quantise import quantise
 from tessera_core.pretrain.pixels import pack_tile
 from tessera_core.pretrain.studies.labelled import RealPlace
@@ -42,6 +43,8 @@ HOLD_OUT = ("auto", "zones", "cells", "fields")
 FIELD_FOLDS = 4
 # What intervals are drawn from: ground and draws of labels, both with replacement.
 RESAMPLED = 1000
+# Pixels of a place that are judged: more change the second figure of a score by nothing and cost as many predictions.
+MOST_PIXELS = 8000
 _MAX_S2, _MAX_S1 = 128, 192
 _FORMAT = 1
 
@@ -57,12 +60,14 @@ class Feature:
         kind: whether it comes of an encoder, is a plain statistic, or both side by side.
         digest: names what made it.
         values: float32 (N, D).
+        blocks: widths of its parts, of joined ones: class means and logistic learn how much each counts.
     """
 
     name: str
     kind: Kind
     digest: str
     values: Floats
+    blocks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,14 +106,17 @@ class Setting:
 
 
 def features_of(
-    place: RealPlace, encoders: Sequence[LoadedEncoder], joined: bool = True, kept: Path | None = None
+    place: RealPlace,
+    encoders: Sequence[LoadedEncoder | LoadedExternal],
+    joined: bool = True,
+    kept: Path | None = None,
 ) -> list[Feature]:
     """What is compared on a place: each encoder's embedding and each that the file brings (int8, as rasters hold them), plain
     monthly statistics, and each embedding beside the seasonal statistics at equal variance.
 
     Args:
         place: labelled pixels.
-        encoders: loaded weights.
+        encoders: loaded weights, and encoders of others.
         joined: whether to join embeddings with seasonal statistics.
         kept: folder where embeddings are kept for the next time.
     """
@@ -116,7 +124,7 @@ def features_of(
     found = []
     for loaded in encoders:
         name = Path(loaded.name).stem if Path(loaded.name).suffix else loaded.name
-        found.append(Feature(name, "embedding", loaded.sha256[:16], _embedded(place, loaded, kept)))
+        found.append(Feature(name, "embedding", _print_of(loaded), _embedded(place, loaded, kept)))
     for name, values in place.vectors.items():
         digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
         found.append(Feature(name, "embedding", digest, _rounded(values)))
@@ -124,10 +132,11 @@ def features_of(
     if joined:
         for one in list(found):
             values = _rounded(np.concatenate([equal_variance(one.values), equal_variance(seasons)], axis=1))
-            found.append(Feature(f"{one.name} + seasons", "joined", f"{one.digest}-s{_FORMAT}", values))
+            widths = one.values.shape[1], seasons.shape[1]
+            found.append(Feature(f"{one.name} + seasons", "joined", f"{one.digest}-s{_FORMAT + 1}b", values, widths))
     months = _filled(standardised(monthly_statistics(place.tile, rows, cols)))
     found.append(Feature("monthly medians", "raw", f"m{_FORMAT}", months))
-    found.append(Feature("seasonal statistics", "raw", f"s{_FORMAT}", seasons))
+    found.append(Feature("seasonal statistics", "raw", f"s{_FORMAT + 1}", seasons))
     return found
 
 
@@ -146,15 +155,22 @@ def _filled(values: Floats) -> Floats:
     return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _embedded(place: RealPlace, loaded: LoadedEncoder, kept: Path | None) -> Floats:
-    path = None if kept is None else kept / f"{place.digest}-{loaded.sha256[:16]}.npy"
+def _print_of(loaded: LoadedEncoder | LoadedExternal) -> str:
+    return loaded.fingerprint if isinstance(loaded, LoadedExternal) else loaded.sha256[:16]
+
+
+def _embedded(place: RealPlace, loaded: LoadedEncoder | LoadedExternal, kept: Path | None) -> Floats:
+    path = None if kept is None else kept / f"{place.digest}-{_print_of(loaded)}.npy"
     if path is not None and path.exists():
         known = load_npy(path, TileError)
         if known.shape[:1] == (len(place),):
             return np.array(known, np.float32)
     rows, cols = place.reference.rows, place.reference.cols
-    pixels = pack_tile(place.tile, rows, cols, max_s2=_MAX_S2, max_s1=_MAX_S1, seed=0)
-    values = _rounded(embed(loaded.encoder, loaded.config.normalisation, pixels))
+    if isinstance(loaded, LoadedExternal):
+        values = _rounded(_filled(embed_pixels(loaded, place.tile, rows, cols)))
+    else:
+        pixels = pack_tile(place.tile, rows, cols, max_s2=_MAX_S2, max_s1=_MAX_S1, seed=0)
+        values = _rounded(embed(loaded.encoder, loaded.config.normalisation, pixels))
     if path is not None:
         _keep(path, values)
     return values
@@ -211,13 +227,15 @@ def judge(place: RealPlace, feature: Feature, head: str, setting: Setting) -> ND
                 if len(np.unique(y[train])) < 2:
                     continue
                 x, truth = feature.values[train], y[train].astype(np.int64)
-                said[draw, number, test] = predicted(head, x, truth, groups[train], feature.values[test], draw)
+                said[draw, number, test] = predicted(
+                    head, x, truth, groups[train], feature.values[test], draw, feature.blocks
+                )
     return said
 
 
 def run(
     places: Sequence[RealPlace],
-    encoders: Sequence[LoadedEncoder],
+    encoders: Sequence[LoadedEncoder | LoadedExternal],
     out: str | Path,
     setting: Setting | None = None,
     *,
@@ -229,7 +247,7 @@ def run(
 
     Args:
         places: labelled pixels.
-        encoders: loaded weights.
+        encoders: loaded weights, and encoders of others.
         out: folder; what is done lies in its folder ``kept`` and is not done again.
         setting: how.
         heads: keys of :data:`~tessera_core.pretrain.studies.peers.HEADS`, on every feature; the forest on raw statistics only.
@@ -239,7 +257,7 @@ def run(
     Returns:
         JSON object: ``setting``, and ``places``, each with its name, pixels, classes, what is held out, and ``rows``: for each
         method and number of labels the mean and deviation of macro-F1 over draws, a 95 % interval over ground and draws, and
-        the difference to the best raw method at that number, with its interval.
+        the difference to the best raw method at that number, with its interval; and a ``verdict`` for each number.
 
     Raises:
         InputError: a head is not known, or a place has fewer than two classes that can be taught and judged.
@@ -249,7 +267,8 @@ def run(
         if head not in HEADS:
             raise InputError(f"There is no head {head!r} in this study; there are {', '.join(HEADS)}.")
     told, done = [], 0
-    usable = [one.with_fields_for(FIELD_FOLDS if setting.of(one) == "fields" else 2) for one in places]
+    some = [one.at_most(MOST_PIXELS, setting.seed) for one in places]
+    usable = [one.with_fields_for(FIELD_FOLDS if setting.of(one) == "fields" else 2) for one in some]
     for before, place in zip(places, usable, strict=True):
         if len(np.unique(place.reference.y)) < 2:
             raise InputError(
@@ -270,7 +289,7 @@ def run(
             said[f"{feature.name}, {HEADS[head]}"] = (feature.kind, np.array(load_npy(path, TileError)))
             done += 1
         told.append(summary(place, said, setting))
-    result: dict[str, Any] = {"setting": asdict(setting), "encoders": {e.name: e.sha256 for e in encoders}}
+    result: dict[str, Any] = {"setting": asdict(setting), "encoders": {e.name: _print_of(e) for e in encoders}}
     result["places"] = told
     result["table"] = markdown(result)
     write_json(out / "real.json", result)
@@ -358,14 +377,38 @@ def summary(place: RealPlace, said: Mapping[str, tuple[Kind, NDArray[np.uint8]]]
                 }
             )
     names, y = place.reference.names, place.reference.y
+    verdicts = [_verdict(means, samples, number, count) for number, count in enumerate(setting.counts)]
     return {
         "name": place.name,
+        "verdict": verdicts,
         "pixels": len(place),
         "groups": groups,
         "held_out": setting.of(place),
         "classes": {names[k]: int((y == k).sum()) for k in np.unique(y).tolist()},
         "rows": rows,
     }
+
+
+def _verdict(
+    means: Mapping[str, NDArray[np.float64]], samples: Mapping[str, NDArray[np.float64]], number: int, count: int
+) -> dict[str, Any]:
+    """Which method is best with so many labels, and whether that is certain of the next best one."""
+    order = sorted(means, key=lambda name: -float(means[name][number]))
+    best, others = order[0], order[1:]
+    equal = []
+    for other in others:
+        low = float(np.percentile(samples[best][number] - samples[other][number], 2.5))
+        if low <= 0:
+            equal.append(other)
+    said = f"With {count} label{'' if count == 1 else 's'} a class the best is {best} ({means[best][number]:.3f})"
+    if not others:
+        sentence = f"{said}."
+    elif not equal:
+        sentence = f"{said}, ahead of all others beyond chance."
+    else:
+        more = f" and {len(equal) - 2} more" if len(equal) > 2 else ""
+        sentence = f"{said}; not certainly better than {', '.join(equal[:2])}{more}."
+    return {"labels": count, "best": best, "as_good": equal, "sentence": sentence}
 
 
 # ---------------------------------------------------------------------------------------------------------------- telling
@@ -378,7 +421,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     for place in result["places"]:
         methods = list(dict.fromkeys(row["method"] for row in place["rows"]))
         rows = {(row["method"], row["labels"]): row for row in place["rows"]}
-        best = {n: max(methods, key=lambda m, n=n: rows[m, n]["macro_f1"]) for n in counts}
+        best = {n: max((rows[m, n]["macro_f1"], m) for m in methods)[1] for n in counts}
         told, ahead = [], []
         for method in methods:
             cells = [mean_sd(rows[method, n]["scores"]) for n in counts]
@@ -389,6 +432,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         parts.append(f"{place['name']}: {place['pixels']} pixels ({classes}), {place['held_out']} held out\n")
         parts.append(table(["labels a class", *map(str, counts)], told))
         parts.append(table(["ahead of the best raw method, points", *map(str, counts)], ahead))
+        parts.append("\n".join(one["sentence"] for one in place["verdict"]) + "\n")
     return "\n".join(parts)
 
 

@@ -113,7 +113,7 @@ def landscape(
     y, groups = world.truth[year][rows, cols], world.layout.parcel[rows, cols]
     with TemporaryDirectory() as folder:
         tile = observe(world, year, Path(folder) / "tile")
-        return _of_tile(tile, Reference(rows, cols, y, groups, classes), name)
+        return of_tile(tile, Reference(rows, cols, y, groups, classes), name)
 
 
 def labelled_tile(folder: str | Path, labels: str | Path, only: Sequence[str] = (), name: str = "") -> StudyScene:
@@ -133,7 +133,7 @@ def labelled_tile(folder: str | Path, labels: str | Path, only: Sequence[str] = 
     reference = read_reference(labels, tile.grid)
     if only:
         reference = reference.only(only)
-    return _of_tile(tile, reference, name or tile.name)
+    return of_tile(tile, reference, name or tile.name)
 
 
 def _of_sample(sample: DPixelSample, name: str) -> StudyScene:
@@ -161,10 +161,11 @@ def _of_sample(sample: DPixelSample, name: str) -> StudyScene:
     for number, cover in enumerate(COVER_NAMES, start=1):
         classes.append(LabelClass(number, cover, color_for(cover, classes, number)))
     reference = Reference(np.arange(n), np.zeros(n, int), sample.covers + np.uint8(1), sample.parcels, classes)
-    return _of_tile(tile, reference, name)
+    return of_tile(tile, reference, name)
 
 
-def _of_tile(tile: DPixelTile, reference: Reference, name: str) -> StudyScene:
+def of_tile(tile: DPixelTile, reference: Reference, name: str) -> StudyScene:
+    """The labelled pixels of a tile that have statistics, of classes that lie in at least :data:`MIN_FIELDS` fields."""
     medians = raw_medians(tile, reference.rows, reference.cols)
     usable = np.isfinite(medians).all(axis=1)
     fields = {k: len(np.unique(reference.groups[usable & (reference.y == k)])) for k in np.unique(reference.y)}
