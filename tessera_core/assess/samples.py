@@ -78,7 +78,7 @@ class CodeFeatures:
         else:
             blocks = () if self.raster is None else blocks_of(self.raster.provenance)
             # Of a head of somebody else's no more is asked than there is.
-            more = {"blocks": blocks} if blocks else {}
+            more: dict[str, Any] = {"blocks": blocks} if blocks else {}
             head.fit(dequantise(self.codes[train], self.scales[train]), y, groups=groups, cancelled=cancelled, **more)
 
     def fit_predict(
