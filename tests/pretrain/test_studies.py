@@ -238,7 +238,9 @@ def test_a_year_without_its_season_is_worth_less(tmp_path, world, nano, monkeypa
     assert np.mean(scores["Jan to Mar"]) < np.mean(scores[year.WHOLE]) - 0.05
     assert "| Jan to Mar |" in (tmp_path / "year.md").read_text()
     bare = replace(world, pixels=scenes.without_radar(world.pixels), group="bare")
-    monkeypatch.setattr(year, "variants", lambda: {year.WHOLE: few[year.WHOLE], "radar only": year.without_optics})
+    # Neither what leaves nothing nor what takes nothing away says anything.
+    few = {year.WHOLE: few[year.WHOLE], "radar only": year.without_optics, "no radar": scenes.without_radar}
+    monkeypatch.setattr(year, "variants", lambda: few)
     assert set(year.run([bare], nano, tmp_path, draws=1)["scores"]["bare"]) == {year.WHOLE}
 
 

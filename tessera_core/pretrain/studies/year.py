@@ -73,7 +73,7 @@ def run(
     """Judge every variant; writes ``year.json`` and ``year.md`` to ``out``.
 
     Args:
-        scenes: places; simulated worlds are averaged. A variant that leaves a scene nothing at all is left out there.
+        scenes: places; simulated worlds are averaged. A variant that leaves a scene nothing, or all of it, is left out there.
         loaded: the encoder.
         out: folder.
         draws: divisions of the fields behind each score.
@@ -91,7 +91,7 @@ def run(
                 progress(done, total, f"{scene.name}, {name}")
             done += 1
             left = change(scene.pixels)
-            if not (left.s2_count.any() or left.s1_count.any()):
+            if not (left.s2_count.any() or left.s1_count.any()) or (name != WHOLE and _same(left, scene.pixels)):
                 continue
             features = embed(loaded.encoder, loaded.config.normalisation, left)
             scores = score(scene.codes(features), "prototype", PER_CLASS, draws)
@@ -107,6 +107,11 @@ def run(
     if progress:
         progress(total, total, "")
     return result
+
+
+def _same(left: PixelSet, whole: PixelSet) -> bool:
+    counts = ((one.s2_count, one.s1_count) for one in (left, whole))
+    return all(np.array_equal(*pair) for pair in zip(*counts, strict=True))
 
 
 def markdown(result: dict[str, Any]) -> str:
