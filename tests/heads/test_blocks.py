@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tessera_core.assess.samples import CodeFeatures
 from tessera_core.errors import HeadError
-from tessera_core.heads import make_head
+from tessera_core.heads import load_head, make_head, save_head
 from tessera_core.heads.blocks import _left_out, block_weights, blocks_of, candidates, columns, sentence
 from tessera_core.provenance import Provenance
 from tests.factories import make_raster
@@ -138,6 +141,24 @@ def test_of_a_joined_raster_a_head_learns_the_parts_and_maps_with_them() -> None
     assert provenance.part_names == ("Tessera Studio", "seasonal statistics")
     again = make_head("prototype").fit_at(make_raster(x.reshape(6, 10, 15)), rows, cols, y[::3])
     assert not hasattr(again, "block_weights_")
+
+
+def test_scores_files_and_softer_heads_keep_what_was_learnt_of_the_parts(tmp_path: Path) -> None:
+    x, y = joined(20, 1)
+    parts = {"parts": [{"model": "studio", "dim": 6}, {"model": "seasons", "dim": 9}]}
+    raster = make_raster(x.reshape(6, 10, 15), provenance=Provenance("stack", dim=15, details=parts))
+    rows, cols = np.divmod(np.arange(60), 10)
+    features = CodeFeatures.at(raster, rows, cols)
+    scored = make_head("prototype")
+    features.fit(scored, np.arange(0, 60, 2), y[::2])
+    mapped = make_head("prototype").fit_at(raster, rows[::2], cols[::2], y[::2])
+    assert scored.block_weights_[0] < 1
+    np.testing.assert_array_equal(scored.coef_, mapped.coef_)
+    assert mapped.temperature_scaled(2.0).block_weights_.tolist() == mapped.block_weights_.tolist()
+    save_head(tmp_path / "h.safetensors", mapped, {1: "a", 2: "b", 3: "c"}, raster.provenance)
+    again = load_head(tmp_path / "h.safetensors").head
+    window = (raster.codes, raster.scales, (0, 0, 6, 10))
+    np.testing.assert_array_equal(again.predict_window(*window)[0], mapped.predict_window(*window)[0])
 
 
 @pytest.mark.parametrize(
