@@ -4,6 +4,7 @@ ablations  what each part of the method is worth: trains an encoder without it o
 labels     a frozen encoder with 1 to 50 labels a class, beside a random forest and logistic regression on raw statistics
 sampling   whether an embedding depends on which dates were clear, and how many dates it needs
 year       what a sensor year can lose: windows of it, radar, an orbit, optics
+published  the authors' result files of biomass and burned area, computed anew: tessera study published FOLDER --out DIR
 real       encoders, plain statistics and both together on your own labelled pixels, with intervals and a figure:
            tessera study real FOLDER... --out DIR
            A folder holds .npz files, d-pixel tiles with labels*.tif, or CSV tables as Earth Engine exports them.
@@ -42,7 +43,7 @@ EXAMPLES = (
 STOPPED = "ablations and real go on where they stopped when the same command is run again; the other studies begin anew"
 SUMMARY = "study what an encoder is worth, with tables"
 
-STUDIES = ("ablations", "labels", "sampling", "year", "real")
+STUDIES = ("ablations", "labels", "sampling", "year", "real", "published")
 WEIGHTS = "studio-nano"
 # Pixels of a place in the study of the year, which embeds them fourteen times.
 MOST_OF_A_PLACE = 1500
@@ -51,7 +52,9 @@ MOST_OF_A_PLACE = 1500
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("name", choices=STUDIES)
-    parser.add_argument("places", nargs="*", metavar="FOLDER", help="real, year: labelled pixels, files or folders")
+    parser.add_argument(
+        "places", nargs="*", metavar="FOLDER", help="real, year: labelled pixels, files or folders; published: results"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for tables and results")
     parser.add_argument(
         "--weights",
@@ -105,7 +108,9 @@ def check(args: argparse.Namespace) -> None:
 
     if args.name == "real" and not args.places:
         raise InputError("Name the folders of labelled pixels: tessera study real FOLDER... --out DIR.")
-    if args.name not in ("real", "year") and args.places:
+    if args.name == "published" and len(args.places) != 1:
+        raise InputError("Name the one folder of published results: tessera study published FOLDER --out DIR.")
+    if args.name not in ("real", "year", "published") and args.places:
         raise InputError(f"The study {args.name} takes no folders ({args.places[0]}); tiles are named with --tile.")
     if args.name == "real":
         _counts(args)
@@ -137,6 +142,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core._utils.torch_part import require_torch
     from tessera_core.cli.console import ConsoleProgress
 
+    if args.name == "published":
+        from tessera_core.pretrain.studies import published
+
+        return published.run(args.places[0], args.out)
     require_torch("A study of encoders")
     progress = ConsoleProgress(args.name)
     if args.name == "ablations":

@@ -19,6 +19,8 @@ from tessera_core.errors import HeadError
 
 # What a block may count beside the largest.
 STEPS = (0.0, 0.35, 0.6, 1.0)
+# Vectors that decide, all classes together; of more, so many of each class that each part of it has its say.
+MOST = 4000
 _SHARPNESS = np.geomspace(0.5, 64, 8)
 
 
@@ -36,8 +38,9 @@ def blocks_of(provenance: Any) -> tuple[int, ...]:
     parts = details.get("parts") if isinstance(details, Mapping) else None
     if getattr(provenance, "model", "") != "stack" or not isinstance(parts, Sequence):
         return ()
-    widths = [part.get("dim") if isinstance(part, Mapping) else None for part in parts]
-    if len(widths) < 2 or not all(type(width) is int and width > 0 for width in widths):
+    told = [part.get("dim") if isinstance(part, Mapping) else None for part in parts]
+    widths = [width for width in told if type(width) is int and width > 0]
+    if len(widths) < 2 or len(widths) < len(told):
         return ()
     # What was cut to its leading numbers has no whole blocks any more.
     return tuple(widths) if sum(widths) == getattr(provenance, "dim", None) else ()
@@ -91,16 +94,19 @@ def block_weights(
     """
     if sum(widths) != x.shape[1]:
         raise HeadError(f"The parts have {' + '.join(map(str, widths))} numbers, the vectors {x.shape[1]}.")
-    tried = candidates(len(widths))
+    tried, equal = candidates(len(widths)), np.ones(len(widths))
     own = np.arange(len(x)) if groups is None else groups
     k = int(targets.max()) + 1
+    if len(x) > MOST:
+        few = _few(targets, MOST // k)
+        x, targets, weight, own = x[few], targets[few], weight[few], own[few]
     # A label of two classes (a tree's, an odd polygon) is two.
     _, label = np.unique(own.astype(np.int64) * k + targets, return_inverse=True)
     of_class = np.zeros(int(label.max()) + 1, np.intp)
     of_class[label] = targets
     votes = np.bincount(of_class, minlength=k)[targets] > 1
     if not votes.any():
-        return tried[0]
+        return equal
     edges = np.cumsum([0, *widths])
     distances = [_left_out(np.asarray(x[:, a:b], np.float64), targets, weight, label) for a, b in pairwise(edges)]
     parts = np.stack(distances)[:, votes]
@@ -114,14 +120,24 @@ def block_weights(
     each = losses[sharpest, np.arange(len(tried))]
     best = int((each @ say).argmin())
     if best == 0:
-        return tried[0]
+        return equal
     # Pixels of one label go wrong together: the error of the mean is over labels.
     gain = (each[0] - each[best]) * say
     _, dense = np.unique(label[votes], return_inverse=True)
     by_label = np.bincount(dense, gain)
     count = len(by_label)
     error = float(np.sqrt(count / max(count - 1, 1) * np.square(by_label - by_label.mean()).sum()))
-    return tried[best] if gain.sum() > 2 * error else tried[0]
+    chosen: NDArray[np.float64] = tried[best]
+    return chosen if gain.sum() > 2 * error else equal
+
+
+def _few(targets: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """Rows of at most so many of each class (at least two), evenly over their order."""
+    kept = []
+    for one in np.unique(targets):
+        mine = np.flatnonzero(targets == one)
+        kept.append(mine[np.linspace(0, len(mine) - 1, min(len(mine), max(most, 2))).astype(np.intp)])
+    return np.sort(np.concatenate(kept))
 
 
 def _left_out(
@@ -139,7 +155,8 @@ def _left_out(
     alone = rest <= 1e-12 * mass[targets]
     without = (sums[targets] - mine[label]) / np.where(alone, 1, rest)[:, None]
     squared[np.arange(len(x)), targets] = np.square(x - without).sum(1)
-    return np.maximum(squared, 0)
+    clear: NDArray[np.float64] = np.maximum(squared, 0)
+    return clear
 
 
 def sentence(weights: NDArray[np.floating], names: Sequence[str]) -> str:

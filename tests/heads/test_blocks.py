@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tessera_core.assess.samples import CodeFeatures
 from tessera_core.errors import HeadError
 from tessera_core.heads import load_head, make_head, save_head
-from tessera_core.heads.blocks import _left_out, block_weights, blocks_of, candidates, columns, sentence
+from tessera_core.heads.blocks import _few, _left_out, block_weights, blocks_of, candidates, columns, sentence
 from tessera_core.provenance import Provenance
 from tests.factories import make_raster
 
@@ -85,6 +85,19 @@ def test_leaving_out_is_what_refitting_without_the_label_gives(seed: int) -> Non
             if rest.any():
                 mean = np.average(x[rest], axis=0, weights=weight[rest])
                 assert found[i, k] == pytest.approx(np.square(x[i] - mean).sum(), rel=1e-6, abs=1e-9)
+
+
+def test_of_many_vectors_some_of_every_class_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = joined(300, 1)
+    rare = np.concatenate([np.flatnonzero(y != 3), np.flatnonzero(y == 3)[:4]])
+    whole = block_weights(x[rare], y[rare] - 1, ones(len(rare)), None, (6, 9))
+    monkeypatch.setattr("tessera_core.heads.blocks.MOST", 60)
+    few = block_weights(x[rare], y[rare] - 1, ones(len(rare)), None, (6, 9))
+    assert whole[0] < 1
+    assert few[1] == 1
+    assert few[0] < 1
+    chosen = _few(y[rare] - 1, 20)
+    assert np.bincount(y[rare][chosen])[1:].tolist() == [20, 20, 4]
 
 
 def test_widths_that_do_not_fit_are_told() -> None:
