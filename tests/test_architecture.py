@@ -51,6 +51,7 @@ FLOORS = (
         "imagery",
         "inference",
         "assess",
+        "cluster",
         "export",
         "interop",
         "pretrain",

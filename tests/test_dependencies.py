@@ -37,9 +37,10 @@ def _imported(root: Path) -> dict[str, str]:
 
 
 def _declared(root: Path) -> set[str]:
-    """What the package needs: always, and for making embeddings."""
+    """What the package needs: always, for making embeddings, and for a cluster."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["generate"]]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["generate"], *extras["cluster"]]
     return {_plain(re.split(r"[<>=!~;\[ ]", line)[0]) for line in lines}
 
 

@@ -109,8 +109,9 @@ def spread[R](
             lost = 1 if len(done) > before else lost + 1
             before = len(done)
             if lost > retries:
+                times = f"{lost} times in a row " if lost > 1 else ""
                 raise ExportError(
-                    f"A worker was lost or refused by the system {lost} times in a row ({failure}); perhaps memory is short. "
+                    f"A worker was lost or refused by the system {times}({failure}); perhaps memory is short. "
                     "Run the same command again, with fewer --workers: what was finished is kept."
                 ) from failure
     return [done[part] for part in parts]

@@ -11,13 +11,21 @@ import argparse
 from typing import Any
 
 from tessera_core.cli.paths import Input, Output, weights_names
-from tessera_core.cli.shares import add_share_option, share_of
+from tessera_core.cli.shares import (
+    add_engine_options,
+    add_share_option,
+    check_engine,
+    engine_of,
+    scheduler_of,
+    share_of,
+)
 
 PATHS = {"tiles": Input(), "weights": Input(names=weights_names), "out": Output(folder="into")}
 EXAMPLES = (
     "tessera generate tiles/* --weights v2-medium --out embeddings",
     "tessera generate tiles --weights studio-nano --dim 32 --format zarr --out embeddings",
     "tessera generate tiles --weights studio-nano --share 3/40 --out embeddings",
+    "tessera generate tiles --weights studio-nano --scheduler slurm:standard.toml --out embeddings",
 )
 STOPPED = "finished rows and tiles are kept; run the same command again to go on"
 SUMMARY = "turn d-pixel tiles into embeddings"
@@ -59,16 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=1, help="v1.0: average this many random draws")
     parser.add_argument("--format", choices=("npy", "geotiff", "zarr"), default="npy")
     add_share_option(parser, "tiles")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes, a tile each (default: 1)")
+    add_engine_options(parser, ", a tile each")
 
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what is no share or number of processes; raises InputError."""
-    from tessera_core.errors import InputError
-
     share_of(args)
-    if args.workers < 1:
-        raise InputError("--workers must be at least 1.")
+    check_engine(args)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -98,8 +103,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     )
     console = ConsoleProgress("generate")
     done: dict[str, Any] = {"progress": console, "failed": failed, "share": share_of(args)}
-    if args.workers > 1:
-        results = generate_in_shares(folders, args.weights, args.out, options, args.workers, **done)
+    if args.workers > 1 or scheduler_of(args):
+        with engine_of(args) as engine:
+            results = generate_in_shares(folders, args.weights, args.out, options, **engine, **done)
     else:
         results = generate_tiles(folders, args.weights, args.out, options, **done)
     return {"tiles": [result.to_json() for result in results], "failed": [failure.to_json() for failure in failed]}

@@ -8,7 +8,8 @@ Beside every raster lies its style for QGIS, NAME.qml, and beside a map of class
 saved there yourself is kept.
 
 With --tiles DIR each tile of a folder gets a map of its own: nothing is put together first, so a folder may hold a country, in
-several UTM zones; --workers takes several processes, --share a part of the tiles for a job array, all into one folder.
+several UTM zones; --workers takes several processes, --share a part of the tiles for a job array, --scheduler the workers of a
+cluster, all into one folder.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ EXAMPLES = (
     "tessera map embeddings --labels plots.csv --field height_m --head ridge-regression --out height.tif --margin margin.tif",
     "tessera map elsewhere --use-head head.safetensors --out map.tif",
     "tessera map country --labels fields.gpkg --tiles maps --share 3/40",
+    "tessera map country --labels fields.gpkg --tiles maps --scheduler tcp://head:8786",
 )
 STOPPED = "files that were whole are kept, and nothing else; run the same command again"
 SUMMARY = "train a head on labels and map a region"

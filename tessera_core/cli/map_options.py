@@ -14,7 +14,7 @@ from tessera_core.cli.head_options import (
     import_of,
     wants_regression,
 )
-from tessera_core.cli.shares import add_share_option, share_of
+from tessera_core.cli.shares import add_engine_options, add_share_option, check_engine, share_of
 
 if TYPE_CHECKING:
     from tessera_core.heads import SavedHead
@@ -42,7 +42,7 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
         "number of tiles, in any UTM zones, resumed where it stopped",
     )
     add_share_option(parser, "tiles, with --tiles")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes, with --tiles (default: 1)")
+    add_engine_options(parser, ", with --tiles")
     parser.add_argument("--confidence", metavar="FILE", help="also write confidence in percent, GeoTIFF")
     parser.add_argument(
         "--raw-confidence",
@@ -67,11 +67,12 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
     from tessera_core.errors import InputError
     from tessera_core.heads import load_head
 
-    if args.workers < 1:
-        raise InputError("--workers must be at least 1.")
+    check_engine(args)
     share_of(args)
-    if args.tiles is None and (args.share is not None or args.workers > 1):
-        raise InputError("One map is made as a whole; --share and --workers go with --tiles DIR, a map for each tile.")
+    if args.tiles is None and (args.share is not None or args.workers > 1 or args.scheduler):
+        raise InputError(
+            "One map is made as a whole; --share, --workers and --scheduler go with --tiles DIR, a map for each tile."
+        )
     if args.tiles is not None and (args.confidence or args.margin):
         raise InputError(
             "With --tiles the confidence of each tile lies beside its map; leave --confidence and --margin out."

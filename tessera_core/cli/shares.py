@@ -1,12 +1,21 @@
-"""The option that says which part of the work is done here, for job arrays: the same for every command that takes it."""
+"""The options that say where work is done: a share of it here, for job arrays, or all of it by an engine's workers.
+
+They are the same for every command that takes them.
+"""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tessera_core._utils.share import Share
+
+# What Dask's own client looks at, too.
+SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 
 
 def add_share_option(parser: argparse.ArgumentParser, what: str) -> None:
@@ -32,3 +41,77 @@ def share_of(args: argparse.Namespace) -> Share:
     from tessera_core._utils.share import WHOLE, Share
 
     return WHOLE if args.share is None else Share.parse(args.share)
+
+
+def add_engine_options(parser: argparse.ArgumentParser, note: str = "", *, workers: bool = True) -> None:
+    """Declare the options.
+
+    Args:
+        note: that follows what is said of each, such as ", with --tiles".
+        workers: whether ``--workers`` is declared as well; a command may have one of its own.
+    """
+    if workers:
+        parser.add_argument("--workers", type=int, default=1, metavar="N", help=f"processes{note} (default: 1)")
+    parser.add_argument(
+        "--scheduler",
+        metavar="WHERE",
+        help="hand the work to Dask: local (--workers processes of this machine), an address such as tcp://host:8786, the file "
+        f"that a scheduler wrote, or slurm:PROFILE.toml for jobs that come and go{note} "
+        f"(default: ${SCHEDULER_VARIABLE}, else nobody)",
+    )
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="of each worker of --scheduler local, such as 4GB; one that takes more is begun anew",
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        default=2,
+        metavar="N",
+        help="how often work is begun again whose worker was lost (default: 2)",
+    )
+
+
+def scheduler_of(args: argparse.Namespace) -> str | None:
+    """The scheduler that is asked for, by the option or the environment."""
+    return args.scheduler or os.environ.get(SCHEDULER_VARIABLE) or None
+
+
+def check_engine(args: argparse.Namespace) -> None:
+    """Refuse, before anything is imported, what makes no sense.
+
+    Raises:
+        InputError: it does not.
+    """
+    from tessera_core.errors import InputError
+
+    if args.workers < 1:
+        raise InputError("--workers must be at least 1.")
+    if args.retries < 0:
+        raise InputError("--retries cannot be less than 0.")
+    if args.memory and args.scheduler != "local":
+        raise InputError(
+            "--memory goes with --scheduler local; how much others' workers may take is said where they start."
+        )
+
+
+@contextmanager
+def engine_of(args: argparse.Namespace, workers: int | None = None) -> Iterator[dict[str, Any]]:
+    """What the work is done by, as ``workers``, ``executor`` and ``retries`` of what spreads it.
+
+    Args:
+        workers: processes where ``--workers`` means something else.
+
+    Raises:
+        InputError: no scheduler is there, or Dask is not installed.
+    """
+    number = args.workers if workers is None else workers
+    where = scheduler_of(args)
+    if where is None:
+        yield {"workers": number, "retries": args.retries}
+        return
+    from tessera_core.cluster import connect
+
+    with connect(where, number, memory=args.memory, retries=args.retries) as engine:
+        yield {"workers": engine.workers, "executor": engine.executor, "retries": 0}

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tessera_core.cli.shares import share_of
+from tessera_core.cli.shares import engine_of, share_of
 
 HEAD, TRAINED = "head.safetensors", "head.json"
 
@@ -22,9 +22,8 @@ def map_by_tile(args: argparse.Namespace) -> dict[str, Any]:
     head = Path(args.use_head) if args.use_head else None
     if head is None:
         head, trained = _trained(args, out)
-    made = map_tiles(
-        args.embeddings, head, out, confidence=True, share=share_of(args), workers=args.workers, progress=progress
-    )
+    with engine_of(args) as engine:
+        made = map_tiles(args.embeddings, head, out, confidence=True, share=share_of(args), progress=progress, **engine)
     areas = made.areas()
     empty, _ = areas.pop(0, (0, None))
     classes = [

@@ -154,6 +154,7 @@ def generate_tiles(
     failed: list[Failure] | None = None,
     share: Share = WHOLE,
     threads: int | None = None,
+    engines: dict[str | None, Engine] | None = None,
 ) -> list[Generated]:
     """Embed tiles into files; calling again after an interruption goes on where it stopped.
 
@@ -170,6 +171,7 @@ def generate_tiles(
             and where none is left, they are an error.
         share: which of the tiles are done here. A Zarr store is written by the share that finishes last.
         threads: batches in flight on the CPU; None for all cores.
+        engines: by data source, of the same weights and options; takes those that are made here, for the next call.
 
     Raises:
         TileError: a folder is no tile, or has not one valid observation.
@@ -208,7 +210,7 @@ def generate_tiles(
     loaded = weights if isinstance(weights, LoadedEncoder) else load_checkpoint(weights, progress=progress)
     loaded = loaded.with_arithmetic(options.arithmetic)
     meter = _Meter(progress, sum(one.pixels for one in todo))
-    engines: dict[str | None, Engine] = {}
+    engines = {} if engines is None else engines
     results: dict[str, Generated] = {}
     order, put_back, before = [one.name for one in todo], set[str](), 0
     while todo:

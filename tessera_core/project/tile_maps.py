@@ -105,13 +105,14 @@ def map_tiles(
     out, head = Path(out), Path(head)
     saved = load_head(head)
     _require_fit(saved)
-    pieces, failed = pieces_of(Path(folder))
+    # Whoever works for us elsewhere has another current folder.
+    pieces, failed = pieces_of(Path(folder).absolute())
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"Cannot create the folder {out}: {error.strerror or error}.") from error
-    task = functools.partial(_map_share, tuple(pieces), head, out, confidence)
-    if workers > 1:
+    task = functools.partial(_map_share, tuple(pieces), head.absolute(), out.absolute(), confidence)
+    if workers > 1 or executor is not processes:
         parts = spread(task, share, workers, executor=executor, retries=retries, progress=progress, cancelled=cancelled)
     else:
         parts = [task(share, progress=progress, cancelled=cancelled)]

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.share import Share
 from tessera_core.cli import main
+from tessera_core.cluster import connect
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError, InUseError, TileError
 from tessera_core.grid import Grid
@@ -304,6 +306,28 @@ def test_processes_end_in_the_bytes_of_one_run(tmp_path: Path, weights: Path) ->
     assert [made.tile for made in many] == [made.tile for made in one] == ["a", "b", "c"]
     assert failed[0] == failed[1]
     assert whole_tree(tmp_path / "many") == whole_tree(tmp_path / "one")
+
+
+@pytest.mark.soak
+def test_workers_of_a_scheduler_end_in_the_bytes_of_one_run_even_where_one_is_killed(
+    tmp_path: Path, weights: Path
+) -> None:
+    folders = [make_tile(tmp_path / name, seed=seed) for seed, name in enumerate("abcdef")]
+    one, many = tmp_path / "one", tmp_path / "many"
+    generate_tiles(folders, weights, one)
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+
+    def kill(done: int, total: int, message: str) -> None:
+        # The first worker that is found, once, as soon as a share is done.
+        if done == 1:
+            workers = [p for p in psutil.Process().children(recursive=True) if p.pid not in before and not p.children()]
+            workers[-1].kill()
+
+    with connect("local", 2) as engine:
+        generate_in_shares(
+            folders, weights, many, GenerateOptions(), 2, executor=engine.executor, retries=0, progress=kill
+        )
+    assert whole_tree(many) == whole_tree(one)
 
 
 def test_a_share_of_nothing_but_what_cannot_be_had_writes_the_store_where_all_others_have_come(

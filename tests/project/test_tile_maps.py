@@ -139,6 +139,31 @@ def test_processes_end_in_the_same_bytes_and_a_bad_tile_is_named(
     assert contents(country / "many") == one
 
 
+@pytest.mark.soak
+def test_workers_of_a_scheduler_end_in_the_same_bytes(
+    country: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(capsys, country, "one")
+    # Paths are relative to where the command runs, which is not where the workers do.
+    monkeypatch.chdir(country)
+    words = (
+        "map",
+        "E",
+        "--labels",
+        "labels.geojson",
+        "--tiles",
+        "many",
+        "--scheduler",
+        "local",
+        "--workers",
+        "2",
+        "--json",
+    )
+    assert main(list(words)) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == 6
+    assert contents(country / "many") == contents(country / "one")
+
+
 def test_what_does_not_go_together_is_refused(country: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, found = run(capsys, country, "m", "--neighbourhood", "3")
     assert (code, "rims of the tiles" in found["error"]["message"]) == (2, True)
