@@ -80,6 +80,7 @@ test: env-test browser lint test-js
 # Also what takes many minutes: crowds of visitors, fuzzing. One at a time, because what they say of speed is of a whole machine.
 test-all: browsers test
 	@$(PYTHON3) tools/plugin.py test-env
+	@$(PYTHON3) tools/object_server.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak --timeout 3600 $(ARGS)
 
 unit: env-test

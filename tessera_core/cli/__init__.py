@@ -222,17 +222,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, module: ModuleType, args: argparse.Namespace) -> int:
+    from tessera_core.cli.objects import Stores
     from tessera_core.cli.paths import check_paths
 
+    stores, declared = Stores(), getattr(module, "PATHS", {})
     try:
-        replaced = check_paths(getattr(module, "PATHS", {}), args, overwrite=getattr(args, "overwrite", False))
+        stores.fetch(declared, args)
+        replaced = check_paths(declared, args, overwrite=getattr(args, "overwrite", False))
         if hasattr(module, "check"):
             module.check(args)
         result = module.run(args)
+        if stores.any:
+            stores.send()
+            result = stores.told(result)
     except TesseraError as error:
         _log.info("Where it arose:", exc_info=True)
         code = BAD_INPUT if isinstance(error, InputError) else FAILURE
-        return _failed(name, type(error).__name__, str(error), code, args.json)
+        return _failed(name, type(error).__name__, stores.told(str(error)), code, args.json)
     except KeyboardInterrupt:
         kept = getattr(module, "STOPPED", "what was not finished is not kept")
         return _failed(name, "KeyboardInterrupt", f"Stopped; {kept}.", STOPPED, args.json)

@@ -36,6 +36,7 @@ EXAMPLES = (
     "tessera map elsewhere --use-head head.safetensors --out map.tif",
     "tessera map country --labels fields.gpkg --tiles maps --share 3/40",
     "tessera map country --labels fields.gpkg --tiles maps --scheduler tcp://head:8786",
+    "tessera map s3://maps/country --labels fields.gpkg --tiles s3://maps/country/crops",
 )
 STOPPED = "files that were whole are kept, and nothing else; run the same command again"
 SUMMARY = "train a head on labels and map a region"

@@ -1,0 +1,128 @@
+"""Paths of a command line that are addresses of object stores: fetched before the command runs, and sent after it.
+
+Every command works on files; where an input is an address it gets the mirrored file or folder, where an output is one it writes
+into a folder of the cache, which is sent when the command has ended. So any command reads and writes stores, and none knows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tessera_core.cli.paths import Declared, Input, Output
+from tessera_core.errors import InputError
+
+if TYPE_CHECKING:
+    from tessera_core.sources.remote.objects import Address
+
+_SCHEMES = ("s3://", "gs://", "https://", "http://")
+
+
+class Stores:
+    """The addresses of one command line. Nothing is imported where there is none."""
+
+    def __init__(self) -> None:
+        self._folders: list[tuple[Path, Address]] = []
+        self._files: list[tuple[Path, Address]] = []
+        self._read: list[tuple[Path, Address]] = []
+
+    def fetch(self, declared: Mapping[str, Declared], args: argparse.Namespace) -> None:
+        """Put paths in the place of addresses.
+
+        Args:
+            declared: the command's ``PATHS``.
+            args: parsed; changed.
+
+        Raises:
+            InputError: an address cannot be read or written, or an output is there already and ``--overwrite`` was not given.
+            AcquisitionError: a store does not answer.
+        """
+        for name, role in declared.items():
+            value = getattr(args, name, None)
+            if not any(str(one).lower().startswith(_SCHEMES) for one in _listed(value)):
+                continue
+            role = role(args) if callable(role) else role
+            if isinstance(role, Input) and not role.urls:
+                paths = [self._fetched(one) for one in _listed(value)]
+                setattr(args, name, paths if isinstance(value, list) else type(value)(paths[0]))
+            elif isinstance(role, Output):
+                setattr(args, name, type(value)(self._prepared(str(value), role, args)))
+
+    def send(self) -> None:
+        """Send what the command wrote.
+
+        Raises:
+            InputError, ExportError: a store does not take it; folders are kept here, and the same command sends the rest.
+        """
+        from tessera_core.cli.console import ConsoleProgress
+        from tessera_core.sources.remote.objects import Address, send
+
+        for folder, address in self._folders:
+            files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+            names = [path.as_posix() for path in files if not any(part.startswith(".") for part in path.parts)]
+            send(folder, address, names, progress=ConsoleProgress("send"))
+        for file, address in self._files:
+            names = [path.name for path in file.parent.iterdir() if path.is_file() and not path.name.startswith(".")]
+            above = Address(address.scheme, address.host, address.path.rpartition("/")[0])
+            send(file.parent, above, names, progress=ConsoleProgress("send"))
+            shutil.rmtree(file.parent, ignore_errors=True)
+
+    def told(self, value: Any) -> Any:
+        """A result, or a sentence, with addresses in the place of paths."""
+        if isinstance(value, str):
+            for path, address in (*self._folders, *self._files, *self._read):
+                value = value.replace(str(path), str(address)).replace(
+                    str(path.parent) + "/", str(address).rpartition("/")[0] + "/"
+                )
+            return value
+        if isinstance(value, dict):
+            return {key: self.told(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.told(one) for one in value]
+        return value
+
+    @property
+    def any(self) -> bool:
+        """Whether there is an address at all."""
+        return bool(self._folders or self._files or self._read)
+
+    def _fetched(self, text: str) -> str:
+        from tessera_core.cli.console import ConsoleProgress
+        from tessera_core.sources.remote.objects import Address, fetch, is_address
+
+        if not is_address(text):
+            return text
+        address = Address.parse(text)
+        path = fetch(address, progress=ConsoleProgress("fetch"))
+        self._read.append((path, address))
+        return str(path)
+
+    def _prepared(self, text: str, role: Output, args: argparse.Namespace) -> str:
+        """The path to write to."""
+        from tessera_core.cli.console import ConsoleProgress
+        from tessera_core.sources.remote.objects import Address, fetch, is_there, require_writable
+
+        address = Address.parse(text)
+        require_writable(address)
+        path = address.folder
+        if role.folder == "whole":
+            raise InputError(f"This command replaces its folder as a whole; give a folder here, not {address}.")
+        if role.folder == "into":
+            # What other runs have brought there is taken into account, and the rest is done.
+            self._folders.append((path, address))
+            return str(fetch(address, may_be_empty=True, progress=ConsoleProgress("fetch")))
+        if is_there(address) and not getattr(args, "overwrite", False):
+            raise InputError(
+                f"{address} is there already; nothing was changed. Choose another name, or add --overwrite."
+            )
+        shutil.rmtree(path.parent, ignore_errors=True)
+        path.parent.mkdir(parents=True)
+        self._files.append((path, address))
+        return str(path)
+
+
+def _listed(value: Any) -> list[str]:
+    return [] if value is None else [str(one) for one in value] if isinstance(value, list) else [str(value)]

@@ -1,0 +1,226 @@
+"""Object stores: mirrored once, sent once, notes last; read and written by every command; and what is refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import obstore
+import pytest
+from affine import Affine
+from obstore.store import MemoryStore
+
+from tessera_core.cli import main
+from tessera_core.errors import AcquisitionError, ExportError, InputError
+from tessera_core.grid import Grid
+from tessera_core.provenance import Provenance
+from tessera_core.sources.remote import objects
+from tessera_core.sources.remote.objects import Address, fetch, is_address, send
+from tests.factories import make_raster
+from tests.servers import free_port
+from tests.waiting import eventually
+from tools.object_server import SERVER
+
+HERE = Address.parse("s3://maps/kenya/2024/")
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A bucket in memory."""
+    made = MemoryStore()
+    monkeypatch.setattr(objects, "open_store", lambda address: made)
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    return made
+
+
+def keys(store: Any) -> list[str]:
+    return sorted(one["path"] for batch in obstore.list(store) for one in batch)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("s3://", "names no bucket"), ("s3://a:b@c/d", "password"), ("s3://b/a/../../c", "leads out")],
+)
+def test_what_is_no_address_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Address.parse(text)
+    assert is_address(text)
+    assert not is_address("a/folder")
+
+
+def test_a_folder_is_mirrored_and_only_what_changed_comes_again(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("a/t.npy", b"1"), ("b.json", b"{}"), (".hidden", b"x"), ("a/.part", b"x")):
+        obstore.put(store, f"kenya/2024/{name}", text)
+    obstore.put(store, "kenya/20245/other", b"not below")
+    folder = fetch(HERE)
+    assert folder.name == "2024"
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"a/t.npy", "b.json", objects.INDEX}
+    came: list[str] = []
+    real = objects._download
+    monkeypatch.setattr(objects, "_download", lambda *args: (came.append(args[2]), real(*args))[1])
+    assert fetch(HERE) == folder
+    assert came == []
+    obstore.put(store, "kenya/2024/b.json", b"{ }")
+    (folder / "a" / "t.npy").unlink()
+    fetch(HERE)
+    assert sorted(came) == ["kenya/2024/a/t.npy", "kenya/2024/b.json"]
+    assert ((folder / "a" / "t.npy").read_bytes(), (folder / "b.json").read_bytes()) == (b"1", b"{ }")
+
+
+def test_a_file_comes_with_those_of_its_name(store: Any) -> None:
+    for name in ("fields.shp", "fields.dbf", "fields.shp.xml", "fields2.dbf", "other/fields.prj"):
+        obstore.put(store, f"labels/{name}", name.encode())
+    file = fetch(Address.parse("s3://maps/labels/fields.shp"))
+    assert file.read_bytes() == b"fields.shp"
+    assert sorted(p.name for p in file.parent.glob("f*")) == ["fields.dbf", "fields.shp", "fields.shp.xml"]
+    with pytest.raises(InputError, match="nothing at s3://maps/labels/field"):
+        fetch(Address.parse("s3://maps/labels/field"))
+
+
+def test_what_was_written_is_sent_once_and_notes_last(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fetch(HERE, may_be_empty=True)
+    for name in ("t.json", "t.tif", "v.vrt"):
+        (folder / name).write_text(name)
+    order: list[str] = []
+    real = obstore.put
+    monkeypatch.setattr(obstore, "put", lambda store, key, file: (order.append(key), real(store, key, file))[1])
+    assert send(folder, HERE, ["t.json", "t.tif", "v.vrt"]) == ["t.tif", "v.vrt", "t.json"]
+    assert order[-1] == "kenya/2024/t.json"
+    assert send(folder, HERE, ["t.json", "t.tif"]) == []
+    (folder / "t.tif").write_text("another")
+    assert send(folder, HERE, ["t.json", "t.tif"]) == ["t.tif"]
+    # What was sent need not be fetched.
+    monkeypatch.setattr(objects, "_download", None)
+    fetch(HERE)
+    with pytest.raises(InputError, match="read-only"):
+        send(folder, Address.parse("https://example.org/x"), ["t.tif"])
+
+
+def test_errors_of_a_store_are_one_sentence() -> None:
+    from obstore.exceptions import GenericError, NotFoundError, UnauthenticatedError
+
+    told = objects._told
+    assert "AWS_ACCESS_KEY_ID" in str(told(UnauthenticatedError("x"), HERE, ExportError))
+    google = Address.parse("gs://b/c")
+    assert "GOOGLE_APPLICATION" in str(told(GenericError("no credentials found"), google, ExportError))
+    assert "There is no s3://maps/kenya/2024" in str(told(NotFoundError("x"), HERE, ExportError))
+    assert isinstance(told(GenericError("dns\nand more"), HERE, AcquisitionError), AcquisitionError)
+    with pytest.raises(InputError, match="lists no folders"):
+        fetch(Address.parse("https://example.org/folder"))
+
+
+def test_a_command_reads_an_address_and_tells_of_it(
+    store: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng, grid = np.random.default_rng(0), Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 100_000), (4, 5))
+    for name in ("one", "two"):
+        origin = Provenance("studio", name, dim=16, year=2024)
+        make_raster(rng.normal(size=(4, 5, 16)), grid, origin).save(tmp_path / name)
+        for file in (tmp_path / name).iterdir():
+            obstore.put(store, f"e/{name}/{file.name}", file)
+    assert main(["stack", "s3://b/e/one", "s3://b/e/two", "--out", str(tmp_path / "both"), "--json"]) == 0
+    capsys.readouterr()
+    obstore.put(store, "e/bad/raster.json", b"no JSON")
+    assert main(["stack", "s3://b/e/one", "s3://b/e/bad", "--out", str(tmp_path / "x"), "--json"]) == 2
+    said = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert str(tmp_path / "home") not in said
+    assert "s3://b/e/bad" in said
+    for words, why in (
+        (["stack", "s3://b/none", "s3://b/e/one", "--out", str(tmp_path / "x")], "nothing at s3://b/none"),
+        (["change", "s3://b/e/one", "s3://b/e/two", "--out", "https://example.org/x.tif"], "read-only"),
+        (["stack", "s3://b/e/one", "s3://b/e/two", "--out", "s3://b/both"], "as a whole"),
+    ):
+        assert main([*words, "--json"]) == 2
+        assert why in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of a server that speaks as Amazon's does."""
+    if not SERVER.exists():
+        pytest.skip("moto's server is not installed: python3 tools/object_server.py")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with (tmp_path / "moto.log").open("wb") as log:
+        server = subprocess.Popen([str(SERVER), "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
+    try:
+
+        def made() -> bool:
+            try:
+                request = urllib.request.Request(f"{url}/maps", method="PUT")
+                return bool(urllib.request.urlopen(request, timeout=10).status == 200)
+            except OSError:
+                return False
+
+        eventually(made)
+        for name, value in {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+            "AWS_REGION": "us-east-1",
+            "TESSERA_HOME": str(tmp_path / "home"),
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield "maps"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.soak
+def test_tiles_of_a_bucket_are_mapped_into_a_bucket_by_two_machines(
+    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    kinds, features = rng.normal(size=(2, 16)), []
+    for number in range(3):
+        kind = (np.arange(12) // 6)[None].repeat(12, 0)
+        grid = Grid("EPSG:32631", Affine(10, 0, 500_000 + 120 * number, 0, -10, 100_000), (12, 12))
+        raster = make_raster(
+            kinds[kind] + 0.1 * rng.normal(size=(12, 12, 16)), grid, Provenance("studio", "nano", dim=16, year=2024)
+        )
+        raster.save(tmp_path / "E" / f"t{number}")
+        for name, col in (("wheat", 2.5), ("rye", 9.5)):
+            for row in (3.5, 8.5):
+                lon, lat = (float(v) for v in raster.grid.pixel_to_lonlat(row, col))
+                place = {"type": "Point", "coordinates": [lon, lat]}
+                features.append({"type": "Feature", "properties": {"crop": name}, "geometry": place})
+    (tmp_path / "labels.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    words = ["map", str(tmp_path / "E"), "--labels", str(tmp_path / "labels.geojson"), "--tiles"]
+    assert main([*words, str(tmp_path / "M"), "--json"]) == 0
+    store = objects.open_store(Address.parse(f"s3://{bucket}/"))
+    for file in (tmp_path / "E").rglob("*.*"):
+        if file.is_file():
+            obstore.put(store, f"in/E/{file.relative_to(tmp_path / 'E').as_posix()}", file)
+    obstore.put(store, "in/labels.geojson", tmp_path / "labels.geojson")
+    capsys.readouterr()
+    there = [
+        "map",
+        f"s3://{bucket}/in/E",
+        "--labels",
+        f"s3://{bucket}/in/labels.geojson",
+        "--tiles",
+        f"s3://{bucket}/out/M",
+    ]
+    for machine in ("1/2", "2/2"):
+        # Each has a cache of its own.
+        monkeypatch.setenv("TESSERA_HOME", str(tmp_path / f"home{machine[0]}"))
+        assert main([*there, "--share", machine, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["out"], found["waiting"]) == (f"s3://{bucket}/out/M", [])
+    sent = {one["path"].removeprefix("out/M/") for batch in obstore.list(store, prefix="out") for one in batch}
+    here = {path.name for path in (tmp_path / "M").iterdir() if not path.name.startswith(".")}
+    assert sent == here
+    for name in sorted(here - {"head.json"}):
+        same = bytes(obstore.get(store, f"out/M/{name}").bytes()) == (tmp_path / "M" / name).read_bytes()
+        assert same or name.endswith(".json"), name
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    where = f"s3://{bucket}/in/E"
+    assert main(["change", where, where, "--out", str(tmp_path / "c.tif"), "--json"]) == 1
+    assert "does not answer" in capsys.readouterr().out
