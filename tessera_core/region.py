@@ -89,6 +89,28 @@ class Region:
         require_pixels(height, width)
         return Grid(crs, Affine(resolution_m, 0, float(x0), 0, -resolution_m, float(y1)), (height, width))
 
+    def by_zone(self) -> list[Region]:
+        """The region in parts that lie in one UTM zone each, from west to east; itself where it lies in one.
+
+        Zones are taken to be six degrees wide everywhere; parts of no area are left out.
+
+        Example:
+            >>> [part.bbox for part in parse_bbox("5,50,7,51").by_zone()]
+            [(5.0, 50.0, 6.0, 51.0), (6.0, 50.0, 7.0, 51.0)]
+        """
+        import shapely
+
+        west, south, east, north = self.bbox
+        edges = np.arange(np.floor(west / 6) * 6, east, 6)
+        if len(edges) < 2:
+            return [self]
+        parts = []
+        for edge in edges:
+            part = shapely.intersection(self.geometry, shapely.box(edge, south, edge + 6, north))
+            if polygons := [one for one in shapely.get_parts(part) if one.geom_type == "Polygon" and one.area > 0]:
+                parts.append(Region(shapely.union_all(polygons), self.name))
+        return parts
+
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """bool (H, W): which pixel centres of a georeferenced grid lie inside the region.
 

@@ -8,18 +8,31 @@ Sentinel-1 from AWS needs a free NASA Earthdata token in the environment variabl
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.coverage import WHERE, add_where, region_of
 from tessera_core.cli.paths import Output
+from tessera_core.cli.shares import (
+    add_engine_options,
+    add_plan_options,
+    add_share_option,
+    check_engine,
+    engine_of,
+    planned,
+    scheduler_of,
+    share_of,
+    told_of_plan,
+)
 from tessera_core.cli.years import add_year
 
 if TYPE_CHECKING:
     from tessera_core.dpixels.acquire.catalogue import Window
 
-PATHS = {**WHERE, "out": Output(folder="into")}
+PATHS = {**WHERE, "out": Output(folder="into"), "plan": Output((".geojson",))}
 EXAMPLES = (
     "tessera acquire --bbox 0.05,52.18,0.10,52.21 --year 2023 --out tiles",
+    "tessera acquire --region country.gpkg --year 2023 --by-zone --share 3/40 --out tiles",
     "tessera acquire --region farm.geojson --start 2023-04-01 --end 2023-09-30 --source aws --out tiles",
 )
 STOPPED = "finished days and tiles are kept; run the same command again to go on"
@@ -53,6 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=60, metavar="S", help="longest wait for a request (default: 60)"
     )
+    parser.add_argument(
+        "--by-zone",
+        action="store_true",
+        help="cut the region where UTM zones meet, and each part into cells of its zone (default: one grid, of its middle's zone)",
+    )
+    add_share_option(parser, "tiles")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes, a tile each (default: 1)")
+    add_engine_options(parser, ", a tile each", workers=False)
+    add_plan_options(parser)
     parser.add_argument("--stac-url", metavar="URL", help="another STAC API with the same collections")
     parser.add_argument("--cmr-url", metavar="URL", help="another granule search for Sentinel-1 on AWS")
 
@@ -66,9 +88,13 @@ def check(args: argparse.Namespace) -> None:
     from tessera_core.errors import InputError
 
     _window(args)
-    for name in ("patch", "workers", "timeout"):
+    for name in ("patch", "workers", "processes", "timeout"):
         if (value := getattr(args, name)) is not None and value <= 0:
             raise InputError(f"--{name} must be greater than 0.")
+    share_of(args)
+    check_engine(args)
+    if args.by_zone and args.patch:
+        raise InputError("--by-zone cuts into cells of the zones; leave --patch out.")
 
 
 def _window(args: argparse.Namespace) -> Window:
@@ -98,6 +124,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.dpixels.acquire import CATALOGUES, AcquireOptions, acquire
+    from tessera_core.dpixels.acquire.shares import acquire_in_shares
+    from tessera_core.project.plan import plan_acquire
 
     window = _window(args)
     region, notes = region_of(args)
@@ -110,15 +138,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         offset_rule=args.offset_rule,
         max_cloud=args.max_cloud,
         patch_px=args.patch,
+        cells=args.by_zone,
         workers=args.workers,
         timeout_s=args.timeout,
     )
-    report = acquire(region, window, catalogue, args.out, options, progress=ConsoleProgress("acquire"))
+    progress, share = ConsoleProgress("acquire"), share_of(args)
+    regions = region.by_zone() if args.by_zone else [region]
+    if told := planned(args, lambda: plan_acquire(regions, window, catalogue, Path(args.out), options)):
+        return told
+    if args.processes > 1 or args.by_zone or scheduler_of(args):
+        with engine_of(args, args.processes) as engine:
+            report = acquire_in_shares(
+                regions, window, catalogue, args.out, options, share=share, progress=progress, **engine
+            )
+    else:
+        report = acquire(region, window, catalogue, args.out, options, share=share, progress=progress)
     return report.to_json() | {"notes": notes}
 
 
 def report(result: dict[str, Any]) -> str:
     """The report for a person."""
+    if "plan" in result:
+        return told_of_plan(result)
     lines = [
         *result["notes"],
         f"{len(result['tiles'])} tiles, {result['days_s2']} Sentinel-2 days, {result['passes_s1']} Sentinel-1 passes.",

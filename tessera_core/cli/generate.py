@@ -8,19 +8,31 @@ work into one folder: a tile that another is at is left to it, and --share gives
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.paths import Input, Output, weights_names
 from tessera_core.cli.shares import (
     add_engine_options,
+    add_plan_options,
     add_share_option,
     check_engine,
     engine_of,
+    planned,
     scheduler_of,
     share_of,
+    told_of_plan,
 )
 
-PATHS = {"tiles": Input(), "weights": Input(names=weights_names), "out": Output(folder="into")}
+if TYPE_CHECKING:
+    from tessera_core.project.plan import Planned
+
+PATHS = {
+    "tiles": Input(),
+    "weights": Input(names=weights_names),
+    "out": Output(folder="into"),
+    "plan": Output((".geojson",)),
+}
 EXAMPLES = (
     "tessera generate tiles/* --weights v2-medium --out embeddings",
     "tessera generate tiles --weights studio-nano --dim 32 --format zarr --out embeddings",
@@ -68,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("npy", "geotiff", "zarr"), default="npy")
     add_share_option(parser, "tiles")
     add_engine_options(parser, ", a tile each")
+    add_plan_options(parser)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -89,6 +102,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     failed: list[Failure] = []
     folders = [folder for path in args.tiles for folder in find_tiles(path)]
+    if told := planned(args, lambda: _plan(args, folders)):
+        return told
     options = GenerateOptions(
         dim=args.dim,
         float32=args.float32,
@@ -111,9 +126,19 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {"tiles": [result.to_json() for result in results], "failed": [failure.to_json() for failure in failed]}
 
 
+def _plan(args: argparse.Namespace, folders: list[Path]) -> list[Planned]:
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.project.plan import plan_generate
+
+    return plan_generate(folders, args.weights, Path(args.out), args.device, args.dim, ConsoleProgress("plan"))
+
+
 def report(result: dict[str, Any]) -> str:
     """A line for each tile."""
     from tessera_core._utils.partial import left_out_lines
+
+    if "plan" in result:
+        return told_of_plan(result)
 
     lines = []
     for tile in result["tiles"]:

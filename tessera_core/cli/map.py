@@ -29,6 +29,7 @@ PATHS = {
     **dict.fromkeys(("out", "confidence", "margin"), Output(TIFF, beside=sidecars)),
     "save_head": Output(),
     "tiles": Output(folder="into"),
+    "plan": Output((".geojson",)),
 }
 EXAMPLES = (
     "tessera map embeddings --labels fields.gpkg --field crop --out map.tif --confidence confidence.tif",

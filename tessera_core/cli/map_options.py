@@ -14,7 +14,14 @@ from tessera_core.cli.head_options import (
     import_of,
     wants_regression,
 )
-from tessera_core.cli.shares import add_engine_options, add_share_option, check_engine, share_of
+from tessera_core.cli.shares import (
+    add_engine_options,
+    add_plan_options,
+    add_share_option,
+    check_engine,
+    share_of,
+    told_of_plan,
+)
 
 if TYPE_CHECKING:
     from tessera_core.heads import SavedHead
@@ -43,6 +50,7 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
     )
     add_share_option(parser, "tiles, with --tiles")
     add_engine_options(parser, ", with --tiles")
+    add_plan_options(parser, ", with --tiles")
     parser.add_argument("--confidence", metavar="FILE", help="also write confidence in percent, GeoTIFF")
     parser.add_argument(
         "--raw-confidence",
@@ -69,9 +77,12 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
 
     check_engine(args)
     share_of(args)
-    if args.tiles is None and (args.share is not None or args.workers > 1 or args.scheduler):
+    if args.tiles is None and (
+        args.share is not None or args.workers > 1 or args.scheduler or args.plan or args.dry_run
+    ):
         raise InputError(
-            "One map is made as a whole; --share, --workers and --scheduler go with --tiles DIR, a map for each tile."
+            "One map is made as a whole; --share, --workers, --scheduler, --plan and --dry-run go with --tiles DIR, a map "
+            "for each tile."
         )
     if args.tiles is not None and (args.confidence or args.margin):
         raise InputError(
@@ -192,6 +203,8 @@ def report(result: dict[str, Any]) -> str:
     from tessera_core._utils.partial import left_out_lines
     from tessera_core.labels.report import told
 
+    if "plan" in result:
+        return told_of_plan(result)
     mapped = result["pixels"] - result["no_data"]
     lines = [
         f"{result['out']}: {mapped} of {result['pixels']} pixels mapped with {result.get('head', 'the saved head')}"

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tessera_core._utils.share import Share
+    from tessera_core.project.plan import Planned
 
 # What Dask's own client looks at, too.
 SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
@@ -94,6 +95,43 @@ def check_engine(args: argparse.Namespace) -> None:
         raise InputError(
             "--memory goes with --scheduler local; how much others' workers may take is said where they start."
         )
+
+
+def add_plan_options(parser: argparse.ArgumentParser, note: str = "") -> None:
+    """Declare the options that say what a run will do."""
+    parser.add_argument(
+        "--plan",
+        metavar="FILE.geojson",
+        help=f"write the tiles on a map, each with its bytes, minutes and whether it is done{note}",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done, with --plan also write it")
+
+
+def planned(args: argparse.Namespace, parts: Callable[[], list[Planned]]) -> dict[str, Any] | None:
+    """Write the plan that is asked for; with ``--dry-run`` it is the command's result.
+
+    Raises:
+        ExportError: the file cannot be written.
+    """
+    if not args.plan and not args.dry_run:
+        return None
+    from tessera_core.project.plan import summary, write_plan
+
+    found = parts()
+    sums = write_plan(args.plan, found) if args.plan else summary(found)
+    return {"plan": {"file": args.plan, **sums}} if args.dry_run else None
+
+
+def told_of_plan(result: dict[str, Any]) -> str:
+    """The result of ``--dry-run`` for people."""
+    plan = result["plan"]
+    lines = [
+        f"{plan['tiles']} tiles, {plan['done']} of them done. Left: {plan['pixels']:,} pixels, "
+        f"{plan['read_bytes'] / 1e9:,.2f} GB to read, {plan['written_bytes'] / 1e9:,.2f} GB to write, about "
+        f"{plan['minutes']:,.1f} minutes of one core (of a line of 10 MB/s where things are fetched).",
+        "Nothing was done.",
+    ]
+    return "\n".join([*lines, *([f"The plan: {plan['file']}"] if plan["file"] else [])])
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tessera_core.cli.shares import engine_of, share_of
+from tessera_core.cli.shares import engine_of, planned, share_of
 
 HEAD, TRAINED = "head.safetensors", "head.json"
 
@@ -15,9 +15,11 @@ HEAD, TRAINED = "head.safetensors", "head.json"
 def map_by_tile(args: argparse.Namespace) -> dict[str, Any]:
     """Train where it is wanted, map each tile, and say what lies on the maps; raises InputError and ExportError."""
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.project.tile_maps import map_tiles
+    from tessera_core.project.tile_maps import map_tiles, plan_maps
 
     out, progress = Path(args.tiles), ConsoleProgress("map")
+    if told := planned(args, lambda: plan_maps(args.embeddings, out)):
+        return told
     trained: dict[str, Any] = {}
     head = Path(args.use_head) if args.use_head else None
     if head is None:

@@ -95,19 +95,12 @@ class Request:
     def download_bytes(self) -> int:
         """Guess of what is fetched: whole blocks of the archive's files, so a small region costs almost as much as 5 x 5 km."""
 
-        def blocks(resolution_m: int) -> float:
-            side = _BLOCK_PX * resolution_m / 10
-            # A region that lies anywhere touches one block more than fits in it, on average.
-            return (self.grid.width / side + 1) * (self.grid.height / side + 1)
-
-        s2 = (blocks(10) * _S2_10M + blocks(20) * _S2_20M) * _S2_BLOCK * _S2_DATES
-        s1 = blocks(10) * _POLARISATIONS * _S1_BLOCK * _S1_PASSES
-        return int((s2 + s1) * self._share_of_year)
+        return download_bytes(self.grid, self.window)
 
     @property
     def disk_bytes(self) -> int:
         """Guess of the size of its tiles, uncompressed as they are kept."""
-        return int(self.pixels * (_S2_BYTES * _S2_DATES + _S1_BYTES * _S1_PASSES) * self._share_of_year)
+        return disk_bytes(self.grid, self.window)
 
     @property
     def folder(self) -> Path:
@@ -131,7 +124,30 @@ class Request:
 
     @property
     def _share_of_year(self) -> float:
-        return min(1.0, ((self.window.end - self.window.start).days + 1) / 365)
+        return _share_of_year(self.window)
+
+
+def _share_of_year(window: Window) -> float:
+    return min(1.0, ((window.end - window.start).days + 1) / 365)
+
+
+def download_bytes(grid: Grid, window: Window) -> int:
+    """Guess of what is fetched for a grid: whole blocks of the archive's files."""
+
+    def blocks(resolution_m: int) -> float:
+        side = _BLOCK_PX * resolution_m / 10
+        # A region that lies anywhere touches one block more than fits in it, on average.
+        return (grid.width / side + 1) * (grid.height / side + 1)
+
+    s2 = (blocks(10) * _S2_10M + blocks(20) * _S2_20M) * _S2_BLOCK * _S2_DATES
+    s1 = blocks(10) * _POLARISATIONS * _S1_BLOCK * _S1_PASSES
+    return int((s2 + s1) * _share_of_year(window))
+
+
+def disk_bytes(grid: Grid, window: Window) -> int:
+    """Guess of the size of a grid's tiles, uncompressed as they are kept."""
+    pixels = grid.width * grid.height
+    return int(pixels * (_S2_BYTES * _S2_DATES + _S1_BYTES * _S1_PASSES) * _share_of_year(window))
 
 
 def fetch(request: Request, progress: Progress, cancelled: Cancel) -> AcquisitionReport:

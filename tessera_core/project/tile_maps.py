@@ -27,6 +27,7 @@ from tessera_core.errors import Cancelled, ExportError, HeadError, InputError, R
 from tessera_core.export.vrt import write_vrt
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
+from tessera_core.project.plan import MAP_US, Planned
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def map_tiles(
     with alone(out / _LOCK, passing=True):
         # Looked at and written in one turn, so that the share that ends last shows all.
         tiles = {piece.name: known for piece in pieces if (known := _known(out, piece, digest, confidence)) is not None}
-        maps = _write_maps(out, tiles, confidence)
+        maps = write_virtual(out, tiles, "map", ("", "_confidence") if confidence else ("",))
     lost = {one.what for one in failed}
     waiting = [piece.name for piece in pieces if piece.name not in tiles and piece.name not in lost]
     return TileMaps(out, tiles, made, maps, waiting, saved.class_names, failed)
@@ -138,6 +139,21 @@ def _require_fit(saved: SavedHead) -> None:
             "The saved head looks around each pixel, which would show at the rims of the tiles; map them as one (--out), or train "
             "one without --neighbourhood."
         )
+
+
+def plan_maps(folder: str | Path, out: str | Path) -> list[Planned]:
+    """What :func:`map_tiles` has to do; a tile counts as done whose map is there, of whatever head.
+
+    Raises:
+        RasterError, InputError: as there.
+    """
+    out, parts = Path(out), []
+    for piece in pieces_of(Path(folder))[0]:
+        found = piece.describe()
+        done = all((out / f"{piece.name}{end}").is_file() for end in (".json", ".tif"))
+        read = found.provenance.dim + 4
+        parts.append(Planned.computed(piece.name, found.grid, done, read=read, written=2, us=MAP_US))
+    return parts
 
 
 def pieces_of(folder: Path) -> tuple[list[Piece], list[Failure]]:
@@ -210,7 +226,7 @@ def _map_one(
     raster = piece.open(cancelled=cancelled)
     made = map_classes_with(raster, saved, cancelled=cancelled)
     target = out / f"{piece.name}.tif"
-    _require_ours(target)
+    require_ours(target)
     made.write(target, out / f"{piece.name}_confidence.tif" if confidence else None)
     areas = made.areas()
     known = made.confidence[made.confidence != 255]
@@ -228,8 +244,12 @@ def _map_one(
     )
 
 
-def _require_ours(target: Path) -> None:
-    """Refuse to replace a map of another program; one of ours may be without its note, where a run was killed between the two."""
+def require_ours(target: Path) -> None:
+    """Refuse to replace a map of another program; one of ours may be without its note, where a run was killed between the two.
+
+    Raises:
+        InputError: another program's is there.
+    """
     if not target.exists():
         return
     try:
@@ -268,8 +288,20 @@ def _digest(head: Path) -> str:
     return _digest_of(head, stat.st_size, stat.st_mtime_ns)
 
 
-def _write_maps(out: Path, tiles: Mapping[str, Mapping[str, Any]], confidence: bool) -> list[Path]:
-    """One virtual raster for each coordinate system and pixel size, of the maps and of the confidences."""
+def write_virtual(
+    out: Path, tiles: Mapping[str, Mapping[str, Any]], what: str, endings: Sequence[str] = ("",)
+) -> list[Path]:
+    """One virtual raster for each coordinate system and pixel size, of the tiles' maps and of what lies beside them.
+
+    Args:
+        out: folder of the maps.
+        tiles: what is known of each, by name; ``grid`` is read.
+        what: first part of the files' names: ``map`` gives ``map_32631.vrt``.
+        endings: of the names of the tiles' files, before ``.tif``.
+
+    Raises:
+        ExportError: a file cannot be written, or the tiles do not fit together.
+    """
     groups: dict[tuple[str, float], list[tuple[str, Grid]]] = {}
     for name, tile in sorted(tiles.items()):
         grid = Grid.from_json(tile["grid"])
@@ -278,8 +310,8 @@ def _write_maps(out: Path, tiles: Mapping[str, Mapping[str, Any]], confidence: b
     files = []
     for number, ((crs, _), members) in enumerate(sorted(groups.items())):
         code = crs.removeprefix("EPSG:") if crs.startswith("EPSG:") else str(number)
-        stem = f"map_{code}" if sum(other == crs for other, _ in groups) == 1 else f"map_{code}_{number}"
-        for ending in ("", "_confidence") if confidence else ("",):
+        stem = f"{what}_{code}" if sum(other == crs for other, _ in groups) == 1 else f"{what}_{code}_{number}"
+        for ending in endings:
             members_files = [(out / f"{name}{ending}.tif", grid) for name, grid in members]
             try:
                 files.append(write_vrt(out / f"{stem}{ending}.vrt", members_files))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ import pytest
 import shapely
 
 from tessera_core import cells
+from tessera_core._utils.share import Share
 from tessera_core.cli import main
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire import CATALOGUES, AcquireOptions, Catalogue, Window, acquire, read
+from tessera_core.dpixels.acquire.shares import acquire_in_shares
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
 from tessera_core.errors import AcquisitionError, Cancelled, InputError
 from tessera_core.region import Region, parse_bbox, read_region
@@ -231,6 +234,36 @@ def test_large_regions_are_cut_into_cells_that_lie_alike_for_all_of_them(archive
     archive.hits.clear()
     assert acquire(first, WINDOW, catalogue(archive), tmp_path / "old").tiles == before
     assert not [path for path in archive.hits if path.startswith("/files/")]
+
+
+def test_shares_and_zones_of_a_region_are_cells_of_their_own_in_one_folder(
+    archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, zone in enumerate((ZONE_30, ZONE_31)):
+        archive.add_s2(f"S{number}", "2023-03-05", zone)
+    parts = REGION.by_zone()
+    assert [part.bbox[0] for part in parts] == [REGION.bbox[0], LON]
+    words = ["acquire", "--bbox", ",".join(map(str, REGION.bbox)), "--start", "2023-03-01", "--end", "2023-04-10"]
+    words += ["--stac-url", f"{archive.url}/stac", "--by-zone", "--json", "--out"]
+    assert main([*words, str(tmp_path / "whole"), "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["tiles"] == 2
+    assert not archive.hits
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    found = [Path(tile).name for tile in json.loads(capsys.readouterr().out)["tiles"]]
+    assert sorted({name[:5] for name in found}) == ["utm30", "utm31"]
+    for folder in (tmp_path / "whole").iterdir():
+        grid = DPixelTile.open(folder).grid
+        assert [cell.name for cell, _ in cells.cut(grid)] == [folder.name.rpartition("_")[0]]
+    regions, options = REGION.by_zone(), AcquireOptions(cells=True)
+    here = tmp_path / "shares"
+    given = (regions, WINDOW, dataclasses.replace(catalogue(archive)), here, options)
+    for number in (2, 1):
+        acquire_in_shares(*given, 2, share=Share(number, 2), executor=ThreadPoolExecutor)
+    report = acquire_in_shares(*given)
+    assert [tile.name for tile in report.tiles] == found
+    for name in found:
+        for file in (tmp_path / "whole" / name).iterdir():
+            assert (here / name / file.name).read_bytes() == file.read_bytes() or file.suffix == ".json"
 
 
 def test_a_tile_of_another_time_or_of_others_is_never_replaced(archive: Archive, tmp_path: Path) -> None:

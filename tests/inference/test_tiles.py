@@ -308,6 +308,20 @@ def test_processes_end_in_the_bytes_of_one_run(tmp_path: Path, weights: Path) ->
     assert whole_tree(tmp_path / "many") == whole_tree(tmp_path / "one")
 
 
+def test_a_plan_of_tiles_says_how_long_they_will_take(
+    tmp_path: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        make_tile(tmp_path / "tiles" / name)
+    words = ["generate", str(tmp_path / "tiles"), "--weights", str(weights), "--out", str(tmp_path / "out")]
+    assert main([*words, "--dry-run", "--plan", str(tmp_path / "p.geojson"), "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert (plan["tiles"], plan["done"], plan["minutes"] >= 0) == (2, 0, True)
+    assert {one["properties"]["state"] for one in json.loads((tmp_path / "p.geojson").read_text())["features"]} == {
+        "left"
+    }
+
+
 @pytest.mark.soak
 def test_workers_of_a_scheduler_end_in_the_bytes_of_one_run_even_where_one_is_killed(
     tmp_path: Path, weights: Path

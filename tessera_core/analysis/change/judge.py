@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +82,47 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What unchanged ground does, as tables: what turns differences into evidence, for one scene or for parts of it.
+
+    Attributes:
+        null, raised, borders: see :class:`Judged`.
+        rise: float32 (CONTRASTS,), levels by which unchanged ground of that contrast lies above calm ground.
+        lift: float32 (groups,), the same for kinds of ground.
+        shrink: float32 (CONTRASTS,), factor of what lies above the centre.
+        most: float32 (LEVELS,), the most that a pixel may have for lying so many levels under its strongest neighbour.
+    """
+
+    null: Null
+    raised: tuple[tuple[float, float], ...]
+    borders: Borders
+    rise: NDArray[np.float32]
+    lift: NDArray[np.float32]
+    shrink: NDArray[np.float32]
+    most: NDArray[np.float32]
+
+    def levels(self, measured: Measured) -> NDArray[np.uint16]:
+        """Evidence, uint16 (H, W) of what is judged; see :class:`Judged`."""
+        centre = np.float32((self.null.centre - LOWEST) * STEPS)
+        levels = np.empty(measured.shape, np.uint16)
+
+        def work(rows: slice) -> None:
+            inner, cols = measured.inner(rows)
+            own, largest, _ = (found[:, cols] for found in around(measured.levels, inner))
+            contrast = measured.contrasts[inner, cols]
+            level = own - (self.rise[contrast] + self.lift[measured.groups[inner, cols]] + centre)
+            np.multiply(level, self.shrink[contrast], out=level, where=level > 0)
+            level += centre
+            np.minimum(level, self.most[largest - np.minimum(own, largest)], out=level)
+            np.clip(np.rint(level, out=level), 0, TOP_LEVEL, out=level)
+            level[own == NO_LEVEL] = NO_LEVEL
+            levels[rows] = level
+
+        _by_rows(work, levels.shape)
+        return levels
+
+
+@dataclass(frozen=True)
 class _Strata:
     """Places of like contrast, and what unchanged ground does there.
 
@@ -112,30 +153,33 @@ def judge_differences(measured: Measured, groups: int) -> Judged:
         measured: of all pixels.
         groups: kinds of ground there are.
     """
-    by_contrast = _count_contrasts(measured)
+    found = fit_judgement([measured], groups)
+    return Judged(found.levels(measured), found.null, found.raised, found.borders)
+
+
+def fit_judgement(parts: Iterable[Measured], groups: int) -> Judgement:
+    """Learn from all parts of a scene together what unchanged ground does in it; the parts are gone through twice.
+
+    Args:
+        parts: of the scene, in any order; together they hold each pixel once.
+        groups: kinds of ground there are.
+    """
+    by_contrast = np.zeros((CONTRASTS, BINS), np.int64)
+    for part in parts:
+        by_contrast += _count_contrasts(part)
     strata = _fit_strata(by_contrast)
-    table, shares = _count_kinds(measured, strata, groups)
+    table, shares = np.zeros((len(strata.middles), groups, BINS), np.int64), np.zeros(SHARE_BINS, np.int64)
+    for part in parts:
+        kinds, at_borders = _count_kinds(part, strata, groups)
+        table += kinds
+        shares += at_borders
     lift, raised = _raise_noisy(table.sum(0), strata)
     shrink = (1 / _tails(table, lift, strata)).astype(np.float32)
     borders = fit_borders(shares)
     weight = min(1.0, max(BORDER_WEIGHT * borders.pixels / int(by_contrast.sum()), LEAST_WEIGHT))
     most = border_levels(borders, weight, strata.centre, strata.spread).astype(np.float32)
-    centre = np.float32(strata.level(0))
-    levels = np.empty_like(measured.levels)
-
-    def work(rows: slice) -> None:
-        own, largest, _ = around(measured.levels, rows)
-        contrast = measured.contrasts[rows]
-        level = own - (strata.rise[contrast] + lift[measured.groups[rows]] + centre)
-        np.multiply(level, shrink[contrast], out=level, where=level > 0)
-        level += centre
-        np.minimum(level, most[largest - np.minimum(own, largest)], out=level)
-        np.clip(np.rint(level, out=level), 0, TOP_LEVEL, out=level)
-        level[own == NO_LEVEL] = NO_LEVEL
-        levels[rows] = level
-
-    _by_rows(work, levels.shape)
-    return Judged(levels, Null(strata.centre, strata.spread, "fitted", strata.used), raised, borders)
+    null = Null(strata.centre, strata.spread, "fitted", strata.used)
+    return Judgement(null, raised, borders, strata.rise, lift, shrink, most)
 
 
 # ------------------------------------------------------------------ counting
@@ -150,14 +194,15 @@ def _count_contrasts(measured: Measured) -> Counts:
     total, lock = np.zeros(CONTRASTS * BINS, np.int64), threading.Lock()
 
     def work(rows: slice) -> None:
-        levels = measured.levels[rows]
+        inner = measured.inner(rows)
+        levels = measured.levels[inner]
         known = levels != NO_LEVEL
-        index = measured.contrasts[rows][known].astype(np.int32) * BINS + levels[known] // COARSE
+        index = measured.contrasts[inner][known].astype(np.int32) * BINS + levels[known] // COARSE
         counts = np.bincount(index, minlength=len(total))
         with lock:
             np.add(total, counts, out=total)
 
-    _by_rows(work, measured.levels.shape)
+    _by_rows(work, measured.shape)
     return total.reshape(CONTRASTS, BINS)
 
 
@@ -173,21 +218,22 @@ def _count_kinds(measured: Measured, strata: _Strata, groups: int) -> tuple[Coun
     likely, sure = round(strata.level(LIKELY)), round(strata.level(SURE))
 
     def work(rows: slice) -> None:
-        own, largest, smallest = around(measured.levels, rows)
+        inner, cols = measured.inner(rows)
+        own, largest, smallest = (found[:, cols] for found in around(measured.levels, inner))
         known = own != NO_LEVEL
         below = largest - np.minimum(own, largest)
         ends = known & (largest > sure) & (smallest < largest - np.minimum(largest, HALF))
         at_border = np.bincount(share_bins(below[ends]), minlength=SHARE_BINS)
         plain = known & ((largest <= likely) | (below < MIXED))
-        contrast = measured.contrasts[rows][plain]
+        contrast = measured.contrasts[inner, cols][plain]
         level = np.maximum(own[plain] - strata.rise[contrast], 0).astype(np.int32)
-        kind = strata.of[contrast].astype(np.int32) * groups + measured.groups[rows][plain]
+        kind = strata.of[contrast].astype(np.int32) * groups + measured.groups[inner, cols][plain]
         counts = np.bincount(kind * BINS + level // COARSE, minlength=len(total))
         with lock:
             np.add(total, counts, out=total)
             np.add(shares, at_border, out=shares)
 
-    _by_rows(work, measured.levels.shape)
+    _by_rows(work, measured.shape)
     return total.reshape(number, groups, BINS), shares
 
 

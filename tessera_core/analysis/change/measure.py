@@ -34,11 +34,24 @@ class Measured:
         levels: uint16 (H, W), log(difference / the scene's noise) as levels; 65535 where a year has no data.
         contrasts: uint8 (H, W), logarithm of the largest step to one of four neighbours in either year.
         groups: uint8 (H, W), kind of ground: index into the scene's centres.
+        margin: pixels on each side that belong to neighbours; they are looked at and not judged.
     """
 
     levels: NDArray[np.uint16]
     contrasts: NDArray[np.uint8]
     groups: NDArray[np.uint8]
+    margin: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of what is judged, (H, W)."""
+        height, width = self.levels.shape
+        return height - 2 * self.margin, width - 2 * self.margin
+
+    def inner(self, rows: slice) -> tuple[slice, slice]:
+        """Where rows of what is judged lie in the arrays."""
+        side = self.margin
+        return slice(rows.start + side, rows.stop + side), slice(side, self.levels.shape[1] - side)
 
 
 def measure_differences(

@@ -79,6 +79,25 @@ def fit_scene(
     if known is not None and int(known.sum()) < MIN_PIXELS:
         known = None
     x, y = first.sample(rows, cols), second.sample(rows, cols)
+    return fit_scene_on(x, y, seed, known)
+
+
+def fit_scene_on(x: Floats, y: Floats, seed: int, known: NDArray[np.bool_] | None = None) -> ChangeScene:
+    """Fit the model to pixels drawn beforehand.
+
+    Args:
+        x, y: float32 (n, D), the same places in the earlier and the later year.
+        seed: of the kinds of ground.
+        known: bool (n,), places known to be unchanged; None finds them in turns.
+
+    Raises:
+        RasterError: they are too few, or one year is a copy of the other.
+    """
+    if len(x) < MIN_PIXELS:
+        raise RasterError(
+            f"Only {len(x)} pixels have data in both years, too few to tell change from noise. Choose other years "
+            "or a larger region."
+        )
     # Small matrices: one thread is quicker than several that wait for each other.
     return run_alone(lambda: _fit_sample(x, y, known, seed))
 

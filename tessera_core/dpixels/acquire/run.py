@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path, require_replaceable
+from tessera_core._utils.share import WHOLE, Share
 from tessera_core.cells import CELL_PX, cut
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire.catalogue import Catalogue, SentinelScene, Window
@@ -98,6 +99,7 @@ class AcquireOptions:
         min_coverage_s1: least share of a patch's pixels that a pass must cover.
         patch_px: side of a tile in pixels, counted from the region's corner; None for one tile where the region is no larger
             than a cell, else cells (:mod:`tessera_core.cells`), which lie alike for every region.
+        cells: cut into cells however small the region is.
         workers: assets read at the same time.
         timeout_s: longest wait for one request.
     """
@@ -107,6 +109,7 @@ class AcquireOptions:
     min_coverage_s2: float = 0.0001
     min_coverage_s1: float = 0.0001
     patch_px: int | None = None
+    cells: bool = False
     workers: int = 8
     timeout_s: float = 60.0
 
@@ -125,6 +128,7 @@ def acquire(
     out: str | Path,
     options: AcquireOptions | None = None,
     *,
+    share: Share = WHOLE,
     progress: Progress | None = None,
     cancelled: Cancel | None = None,
 ) -> AcquisitionReport:
@@ -136,6 +140,7 @@ def acquire(
         catalogue: from where, see ``CATALOGUES``.
         out: folder for the tiles, named ``<x0>_<y0>_<x1>_<y1>`` in pixels of the region's grid, or by cell and time.
         options: what is taken and how; None for what the authors did.
+        share: which of the tiles are fetched here.
         progress, cancelled: see docs/architecture.md.
 
     Raises:
@@ -150,7 +155,9 @@ def acquire(
     if progress is not None:
         progress(0, 1, f"asking {catalogue.name} for scenes")
     report = AcquisitionReport()
-    patches = list(_cut(grid, region, out, settings))
+    patches = share.take(list(_cut(grid, region, out, settings)))
+    if not patches:
+        return report
     for name, patch in patches:
         _require_own(out / name, _request(patch, settings))
     archive = _Archive(
@@ -213,12 +220,21 @@ class _Archive:
         return [_Task(sensor, date, tuple(scenes)) for (sensor, date), scenes in sorted(groups.items())]
 
 
+def planned(
+    region: Region, window: Window, catalogue: Catalogue, out: str | Path, options: AcquireOptions | None = None
+) -> list[tuple[str, Grid, bool]]:
+    """The tiles that :func:`acquire` would write: name, grid, and whether it is there and whole. Nothing is asked of anybody."""
+    settings = _Settings(catalogue, window, options or AcquireOptions())
+    cut_up = _cut(region.grid(), region, Path(out), settings)
+    return [(name, grid, _finished(Path(out) / name, _request(grid, settings)) is not None) for name, grid in cut_up]
+
+
 def _cut(grid: Grid, region: Region, out: Path, settings: _Settings) -> Iterable[tuple[str, Grid]]:
     """The grid in parts with a name each, without those that hold no pixel of the region."""
     side = settings.options.patch_px
     if side is None and _begun_before(grid, region, out, settings):
         side = FORMER_PATCH_PX
-    if side is None and max(grid.shape) > CELL_PX:
+    if side is None and (settings.options.cells or max(grid.shape) > CELL_PX):
         window = settings.window
         when = str(window.year) if window.year else f"{window.start:%Y%m%d}-{window.end:%Y%m%d}"
         for cell, part in cut(grid):
