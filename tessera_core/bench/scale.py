@@ -81,6 +81,9 @@ def measure(
             place = _tiles(home / f"tiles-{count}", block, count)
             taken = _taken(home, "map", place, "--use-head", head, "--tiles", home / f"maps-{count}")
             found["rows"].append({"task": "map --tiles", "tiles": count} | taken)
+            later = _tiles(home / f"later-{count}", _next_year(block), count)
+            taken = _taken(home, "change", place, later, "--tiles", home / f"changes-{count}")
+            found["rows"].append({"task": "change --tiles", "tiles": count} | taken)
     found["slopes"] = [_slope(found["rows"], task) for task in ("map", "change")]
     return found | {"table": table(found["rows"])}
 
@@ -90,8 +93,7 @@ def _scene(folder: Path, block: EmbeddingRaster, side: int, year: int) -> Path:
     times = -(-side // block.shape[0])
     grid = replace(block.grid, shape=(side, side))
     provenance = replace(block.provenance, year=year)
-    # Year by year the same ground, a little noisier.
-    codes = np.clip(block.codes.astype(np.int16) + (year % 2), -127, 127).astype(np.int8)
+    codes = _next_year(block).codes if year % 2 else block.codes
     folder.mkdir()
     whole = np.lib.format.open_memmap(folder / "codes.npy", "w+", np.int8, (side, side, block.dim))
     for row in range(times):
@@ -102,6 +104,12 @@ def _scene(folder: Path, block: EmbeddingRaster, side: int, year: int) -> Path:
     header = {"format": FORMAT, "grid": grid.to_json(), "provenance": provenance.to_json()}
     write_json(folder / "raster.json", header)
     return folder
+
+
+def _next_year(block: EmbeddingRaster) -> EmbeddingRaster:
+    """The same ground, a little noisier."""
+    codes = np.clip(block.codes.astype(np.int16) + 1, -127, 127).astype(np.int8)
+    return EmbeddingRaster(codes, block.scales, block.grid, replace(block.provenance, year=2025))
 
 
 def _tiles(folder: Path, block: EmbeddingRaster, count: int) -> Path:

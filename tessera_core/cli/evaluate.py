@@ -4,11 +4,15 @@ First comes what the app shows for the same labels: how often the map is right a
 once, with its 95 % interval. Then the same labels pixel by pixel: whole fields are held out where labels are areas, blocks of
 ground with a belt around them where they are points, which have no fields. Beside it stands what a random split would have
 claimed ("naive"), and with --baseline what plain monthly statistics of the same satellite data reach under the same split.
+
+With --tiles a folder of any number of tiles, in any UTM zones, is scored as 'tessera map --tiles' maps it: only labelled pixels
+are read, one tile at a time.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_core.cli.head_options import (
@@ -28,10 +32,12 @@ from tessera_core.cli.paths import Input
 if TYPE_CHECKING:
     from tessera_core.assess.evaluate import CrossValidation
     from tessera_core.assess.reference import Reference
+    from tessera_core.raster import EmbeddingRaster
 
 PATHS = {**LABEL_PATHS, "baseline": Input()}
 EXAMPLES = (
     "tessera evaluate embeddings --labels fields.gpkg --field crop",
+    "tessera evaluate country --labels fields.gpkg --tiles",
     "tessera evaluate demo/embeddings/2023 --labels demo/truth/2023.tif --head forest --baseline demo/dpixels/2023 --json",
 )
 SUMMARY = "score a head honestly, with whole places held out"
@@ -56,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--buffer", type=int, default=4, help="belt around held-out blocks that is not trained on, pixels"
     )
+    parser.add_argument(
+        "--tiles",
+        action="store_true",
+        help="read a folder tile by tile: any number, in any UTM zones, labelled pixels alone",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument(
         "--baseline", metavar="DPIXELS", help="d-pixel tile of the same grid: score its monthly statistics too"
@@ -75,16 +86,28 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from tessera_core.assess.evaluate import CrossValidation, evaluate
     from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
     from tessera_core.heads import DEFAULT_HEAD
     from tessera_core.project.classify import score_samples, unfitted
     from tessera_core.sources.local.open import left_out, open_embeddings
 
     if wants_regression(args):
+        if args.tiles:
+            raise InputError("Tile by tile, classes are scored; score numbers as one, without --tiles.")
         return _evaluate_regression(args)
-    raster = open_embeddings(args.embeddings)
-    reference = read_classes(args, raster.grid)
+    if args.tiles and args.baseline:
+        raise InputError("--baseline is of one tile; leave --tiles out.")
+    if args.tiles:
+        reference, raster, lost = _labelled(args)
+    else:
+        raster = open_embeddings(args.embeddings)
+        reference, lost = read_classes(args, raster.grid), left_out(raster)
     choice, _ = chosen_head(args, list(reference.classes))
     samples, head = reference.with_embeddings(raster), unfitted(choice, args.seed)
+    if args.tiles and head.receptive_radius:
+        raise InputError(
+            "This head looks around each pixel, which would show at the rims of the tiles; leave --tiles out."
+        )
     cv = CrossValidation(
         split=args.split or reference.split,
         n_folds=3 if args.folds is None else args.folds,
@@ -97,7 +120,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result = evaluate(samples, head, cv, progress=ConsoleProgress("evaluate"))
     result |= {"head": args.head or DEFAULT_HEAD, "dataset": raster.provenance.dataset, "labels": str(args.labels)}
     result["import"] = import_of(reference.report)
-    result["failed"] = left_out(raster)
+    result["failed"] = lost
     result |= {"points": reference.split == "blocked", "pixel_accuracy": result["accuracy"], "interval": None}
     if args.per_class is None:
         # What takes long to fit is not asked twice what a random split claims.
@@ -106,6 +129,20 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.baseline:
         result["baseline"] = _baseline(args, raster.shape, reference, cv)
     return result
+
+
+def _labelled(args: argparse.Namespace) -> tuple[Reference, EmbeddingRaster, list[dict[str, str]]]:
+    """The labels on the tiles of a folder, what stands for a raster of their pixels, and what could not be read."""
+    from typing import cast
+
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.project.tile_maps import pieces_of
+    from tessera_core.project.tile_training import labels_on_tiles
+    from tessera_core.raster import EmbeddingRaster
+
+    pieces, problems = pieces_of(Path(args.embeddings))
+    reference, pixels = labels_on_tiles(pieces, lambda grid: read_classes(args, grid), progress=ConsoleProgress("read"))
+    return reference, cast(EmbeddingRaster, pixels), [one.to_json() for one in problems]
 
 
 def _baseline(

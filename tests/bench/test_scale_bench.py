@@ -41,7 +41,7 @@ def test_the_whole_of_it() -> None:
         "evaluate",
         "map",
         "change",
-        *2 * ["map --tiles"],
+        *2 * ["map --tiles", "change --tiles"],
     ]
     assert all(row["cpu_s"] > 0 and row["files"] > 0 for row in found["rows"])
     assert {slope["task"] for slope in found["slopes"]} == {"map", "change"}

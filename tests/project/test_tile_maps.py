@@ -124,6 +124,20 @@ def test_tiles_of_several_zones_become_maps_with_one_head_and_shares_end_in_the_
     assert contents(country / "one") == before
 
 
+def test_the_head_of_all_zones_is_scored_without_putting_the_tiles_together(
+    country: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(country / "E"), "--labels", str(country / "labels.geojson"), "--json"]
+    assert main(words) == 2
+    capsys.readouterr()
+    assert main([*words, "--tiles"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n_test"], found["dataset"], found["failed"]) == (24, ORIGIN.dataset, [])
+    assert found["accuracy"] > 0.9
+    assert main([*words, "--tiles", "--neighbourhood", "3"]) == 2
+    assert "rims of the tiles" in capsys.readouterr().out
+
+
 def test_processes_end_in_the_same_bytes_and_a_bad_tile_is_named(
     country: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
