@@ -156,6 +156,7 @@ def _local(workers: int, memory: str | None, retries: int) -> Iterator[Any]:
             processes=True,
             memory_limit=memory or 0,
             dashboard_address=None,
+            silence_logs=logging.CRITICAL,
             scheduler_kwargs={"allowed_failures": retries},
         )
     except ValueError as error:

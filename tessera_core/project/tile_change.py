@@ -248,7 +248,7 @@ def _scene_of(pairs: Sequence[Pair], out: Path, digest: str, seed: int) -> None:
 def _drawn(pair: Pair, count: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embeddings of both years at places drawn from a tile, float32 (n, D) each."""
     first, second = pair.first.open(), pair.second.open()
-    _require_alike(first, second)
+    _require_same_dataset(first, second)
     pixels = np.flatnonzero(first.valid() & second.valid())
     if len(pixels) > count:
         pixels = np.sort(rng.choice(pixels, count, replace=False))
@@ -256,7 +256,7 @@ def _drawn(pair: Pair, count: int, rng: np.random.Generator) -> tuple[NDArray[np
     return first.sample(rows, cols), second.sample(rows, cols)
 
 
-def _require_alike(first: EmbeddingRaster, second: EmbeddingRaster) -> None:
+def _require_same_dataset(first: EmbeddingRaster, second: EmbeddingRaster) -> None:
     first.provenance.require_same_dataset(second.provenance, "a comparison of years")
     require_one_grid(first, second)
 
@@ -307,7 +307,7 @@ def _measure(pair: Pair, pairs: Sequence[Pair], scene: ChangeScene, cancelled: C
         _with_rim(getattr(pair, year).open(cancelled=cancelled), [getattr(one, year) for one in near])
         for year in ("first", "second")
     )
-    _require_alike(first, second)
+    _require_same_dataset(first, second)
     return dataclasses.replace(measure_differences(first, second, scene, None, cancelled), margin=1)
 
 

@@ -26,7 +26,7 @@ QUARTERS = [(row, col) for row in (0, HALF) for col in (0, HALF)]
 def part(raster: EmbeddingRaster, row: int, col: int) -> EmbeddingRaster:
     window = np.s_[row : row + HALF, col : col + HALF]
     grid = raster.grid.window(row, col, HALF, HALF)
-    return EmbeddingRaster(raster.codes[window], raster.scales[window], grid, raster.provenance)
+    return replace(raster, codes=raster.codes[window], scales=raster.scales[window], grid=grid)
 
 
 @pytest.fixture
