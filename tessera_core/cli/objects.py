@@ -41,15 +41,15 @@ class Stores:
             AcquisitionError: a store does not answer.
         """
         for name, role in declared.items():
-            value = getattr(args, name, None)
+            value: Any = getattr(args, name, None)
             if not any(str(one).lower().startswith(_SCHEMES) for one in _listed(value)):
                 continue
-            role = role(args) if callable(role) else role
-            if isinstance(role, Input) and not role.urls:
+            meant = role(args) if callable(role) else role
+            if isinstance(meant, Input) and not meant.urls:
                 paths = [self._fetched(one) for one in _listed(value)]
                 setattr(args, name, paths if isinstance(value, list) else type(value)(paths[0]))
-            elif isinstance(role, Output):
-                setattr(args, name, type(value)(self._prepared(str(value), role, args)))
+            elif isinstance(meant, Output):
+                setattr(args, name, type(value)(self._prepared(str(value), meant, args)))
 
     def send(self) -> None:
         """Send what the command wrote.

@@ -397,7 +397,7 @@ def _judge(pairs: Sequence[Pair], out: Path, digest: str) -> tuple[ChangeLayer |
             histogram += np.bincount(found.levels(part).reshape(-1), minlength=LEVELS)
         histogram[NO_LEVEL] = 0
         years = [-1 if year is None else year for year in (pairs[0].first.year, pairs[0].second.year)]
-        with atomic_path(out / JUDGED) as part, part.open("wb") as file:
+        with atomic_path(out / JUDGED) as written, written.open("wb") as file:
             np.savez(
                 file,
                 null=np.array([found.null.centre, found.null.spread, found.null.pixels]),

@@ -100,7 +100,7 @@ def open_store(address: Address) -> Any:
 
     # A server on this computer or in a closed network may do without encryption; which it is, the person says.
     plain = address.scheme == "http" or os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    options: dict[str, Any] = {"timeout": "60s", "connect_timeout": "20s"} | ({"allow_http": True} if plain else {})
+    options: Any = {"timeout": "60s", "connect_timeout": "20s"} | ({"allow_http": True} if plain else {})
     try:
         if address.scheme == "s3":
             return obstore.store.S3Store(address.host, client_options=options)
