@@ -16,7 +16,7 @@ from tessera_core.project.acquire import disk_bytes, download_bytes
 from tessera_core.region import Region
 from tessera_core.types import Progress
 
-# Core microseconds a pixel, measured (docs/scale.md); reading, computing and writing together.
+# Core microseconds a pixel, measured and rounded up, because files are rarely in the page cache (docs/scale.md).
 MAP_US, CHANGE_US = 0.4, 1.1
 # An assumption: bytes that come over a network in a second.
 LINE_BYTES_S = 10e6
