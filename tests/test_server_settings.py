@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessera_core.errors import InputError
+from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting import (
     Limits,
     Person,
@@ -24,6 +24,7 @@ from tessera_core.hosting import (
 )
 from tessera_core.hosting.people import MAY, ROLES, Action, matches
 from tessera_core.hosting.settings import EMBEDDINGS_VARIABLE, variable_of
+from tessera_core.project import generate
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +110,16 @@ def test_making_embeddings_is_offered_unless_the_owner_says_no(home: Path, monke
     monkeypatch.setenv(EMBEDDINGS_VARIABLE, "off")
     with pytest.raises(InputError, match="TESSERA_OFFER_EMBEDDINGS is 'off'"):
         offers_embeddings()
+
+
+def test_where_it_is_not_offered_the_app_makes_nothing(home: Path) -> None:
+    _say(home, "[offer]\nembeddings = false\n")
+    tiles = generate.TileSet("valley", (), ())
+    with pytest.raises(TesseraError, match="does not offer making embeddings"):
+        generate.plan(tiles, "studio-nano", None, "cpu", lambda *_: None, lambda: False)
+    plan: Any = None
+    with pytest.raises(TesseraError, match="does not offer making embeddings"):
+        generate.run(tiles, plan, None, "cpu", lambda *_: None, lambda: False)
 
 
 def test_a_file_that_was_named_and_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

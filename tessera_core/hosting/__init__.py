@@ -22,7 +22,15 @@ from pathlib import Path
 from tessera_core._utils.paths import cache_home, data_home
 from tessera_core.errors import ExportError, InputError, show_with
 from tessera_core.hosting.people import OWN, Action, How, Person, Role, may
-from tessera_core.hosting.settings import Limits, ServerSettings, offers_embeddings, owner_token, role_of, settings
+from tessera_core.hosting.settings import (
+    Limits,
+    ServerSettings,
+    offers_embeddings,
+    owner_token,
+    require_embeddings_offer,
+    role_of,
+    settings,
+)
 
 __all__ = [
     "OWN",
@@ -40,6 +48,7 @@ __all__ = [
     "may",
     "offers_embeddings",
     "owner_token",
+    "require_embeddings_offer",
     "role_of",
     "server_secret",
     "settings",

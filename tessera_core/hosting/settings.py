@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from tessera_core._utils.paths import data_home
-from tessera_core.errors import InputError
+from tessera_core.errors import InputError, TesseraError
 from tessera_core.hosting.people import ROLES, Role, matches
 
 FILE_VARIABLE = "TESSERA_SERVER_SETTINGS"
@@ -185,7 +185,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which parts of the app people are shown at all.
+    """Which parts of the app people have at all.
 
     Attributes:
         embeddings: making embeddings. A server for many only says where they can be made; in a hub, where each person has an
@@ -253,7 +253,7 @@ def _read(path: Path, modified: int, size: int) -> ServerSettings:
 
 
 def offers_embeddings() -> bool:
-    """Whether making embeddings is shown to people; ``TESSERA_OFFER_EMBEDDINGS`` (1 or 0) goes before ``offer.embeddings``.
+    """Whether people may make embeddings in the app; ``TESSERA_OFFER_EMBEDDINGS`` (1 or 0) goes before ``offer.embeddings``.
 
     Raises:
         InputError: the variable is neither, or as :func:`settings`.
@@ -262,6 +262,20 @@ def offers_embeddings() -> bool:
     if text not in ("", "0", "1"):
         raise InputError(f"{EMBEDDINGS_VARIABLE} is {text!r}. Set it to 0 or 1, or leave it out.")
     return text == "1" if text else settings().offer.embeddings
+
+
+def require_embeddings_offer() -> None:
+    """Refuse to make embeddings in the app where its owner does not offer it; the command line is the owner's own.
+
+    Raises:
+        TesseraError: it is not offered.
+        InputError: as :func:`offers_embeddings`.
+    """
+    if not offers_embeddings():
+        raise TesseraError(
+            "Whoever runs Tessera Studio here does not offer making embeddings. Choose a place with published ones, or open a "
+            "pack that was given out."
+        )
 
 
 def role_of(name: str) -> Role | None:

@@ -24,6 +24,7 @@ from tessera_core.dpixels.remarks import remarks
 from tessera_core.dpixels.tile import DPixelTile, Observations, find_tiles
 from tessera_core.errors import Cancelled, InputError, MixedDatasetsError, TesseraError, TileError
 from tessera_core.grid import Grid
+from tessera_core.hosting import require_embeddings_offer
 from tessera_core.project import library
 from tessera_core.project.acquire import Request, fetch
 from tessera_core.project.folders import safe_name
@@ -148,11 +149,13 @@ def plan(
         reference: path of published embeddings that the result will be compared with; empty for none.
 
     Raises:
+        TesseraError: whoever runs the app does not offer it.
         CheckpointError: the weights are not usable, or cannot be fetched.
         InputError: the model cannot run on the device, or ``reference`` cannot be compared with the result.
         TileError: there is not one valid observation in the tiles.
         Cancelled: ``cancelled`` returned true.
     """
+    require_embeddings_offer()
     require_torch("Generating embeddings")
     from tessera_core.inference.calibration import estimate
     from tessera_core.models.checkpoint import load_checkpoint
@@ -265,6 +268,7 @@ def run(
         AcquisitionError: the archive does not answer, or has nothing for this place and time.
         TesseraError: what :func:`make_project` raises. What was finished is kept, and the same run goes on.
     """
+    require_embeddings_offer()
     missing: list[str] = []
     embedding = progress
     if isinstance(what, Request):
