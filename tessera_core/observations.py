@@ -87,6 +87,16 @@ def packed_months(covered: NDArray[np.integer]) -> NDArray[np.uint16]:
     return packed
 
 
+def unpacked_months(packed: NDArray[np.uint16]) -> NDArray[np.int8]:
+    """The inverse of :func:`packed_months`: int8 (..., 12) of 0 and 1.
+
+    Example:
+        >>> unpacked_months(np.array(5, np.uint16))[:4]
+        array([1, 0, 1, 0], dtype=int8)
+    """
+    return (np.asarray(packed)[..., None] >> np.arange(MONTHS, dtype=np.uint16) & np.uint16(1)).astype(np.int8)
+
+
 @dataclass(frozen=True)
 class Depth:
     """How often the pixels with an embedding were seen, in a few figures.

@@ -33,6 +33,7 @@ PATHS = {**WHERE, "out": Output(folder="into"), "plan": Output((".geojson",))}
 EXAMPLES = (
     "tessera acquire --bbox 0.05,52.18,0.10,52.21 --year 2023 --out tiles",
     "tessera acquire --region country.gpkg --year 2023 --by-zone --share 3/40 --out tiles",
+    "tessera acquire --region farm.geojson --year 2024 --season agricultural --out tiles",
     "tessera acquire --region farm.geojson --start 2023-04-01 --end 2023-09-30 --source aws --out tiles",
 )
 STOPPED = "finished days and tiles are kept; run the same command again to go on"
@@ -46,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_year(when, "a calendar year, such as 2023")
     when.add_argument("--start", metavar="YYYY-MM-DD", help="first day of another window (at most a year)")
     when.add_argument("--end", metavar="YYYY-MM-DD", help="last day of it")
+    when.add_argument(
+        "--season",
+        choices=("agricultural", "wet", "dry", "q1", "q2", "q3", "q4", "last12"),
+        help="part of --year, or the year that ends in it: agricultural (by latitude; named after the harvest), wet or dry season, "
+        "a quarter; last12: the last twelve whole months, without --year",
+    )
     parser.add_argument("--source", choices=["mpc", "aws"], default="mpc", help="catalogue (default: mpc)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the tiles")
     parser.add_argument(
@@ -97,8 +104,8 @@ def check(args: argparse.Namespace) -> None:
         raise InputError("--by-zone cuts into cells of the zones; leave --patch out.")
 
 
-def _window(args: argparse.Namespace) -> Window:
-    """The days that the arguments mean.
+def _window(args: argparse.Namespace) -> Window | None:
+    """The days that the arguments mean; None where they follow from the season and the region.
 
     Raises:
         InputError: they mean none, or days without satellites.
@@ -108,7 +115,17 @@ def _window(args: argparse.Namespace) -> Window:
     from tessera_core.dpixels.acquire.catalogue import Window
     from tessera_core.errors import InputError
 
-    if (args.year is None) == (args.start is None and args.end is None):
+    dated = args.start is not None or args.end is not None
+    if args.season and dated:
+        raise InputError("--season chooses the days itself; leave away --start and --end, or --season.")
+    if args.season == "last12" and args.year is not None:
+        raise InputError("--season last12 ends with the last whole month; leave away --year.")
+    if args.season:
+        # Which days depends on the latitude; whether there are any is told when the region is known.
+        if args.season != "last12" and args.year is None:
+            raise InputError(f"Say of which year the season {args.season} is, such as --year 2024.")
+        return None
+    if (args.year is None) != dated:
         raise InputError("Say when: either --year 2023, or --start and --end.")
     if args.year is not None:
         return Window.of_year(args.year)
@@ -129,6 +146,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     window = _window(args)
     region, notes = region_of(args)
+    if window is None:
+        from tessera_core.dpixels.acquire.presets import season_window
+
+        _, south, _, north = region.bbox
+        named = season_window(args.season, args.year, (south + north) / 2)
+        window, notes = named.window, [*notes, named.sentence]
     catalogue = CATALOGUES[args.source]
     if args.stac_url:
         catalogue = dataclasses.replace(catalogue, stac_url=args.stac_url, signed=False)

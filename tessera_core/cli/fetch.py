@@ -1,8 +1,9 @@
 """Fetch published embeddings of a region, or at the points of a table.
 
 A region becomes OUT/<year>/, rasters that every other command opens; they also stay in the cache, so asking again needs no network.
-Killed or cut off, the same command goes on where it stopped; what cannot be had is left without data and named. With
---points, OUT is a .csv or .parquet file: the table with year, nodata and the embedding added to each row.
+Beside them lie collection.json and an item for each year (STAC). Killed or cut off, the same command goes on where it stopped; what
+cannot be had is left without data and named. With --points, OUT is a .csv or .parquet file: the table with year, nodata and the
+embedding added to each row, and how often the place was seen where the store counts.
 """
 
 from __future__ import annotations
@@ -171,6 +172,7 @@ def _fetched(
 
 
 def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[str, Any]:
+    from tessera_core.export.stac import write_stac
     from tessera_core.sources.remote import cache
 
     rasters: list[dict[str, Any]] = []
@@ -212,6 +214,7 @@ def _taken(args: argparse.Namespace, location: str, got: list[Fetched]) -> dict[
         "out": str(args.out),
         "location": location,
         "rasters": rasters,
+        "stac": [str(path) for path in write_stac(args.out, [raster["path"] for raster in rasters])],
         "missing": [sentence for raster in rasters for sentence in raster["missing"]],
     }
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import FolderKind, atomic_path
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
+from tessera_core.observations import MONTHS, NAMES, unpacked_months
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 
@@ -35,9 +36,8 @@ SOUTH_OFFSET = 10_000_000.0
 GEOEMB = {
     "uuid": "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
     "name": "geoemb:",
+    # Its schema asks for a uuid or an address, and the only address that it allows is a tag that does not exist.
     "description": "Geoembeddings convention for geospatial embedding arrays with model provenance",
-    "spec_url": "https://github.com/geo-embeddings/embeddings-zarr-convention/blob/v1/README.md",
-    "schema_url": "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention/refs/tags/v1/schema.json",
 }
 
 
@@ -296,6 +296,8 @@ def _write_zone(
         compressors=packed,
         dimension_names=["time", "y", "x"],
     )
+    opened = [member.open() if isinstance(member, Member) else member for member in members[:1]]
+    counted = _counts(group, zone, len(years)) if opened[0].observations is not None else None
     _coordinate(group, "x", zone.west + (np.arange(zone.width) + 0.5) * zone.pixel)
     _coordinate(group, "y", zone.north - (np.arange(zone.height) + 0.5) * zone.pixel)
     _coordinate(group, "time", np.asarray(years, np.int32))
@@ -312,6 +314,8 @@ def _write_zone(
             old = scales[at]
             merged = np.where(valid, raster.scales[start:stop], old)
             scales[at] = merged.astype(np.float32)
+            if counted is not None and raster.observations is not None:
+                _write_counts(counted, raster.observations[start:stop], valid | ~np.isfinite(old), at)
             codes = raster.codes[start:stop].transpose(2, 0, 1)
             for depth, array in arrays.items():
                 where = (time, slice(None), *at[1:])
@@ -333,6 +337,38 @@ def _write_zone(
         "proj": proj.create(revision="r3", code=f"EPSG:{32600 + zone.number}"),
     }
     group.attrs.update(create_many(conventions) | {"geoemb:dimensions": dim})
+
+
+def _counts(group: Any, zone: _Zone, years: int) -> dict[str, Any]:
+    """Arrays for how often each pixel was seen, named and shaped as in the published store."""
+    from zarr.codecs import BloscCodec
+
+    arrays = {}
+    for channel, name in enumerate(NAMES):
+        more = ((MONTHS,), ["month"]) if channel > 2 else ((), [])
+        arrays[name] = group.create_array(
+            name,
+            shape=(years, zone.height, zone.width, *more[0]),
+            chunks=(1, INNER_CHUNK, INNER_CHUNK, *more[0]),
+            shards=(1, SHARD, SHARD, *more[0]),
+            dtype=np.int8 if channel > 2 else np.uint16,
+            fill_value=0,
+            compressors=BloscCodec(cname="zstd", clevel=3),
+            dimension_names=["time", "y", "x", *more[1]],
+            attributes={"dtype": "bool"} if channel > 2 else {},
+        )
+    _coordinate(group, "month", np.arange(1, MONTHS + 1, dtype=np.int16))
+    return arrays
+
+
+def _write_counts(arrays: dict[str, Any], seen: NDArray[np.uint16], mine: NDArray[np.bool_], at: Any) -> None:
+    """Write counts uint16 (h, w, 6) where bool (h, w) says so."""
+    for channel, name in enumerate(NAMES):
+        values: NDArray[Any] = seen[..., channel]
+        where = mine
+        if channel > 2:
+            values, where = unpacked_months(values), mine[..., None]
+        arrays[name][at] = values if mine.all() else np.where(where, values, arrays[name][at])
 
 
 def _coordinate(group: Any, name: str, values: NDArray) -> None:

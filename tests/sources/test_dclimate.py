@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from geotessera.icechunk import IcechunkStore
 from geotessera.store import GeoTesseraZarr
 from hypothesis import given
@@ -20,7 +21,8 @@ from pyproj import Transformer
 from tessera_core.cli import main
 from tessera_core.cli.fetch import report
 from tessera_core.errors import InputError, RasterError
-from tessera_core.observations import NAMES, Observations, median_of, packed_months
+from tessera_core.inference.layouts import write_zarr
+from tessera_core.observations import NAMES, Observations, median_of, packed_months, unpacked_months
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.sources.remote.fetch import fetch_years
 from tessera_core.sources.remote.hemispheres import outer_corner, pinned, unpinned
@@ -337,3 +339,36 @@ def test_info_tells_what_a_store_says_of_itself(dclimate: made.Store, capsys: py
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=30))
 def test_a_median_of_counts_is_the_median(values: list[int]) -> None:
     assert median_of(np.bincount(values)) == np.median(values)
+
+
+def test_our_own_store_is_a_good_citizen(home: Path, dclimate: made.Store, tmp_path: Path) -> None:
+    region = place(slice(0, 60), slice(0, 60))
+    raster = fetch_years(region, str(dclimate.icechunk), [2024])[0].open()
+    path = write_zarr(tmp_path / "own.zarr", [raster])
+    values, transform, _ = GeoTesseraZarr(path).read_region(region.bbox, 2024)
+    np.testing.assert_array_equal(values, dequantise(raster.codes, raster.scales))
+    assert (transform.c, transform.f) == (raster.grid.transform.c, raster.grid.transform.f)
+    store = open_store(path)
+    assert store.observed
+    grid = store.working_grid(region)
+    block = store.read(grid, (slice(0, 60), slice(0, 60)), 2024, 128)
+    assert raster.observations is not None
+    np.testing.assert_array_equal(block.observations, raster.observations)
+    root = zarr.open_group(path, mode="r")
+    registered = root.attrs["zarr_conventions"] + root["utm31"].attrs["zarr_conventions"]
+    assert {entry["uuid"] for entry in registered} == {
+        "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+        "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
+    }
+    # No address of a tag that does not exist.
+    assert not any("refs/tags/v1/" in str(entry) or "/blob/v1/" in str(entry) for entry in registered)
+    assert outer_corner(root["utm31"].attrs)[3] is False
+    box = root["utm31"].attrs["spatial:bbox"]
+    assert [box[0], box[3]] == [root["utm31"].attrs["spatial:transform"][n] for n in (2, 5)]
+
+
+@given(st.integers(0, 4095))
+def test_months_are_packed_and_come_out_again(bits: int) -> None:
+    packed = np.array([bits], np.uint16)
+    np.testing.assert_array_equal(packed_months(unpacked_months(packed)), packed)

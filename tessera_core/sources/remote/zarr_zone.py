@@ -415,7 +415,8 @@ class Zone:
                     reasons[nan] = self._unmade(time, window, seen[..., OPTICAL])[nan]
                 except Exception as error:
                     raise fault(error) from error
-            if dim and (valid & (seen[..., OPTICAL] == 0)).any():
+            absent = self._absent_since(mark) if dim and (valid & (seen[..., OPTICAL] == 0)).any() else set()
+            if absent and any(key in absent for key, _ in _units(self.arrays[NAMES[OPTICAL]], time, window)):
                 if not last:
                     self.store.forget()
                     raise PieceError(NO_COUNTS)
