@@ -52,7 +52,16 @@ class FolderKind:
 RASTER = FolderKind(
     "an embedding raster",
     "raster.json",
-    ("codes.npy", "scales.npy", "nodata.npy", "observations.npy", "truecolour.png", "pictures/*.png", "raster.json"),
+    (
+        "codes.npy",
+        "scales.npy",
+        "nodata.npy",
+        "observations.npy",
+        "origin.npy",
+        "truecolour.png",
+        "pictures/*.png",
+        "raster.json",
+    ),
 )
 
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "fetch": "fetch published embeddings of a region, or at points",
     "acquire": "fetch Sentinel-1/2 time series as d-pixel tiles",
     "generate": "turn d-pixel tiles into embeddings",
+    "fill": "fill holes of published embeddings with embeddings made here",
     "pretrain": "train an encoder on d-pixels",
     "study": "measure what an encoder is worth, with tables",
     "project": "make, open, list and fill projects without the app",

@@ -227,6 +227,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "map e/2023 --use-head no/such --out o.tif",
         "change e/2023 no/such --out o.tif",
         "stack no/such e/2023 --out o",
+        "fill no/such e/2023 --out o",
         "evaluate e/2023 --labels no/such.gpkg",
         "evaluate e/2023 --labels labels.tif --tree no/such.txt",
         "class map no/such --out o",
