@@ -205,9 +205,12 @@ def merged(language: str, domain: str, found: Found) -> Catalog:
 def _empty(language: str) -> Catalog:
     # One date for ever: the same code gives the same bytes.
     then = datetime(2026, 1, 1, tzinfo=UTC)
-    return Catalog(
+    made = Catalog(
         locale=language, project="Tessera Studio", fuzzy=False, charset="utf-8", creation_date=then, revision_date=then
     )
+    # Of numbers of things; the third form of some languages is for millions, which nobody has labels of.
+    made._num_plurals, made._plural_expr = 2, "(n > 1)" if language in ("fr", "pt") else "(n != 1)"
+    return made
 
 
 def _english(message: Message) -> str:

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 import streamlit as st
 
+from tessera_core.language import later, t
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize, shell, state
 
@@ -69,7 +70,7 @@ def part(draw: Callable[[Project], None]) -> Callable[[], None]:
 def year_choice(
     project: Project,
     page: str,
-    label: str = "Year",
+    label: str = later("Year"),
     *,
     about: str | None = None,
     shown: bool = False,
@@ -88,7 +89,7 @@ def year_choice(
     if len(years) > 1:
         key = f"{page}_year_{project.key}"
         st.segmented_control(
-            label,
+            t(label),
             years,
             default=current,
             required=True,

@@ -13,17 +13,17 @@ from typing import Any
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import want_of_memory
 from tessera_core.hosting import hosted, shown_text
-from tessera_core.language import later, t
+from tessera_core.language import t
 
-_FORMAT = later("%(asctime)s UTC %(levelname)s %(name)s %(message)s")
+_FORMAT = "%(asctime)s UTC %(levelname)s %(name)s %(message)s"
 
 
 _FRAME = re.compile(r'  File ".*", line \d+')
 _KIND = re.compile(r"([A-Za-z_][\w.]*)(:|$)")
 _AROUND = (
-    later("Traceback (most recent call last)"),
-    later("During handling of the above"),
-    later("The above exception was"),
+    "Traceback (most recent call last)",
+    "During handling of the above",
+    "The above exception was",
 )
 
 

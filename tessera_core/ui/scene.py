@@ -221,7 +221,7 @@ class OpenScene:
             shown = self.raster.valid() if name == "pca" else picture.any(-1)
             return encode_picture(picture, shown, self.display)
 
-        return self._part(t("png {name}", name=name), make)
+        return self._part(f"png {name}", make)
 
     def thumbnail(self, name: str) -> bytes:
         """A picture of :meth:`canvas` as PNG bytes, about 512 pixels a side; empty where there is none."""
@@ -230,7 +230,7 @@ class OpenScene:
             picture = self.canvas(name)
             return b"" if picture is None else small_png(picture, self.raster.valid())
 
-        return self._part(t("thumbnail {name}", name=name), make)
+        return self._part(f"thumbnail {name}", make)
 
 
 def small_png(picture: NDArray[np.uint8], valid: NDArray[np.bool_]) -> bytes:

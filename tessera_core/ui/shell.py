@@ -73,7 +73,7 @@ _LOOKS = """<style>
 /* What can be chosen is all in sight, in two rows where one has no room. */
 [data-testid="stButtonGroup"] > div { flex-wrap: wrap; row-gap: 4px; }
 /* The one button of the navigation on a phone has a name, which is also read out. */
-[data-testid="stExpandSidebarButton"]::after { content: "Pages"; margin-inline-start: 0.4rem; font-size: 0.95rem; }
+[data-testid="stExpandSidebarButton"]::after { content: "__PAGES__"; margin-inline-start: 0.4rem; font-size: 0.95rem; }
 [data-testid="stExpandSidebarButton"] { width: auto; }
 /* A title that is read out, where the map needs the room of one that is seen. */
 [data-testid="stElementContainer"]:has(h1.tessera-title) { position: absolute; }
@@ -292,7 +292,7 @@ def shielded[**P, R](function: Callable[P, R]) -> Callable[P, R | None]:
 def header(*, saved: bool = True) -> None:
     """One line above every page: the project, where its embeddings come from, when it was saved, and help."""
     project = state.current_project()
-    st.html(_LOOKS + _MENU + words.STYLE)
+    st.html(_LOOKS.replace("__PAGES__", t("Pages")) + _MENU + words.STYLE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="studio_header"):
         if project is not None:
             projects.switcher(project)

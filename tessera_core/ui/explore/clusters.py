@@ -123,10 +123,7 @@ def _coloured(columns: dict[str, list[object]], colours: Sequence[str]) -> Style
     import pandas as pd
 
     ink = ["#111" if light > 55 else "#fff" for light in lab(colours)[:, 0]]
-    looks = [
-        t("background-color: {colour}; color: {text}", colour=colour, text=text)
-        for colour, text in zip(colours, ink, strict=True)
-    ]
+    looks = [f"background-color: {colour}; color: {text}" for colour, text in zip(colours, ink, strict=True)]
     return pd.DataFrame(columns).style.apply(lambda _: looks, subset=["Group"])
 
 

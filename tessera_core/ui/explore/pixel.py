@@ -63,7 +63,7 @@ def markers(context: ExploreContext) -> list[Marker]:
         text = t("{value} % alike. Click for its story.", value=numeral(100 * likeness, ".0f"))
         out.append(
             Marker(
-                t("near{r},{c}", r=r, c=c),
+                f"near{r},{c}",
                 r + 0.5,
                 c + 0.5,
                 label=str(number),

@@ -162,9 +162,7 @@ def _add_labels(context: ExploreContext, sample: PixelSample, chosen: NDArray[np
 
 
 def _colours_key(context: ExploreContext) -> str:
-    return t(
-        "umap colours|{key}|{picture_version}", key=context.scene.key, picture_version=layouts.picture_version(context)
-    )
+    return f"umap colours|{context.scene.key}|{layouts.picture_version(context)}"
 
 
 def _colour_region(context: ExploreContext) -> None:

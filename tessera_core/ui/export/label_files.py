@@ -45,12 +45,7 @@ def _item(project: Project, scene: OpenScene, year: int | None, kind: str) -> It
         form.name,
         form.about,
         t("Save file"),
-        t(
-            "{stem_of}-{value}{ending}",
-            stem_of=stem_of(project, year),
-            value="classes" if classes_only else f"labels-{kind}",
-            ending=form.ending,
-        ),
+        f"{stem_of(project, year)}-{'classes' if classes_only else f'labels-{kind}'}{form.ending}",
         form.mime,
         lambda path: (
             write_classes(path, kind, log.classes, project.class_tree)

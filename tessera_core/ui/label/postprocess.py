@@ -71,14 +71,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         return _post_processed_layer(scene, labels, classes, version, choice, post_processing, progress, cancelled)
 
     done = tasks.job(
-        t(
-            "tidy {key} {key2} {version} {choice} {post_processing}",
-            key=project.key,
-            key2=scene.key,
-            version=version,
-            choice=choice,
-            post_processing=post_processing,
-        ),
+        f"tidy {project.key} {scene.key} {version} {choice} {post_processing}",
         t("Preview"),
         work,
     )

@@ -130,13 +130,7 @@ def _curve(project: Project, scene: OpenScene) -> None:
         return learning_curve(samples, make_head(choice), progress=progress, cancelled=cancelled)
 
     done = tasks.job(
-        t(
-            "curve {key} {key2} {version} {choice}",
-            key=project.key,
-            key2=scene.key,
-            version=project.log.version,
-            choice=choice,
-        ),
+        f"curve {project.key} {scene.key} {project.log.version} {choice}",
         t("Would more labels help?"),
         work,
     )

@@ -396,7 +396,7 @@ def _markers(region: Region | None) -> list[view_map.Marker]:
     if places := _places():
         return [
             view_map.Marker(
-                t("found {number}", number=number),
+                f"found {number}",
                 lon=place.lon,
                 lat=place.lat,
                 label=str(number + 1),
@@ -412,7 +412,7 @@ def _markers(region: Region | None) -> list[view_map.Marker]:
     towns = gazetteer.within(*_padded(region.bbox), limit=_TOWNS)
     return [
         view_map.Marker(
-            t("town {number}", number=number),
+            f"town {number}",
             lon=town.lon,
             lat=town.lat,
             label=town.name,
@@ -472,7 +472,7 @@ def _tile_outline(tile: Any) -> view_map.Outline:
         "water": "water",
     }
     return view_map.Outline(
-        t("tile {name}", name=tile.name),
+        f"tile {tile.name}",
         shape,
         _COLOURS[tile.state],
         0.12 if tile.state != "covered" else 0.0,

@@ -162,7 +162,7 @@ def _tile_outline(tile: TileReport, masked: Iterable[str]) -> view_map.Outline:
 def _seam_outline(edge: EdgeReport) -> view_map.Outline:
     shape = {"type": "LineString", "coordinates": [list(end) for end in edge.line]}
     return view_map.Outline(
-        t("seam {first} {second}", first=edge.first, second=edge.second),
+        f"seam {edge.first} {edge.second}",
         shape,
         _SEAM,
         0.0,

@@ -42,9 +42,9 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
         mode = st.session_state.get(f"{key}_mode", "blind")
         _answers(project, current, place, blind=mode != "check")
         with st.container(horizontal=True):
-            st.button(t("Back"), icon=":material/arrow_back:", key=f"{key}_back", shortcut=t("Left"),
+            st.button(t("Back"), icon=":material/arrow_back:", key=f"{key}_back", shortcut="Left",
                       on_click=_step, args=(key, -1, total), disabled=place == 0)  # fmt: skip
-            st.button(t("Next"), icon=":material/arrow_forward:", key=f"{key}_next", shortcut=t("Right"),
+            st.button(t("Next"), icon=":material/arrow_forward:", key=f"{key}_next", shortcut="Right",
                       on_click=_step, args=(key, 1, total), disabled=place == total - 1)  # fmt: skip
             left = current.next_open(place)
             st.button(t("Next open place"), key=f"{key}_open", disabled=left is None,

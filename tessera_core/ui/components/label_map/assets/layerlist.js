@@ -229,7 +229,11 @@ export class LayerList {
     /** @type {(which: "left" | "right") => string} */
     const now = (which) => this.session.view?.pictures.side(which) ?? swipe[which];
     const options = sides.map(([name, text]) => el("option", { value: name, selected: now(which) === name }, text));
-    const select = el("select", { "aria-label": t("Layer on the {which}", { which }) }, ...options);
+    const select = el(
+      "select",
+      { "aria-label": which === "left" ? t("Layer on the left") : t("Layer on the right") },
+      ...options,
+    );
     select.onchange = () => {
       if (now(other) === select.value) swipe[other] = now(which);
       swipe[which] = select.value;
