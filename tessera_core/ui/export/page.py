@@ -118,7 +118,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
             "image/tiff",
             lambda path: write_class_map(path, product.classes, None, grid, classes, provenance),
             map_size,
-            style="Class names (.qml)",
+            style=t("Class names (.qml)"),
         ),
         Item(
             t("Confidence"),

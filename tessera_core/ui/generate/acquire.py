@@ -76,7 +76,7 @@ def _region() -> Region | None:
             ["box", "file"],
             default="box",
             required=True,
-            format_func=lambda name: {"box": "Type a box", "file": "A file of polygons"}[name],
+            format_func=lambda name: {"box": t("Type a box"), "file": t("A file of polygons")}[name],
             key="acquire_kind",
             persist_state="session",
         )

@@ -59,7 +59,7 @@ def _now() -> None:
     states = [job.state for _, job in working]
     memory = sum(process.memory_mb + process.workers_mb for process in found)
     facts = {
-        "People": t("{here} of {people}", here=here, people=limits.people) if hosted() else "you",
+        "People": t("{here} of {people}", here=here, people=limits.people) if hosted() else t("you"),
         "Tabs": str(len(sitting)) if hosted() else "",
         "Work": t("{count} running, {count2} waiting", count=states.count("running"), count2=states.count("waiting")),
         "Memory": _mb(memory) if memory else "",
@@ -73,7 +73,7 @@ def _now() -> None:
         for name, value in facts.items():
             if value:
                 with st.container(border=True, width="content"):
-                    st.caption(name)
+                    st.caption(t(name))
                     st.markdown(f"**{value}**")
     if hosted():
         st.header(t("Who is here"))
