@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
-from tessera_core.language import later, numeral, t, tn
+from tessera_core.language import later, numeral, relay, t, tn
 from tessera_core.project import load
 from tessera_core.project.folders import safe_name
 from tessera_core.project.jobs import Job
@@ -222,6 +222,9 @@ def _coverage_card(
                 speed=speed,
             )
         )
+        if cover.depth is not None:
+            # What the publisher's list of tiles says, before a single pixel is read.
+            st.caption(" ".join(relay(sentence) for sentence in cover.depth.sentences))
         if none:
             st.warning(
                 t("Of {years} there is nothing here", years=humanize.years(none))

@@ -43,6 +43,8 @@ _REASONS = {
     NoData.BAD_TILE: later("bad tiles"),
     NoData.NO_OBSERVATIONS: later("never seen clearly"),
     NoData.TOO_FEW: later("seen clearly too few times"),
+    NoData.YEAR_NOT_PUBLISHED: later("year not published there"),
+    NoData.NOT_LAND: later("no tile of land"),
 }
 _NEXT_STEPS = later(
     "\n1. Name a class, for example Wood, and click a few places that show it.\n2. Do the same for "
