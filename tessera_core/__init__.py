@@ -46,6 +46,7 @@ __all__ = [
     "read_labels",
     "read_values",
     "write_map",
+    "zones",
 ]
 
 # Where those live that are no calls of the front door.
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
         read_labels,
         read_values,
         write_map,
+        zones,
     )
     from tessera_core.errors import InputError, TesseraError
     from tessera_core.grid import Grid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import subprocess
@@ -70,7 +71,14 @@ def names(region: DemoRegion) -> dict[str, Any]:
     one = tessera.open(region.embeddings[2024])
     labels = tessera.read_labels(region.truth[2024], like=one)
     made = tessera.map_classes(one, labels, "ridge", calibrated=False)
-    return {"tessera": tessera, "region": region, "raster": one, "labels": labels, "made": made}
+    fields = region.truth[2024].with_name("fields.geojson")
+    places = [[one.grid.pixel_to_lonlat(r, c) for r, c in ((0, k), (8, k), (8, k + 8), (0, k))] for k in (8, 500)]
+    rings = [[[float(lon), float(lat)] for lon, lat in place] for place in places]
+    features = [
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [r]}, "properties": {}} for r in rings
+    ]
+    fields.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+    return {"tessera": tessera, "region": region, "raster": one, "labels": labels, "made": made, "fields": fields}
 
 
 # -------------------------------------------------------------------- the face

@@ -240,7 +240,7 @@ def product(project: Project, year: int | None) -> Product:
     """
     from tessera_core.project.classify import map_project, project_product
 
-    year, raster = _embeddings(project, year)
+    year, raster = project_embeddings(project, year)
     made = map_project(project, raster, year, progress=ConsoleProgress("map"))
     return project_product(project, raster, made)
 
@@ -264,7 +264,7 @@ def _head(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     from tessera_core.project.classify import map_project
     from tessera_core.project.head_file import write_project_head
 
-    year, raster = _embeddings(project, year)
+    year, raster = project_embeddings(project, year)
     made = map_project(project, raster, year, progress=ConsoleProgress("map"))
     file = write_project_head(out, project, raster, made)
     result: dict[str, Any] = {"kind": "head", "project": project.name, "year": year, "files": [str(file)]}
@@ -296,7 +296,7 @@ def _values(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     measure = chosen_measure(project)
     if measure is None:
         raise ProjectError(f"The project {project.name!r} has no field plots yet.", hint=Hint.PLOTS)
-    year, raster = _embeddings(project, year)
+    year, raster = project_embeddings(project, year)
     choice, plots = RegressionChoice.from_settings(project.settings), plots_in(project, measure)
     score = score_plots(plots, raster, choice, progress=ConsoleProgress("score"))
     made = regression_product(project, measure, plots, raster, choice, score=score, progress=ConsoleProgress("map"))
@@ -313,7 +313,7 @@ def _values(project: Project, year: int | None, out: Path) -> dict[str, Any]:
     }
 
 
-def _embeddings(project: Project, year: int | None) -> tuple[int | None, EmbeddingRaster]:
+def project_embeddings(project: Project, year: int | None) -> tuple[int | None, EmbeddingRaster]:
     """The year that is meant, and its embeddings.
 
     Raises:
@@ -335,7 +335,7 @@ def _photo(project: Project, year: int | None) -> NDArray[np.uint8] | None:
     """The region as a photograph, where there is one."""
     from tessera_core.render.canvas import photograph
 
-    year, raster = _embeddings(project, year)
+    year, raster = project_embeddings(project, year)
     return photograph(project.embeddings_path(year), project.embeddings[year].dpixels, raster.shape)
 
 
@@ -345,7 +345,7 @@ def _web(args: argparse.Namespace, out: Path, made: Product, project: Project) -
     from tessera_core.render.picture import pca_picture
     from tessera_core.session.base_maps import BASE_MAPS
 
-    _, raster = _embeddings(project, args.year)
+    _, raster = project_embeddings(project, args.year)
     photo = _photo(project, args.year)
     name = "Embeddings as colours" if photo is None else "True colour"
     background = Background(name, pca_picture(raster) if photo is None else photo, raster.valid())
@@ -363,7 +363,7 @@ def _write(args: argparse.Namespace, out: Path, made: Product, project: Project)
         from tessera_core.lessons.record import learner_of
         from tessera_core.project.report import project_report
 
-        photo, (year, _) = _photo(project, args.year), _embeddings(project, args.year)
+        photo, (year, _) = _photo(project, args.year), project_embeddings(project, args.year)
         learner = learner_of(project, args.learner) if args.learner else None
         said = project_report(project, made, year, photo=photo is not None, learner=learner)
         return [write_report(out, said, class_layout(made, photo))]

@@ -236,6 +236,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "app --project no/such",
         "backup no/such --restore",
         "lesson check no/such",
+        "zones no/such fields.gpkg --out o.csv",
         "verify no/such",
     ]
     assert {line.split()[0] for line in lines} >= set(COMMANDS) - {"completion", "engine", "project"}
