@@ -25,4 +25,5 @@ from tessera_core.api.maps import make_head as make_head
 from tessera_core.api.maps import map_classes as map_classes
 from tessera_core.api.maps import map_values as map_values
 from tessera_core.api.maps import write_map as write_map
+from tessera_core.api.polygons import find_fields as find_fields
 from tessera_core.api.polygons import zones as zones

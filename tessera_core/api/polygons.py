@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
     from tessera_core.export.zone_table import ZoneTable
+    from tessera_core.project.fields import Fields
     from tessera_core.project.maps import MappedClasses, MappedValues
 
 
@@ -92,3 +94,46 @@ def zones(
     if out is not None:
         write_zone_table(Path(out), table)
     return table
+
+
+def find_fields(
+    raster: EmbeddingRaster,
+    map: MappedClasses | None = None,
+    *,
+    smallest_ha: float = 0.25,
+    detail: float = 800.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> Fields:
+    """Fields where there is no register: pieces of ground whose embeddings are alike, with the class that most of each is.
+
+    Args:
+        raster: the embeddings.
+        map: of :func:`map_classes` on the same raster, whose classes the fields are given.
+        smallest_ha: hectares of the smallest field.
+        detail: how different pieces may be and still be joined; larger gives larger fields.
+        seed: of everything random.
+
+    Returns:
+        ``numbers`` int32 (H, W), ``outlines``, ``table``, and ``write(path)``: .parquet (GeoParquet after fiboa), .gpkg, .geojson.
+
+    Raises:
+        InputError: the region has no place on Earth, or is too large.
+
+    Example:
+        >>> found = tessera.find_fields(raster, made)
+        >>> found.table.column("main_class")[0] in made.names.values()
+        True
+    """
+    from tessera_core.project import fields
+    from tessera_core.project.zones import MapLayer, ZoneMaps
+
+    maps = None
+    if map is not None:
+        maps = ZoneMaps(
+            MapLayer.of_array(map.classes, map.grid, map.names), MapLayer.of_array(map.confidence, map.grid)
+        )
+    return fields.find_fields(
+        raster, smallest_ha=smallest_ha, detail=detail, maps=maps, seed=seed, progress=progress, cancelled=cancelled
+    )

@@ -49,6 +49,7 @@ COMMANDS = {
     "stack": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",
     "zones": "polygons in, table out: what a map says of each field or farm",
+    "segment": "find fields in embeddings, where there is no register",
     "class": "a class by files: its pack, its board and its map",
     "export": "write a project's map and labels for others to use",
     "lesson": "check a lesson of your own, hand it out, take one in",

@@ -114,7 +114,7 @@ class Zones:
     """
 
     outlines: NDArray[Any]
-    properties: list[Mapping[str, Any]]
+    properties: Sequence[Mapping[str, Any]]
     remarks: list[list[str]]
     columns: list[str]
     notes: list[str]

@@ -237,6 +237,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "backup no/such --restore",
         "lesson check no/such",
         "zones no/such fields.gpkg --out o.csv",
+        "segment no/such --out o.gpkg",
         "verify no/such",
     ]
     assert {line.split()[0] for line in lines} >= set(COMMANDS) - {"completion", "engine", "project"}
