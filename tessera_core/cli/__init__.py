@@ -45,6 +45,7 @@ COMMANDS = {
     "study": "measure what an encoder is worth, with tables",
     "project": "make, open, list and fill projects without the app",
     "map": "train a head on labels and map a region",
+    "head": "one head from labels in many places: train, teach further, keep",
     "change": "find what changed between two years",
     "stack": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",

@@ -46,6 +46,13 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoding", metavar="NAME", help="of the file's text, such as mac-roman (default: found)")
 
 
+def kept_head_names() -> list[str]:
+    """Names of the heads that are kept on this computer, for arguments that take a file or such a name."""
+    from tessera_core.project.saved_heads import head_names
+
+    return head_names()
+
+
 def hints_of(args: argparse.Namespace) -> Hints:
     """What the options say of a file."""
     from tessera_core.labels.features import Hints

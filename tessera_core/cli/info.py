@@ -501,6 +501,13 @@ def _head(path: Path) -> Item:
         f"A trained head ({kind}) for {len(names)} classes: {', '.join(names)}.",
         f"It maps embeddings of {saved.provenance.dataset} and of no other dataset.",
     ]
+    if places := saved.card.get("places"):
+        text.append(f"It was taught in {', '.join(map(str, places))}.")
+    if labels := saved.card.get("labels"):
+        text.append(f"Labels that taught it: {', '.join(f'{name} {count}' for name, count in dict(labels).items())}.")
+    text += [str(line) for line in saved.card.get("sentences", [])]
+    if saved.taught:
+        text.append("It carries the embeddings of its labelled pixels, so that 'tessera head teach' can add labels.")
     return {
         "path": str(path),
         "kind": "head",

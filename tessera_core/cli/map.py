@@ -17,7 +17,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tessera_core.cli.head_options import LABEL_PATHS, chosen_head, chosen_regression_head, read_classes, read_measured
+from tessera_core.cli.head_options import (
+    LABEL_PATHS,
+    chosen_head,
+    chosen_regression_head,
+    kept_head_names,
+    read_classes,
+    read_measured,
+)
 from tessera_core.cli.map_options import add_map_options, check_options, report, written  # noqa: F401 (report)
 from tessera_core.cli.paths import TIFF, Input, Output, sidecars
 from tessera_core.cli.tile_map import map_by_tile
@@ -25,7 +32,7 @@ from tessera_core.errors import InputError
 
 PATHS = {
     **LABEL_PATHS,
-    "use_head": Input(),
+    "use_head": Input(names=kept_head_names),
     **dict.fromkeys(("out", "confidence", "margin"), Output(TIFF, beside=sidecars)),
     "save_head": Output(),
     "tiles": Output(folder="into"),

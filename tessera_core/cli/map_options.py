@@ -35,7 +35,9 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--labels", help=LABELS_HELP)
     source.add_argument(
-        "--use-head", metavar="FILE", help="a head saved earlier; it says how much is unlike its labels"
+        "--use-head",
+        metavar="FILE",
+        help="a head saved earlier, or the name of a kept one ('tessera head'); it says how much is unlike its labels",
     )
     add_label_options(parser)
     add_head_options(parser)
@@ -74,6 +76,7 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
     """
     from tessera_core.errors import InputError
     from tessera_core.heads import load_head
+    from tessera_core.project.saved_heads import head_at
 
     check_engine(args)
     share_of(args)
@@ -100,7 +103,7 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
             )
         if args.raw_confidence:
             raise InputError("--raw-confidence is for training; a saved head is as sure as it was when it was saved.")
-        saved = load_head(args.use_head)
+        saved = load_head(head_at(args.use_head))
         regression = saved.regression is not None
     elif regression := wants_regression(args):
         chosen_regression_head(args)

@@ -15,13 +15,14 @@ HEAD, TRAINED = "head.safetensors", "head.json"
 def map_by_tile(args: argparse.Namespace) -> dict[str, Any]:
     """Train where it is wanted, map each tile, and say what lies on the maps; raises InputError and ExportError."""
     from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.project.saved_heads import head_at
     from tessera_core.project.tile_maps import map_tiles, plan_maps
 
     out, progress = Path(args.tiles), ConsoleProgress("map")
     if told := planned(args, lambda: plan_maps(args.embeddings, out)):
         return told
     trained: dict[str, Any] = {}
-    head = Path(args.use_head) if args.use_head else None
+    head = head_at(args.use_head) if args.use_head else None
     if head is None:
         head, trained = _trained(args, out)
     with engine_of(args) as engine:

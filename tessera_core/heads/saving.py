@@ -26,8 +26,8 @@ from tessera_core.heads.regression import RegressionHead
 from tessera_core.provenance import Provenance
 
 FORMAT = "tessera-head/1"
-# Begins the names of arrays that are not the head's own but tell what it was trained on.
-_SEEN = "seen."
+# Begin the names of arrays that are not the head's own but tell what it was trained on.
+_SEEN, _TAUGHT = "seen.", "taught."
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,16 @@ class SavedHead:
         seen: arrays that describe what it was trained on, see
             :class:`tessera_core.analysis.applicability.AreaOfApplicability`; empty where the
             file has none.
+        card: what is known of it, as JSON values: labels, score, places; empty where the file says nothing.
+        taught: the labelled pixels themselves, by which it can be taught further; empty where the file has none.
     """
 
     head: Head | RegressionHead
     class_names: dict[int, str]
     provenance: Provenance
     seen: dict[str, NDArray[Any]] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+    taught: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def regression(self) -> RegressionHead | None:
@@ -65,6 +69,9 @@ def save_head(
     class_names: Mapping[int, str],
     provenance: Provenance,
     seen: Mapping[str, NDArray[Any]] | None = None,
+    *,
+    card: Mapping[str, Any] | None = None,
+    taught: Mapping[str, NDArray[Any]] | None = None,
 ) -> Path:
     """Write a fitted head to ``path``, whole or not at all; the arguments are those of :class:`SavedHead`.
 
@@ -77,13 +84,16 @@ def save_head(
     from safetensors.numpy import save_file
 
     if Path(path).suffix.lower() == SUFFIX:
-        return PortableHead.of(head, class_names, provenance, seen=seen).write(path)
+        return PortableHead.of(head, class_names, provenance, card=card, seen=seen).write(path)
     state = head.state()
     header = state.header | {"format": FORMAT, "provenance": provenance.to_json()}
     if isinstance(head, Head):
         header["class_names"] = {str(i): class_names.get(i, name) for i, name in head.class_names().items()}
+    if card:
+        header["card"] = dict(card)
     with atomic_path(path) as part:
         named = {**state.arrays, **{_SEEN + name: array for name, array in (seen or {}).items()}}
+        named |= {_TAUGHT + name: array for name, array in (taught or {}).items()}
         arrays = {name: np.ascontiguousarray(array) for name, array in named.items()}
         save_file(arrays, part, metadata={"tessera": json.dumps(sealed(header, arrays))})
         ordinary_mode(part)
@@ -103,7 +113,7 @@ def load_head(path: str | Path) -> SavedHead:
         raise HeadError(f"There is no head at {path}.")
     if path.suffix.lower() == SUFFIX:
         carried = read_portable(path)
-        return SavedHead(carried.head(), carried.names, carried.provenance, dict(carried.seen))
+        return SavedHead(carried.head(), carried.names, carried.provenance, dict(carried.seen), dict(carried.card))
     place = regular(path, HeadError)
     try:
         with safe_open(place, framework="numpy") as file:
@@ -119,10 +129,15 @@ def load_head(path: str | Path) -> SavedHead:
             raise HeadError(
                 f"{path.name} is damaged: its checksum is of other numbers. Copy it again, or save it anew."
             )
-        head = head_from_state(State(header, {name: a for name, a in arrays.items() if not name.startswith(_SEEN)}))
+        own = {name: array for name, array in arrays.items() if not name.startswith((_SEEN, _TAUGHT))}
+        head = head_from_state(State(header, own))
         names = {int(key): str(value) for key, value in header.get("class_names", {}).items()}
         seen = {name.removeprefix(_SEEN): array for name, array in arrays.items() if name.startswith(_SEEN)}
-        return SavedHead(head, names, Provenance.from_json(header["provenance"]), seen)
+        taught = {name.removeprefix(_TAUGHT): array for name, array in arrays.items() if name.startswith(_TAUGHT)}
+        card = header.get("card", {})
+        if not isinstance(card, dict):
+            raise TypeError("card")
+        return SavedHead(head, names, Provenance.from_json(header["provenance"]), seen, card, taught)
     except TesseraError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:

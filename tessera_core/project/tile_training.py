@@ -62,6 +62,26 @@ class LabelledPixels:
         return dequantise(self.codes[place], self.scales[place])
 
 
+def pixels_at(
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    codes: NDArray[np.int8],
+    scales: NDArray[np.float32],
+    provenance: Provenance,
+) -> LabelledPixels:
+    """Embeddings int8 (n, D) and float32 (n,) of pixels at rows and columns (n,)."""
+    width = int(cols.max(initial=0)) + 1
+    return _by_key(rows.astype(np.int64) * width + cols, codes, scales, width, provenance)
+
+
+def _by_key(
+    keys: NDArray[np.int64], codes: NDArray[np.int8], scales: NDArray[np.float32], width: int, provenance: Provenance
+) -> LabelledPixels:
+    order = np.argsort(keys)
+    key = keys[order]
+    return LabelledPixels(_LookUp(key, codes[order], width, 0), _LookUp(key, scales[order], width, np.nan), provenance)
+
+
 @dataclass(frozen=True)
 class _Zone:
     """The tiles of one coordinate system, on the grid around all of them."""
@@ -90,8 +110,6 @@ def labels_on_tiles(
         LabelError: no label lies on a tile.
         MixedDatasetsError: the tiles are of several datasets.
     """
-    from tessera_core.assess.reference import Reference
-
     zones = _zones(pieces)
     width = max(zone.grid.width for zone in zones)
     parts: list[Reference] = []
@@ -136,18 +154,18 @@ def labels_on_tiles(
         raise problem or LabelError(
             "Not one label lies on a tile that has data; check that labels and embeddings overlap."
         )
-    order = np.argsort(np.concatenate(keys))
-    key = np.concatenate(keys)[order]
-    pixels = LabelledPixels(
-        _LookUp(key, np.concatenate(codes)[order], width, 0),
-        _LookUp(key, np.concatenate(scales)[order], width, np.nan),
-        first,
-    )
-    return _joined(parts, Reference), pixels
+    pixels = _by_key(np.concatenate(keys), np.concatenate(codes), np.concatenate(scales), width, first)
+    return joined_references(parts), pixels
 
 
-def _joined(parts: Sequence[Reference], kind: type[Reference]) -> Reference:
-    """References on grids below each other as one; a class is known by its name."""
+def joined_references(parts: Sequence[Reference]) -> Reference:
+    """References on grids below each other as one; a class is known by its name.
+
+    Raises:
+        LabelError: there are more than 254 classes.
+    """
+    from tessera_core.assess.reference import Reference
+
     classes: list[LabelClass] = []
     ids: dict[str, int] = {}
     y: list[NDArray[np.uint8]] = []
@@ -164,7 +182,7 @@ def _joined(parts: Sequence[Reference], kind: type[Reference]) -> Reference:
             to[one.id] = ids[one.name]
         y.append(to[part.y])
     reports = [part.report for part in parts if part.report is not None]
-    return kind(
+    return Reference(
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.cols for part in parts]),
         np.concatenate(y),

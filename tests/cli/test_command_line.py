@@ -238,6 +238,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "lesson check no/such",
         "zones no/such fields.gpkg --out o.csv",
         "segment no/such --out o.gpkg",
+        "head teach no/such Fen --out o.safetensors",
         "verify no/such",
     ]
     assert {line.split()[0] for line in lines} >= set(COMMANDS) - {"completion", "engine", "project"}

@@ -1,0 +1,392 @@
+"""One head from labels in many places: regions, years and projects of one dataset, and later more labels in a saved head.
+
+What taught a head can travel with it: the embeddings of the labelled pixels, int8, with their classes and places. So a head
+is taught further where the first regions are no longer at hand, and how well it travels is measured by leaving out whole places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.assess.live import wilson
+from tessera_core.assess.reference import Reference
+from tessera_core.assess.samples import CodeFeatures
+from tessera_core.errors import Cancelled, HeadError, LabelError
+from tessera_core.heads.training import training_draw
+from tessera_core.labels.model import LabelClass
+from tessera_core.project.classify import Trained, unfitted
+from tessera_core.project.tile_training import LabelledPixels, joined_references, pixels_at, train_on_tiles
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster, valid_scales
+from tessera_core.types import Cancel, Progress
+
+if TYPE_CHECKING:
+    from tessera_core.heads import HeadChoice, SavedHead
+
+# Rows between places: more than any square that is held out as one.
+_APART = 1 << 20
+_ARRAYS = ("codes", "scales", "y", "groups", "rows", "cols", "place")
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Labelled pixels of one or more places, with their embeddings.
+
+    Attributes:
+        codes, scales: int8 (n, D) and float32 (n,), all with data.
+        y: uint8 (n,) class ids.
+        groups: int64 (n,), which label each pixel is of, over all places.
+        rows, cols: int64 (n,) on the grid of the place.
+        place: int64 (n,), number in ``places``.
+        places: names.
+        classes: what the ids mean.
+        provenance: of the embeddings; its year is that of the places, or None where they differ.
+    """
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    y: NDArray[np.uint8]
+    groups: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    place: NDArray[np.int64]
+    places: tuple[str, ...]
+    classes: tuple[LabelClass, ...]
+    provenance: Provenance
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class id -> name."""
+        return {c.id: c.name for c in self.classes}
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a file of a head carries of it; names of places and classes stand in the card."""
+        return {name: getattr(self, name) for name in _ARRAYS}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Place -> class -> labels."""
+        found: dict[str, dict[str, int]] = {}
+        for number, place in enumerate(self.places):
+            pairs = np.unique(np.stack([self.y, self.groups])[:, self.place == number], axis=1)[0]
+            found[place] = {c.name: int((pairs == c.id).sum()) for c in self.classes if (pairs == c.id).any()}
+        return found
+
+    def _at(self, index: NDArray[Any]) -> Taught:
+        return replace(self, **{name: array[index] for name, array in self.arrays.items()})
+
+
+def taught_in(name: str, raster: EmbeddingRaster, labels: Reference, seed: int = 0) -> Taught:
+    """The labelled pixels of one place, of too many a draw (:func:`~tessera_core.heads.training.training_draw`).
+
+    Raises:
+        LabelError: no labelled pixel has data.
+    """
+    scales = np.asarray(raster.scales[labels.rows, labels.cols], np.float32)
+    keep = np.flatnonzero(valid_scales(scales))
+    if not len(keep):
+        raise LabelError(
+            f"Not one label of {name} lies where there are data; check that labels and embeddings overlap."
+        )
+    keep = keep[training_draw(labels.y[keep], labels.rows[keep], labels.cols[keep], seed)]
+    rows, cols = labels.rows[keep].astype(np.int64), labels.cols[keep].astype(np.int64)
+    return Taught(
+        np.asarray(raster.codes[rows, cols]),
+        scales[keep],
+        labels.y[keep].astype(np.uint8),
+        labels.groups[keep].astype(np.int64),
+        rows,
+        cols,
+        np.zeros(len(keep), np.int64),
+        (name,),
+        tuple(labels.classes),
+        raster.provenance,
+    )
+
+
+def join_taught(parts: Sequence[Taught], seed: int = 0) -> Taught:
+    """Labelled pixels of several places as one; classes of one name are one class, places of one name stay two.
+
+    Raises:
+        MixedDatasetsError: they are of several datasets.
+        LabelError: there are no parts, or more classes than a map holds.
+    """
+    if not parts:
+        raise LabelError("There are no labels to join.")
+    first = parts[0].provenance
+    for part in parts[1:]:
+        first.require_same_dataset(part.provenance, "one head")
+    both = joined_references([Reference(p.rows, p.cols, p.y, p.groups, list(p.classes)) for p in parts])
+    places: list[str] = []
+    numbers, groups = list[NDArray[np.int64]](), list[NDArray[np.int64]]()
+    base = 0
+    for part in parts:
+        numbers.append(part.place + len(places))
+        places += [_unused(name, places) for name in part.places]
+        # Numbered anew by the reference of the part alone, so that no label runs on into another place.
+        groups.append(np.unique(part.groups, return_inverse=True)[1].astype(np.int64) + base)
+        base += len(np.unique(part.groups))
+    years = {part.provenance.year for part in parts}
+    whole = Taught(
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.scales for part in parts]),
+        both.y,
+        np.concatenate(groups),
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.cols for part in parts]),
+        np.concatenate(numbers),
+        tuple(places),
+        tuple(both.classes),
+        replace(first, year=first.year if len(years) == 1 else None),
+    )
+    return whole._at(training_draw(whole.y, whole.rows + whole.place * _APART, whole.cols, seed))
+
+
+def _unused(name: str, taken: Sequence[str]) -> str:
+    number, new = 2, name
+    while new in taken:
+        new, number = f"{name} ({number})", number + 1
+    return new
+
+
+def train_joint(
+    taught: Taught,
+    choice: HeadChoice,
+    *,
+    seed: int = 0,
+    calibrated: bool = True,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> Trained:
+    """The one fit behind every map (:func:`tessera_core.project.classify.train`), on labels of many places.
+
+    Raises:
+        HeadError: the labels do not suffice, or the head looks around a pixel.
+        Cancelled: ``cancelled`` said so.
+    """
+    reference, pixels = _as_labels(taught)
+    return train_on_tiles(
+        reference, pixels, choice, seed=seed, calibrated=calibrated, progress=progress, cancelled=cancelled
+    )
+
+
+def _as_labels(taught: Taught) -> tuple[Reference, LabelledPixels]:
+    """The pixels on one grid on which places lie far below each other."""
+    heights = [int(taught.rows[taught.place == k].max(initial=0)) + _APART for k in range(len(taught.places))]
+    starts = np.concatenate([[0], np.cumsum(heights)[:-1]])
+    rows = taught.rows + starts[taught.place]
+    order = np.lexsort((taught.cols, rows))
+    reference = Reference(
+        rows[order], taught.cols[order], taught.y[order], taught.groups[order], list(taught.classes), points=True
+    )
+    return reference, pixels_at(rows, taught.cols, taught.codes, taught.scales, taught.provenance)
+
+
+# ------------------------------------------------------------ how it travels
+
+
+@dataclass(frozen=True)
+class PlaceScore:
+    """How right a head is in a place that taught it nothing.
+
+    Attributes:
+        place: that was left out.
+        accuracy: share of its labels that are mapped right, each label counting once; None where none could be judged.
+        interval: 95 %, Wilson, with as many trials as labels.
+        labels: that were judged.
+        unknown: class -> labels that no other place has a label of; they cannot be right and are not judged.
+    """
+
+    place: str
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    labels: int
+    unknown: dict[str, int]
+
+    def sentences(self) -> list[str]:
+        """For people."""
+        told = []
+        if self.accuracy is None or self.interval is None:
+            told.append(f"How right it is in {self.place} cannot be said without its own labels.")
+        else:
+            low, high = self.interval
+            told.append(
+                f"Trained without {self.place}, right at {100 * self.accuracy:.0f} % in {self.place} "
+                f"({self.labels} labels; 95 % sure: {100 * low:.0f} to {100 * high:.0f} %)."
+            )
+        if self.unknown:
+            names = ", ".join(f"{name} ({count})" for name, count in self.unknown.items())
+            told.append(f"Only {self.place} has labels of {names}; they were not judged.")
+        return told
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        interval = None if self.interval is None else list(self.interval)
+        return {
+            "place": self.place, "accuracy": self.accuracy, "interval": interval, "labels": self.labels, "unknown": self.unknown,
+        }  # fmt: skip
+
+
+def score_places(
+    taught: Taught,
+    choice: HeadChoice,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> list[PlaceScore]:
+    """Leave each place out as a whole, and see how right the others are there; none where there is one place.
+
+    Raises:
+        HeadError: the head looks around a pixel, or cannot be fitted.
+        Cancelled: ``cancelled`` said so.
+    """
+    if len(taught.places) < 2:
+        return []
+    if unfitted(choice, seed).receptive_radius:
+        raise HeadError("A head that looks around each pixel cannot be judged by places; choose another head.")
+    features = CodeFeatures(taught.codes, taught.scales)
+    scores = []
+    for number, place in enumerate(taught.places):
+        if cancelled is not None and cancelled():
+            raise Cancelled()
+        if progress is not None:
+            progress(number, len(taught.places), f"without {place}")
+        train, test = np.flatnonzero(taught.place != number), np.flatnonzero(taught.place == number)
+        known = np.isin(taught.y[test], taught.y[train])
+        unknown = _labels_of(taught, test[~known])
+        test = test[known]
+        if len(np.unique(taught.y[train])) < 2 or not len(test):
+            scores.append(PlaceScore(place, None, None, 0, unknown))
+            continue
+        head = unfitted(choice, seed)
+        found = features.fit_predict(head, train, taught.y[train].astype(np.int64), test, taught.groups[train])
+        scores.append(_place_score(place, taught, test, np.asarray(found), unknown))
+    return scores
+
+
+def score_elsewhere(saved: SavedHead, taught: Taught) -> PlaceScore:
+    """How right a saved head is at labels of a place that it has not been taught by.
+
+    Args:
+        saved: of classes.
+        taught: one place.
+
+    Raises:
+        MixedDatasetsError: they are of different datasets.
+        HeadError: the head maps numbers.
+    """
+    taught.provenance.require_same_dataset(saved.provenance, "one head")
+    head = saved.classification
+    if head is None:
+        raise HeadError("This head maps measured values, and labels of classes cannot judge it.")
+    ids = {name: k for k, name in saved.class_names.items()}
+    own = np.array([ids.get(taught.names.get(int(k), ""), 0) for k in taught.y])
+    test = np.flatnonzero(own > 0)
+    unknown, place = _labels_of(taught, np.flatnonzero(own == 0)), taught.places[0]
+    if not len(test):
+        return PlaceScore(place, None, None, 0, unknown)
+    proba = CodeFeatures(taught.codes, taught.scales).proba(head, test)
+    found = head.classes_[proba.argmax(1)]
+    return _place_score(place, replace(taught, y=own.astype(np.uint8)), test, found, unknown)
+
+
+def _place_score(
+    place: str, taught: Taught, test: NDArray[np.intp], found: NDArray[Any], unknown: dict[str, int]
+) -> PlaceScore:
+    _, label = np.unique(taught.groups[test], return_inverse=True)
+    right = np.bincount(label, found == taught.y[test]) / np.bincount(label)
+    share = float(right.mean())
+    return PlaceScore(place, share, wilson(share, len(right)), len(right), unknown)
+
+
+def _labels_of(taught: Taught, index: NDArray[np.intp]) -> dict[str, int]:
+    pairs = np.unique(np.stack([taught.y[index], taught.groups[index]]), axis=1)[0] if len(index) else np.zeros(0)
+    return {c.name: int((pairs == c.id).sum()) for c in taught.classes if (pairs == c.id).any()}
+
+
+# --------------------------------------------------------------------- files
+
+
+def joint_card(taught: Taught, trained: Trained, scores: Sequence[PlaceScore]) -> dict[str, Any]:
+    """What whoever maps with a joint head should know, as JSON values; what :func:`taught_of` needs is among it."""
+    labels: dict[str, int] = {}
+    for counts in taught.counts().values():
+        for name, count in counts.items():
+            labels[name] = labels.get(name, 0) + count
+    score = trained.score
+    return {
+        "labels": labels,
+        "places": taught.counts(),
+        "score": {} if score is None else score.to_json(),
+        "elsewhere": [one.to_json() for one in scores],
+        "sentences": [sentence for one in scores for sentence in one.sentences()],
+        "dataset": taught.provenance.dataset,
+        "year": taught.provenance.year,
+        "classes": [{"id": c.id, "name": c.name, "color": c.color, "code": c.code} for c in taught.classes],
+    }
+
+
+def save_joint(path: str | Path, taught: Taught, trained: Trained, scores: Sequence[PlaceScore]) -> Path:
+    """Write a joint head with what taught it, so that it can be taught further (:func:`taught_of`).
+
+    Raises:
+        HeadError: the head cannot be saved.
+        ExportError: the file cannot be written.
+    """
+    from tessera_core.analysis.applicability import learn
+    from tessera_core.heads import save_head
+
+    values = (taught.codes * taught.scales[:, None]).astype(np.float32)
+    try:
+        seen = learn(values, taught.y, taught.groups).arrays
+    except LabelError:
+        # Too few labels to tell other ground by.
+        seen = {}
+    card = joint_card(taught, trained, scores)
+    return save_head(path, trained.head, taught.names, taught.provenance, seen, card=card, taught=taught.arrays)
+
+
+def taught_of(saved: SavedHead, what: str = "This head") -> Taught:
+    """What taught a saved head.
+
+    Args:
+        saved: the head.
+        what: what to call it.
+
+    Raises:
+        HeadError: the file does not carry it, or it is damaged.
+    """
+    card, arrays = saved.card, saved.taught
+    if not arrays:
+        raise HeadError(
+            f"{what} does not carry the labels that taught it, so it cannot be taught further. Train it anew from its projects "
+            "with 'tessera head train', which keeps them."
+        )
+    try:
+        classes = tuple(
+            LabelClass(int(c["id"]), str(c["name"]), str(c["color"]), str(c.get("code", ""))) for c in card["classes"]
+        )
+        places = tuple(str(name) for name in card["places"])
+        kinds: Mapping[str, Any] = {"codes": np.int8, "scales": np.float32, "y": np.uint8}
+        found = {name: np.asarray(arrays[name], kinds.get(name, np.int64)) for name in _ARRAYS}
+    except (KeyError, TypeError, ValueError) as error:
+        raise HeadError(f"{what} is damaged: what taught it is incomplete.") from error
+    n = len(found["y"])
+    fits = all(len(array) == n for array in found.values()) and found["codes"].ndim == 2
+    inside = n > 0 and found["place"].min() >= 0 and found["place"].max() < len(places)
+    known = {c.id for c in classes}
+    if (
+        not fits
+        or not inside
+        or found["codes"].shape[1] != saved.provenance.dim
+        or not set(found["y"].tolist()) <= known
+    ):
+        raise HeadError(f"{what} is damaged: what taught it does not fit together.")
+    return Taught(**found, places=places, classes=classes, provenance=saved.provenance)
