@@ -47,6 +47,7 @@ COMMANDS = {
     "map": "train a head on labels and map a region",
     "head": "one head from labels in many places: train, teach further, keep",
     "change": "find what changed between two years",
+    "monitor": "what is new this year: a list to review, and labels of it",
     "stack": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",
     "zones": "polygons in, table out: what a map says of each field or farm",

@@ -34,6 +34,7 @@ BENCHES = {
     "visitors": "many people at once on one server: clicks, scores, memory; nothing mixed, nothing stale",
     "explore": "pictures, similarity, clusters, change and projections of a million embeddings",
     "change": "change between years where the truth is known, and where nothing changed",
+    "monitor": "what a head calls new in a second year, where the truth is known",
     "heads": "scores of every head at 3 to 50 labels a class, times to fit and map; resumable",
     "calibration": "confidence against accuracy, and sets of classes against their promise",
     "trust": "intervals of areas and accuracy from checked samples, against how often they hold",
@@ -68,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown",
         metavar="FILE",
-        help="for heads, calibration, change, trust and classroom-map: put the tables between the marks of this file",
+        help="for heads, calibration, change, monitor, trust and classroom-map: put the tables between the marks of this file",
     )
     parser.add_argument("--visitors", metavar="NUMBERS", help="for visitors: how many, separated by commas")
     parser.add_argument("--seconds", type=float, help="for visitors: how long they label")

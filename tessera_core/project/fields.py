@@ -16,6 +16,7 @@ from tessera_core.errors import InputError
 from tessera_core.export.geoparquet import write_geoparquet
 from tessera_core.export.zone_table import ENDINGS as TABLE_ENDINGS
 from tessera_core.export.zone_table import ZoneTable, write_zone_table
+from tessera_core.project.monitor import outlines_of
 from tessera_core.project.zones import ZoneMaps, Zones, measure_zones
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
@@ -112,13 +113,8 @@ def find_fields(
 def _outlines(numbers: NDArray[np.int32], raster: EmbeddingRaster) -> NDArray[Any]:
     """The polygon of each piece; stairs of pixels are straightened, together, so that neighbours still share their border."""
     import shapely
-    from rasterio.features import shapes
 
-    found: list[list[Any]] = [[] for _ in range(int(numbers.max(initial=0)))]
-    for shape, value in shapes(numbers, mask=numbers > 0, connectivity=4, transform=raster.grid.transform):
-        found[int(value) - 1].append(shapely.geometry.shape(shape))
-    whole = np.empty(len(found), object)
-    whole[:] = [parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts) for parts in found]
+    whole = outlines_of(numbers, raster.grid, int(numbers.max(initial=0)))
     pixel = abs(raster.grid.transform.determinant) ** 0.5
     simple: NDArray[Any] = shapely.coverage_simplify(whole, pixel)
     return simple
