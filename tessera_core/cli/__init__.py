@@ -50,6 +50,7 @@ COMMANDS = {
     "monitor": "what is new this year: a list to review, and labels of it",
     "stack": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",
+    "weak-labels": "labels from an existing map or register, with its agreement",
     "zones": "polygons in, table out: what a map says of each field or farm",
     "segment": "find fields in embeddings, where there is no register",
     "class": "a class by files: its pack, its board and its map",
