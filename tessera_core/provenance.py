@@ -20,6 +20,7 @@ _FAMILIES = {
     "tessera": "TESSERA",
     "studio": "Tessera Studio",
     "alphaearth": "AlphaEarth",
+    "layers": "other rasters",
     "seasons": "seasonal statistics",
 }
 _ORIGINS = {

@@ -48,6 +48,7 @@ COMMANDS = {
     "head": "one head from labels in many places: train, teach further, keep",
     "change": "find what changed between two years",
     "monitor": "what is new this year: a list to review, and labels of it",
+    "features": "other rasters as features: elevation, slope, canopy height",
     "stack": "join two embeddings of one place into one",
     "evaluate": "score a head honestly, with whole places held out",
     "weak-labels": "labels from an existing map or register, with its agreement",

@@ -238,6 +238,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "lesson check no/such",
         "zones no/such fields.gpkg --out o.csv",
         "segment no/such --out o.gpkg",
+        "features e/2023 no/such.tif --out o",
         "weak-labels no/such e/2023 --out o.gpkg",
         "monitor find no/such e/2023 e/2024 --out o.gpkg",
         "head teach no/such Fen --out o.safetensors",

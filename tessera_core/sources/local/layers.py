@@ -1,0 +1,259 @@
+"""Other rasters as features: elevation, slope, canopy height, a drone's mosaic, a map of soils; each on the grid of embeddings.
+
+What comes out is a raster like embeddings: int8 with a provenance, to be mapped alone or joined with embeddings
+(:mod:`tessera_core.analysis.stacking`). Numbers are standardised, and how is kept with them, so that another region can be made
+the same way: a head knows its features by that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_core.errors import Cancelled, InputError, RasterError
+from tessera_core.gate import open_raster
+from tessera_core.grid import Grid
+from tessera_core.provenance import Provenance
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.types import Cancel, Floats, Progress
+
+MODEL = "layers"
+KINDS = ("number", "slope", "classes")
+# Standard deviations that int8 reaches: a step is 0.03 of one.
+REACH = 4.0
+MAX_CODES = 32
+MAX_DIM = 512
+# Resolutions that differ by less are the same.
+_SAME = 1.05
+
+
+@dataclass(frozen=True)
+class LayerSource:
+    """A raster that is to be a feature.
+
+    Attributes:
+        path: GeoTIFF; of numbers all bands are taken, of others the first.
+        kind: ``"number"``, ``"slope"`` (degrees, from an elevation in metres), or ``"classes"``, a column for each class.
+    """
+
+    path: Path
+    kind: str = "number"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature.
+
+    Attributes:
+        title: of it.
+        kind: see :class:`LayerSource`.
+        rule: how it came onto the grid.
+        mean, sd: that were taken off and divided by; 0 and 1 for a class.
+        code: of the class, or None.
+    """
+
+    title: str
+    kind: str
+    rule: str
+    mean: float = 0.0
+    sd: float = 1.0
+    code: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return {
+            "title": self.title, "kind": self.kind, "rule": self.rule, "mean": self.mean, "sd": self.sd, "code": self.code,
+        }  # fmt: skip
+
+
+def read_layers(
+    sources: Sequence[LayerSource],
+    grid: Grid,
+    *,
+    year: int | None = None,
+    like: Provenance | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> EmbeddingRaster:
+    """Rasters as features on a grid.
+
+    A finer raster is averaged over each pixel, a coarser one interpolated (bilinear), one on the very grid taken as it is; of
+    classes the commonest counts. A pixel without data in one of them has none.
+
+    Args:
+        sources: the rasters, in their order.
+        grid: of the embeddings.
+        year: to say in the provenance.
+        like: of features that were made earlier of rasters of the same kinds in the same order; means and deviations are theirs.
+
+    Returns:
+        int8 codes (H, W, D): of standardised numbers from -4 to 4, cut off there; of classes 0 or 1.
+
+    Raises:
+        InputError: a file does not meet the grid, is the same everywhere, or does not fit ``like``.
+        RasterError: a file cannot be read, or no pixel has data in all.
+        Cancelled: ``cancelled`` said so.
+    """
+    if not grid.georeferenced:
+        raise InputError(
+            "The place of these embeddings on Earth is not known, so no other raster can be laid over them."
+        )
+    if not sources:
+        raise InputError("Name at least one raster.")
+    known = None if like is None else _columns_of(like)
+    columns: list[Column] = []
+    planes: list[NDArray[np.int8]] = []
+    valid = np.ones(grid.shape, bool)
+    for number, source in enumerate(sources):
+        if cancelled is not None and cancelled():
+            raise Cancelled()
+        if progress is not None:
+            progress(number, len(sources), source.path.name)
+        for values, rule, title in _read(source, grid):
+            earlier = None if known is None else known[len(columns) :]
+            made = _standardised(values, source, title, rule, earlier)
+            for column, plane in made:
+                columns.append(column)
+                planes.append(plane)
+            valid &= np.isfinite(values)
+        if len(columns) > MAX_DIM:
+            raise InputError(f"These are more than {MAX_DIM} features; take fewer rasters, or fewer bands.")
+    if known is not None and len(known) != len(columns):
+        raise InputError(
+            f"{len(columns)} features were read, and those to follow are {len(known)}; name the same rasters in the same order."
+        )
+    if not valid.any():
+        raise RasterError("Not one pixel has data in all of these rasters; check that they lie over the embeddings.")
+    codes = np.stack(planes, -1)
+    codes[~valid] = 0
+    scales = np.where(valid, np.float32(REACH / 127), np.float32(np.nan)).astype(np.float32)
+    facts = [column.to_json() for column in columns]
+    # What makes two features the same is what was done, not what the files are called.
+    same = json.dumps([{k: v for k, v in fact.items() if k != "rule"} for fact in facts], sort_keys=True)
+    name = hashlib.sha256(same.encode()).hexdigest()[:8]
+    details = {"layers": facts, "files": [source.path.name for source in sources], "without_data": int((~valid).sum())}
+    return EmbeddingRaster(
+        codes, scales, grid, Provenance(MODEL, "1", name, len(columns), year, source=MODEL, details=details)
+    )
+
+
+def _columns_of(provenance: Provenance) -> list[Column]:
+    if provenance.model != MODEL:
+        raise InputError(f"{provenance.dataset} are no features of other rasters; name a folder of 'tessera features'.")
+    try:
+        return [Column(**fact) for fact in provenance.details["layers"]]
+    except (KeyError, TypeError) as error:
+        raise InputError("How these features were made is not in their folder; make them anew.") from error
+
+
+def _standardised(
+    values: Floats, source: LayerSource, title: str, rule: str, earlier: Sequence[Column] | None
+) -> list[tuple[Column, NDArray[np.int8]]]:
+    """Columns of one band, with their int8 codes (H, W)."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        raise InputError(f"{source.path.name} has no data on these embeddings; check that they lie on the same ground.")
+    if source.kind == "classes":
+        return _one_hot(values, known, source, title, rule, earlier)
+    if earlier is not None:
+        if not earlier or earlier[0].kind != source.kind:
+            raise InputError(
+                f"{source.path.name} is not of the kind that stands in this place among the features to follow."
+            )
+        mean, sd, title = earlier[0].mean, earlier[0].sd, earlier[0].title
+    else:
+        mean, sd = float(known.mean(dtype=np.float64)), float(known.std(dtype=np.float64))
+        if not sd > 1e-9 * max(1.0, abs(mean)):
+            raise InputError(
+                f"{title} is {mean:g} everywhere on these embeddings, which teaches nothing; leave it out."
+            )
+        mean, sd = float(f"{mean:.9g}"), float(f"{sd:.9g}")
+    z = np.nan_to_num((values - np.float32(mean)) / np.float32(sd))
+    codes = np.rint(np.clip(z, -REACH, REACH) * (127 / REACH)).astype(np.int8)
+    return [(Column(title, source.kind, rule, mean, sd), codes)]
+
+
+def _one_hot(
+    values: Floats, known: Floats, source: LayerSource, title: str, rule: str, earlier: Sequence[Column] | None
+) -> list[tuple[Column, NDArray[np.int8]]]:
+    if not np.array_equal(known, np.rint(known)):
+        raise InputError(f"{source.path.name} holds fractions, no classes.")
+    if earlier is None:
+        codes = [int(code) for code in np.unique(known)]
+    else:
+        codes = []
+        for column in earlier:
+            if column.code is None or (codes and column.code <= codes[-1]):
+                break
+            codes.append(column.code)
+        title = earlier[0].title.rpartition(" ")[0] if codes else title
+    if not 2 <= len(codes) <= MAX_CODES:
+        raise InputError(f"{source.path.name} has {len(codes)} classes here; features are made of 2 to {MAX_CODES}.")
+    one = np.int8(round(127 / REACH))
+    return [
+        (Column(f"{title} {code}", source.kind, rule, code=code), np.where(values == code, one, 0).astype(np.int8))
+        for code in codes
+    ]
+
+
+def _read(source: LayerSource, grid: Grid) -> list[tuple[Floats, str, str]]:
+    """Bands on the grid, float32 (H, W) with NaN for no data, how they came there, and what they are called."""
+    from rasterio.enums import Resampling
+    from rasterio.errors import RasterioError
+    from rasterio.vrt import WarpedVRT
+
+    path = source.path
+    found = []
+    try:
+        with open_raster(path) as file:
+            if file.crs is None:
+                raise InputError(f"{path.name} does not say where it lies; give it a coordinate system first.")
+            same = (file.height, file.width) == grid.shape and file.transform.almost_equals(grid.transform, 1e-6)
+            same = same and Grid(str(file.crs), file.transform, grid.shape).crs == grid.crs
+            finer = _pixel(file) * _SAME < abs(grid.transform.determinant) ** 0.5
+            rule = "as it is" if same else "average" if finer else "bilinear"
+            rule = "mode" if source.kind == "classes" and not same else rule
+            how = {"average": Resampling.average, "bilinear": Resampling.bilinear, "mode": Resampling.mode}
+            bands = file.indexes if source.kind == "number" else (1,)
+            options: dict[str, Any] = {
+                "crs": grid.crs, "transform": grid.transform, "height": grid.height, "width": grid.width,
+                "resampling": how.get(rule, Resampling.nearest), "add_alpha": file.nodata is None, "dtype": "float32",
+            }  # fmt: skip
+            if file.nodata is not None:
+                options |= {"src_nodata": file.nodata, "nodata": np.nan}
+            with WarpedVRT(file, **options) as moved:
+                beyond = moved.read(moved.count) == 0 if file.nodata is None else np.zeros(grid.shape, bool)
+                for band in bands:
+                    values = moved.read(band).astype(np.float32)
+                    values[beyond] = np.nan
+                    name = file.descriptions[band - 1] or (path.stem if len(bands) == 1 else f"{path.stem} {band}")
+                    found.append((values, rule, name))
+    except RasterioError as error:
+        raise RasterError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
+    if source.kind == "slope":
+        return [(_slope(values, grid), f"{rule}, then slope", f"slope of {name}") for values, rule, name in found]
+    return found
+
+
+def _pixel(file: Any) -> float:
+    """Edge of a pixel of a raster in metres, about."""
+    grid = Grid(str(file.crs), file.transform, (file.height, file.width))
+    return float(grid.pixel_area_m2**0.5)
+
+
+def _slope(values: Floats, grid: Grid) -> Floats:
+    """Slope in degrees (Horn 1981, Proc. IEEE 69, 14-47), NaN where one of the nine pixels has no data; the rim repeats."""
+    edge = float(grid.pixel_area_m2**0.5)
+    padded = np.pad(values, 1, mode="edge")
+    part = {(i, j): padded[i : i + values.shape[0], j : j + values.shape[1]] for i in range(3) for j in range(3)}
+    across = (part[0, 2] + 2 * part[1, 2] + part[2, 2] - part[0, 0] - 2 * part[1, 0] - part[2, 0]) / (8 * edge)
+    down = (part[2, 0] + 2 * part[2, 1] + part[2, 2] - part[0, 0] - 2 * part[0, 1] - part[0, 2]) / (8 * edge)
+    found: Floats = np.degrees(np.arctan(np.hypot(across, down))).astype(np.float32)
+    return found
