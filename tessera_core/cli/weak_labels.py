@@ -1,8 +1,9 @@
-"""Labels from a map that exists already: land cover, a field register.
+"""Labels from a map that exists already: land cover, a field register, an extract of OpenStreetMap.
 
 Points are drawn from its classes, away from its borders. A legend says which of its classes are which of yours: --legend FILE, a
-CSV of two columns, or --class '10=Wood' again and again; what it does not name is left out. They are weak labels: they carry that
-map's mistakes. With --check, labels of your own, the result says how often the map agrees with you.
+CSV of two columns, or --class '10=Wood' again and again; what it does not name is left out. Classes of OpenStreetMap are its tags,
+such as landuse=forest. They are weak labels: they carry that map's mistakes. With --check, labels of your own, the result says
+how often the map agrees with you.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ SUMMARY = "labels from an existing map or register, with its agreement"
 EXAMPLES = (
     "tessera weak-labels landcover.tif embeddings --legend legend.csv --out weak.gpkg",
     "tessera weak-labels register.gpkg embeddings --class wheat=Cereal --class oak=Wood --out weak.gpkg",
+    "tessera weak-labels kent.osm.pbf embeddings --class landuse=forest=Wood --class landuse=farmland=Field --out weak.gpkg",
     "tessera weak-labels landcover.tif embeddings --check mine.gpkg --out weak.gpkg",
 )
 PATHS = {
@@ -31,7 +33,7 @@ PATHS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("map", metavar="MAP", help="a GeoTIFF of classes, or polygons with a class")
+    parser.add_argument("map", metavar="MAP", help="a GeoTIFF of classes, polygons with a class, or .osm.pbf")
     parser.add_argument("embeddings", help="whose pixels the labels are for")
     parser.add_argument("--out", metavar="FILE", required=True, help="labels: .gpkg, .geojson, .csv or .kml")
     parser.add_argument(

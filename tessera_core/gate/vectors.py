@@ -25,7 +25,9 @@ from tessera_core.gate.limits import amount, limits
 from tessera_core.gate.rasters import LOCAL_OPTIONS, first_line
 
 # What is left of GDAL's formats: those read here, and those that exports write.
-DRIVERS = ("ESRI Shapefile", "FlatGeobuf", "GPKG", "GeoJSON", "GeoJSONSeq", "KML", "LIBKML", "MEM")
+DRIVERS = ("ESRI Shapefile", "FlatGeobuf", "GPKG", "GeoJSON", "GeoJSONSeq", "KML", "LIBKML", "MEM", "OSM")
+# Extracts of OpenStreetMap, which only their own reader asks for (labels/osmfiles).
+OSM_ENDINGS = (".osm", ".pbf")
 ENDINGS = (".shp", ".gpkg", ".geojson", ".geojsonl", ".json", ".kml", ".kmz", ".fgb")
 _SIDES = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 _HEAD = 4096
@@ -179,7 +181,7 @@ def _plain(path: Path, name: str, error: type[TesseraError]) -> Iterator[Path]:
         raise error(f"{name} is not a vector file that is read here. Known are {', '.join(ENDINGS)}.")
     if not test(head):
         raise error(f"{name} is not a readable {kind} file: what is in it is something else, which is not opened.")
-    if kind in (".geojson", ".geojsonl", ".json", ".kml") and place.stat().st_size > limits().text_bytes:
+    if kind in (".geojson", ".geojsonl", ".json", ".kml", ".osm") and place.stat().st_size > limits().text_bytes:
         raise error(f"{name} is larger than {amount(limits().text_bytes)}, the most that is read of a text here.")
     if kind in (".geojson", ".geojsonl", ".json") and _refers_to_a_crs(place.read_bytes()):
         raise error(
@@ -234,6 +236,11 @@ def _is_kml(head: bytes) -> bool:
     return re.match(r"<(\w+:)?(kml|Document|Folder|Placemark)[\s>/]", text) is not None
 
 
+def _is_osm(head: bytes) -> bool:
+    text = re.sub(rb"<\?.*?\?>|<!--.*?-->", b"", head.removeprefix(b"\xef\xbb\xbf"), flags=re.DOTALL).lstrip()
+    return re.match(rb"<osm[\s>]", text) is not None
+
+
 def _is_geopackage(head: bytes) -> bool:
     return head.startswith(b"SQLite format 3\0") and len(head) >= 100
 
@@ -245,6 +252,8 @@ _LOOKS = {
     ".geojsonl": _is_json,
     ".json": _is_json,
     ".kml": _is_kml,
+    ".osm": lambda head: _is_osm(head),
+    ".pbf": lambda head: head[4:6] == b"\x0a\x09" and head[6:15] == b"OSMHeader",
     ".fgb": lambda head: head[:3] == b"fgb" and head[4:7] == b"fgb",
 }
 

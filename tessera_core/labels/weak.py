@@ -21,8 +21,9 @@ from tessera_core.grid import Grid
 from tessera_core.labels.colors import color_for
 from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.files import class_tags, is_class_raster, read_class_raster, read_labels
-from tessera_core.labels.importing import ImportedLabels
+from tessera_core.labels.importing import ImportedLabels, assemble
 from tessera_core.labels.model import MAX_CLASS_ID, Label, LabelClass, clean_name, new_id
+from tessera_core.labels.osmfiles import is_osm, read_osm_areas
 from tessera_core.labels.report import ImportReport
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.labels.text import read_text
@@ -63,7 +64,8 @@ def read_existing_map(
     """A class raster, or polygons with a class, on a grid.
 
     Args:
-        path: GeoTIFF of classes (laid over by nearest neighbour), or a vector file.
+        path: GeoTIFF of classes (laid over by nearest neighbour), a vector file, or an extract of OpenStreetMap, whose
+            classes are tags such as ``landuse=forest``.
         grid: of the embeddings.
         legend: name or code of a class of the map -> name of one's own class; classes it does not name are left out. None takes
             the map's own classes.
@@ -82,7 +84,10 @@ def read_existing_map(
         code = {v: tags.get(f"class_{own[v]}_code") or own[v] for v in values}
         report = raster.report
     else:
-        imported = read_labels(path, grid, field, crs, hints)
+        if is_osm(path):
+            imported = assemble(read_osm_areas(path), grid, path.stem, None, None)
+        else:
+            imported = read_labels(path, grid, field, crs, hints)
         pixels = label_pixels(imported.labels, grid)
         raw = np.zeros(grid.shape, np.int64)
         raw[pixels.rows, pixels.cols] = pixels.class_ids

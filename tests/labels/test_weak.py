@@ -115,3 +115,37 @@ def test_the_command_writes_labels_and_says_how_far_to_trust_them(landcover, tmp
     found = read_labels(tmp_path / "w.gpkg", GRID)
     assert [c.name for c in found.classes] == ["Wood", "Field"]
     assert len(found.labels) == 100
+
+
+OSM = """<?xml version="1.0" encoding="UTF-8"?>
+<osm version="0.6">
+{nodes}
+ <way id="90"><nd ref="1"/><nd ref="2"/><nd ref="3"/><nd ref="4"/><nd ref="1"/><tag k="landuse" v="forest"/></way>
+ <way id="91"><nd ref="2"/><nd ref="5"/><nd ref="6"/><nd ref="3"/><nd ref="2"/><tag k="natural" v="heath"/></way>
+ <way id="92"><nd ref="1"/><nd ref="2"/><nd ref="3"/><nd ref="1"/><tag k="boundary" v="forest"/><tag k="area" v="yes"/></way>
+ <way id="93"><nd ref="1"/><nd ref="3"/><tag k="highway" v="track"/></way>
+</osm>"""
+
+
+def test_areas_of_openstreetmap_are_classes_by_their_tags(tmp_path):
+    corners = [(0, 0), (0, 20), (30, 20), (30, 0), (0, 50), (30, 50)]
+    nodes = []
+    for n, (row, col) in enumerate(corners, 1):
+        lon, lat = (float(v) for v in GRID.pixel_to_lonlat(row, col))
+        nodes.append(f' <node id="{n}" lat="{lat:.8f}" lon="{lon:.8f}"/>')
+    path = tmp_path / "kent.osm"
+    path.write_text(OSM.format(nodes="\n".join(nodes)))
+    existing = read_existing_map(path, GRID)
+    assert existing.names == {1: "landuse=forest", 2: "natural=heath"}
+    assert (existing.classes[:30, :19] == 1).all()
+    assert (existing.classes[:30, 21:49] == 2).all()
+    assert (existing.classes[31:] == 0).all()
+    legend = parse_legend(["landuse=forest=Wood", "natural=heath=Heath"])
+    made = weak_labels(read_existing_map(path, GRID, legend), GRID, path.name)
+    assert [c.name for c in made.classes] == ["Wood", "Heath"]
+    (tmp_path / "x.osm").write_text("<html></html>")
+    with pytest.raises(LabelError, match="is not a readable"):
+        read_existing_map(tmp_path / "x.osm", GRID)
+    (tmp_path / "x.osm.pbf").write_bytes(b"\0\0\0\x0d no header")
+    with pytest.raises(LabelError, match="is not a readable"):
+        read_existing_map(tmp_path / "x.osm.pbf", GRID)
