@@ -25,12 +25,12 @@ class ZoneClasses:
     Attributes:
         pixels: float64 (256,) by class id; 0 is ground without data.
         confidence: mean in percent over the ground that has one; None where none has.
-        moves: float64 (256, 256), earlier class by later class, where both maps have data; None without an earlier map.
+        moves: (earlier class, later class) -> pixels, where both maps have data; None without an earlier map.
     """
 
     pixels: Doubles
     confidence: float | None = None
-    moves: Doubles | None = None
+    moves: dict[tuple[int, int], float] | None = None
 
     @property
     def mapped(self) -> float:
@@ -47,17 +47,22 @@ class ZoneClasses:
     @property
     def changed(self) -> float | None:
         """Share of the ground with data in both maps that has another class; None where there is none."""
-        total = 0.0 if self.moves is None else float(self.moves.sum())
-        return None if self.moves is None or not total else float(1 - np.trace(self.moves) / total)
+        total = sum((self.moves or {}).values())
+        return sum(n for (a, b), n in (self.moves or {}).items() if a != b) / total if total else None
 
     @property
     def largest_move(self) -> tuple[int, int, float] | None:
         """Earlier class, later class and pixels of the largest change; None where nothing changed."""
-        if self.moves is None:
+        moves = [(n, -a, -b) for (a, b), n in (self.moves or {}).items() if a != b and n > 0]
+        if not moves:
             return None
-        off = self.moves - np.diag(np.diag(self.moves))
-        before, after = divmod(int(off.argmax()), IDS)
-        return None if not off[before, after] else (before, after, float(off[before, after]))
+        n, a, b = max(moves)
+        return -a, -b, n
+
+    def gained(self, class_id: int) -> float:
+        """Pixels that became a class less those that were it and no longer are."""
+        moves = (self.moves or {}).items()
+        return sum(n * ((b == class_id) - (a == class_id)) for (a, b), n in moves)
 
 
 class ClassTally:
@@ -66,7 +71,7 @@ class ClassTally:
     def __init__(self, *, moves: bool = False) -> None:
         self._pixels = np.zeros(IDS)
         self._confidence = self._known = 0.0
-        self._moves: Doubles | None = np.zeros(IDS * IDS) if moves else None
+        self._moves: dict[tuple[int, int], float] | None = {} if moves else None
 
     def add(
         self, cover: Doubles, classes: Bytes, confidence: Bytes | None = None, earlier: Bytes | None = None
@@ -90,12 +95,15 @@ class ClassTally:
         if self._moves is not None and earlier is not None:
             before = earlier[inside]
             both = (before > 0) & (ids > 0)
-            self._moves += np.bincount(before[both].astype(np.int64) * IDS + ids[both], weight[both], IDS * IDS)
+            pairs, place = np.unique(before[both].astype(np.int64) * IDS + ids[both], return_inverse=True)
+            for pair, pixels in zip(pairs.tolist(), np.bincount(place, weight[both]).tolist(), strict=True):
+                move = divmod(pair, IDS)
+                self._moves[move] = self._moves.get(move, 0.0) + pixels
 
     def result(self) -> ZoneClasses:
         """What was counted."""
         mean = self._confidence / self._known if self._known else None
-        return ZoneClasses(self._pixels, mean, None if self._moves is None else self._moves.reshape(IDS, IDS))
+        return ZoneClasses(self._pixels, mean, self._moves)
 
 
 @dataclass(frozen=True)

@@ -395,8 +395,7 @@ def _class_columns(
     for each in told:
         if each is not None:
             seen |= each.pixels > 0
-            if each.moves is not None:
-                seen |= each.moves.any(1)
+            seen[[before for before, _ in each.moves or ()]] = True
     for shares in corrected:
         seen[list(shares or ())] = True
     seen[0] = False
@@ -409,11 +408,8 @@ def _class_columns(
             for ending, part in (("corrected", "value"), ("low", "low"), ("high", "high")):
                 columns.add(f"{name}_share_{ending}", [None if one is None else getattr(one, part) for one in of], 4)
         if maps.earlier is not None:
-            moved_in = [
-                None if one is None or one.moves is None else (one.moves[:, k].sum() - one.moves[k].sum()) * size
-                for one in told
-            ]
-            columns.add(f"{name}_change_{unit}", moved_in, 4)
+            gained = [None if one is None or one.moves is None else one.gained(k) * size for one in told]
+            columns.add(f"{name}_change_{unit}", gained, 4)
     if maps.earlier is not None:
         columns.add("changed_share", [None if one is None else one.changed for one in told], 4)
         moves = [None if one is None else one.largest_move for one in told]
