@@ -22,6 +22,7 @@ from tessera_core.ui.export.check_report import check_report
 from tessera_core.ui.export.head_files import classifier
 from tessera_core.ui.export.label_files import other_format
 from tessera_core.ui.export.record import record
+from tessera_core.ui.export.zone_tables import zone_tables
 from tessera_core.ui.files import Item, noting, pictures, row, stem_of
 from tessera_core.ui.scene import OpenScene
 
@@ -56,6 +57,7 @@ def page() -> None:
         _labels_and_project(project, scene, year)
     with areas:
         _areas(product)
+        zone_tables(project, made, scene, stem_of(project, year))
         record(project, made, scene, stem_of(project, year))
         check_report()
 
