@@ -210,14 +210,25 @@ def draw(
         chosen = np.concatenate(
             [rng.choice(pixels[stratum[pixels] == k], min(wanted[k], sizes[k]), replace=False) for k in sorted(wanted)]
         )
-    chosen = rng.permutation(chosen)
-    # Which place of a stratum comes when is chance; that each stratum comes soon need not be.
-    chosen = chosen[np.argsort(np.minimum(_turns(stratum[chosen]), MIN_PER_STRATUM), kind="stable")]
+    chosen = chosen[looking_order(stratum[chosen], rng)]
     rows, cols = np.divmod(chosen, classes.shape[1])
     mapped = classes.ravel()[chosen].astype(np.int64)
     return Sample(
         rows, cols, stratum[chosen], mapped, np.zeros(len(chosen), np.int64), ("",) * len(chosen), sizes, design
     )
+
+
+def looking_order(strata: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The order, int (n,), in which to look at places: by chance, but first :data:`MIN_PER_STRATUM` of each stratum.
+
+    Example:
+        >>> strata = np.array([1, 1, 1, 1, 2, 2])
+        >>> sorted(strata[looking_order(strata, np.random.default_rng(0))][:4].tolist())
+        [1, 1, 2, 2]
+    """
+    order: NDArray[np.int64] = rng.permutation(len(strata))
+    # Which place of a stratum comes when is chance; that each stratum comes soon need not be.
+    return order[np.argsort(np.minimum(_turns(strata[order]), MIN_PER_STRATUM), kind="stable")]
 
 
 def _turns(strata: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -17,11 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.assess.area import Z95
+from tessera_core.assess.designs import looking_order
 from tessera_core.assess.intervals import mean_interval, ratio_interval
+from tessera_core.bench import trust_ways
 from tessera_core.bench.heads import write_between
 from tessera_core.types import Doubles
 
 SEED, DRAWS = 20_261_129, 2000
+# Each draw of two people takes a second.
+PEOPLE_DRAWS = 200
 MARK = "<!-- tessera bench trust -->"
 
 
@@ -106,6 +110,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     draws = DRAWS // 10 if getattr(args, "quick", False) else DRAWS
     result = measure(REGIONS, draws)
+    planned = [
+        (one.title, np.array(one.sizes), np.diag(np.array(one.truth)), one.places)
+        for one in REGIONS
+        if one.title.endswith("as planned (257)")
+    ]
+    result |= trust_ways.measure(draws * PEOPLE_DRAWS // DRAWS, draws // 10, SEED, planned)
+    result["table"] = "\n".join([result["table"], *trust_ways.tables(result)])
     markdown = getattr(args, "markdown", None)
     if markdown:
         write_between(Path(markdown), MARK, iter([*result["table"].splitlines(), ""]))
@@ -133,10 +144,14 @@ def drawn(region: Checked, draws: int, seed: int) -> Doubles:
     truth = np.array(region.truth)
     seen = np.stack([rng.multinomial(n, truth[h], draws) for h, n in enumerate(region.places)], 1)
     if region.stopped is not None:
+        strata = np.repeat(np.arange(len(region.places)), region.places)
         for sample in seen:
-            places = np.repeat(np.arange(sample.size), sample.ravel())
-            kept = rng.choice(places, region.stopped, replace=False)
-            sample[:] = np.bincount(kept, minlength=sample.size).reshape(sample.shape)
+            # Places in the order in which the app shows them, with what is there.
+            there = np.concatenate([rng.permutation(np.repeat(np.arange(len(row)), row)) for row in sample])
+            kept = looking_order(strata, rng)[: region.stopped]
+            sample[:] = np.bincount(strata[kept] * sample.shape[1] + there[kept], minlength=sample.size).reshape(
+                sample.shape
+            )
         seen = seen[(seen.sum(2) > 0).all(1)]
     return seen.astype(float)
 

@@ -57,6 +57,7 @@ COMMANDS = {
     "class": "a class by files: its pack, its board and its map",
     "export": "write a project's map and labels for others to use",
     "lesson": "check a lesson of your own, hand it out, take one in",
+    "validate": "check a project's map at places drawn by chance, with one person or several",
     "verify": "check a report: recompute every number of it from its project",
     "engine": "serve another program, such as the QGIS plugin, line by line",
     "backup": "keep everything here as one file, or put it back",

@@ -106,6 +106,27 @@ def interpreted(current: Validation) -> Interpreted | None:
         return None
 
 
+def sentences(current: Validation) -> list[str]:
+    """For people, how far they agree and what follows with their errors; empty where no place has two answers."""
+    pairs = agreed(current)
+    if pairs is None:
+        return []
+    lines = [
+        f"{pairs.places} places were answered by two people or more; at {pairs.agreed} they said the same. Of the pairs "
+        f"{100 * pairs.quantity:.0f} % differ in how often a class is said, {100 * pairs.allocation:.0f} % in where."
+    ]
+    if open_ := differing(current):
+        lines.append(f"Not settled: {', '.join(str(k + 1) for k in open_)}. Until then the first answer counts.")
+    found = interpreted(current)
+    if found is not None:
+        overall = found.overall
+        lines.append(
+            f"With people's errors in it, the map is right at {100 * overall.value:.0f} % of the region (95 % sure: "
+            f"{100 * overall.low:.0f} to {100 * overall.high:.0f} %)."
+        )
+    return lines
+
+
 # ------------------------------------------------------------------ files that are handed round
 
 

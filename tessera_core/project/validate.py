@@ -30,6 +30,7 @@ from tessera_core.assess.area import Z95, Assessment
 from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, sample_size
 from tessera_core.assess.exchange import AnswersRead
 from tessera_core.assess.nonresponse import worst_case
+from tessera_core.assess.sequential import UntilSure, until_sure
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.project.project import Project
@@ -267,6 +268,42 @@ class Validation:
         if open_ := len(self.sample) - self.seen:
             notes.append(f"{open_} places have not been looked at; the intervals narrow as you go on.")
         return replace(found, notes=tuple(notes))
+
+
+def sure_so_far(current: Validation, margin: float = 0.05) -> UntilSure | None:
+    """Overall accuracy with an interval that holds at every answer at once; None before the first.
+
+    Counted are the places from the first to where one is left open, as they come in an order by chance.
+
+    Args:
+        current: on the map that is checked.
+        margin: wanted half width, as a share.
+    """
+    sample = current.sample
+    ids = np.array(sorted(sample.sizes))
+    told = next((k for k in range(len(sample)) if not current.is_seen(k)), len(sample))
+    asked = np.array([k not in current.undecided for k in range(len(sample))], bool)
+    strata = np.searchsorted(ids, sample.strata)
+    places = np.bincount(strata[asked], minlength=len(ids))
+    first = np.flatnonzero(asked[:told])
+    if not len(first) or sample.design == "systematic":
+        return None
+    right = sample.reference[first] == sample.mapped[first]
+    return until_sure(right, strata[first], [float(sample.sizes[k]) for k in ids.tolist()], margin, places=places)
+
+
+def sure_sentences(current: Validation, margin: float = 0.05) -> list[str]:
+    """Whether one may stop, for people; empty where nothing is known yet."""
+    found = sure_so_far(current, margin)
+    if found is None:
+        return []
+    low, high = 100 * found.low[-1], 100 * found.high[-1]
+    now = f"Whenever you stop, the map is right at {low:.0f} to {high:.0f} % (95 % sure)"
+    if found.stop is not None:
+        return [f"{now}: that is within {100 * margin:.0f} points, you may stop now."]
+    if found.more is None:
+        return [f"{now}; {100 * margin:.0f} points are far off."]
+    return [f"{now}; for {100 * margin:.0f} points about {found.more} more places are needed."]
 
 
 def mapped_at(

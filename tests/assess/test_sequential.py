@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tessera_core.assess.designs import looking_order
 from tessera_core.assess.sequential import limits, next_stratum, until_sure
 from tessera_core.errors import LabelError
 
@@ -28,6 +29,25 @@ def test_the_truth_is_inside_at_every_answer_at_once(chosen_by_answers: bool) ->
         found = until_sure(right, strata, weights)
         held += bool(((found.low <= weights @ truth) & (weights @ truth <= found.high)).all())
     assert held / 60 >= 0.95
+
+
+def test_a_drawn_stratified_sample_gives_a_narrower_interval_that_holds_at_every_answer() -> None:
+    weights, truth, places = np.array([0.7, 0.25, 0.05]), np.array([0.97, 0.9, 0.7]), (70, 30, 20)
+    rng, held, ends = np.random.default_rng(9), 0, []
+    for number in range(40):
+        strata = np.repeat(np.arange(3), places)
+        strata = strata[looking_order(strata, rng)]
+        right = rng.random(len(strata)) < truth[strata]
+        found = until_sure(right, strata, weights, places=places)
+        held += bool(((found.low <= weights @ truth) & (weights @ truth <= found.high)).all())
+        if number < 5:
+            other = until_sure(right, strata, weights)
+            ends.append((found.high[-1] - found.low[-1], other.high[-1] - other.low[-1]))
+    assert held >= 37
+    ours, others = np.mean(ends, 0)
+    assert ours < 0.9 * others
+    with pytest.raises(LabelError, match="more answers"):
+        until_sure([True] * 3, [0, 0, 0], [0.5, 0.5], places=[2, 2])
 
 
 def test_a_fixed_interval_looked_at_after_every_answer_does_not_hold() -> None:

@@ -11,9 +11,11 @@ from tessera_core.assess.two_maps import (
     difference_interval,
     draw_where_different,
     judge,
+    p_at_any_time,
     p_value,
     places_needed,
     power,
+    power_at_any_time,
 )
 from tessera_core.errors import LabelError
 
@@ -82,6 +84,20 @@ def test_places_needed_are_enough_and_hardly_more() -> None:
         places_needed(0.7, 0.5)
 
 
+def test_who_looks_after_every_answer_finds_no_more_than_the_risk_and_the_power_is_as_said() -> None:
+    rng = np.random.default_rng(3)
+    called = {}
+    for a, b in ((0.4, 0.4), (0.6, 0.3)):
+        seen = rng.choice(3, (600, 100), p=(a, b, 1 - a - b))
+        ever = [p_at_any_time(row == 0, row == 1)[-1] <= 0.05 for row in seen]
+        called[a, b] = np.mean(ever)
+    looked = p_value(np.cumsum(seen_equal := rng.random((600, 100)) < 0.5, 1), np.cumsum(~seen_equal, 1)) <= 0.05
+    assert looked.any(1).mean() > 0.12
+    assert called[0.4, 0.4] <= 0.05
+    assert power_at_any_time(100, 0.6, 0.3)[-1] == pytest.approx(called[0.6, 0.3], abs=0.06)
+    assert power_at_any_time(100, 0.6, 0.3)[-1] < power(100, 0.6, 0.3)
+
+
 @pytest.mark.parametrize(
     ("n", "a", "b"), [(20, 0.5, 0.1), (50, 0.9, 0.05), (50, 0.3, 0.3), (150, 0.02, 0.01), (30, 1.0, 0.0)]
 )
@@ -100,20 +116,26 @@ def test_the_interval_of_the_difference_holds_and_mirrors(n: int, a: float, b: f
 
 def test_a_verdict_names_the_better_map_and_says_when_it_does_not_know() -> None:
     first, second = np.full(40, 1), np.full(40, 2)
-    reference = np.array([1] * 28 + [2] * 8 + [3] * 4)
-    verdict = judge(reference, first, second, 0.25, unclear=3)
-    assert (verdict.first, verdict.second, verdict.neither, verdict.better, verdict.more) == (28, 8, 4, 1, 0)
-    assert 0 < verdict.low < 0.25 * 0.5 < verdict.high < 0.25
-    assert verdict.whatever_is_unclear
-    assert not judge(reference, first, second, 0.25, unclear=20).whatever_is_unclear
+    reference = np.array([1, 1, 1, 2, 3, 1, 1, 1, 1, 2] * 4)
+    for planned, unclear in ((None, 1), (43, 3)):
+        verdict = judge(reference, first, second, 0.25, unclear=unclear, planned=planned)
+        assert (verdict.first, verdict.second, verdict.neither, verdict.better, verdict.more) == (28, 8, 4, 1, 0)
+        assert 0 < verdict.low < 0.25 * 0.5 < verdict.high < 0.25
+        assert verdict.whatever_is_unclear
+        assert not judge(reference, first, second, 0.25, unclear=20, planned=planned).whatever_is_unclear
+    early = judge(reference, first, second, 0.25, planned=60)
+    assert (early.better, early.more) == (0, 20)
+    late = judge(np.concatenate([reference[:10], np.full(30, 2)]), first, second, 0.25, planned=10)
+    assert (late.first, late.second) == (7, 2)
     turned = judge(reference, second, first, 0.25)
     assert turned.better == 2
-    assert (turned.low, turned.high) == pytest.approx((-verdict.high, -verdict.low))
-    close = judge(np.array([1] * 22 + [2] * 18), first, second, 0.25)
+    straight = judge(reference, first, second, 0.25)
+    assert (turned.low, turned.high) == pytest.approx((-straight.high, -straight.low), abs=1e-6)
+    close = judge(np.array([1, 2] * 16 + [1] * 8), first, second, 0.25)
     assert close.better == 0
     assert close.low < 0 < close.high
     assert close.more is not None
-    assert close.more > 100
+    assert close.more > 50
     empty = np.empty(0, int)
     nothing = judge(empty, empty, empty, 0.25)
     assert (nothing.better, nothing.more, nothing.low, nothing.high) == (0, None, -0.25, 0.25)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tessera_core.bench import trust
+from tessera_core.bench import trust, trust_ways
 
 
 def test_intervals_hold_where_plain_ones_do_not() -> None:
@@ -22,3 +22,21 @@ def test_who_stops_early_has_as_many_answers_as_said() -> None:
     seen = trust.drawn(region, 50, 1)
     assert (seen.sum((1, 2)) == 100).all()
     assert (seen.sum(2) <= np.array(region.places)).all()
+
+
+def test_what_people_err_by_stopping_two_maps_and_the_certified_part_are_measured() -> None:
+    rng = np.random.default_rng(2)
+    strata, opinions, taken = trust_ways.answered(trust_ways.THREE, 0.2, True, rng)
+    twice = (opinions.answers > 0).all(1)
+    assert twice.sum() == 24 + 12 + 6
+    assert ((opinions.answers > 0).sum(1) >= 1).all()
+    assert (opinions.settled[~twice] == 0).all()
+    assert len(strata) == len(taken) == 210
+    looked = trust_ways.verdicts(300, 1)
+    equal = [row for row in looked if row["truth"] == "none is better"]
+    assert all(row["at_any_time"] <= 0.06 for row in equal)
+    assert equal[-1]["test_at_every_look"] > 0.1
+    assert all(row["broken"] <= 0.1 for row in trust_ways.parts(60, 1))
+    (row,) = trust_ways.stopping(10, 1, [("two", np.array([0.6, 0.4]), np.array([0.95, 0.9]), (40, 30))])
+    assert row["holds"] >= 0.8
+    assert row["stop"] <= 70

@@ -243,6 +243,7 @@ def test_what_is_missing_is_bad_input_everywhere(place: Path, capsys: pytest.Cap
         "monitor find no/such e/2023 e/2024 --out o.gpkg",
         "head teach no/such Fen --out o.safetensors",
         "verify no/such",
+        "validate show no/such",
     ]
     assert {line.split()[0] for line in lines} >= set(COMMANDS) - {"completion", "engine", "project"}
     before = contents(place)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tessera_core.assess.designs import draw
 from tessera_core.assess.exchange import read_answers
+from tessera_core.cli import main
 from tessera_core.errors import LabelError
 from tessera_core.grid import Grid
 from tessera_core.project import second, validate
@@ -157,3 +158,43 @@ def test_a_table_of_another_program_may_hold_answers_of_several_people(tmp_path:
     assert "second answers" in " ".join(read.sentences())
     current = _sample().with_answers(read)
     assert [o.class_id for o in current.said(0)] == [1, 2]
+
+
+def test_a_map_is_checked_by_two_people_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    project = Project.create(tmp_path / "Fen", "Fen")
+    for name in ("maize", "wood"):
+        project.log.add_class(name)
+
+    def said(*words: object) -> tuple[int, dict]:
+        code = main(["validate", *map(str, words), "--json", "-q"])
+        return code, json.loads(capsys.readouterr().out)
+
+    code, answer = said("show", project.folder)
+    assert code == 2
+    assert "validate draw" in answer["error"]["message"]
+    plain = Validation(None, GRID, draw(CLASSES, 40, at_least=5, seed=1))
+    validate.start(project, plain)
+    assert said("for-two", project.folder, "--share", 50)[1]["places"] >= 18
+    handed = tmp_path / "places.json"
+    assert said("hand-out", project.folder, "--out", handed)[0] == 0
+    for name, wrong in (("Ann", 40), ("Bo", 3)):
+        theirs = second.read_handed(handed)
+        for k in range(40):
+            told = 3 - int(plain.sample.mapped[k]) if k == wrong else int(plain.sample.mapped[k])
+            theirs = theirs.answer(k, told, response=_by(name))
+        validate.save(Project.create(tmp_path / name, name), theirs)
+        code, answer = said("take-in", project.folder, tmp_path / name / "validation.json")
+        assert (code, answer["taken"]) == (0, 40)
+    assert answer["differing"] == 1
+    code, answer = said("show", project.folder)
+    assert any("Not settled: 4." in line for line in answer["sentences"])
+    assert any("people's errors" in line for line in answer["sentences"])
+    assert any("Whenever you stop" in line for line in answer["sentences"])
+    assert said("settle", project.folder, "--place", 4, "--class", "fen", "--name", "Cy")[0] == 2
+    assert said("settle", project.folder, "--place", 99, "--class", "wood", "--name", "Cy")[0] == 2
+    assert said("settle", project.folder, "--place", 4, "--class", "wood", "--name", "Cy")[1]["open"] == []
+    assert main(["validate", "hand-out", str(project.folder), "--out", str(tmp_path / "p.csv"), "-q"]) == 0
+    assert (tmp_path / "p.csv").read_text().startswith("LON,LAT,PLOTID")

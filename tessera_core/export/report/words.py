@@ -356,7 +356,7 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
         f"{100 * found.allocation:.0f} % in where. Settled afterwards: {found.settled}; left open: {found.open}."
     )
     if 0 < len(found.ids) <= MATRIX_CLASSES and differ:
-        names = {one.id: one.name for one in (*validation.classes, *found.classes)}
+        names = {one.id: one.name for one in validation.classes} | {one.id: one.name for one in found.classes}
         yield "What two people said of one place (rows: whose name comes first), in pairs of answers:"
         yield Table(
             ("One said", *(names.get(k, str(k)) for k in found.ids)),

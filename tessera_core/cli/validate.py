@@ -1,0 +1,195 @@
+"""Check a project's map at places drawn by chance, by one person or several: what the page Validate does.
+
+draw      draw the places from the project's map
+for-two   mean a share of them, drawn by chance, for two people, neither of whom sees what the other says
+hand-out  the places for somebody else: .json for another copy of the project, .csv (Collect Earth Online), .geojson or .kml
+take-in   answers that came back, from any of these files; where people differ, all they said is kept
+settle    the class on which you settle where people differ
+show      what follows: accuracy, areas, how far people agree, and both intervals; whether you may stop
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tessera_core.cli.paths import Declared, Input, Output
+from tessera_core.cli.years import add_year
+
+if TYPE_CHECKING:
+    from tessera_core.project.project import Project
+    from tessera_core.project.validate import Validation
+
+PATHS: dict[str, Declared] = {"answers": Input(), "out": Output((".json", ".csv", ".geojson", ".kml"))}
+EXAMPLES = (
+    "tessera validate draw Fen --margin 5",
+    "tessera validate for-two Fen --share 25",
+    "tessera validate hand-out Fen --out places.json",
+    "tessera validate take-in Fen places-of-ann.json",
+    "tessera validate settle Fen --place 12 --class wood --name Ann",
+    "tessera validate show Fen",
+)
+SUMMARY = "check a project's map at places drawn by chance, with one person or several"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the sub-commands and their arguments."""
+    tasks = parser.add_subparsers(dest="task", metavar="TASK", required=True, help="see above; TASK --help tells more")
+    draw = _task(tasks, "draw", "draw the places from the project's map")
+    draw.add_argument(
+        "--design", choices=("stratified", "random", "systematic"), default="stratified", help="of the sample"
+    )
+    draw.add_argument(
+        "--margin", type=float, default=5.0, help="wanted half width of the interval, points (default: 5)"
+    )
+    draw.add_argument("--at-least", type=int, default=10, help="places in every class (default: 10)")
+    draw.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    for_two = _task(tasks, "for-two", "mean a share of the places for two people")
+    for_two.add_argument("--share", type=float, default=25.0, help="percent of the places (default: 25)")
+    for_two.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    out = _task(tasks, "hand-out", "the places for somebody else to answer")
+    out.add_argument("--out", required=True, help="file to write; its ending chooses the form")
+    back = _task(tasks, "take-in", "answers that came back")
+    back.add_argument(
+        "answers", metavar="FILE", help=".json that was handed out, or a table, GeoJSON or KML with PLOTID"
+    )
+    settle = _task(tasks, "settle", "the class on which you settle a place")
+    settle.add_argument("--place", type=int, required=True, help="its number, from 1")
+    settle.add_argument("--class", dest="class_name", required=True, help="name of the class")
+    settle.add_argument("--name", required=True, help="who settles it")
+    _task(tasks, "show", "what follows from the answers so far")
+
+
+def _task(tasks: Any, name: str, about: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = tasks.add_parser(name, help=about)
+    parser.add_argument("project", metavar="PROJECT", help="its folder, or its name")
+    add_year(parser, "the year whose map is checked, where the project has several")
+    return parser
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Do one task; returns what came of it.
+
+    Raises:
+        TesseraError: the project, the file or an argument does not fit.
+    """
+    from tessera_core.cli.project import find_project
+
+    project = find_project(args.project)
+    year = args.year if args.year is not None else max(project.years, default=None)
+    result = {"task": args.task, "project": project.name, "year": year}
+    if args.task == "draw":
+        return result | _draw(project, year, args)
+    known = _known(project, year)
+    return result | {
+        "for-two": _for_two, "hand-out": _hand_out, "take-in": _take_in, "settle": _settle, "show": _show
+    }[args.task](project, known, args)  # fmt: skip
+
+
+def _known(project: Project, year: int | None) -> Validation:
+    from tessera_core.errors import InputError
+    from tessera_core.project import validate
+
+    known = validate.load(project, year)
+    if known is None:
+        raise InputError(
+            f"The map of {year or 'this project'} has no places to check yet; draw them: tessera validate draw {project.name}."
+        )
+    return known
+
+
+def _draw(project: Project, year: int | None, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.assess.designs import draw
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.project import validate
+    from tessera_core.project.classify import map_project
+    from tessera_core.sources.local.open import open_embeddings
+
+    raster = open_embeddings(project.embeddings_path(year), year=year)
+    classes = map_project(project, raster, year, progress=ConsoleProgress("map")).map.classes
+    plan = validate.plan(classes, args.design, args.margin / 100, at_least=args.at_least)
+    sample = draw(classes, plan.n, args.design, at_least=args.at_least, seed=args.seed)
+    kept = validate.start(project, validate.Validation(year, raster.grid, sample))
+    sentences = [f"{len(sample)} places were drawn; answer them on the page Validate, or hand them out."]
+    if kept is not None:
+        sentences.append(f"The earlier places and answers are kept as {kept.name}.")
+    return {"places": len(sample), "sentences": sentences}
+
+
+def _for_two(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.project import second, validate
+
+    changed = validate.change(project, known.year, lambda now: second.for_two(now, args.share / 100, args.seed))
+    n = len(changed.doubled) if changed is not None else 0
+    return {"places": n, "sentences": [f"{n} of {len(known.sample)} places are meant for two people."]}
+
+
+def _hand_out(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core._utils.atomic import write_text
+    from tessera_core.assess.exchange import sample_text
+    from tessera_core.project import second
+
+    out = Path(args.out)
+    if out.suffix.lower() == ".json":
+        second.hand_out(known, out)
+    else:
+        write_text(out, sample_text(known.sample, known.grid, out.suffix.lower(), project.name))
+    return {"out": str(out), "sentences": [f"{len(known.sample)} places, without anybody's answers: {out}"]}
+
+
+def _take_in(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.assess.exchange import read_answers
+    from tessera_core.project import second, validate
+
+    if Path(args.answers).suffix.lower() == ".json":
+        theirs = second.read_handed(args.answers)
+        came = second.merged(known, theirs)
+        validate.change(project, known.year, lambda now: second.merged(now, theirs).validation)
+        return {"taken": came.taken, "differing": came.differing, "sentences": came.sentences()}
+    read = read_answers(args.answers, known.sample, {c.id: c.name for c in project.log.classes})
+    changed = validate.change(project, known.year, lambda now: now.with_answers(read))
+    differing = 0 if changed is None else len(second.differing(changed))
+    return {"taken": len(read.classes) + len(read.others), "differing": differing, "sentences": read.sentences()}
+
+
+def _settle(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.errors import InputError
+    from tessera_core.project import second, validate
+    from tessera_core.project.response import Opinion, respond
+
+    ids = {c.name.casefold(): c.id for c in project.log.classes}
+    if args.class_name.casefold() not in ids:
+        raise InputError(f"There is no class {args.class_name!r}; there are {', '.join(ids)}.")
+    place = args.place - 1
+    if place not in known.opinions:
+        open_ = ", ".join(str(k + 1) for k in second.differing(known)) or "none"
+        raise InputError(f"Place {args.place} has no answers of two people; those where people differ: {open_}.")
+    final = Opinion(class_id=ids[args.class_name.casefold()], response=respond(interpreter=args.name))
+    changed = validate.change(project, known.year, lambda now: now.settle(place, final)) or known
+    left = [k + 1 for k in second.differing(changed)]
+    rest = (
+        f"Open are {', '.join(map(str, left))}." if left else "No place is left of which people say different things."
+    )
+    return {"open": left, "sentences": [f"Place {args.place} is settled. {rest}"]}
+
+
+def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.errors import LabelError
+    from tessera_core.project import second, validate
+
+    names = {c.id: c.name for c in project.log.classes}
+    sentences = [f"{known.seen} of {len(known.sample)} places were looked at."]
+    try:
+        found = known.assess()
+        sentences += found.sentences(names, "ha" if known.grid.georeferenced else "pixels")
+    except LabelError as error:
+        sentences.append(str(error))
+    sentences += second.sentences(known)
+    sentences += validate.sure_sentences(known)
+    return {"seen": known.seen, "places": len(known.sample), "sentences": sentences}
+
+
+def report(result: dict[str, Any]) -> str:
+    """What came of it, for people."""
+    return "\n".join(result["sentences"])
