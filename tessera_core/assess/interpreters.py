@@ -92,7 +92,7 @@ def agreement(opinions: Opinions) -> Agreement:
         for j in range(i + 1, answers.shape[1]):
             both = twice[(twice[:, i] > 0) & (twice[:, j] > 0)]
             np.add.at(counts, (np.searchsorted(ids, both[:, i]), np.searchsorted(ids, both[:, j])), 1)
-    shares = counts / max(counts.sum(), 1)
+    shares: Doubles = counts / max(int(counts.sum()), 1)
     row, col, own = shares.sum(1), shares.sum(0), np.diag(shares)
     quantity = float(np.abs(row - col).sum() / 2)
     allocation = float(np.minimum(row - own, col - own).sum())
