@@ -1,4 +1,4 @@
-"""Check a project's map at places drawn by chance, by one person or several: what the page Validate does.
+"""Check a project's map at places drawn by chance, by one person or several; what follows holds whatever mistakes the map has.
 
 draw      draw the places from the project's map
 for-two   mean a share of them, drawn by chance, for two people, neither of whom sees what the other says
@@ -111,7 +111,7 @@ def _draw(project: Project, year: int | None, args: argparse.Namespace) -> dict[
     plan = validate.plan(classes, args.design, args.margin / 100, at_least=args.at_least)
     sample = draw(classes, plan.n, args.design, at_least=args.at_least, seed=args.seed)
     kept = validate.start(project, validate.Validation(year, raster.grid, sample))
-    sentences = [f"{len(sample)} places were drawn; answer them on the page Validate, or hand them out."]
+    sentences = [f"{len(sample)} places were drawn; answer them in the app, or hand them out."]
     if kept is not None:
         sentences.append(f"The earlier places and answers are kept as {kept.name}.")
     return {"places": len(sample), "sentences": sentences}
