@@ -7,8 +7,9 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core.project import validate
+from tessera_core.project import second, validate
 from tessera_core.project.project import Project
+from tessera_core.project.response import respond
 from tessera_core.ui import state
 from tessera_core.ui.validate.context import place_key
 
@@ -110,3 +111,21 @@ def test_a_damaged_sample_is_one_sentence(app: AppTest, labelled: Project) -> No
     (labelled.folder / f"validation-{year}.json").write_text("{")
     open_page(app, labelled)
     assert any("damaged" in error.value for error in app.error)
+
+
+def test_a_place_for_two_does_not_show_what_the_other_said_and_keeps_both(app: AppTest, labelled: Project) -> None:
+    open_page(app, labelled)
+    button(app, "Choose the places by chance").click().run()
+    year = state.current_year(labelled)
+    validate.change(labelled, year, lambda now: second.for_two(now, 1.0))
+    validate.change(labelled, year, lambda now: now.answer(0, 1, response=respond(interpreter="Ann")))
+    app.text_input(f"{place_key(labelled, year)}_interpreter").set_value("Bo").run()
+    app.session_state[place_key(labelled, year)] = 0
+    app.run()
+    assert any(text.value == "**Place 1**" for text in app.markdown)
+    button(app, "Kind 1").click().run()
+    assert not app.exception
+    known = validate.load(labelled, year)
+    assert known is not None
+    assert [one.response.interpreter for one in known.said(0)] == ["Ann", "Bo"]
+    assert any("Place 2" in text.value for text in app.markdown)

@@ -57,6 +57,11 @@ def form(project: Project, current: Validation) -> None:
         )
 
 
+def person(project: Project, current: Validation) -> str:
+    """Who answers, as they call themselves; empty where they gave no name."""
+    return str(st.session_state.get(f"{place_key(project, current.year)}_interpreter") or "")
+
+
 def given(project: Project, current: Validation, *, decided: bool) -> Response:
     """What stands behind an answer that is given now; how sure only of a class, a reason only where it could not be told."""
     key = place_key(project, current.year)

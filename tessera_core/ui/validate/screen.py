@@ -7,7 +7,7 @@ import streamlit as st
 
 from tessera_core.labels.model import LabelClass
 from tessera_core.language import later, t
-from tessera_core.project import validate
+from tessera_core.project import second, validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
 from tessera_core.ui import base_layers, canvas, humanize, place_pictures, shell
@@ -113,6 +113,10 @@ def _answers(project: Project, current: Validation, place: int, *, blind: bool) 
     sample, names = current.sample, names_of(project)
     chosen, mapped = int(sample.reference[place]), int(sample.mapped[place])
     seen = current.is_seen(place)
+    if place in current.doubled:
+        # What another said of a place for two is not shown.
+        mine = second.own(current, place, response.person(project, current))
+        seen, chosen = mine is not None, 0 if mine is None else mine.class_id
     said = names.get(chosen, "cannot tell") if seen else ""
     st.markdown(
         t("**Place {place}**", place=place + 1)
@@ -162,18 +166,23 @@ def _class_button(
 @shell.shielded
 def _answer(project: Project, current: Validation, place: int, class_id: int | None) -> None:
     # Another tab may have answered other places since this one was drawn.
-    newest = validate.load(project, current.year) or current
-    answered = newest.answer(place, class_id, response=response.given(project, current, decided=bool(class_id)))
-    validate.save(project, answered)
-    following = place if class_id is None else answered.next_open(place)
+    said = response.given(project, current, decided=bool(class_id))
+
+    def edit(newest: Validation) -> Validation:
+        return newest.answer(place, class_id, response=said)
+
+    answered = validate.change(project, current.year, edit)
+    if answered is None:
+        answered = edit(current)
+        validate.save(project, answered)
+    following = place if class_id is None else second.next_for(answered, said.interpreter, place)
     st.session_state[place_key(project, current.year)] = place if following is None else following
 
 
 @shell.shielded
 def _note(project: Project, year: int | None, place: int, widget: str) -> None:
-    newest = validate.load(project, year)
-    if newest is not None:
-        validate.save(project, newest.with_note(place, st.session_state[widget]))
+    note = st.session_state[widget]
+    validate.change(project, year, lambda newest: newest.with_note(place, note))
 
 
 def _go(key: str, place: int) -> None:
