@@ -11,6 +11,7 @@ import msgspec
 
 from tessera_core._utils.paths import data_home
 from tessera_core.errors import InputError
+from tessera_core.language import current, t, using
 from tessera_core.lessons import progress, solutions
 from tessera_core.lessons.facts import facts_of, label_count
 from tessera_core.lessons.model import Lesson
@@ -98,13 +99,16 @@ def lesson_of(project: Project) -> Lesson | None:
     return None if known is None or known.left else find(known.lesson)
 
 
-def project_name(lesson: Lesson, language: str = "en") -> str:
+def project_name(lesson: Lesson, language: str = "") -> str:
     """What the project for a lesson is called."""
     title = lesson.words(language).title
-    return f"Lesson {lesson.number}: {title}" if lesson.number and not lesson.start else title
+    if not lesson.number or lesson.start:
+        return title
+    with using(language or current()):
+        return t("Lesson {number}: {title}", number=lesson.number, title=title)
 
 
-def begin(lesson: Lesson, demo: DemoRegion, language: str = "en") -> Project:
+def begin(lesson: Lesson, demo: DemoRegion, language: str = "") -> Project:
     """A new project of the demo region, for this lesson alone.
 
     Raises:
@@ -116,7 +120,7 @@ def begin(lesson: Lesson, demo: DemoRegion, language: str = "en") -> Project:
     return project
 
 
-def begin_in(project: Project, lesson: Lesson, language: str = "en") -> None:
+def begin_in(project: Project, lesson: Lesson, language: str = "") -> None:
     """A lesson or a start in a project that is there, with the classes it is about; classes that are there stay as they are.
 
     Raises:
@@ -171,7 +175,7 @@ def can_solve(project: Project, lesson: Lesson, known: LessonProgress) -> bool:
     return bool(acts) and (not needs_truth or truth_for(project, lesson) is not None)
 
 
-def solve(project: Project, lesson: Lesson, known: LessonProgress, language: str = "en") -> tuple[LessonProgress, str]:
+def solve(project: Project, lesson: Lesson, known: LessonProgress, language: str = "") -> tuple[LessonProgress, str]:
     """Do the step that is shown; returns the progress with it, and the page to go to, if any.
 
     Raises:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tessera_core.errors import InputError
+from tessera_core.language import later
 
 # Addresses of pages and what the navigation calls them.
 PAGES = {
-    "region": "Region",
-    "explore": "Explore",
-    "label": "Label",
-    "continuous": "Continuous map",
-    "validate": "Validate",
-    "compare": "Compare",
-    "export": "Export",
-    "data": "Data",
+    "region": later("Region"),
+    "explore": later("Explore"),
+    "label": later("Label"),
+    "continuous": later("Continuous map"),
+    "validate": later("Validate"),
+    "compare": later("Compare"),
+    "export": later("Export"),
+    "data": later("Data"),
 }
 
 

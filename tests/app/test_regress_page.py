@@ -486,7 +486,7 @@ def test_a_slow_method_runs_behind_and_can_be_cancelled(
     assert field_work.refresh() or field_work.settings.regression_head == "forest-regression"
     assert begun.wait(PATIENCE_S)
     assert errors(app) == []
-    assert "Making the map: random forest" in told(app)
+    assert "Making the map: Random forest" in told(app)
     assert "value" not in sent(app)
     (job,) = [job for job in jobs._pool()._jobs.values() if job.active]
     job.cancel()

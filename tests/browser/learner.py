@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.grid import Grid
+from tessera_core.language import t, using
+from tessera_core.language.catalogue import catalogue
 from tessera_core.lessons import library
 from tessera_core.lessons.model import Lesson
 from tessera_core.lessons.truth import Truth
@@ -71,16 +73,25 @@ class Learner:
         lesson: id of the lesson.
         touch: whether fingers are used.
         shots: folder for a picture of each step, or None.
+        language: that the learner reads.
     """
 
     def __init__(
-        self, studio: Studio, server: AppServer, lesson: str, touch: bool = False, shots: Path | None = None
+        self,
+        studio: Studio,
+        server: AppServer,
+        lesson: str,
+        touch: bool = False,
+        shots: Path | None = None,
+        language: str = "en",
     ) -> None:
+        self.language = language
         self.studio, self.page, self.server, self.touch, self.shots = studio, studio.page, server, touch, shots
         found = library.find(lesson)
         assert found is not None
         self.lesson = found
-        self.names = {text: name for name, text in self.lesson.words().names.items()}
+        self.words = found.words(language)
+        self.names = {text: name for name, text in self.words.names.items()}
         self.truth: Truth | None = None
         self.clicked: list[tuple[int, int]] = []
         self.panel = self.page.locator(".lesson-panel")
@@ -89,7 +100,7 @@ class Learner:
 
     def begin(self) -> None:
         """Open the page Learn and start."""
-        self.studio.open("/learn")
+        self.studio.open(f"/learn?lang={self.language}")
         self.page.locator(f".st-key-learn_start_{self.lesson.id} button").click()
         self.panel.wait_for()
 
@@ -111,7 +122,7 @@ class Learner:
     def step(self) -> str:
         """Id of the step that is shown, by its title."""
         title = self.panel.locator("h2").text_content()
-        return next(step for step, texts in self.lesson.words().steps.items() if texts.title == title)
+        return next(step for step, texts in self.words.steps.items() if texts.title == title)
 
     @property
     def ready(self) -> bool:
@@ -126,6 +137,8 @@ class Learner:
     def told_to(self, act: Do, bold: list[str]) -> None:
         """The step has to name what is done: what is opened, switched, typed or pressed in bold."""
         text = str(self.panel.locator(".lesson-text").text_content()).casefold()
+        if act.what in ("keys", "answer", "click", "point", "draw", "slide") and self.language != "en":
+            return
         if act.what in ("keys", "answer"):
             assert "number" in text, text
         elif act.what in ("click", "point"):
@@ -135,7 +148,22 @@ class Learner:
         elif act.what == "slide":
             assert f"slider {act.name}".casefold() in text, text
         else:
-            assert act.name in bold, f"{act.name!r} is not in bold: {text}"
+            assert self.name(act) in bold, f"{self.name(act)!r} is not in bold: {text}"
+
+    def name(self, act: Do) -> str:
+        """What it is called in the learner's language: a class of the lesson, or a word of the studio."""
+        english = {text: name for name, text in self.lesson.words("en").names.items()}
+        return self.words.names[english[act.name]] if act.name in english else self.say_it(act.name)
+
+    def say_it(self, english: str) -> str:
+        """A word of the studio in the learner's language."""
+        with using(self.language):
+            said = t(english)
+            if said == english and self.language != "en":
+                # What goes on behind it, a number for example, is not in bold.
+                longer = (one for one in catalogue(self.language).messages() if one.startswith(f"{english}:"))
+                said = t(next(longer, english)).partition(":")[0].strip()
+            return said
 
     # ------------------------------------------------------------------ doing
 
@@ -150,7 +178,7 @@ class Learner:
                 self.told_to(act, told)
                 self.do(act)
             self.unfold()
-            if self.lesson.words().steps[step].question:
+            if self.words.steps[step].question:
                 self.answer(step)
             if script.get(step, [])[-1:] and script[step][-1].what == "keys" and not self.soon():
                 # Whoever sees that nothing was ticked asks for places again, as the step says.
@@ -190,40 +218,37 @@ class Learner:
 
     def do(self, act: Do) -> None:
         """One thing."""
+        name = self.name(act)
         match act.what:
             case "open":
-                self.panel.get_by_role("link", name=f"Open the page {act.name}").click()
-                self.page.locator(f"[data-testid=stTopNavLink]:has-text('{act.name}'), h1").first.wait_for(
-                    state="attached"
-                )
+                self.panel.get_by_role("link", name=f"{self.say_it('Open the page')} {name}").click()
+                self.page.locator(f"[data-testid=stTopNavLink]:has-text('{name}'), h1").first.wait_for(state="attached")
             case "switch":
-                self.ringed(act.name).locator("input[type=checkbox]").click()
+                self.ringed(name).locator("input[type=checkbox]").click()
                 self.put_away()
-                self.page.get_by_label(act.name, exact=True).first.click()
+                self.page.get_by_label(name, exact=True).first.click()
             case "add":
                 self.put_away()
                 field = self.page.locator("[data-tour='label.new-class'] input:visible").first
-                field.fill(act.name)
+                field.fill(name)
                 field.press("Enter")
-                self.page.locator(".tl-pick, .tl-stripchip").filter(has_text=act.name).locator(
+                self.page.locator(".tl-pick, .tl-stripchip").filter(has_text=name).locator(
                     "visible=true"
                 ).first.wait_for()
             case "click":
                 self.put_away()
                 if not self.clicked:
                     self.studio.wait_for_map()
-                self.choose(act.name)
+                self.choose(name)
                 for _ in range(act.n):
-                    self.click(act.name)
+                    self.click(name)
             case "press":
                 self.put_away()
-                self.page.get_by_role("button", name=act.name).first.click()
+                self.page.get_by_role("button", name=name).first.click()
             case "pick":
                 self.put_away()
-                choice = self.page.get_by_role("radio", name=act.name).or_(
-                    self.page.get_by_role("button", name=act.name)
-                )
-                self.studio.until(lambda: clicked(choice.first), f"{act.name} cannot be picked")
+                choice = self.page.get_by_role("radio", name=name).or_(self.page.get_by_role("button", name=name))
+                self.studio.until(lambda: clicked(choice.first), f"{name} cannot be picked")
             case "point" | "draw":
                 self.put_away()
                 self.point(act.what == "draw")
@@ -234,22 +259,25 @@ class Learner:
                 handle.press("ArrowLeft")
             case "toggle":
                 self.put_away()
-                self.page.get_by_text(act.name).first.click()
+                self.page.get_by_text(name).first.click()
             case "answer":
                 self.put_away()
                 for number in range(1, act.n + 1):
-                    self.page.get_by_role("button", name="Cannot tell").wait_for()
+                    self.page.get_by_role("button", name=self.say_it("Cannot tell")).wait_for()
                     self.studio.still()
-                    self.page.keyboard.press(act.name)
-                    self.page.get_by_text(f"{number} of ", exact=False).first.wait_for()
+                    self.page.keyboard.press(name)
+                    self.page.get_by_text(f"{number} {self.of()} ", exact=False).first.wait_for()
             case "keys":
                 for _ in range(act.n):
-                    self.say(act.name)
+                    self.say(name)
 
     def say(self, key: str) -> None:
         """Answer what the map asks: by the key of a class, with a finger by the first of its names below the question."""
         card = self.page.locator(".tl-card")
-        chip, more = card.locator(".tl-cardchip").first, card.get_by_role("button", name=re.compile(r"Next \d+ places"))
+        chip, more = (
+            card.locator(".tl-cardchip").first,
+            card.get_by_role("button", name=self.numbered("Next {more} places")),
+        )
 
         def asked() -> bool:
             # When all its places are done, the map looks for others.
@@ -264,6 +292,14 @@ class Learner:
         else:
             self.page.keyboard.press(key)
         self.studio.until(lambda: self.labels() > before, lambda: f"no label was made: {card.all_inner_texts()}")
+
+    def numbered(self, english: str) -> re.Pattern[str]:
+        """A button with a number in its name."""
+        return re.compile(re.sub(r"\\\{\w+\\\}", r"\\d+", re.escape(self.say_it(english))))
+
+    def of(self) -> str:
+        """The word between two numbers."""
+        return {"en": "of", "de": "von", "es": "de", "fr": "sur", "pt": "de"}[self.language]
 
     def labels(self) -> int:
         """Labels of all classes, as the list says."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tessera_core.language import LANGUAGES
 from tessera_core.lessons import library
 from tests.browser.learner import Do, Learner
 from tests.browser.studio import Studio
@@ -163,6 +164,15 @@ def test_every_lesson_by_finger_on_a_phone(lesson: str, chromium: Any, server: A
 @pytest.mark.parametrize("lesson", [name for name in SCRIPTS if name != "first-map"])
 def test_the_other_lessons_at_a_desk(lesson: str, studio: Studio, server: AppServer) -> None:
     learner = Learner(studio, server, lesson, shots=shots(f"{lesson}-desk"))
+    learner.begin()
+    assert learner.go(SCRIPTS[lesson]) == [step.id for step in learner.lesson.steps]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+@pytest.mark.parametrize("lesson", SCRIPTS)
+def test_every_lesson_in_every_language(lesson: str, language: str, studio: Studio, server: AppServer) -> None:
+    learner = Learner(studio, server, lesson, shots=shots(f"{lesson}-{language}"), language=language)
     learner.begin()
     assert learner.go(SCRIPTS[lesson]) == [step.id for step in learner.lesson.steps]
 

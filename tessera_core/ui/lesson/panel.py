@@ -181,7 +181,7 @@ def _header(project: Project, lesson: Lesson, known: LessonProgress, page: str) 
         "truth": truth.told(project, lesson, known) if step.truth else None,
         "target": step.target,
         "selector": target.selector if target is not None else "",
-        "page": PAGES.get(at, ""),
+        "page": t(PAGES[at]) if at in PAGES else "",
         "here": not at or at == page,
         "address": f"{at}?{query}" if at != "region" else f"./?{query}",
         "lessons": f"learn?{query}",
