@@ -37,7 +37,7 @@ from tessera_core._utils.heap import give_back
 from tessera_core._utils.later import permit
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import InputError, TesseraError
-from tessera_core.hosting import OWN, VARIABLE, Person, hosted, owner_token, server_secret, settings
+from tessera_core.hosting import OWN, VARIABLE, Person, hosted, offers_embeddings, owner_token, server_secret, settings
 from tessera_core.language import best, using
 from tessera_core.project.imagery import TILES_ROUTE, served_tile
 from tessera_core.ui import early, keeper, replies, scripts, seats, sessions
@@ -446,6 +446,7 @@ def check_settings() -> None:
     try:
         seats.room()
         owner_token()
+        offers_embeddings()
         if settings().enter.by == "sign-in" and find_spec("authlib") is None:
             raise InputError("Signing in needs a package that is not installed: pip install 'Authlib>=1.3.2'.")
     except InputError as error:

@@ -22,7 +22,7 @@ from PIL.Image import Image, fromarray
 
 from tessera_core._utils.int8 import kernels
 from tessera_core.errors import Cancelled, Hint, TesseraError, want_of_memory
-from tessera_core.hosting import acting_for, hosted, may
+from tessera_core.hosting import acting_for, hosted, may, offers_embeddings
 from tessera_core.language import later, relay, t
 from tessera_core.ui import demo_rest, humanize, jobs, logs, people, projects, reception, sessions, speech, state
 from tessera_core.ui.components import lesson, manners
@@ -157,7 +157,12 @@ def run() -> None:
             st.Page("pages/validate.py", title=t("Validate"), icon=":material/fact_check:"),
             st.Page("pages/compare.py", title=t("Compare"), icon=":material/compare:"),
             st.Page("pages/export.py", title=t("Export"), icon=":material/download:"),
-            st.Page("pages/generate.py", title=t("Make embeddings"), icon=":material/satellite_alt:"),
+            st.Page(
+                "pages/generate.py",
+                title=t("Make embeddings"),
+                icon=":material/satellite_alt:",
+                visibility="visible" if offers_embeddings() else "hidden",
+            ),
             st.Page("pages/data.py", title=t("Data"), icon=":material/folder_open:"),
             # On one's own computer it says how a class is begun, and is reached from the page Learn.
             st.Page(
@@ -252,7 +257,7 @@ def plain_errors() -> Iterator[None]:
     except TesseraError as error:
         st.error(relay(error), icon=":material/error:")
         page, label = _PAGES[error.hint] if error.hint is not None else ("", "")
-        if page and page != st.session_state.get(_SHOWN):
+        if page and page != st.session_state.get(_SHOWN) and (page != "generate" or offers_embeddings()):
             st.page_link(
                 f"pages/{page}.py", label=t(label), icon=":material/arrow_forward:", query_params=state.query()
             )

@@ -17,6 +17,7 @@ from tessera_core.dpixels.acquire import Window, catalogue, read
 from tessera_core.dpixels.tile import write_tile
 from tessera_core.errors import Cancelled, InputError, MixedDatasetsError
 from tessera_core.grid import Grid
+from tessera_core.hosting.settings import EMBEDDINGS_VARIABLE
 from tessera_core.models.zoo import WEIGHTS_FOLDER
 from tessera_core.project import generate
 from tessera_core.project.acquire import Request
@@ -52,6 +53,18 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive
         monkeypatch.setenv("TESSERA_STAC_URL", f"{served.url}/stac")
         monkeypatch.setenv("TESSERA_CMR_URL", f"{served.url}/cmr")
         yield served
+
+
+def test_where_the_owner_does_not_offer_it_the_page_says_so_and_starts_nothing(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EMBEDDINGS_VARIABLE, "0")
+    app.run()
+    app.switch_page("pages/generate.py").run()
+    assert [info.value for info in app.info if "does not offer making embeddings" in info.value]
+    assert not [button for button in app.button if (button.key or "").startswith("generate")]
+    monkeypatch.delenv(EMBEDDINGS_VARIABLE)
+    assert not [info.value for info in app.run().info if "does not offer making embeddings" in info.value]
 
 
 @pytest.fixture

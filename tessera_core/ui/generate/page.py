@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core._utils.torch_part import has_torch, how_to_add
+from tessera_core.hosting import offers_embeddings
 from tessera_core.language import later, numeral, t, tn
 from tessera_core.project import generate, library
 from tessera_core.project.acquire import Request
@@ -50,6 +51,15 @@ def page() -> None:
             "each place changed through the year, from which a map can be learnt."
         )
     )
+    if not offers_embeddings():
+        st.info(
+            t(
+                "Whoever runs Tessera Studio here does not offer making embeddings. Published embeddings are ready to "
+                "use: choose a region on the page Region."
+            ),
+            icon=":material/info:",
+        )
+        return
     if state.hosted():
         st.info(
             t(

@@ -14,6 +14,7 @@ from typing import Any
 import streamlit as st
 
 from tessera_core.errors import InputError, MixedDatasetsError, ProjectError
+from tessera_core.hosting import offers_embeddings
 from tessera_core.language import later, numeral, relay, t, tn
 from tessera_core.project import load
 from tessera_core.project.folders import safe_name
@@ -320,10 +321,14 @@ def _gaps(request: EmbeddingRequest, cover: Coverage, years: Sequence[int]) -> N
         text = request_text(request.region, cover if lacking else cover.dataset, years)
         with st.container(horizontal=True):
             for year_number in list(years)[:3]:
-                if not state.hosted() and st.button(
-                    t("Make {year_number} here", year_number=year_number),
-                    icon=":material/satellite_alt:",
-                    key=f"place_make_{year_number}",
+                if (
+                    offers_embeddings()
+                    and not state.hosted()
+                    and st.button(
+                        t("Make {year_number} here", year_number=year_number),
+                        icon=":material/satellite_alt:",
+                        key=f"place_make_{year_number}",
+                    )
                 ):
                     acquire.prefill(request.region, year_number)
                     st.switch_page("pages/generate.py", query_params=state.query())
