@@ -20,6 +20,7 @@ from tessera_core.export.product import Product
 from tessera_core.export.report import model
 from tessera_core.grid import Grid
 from tessera_core.labels.sampling import label_pixels
+from tessera_core.language import current
 from tessera_core.project import second, validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
@@ -92,6 +93,7 @@ def project_report(
         validation=checked,
         damaged=damaged,
         learner=learner,
+        language=current(),
         photo=photo,
     )
 

@@ -19,6 +19,7 @@ from tessera_core.export.report import Learner, LessonDone, Report, ReportError,
 from tessera_core.export.report.html import without_picture
 from tessera_core.export.report.model import STATED
 from tessera_core.export.report.sealed import plain
+from tessera_core.language import ENGLISH, known, using
 from tessera_core.project.classify import map_project, project_product
 from tessera_core.project.project import Project
 from tessera_core.project.report import project_report
@@ -137,7 +138,8 @@ def verify(
     if said.learner is not None:
         learner = Learner(name=said.learner.name, lesson=lesson)
     product = project_product(project, raster, made, cancelled=cancelled)
-    again = plain(project_report(project, product, said.year, learner=learner))
+    with using(said.language if known(said.language) else ENGLISH):
+        again = plain(project_report(project, product, said.year, learner=learner))
     compared, found = differences(sealed.values, again)
     return Verdict(said, sealed.whole, _shows(sealed), compared, found, tuple(_causes(sealed.values, again)))
 

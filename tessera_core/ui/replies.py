@@ -31,7 +31,7 @@ def keep() -> None:
         if retain_lifecycle_msgs:
             queue._queue += [message for message in replies if not _among(message, queue._queue)]
 
-    ForwardMsgQueue.clear = clear  # type: ignore[method-assign]
+    ForwardMsgQueue.clear = clear  # type: ignore[method-assign,assignment]
 
 
 def _among(message: ForwardMsg, queue: list[ForwardMsg]) -> bool:

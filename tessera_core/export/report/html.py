@@ -9,6 +9,7 @@ from tessera_core._utils.templates import render
 from tessera_core.export.report.model import Report
 from tessera_core.export.report.sealed import sealed_json
 from tessera_core.export.report.words import Line, Table, document
+from tessera_core.language import ENGLISH, known
 
 
 def report_html(report: Report, picture: bytes) -> str:
@@ -29,6 +30,7 @@ def _page(report: Report, picture: str) -> str:
     return render(
         Path(__file__).with_name("report.html.jinja"),
         document=document(report),
+        language=report.language if known(report.language) else ENGLISH,
         picture=picture,
         # Of what a script's end could look like nothing is left, and the JSON is the same.
         data=sealed_json(report).replace("<", "\\u003c"),

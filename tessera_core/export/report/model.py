@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from tessera_core.language import ENGLISH
+
 FORMAT = "tessera-report/1"
 # Parts that nothing can recompute.
 STATED = ("made_on", "software", "photo", "learner.name", "learner.others")
@@ -317,6 +319,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         damaged: why a saved sample could not be read; empty else.
         learner: for a record of a learner's work.
         photo: whether the picture shows the classes over a photograph of the region.
+        language: in which it is told.
     """
 
     format: str
@@ -336,6 +339,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     damaged: str = ""
     learner: Learner | None = None
     photo: bool = False
+    language: str = ENGLISH
 
     @property
     def title(self) -> str:

@@ -6,8 +6,10 @@ What is missing is said: a map that nobody checked begins with that.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Concatenate
 
 from tessera_core.export.product import SIMULATED, UNCHECKED, confidence_note
 from tessera_core.export.report.model import (
@@ -19,41 +21,45 @@ from tessera_core.export.report.model import (
     Report,
     Validation,
 )
+from tessera_core.language import ENGLISH, known, later, numeral, relay, t, using
 
 # Kinds of heads in words that need no glossary.
 CLASSIFIERS = {
-    "prototype": "class means (prototype)",
-    "ridge": "linear (ridge)",
-    "logistic": "linear (logistic regression)",
-    "knn": "nearest neighbours",
-    "forest": "random forest",
-    "boosting": "gradient-boosted trees",
-    "mlp": "small neural network",
-    "unet": "U-Net, a neural network that sees shapes",
+    "prototype": later("class means (prototype)"),
+    "ridge": later("linear (ridge)"),
+    "logistic": later("linear (logistic regression)"),
+    "knn": later("nearest neighbours"),
+    "forest": later("random forest"),
+    "boosting": later("gradient-boosted trees"),
+    "mlp": later("small neural network"),
+    "unet": later("U-Net, a neural network that sees shapes"),
 }
-NOT_VALIDATED = "This map is not validated: no number below says how right it is."
+NOT_VALIDATED = later("This map is not validated: no number below says how right it is.")
 # Beyond so many classes the matrix is wider than a page.
 MATRIX_CLASSES = 10
 KINDS = {
-    "point": "points",
-    "brush": "brush strokes",
-    "polygon": "polygons",
-    "rectangle": "rectangles",
-    "erase": "erased",
+    "point": later("points"),
+    "brush": later("brush strokes"),
+    "polygon": later("polygons"),
+    "rectangle": later("rectangles"),
+    "erase": later("erased"),
 }
 REFERENCES = (
-    "Olofsson, P., Foody, G. M., Herold, M., Stehman, S. V., Woodcock, C. E., Wulder, M. A. (2014). Good practices for estimating "
-    "area and assessing accuracy of land change. Remote Sensing of Environment 148, 42-57.",
-    "Stehman, S. V. (2014). Estimating area and map accuracy for stratified random sampling when the strata are different from the "
-    "map classes. International Journal of Remote Sensing 35, 4923-4939.",
-    "Manski, C. F. (1989). Anatomy of the selection problem. Journal of Human Resources 24, 343-360 (bounds where places could not "
-    "be told).",
+    "Olofsson, P., Foody, G. M., Herold, M., Stehman, S. V., Woodcock, C. E., Wulder, M. A. (2014). "
+    "Good practices for estimating area and assessing accuracy of land change. Remote Sensing of "
+    "Environment 148, 42-57.",
+    "Stehman, S. V. (2014). Estimating area and map accuracy for stratified random sampling when "
+    "the strata are different from the map classes. International Journal of Remote Sensing 35, "
+    "4923-4939.",
+    "Manski, C. F. (1989). Anatomy of the selection problem. Journal of Human Resources 24, 343-360 "
+    "(bounds where places could not be told).",
 )
 SECOND_REFERENCES = (
-    "Dawid, A. P., Skene, A. M. (1979). Maximum likelihood estimation of observer error-rates using the EM algorithm. Applied "
-    "Statistics 28, 20-28.",
-    "Stehman, S. V., Mousoupetros, J., McRoberts, R. E., et al. (2022). Incorporating interpreter variability into estimation of "
-    "the total variance of land cover area estimates under simple random sampling. Remote Sensing of Environment 269, 112806.",
+    "Dawid, A. P., Skene, A. M. (1979). Maximum likelihood estimation of observer error-rates using "
+    "the EM algorithm. Applied Statistics 28, 20-28.",
+    "Stehman, S. V., Mousoupetros, J., McRoberts, R. E., et al. (2022). Incorporating interpreter "
+    "variability into estimation of the total variance of land cover area estimates under simple "
+    "random sampling. Remote Sensing of Environment 269, 112806.",
 )
 
 
@@ -110,74 +116,124 @@ class Document:
     sections: tuple[Section, ...]
 
 
+def _told[**P](tell: Callable[Concatenate[Report, P], Document]) -> Callable[Concatenate[Report, P], Document]:
+    """Decorator: in the language of the report, whoever reads it."""
+
+    @functools.wraps(tell)
+    def inner(report: Report, *args: P.args, **options: P.kwargs) -> Document:
+        with using(report.language if known(report.language) else ENGLISH):
+            return tell(report, *args, **options)
+
+    return inner
+
+
+@_told
 def document(report: Report) -> Document:
     """The report of a map."""
     return Document(
         report.title,
         _lead(report),
-        SIMULATED if report.simulated else "",
-        "The map in the colours of its classes, with legend, scale and north",
+        relay(SIMULATED) if report.simulated else "",
+        t("The map in the colours of its classes, with legend, scale and north"),
         _caption(report),
         tuple(_sections(report)),
     )
 
 
+@_told
 def record(report: Report) -> Document:
     """A record of a learner's work: their map, what they found of it, and what they finished; and what it is not."""
     whole, learner = document(report), report.learner
     name = learner.name if learner is not None else ""
     lines = list(_goodness(report))
     lesson = learner.lesson if learner is not None else None
-    work = [f"{report.labels.count} places were labelled, in {len([c for c in report.classes if c.labels])} classes."]
+    work = [
+        t(
+            "{count} places were labelled, in {value} classes.",
+            count=report.labels.count,
+            value=len([c for c in report.classes if c.labels]),
+        )
+    ]
     validation = report.validation
     if validation is not None:
         work.append(
-            f"{validation.answered} of {validation.places} places drawn by chance were looked at and answered to check the map."
+            t(
+                "{answered} of {places} places drawn by chance were looked at and answered to check the map.",
+                answered=validation.answered,
+                places=validation.places,
+            )
         )
     if lesson is not None:
         end = "finished" if lesson.finished else "begun"
         work.append(
-            f"The lesson “{lesson.name}” was {end}: of {lesson.steps} steps {lesson.done} with a task were done alone, "
-            f"{lesson.helped} with help, {lesson.skipped} skipped."
+            t(
+                "The lesson “{name}” was {end}: of {steps} steps {done} with a task were done alone, {helped} "
+                "with help, {skipped} skipped.",
+                name=lesson.name,
+                end=end,
+                steps=lesson.steps,
+                done=lesson.done,
+                helped=lesson.helped,
+                skipped=lesson.skipped,
+            )
         )
     if learner is not None and learner.others:
-        work.append(f"In other projects of the same computer these lessons were finished: {', '.join(learner.others)}.")
+        work.append(
+            t(
+                "In other projects of the same computer these lessons were finished: {join}.",
+                join=", ".join(learner.others),
+            )
+        )
     return Document(
-        f"Record of work: {name}" if name else "Record of work",
-        f"This record shows a map that was made with {report.software}: {report.title}. {whole.lead}",
+        t("Record of work: {name}", name=name) if name else t("Record of work"),
+        t(
+            "This record shows a map that was made with {software}: {title}. {lead}",
+            software=report.software,
+            title=report.title,
+            lead=whole.lead,
+        ),
         whole.warning,
         whole.picture_alt,
         whole.caption,
         (
-            Section("What was done", (tuple(Line(text) for text in work),)),
-            Section("How good the map is", (tuple(lines),)),
+            Section(t("What was done"), (tuple(Line(text) for text in work),)),
+            Section(t("How good the map is"), (tuple(lines),)),
             Section(
-                "What this record is not",
+                t("What this record is not"),
                 (
-                    "It is no examination and nobody's certificate: the name was typed in by whoever made the file, and nobody "
-                    "watched the work. What it says of the map was computed from the project, and can be computed again: "
-                    "“tessera verify” with this file and the project, or “Check a report” where files are exported.",
+                    t(
+                        "It is no examination and nobody's certificate: the name was typed in by whoever made the file, "
+                        "and nobody watched the work. What it says of the map was computed from the project, and can be "
+                        "computed again: “tessera verify” with this file and the project, or “Check a report” where "
+                        "files are exported."
+                    ),
                 ),
             ),
-            Section("Where it comes from", (source_line(report),)),
+            Section(t("Where it comes from"), (source_line(report),)),
         ),
     )
 
 
 def _sections(report: Report) -> Iterator[Section]:
-    yield Section("How good it is", (tuple(_goodness(report)),))
-    yield Section("Classes", tuple(_classes(report)))
+    yield Section(t("How good it is"), (tuple(_goodness(report)),))
+    yield Section(t("Classes"), tuple(_classes(report)))
     if report.validation is not None:
-        yield Section("What was checked, and how", tuple(_design(report.validation)))
-    yield Section("What to mind", (tuple(_caveats(report)),))
-    yield Section("Where it comes from", (source_line(report),))
-    yield Section("For colleagues: how it was made", tuple(_colleagues(report)), aside=True)
+        yield Section(t("What was checked, and how"), tuple(_design(report.validation)))
+    yield Section(t("What to mind"), (tuple(_caveats(report)),))
+    yield Section(t("Where it comes from"), (source_line(report),))
+    yield Section(t("For colleagues: how it was made"), tuple(_colleagues(report)), aside=True)
 
 
 def source_line(report: Report) -> str:
     """Where a map comes from, and when the report was made, in one line."""
     source = report.source
-    return f"Embeddings: {source.title}, {source.origin}. Made with {report.software} on {_day(report)}."
+    return t(
+        "Embeddings: {title}, {origin}. Made with {software} on {day}.",
+        title=source.title,
+        origin=relay(source.origin),
+        software=report.software,
+        day=_day(report),
+    )
 
 
 def _day(report: Report) -> str:
@@ -187,22 +243,36 @@ def _day(report: Report) -> str:
 
 def _lead(report: Report) -> str:
     ground = report.ground
-    size = f"{ground.height:,} x {ground.width:,} pixels" if ground.km2 is None else f"{ground.km2:,.1f} km²"
+    size = (
+        t("{height} x {width} pixels", height=numeral(ground.height, ","), width=numeral(ground.width, ","))
+        if ground.km2 is None
+        else t("{km2} km²", km2=numeral(ground.km2, ",.1f"))
+    )
     used = [one for one in report.classes if one.labels]
-    year = f" in {report.year}" if report.year else ""
-    return (
-        f"A map of {size} in {len(used)} classes. It was learnt from {sum(one.labels for one in used)} labels, places of which "
-        f"somebody said what is there, and from what satellites saw of every place{year}."
+    year = t(" in {year}", year=report.year) if report.year else ""
+    return t(
+        "A map of {size} in {used} classes. It was learnt from {sum} labels, places of which somebody "
+        "said what is there, and from what satellites saw of every place{year}.",
+        size=size,
+        used=len(used),
+        sum=sum(one.labels for one in used),
+        year=year,
     )
 
 
 def _caption(report: Report) -> str:
-    over = " Its classes lie over a photograph of the region." if report.photo else ""
+    over = t(" Its classes lie over a photograph of the region.") if report.photo else ""
     if report.ground.bounds is None:
-        return f"The map, {_day(report)}.{over} Its place on Earth is not known."
+        return t("The map, {day}.{over} Its place on Earth is not known.", day=_day(report), over=over)
     west, south, east, north = report.ground.bounds
-    return (
-        f"The map, {_day(report)}.{over} From {west:.4f}, {south:.4f} to {east:.4f}, {north:.4f} (longitude, latitude)."
+    return t(
+        "The map, {day}.{over} From {west}, {south} to {east}, {north} (longitude, latitude).",
+        day=_day(report),
+        over=over,
+        west=numeral(west, ".4f"),
+        south=numeral(south, ".4f"),
+        east=numeral(east, ".4f"),
+        north=numeral(north, ".4f"),
     )
 
 
@@ -211,72 +281,88 @@ def accuracy_sentence(validation: Validation) -> str:
     overall = validation.overall
     if overall is None:
         return ""
-    return f"Checked at {validation.answered} places drawn by chance: the map is right at {_percent(overall)} of the region."
+    return t(
+        "Checked at {answered} places drawn by chance: the map is right at {percent} of the region.",
+        answered=validation.answered,
+        percent=_percent(overall),
+    )
 
 
 def _goodness(report: Report) -> Iterator[Line]:
     checked = report.checked
     if report.damaged:
-        yield Line(report.damaged, NOT_VALIDATED)
+        yield Line(relay(report.damaged), t(NOT_VALIDATED))
     elif checked is not None:
         yield Line("", accuracy_sentence(checked))
         yield from (Line(note) for note in checked.notes)
     elif report.validation is not None:
-        yield Line("Places were drawn, but too few of them have an answer for anything to follow.", NOT_VALIDATED)
+        yield Line(t("Places were drawn, but too few of them have an answer for anything to follow."), t(NOT_VALIDATED))
     else:
-        yield Line(UNCHECKED, NOT_VALIDATED)
+        yield Line(relay(UNCHECKED), t(NOT_VALIDATED))
     score = report.score
     if score is None:
         return
     sentences = [line for line in score.sentences if line != score.gap]
     if score.accuracy is None:
-        yield Line(" ".join(sentences), "This map was not checked against labels held out.")
+        yield Line(" ".join(sentences), t("This map was not checked against labels held out."))
         return
     yield from (Line(sentence) for sentence in sentences)
     yield Line(
-        "That score is of your labels, each left out in turn; labels chosen by hand are no fair draw of the map."
+        t("That score is of your labels, each left out in turn; labels chosen by hand are no fair draw of the map.")
     )
 
 
 def _classes(report: Report) -> Iterator[str | Table]:
     placed = report.ground.pixel_ha is not None
     yield Table(
-        ("Class", "Hectares" if placed else "Pixels", "Share", "Labels"),
+        (t("Class"), t("Hectares") if placed else t("Pixels"), t("Share"), t("Labels")),
         tuple((one.name, _size(one), f"{100 * one.share:.1f} %", f"{one.labels}") for one in report.classes),
         colours=tuple(one.colour for one in report.classes),
     )
     checked = report.checked
     if checked is None:
         yield (
-            "These areas count the map as it is; where it confuses classes, they are wrong by as much. They come without an "
-            "error bar."
+            t(
+                "These areas count the map as it is; where it confuses classes, they are wrong by as much. They "
+                "come without an error bar."
+            )
         )
         return
     yield (
-        "The table above counts the map as it is, mistakes included. Corrected by what people saw at places drawn by chance, "
-        "the classes cover:"
+        t(
+            "The table above counts the map as it is, mistakes included. Corrected by what people saw at "
+            "places drawn by chance, the classes cover:"
+        )
     )
     yield Table(
-        ("Class", f"On the map, {checked.unit}", f"Truly, {checked.unit}", "95 % sure", "Places"),
+        (
+            t("Class"),
+            t("On the map, {unit}", unit=checked.unit),
+            t("Truly, {unit}", unit=checked.unit),
+            t("95 % sure"),
+            t("Places"),
+        ),
         tuple(
             (one.name, f"{one.mapped:,.1f}", _number(one.area.value), _range(one.area, "{:,.1f}"), f"{one.places}")
             for one in checked.classes
         ),
     )
     if checked.worst is not None:
-        yield "Whatever the places are that could not be told, the classes cover between (95 % sure):"
+        yield t("Whatever the places are that could not be told, the classes cover between (95 % sure):")
         yield Table(
-            ("Class", f"At least, {checked.unit}", f"At most, {checked.unit}"),
+            (t("Class"), t("At least, {unit}", unit=checked.unit), t("At most, {unit}", unit=checked.unit)),
             tuple(
                 (one.name, *(f"{end:,.1f}" for end in one.worst)) for one in checked.classes if one.worst is not None
             ),
         )
     yield (
-        "Right of mapped: of the ground mapped as the class, how much is it. Found: of the class on the ground, how much is "
-        "mapped so. In brackets the interval that is 95 % sure."
+        t(
+            "Right of mapped: of the ground mapped as the class, how much is it. Found: of the class on the "
+            "ground, how much is mapped so. In brackets the interval that is 95 % sure."
+        )
     )
     yield Table(
-        ("Class", "Right of mapped", "Found"),
+        (t("Class"), t("Right of mapped"), t("Found")),
         tuple((one.name, _share(one.users), _share(one.producers)) for one in checked.classes),
     )
 
@@ -286,26 +372,32 @@ def _size(one: MappedClass) -> str:
 
 
 DESIGNS = {
-    "stratified": "drawn by chance within each class of the map (a stratified random sample)",
-    "random": "drawn by chance, every pixel with the same chance (a simple random sample)",
-    "systematic": "on a square net with a start by chance (a systematic sample, judged as if it were a random one)",
+    "stratified": later("drawn by chance within each class of the map (a stratified random sample)"),
+    "random": later("drawn by chance, every pixel with the same chance (a simple random sample)"),
+    "systematic": later(
+        "on a square net with a start by chance (a systematic sample, judged as if it were a random one)"
+    ),
 }
 
 
-UNITS = {"pixel": "the pixel", "block": "the 3 x 3 pixels around it"}
-RULES = {"majority": "covers most of", "centre": "lies at the centre of"}
-_UNKNOWN = "not recorded"
+UNITS = {"pixel": later("the pixel"), "block": later("the 3 x 3 pixels around it")}
+RULES = {"majority": later("covers most of"), "centre": later("lies at the centre of")}
+_UNKNOWN = later("not recorded")
 
 
 def _behind(answers: Answers) -> Iterator[str]:
     """Who answered, when, how sure, and from what; what was not recorded is said."""
-    yield f"Interpreters: {_listed(answers.interpreters) or _UNKNOWN}."
-    yield f"Answered: {' to '.join(dict.fromkeys(answers.days)) if answers.days else _UNKNOWN}."
-    yield f"How sure: {_listed(answers.confidence) or _UNKNOWN}."
-    seen = _listed(answers.evidence) or _UNKNOWN
-    yield f"Looked at: {seen}{'' if answers.evidence_dates is None else _dated(answers.evidence_dates)}."
+    yield t("Interpreters: {value}.", value=_listed(answers.interpreters) or t(_UNKNOWN))
+    yield t("Answered: {value}.", value=t(" to ").join(dict.fromkeys(answers.days)) if answers.days else t(_UNKNOWN))
+    yield t("How sure: {value}.", value=_listed(answers.confidence) or t(_UNKNOWN))
+    seen = _listed(answers.evidence) or t(_UNKNOWN)
+    yield t(
+        "Looked at: {seen}{value}.",
+        seen=seen,
+        value="" if answers.evidence_dates is None else _dated(answers.evidence_dates),
+    )
     if answers.reasons:
-        yield f"Why places could not be told: {_listed(answers.reasons)}."
+        yield t("Why places could not be told: {listed}.", listed=_listed(answers.reasons))
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -313,17 +405,24 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def _dated(dates: tuple[str, str]) -> str:
-    return f", dated {' to '.join(dict.fromkeys(dates))}"
+    return t(", dated {join}", join=t(" to ").join(dict.fromkeys(dates)))
 
 
 def _design(validation: Validation) -> Iterator[str | Table | tuple[Line, ...]]:
     yield (
-        f"{validation.places} places were {DESIGNS[validation.design]}; {validation.answered} of them have an answer. At each "
-        f"place somebody said which class {RULES[validation.rule]} {UNITS[validation.place]}; the map is judged by the same."
+        t(
+            "{places} places were {DESIGNS}; {answered} of them have an answer. At each place somebody said "
+            "which class {RULES} {UNITS}; the map is judged by the same.",
+            places=validation.places,
+            DESIGNS=t(DESIGNS[validation.design]),
+            answered=validation.answered,
+            RULES=t(RULES[validation.rule]),
+            UNITS=t(UNITS[validation.place]),
+        )
     )
     if validation.design == "stratified":
         yield Table(
-            ("Drawn from", "Pixels", "Places", "Answered", "Cannot tell"),
+            (t("Drawn from"), t("Pixels"), t("Places"), t("Answered"), t("Cannot tell")),
             tuple(
                 (one.name, f"{one.pixels:,}", f"{one.places}", f"{one.answered}", f"{one.cannot_tell}")
                 for one in validation.strata
@@ -333,33 +432,43 @@ def _design(validation: Validation) -> Iterator[str | Table | tuple[Line, ...]]:
     if validation.interpreters is not None:
         yield from _second(validation.interpreters, validation)
     lines = tuple(Line(text) for text in _deviations(validation.deviations))
-    yield "What went otherwise than planned:" if lines else "Nothing went otherwise than planned."
+    yield t("What went otherwise than planned:") if lines else t("Nothing went otherwise than planned.")
     if lines:
         yield lines
     if 0 < len(validation.ids) <= MATRIX_CLASSES:
         names = {one.id: one.name for one in validation.classes}
-        yield "What the map says (rows) and what was seen (columns), in places:"
+        yield t("What the map says (rows) and what was seen (columns), in places:")
         yield Table(
-            ("Map says", *(names[k] for k in validation.ids)),
+            (t("Map says"), *(names[k] for k in validation.ids)),
             tuple((names[k], *(f"{n}" for n in row)) for k, row in zip(validation.ids, validation.counts, strict=True)),
         )
     elif validation.ids:
-        yield f"What is taken for what, of {len(validation.ids)} classes, is in the data that this file carries."
+        yield t(
+            "What is taken for what, of {ids} classes, is in the data that this file carries.", ids=len(validation.ids)
+        )
 
 
 def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table]:
     """How far people agreed, and the numbers with their errors in them beside those without."""
     differ = found.doubled - found.agreed
     yield (
-        f"{found.doubled} places were answered by two people or more, neither seeing what the other said; at {found.agreed} they "
-        f"said the same. Of the pairs of answers {100 * found.quantity:.0f} % differ in how often a class is said, "
-        f"{100 * found.allocation:.0f} % in where. Settled afterwards: {found.settled}; left open: {found.open}."
+        t(
+            "{doubled} places were answered by two people or more, neither seeing what the other said; at "
+            "{agreed} they said the same. Of the pairs of answers {value} % differ in how often a class is "
+            "said, {value2} % in where. Settled afterwards: {settled}; left open: {open}.",
+            doubled=found.doubled,
+            agreed=found.agreed,
+            value=numeral(100 * found.quantity, ".0f"),
+            value2=numeral(100 * found.allocation, ".0f"),
+            settled=found.settled,
+            open=found.open,
+        )
     )
     if 0 < len(found.ids) <= MATRIX_CLASSES and differ:
         names = {one.id: one.name for one in validation.classes} | {one.id: one.name for one in found.classes}
-        yield "What two people said of one place (rows: whose name comes first), in pairs of answers:"
+        yield t("What two people said of one place (rows: whose name comes first), in pairs of answers:")
         yield Table(
-            ("One said", *(names.get(k, str(k)) for k in found.ids)),
+            (t("One said"), *(names.get(k, str(k)) for k in found.ids)),
             tuple(
                 (names.get(k, str(k)), *(f"{n}" for n in row)) for k, row in zip(found.ids, found.counts, strict=True)
             ),
@@ -368,12 +477,19 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
         return
     wrong = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.wrong.items())
     yield (
-        f"From where they differ follows how often people are likely wrong here: {wrong}. With that in estimate and interval the "
-        f"map is right at {_percent(found.overall)}; from the answers as they are, at {_percent(validation.overall)}. People's "
-        f"errors are {100 * found.added:.0f} % of the variance. They are taken to err independently of each other."
+        t(
+            "From where they differ follows how often people are likely wrong here: {wrong}. With that in "
+            "estimate and interval the map is right at {percent}; from the answers as they are, at "
+            "{percent2}. People's errors are {value} % of the variance. They are taken to err independently "
+            "of each other.",
+            wrong=wrong,
+            percent=_percent(found.overall),
+            percent2=_percent(validation.overall),
+            value=numeral(100 * found.added, ".0f"),
+        )
     )
     yield Table(
-        ("Class", f"Truly, {validation.unit}", "95 % sure", "Right of mapped", "Found"),
+        (t("Class"), t("Truly, {unit}", unit=validation.unit), t("95 % sure"), t("Right of mapped"), t("Found")),
         tuple(
             (one.name, _number(one.area.value), _range(one.area, "{:,.1f}"), _share(one.users), _share(one.producers))
             for one in found.classes
@@ -383,46 +499,68 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
 
 def _deviations(found: Deviations) -> Iterator[str]:
     if found.open:
-        yield f"{found.open} places have not been looked at: the work was stopped before the end."
+        yield t("{open} places have not been looked at: the work was stopped before the end.", open=found.open)
     if found.cannot_tell:
-        yield f"At {found.cannot_tell} places nobody could tell what is there."
+        yield t("At {cannot_tell} places nobody could tell what is there.", cannot_tell=found.cannot_tell)
     if found.earlier_samples:
-        yield f"{found.earlier_samples} earlier samples were drawn and set aside; their answers are not used here."
+        yield t(
+            "{earlier_samples} earlier samples were drawn and set aside; their answers are not used here.",
+            earlier_samples=found.earlier_samples,
+        )
     if found.moved:
         yield (
-            f"The map has changed since the places were drawn: {found.moved} of them are now mapped as another class. The "
-            "estimates allow for that."
+            t(
+                "The map has changed since the places were drawn: {moved} of them are now mapped as another "
+                "class. The estimates allow for that.",
+                moved=found.moved,
+            )
         )
     if found.labelled:
         yield (
-            f"{found.labelled} places lie on ground that was labelled and so taught the map; there it may be better than "
-            "elsewhere."
+            t(
+                "{labelled} places lie on ground that was labelled and so taught the map; there it may be "
+                "better than elsewhere.",
+                labelled=found.labelled,
+            )
         )
 
 
 def _caveats(report: Report) -> Iterator[Line]:
     few = [one.name for one in report.classes if one.labels < 5]
     if few:
-        yield Line(f"Fewer than five labels: {', '.join(few)}. Treat these classes as sketches.")
+        yield Line(t("Fewer than five labels: {join}. Treat these classes as sketches.", join=", ".join(few)))
     sure = report.confidence
     if sure is not None:
         yield Line(
-            f"The map is at least {sure.median} % sure of half of its area, and less than half sure of {100 * sure.below_half:.0f} "
-            "% of it. To be sure is not to be right: of what it has never seen, a map may be confidently wrong."
+            t(
+                "The map is at least {median} % sure of half of its area, and less than half sure of {value} % "
+                "of it. To be sure is not to be right: of what it has never seen, a map may be confidently "
+                "wrong.",
+                median=sure.median,
+                value=numeral(100 * sure.below_half, ".0f"),
+            )
         )
     ground = report.ground
     if ground.empty:
         share = 100 * ground.empty / (ground.height * ground.width)
-        yield Line(f"{share:.1f} % of the region has no data ({ground.empty:,} pixels).")
+        yield Line(
+            t(
+                "{share} % of the region has no data ({empty} pixels).",
+                share=numeral(share, ".1f"),
+                empty=numeral(ground.empty, ","),
+            )
+        )
     yield from (Line(text) for text in report.source.warnings)
 
 
 def _colleagues(report: Report) -> Iterator[str | Table | tuple[Line, ...]]:
     score = report.score
     lines = [score.gap] if score is not None and score.gap else []
-    lines.append(f"The confidence is {confidence_note(report.source.temperature)}.")
+    lines.append(
+        t("The confidence is {confidence_note}.", confidence_note=relay(confidence_note(report.source.temperature)))
+    )
     yield tuple(Line(line) for line in lines)
-    yield "A paragraph for a methods section:"
+    yield t("A paragraph for a methods section:")
     yield methods(report)
     checked = report.checked
     two = SECOND_REFERENCES if checked is not None and checked.interpreters is not None else ()
@@ -433,37 +571,74 @@ def _colleagues(report: Report) -> Iterator[str | Table | tuple[Line, ...]]:
 def methods(report: Report) -> str:
     """A paragraph that says what was done, to be pasted into a text."""
     source, labels = report.source, report.labels
-    observed = f" of {source.year}" if source.year else ""
+    observed = t(" of {year}", year=source.year) if source.year else ""
     parts = [
-        f"The {'simulated ' if report.simulated else ''}region was mapped with {source.title} embeddings{observed} "
-        f"({source.dataset}; {source.origin}). A classifier ({CLASSIFIERS.get(source.head, source.head)}) was trained on "
-        f"{labels.count} labels of {len([one for one in report.classes if one.labels])} classes with {report.software}."
+        t(
+            "The {value}region was mapped with {title} embeddings{observed} ({dataset}; {origin}). A "
+            "classifier ({get}) was trained on {count} labels of {value2} classes with {software}.",
+            value=t("simulated ") if report.simulated else "",
+            title=source.title,
+            observed=observed,
+            dataset=source.dataset,
+            origin=relay(source.origin),
+            get=t(CLASSIFIERS.get(source.head, source.head)),
+            count=labels.count,
+            value2=len([one for one in report.classes if one.labels]),
+            software=report.software,
+        )
     ]
     score = report.score
     if score is not None and score.accuracy is not None and score.low is not None and score.high is not None:
         parts.append(
-            f"With whole places held out in turn, {100 * score.accuracy:.0f} % of the labels were predicted right (95 % interval "
-            f"{100 * score.low:.0f} to {100 * score.high:.0f} %, {score.places} places)."
+            t(
+                "With whole places held out in turn, {value} % of the labels were predicted right (95 % "
+                "interval {value2} to {value3} %, {places} places).",
+                value=numeral(100 * score.accuracy, ".0f"),
+                value2=numeral(100 * score.low, ".0f"),
+                value3=numeral(100 * score.high, ".0f"),
+                places=score.places,
+            )
         )
     checked = report.checked
     if checked is None or checked.overall is None:
-        parts.append("The map was not validated with a probability sample.")
+        parts.append(t("The map was not validated with a probability sample."))
         return " ".join(parts)
-    kind = {"stratified": "stratified random", "random": "simple random", "systematic": "systematic"}[checked.design]
-    strata = f" with the {len(checked.strata)} classes of the map as strata" if checked.design == "stratified" else ""
+    kind = {"stratified": t("stratified random"), "random": t("simple random"), "systematic": t("systematic")}[
+        checked.design
+    ]
+    strata = (
+        t(" with the {strata} classes of the map as strata", strata=len(checked.strata))
+        if checked.design == "stratified"
+        else ""
+    )
     parts.append(
-        f"Accuracy and areas were estimated from a {kind} sample of {checked.places} pixels{strata}, of which "
-        f"{checked.answered} were interpreted (the class that {RULES[checked.rule]} {UNITS[checked.place]}), with the "
-        "stratified estimators of Stehman (2014), which are those of Olofsson et al. (2014) where strata are map classes. "
-        f"Overall accuracy is {_percent(checked.overall)}. Intervals invert a score test with a saddle-point bound and so hold "
-        "for small samples and for strata without an error; plain standard errors are given beside them in the data."
+        t(
+            "Accuracy and areas were estimated from a {kind} sample of {places} pixels{strata}, of which "
+            "{answered} were interpreted (the class that {RULES} {UNITS}), with the stratified estimators "
+            "of Stehman (2014), which are those of Olofsson et al. (2014) where strata are map classes. "
+            "Overall accuracy is {percent}. Intervals invert a score test with a saddle-point bound and so "
+            "hold for small samples and for strata without an error; plain standard errors are given beside "
+            "them in the data.",
+            kind=kind,
+            places=checked.places,
+            strata=strata,
+            answered=checked.answered,
+            RULES=t(RULES[checked.rule]),
+            UNITS=t(UNITS[checked.place]),
+            percent=_percent(checked.overall),
+        )
     )
     two = checked.interpreters
     if two is not None and two.overall is not None:
         parts.append(
-            f"{two.doubled} places were interpreted by two people independently ({100 * (two.quantity + two.allocation):.0f} % of "
-            f"pairs disagreed). With interpreter error estimated by the latent class model of Dawid and Skene (1979) and its "
-            f"uncertainty added (Louis 1982; Zou and Donner 2008), overall accuracy is {_percent(two.overall)}."
+            t(
+                "{doubled} places were interpreted by two people independently ({value} % of pairs disagreed). "
+                "With interpreter error estimated by the latent class model of Dawid and Skene (1979) and its "
+                "uncertainty added (Louis 1982; Zou and Donner 2008), overall accuracy is {percent}.",
+                doubled=two.doubled,
+                value=numeral(100 * (two.quantity + two.allocation), ".0f"),
+                percent=_percent(two.overall),
+            )
         )
     return " ".join(parts)
 
@@ -473,14 +648,16 @@ def _facts(report: Report) -> dict[str, str]:
     facts = {
         "Embeddings": source.dataset,
         "Year": str(source.year or ""),
-        "Source": "simulated (the demo region)" if report.simulated else source.source,
-        "Pixels": f"{ground.height:,} rows, {ground.width:,} columns",
+        "Source": t("simulated (the demo region)") if report.simulated else source.source,
+        "Pixels": t(
+            "{height} rows, {width} columns", height=numeral(ground.height, ","), width=numeral(ground.width, ",")
+        ),
         "Coordinate system": ground.crs,
         "Fingerprint of the model (SHA-256)": source.checksum[:16],
         "Fingerprint of the map (SHA-256)": ground.map_sha256[:16],
         "Fingerprint of the labels (SHA-256)": labels.sha256[:16],
-        "Labels drawn as": ", ".join(f"{n} {KINDS.get(kind, kind)}" for kind, n in labels.by_kind.items()),
-        "Classifier": CLASSIFIERS.get(source.head, source.head),
+        "Labels drawn as": ", ".join(f"{n} {t(KINDS.get(kind, kind))}" for kind, n in labels.by_kind.items()),
+        "Classifier": t(CLASSIFIERS.get(source.head, source.head)),
         "Embeddings made with": source.software,
         "Report made with": report.software,
         "Project": report.project_id,
@@ -490,21 +667,31 @@ def _facts(report: Report) -> dict[str, str]:
 
 def _percent(share: Estimate) -> str:
     if share.value is None or share.low is None or share.high is None:
-        return "an unknown share"
-    return f"{100 * share.value:.0f} % (95 % sure: {100 * share.low:.0f} to {100 * share.high:.0f} %)"
+        return t("an unknown share")
+    return t(
+        "{value} % (95 % sure: {value2} to {value3} %)",
+        value=numeral(100 * share.value, ".0f"),
+        value2=numeral(100 * share.low, ".0f"),
+        value3=numeral(100 * share.high, ".0f"),
+    )
 
 
 def _share(share: Estimate) -> str:
     if share.value is None or share.low is None or share.high is None:
-        return "no place"
-    return f"{100 * share.value:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+        return t("no place")
+    return t(
+        "{value} % ({value2} to {value3})",
+        value=numeral(100 * share.value, ".0f"),
+        value2=numeral(100 * share.low, ".0f"),
+        value3=numeral(100 * share.high, ".0f"),
+    )
 
 
 def _number(value: float | None) -> str:
-    return "not known" if value is None else f"{value:,.1f}"
+    return t("not known") if value is None else f"{value:,.1f}"
 
 
 def _range(one: Estimate, form: str) -> str:
     if one.low is None or one.high is None:
-        return "not known"
-    return f"{form.format(one.low)} to {form.format(one.high)}"
+        return t("not known")
+    return t("{format} to {format2}", format=form.format(one.low), format2=form.format(one.high))
