@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.language import t
+from tessera_core.language import later, t
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.ui import humanize
@@ -41,7 +41,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
 
     st.selectbox(
         t("Begin with"),
-        ["your own", *SHIPPED],
+        [later("your own"), *SHIPPED],
         format_func=t,
         key=f"label_tree_pick_{project.key}",
         on_change=fill,

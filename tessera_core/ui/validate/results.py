@@ -108,7 +108,7 @@ def _percent(share: AreaEstimate) -> str:
 def _matrix(found: Assessment, names: Mapping[int, str]) -> None:
     what = st.segmented_control(
         t("Show"),
-        ["Places", "Share of the region"],
+        [later("Places"), later("Share of the region")],
         format_func=t,
         default="Places",
         required=True,
