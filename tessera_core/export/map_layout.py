@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import atomic_path
 from tessera_core.errors import ExportError
 from tessera_core.grid import Grid
+from tessera_core.language import day_text, relay, t
 from tessera_core.provenance import SOFTWARE, Provenance
 from tessera_core.render.colormap import Scale, colormap
 from tessera_core.render.palette import rgb
@@ -191,7 +192,13 @@ def thinned(*pictures: NDArray[Any]) -> list[NDArray[Any]]:
 def source_line(provenance: Provenance, today: dt.date | None = None) -> str:
     """Where a map comes from, and when it was made, in one line."""
     day = today or dt.date.today()
-    return f"Embeddings: {provenance.title}, {provenance.origin}. Made with {SOFTWARE} on {day.day} {day:%B %Y}."
+    return t(
+        "Embeddings: {title}, {origin}. Made with {software} on {day}.",
+        title=provenance.title,
+        origin=relay(provenance.origin),
+        software=SOFTWARE,
+        day=day_text(day),
+    )
 
 
 def scale_bar(across_m: float) -> tuple[float, str]:
@@ -394,7 +401,7 @@ def _scale_and_north(sheet: _Sheet, layout: MapLayout, x: float, y: float, width
     grid = layout.grid
     angle = north_angle(grid)
     if angle is None:
-        sheet.text(x, y, "The place on Earth of this map is not known.", 9, color=_GREY)
+        sheet.text(x, y, t("The place on Earth of this map is not known."), 9, color=_GREY)
         return
     # The sides of a pixel may differ; those along a row are what the bar lies along.
     lengths = np.hypot(grid.transform.a, grid.transform.d), np.hypot(grid.transform.b, grid.transform.e)
@@ -441,7 +448,7 @@ def _legend(
         _key(sheet, key, left, at, each, size)
     if len(shown) < len(layout.keys):
         left, at = x + len(shown) // rows * (each + 0.3), y + len(shown) % rows * step
-        sheet.text(left, at, f"and {len(layout.keys) - len(shown)} more classes", size, color=_GREY)
+        sheet.text(left, at, t("and {n} more classes", n=len(layout.keys) - len(shown)), size, color=_GREY)
     return y + rows * step
 
 

@@ -16,12 +16,13 @@ from tessera_core.export.product import SIMULATED, Product
 from tessera_core.export.values import RegressionProduct
 from tessera_core.grid import Grid
 from tessera_core.labels.model import LabelClass
+from tessera_core.language import later, numeral, relay, t
 from tessera_core.provenance import Provenance
 from tessera_core.render.colormap import NO_VALUE, colormap
 
 CHANGED = "#d62728"
 _NOT_MAPPED = "#808080"
-_TOO_WEAK = "The numbers on this map mean nothing: it does no better than the mean of the plots everywhere."
+_TOO_WEAK = later("The numbers on this map mean nothing: it does no better than the mean of the plots everywhere.")
 
 
 def class_layout(product: Product, photo: NDArray[np.uint8] | None = None) -> MapLayout:
@@ -37,11 +38,11 @@ def class_layout(product: Product, photo: NDArray[np.uint8] | None = None) -> Ma
     keys = tuple(Key(shown[area.klass.id], area.klass.name, _share(area.share)) for area in areas if area.pixels)
     return MapLayout(
         product.name,
-        _subtitle("Map of classes", product.year, product.grid),
+        _subtitle(t("Map of classes"), product.year, product.grid),
         (Panel(picture),),
         product.grid,
         keys,
-        legend="Share of the map",
+        legend=t("Share of the map"),
         sentences=product.trust,
         source=source_line(product.provenance),
         warning=SIMULATED if product.simulated else "",
@@ -64,7 +65,7 @@ def value_layout(product: RegressionProduct) -> MapLayout:
         bar=ColourBar(product.title, scale, product.unit, colours),
         sentences=tuple(product.facts),
         source=source_line(product.provenance),
-        warning=" ".join([_TOO_WEAK] * product.useless + [SIMULATED] * product.simulated),
+        warning=" ".join([t(_TOO_WEAK)] * product.useless + [relay(SIMULATED)] * product.simulated),
     )
 
 
@@ -93,10 +94,10 @@ def change_layout(
     marked[mask] = (0.25 * after[mask] + 0.75 * np.array([214, 39, 40])).astype(np.uint8)
     return MapLayout(
         name,
-        _subtitle(f"What changed from {years[0]} to {years[1]}", None, grid),
-        (Panel(before, str(years[0])), Panel(marked, f"{years[1]}, changed ground in red")),
+        _subtitle(t("What changed from {years} to {years2}", years=years[0], years2=years[1]), None, grid),
+        (Panel(before, str(years[0])), Panel(marked, t("{years}, changed ground in red", years=years[1]))),
         grid,
-        (Key(CHANGED, "Changed"),),
+        (Key(CHANGED, t("Changed")),),
         sentences=tuple(sentences),
         source=source_line(provenance),
         warning=SIMULATED if provenance.simulated else "",
@@ -118,7 +119,7 @@ def years_layout(
     pictures = [_painted(maps[year], colours, None)[0] for year in (first, last)]
     return MapLayout(
         name,
-        _subtitle(f"Classes in {first} and {last}", None, grid),
+        _subtitle(t("Classes in {first} and {last}", first=first, last=last), None, grid),
         tuple(Panel(picture, str(year)) for picture, year in zip(pictures, (first, last), strict=True)),
         grid,
         tuple(Key(c.color, c.name) for c in classes if c.id in there),
@@ -141,7 +142,7 @@ def _subtitle(what: str, year: int | None, grid: Grid) -> str:
         middle = grid.pixel_to_lonlat(grid.height / 2, grid.width / 2)
         lon, lat = float(middle[0]), float(middle[1])
         where = f"{abs(lat):.2f}° {'S' if lat < 0 else 'N'}, {abs(lon):.2f}° {'W' if lon < 0 else 'E'}"
-        parts += [f"{square_kilometres(grid):,.1f} km²", where]
+        parts += [t("{square_kilometres} km²", square_kilometres=numeral(square_kilometres(grid), ",.1f")), where]
     return " · ".join(part for part in parts if part)
 
 

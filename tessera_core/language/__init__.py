@@ -12,7 +12,7 @@ The rooms below the pages know no language: they say what they have to say, erro
 
 from __future__ import annotations
 
-from tessera_core.language.numbers import localized, numeral
+from tessera_core.language.numbers import day_text, localized, numeral
 from tessera_core.language.speaking import (
     ENGLISH,
     LANGUAGES,
@@ -20,6 +20,7 @@ from tessera_core.language.speaking import (
     RIGHT_TO_LEFT,
     ask_with,
     best,
+    bound,
     current,
     known,
     later,
@@ -37,7 +38,9 @@ __all__ = [
     "RIGHT_TO_LEFT",
     "ask_with",
     "best",
+    "bound",
     "current",
+    "day_text",
     "known",
     "later",
     "localized",

@@ -1,11 +1,37 @@
-"""Numbers as a language writes them; separators after the Unicode CLDR."""
+"""Numbers and days as a language writes them; separators after the Unicode CLDR."""
 
 from __future__ import annotations
 
-from tessera_core.language.speaking import current
+import datetime as dt
+
+from tessera_core.language.speaking import current, later, t
 
 # Language -> decimal mark, mark between thousands.
 _MARKS = {"de": (",", "."), "es": (",", "."), "fr": (",", "\u202f"), "pt": (",", ".")}
+
+_MONTHS = (
+    later("January"),
+    later("February"),
+    later("March"),
+    later("April"),
+    later("May"),
+    later("June"),
+    later("July"),
+    later("August"),
+    later("September"),
+    later("October"),
+    later("November"),
+    later("December"),
+)
+
+
+def day_text(day: dt.date) -> str:
+    """A day in words.
+
+    >>> day_text(dt.date(2026, 11, 3))
+    '3 November 2026'
+    """
+    return t("{day} {month} {year}", day=day.day, month=t(_MONTHS[day.month - 1]), year=day.year)
 
 
 def numeral(value: float, spec: str = "") -> str:

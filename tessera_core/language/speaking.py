@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,6 +40,18 @@ def using(language: str) -> Iterator[None]:
         yield
     finally:
         _speaking.reset(token)
+
+
+def bound[**P, R](act: Callable[P, R]) -> Callable[P, R]:
+    """``act``, to be called later or in another thread, in the language that is spoken now."""
+    language = current()
+
+    @functools.wraps(act)
+    def inner(*args: P.args, **options: P.kwargs) -> R:
+        with using(language):
+            return act(*args, **options)
+
+    return inner
 
 
 def known(language: str) -> bool:

@@ -13,7 +13,7 @@ import streamlit as st
 
 from tessera_core.labels.files import ENDINGS
 from tessera_core.labels.report import ImportReport
-from tessera_core.language import t
+from tessera_core.language import bound, t
 from tessera_core.project import steps
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
@@ -115,7 +115,7 @@ def button(item: Item) -> None:
     """The button of one file, and that of its colours."""
     st.download_button(
         item.button,
-        functools.partial(build, item),
+        bound(functools.partial(build, item)),
         item.name,
         item.mime,
         key=f"export_{item.name}",
@@ -129,7 +129,7 @@ def button(item: Item) -> None:
         name = Path(item.name).with_suffix(".qml").name
         st.download_button(
             item.style,
-            functools.partial(build, item, name),
+            bound(functools.partial(build, item, name)),
             name,
             "application/xml",
             key=f"export_{name}",

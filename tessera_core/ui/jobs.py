@@ -10,7 +10,7 @@ import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.hosting import Person, acting_for, audit
-from tessera_core.language import t, tn
+from tessera_core.language import bound, t, tn
 from tessera_core.project.jobs import Job, JobPool, Place, Work
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, logs, people, seats, state
@@ -51,6 +51,7 @@ class Jobs:
         """
         who = self._who
 
+        @bound
         def for_person(progress: Progress, cancelled: Cancel) -> object:
             # What is made belongs to whoever asked for it first.
             with acting_for(who):

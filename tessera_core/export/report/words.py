@@ -21,7 +21,7 @@ from tessera_core.export.report.model import (
     Report,
     Validation,
 )
-from tessera_core.language import ENGLISH, known, later, numeral, relay, t, using
+from tessera_core.language import ENGLISH, day_text, known, later, localized, numeral, relay, t, using
 
 # Kinds of heads in words that need no glossary.
 CLASSIFIERS = {
@@ -238,7 +238,7 @@ def source_line(report: Report) -> str:
 
 def _day(report: Report) -> str:
     day = dt.date.fromisoformat(report.made_on)
-    return f"{day.day} {day:%B %Y}"
+    return day_text(day)
 
 
 def _lead(report: Report) -> str:
@@ -343,7 +343,13 @@ def _classes(report: Report) -> Iterator[str | Table]:
             t("Places"),
         ),
         tuple(
-            (one.name, f"{one.mapped:,.1f}", _number(one.area.value), _range(one.area, "{:,.1f}"), f"{one.places}")
+            (
+                one.name,
+                numeral(one.mapped, ",.1f"),
+                _number(one.area.value),
+                _range(one.area, "{:,.1f}"),
+                f"{one.places}",
+            )
             for one in checked.classes
         ),
     )
@@ -352,7 +358,9 @@ def _classes(report: Report) -> Iterator[str | Table]:
         yield Table(
             (t("Class"), t("At least, {unit}", unit=checked.unit), t("At most, {unit}", unit=checked.unit)),
             tuple(
-                (one.name, *(f"{end:,.1f}" for end in one.worst)) for one in checked.classes if one.worst is not None
+                (one.name, *(numeral(end, ",.1f") for end in one.worst))
+                for one in checked.classes
+                if one.worst is not None
             ),
         )
     yield (
@@ -368,7 +376,7 @@ def _classes(report: Report) -> Iterator[str | Table]:
 
 
 def _size(one: MappedClass) -> str:
-    return f"{one.pixels:,}" if one.hectares is None else f"{one.hectares:,.1f}"
+    return numeral(one.pixels, ",") if one.hectares is None else numeral(one.hectares, ",.1f")
 
 
 DESIGNS = {
@@ -424,7 +432,7 @@ def _design(validation: Validation) -> Iterator[str | Table | tuple[Line, ...]]:
         yield Table(
             (t("Drawn from"), t("Pixels"), t("Places"), t("Answered"), t("Cannot tell")),
             tuple(
-                (one.name, f"{one.pixels:,}", f"{one.places}", f"{one.answered}", f"{one.cannot_tell}")
+                (one.name, numeral(one.pixels, ","), f"{one.places}", f"{one.answered}", f"{one.cannot_tell}")
                 for one in validation.strata
             ),
         )
@@ -688,10 +696,10 @@ def _share(share: Estimate) -> str:
 
 
 def _number(value: float | None) -> str:
-    return t("not known") if value is None else f"{value:,.1f}"
+    return t("not known") if value is None else numeral(value, ",.1f")
 
 
 def _range(one: Estimate, form: str) -> str:
     if one.low is None or one.high is None:
         return t("not known")
-    return t("{format} to {format2}", format=form.format(one.low), format2=form.format(one.high))
+    return t("{format} to {format2}", format=localized(form.format(one.low)), format2=localized(form.format(one.high)))

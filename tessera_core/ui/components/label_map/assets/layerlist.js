@@ -98,7 +98,7 @@ export class LayerList {
       this.explain(name, row);
     }
     this.threshold.value = `${threshold}`;
-    this.thresholdText.textContent = threshold ? t("below {threshold} %", { threshold }) : "off";
+    this.thresholdText.textContent = threshold ? t("below {threshold} %", { threshold }) : t("off");
     this.swipe.checked = swipe.on;
     this.pair.hidden = !swipe.on;
   }
