@@ -97,6 +97,22 @@ def unpacked_months(packed: NDArray[np.uint16]) -> NDArray[np.int8]:
     return (np.asarray(packed)[..., None] >> np.arange(MONTHS, dtype=np.uint16) & np.uint16(1)).astype(np.int8)
 
 
+def depths_differ(first: Depth, last: Depth) -> bool:
+    """Whether two years were seen so differently often that this alone may look like change.
+
+    One median is more than half as large again as the other, or pixels below :data:`ELBOW` are a tenth of the region more.
+
+    Example:
+        >>> few, many = (Depth(10, times, 15, 0.0, 0.0, None) for times in (30.0, 48.0))
+        >>> depths_differ(few, many), depths_differ(many, many)
+        (True, False)
+    """
+    if not first.pixels or not last.pixels:
+        return False
+    low, high = sorted((first.optical_median, last.optical_median))
+    return high > 1.5 * low or abs(first.below_elbow - last.below_elbow) >= 0.1
+
+
 @dataclass(frozen=True)
 class Depth:
     """How often the pixels with an embedding were seen, in a few figures.
@@ -122,17 +138,20 @@ class Depth:
         """The figures for people."""
         if not self.pixels:
             return ()
-        told = [f"Seen clearly {self.optical_median:.0f} times (median), {self.optical_least} at least"]
+        often = f"Seen clearly {self.optical_median:.0f} times (median), {self.optical_least} at least."
         if self.months_median is not None:
-            told[0] += f", in {self.months_median:.0f} months of twelve"
-        told[0] += "."
+            often = (
+                f"Seen clearly {self.optical_median:.0f} times (median), {self.optical_least} at least, in "
+                f"{self.months_median:.0f} months of twelve."
+            )
+        told = [often]
         if self.below_elbow > 0:
             told.append(
-                f"{percent(self.below_elbow)} of the pixels were seen fewer than {ELBOW} times: their embeddings are less "
+                f"Of these pixels {percent(self.below_elbow)} were seen fewer than {ELBOW} times: their embeddings are less "
                 "reproducible."
             )
         if self.without_radar > 0:
-            told.append(f"{percent(self.without_radar)} were made without radar.")
+            told.append(f"Without radar: {percent(self.without_radar)} of these pixels.")
         return tuple(told)
 
     @classmethod

@@ -22,6 +22,7 @@ from tessera_core.sources.remote.hemispheres import unpinned
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tessera_core.observations import Depth
     from tessera_core.sources.local.reader import Piece
     from tessera_core.sources.remote.zarr_store import Store
 
@@ -293,10 +294,12 @@ def _piece(piece: Piece) -> Item:
     described = piece.describe()
     grid, provenance = described.grid, described.provenance
     valid: dict[str, float] = {}
+    depth: Depth | None = None
     if described.mapped:
         raster = open_embeddings(piece.path)
         grid, provenance = raster.grid, raster.provenance
         valid["valid_share"] = int(np.count_nonzero(raster.valid())) / (grid.height * grid.width)
+        depth = raster.depth()
     height, width = grid.shape
     warnings = list(provenance.details.get("warnings", []))
     where = _place(grid) if described.filled else f", in {grid.crs}; not all of it need hold data"
@@ -304,6 +307,7 @@ def _piece(piece: Piece) -> Item:
         f"{described.what} of {height} x {width} pixels in {provenance.dim} dimensions{described.form}, "
         f"{dataset_of(provenance)}{f', {provenance.year}' if provenance.year else ''}{where}.",
         *(f"{100 * share:.1f} % of the pixels have data." for share in valid.values()),
+        *(depth.sentences if depth is not None else ()),
         *([described.note] if described.note else []),
         *(f"Warning: {warning}" for warning in warnings),
     ]
@@ -316,6 +320,7 @@ def _piece(piece: Piece) -> Item:
         "year": provenance.year,
         **described.facts,
         **valid,
+        **({} if depth is None else {"depth": depth.to_json()}),
         "grid": grid.to_json(),
         "provenance": provenance.to_json(),
         "warnings": warnings,

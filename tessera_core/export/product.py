@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tessera_core.areas import mapped_areas
 from tessera_core.grid import Grid
 from tessera_core.labels.model import Label, LabelClass
+from tessera_core.observations import Depth
 from tessera_core.provenance import Provenance
 
 SIMULATED = "This landscape is simulated, made up to try things out: there is no such place on Earth."
@@ -43,6 +44,7 @@ class Product:
             was not scored.
         checked: what a random sample of places says; None where nobody looked.
         temperature: by which the confidence was calibrated on labels whose place was held out; 1 where it was not.
+        depth: how often satellites saw the region; None where nobody counted or asked.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Product:
     score: Mapping[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     checked: Checked | None = None
+    depth: Depth | None = None
 
     @property
     def year(self) -> int | None:

@@ -323,7 +323,7 @@ def project_product(
         project: whose map it is.
         raster: the embeddings it was made of.
         made: of :func:`map_project`.
-        scored: whether the score is wanted, which takes a moment.
+        scored: whether the score, and how often the region was seen, are wanted, which takes a moment.
 
     Raises:
         Cancelled: ``cancelled`` said so.
@@ -344,6 +344,7 @@ def project_product(
         score={} if score is None else score.to_json(),
         temperature=made.head.applied_temperature_,
         checked=_checked(project, made),
+        depth=raster.depth() if scored else None,
     )
 
 

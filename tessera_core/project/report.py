@@ -74,6 +74,7 @@ def project_report(
             head=product.head,
             temperature=product.temperature,
             warnings=tuple(str(text) for text in provenance.details.get("warnings", [])),
+            seen=product.depth.sentences if product.depth is not None and product.depth.pixels else msgspec.UNSET,
         ),
         labels=_labels(project),
         classes=tuple(

@@ -9,6 +9,7 @@ import streamlit as st
 from tessera_core.language import t
 from tessera_core.project.project import Project
 from tessera_core.render.canvas import EMBEDDING, GREENNESS, PICTURES
+from tessera_core.render.seen import NO_RADAR, SEEN, seen_pictures
 from tessera_core.session.view_parts import Layer
 from tessera_core.ui import shell
 from tessera_core.ui.scene import OpenScene
@@ -62,6 +63,31 @@ def layers(project: Project, scene: OpenScene) -> list[Layer]:
     return [
         layer(scene, name, visible=name == chosen(project, scene)) for name in (EMBEDDING, *scene.satellite_pictures)
     ]
+
+
+def seen_layers(scene: OpenScene, *, radar: bool) -> list[Layer]:
+    """How often satellites saw each pixel, as base layers, and what no radar saw above them; none where nobody counted.
+
+    Args:
+        radar: whether what no radar saw is among them; it is only where there is any.
+    """
+    names = [name for name in seen_pictures(scene.raster) if name != NO_RADAR or (radar and _blind(scene))]
+    return [
+        Layer(
+            name,
+            t(SEEN[name].title),
+            partial(scene.seen_png, name),
+            f"{scene.key}|{name}",
+            visible=False,
+            legend=tuple((step.colour, t(step.words, low=step.low, high=step.high)) for step in SEEN[name].steps),
+            group="overlay" if name == NO_RADAR else "base",
+        )
+        for name in names
+    ]
+
+
+def _blind(scene: OpenScene) -> bool:
+    return scene.depth is not None and scene.depth.without_radar > 0
 
 
 def layer(scene: OpenScene, name: str, *, visible: bool) -> Layer:

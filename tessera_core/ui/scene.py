@@ -30,6 +30,7 @@ from tessera_core.raster import EmbeddingRaster
 if TYPE_CHECKING:
     from tessera_core.analysis.similarity import SimilarityIndex
     from tessera_core.heads import Scene
+    from tessera_core.observations import Depth
     from tessera_core.render.display import DisplayGrid
 
 log = logging.getLogger(__name__)
@@ -222,6 +223,17 @@ class OpenScene:
             return encode_picture(picture, shown, self.display)
 
         return self._part(f"png {name}", make)
+
+    @property
+    def depth(self) -> Depth | None:
+        """How often its pixels were seen; None where nobody counted."""
+        return self._part("depth", self.raster.depth)
+
+    def seen_png(self, name: str) -> bytes:
+        """A picture of ``render.seen`` as PNG bytes on the display."""
+        from tessera_core.render.seen import seen_png
+
+        return self._part(f"png {name}", lambda: seen_png(name, self.raster, self.display))
 
     def thumbnail(self, name: str) -> bytes:
         """A picture of :meth:`canvas` as PNG bytes, about 512 pixels a side; empty where there is none."""

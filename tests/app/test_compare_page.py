@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,24 @@ def test_the_shift_of_the_scene_is_told_apart(app: AppTest, years: Project) -> N
     run_until(app, lambda: _compared(app))
     assert "Whole scene" in " ".join(text.value for text in app.markdown)
     assert "taken out and not counted" in " ".join(text.value for text in app.markdown)
+    # Nobody counted how often these years were seen.
+    assert "Seen unequally often" not in " ".join(caption.value for caption in app.caption)
     assert "false alarm" in " ".join(caption.value for caption in app.caption)
+
+
+def test_years_that_were_seen_unequally_often_are_said_to_be(app: AppTest, home: Path, tmp_path: Path) -> None:
+    made = two_years(0, share=0.25, size=48)
+    for raster, times in ((made.first, 20), (made.second, 45)):
+        seen = np.zeros((*raster.shape, 6), np.uint16)
+        seen[..., 0] = times
+        replace(raster, observations=seen).save(tmp_path / "fields" / str(raster.provenance.year))
+    project = library.start(library.identify(str(tmp_path / "fields")), "Fields")
+    _open(app, project)
+    run_until(app, lambda: _compared(app))
+    assert not _errors(app)
+    told = [caption.value for caption in app.caption if "Seen unequally often" in caption.value]
+    first, last = (str(raster.provenance.year) for raster in (made.first, made.second))
+    assert [f"{first} was seen clearly 20 times (median), {last} 45 times." in one for one in told] == [True]
 
 
 def test_marked_ground_takes_the_place_of_the_estimate(app: AppTest, years: Project) -> None:

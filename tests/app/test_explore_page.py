@@ -261,3 +261,29 @@ def test_examples_are_looked_for_in_other_regions_of_the_same_dataset(
     share = float(sentence.split("2023: ")[1].split()[0])
     assert abs(share - 25) < 3
     assert len(app.get("image")) == 1
+
+
+def test_how_often_a_place_was_seen_is_a_layer(app: AppTest, home: Path, tmp_path: Path) -> None:
+    landscape(year=2024, seed=1).save(tmp_path / "plain" / "2024")
+    seen = np.full((64, 64, 6), 0xFFF, np.uint16)
+    seen[..., :3] = 40, 3, 3
+    seen[:, :32, 0], seen[30:40, :, 1:3] = 20, 0
+    replace(landscape(year=2024, seed=1), observations=seen).save(tmp_path / "counted" / "2024")
+    plain, counted = (library.start(library.identify(str(tmp_path / name)), name) for name in ("plain", "counted"))
+    open_page(app, plain)
+    assert [layer["name"] for layer in messages(app)["map"][0]["layers"]] == ["pca2024"]
+    assert not any("Seen clearly" in caption.value for caption in app.caption)
+    open_page(app, counted)
+    layers = {layer["name"]: layer for layer in messages(app)["map"][0]["layers"]}
+    assert list(layers) == ["pca2024", "seen_times", "seen_months", "no_radar"]
+    # Nothing is made before somebody looks.
+    assert [layer["sent"] for layer in layers.values()] == [True, False, False, False]
+    assert [layers["seen_times"]["legend"][n][1] for n in (1, 5)] == ["15 to 24 clear days", "70 clear days and more"]
+    (told,) = (caption.value for caption in app.caption if "Seen clearly" in caption.value)
+    assert "Seen clearly 40 times (median), 20 at least, in 12 months of twelve." in told
+    assert "were seen fewer than 25 times" in told
+    look_at(app, "seen_times", "no_radar")
+    assert {"seen_times", "no_radar"} <= messages(app).keys()
+    # Above other parts' layers nothing lies that they did not ask for.
+    choose(app, counted, "mode", "Alike")
+    assert "no_radar" not in {layer["name"] for layer in messages(app)["map"][0]["layers"]}

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tessera_core.export.report.sealed import checksum, plain
 from tessera_core.export.report.words import NOT_VALIDATED, accuracy_sentence, document
 from tessera_core.lessons import library
 from tessera_core.lessons.progress import begin, to_json
+from tessera_core.observations import Depth
 from tessera_core.project import second, validate
 from tessera_core.project.classify import map_project, project_product
 from tessera_core.project.project import Project
@@ -207,6 +209,21 @@ def test_a_map_that_nobody_checked_begins_with_that(made: Made) -> None:
     assert made.unchecked.validation is None
     assert "not validated with a probability sample" in sealed_words(made.unchecked)
     assert NOT_VALIDATED not in sealed_words(made.said)
+
+
+def test_how_often_the_region_was_seen_is_told_where_it_comes_from(made: Made) -> None:
+    assert "seen" not in plain(made.said)["source"]
+    depth = Depth(SIZE * SIZE, 31.0, 16, 0.2, 0.0, 11.0)
+    product = replace(made.product, depth=depth)
+    said = project_report(made.project, product, 2023)
+    (place,) = (part for part in document(said).sections if part.title == "Where it comes from")
+    assert place.blocks[1:] == (" ".join(depth.sentences),)
+    assert "31 times (median)" in str(place.blocks[1])
+    assert "20 % were seen fewer than 25 times" in str(place.blocks[1])
+    # A file of it says the same, and one that was changed is found.
+    again = sealed_in(sealed_json(said).encode(), "r.json")
+    assert (again.report, again.whole) == (said, True)
+    assert differences(plain(made.said), plain(said))[1] != ()
 
 
 def test_a_record_of_work_is_the_same_report_with_a_name(

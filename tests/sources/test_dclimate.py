@@ -22,7 +22,7 @@ from tessera_core.cli import main
 from tessera_core.cli.fetch import report
 from tessera_core.errors import InputError, RasterError
 from tessera_core.inference.layouts import write_zarr
-from tessera_core.observations import NAMES, Observations, median_of, packed_months, unpacked_months
+from tessera_core.observations import NAMES, Depth, Observations, median_of, packed_months, unpacked_months
 from tessera_core.raster import EmbeddingRaster, NoData, dequantise
 from tessera_core.sources.remote.fetch import fetch_years
 from tessera_core.sources.remote.hemispheres import outer_corner, pinned, unpinned
@@ -285,7 +285,11 @@ def test_the_command_tells_depth_reasons_and_snapshot(
     said = report(found)
     assert "36 % of the pixels lie where the publisher has no tile of land" in said
     assert "0.3 % of the pixels were seen clearly too few times" in said
-    assert "made without radar" in said
+    assert "Without radar: " in said
+    (item,) = command(capsys, "info", str(tmp_path / "all" / "2024"))["items"]
+    depth = Depth.from_json(item["depth"])
+    assert set(depth.sentences) <= set(item["text"])
+    assert all(sentence in said for sentence in depth.sentences)
     kept = command(capsys, "fetch", *where, f"--out={tmp_path / 'kept'}", "--seen-at-least=25")
     assert "were left out: seen fewer than 25 times" in report(kept)
     whole, part = (EmbeddingRaster.open(tmp_path / name / "2024") for name in ("all", "kept"))

@@ -69,6 +69,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         head: kind of classifier.
         temperature: by which its confidence was adjusted; 1 where it was not.
         warnings: of the embeddings.
+        seen: how often satellites saw the region, in sentences; unset where nobody counted, as in older files.
     """
 
     dataset: str
@@ -81,6 +82,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     head: str
     temperature: float
     warnings: tuple[str, ...] = ()
+    seen: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):

@@ -209,7 +209,7 @@ def record(report: Report) -> Document:
                     ),
                 ),
             ),
-            Section(t("Where it comes from"), (source_line(report),)),
+            Section(t("Where it comes from"), tuple(_came(report))),
         ),
     )
 
@@ -220,8 +220,14 @@ def _sections(report: Report) -> Iterator[Section]:
     if report.validation is not None:
         yield Section(t("What was checked, and how"), tuple(_design(report.validation)))
     yield Section(t("What to mind"), (tuple(_caveats(report)),))
-    yield Section(t("Where it comes from"), (source_line(report),))
+    yield Section(t("Where it comes from"), tuple(_came(report)))
     yield Section(t("For colleagues: how it was made"), tuple(_colleagues(report)), aside=True)
+
+
+def _came(report: Report) -> Iterator[str]:
+    yield source_line(report)
+    if report.source.seen:
+        yield " ".join(relay(sentence) for sentence in report.source.seen)
 
 
 def source_line(report: Report) -> str:

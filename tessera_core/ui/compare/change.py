@@ -22,6 +22,7 @@ from tessera_core.analysis.change import ChangeLayer
 from tessera_core.analysis.transitions import UNCHANGED, UNKNOWN, year_of_change
 from tessera_core.errors import RasterError
 from tessera_core.language import later, numeral, relay, t
+from tessera_core.observations import depths_differ
 from tessera_core.project.change import RATE, compare_steps
 from tessera_core.project.classify import head_name
 from tessera_core.project.folders import safe_name
@@ -203,6 +204,18 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
     else:
         st.caption(t("Nothing here differs more than unchanged ground does."))
     st.markdown(_shift_sentence(context, layer))
+    first, last = (context.scenes[year].depth for year in (context.first, context.last))
+    if first is not None and last is not None and depths_differ(first, last):
+        st.caption(
+            t(
+                "**Seen unequally often:** {first} was seen clearly {times} times (median), {last} {times2} times. Where a year "
+                "was seen rarely its embeddings are less reproducible, so some of the change may be that.",
+                first=context.first,
+                times=numeral(first.optical_median, ".0f"),
+                last=context.last,
+                times2=numeral(last.optical_median, ".0f"),
+            )
+        )
     if layer.raised:
         share = 100 * sum(share for share, _ in layer.raised)
         st.caption(

@@ -28,7 +28,7 @@ _USUAL, _EVEN = later("Usual"), later("Strong")
 
 
 def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False) -> list[Layer]:
-    """The base layers of the map: every year's embedding picture, then what the satellites' own data show.
+    """The base layers: every year's embedding picture, then what the satellites' own data show, then how often they looked.
 
     Args:
         legend: whether to say what the colours of the embedding pictures are.
@@ -65,7 +65,8 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
                 group="base",
             )
         )
-    return out + [canvas.layer(context.scene, name, visible=False) for name in context.scene.satellite_pictures]
+    out += [canvas.layer(context.scene, name, visible=False) for name in context.scene.satellite_pictures]
+    return out + canvas.seen_layers(context.scene, radar=legend)
 
 
 def panel(context: ExploreContext) -> None:
@@ -115,6 +116,12 @@ def panel(context: ExploreContext) -> None:
             "layers, choose others and save a picture with the buttons at the left of the map."
         )
     )
+    if (depth := context.scene.depth) is not None and depth.pixels:
+        st.caption(
+            " ".join(relay(sentence) for sentence in depth.sentences)
+            + " "
+            + t("Where that is, the layers of the map show: how often and in how many months each place was seen.")
+        )
     if not context.scene.has_true_colour:
         st.caption(t("True colour and greenness need the satellite data themselves; only embeddings are here."))
 
