@@ -110,7 +110,7 @@ def _draw(project: Project, year: int | None, args: argparse.Namespace) -> dict[
     classes = map_project(project, raster, year, progress=ConsoleProgress("map")).map.classes
     plan = validate.plan(classes, args.design, args.margin / 100, at_least=args.at_least)
     sample = draw(classes, plan.n, args.design, at_least=args.at_least, seed=args.seed)
-    kept = validate.start(project, validate.Validation(year, raster.grid, sample))
+    kept = validate.start(project, validate.Validation(year, raster.grid, sample, margin=args.margin / 100))
     sentences = [f"{len(sample)} places were drawn; answer them in the app, or hand them out."]
     if kept is not None:
         sentences.append(f"The earlier places and answers are kept as {kept.name}.")

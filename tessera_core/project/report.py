@@ -217,7 +217,7 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
         classes=tuple(_class(one, found.total_area, names, worst) for one in found.classes),
         ids=found.ids,
         counts=tuple(tuple(row) for row in found.counts.tolist()),
-        notes=found.notes,
+        notes=(*found.notes, *validate.sure_sentences(current)),
     )
 
 

@@ -43,6 +43,9 @@ FORMATS = ("tessera-validation/1", "tessera-validation/2", FORMAT)
 UNITS = ("pixel", "block")
 RULES = ("majority", "centre")
 SECONDS_PER_PLACE = 8.0
+MARGIN = 0.05
+# Above this width of the interval nobody thinks of stopping, and how many places are to come cannot be told.
+WIDEST = 0.5
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class Validation:
             one that counts: the settled one, or else the first that names a class.
         final: by position, on what adjudication settled.
         doubled: positions that two people are to answer, neither seeing what the other said.
+        margin: half width of the interval of overall accuracy for which the sample was drawn, as a share.
     """
 
     year: int | None
@@ -134,6 +138,7 @@ class Validation:
     opinions: Mapping[int, tuple[Opinion, ...]] = field(default_factory=dict)
     final: Mapping[int, Opinion] = field(default_factory=dict)
     doubled: frozenset[int] = frozenset()
+    margin: float = MARGIN
 
     @property
     def seen(self) -> int:
@@ -270,14 +275,14 @@ class Validation:
         return replace(found, notes=tuple(notes))
 
 
-def sure_so_far(current: Validation, margin: float = 0.05) -> UntilSure | None:
-    """Overall accuracy with an interval that holds at every answer at once; None before the first.
+def sure_so_far(current: Validation) -> UntilSure | None:
+    """Overall accuracy with an interval that holds at every answer at once, for the margin for which the sample was drawn.
 
-    Counted are the places from the first to where one is left open, as they come in an order by chance.
+    Counted are the places from the first to where one is left open, as they come in an order by chance. None before the first
+    answer, and for a net, whose places do not come by chance one by one.
 
     Args:
         current: on the map that is checked.
-        margin: wanted half width, as a share.
     """
     sample = current.sample
     ids = np.array(sorted(sample.sizes))
@@ -289,21 +294,31 @@ def sure_so_far(current: Validation, margin: float = 0.05) -> UntilSure | None:
     if not len(first) or sample.design == "systematic":
         return None
     right = sample.reference[first] == sample.mapped[first]
-    return until_sure(right, strata[first], [float(sample.sizes[k]) for k in ids.tolist()], margin, places=places)
+    weights = [float(sample.sizes[k]) for k in ids.tolist()]
+    return until_sure(right, strata[first], weights, current.margin, places=places)
 
 
-def sure_sentences(current: Validation, margin: float = 0.05) -> list[str]:
-    """Whether one may stop, for people; empty where nothing is known yet."""
-    found = sure_so_far(current, margin)
-    if found is None:
+def sure_sentences(current: Validation) -> list[str]:
+    """Whether one may stop, for people; empty where nothing is known yet, and where all is answered, so that the result holds."""
+    left = len(current.sample) - current.seen
+    found = sure_so_far(current) if left else None
+    if found is None or found.high[-1] - found.low[-1] > WIDEST:
         return []
-    low, high = 100 * found.low[-1], 100 * found.high[-1]
-    now = f"Whenever you stop, the map is right at {low:.0f} to {high:.0f} % (95 % sure)"
+    low, high, points = 100 * found.low[-1], 100 * found.high[-1], 100 * current.margin
     if found.stop is not None:
-        return [f"{now}: that is within {100 * margin:.0f} points, you may stop now."]
-    if found.more is None:
-        return [f"{now}; {100 * margin:.0f} points are far off."]
-    return [f"{now}; for {100 * margin:.0f} points about {found.more} more places are needed."]
+        return [
+            f"You may stop now: the map is right at {100 * found.estimate[-1]:.0f} % of the region, {low:.0f} to {high:.0f} % "
+            "(95 % sure, however often you look)."
+        ]
+    if found.more is None or found.more > left:
+        return [
+            f"Go on to the last place: ±{points:.0f} points likely come no sooner. If you stop before, the map is right at "
+            f"{low:.0f} to {high:.0f} % (95 % sure, however often you look)."
+        ]
+    return [
+        f"Places to go until ±{points:.0f} points: about {found.more}. If you stop before, the map is right at {low:.0f} to "
+        f"{high:.0f} % (95 % sure, however often you look)."
+    ]
 
 
 def mapped_at(
@@ -451,6 +466,7 @@ def to_json(validation: Validation) -> dict[str, Any]:
         "opinions": {str(k): msgspec.to_builtins(told) for k, told in sorted(validation.opinions.items())},
         "final": {str(k): msgspec.to_builtins(one) for k, one in sorted(validation.final.items())},
         "doubled": sorted(validation.doubled),
+        "margin": validation.margin,
     }
 
 
@@ -476,6 +492,7 @@ def from_json(value: Any, path: Path) -> Validation:
         final = {int(k): msgspec.convert(one, Opinion) for k, one in value.get("final", {}).items()}
         doubled = frozenset(int(k) for k in value.get("doubled", []))
         unit, rule = value.get("unit", UNITS[0]), value.get("rule", RULES[0])
+        margin = float(value.get("margin", MARGIN))
         positions = set(range(len(notes)))
         if (
             len(shapes) != 1
@@ -483,8 +500,8 @@ def from_json(value: Any, path: Path) -> Validation:
             or not undecided | doubled | {*responses, *opinions, *final} <= positions
         ):
             raise _damaged(path)
-        if unit not in UNITS or rule not in RULES:
+        if unit not in UNITS or rule not in RULES or not 0 < margin < 0.5:
             raise _damaged(path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path) from error
-    return Validation(value["year"], grid, sample, undecided, responses, unit, rule, opinions, final, doubled)
+    return Validation(value["year"], grid, sample, undecided, responses, unit, rule, opinions, final, doubled, margin)

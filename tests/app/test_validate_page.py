@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from tessera_core.project import second, validate
 from tessera_core.project.project import Project
 from tessera_core.project.response import respond
-from tessera_core.ui import state
+from tessera_core.ui import humanize, state
 from tessera_core.ui.validate.context import place_key
 
 
@@ -129,3 +129,55 @@ def test_a_place_for_two_does_not_show_what_the_other_said_and_keeps_both(app: A
     assert known is not None
     assert [one.response.interpreter for one in known.said(0)] == ["Ann", "Bo"]
     assert any("Place 2" in text.value for text in app.markdown)
+
+
+def test_after_an_answer_the_page_says_whether_to_stop(app: AppTest, labelled: Project) -> None:
+    open_page(app, labelled)
+    year = state.current_year(labelled)
+    app.select_slider(f"validate_{labelled.key}_{year}_margin").set_value(7).run()
+    button(app, "Choose the places by chance").click().run()
+    current = validate.load(labelled, year)
+    assert current is not None
+    assert current.margin == 0.07
+    for until, words in ((20, "±7 points"), (len(current.sample) - 1, "You may stop now")):
+        for place in range(until):
+            current = current.answer(place, int(current.sample.mapped[place]))
+        validate.save(labelled, current)
+        app.run()
+        assert not app.exception
+        (said,) = [text.value for text in app.markdown if "however often you look" in text.value]
+        # The same words as on the command line.
+        (sentence,) = validate.sure_sentences(current)
+        assert words in sentence
+        assert humanize.escape(sentence) in said
+
+
+def test_a_share_is_meant_for_two_and_what_they_differ_in_is_settled(app: AppTest, labelled: Project) -> None:
+    open_page(app, labelled)
+    button(app, "Choose the places by chance").click().run()
+    year = state.current_year(labelled)
+    key = place_key(labelled, year)
+    app.select_slider(f"{key}_share").set_value(50).run()
+    app.button(f"{key}_for_two").click().run()
+    assert not app.exception
+    known = validate.load(labelled, year)
+    assert known is not None
+    assert known.doubled == second.for_two(known, 0.5).doubled
+    assert app.button(f"{key}_for_two").disabled
+    place, *_ = sorted(known.doubled)
+    for name, said in (("Ann", 1), ("Bo", 3)):
+        known = known.answer(place, said, response=respond(interpreter=name))
+    validate.save(labelled, known)
+    app.text_input(f"{key}_interpreter").set_value("Cy").run()
+    assert any(humanize.escape("Ann: Kind 0 · Bo: Kind 2") in text.value for text in app.markdown)
+    assert any(humanize.escape(f"Not settled: {place + 1}.") in text.value for text in app.markdown)
+    app.button(f"{key}_look_{place}").click().run()
+    assert any(text.value.startswith(f"**Place {place + 1}**") for text in app.markdown)
+    app.selectbox(f"{key}_final_{place}").set_value(3).run()
+    assert not app.exception
+    known = validate.load(labelled, year)
+    assert known is not None
+    assert (known.final[place].class_id, known.final[place].response.interpreter) == (3, "Cy")
+    assert int(known.sample.reference[place]) == 3
+    assert [one.class_id for one in known.said(place)] == [1, 3]
+    assert not any("Not settled" in text.value for text in app.markdown)

@@ -192,7 +192,8 @@ def test_a_map_is_checked_by_two_people_from_the_command_line(
     code, answer = said("show", project.folder)
     assert any("Not settled: 4." in line for line in answer["sentences"])
     assert any("people's errors" in line for line in answer["sentences"])
-    assert any("Whenever you stop" in line for line in answer["sentences"])
+    # All is answered: the result holds, and nobody is told to go on.
+    assert not any("however often you look" in line for line in answer["sentences"])
     assert said("settle", project.folder, "--place", 4, "--class", "fen", "--name", "Cy")[0] == 2
     assert said("settle", project.folder, "--place", 99, "--class", "wood", "--name", "Cy")[0] == 2
     assert said("settle", project.folder, "--place", 4, "--class", "wood", "--name", "Cy")[1]["open"] == []

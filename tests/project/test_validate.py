@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -246,3 +247,39 @@ def test_the_notes_say_what_the_undecided_could_do() -> None:
         current = current.answer(place, 0 if place % 10 == 9 else int(current.sample.mapped[place]))
     (note,) = [note for note in current.assess().notes if "could not be told" in note]
     assert "Whatever they are, the map is right at" in note
+
+
+@pytest.mark.parametrize("design", ["random", "stratified"])
+def test_after_every_answer_it_is_said_whether_one_may_stop(design: str, project: Project) -> None:
+    sample = draw(a_map(), 400, design, seed=4)
+    current = validate.Validation(None, GRID, sample, margin=0.1)
+    told = [validate.sure_sentences(current)]
+    for place in range(400):
+        there = int(sample.mapped[place])
+        current = current.answer(place, there % 3 + 1 if place % 10 == 7 else there)
+        if place % 20 == 19:
+            told.append(validate.sure_sentences(current))
+    assert told[0] == told[-1] == []
+    first = next(k for k, said in enumerate(told) if said and said[0].startswith("You may stop now"))
+    before = told[first - 1][0]
+    # What is still to come is told in time, and about right.
+    likely = re.search(r"until ±10 points: about (\d+)\. If you stop", before)
+    assert likely is not None
+    assert 1 <= int(likely[1]) <= 80
+    values = re.search(r"right at (\d+) % of the region, (\d+) to (\d+) %", told[first][0])
+    assert values is not None
+    at, low, high = map(int, values.groups())
+    assert low < at < high <= low + 21
+    # The margin wanted belongs to the sample, and with a smaller one the sample does not suffice for stopping early.
+    early = replace(a_sample(60), margin=0.02)
+    for place in range(30):
+        early = early.answer(place, int(early.sample.mapped[place]))
+    (only,) = validate.sure_sentences(early)
+    assert only.startswith("Go on to the last place: ±2 points")
+    validate.save(project, early)
+    known = validate.load(project, 2023)
+    assert known is not None
+    assert validate.sure_sentences(known) == [only]
+    # A net gives no places by chance one by one.
+    net = validate.Validation(None, GRID, draw(a_map(), 60, "systematic", seed=1))
+    assert validate.sure_sentences(net.answer(0, 1)) == []

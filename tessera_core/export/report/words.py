@@ -300,7 +300,7 @@ def _goodness(report: Report) -> Iterator[Line]:
         yield Line(relay(report.damaged), t(NOT_VALIDATED))
     elif checked is not None:
         yield Line("", accuracy_sentence(checked))
-        yield from (Line(note) for note in checked.notes)
+        yield from (Line(relay(note)) for note in checked.notes)
     elif report.validation is not None:
         yield Line(t("Places were drawn, but too few of them have an answer for anything to follow."), t(NOT_VALIDATED))
     else:

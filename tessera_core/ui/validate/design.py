@@ -90,7 +90,7 @@ def design_form(project: Project, scene: OpenScene, year: int | None, classes: N
         ):
             seed = int(time.time()) & 0x7FFFFFFF
             sample = draw(classes, plan.n, design, at_least=max(at_least, 2), seed=seed)
-            drawn = Validation(year, scene.raster.grid, sample, unit=unit, rule=rule)
+            drawn = Validation(year, scene.raster.grid, sample, unit=unit, rule=rule, margin=margin / 100)
             _begin(project, drawn.on_map(classes))
     _from_file(project, scene, year, key)
 

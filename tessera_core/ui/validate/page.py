@@ -17,6 +17,7 @@ from tessera_core.ui.components import view_map
 from tessera_core.ui.validate.design import again, design_form
 from tessera_core.ui.validate.results import elsewhere, results
 from tessera_core.ui.validate.screen import screen
+from tessera_core.ui.validate.two import two_people
 
 
 def page() -> None:
@@ -55,5 +56,6 @@ def _studio(project: Project) -> None:
         return
     screen(project, scene, current)
     results(project, scene, current)
+    two_people(project, current)
     elsewhere(project, scene, current)
     again(project, scene, year, made.map.classes)

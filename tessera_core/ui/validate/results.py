@@ -15,7 +15,7 @@ from tessera_core.assess.area import AreaEstimate, Assessment
 from tessera_core.assess.designs import to_csv
 from tessera_core.assess.exchange import ENDINGS, read_answers, sample_text
 from tessera_core.errors import LabelError
-from tessera_core.language import later, numeral, t
+from tessera_core.language import later, numeral, relay, t
 from tessera_core.project import steps, validate
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
@@ -48,7 +48,9 @@ def results(project: Project, scene: OpenScene, current: Validation) -> None:
         return
     unit = "ha" if scene.raster.grid.georeferenced else "pixels"
     first, *_ = found.sentences(names, unit)
-    st.markdown(f"**{humanize.escape(first)}**")
+    st.markdown(f"**{humanize.escape(relay(first))}**")
+    for sentence in validate.sure_sentences(current):
+        st.markdown(f":material/flag_check: {humanize.escape(relay(sentence))}")
     areas, matrix = st.tabs([t("Areas and accuracy"), t("What is taken for what")])
     with areas:
         tables.show(_table(found, names, unit), hide_index=True, width="stretch", column_config=_columns(unit))
@@ -63,7 +65,7 @@ def results(project: Project, scene: OpenScene, current: Validation) -> None:
     with matrix:
         _matrix(found, names)
     for note in found.notes:
-        st.caption(f":material/info: {humanize.escape(note)}")
+        st.caption(f":material/info: {humanize.escape(relay(note))}")
     _downloads(project, scene, current, names, found)
 
 
