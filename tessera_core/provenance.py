@@ -21,7 +21,7 @@ _FAMILIES = {
     "studio": "Tessera Studio",
     "alphaearth": "AlphaEarth",
     "layers": "other rasters",
-    "seasons": "seasonal statistics",
+    "seasons": later("seasonal statistics"),
 }
 _ORIGINS = {
     "generated": later("made from satellite time series"),

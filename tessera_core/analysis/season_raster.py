@@ -74,6 +74,19 @@ def join_seasons(
         return stack(raster, seasons, folder, seed=seed, progress=part(rows), cancelled=cancelled)
 
 
+def has_seasons(provenance: Provenance) -> bool:
+    """Whether embeddings are such statistics, or have them as a part.
+
+    Example:
+        >>> has_seasons(Provenance("studio", dim=64))
+        False
+    """
+    if provenance.model == MODEL:
+        return True
+    parts = provenance.details.get("parts") if provenance.model == "stack" else None
+    return any(has_seasons(Provenance.from_json(part)) for part in parts or ())
+
+
 def season_raster(
     tiles: Sequence[DPixelTile],
     folder: str | Path,

@@ -151,13 +151,14 @@ def training_of(trained: Trained) -> dict[str, Any]:
 
 def parts_of(made: MappedClasses) -> dict[str, Any] | None:
     """How much each part of joined embeddings counts, as JSON; None where they are of one piece."""
-    from tessera_core.heads.blocks import sentence
+    from tessera_core.heads.blocks import learnt
 
     weights = getattr(made.head, "block_weights_", None)
     if weights is None:
         return None
-    names = made.raster.provenance.part_names
-    return {"names": list(names), "weights": [float(one) for one in weights], "sentence": sentence(weights, names)}
+    provenance = made.raster.provenance
+    told = learnt(made.head, provenance)
+    return {"names": list(provenance.part_names), "weights": [float(one) for one in weights], "sentence": told}
 
 
 def _of_classes(made: MappedClasses) -> dict[str, Any]:

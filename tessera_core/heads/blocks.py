@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.softmax import logsumexp
 from tessera_core.errors import HeadError
+from tessera_core.provenance import Provenance
 
 # What a block may count beside the largest.
 STEPS = (0.0, 0.35, 0.6, 1.0)
@@ -28,7 +29,6 @@ def blocks_of(provenance: Any) -> tuple[int, ...]:
     """Widths of the blocks of a joined raster, from its provenance; empty where it is no joined one.
 
     Example:
-        >>> from tessera_core.provenance import Provenance
         >>> blocks_of(Provenance(dim=128))
         ()
         >>> blocks_of(Provenance(dim=5, model="stack", details={"parts": [{"dim": 3}, {"dim": 2}]}))
@@ -160,23 +160,38 @@ def _left_out(
 
 
 def sentence(weights: NDArray[np.floating], names: Sequence[str]) -> str:
-    """What was learnt, for people.
+    """What was learnt, for people: whether joining helps on these labels, and how much each part counts.
 
     Example:
         >>> sentence(np.array([1.0, 0.35]), ["studio-nano", "seasons"])
-        'Your labels are told apart best with studio-nano counting fully and seasons 0.35 times as much.'
+        'Joining helps: your labels are told apart best with studio-nano counting fully and seasons counting 35 % of that.'
         >>> sentence(np.array([1.0, 1.0]), ["studio-nano", "seasons"])
-        'studio-nano and seasons count the same.'
+        'No other weighting is clearly better for your labels, so all parts count the same: studio-nano; seasons.'
         >>> sentence(np.array([0.0, 1.0]), ["studio-nano", "seasons"])
-        'Your labels are told apart best by seasons alone; studio-nano is left out.'
+        'Joining does not help here: your labels are told apart best by seasons alone, and the map leaves out: studio-nano.'
     """
-    used = [name for name, one in zip(names, weights, strict=True) if one > 0]
+    percent = [round(100 * float(one)) for one in weights]
+    used = [name for name, one in zip(names, percent, strict=True) if one > 0]
+    if len(set(percent)) == 1:
+        listed = "; ".join(names)
+        return f"No other weighting is clearly better for your labels, so all parts count the same: {listed}."
     if len(used) == 1:
-        left = " and ".join(name for name in names if name not in used)
-        return f"Your labels are told apart best by {used[0]} alone; {left} is left out."
-    if len({round(float(one), 6) for one in weights}) == 1:
-        return f"{' and '.join(names)} count the same."
-    full = [name for name, one in zip(names, weights, strict=True) if one >= 1]
-    less = [f"{name} {one:g} times as much" for name, one in zip(names, weights, strict=True) if 0 < one < 1]
-    none = [f"{name} not at all" for name, one in zip(names, weights, strict=True) if one == 0]
-    return f"Your labels are told apart best with {' and '.join(full)} counting fully and {', '.join([*less, *none])}."
+        alone, unused = used[0], "; ".join(name for name in names if name not in used)
+        return f"Joining does not help here: your labels are told apart best by {alone} alone, and the map leaves out: {unused}."
+    if len(names) == 2:
+        full, less = (names[percent.index(one)] for one in (100, min(percent)))
+        part = min(percent)
+        return f"Joining helps: your labels are told apart best with {full} counting fully and {less} counting {part} % of that."
+    told = "; ".join(f"{name} {one} %" for name, one in zip(names, percent, strict=True))
+    return f"Joining helps: your labels are told apart best when the parts count so much: {told}."
+
+
+def learnt(head: object, provenance: Provenance) -> str:
+    """The :func:`sentence` about a fitted head on a raster of that provenance; empty where no part was weighed.
+
+    Example:
+        >>> learnt(None, Provenance(dim=128))
+        ''
+    """
+    weights = getattr(head, "block_weights_", None)
+    return "" if weights is None else sentence(weights, provenance.part_names)

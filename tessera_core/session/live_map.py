@@ -20,6 +20,7 @@ import numpy as np
 
 from tessera_core.areas import MappedArea, hectares, mapped_areas
 from tessera_core.errors import HeadError
+from tessera_core.heads.blocks import learnt
 from tessera_core.heads.choice import DEFAULT_HEAD
 from tessera_core.labels.log import LabelLog
 from tessera_core.labels.model import LabelClass
@@ -50,6 +51,7 @@ class Reading:
         map: class ids and confidence, or None while there is no map.
         hint: the next thing to do, or why there is no map; empty when all is well.
         areas: what each class id covers of the map.
+        parts: how much each part of joined embeddings counts, in a sentence; empty where none was weighed.
     """
 
     version: int
@@ -59,6 +61,7 @@ class Reading:
     map: ClassMap | None
     hint: str
     areas: dict[int, MappedArea]
+    parts: str = ""
 
 
 class LiveMap:
@@ -223,24 +226,25 @@ class LiveMap:
         if known is not None and (known.version, known.head, known.temperature) == (version, head, temperature):
             return known
         hint = next_step(labels)
-        mapped, areas, preview = None, {}, False
+        mapped, areas, preview, parts = None, {}, False, ""
         if not hint:
             try:
-                mapped, preview = self._map(labels, head, temperature)
+                mapped, preview, parts = self._map(labels, head, temperature)
                 areas = mapped_areas(mapped.classes, self.raster.grid)
             except HeadError as error:
                 hint = str(error)
-        self._reading = Reading(version, head, temperature, preview, mapped, hint, areas)
+        self._reading = Reading(version, head, temperature, preview, mapped, hint, areas, parts)
         return self._reading
 
-    def _map(self, labels: LabelLog, head: HeadChoice, temperature: float) -> tuple[ClassMap, bool]:
-        """The map, and whether it is only a quick one in the place of a slow head's."""
+    def _map(self, labels: LabelLog, head: HeadChoice, temperature: float) -> tuple[ClassMap, bool, str]:
+        """The map, whether it is only a quick one in the place of a slow head's, and what its head learnt of joined parts."""
         if not is_instant(head):
             if self._slow is not None and self._slow[:2] == (labels.version, head):
-                return self._slow[2], False
-            return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True
+                return self._slow[2], False, ""
+            return self._scene().predict(fit_labels(labels.labels, self.raster, DEFAULT_HEAD)), True, ""
         fitted = fit_labels(labels.labels, self.raster, head)
-        return self._scene().predict(fitted if temperature == 1 else fitted.temperature_scaled(temperature)), False
+        mapped = self._scene().predict(fitted if temperature == 1 else fitted.temperature_scaled(temperature))
+        return mapped, False, learnt(fitted, self.raster.provenance)
 
     def _picture(self, reading: Reading, classes: Sequence[LabelClass], confidence: bool) -> tuple[bytes, int, str]:
         """PNG bytes, levels of confidence in it, and what names the picture."""

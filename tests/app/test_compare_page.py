@@ -16,13 +16,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.analysis import change
+from tessera_core.dpixels.tile import write_tile
+from tessera_core.heads.blocks import learnt
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.project import library
+from tessera_core.project.classify import fit_labels, head_choice
 from tessera_core.project.project import Project
+from tessera_core.raster import EmbeddingRaster
 from tessera_core.session import payload
 from tessera_core.ui.results import Kept
 from tests.analysis.two_years import two_years
-from tests.factories import alphaearth_like
+from tests.factories import alphaearth_like, season_tile
 from tests.waiting import PATIENCE_S, run_until
 
 
@@ -324,7 +328,7 @@ def test_another_model_joins_all_years_and_labels_come_along(app: AppTest, years
     assert _errors(app) == []
     assert "112 numbers a pixel, 2023 and 2024" in app.success[0].value
     table = app.dataframe[0].value
-    assert table["Embeddings"].tolist() == ["studio test", "alphaearth 1"]
+    assert table["Embeddings"].tolist() == ["Tessera Studio test", "AlphaEarth 1"]
     assert table["Numbers"].tolist() == [48, 64]
     next(button for button in app.button if button.label == "Open it as a region").click().run()
     assert _errors(app) == []
@@ -336,6 +340,48 @@ def test_another_model_joins_all_years_and_labels_come_along(app: AppTest, years
     _open(app, joined)
     run_until(app, lambda: _compared(app))
     assert _errors(app) == []
+
+
+def test_seasons_join_and_the_page_label_says_how_much_they_count(app: AppTest, years: Project, tmp_path: Path) -> None:
+    _open(app, years, "join")
+    assert "the seasons of this year" not in app.selectbox(key="compare_join_second").options
+    ref = years.embeddings[2023]
+    tile = season_tile(ref.grid)
+    days = {"doys": tile.doys, "doys_asc": tile.doys_asc, "doys_desc": tile.doys_desc}
+    write_tile(
+        tmp_path / "tile",
+        bands=tile.bands,
+        masks=tile.masks,
+        sar_asc=tile.sar_asc,
+        sar_desc=tile.sar_desc,
+        grid=ref.grid,
+        meta={"year": 2023},
+        **days,
+    )
+    years.attach_embeddings(2023, ref.path, ref.provenance, ref.grid, dpixels=tmp_path / "tile")
+    app.run()
+    app.selectbox(key="compare_join_first").set_value(2023).run()
+    app.selectbox(key="compare_join_second").set_value("the seasons of this year").run()
+    assert any("monthly medians" in text.value for text in app.caption)
+    next(button for button in app.button if button.label == "Join them").click().run()
+    run_until(app, lambda: len(app.success) > 0)
+    assert _errors(app) == []
+    assert app.dataframe[0].value["Embeddings"].tolist() == ["Tessera Studio test", "seasonal statistics"]
+    next(button for button in app.button if button.label == "Open it as a region").click().run()
+    (entry,) = [entry for entry in library.recent() if entry.name == "Fields joined"]
+    joined = Project.open(entry.folder)
+    assert joined.years == [2023]
+    # Its seasons are in it already.
+    _open(app, joined, "join")
+    assert app.selectbox(key="compare_join_second").options == ["a folder or file"]
+
+    app.session_state[f"label_method_{joined.key}"] = True
+    app.switch_page("pages/label.py").run()
+    assert _errors(app) == []
+    raster = EmbeddingRaster.open(joined.embeddings_path(2023))
+    said = learnt(fit_labels(joined.log.labels, raster, head_choice(joined)), raster.provenance)
+    assert "seasonal statistics" in said
+    assert said in [text.value for text in app.caption]
 
 
 def test_strangers_may_not_name_folders(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:

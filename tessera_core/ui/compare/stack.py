@@ -1,4 +1,4 @@
-"""Compare, part Join: two embeddings of one place as one, opened as a region of its own."""
+"""Compare, part Join: two embeddings of one place as one, or embeddings and their seasons, opened as a region of its own."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from pathlib import Path
 import streamlit as st
 
 from tessera_core._utils.paths import data_home
+from tessera_core.analysis.season_raster import has_seasons, join_seasons
 from tessera_core.analysis.stacking import Stacked, stack, stack_years
+from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import InputError
-from tessera_core.language import later, numeral, t
+from tessera_core.language import later, numeral, relay, t
 from tessera_core.project import library
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
+from tessera_core.provenance import Provenance
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, jobs, state, tables
 from tessera_core.ui.compare.context import PAGE
 
+_SEASONS = later("the seasons of this year")
 _ELSEWHERE = later("a folder or file")
 _ALL = later("all years")
 
@@ -36,8 +40,8 @@ def show(project: Project) -> None:
     st.caption(
         t(
             "Put two embeddings of this place side by side: another model's (such as AlphaEarth beside "
-            "TESSERA), or two years as one. Maps, scatter and change then use both. The result is a region "
-            "of its own, with your labels; this one stays as it is."
+            "TESSERA), two years as one, or the seasons that satellites saw beside them. Maps and scatter then "
+            "use both. The result is a region of its own, with your labels; this one stays as it is."
         )
     )
     elsewhere = not state.hosted()
@@ -45,14 +49,19 @@ def show(project: Project) -> None:
     if elsewhere and len(years) > 1:
         years.append(_ALL)
     left, right = st.columns(2, gap="medium")
-    first = left.selectbox(t("These embeddings"), years, index=len(project.years) - 1, key="compare_join_first")
+    first = left.selectbox(
+        t("These embeddings"), years, index=len(project.years) - 1, key="compare_join_first", format_func=_named
+    )
     options: list[int | str] = [] if first == _ALL else [year for year in project.years if year != first]
+    series = None if first is None or first == _ALL else _series(project, int(first))
     if elsewhere:
         options.append(_ELSEWHERE)
+    if series is not None:
+        options.append(_SEASONS)
     if not options or first is None:
         st.info(t("Load another year on the page Region first."), icon=":material/info:")
         return
-    second = right.selectbox("and", options, index=len(options) - 1, key="compare_join_second")
+    second = right.selectbox(t("and"), options, index=len(options) - 1, key="compare_join_second", format_func=_named)
     path = ""
     if second == _ELSEWHERE:
         path = st.text_input(t("Folder or file of the other embeddings"), key="compare_join_path")
@@ -67,13 +76,25 @@ def show(project: Project) -> None:
                 else ""
             )
         )
+    if second == _SEASONS:
+        st.caption(
+            t(
+                "From the satellite time series of {year}: monthly medians with gaps filled, how strongly and when "
+                "the land turns green and wet, and radar means. They help maps of this year from a few labels on; they are "
+                "not for change between years.",
+                year=first,
+            )
+        )
     key = "|".join((PAGE, "join", project.key, str(first), str(second), path))
     if st.button(
         t("Join them"), type="primary", icon=":material/join:", disabled=second == _ELSEWHERE and not path.strip()
     ):
         jobs.pool().forget(key)
-        other = library.typed_path(path) if second == _ELSEWHERE else project.embeddings_path(int(second))
-        work = _work_all(project, other) if first == _ALL else _work(project, int(first), other)
+        if series is not None and second == _SEASONS:
+            work = _work_seasons(project, int(first), series)
+        else:
+            other = library.typed_path(path) if second == _ELSEWHERE else project.embeddings_path(int(second))
+            work = _work_all(project, other) if first == _ALL else _work(project, int(first), other)
         jobs.pool().start(key, t("Joining the embeddings"), work)
     job = jobs.pool().get(key)
     if job is None:
@@ -83,6 +104,32 @@ def show(project: Project) -> None:
         jobs.show(job)
     elif jobs.outcome(job):
         _done(project, job.result, key)
+
+
+def _named(option: int | str) -> str:
+    return t(option) if isinstance(option, str) else str(option)
+
+
+def _series(project: Project, year: int) -> Path | None:
+    """Where the satellite time series of a year lie; None where there are none, or the embeddings have their seasons already."""
+    known = project.embeddings[year]
+    if known.dpixels is None or not known.dpixels.is_dir() or has_seasons(known.provenance):
+        return None
+    return known.dpixels
+
+
+def _work_seasons(project: Project, year: int, series: Path) -> Callable[[Progress, Cancel], StackResult]:
+    from tessera_core.sources.local.open import open_embeddings
+
+    here = project.embeddings_path(year)
+    folder = _free(data_home() / "joined", safe_name(f"{project.name} joined"))
+
+    def work(progress: Progress, cancelled: Cancel) -> StackResult:
+        tiles = [DPixelTile.open(tile) for tile in find_tiles(series)]
+        made = join_seasons(open_embeddings(here), tiles, folder, progress=progress, cancelled=cancelled)
+        return StackResult(folder, (made,))
+
+    return work
 
 
 def _work(project: Project, first: int, other: Path) -> Callable[[Progress, Cancel], StackResult]:
@@ -149,9 +196,9 @@ def _done(project: Project, made: StackResult, key: str) -> None:
     rows = [
         {
             "Part": f"{number}",
-            "Embeddings": part["model"] + "".join(f" {part[name]}" for name in ("version", "variant") if part[name]),
+            "Embeddings": relay(Provenance.from_json(part).title),
             "Numbers": part["dim"],
-            "Year": str(part["year"] or "") if len(rasters) == 1 else "each",
+            "Year": str(part["year"] or "") if len(rasters) == 1 else t("each"),
             "Source": part["source"],
             "Multiplied by": f"{part['weight']:.3g}",
         }

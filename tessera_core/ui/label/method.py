@@ -51,6 +51,8 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     about = relay(CHOICES.get(choice.name, "")).partition(":")[2].strip()
     if about:
         st.caption(f"{about[0].upper()}{about[1:]}")
+    if ready and (parts := session.live.reading(project.log, choice).parts):
+        st.caption(relay(parts))
     if choice.name != "unet":
         key = f"label_context_{project.key}"
         st.segmented_control(
