@@ -166,13 +166,16 @@ def sentence(weights: NDArray[np.floating], names: Sequence[str]) -> str:
         >>> sentence(np.array([1.0, 0.35]), ["studio-nano", "seasons"])
         'Joining helps: your labels are told apart best with studio-nano counting fully and seasons counting 35 % of that.'
         >>> sentence(np.array([1.0, 1.0]), ["studio-nano", "seasons"])
-        'No other weighting is clearly better for your labels, so all parts count the same: studio-nano; seasons.'
+        'No other weighting is clearly better for your labels, so both parts count the same: studio-nano and seasons.'
         >>> sentence(np.array([0.0, 1.0]), ["studio-nano", "seasons"])
         'Joining does not help here: your labels are told apart best by seasons alone, and the map leaves out: studio-nano.'
     """
     percent = [round(100 * float(one)) for one in weights]
     used = [name for name, one in zip(names, percent, strict=True) if one > 0]
     if len(set(percent)) == 1:
+        if len(names) == 2:
+            one, other = names
+            return f"No other weighting is clearly better for your labels, so both parts count the same: {one} and {other}."
         listed = "; ".join(names)
         return f"No other weighting is clearly better for your labels, so all parts count the same: {listed}."
     if len(used) == 1:

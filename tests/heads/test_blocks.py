@@ -192,4 +192,6 @@ def test_of_a_provenance_that_does_not_say_its_parts_there_are_none(details: dic
 
 def test_three_parts_are_said_in_one_sentence() -> None:
     said = sentence(np.array([1.0, 0.6, 0.0]), ["a", "b", "c"])
-    assert said == "Joining helps: your labels are told apart best when the parts count so much: a 100 %; b 60 %; c 0 %."
+    assert (
+        said == "Joining helps: your labels are told apart best when the parts count so much: a 100 %; b 60 %; c 0 %."
+    )

@@ -40,8 +40,8 @@ def show(project: Project) -> None:
     st.caption(
         t(
             "Put two embeddings of this place side by side: another model's (such as AlphaEarth beside "
-            "TESSERA), two years as one, or the seasons that satellites saw beside them. Maps and scatter then "
-            "use both. The result is a region of its own, with your labels; this one stays as it is."
+            "TESSERA), or two years as one. Maps, scatter and change then use both. The result is a region "
+            "of its own, with your labels; this one stays as it is."
         )
     )
     elsewhere = not state.hosted()
