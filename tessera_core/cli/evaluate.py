@@ -1,9 +1,11 @@
 """Score a head honestly: whole places are held out, never single pixels.
 
-First comes what the app shows for the same labels: how often the map is right at places it has not seen, each label counting
-once, with its 95 % interval. Then the same labels pixel by pixel: whole fields are held out where labels are areas, blocks of
-ground with a belt around them where they are points, which have no fields. Beside it stands what a random split would have
-claimed ("naive"), and with --baseline what plain monthly statistics of the same satellite data reach under the same split.
+First comes the card of the labels: whether they lie on heaps, what of the region they leave out, which stand on borders or on
+no data, and what to do about it. Then what the app shows for the same labels: how often the map is right at places it has not
+seen, each label counting once, with its 95 % interval. Then the same labels pixel by pixel: whole fields are held out where
+labels are areas, blocks of ground with a belt around them where they are points, which have no fields. Beside it stands what a
+random split would have claimed ("naive"), and with --baseline what plain monthly statistics of the same satellite data reach
+under the same split.
 
 With --tiles a folder of any number of tiles, in any UTM zones, is scored as 'tessera map --tiles' maps it: only labelled pixels
 are read, one tile at a time.
@@ -67,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read a folder tile by tile: any number, in any UTM zones, labelled pixels alone",
     )
+    parser.add_argument(
+        "--picture-year",
+        type=int,
+        metavar="YEAR",
+        help="of the picture that the labels were drawn on, to be held against the year of the embeddings",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument(
         "--baseline", metavar="DPIXELS", help="d-pixel tile of the same grid: score its monthly statistics too"
@@ -76,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate and return a JSON object.
 
+    ``card`` is what there is to know of the labels before any score (None with ``--tiles``): a list of objects ``what``,
+    ``level`` (``ok``, ``mind``, ``bad``), ``sentence``, ``advice``, ``value``.
     ``accuracy`` and ``interval`` are the app's own score, whose details are ``score``. What
     :func:`tessera_core.assess.evaluate.evaluate`
     counts by pixels is beside it: ``pixel_accuracy``, ``macro_f1``, ``weighted_f1``, ``per_class``, ``confusion`` and ``naive``.
@@ -85,6 +95,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         InputError: something given is not usable.
     """
     from tessera_core.assess.evaluate import CrossValidation, evaluate
+    from tessera_core.assess.label_card import label_card
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
     from tessera_core.heads import DEFAULT_HEAD
@@ -108,6 +119,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(
             "This head looks around each pixel, which would show at the rims of the tiles; leave --tiles out."
         )
+    # Of a folder of tiles only labelled pixels are read, and a card looks at the ground around them.
+    card = (
+        None if args.tiles else label_card(reference, raster, picture_year=args.picture_year, seed=args.seed).to_json()
+    )
     cv = CrossValidation(
         split=args.split or reference.split,
         n_folds=3 if args.folds is None else args.folds,
@@ -120,7 +135,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result = evaluate(samples, head, cv, progress=ConsoleProgress("evaluate"))
     result |= {"head": args.head or DEFAULT_HEAD, "dataset": raster.provenance.dataset, "labels": str(args.labels)}
     result["import"] = import_of(reference.report)
-    result["failed"] = lost
+    result |= {"failed": lost, "card": card}
     result |= {"points": reference.split == "blocked", "pixel_accuracy": result["accuracy"], "interval": None}
     if args.per_class is None:
         # What takes long to fit is not asked twice what a random split claims.
@@ -219,7 +234,9 @@ def report(result: dict[str, Any]) -> str:
         return "\n".join(
             [*told(result), result["sentence"], f"With {held_out} held out.", *result["remarks"], *remarks]
         )
-    lines = [*result["score"]["sentences"], "", "Pixel by pixel:"] if "score" in result else []
+    lines = _card(result["card"])
+    if "score" in result:
+        lines += [*result["score"]["sentences"], "", "Pixel by pixel:"]
     spread = f" (sd {result['sd']['macro_f1']:.3f} over {result['repeats']} repeats)" if result["repeats"] > 1 else ""
     lines += [
         f"{result['head']} on {result['dataset']}, {_held_out(result)}: trained on {result['n_train']}, "
@@ -241,6 +258,14 @@ def report(result: dict[str, Any]) -> str:
         if isinstance(one, dict):
             lines.append(f"Baseline, monthly statistics with {name}: macro-F1 {one['macro_f1']:.3f}")
     return "\n".join([*told(result), *lines, *filter(None, [result["worst_confusion"]]), *remarks])
+
+
+def _card(card: list[dict[str, Any]] | None) -> list[str]:
+    """The labels, before any score of them."""
+    if not card:
+        return []
+    signs = {"ok": "ok  ", "mind": "mind", "bad": "BAD "}
+    return ["The labels:", *(f"  {signs[c['level']]}  {c['sentence']} {c['advice']}".rstrip() for c in card), ""]
 
 
 def _held_out(result: dict[str, Any]) -> str:

@@ -45,6 +45,8 @@ class Product:
         checked: what a random sample of places says; None where nobody looked.
         temperature: by which the confidence was calibrated on labels whose place was held out; 1 where it was not.
         depth: how often satellites saw the region; None where nobody counted or asked.
+        card: what there is to mind of the labels, pairs of what is so and what to do; of
+            :class:`tessera_core.assess.label_card.LabelCard`.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Product:
     temperature: float = 1.0
     checked: Checked | None = None
     depth: Depth | None = None
+    card: Sequence[tuple[str, str]] = ()
 
     @property
     def year(self) -> int | None:

@@ -323,14 +323,16 @@ def project_product(
         project: whose map it is.
         raster: the embeddings it was made of.
         made: of :func:`map_project`.
-        scored: whether the score, and how often the region was seen, are wanted, which takes a moment.
+        scored: whether the score, the card of the labels and how often the region was seen are wanted, which takes a moment.
 
     Raises:
         Cancelled: ``cancelled`` said so.
     """
+    from tessera_core.assess.label_card import card_of_labels
     from tessera_core.export.product import Product
 
     log = project.log
+    card = card_of_labels(log.labels, log.classes, raster).minded if scored else ()
     score = score_labels(log.labels, log.classes, raster, head_choice(project), cancelled=cancelled) if scored else None
     return Product(
         name=project.name,
@@ -345,6 +347,7 @@ def project_product(
         temperature=made.head.applied_temperature_,
         checked=_checked(project, made),
         depth=raster.depth() if scored else None,
+        card=tuple((line.sentence, line.advice) for line in card),
     )
 
 

@@ -76,7 +76,7 @@ def project_report(
             warnings=tuple(str(text) for text in provenance.details.get("warnings", [])),
             seen=product.depth.sentences if product.depth is not None and product.depth.pixels else msgspec.UNSET,
         ),
-        labels=_labels(project),
+        labels=_labels(project, product),
         classes=tuple(
             model.MappedClass(
                 id=area.klass.id,
@@ -123,7 +123,7 @@ def _crs(grid: Grid) -> str:
     return str(CRS.from_user_input(crs).name)
 
 
-def _labels(project: Project) -> model.Labels:
+def _labels(project: Project, product: Product) -> model.Labels:
     labels = project.log.labels
     kinds = sorted({label.kind for label in labels})
     text = json.dumps([label.to_json() for label in labels], sort_keys=True, separators=(",", ":"))
@@ -131,6 +131,7 @@ def _labels(project: Project) -> model.Labels:
         count=len(labels),
         by_kind={kind: sum(label.kind == kind for label in labels) for kind in kinds},
         sha256=hashlib.sha256(text.encode()).hexdigest(),
+        mind=tuple(product.card),
     )
 
 

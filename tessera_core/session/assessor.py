@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tessera_core.analysis.applicability import DissimilarityMap
     from tessera_core.analysis.label_issues import LabelIssue
     from tessera_core.assess.calibration import Calibration, Conformal, SetMap
+    from tessera_core.assess.label_card import LabelCard
     from tessera_core.assess.live import LiveScore
     from tessera_core.heads import ClassMap, HeadChoice
 
@@ -46,7 +47,7 @@ class Insight:
         fresh: names of the stages that answer this very question.
         stage: what is being worked on, for people; empty when all is done.
         number: grows with every change.
-        score, queries, issues, calibration, dissimilarity, rule, sets: the answers.
+        score, card, queries, issues, calibration, dissimilarity, rule, sets: the answers.
         map_progress: how far the map of a slow head is, 0..1.
         problem: why a stage could not be done, in a sentence.
     """
@@ -57,6 +58,7 @@ class Insight:
     stage: str = ""
     number: int = 0
     score: LiveScore | None = None
+    card: LabelCard | None = None
     queries: tuple[Query, ...] = ()
     issues: tuple[LabelIssue, ...] = ()
     calibration: Calibration | None = None

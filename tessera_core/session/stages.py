@@ -44,7 +44,7 @@ STAGES = {
 # What a stage finds when it cannot be done.
 EMPTY: dict[str, dict[str, Any]] = {
     "map": {"map_progress": 0.0},
-    "score": {"score": None},
+    "score": {"score": None, "card": None},
     "next": {"queries": ()},
     "confidence": {"calibration": None},
     "issues": {"issues": ()},
@@ -191,7 +191,10 @@ def _map(work: Work, cancelled: Cancel, report: Callable[[float], None]) -> dict
 
 
 def _score(work: Work, cancelled: Cancel) -> dict[str, Any]:
-    return {"score": score_samples(work.samples, work.question.head, cancelled=cancelled)}
+    from tessera_core.assess.label_card import card_of_labels
+
+    card = card_of_labels(work.question.labels, work.question.classes, work.raster)
+    return {"score": score_samples(work.samples, work.question.head, cancelled=cancelled), "card": card}
 
 
 def _next(work: Work, cancelled: Cancel) -> dict[str, Any]:

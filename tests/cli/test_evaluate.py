@@ -55,6 +55,7 @@ def test_the_json_holds_what_the_contract_says(region, capsys, split):
     assert ("naive" in result) == (split != "random")
     assert result["dataset"] == "studio nano (16-d)"
     assert result["baseline"]["n_features"] == 40
+    assert {one["what"] for one in result["card"]} == {"cover", "imbalance", "borders", "no data"}
     assert {"logistic", "forest"} <= set(result["baseline"])
     assert result["baseline"]["forest"]["split"] == split
 
@@ -63,6 +64,7 @@ def test_few_shot_and_the_report_for_people(region, capsys):
     words = ["evaluate", region / "E", "--labels", region / "l.tif", "--per-class", "3", "--repeats", "4"]
     assert main([str(word) for word in words]) == 0
     out = capsys.readouterr().out
+    assert out.index("The labels:") < out.index("Labels where there are no embeddings: 0 of") < out.index("macro-F1")
     assert "prototype on studio nano (16-d), whole fields held out" in out
     assert "over 4 repeats" in out
     assert "A random split would have claimed" in out

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_core.assess.designs import draw
+from tessera_core.assess.label_card import card_of_labels
 from tessera_core.cli import main
 from tessera_core.export.pictures import class_layout
 from tessera_core.export.product import Product
@@ -88,6 +89,16 @@ class Made:
         made = map_project(self.project, self.raster, 2023)
         self.product: Product = project_product(self.project, self.raster, made)
         return project_report(self.project, self.product, 2023)
+
+
+def test_what_there_is_to_mind_of_the_labels_is_said_once_for_all_doors(made: Made) -> None:
+    log = made.project.log
+    card = card_of_labels(log.labels, log.classes, made.raster)
+    assert "no data" in [line.what for line in card.minded]
+    assert made.said.labels.mind == tuple((line.sentence, line.advice) for line in card.minded)
+    html = made.files["html"].read_text("utf-8")
+    assert all(line.advice in html for line in card.minded)
+    assert not any(line.sentence in html for line in card.lines if line.level == "ok")
 
 
 @pytest.fixture(scope="module")

@@ -92,11 +92,13 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
         count: labels.
         by_kind: how many of each way of drawing.
         sha256: of all of them.
+        mind: what there is to mind of them, pairs of what is so and what to do.
     """
 
     count: int
     by_kind: dict[str, int]
     sha256: str
+    mind: tuple[tuple[str, str], ...] = ()
 
 
 class MappedClass(msgspec.Struct, frozen=True, kw_only=True):

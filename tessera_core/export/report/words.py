@@ -543,6 +543,7 @@ def _caveats(report: Report) -> Iterator[Line]:
     few = [one.name for one in report.classes if one.labels < 5]
     if few:
         yield Line(t("Fewer than five labels: {join}. Treat these classes as sketches.", join=", ".join(few)))
+    yield from (Line(f"{relay(said)} {relay(advice)}") for said, advice in report.labels.mind)
     sure = report.confidence
     if sure is not None:
         yield Line(

@@ -10,7 +10,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from tessera_core.language import numeral, t
+from tessera_core.assess.label_card import LabelCard
+from tessera_core.language import numeral, relay, t
 from tessera_core.project import steps
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
@@ -39,6 +40,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         first = t("Label two places of two classes each, then the map is checked here.")
         st.caption(t("The map is being checked…") if ready and insight.pending else insight.problem or first)
         return
+    label_card(insight.card)
     if score.accuracy is None or score.interval is None:
         st.markdown(humanize.escape(score.headline))
         return
@@ -68,6 +70,17 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         if st.toggle(t("Show it as a plot"), key=f"label_reliability_{project.key}"):
             _reliability(calibration)
     _curve(project, scene)
+
+
+def label_card(card: LabelCard | None) -> None:
+    """What there is to mind of the labels themselves, which no score of them can see."""
+    lines = () if card is None else card.minded
+    if not lines:
+        return
+    st.markdown(t("**Before the score: your labels**"))
+    for line in lines:
+        icon = ":material/error:" if line.level == "bad" else ":material/info:"
+        st.markdown(f"{icon} :small[{humanize.escape(relay(line.sentence))} {humanize.escape(relay(line.advice))}]")
 
 
 def _per_class(session: LabelSession, project: Project) -> None:
