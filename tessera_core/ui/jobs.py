@@ -10,7 +10,7 @@ import streamlit as st
 
 from tessera_core.errors import Cancelled, TesseraError
 from tessera_core.hosting import Person, acting_for, audit
-from tessera_core.language import bound, t, tn
+from tessera_core.language import bound, relay, t, tn
 from tessera_core.project.jobs import Job, JobPool, Place, Work
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, logs, people, seats, state
@@ -181,9 +181,9 @@ def outcome(job: Job) -> bool:
     if job.state == "done":
         return True
     if job.state == "cancelled":
-        st.info(str(Cancelled()), icon=":material/block:")
+        st.info(relay(Cancelled()), icon=":material/block:")
     elif job.error is not None:
-        text = str(job.error) if isinstance(job.error, TesseraError) else logs.unforeseen(job.error)
+        text = relay(job.error) if isinstance(job.error, TesseraError) else logs.unforeseen(job.error)
         st.error(text, icon=":material/error:")
     return False
 
@@ -206,6 +206,6 @@ def _status(job: Job) -> str:
     if job.state == "waiting":
         return _waiting(_pool().place(job))
     left = job.seconds_left
-    return (job.message or t("Starting")) + (
+    return (relay(job.message) or t("Starting")) + (
         t(" – about {duration} left", duration=humanize.duration(left)) if left is not None else ""
     )

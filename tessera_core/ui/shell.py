@@ -78,6 +78,9 @@ _LOOKS = """<style>
 /* A title that is read out, where the map needs the room of one that is seen. */
 [data-testid="stElementContainer"]:has(h1.tessera-title) { position: absolute; }
 h1.tessera-title { position: absolute; width: 1px; height: 1px; padding: 0; overflow: hidden; clip-path: inset(50%); }
+/* Streamlit puts its side bar at the left, wherever a language begins. */
+html[dir="rtl"] [data-testid="stApp"] { direction: ltr; }
+html[dir="rtl"] :is([data-testid="stMainBlockContainer"], [data-testid="stSidebarContent"]) { direction: rtl; }
 /* Where there is little room, the map and what stands beside it have it, not the margin. */
 @media (min-width: 641px) and (max-width: 1300px) { [data-testid="stMainBlockContainer"] { padding-inline: 1.5rem; } }
 @media (max-width: 640px) {
@@ -92,7 +95,8 @@ h1.tessera-title { position: absolute; width: 1px; height: 1px; padding: 0; over
   .st-key-studio_header > *:last-child { flex: none; }
   /* Where both have no room, when it was saved is what changes. */
   .st-key-studio_header > *:has(+ .st-key-studio_saved), .st-key-studio_header > *:has(+ * .st-key-studio_saved) { display: none; }
-  .st-key-studio_header > .st-key-studio_saved, .st-key-studio_header > *:has(.st-key-studio_saved) { flex: 1 0 auto; }
+  .st-key-studio_header > .st-key-studio_saved, .st-key-studio_header > *:has(.st-key-studio_saved) { flex: 1 1 auto; }
+  .st-key-studio_language_choice button > div > [aria-hidden="true"] { display: none; }
   .st-key-studio_header [data-testid="stPageLink"] p,
   .st-key-studio_language_choice button p { position: absolute; clip-path: inset(50%); }
 }
