@@ -30,11 +30,11 @@ EXAMPLES = (
     "tessera head train east/2024=east.gpkg west/2024=west.gpkg --field crop --head logistic --out crops.safetensors",
     "tessera head teach crops.safetensors Devon --out crops-2.safetensors",
     "tessera head keep crops.safetensors --name crops",
-    "tessera map elsewhere --use-head crops --out map.tif",
+    "tessera head list",
 )
 
 
-PATHS = {"file": Input(names=kept_head_names), "out": Output((".safetensors",))}
+PATHS = {"file": Input(names=kept_head_names), "tree": Input(), "out": Output((".safetensors",))}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -133,7 +133,7 @@ def _map_items(project: Project, product: Product, made: ProjectMap, scene: Open
             "image/tiff",
             lambda path: write_confidence(path, product.confidence, grid, provenance, temperature=product.temperature),
             sure_size,
-            style="Confidence colours (.qml)",
+            style=t("Confidence colours (.qml)"),
         ),
     ]
 

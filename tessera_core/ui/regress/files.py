@@ -52,7 +52,7 @@ def map_files(project: Project, scene: OpenScene, year: int | None) -> list[Item
             "image/tiff",
             writing(write_value_map),
             missing=missing,
-            style="Value colours (.qml)",
+            style=t("Value colours (.qml)"),
         ),
         *pictures(stem, lambda: value_layout(product(context)), missing),
         Item(
@@ -66,7 +66,7 @@ def map_files(project: Project, scene: OpenScene, year: int | None) -> list[Item
             "image/tiff",
             writing(write_half_widths),
             missing=missing,
-            style="Margin colours (.qml)",
+            style=t("Margin colours (.qml)"),
         ),
         Item(
             t("Plots"),
