@@ -17,7 +17,6 @@ from tessera_core.cli.paths import Input, Output
 SUMMARY = "other rasters as features: elevation, slope, canopy height"
 EXAMPLES = (
     "tessera features embeddings/2024 dem.tif canopy.tif --slope dem.tif --out layers",
-    "tessera stack embeddings/2024 layers --out both",
     "tessera features elsewhere/2024 dem.tif canopy.tif --slope dem.tif --follow layers --out layers-elsewhere",
 )
 PATHS = {

@@ -67,7 +67,7 @@ def classifier(project: Project, made: ProjectMap, scene: OpenScene, stem: str) 
             button(
                 Item(
                     t("Take the classifier along"),
-                    form.about,
+                    t(form.about),
                     t("Classifier ({ending})", ending=ending),
                     f"{stem}-head{ending}",
                     form.mime,
@@ -75,7 +75,7 @@ def classifier(project: Project, made: ProjectMap, scene: OpenScene, stem: str) 
                     missing=missing,
                 )
             )
-        st.markdown(f":small[:gray[{humanize.escape(missing or form.about)}]]")
+        st.markdown(f":small[:gray[{humanize.escape(missing or t(form.about))}]]")
 
 
 def _missing(project: Project, made: ProjectMap, scene: OpenScene, ending: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.export.labels import CLASS_FORMATS, FORMATS, losses, write_classes, write_labels
-from tessera_core.language import t
+from tessera_core.language import relay, t
 from tessera_core.project.project import Project
 from tessera_core.ui import humanize
 from tessera_core.ui.files import Item, button, stem_of
@@ -23,7 +23,7 @@ def other_format(project: Project, scene: OpenScene, year: int | None) -> None:
             kind = st.selectbox(
                 t("**Another format**"),
                 KINDS,
-                format_func=lambda kind: formats[kind].name,
+                format_func=lambda kind: relay(formats[kind].name),
                 key=f"export_label_kind_{project.key}",
                 width="stretch",
             )
@@ -32,7 +32,7 @@ def other_format(project: Project, scene: OpenScene, year: int | None) -> None:
         st.markdown(f":small[:gray[{humanize.escape(item.missing or item.about)}]]")
         if not item.missing and kind in FORMATS:
             told = losses(kind, project.log.labels, project.log.classes, scene.raster.grid)
-            st.caption("\n".join(f"- {humanize.escape(line)}" for line in told))
+            st.caption("\n".join(f"- {humanize.escape(relay(line))}" for line in told))
 
 
 def _item(project: Project, scene: OpenScene, year: int | None, kind: str) -> Item:
@@ -42,8 +42,8 @@ def _item(project: Project, scene: OpenScene, year: int | None, kind: str) -> It
     unlabelled = "" if log.labels else t("There are no labels yet.")
     unnamed = "" if log.classes else t("There are no classes yet.")
     return Item(
-        form.name,
-        form.about,
+        relay(form.name),
+        relay(form.about),
         t("Save file"),
         f"{stem_of(project, year)}-{'classes' if classes_only else f'labels-{kind}'}{form.ending}",
         form.mime,
