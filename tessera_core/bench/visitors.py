@@ -3,7 +3,8 @@
 The app runs as on a server for strangers; scripted visitors in a process of their own speak the browser's protocol to it
 (:mod:`tessera_core.ui.visiting`). All open the demo in the same second, several times over; then each clicks a place every two
 seconds and asks for the score beside that. What is on disk afterwards says whether labels were mixed, and every picture that was
-sent is held against one computed here from the labels that it answers.
+sent is held against one computed here from the labels that it answers. With ``--class`` they are the learners of one class, who
+join by its code, and the teacher's board is held against what each of them did.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         counts,
         args.seconds or (QUICK_SECONDS if quick else SECONDS),
         servers=servers,
+        in_class=bool(args.in_class),
         rounds=QUICK_ROUNDS if quick else ROUNDS,
         size=QUICK_DEMO_SIZE if quick else DEMO_SIZE,
         left=5.0 if quick else LEFT_SECONDS,
@@ -77,6 +79,7 @@ def measure(
     ask: float = ASK,
     left: float = LEFT_SECONDS,
     servers: int = 1,
+    in_class: bool = False,
 ) -> dict[str, Any]:
     """Let ``counts`` visitors come, one number after the other, each to a server of its own.
 
@@ -87,6 +90,7 @@ def measure(
         every, ask: seconds between two clicks, and between two looks at the score, of one visitor (``ask`` 0: as the browser).
         left: seconds after the last tab was closed at which memory is read again.
         servers: how many processes serve one home; their memory is that of all of them.
+        in_class: whether they are learners of one class.
     """
     from tessera_core.bench.hot_path import machine
 
@@ -99,7 +103,7 @@ def measure(
             folder = Path(base) / str(count)
             # Made once, because that takes a minute; every server has its own.
             shutil.copytree(first, folder / "home")
-            rows.append(_one(folder, count, seconds, rounds, size, every, ask, left, servers))
+            rows.append(_one(folder, count, seconds, rounds, size, every, ask, left, servers, in_class))
             shutil.rmtree(folder)
             sys.stderr.write(json.dumps(rows[-1]) + "\n")
     return {
@@ -107,6 +111,7 @@ def measure(
         "machine": machine(),
         "demo_px": size,
         "servers": servers,
+        "class": in_class,
         "seconds": seconds,
         "every_s": every,
         "ask_s": ask,
@@ -125,6 +130,7 @@ def _one(
     ask: float,
     left: float,
     servers: int,
+    in_class: bool,
 ) -> dict[str, Any]:
     home = folder / "home"
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
@@ -137,16 +143,19 @@ def _one(
         # The first one pays for what is loaded once.
         _visitors(addresses, servers, 0.0, every, ask)
         distinct = []
-        for _ in range(rounds):
+        code = _python(_OPEN_CLASS, environment) if in_class else ""
+        for _ in range(0 if in_class else rounds):
             seen = _visitors(addresses, count, 0.0, every, ask)
             distinct.append(len({one.get("address") for one in seen if one.get("address")}))
         before, _, threads_before = _memory(pids)
         memory["before_mb"] = before
         with _watched(pids) as most:
-            seen = _visitors(addresses, count, seconds, every, ask, moves=min(servers - 1, 1))
+            seen = _visitors(addresses, count, seconds, every, ask, min(servers - 1, 1), code)
         time.sleep(left)
         own, beside, threads = _memory(pids)
     row = _judge(seen, home, environment)
+    if in_class:
+        row |= _board(seen, code, environment)
     memory |= {"peak_mb": most["own"], "peak_beside_mb": most["beside"], "left_mb": own, "left_beside_mb": beside}
     memory["each_mb"] = round((most["own"] - memory["before_mb"]) / count, 2)
     return {
@@ -158,6 +167,52 @@ def _one(
         "threads_most": most["threads"],
         "threads_left": threads,
         "load_before": load,
+    }
+
+
+_OPEN_CLASS = """
+from tessera_core.classroom.joining import open_class
+from tessera_core.hosting import Person, acting_for
+from tessera_core.project import library
+with acting_for(Person("teacher")):
+    template = library.start_demo(library.take_demo(), fresh=True)
+    print(open_class(template, Person("teacher"), tasks=["Label ten places."]).code)
+"""
+_READ_BOARD = """
+import json, sys, time
+from tessera_core.classroom import board, store
+found = store.with_code(sys.argv[1])
+start = time.perf_counter()
+rows = board.rows(found)
+print(json.dumps({"ms": 1000 * (time.perf_counter() - start), "labels": {row.nickname: row.labels for row in rows}}))
+"""
+
+
+def _python(code: str, environment: dict[str, str], *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        raise TesseraError(f"The class could not be opened or read: {done.stderr.strip()[-300:]}")
+    return done.stdout.strip()
+
+
+def _board(seen: list[dict[str, Any]], code: str, environment: dict[str, str]) -> dict[str, Any]:
+    """The teacher's board against what each learner did: labels by which a row differs from the clicks that were answered."""
+    told = json.loads(_python(_READ_BOARD, environment, code))
+    made: dict[str, int] = {}
+    for one in seen:
+        name = f"visitor {one['visitor']}"
+        made[name] = made.get(name, 0) + sum(click["acked"] for click in one.get("clicks", []))
+    return {
+        "on_the_board": len(told["labels"]),
+        "board_ms": round(told["ms"], 1),
+        "board_wrong": sum(told["labels"].get(name) != count for name, count in made.items()),
     }
 
 
@@ -203,10 +258,21 @@ def _server(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, su
 
 
 def _visitors(
-    addresses: Sequence[str], count: int, seconds: float, every: float, ask: float, moves: int = 0
+    addresses: Sequence[str], count: int, seconds: float, every: float, ask: float, moves: int = 0, code: str = ""
 ) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "tessera_core.ui.visiting", *addresses, "--visitors", str(count)]
-    command += ["--seconds", str(seconds), "--every", str(every), "--ask", str(ask), "--moves", str(moves)]
+    command += [
+        "--seconds",
+        str(seconds),
+        "--every",
+        str(every),
+        "--ask",
+        str(ask),
+        "--moves",
+        str(moves),
+        "--join",
+        code,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         raise TesseraError(f"The visitors could not come: {done.stderr.strip()[-500:]}")

@@ -74,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--visitors", metavar="NUMBERS", help="for visitors: how many, separated by commas")
     parser.add_argument("--seconds", type=float, help="for visitors: how long they label")
     parser.add_argument("--servers", type=int, metavar="N", help="for visitors: processes that serve one home together")
+    parser.add_argument(
+        "--class",
+        dest="in_class",
+        action="store_true",
+        help="for visitors: learners of one class, who join by its code",
+    )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
 
 

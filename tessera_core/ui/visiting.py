@@ -74,6 +74,7 @@ class Tab(Wire):
         super().__init__(parts.netloc, self.cookies)
         self.map, self.side = Channel(), Channel()
         self._buttons: dict[str, str] = {}
+        self._fields: dict[str, str] = {}
         self._texts: OrderedDict[str, None] = OrderedDict()
         self._hashes: OrderedDict[str, None] = OrderedDict()
         self.running = False
@@ -93,6 +94,21 @@ class Tab(Wire):
         if label not in self._buttons:
             raise RuntimeError(f"no button {label!r}; the page says: {' | '.join(self._texts)[-500:]}")
         self._run(self.pressing(self._buttons[label]), seconds)
+
+    def fill_in(self, texts: dict[str, str], label: str, seconds: float = 120) -> None:
+        """Fill in the first fields of these names, press the button of their form, and wait until the page stands.
+
+        Raises:
+            RuntimeError: there is no such field or button.
+        """
+        if missing := {*texts} - {*self._fields} or {label} - {*self._buttons}:
+            raise RuntimeError(
+                f"the page has no {', '.join(sorted(missing))}; it says: {' | '.join(self._texts)[-500:]}"
+            )
+        message = self.pressing(self._buttons[label])
+        for name, text in texts.items():
+            message.rerun_script.widget_states.widgets.append(WidgetState(id=self._fields[name], string_value=text))
+        self._run(message, seconds)
 
     def tell(self, channel: Channel, want: dict[str, Any], ops: list[dict[str, Any]]) -> None:
         """Send a message of the label map, as its queue does."""
@@ -114,7 +130,7 @@ class Tab(Wire):
 
     def _run(self, message: BackMsg, seconds: float) -> None:
         self.running = True
-        self._buttons, end = {}, time.monotonic() + seconds
+        self._buttons, self._fields, end = {}, {}, time.monotonic() + seconds
         self._texts.clear()
         self._send(message)
         while self.running and time.monotonic() < end:
@@ -139,6 +155,8 @@ class Tab(Wire):
         match element.WhichOneof("type"):
             case "button":
                 self._buttons[element.button.label] = element.button.id
+            case "text_input":
+                self._fields.setdefault(element.text_input.label, element.text_input.id)
             case "alert" if element.alert.format in (Alert.ERROR, Alert.WARNING):
                 self._texts[element.alert.body] = None
             case "bidi_component":
@@ -178,19 +196,22 @@ def _cookies(host: str, port: int) -> str:
 
 
 def visit(tab: Tab, gate: threading.Barrier, wishes: argparse.Namespace) -> list[dict[str, Any]]:
-    """Open the demo with all others at once, label, and wait for the score of what was labelled.
+    """Open the demo (or join a class) with all others at once, label, and wait for the score of what was labelled.
 
     Where ``wishes`` ask for moves, go on at the next of its addresses after a while, as whoever is sent to another process of
     the same server; each stay is told on its own.
     """
-    tab.look("")
+    tab.look("classroom" if wishes.join else "")
     gate.wait()
     started = time.monotonic()
-    tab.press(DEMO_BUTTON)
+    if wishes.join:
+        tab.fill_in({"Code": wishes.join, "Nickname": f"visitor {tab.number}"}, "Join")
+    else:
+        tab.press(DEMO_BUTTON)
     opened = time.monotonic() - started
     told = [_told(tab, opened)]
     if not tab.query:
-        told[0]["problem"] = told[0]["problem"] or "the demo region did not open"
+        told[0]["problem"] = told[0]["problem"] or "no region opened"
     if wishes.seconds <= 0 or not tab.query:
         return told
     _stay(tab, told[0], wishes)
@@ -424,6 +445,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--patience", type=float, default=30, help="seconds to wait for the last score")
     parser.add_argument("--stay", type=float, default=0, help="seconds to stay after that, with the tab open")
+    parser.add_argument(
+        "--join", default="", metavar="CODE", help="they join the class of that code, instead of the demo"
+    )
     parser.add_argument("--moves", type=int, default=0, help="how often each goes on at another of the addresses")
     wishes = parser.parse_args(arguments)
     if wishes.check is not None:
