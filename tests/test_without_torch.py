@@ -31,7 +31,7 @@ WITH_TORCH = {
         f"tessera_core.pretrain.{name}"
         for name in ["barlow", "distil", "monitor", "products", "projector", "ranks", "trainer"]
     ),
-    *(f"tessera_core.pretrain.studies.{name}" for name in ["labels", "sampling"]),
+    *(f"tessera_core.pretrain.studies.{name}" for name in ["labels", "sampling", "year"]),
 }
 # One or two of each page and command on the way from a region to a map that is compared, checked and exported.
 VISITS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import shapely
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tessera_core.analysis.pixel_cover import pixel_cover
@@ -14,6 +14,7 @@ _COORDINATE = st.one_of(
 )
 _RING = st.lists(st.tuples(_COORDINATE, _COORDINATE), min_size=3, max_size=9)
 BOX = (1, -2, 9, 7)
+AROUND = (-3, -3, 12, 12)
 
 
 def _plain(shape, box):
@@ -33,6 +34,8 @@ def test_covers_are_those_of_intersections_with_every_pixel(shell, hole):
     shape = shapely.difference(_areas(shapely.Polygon(shell)), _areas(shapely.Polygon(hole)))
     if shape.is_empty or not shape.is_valid or shape.geom_type not in ("Polygon", "MultiPolygon"):
         return
+    # Of slivers a thousand million times longer than wide, GEOS itself takes whole pixels for covered.
+    assume(abs(_plain(shape, AROUND).sum() - shape.area) < 1e-9)
     np.testing.assert_allclose(pixel_cover(shape, BOX), _plain(shape, BOX), atol=1e-9)
 
 

@@ -45,7 +45,7 @@ def test_every_number_of_the_report_is_on_the_pages(app: AppTest, project: Proje
 
     _shown(app, project, "validate")
     assert any(humanize.escape(accuracy_sentence(checked)) in text.value for text in app.markdown)
-    captions = " ".join(text.value for text in app.caption)
+    captions = " ".join(text.value for text in (*app.caption, *app.markdown))
     assert all(humanize.escape(note) in captions for note in checked.notes)
     areas = app.dataframe[0].value
     for at, one in enumerate(checked.classes):

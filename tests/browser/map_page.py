@@ -29,6 +29,7 @@ PATIENCE = 1000 * PATIENCE_S
 # Pixels of the map's canvases as the browser draws them: name of the pane -> [r, g, b, a] at a place of the screen.
 PIXEL = """(map, [pane, x, y]) => {
   const canvas = map.querySelector(`.leaflet-${pane}-pane canvas`);
+  if (!canvas) return [];
   const box = canvas.getBoundingClientRect();
   const at = [(x - box.left) / box.width * canvas.width, (y - box.top) / box.height * canvas.height].map(Math.floor);
   return [...canvas.getContext("2d").getImageData(at[0], at[1], 1, 1).data];

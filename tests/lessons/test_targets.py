@@ -21,7 +21,7 @@ def test_the_code_has_what_a_target_names(name: str, root: Path) -> None:
     if found := re.fullmatch(r'\[data-tour="([\w.-]+)"\]', target.selector):
         assert f'"data-tour": "{found[1]}"' in scripts
     elif found := re.fullmatch(r'\[data-layer="([\w.-]+)"\]', target.selector):
-        assert f'["{found[1]}", "' in scripts
+        assert f'["{found[1]}", t("' in scripts
     elif found := re.fullmatch(r'\[class\*="st-key-([\w-]+)"\](?:\[class\*="(\w+)"\])?', target.selector):
         # Keys are written whole, or as a template whose beginning and end these are.
         literal = found[1].removeprefix(target.page + "_").rstrip("_")
@@ -38,7 +38,7 @@ def test_the_code_has_what_a_target_names(name: str, root: Path) -> None:
 def test_every_page_is_there_and_called_so(root: Path) -> None:
     shell = (root / "tessera_core" / "ui" / "shell.py").read_text(encoding="utf-8")
     for page, title in PAGES.items():
-        assert f'st.Page("pages/{page}.py", title="{title}"' in shell
+        assert f'st.Page("pages/{page}.py", title=t("{title}")' in shell
 
 
 def test_no_shipped_lesson_points_at_what_no_step_can_reach() -> None:
