@@ -198,7 +198,7 @@ def _python(code: str, environment: dict[str, str], *words: str) -> str:
         check=False,
     )
     if done.returncode:
-        raise TesseraError(f"The class could not be opened or read: {done.stderr.strip()[-300:]}")
+        raise TesseraError(f"What visitors find on the server could not be made or read: {done.stderr.strip()[-300:]}")
     return done.stdout.strip()
 
 
@@ -218,17 +218,9 @@ def _board(seen: list[dict[str, Any]], code: str, environment: dict[str, str]) -
 
 def _make_demo(environment: dict[str, str]) -> None:
     """The demo region where the server looks for it, so that nobody waits for it."""
-    code = "from tessera_core.project.library import make_demo; make_demo(lambda *_: None, lambda: False)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
+    _python(
+        "from tessera_core.project.library import make_demo; make_demo(lambda *_: None, lambda: False)", environment
     )
-    if done.returncode:
-        raise TesseraError(f"The demo region could not be made: {done.stderr.strip()[-300:]}")
 
 
 @contextmanager

@@ -65,9 +65,7 @@ class Catalogue:
 
     def knows(self, text: str) -> bool:
         """Whether :meth:`relayed` has it."""
-        return self._exact(text) is not None or any(
-            literal in text and pattern.fullmatch(text) for literal, pattern, _ in self._patterns
-        )
+        return self._exact(text) is not None or any(pattern.match(text) is not None for pattern in self._patterns)
 
     def _exact(self, text: str) -> str | None:
         for catalogue in (self._core, self._studio):
@@ -78,21 +76,16 @@ class Catalogue:
     def _find(self, text: str, depth: int) -> str:
         if (exact := self._exact(text)) is not None:
             return exact
-        best: tuple[int, re.Match[str], str] | None = None
-        for literal, pattern, message in self._patterns:
-            if literal in text and (found := pattern.fullmatch(text)):
-                own = len(message) - sum(len(place) for place in _PLACE.findall(message))
-                if best is None or own > best[0]:
-                    best = own, found, message
+        matches = ((pattern, found) for pattern in self._patterns if (found := pattern.match(text)) is not None)
+        best = max(matches, key=lambda match: match[0].own, default=None)
         if best is None:
             return text
-        _, found, message = best
         # What was put in may be a sentence itself; names of one word are people's own.
         values = {
             name: self._relayed(value, depth - 1) if depth and " " in value else value
-            for name, value in found.groupdict().items()
+            for name, value in best[1].items()
         }
-        return self._core.gettext(message).format(**values)
+        return self._core.gettext(best[0].message).format(**values)
 
 
 @cache
@@ -111,20 +104,35 @@ def _messages(translations: gettext.GNUTranslations) -> frozenset[str]:
     )
 
 
-def _pattern(message: str) -> tuple[str, re.Pattern[str], str] | None:
-    """(longest run of its own words, the pattern, the message) of a message with places for values; None for another."""
-    places = _PLACE.findall(message)
-    if not places:
+class _Pattern:
+    """A message with places for values, found in time that grows with the text alone, whatever strangers wrote into it."""
+
+    def __init__(self, message: str, names: list[str]) -> None:
+        self.message, self.names = message, names
+        self.parts = [part.replace("{{", "{").replace("}}", "}") for part in _PLACE.split(message)]
+        self.literal = max(self.parts, key=len)
+        self.own = sum(map(len, self.parts))
+
+    def match(self, text: str) -> dict[str, str] | None:
+        """Values by name where the text is this message, each as short as can be; None otherwise."""
+        first, *middle, last = self.parts
+        if self.literal not in text or not text.startswith(first) or not text.endswith(last):
+            return None
+        at, end = len(first), len(text) - len(last)
+        found: dict[str, str] = {}
+        for name, part in zip(self.names, [*middle, None], strict=True):
+            stop = end if part is None else text.find(part, at, end)
+            if stop < at:
+                return None
+            if found.setdefault(name, text[at:stop]) != text[at:stop]:
+                return None
+            at = stop + len(part or "")
+        return found
+
+
+def _pattern(message: str) -> _Pattern | None:
+    names = [place[1:-1] for place in _PLACE.findall(message)]
+    if not names:
         return None
-    parts = [part.replace("{{", "{").replace("}}", "}") for part in _PLACE.split(message)]
-    literal = max(parts, key=len)
-    if sum(c.isalpha() for part in parts for c in part) < _LETTERS:
-        return None
-    seen: set[str] = set()
-    text = re.escape(parts[0])
-    for place, part in zip(places, parts[1:], strict=True):
-        name = place[1:-1]
-        text += f"(?P={name})" if name in seen else f"(?P<{name}>.*?)"
-        text += re.escape(part)
-        seen.add(name)
-    return literal, re.compile(text, re.DOTALL), message
+    pattern = _Pattern(message, names)
+    return pattern if sum(c.isalpha() for part in pattern.parts for c in part) >= _LETTERS else None

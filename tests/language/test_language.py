@@ -84,6 +84,15 @@ def test_no_text_breaks_the_relay(text: str) -> None:
         assert isinstance(relay(text), str)
 
 
+def test_what_strangers_wrote_into_a_sentence_costs_no_time() -> None:
+    # A pattern that tried every way of sharing the commas out would not end.
+    said = (
+        "The region does not lie on Earth: its coordinates are no longitudes and latitudes in degrees (" + ", " * 20_000
+    )
+    with using("de"):
+        assert relay(said) == said
+
+
 def test_english_that_everybody_can_tell_from_english() -> None:
     assert pseudo("**Save** {name} now :material/check:").count("{name}") == 1
     assert re.search(r":material/check:", pseudo("Save :material/check: it"))
