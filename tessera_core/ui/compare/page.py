@@ -17,7 +17,7 @@ from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components import view_map
 
 _PARTS = {
-    "change": ":material/difference: Change",
+    "change": later(":material/difference: Change"),
     "classes": later(":material/category: Class to class"),
     "labels": later(":material/label: Labels in other years"),
     "control": later(":material/balance: Against land like it"),
