@@ -183,7 +183,7 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
     share = 100 * count / max(layer.pixels, 1)
     st.metric(
         t("Changed from {first} to {last}", first=context.first, last=context.last),
-        f"{area_text(count, context)} · {numeral(share, ".1f")} %",
+        f"{area_text(count, context)} · {numeral(share, '.1f')} %",
     )
     if count:
         st.caption(
