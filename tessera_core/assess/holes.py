@@ -7,6 +7,7 @@ is; else the vectors do not belong together, and what was made here is a dataset
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tessera_core._utils.atomic import atomic_path
 from tessera_core.assess.agreement import Agreement, aligned, compare
 from tessera_core.errors import InputError, TesseraError
+from tessera_core.gate import is_missing
 from tessera_core.grid import Grid
 from tessera_core.observations import percent
 from tessera_core.raster import EmbeddingRaster, NoData
@@ -84,9 +86,31 @@ class Filled:
         return path
 
 
+def keep_origin(source: Path, target: Path) -> None:
+    """Let a raster that was made of the one in ``source`` say, too, which of its pixels were made here; where that is known.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    if not is_missing(source / ORIGIN_FILE):
+        with atomic_path(target / ORIGIN_FILE) as part:
+            shutil.copyfile(source / ORIGIN_FILE, part)
+
+
 def holes(raster: EmbeddingRaster, reasons: Collection[NoData] = FILLABLE) -> NDArray[np.bool_]:
     """Which pixels of a raster are holes: bool (H, W)."""
     return np.isin(raster.nodata_reasons(), [int(reason) for reason in reasons])
+
+
+def near_holes(
+    raster: EmbeddingRaster, margin: int = MARGIN, reasons: Collection[NoData] = FILLABLE
+) -> NDArray[np.bool_]:
+    """Which pixels of a raster lie within so many pixels of a hole, or in one: bool (H, W)."""
+    from scipy import ndimage
+
+    size = 2 * margin + 1
+    # A square around each pixel, along one axis after the other: the work does not grow with the margin.
+    return np.asarray(ndimage.maximum_filter(holes(raster, reasons).view(np.uint8), size, mode="constant"), bool)
 
 
 def boxes_to_make(
@@ -137,8 +161,6 @@ def fill_holes(
         InputError: there is no hole, the pixels do not lie on each other, nothing was made of the holes, or too few pixels around
             them were made to know.
     """
-    from scipy import ndimage
-
     made.provenance.require_same_dataset(published.provenance, "one raster of both")
     if published.provenance.year != made.provenance.year:
         raise InputError(
@@ -150,7 +172,7 @@ def fill_holes(
         raise InputError("Nothing is missing in the published embeddings that could be filled.")
     codes, scales, seen = _onto(made, published.grid)
     there = np.isfinite(scales) & (scales > 0)
-    near = ndimage.binary_dilation(gone, np.ones((3, 3), bool), iterations=margin) & published.valid() & there
+    near = near_holes(published, margin, reasons) & published.valid() & there
     fresh = gone & there
     if not fresh.any():
         raise InputError("The embeddings made here have nothing where the published ones lack something.")

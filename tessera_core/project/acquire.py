@@ -113,18 +113,27 @@ class Request:
     @property
     def catalogue(self) -> Catalogue:
         """The archive, at the addresses that the environment gives (see the module's docstring)."""
-        if self.source not in CATALOGUES:
-            raise InputError(f"The source {self.source!r} is not known; it is one of {', '.join(CATALOGUES)}.")
-        catalogue = CATALOGUES[self.source]
-        if url := os.environ.get("TESSERA_STAC_URL"):
-            catalogue = dataclasses.replace(catalogue, stac_url=url, signed=False)
-        if catalogue.cmr_url and (url := os.environ.get("TESSERA_CMR_URL")):
-            catalogue = dataclasses.replace(catalogue, cmr_url=url)
-        return catalogue
+        return catalogue_of(self.source)
 
     @property
     def _share_of_year(self) -> float:
         return _share_of_year(self.window)
+
+
+def catalogue_of(source: str) -> Catalogue:
+    """The archive of a name, at the addresses that the environment gives (see the module's docstring).
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if source not in CATALOGUES:
+        raise InputError(f"The source {source!r} is not known; it is one of {', '.join(CATALOGUES)}.")
+    catalogue = CATALOGUES[source]
+    if url := os.environ.get("TESSERA_STAC_URL"):
+        catalogue = dataclasses.replace(catalogue, stac_url=url, signed=False)
+    if catalogue.cmr_url and (url := os.environ.get("TESSERA_CMR_URL")):
+        catalogue = dataclasses.replace(catalogue, cmr_url=url)
+    return catalogue
 
 
 def _share_of_year(window: Window) -> float:

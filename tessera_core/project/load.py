@@ -195,7 +195,12 @@ def _attach(project: Project, got: Sequence[Fetched]) -> None:
         path = _take(fetched.entry, project.folder / "data", str(year))
         project.attach_embeddings(year, path, raster.provenance, raster.grid)
         missing[str(year)] = list(fetched.missing)
-    project.update(fetch_missing={year: sentences for year, sentences in missing.items() if sentences})
+    # What is fetched anew has the holes that its publisher left.
+    anew = {str(fetched.entry.year) for fetched in got}
+    filled = {year: noted for year, noted in project.settings.filled.items() if year not in anew}
+    project.update(
+        fetch_missing={year: sentences for year, sentences in missing.items() if sentences}, filled=filled or None
+    )
 
 
 def _take(entry: cache.CachedRaster, home: Path, name: str) -> Path:

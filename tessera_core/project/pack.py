@@ -28,7 +28,9 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path
 from tessera_core._utils.locks import reading
+from tessera_core.assess.holes import ORIGIN_FILE
 from tessera_core.errors import Cancelled, ExportError, InputError, ProjectError, TesseraError
+from tessera_core.gate import is_missing
 from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
@@ -161,6 +163,8 @@ def _pack(
         name = str(ref.year) if ref.year is not None else "undated"
         place = f"data/{name}"
         _pack_raster(writer, f"{folder}/{place}", raster)
+        if not is_missing(ref.path / ORIGIN_FILE):
+            writer.file(f"{folder}/{place}/{ORIGIN_FILE}", ref.path / ORIGIN_FILE)
         # Without them whoever opens the pack would see embeddings as colours only.
         photo = None
         for shown in canvas.satellite_pictures(ref.path, tile):

@@ -270,14 +270,19 @@ def _name(text: str) -> str:
 
 
 def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that name no place outside the project's folder: what tiles were read before they were mended."""
-    repaired = settings.get("repaired_tiles")
-    if not isinstance(repaired, dict):
-        return dict(settings)
-    years = {}
-    for year, noted in repaired.items():
-        original = noted.get("original") if isinstance(noted, dict) else None
-        years[year] = noted
-        if isinstance(noted, dict) and isinstance(original, str) and not _stays(original):
-            years[year] = noted | {"original": f"elsewhere/{_name(original)}"}
-    return dict(settings) | {"repaired_tiles": years}
+    """Settings that name no place outside the project's folder: what years were before their tiles or holes were mended."""
+    kept = dict(settings)
+    for name in ("repaired_tiles", "filled"):
+        if isinstance(years := settings.get(name), dict):
+            kept[name] = {year: _without_original(noted) for year, noted in years.items()}
+    return kept
+
+
+def _without_original(noted: Any) -> Any:
+    if not isinstance(noted, dict):
+        return noted
+    original = noted.get("original")
+    if isinstance(original, str) and not _stays(original):
+        noted = noted | {"original": f"elsewhere/{_name(original)}"}
+    # What the year's tiles were before its holes were filled.
+    return noted | {"tiles": _without_original(noted["tiles"])} if "tiles" in noted else noted

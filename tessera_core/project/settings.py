@@ -112,6 +112,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         missing: sentences about satellite data that could not be had.
         agreement: comparisons of embeddings made here with published ones.
         repaired_tiles: what was done to tiles, by year; see :mod:`tessera_core.project.tile_repair`.
+        filled: holes that were filled here, by year; see :mod:`tessera_core.project.filling`.
         steps_done: steps of :mod:`tessera_core.project.steps` that somebody has taken; ``"hidden"`` where the list is put away.
         lesson: how far the lesson has come that this project is for.
         learner: nickname under which it is handed in to a class.
@@ -137,6 +138,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     missing: tuple[str, ...] = ()
     agreement: tuple[Compared, ...] = ()
     repaired_tiles: dict[str, Any] = {}
+    filled: dict[str, Any] = {}
     steps_done: tuple[str, ...] = ()
     lesson: LessonProgress | None = None
     learner: Annotated[str, Meta(max_length=80)] | None = None

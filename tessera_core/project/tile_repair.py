@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import make_place
+from tessera_core.assess.holes import keep_origin
 from tessera_core.errors import ProjectError
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
@@ -79,8 +80,9 @@ def mask(project: Project, year: int | None, names: Iterable[str]) -> None:
         return
     source = _own_layout(project, original, year)
     # As it was saved: what its reader warns of now may be masked in a moment.
-    made = mask_tiles(EmbeddingRaster.open(source), source, wanted, _free(project, f"{_name(year)}-masked"))
-    _use(project, year, made, {"masked": wanted, "original": _noted_path(project, original)})
+    made = mask_tiles(EmbeddingRaster.open(source), source, wanted, free_folder(project, f"{year_name(year)}-masked"))
+    keep_origin(source, made)
+    _use(project, year, made, {"masked": wanted, "original": noted_path(project, original)})
 
 
 def try_seam_correction(
@@ -101,7 +103,7 @@ def try_seam_correction(
         return lambda done, total, _: progress(start + 30 * done // max(total, 1), 100, name)
 
     before = check_quality(raster, progress=part(0, "Measuring the steps"), cancelled=cancelled)
-    folder = _free(project, f"{_name(year)}-levelled")
+    folder = free_folder(project, f"{year_name(year)}-levelled")
     after_raster = correct_seams(
         raster, tile_offsets(before), folder, progress=part(30, "Levelling"), cancelled=cancelled
     )
@@ -115,11 +117,12 @@ def try_seam_correction(
 def keep_seam_correction(project: Project, year: int | None, made: SeamCorrection) -> None:
     """Let the project's year use a levelled raster; tiles masked before stay masked."""
     original = _original(project, year)
+    keep_origin(original, made.folder)
     _use(
         project,
         year,
         made.folder,
-        {**_noted(project, year), "levelled": True, "original": _noted_path(project, original)},
+        {**_noted(project, year), "levelled": True, "original": noted_path(project, original)},
     )
 
 
@@ -137,11 +140,12 @@ def restore(project: Project, year: int | None) -> None:
 
 
 def _noted(project: Project, year: int | None) -> dict[str, Any]:
-    noted = project.settings.repaired_tiles.get(_name(year))
+    noted = project.settings.repaired_tiles.get(year_name(year))
     return dict(noted) if isinstance(noted, dict) else {}
 
 
-def _name(year: int | None) -> str:
+def year_name(year: int | None) -> str:
+    """How folders and settings call a year."""
     return "undated" if year is None else str(year)
 
 
@@ -164,7 +168,8 @@ def _original(project: Project, year: int | None) -> Path:
     return path
 
 
-def _noted_path(project: Project, path: Path) -> str:
+def noted_path(project: Project, path: Path) -> str:
+    """A path as a project keeps it: relative to its folder where it lies in it."""
     home = project.folder.resolve()
     return str(path.resolve().relative_to(home)) if path.resolve().is_relative_to(home) else str(path.resolve())
 
@@ -173,12 +178,12 @@ def _own_layout(project: Project, path: Path, year: int | None) -> Path:
     """The raster as a folder of our own layout, which masking can link to."""
     if (path / "codes.npy").is_file() and (path / "raster.json").is_file():
         return path
-    copy = project.folder / "data" / f"{_name(year)}-copy"
+    copy = project.folder / "data" / f"{year_name(year)}-copy"
     return copy if (copy / "raster.json").is_file() else open_embeddings(path).save(copy)
 
 
-def _free(project: Project, name: str) -> Path:
-    """A new folder each time: the old one may be open on someone's screen."""
+def free_folder(project: Project, name: str) -> Path:
+    """A new folder of a project's data each time: the old one may be open on someone's screen."""
     home = project.folder / "data"
     make_place(home)
     number = 1
@@ -191,8 +196,8 @@ def _use(project: Project, year: int | None, path: Path, noted: dict[str, Any]) 
     reference = project.embeddings[year]
     raster: EmbeddingRaster = open_embeddings(path)
     project.attach_embeddings(year, path, raster.provenance, raster.grid, dpixels=reference.dpixels)
-    rest = {key: value for key, value in project.settings.repaired_tiles.items() if key != _name(year)}
-    project.update(repaired_tiles=rest | ({_name(year): noted} if noted else {}))
+    rest = {key: value for key, value in project.settings.repaired_tiles.items() if key != year_name(year)}
+    project.update(repaired_tiles=rest | ({year_name(year): noted} if noted else {}))
     # What the year used until now was made here and can be made again.
     home = (project.folder / "data").resolve()
     if reference.path != path.resolve() and reference.path.parent == home and _made_here(reference.path.name):

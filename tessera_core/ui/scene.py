@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tessera_core.analysis.similarity import SimilarityIndex
     from tessera_core.heads import Scene
     from tessera_core.observations import Depth
+    from tessera_core.project.filling import Lack
     from tessera_core.render.display import DisplayGrid
 
 log = logging.getLogger(__name__)
@@ -228,6 +229,13 @@ class OpenScene:
     def depth(self) -> Depth | None:
         """How often its pixels were seen; None where nobody counted."""
         return self._part("depth", self.raster.depth)
+
+    @property
+    def lack(self) -> Lack:
+        """Which pixels are missing and could be made here."""
+        from tessera_core.project.filling import lacking
+
+        return self._part("lack", lambda: lacking(self.raster))
 
     def seen_png(self, name: str) -> bytes:
         """A picture of ``render.seen`` as PNG bytes on the display."""

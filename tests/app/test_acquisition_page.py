@@ -13,7 +13,7 @@ import pytest
 from affine import Affine
 from streamlit.testing.v1 import AppTest
 
-from tessera_core.dpixels.acquire import Window, catalogue, read
+from tessera_core.dpixels.acquire import Window
 from tessera_core.dpixels.tile import write_tile
 from tessera_core.errors import Cancelled, InputError, MixedDatasetsError
 from tessera_core.grid import Grid
@@ -25,7 +25,7 @@ from tessera_core.project.project import Project
 from tessera_core.region import parse_bbox
 from tessera_core.sources.local.open import open_embeddings
 from tessera_core.ui import jobs
-from tests.dpixels.sentinel_server import LAT, LON, Archive, SentinelServer
+from tests.dpixels.sentinel_server import LAT, LON, Archive, few_days
 
 WEIGHTS = "studio-nano"
 ZONE = "EPSG:32631"
@@ -42,16 +42,7 @@ def _quiet(done: int, total: int, message: str = "") -> None:
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     """Three optical and two radar days of 2023, which the page is told to use by the environment."""
-    monkeypatch.setattr(read, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(catalogue, "SEARCH_RETRIES", 1)
-    (tmp_path / "archive").mkdir()
-    with SentinelServer(tmp_path / "archive") as served:
-        for number, day in enumerate(("2023-03-05", "2023-06-15", "2023-09-01")):
-            served.add_s2(f"S{number}", day, ZONE)
-        served.add_s1("P", "2023-03-07", ZONE, "ascending")
-        served.add_s1("Q", "2023-06-09", ZONE, "descending")
-        monkeypatch.setenv("TESSERA_STAC_URL", f"{served.url}/stac")
-        monkeypatch.setenv("TESSERA_CMR_URL", f"{served.url}/cmr")
+    with few_days(tmp_path / "archive", monkeypatch) as served:
         yield served
 
 

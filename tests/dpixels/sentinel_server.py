@@ -10,6 +10,8 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,9 +19,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import numpy as np
+import pytest
 import rasterio
 from affine import Affine
 
+from tessera_core.dpixels.acquire import catalogue, read
 from tessera_core.dpixels.tile import S2_BANDS
 from tessera_core.grid import transformer
 
@@ -316,3 +320,19 @@ class SentinelServer:
     def __exit__(self, *_: Any) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+
+@contextmanager
+def few_days(folder: Path, monkeypatch: pytest.MonkeyPatch, crs: str = "EPSG:32631") -> Iterator[Archive]:
+    """Three optical and two radar days of 2023, found by the program at the addresses in the environment."""
+    monkeypatch.setattr(read, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(catalogue, "SEARCH_RETRIES", 1)
+    folder.mkdir()
+    with SentinelServer(folder) as served:
+        for number, day in enumerate(("2023-03-05", "2023-06-15", "2023-09-01")):
+            served.add_s2(f"S{number}", day, crs)
+        served.add_s1("P", "2023-03-07", crs, "ascending")
+        served.add_s1("Q", "2023-06-09", crs, "descending")
+        monkeypatch.setenv("TESSERA_STAC_URL", f"{served.url}/stac")
+        monkeypatch.setenv("TESSERA_CMR_URL", f"{served.url}/cmr")
+        yield served

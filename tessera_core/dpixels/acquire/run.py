@@ -100,6 +100,7 @@ class AcquireOptions:
         patch_px: side of a tile in pixels, counted from the region's corner; None for one tile where the region is no larger
             than a cell, else cells (:mod:`tessera_core.cells`), which lie alike for every region.
         cells: cut into cells however small the region is.
+        pieces: names and grids of the tiles, for pixels that others have laid out; None for the region's own grid, cut as above.
         workers: assets read at the same time.
         timeout_s: longest wait for one request.
     """
@@ -110,6 +111,7 @@ class AcquireOptions:
     min_coverage_s1: float = 0.0001
     patch_px: int | None = None
     cells: bool = False
+    pieces: tuple[tuple[str, Grid], ...] | None = None
     workers: int = 8
     timeout_s: float = 60.0
 
@@ -231,6 +233,9 @@ def planned(
 
 def _cut(grid: Grid, region: Region, out: Path, settings: _Settings) -> Iterable[tuple[str, Grid]]:
     """The grid in parts with a name each, without those that hold no pixel of the region."""
+    if settings.options.pieces is not None:
+        yield from settings.options.pieces
+        return
     side = settings.options.patch_px
     if side is None and _begun_before(grid, region, out, settings):
         side = FORMER_PATCH_PX

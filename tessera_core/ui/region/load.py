@@ -318,6 +318,13 @@ def _gaps(request: EmbeddingRequest, cover: Coverage, years: Sequence[int]) -> N
             more = t(" and {names} more", names=len(names) - 20) if len(names) > 20 else ""
             st.markdown(f"**{year.year}:** {humanize.escape(', '.join(names[:20]))}{more}")
         st.markdown(t("You can make these embeddings yourself from satellite images, or ask the publishers for them."))
+        if offers_embeddings() and not state.hosted():
+            st.caption(
+                t(
+                    "Making a year here makes all of the region as a dataset of its own, which is not mixed with published "
+                    "embeddings. To fill only gaps of a year, load it first; its page then offers that."
+                )
+            )
         text = request_text(request.region, cover if lacking else cover.dataset, years)
         with st.container(horizontal=True):
             for year_number in list(years)[:3]:

@@ -97,8 +97,9 @@ def page() -> None:
                 _summary(project)
             opened = True
             if any(ref.provenance.source not in ("demo", "generated") for ref in project.embeddings.values()):
-                from tessera_core.ui.region import tiles
+                from tessera_core.ui.region import holes, tiles
 
+                holes.panel(project, _REASONS)
                 tiles.panel(project)
         starts.in_project(project)
         with st.expander(t("Open something else"), icon=":material/folder_open:", expanded=not opened):
