@@ -12,8 +12,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tessera_core.errors import GridError
 from tessera_core.grid import Grid
+from tessera_core.region import Region
 
 CELL_PX = 1024
 PIXEL_M = 10.0
@@ -95,3 +99,35 @@ def cut(grid: Grid, side: int = CELL_PX) -> Iterator[tuple[Cell, Grid]]:
         y0, y1 = max(row * side, top) - top, min((row + 1) * side, top + grid.height) - top
         x0, x1 = max(column * side, left) - left, min((column + 1) * side, left + grid.width) - left
         yield Cell(zone, row, column), grid.window(y0, x0, y1 - y0, x1 - x0)
+
+
+def cut_region(
+    region: Region, grid: Grid, side: int = CELL_PX
+) -> Iterator[tuple[Cell, Grid, NDArray[np.bool_] | None]]:
+    """The cells that hold a pixel of a region, from north to south.
+
+    Args:
+        region: where.
+        grid: that covers it, in a UTM zone; only its place counts, so it may be larger than one map can be.
+        side: of a cell, in pixels.
+
+    Returns:
+        Each cell, its part of the grid, and which of the part's pixels lie in the region: bool (H, W), or None for all.
+
+    Raises:
+        GridError: the grid lies in no UTM zone.
+    """
+    import shapely
+    from rasterio.features import geometry_mask
+
+    utm_zone(grid)
+    shape = region.projected(grid.crs or "")
+    shapely.prepare(shape)
+    for cell, part in cut(grid, side):
+        box = shapely.box(*part.bounds)
+        if not shapely.intersects(shape, box):
+            continue
+        if shapely.contains_properly(shape, box):
+            yield cell, part, None
+        elif (inside := geometry_mask([shape], part.shape, part.transform, invert=True)).any():
+            yield cell, part, np.asarray(inside, bool)

@@ -74,19 +74,24 @@ class Region:
         west, south, east, north = self.geometry.bounds
         return float(west), float(south), float(east), float(north)
 
-    def grid(self, resolution_m: float = RESOLUTION_M) -> Grid:
+    def grid(self, resolution_m: float = RESOLUTION_M, *, limited: bool = True) -> Grid:
         """The grid in the UTM zone of the region's centre that covers it, snapped to whole pixels.
 
+        Args:
+            resolution_m: side of a pixel.
+            limited: refuse more pixels than one map can have; what is cut into cells may be larger.
+
         Raises:
-            InputError: it would have more pixels than a map can have.
+            InputError: it would have too many pixels.
         """
         centre = self.geometry.centroid
         crs = utm_crs(centre.x, centre.y)
-        west, south, east, north = self._projected(crs).bounds
+        west, south, east, north = self.projected(crs).bounds
         x0, y1 = np.floor(west / resolution_m) * resolution_m, np.ceil(north / resolution_m) * resolution_m
         width = max(1, int(np.ceil((east - x0) / resolution_m)))
         height = max(1, int(np.ceil((y1 - south) / resolution_m)))
-        require_pixels(height, width)
+        if limited:
+            require_pixels(height, width)
         return Grid(crs, Affine(resolution_m, 0, float(x0), 0, -resolution_m, float(y1)), (height, width))
 
     def by_zone(self) -> list[Region]:
@@ -121,10 +126,11 @@ class Region:
 
         if grid.crs is None:
             raise GridError("A grid without georeference has no region on Earth.")
-        inside = geometry_mask([self._projected(grid.crs)], grid.shape, grid.transform, invert=True)
+        inside = geometry_mask([self.projected(grid.crs)], grid.shape, grid.transform, invert=True)
         return np.asarray(inside, bool)
 
-    def _projected(self, crs: str) -> Any:
+    def projected(self, crs: str) -> Any:
+        """The shapely geometry in metres of a coordinate system."""
         import shapely
 
         # Long edges are straight in degrees, not in metres.

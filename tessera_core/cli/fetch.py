@@ -4,6 +4,9 @@ A region becomes OUT/<year>/, rasters that every other command opens; they also 
 Beside them lie collection.json and an item for each year (STAC). Killed or cut off, the same command goes on where it stopped; what
 cannot be had is left without data and named. With --points, OUT is a .csv or .parquet file: the table with year, nodata and the
 embedding added to each row, and how often the place was seen where the store counts.
+
+With --by-zone a large region is cut where UTM zones meet, and each part into cells of 1024 x 1024 pixels, each a raster of its own,
+OUT/<year>/utm31_r0443_c0030_<year>. --processes, --share and --scheduler divide the cells; nothing passes through the cache.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core.cli.cell_fetch import check_cells, fetched_by_cell, told_by_cell
 from tessera_core.cli.coverage import (
     WHERE,
     add_source,
@@ -23,6 +27,7 @@ from tessera_core.cli.coverage import (
 )
 from tessera_core.cli.head_options import add_reading_options, hints_of, import_of
 from tessera_core.cli.paths import Output
+from tessera_core.cli.shares import add_engine_options, add_plan_options, add_share_option, told_of_plan
 from tessera_core.cli.years import add_years
 
 if TYPE_CHECKING:
@@ -37,13 +42,16 @@ if TYPE_CHECKING:
 def _out(args: argparse.Namespace) -> Output:
     if args.points:
         return Output((".csv", ".parquet", ".pq"))
+    if args.by_zone:
+        return Output(folder="into")
     return Output(folder="into", inside=lambda args, out: [out / str(year) for year in published_years(args)])
 
 
-PATHS = {**WHERE, "out": _out}
+PATHS = {**WHERE, "out": _out, "plan": Output((".geojson",))}
 EXAMPLES = (
     "tessera fetch --bbox 0.05,52.18,0.10,52.21 --years 2024 --out here",
     "tessera fetch --region farm.geojson --years 2018-2024 --dataset alphaearth --out farm --inspect",
+    "tessera fetch --region country.gpkg --years 2024 --by-zone --processes 4 --out country",
     "tessera fetch --points plots.csv --years 2023 --out plots-with-embeddings.csv",
 )
 STOPPED = "what was fetched is kept; run the same command again to go on"
@@ -71,6 +79,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "counts (1.1/dclimate)",
     )
     parser.add_argument("--workers", type=int, default=4, metavar="N", help="pieces at a time (default: 4)")
+    parser.add_argument(
+        "--by-zone",
+        action="store_true",
+        help="cut the region where UTM zones meet, and each part into cells of its zone, each a raster of its own",
+    )
+    add_share_option(parser, "cells, with --by-zone")
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="processes, a cell each, with --by-zone (default: 1)"
+    )
+    add_engine_options(parser, ", with --by-zone", workers=False)
+    add_plan_options(parser, ", with --by-zone")
 
 
 def check(args: argparse.Namespace) -> None:
@@ -83,6 +102,7 @@ def check(args: argparse.Namespace) -> None:
     from tessera_core.errors import InputError
 
     check_source(args)
+    check_cells(args)
     if not args.points and any((args.lon, args.lat, args.crs, args.encoding)):
         raise InputError("--lon, --lat, --crs and --encoding say how the table of --points is read.")
     if args.snapshot and (args.tiles or args.tiles_url or args.dataset == "alphaearth"):
@@ -91,7 +111,7 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(
             "--seen-at-least is a number of days greater than 0, and for regions; --points writes the counts."
         )
-    if not args.points:
+    if not args.points and not args.by_zone:
         for year in published_years(args):
             require_replaceable(Path(args.out) / str(year), RASTER)
 
@@ -122,6 +142,12 @@ def location_of(args: argparse.Namespace, dataset: Dataset) -> str:
 
 def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[str, Any]:
     region, notes = region_of(args)
+    if args.by_zone:
+        from tessera_core.sources.remote.retry import with_retries
+        from tessera_core.sources.remote.zarr_store import open_store
+
+        store = with_retries(lambda: open_store(location, timeout_s=args.timeout), location, args.attempts, None)
+        return fetched_by_cell(args, region, notes, years, store)
     return _fetched(args, region, notes, location, years)
 
 
@@ -132,6 +158,8 @@ def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict
     if args.points or args.store_url:
         raise InputError("NPY tiles are fetched for a region, and without --store-url.")
     (region, notes), address = region_of(args), location_of(dataset, args.tiles_url)
+    if args.by_zone:
+        return fetched_by_cell(args, region, notes, years, open_tiles(dataset, region, base=args.tiles_url))
     return _fetched(args, region, notes, address, years, lambda: open_tiles(dataset, region, base=args.tiles_url))
 
 
@@ -142,6 +170,8 @@ def _archive(args: argparse.Namespace, years: list[int]) -> dict[str, Any]:
     if args.points or args.dim not in (None, 64):
         raise InputError("AlphaEarth embeddings are fetched for a region, with all their 64 dimensions.")
     (region, notes), address = region_of(args), archive_address(args)
+    if args.by_zone:
+        return fetched_by_cell(args, region, notes, years, open_archive(region, address, timeout_s=args.timeout))
     return _fetched(args, region, notes, address, years, lambda: open_archive(region, address, timeout_s=args.timeout))
 
 
@@ -295,6 +325,10 @@ def report(result: dict[str, Any]) -> str:
     from tessera_core._utils.partial import left_out_lines
     from tessera_core.labels.report import told
 
+    if "plan" in result:
+        return told_of_plan(result)
+    if "cells" in result:
+        return told_by_cell(result)
     lines = list(result.get("notes", []))
     for raster in result.get("rasters", []):
         height, width = raster["shape"]

@@ -7,6 +7,7 @@ plain JSON with relative links, so that a folder stays whole when it is moved. K
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ VERSION = "1.1.0"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 EMBEDDINGS = "https://stac-extensions.github.io/embeddings/v0.0.1/schema.json"
 COLLECTION = "collection.json"
+_ITEM = ".stac.json"
 _NPY = "application/octet-stream"
 _SOURCES = {
     "Sentinel-1": "https://sentinel.esa.int/web/sentinel/missions/sentinel-1",
@@ -109,7 +111,7 @@ def item(product: Product, file: Path) -> dict[str, Any]:
         "type": "Feature",
         "stac_version": VERSION,
         "stac_extensions": [PROJECTION, EMBEDDINGS],
-        "id": file.name.removesuffix(".stac.json"),
+        "id": file.name.removesuffix(_ITEM),
         "collection": _identifier(provenance),
         "bbox": [west, south, east, north],
         "geometry": _footprint(grid),
@@ -191,12 +193,49 @@ def write_stac(folder: str | Path, rasters: Sequence[str | Path]) -> list[Path]:
     products = [product for raster in rasters if (product := Product.open(raster)).grid.georeferenced]
     if not products:
         return []
-    files = [folder / f"{product.folder.name}.stac.json" for product in products]
+    files = [folder / f"{product.folder.name}{_ITEM}" for product in products]
     items = [item(product, file) for product, file in zip(products, files, strict=True)]
     for file, one in zip(files, items, strict=True):
         write_json(file, one)
     write_json(folder / COLLECTION, collection(items, [file.name for file in files], products[0].provenance))
     return [folder / COLLECTION, *files]
+
+
+def write_item(raster: str | Path) -> Path | None:
+    """Write the item of one raster of many beside its folder; None where it has no place on Earth.
+
+    Raises:
+        RasterError: the folder holds no raster.
+        ExportError: the file cannot be written.
+    """
+    product = Product.open(raster)
+    if not product.grid.georeferenced:
+        return None
+    file = product.folder.with_name(f"{product.folder.name}{_ITEM}")
+    write_json(file, item(product, file))
+    return file
+
+
+def write_collection(folder: str | Path) -> Path | None:
+    """Write the collection over the items that lie in a folder (:func:`write_item`); None where there are none.
+
+    Items that cannot be read are left out: a run that was killed makes them again.
+
+    Raises:
+        ExportError: the file cannot be written.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(Path(folder).glob(f"*{_ITEM}")):
+        try:
+            one = json.loads(path.read_text(encoding="utf-8"))
+            stamp = Provenance.from_json(one["properties"]["tessera_studio:provenance"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found[path.name] = one
+    if not found:
+        return None
+    write_json(Path(folder) / COLLECTION, collection(list(found.values()), list(found), stamp))
+    return Path(folder) / COLLECTION
 
 
 def _identifier(provenance: Provenance) -> str:

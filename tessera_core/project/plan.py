@@ -13,6 +13,7 @@ from tessera_core.dpixels.acquire.run import planned
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.grid import Grid
 from tessera_core.project.acquire import disk_bytes, download_bytes
+from tessera_core.provenance import SOFTWARE
 from tessera_core.region import Region
 from tessera_core.types import Progress
 
@@ -72,7 +73,8 @@ def write_plan(path: str | Path, parts: Sequence[Planned]) -> dict[str, Any]:
         }
         for part in parts
     ]
-    write_json(path, {"type": "FeatureCollection", "features": features})
+    # The maker's name lets the same command write it again.
+    write_json(path, {"type": "FeatureCollection", "software": SOFTWARE, "features": features})
     return summary(parts)
 
 

@@ -65,8 +65,8 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """Of the tile."""
-        return self.first.name
+        """Of the tile; without the year that cells have at its end."""
+        return self.first.name if self.first.name == self.second.name else _place_of(self.first)
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,10 @@ def pairs_of(first: Path, second: Path) -> tuple[tuple[Pair, ...], list[Failure]
     """
     (before, failed), (after, more) = pieces_of(first), pieces_of(second)
     failed += more
-    others = {piece.name: piece for piece in after}
+    others = {_place_of(piece): piece for piece in after}
     pairs = []
     for piece in before:
-        other = others.pop(piece.name, None)
+        other = others.pop(_place_of(piece), None)
         if other is None:
             if piece.name in {one.what for one in failed}:
                 continue
@@ -191,8 +191,17 @@ def pairs_of(first: Path, second: Path) -> tuple[tuple[Pair, ...], list[Failure]
         stats = piece.source.stat(), other.source.stat()
         pairs.append(Pair(piece, other, grid, tuple(n for s in stats for n in (s.st_size, s.st_mtime_ns))))
     named = {one.what for one in failed}
-    failed += [Failure(name, f"There is no tile {name} in {first}.") for name in others if name not in named]
+    failed += [
+        Failure(piece.name, f"There is no tile {piece.name} in {first}.")
+        for piece in others.values()
+        if piece.name not in named
+    ]
     return tuple(sorted(pairs, key=lambda pair: pair.name)), failed
+
+
+def _place_of(piece: Piece) -> str:
+    """A tile's name without the year that cells have at its end (:mod:`tessera_core.cells`)."""
+    return piece.name.removesuffix(f"_{piece.year}")
 
 
 def plan_change(first: str | Path, second: str | Path, out: str | Path) -> list[Planned]:

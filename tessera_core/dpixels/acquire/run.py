@@ -16,6 +16,7 @@ import itertools
 import json
 import logging
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path, require_replaceable
 from tessera_core._utils.share import WHOLE, Share
-from tessera_core.cells import CELL_PX, cut
+from tessera_core.cells import CELL_PX, cut_region
 from tessera_core.dpixels import preprocess
 from tessera_core.dpixels.acquire.catalogue import Catalogue, SentinelScene, Window
 from tessera_core.dpixels.acquire.read import AssetError, read_asset
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 # How regions were cut before there were cells; a folder that was begun so is finished so.
 FORMER_PATCH_PX = 500
+_FORMER = re.compile(r"\.?\d+_\d+_\d+_\d+(\.work)?")
 # Catalogues draw footprints with few corners: so far beyond one, a scene may still have pixels.
 MARGIN_M = 2000.0
 
@@ -151,7 +153,7 @@ def acquire(
         Cancelled: the user stopped; finished days and tiles stay.
     """
     out = Path(out)
-    grid = region.grid()
+    grid = region.grid(limited=False)
     options = options or AcquireOptions()
     settings = _Settings(catalogue, window, options)
     if progress is not None:
@@ -227,7 +229,7 @@ def planned(
 ) -> list[tuple[str, Grid, bool]]:
     """The tiles that :func:`acquire` would write: name, grid, and whether it is there and whole. Nothing is asked of anybody."""
     settings = _Settings(catalogue, window, options or AcquireOptions())
-    cut_up = _cut(region.grid(), region, Path(out), settings)
+    cut_up = _cut(region.grid(limited=False), region, Path(out), settings)
     return [(name, grid, _finished(Path(out) / name, _request(grid, settings)) is not None) for name, grid in cut_up]
 
 
@@ -242,9 +244,8 @@ def _cut(grid: Grid, region: Region, out: Path, settings: _Settings) -> Iterable
     if side is None and (settings.options.cells or max(grid.shape) > CELL_PX):
         window = settings.window
         when = str(window.year) if window.year else f"{window.start:%Y%m%d}-{window.end:%Y%m%d}"
-        for cell, part in cut(grid):
-            if region.mask(part).any():
-                yield f"{cell.name}_{when}", part
+        for cell, part, _ in cut_region(region, grid):
+            yield f"{cell.name}_{when}", part
         return
     yield from _patches(grid, region, side or CELL_PX)
 
@@ -252,6 +253,9 @@ def _cut(grid: Grid, region: Region, out: Path, settings: _Settings) -> Iterable
 def _begun_before(grid: Grid, region: Region, out: Path, settings: _Settings) -> bool:
     """Whether this very request was begun in this folder when regions were cut in another way."""
     if max(grid.shape) <= FORMER_PATCH_PX or not out.is_dir():
+        return False
+    if not any(_FORMER.fullmatch(path.name) for path in out.iterdir()):
+        # A country has so many squares that looking for each takes minutes.
         return False
     for name, patch in _patches(grid, region, FORMER_PATCH_PX):
         request = _request(patch, settings)

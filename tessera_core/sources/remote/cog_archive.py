@@ -105,7 +105,7 @@ class CogArchive:
         """Always 0: GDAL, which reads the files, does not tell."""
         return 0
 
-    def working_grid(self, region: Region) -> WorkingGrid:
+    def working_grid(self, region: Region, *, clip: bool = True) -> WorkingGrid:
         """The working grid of a region, on the pixel grid of the zone of its centre.
 
         Raises:
@@ -121,12 +121,12 @@ class CogArchive:
                 with self._opened(cog) as file:
                     t = file.transform
                     north = max(t.f, t.f + t.e * file.height) - (FALSE_NORTHING if cog.south else 0.0)
-                    return working_grid(region, PixelGrid(zone, t.c, north, abs(t.a)))
+                    return working_grid(region, PixelGrid(zone, t.c, north, abs(t.a)), clip=clip)
             except PieceError as error:
                 failed = error
         if failed is not None:
             raise failed
-        return working_grid(region, PixelGrid(zone, 0.0, 0.0, PIXEL))
+        return working_grid(region, PixelGrid(zone, 0.0, 0.0, PIXEL), clip=clip)
 
     def block_shape(self, working_grid: WorkingGrid, dim: int) -> tuple[int, int]:
         """Rows and columns in which to read a working grid."""

@@ -26,6 +26,7 @@ from tessera_core.sources.remote import cache
 from tessera_core.sources.remote.cache_overlap import cached_overlaps, is_shifted, register_again
 from tessera_core.sources.remote.retry import ATTEMPTS, never, with_retries
 from tessera_core.sources.remote.window_task import Source, WindowResult, WindowTask
+from tessera_core.sources.remote.working_grid import WorkingGrid
 from tessera_core.sources.remote.year_writer import YearRequest, YearWriter
 from tessera_core.sources.remote.zarr_store import TIMEOUT_S, Store, open_store
 from tessera_core.types import Cancel, Progress, Window
@@ -171,14 +172,10 @@ def fetch(
 ) -> Fetched:
     """Fetch one year of a region from an open source; see :func:`fetch_years`."""
     options = options or FetchOptions()
-    years = with_retries(lambda: source.years, source.location, options.attempts, cancelled)
-    if year not in years:
-        raise InputError(f"{source.name} has no {year}; it has {', '.join(map(str, years)) or 'no year at all'}.")
-    depth = options.dim or source.dim
-    if not 0 < depth <= source.dim:
-        raise InputError(f"The embeddings of {source.name} have {source.dim} dimensions, not {depth}.")
+    require_year(source, year, options, cancelled)
+    depth = depth_of(source, options)
     target = cache.home() / cache.key_of(source.location, region, year, options.dim)
-    with _alone(target):
+    with alone_at(target):
         # Another process may have finished it while this one waited.
         entry = cache.read_entry(target)
         if entry is not None and entry.complete and entry.facts.get("identity") == source.identity:
@@ -187,31 +184,78 @@ def fetch(
         if entry is not None and is_shifted(entry):
             register_again(entry, source)
         working_grid = with_retries(lambda: source.working_grid(region), source.location, options.attempts, cancelled)
-        if isinstance(source, Store) and (
-            why := with_retries(
-                lambda: source.unpublished(working_grid, year), source.location, options.attempts, cancelled
-            )
-        ):
-            raise InputError(why)
+        require_published(source, working_grid, year, options, cancelled)
         request = YearRequest(region, source, working_grid, year, depth)
-        return _fetched(request, target, options, progress, cancelled or never)
+        return fetch_into(YearWriter(request, target), options, progress, cancelled or never)
+
+
+def require_year(source: Source, year: int, options: FetchOptions, cancelled: Cancel | None = None) -> None:
+    """Refuse a year that a source has not.
+
+    Raises:
+        InputError: it has not.
+    """
+    years = with_retries(lambda: source.years, source.location, options.attempts, cancelled)
+    if year not in years:
+        raise InputError(f"{source.name} has no {year}; it has {', '.join(map(str, years)) or 'no year at all'}.")
+
+
+def require_published(
+    source: Source, working_grid: WorkingGrid, year: int, options: FetchOptions, cancelled: Cancel | None = None
+) -> None:
+    """Refuse a place of which a store has not published the year.
+
+    Raises:
+        InputError: it has not.
+    """
+    if isinstance(source, Store) and (
+        why := with_retries(
+            lambda: source.unpublished(working_grid, year), source.location, options.attempts, cancelled
+        )
+    ):
+        raise InputError(why)
+
+
+def depth_of(source: Source, options: FetchOptions) -> int:
+    """Dimensions to fetch.
+
+    Raises:
+        InputError: the source has not so many.
+    """
+    depth = options.dim or source.dim
+    if not 0 < depth <= source.dim:
+        raise InputError(f"The embeddings of {source.name} have {source.dim} dimensions, not {depth}.")
+    return depth
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def alone_at(target: Path, *, wait: bool = True) -> Iterator[None]:
+    """Be the only one that fetches into a folder.
+
+    Raises:
+        BlockingIOError: somebody else does, and ``wait`` is false.
+        ExportError: nothing can be written there.
+    """
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone(target.parent / f".{target.name}.lock", passing=True))
+            stack.enter_context(alone(target.parent / f".{target.name}.lock", wait=wait, passing=True))
+        except BlockingIOError:
+            raise
         except OSError as error:
-            raise ExportError(f"Cannot write the cache in {target.parent}: {error.strerror or error}.") from error
+            raise ExportError(f"Cannot write in {target.parent}: {error.strerror or error}.") from error
         yield
 
 
-def _fetched(
-    request: YearRequest, target: Path, options: FetchOptions, progress: Progress | None, cancelled: Cancel
-) -> Fetched:
+def fetch_into(writer: YearWriter, options: FetchOptions, progress: Progress | None, cancelled: Cancel) -> Fetched:
+    """Read what a writer wants and publish it; whoever calls is the only one at its folder (:func:`alone_at`).
+
+    Raises:
+        AcquisitionError: nothing could be had at all.
+        ExportError: the disk is full or not writable.
+        Cancelled: ``cancelled`` returned true.
+    """
+    request = writer.request
     started, received = time.monotonic(), request.source.received
-    writer = YearWriter(request, target)
     with writer:
         _read_into(writer, options, progress, cancelled)
         failed = writer.gaps.failed

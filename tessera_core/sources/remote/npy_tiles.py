@@ -128,7 +128,7 @@ class TileArchive:
 
     # -------------------------------------------------------------- as a source of regions
 
-    def working_grid(self, region: Region) -> WorkingGrid:
+    def working_grid(self, region: Region, *, clip: bool = True) -> WorkingGrid:
         """The working grid of a region: on the pixel grid of the first of its tiles in the zone of its centre.
 
         Raises:
@@ -142,8 +142,8 @@ class TileArchive:
                 grid = self._landmask(_key(centre))[0]
                 if grid.crs in (f"EPSG:{32600 + zone}", f"EPSG:{32700 + zone}"):
                     north = grid.transform.f - (FALSE_NORTHING if grid.crs.startswith("EPSG:327") else 0.0)
-                    return working_grid(region, PixelGrid(zone, grid.transform.c, north, grid.transform.a))
-        return working_grid(region, PixelGrid(zone, 0.0, 0.0, 10.0))
+                    return working_grid(region, PixelGrid(zone, grid.transform.c, north, grid.transform.a), clip=clip)
+        return working_grid(region, PixelGrid(zone, 0.0, 0.0, 10.0), clip=clip)
 
     def block_shape(self, working_grid: WorkingGrid, dim: int) -> tuple[int, int]:
         """Rows and columns in which to read a working grid."""

@@ -45,8 +45,8 @@ class Source(Protocol):
     def received(self) -> int:
         """Bytes that came over the network so far."""
 
-    def working_grid(self, region: Region) -> WorkingGrid:
-        """The working grid of a region."""
+    def working_grid(self, region: Region, *, clip: bool = True) -> WorkingGrid:
+        """The working grid of a region; without ``clip`` of all around it, of any size."""
 
     def block_shape(self, working_grid: WorkingGrid, dim: int) -> tuple[int, int]:
         """Rows and columns in which to read."""

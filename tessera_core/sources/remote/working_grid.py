@@ -144,6 +144,9 @@ def working_grid(region: Region, pixel_grid: PixelGrid, *, clip: bool = True) ->
 
     A box is taken whole, as geotessera reads it; of other shapes, pixels outside are not wanted.
 
+    Args:
+        clip: without, all pixels are wanted and there may be any number, because only parts of the grid will be read.
+
     Raises:
         InputError: the region is smaller than a pixel, or too large.
     """
@@ -154,7 +157,8 @@ def working_grid(region: Region, pixel_grid: PixelGrid, *, clip: bool = True) ->
     row0, row1 = math.ceil((pixel_grid.north - north) / px - 0.5), math.floor((pixel_grid.north - south) / px - 0.5) + 1
     if col1 <= col0 or row1 <= row0:
         raise InputError(f"The region is smaller than a pixel of {px:g} m; draw a larger one.")
-    require_pixels(row1 - row0, col1 - col0)
+    if clip:
+        require_pixels(row1 - row0, col1 - col0)
     southern = (box[1] + box[3]) / 2 < 0
     crs = f"EPSG:{32700 + pixel_grid.zone}" if southern else pixel_grid.crs
     top = pixel_grid.north - row0 * px + (FALSE_NORTHING if southern else 0.0)

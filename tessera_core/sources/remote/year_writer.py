@@ -49,14 +49,19 @@ class YearRequest:
 class YearWriter:
     """The raster of a request on its way into the cache; use as a context manager, from one thread.
 
+    Args:
+        request: what is fetched.
+        target: folder of the raster.
+        cached: it belongs to the cache, which makes room for it; else it stays where it is.
+
     Attributes:
         gaps: what could not be had.
         todo: windows that are still to be read when it is opened.
         done_pixels, total_pixels: how far it is.
     """
 
-    def __init__(self, request: YearRequest, target: Path) -> None:
-        self.request, self.target = request, target
+    def __init__(self, request: YearRequest, target: Path, *, cached: bool = True) -> None:
+        self.request, self.target, self._cached = request, target, cached
         self.gaps = Gaps(request.working_grid, request.year)
         self.todo: list[Window] = []
         self.done_pixels = self.total_pixels = 0
@@ -69,13 +74,7 @@ class YearWriter:
         """The arrays, not yet open; they keep what an earlier run finished, or a published raster that has gaps."""
         request = self.request
         height, width = request.working_grid.grid.shape
-        plan = {
-            "identity": request.source.identity,
-            "grid": request.working_grid.grid.to_json(),
-            "dim": request.dim,
-            "year": request.year,
-            "windows": [piece_of(w) for w in self._windows],
-        }
+        plan = plan_of(request)
         spec = {
             "codes": ArraySpec((height, width, request.dim), np.int8),
             "scales": ArraySpec((height, width), np.float32, np.nan),
@@ -89,8 +88,9 @@ class YearWriter:
             plan,
             spec,
             what=f"{request.year} of this region",
-            advice=", choose a smaller region or fewer dimensions, or set TESSERA_HOME to a larger disk",
-            make_room=cache.make_room,
+            advice=", choose a smaller region or fewer dimensions, or "
+            + ("set TESSERA_HOME to a larger disk" if self._cached else "a folder on a larger disk"),
+            make_room=cache.make_room if self._cached else None,
         )
 
     def _adopt_partial(self, plan: str) -> None:
@@ -190,6 +190,24 @@ class YearWriter:
         if entry is None:
             raise RasterError(f"The fetched raster in {self.target} is damaged; fetch it again.")
         return entry
+
+
+def plan_of(request: YearRequest) -> dict[str, Any]:
+    """What names the computation of a request: runs of equal plans go on with each other's work."""
+    working_grid, source = request.working_grid, request.source
+    windows = working_grid.blocks(*source.block_shape(working_grid, request.dim))
+    return {
+        "identity": source.identity,
+        "grid": working_grid.grid.to_json(),
+        "dim": request.dim,
+        "year": request.year,
+        "windows": [piece_of(w) for w in windows],
+        **(
+            {}
+            if working_grid.inside is None
+            else {"inside": hashlib.sha256(np.packbits(working_grid.inside).data).hexdigest()}
+        ),
+    }
 
 
 def pixels_of(window: Window) -> int:

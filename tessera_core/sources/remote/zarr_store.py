@@ -218,7 +218,7 @@ class Store:
 
     # -------------------------------------------------------------- as a source of regions
 
-    def working_grid(self, region: Region) -> WorkingGrid:
+    def working_grid(self, region: Region, *, clip: bool = True) -> WorkingGrid:
         """The working grid of a region on this store's pixel grid.
 
         Raises:
@@ -227,11 +227,11 @@ class Store:
         number = centre_zone(region)
         zone = self.zone(number)
         if zone is not None:
-            found = working_grid(region, zone.pixel_grid)
+            found = working_grid(region, zone.pixel_grid, clip=clip)
             # Stored pieces of the southern hemisphere begin where its own group does, not where the zone's grid does.
             return replace(found, phase=zone.phase(max(found.row0, 0)))
         pixel = self._require(self.zones[0]).pixel_grid.pixel if self.zones else 10.0
-        return working_grid(region, PixelGrid(number, 0.0, 0.0, pixel))
+        return working_grid(region, PixelGrid(number, 0.0, 0.0, pixel), clip=clip)
 
     def block_shape(self, working_grid: WorkingGrid, dim: int) -> tuple[int, int]:
         """Rows and columns in which to read a working grid."""
