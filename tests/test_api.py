@@ -30,6 +30,7 @@ from tessera_core.errors import HeadError, InputError, MixedDatasetsError
 from tessera_core.export.geotiff import write_class_map
 from tessera_core.grid import Grid
 from tessera_core.heads import load_head
+from tessera_core.labels.raster_points import raster_points
 from tessera_core.project.demo import DEMO_CLASSES, DemoRegion
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
@@ -125,10 +126,11 @@ def test_the_examples_in_docstrings_run(
 
     mpl.use("Agg")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
     given = dict(names)
     if example.name.rpartition(".")[2] in SLOW:
-        monkeypatch.setenv("TESSERA_HOME", str(tmp_path))
         given["region"] = tessera.demo(size=96, years=[2023, 2024])
+        given["raster"] = tessera.open(given["region"].embeddings[2024])
     example.globs = {**given}
     runner = doctest.DocTestRunner(verbose=False)
     assert runner.run(example).failed == 0
@@ -252,6 +254,39 @@ def test_only_some_classes_are_read_where_that_is_asked(names: dict[str, Any], r
     some = tessera.read_labels(region.truth[2024], like=names["raster"].grid, classes=["Water", "Conifer wood"])
     assert sorted(some.names.values()) == ["Conifer wood", "Water"]
     assert isinstance(some, Reference)
+
+
+# ----------------------------------------------------------------------- heads
+
+
+def test_a_kept_head_goes_on_learning_from_a_project_and_says_how_it_travels(
+    names: dict[str, Any], region: DemoRegion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESSERA_HOME", str(tmp_path / "home"))
+    first = tessera.teach_head({"Kent": (names["raster"], names["labels"])})
+    assert first.elsewhere == ()
+    tessera.keep_head(first, "crops")
+    project = tessera.Project.create(tmp_path / "essex", "Essex")
+    earlier = tessera.open(region.embeddings[2023])
+    project.attach_embeddings(2023, region.embeddings[2023], earlier.provenance, earlier.grid)
+    labels = raster_points(region.truth[2023], GRID, 20)
+    project.log.import_labels(labels.classes, labels.labels)
+    both = tessera.teach_head([project], tessera.load_head("crops"))
+    assert both.taught.places == ("Kent", "Essex")
+    assert [one.place for one in both.elsewhere] == ["Kent", "Essex"]
+    assert both.before[0].accuracy is not None
+    assert both.sentences()[0].startswith("Before, without Essex, right at ")
+    # Labels of now replace those of then, so that no place stands in for itself when it is held out.
+    again = tessera.teach_head([project], both.saved)
+    assert (again.taught.places, again.renewed, again.before) == (("Kent", "Essex"), ("Essex",), ())
+    assert len(again.taught.y) == len(both.taught.y)
+    assert again.elsewhere == both.elsewhere
+    maps = [tessera.map_classes(names["raster"], head=one.saved) for one in (both, again)]
+    np.testing.assert_array_equal(maps[0].classes, maps[1].classes)
+    with pytest.raises(InputError, match="no kept head"):
+        tessera.load_head("nobody")
+    with pytest.raises(HeadError, match="A head to keep is"):
+        tessera.keep_head(3, "three")  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------- errors

@@ -312,6 +312,50 @@ def join(
     return join_seasons(first, tiles, Path(out), seed=seed, progress=progress, cancelled=cancelled).raster
 
 
+def features(
+    rasters: Sequence[str | os.PathLike[str]],
+    like: EmbeddingRaster,
+    *,
+    slope: Sequence[str | os.PathLike[str]] = (),
+    classes: Sequence[str | os.PathLike[str]] = (),
+    follow: EmbeddingRaster | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> EmbeddingRaster:
+    """Other rasters as features on the grid of embeddings: elevation, slope, canopy height, a drone's mosaic, a map of soils.
+
+    A finer raster is averaged over each pixel, a coarser one interpolated, of classes the commonest counts. Numbers are
+    standardised.
+
+    Args:
+        rasters: GeoTIFFs of numbers; all their bands are taken.
+        like: the embeddings.
+        slope: elevations in metres, of which the slope is taken.
+        classes: GeoTIFFs of classes, each class a column of 0 and 1.
+        follow: features made earlier, whose means and deviations are taken, so that their heads map these.
+        progress, cancelled: see the module.
+
+    Returns:
+        A raster like embeddings, to be mapped alone or joined (:func:`join`); how each column was made stands in its provenance.
+
+    Raises:
+        InputError: a file does not meet the embeddings, is the same everywhere, or does not fit ``follow``.
+        RasterError: a file cannot be read, or no pixel has data in all.
+
+    Example:
+        >>> soils = tessera.features([], raster, classes=[region.truth[2024]])
+        >>> soils.dim, soils.provenance.details["layers"][0]["rule"]
+        (3, 'as it is')
+    """
+    from tessera_core.sources.local.layers import LayerSource, read_layers
+
+    named = (("number", rasters), ("slope", slope), ("classes", classes))
+    sources = [LayerSource(Path(file), kind) for kind, files in named for file in files]
+    earlier = None if follow is None else follow.provenance
+    year = like.provenance.year
+    return read_layers(sources, like.grid, year=year, like=earlier, progress=progress, cancelled=cancelled)
+
+
 def demo(
     *,
     size: int = 320,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from tessera_core.raster import EmbeddingRaster
 if TYPE_CHECKING:
     from tessera_core.assess.reference import Reference
     from tessera_core.assess.regression import RegressionSamples
+    from tessera_core.project.weak_labels import WeakLabels
 
 
 def read_labels(
@@ -75,6 +76,50 @@ def read_values(
     from tessera_core.labels.features import Hints
 
     return read_regression_samples(Path(file), _grid(like), field, crs, Hints(layer=layer))
+
+
+def weak_labels(
+    map: str | os.PathLike[str],
+    raster: EmbeddingRaster,
+    legend: Mapping[str, str] | None = None,
+    *,
+    own: Reference | None = None,
+    per_class: int = 50,
+    border: int = 2,
+    field: str | None = None,
+    crs: str | None = None,
+    seed: int = 0,
+) -> WeakLabels:
+    """Labels from a map or register that exists: weak ones, which carry that map's mistakes, drawn away from its borders.
+
+    Args:
+        map: class raster, polygons with a class, or an extract of OpenStreetMap.
+        raster: the embeddings.
+        legend: name or code of a class of the map -> own class; what it does not name is left out and counted. None takes all.
+        own: labels of one's own (:func:`read_labels`), to say how often the map agrees with them.
+        per_class: most points of a class.
+        border: pixels to each side of a point that have to be of its class.
+        field, crs: of polygons, as for :func:`read_labels`.
+        seed: of the draw.
+
+    Returns:
+        ``reference``, to be given to :func:`map_classes`; ``counts``, ``agreement``, ``repeated`` and ``sentences()``.
+
+    Raises:
+        LabelError: the map cannot be read, or fewer than two classes have a place away from borders.
+
+    Example:
+        >>> weak = tessera.weak_labels(region.truth[2023], raster, own=labels, border=0)
+        >>> 0.5 < weak.agreement.share <= 1
+        True
+        >>> tessera.map_classes(raster, weak.reference, calibrated=False).classes.shape
+        (96, 96)
+    """
+    from tessera_core.project.weak_labels import weak_labels_of
+
+    return weak_labels_of(
+        Path(map), raster, legend, field=field, crs=crs, own=own, per_class=per_class, border=border, seed=seed
+    )
 
 
 def _grid(like: EmbeddingRaster | Grid) -> Grid:

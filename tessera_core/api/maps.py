@@ -48,12 +48,17 @@ def make_head(name: str = "prototype", *, neighbourhood: int = 1, **params: Any)
 def load_head(path: str | os.PathLike[str]) -> SavedHead:
     """A head saved earlier (``MappedClasses.save_head``), to be given to :func:`map_classes` or :func:`map_values`.
 
+    Args:
+        path: of the file, or the name of a kept one (:func:`keep_head`).
+
     Raises:
         HeadError: the file is missing, damaged, or no head.
+        InputError: no head is kept under that name.
     """
     from tessera_core import heads
+    from tessera_core.project.saved_heads import head_at
 
-    return heads.load_head(Path(path))
+    return heads.load_head(head_at(os.fspath(path)))
 
 
 def map_classes(

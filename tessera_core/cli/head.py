@@ -22,7 +22,8 @@ from tessera_core.cli.head_options import add_head_options, add_label_options, c
 from tessera_core.cli.paths import Input, Output
 
 if TYPE_CHECKING:
-    from tessera_core.project.joint_heads import PlaceScore, Taught
+    from tessera_core.project.joint_heads import Taught
+    from tessera_core.project.teaching import JointHead
 
 SUMMARY = "one head from labels in many places: train, teach further, keep"
 EXAMPLES = (
@@ -71,50 +72,40 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _train(args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.cli.console import ConsoleProgress
     from tessera_core.project.joint_heads import join_taught
+    from tessera_core.project.teaching import teach
 
-    taught = join_taught(_places(args), args.seed)
-    choice, _ = chosen_head(args, list(taught.classes))
-    return _written(args, taught, choice, [])
+    parts = _places(args)
+    choice, _ = chosen_head(args, list(join_taught(parts, args.seed).classes))
+    return _written(args, teach(parts, choice, seed=args.seed, progress=ConsoleProgress("train")))
 
 
 def _teach(args: argparse.Namespace) -> dict[str, Any]:
-    from tessera_core.errors import HeadError
+    from tessera_core.cli.console import ConsoleProgress
     from tessera_core.heads import load_head
-    from tessera_core.project.joint_heads import join_taught, score_elsewhere, taught_of
-    from tessera_core.project.maps import GivenHead
     from tessera_core.project.saved_heads import head_at
+    from tessera_core.project.teaching import teach_further
 
     path = head_at(args.file)
-    saved = load_head(path)
-    if saved.classification is None:
-        raise HeadError(f"{path.name} maps measured values; only heads of classes are taught further.")
-    before = taught_of(saved, path.name)
-    new = _places(args)
-    fared = [score_elsewhere(saved, one) for one in new]
-    taught = join_taught([before, *new], args.seed)
-    return _written(args, taught, GivenHead(head=saved.classification), fared)
+    saved, parts = load_head(path), _places(args)
+    return _written(
+        args, teach_further(saved, parts, what=path.name, seed=args.seed, progress=ConsoleProgress("train"))
+    )
 
 
-def _written(args: argparse.Namespace, taught: Taught, choice: Any, before: list[PlaceScore]) -> dict[str, Any]:
-    from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.project.joint_heads import save_joint, score_places, train_joint
-
-    scores = score_places(taught, choice, seed=args.seed, progress=ConsoleProgress("places"))
-    trained = train_joint(taught, choice, seed=args.seed, progress=ConsoleProgress("train"))
-    written = save_joint(args.out, taught, trained, scores)
-    sentences = [line.replace("Trained without", "Before, without") for one in before for line in one.sentences()]
-    sentences += [line for one in scores for line in one.sentences()]
+def _written(args: argparse.Namespace, made: JointHead) -> dict[str, Any]:
+    written, trained = made.save(args.out), made.trained
     return {
         "out": str(written),
         "head": trained.head.kind,
-        "dataset": taught.provenance.dataset,
-        "places": taught.counts(),
+        "dataset": made.taught.provenance.dataset,
+        "places": made.taught.counts(),
         "n_train": trained.n_train,
-        "before": [one.to_json() for one in before],
-        "elsewhere": [one.to_json() for one in scores],
+        "before": [one.to_json() for one in made.before],
+        "elsewhere": [one.to_json() for one in made.elsewhere],
         "score": None if trained.score is None else trained.score.to_json(),
-        "sentences": [*sentences, trained.sentence],
+        "sentences": [*made.sentences(), trained.sentence],
     }
 
 
@@ -145,9 +136,7 @@ def _of_project(given: str, seed: int) -> Taught:
     from tessera_core.cli.export import project_embeddings
     from tessera_core.cli.project import find_project
     from tessera_core.cli.years import one_year
-    from tessera_core.errors import LabelError
-    from tessera_core.project.classify import project_reference
-    from tessera_core.project.joint_heads import taught_in
+    from tessera_core.project.teaching import taught_by_project
 
     name, colon, text = given.rpartition(":")
     # A drive letter is no project.
@@ -155,11 +144,7 @@ def _of_project(given: str, seed: int) -> Taught:
     project = find_project(given if year is None else name)
     chosen = project.settings.label_year if year is None and len(project.years) > 1 else year
     chosen, raster = project_embeddings(project, chosen)
-    labels = project_reference(project, raster)
-    if not len(labels.rows):
-        raise LabelError(f"The project {project.name!r} has no labels yet.")
-    several = chosen is not None and len(project.years) > 1
-    return taught_in(f"{project.name} {chosen}" if several else project.name, raster, labels, seed)
+    return taught_by_project(project, raster, chosen, seed)
 
 
 def _keep(args: argparse.Namespace) -> dict[str, Any]:

@@ -69,7 +69,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def _find(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.cli.console import ConsoleProgress
     from tessera_core.errors import InputError
-    from tessera_core.export.zone_table import write_zone_table
     from tessera_core.heads import load_head
     from tessera_core.project.monitor import find_new
     from tessera_core.project.saved_heads import head_at
@@ -82,7 +81,7 @@ def _find(args: argparse.Namespace) -> dict[str, Any]:
     found = find_new(
         saved, before, now, rate=args.rate, smallest=args.smallest, seed=args.seed, progress=ConsoleProgress("monitor")
     )
-    written = write_zone_table(args.out, found.table())
+    written = found.write(args.out)
     return {
         "out": str(written),
         "places": len(found.places),
@@ -92,16 +91,10 @@ def _find(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _labels(args: argparse.Namespace) -> dict[str, Any]:
-    from tessera_core.errors import LabelError
-    from tessera_core.export.zone_table import write_zone_table
     from tessera_core.project.monitor import read_review
 
     read = read_review(args.list)
-    if read.labels is None or not read.labels.rows:
-        raise LabelError(
-            f"{args.list} has no verdict yet; write keep or reject into its column verdict. {read.open} places are open."
-        )
-    written = write_zone_table(args.out, read.labels)
+    written = read.write(args.out)
     counts = {"kept": read.kept, "rejected": read.rejected, "open": read.open, "unclear": read.unclear}
     return {"out": str(written), **counts, "sentences": read.sentences()}
 

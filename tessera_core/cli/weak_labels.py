@@ -77,33 +77,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from tessera_core.assess.reference import read_reference
     from tessera_core.export.labels import kind_of, write_labels
-    from tessera_core.labels.weak import parse_legend, read_existing_map, read_legend, weak_labels
-    from tessera_core.project.weak_labels import agreement_of, repeated
+    from tessera_core.labels.weak import parse_legend, read_legend
+    from tessera_core.project.weak_labels import weak_labels_of
     from tessera_core.sources.local.open import left_out, open_embeddings
 
     raster = open_embeddings(args.embeddings)
     legend = read_legend(args.legend) if args.legend else parse_legend(args.pairs) if args.pairs else None
-    existing = read_existing_map(args.map, raster.grid, legend, field=args.field, crs=args.crs, hints=hints_of(args))
-    name = Path(args.map).name
-    found = weak_labels(existing, raster.grid, name, per_class=args.per_class, border=args.border, seed=args.seed)
-    score = repeated(found, raster, seed=args.seed)
-    agreed = None if args.check is None else agreement_of(existing, read_reference(args.check, raster.grid))
+    own = None if args.check is None else read_reference(args.check, raster.grid)
+    reading = {"field": args.field, "crs": args.crs, "hints": hints_of(args)}
+    drawing = {"per_class": args.per_class, "border": args.border, "own": own, "seed": args.seed}
+    made = weak_labels_of(args.map, raster, legend, **reading, **drawing)
+    found = made.labels
     written = write_labels(
         args.out, kind_of(args.out), found.labels, found.classes, raster.grid, raster.provenance, Path(args.map).stem
     )
-    counts = {c.name: sum(1 for one in found.labels if one.class_id == c.id) for c in found.classes}
-    sentences = [] if agreed is None else agreed.sentences(name)
-    if score.accuracy is not None:
-        sentences.append(
-            f"Where places are held out, embeddings repeat {name} at {100 * score.accuracy:.0f} % of these labels."
-        )
     return {
         "out": str(written.path),
-        "labels": counts,
-        "agreement": None if agreed is None else agreed.to_json(),
-        "repeated": score.to_json(),
+        "labels": made.counts,
+        "agreement": None if made.agreement is None else made.agreement.to_json(),
+        "repeated": made.repeated.to_json(),
         "import": found.report.to_json(),
-        "sentences": sentences,
+        "sentences": made.sentences(),
         "lost": list(written.losses),
         "failed": left_out(raster),
     }

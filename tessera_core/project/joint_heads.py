@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,16 +210,19 @@ class PlaceScore:
     labels: int
     unknown: dict[str, int]
 
-    def sentences(self) -> list[str]:
-        """For people."""
+    def sentences(self, *, before: bool = False) -> list[str]:
+        """For people; ``before`` the place taught it."""
         told = []
         if self.accuracy is None or self.interval is None:
             told.append(f"How right it is in {self.place} cannot be said without its own labels.")
         else:
             low, high = self.interval
+            right = f"{100 * self.accuracy:.0f}"
+            of = f"{self.labels} labels; 95 % sure: {100 * low:.0f} to {100 * high:.0f} %"
             told.append(
-                f"Trained without {self.place}, right at {100 * self.accuracy:.0f} % in {self.place} "
-                f"({self.labels} labels; 95 % sure: {100 * low:.0f} to {100 * high:.0f} %)."
+                f"Before, without {self.place}, right at {right} % in {self.place} ({of})."
+                if before
+                else f"Trained without {self.place}, right at {right} % in {self.place} ({of})."
             )
         if self.unknown:
             names = ", ".join(f"{name} ({count})" for name, count in self.unknown.items())
@@ -329,8 +333,24 @@ def joint_card(taught: Taught, trained: Trained, scores: Sequence[PlaceScore]) -
         "sentences": [sentence for one in scores for sentence in one.sentences()],
         "dataset": taught.provenance.dataset,
         "year": taught.provenance.year,
+        "made": datetime.now(UTC).date().isoformat(),
         "classes": [{"id": c.id, "name": c.name, "color": c.color, "code": c.code} for c in taught.classes],
     }
+
+
+def saved_joint(taught: Taught, trained: Trained, scores: Sequence[PlaceScore]) -> SavedHead:
+    """A joint head with all that its file holds."""
+    from tessera_core.analysis.applicability import learn
+    from tessera_core.heads import SavedHead
+
+    values = (taught.codes * taught.scales[:, None]).astype(np.float32)
+    try:
+        seen = learn(values, taught.y, taught.groups).arrays
+    except LabelError:
+        # Too few labels to tell other ground by.
+        seen = {}
+    card = joint_card(taught, trained, scores)
+    return SavedHead(trained.head, taught.names, taught.provenance, seen, card, taught.arrays)
 
 
 def save_joint(path: str | Path, taught: Taught, trained: Trained, scores: Sequence[PlaceScore]) -> Path:
@@ -340,17 +360,12 @@ def save_joint(path: str | Path, taught: Taught, trained: Trained, scores: Seque
         HeadError: the head cannot be saved.
         ExportError: the file cannot be written.
     """
-    from tessera_core.analysis.applicability import learn
     from tessera_core.heads import save_head
 
-    values = (taught.codes * taught.scales[:, None]).astype(np.float32)
-    try:
-        seen = learn(values, taught.y, taught.groups).arrays
-    except LabelError:
-        # Too few labels to tell other ground by.
-        seen = {}
-    card = joint_card(taught, trained, scores)
-    return save_head(path, trained.head, taught.names, taught.provenance, seen, card=card, taught=taught.arrays)
+    saved = saved_joint(taught, trained, scores)
+    return save_head(
+        path, saved.head, saved.class_names, saved.provenance, saved.seen, card=saved.card, taught=saved.taught
+    )
 
 
 def taught_of(saved: SavedHead, what: str = "This head") -> Taught:

@@ -6,6 +6,7 @@ The command line and notebooks make their maps here; a project's own map is made
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -478,10 +479,21 @@ def map_classes_with(
     if (head := saved.classification) is None:
         raise HeadError("The saved head maps measured values; give it to map_values.")
     legend: list[LabelClass] = []
+    colours = _colours_of(saved)
     for class_id, name in saved.class_names.items():
-        legend.append(LabelClass(class_id, name, color_for(name, legend, class_id)))
+        legend.append(LabelClass(class_id, name, colours.get(class_id) or color_for(name, legend, class_id)))
     made = predict_raster(head, raster, progress=progress, cancelled=cancelled)
     return MappedClasses(raster, made, head, saved.provenance, tuple(legend), seen=saved.seen, seed=seed)
+
+
+def _colours_of(saved: SavedHead) -> dict[int, str]:
+    """Class id -> colour, as the card of a head says; a stranger's card may say anything."""
+    found = {}
+    classes = saved.card.get("classes")
+    for one in classes if isinstance(classes, list) else []:
+        if isinstance(one, dict) and re.fullmatch(r"#[0-9a-fA-F]{6}", str(one.get("color"))):
+            found[one.get("id")] = str(one["color"])
+    return {class_id: colour for class_id, colour in found.items() if isinstance(class_id, int)}
 
 
 def write_map(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tessera_core.analysis.change import detect_change
 from tessera_core.areas import hectares_per_pixel
 from tessera_core.errors import HeadError, LabelError
-from tessera_core.export.zone_table import ZoneTable
+from tessera_core.export.zone_table import ZoneTable, write_zone_table
 from tessera_core.grid import Grid
 from tessera_core.labels.features import fields_of
 from tessera_core.labels.files import patches, read_features
@@ -122,6 +122,17 @@ class NewPlaces:
             "Write keep or reject into the column verdict; 'tessera monitor labels' makes labels of it.",
         )
         return ZoneTable(columns, table, outlines_of(self.numbers, grid, len(self.places)), grid, notes)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the list to review: ``.gpkg``, ``.geojson``, ``.csv`` or ``.xlsx``.
+
+        Raises:
+            ExportError: the file cannot be written.
+        """
+        return write_zone_table(Path(path), self.table())
+
+    def __repr__(self) -> str:
+        return f"<NewPlaces: {self.sentences()[0]}>"
 
 
 def outlines_of(numbers: NDArray[np.int32], grid: Grid, count: int) -> NDArray[Any]:
@@ -252,6 +263,19 @@ class Reviewed:
             words = ", ".join(f"{word!r} ({count})" for word, count in list(self.unclear.items())[:5])
             told.append(f"Not understood as keep or reject: {words}.")
         return told
+
+    def write(self, path: str | Path) -> Path:
+        """Write the verdicts as labels: ``.gpkg`` or ``.geojson``.
+
+        Raises:
+            LabelError: no place has a verdict.
+            ExportError: the file cannot be written.
+        """
+        if self.labels is None or not self.labels.rows:
+            raise LabelError(
+                f"The list has no verdict yet; write keep or reject into the column verdict. {self.open} places are open."
+            )
+        return write_zone_table(Path(path), self.labels)
 
 
 def read_review(path: str | Path) -> Reviewed:

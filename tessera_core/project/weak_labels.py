@@ -1,16 +1,20 @@
-"""How far a map that exists can be trusted to teach: how often it agrees with own labels, and how well it is repeated."""
+"""Labels drawn from a map that exists, and how far it can be trusted to teach: how often it agrees with own labels, and how well
+it is repeated."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tessera_core.assess.live import LiveScore, wilson
 from tessera_core.assess.reference import Reference
+from tessera_core.labels.features import NO_HINTS, Hints
 from tessera_core.labels.importing import ImportedLabels
-from tessera_core.labels.weak import ExistingMap
+from tessera_core.labels.weak import BORDER, PER_CLASS, ExistingMap, read_existing_map, weak_labels
 from tessera_core.project.classify import score_samples
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel
@@ -89,3 +93,89 @@ def repeated(
     """
     reference = Reference.of_labels(labels.labels, labels.classes, raster.grid)
     return score_samples(reference.with_embeddings(raster), seed=seed, naive=False, cancelled=cancelled)
+
+
+@dataclass(frozen=True)
+class WeakLabels:
+    """Labels of another map, with what is known of that map.
+
+    Attributes:
+        source: name of its file.
+        labels: the points, their classes, and what became of the rest.
+        reference: the same on the pixels of the embeddings.
+        agreement: with labels of one's own; None where there are none.
+        repeated: how well embeddings repeat the map at places held out.
+    """
+
+    source: str
+    labels: ImportedLabels
+    reference: Reference
+    agreement: Agreement | None
+    repeated: LiveScore
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Class -> labels."""
+        return {c.name: sum(1 for one in self.labels.labels if one.class_id == c.id) for c in self.labels.classes}
+
+    def sentences(self) -> list[str]:
+        """How far to trust it, for people."""
+        told = [] if self.agreement is None else self.agreement.sentences(self.source)
+        if self.repeated.accuracy is not None:
+            told.append(
+                f"Where places are held out, embeddings repeat {self.source} at {100 * self.repeated.accuracy:.0f} % of these "
+                "labels."
+            )
+        return told
+
+
+def draw_weak_labels(
+    existing: ExistingMap,
+    raster: EmbeddingRaster,
+    source: str,
+    *,
+    per_class: int = PER_CLASS,
+    border: int = BORDER,
+    own: Reference | None = None,
+    seed: int = 0,
+    cancelled: Cancel | None = None,
+) -> WeakLabels:
+    """Draw labels from a map that exists, and say how far it can be trusted.
+
+    Args:
+        existing: of :func:`tessera_core.labels.weak.read_existing_map` on the grid of the raster.
+        raster: the embeddings.
+        source: name of the map.
+        per_class: most points of a class.
+        border: pixels to each side of a point that have to be of its class.
+        own: labels of one's own on the same grid, to compare with; None or none: it is not compared.
+        seed: of the draw.
+
+    Raises:
+        LabelError: fewer than two classes have a place away from borders, or no label lies where there are data.
+        Cancelled: ``cancelled`` said so.
+    """
+    found = weak_labels(existing, raster.grid, source, per_class=per_class, border=border, seed=seed)
+    agreed = None if own is None or not len(own.rows) else agreement_of(existing, own)
+    reference = Reference.of_labels(found.labels, found.classes, raster.grid, found.report)
+    return WeakLabels(source, found, reference, agreed, repeated(found, raster, seed=seed, cancelled=cancelled))
+
+
+def weak_labels_of(
+    path: str | Path,
+    raster: EmbeddingRaster,
+    legend: Mapping[str, str] | None = None,
+    *,
+    field: str | None = None,
+    crs: str | None = None,
+    hints: Hints = NO_HINTS,
+    **drawing: Any,
+) -> WeakLabels:
+    """The same from a file: :func:`tessera_core.labels.weak.read_existing_map`, then :func:`draw_weak_labels`.
+
+    Raises:
+        LabelError: map or legend cannot be used.
+        Cancelled: it was asked for.
+    """
+    existing = read_existing_map(path, raster.grid, legend, field=field, crs=crs, hints=hints)
+    return draw_weak_labels(existing, raster, Path(path).name, **drawing)

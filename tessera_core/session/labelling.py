@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tessera_core.analysis.similarity import SimilarityIndex
     from tessera_core.assess.postprocess import PostProcessingScore
     from tessera_core.heads import HeadChoice
+    from tessera_core.project.teaching import HeadHere
 
 # Suggested places that are remembered, so that a label near one is known to answer it.
 _SUGGESTIONS = 60
@@ -64,6 +65,7 @@ class LabelSession:
         groups: the last clustering, or None; a cut of a tree of groups.
         used: the clustering that was turned into labels last.
         post_processed: the last cleaned map, or None.
+        given: what a head from elsewhere says of this year, or None.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class LabelSession:
         self._cut: tuple[ClusterTree, int] | None = None
         self.used: Clusters | None = None
         self.post_processed: PostProcessed | None = None
+        self.given: HeadHere | None = None
         self._pngs: dict[str, tuple[object, bytes, str]] = {}
         self._suggested: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._lock = threading.Lock()
@@ -125,7 +128,7 @@ class LabelSession:
             key: of the label map.
             state: what the page wants.
             run: grows with every answer.
-            opened: panels that are open beside the map (``"groups"``, ``"tidy"``); what they made is on it as long.
+            opened: panels that are open beside the map (``"groups"``, ``"tidy"``, ``"heads"``); what they made is on it as long.
         """
         head = head_choice(project)
         ready = not next_step(project.log)
@@ -224,6 +227,12 @@ class LabelSession:
                 "post_processed", post_processed, lambda: layers.classes_png(post_processed.classes, colours, display)
             )
             result.append(ExtraLayer("post_processed", later("Tidied map"), png, version, post_processed.sentence))
+        given = self.given
+        if given is not None and "heads" in opened:
+            colours = {c.id: c.color for c in given.made.legend}
+            png, version = self._png("given", given, lambda: layers.classes_png(given.made.classes, colours, display))
+            legend = tuple((c.color, c.name) for c in given.made.legend)
+            result.append(ExtraLayer("given", later("Map of a head"), png, version, given.name, legend))
         return result
 
     def _png(self, name: str, source: object, make: Any) -> tuple[bytes, str]:

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from tessera_core.language import later, t
 from tessera_core.project.project import Project
 from tessera_core.ui import demo_rest, frame, state
-from tessera_core.ui.compare import change, classes, control, stack
+from tessera_core.ui.compare import change, classes, control, news, stack
 from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components import view_map
 
@@ -20,6 +20,7 @@ _PARTS = {
     "change": later(":material/difference: Change"),
     "classes": later(":material/category: Class to class"),
     "labels": later(":material/label: Labels in other years"),
+    "new": later(":material/notifications: What is new"),
     "control": later(":material/balance: Against land like it"),
     "join": later(":material/join: Join embeddings"),
 }
@@ -71,6 +72,8 @@ def page() -> None:
         change.show(context)
     elif part == "classes":
         classes.show(context)
+    elif part == "new":
+        news.show(context)
     elif part == "control":
         control.show(context)
     else:

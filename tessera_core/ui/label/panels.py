@@ -13,7 +13,7 @@ from tessera_core.session.labelling import LabelSession
 from tessera_core.session.live_map import next_step
 from tessera_core.ui import base_layers, place_pictures
 from tessera_core.ui.help import checklist
-from tessera_core.ui.label import class_tree, clusters, import_labels, method, notes, postprocess, quality, take
+from tessera_core.ui.label import class_tree, clusters, heads, import_labels, method, notes, postprocess, quality, take
 from tessera_core.ui.scene import OpenScene
 
 
@@ -36,6 +36,7 @@ def show(session: LabelSession, project: Project, scene: OpenScene) -> frozenset
         ("base", t("Base maps"), ":material/satellite_alt:", _base),
         ("notes", t("Notes"), ":material/sticky_note_2:", _notes),
         ("file", t("Labels from a file"), ":material/upload_file:", _file),
+        ("heads", t("Heads"), ":material/school:", heads.panel),
         ("take", t("Take it with you"), ":material/download:", take.panel),
         ("method", t("Method"), ":material/tune:", method.panel),
     ):

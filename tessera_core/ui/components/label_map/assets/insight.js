@@ -17,7 +17,7 @@ const AGAIN = 450; // between two looks while the answer is being worked out
 /** @type {LayerName[]} */
 const MADE_ON_WISH = ["dissimilarity", "sets"];
 /** @type {LayerName[]} */
-const RESULTS = ["groups", "post_processed"];
+const RESULTS = ["groups", "post_processed", "given"];
 
 export class Insight {
   /** @param {LabelSession} session */

@@ -12,6 +12,7 @@ const LAYERS = [
   ["labels", t("Labels")],
   ["classes", t("Class map")],
   ["post_processed", t("Tidied map")],
+  ["given", t("Map of a head")],
   ["confidence", t("Confidence")],
   ["dissimilarity", t("Unlike your labels")],
   ["sets", t("Possible classes")],

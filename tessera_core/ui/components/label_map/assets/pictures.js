@@ -21,6 +21,7 @@ export const PANES = {
   truecolour: 320,
   classes: 340,
   post_processed: 342,
+  given: 344,
   groups: 345,
   confidence: 350,
   dissimilarity: 360,
@@ -31,7 +32,7 @@ const PICTURES = /** @type {LayerName[]} */ (Object.keys(PANES));
 /** What a place looks like, and what the map says of it. @type {LayerName[]} */
 const GROUND = ["truecolour", "pca"];
 /** @type {LayerName[]} */
-const SAID = ["classes", "post_processed", "groups", "confidence", "dissimilarity", "sets"];
+const SAID = ["classes", "post_processed", "given", "groups", "confidence", "dissimilarity", "sets"];
 const NOTHING = [0, 0, 0, 0];
 const UNSURE = [150, 150, 150, 255];
 const REST = 250; // milliseconds for which a pointer rests before the class under it is looked up

@@ -25,6 +25,7 @@ const DEFAULTS = () => ({
     classes: { on: true, opacity: 0.6 },
     confidence: { on: false, opacity: 0.85 },
     post_processed: { on: true, opacity: 1 },
+    given: { on: true, opacity: 1 },
     groups: { on: true, opacity: 0.85 },
     similar: { on: true, opacity: 0.85 },
     dissimilarity: { on: false, opacity: 0.85 },
@@ -41,7 +42,7 @@ const DEFAULTS = () => ({
 });
 // What may lie above the class map. Who comes back sees the map they made.
 /** @type {(keyof ReturnType<typeof DEFAULTS>["layers"])[]} */
-const COVERS = ["confidence", "post_processed", "groups", "similar", "dissimilarity", "sets"];
+const COVERS = ["confidence", "post_processed", "given", "groups", "similar", "dissimilarity", "sets"];
 /** Tools of a search for similar places: clicks are examples then, not labels. @type {ToolName[]} */
 const SEARCHING = ["like", "unlike"];
 /** @typedef {ReturnType<typeof DEFAULTS>} Memory what people chose; survives a reload of the page */
