@@ -177,7 +177,7 @@ def _answers(context: CompareContext, found: Review, place: NewPlace, at: int) -
     with st.container(horizontal=True, gap="small"):
         for verdict, text, icon, shortcut in (
             (KEEP, t("Keep: it is new"), ":material/check:", "K"),
-            (REJECT, t("Reject: as it was"), ":material/close:", "R"),
+            (REJECT, t("Reject: as it was"), ":material/close:", "X"),
         ):
             st.button(
                 text,
