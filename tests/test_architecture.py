@@ -268,6 +268,20 @@ def test_a_word_of_signatures_is_defined_once(root: Path) -> None:
     assert guilty == []
 
 
+def test_no_download_draws_the_page_anew(root: Path) -> None:
+    # A run of the page can take a file away while the browser still fetches it.
+    guilty = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in _modules(root).values()
+        if "download_button" in (text := path.read_text(encoding="utf-8"))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith(".download_button")
+        and not any(one.arg == "on_click" and ast.unparse(one.value) == "'ignore'" for one in node.keywords)
+    ]
+    assert guilty == []
+
+
 def test_tests_take_nothing_from_other_tests(root: Path) -> None:
     # What two tests need is built in tests/factories.py or in a helper beside them.
     guilty = [

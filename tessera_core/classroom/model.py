@@ -67,7 +67,7 @@ class Classroom(msgspec.Struct, frozen=True, kw_only=True):
         task: position of the task that all are at, if the teacher said so.
         said: a sentence that the teacher shows to all; empty where there is none.
         shown: nickname of the learner whose map all see; empty where none is.
-        scores: whether the projector shows scores.
+        scores: whether the board and the projector show scores side by side.
         members: in the order of their coming.
     """
 

@@ -20,6 +20,8 @@ COLUMNS = (
     "held_out",
     "low",
     "high",
+    "judged_labels",
+    "judged_places",
     "weight",
     "right",
     "differs",
@@ -40,8 +42,9 @@ def board_rows(works: Sequence[Work], found: Together | None = None) -> list[dic
 
     Returns:
         ``classes``: those with labels. ``held_out``, ``low``, ``high``: how often the map is right at places held out, with its
-        interval, 0..1. ``right``: the same by the truth or the sample of the class. ``differs``: share of the map that is not as
-        the class has it, and ``differently`` the largest part of it in words. ``answers``: places of a sample looked at.
+        interval, 0..1; ``judged_labels``, ``judged_places``: what that is made of. ``right``: the same by the truth or the sample
+        of the class. ``differs``: share of the map that is not as the class has it, and ``differently`` the largest part of it in
+        words. ``answers``: places of a sample looked at.
     """
     weights = {} if found is None or found.consensus is None else found.consensus.weights
     right = {} if found is None or found.judged is None else found.judged.learners
@@ -59,6 +62,8 @@ def board_rows(works: Sequence[Work], found: Together | None = None) -> list[dic
                 "held_out": work.accuracy,
                 "low": low,
                 "high": high,
+                "judged_labels": None if work.accuracy is None or work.score is None else work.score.n_labels,
+                "judged_places": None if work.accuracy is None or work.score is None else work.score.n_places,
                 "weight": weights.get(work.learner),
                 "right": right.get(work.learner),
                 "differs": None if work.learner not in apart else apart[work.learner].differs,

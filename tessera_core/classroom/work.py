@@ -99,6 +99,7 @@ def read_work(
     learner: str | None = None,
     *,
     known: Mapping[str, Work] | None = None,
+    with_map: bool = True,
     cancelled: Cancel | None = None,
 ) -> Work:
     """What a learner's project holds, mapped on the embeddings of the class.
@@ -107,7 +108,8 @@ def read_work(
         project: the learner's; it needs no embeddings of its own.
         raster: the embeddings of the class, of one year.
         learner: nickname; by default :func:`learner_of` the project.
-        known: stamp -> what was read before; a map is made anew only where its labels or its method have changed.
+        known: stamp -> what was read before, with a map or without as now; made anew only where labels or method have changed.
+        with_map: also make the map; the score alone takes a fraction of the time.
         cancelled: asked often.
 
     Raises:
@@ -142,7 +144,7 @@ def read_work(
     if before is not None:
         facts |= {"map": before.map, "score": before.score, "without_map": before.without_map}
     else:
-        facts |= _mapped(project, raster, cancelled)
+        facts |= _mapped(project, raster, with_map, cancelled)
     return Work(**facts, notes=tuple(notes))
 
 
@@ -186,7 +188,7 @@ def _outside(labels: tuple[Label, ...], grid: Grid) -> int:
     return len(real) - len(np.unique(pixels_of_each(real, grid)[1])) if real else 0
 
 
-def _mapped(project: Project, raster: EmbeddingRaster, cancelled: Cancel | None) -> dict[str, Any]:
+def _mapped(project: Project, raster: EmbeddingRaster, with_map: bool, cancelled: Cancel | None) -> dict[str, Any]:
     from tessera_core.project.classify import head_choice, label_samples, map_project, score_samples
 
     log = project.log
@@ -195,12 +197,12 @@ def _mapped(project: Project, raster: EmbeddingRaster, cancelled: Cancel | None)
         what = "no class" if not len(taught) else f"only {project.log.label_class(int(taught[0])).name}"
         return {"map": None, "score": None, "without_map": f"There is no map yet: {what} has labels; two are needed."}
     try:
-        made = map_project(project, raster, raster.provenance.year, cancelled)
+        made = map_project(project, raster, raster.provenance.year, cancelled).map.classes if with_map else None
         samples = label_samples(log.labels, log.classes, raster)
         score = score_samples(samples, head_choice(project), naive=False, cancelled=cancelled)
     except InputError as error:
         return {"map": None, "score": None, "without_map": str(error)}
-    return {"map": made.map.classes, "score": score, "without_map": ""}
+    return {"map": made, "score": score, "without_map": ""}
 
 
 def _stamp(project: Project, raster: EmbeddingRaster) -> str:

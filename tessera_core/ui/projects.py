@@ -7,11 +7,11 @@ import time
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.language import relay, t
+from tessera_core.language import later, relay, t
 from tessera_core.project import deletion, library, room
 from tessera_core.project.home import RecentProject
 from tessera_core.project.project import Project
-from tessera_core.ui import humanize, reception, state
+from tessera_core.ui import humanize, reception, speech, state
 
 _SHOWN = 10
 _DELETED = "projects_deleted"
@@ -110,7 +110,7 @@ def _entry(project: Project) -> RecentProject:
     return RecentProject(project.folder.resolve(), project.name, project.saved_at, None)
 
 
-@st.dialog("Rename project")
+@speech.dialog(later("Rename project"))
 def _rename(entry: RecentProject) -> None:
     # A form, so that Enter renames.
     with st.form("rename", border=False):

@@ -5,8 +5,9 @@ The choice is a link, so that the page is loaded anew and what runs in the brows
 
 from __future__ import annotations
 
+import functools
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -34,6 +35,23 @@ def settle() -> None:
 def manners() -> dict[str, object]:
     """What the browser has to know: the language, its direction, and under which name to remember it."""
     return {"language": current(), "rtl": current() == RIGHT_TO_LEFT, "cookie": LANGUAGE_COOKIE}
+
+
+def dialog[**P](title: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """``st.dialog`` with its title in the language that is spoken when it opens.
+
+    Args:
+        title: in English, marked by :func:`tessera_core.language.later`.
+    """
+
+    def decorated(draw: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(draw)
+        def opened(*args: P.args, **options: P.kwargs) -> None:
+            st.dialog(t(title))(draw)(*args, **options)
+
+        return opened
+
+    return decorated
 
 
 def choice() -> None:

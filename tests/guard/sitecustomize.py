@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
-# As by tessera_core/ui/classroom/teacher.py; the number of datagram sockets is the same on every system.
+# As by tessera_core/ui/classroom/addresses.py; the number of datagram sockets is the same on every system.
 _ASKED, _DATAGRAM = "203.0.113.1", 2
 _LOCAL_NAMES = {"", "localhost", "localhost.localdomain", "ip6-localhost"}
 

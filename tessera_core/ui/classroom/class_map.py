@@ -19,6 +19,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.classroom.consensus import confused_classes
+from tessera_core.classroom.standing import standings
 from tessera_core.classroom.tables import board_csv, board_rows, differently
 from tessera_core.classroom.together import Together, together, write_together, year_of
 from tessera_core.classroom.work import Work
@@ -28,6 +29,7 @@ from tessera_core.project.project import Project
 from tessera_core.render import palette
 from tessera_core.render.colormap import Scale, encode_values, hexes
 from tessera_core.ui import charts, files, humanize, results, shell, state, tables
+from tessera_core.ui.classroom import scores
 from tessera_core.ui.components import view_map
 from tessera_core.ui.components.view_map import ColourScale, Layer
 from tessera_core.ui.scene import OpenScene
@@ -89,7 +91,7 @@ def _draw(found: Together, template: Project, scene: OpenScene, key: str) -> Non
     with right:
         _right(found)
         _agreement(found)
-    _learners(found)
+    _learners(found, template)
     _confusion(found)
     _notes(found)
 
@@ -234,7 +236,7 @@ def _right(found: Together) -> None:
     tables.show(
         {
             "Map": [name for name, *_ in lines],
-            "Right": [_share(share, interval) for _, share, interval, _ in lines],
+            "Right": [scores.share(share, interval) for _, share, interval, _ in lines],
             "Whose": [who for *_, who in lines],
         },
         hide_index=True,
@@ -257,7 +259,7 @@ def _agreement(found: Together) -> None:
         t(
             "On **{percent}** of the region the class that won has less than two thirds of the votes of "
             "{weights} learners.",
-            percent=_percent(made.disputed),
+            percent=scores.percent(made.disputed),
             weights=len(made.weights),
         )
     )
@@ -271,7 +273,7 @@ def _agreement(found: Together) -> None:
             {
                 "One says": [a for a, _, _ in pairs],
                 "the other": [b for _, b, _ in pairs],
-                "How often": [_percent(share) for *_, share in pairs],
+                "How often": [scores.percent(share) for *_, share in pairs],
             },
             hide_index=True,
             width="stretch",
@@ -281,7 +283,7 @@ def _agreement(found: Together) -> None:
         t(
             "- **{learner}** on {percent} of the region: {differently}.",
             learner=humanize.escape(one.learner),
-            percent=_percent(one.differs),
+            percent=scores.percent(one.differs),
             differently=humanize.escape(differently(one, found.legend.names)),
         )
         for one in found.departures[:MOST_PAIRS]
@@ -290,18 +292,32 @@ def _agreement(found: Together) -> None:
     st.markdown("\n".join(lines) or t("Nobody does."))
 
 
-def _learners(found: Together) -> None:
+def _learners(found: Together, template: Project) -> None:
     st.subheader(t("Whose map is what"), anchor=False)
+    ranked = st.toggle(
+        t("Show scores in order"),
+        key=f"class_map_ranked_{template.key}",
+        help=t("Off, nobody is compared."),
+    )
+    order = standings(found.works, template.log.classes, template.origin)
     rows = board_rows(found.works, found)
+    if ranked:
+        place = {one.learner: number for number, one in enumerate(order)}
+        rows.sort(key=lambda row: place[row["learner"]])
+    columns = scores.columns([row["learner"] for row in rows], order)
+    if not ranked:
+        columns.pop("Rank")
     tables.show(
         {
             "Learner": [row["learner"] for row in rows],
             "Labels": [row["labels"] for row in rows],
             "Classes": [row["classes"] for row in rows],
-            "At places held out": [_share(row["held_out"], _interval(row["low"], row["high"])) for row in rows],
-            "Weight of the vote": ["" if row["weight"] is None else f"{row['weight']:.2f}" for row in rows],
-            "Right": ["" if row["right"] is None else _percent(row["right"]) for row in rows],
-            "Differs from the class": ["" if row["differs"] is None else _percent(row["differs"]) for row in rows],
+            **columns,
+            "Weight of the vote": ["" if row["weight"] is None else numeral(row["weight"], ".2f") for row in rows],
+            "Right": ["" if row["right"] is None else scores.percent(row["right"]) for row in rows],
+            "Differs from the class": [
+                "" if row["differs"] is None else scores.percent(row["differs"]) for row in rows
+            ],
             "Most of all": [row["differently"] for row in rows],
             "Places checked": [row["answers"] for row in rows],
             "Lesson": [row["lesson"] for row in rows],
@@ -317,6 +333,8 @@ def _learners(found: Together) -> None:
             "high one. How right a map is can only be told at places that are the same for all."
         )
     )
+    if ranked:
+        st.caption(t(scores.NOTE))
 
 
 def _confusion(found: Together) -> None:
@@ -342,7 +360,7 @@ def _confusion(found: Together) -> None:
                 "says": [names[one.mine] for one in parted.confusions],
                 "Another": [one.second for one in parted.confusions],
                 "says instead": [names[one.theirs] for one in parted.confusions],
-                "Of the region": [_percent(one.share) for one in parted.confusions],
+                "Of the region": [scores.percent(one.share) for one in parted.confusions],
             },
             hide_index=True,
             width="stretch",
@@ -353,24 +371,3 @@ def _notes(found: Together) -> None:
     if found.notes:
         with st.expander(t("To mind ({notes})", notes=len(found.notes)), icon=":material/info:"):
             st.markdown("\n".join(f"- {humanize.escape(note)}" for note in found.notes))
-
-
-def _interval(low: float | None, high: float | None) -> tuple[float, float] | None:
-    return None if low is None or high is None else (low, high)
-
-
-def _share(share: float | None, interval: tuple[float, float] | None) -> str:
-    if share is None:
-        return ""
-    if interval is None:
-        return _percent(share)
-    return t(
-        "{percent} ({value} to {value2})",
-        percent=_percent(share),
-        value=numeral(100 * interval[0], ".0f"),
-        value2=numeral(100 * interval[1], ".0f"),
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -27,7 +27,8 @@ def draw(member: Member, start: Project, year: int | None) -> None:
     try:
         project = project_of(member)
         stamp = f"{project.folder.name}|{project.log.version}|{project.saved_at}"
-        found = _picture(stamp, project, start, year)
+        with st.spinner(t("Loading the map…")):
+            found = _picture(stamp, project, start, year)
     except TesseraError as error:
         st.caption(humanize.escape(relay(error)))
         return
@@ -46,7 +47,7 @@ def draw(member: Member, start: Project, year: int | None) -> None:
     )
 
 
-@st.cache_data(max_entries=32, show_spinner="Loading the map…")
+@st.cache_data(max_entries=32, show_spinner=False)
 def _picture(
     stamp: str, _project: Project, _start: Project, year: int | None
 ) -> tuple[bytes, list[tuple[str, str]]] | None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import html
-import ipaddress
-import socket
 import time
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
 import streamlit as st
@@ -24,22 +21,16 @@ from tessera_core.project import library
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import humanize, jobs, results, shell, state, tables
+from tessera_core.ui import humanize, jobs, results, shell, speech, state, tables
+from tessera_core.ui.classroom import projector, scores
+from tessera_core.ui.classroom.addresses import address, is_loopback, qr
 
 _WAITS = "class_waits"
-_CHOSEN, _NEW, _PROJECTOR, _UNDO, _WORD, _DEMO = (
-    "class_chosen",
-    "class_new",
-    "class_projector",
-    "class_undo",
-    "class_word",
-    "demo",
-)
-_LOOK_SECONDS = 3
+_CHOSEN, _NEW, _UNDO, _WORD, _DEMO = "class_chosen", "class_new", "class_undo", "class_word", "demo"
 _STATES = {
     "working": later("at work"),
-    "stuck": "stuck?",
-    "away": "away",
+    "stuck": later("stuck?"),
+    "away": later("away"),
     "gone": later("project is gone"),
 }
 
@@ -48,8 +39,8 @@ def draw(person: Person) -> None:
     """Draw the page for a teacher."""
     mine = [one for one in store.classes() if person.role == "owner" or one.teacher == person.key]
     found = _chosen(mine)
-    if found is not None and st.session_state.get(_PROJECTOR):
-        _projector(found)
+    if found is not None and st.session_state.get(projector.SHOWN):
+        projector.draw(found)
         return
     st.title(t("Class"))
     if mine:
@@ -74,7 +65,7 @@ def draw(person: Person) -> None:
 
 
 def _title(found: Classroom) -> str:
-    return found.name if found.state == "open" else f"{found.name} (ended)"
+    return found.name if found.state == "open" else t("{name} (ended)", name=found.name)
 
 
 def _chosen(mine: list[Classroom]) -> Classroom | None:
@@ -178,7 +169,9 @@ def _class(found: Classroom, person: Person) -> None:
                 args=(found,),
                 key="class_undo_go",
             )
-    st.subheader(t("Where everybody is"), anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.subheader(t("Where everybody is"), anchor=False)
+        projector.scores_toggle(found, "class_scores")
     _board(found.id)
     _one(found)
     st.subheader(t("The map of the class"), anchor=False)
@@ -186,48 +179,11 @@ def _class(found: Classroom, person: Person) -> None:
     _end(found)
 
 
-def address(class_code: str) -> str:
-    """What learners open: the address by which the teacher came, with this computer's own in place of ``localhost``."""
-    here = urlsplit(st.context.url or "")
-    host = here.hostname or "localhost"
-    if _is_loopback(host) and (own := lan_address()):
-        host = own
-    port = f":{here.port}" if here.port else ""
-    path = here.path.rstrip("/").removesuffix("/classroom")
-    return urlunsplit((here.scheme or "http", f"{host}{port}", f"{path}/classroom", f"join={class_code}", ""))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def lan_address() -> str:
-    """The address of this computer in its network; empty where it has none. Sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Choosing a way needs no packet; the address is one of those set aside for documents.
-            probe.connect(("203.0.113.1", 9))
-            found = str(probe.getsockname()[0])
-        except OSError:
-            return ""
-    return "" if _is_loopback(found) else found
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _qr(text: str) -> str:
-    import segno
-
-    return str(segno.make(text, error="m").svg_data_uri(scale=6, border=2, dark="#0b3b39", light="white"))
-
-
 def _door(found: Classroom) -> None:
     where = address(found.code)
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="large", key="class_door"):
         st.markdown(
-            f'<img src="{_qr(where)}" width="150" alt="QR code of the address for learners">',
+            f'<img src="{qr(where)}" width="150" alt="{html.escape(t("QR code of the address for learners"))}">',
             unsafe_allow_html=True,
             width="content",
         )
@@ -235,17 +191,17 @@ def _door(found: Classroom) -> None:
             st.markdown(t("Learners open"))
             st.code(where, language=None)
             st.markdown(t("or type the code **{shown_code}** on the page Class.", shown_code=shown_code(found.code)))
-            if _is_loopback(st.get_option("server.address") or "0.0.0.0"):
+            if is_loopback(st.get_option("server.address") or "0.0.0.0"):
                 st.warning(
-                    "This app answers only to this computer, so learners cannot open that address. Stop it and start it with "
-                    "`tessera app --class`.",
+                    t(
+                        "This app answers only to this computer, so learners cannot open that address. Stop it and "
+                        "start it with `tessera app --class`."
+                    ),
                     icon=":material/wifi_off:",
                 )
-        st.button(t("Projector view"), icon=":material/cast:", key="class_project", on_click=_project, args=(True,))
-
-
-def _project(on: bool) -> None:
-    st.session_state[_PROJECTOR] = on
+        st.button(
+            t("Projector view"), icon=":material/cast:", key="class_project", on_click=projector.show, args=(True,)
+        )
 
 
 def _orders(found: Classroom) -> None:
@@ -312,7 +268,7 @@ def _task(found: Classroom) -> None:
     )
 
 
-@st.fragment(run_every=_LOOK_SECONDS)
+@st.fragment(run_every=projector.LOOK_SECONDS)
 @shell.shielded
 def _board(class_id: str) -> None:
     found = store.read(class_id)
@@ -347,10 +303,17 @@ def _board(class_id: str) -> None:
         }
     )
     if not any(row.doing for row in rows):
-        table = table.drop(columns=t("At"))
+        table = table.drop(columns="At")
     if not any(row.answers for row in rows):
-        table = table.drop(columns=t("Places checked"))
+        table = table.drop(columns="Places checked")
+    if found.scores:
+        order = scores.of_class(found, rows)
+        table = table.assign(**scores.columns([row.nickname for row in rows], order)).astype({"Rank": "Int64"})
+        # By rank, and whoever has none after them as they came.
+        table = table.sort_values("Rank", kind="stable", na_position="last")
     tables.show(table, hide_index=True, width="stretch", key=f"class_board_{class_id}")
+    if found.scores:
+        st.caption(t(scores.NOTE))
 
 
 def _one(found: Classroom) -> None:
@@ -381,7 +344,7 @@ def _one(found: Classroom) -> None:
         )
 
 
-@st.dialog("Set everybody back?")
+@speech.dialog(later("Set everybody back?"))
 def _confirm_all(found: Classroom) -> None:
     st.markdown(t("All labels of all learners are taken away, and the lesson begins anew. You can undo it."))
     if st.button(t("Set all back"), type="primary", key="class_back_all_go"):
@@ -465,6 +428,8 @@ def _end(found: Classroom) -> None:
             f"{safe_name(found.name)}.zip",
             "application/zip",
             icon=":material/download:",
+            # A run of the page would take the file away while it is fetched.
+            on_click="ignore",
             key="class_export",
         )
         if st.button(t("Delete the class"), icon=":material/delete:", type="tertiary", key="class_delete"):
@@ -477,7 +442,7 @@ def _end(found: Classroom) -> None:
     )
 
 
-@st.dialog("Delete the class?")
+@speech.dialog(later("Delete the class?"))
 def _confirm_delete(found: Classroom) -> None:
     st.markdown(
         t(
@@ -492,61 +457,3 @@ def _confirm_delete(found: Classroom) -> None:
         st.session_state.pop(_CHOSEN, None)
         st.toast(t("Deleted, with {count} projects.", count=count))
         st.rerun()
-
-
-# ---------------------------------------------------------------- projector
-
-
-def _projector(found: Classroom) -> None:
-    shell.unseen_title(t("Class"))
-    with st.container(horizontal=True, horizontal_alignment="right"):
-        st.button(
-            t("Back to the board"), icon=":material/close:", key="class_project_off", on_click=_project, args=(False,)
-        )
-        st.toggle(
-            t("Scores"),
-            found.scores,
-            key="class_scores",
-            on_change=shell.shielded(_scores),
-            args=(found.id,),
-            help=t("Names with their labels on the wall; off, only how many are where."),
-        )
-    where = address(found.code)
-    st.markdown(
-        '<div style="display:flex;gap:3rem;align-items:center;flex-wrap:wrap">'
-        f'<img src="{_qr(where)}" style="width:min(40vh,80vw)" alt="QR code of the address for learners">'
-        f'<div><div style="font-size:clamp(1.2rem,2.5vw,2.4rem)">{html.escape(where.split("?")[0])}</div>'
-        f'<div style="font-size:clamp(3rem,11vw,11rem);font-weight:700;letter-spacing:.06em">{shown_code(found.code)}</div>'
-        f'<div style="font-size:clamp(1.2rem,2.5vw,2.4rem)">{html.escape(found.name)}</div></div></div>',
-        unsafe_allow_html=True,
-    )
-    _wall(found.id)
-
-
-def _scores(class_id: str) -> None:
-    store.change(class_id, scores=bool(st.session_state["class_scores"]))
-
-
-@st.fragment(run_every=_LOOK_SECONDS)
-@shell.shielded
-def _wall(class_id: str) -> None:
-    found = store.read(class_id)
-    rows = board.rows(found)
-    here = sum(row.state in ("working", "stuck") for row in rows)
-    st.markdown(
-        t("## {rows} joined, {here} here, {sum} labels", rows=len(rows), here=here, sum=sum(row.labels for row in rows))
-    )
-    if found.said:
-        st.markdown(f"## {humanize.escape(found.said)}")
-    for row in rows if found.scores else ():
-        st.progress(
-            row.step / row.steps if row.steps else min(row.labels / 30, 1.0),
-            f"{humanize.escape(row.nickname)}: {row.labels}",
-        )
-    if not found.scores and any(row.steps for row in rows):
-        counts: dict[str, int] = {}
-        for row in rows:
-            if row.steps:
-                counts[f"{row.step}. {row.doing}"] = counts.get(f"{row.step}. {row.doing}", 0) + 1
-        for name, count in sorted(counts.items()):
-            st.progress(count / len(rows), f"{humanize.escape(name)}: {count}")

@@ -11,10 +11,10 @@ import time
 import streamlit as st
 
 from tessera_core._utils.paths import cache_home
-from tessera_core.language import t
+from tessera_core.language import later, t
 from tessera_core.project import library
 from tessera_core.sources.remote import cache
-from tessera_core.ui import humanize, shell, state, tables
+from tessera_core.ui import humanize, shell, speech, state, tables
 from tessera_core.ui.classroom import by_files
 from tessera_core.ui.data import packs
 
@@ -137,7 +137,7 @@ def _entries(entries: list[cache.CachedRaster]) -> None:
             _empty()
 
 
-@st.dialog("Empty the store of loaded embeddings")
+@speech.dialog(later("Empty the store of loaded embeddings"))
 @shell.shielded
 def _empty() -> None:
     st.markdown(t("Delete all loaded embeddings that no project uses? They can be loaded again with the internet."))

@@ -194,7 +194,8 @@ def _cloud(context: ExploreContext) -> tuple[scatter.Cloud, PixelSample]:
     version = f"{context.content}|{method}|{axes}|{count}|{context.project.log.version}"
     if method == "UMAP":
         version += f"|{layouts.picture_version(context)}"
-    sample, points, place_xy, known = _points(version, method, count, axes, context)
+    with st.spinner(t("Placing the pixels…")):
+        sample, points, place_xy, known = _points(version, method, count, axes, context)
     wanted = st.session_state.get(context.key("colour"))
     by = wanted if wanted in _colours(context) else _COLOURS[0]
     index, palette, legend = _coloured(context, by, version, sample, points, known)
@@ -202,7 +203,7 @@ def _cloud(context: ExploreContext) -> tuple[scatter.Cloud, PixelSample]:
     return scatter.Cloud(version, points, place_xy, index, palette, legend, names), sample
 
 
-@st.cache_resource(max_entries=3, show_spinner="Placing the pixels…")
+@st.cache_resource(max_entries=3, show_spinner=False)
 def _points(
     version: str, method: str, count: int, axes: int, _place: ExploreContext
 ) -> tuple[PixelSample, NDArray[np.float32], NDArray[np.float64], NDArray[np.uint8]]:
@@ -252,7 +253,8 @@ def _coloured(
             case "Your labels":
                 return _by_class(known, [(c.id, c.color, c.name) for c in classes], t("not labelled"))
             case "Predicted class" | "Confidence":
-                predicted, confidence = _predicted(version, head_name(context.project), context, sample)
+                with st.spinner(t("Predicting the pixels…")):
+                    predicted, confidence = _predicted(version, head_name(context.project), context, sample)
                 if by == "Predicted class":
                     return _by_class(predicted, [(c.id, c.color, c.name) for c in classes], t("no data"))
                 step = np.minimum(confidence.astype(int) * len(_COLORMAP) // 101, len(_COLORMAP) - 1).astype(np.uint8)
@@ -306,7 +308,7 @@ def _by_class(ids: NDArray[np.uint8], classes: list[tuple[int, str, str]], none:
     return table[ids], palette, (*((colour, name) for _, colour, name in classes), (_GREY, none))
 
 
-@st.cache_resource(max_entries=2, show_spinner="Predicting the pixels…")
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _predicted(
     version: str, head: str, _place: ExploreContext, _sample: PixelSample
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -48,7 +48,8 @@ def panel(project: Project, scene: OpenScene) -> None:
         return
     try:
         reading = _reading(project, scene, upload)
-        found = _read(upload.file_id, scene.key, reading, upload, scene)
+        with st.spinner(t("Reading the file")):
+            found = _read(upload.file_id, scene.key, reading, upload, scene)
     except TesseraError as error:
         st.error(relay(error), icon=":material/error:")
         return
@@ -194,7 +195,7 @@ def _questions(file_id: str, hints: Hints, _upload: Any) -> Questions:
     return with_upload(_upload, lambda path: questions(path, hints))
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the file")
+@st.cache_resource(max_entries=4, show_spinner=False)
 def _read(file_id: str, scene_key: str, reading: _Reading, _upload: Any, _scene: OpenScene) -> ImportedLabels:
     grid = _scene.raster.grid
     if reading.per_class:
