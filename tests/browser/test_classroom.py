@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,17 @@ TOKEN = "token-of-the-teacher-of-the-tests"
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 # Of the demo region of 128 pixels: places (share of height, of width) that differ, enough for two classes each.
 PLACES = ((0.32, 0.32), (0.5, 0.62), (0.25, 0.75), (0.8, 0.3))
+
+
+SHOTS = os.environ.get("TESSERA_SHOTS")
+
+
+def shot(page: Any, name: str) -> None:
+    """A picture for whoever wants to look at it."""
+    if SHOTS is not None:
+        page.wait_for_timeout(1500)
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
 
 
 @pytest.fixture
@@ -68,17 +83,32 @@ class Learner:
             self.studio.settle(n + 1)
 
 
-def test_a_class_from_the_code_to_the_map_of_all(chromium: Any, server: AppServer, tmp_path: Path) -> None:
-    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+@pytest.fixture
+def teacher(chromium: Any, server: AppServer) -> Iterator[Any]:
+    """The teacher's page."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{server.url}/classroom?owner={TOKEN}")
+    yield page
+    context.close()
+
+
+def code_of(page: Any) -> str:
+    """The code of the class that was opened just now."""
+    page.get_by_text("Nobody has joined yet.").wait_for()
+    return str(page.get_by_text(re.compile("join=")).first.inner_text().split("join=")[1].strip())
+
+
+def test_a_class_from_the_code_to_the_map_of_all(
+    chromium: Any, server: AppServer, teacher: Any, tmp_path: Path
+) -> None:
+    page = teacher
     page.get_by_role("textbox", name="Name of the class").fill("Year 10")
     page.get_by_role("textbox", name="Tasks, one a line").fill("Label two places of each class.\nLook at it.")
     page.get_by_role("textbox", name="Classes of the map").fill("Water, Fields")
     page.get_by_role("button", name="Open the class").click()
-    page.get_by_text("Nobody has joined yet.").wait_for()
-    code = page.get_by_text(re.compile("join=")).first.inner_text().split("join=")[1].strip()
+    code = code_of(page)
 
     learners = [Learner(chromium, server, name, n > 2) for n, name in enumerate(("Ada", "Bo", "Cy", "Dee", "<b>Eve"))]
     for one in learners:
@@ -129,13 +159,100 @@ def test_a_class_from_the_code_to_the_map_of_all(chromium: Any, server: AppServe
     page.get_by_text("How right is it?").wait_for()
     page.get_by_text("of the votes of 5 learners").wait_for()
 
+    shot(page, "board")
+    shot(learners[1].page, "shown-desk")
+    shot(learners[4].page, "shown-phone")
+
+    # Scores side by side only where the teacher wants that: on the board and on the wall, with what they are made of.
+    assert page.get_by_text("In the order of the lower end").count() == 0
+    page.get_by_text("Show scores", exact=True).click()
+    page.get_by_text("In the order of the lower end").wait_for()
+    shot(page, "board-scores")
+
     # No learner sees the board or another's project.
     learners[2].studio.open("/classroom")
     learners[2].page.get_by_text("You are Cy in Year 10.").wait_for()
     assert not learners[2].page.get_by_text("Where everybody is").is_visible()
     page.get_by_role("button", name="Projector view").click()
     page.get_by_text("5 joined, 5 here").wait_for()
+    page.get_by_text("labels at").first.wait_for()
+    shot(page, "wall-scores")
+    page.get_by_text("Show scores", exact=True).click()
+    page.get_by_text("labels at").first.wait_for(state="hidden")
+    shot(page, "wall")
+    page.get_by_role("button", name="Back to the board").click()
+
+    # Closed to newcomers: who is in goes on, nobody else comes.
+    page.get_by_role("button", name="Close to newcomers").click()
+    page.get_by_role("button", name="Let newcomers in").wait_for()
+    late = Learner(chromium, server, "Late", phone=True)
+    late.studio.open(f"/classroom?join={code}")
+    late.page.get_by_role("textbox", name="Nickname").first.fill("Late")
+    late.page.get_by_role("button", name="Join").click()
+    late.page.get_by_text("closed this class").wait_for()
+    shot(late.page, "door-phone")
+
+    # All are set back, which asks first, and back again.
+    page.get_by_role("button", name="Set all back").click()
+    page.get_by_role("dialog").get_by_role("button", name="Set all back").click()
+    page.get_by_text("5 joined, 5 here now, 0 labels.").wait_for()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("5 joined, 5 here now, 20 labels.").wait_for()
+
+    # The end: learners are told, all work is one file, and after the deletion nothing of the class is left.
+    page.get_by_role("button", name="End the class").click()
+    learners[3].page.get_by_text("The class Year 10 has ended.").wait_for()
+    shot(page, "ended")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save all work (.zip)").click()
+    waiting.value.save_as(tmp_path / "class.zip")
+    with zipfile.ZipFile(tmp_path / "class.zip") as file:
+        assert sum(name.endswith(".tessera") for name in file.namelist()) == 5
+        rows = list(csv.DictReader(io.StringIO(file.read("board.csv").decode())))
+    assert [(row["learner"], row["labels"]) for row in rows] == [(one.name, "4") for one in learners]
+    page.get_by_role("button", name="Delete the class").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete for good").click()
+    page.get_by_text("Deleted, with 5 projects.").wait_for()
+    assert not list((server.home / "classes").glob("*/class.json"))
+    learners[0].page.reload()
+    learners[0].page.get_by_test_id("stMainBlockContainer").wait_for()
+    shot(learners[0].page, "deleted")
+    for one in (*learners, late):
+        one.studio.close()
+        one.context.close()
+
+
+def test_a_class_does_a_lesson_and_is_brought_to_a_step(chromium: Any, server: AppServer, teacher: Any) -> None:
+    page = teacher
+    page.get_by_role("combobox", name="Lesson that they do").click()
+    page.get_by_role("option", name="3. Your first map").click()
+    page.get_by_role("button", name="Open the class").click()
+    code = code_of(page)
+    learners = [Learner(chromium, server, "Ada", phone=False), Learner(chromium, server, "Bo", phone=True)]
+    for one in learners:
+        one.join(code)
+        one.page.locator(".lesson-panel").wait_for()
+    shot(learners[0].page, "lesson-desk")
+    shot(learners[1].page, "lesson-phone")
+
+    # The step of all is on everybody's panel, and on the board and the wall.
+    page.get_by_role("combobox", name="Step of the lesson").click()
+    page.get_by_role("option", name="Three places of Water").click()
+    page.get_by_role("button", name="Bring all to this step").click()
+    for one in learners:
+        one.page.get_by_text("We are at: Three places of Water").wait_for()
+        panel = one.page.locator(".lesson-panel")
+        until(one.page, lambda panel=panel: "Three places of Water" in panel.inner_text(), "the panel is elsewhere")
+    shot(page, "lesson-board")
+    shot(learners[1].page, "lesson-phone-pushed")
+    page.get_by_role("button", name="Projector view").click()
+    page.get_by_text(re.compile(r"Three places of Water: 2")).wait_for()
+    shot(page, "lesson-wall")
+
+    # The same class in German.
+    page.goto(f"{server.url}/classroom?lang=de")
+    page.get_by_text("2 dabei").first.wait_for()
+    shot(page, "lesson-board-de")
     for one in learners:
         one.studio.close()
         one.context.close()
-    context.close()
