@@ -19,7 +19,8 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -39,6 +40,9 @@ _JS = re.compile(
     r'(?<![\w.])(tn?)\(\s*"((?:[^"\\]|\\.)*)"(?:,\s*"((?:[^"\\]|\\.)*)")?',
 )
 _SENTENCE = re.compile(r"[A-Z“(].*\w.* .*[.!?…]$", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z]{2,}")
+# Of one sentence.
+_MOST_WAYS = 8
 _WORDS = re.compile(r"[A-Za-z]{2,}\W+[a-z]{2,}")
 type Message = str | tuple[str, str]
 type Found = dict[Message, str]
@@ -74,11 +78,11 @@ def core() -> Found:
         if path.relative_to(PACKAGE).parts[0] in SILENT:
             continue
         tree, where = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix()
-        silent = _silent(tree)
+        silent, local = _silent(tree), _locals(tree)
         for node in ast.walk(tree):
             if node in silent or not isinstance(node, ast.Constant | ast.JoinedStr):
                 continue
-            for text in _templates(node):
+            for text in _templates(node, local.get(node, {})):
                 if _SENTENCE.match(text) or (node in _raised(tree) and _WORDS.search(text)):
                     found.setdefault(text, where)
     return found
@@ -135,23 +139,58 @@ def _silent(tree: ast.Module) -> set[ast.AST]:
     return out
 
 
-def _templates(node: ast.AST) -> list[str]:
-    """The texts that a constant or f-string can be, ``{name}`` for values; each way of what it decides itself."""
+def _locals(tree: ast.Module) -> dict[ast.AST, dict[str, ast.expr]]:
+    """Of each f-string the names that its function gives a value once, in one place: what they stand for."""
+    found: dict[ast.AST, dict[str, ast.expr]] = {}
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        given: dict[str, list[ast.expr]] = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                given.setdefault(node.id, [])
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                given.setdefault(node.targets[0].id, []).append(node.value)
+        stores = Counter(
+            node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        )
+        once = {name: values[0] for name, values in given.items() if len(values) == stores[name] == 1}
+        for node in ast.walk(function):
+            if isinstance(node, ast.JoinedStr):
+                found[node] = once
+    return found
+
+
+def _templates(node: ast.AST, local: Mapping[str, ast.expr]) -> list[str]:
+    """The texts that a constant or f-string can be, ``{name}`` for values; each way of what it decides itself.
+
+    Args:
+        node: the constant or f-string.
+        local: what names stand for that are given a value once.
+    """
     if isinstance(node, ast.Constant):
         return [node.value] if isinstance(node.value, str) and "{" not in node.value else []
     assert isinstance(node, ast.JoinedStr)
     names: dict[str, str] = {}
+    parts = _parts_of(node, names, local)
+    if len(parts) > 40:
+        return []
+    if _ways(parts) > _MOST_WAYS:
+        # Words that are put in stay English then, but the sentence around them is found.
+        parts = [each if len(each) == 1 or "{" not in "".join(each) else each[:1] for each in parts]
+    return [] if _ways(parts) > _MOST_WAYS else list(dict.fromkeys("".join(way) for way in itertools.product(*parts)))
+
+
+def _parts_of(node: ast.JoinedStr, names: dict[str, str], local: Mapping[str, ast.expr]) -> list[list[str]]:
+    """What stands one after the other in an f-string, each in the ways that it can be; the value itself first where that is one."""
     parts: list[list[str]] = []
     for value in node.values:
         if isinstance(value, ast.Constant):
             parts.append([str(value.value).replace("{", "{{").replace("}", "}}")])
             continue
         assert isinstance(value, ast.FormattedValue)
-        choices = _choices(value.value)
-        parts.append(choices or ["{" + _name(value.value, names) + "}"])
-    if len(parts) > 40 or _ways(parts) > 8:
-        return []
-    return ["".join(way) for way in itertools.product(*parts)]
+        parts.append(_choices(value.value, names, local) or ["{" + _name(value.value, names) + "}"])
+    return parts
 
 
 def _ways(parts: list[list[str]]) -> int:
@@ -161,12 +200,41 @@ def _ways(parts: list[list[str]]) -> int:
     return count
 
 
-def _choices(node: ast.expr) -> list[str]:
-    if isinstance(node, ast.IfExp) and all(
-        isinstance(way, ast.Constant) and isinstance(way.value, str) for way in (node.body, node.orelse)
-    ):
-        return [way.value for way in (node.body, node.orelse)]  # type: ignore[attr-defined]
+def _choices(node: ast.expr, names: dict[str, str], local: Mapping[str, ast.expr]) -> list[str]:
+    """The ways of a value that a sentence decides itself, so that each is a whole sentence; nothing where it decides nothing.
+
+    ``"a" if x else "b"``, one of these being text with values in it, ``x or "none"``, and ``_count(n, "area", "areas")``.
+    """
+    if isinstance(node, ast.Name) and isinstance(known := local.get(node.id), ast.IfExp | ast.BoolOp):
+        # Under the name by which it is put in.
+        names.setdefault(ast.unparse(known), _name(node, names))
+        return _choices(known, names, {})
+    if isinstance(node, ast.IfExp):
+        ways = [_way(one, names, local) for one in (node.body, node.orelse)]
+        if not any(ways):
+            return []
+        known = [text for way in ways for text in way]
+        return known if all(ways) else ["{" + _name(node, names) + "}", *known]
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or) and (last := _way(node.values[-1], names, local)):
+        return ["{" + _name(node, names) + "}", *last]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "_count" and node.args[1:]:
+        texts = [one.value for one in node.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        if len(texts) == len(node.args) - 1:
+            number = "{" + _name(node.args[0], names) + "}"
+            return [f"{number} {text}" for text in (*texts, *([f"{texts[0]}s"] if len(texts) == 1 else []))]
     return []
+
+
+def _way(node: ast.expr, names: dict[str, str], local: Mapping[str, ast.expr]) -> list[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value.replace("{", "{{").replace("}", "}}")]
+    if isinstance(node, ast.JoinedStr) and _WORD.search("".join(map(str, _constants(node)))):
+        return ["".join(way) for way in itertools.product(*_parts_of(node, names, local))]
+    return []
+
+
+def _constants(node: ast.JoinedStr) -> list[object]:
+    return [one.value for one in node.values if isinstance(one, ast.Constant)]
 
 
 def _name(node: ast.expr, names: dict[str, str]) -> str:
