@@ -19,7 +19,7 @@ from tests.servers import AppServer
 pytestmark = [pytest.mark.browser, pytest.mark.soak, pytest.mark.timeout(900)]
 TOKEN = "token-of-the-teacher-of-the-tests"
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-# Of the demo region of 128 pixels: places (share of height, of width) that differ, enough for two classes each.
+# Of the demo region: places (share of height, of width) that differ, enough for two classes each.
 PLACES = ((0.32, 0.32), (0.5, 0.62), (0.25, 0.75), (0.8, 0.3))
 
 
@@ -35,9 +35,10 @@ def shot(page: Any, name: str) -> None:
 
 
 @pytest.fixture
-def server(root: Path, tmp_path: Path) -> Iterator[AppServer]:
+def server(root: Path, tmp_path: Path, small_demo: Path) -> Iterator[AppServer]:
     server = AppServer(root, tmp_path / "home", {"TESSERA_HOSTED": "1", "TESSERA_OWNER_TOKEN": TOKEN})
     server.home.mkdir()
+    server.take_demo(small_demo)
     server.start()
     yield server
     server.stop()
