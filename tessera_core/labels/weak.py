@@ -184,7 +184,7 @@ def weak_labels(
         ]
     if len(classes) < 2:
         raise LabelError(
-            f"Fewer than two classes of {source} have places {border} pixels away from a border; take a smaller --border."
+            f"Fewer than two classes of {source} have places {border} pixels away from a border; let labels be nearer to one."
         )
     report.labels = report.used = len(labels)
     report.leave_out("of a class, but not drawn or beside a border", count=max(0, drawn - len(labels)))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.analysis import change
@@ -24,10 +25,13 @@ from tessera_core.project.classify import fit_labels, head_choice
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.session import payload
+from tessera_core.sources.local.layers import shown_layers
 from tessera_core.ui.results import Kept
 from tests.analysis.two_years import two_years
 from tests.factories import alphaearth_like, season_tile
 from tests.waiting import PATIENCE_S, run_until
+
+RASTERS = "other rasters (elevation, canopy height, soils)"
 
 
 @pytest.fixture
@@ -373,7 +377,7 @@ def test_seasons_join_and_the_page_label_says_how_much_they_count(app: AppTest, 
     assert joined.years == [2023]
     # Its seasons are in it already.
     _open(app, joined, "join")
-    assert app.selectbox(key="compare_join_second").options == ["a folder or file"]
+    assert app.selectbox(key="compare_join_second").options == ["a folder or file", RASTERS]
 
     app.session_state[f"label_method_{joined.key}"] = True
     app.switch_page("pages/label.py").run()
@@ -382,6 +386,46 @@ def test_seasons_join_and_the_page_label_says_how_much_they_count(app: AppTest, 
     said = learnt(fit_labels(joined.log.labels, raster, head_choice(joined)), raster.provenance)
     assert "seasonal statistics" in said
     assert said in [text.value for text in app.caption]
+
+
+def test_other_rasters_join_by_a_stated_rule_and_are_layers_of_explore(
+    app: AppTest, years: Project, tmp_path: Path
+) -> None:
+    grid = years.embeddings[2024].grid
+    rows, cols = np.mgrid[:192, :192]
+    # Twice as fine as the embeddings; and classes on their very pixels.
+    fine = replace(grid, transform=grid.transform @ grid.transform.scale(0.5), shape=(192, 192))
+    height, soils = (rows + 3.0 * cols).astype(np.float32), (1 + (rows[:96, :96] > 40)).astype(np.uint8)
+    for name, values, where in (("dem", height, fine), ("soils", soils, grid)):
+        with rasterio.open(
+            tmp_path / f"{name}.tif", "w", driver="GTiff", width=values.shape[1], height=values.shape[0], count=1,
+            dtype=values.dtype, crs=str(grid.crs), transform=where.transform,
+        ) as file:  # fmt: skip
+            file.write(values, 1)
+    _open(app, years, "join")
+    app.selectbox(key="compare_join_second").set_value(RASTERS).run()
+    assert next(button for button in app.button if button.label == "Join them").disabled
+    files = [(f"{name}.tif", (tmp_path / f"{name}.tif").read_bytes(), "image/tiff") for name in ("dem", "soils")]
+    uploader = app.file_uploader(key=f"compare_join_rasters_{years.key}")
+    uploader.set_value(files).run()
+    next(box for box in app.selectbox if box.label == "soils.tif").set_value("classes").run()
+    next(button for button in app.button if button.label == "Join them").click().run()
+    run_until(app, lambda: len(app.success) > 0)
+    assert _errors(app) == []
+    assert app.dataframe[1].value["Onto the grid"].tolist() == ["averaged", "as it is", "as it is"]
+    next(button for button in app.button if button.label == "Open it as a region").click().run()
+    assert _errors(app) == []
+    (entry,) = [entry for entry in library.recent() if entry.name == "Fields joined"]
+    raster = EmbeddingRaster.open(Project.open(entry.folder).embeddings_path(2024))
+    dem, classes = shown_layers(raster.provenance)
+    assert (dem.title, classes.title, classes.codes) == ("dem", "soils", (1, 2))
+    wanted = height.reshape(96, 2, 96, 2).mean((1, 3))
+    # Rounded to int8 twice.
+    assert np.nanmedian(np.abs(dem.values(raster) - wanted)) < 0.05 * wanted.std()
+    np.testing.assert_array_equal(classes.values(raster)[raster.valid()] + 1, soils[raster.valid()])
+    sent = [payload.unpack(e.proto.bytes)[0] for e in app.get("bidi_component") if e.proto.bytes]
+    titles = {one["title"] for message in sent for one in message.get("layers", ())}
+    assert {"dem", "soils"} <= titles
 
 
 def test_strangers_may_not_name_folders(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,4 +440,5 @@ def test_strangers_may_not_name_folders(app: AppTest, years: Project, monkeypatc
     app.run()
     app.switch_page("pages/compare.py").run()
     assert _errors(app) == []
-    assert app.selectbox(key="compare_join_second").options == ["2023"]
+    assert app.selectbox(key="compare_join_second").options == ["2023", RASTERS]
+    assert app.selectbox(key="compare_join_second").value == 2023

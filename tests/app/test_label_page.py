@@ -423,6 +423,18 @@ def test_points_are_drawn_from_a_map_of_classes(app: AppTest, project: Project, 
     log = Project.open(project.folder).log
     assert {c.name: c.color for c in log.classes} == {"Heath": "#aa0000", "Bog": "#0000aa"}
     assert sorted(log.counts.values()) == [3, 5]
+    # As somebody else's map it stays away from borders, where the bog has no place, says so, and is held against what was labelled.
+    next(toggle for toggle in app.toggle if toggle.label == "It is somebody else's map").set_value(True).run()
+    assert any("Fewer than two classes" in error.value for error in app.error)
+    key = next(box.key for box in app.number_input if box.label == "Away from borders, pixels")
+    app.number_input(key=key).set_value(0).run()
+    assert any("m.tif agrees with 100 % of 8 labels of yours" in text.value for text in app.markdown)
+    assert any("carry its mistakes" in one.value for one in app.warning)
+    next(field for field in app.text_input if field.label == "Bog").set_value("Mire").run()
+    assert any("Heath 50, Mire 3" in text.value for text in app.markdown)
+    press(app, "Add 53 labels")
+    log = Project.open(project.folder).log
+    assert {c.name: log.counts[c.id] for c in log.classes} == {"Heath": 55, "Bog": 3, "Mire": 3}
 
 
 def test_metres_without_a_system_can_be_told_theirs(app: AppTest, project: Project) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tessera_core.errors import Cancelled, InputError, RasterError
 from tessera_core.gate import open_raster
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
-from tessera_core.raster import EmbeddingRaster
+from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.types import Cancel, Floats, Progress
 
 MODEL = "layers"
@@ -256,4 +256,68 @@ def _slope(values: Floats, grid: Grid) -> Floats:
     across = (part[0, 2] + 2 * part[1, 2] + part[2, 2] - part[0, 0] - 2 * part[1, 0] - part[2, 0]) / (8 * edge)
     down = (part[2, 0] + 2 * part[2, 1] + part[2, 2] - part[0, 0] - 2 * part[0, 1] - part[0, 2]) / (8 * edge)
     found: Floats = np.degrees(np.arctan(np.hypot(across, down))).astype(np.float32)
+    return found
+
+
+# ------------------------------------------------------------------- looking
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A raster among the features, as it can be looked at again.
+
+    Attributes:
+        title: of it.
+        column: the first number of a pixel that is its.
+        weight: what its numbers were multiplied by when it was joined with others; 1 where it was not.
+        mean, sd: of the raster, in its own unit; 0 and 1 for classes.
+        codes: of its classes, one a number; empty for a raster of numbers.
+    """
+
+    title: str
+    column: int
+    weight: float
+    mean: float
+    sd: float
+    codes: tuple[int, ...] = ()
+
+    def values(self, raster: EmbeddingRaster) -> Floats:
+        """float32 (H, W): the numbers in their own unit (cut off where features are), or the position of the class, from 0; NaN is
+        no data."""
+        found = np.full(raster.shape, np.nan, np.float32)
+        columns = slice(self.column, self.column + max(1, len(self.codes)))
+        step = max(1, (16 << 20) // (4 * raster.shape[1] * max(1, len(self.codes))))
+        for top in range(0, raster.shape[0], step):
+            rows = slice(top, top + step)
+            scales = np.asarray(raster.scales[rows], np.float32)
+            z = raster.codes[rows, :, columns] * scales[..., None] / np.float32(self.weight)
+            found[rows] = np.where(valid_scales(scales), z.argmax(-1) if self.codes else z[..., 0], np.nan)
+        return found if self.codes else found * np.float32(self.sd) + np.float32(self.mean)
+
+
+def shown_layers(provenance: Provenance) -> list[Shown]:
+    """The rasters that features were made of, also where these were joined with embeddings; none of other embeddings."""
+    found: list[Shown] = []
+    if provenance.model != MODEL:
+        parts = provenance.details.get("parts") if provenance.model == "stack" else None
+        at = 0
+        for part in parts or ():
+            inner = Provenance.from_json(part)
+            for one in shown_layers(inner):
+                found.append(replace(one, column=at + one.column, weight=one.weight * float(part.get("weight", 1))))
+            at += int(part.get("dim", inner.dim))
+        return found
+    try:
+        columns = _columns_of(provenance)
+    except InputError:
+        return []
+    for number, column in enumerate(columns):
+        title = column.title.rpartition(" ")[0] if column.code is not None else column.title
+        last = found[-1] if found else None
+        # Columns of one raster of classes follow each other by rising code.
+        if last and last.codes and last.title == title and column.code is not None and column.code > last.codes[-1]:
+            found[-1] = replace(last, codes=(*last.codes, column.code))
+            continue
+        codes = () if column.code is None else (column.code,)
+        found.append(Shown(title, number, 1.0, column.mean, column.sd, codes))
     return found

@@ -38,17 +38,17 @@ _VIEW_M = 200.0
 def show(context: CompareContext) -> None:
     """The part of the page."""
     years = (context.first, context.last)
-    st.caption(
-        t(
-            "A head that learnt {first} maps both years. A place is new where it gives them different classes and the embeddings "
-            "changed too. Keep or reject each; the verdicts become labels of {last}.",
-            first=years[0],
-            last=years[1],
-        )
-    )
     found = reviews.load(context.project, years)
     key = f"{PAGE}|new|{context.project.key}|{years}"
     if found is None or jobs.pool().get(key) is not None:
+        st.caption(
+            t(
+                "A head that learnt {first} maps both years. A place is new where it gives them different classes and the "
+                "embeddings changed too. Keep or reject each; the verdicts become labels of {last}.",
+                first=years[0],
+                last=years[1],
+            )
+        )
         _look(context, key)
         return
     _review(context)

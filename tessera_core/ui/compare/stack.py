@@ -1,10 +1,12 @@
-"""Compare, part Join: two embeddings of one place as one, or embeddings and their seasons, opened as a region of its own."""
+"""Compare, part Join: two embeddings of one place, or embeddings and their seasons or other rasters, as a region of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import streamlit as st
 
@@ -18,6 +20,7 @@ from tessera_core.project import library
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
+from tessera_core.sources.local.uploads import plain_name
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, jobs, state, tables
 from tessera_core.ui.compare.context import PAGE
@@ -25,6 +28,15 @@ from tessera_core.ui.compare.context import PAGE
 _SEASONS = later("the seasons of this year")
 _ELSEWHERE = later("a folder or file")
 _ALL = later("all years")
+_RASTERS = later("other rasters (elevation, canopy height, soils)")
+_RULES = {
+    "as it is": later("as it is"),
+    "average": later("averaged"),
+    "bilinear": later("interpolated"),
+    "mode": later("the commonest"),
+}
+# What a raster is -> the kind of tessera_core.sources.local.layers.LayerSource.
+_KINDS = {"number": later("Numbers"), "slope": later("Elevation, as slope"), "classes": later("Classes")}
 
 
 @dataclass(frozen=True)
@@ -58,11 +70,15 @@ def show(project: Project) -> None:
         options.append(_ELSEWHERE)
     if series is not None:
         options.append(_SEASONS)
+    usual = max(len(options) - 1, 0)
+    if first is not None and first != _ALL:
+        options.append(_RASTERS)
     if not options or first is None:
         st.info(t("Load another year on the page Region first."), icon=":material/info:")
         return
-    second = right.selectbox(t("and"), options, index=len(options) - 1, key="compare_join_second", format_func=_named)
+    second = right.selectbox(t("and"), options, index=usual, key="compare_join_second", format_func=_named)
     path = ""
+    sources = _rasters(project) if second == _RASTERS else []
     if second == _ELSEWHERE:
         path = st.text_input(t("Folder or file of the other embeddings"), key="compare_join_path")
         st.caption(
@@ -85,12 +101,14 @@ def show(project: Project) -> None:
                 year=first,
             )
         )
-    key = "|".join((PAGE, "join", project.key, str(first), str(second), path))
-    if st.button(
-        t("Join them"), type="primary", icon=":material/join:", disabled=second == _ELSEWHERE and not path.strip()
-    ):
+    given = ",".join(f"{upload.file_id} {kind}" for upload, kind in sources)
+    key = "|".join((PAGE, "join", project.key, str(first), str(second), path + given))
+    missing = (second == _ELSEWHERE and not path.strip()) or (second == _RASTERS and not sources)
+    if st.button(t("Join them"), type="primary", icon=":material/join:", disabled=missing):
         jobs.pool().forget(key)
-        if series is not None and second == _SEASONS:
+        if second == _RASTERS:
+            work = _work_rasters(project, int(first), sources)
+        elif series is not None and second == _SEASONS:
             work = _work_seasons(project, int(first), series)
         else:
             other = library.typed_path(path) if second == _ELSEWHERE else project.embeddings_path(int(second))
@@ -127,6 +145,60 @@ def _work_seasons(project: Project, year: int, series: Path) -> Callable[[Progre
     def work(progress: Progress, cancelled: Cancel) -> StackResult:
         tiles = [DPixelTile.open(tile) for tile in find_tiles(series)]
         made = join_seasons(open_embeddings(here), tiles, folder, progress=progress, cancelled=cancelled)
+        return StackResult(folder, (made,))
+
+    return work
+
+
+def _rasters(project: Project) -> list[tuple[Any, str]]:
+    """The rasters that somebody chose, each with what it is."""
+    uploads = st.file_uploader(
+        t("GeoTIFFs"),
+        type=["tif", "tiff"],
+        accept_multiple_files=True,
+        key=f"compare_join_rasters_{project.key}",
+    )
+    st.caption(
+        t(
+            "What embeddings cannot see, another raster may. A finer one is averaged over each pixel, a coarser one interpolated "
+            "(bilinear), of classes the commonest counts. Numbers are standardised; a pixel without data in one of them has none."
+        )
+    )
+    return [
+        (
+            upload,
+            st.selectbox(
+                upload.name,
+                list(_KINDS),
+                format_func=lambda kind: t(_KINDS[kind]),
+                key=f"compare_join_kind_{project.key}_{upload.file_id}",
+            ),
+        )
+        for upload in uploads
+    ]
+
+
+def _work_rasters(
+    project: Project, first: int, sources: list[tuple[Any, str]]
+) -> Callable[[Progress, Cancel], StackResult]:
+    from tessera_core.sources.local.layers import LayerSource, read_layers
+    from tessera_core.sources.local.open import open_embeddings
+
+    here = project.embeddings_path(first)
+    folder = _free(data_home() / "joined", safe_name(f"{project.name} joined"))
+
+    def work(progress: Progress, cancelled: Cancel) -> StackResult:
+        raster = open_embeddings(here)
+        with TemporaryDirectory(prefix="tessera-upload-") as place:
+            files = []
+            for number, (upload, kind) in enumerate(sources):
+                # Two files may have one name.
+                path = Path(place) / str(number) / plain_name(upload.name)
+                path.parent.mkdir()
+                path.write_bytes(upload.getvalue())
+                files.append(LayerSource(path, kind))
+            layers = read_layers(files, raster.grid, year=first, progress=progress, cancelled=cancelled)
+        made = stack(raster, layers, folder, progress=progress, cancelled=cancelled)
         return StackResult(folder, (made,))
 
     return work
@@ -205,6 +277,19 @@ def _done(project: Project, made: StackResult, key: str) -> None:
         for number, part in enumerate(parts, start=1)
     ]
     tables.show(rows, hide_index=True, width="stretch")
+    layers = [fact for part in parts for fact in part.get("details", {}).get("layers", ())]
+    if layers:
+        rules = [
+            {
+                "Raster": fact["title"],
+                "Onto the grid": t(_RULES.get(fact["rule"].removesuffix(", then slope"), fact["rule"])),
+                "Mean": None if fact["code"] is not None else float(f"{fact['mean']:.4g}"),
+                "Deviation": None if fact["code"] is not None else float(f"{fact['sd']:.4g}"),
+            }
+            for fact in layers
+        ]
+        tables.show(rules, hide_index=True, width="stretch")
+        st.caption(t("On the page Explore each of them is a layer of the map."))
     st.caption(
         t(
             "Each part is multiplied so that both weigh the same in distances. Where they come from stays "

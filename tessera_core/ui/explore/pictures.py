@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from tessera_core.analysis.embedding_space import PixelSample
 from tessera_core.analysis.pca import PCA, fit_pca
 from tessera_core.errors import TesseraError
+from tessera_core.labels.colors import distinct_colors
 from tessera_core.language import later, relay, t
 from tessera_core.project.project import Project
+from tessera_core.render import palette
+from tessera_core.render.colormap import Scale, encode_values, hexes
 from tessera_core.render.picture import encode_picture, pale, pca_picture
+from tessera_core.sources.local.layers import Shown, shown_layers
 from tessera_core.ui import canvas, state
-from tessera_core.ui.components.view_map import Layer
+from tessera_core.ui.components.view_map import ColourScale, Layer
 from tessera_core.ui.explore.context import ExploreContext
 from tessera_core.ui.help import words
 from tessera_core.ui.humanize import year_name
@@ -24,6 +28,8 @@ from tessera_core.ui.scene import MAX_OPEN, OpenScene
 COMPONENTS = 10
 _SHARED = later("All years alike")
 _OWN = later("This year alone")
+# Standard deviations to each side of the mean that the colours of a raster span.
+_REACH = 2.5
 _USUAL, _EVEN = later("Usual"), later("Strong")
 
 
@@ -66,7 +72,31 @@ def layers(context: ExploreContext, *, legend: bool = False, grey: bool = False)
             )
         )
     out += [canvas.layer(context.scene, name, visible=False) for name in context.scene.satellite_pictures]
+    out += [_raster_layer(context.scene, one) for one in shown_layers(context.scene.raster.provenance)]
     return out + canvas.seen_layers(context.scene, radar=legend)
+
+
+def _raster_layer(scene: OpenScene, shown: Shown) -> Layer:
+    """Another raster that was joined with the embeddings, in its own unit."""
+    version = f"{scene.key}|raster {shown.column}"
+    png, name = partial(_raster_png, version, scene, shown), f"raster{shown.column}"
+    if shown.codes:
+        colours = distinct_colors(len(shown.codes))
+        legend = tuple((colour, str(code)) for colour, code in zip(colours, shown.codes, strict=True))
+        return Layer(name, shown.title, png, version, visible=False, group="base", legend=legend)
+    low, high = shown.mean - _REACH * shown.sd, shown.mean + _REACH * shown.sd
+    scale = ColourScale(low, high, hexes(), below=True, above=True)
+    return Layer(name, shown.title, png, version, visible=False, group="base", scale=scale)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _raster_png(version: str, _scene: OpenScene, _shown: Shown) -> bytes:
+    values = _shown.values(_scene.raster)
+    if _shown.codes:
+        index = np.where(np.isfinite(values), values + 1, 0).astype(np.uint8)
+        return palette.encode(_scene.display.warp(index), dict(enumerate(distinct_colors(len(_shown.codes)), start=1)))
+    scale = Scale(_shown.mean - _REACH * _shown.sd, _shown.mean + _REACH * _shown.sd)
+    return encode_values(_scene.display.warp(scale.index(values)))
 
 
 def panel(context: ExploreContext) -> None:

@@ -18,6 +18,7 @@ from tessera_core.language import later, numeral, relay, t, tn
 from tessera_core.project.project import Project
 from tessera_core.ui import elsewhere, humanize
 from tessera_core.ui.files import PLACES, report_lines, with_upload
+from tessera_core.ui.label import weak
 from tessera_core.ui.scene import OpenScene
 
 BY_ITSELF = later("found by itself")
@@ -47,17 +48,23 @@ def panel(project: Project, scene: OpenScene) -> None:
         )
         return
     try:
-        reading = _reading(project, scene, upload)
-        with st.spinner(t("Reading the file")):
-            found = _read(upload.file_id, scene.key, reading, upload, scene)
+        others_map = weak.wanted(f"{project.key}_{upload.file_id}")
+        reading = _reading(project, scene, upload, others_map)
+        if others_map:
+            found = weak.drawn(project, scene, upload, reading.hints, reading.crs).labels
+        else:
+            with st.spinner(t("Reading the file")):
+                found = _read(upload.file_id, scene.key, reading, upload, scene)
     except TesseraError as error:
         st.error(relay(error), icon=":material/error:")
         return
-    _tell(found, reading)
+    if not others_map:
+        _tell(found, reading)
     if not found.labels:
         elsewhere.offer(found.report.elsewhere, scene.raster.grid, f"label_bring_elsewhere_{project.key}")
         return
-    found = _named(found, f"{project.key}_{upload.file_id}")
+    if not others_map:
+        found = _named(found, f"{project.key}_{upload.file_id}")
     what, ids = st.session_state.get(_taken(project), (None, frozenset()))
     # Undone since, they can be taken in again.
     taken = what == (upload.file_id, reading) and any(label.id in ids for label in project.log.labels)
@@ -76,10 +83,12 @@ def panel(project: Project, scene: OpenScene) -> None:
         st.error(problem, icon=":material/error:")
 
 
-def _reading(project: Project, scene: OpenScene, upload: Any) -> _Reading:
+def _reading(project: Project, scene: OpenScene, upload: Any, others_map: bool) -> _Reading:
     """What has to be asked about a file; nothing for most."""
     key = f"{project.key}_{upload.file_id}"
     if is_class_raster(upload.name):
+        if others_map:
+            return _Reading()
         wanted = st.number_input(t("Points of each class"), 1, 1000, 20, key=f"label_bring_points_{key}")
         return _Reading(per_class=int(wanted))
     asked = _questions(upload.file_id, NO_HINTS, upload)
