@@ -4,6 +4,7 @@ draw      draw the places from the project's map
 for-two   mean a share of them, drawn by chance, for two people, neither of whom sees what the other says
 hand-out  the places for somebody else: .json for another copy of the project, .csv (Collect Earth Online), .geojson or .kml
 take-in   answers that came back, from any of these files; where people differ, all they said is kept
+pictures  fetch what satellites saw of every place, ahead: with the project and its packs it works without a network
 settle    the class on which you settle where people differ
 show      what follows: accuracy, areas, how far people agree, and both intervals; whether you may stop
 """
@@ -27,6 +28,7 @@ EXAMPLES = (
     "tessera validate for-two Fen --share 25",
     "tessera validate hand-out Fen --out places.json",
     "tessera validate take-in Fen places-of-ann.json",
+    "tessera validate pictures Fen",
     "tessera validate settle Fen --place 12 --class wood --name Ann",
     "tessera validate show Fen",
 )
@@ -53,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     back = _task(tasks, "take-in", "answers that came back")
     back.add_argument(
         "answers", metavar="FILE", help=".json that was handed out, or a table, GeoJSON or KML with PLOTID"
+    )
+    pictures = _task(tasks, "pictures", "fetch what satellites saw of every place, ahead")
+    pictures.add_argument(
+        "--whole-year",
+        action="store_true",
+        help="all days of the whole region, with radar; gigabytes instead of megabytes",
     )
     settle = _task(tasks, "settle", "the class on which you settle a place")
     settle.add_argument("--place", type=int, required=True, help="its number, from 1")
@@ -83,7 +91,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return result | _draw(project, year, args)
     known = _known(project, year)
     return result | {
-        "for-two": _for_two, "hand-out": _hand_out, "take-in": _take_in, "settle": _settle, "show": _show
+        "for-two": _for_two, "hand-out": _hand_out, "take-in": _take_in, "pictures": _pictures, "settle": _settle,
+        "show": _show,
     }[args.task](project, known, args)  # fmt: skip
 
 
@@ -151,6 +160,25 @@ def _take_in(project: Project, known: Validation, args: argparse.Namespace) -> d
     changed = validate.change(project, known.year, lambda now: now.with_answers(read))
     differing = 0 if changed is None else len(second.differing(changed))
     return {"taken": len(read.classes) + len(read.others), "differing": differing, "sentences": read.sentences()}
+
+
+def _pictures(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+    from tessera_core.project import place_pictures
+
+    if known.year is None or place_pictures.request_for(project, known.year) is None:
+        raise InputError(
+            f"{project.name} has no year or no place on Earth, so no satellite pictures can be found for it."
+        )
+    fetch = place_pictures.fetch if args.whole_year else place_pictures.fetch_clearest
+    came = fetch(project, known.year, ConsoleProgress("pictures"), lambda: False)
+    return {
+        "with_pictures": came.places,
+        "places": came.of,
+        "missing": list(came.missing),
+        "sentences": came.sentences(),
+    }
 
 
 def _settle(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
         seasons: those with a clear day, in the order of the year.
         clear, cloudy: NDVI of the days on which the place was seen clearly, and of the others.
         echoes: radar in decibels, by name of :data:`ECHOES`.
+        few: only the days of the pictures were fetched, not the year.
     """
 
     year: int | None
@@ -95,6 +96,7 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
     clear: Line = Line()
     cloudy: Line = Line()
     echoes: Annotated[dict[Annotated[str, Meta(max_length=20)], Line], Meta(max_length=4)] = {}
+    few: bool = False
 
     def date_of(self, picture: SeasonPicture) -> str:
         """The date of a picture; only the day of the year where the year is not known.
@@ -109,12 +111,12 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
         return f"{day.day} {day:%B} {day.year}"
 
 
-def place_pictures(tile: DPixelTile, row: int, col: int, x: float, y: float) -> PlacePictures:
+def place_pictures(tile: DPixelTile, row: int, col: int, x: float, y: float, *, few: bool = False) -> PlacePictures:
     """The pictures and the year of a pixel of a tile.
 
     Args:
         row, col: of the pixel in the tile.
-        x, y: what names the place, see :class:`PlacePictures`.
+        x, y, few: see :class:`PlacePictures`.
 
     Raises:
         GridError: the pixel lies off the tile.
@@ -130,6 +132,7 @@ def place_pictures(tile: DPixelTile, row: int, col: int, x: float, y: float) -> 
         clear=_line(series.days, series.ndvi, usable & series.valid),
         cloudy=_line(series.days, series.ndvi, usable & ~series.valid),
         echoes=_echoes(series.ascending, "ascending") | _echoes(series.descending, "descending"),
+        few=few,
     )
 
 

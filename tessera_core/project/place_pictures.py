@@ -1,26 +1,58 @@
 """Pictures of the places of a project: made of time series that are here, kept beside the project, and so in packs as well.
 
-Where only published embeddings are here, :func:`fetch` gets the satellites' year of the region from an archive once.
+Where only published embeddings are here, :func:`fetch_clearest` gets the clearest day of each season around the places of a
+sample from an archive, a few megabytes, and :func:`fetch` the satellites' whole year of the region, a thousand times as much.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tessera_core.dpixels.acquire import Window
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.grid import Grid
+from tessera_core.imagery.clearest import Seen, clearest_pictures, expected_bytes
 from tessera_core.imagery.places import PlacePictures, place_pictures, read_pictures, save_pictures
 from tessera_core.project import acquire
 from tessera_core.project.project import Project
 from tessera_core.region import parse_bbox
 from tessera_core.types import Cancel, Progress
 
+if TYPE_CHECKING:
+    from tessera_core.project.validate import Validation
+
 FOLDER = "places"
 """Of the pictures in a project's folder."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What an archive brought.
+
+    Attributes:
+        places: of the sample, that have pictures now.
+        of: places of the sample.
+        missing: sentences naming what the archive could not give; the next run tries it again.
+    """
+
+    places: int
+    of: int
+    missing: tuple[str, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """For people: how many have pictures, and what is missing."""
+        lines = [f"Places that have pictures now: {self.places} of {self.of}."]
+        if self.places < self.of:
+            lines.append(f"The other {self.of - self.places} were never seen clearly, or could not be read.")
+        if self.missing:
+            first = self.missing[0].rstrip(".")
+            lines.append(f"Files that could not be read: {len(self.missing)}. The first: {first}.")
+        return lines
 
 
 def pictures_of(project: Project, year: int | None, grid: Grid, row: int, col: int) -> PlacePictures | None:
@@ -31,9 +63,10 @@ def pictures_of(project: Project, year: int | None, grid: Grid, row: int, col: i
     """
     x, y = (float(v) for v in grid.pixel_to_xy(row + 0.5, col + 0.5))
     kept = read_pictures(_path(project, year, row, col))
-    if kept is not None and math.isclose(kept.x, x, abs_tol=0.01) and math.isclose(kept.y, y, abs_tol=0.01):
-        return kept
-    return _made(_tiles(project, year), grid, row, col)
+    if kept is None or not (math.isclose(kept.x, x, abs_tol=0.01) and math.isclose(kept.y, y, abs_tol=0.01)):
+        return _made(_tiles(project, year), grid, row, col)
+    # A few days give way to a whole year.
+    return (_made(_tiles(project, year), grid, row, col) if kept.few else None) or kept
 
 
 def has_time_series(project: Project, year: int | None) -> bool:
@@ -54,17 +87,65 @@ def request_for(project: Project, year: int | None) -> acquire.Request | None:
     return acquire.Request(box, Window.of_year(year))
 
 
-def fetch(project: Project, year: int, progress: Progress, cancelled: Cancel) -> int:
-    """Get the satellites' year of the region, then :func:`prepare`; goes on where it stopped. Returns places with pictures.
+def fetch(project: Project, year: int, progress: Progress, cancelled: Cancel) -> Fetched:
+    """Get the satellites' year of the region, then :func:`prepare`; goes on where it stopped.
 
     Raises:
         AcquisitionError: the archive does not answer, or has nothing for this place and time.
         Cancelled: ``cancelled`` returned true; what has arrived stays.
     """
     request = request_for(project, year)
+    missing: tuple[str, ...] = ()
     if request is not None:
-        acquire.fetch(request, progress, cancelled)
-    return prepare(project, year, progress, cancelled)
+        missing = tuple(acquire.fetch(request, progress, cancelled).missing)
+    return Fetched(prepare(project, year, progress, cancelled), len(_places(project, year)), missing)
+
+
+def clearest_bytes(project: Project, year: int | None) -> int:
+    """A guess of what :func:`fetch_clearest` has to fetch for the places that have no pictures yet."""
+    return expected_bytes(_without(project, year))
+
+
+def fetch_clearest(project: Project, year: int, progress: Progress, cancelled: Cancel) -> Fetched:
+    """Get the clearest day of each season around every place of a year's sample, and keep it with the project.
+
+    Goes on where it stopped: places that have pictures are not asked for again.
+
+    Raises:
+        AcquisitionError: the archive does not answer, has nothing for this place and time, or its files cannot be read.
+        Cancelled: ``cancelled`` returned true; the pictures that are made stay.
+    """
+    request, sample, seen = request_for(project, year), _sample(project, year), Seen()
+    places = _without(project, year)
+    if request is not None and sample is not None:
+        window = request.window
+        for number, made in clearest_pictures(
+            sample.grid, places, window, request.catalogue, seen, progress=progress, cancelled=cancelled
+        ):
+            save_pictures(_path(project, year, *places[number]), made)
+    return Fetched(
+        len(_places(project, year)) - len(_without(project, year)), len(_places(project, year)), tuple(seen.missing)
+    )
+
+
+def _sample(project: Project, year: int | None) -> Validation | None:
+    # Opening a pack needs nothing that learns.
+    from tessera_core.project import validate
+
+    return validate.load(project, year)
+
+
+def _places(project: Project, year: int | None) -> list[tuple[int, int]]:
+    sample = _sample(project, year)
+    return [] if sample is None else list(zip(sample.sample.rows.tolist(), sample.sample.cols.tolist(), strict=True))
+
+
+def _without(project: Project, year: int | None) -> list[tuple[int, int]]:
+    """The places of a sample that have no pictures of their own yet."""
+    sample = _sample(project, year)
+    if sample is None:
+        return []
+    return [at for at in _places(project, year) if not _is_of(_path(project, year, *at), sample.grid, *at)]
 
 
 def prepare(
@@ -79,23 +160,21 @@ def prepare(
         ExportError: the disk is full.
         Cancelled: ``cancelled`` returned true; what was made stays.
     """
-    # Opening a pack needs nothing that learns.
-    from tessera_core.project import validate
-
-    sample = validate.load(project, year)
+    sample = _sample(project, year)
     if sample is None:
         return 0
     tiles, kept = _tiles(project, year), 0
-    places = list(zip(sample.sample.rows.tolist(), sample.sample.cols.tolist(), strict=True))
+    places = _places(project, year)
     for number, (row, col) in enumerate(places):
         if cancelled is not None and cancelled():
             raise Cancelled
         if progress is not None:
             progress(number, len(places), "pictures of places")
         path = _path(project, year, row, col)
-        if not _is_of(path, sample.grid, row, col):
+        if not _is_of(path, sample.grid, row, col, whole=bool(tiles)):
             made = _made(tiles, sample.grid, row, col)
             if made is None:
+                kept += _is_of(path, sample.grid, row, col)
                 continue
             save_pictures(path, made)
         kept += 1
@@ -109,14 +188,16 @@ def kept_files(project: Project) -> Iterator[Path]:
             yield path
 
 
-def _is_of(path: Path, grid: Grid, row: int, col: int) -> bool:
+def _is_of(path: Path, grid: Grid, row: int, col: int, *, whole: bool = False) -> bool:
+    """Whether a file holds pictures of a place; ``whole``: of its whole year."""
     x, y = (float(v) for v in grid.pixel_to_xy(row + 0.5, col + 0.5))
     try:
         kept = read_pictures(path)
     except TileError:
         # It is made anew.
         return False
-    return kept is not None and math.isclose(kept.x, x, abs_tol=0.01) and math.isclose(kept.y, y, abs_tol=0.01)
+    here = kept is not None and math.isclose(kept.x, x, abs_tol=0.01) and math.isclose(kept.y, y, abs_tol=0.01)
+    return here and not (whole and kept is not None and kept.few)
 
 
 def _tiles(project: Project, year: int | None) -> list[DPixelTile]:

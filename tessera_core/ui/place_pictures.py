@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from tessera_core.errors import TesseraError
@@ -11,6 +13,7 @@ from tessera_core.imagery.places import ECHOES, Line, PlacePictures
 from tessera_core.language import later, numeral, relay, t
 from tessera_core.project import place_pictures
 from tessera_core.project.project import Project
+from tessera_core.types import Cancel, Progress
 from tessera_core.ui import charts, humanize, jobs, shell
 
 _COLOURS = {"clear": "#1b7837", "cloud or shadow": "#b4b9bf"}
@@ -44,6 +47,9 @@ def beside(project: Project, year: int | None, grid: Grid, row: int, col: int, p
         _way_there(project, year, page)
         return
     _seasons(found, year)
+    if found.few:
+        _whole_year(project, year, page)
+        return
     _series(found, f"{page}_{year}_{row}_{col}")
 
 
@@ -105,10 +111,9 @@ def _drawn(line: Line) -> tuple[list[int], list[float]]:
 
 
 def _way_there(project: Project, year: int | None, page: str) -> None:
-    """Only embeddings are here: what it costs to get the satellites' year, and the button."""
-    request = place_pictures.request_for(project, year)
-    # A server for strangers fetches no years of satellite data for its visitors, as on Make embeddings.
-    if request is None or year is None or hosted():
+    """Only embeddings are here: what it costs to get pictures of the sample's places, or the satellites' year, and the buttons."""
+    # A server for strangers fetches no satellite data for its visitors, as on Make embeddings.
+    if place_pictures.request_for(project, year) is None or year is None or hosted():
         st.caption(
             t(
                 "The satellite data of this region are not here, only its embeddings; so there are no pictures "
@@ -117,37 +122,69 @@ def _way_there(project: Project, year: int | None, page: str) -> None:
         )
         return
     st.caption(
+        t("The satellite pictures of {year} are not here, only the embeddings that were made of them.", year=year)
+    )
+    needed = place_pictures.clearest_bytes(project, year) if page == "validate" else 0
+    if needed:
+        _fetching(
+            project,
+            year,
+            f"{page}_clearest",
+            t("Fetch the pictures of all places"),
+            t(
+                "Of every place of the sample the clearest day of each season, in true colour and with plants in red: "
+                "very roughly {size} from the Planetary Computer. You can stop and go on later.",
+                size=humanize.size(needed),
+            ),
+            place_pictures.fetch_clearest,
+        )
+    _whole_year(project, year, page)
+
+
+def _whole_year(project: Project, year: int | None, page: str) -> None:
+    """The way to all days of the year, with radar."""
+    request = place_pictures.request_for(project, year)
+    if request is None or year is None or hosted():
+        return
+    _fetching(
+        project,
+        year,
+        f"{page}_fetch",
+        t("Fetch all days of {year}", year=year),
         t(
-            "The satellite pictures of {year} are not here, only the embeddings that were made of them. "
-            "Fetching them once gives every place its pictures and its year: very roughly {size} for this "
-            "region from the Planetary Computer, {size2} on the disk. You can stop and go on later.",
-            year=year,
+            "All days of the whole region, with radar, so that every place has its year: very roughly {size} from the "
+            "Planetary Computer, {size2} on the disk. You can stop and go on later.",
             size=humanize.size(request.download_bytes),
             size2=humanize.size(request.disk_bytes),
-        )
+        ),
+        place_pictures.fetch,
     )
-    key = f"place-pictures|{project.key}|{year}"
-    job = jobs.pool().get(key)
+
+
+def _fetching(
+    project: Project,
+    year: int,
+    key: str,
+    label: str,
+    about: str,
+    fetch: Callable[[Project, int, Progress, Cancel], place_pictures.Fetched],
+) -> None:
+    """A button that fetches in the background, or how far it is; what came of it stays below."""
+    name = f"{fetch.__name__}|{project.key}|{year}"
+    job = jobs.pool().get(name)
     if job is not None and job.active:
         jobs.show(job)
         return
     if job is not None and jobs.outcome(job):
-        st.caption(t("The archive had nothing for this place."))
+        for sentence in job.result.sentences():
+            st.caption(humanize.escape(relay(sentence)))
+    st.caption(about)
 
     @shell.shielded
     def start() -> None:
-        jobs.pool().start(
-            key,
-            t("Satellite pictures of {year}", year=year),
-            lambda progress, cancelled: place_pictures.fetch(project, year, progress, cancelled),
-        )
+        jobs.pool().start(name, label, lambda progress, cancelled: fetch(project, year, progress, cancelled))
 
-    st.button(
-        t("Fetch the pictures of {year}", year=year),
-        icon=":material/satellite_alt:",
-        key=f"{page}_fetch_{project.key}",
-        on_click=start,
-    )
+    st.button(label, icon=":material/satellite_alt:", key=f"{key}_{project.key}", on_click=start)
 
 
 def keep_all(project: Project, year: int | None, page: str) -> None:

@@ -222,6 +222,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(500, b"broken", "text/plain")
         if fault == "always-404":
             return self._send(404, b"gone", "text/plain")
+        if fault == "html":
+            return self._send(200, b"<!DOCTYPE html><html><body>Sign in to the network</body></html>", "text/html")
+        if fault == "wrong-type":
+            return self._send(200, b'["no", "search"]', "application/json")
         if fault == "stall":
             time.sleep(3)
             self.close_connection = True

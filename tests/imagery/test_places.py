@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tessera_core.dpixels.tile import S2_BANDS, DPixelTile, write_tile
+from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, TileError
 from tessera_core.imagery.places import HALF, ZOOM, place_pictures, read_pictures, save_pictures
 from tessera_core.project import place_pictures as kept
@@ -18,27 +18,7 @@ from tessera_core.project import validate
 from tessera_core.project.pack import make_pack, open_pack
 from tessera_core.project.project import Project
 from tests.factories import landscape
-
-DAYS = (15, 40, 100, 110, 190, 200, 290, 300)
-# Reflectance of red, green and blue by season: white snow, green spring, yellow summer, brown autumn.
-SHADES = ((6000, 6000, 6000), (600, 2500, 600), (4000, 3500, 500), (1800, 900, 600))
-
-
-def tile_of(folder: Path, raster, size: int = 64) -> Path:
-    """Two days of each season; on the first of each, half the ground is under cloud."""
-    bands = np.full((len(DAYS), size, size, len(S2_BANDS)), 3000, np.uint16)
-    masks = np.ones((len(DAYS), size, size), np.uint8)
-    for number in range(len(DAYS)):
-        for band, shade in zip(("B04", "B03", "B02"), SHADES[number // 2], strict=True):
-            bands[number, ..., S2_BANDS.index(band)] = shade
-        if number % 2 == 0:
-            masks[number, :, : size // 2] = 0
-            bands[number, :, : size // 2] = 9000
-    radar = np.full((2, size, size, 2), 8000, np.int16)
-    return write_tile(
-        folder, bands=bands, masks=masks, doys=np.array(DAYS), sar_asc=radar, doys_asc=np.array([50, 250]),
-        grid=raster.grid, meta={"year": raster.provenance.year},
-    )  # fmt: skip
+from tests.imagery.season_tile import tile_of
 
 
 @pytest.fixture

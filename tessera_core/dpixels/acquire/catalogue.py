@@ -90,6 +90,7 @@ class SentinelScene:
         orbit: ``"ascending"``, ``"descending"`` or None where only the file itself tells (Sentinel-1).
         baseline: Sentinel-2 processing baseline whose offset is still in the numbers, else None.
         footprint: where it has pixels, a shapely geometry in degrees; None where the catalogue does not say it.
+        cloud: percent of the scene under cloud, as the catalogue says it (Sentinel-2); None where it does not.
     """
 
     id: str
@@ -98,6 +99,7 @@ class SentinelScene:
     orbit: Literal["ascending", "descending"] | None = None
     baseline: float | None = None
     footprint: BaseGeometry | None = None
+    cloud: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ class Catalogue:
                 left_out.append(f"{item.id} is left out: it has no {', '.join(sorted(missing))}.")
                 continue
             baseline = _offset_baseline(item.properties)
-            scenes.append(SentinelScene(item.id, _day(item), hrefs, None, baseline, _footprint(item.geometry)))
+            ground, cloud = _footprint(item.geometry), _percent(item.properties.get("eo:cloud_cover"))
+            scenes.append(SentinelScene(item.id, _day(item), hrefs, None, baseline, ground, cloud))
         return scenes
 
     def sentinel1(self, bbox: BBox, window: Window, left_out: list[str]) -> list[SentinelScene]:
@@ -171,6 +174,7 @@ class Catalogue:
 
     def _search(self, collection: str, bbox: BBox, window: Window, query: dict[str, Any] | None) -> list[Any]:
         import requests
+        from pystac.errors import STACError, STACTypeError
         from pystac_client import Client
         from pystac_client.exceptions import APIError
         from pystac_client.stac_api_io import StacApiIO
@@ -185,7 +189,10 @@ class Catalogue:
                 collections=[collection], bbox=bbox, datetime=window.interval(), query=query, limit=100
             )
             return list(search.items())
-        except (APIError, requests.RequestException, ValueError, KeyError) as error:
+        # The later ones: JSON that is no answer of a catalogue, as a hotel's network or a misled address gives.
+        except (
+            APIError, requests.RequestException, ValueError, KeyError, TypeError, AttributeError, STACError, STACTypeError
+        ) as error:  # fmt: skip
             log.info("Search of %s failed: %s", collection, error)
             raise AcquisitionError(
                 f"The catalogue {self.stac_url} does not answer a search for {collection}, {window.start} to {window.end}. "
@@ -196,6 +203,10 @@ class Catalogue:
 def _day(item: Any) -> dt.date:
     """UTC day: the first ten characters of ``datetime``, as the authors group."""
     return dt.date.fromisoformat(item.properties["datetime"][:10])
+
+
+def _percent(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 100 else None
 
 
 def _footprint(geometry: Any) -> BaseGeometry | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -73,6 +73,39 @@ def read_asset(
         AssetError: all attempts failed.
         Cancelled: the user stopped.
     """
+    whole = [(slice(0, grid.height), slice(0, grid.width))]
+    parts, tags = read_parts(
+        address,
+        grid,
+        whole,
+        resampling,
+        label=label,
+        zero_is_nodata=zero_is_nodata,
+        cancelled=cancelled,
+        timeout_s=timeout_s,
+    )
+    return parts[0], tags
+
+
+def read_parts(
+    address: Callable[[], str],
+    grid: Grid,
+    parts: Sequence[tuple[slice, slice]],
+    resampling: Literal["nearest", "bilinear"],
+    *,
+    label: str,
+    zero_is_nodata: bool,
+    cancelled: Cancel | None = None,
+    timeout_s: float = 60.0,
+) -> tuple[list[NDArray[np.float32]], dict[str, str]]:
+    """Parts of ``grid`` of the first band of a GeoTIFF, as :func:`read_asset` has the whole; only the blocks under them travel.
+
+    Args:
+        parts: rows and columns of ``grid`` of each, with both ends given.
+
+    Raises:
+        AssetError, Cancelled: as :func:`read_asset`.
+    """
     from rasterio.enums import Resampling
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.vrt import WarpedVRT
@@ -97,7 +130,11 @@ def read_asset(
                         nodata=np.nan,
                         dtype="float32",
                     ) as warped:
-                        return warped.read(1), dict(source.tags())
+                        read = [
+                            warped.read(1, window=((rows.start, rows.stop), (cols.start, cols.stop)))
+                            for rows, cols in parts
+                        ]
+                        return read, dict(source.tags())
         except (RasterioError, NotGeoreferencedWarning, OSError) as error:
             log.info("%s, attempt %d of %d: %s", label, attempt, ATTEMPTS, error)
             if attempt == ATTEMPTS:
