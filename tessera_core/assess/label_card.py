@@ -88,11 +88,18 @@ class LabelCard:
         return [line.to_json() for line in self.lines]
 
 
-def card_of_labels(labels: Sequence[Label], classes: Sequence[LabelClass], raster: EmbeddingRaster) -> LabelCard:
-    """The card of labels in painting order, coordinates in the CRS of the raster's grid."""
+def card_of_labels(
+    labels: Sequence[Label],
+    classes: Sequence[LabelClass],
+    raster: EmbeddingRaster,
+    *,
+    picture: tuple[str, int] | None = None,
+) -> LabelCard:
+    """The card of labels in painting order, coordinates in the CRS of the raster's grid; ``picture`` as in :func:`label_card`."""
     reference = Reference.of_labels(labels, classes, raster.grid)
     drawn = [label for label in labels if label.kind != "erase"]
-    return label_card(reference, raster, covered=conflicts_of(drawn, classes, raster.grid).covered.total())
+    covered = conflicts_of(drawn, classes, raster.grid).covered.total()
+    return label_card(reference, raster, covered=covered, picture=picture)
 
 
 def label_card(
@@ -101,6 +108,7 @@ def label_card(
     *,
     covered: int | None = None,
     picture_year: int | None = None,
+    picture: tuple[str, int] | None = None,
     seed: int = 0,
 ) -> LabelCard:
     """What is to be known of labels before they are scored.
@@ -110,6 +118,8 @@ def label_card(
         raster: the embeddings of the same grid.
         covered: labels that kept no pixel, because later ones lie on the same; by default what the report of the file says.
         picture_year: of the picture that the labels were drawn on, where somebody knows.
+        picture: name and year of the picture under the map that is nearest in time to the embeddings, where nobody knows on
+            which one they were drawn.
         seed: of the pixels that stand for the region.
 
     Returns:
@@ -141,7 +151,7 @@ def label_card(
         *seen.borders(),
         *seen.without_data(),
         *seen.rarely_seen(),
-        *_picture(raster.provenance.year, picture_year),
+        *_picture(raster.provenance.year, picture_year, picture),
     )
     return LabelCard(lines)
 
@@ -387,15 +397,24 @@ class _Seen:
         )
 
 
-def _picture(year: int | None, picture_year: int | None) -> Iterator[CardLine]:
-    if year is None or picture_year is None:
+def _picture(year: int | None, picture_year: int | None, picture: tuple[str, int] | None) -> Iterator[CardLine]:
+    if year is None or (picture_year is None and picture is None):
         return
-    apart = abs(year - picture_year)
+    if picture_year is not None:
+        told, said = (
+            picture_year,
+            f"The labels were drawn on a picture of {picture_year}, the embeddings are of {year}.",
+        )
+    else:
+        assert picture is not None
+        name, told = picture
+        said = f"Of the pictures under the map that tell their date, {name} is nearest: of {told}; the embeddings are of {year}."
+    apart = abs(year - told)
     level = _level(apart, YEARS)
     yield CardLine(
         "picture",
         level,
-        f"The labels were drawn on a picture of {picture_year}, the embeddings are of {year}.",
+        said,
         "" if level == "ok" else "Look again at labels on ground that may have changed between.",
         float(apart),
     )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -110,6 +110,26 @@ class BaseLayer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """JSON object, without what is as usual."""
         value: dict[str, Any] = msgspec.to_builtins(self)
         return value
+
+
+class DatedPicture(NamedTuple):
+    """A base layer whose date is known: its name and the year."""
+
+    name: str
+    year: int
+
+
+def nearest_picture(layers: Iterable[BaseLayer], year: int | None) -> DatedPicture | None:
+    """Of base layers the one whose picture is nearest to a year in time, the first of several; None where none tells its date.
+
+    >>> old = BaseLayer(name="Old", kind="xyz", url="https://a.example/{z}/{x}/{y}.png", date="2010")
+    >>> nearest_picture([old], 2024)
+    DatedPicture(name='Old', year=2010)
+    """
+    dated = [DatedPicture(one.name, day.year) for one in layers if (day := _day(one.date_for(year))) is not None]
+    if not dated or year is None:
+        return None
+    return min(dated, key=lambda one: abs(one.year - year))
 
 
 def shown_date(shown: str, year: int | None) -> str:

@@ -5,8 +5,10 @@ Read once, through the gate; from then on tiles come from the file that was made
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,10 @@ MOST_PX = 16_384
 """Rows and columns of what is kept, at most; a finer picture of a larger region is kept coarser."""
 _CIRCUMFERENCE = 2 * math.pi * 6_378_137.0
 _STRETCH_SAMPLE = 512
+# Tags in which GDAL, USGS, ESA and others write when a picture was taken; TIFF itself has only when the file was written.
+_TAKEN = (
+    "ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "ACQUISITION_DATE", "DATE_ACQUIRED", "SENSING_TIME", "PRODUCT_START_TIME",
+)  # fmt: skip
 
 
 @contained
@@ -35,8 +41,8 @@ def keep_picture(path: Path, box: BBox, out: Path) -> dict[str, Any]:
         out: the file to write: RGBA in web mercator, on the tile grid of :func:`tile`'s zoom levels.
 
     Returns:
-        ``zoom``, the closest level; ``metres``, how large a pixel of it is there; ``noted``, the date and time in its tags, which
-        is often that of the file.
+        ``zoom``, the closest level; ``metres``, how large a pixel of it is there; ``taken``, the day on which it was taken where
+        its tags say so, and ``noted``, the day on which the file was written, each ``YYYY-MM-DD`` or empty.
 
     Raises:
         InputError: it is no picture with a place on Earth, or does not lie on the region.
@@ -91,9 +97,26 @@ def keep_picture(path: Path, box: BBox, out: Path) -> dict[str, Any]:
                     target.build_overviews(levels, Resampling.average)
         except RasterioError as error:
             raise InputError(f"{path.name} cannot be read to the end: it is cut short or damaged.") from error
-        noted = str(source.tags().get("TIFFTAG_DATETIME", ""))[:40]
+        tags = {name.upper(): value for name, value in (source.tags() | source.tags(ns="IMAGERY")).items()}
+        noted = day_of(tags.get("TIFFTAG_DATETIME", ""))
+        taken = next((day for name in _TAKEN if (day := day_of(tags.get(name, "")))), "")
     latitude = math.radians((box[1] + box[3]) / 2)
-    return {"zoom": zoom, "metres": edge * math.cos(latitude), "noted": noted}
+    return {"zoom": zoom, "metres": edge * math.cos(latitude), "noted": noted, "taken": taken}
+
+
+def day_of(text: object) -> str:
+    """The day ``YYYY-MM-DD`` of a date and time as TIFF (``2021:05:03 10:20:30``) or ISO 8601 write it; empty where it is none.
+
+    >>> day_of("2021:05:03 10:20:30"), day_of("2021-05-03T10:20:30Z"), day_of("0000:00:00 00:00:00")
+    ('2021-05-03', '2021-05-03', '')
+    """
+    match = re.match(r"\s*(\d{4})[:-](\d\d)[:-](\d\d)(?!\d)", str(text))
+    if match is None:
+        return ""
+    try:
+        return dt.date(*map(int, match.groups())).isoformat()
+    except ValueError:
+        return ""
 
 
 def _frame(box: BBox, size: float) -> tuple[int, float, float, int, int]:

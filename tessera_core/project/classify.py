@@ -330,9 +330,11 @@ def project_product(
     """
     from tessera_core.assess.label_card import card_of_labels
     from tessera_core.export.product import Product
+    from tessera_core.imagery.layers import nearest_picture
 
     log = project.log
-    card = card_of_labels(log.labels, log.classes, raster).minded if scored else ()
+    picture = nearest_picture(project.settings.base_layers, raster.provenance.year)
+    card = card_of_labels(log.labels, log.classes, raster, picture=picture).minded if scored else ()
     score = score_labels(log.labels, log.classes, raster, head_choice(project), cancelled=cancelled) if scored else None
     return Product(
         name=project.name,

@@ -91,7 +91,7 @@ def add_picture_file(project: Project, path: Path, name: str = "", date: str = "
         kind="file",
         file=file,
         zoom=facts["zoom"],
-        date=date.strip()[:120],
+        date=date.strip()[:120] or facts["taken"] or (f"{facts['noted']} (file)" if facts["noted"] else ""),
         licence="A picture of your own.",
     )
     try:
@@ -99,10 +99,15 @@ def add_picture_file(project: Project, path: Path, name: str = "", date: str = "
     except BaseException:
         (project.folder / FOLDER / file).unlink(missing_ok=True)
         raise
-    said = f"The part on this region is kept with the project, a pixel for {facts['metres']:.3g} m of the ground."
-    if not date.strip() and facts["noted"]:
-        said += f" The file was written on {facts['noted']}; that need not be the date of the picture."
-    return layer, said
+    said = [f"The part on this region is kept with the project, a pixel for {facts['metres']:.3g} m of the ground."]
+    if not date.strip() and facts["taken"]:
+        said.append(f"It was taken on {facts['taken']}, as the file says.")
+    elif not date.strip() and facts["noted"]:
+        said.append(
+            f"The file was written on {facts['noted']}, which stands for the date of the picture; if that is older, add it "
+            "again with its date."
+        )
+    return layer, " ".join(said)
 
 
 def picture_files(project: Project) -> list[Path]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.errors import LabelError, TesseraError
+from tessera_core.imagery.layers import nearest_picture
 from tessera_core.labels.model import MAX_CLASS_ID, clean_name
 from tessera_core.language import later
 from tessera_core.project.classify import head_choice
@@ -162,6 +163,7 @@ class LabelSession:
             state.sets,
             state.error,
             not is_instant(head),
+            nearest_picture(project.settings.base_layers, self.live.raster.provenance.year),
         )
 
     def _search(self, state: insight_protocol.InsightState) -> tuple[SimilarPixels | None, str]:

@@ -65,6 +65,7 @@ class Question:
         dissimilarity, sets: whether those layers are shown.
         error: share of cases in which a set of possible classes may miss the truth.
         slow: whether the head is too slow for the click, so that its map has to be made here.
+        picture: name and year of the picture under the map that is nearest in time to the embeddings.
     """
 
     version: int
@@ -76,6 +77,7 @@ class Question:
     sets: bool = False
     error: float = 0.1
     slow: bool = False
+    picture: tuple[str, int] | None = None
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -193,7 +195,8 @@ def _map(work: Work, cancelled: Cancel, report: Callable[[float], None]) -> dict
 def _score(work: Work, cancelled: Cancel) -> dict[str, Any]:
     from tessera_core.assess.label_card import card_of_labels
 
-    card = card_of_labels(work.question.labels, work.question.classes, work.raster)
+    question = work.question
+    card = card_of_labels(question.labels, question.classes, work.raster, picture=question.picture)
     return {"score": score_samples(work.samples, work.question.head, cancelled=cancelled), "card": card}
 
 

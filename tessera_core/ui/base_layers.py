@@ -12,7 +12,7 @@ from tessera_core.imagery.catalogue import catalogue
 from tessera_core.imagery.keys import keep_key, known_keys
 from tessera_core.imagery.layers import BaseLayer
 from tessera_core.imagery.services import ask
-from tessera_core.language import later, t
+from tessera_core.language import later, relay, t
 from tessera_core.project import imagery
 from tessera_core.project.project import Project
 from tessera_core.session.base_maps import BASE_MAPS
@@ -62,7 +62,7 @@ def _row(project: Project, layer: BaseLayer, year: int | None, keys: dict[str, s
             st.button(
                 t("Remove"), key=f"{key}_remove", icon=":material/close:", on_click=_remove, args=(project, layer.name)
             )
-        parts = (layer.attribution, layer.date_sentence(year), layer.licence)
+        parts = (layer.attribution, relay(layer.date_sentence(year)), layer.licence)
         st.caption(humanize.escape(" ".join(part for part in parts if part)))
         if layer.needs_key and layer.host not in keys:
             if hosted():
@@ -110,7 +110,7 @@ def _from_list(project: Project, key: str) -> None:
     year = state.current_year(project)
     told = [
         layer.attribution,
-        layer.date_sentence(year),
+        relay(layer.date_sentence(year)),
         layer.licence,
         t("Closest zoom level: {zoom}.", zoom=layer.zoom),
     ]
@@ -136,7 +136,7 @@ def _by_address(project: Project, key: str) -> None:
         if found.key and hosted():
             raise InputError("This server keeps no keys of its visitors. Put {key} where the key goes in the address.")
         if found.layer is not None:
-            st.caption(humanize.escape(found.layer.date_sentence(state.current_year(project))))
+            st.caption(humanize.escape(relay(found.layer.date_sentence(state.current_year(project)))))
             st.button(t("Add it"), type="primary", key=f"{key}_add", on_click=_add,
                       args=(project, found.layer, key, found.host, found.key))  # fmt: skip
             return
@@ -171,7 +171,7 @@ def _service(project: Project, found: Pasted, name: str, date: str, key: str) ->
     layer = offer.layers[number or 0]
     changes = {"name": name.strip()[:80] or layer.name, "date": date.strip()[:120] or layer.date}
     layer = BaseLayer(**{field: getattr(layer, field) for field in layer.__struct_fields__} | changes)
-    told = [layer.attribution, layer.date_sentence(state.current_year(project)), layer.licence]
+    told = [layer.attribution, relay(layer.date_sentence(state.current_year(project))), layer.licence]
     st.caption(humanize.escape(" ".join(part for part in told if part)))
     st.button(
         t("Add it"), type="primary", key=f"{key}_add", on_click=_add, args=(project, layer, key, found.host, found.key)
@@ -196,7 +196,7 @@ def _from_file(project: Project, key: str) -> None:
         st.session_state[taken] = upload.file_id
         st.session_state[_CHANGED] = True
         st.session_state[f"{key}_told"] = t(
-            "{name} can be chosen under the layers of every map. {said}", name=layer.name, said=said
+            "{name} can be chosen under the layers of every map. {said}", name=layer.name, said=relay(said)
         )
 
     st.button(t("Add it"), type="primary", key=f"{key}_add", on_click=take)

@@ -59,7 +59,7 @@ def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> 
 
     key = place_key(labelled, sample.year)
     app.text_input(f"{key}_interpreter").set_value("Zoë")
-    app.text_input(f"{key}_evidence").set_value("Aerial picture")
+    app.selectbox(f"{key}_evidence").set_value("Aerial picture")
     app.run()
     app.selectbox(f"{key}_reason").set_value("It lies on a border").run()
     button(app, "Kind 1").click().run()

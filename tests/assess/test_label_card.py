@@ -101,4 +101,7 @@ def test_what_was_rarely_seen_and_an_old_picture() -> None:
     assert line(card, "rarely seen").value == sum(r < 32 for r, _ in places) / len(places)
     assert line(card, "picture").level == "bad"
     assert line(label_card(reference, raster, picture_year=2022), "picture").level == "ok"
+    near = line(label_card(reference, raster, picture=("Aerial", 2010)), "picture")
+    assert near.level == "bad"
+    assert "Aerial is nearest: of 2010" in near.sentence
     assert label_card(reference, raster).to_json()[0]["what"] == "clustered"

@@ -20,7 +20,16 @@ from tessera_core.hosting import VARIABLE
 from tessera_core.imagery import keys
 from tessera_core.imagery.addresses import read_address
 from tessera_core.imagery.catalogue import catalogue
-from tessera_core.imagery.layers import MOST, MOST_DATES, BaseLayer, entry, listed_dates, made, nearest_date
+from tessera_core.imagery.layers import (
+    MOST,
+    MOST_DATES,
+    BaseLayer,
+    entry,
+    listed_dates,
+    made,
+    nearest_date,
+    nearest_picture,
+)
 from tessera_core.project import imagery
 from tessera_core.project.pack import make_pack, open_pack
 from tessera_core.project.project import Project
@@ -174,6 +183,22 @@ def test_a_picture_of_ones_own_lies_where_it_belongs_and_goes_along(project: Pro
     assert [one.read_bytes() for one in imagery.picture_files(copy)] == [file.read_bytes()]
     imagery.remove_layer(project, layer.name)
     assert not file.exists()
+
+
+def test_a_picture_tells_its_date_beside_the_year_of_the_map(project: Project, tmp_path: Path) -> None:
+    aerial(tmp_path / "a.tif", project)
+    layer, said = imagery.add_picture_file(project, tmp_path / "a.tif")
+    assert layer.date == "2021-06-01 (file)"
+    assert "written on 2021-06-01" in said
+    assert layer.date_sentence(2024) == "Picture of 2021-06-01 (file); the map is of 2024."
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.update_tags(ACQUISITIONDATETIME="2019-08-02T10:11:12")
+    taken, said = imagery.add_picture_file(project, tmp_path / "a.tif")
+    assert taken.date == "2019-08-02"
+    assert "taken on 2019-08-02" in said
+    assert nearest_picture([layer, taken], 2024) == (layer.name, 2021)
+    assert nearest_picture([layer, taken], 2018) == (taken.name, 2019)
+    assert nearest_picture([], 2018) is None
 
 
 @pytest.mark.parametrize(("bands", "dtype"), [(1, "uint8"), (4, "uint16"), (3, "float32")])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from tessera_core.language import later, t
+from tessera_core.language import later, relay, t
+from tessera_core.project import second
 from tessera_core.project.project import Project
 from tessera_core.project.response import MAX_TEXT, Response, respond
 from tessera_core.project.validate import Validation
+from tessera_core.ui import humanize
 from tessera_core.ui.validate.context import place_key
 
 _SURE = {"sure": later("Sure"), "probably": later("Probably")}
@@ -32,14 +34,31 @@ def form(project: Project, current: Validation) -> None:
         key=f"{key}_confidence",
         help=t("Counts for the answers from now on; where you cannot tell at all, say so instead of guessing."),
     )
-    with st.expander(t("Who you are, and what you look at"), icon=":material/person_edit:"):
-        st.text_input(t("Your name"), max_chars=MAX_TEXT, key=f"{key}_interpreter", help=t("It stands in the report."))
+    # Of places for two nobody can answer before they said who they are.
+    unnamed = bool(current.doubled) and not person(project, current)
+    with st.expander(
+        t("Who you are, and what you look at"), icon=":material/person_edit:", expanded=unnamed, key=f"{key}_who"
+    ):
         st.text_input(
-            t("What you look at"),
+            t("Your name"),
             max_chars=MAX_TEXT,
-            key=f"{key}_evidence",
-            placeholder=t("Aerial picture, field visit, …"),
+            key=f"{key}_interpreter",
+            help=t("It stands in the report."),
+            on_change=_to_own,
+            args=(project, current),
         )
+        layers = {layer.name: layer for layer in project.settings.base_layers}
+        looked_at = st.selectbox(
+            t("What you look at"),
+            list(layers),
+            index=None,
+            accept_new_options=True,
+            placeholder=t("Aerial picture, field visit, …"),
+            key=f"{key}_evidence",
+            help=t("A picture that lies under the map brings its date with it; or type what else it is."),
+        )
+        if looked_at in layers:
+            st.caption(humanize.escape(relay(layers[looked_at].date_sentence(current.year))))
         st.text_input(
             t("Date of that"),
             max_chars=MAX_TEXT,
@@ -57,6 +76,15 @@ def form(project: Project, current: Validation) -> None:
         )
 
 
+def _to_own(project: Project, current: Validation) -> None:
+    """To the first place that waits for whoever has just said who they are, where this one does not."""
+    key, who = place_key(project, current.year), person(project, current)
+    place = int(st.session_state.get(key, 0))
+    following = second.next_for(current, who, place - 1) if who else None
+    if following is not None:
+        st.session_state[key] = following
+
+
 def person(project: Project, current: Validation) -> str:
     """Who answers, as they call themselves; empty where they gave no name."""
     return str(st.session_state.get(f"{place_key(project, current.year)}_interpreter") or "")
@@ -66,10 +94,13 @@ def given(project: Project, current: Validation, *, decided: bool) -> Response:
     """What stands behind an answer that is given now; how sure only of a class, a reason only where it could not be told."""
     key = place_key(project, current.year)
     state = st.session_state
+    evidence = str(state.get(f"{key}_evidence") or "")
+    # Of a picture under the map its own date, where nobody typed another.
+    told = next((one.date_for(current.year) for one in project.settings.base_layers if one.name == evidence), "")
     return respond(
         state.get(f"{key}_confidence", "") if decided else "",
         reason="" if decided else str(state.get(f"{key}_reason") or ""),
-        evidence=str(state.get(f"{key}_evidence") or ""),
-        evidence_date=str(state.get(f"{key}_evidence_date") or ""),
+        evidence=evidence,
+        evidence_date=str(state.get(f"{key}_evidence_date") or "") or told,
         interpreter=str(state.get(f"{key}_interpreter") or ""),
     )
