@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 
 from tessera_core.grid import Grid
 
+CAVEAT = (
+    "Areas are counted pixels: the map's mistakes shift them, those of rare classes most. Checked places (Validate, or tessera "
+    "validate) give areas with intervals."
+)
+"""What is said wherever counted areas stand without an interval."""
+
 
 @dataclass(frozen=True)
 class MappedArea:

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     import numpy as np
 
-    from tessera_core.analysis.change import detect_change
+    from tessera_core.analysis.change import change_power, detect_change
     from tessera_core.areas import hectares
     from tessera_core.assess.reference import read_reference
     from tessera_core.cli.console import ConsoleProgress
@@ -125,6 +125,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     backwards = years[0] is not None and years[1] is not None and years[0] > years[1]
     count = layer.count(args.rate)
     area = hectares(count, first.grid)
+    power = change_power(first, second, (args.rate,), seed=args.seed)
     return {
         "out": str(written[0]),
         "failed": left_out(first) + left_out(second),
@@ -137,6 +138,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "changed_share": round(count / layer.pixels, 6),
         "changed_hectares": None if area is None else round(area, 4),
         **_scene_of(layer),
+        "power": None
+        if power is None
+        else {"found": round(power.at(args.rate), 4), "pixels": power.pixels, "sentence": power.sentence(args.rate)},
         "notes": [
             f"The years are given backwards: {years[0]} first and {years[1]} second. What changed between them is the same, "
             "but tools that tell from and to show them in this order."
@@ -217,6 +221,7 @@ def report(result: dict[str, Any]) -> str:
         (
             f"{Path(result['out'])}: {100 * result['changed_share']:.2f} % of the region{area} changed between {years}, with up "
             f"to {100 * result['rate']:g} % false alarms.",
+            *([result["power"]["sentence"]] if result["power"] else []),
             f"{shift:.0f} % of the difference on unchanged ground was a shift of the whole scene; it is not counted.",
             f"p-values: {result['p_values']}",
             *left_out_lines(result),

@@ -380,10 +380,14 @@ def _write(args: argparse.Namespace, out: Path, made: Product, project: Project)
 
 def report(result: dict[str, Any]) -> str:
     """What was written, for people."""
+    from tessera_core.areas import CAVEAT
+
     lines = [f"Wrote {file}" for file in result["files"]]
     for name, area in result.get("classes", {}).items():
         size = f"{area['hectares']:,.1f} ha" if area["hectares"] is not None else f"{area['pixels']:,} pixels"
         lines.append(f"  {name}: {size}, {area['labels']} labels")
+    if any(area["hectares"] is not None for area in result.get("classes", {}).values()):
+        lines.append(CAVEAT)
     lines += (result.get("score") or {}).get("sentences", [])
     lines += [f"  {fact}" for fact in (*result.get("facts", ()), *result.get("lost", ()))]
     lines += left_out_lines(result)

@@ -205,6 +205,7 @@ def _of_values(made: MappedValues) -> dict[str, Any]:
 def report(result: dict[str, Any]) -> str:
     """The result for people."""
     from tessera_core._utils.partial import left_out_lines
+    from tessera_core.areas import CAVEAT
     from tessera_core.labels.report import told
 
     if "plan" in result:
@@ -230,6 +231,8 @@ def report(result: dict[str, Any]) -> str:
     for one in result["classes"]:
         area = f"  {one['hectares']:.2f} ha" if one["hectares"] is not None else ""
         lines.append(f"  {one['name']:<{width}}  {one['pixels']:>10} pixels{area}")
+    if any(one["hectares"] is not None for one in result["classes"]):
+        lines.append(CAVEAT)
     if "parts" in result:
         lines.append(result["parts"]["sentence"])
     if "unlike_training" in result:

@@ -19,6 +19,7 @@ from tessera_core.analysis.change.judge import judge_differences
 from tessera_core.analysis.change.layer import MIN_PIXELS, ChangeLayer, Null, SceneShift, false_discovery
 from tessera_core.analysis.change.levels import LEVELS, NO_LEVEL, TOP_LEVEL, log_ratio
 from tessera_core.analysis.change.measure import measure_differences
+from tessera_core.analysis.change.power import ChangePower, change_power
 from tessera_core.analysis.change.scene import fit_scene
 from tessera_core.errors import Hint, RasterError
 from tessera_core.raster import EmbeddingRaster
@@ -31,8 +32,10 @@ __all__ = [
     "TOP_LEVEL",
     "Borders",
     "ChangeLayer",
+    "ChangePower",
     "Null",
     "SceneShift",
+    "change_power",
     "detect_change",
     "false_discovery",
     "log_ratio",

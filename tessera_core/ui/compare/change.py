@@ -66,10 +66,12 @@ class Compared:
     Attributes:
         ends: the first with the last year.
         steps: layers of consecutive years; the ends alone where there are two.
+        power: what could have been found between the ends; None where that cannot be tried.
     """
 
     ends: ChangeLayer
     steps: tuple[ChangeLayer, ...]
+    power: change.ChangePower | None = None
 
 
 def compared(context: CompareContext) -> Compared | None:
@@ -89,7 +91,8 @@ def _work(context: CompareContext, progress: Progress, cancelled: Cancel) -> Com
         ends = change.detect_change(
             rasters[context.first], rasters[context.last], progress=progress, cancelled=cancelled
         )
-    return Compared(ends, tuple(layers.values()))
+    power = change.change_power(rasters[context.first], rasters[context.last], STOPS, cancelled=cancelled)
+    return Compared(ends, tuple(layers.values()), power)
 
 
 def show(context: CompareContext) -> None:
@@ -203,6 +206,8 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
         )
     else:
         st.caption(t("Nothing here differs more than unchanged ground does."))
+    if found.power is not None:
+        st.caption(relay(found.power.sentence(rate)))
     st.markdown(_shift_sentence(context, layer))
     first, last = (context.scenes[year].depth for year in (context.first, context.last))
     if first is not None and last is not None and depths_differ(first, last):
