@@ -50,6 +50,23 @@ def own(current: Validation, position: int, person: str) -> Opinion | None:
     return next((one for one in current.said(position) if one.response.interpreter in (person, "") or not person), None)
 
 
+def shown_to(current: Validation, position: int, person: str) -> Opinion | None:
+    """The answer to a place that a person may see before they have answered: of a place for two only their own.
+
+    Whoever gave no name sees what was said without one.
+    """
+    told = current.said(position)
+    if position not in current.doubled:
+        return told[0] if told else None
+    return next((one for one in told if one.response.interpreter == person), None)
+
+
+def needs_name(current: Validation, position: int, person: str) -> bool:
+    """Whether an answer without a name would replace that of somebody with one, at a place for two."""
+    named = any(one.response.interpreter for one in current.said(position))
+    return position in current.doubled and not person and named
+
+
 def is_done(current: Validation, position: int, person: str) -> bool:
     """Whether a person has nothing to say of a place: they or another answered, or of a place for two, they or two others."""
     told = current.said(position)
@@ -62,6 +79,11 @@ def next_for(current: Validation, person: str, after: int = -1) -> int | None:
     """The first place after ``after``, and then from the start, that a person is to answer; None when all are done."""
     n = len(current.sample)
     return next((k for step in range(n) if not is_done(current, k := (after + 1 + step) % n, person)), None)
+
+
+def waiting_for(current: Validation, person: str) -> int:
+    """Places that a person is to answer still."""
+    return sum(not is_done(current, k, person) for k in range(len(current.sample)))
 
 
 def differing(current: Validation) -> list[int]:
@@ -112,7 +134,7 @@ def sentences(current: Validation) -> list[str]:
     if pairs is None:
         return []
     lines = [
-        f"{pairs.places} places were answered by two people or more; at {pairs.agreed} they said the same. Of the pairs "
+        f"Two people or more answered {pairs.places} places; at {pairs.agreed} they said the same. Of the pairs "
         f"{100 * pairs.quantity:.0f} % differ in how often a class is said, {100 * pairs.allocation:.0f} % in where."
     ]
     if open_ := differing(current):
@@ -165,9 +187,9 @@ class Merged:
 
     def sentences(self) -> list[str]:
         """For people, what was taken first."""
-        lines = [f"{self.taken} answers were taken in."]
+        lines = [f"Answers taken in: {self.taken}."]
         if self.older:
-            lines.append(f"{self.older} were left out: the same person has answered later, or the same.")
+            lines.append(f"Left out, because the same person has answered later, or the same: {self.older}.")
         if self.differing:
             lines.append(f"At {self.differing} places people say different things; settle them.")
         return lines

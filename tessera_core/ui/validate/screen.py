@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from tessera_core.labels.model import LabelClass
-from tessera_core.language import later, t
+from tessera_core.language import later, t, tn
 from tessera_core.project import second, validate
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
@@ -28,6 +28,9 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     place = min(int(st.session_state.setdefault(key, current.next_open() or 0)), total - 1)
     done = current.seen
     st.progress(done / total, text=t("{done} of {total} places looked at", done=done, total=total))
+    with st.container():
+        # Of its own, so that what follows keeps its place on the page, and stays open where somebody opened it.
+        _for_whom(project, current)
     looking, answering = st.columns([5, 3], gap="medium")
     with looking:
         _around(project, scene, current, place)
@@ -46,9 +49,9 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
                       on_click=_step, args=(key, -1, total), disabled=place == 0)  # fmt: skip
             st.button(t("Next"), icon=":material/arrow_forward:", key=f"{key}_next", shortcut="Right",
                       on_click=_step, args=(key, 1, total), disabled=place == total - 1)  # fmt: skip
-            left = current.next_open(place)
+            left = second.next_for(current, response.person(project, current), place)
             st.button(t("Next open place"), key=f"{key}_open", disabled=left is None,
-                      help=t("The next place that nobody has looked at."), on_click=_go, args=(key, left or 0))  # fmt: skip
+                      help=t("The next place that waits for your answer."), on_click=_go, args=(key, left or 0))  # fmt: skip
         st.segmented_control(
             t("How to answer"),
             list(_MODES),
@@ -75,6 +78,24 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     if current.rule == "centre":
         asked = t("Say what lies at the very middle of the square.")
     st.caption(t("{asked} Pictures from services and files are chosen under the map's layers.", asked=asked))
+
+
+def _for_whom(project: Project, current: Validation) -> None:
+    """Where some places are meant for two: what waits for whoever looks at this."""
+    if not current.doubled:
+        return
+    person = response.person(project, current)
+    if not person:
+        st.info(
+            t("Some places are meant for two people. Give your name below before you answer."), icon=":material/person:"
+        )
+        return
+    waiting = second.waiting_for(current, person)
+    st.caption(
+        tn("{n} place waits for {name}.", "{n} places wait for {name}.", waiting, name=humanize.escape(person))
+        if waiting
+        else t("No place waits for {name}.", name=humanize.escape(person))
+    )
 
 
 def _around(project: Project, scene: OpenScene, current: Validation, place: int) -> None:
@@ -112,11 +133,12 @@ def _square(scene: OpenScene, row: int, col: int, unit: str) -> view_map.Outline
 def _answers(project: Project, current: Validation, place: int, *, blind: bool) -> None:
     sample, names = current.sample, names_of(project)
     chosen, mapped = int(sample.reference[place]), int(sample.mapped[place])
-    seen = current.is_seen(place)
+    seen, person = current.is_seen(place), response.person(project, current)
     if place in current.doubled:
         # What another said of a place for two is not shown.
-        mine = second.own(current, place, response.person(project, current))
+        mine = second.shown_to(current, place, person)
         seen, chosen = mine is not None, 0 if mine is None else mine.class_id
+    locked = second.needs_name(current, place, person)
     said = names.get(chosen, "cannot tell") if seen else ""
     st.markdown(
         t("**Place {place}**", place=place + 1)
@@ -132,6 +154,7 @@ def _answers(project: Project, current: Validation, place: int, *, blind: bool) 
             key=f"{key}_right",
             shortcut="Y",
             width="stretch",
+            disabled=locked,
             on_click=_answer,
             args=(project, current, place, mapped),
         )
@@ -143,7 +166,7 @@ def _answers(project: Project, current: Validation, place: int, *, blind: bool) 
             if blind or klass.id != mapped:
                 _class_button(project, current, place, klass, number, klass.id == chosen)
     st.button(t("Cannot tell"), icon=":material/question_mark:", key=f"{key}_unknown", shortcut="U", width="stretch",
-              on_click=_answer, args=(project, current, place, 0))  # fmt: skip
+              disabled=locked, on_click=_answer, args=(project, current, place, 0))  # fmt: skip
     response.form(project, current)
     if seen:
         st.button(t("Take the answer back"), icon=":material/undo:", key=f"{key}_undo", shortcut="Z", width="stretch",
@@ -158,6 +181,7 @@ def _class_button(
         key=f"{place_key(project, current.year)}_class_{klass.id}",
         shortcut=str(number) if number <= 9 else None,
         type="primary" if chosen else "secondary",
+        disabled=second.needs_name(current, place, response.person(project, current)),
         on_click=_answer,
         args=(project, current, place, klass.id),
     )

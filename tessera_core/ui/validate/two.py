@@ -22,7 +22,9 @@ def two_people(project: Project, current: Validation) -> None:
     """Have a share of the places answered by two people, and settle those of which two say different things."""
     key = place_key(project, current.year)
     differing = second.differing(current)
-    with st.expander(t("Two people, one place"), icon=":material/group:", expanded=bool(differing)):
+    with st.expander(
+        t("Two people, one place"), icon=":material/group:", expanded=bool(differing), key=f"{key}_two_people"
+    ):
         st.caption(
             t(
                 "People err, and the result should know it: have a share of the places answered by two, neither of whom sees "
