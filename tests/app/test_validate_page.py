@@ -7,7 +7,8 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tessera_core.project import second, validate
+from tessera_core.imagery.layers import BaseLayer
+from tessera_core.project import imagery, second, validate
 from tessera_core.project.project import Project
 from tessera_core.project.response import respond
 from tessera_core.ui import humanize, state
@@ -47,6 +48,8 @@ def test_without_project_or_map_the_page_says_where_to_go(app: AppTest, project:
 
 
 def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> None:
+    url = "https://pictures.example/{z}/{x}/{y}.png"
+    imagery.add_layer(labelled, BaseLayer(name="Aerial picture", kind="xyz", url=url, date="2021"))
     open_page(app, labelled)
     number = next(int(head.value.split()[0]) for head in app.header if head.value.endswith("places"))
     button(app, "Choose the places by chance").click().run()
@@ -72,6 +75,8 @@ def test_places_are_drawn_answered_and_told(app: AppTest, labelled: Project) -> 
     # What was said once stands behind every answer.
     told = [(one.confidence, one.reason, one.evidence, one.interpreter) for one in again.responses.values()]
     assert told == [("sure", "", "Aerial picture", "Zoë"), ("", "It lies on a border", "Aerial picture", "Zoë")]
+    # A picture under the map brings its date.
+    assert {one.evidence_date for one in again.responses.values()} == {"2021"}
 
     button(app, "Back").click().run()
     button(app, "Take the answer back").click().run()

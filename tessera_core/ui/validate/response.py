@@ -34,19 +34,12 @@ def form(project: Project, current: Validation) -> None:
         key=f"{key}_confidence",
         help=t("Counts for the answers from now on; where you cannot tell at all, say so instead of guessing."),
     )
-    # Of places for two nobody can answer before they said who they are.
-    unnamed = bool(current.doubled) and not person(project, current)
-    with st.expander(
-        t("Who you are, and what you look at"), icon=":material/person_edit:", expanded=unnamed, key=f"{key}_who"
-    ):
-        st.text_input(
-            t("Your name"),
-            max_chars=MAX_TEXT,
-            key=f"{key}_interpreter",
-            help=t("It stands in the report."),
-            on_change=_to_own,
-            args=(project, current),
-        )
+    if current.doubled:
+        # Of places for two nobody can answer before they said who they are.
+        _name(project, current)
+    with st.expander(t("Who you are, and what you look at"), icon=":material/person_edit:", key=f"{key}_who"):
+        if not current.doubled:
+            _name(project, current)
         layers = {layer.name: layer for layer in project.settings.base_layers}
         looked_at = st.selectbox(
             t("What you look at"),
@@ -74,6 +67,17 @@ def form(project: Project, current: Validation) -> None:
             placeholder=t("Choose, or type another reason"),
             key=f"{key}_reason",
         )
+
+
+def _name(project: Project, current: Validation) -> None:
+    st.text_input(
+        t("Your name"),
+        max_chars=MAX_TEXT,
+        key=f"{place_key(project, current.year)}_interpreter",
+        help=t("It stands in the report."),
+        on_change=_to_own,
+        args=(project, current),
+    )
 
 
 def _to_own(project: Project, current: Validation) -> None:
