@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tessera_core.cli import main
 from tessera_core.dpixels.tile import S2_BANDS, write_tile
 from tessera_core.project import library, second, validate
 from tessera_core.project.pack import make_pack, open_pack
@@ -147,21 +148,26 @@ def test_two_people_check_a_map_and_their_report_says_so(
     ann.sees(f"Two people or more answered {len(doubled)} places; at {len(doubled) - 1} they said the same.")
     ann.sees(f"Not settled: {wrong + 1}.")
     shot(ann, "07-to-settle")
+    ann.sees("Give your name above")
+    named(ann, "Ann")
     ann.page.get_by_role("button", name="Look at it").click()
     ann.until(lambda: place_of(ann) == wrong, "the place is not shown")
     ann.choose(f"Place {wrong + 1} is", f"Kind {kind_at(known, wrong) - 1}")
     ann.until(lambda: not second.differing(saved(project)), "nothing is settled")
+    assert saved(project).final[wrong].response.interpreter == "Ann"
     ann.sees("With people's errors in it")
     shot(ann, "08-settled")
     ann.button("Keep the pictures of all places").click()
     ann.sees(f"Pictures of {total} places are kept")
 
     ann.open(f"/export?project={urllib.parse.quote(project.folder.name)}")
-    shot(ann, "09-export")
+    report = ann.download("Report (.pdf)", Path(os.environ.get("I_SHOTS", tmp_path)))
+    assert main(["verify", str(report), str(project.folder)]) == 0
     (copy,) = open_pack(make_pack([project], tmp_path / "class"))
     page = bo.page
     page.route(lambda url: not url.startswith(bo.url), lambda route: route.abort())
     bo.open(f"/validate?project={urllib.parse.quote(copy.folder.name)}")
+    page.get_by_text("Two people, one place").click()
     bo.sees(f"Two people or more answered {len(doubled)} places")
     pictures = page.get_by_test_id("stImageContainer").locator("img")
     drawn = "all => all.length > 5 && all.every(i => i.complete && i.naturalWidth > 50)"

@@ -54,6 +54,8 @@ def two_people(project: Project, current: Validation) -> None:
             )
         for sentence in second.sentences(current):
             st.markdown(humanize.escape(relay(sentence)))
+        if differing and not response.person(project, current):
+            st.caption(t("Give your name above, so that it stands beside what you settle."))
         for place in differing[:_SHOWN]:
             _place(project, current, place)
 
@@ -72,6 +74,7 @@ def _place(project: Project, current: Validation, place: int) -> None:
         format_func=lambda one: names.get(one, str(one)),
         index=None,
         placeholder=t("Choose what counts"),
+        disabled=not response.person(project, current),
         key=f"{key}_final_{place}",
         on_change=_settle,
         args=(project, current, place, f"{key}_final_{place}"),
