@@ -2,7 +2,9 @@
 
 A store of 10 million pixels in the published layout is written to a temporary folder and deleted afterwards. Each reader runs in a
 process of its own, twice, best time kept; the memory is the most that the process held beside its file mappings
-(``RssAnon``), which is what cannot be given back. What geotessera returns is float32 in memory; ours is int8 on disk,
+(``RssAnon``), which is what cannot be given back. With ``--icechunk`` the store is a repository of the shape of
+1.1/dclimate with its six arrays of counts and months, held also against obstore reading the bytes of the same chunks and Zarr
+decoding them. What geotessera returns is float32 in memory; ours is int8 on disk,
 checksummed and journaled. Both read the same window, and the values of every 61st row are compared.
 """
 
@@ -25,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from tessera_core.bench.load_repository import decode, read_bytes, write_repository
 from tessera_core.errors import TesseraError
 from tessera_core.types import BBox
 
@@ -47,20 +50,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     side = QUICK_SIDE if args.quick else SIDE
     with tempfile.TemporaryDirectory(prefix="tessera-bench-") as folder:
         free = shutil.disk_usage(folder).free
+        repository = bool(getattr(args, "icechunk", False))
         if free < side * side * (DIM + 5) * 3.2:
             raise TesseraError(f"Measuring this needs {side * side * DIM * 3.2 / 1e9:.1f} GB of disk in {folder}.")
-        store = Path(folder) / "store.zarr"
+        store = Path(folder) / ("store.icechunk" if repository else "store.zarr")
         sys.stderr.write(f"Writing a store of {side} x {side} pixels ...\n")
-        write_store(store, side)
+        if repository:
+            write_repository(store, side, _west(side), NORTH)
+        else:
+            write_store(store, side)
         stored = sum(path.stat().st_size for path in store.rglob("*") if path.is_file())
         raw = side * side * (DIM + 4)
         ours: list[dict[str, float]] = []
         peer: list[dict[str, float]] = []
+        plain: dict[str, list[dict[str, float]]] = {"bytes": [], "decoded": []} if repository else {}
         copies: list[float] = []
         roomy = _available() > side * side * PEER_BYTES_PER_PIXEL + SPARE_BYTES
         # Taken in turns, so that a busy minute of the machine meets all of them.
         for number in range(1 if args.quick else REPEATS):
             copies.append(_copy(store, Path(folder) / "copy"))
+            for who, results in plain.items():
+                results.append(_child(who, store, Path(folder) / "none", side))
             ours.append(_child("ours", store, Path(folder) / f"home{number}", side))
             shutil.rmtree(Path(folder) / f"home{number}")
             if roomy:
@@ -72,19 +82,30 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "stored_mb": round(stored / 1e6, 1),
         "raw_mb": round(raw / 1e6, 1),
         "seconds": round(best["seconds"], 3),
+        "cpu_seconds": round(min(result["cpu"] for result in ours), 3),
         "mb_per_s": round(raw / 1e6 / best["seconds"], 1),
         "memory_mb": round(max(result["anonymous"] for result in ours) / 1e6, 1),
         "copy_seconds": round(min(copies), 3),
         "copy_mb_per_s": round(stored / 1e6 / min(copies), 1),
+        "counts": bool(best["counted"]),
         "ratio_copy": round(min(copies) / best["seconds"], 3),
         "load_average": round(os.getloadavg()[0], 2),
         "cpus": os.cpu_count(),
     }
+    for who, results in plain.items():
+        seconds = min(result["seconds"] for result in results)
+        result |= {
+            f"{who}_seconds": round(seconds, 3),
+            f"{who}_cpu_seconds": round(min(one["cpu"] for one in results), 3),
+            f"{who}_mb": round(results[0]["bytes"] / 1e6, 1),
+            f"ratio_{who}": round(seconds / best["seconds"], 3),
+        }
     if peer:
         rival = min(peer, key=lambda result: result["seconds"])
         most = max(result["anonymous"] for result in peer)
         result |= {
             "geotessera_seconds": round(rival["seconds"], 3),
+            "geotessera_cpu_seconds": round(min(one["cpu"] for one in peer), 3),
             "geotessera_memory_mb": round(most / 1e6, 1),
             "ratio_geotessera": round(rival["seconds"] / best["seconds"], 3),
             "memory_ratio_geotessera": round(most / max(r["anonymous"] for r in ours), 2),
@@ -258,13 +279,15 @@ def _ours(store: str, side: int) -> dict[str, float]:
     source = open_store(store)
     region = Region(box(*_box(side)))
     with _peak() as peak:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         raster = fetch.fetch(region, source, YEAR).open()
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         anonymous = peak()
     some = slice(None, None, SAMPLED_ROWS)
     return {
         "seconds": seconds,
+        "cpu": cpu,
+        "counted": float(raster.observations is not None),
         "anonymous": anonymous,
         "pixels": float(raster.shape[0] * raster.shape[1]),
         "fingerprint": _fingerprint(dequantise(raster.codes[some], raster.scales[some])),
@@ -277,12 +300,13 @@ def _geotessera(store: str, side: int) -> dict[str, float]:
 
     reader = GeoTesseraZarr(store)
     with _peak() as peak:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         values, _, _ = reader.read_region(_box(side), YEAR)
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         anonymous = peak()
     return {
         "seconds": seconds,
+        "cpu": cpu,
         "anonymous": anonymous,
         "pixels": float(values.shape[0] * values.shape[1]),
         "fingerprint": _fingerprint(values[::SAMPLED_ROWS]),
@@ -290,5 +314,18 @@ def _geotessera(store: str, side: int) -> dict[str, float]:
     }
 
 
+def _plain(read: Callable[[], int]) -> dict[str, float]:
+    started, cpu = time.perf_counter(), time.process_time()
+    total = read()
+    return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - cpu, "bytes": float(total)}
+
+
+_READERS: dict[str, Callable[[str, int], dict[str, float]]] = {
+    "ours": _ours,
+    "geotessera": _geotessera,
+    "bytes": lambda store, _: _plain(lambda: read_bytes(store)),
+    "decoded": lambda store, side: _plain(lambda: decode(store, side)),
+}
+
 if __name__ == "__main__":
-    print(json.dumps({"ours": _ours, "geotessera": _geotessera}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))))
+    print(json.dumps(_READERS[sys.argv[1]](sys.argv[2], int(sys.argv[3]))))

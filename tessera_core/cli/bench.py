@@ -80,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="for visitors: learners of one class, who join by its code",
     )
+    parser.add_argument(
+        "--icechunk", action="store_true", help="for load: a repository as 1.1/dclimate is, with counts and months"
+    )
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats")
 
 

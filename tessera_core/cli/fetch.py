@@ -153,11 +153,14 @@ def _region(args: argparse.Namespace, location: str, years: list[int]) -> dict[s
 
 def _tiles(args: argparse.Namespace, dataset: Dataset, years: list[int]) -> dict[str, Any]:
     from tessera_core.errors import InputError
+    from tessera_core.sources.local.npy import DEPRECATED
     from tessera_core.sources.remote.npy_tiles import location_of, open_tiles
 
     if args.points or args.store_url:
         raise InputError("NPY tiles are fetched for a region, and without --store-url.")
     (region, notes), address = region_of(args), location_of(dataset, args.tiles_url)
+    # Once for all tiles.
+    notes = [*notes, DEPRECATED]
     if args.by_zone:
         return fetched_by_cell(args, region, notes, years, open_tiles(dataset, region, base=args.tiles_url))
     return _fetched(args, region, notes, address, years, lambda: open_tiles(dataset, region, base=args.tiles_url))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tessera_core.observations import Depth
+    from tessera_core.provenance import Provenance
     from tessera_core.sources.local.reader import Piece
     from tessera_core.sources.remote.zarr_store import Store
 
@@ -60,13 +61,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             items.setdefault((where, item["kind"], item.get("year"), item.get("zone")), item)
     if failed and not items:
         raise InputError("\n".join(failure["why"] for failure in failed.values()))
-    return {"items": list(items.values()), "failed": list(failed.values())}
+    from tessera_core.sources.local.npy import DEPRECATED, is_published_tile
+
+    # Once for all tiles.
+    notes = [DEPRECATED] if any(is_published_tile(item["path"]) for item in items.values()) else []
+    return {"items": list(items.values()), "failed": list(failed.values()), "notes": notes}
 
 
 def report(result: dict[str, Any]) -> str:
     """The sentences of all items, and of what is not known."""
     known = [f"{item['path']}\n  " + "\n  ".join(item["text"]) for item in result["items"]]
-    return "\n\n".join([*known, *left_out_lines(result)])
+    return "\n\n".join([*known, *left_out_lines(result), *result["notes"]])
 
 
 def describe(name: str) -> list[Item]:
@@ -308,6 +313,7 @@ def _piece(piece: Piece) -> Item:
         f"{dataset_of(provenance)}{f', {provenance.year}' if provenance.year else ''}{where}.",
         *(f"{100 * share:.1f} % of the pixels have data." for share in valid.values()),
         *(depth.sentences if depth is not None else ()),
+        *_kept_facts(provenance),
         *([described.note] if described.note else []),
         *(f"Warning: {warning}" for warning in warnings),
     ]
@@ -326,6 +332,16 @@ def _piece(piece: Piece) -> Item:
         "warnings": warnings,
         "text": text,
     }
+
+
+def _kept_facts(provenance: Provenance) -> Iterator[str]:
+    """What of a raster's provenance people ask for: the state of the store that it was read from, and pixels made here."""
+    details = provenance.details
+    if isinstance(snapshot := details.get("snapshot"), str):
+        yield f"Read at snapshot {snapshot} of its publisher's store."
+    filled = details.get("filled")
+    if isinstance(filled, dict) and isinstance(filled.get("pixels"), int):
+        yield f"{filled['pixels']:,} of its pixels were made here to fill gaps; origin.npy says which."
 
 
 def _store_facts(store: Store) -> Iterator[str]:

@@ -306,7 +306,12 @@ def _around(grids: Collection[Grid]) -> Region:
 
 def _home(published: EmbeddingRaster, loaded: LoadedEncoder, how: How, pieces: Collection[tuple[str, Grid]]) -> Path:
     """Where what is made for these holes is kept; the same holes and weights find it again."""
-    facts = [published.grid.to_json(), published.provenance.dataset, published.provenance.year, published.dim]
+    facts: list[object] = [
+        published.grid.to_json(),
+        published.provenance.dataset,
+        published.provenance.year,
+        published.dim,
+    ]
     facts += [loaded.sha256, how.source, [name for name, _ in pieces]]
     return data_home() / "holes" / hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

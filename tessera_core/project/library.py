@@ -26,6 +26,7 @@ from tessera_core.project.references import EmbeddingRef, WantedEmbeddings, know
 from tessera_core.project.room import require_size, size_of
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources.local import uploads
+from tessera_core.sources.local.npy import is_published_tile
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
@@ -54,6 +55,16 @@ class Identified:
     dpixels: tuple[tuple[int | None, Path], ...] = ()
     project: Path | None = None
     failed: tuple[Failure, ...] = ()
+
+    @property
+    def npy_tiles(self) -> bool:
+        """Whether any are tiles in the published NPY form, which its publisher has given up."""
+        patterns = ("grid_*.npy", "*/grid_*.npy")
+        return any(
+            is_published_tile(path)
+            or any(is_published_tile(file) for pattern in patterns for file in path.glob(pattern))
+            for _, path, _ in self.rasters
+        )
 
 
 def identify(text: str) -> Identified:

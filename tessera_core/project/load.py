@@ -15,6 +15,7 @@ from tessera_core._utils.atomic import make_place
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.project.folders import new_folder
 from tessera_core.project.project import Project
+from tessera_core.project.registration import register_years
 from tessera_core.project.request import EmbeddingRequest, from_query, title_of
 from tessera_core.project.room import require_size, size_of
 from tessera_core.sources.remote import cache
@@ -67,6 +68,8 @@ def load(
     if project is not None:
         request = pinned_request(project, request)
         location = request.source.location
+        # What an earlier version read half a pixel off must not stand beside years that are right.
+        register_years(project)
         _refuse_another_dataset(project, request, attempts, cancelled)
     got = fetch_years(
         request.region,

@@ -39,6 +39,7 @@ from tessera_core.project import imagery, place_pictures
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import projects_home
 from tessera_core.project.project import EmbeddingRef, Project, saved_logs
+from tessera_core.project.registration import register_years
 from tessera_core.project.room import require_size
 from tessera_core.project.settings import migrated
 from tessera_core.provenance import SOFTWARE
@@ -353,8 +354,10 @@ def open_pack(
                             progress(done, max(total, 1), "unpacking")
                         if cancelled is not None and cancelled():
                             raise Cancelled()
-                projects.append(Project.settle(target, (target / _PACKED).read_bytes(), path.name))
+                project = Project.settle(target, (target / _PACKED).read_bytes(), path.name)
                 (target / _PACKED).unlink()
+                register_years(project)
+                projects.append(project)
             except BaseException:
                 shutil.rmtree(target, ignore_errors=True)
                 raise

@@ -289,7 +289,9 @@ class Project:
             if known is not None and (others or self.log.labels or self.plots.labels):
                 self._require_same_frame(known, grid)
             data["dataset"] = provenance.dataset
-            if known is None or not others:
+            before = data["embeddings"].get(_key(year))
+            # The project's grid is that of one of its years, and follows where that is placed anew.
+            if known is None or not others or (before is not None and before.get("grid") == data["grid"]):
                 data["grid"] = grid.to_json()
             references = References(self.folder, data)
             if hosted() and not references.may_open(Path(path).resolve()):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray
 import zarr
 from geotessera.icechunk import IcechunkStore
 from geotessera.store import GeoTesseraZarr
@@ -177,6 +178,26 @@ def test_points_have_values_reasons_and_counts(store: Store) -> None:
         block = read(store, *ALL, year)
         assert block.observations is not None
         np.testing.assert_array_equal(seen[:-1], block.observations[rows[:-1], cols[:-1]])
+
+
+def test_points_and_counts_equal_geotesseras_from_repository_and_copy(dclimate: made.Store) -> None:
+    to_lonlat = Transformer.from_crs("EPSG:32631", "EPSG:4326", always_xy=True)
+    rows, cols = np.array([2, 10, 18, 40, 150, 100]), np.array([2, 10, 18, 40, 40, 90])
+    lon, lat = to_lonlat.transform(made.WEST + cols * 10 + 5, made.NORTH["31N"] - rows * 10 - 5)
+    lon, lat = np.asarray(lon), np.asarray(lat)
+    for location in (dclimate.icechunk, dclimate.zarr):
+        reader, store = GeoTesseraZarr(location), open_store(location)
+        values, found = store.sample(lon, lat, 2024, 128)
+        theirs = reader.sample_points(list(zip(lon, lat, strict=True)), 2024, progress=False)
+        np.testing.assert_array_equal(values, theirs)
+        states = [reader.probe(float(x), float(y), 2024)[1] for x, y in zip(lon, lat, strict=True)]
+        assert [state == "valid" for state in states] == (found == NoData.VALID).tolist()
+        seen = store.observations_at(lon, lat, 2024)
+        assert seen is not None
+        zone = reader.open_zone(zone=31).isel(time=made.YEARS.index(2024))
+        for name in made.COUNTS:
+            counts = zone[name].transpose("y", "x").values[rows, cols]
+            np.testing.assert_array_equal(seen[:, NAMES.index(name)], counts, err_msg=name)
 
 
 def test_what_half_a_pixel_cannot_explain_is_refused() -> None:
@@ -352,6 +373,11 @@ def test_our_own_store_is_a_good_citizen(home: Path, dclimate: made.Store, tmp_p
     values, transform, _ = GeoTesseraZarr(path).read_region(region.bbox, 2024)
     np.testing.assert_array_equal(values, dequantise(raster.codes, raster.scales))
     assert (transform.c, transform.f) == (raster.grid.transform.c, raster.grid.transform.f)
+    with xarray.open_zarr(path, group="utm31", consolidated=False) as opened:
+        height, width = raster.shape
+        codes = opened["embeddings"].isel(time=0).transpose("y", "x", "band").values[:height, :width]
+        np.testing.assert_array_equal(codes[raster.valid()], raster.codes[raster.valid()])
+        assert (float(opened["x"][0]), float(opened["y"][0])) == raster.grid.pixel_to_xy(0.5, 0.5)
     store = open_store(path)
     assert store.observed
     grid = store.working_grid(region)

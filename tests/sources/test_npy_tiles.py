@@ -22,6 +22,7 @@ from tessera_core.cli import main
 from tessera_core.errors import AcquisitionError, InputError
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.region import parse_bbox
+from tessera_core.sources.local.npy import DEPRECATED
 from tessera_core.sources.remote import cache, fetch
 from tessera_core.sources.remote.datasets import Dataset
 from tessera_core.sources.remote.fetch import FetchOptions
@@ -228,7 +229,10 @@ def test_the_command_fetches_tiles(web: WebStore, tmp_path: Path, capsys: pytest
         "--json",
     ]
     assert main(["fetch", *words, "--out", str(tmp_path / "out")]) == 0
-    got = json.loads(capsys.readouterr().out)["rasters"][0]
+    said = json.loads(capsys.readouterr().out)
+    # Once, however many tiles.
+    assert said["notes"].count(DEPRECATED) == 1
+    got = said["rasters"][0]
     assert got["complete"]
     assert EmbeddingRaster.open(tmp_path / "out" / "2023").shape == tuple(got["shape"])
     web.faults = [Fault("", "503")]

@@ -165,3 +165,20 @@ def test_pieces_are_described_by_their_headers_alone(tmp_path):
     assert (described.grid.shape, described.provenance.dim, described.mapped) == ((6, 8), 16, False)
     assert not problems
     assert not (tmp_path / "home").exists()
+
+
+def test_published_npy_tiles_are_read_and_said_once_to_be_given_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tessera_core.cli import main
+    from tessera_core.project import library
+    from tessera_core.sources.local.npy import DEPRECATED
+
+    for name in ("grid_0.15_52.05", "grid_0.25_52.05"):
+        folder = tmp_path / "2024" / name
+        folder.mkdir(parents=True)
+        np.save(folder / f"{name}.npy", np.ones((4, 5, 128), np.int8))
+        np.save(folder / f"{name}_scales.npy", np.ones((4, 5), np.float32))
+    assert main(["info", str(tmp_path / "2024")]) == 0
+    assert capsys.readouterr().out.count(DEPRECATED) == 1
+    assert library.identify(str(tmp_path / "2024" / "grid_0.15_52.05")).npy_tiles

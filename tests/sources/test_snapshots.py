@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import zarr
 from affine import Affine
 
 from tessera_core.grid import Grid
-from tessera_core.project import load
+from tessera_core.project import load, pack, registration
+from tessera_core.project import newer_data as newer_data_of
 from tessera_core.project.request import EmbeddingRequest, from_query
-from tessera_core.sources.remote import cache
+from tessera_core.raster import EmbeddingRaster
+from tessera_core.sources.remote import cache, fetch
 from tessera_core.sources.remote.fetch import cached, fetch_years
 from tessera_core.sources.remote.snapshots import newer_data
 from tests.sources import dclimate_store as made
@@ -117,3 +120,58 @@ def test_what_lies_half_a_pixel_off_but_differs_is_fetched_anew(home: Path, dcli
     (again,) = fetch_years(REGION, location, [2024])
     np.testing.assert_array_equal(again.open().codes, codes)
     assert again.open().grid == grid
+
+
+def test_newer_data_are_looked_at_and_taken(home: Path, dclimate: made.Store, refilled: tuple[Path, str]) -> None:
+    path, newest = refilled
+    quiet, never = (lambda *_: None), (lambda: False)
+    request = EmbeddingRequest(REGION, (2024, 2025), "", str(path), snapshot=dclimate.repaired)
+    project = load.load(request, quiet, never)
+    found = newer_data_of.look(project, quiet, never)
+    (year,) = found.differences
+    old = EmbeddingRaster.open(project.embeddings_path(2024))
+    differs = old.valid() & (np.asarray(old.scales) != 0.5)
+    assert year.changed == differs.sum()
+    # The tile's scales were written anew; its codes, and so the directions, are as before.
+    assert year.cosine_median == pytest.approx(1)
+    assert "2024: " in year.sentence
+    assert newest in found.sentence
+    project = newer_data_of.take(project, found, quiet, never)
+    assert project.embeddings[2024].provenance.details["snapshot"] == newest
+    assert project.embeddings[2025].provenance.details["snapshot"] == dclimate.repaired
+    taken = EmbeddingRaster.open(project.embeddings_path(2024))
+    np.testing.assert_array_equal(taken.valid(), old.valid() | (year.picture == newer_data_of.APPEARED))
+    assert newer_data_of.difference(taken, taken).sentence.endswith("not one pixel of your region differs.")
+
+
+def test_projects_and_packs_half_a_pixel_off_are_put_right_without_fetching(
+    home: Path, dclimate: made.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet, never = (lambda *_: None), (lambda: False)
+    project = load.load(EmbeddingRequest(REGION, (2024, 2025), "", str(dclimate.icechunk)), quiet, never)
+    right = {year: project.embeddings[year].grid for year in project.years}
+    # As an earlier version made it: half a pixel to the south-east, and of no named snapshot.
+    for year, ref in project.embeddings.items():
+        raster = EmbeddingRaster.open(ref.path)
+        t = raster.grid.transform
+        grid = Grid(raster.grid.crs, Affine(t.a, t.b, t.c + 5, t.d, t.e, t.f - 5), raster.grid.shape)
+        details = {key: value for key, value in raster.provenance.details.items() if key != "snapshot"}
+        header = json.loads((ref.path / "raster.json").read_text())
+        stamp = replace(raster.provenance, details=details)
+        (ref.path / "raster.json").write_text(
+            json.dumps(header | {"grid": grid.to_json(), "provenance": stamp.to_json()})
+        )
+        project.attach_embeddings(year, ref.path, stamp, grid)
+    assert registration.shifted_years(project) == [2024, 2025]
+    assert project.grid != right[2024]
+    packed = pack.make_pack([project], tmp_path / "old.tesserapack")
+    monkeypatch.setattr(fetch, "open_store", None)
+    (opened,) = pack.open_pack(packed)
+    assert registration.register_years(project) == [2024, 2025]
+    for made_right in (project, opened):
+        assert registration.shifted_years(made_right) == []
+        assert made_right.grid == right[2024]
+        for year in made_right.years:
+            raster = EmbeddingRaster.open(made_right.embeddings_path(year))
+            assert raster.grid == made_right.embeddings[year].grid == right[year]
+            assert any("half a pixel (5 m)" in note for note in raster.provenance.details["notes"])

@@ -27,7 +27,23 @@ from tessera_core.types import Cancel, Codes, Progress, Window
 TILE_FORMAT = "tessera-embedding-tile/1"
 GRID_NAME = re.compile(r"grid_(-?\d+(?:\.\d+)?)_(-?\d+(?:\.\d+)?)")
 
+DEPRECATED = (
+    "These are NPY tiles, a form that the publisher of TESSERA has given up in favour of stores: they are read as ever, but new "
+    "data do not come in it."
+)
+
 _INT8 = re.compile(r"_int8$")
+
+
+def is_published_tile(path: str | Path) -> bool:
+    """Whether a file is a tile in the published NPY form, by its name.
+
+    Example:
+        >>> is_published_tile("2024/grid_0.15_52.05/grid_0.15_52.05.npy")
+        True
+    """
+    name = Path(path).name
+    return name.endswith(".npy") and GRID_NAME.match(name) is not None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from tessera_core.project.request import FIRST_YEAR, EmbeddingRequest, title_of
 from tessera_core.region import RESOLUTION_M, Region
 from tessera_core.sources.remote.coverage import Coverage, YearCover, request_text, survey
 from tessera_core.sources.remote.datasets import Dataset, dataset_named, datasets
+from tessera_core.sources.remote.tile_list import YearDepth
 from tessera_core.ui import humanize, jobs, people, seats, state, tables
 from tessera_core.ui.generate import acquire
 from tessera_core.ui.region import chosen
@@ -260,7 +261,9 @@ def _shown_year(cover: Coverage) -> YearCover | None:
 
 def _table(found: Sequence[Coverage]) -> None:
     rows: list[dict[str, Any]] = []
+    seen = any(cover.depth is not None for cover in found)
     for cover in found:
+        listed = {} if cover.depth is None else {year.year: year for year in cover.depth.years}
         for year in cover.years:
             missing = [tile for tile in year.tiles if tile.state in ("missing", "partial")]
             rows.append(
@@ -275,6 +278,7 @@ def _table(found: Sequence[Coverage]) -> None:
                     "To fetch": "nothing" if year.cached or not year.valid else humanize.size(year.fetch_bytes),
                     "Time": _time(year),
                     "Here already": "yes" if year.cached else "no",
+                    **(_seen(listed.get(year.year)) if seen else {}),
                 }
             )
     if len(found) == 1:
@@ -297,6 +301,20 @@ def _table(found: Sequence[Coverage]) -> None:
             },
             alt=t("Coverage of the region by dataset and year"),
         )
+
+
+def _seen(year: YearDepth | None) -> dict[str, str]:
+    """What the publisher's list of tiles says of a year."""
+
+    def share(value: float | None) -> str:
+        return t("not measured") if value is None else t("{percent} %", percent=numeral(100 * value, ".1f"))
+
+    if year is None or year.published is False:
+        nothing = "" if year is None else t("not published")
+        return {"Seen too rarely": nothing, "Times seen, median": "", "Seen by radar": ""}
+    refused = None if year.too_few is None else year.too_few + (year.never_seen or 0.0)
+    times = t("not measured") if year.optical_median is None else numeral(year.optical_median, ".0f")
+    return {"Seen too rarely": share(refused), "Times seen, median": times, "Seen by radar": share(year.radar)}
 
 
 def _time(year: YearCover) -> str:

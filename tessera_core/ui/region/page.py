@@ -18,10 +18,11 @@ from tessera_core._utils.partial import Failure
 from tessera_core.errors import InputError
 from tessera_core.hosting import settings
 from tessera_core.language import later, relay, t
-from tessera_core.project import library
+from tessera_core.project import library, registration
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.render.canvas import PICTURES
+from tessera_core.sources.local.npy import DEPRECATED as NPY_DEPRECATED
 from tessera_core.sources.local.uploads import KINDS
 from tessera_core.ui import canvas, frame, humanize, jobs, projects, shell, state
 from tessera_core.ui.generate.page import show_outcome
@@ -35,6 +36,8 @@ KEEP_ADDRESS = later(
 )
 _DEMO = "demo"
 _WAITING = "region_demo_waiting"
+# The folder of tiles of which it was said, once in a visit.
+_TOLD_NPY = "region_told_npy"
 _FRESH, _GO_ON = "fresh", "go on"
 _REASONS = {
     NoData.WATER: "water",
@@ -93,14 +96,17 @@ def page() -> None:
 
                 by_files.tasks_of(project)
             wanted.panel(project)
+            # Said by a note of theirs, below.
+            registration.register_years(project)
             if not project.wanted or project.embeddings:
                 _summary(project)
             opened = True
             if any(ref.provenance.source not in ("demo", "generated") for ref in project.embeddings.values()):
-                from tessera_core.ui.region import holes, tiles
+                from tessera_core.ui.region import holes, newer, tiles
 
                 holes.panel(project, _REASONS)
                 tiles.panel(project)
+                newer.panel(project)
         starts.in_project(project)
         with st.expander(t("Open something else"), icon=":material/folder_open:", expanded=not opened):
             _ways_to_start()
@@ -298,6 +304,10 @@ def _folder() -> None:
     with shell.plain_errors():
         found = _look(path)
         st.success(humanize.identified(found), icon=":material/check:")
+        if found.npy_tiles and not st.session_state.get(_TOLD_NPY):
+            st.session_state[_TOLD_NPY] = path
+        if found.npy_tiles and st.session_state.get(_TOLD_NPY) == path:
+            st.caption(relay(NPY_DEPRECATED))
         for failure in found.failed:
             st.warning(humanize.left_out(failure), icon=":material/warning:")
         name = st.text_input(t("Name of the project"), value=found.name, key=f"region_name_{found.name}")
