@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -10,8 +11,9 @@ from typing import Any
 from urllib.parse import urlparse
 
 from tessera_core import __version__
-from tessera_core.errors import MixedDatasetsError, RasterError
+from tessera_core.errors import InputError, MixedDatasetsError, RasterError
 from tessera_core.language import later
+from tessera_core.periods import Period, period_of, written
 
 # What models were called by earlier versions, and so in their files.
 _RENAMED = {"fusion": "stack"}
@@ -44,7 +46,8 @@ class Provenance:
         version: e.g. ``"1.1"``, ``"2.0"``, ``"nano"``.
         variant: e.g. ``"mpc"``, ``"2B-L"``; empty where there is none.
         dim: length of the vectors (a prefix of 32 is another dataset than the full 128).
-        year: the year observed, or None when the window is not a calendar year (then see ``details``).
+        year: the year observed, or the window where it is no calendar year (:class:`~tessera_core.periods.Period`); None where
+            nobody knows.
         source: how it was obtained, e.g. ``"generated"``, ``"demo"``, ``"1.1/dclimate"``, ``"npy tiles"``.
         software: what wrote it.
         checksum: sha256 of the weights for generated rasters, of the codes for read ones; empty if unknown.
@@ -140,8 +143,12 @@ class Provenance:
         return replace(self, details={**self.details, **details})
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object of all fields."""
-        return asdict(self) | {"details": dict(self.details)}
+        """JSON object of all fields; a window that is no calendar year stands in ``details``, as two days."""
+        value = asdict(self) | {"details": dict(self.details)}
+        if isinstance(self.year, Period):
+            days = [self.year.start.isoformat(), self.year.end.isoformat()]
+            value |= {"year": None, "details": {**self.details, "window": days}}
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Provenance:
@@ -169,11 +176,15 @@ class Provenance:
             )
         extra = {key: value[key] for key in set(value) - names}
         known["details"] = _own_kinds({**(details or {}), **extra})
+        if known.get("year") is None and (window := window_of(known["details"].get("window"))) is not None:
+            known |= {"year": window}
+            del known["details"]["window"]
         return cls(**known)
 
     def tags(self) -> dict[str, str]:
         """Flat string tags for GeoTIFF and GeoPackage metadata, prefixed ``tessera_``."""
         flat = {f"tessera_{key}": value for key, value in self.to_json().items() if key != "details"}
+        flat["tessera_year"] = written(self.year)
         return {key: str(value) for key, value in flat.items() if value not in ("", None)}
 
 
@@ -186,6 +197,22 @@ def _own_kinds(details: Mapping[str, Any]) -> dict[str, Any]:
         if name in kept and not sound(kept[name]):
             kept[f"other {name}"] = kept.pop(name)
     return kept
+
+
+def window_of(value: object) -> Period | None:
+    """The window that two days in a file stand for; None where they are something else, a calendar year among it.
+
+    Example:
+        >>> window_of(["2023-10-01", "2024-09-30"])
+        Period('2023-10 to 2024-09')
+    """
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(isinstance(day, str) for day in value):
+        return None
+    try:
+        found = period_of(*(dt.date.fromisoformat(day) for day in value))
+    except (ValueError, InputError):
+        return None
+    return found if isinstance(found, Period) else None
 
 
 def _sentences(value: object) -> bool:

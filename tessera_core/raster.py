@@ -141,6 +141,23 @@ class EmbeddingRaster:
         """How often the pixels with an embedding were seen, or None where nobody counted."""
         return None if self.observations is None else depth_of(self.observations, self.valid())
 
+    def times_seen(self, rows: NDArray[np.integer], cols: NDArray[np.integer]) -> NDArray[np.uint16] | None:
+        """On how many days pixels (N,) were seen clearly, uint16 (N,); None where nobody counted."""
+        return None if self.observations is None else np.asarray(self.observations[rows, cols, 0])
+
+    def seldom_seen(self, times: int) -> NDArray[np.bool_]:
+        """Bool (H, W): which pixels with an embedding were seen clearly fewer than ``times`` times.
+
+        Raises:
+            RasterError: nobody counted how often the pixels of this raster were seen.
+        """
+        if self.observations is None:
+            raise RasterError(
+                f"Nobody counted how often the pixels of these embeddings ({self.provenance.dataset}) were seen, so rarely seen "
+                "ones cannot be left out. Fetch the region anew from a store that counts, such as 1.1/dclimate."
+            )
+        return self.valid() & (np.asarray(self.observations[..., 0]) < times)
+
     def seen_at_least(self, times: int) -> EmbeddingRaster:
         """The raster without the pixels that were seen clearly fewer times; their reason is ``TOO_FEW``.
 
@@ -156,12 +173,7 @@ class EmbeddingRaster:
         Example:
             >>> well_seen = raster.seen_at_least(25)  # doctest: +SKIP
         """
-        if self.observations is None:
-            raise RasterError(
-                f"Nobody counted how often the pixels of these embeddings ({self.provenance.dataset}) were seen, so rarely seen "
-                "ones cannot be left out. Fetch the region anew from a store that counts, such as 1.1/dclimate."
-            )
-        thin = self.valid() & (self.observations[..., 0] < times)
+        thin = self.seldom_seen(times)
         scales, reasons = np.array(self.scales), self.nodata_reasons()
         scales[thin], reasons[thin] = np.nan, NoData.TOO_FEW
         stamp = self.provenance.with_details(seen_at_least=int(times))

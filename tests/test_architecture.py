@@ -36,6 +36,7 @@ FLOORS = (
         "areas",
         "provenance",
         "observations",
+        "periods",
         "language",
         "_utils",
     },

@@ -6,6 +6,9 @@ pixel to the nearest class is compared with the distances at which labels lie fr
 Distances are Mahalanobis' in the pooled covariance within classes (Lee et al., NeurIPS 2018), shrunken like that of
 ``heads.prototype``, with its small eigenvalues replaced by their mean (probabilistic PCA, Tipping & Bishop 1999), so that a
 pixel costs a few products of its int8 code.
+
+Where satellites' visits were counted, ground that was seen much more rarely than every label is unlike them, too: embeddings of
+few days differ for that alone (published-stores, 2.6).
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from tessera_core._utils.threads import run_blocks, single_blas
 from tessera_core.analysis.pca import sample_valid
 from tessera_core.analysis.similarity import code_norms
 from tessera_core.errors import Cancelled, HeadError, LabelError
+from tessera_core.observations import ELBOW
+from tessera_core.observations import percent as as_percent
 from tessera_core.raster import EmbeddingRaster, valid_scales
 from tessera_core.types import Cancel
 
@@ -36,6 +41,8 @@ OUTSIDE_PERCENT = 95
 NEAR_EDGE_PERCENT = 80
 # Labels that agree to the last digit are an accident, not a spread of zero.
 LEAST_SPREAD = 0.05
+# A pixel is much more rarely seen than the labels below this share of the rarest one, unless it was seen well by itself.
+MUCH_RARER = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -107,12 +114,14 @@ class AreaOfApplicability:
             nearer.
         places: labels the thresholds rest on.
         home: share (0..1) of the region they were made in that is unlike them, to compare other regions with; NaN if not known.
+        seldom: a pixel seen clearly fewer times is unlike the labels, which were all seen much more often; 0 where nobody counted.
     """
 
     spread: Spread
     thresholds: NDArray[np.float64]
     places: int
     home: float = float("nan")
+    seldom: int = 0
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -126,6 +135,7 @@ class AreaOfApplicability:
             "thresholds": self.thresholds,
             "places": np.array([float(self.places)]),
             "home": np.array([self.home]),
+            "seldom": np.array([float(self.seldom)]),
         }
 
     @classmethod
@@ -140,16 +150,19 @@ class AreaOfApplicability:
                 np.asarray(arrays[name], np.float64)
                 for name in ("means", "axes", "gains", "floor", "thresholds", "places", "home")
             )
+            # Earlier files do not have it.
+            seldom = np.asarray(arrays.get("seldom", np.zeros(1)), np.float64)
             fits = (
                 means.ndim == axes.ndim == 2
                 and len(means) > 0
                 and means.shape[1] == axes.shape[1]
                 and gains.shape == (len(axes),)
-                and floor.shape == places.shape == home.shape == (1,)
+                and floor.shape == places.shape == home.shape == seldom.shape == (1,)
                 and thresholds.shape == (100,)
-                and all(np.isfinite(one).all() for one in (means, axes, gains, floor, thresholds, places))
+                and all(np.isfinite(one).all() for one in (means, axes, gains, floor, thresholds, places, seldom))
                 and floor[0] > 0
                 and places[0] >= 3
+                and 0 <= seldom[0] <= ELBOW
                 and not (home[0] < 0 or home[0] > 1)
                 and (np.diff(thresholds) >= 0).all()
             )
@@ -157,7 +170,8 @@ class AreaOfApplicability:
             raise HeadError("What the head was trained on is damaged in its file; save it anew.") from error
         if not fits:
             raise HeadError("What the head was trained on is damaged in its file; save it anew.")
-        return cls(Spread(means, axes, gains, float(floor[0])), thresholds, int(places[0]), float(home[0]))
+        spread = Spread(means, axes, gains, float(floor[0]))
+        return cls(spread, thresholds, int(places[0]), float(home[0]), int(seldom[0]))
 
     def share_outside(self, raster: EmbeddingRaster, seed: int = 0) -> float | None:
         """Share (0..1) of a raster that is unlike anything that was labelled, from at most 20,000 of its pixels.
@@ -176,7 +190,16 @@ class AreaOfApplicability:
         if not len(rows):
             return None
         beyond = self.thresholds[OUTSIDE_PERCENT - 1]
-        return float((self.spread.distances(raster.sample(rows, cols)) > beyond).mean())
+        return float(self.outside(raster, rows, cols, beyond).mean())
+
+    def outside(
+        self, raster: EmbeddingRaster, rows: NDArray[np.integer], cols: NDArray[np.integer], beyond: float | None = None
+    ) -> NDArray[np.bool_]:
+        """Which pixels (N,) with data are unlike anything that was labelled, bool (N,)."""
+        limit = self.thresholds[OUTSIDE_PERCENT - 1] if beyond is None else beyond
+        far: NDArray[np.bool_] = self.spread.distances(raster.sample(rows, cols)) > limit
+        seen = raster.times_seen(rows, cols)
+        return far if seen is None else far | (seen < self.seldom)
 
 
 @dataclass(frozen=True)
@@ -185,9 +208,13 @@ class DissimilarityMap:
 
     Attributes:
         percent: uint8 (H, W), share of labels that would lie nearer to what was labelled; 255 where there is no data.
+        seldom: pixels seen clearly fewer times count as unlike, because every label was seen much more often; 0 without.
+        seldom_share: of the pixels with data, 0..1, that were seen so rarely.
     """
 
     percent: NDArray[np.uint8]
+    seldom: int = 0
+    seldom_share: float = 0.0
 
     def outside(self, percent: float = OUTSIDE_PERCENT) -> NDArray[np.bool_]:
         """bool (H, W): pixels further out than ``percent`` of labels; a look-up."""
@@ -205,6 +232,15 @@ class DissimilarityMap:
     @property
     def sentence(self) -> str:
         """For the page."""
+        if not self.seldom_share:
+            return self._told
+        return (
+            f"{self._told} In it are {as_percent(self.seldom_share)} that satellites saw clearly fewer than {self.seldom} times, "
+            "much more rarely than any of your labels."
+        )
+
+    @property
+    def _told(self) -> str:
         share = 100 * self.share
         if share < 0.5:
             rather = 100 * self._share(NEAR_EDGE_PERCENT)
@@ -213,7 +249,12 @@ class DissimilarityMap:
         return f"{share:.0f} % of the region is unlike anything you labelled; the map guesses there, however sure it looks."
 
 
-def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.integer]) -> AreaOfApplicability:
+def learn(
+    x: NDArray[np.floating],
+    y: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    seen: NDArray[np.integer] | None = None,
+) -> AreaOfApplicability:
     """Learn what was labelled and how far apart labels of one class lie.
 
     Each group is left out in turn (in at most 20 folds) and its distance taken to what remains. Logarithms of these
@@ -224,6 +265,7 @@ def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.in
         x: float (N, D) labelled vectors; rows that are not finite are left out.
         y: (N,) classes.
         groups: (N,), which label (polygon, stroke, click) each belongs to.
+        seen: (N,), on how many days each was seen clearly; None where nobody counted.
 
     Raises:
         LabelError: fewer than three labels belong to classes that have another label.
@@ -232,6 +274,7 @@ def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.in
 
     usable = np.isfinite(x).all(axis=1)
     x, y, groups = x[usable], y[usable], groups[usable]
+    seldom = 0 if seen is None or not usable.any() else _much_rarer(int(np.asarray(seen)[usable].min()))
     # Twenty fits of milliseconds: several threads would only wait for each other.
     with single_blas():
         logs = _left_out(x, y, groups)
@@ -240,7 +283,16 @@ def learn(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.in
         raise LabelError("To tell what is unlike your labels, label at least two places of two classes each.")
     spread = max(float(logs.std(ddof=1)), LEAST_SPREAD) * np.sqrt(1 + 1 / n)
     quantiles = stdtrit(n - 1, (np.arange(100) + 0.5) / 100)
-    return AreaOfApplicability(Spread.fit(x, y), np.exp(logs.mean() + spread * quantiles), n)
+    return AreaOfApplicability(Spread.fit(x, y), np.exp(logs.mean() + spread * quantiles), n, seldom=seldom)
+
+
+def _much_rarer(least: int) -> int:
+    """Below how many clear days a pixel is unlike labels, the rarest of which was seen ``least`` times.
+
+    >>> _much_rarer(60), _much_rarer(30), _much_rarer(18)
+    (25, 20, 12)
+    """
+    return min(ELBOW, int(least * MUCH_RARER))
 
 
 def _left_out(x: NDArray[np.floating], y: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -303,5 +355,10 @@ def map_dissimilarity(
         percent[part] = np.searchsorted(thresholds, distance)
 
     run_blocks(judge, len(codes), BLOCK)
+    share = 0.0
+    if raster.observations is not None and dissimilarity.seldom:
+        rare = valid & (np.asarray(raster.observations[..., 0]).reshape(-1) < dissimilarity.seldom)
+        percent[rare] = np.maximum(percent[rare], OUTSIDE_PERCENT)
+        share = float(rare.sum() / max(int(valid.sum()), 1))
     percent[~valid] = NO_SCORE
-    return DissimilarityMap(percent.reshape(raster.shape))
+    return DissimilarityMap(percent.reshape(raster.shape), dissimilarity.seldom, share)

@@ -225,6 +225,26 @@ def shares_of(strata: ArrayLike, hits: ArrayLike, sizes: Mapping[int, float]) ->
     return _Stratified(index, population, np.bincount(index), bool(finite)).means(np.asarray(hits, bool))
 
 
+def ratio_of(strata: ArrayLike, hits: ArrayLike, misses: ArrayLike, sizes: Mapping[int, float]) -> list[AreaEstimate]:
+    """Shares of parts of the region that have a property, from a sample: hits by hits and misses.
+
+    Args:
+        strata: (n,) stratum of each place.
+        hits, misses: bool (K, n), places in each part with the property, and without.
+        sizes: as for :func:`assess_sample`.
+
+    Example:
+        >>> (share,) = ratio_of([1, 1, 2, 2], [[True, False, False, False]], [[False, False, True, False]], {1: 300, 2: 100})
+        >>> share.value
+        0.75
+    """
+    names, index = np.unique(np.asarray(strata), return_inverse=True)
+    population = np.array([float(sizes[name]) for name in names.tolist()])
+    finite = not np.isclose(population.sum(), 1)
+    stratified = _Stratified(index, population, np.bincount(index), bool(finite))
+    return stratified.ratios(np.asarray(hits, bool), np.asarray(misses, bool), None)
+
+
 def assess_matrix(counts: ArrayLike, weights: ArrayLike, total_area: float = 1.0) -> Assessment:
     """The same from an error matrix whose rows (map classes, ids 1..K) are the strata.
 

@@ -153,7 +153,8 @@ class Sample:
         Raises:
             LabelError: a stratum has no answered place yet.
         """
-        done = self.reference > 0
+        # Where a newer map shows nothing, it cannot be right or wrong.
+        done = (self.reference > 0) & (self.mapped > 0)
         if not done.any():
             raise LabelError("No place of the sample has been looked at yet.")
         return assess_sample(self.strata[done], self.mapped[done], self.reference[done], self.sizes, total_area)

@@ -19,6 +19,7 @@ from tessera_core.errors import LabelError
 from tessera_core.labels.conflicts import conflicts_of
 from tessera_core.labels.model import Label, LabelClass
 from tessera_core.observations import ELBOW
+from tessera_core.periods import calendar_year
 from tessera_core.raster import EmbeddingRaster, valid_scales
 
 Level = Literal["ok", "mind", "bad"]
@@ -268,13 +269,13 @@ class _Seen:
                 self.raster.sample(reference.rows[index], reference.cols[index]),
                 reference.y[index],
                 reference.groups[index],
+                self.raster.times_seen(reference.rows[index], reference.cols[index]),
             )
         except LabelError:
             advice = "Label at least two places of each of two classes."
             yield CardLine("cover", "mind", "There are too few labels to tell what they leave out.", advice, 0.0)
             return
-        distances = known.spread.distances(self.raster.sample(rows, cols))
-        share = float((distances > known.thresholds[94]).mean())
+        share = float(known.outside(self.raster, rows, cols).mean())
         level = _level(share, OUTSIDE)
         advice = "" if level == "ok" else "Label there: the map has a layer that shows where it is."
         yield CardLine(
@@ -409,7 +410,7 @@ def _picture(year: int | None, picture_year: int | None, picture: tuple[str, int
         assert picture is not None
         name, told = picture
         said = f"Of the pictures under the map that tell their date, {name} is nearest: of {told}; the embeddings are of {year}."
-    apart = abs(year - told)
+    apart = abs(calendar_year(year) - told)
     level = _level(apart, YEARS)
     yield CardLine(
         "picture",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tessera_core.assess.live import LiveScore
 
 # Settings that the map and the score hang on.
-_SHAPING = ("head", "neighbourhood", "class_weight", "confidence_threshold", "schema", "post_processing")
+_SHAPING = ("head", "neighbourhood", "class_weight", "confidence_threshold", "schema", "post_processing", "least_seen")
 
 
 @dataclass(frozen=True)

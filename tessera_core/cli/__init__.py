@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 from tessera_core import __version__
 from tessera_core.cli.console import PROGRESS, say, secure_streams, talking
 from tessera_core.errors import InputError, TesseraError
+from tessera_core.periods import written
 
 # Order of a user's path through the tool; each name is a module of this package.
 COMMANDS = {
@@ -270,11 +271,20 @@ def _run(name: str, module: ModuleType, args: argparse.Namespace) -> int:
     if replaced and isinstance(result, dict):
         result["replaced"] = [str(path) for path in replaced]
     if args.json:
-        return _print(json.dumps(result, allow_nan=False) + "\n", code)
+        return _print(json.dumps(_plain(result), allow_nan=False) + "\n", code)
     report = getattr(module, "report", None)
-    text = report(result) if report else json.dumps(result, indent=2, allow_nan=False)
+    text = report(result) if report else json.dumps(_plain(result), indent=2, allow_nan=False)
     lines = [text, *(f"Replaced the earlier {path}." for path in replaced)]
     return _print("\n".join(lines) + "\n", code)
+
+
+def _plain(value: Any) -> Any:
+    """A result for JSON, in which windows beside calendar years are told by their text rather than by their number."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return written(value) if isinstance(value, int) else value
 
 
 def _failed(name: str, kind: str, message: str, code: int, as_json: bool) -> int:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_where(parser)
     when = parser.add_argument_group("when")
-    add_year(when, "a calendar year, such as 2023")
+    add_year(when, "a calendar year, such as 2023, or a window of months, such as 2023-10/2024-09")
     when.add_argument("--start", metavar="YYYY-MM-DD", help="first day of another window (at most a year)")
     when.add_argument("--end", metavar="YYYY-MM-DD", help="last day of it")
     when.add_argument(
@@ -114,6 +114,7 @@ def _window(args: argparse.Namespace) -> Window | None:
 
     from tessera_core.dpixels.acquire.catalogue import Window
     from tessera_core.errors import InputError
+    from tessera_core.periods import Period, days_of
 
     dated = args.start is not None or args.end is not None
     if args.season and dated:
@@ -122,13 +123,15 @@ def _window(args: argparse.Namespace) -> Window | None:
         raise InputError("--season last12 ends with the last whole month; leave away --year.")
     if args.season:
         # Which days depends on the latitude; whether there are any is told when the region is known.
+        if isinstance(args.year, Period):
+            raise InputError(f"{args.year} is a window already; leave away --season, or give --year 2024.")
         if args.season != "last12" and args.year is None:
             raise InputError(f"Say of which year the season {args.season} is, such as --year 2024.")
         return None
     if (args.year is None) != dated:
         raise InputError("Say when: either --year 2023, or --start and --end.")
     if args.year is not None:
-        return Window.of_year(args.year)
+        return Window(*days_of(args.year))
     try:
         return Window(dt.date.fromisoformat(args.start or ""), dt.date.fromisoformat(args.end or ""))
     except ValueError as error:

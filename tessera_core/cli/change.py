@@ -27,6 +27,7 @@ from tessera_core.cli.shares import (
     share_of,
     told_of_plan,
 )
+from tessera_core.periods import other_months
 
 if TYPE_CHECKING:
     from tessera_core.analysis.change import ChangeLayer
@@ -141,13 +142,23 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "power": None
         if power is None
         else {"found": round(power.at(args.rate), 4), "pixels": power.pixels, "sentence": power.sentence(args.rate)},
-        "notes": [
+        "notes": _notes(years, backwards),
+    }
+
+
+def _notes(years: tuple[int | None, int | None], backwards: bool) -> list[str]:
+    notes = []
+    if backwards:
+        notes.append(
             f"The years are given backwards: {years[0]} first and {years[1]} second. What changed between them is the same, "
             "but tools that tell from and to show them in this order."
-        ]
-        if backwards
-        else [],
-    }
+        )
+    if other_months(*years):
+        notes.append(
+            f"{years[0]} and {years[1]} are not the same part of the year, so much of what differs may be the season and not the "
+            "ground. For change, compare the same months of two years."
+        )
+    return notes
 
 
 def _by_tile(args: argparse.Namespace) -> dict[str, Any]:

@@ -127,7 +127,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with --to report and a .pdf: a record of a learner's work, with this name on it",
     )
-    add_year(parser, "the year to map, where the project has several")
+    add_year(parser, "the year or window to map, where the project has several")
+    parser.add_argument(
+        "--seen-at-least",
+        type=int,
+        metavar="TIMES",
+        help="leave out of the map what was seen clearly fewer times (25: from there on embeddings agree best); default: as the "
+        "project says",
+    )
     parser.add_argument(
         "--kind", choices=tuple(LABEL_KINDS), help="with --to labels: the format, where the ending does not say it"
     )
@@ -165,7 +172,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             return _head(project, args.year, out) | {"failed": failed}
         if args.to == "values":
             return _values(project, args.year, out) | {"failed": failed}
-        made = product(project, args.year)
+        made = product(project, args.year, args.seen_at_least)
         files = _web(args, out, made, project) if args.to == "web" else _write(args, out, made, project)
     areas = {
         area.klass.name: {"pixels": area.pixels, "hectares": area.hectares, "labels": area.labels}
@@ -174,6 +181,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"kind": args.to, "project": project.name, "year": made.year}
     result |= {"files": [str(file) for file in files], "head": made.head, "temperature": round(made.temperature, 4)}
     scored = made.score.get("accuracy") is not None
+    result |= {"seldom_seen": made.left_out} if made.left_out else {}
     return result | {"classes": areas, "score": made.score if scored else None, "failed": failed}
 
 
@@ -231,7 +239,7 @@ def opened_project(given: str, home: Path, name: str | None = None) -> Project:
     return chosen[0]
 
 
-def product(project: Project, year: int | None) -> Product:
+def product(project: Project, year: int | None, least_seen: int | None = None) -> Product:
     """The project's map of a year with everything an export needs.
 
     Raises:
@@ -241,7 +249,7 @@ def product(project: Project, year: int | None) -> Product:
     from tessera_core.project.classify import map_project, project_product
 
     year, raster = project_embeddings(project, year)
-    made = map_project(project, raster, year, progress=ConsoleProgress("map"))
+    made = map_project(project, raster, year, progress=ConsoleProgress("map"), least_seen=least_seen)
     return project_product(project, raster, made)
 
 
@@ -319,6 +327,7 @@ def project_embeddings(project: Project, year: int | None) -> tuple[int | None, 
     Raises:
         ProjectError: the project has no embeddings, or several years and none is chosen.
     """
+    from tessera_core.periods import period
     from tessera_core.sources.local.open import open_embeddings
 
     project.require_embeddings()
@@ -328,6 +337,7 @@ def project_embeddings(project: Project, year: int | None) -> tuple[int | None, 
             f"The project has several years ({', '.join(map(str, project.years))}); choose one with --year."
         )
     year = years[0] if year is None else year
+    year = None if year is None else period(year)
     return year, open_embeddings(project.embeddings_path(year), year=year)
 
 
@@ -390,5 +400,6 @@ def report(result: dict[str, Any]) -> str:
         lines.append(CAVEAT)
     lines += (result.get("score") or {}).get("sentences", [])
     lines += [f"  {fact}" for fact in (*result.get("facts", ()), *result.get("lost", ()))]
+    lines += [result["seldom_seen"]] if "seldom_seen" in result else []
     lines += left_out_lines(result)
     return "\n".join(lines)

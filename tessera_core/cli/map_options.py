@@ -26,6 +26,7 @@ from tessera_core.cli.shares import (
 if TYPE_CHECKING:
     from tessera_core.heads import SavedHead
     from tessera_core.project.classify import Trained
+    from tessera_core.project.depth_filter import LeftOut
     from tessera_core.project.maps import MappedClasses, MappedValues
 
 
@@ -62,6 +63,12 @@ def add_map_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--margin", metavar="FILE", help="for numbers: also write how far off nine of ten may be, GeoTIFF"
     )
+    parser.add_argument(
+        "--seen-at-least",
+        type=int,
+        metavar="TIMES",
+        help="leave out of the map what was seen clearly fewer times (25: from there on embeddings agree best)",
+    )
     parser.add_argument("--save-head", metavar="FILE", help="also write the head, for --use-head elsewhere")
 
 
@@ -91,6 +98,8 @@ def check_options(args: argparse.Namespace) -> tuple[bool, SavedHead | None]:
         raise InputError(
             "With --tiles the confidence of each tile lies beside its map; leave --confidence and --margin out."
         )
+    if args.seen_at_least is not None and (args.tiles is not None or args.seen_at_least < 1):
+        raise InputError("--seen-at-least needs a number from 1 on, and one map (--out), not --tiles.")
     saved = None
     if args.use_head:
         if args.field or args.classes or args.head or args.tree or args.neighbourhood > 1 or args.labels_are:
@@ -123,6 +132,7 @@ def written(args: argparse.Namespace, made: MappedClasses | MappedValues) -> dic
     from tessera_core.project.maps import MappedClasses, write_map
     from tessera_core.sources.local.open import left_out
 
+    made, left_out_told = _without_seldom_seen(made, args.seen_at_least)
     classes = isinstance(made, MappedClasses)
     beside = {"confidence": args.confidence} if classes else {"margin": args.margin}
     files = write_map(args.out, made, **beside)
@@ -132,9 +142,32 @@ def written(args: argparse.Namespace, made: MappedClasses | MappedValues) -> dic
     if made.labels is not None:
         result["import"] = import_of(made.labels.report)
     result |= _of_classes(made) if isinstance(made, MappedClasses) else _of_values(made)
+    if left_out_told is not None:
+        result["seen_at_least"] = left_out_told.to_json() | {"sentence": left_out_told.sentence}
     if args.save_head:
         result["saved_head"] = str(made.save_head(args.save_head))
     return result
+
+
+def _without_seldom_seen(
+    made: MappedClasses | MappedValues, times: int | None
+) -> tuple[MappedClasses | MappedValues, LeftOut | None]:
+    """The map without what was seen too rarely.
+
+    Raises:
+        RasterError: nobody counted how often its pixels were seen.
+    """
+    from dataclasses import replace
+
+    from tessera_core.project.depth_filter import leave_out
+
+    if times is None:
+        return made, None
+    # Says what to do where nobody counted.
+    made.raster.seldom_seen(times)
+    map_, taken = leave_out(made.map, made.raster, times)
+    stamped = replace(made.raster, provenance=made.provenance.with_details(seen_at_least=times))
+    return replace(made, map=map_, raster=stamped), taken
 
 
 def training_of(trained: Trained) -> dict[str, Any]:
@@ -226,7 +259,11 @@ def report(result: dict[str, Any]) -> str:
             one = result["values"]
             span = f"from {one['min']:.4g} to {one['max']:.4g}, mean {one['mean']:.4g}"
             lines.append(f"  {span}; nine of ten within ± {one['median_margin']:.4g} (median)")
+        if "seen_at_least" in result:
+            lines.append(result["seen_at_least"]["sentence"])
         return "\n".join([*told(result), *lines])
+    if "seen_at_least" in result:
+        lines.append(result["seen_at_least"]["sentence"])
     width = max(len(one["name"]) for one in result["classes"])
     for one in result["classes"]:
         area = f"  {one['hectares']:.2f} ha" if one["hectares"] is not None else ""

@@ -4,6 +4,7 @@ new         a project of embeddings: one folder or file, several, or a folder wi
 open        a .tessera file or a .tesserapack: what it holds becomes projects on this computer
 list        all projects on this computer, last changed first
 info        what a project holds
+add         put further embeddings into a project: another year, or another window of one
 add-labels  take the labels of a file in, as one step that Undo in the app takes back
 link        say where the embeddings lie that a project from elsewhere was made on
 rename      give a project another name
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tessera_core._utils.partial import left_out_lines
 from tessera_core.cli.head_options import add_reading_options, hints_of
 from tessera_core.cli.paths import Input, Output
+from tessera_core.cli.years import one_year
 
 if TYPE_CHECKING:
     from tessera_core.labels.importing import ImportedLabels
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PATHS = {"embeddings": Input(), "file": Input(), "out": Output(folder="into")}
 EXAMPLES = (
     "tessera project new Fen embeddings/2023 embeddings/2024",
+    "tessera project add Fen embeddings/2024",
     "tessera project open course.tesserapack",
     "tessera project add-labels Fen fields.gpkg --field crop",
     "tessera project link Fen embeddings",
@@ -43,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("name", help="what to call it")
     new.add_argument("embeddings", nargs="+", metavar="EMBEDDINGS", help="in any layout we read; one dataset and grid")
     new.add_argument("--out", metavar="FOLDER", help="new or empty folder for it (default: where projects are kept)")
+    added = tasks.add_parser("add", help="put further embeddings into a project, beside its years")
+    added.add_argument("project", metavar="PROJECT", help="its folder or name")
+    added.add_argument("embeddings", nargs="+", metavar="EMBEDDINGS", help="of the project's dataset and coordinates")
     opened = tasks.add_parser("open", help="a .tessera file or a .tesserapack becomes projects on this computer")
     opened.add_argument("file", metavar="FILE", help=".tessera file, .tesserapack, or a project's folder to remember")
     tasks.add_parser("list", help="all projects on this computer")
@@ -58,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     link = tasks.add_parser("link", help="say where the embeddings lie that a project from elsewhere was made on")
     link.add_argument("project", metavar="PROJECT", help="its folder or name")
     link.add_argument("embeddings", metavar="EMBEDDINGS", help="file or folder; of all years, or of the one of --year")
-    link.add_argument("--year", type=int, help="the year that they are of (default: every year that is wanted)")
+    link.add_argument("--year", type=one_year, help="the year that they are of (default: every year that is wanted)")
     rename = tasks.add_parser("rename", help="give a project another name")
     rename.add_argument("project", metavar="PROJECT", help="its folder or name")
     rename.add_argument("name", help="the new name")
@@ -87,7 +93,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: something given is not usable.
     """
-    task = {"new": _new, "open": _open, "list": _list, "info": _info, "add-labels": _add_labels}
+    task = {"new": _new, "add": _add, "open": _open, "list": _list, "info": _info, "add-labels": _add_labels}
     task |= {"link": _link, "rename": _rename}
     return {"task": args.task} | task[args.task](args)
 
@@ -145,6 +151,17 @@ def _new(args: argparse.Namespace) -> dict[str, Any]:
     rasters = tuple(raster for one in found for raster in one.rasters)
     tiles = tuple(tile for one in found for tile in one.dpixels)
     project = start(Identified(args.name, rasters, tiles), args.name, Path(args.out) if args.out else None)
+    failed = [failure.to_json() for one in found for failure in one.failed]
+    return {"projects": [_told(project)], "failed": failed}
+
+
+def _add(args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.project.library import add, identify
+
+    project = find_project(args.project)
+    found = [identify(str(Path(path).resolve())) for path in args.embeddings]
+    for one in found:
+        add(project, one)
     failed = [failure.to_json() for one in found for failure in one.failed]
     return {"projects": [_told(project)], "failed": failed}
 

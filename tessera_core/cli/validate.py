@@ -213,9 +213,28 @@ def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict
         sentences += found.sentences(names, "ha" if known.grid.georeferenced else "pixels")
     except LabelError as error:
         sentences.append(str(error))
+    sentences += _by_depth(project, known)
     sentences += second.sentences(known)
     sentences += validate.sure_sentences(known)
     return {"seen": known.seen, "places": len(known.sample), "sentences": sentences}
+
+
+def _by_depth(project: Project, known: Validation) -> list[str]:
+    """Accuracy where ground was seen rarely and where it was seen well; nothing where nobody counted, or they are away."""
+    from tessera_core.assess.by_depth import accuracy_by_depth
+    from tessera_core.errors import TesseraError
+    from tessera_core.sources.local.open import open_embeddings
+
+    try:
+        raster = open_embeddings(project.embeddings_path(known.year), year=known.year)
+    except TesseraError as error:
+        return [str(error)]
+    if raster.observations is None or raster.shape != known.grid.shape:
+        return []
+    mapped, least = raster.valid(), project.settings.least_seen
+    if least is not None:
+        mapped &= ~raster.seldom_seen(least)
+    return [part.sentence for part in accuracy_by_depth(known.sample, raster.observations[..., 0], mapped)]
 
 
 def report(result: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tessera_core.errors import InputError
+from tessera_core.periods import is_period, period
 
 
 def parse_years(text: str) -> list[int]:
@@ -47,11 +48,13 @@ def add_year(parser: argparse._ActionsContainer, about: str) -> None:
 
 
 def one_year(text: str) -> int:
-    """A single year; the type of an argument.
+    """A single year or other window (``"2023-10 to 2024-09"``, ``2023-10/2024-09``); the type of an argument.
 
     Raises:
         ArgumentTypeError: it is none, or several.
     """
+    if is_period(text):
+        return period(text)
     try:
         years = parse_years(text)
     except InputError as error:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tessera_core.dpixels.preprocess import OFFSET
 from tessera_core.dpixels.tile import S2_BANDS, DPixelTile
+from tessera_core.periods import Period
 
 _ROWS, _COLS = 32, 128
 _RED, _BLUE, _INFRARED = S2_BANDS.index("B04"), S2_BANDS.index("B02"), S2_BANDS.index("B08")
@@ -52,7 +53,7 @@ def _dates(tile: DPixelTile) -> Iterator[str]:
         count = sum(map(len, passes))
         what = f"The {count} Sentinel-1 passes hold no value" if count else "There is no Sentinel-1 pass"
         yield f"{what}: the embeddings will rest on optical images alone."
-    if tile.year is not None and not _leap(tile.year):
+    if tile.year is not None and not isinstance(tile.year, Period) and not _leap(tile.year):
         late = sum(int((days == 366).sum()) for days in (tile.doys, tile.doys_asc, tile.doys_desc))
         if late:
             yield f"{late} {'date is' if late == 1 else 'dates are'} of day 366, which {tile.year} has not."

@@ -24,6 +24,7 @@ from tessera_core._utils.npy import load_npy
 from tessera_core.errors import GridError, TileError
 from tessera_core.gate import is_missing, open_raster, read_json, told
 from tessera_core.grid import Grid
+from tessera_core.provenance import window_of
 
 S2_BANDS = ("B04", "B02", "B03", "B08", "B8A", "B05", "B06", "B07", "B11", "B12")
 """Order of the last axis of ``bands`` (docs/spec/model.md section 2.1)."""
@@ -61,7 +62,7 @@ class DPixelTile:
         roi: bool (H, W), True inside the region of interest; None where the tile has no ROI file.
         grid: where the pixels lie; local when the tile carries no georeference.
         name: the folder's name.
-        year: the year observed where ``meta.json`` tells it.
+        year: the year observed, or another window (:class:`~tessera_core.periods.Period`), where ``meta.json`` tells it.
         meta: content of ``meta.json``, or empty.
     """
 
@@ -349,7 +350,10 @@ def _year_of_meta(meta: Mapping[str, Any]) -> int | None:
     year = meta.get("year")
     if isinstance(year, str) and year.isdigit():
         year = int(year)
-    return year if isinstance(year, int) and 1980 <= year <= 2200 else None
+    if isinstance(year, int) and 1980 <= year <= 2200:
+        return year
+    # What was fetched for days that are no calendar year says which.
+    return window_of(meta.get("window"))
 
 
 def _grid_of_meta(meta: Mapping[str, Any], shape: tuple[int, int]) -> Grid:

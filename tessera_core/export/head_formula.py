@@ -11,6 +11,7 @@ from tessera_core._utils.atomic import write_text
 from tessera_core.errors import InputError
 from tessera_core.export.onnx import write_onnx
 from tessera_core.heads.portable import PortableHead
+from tessera_core.periods import calendar_year
 from tessera_core.provenance import SOFTWARE
 
 # What the ending of a file says of its form.
@@ -58,7 +59,7 @@ def earth_engine(head: PortableHead) -> str:
     weight, bias = _linear(head, "Earth Engine")
     bands = [f"A{band:02d}" for band in range(head.dim)]
     classes = [{"id": c.id, "name": c.name, "color": c.color.lstrip("#") or "808080"} for c in head.classes]
-    year = head.provenance.year or 2024
+    year = calendar_year(head.provenance.year or 2024)
     rows = ",\n  ".join(f"{{bias: {b}, weights: {json.dumps(w)}}}" for w, b in zip(weight, bias, strict=True))
     return f"""// A map of classes from AlphaEarth's embeddings. {_comment(head, "//")}
 // Paste this into Earth Engine's code editor; draw a region of interest there, or set it below.

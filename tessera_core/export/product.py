@@ -45,6 +45,8 @@ class Product:
         checked: what a random sample of places says; None where nobody looked.
         temperature: by which the confidence was calibrated on labels whose place was held out; 1 where it was not.
         depth: how often satellites saw the region; None where nobody counted or asked.
+        times_seen: (H, W) clear days of each pixel; None where nobody counted or asked.
+        left_out: what is not on the map because it was seen too rarely, for people; empty where nothing was asked.
         card: what there is to mind of the labels, pairs of what is so and what to do; of
             :class:`tessera_core.assess.label_card.LabelCard`.
     """
@@ -61,6 +63,8 @@ class Product:
     temperature: float = 1.0
     checked: Checked | None = None
     depth: Depth | None = None
+    times_seen: NDArray[np.uint16] | None = None
+    left_out: str = ""
     card: Sequence[tuple[str, str]] = ()
 
     @property

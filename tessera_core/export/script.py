@@ -21,7 +21,8 @@ def write_script(path: str | Path, product: Product, project_file: str) -> Path:
     text = _SCRIPT.substitute(
         about=f"Makes the map of {product.name!r} again.".replace("\\", "").replace('"', "'"),
         project=repr(project_file),
-        year=repr(product.year),
+        # A window's number is enough to find it.
+        year=repr(None if product.year is None else int(product.year)),
         digest=repr(digest(product)),
     )
     write_text(path, text)

@@ -19,6 +19,7 @@ from tessera_core.errors import GridError
 from tessera_core.grid import Grid
 from tessera_core.observations import FILE as OBSERVATIONS_FILE
 from tessera_core.observations import Depth
+from tessera_core.periods import days_of
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 
@@ -89,7 +90,7 @@ def item(product: Product, file: Path) -> dict[str, Any]:
         raise GridError(f"The raster in {product.folder} has no place on Earth, so it has no STAC item.")
     west, south, east, north = grid.bounds_lonlat
     properties: dict[str, Any] = {
-        "title": f"{provenance.title}, {provenance.year or _window(provenance) or 'no year'}",
+        "title": f"{provenance.title}, {provenance.year or 'no year'}",
         **_time(provenance),
         "proj:shape": list(grid.shape),
         "proj:transform": [float(value) for value in tuple(grid.transform)[:6]],
@@ -243,21 +244,10 @@ def _identifier(provenance: Provenance) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", provenance.dataset.lower()).strip("-")
 
 
-def _window(provenance: Provenance) -> str:
-    window = provenance.details.get("window")
-    return f"{window[0]} to {window[1]}" if isinstance(window, list | tuple) and len(window) == 2 else ""
-
-
 def _time(provenance: Provenance) -> dict[str, Any]:
     """The days observed; where nobody knows them, only when the item was written."""
     if provenance.year is not None:
-        return {
-            "datetime": None,
-            "start_datetime": f"{provenance.year}-01-01T00:00:00Z",
-            "end_datetime": f"{provenance.year}-12-31T23:59:59Z",
-        }
-    if text := _window(provenance):
-        start, _, end = text.partition(" to ")
+        start, end = days_of(provenance.year)
         return {"datetime": None, "start_datetime": f"{start}T00:00:00Z", "end_datetime": f"{end}T23:59:59Z"}
     return {"datetime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 

@@ -26,6 +26,7 @@ import numpy as np
 from tessera_core._utils.atomic import write_text
 from tessera_core.errors import ExportError
 from tessera_core.export.product import ClassArea, Product
+from tessera_core.periods import written
 from tessera_core.provenance import SOFTWARE
 from tessera_core.render.colormap import hexes
 from tessera_core.render.display import DisplayGrid
@@ -215,7 +216,7 @@ def _about(product: Product, online: Sequence[Mapping[str, Any]]) -> str:
     licence = None if product.simulated else LICENCES.get(found.model)
     facts = {
         "Embeddings": found.dataset,
-        "Year": found.year,
+        "Year": written(found.year),
         "Source": source,
         "Licence of the embeddings": licence,
         "Confidence": product.confidence_note,

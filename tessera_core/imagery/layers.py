@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from tessera_core.errors import InputError
+from tessera_core.periods import Period, calendar_year, days_of
 
 KEY, TIME = "{key}", "{time}"
 MOST = 40
@@ -232,9 +233,10 @@ def nearest_date(dates: tuple[str, ...], year: int | None) -> str:
         return dates[-1] if dates else ""
     if year is None:
         return max(known)[1]
-    middle = date(year, 7, 1)
+    start, end = days_of(year)
+    middle = start + (end - start) / 2 if isinstance(year, Period) else date(year, 7, 1)
     # Of the year itself rather than of a nearer day in another.
-    return min(known, key=lambda one: (abs(one[0].year - year), abs(one[0] - middle), one[1]))[1]
+    return min(known, key=lambda one: (abs(one[0].year - calendar_year(year)), abs(one[0] - middle), one[1]))[1]
 
 
 def _day(text: str) -> date | None:

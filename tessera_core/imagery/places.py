@@ -20,6 +20,7 @@ from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.dpixels.time_series import Radar, pixel_time_series
 from tessera_core.errors import TileError
 from tessera_core.gate import is_missing, read_bytes
+from tessera_core.periods import day_in, period
 from tessera_core.render.canvas import SEASONS
 from tessera_core.render.picture import INFRARED_RED_GREEN, RED_GREEN_BLUE
 
@@ -107,7 +108,7 @@ class PlacePictures(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.year is None:
             return f"day {picture.day} of the year"
-        day = dt.date(self.year, 1, 1) + dt.timedelta(picture.day - 1)
+        day = day_in(period(self.year), picture.day)
         return f"{day.day} {day:%B} {day.year}"
 
 
@@ -212,7 +213,7 @@ def save_pictures(path: Path, pictures: PlacePictures) -> None:
     Raises:
         ExportError: it cannot be written.
     """
-    write_text(path, msgspec.json.encode(pictures).decode())
+    write_text(path, msgspec.json.encode(pictures, enc_hook=int).decode())
 
 
 def read_pictures(path: Path) -> PlacePictures | None:

@@ -24,6 +24,7 @@ from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, InputError
 from tessera_core.gate import read_bytes
 from tessera_core.models.quantise import quantise
+from tessera_core.periods import calendar_year
 from tessera_core.provenance import SOFTWARE, Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Floats, Progress
@@ -162,13 +163,14 @@ def checked(made: Any, where: str, code: bytes = b"") -> LoadedExternal:
 
 def pixel_years(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.integer], wants: Wants) -> PixelYears:
     """The years of some pixels (N,) of a tile."""
+    year = None if tile.year is None else calendar_year(tile.year)
     georeferenced = tile.grid.crs is not None
     places: Any = tile.grid.pixel_to_lonlat(rows + 0.5, cols + 0.5) if georeferenced else (np.nan, np.nan)
     lonlat = np.stack([np.broadcast_to(np.asarray(one, np.float64), rows.shape) for one in places], axis=1)
     if wants == "monthly":
         s2, s1 = monthly_series(tile, rows, cols)
         middles = np.rint((np.arange(12) + 0.5) * 365.25 / 12).astype(np.int64)
-        return PixelYears(s2, middles, s1, middles, np.zeros(12, bool), lonlat, tile.year)
+        return PixelYears(s2, middles, s1, middles, np.zeros(12, bool), lonlat, year)
     bands = np.asarray(tile.bands[:, rows, cols]).astype(np.float32)
     bands[np.asarray(tile.masks[:, rows, cols]) == 0] = np.nan
     passes = [np.asarray(sar[:, rows, cols]).astype(np.float32) for sar in (tile.sar_asc, tile.sar_desc)]
@@ -177,7 +179,7 @@ def pixel_years(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.in
     ascending = np.arange(len(radar)) < len(passes[0])
     days = np.concatenate([tile.doys_asc, tile.doys_desc])
     return PixelYears(
-        bands.transpose(1, 0, 2), np.asarray(tile.doys), radar.transpose(1, 0, 2), days, ascending, lonlat, tile.year
+        bands.transpose(1, 0, 2), np.asarray(tile.doys), radar.transpose(1, 0, 2), days, ascending, lonlat, year
     )
 
 

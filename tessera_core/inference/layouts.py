@@ -24,6 +24,7 @@ from tessera_core._utils.atomic import FolderKind, atomic_path
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
 from tessera_core.observations import MONTHS, NAMES, unpacked_months
+from tessera_core.periods import Period
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 
@@ -199,6 +200,11 @@ def _year(raster: EmbeddingRaster | Member) -> int:
         raise InputError(
             'A Zarr store is ordered by year, and the tile does not tell its own; add {"year": ...} to its meta.json, or '
             "write it with --format npy or geotiff."
+        )
+    if isinstance(raster.provenance.year, Period):
+        raise InputError(
+            f"A Zarr store is ordered by calendar year, and {raster.provenance.year} is none; write it with --format npy or "
+            "geotiff."
         )
     return raster.provenance.year
 

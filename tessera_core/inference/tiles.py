@@ -35,6 +35,7 @@ from tessera_core.inference.store import StoreInWaiting
 from tessera_core.models.checkpoint import LoadedEncoder, load_checkpoint
 from tessera_core.models.config import Arithmetic
 from tessera_core.models.quantise import quantise
+from tessera_core.periods import Period
 from tessera_core.provenance import Provenance
 from tessera_core.raster import NoData
 from tessera_core.types import Cancel, Progress
@@ -289,7 +290,9 @@ def _require_ours(out: Path, tile: DPixelTile, layout: Layout) -> None:
         raise InputError(
             f"{taken[0]} is there already and was not made by this command; nothing was changed. Choose another folder."
         )
-    if taken and (header.get("grid"), _stamp(header).year) != (tile.grid.to_json(), tile.year):
+    # Earlier versions did not stamp windows that are no calendar year.
+    years = {tile.year, None} if isinstance(tile.year, Period) else {tile.year}
+    if taken and (header.get("grid") != tile.grid.to_json() or _stamp(header).year not in years):
         raise InputError(
             f"{out} holds the embeddings of another tile {name} ({_stamp(header).year or 'another place'}); nothing was "
             "changed. Choose another folder for each year and place."

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from tessera_core.language import pseudo
 from tessera_core.language.catalogue import Catalogue, catalogue
+from tessera_core.periods import Period
 
 ENGLISH = "en"
 # By their own names, as people look for them.
@@ -95,7 +97,7 @@ def t(message: str, /, **values: object) -> str:
         message = pseudo.pseudo(message)
     elif language != ENGLISH:
         message = _catalogue(language).sentence(message)
-    return message.format(**values) if values else message
+    return message.format(**_spoken(values)) if values else message
 
 
 def tn(one: str, many: str, n: int, /, **values: object) -> str:
@@ -110,7 +112,31 @@ def tn(one: str, many: str, n: int, /, **values: object) -> str:
         message = pseudo.pseudo(message) if language in _PSEUDO else message
     else:
         message = _catalogue(language).counted(one, many, n)
-    return message.format(**{"n": n, **values})
+    return message.format(**{"n": n, **_spoken(values)})
+
+
+def _spoken(values: Mapping[str, object]) -> Mapping[str, object]:
+    """What goes into a sentence, windows of time in words."""
+    if not any(isinstance(value, Period) for value in values.values()):
+        return values
+    return {name: window(value) if isinstance(value, Period) else value for name, value in values.items()}
+
+
+def window(days: Period) -> str:
+    """A window of time in words.
+
+    >>> from tessera_core.periods import period
+    >>> t("{year} to be mapped", year=period("2023-10 to 2024-09"))
+    'Oct 2023 to Sep 2024 to be mapped'
+    """
+
+    def said(day: dt.date, *, year: bool) -> str:
+        month = t(_SHORT_MONTHS[day.month - 1])
+        text = month if days.whole_months else f"{day.day} {month}"
+        return f"{text} {day.year}" if year else text
+
+    first, last = said(days.start, year=days.start.year != days.end.year), said(days.end, year=True)
+    return t("{first} to {last}", first=first, last=last)
 
 
 def later(message: str) -> str:
@@ -156,3 +182,19 @@ def phrases(messages: Iterable[str], counted: Iterable[tuple[str, str]] = ()) ->
 
 def _catalogue(language: str) -> Catalogue:
     return catalogue(language)
+
+
+_SHORT_MONTHS = (
+    later("Jan"),
+    later("Feb"),
+    later("Mar"),
+    later("Apr"),
+    later("May"),
+    later("Jun"),
+    later("Jul"),
+    later("Aug"),
+    later("Sep"),
+    later("Oct"),
+    later("Nov"),
+    later("Dec"),
+)

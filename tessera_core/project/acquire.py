@@ -23,6 +23,7 @@ from tessera_core.dpixels.acquire import CATALOGUES, AcquireOptions, Acquisition
 from tessera_core.dpixels.preprocess import OffsetRule
 from tessera_core.errors import InputError
 from tessera_core.grid import Grid
+from tessera_core.periods import period_of
 from tessera_core.project.folders import safe_name
 from tessera_core.region import Region
 from tessera_core.types import Cancel, Progress
@@ -60,6 +61,11 @@ class Request:
             GridError: the region lies outside UTM's range.
         """
         return self.region.grid()
+
+    @property
+    def period(self) -> int:
+        """The year or window that embeddings of it are of."""
+        return period_of(self.window.start, self.window.end)
 
     @property
     def name(self) -> str:

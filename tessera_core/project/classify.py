@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tessera_core.assess.samples import Samples
     from tessera_core.export.product import Checked, Product
     from tessera_core.heads import ClassMap, Head, HeadChoice
+    from tessera_core.project.depth_filter import LeftOut
     from tessera_core.project.project import Project
 
 
@@ -44,12 +45,14 @@ class ProjectMap:
         version: of the label log when it was made.
         head: what made it; its ``applied_temperature_`` is the temperature of the confidence.
         map: class ids and confidence on the raster's grid.
+        left_out: what is not on it because it was seen too rarely; None where the project does not ask for that.
     """
 
     year: int | None
     version: int
     head: Head
     map: ClassMap
+    left_out: LeftOut | None = None
 
 
 def head_name(project: Project) -> str:
@@ -246,7 +249,8 @@ def what_was_seen(reference: Reference, raster: EmbeddingRaster, seed: int = 0) 
     keep = _teaching(raster, reference.rows, reference.cols, reference.y, seed)
     x = raster.sample(reference.rows[keep], reference.cols[keep])
     try:
-        known = learn(x, reference.y[keep], reference.groups[keep])
+        seen = raster.times_seen(reference.rows[keep], reference.cols[keep])
+        known = learn(x, reference.y[keep], reference.groups[keep], seen)
     except LabelError:
         return {}
     home = known.share_outside(raster, seed)
@@ -292,11 +296,13 @@ def map_project(
     year: int | None,
     cancelled: Cancel | None = None,
     progress: Progress | None = None,
+    least_seen: int | None = None,
 ) -> ProjectMap:
     """The project's map of a year, whole, and cleaned where the project says so.
 
     Args:
         raster: the project's embeddings of ``year``.
+        least_seen: clear days that a pixel needs to be on it; None for the project's own setting.
         cancelled, progress: see docs/architecture.md; units are pixels.
 
     Raises:
@@ -304,6 +310,7 @@ def map_project(
         Cancelled: ``cancelled`` said so.
     """
     from tessera_core.heads import predict_raster
+    from tessera_core.project.depth_filter import leave_out
 
     version = project.log.version
     head = project_head(project, raster, cancelled=cancelled, progress=progress)
@@ -311,7 +318,10 @@ def map_project(
     post_processing = post_processing_of(project)
     if post_processing is not None:
         made = replace(made, classes=post_processing(made.classes, raster, head, cancelled))
-    return ProjectMap(year, version, head, made)
+    left_out = None
+    if (times := least_seen or project.settings.least_seen) is not None:
+        made, left_out = leave_out(made, raster, times)
+    return ProjectMap(year, version, head, made, left_out)
 
 
 def project_product(
@@ -332,6 +342,9 @@ def project_product(
     from tessera_core.export.product import Product
     from tessera_core.imagery.layers import nearest_picture
 
+    provenance = raster.provenance
+    if made.left_out is not None and made.left_out.pixels:
+        provenance = provenance.with_details(seen_at_least=made.left_out.times)
     log = project.log
     picture = nearest_picture(project.settings.base_layers, raster.provenance.year)
     card = card_of_labels(log.labels, log.classes, raster, picture=picture).minded if scored else ()
@@ -343,12 +356,14 @@ def project_product(
         grid=raster.grid,
         label_classes=log.classes,
         labels=log.labels,
-        provenance=raster.provenance,
+        provenance=provenance,
         head=head_name(project),
         score={} if score is None else score.to_json(),
         temperature=made.head.applied_temperature_,
         checked=_checked(project, made),
         depth=raster.depth() if scored else None,
+        times_seen=raster.observations[..., 0] if scored and raster.observations is not None else None,
+        left_out="" if made.left_out is None else made.left_out.sentence,
         card=tuple((line.sentence, line.advice) for line in card),
     )
 

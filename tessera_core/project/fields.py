@@ -16,6 +16,7 @@ from tessera_core.errors import InputError
 from tessera_core.export.geoparquet import write_geoparquet
 from tessera_core.export.zone_table import ENDINGS as TABLE_ENDINGS
 from tessera_core.export.zone_table import ZoneTable, write_zone_table
+from tessera_core.periods import days_of
 from tessera_core.project.monitor import outlines_of
 from tessera_core.project.zones import ZoneMaps, Zones, measure_zones
 from tessera_core.raster import EmbeddingRaster
@@ -95,7 +96,7 @@ def find_fields(
         "determination_details": [_METHOD] * n,
     }
     if year is not None:
-        columns["determination_datetime"] = [f"{year}-12-31T23:59:59Z"] * n
+        columns["determination_datetime"] = [f"{days_of(year)[1]}T23:59:59Z"] * n
     notes = [
         f"{n} fields of at least {smallest_ha:g} ha, found in the embeddings{f' of {year}' if year else ''}; detail {detail:g}.",
         "They are pieces of ground that look alike, and no register: two fields of one crop may be one, and one field two.",

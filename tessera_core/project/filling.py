@@ -25,6 +25,7 @@ from tessera_core.dpixels.acquire import AcquireOptions, Window, acquire
 from tessera_core.errors import InputError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.hosting import require_embeddings_offer
+from tessera_core.periods import days_of
 from tessera_core.project.acquire import catalogue_of, disk_bytes, download_bytes
 from tessera_core.project.project import Project
 from tessera_core.project.room import require_size, size_of
@@ -138,7 +139,7 @@ def fitting_weights(provenance: Provenance) -> tuple[str, str]:
 
 def cost(raster: EmbeddingRaster, lack: Lack, year: int) -> tuple[int, int]:
     """Guess of the bytes that are fetched to fill the holes of a year, and of those that are kept."""
-    window = Window.of_year(year)
+    window = Window(*days_of(year))
     grids = [_window(raster.grid, box) for box in lack.boxes]
     return sum(download_bytes(grid, window) for grid in grids), sum(disk_bytes(grid, window) for grid in grids)
 
@@ -190,7 +191,7 @@ def make_holes(
     # Refused before hours of work.
     loaded.provenance(dim).require_same_dataset(published.provenance, "one raster of both")
     pieces = tuple(_pieces(grid, boxes))
-    window, home = Window.of_year(year), _home(published, loaded, how, pieces)
+    window, home = Window(*days_of(year)), _home(published, loaded, how, pieces)
     tiles = acquire(
         _around([piece for _, piece in pieces]),
         window,

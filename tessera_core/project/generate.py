@@ -25,11 +25,14 @@ from tessera_core.dpixels.tile import DPixelTile, Observations, find_tiles
 from tessera_core.errors import Cancelled, InputError, MixedDatasetsError, TesseraError, TileError
 from tessera_core.grid import Grid
 from tessera_core.hosting import require_embeddings_offer
+from tessera_core.periods import written
 from tessera_core.project import library
 from tessera_core.project.acquire import Request, fetch
 from tessera_core.project.folders import safe_name
+from tessera_core.project.load import request_of as asked_of
 from tessera_core.project.project import Project
 from tessera_core.raster import EmbeddingRaster
+from tessera_core.region import Region
 from tessera_core.types import Cancel, Progress
 
 if TYPE_CHECKING:
@@ -44,6 +47,9 @@ _LOOKED_AT = 3
 _TOLD = 8
 # Parts of a thousand of the bar for fetching; how long that takes depends on the line and is not known before.
 _FETCH_SHARE = 700
+
+# In a project's region: what was fetched as images to make it.
+MADE = "made"
 
 Rasters = dict[int | None, EmbeddingRaster]
 
@@ -74,7 +80,7 @@ class TileSet:
     @property
     def years(self) -> list[int | None]:
         """The years observed, ascending; None for tiles that do not say."""
-        return sorted({tile.year for tile in self.tiles}, key=lambda year: year or 0)
+        return sorted({tile.year for tile in self.tiles}, key=lambda year: 0 if year is None else year)
 
 
 @dataclass(frozen=True)
@@ -86,12 +92,14 @@ class GeneratePlan:
         estimate: what the run will cost.
         notes: sentences for people about the weights and what they are used on.
         reference: published embeddings to compare with, by year; empty where the person gave none.
+        datasets: names of the datasets that the embeddings will be of, one for each archive among the tiles.
     """
 
     loaded: LoadedEncoder
     estimate: RunTimeEstimate
     notes: tuple[str, ...]
     reference: Rasters = field(default_factory=dict)
+    datasets: tuple[str, ...] = ()
 
 
 def open_tiles(path: Path) -> TileSet:
@@ -175,7 +183,7 @@ def plan(
     step(1, "Counting observations")
     if isinstance(what, Request):
         sources, width, seen = [what.source], what.grid.width, what.observations
-        years = [what.window.year]
+        years: list[int | None] = [what.period]
     else:
         sources = [name for name in ("aws", "mpc") if any(tile.meta.get("source") == name for tile in what.tiles)]
         width, seen = max(tile.shape[1] for tile in what.tiles), _seen(what)
@@ -187,7 +195,8 @@ def plan(
     rasters = _read_reference(reference, prepared[0], dim, years, notes) if reference.strip() else {}
     step(2, "Measuring this computer")
     cost = estimate((max(1, what.pixels // width), width), seen, loaded, device=device, dim=dim)
-    return GeneratePlan(loaded, cost, tuple(notes), rasters)
+    datasets = dict.fromkeys(one.provenance(dim).dataset for one in prepared)
+    return GeneratePlan(loaded, cost, tuple(notes), rasters, tuple(datasets))
 
 
 def _remarks(tiles: TileSet, cancelled: Cancel) -> list[str]:
@@ -258,8 +267,9 @@ def run(
     device: str,
     progress: Progress,
     cancelled: Cancel,
+    into: Project | None = None,
 ) -> Project:
-    """Fetch what is not there yet, embed it, make a project and compare it with published embeddings where there are any.
+    """Fetch what is not there yet, embed it, make a project (or put it ``into`` one) and compare it with published embeddings.
 
     What could not be fetched stands in the project's setting ``missing`` (sentences), comparisons in ``agreement`` (a list of
     JSON objects of :class:`~tessera_core.assess.agreement.Agreement` with ``year`` and ``sentence``).
@@ -288,22 +298,66 @@ def run(
     else:
         tiles = what
     failed: list[Failure] = []
-    project = make_project(tiles, plan.loaded, dim, device, embedding, cancelled, failed)
+    project = make_project(tiles, plan.loaded, dim, device, embedding, cancelled, failed, into)
     missing += [failure.why for failure in failed]
-    if tiles.reference is not None:
+    if tiles.reference is not None and into is None:
         # Beside the demo itself in the list of projects, this one is known by its model.
         project.update(name=f"{tiles.name}, {plan.loaded.name}")
-    project.update(missing=missing or None, agreement=_compare(project, plan, tiles, cancelled) or None)
+    compared = _compare(project, [year for year in tiles.years if year in project.embeddings], plan, tiles, cancelled)
+    if into is None:
+        if isinstance(what, Request):
+            project.update(region=made_of(what))
+        project.update(missing=missing or None, agreement=compared or None)
+        return project
+    # What is known of the other years stays.
+    known = project.settings.to_json()
+    years = {written(found["year"]) for found in compared}
+    kept = [found for found in known.get("agreement", []) if found.get("year") not in years]
+    project.update(missing=[*known.get("missing", []), *missing] or None, agreement=[*kept, *compared] or None)
     return project
 
 
-def _compare(project: Project, plan: GeneratePlan, tiles: TileSet, cancelled: Cancel) -> list[dict[str, Any]]:
+def made_of(request: Request) -> dict[str, Any]:
+    """What a project's :attr:`~tessera_core.project.project.Project.region` says of a region that was fetched as images."""
+    from shapely.geometry import mapping
+
+    return {MADE: {"name": request.region.name, "geometry": mapping(request.region.geometry)}}
+
+
+def region_of(project: Project) -> Region | None:
+    """The region that a project was made or loaded of, so that another time of it has the very same pixels; None if unknown."""
+    from shapely import GEOSException
+    from shapely.geometry import shape
+
+    made = project.region.get(MADE)
+    try:
+        if isinstance(made, dict):
+            return Region(shape(made["geometry"]), str(made.get("name", project.name)))
+        asked = asked_of(project)
+        return None if asked is None else asked.region
+    except (TesseraError, GEOSException, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def fits_into(project: Project, what: TileSet | Request, plan: GeneratePlan) -> bool:
+    """Whether what will be made may lie beside a project's years: its dataset and coordinates, and times that are not there yet."""
+    years = [what.period] if isinstance(what, Request) else what.years
+    if not project.embeddings or plan.datasets != (project.dataset,) or set(years) & set(project.embeddings):
+        return False
+    grid = what.grid if isinstance(what, Request) else what.tiles[0].grid
+    known = project.grid
+    return known is not None and known.georeferenced and known.crs == grid.crs and _overlap(known, grid)
+
+
+def _compare(
+    project: Project, years: list[int | None], plan: GeneratePlan, tiles: TileSet, cancelled: Cancel
+) -> list[dict[str, Any]]:
     """Comparisons with what the person gave, else with what is known here; a failed one is said, and the result kept."""
     from tessera_core.assess.agreement import compare
     from tessera_core.sources.local.open import open_embeddings
 
     said: list[dict[str, Any]] = []
-    for year in project.embeddings:
+    for year in years:
         made = open_embeddings(project.embeddings_path(year), year=year)
         others, published = "the published ones", _of_year(plan.reference, year)
         if published is None and tiles.reference is not None and (tiles.reference / str(year)).is_dir():
@@ -366,10 +420,12 @@ def make_project(
     progress: Progress,
     cancelled: Cancel,
     failed: list[Failure] | None = None,
+    into: Project | None = None,
 ) -> Project:
     """Embed the tiles, a raster per year, and make a project of them.
 
     Args:
+        into: a project that the years are put into instead.
         failed: takes the tiles without one valid observation, of which no embeddings are made; without it they are an error.
 
     Raises:
@@ -396,7 +452,7 @@ def make_project(
         generate_tiles(by_year[year], loaded, place, options, progress=shifted, cancelled=cancelled, failed=failed)
         rasters.append((year, place, open_embeddings(place, year=year)))
         before += pixels[year]
-    project = Project.new(tiles.name)
+    project = Project.new(tiles.name) if into is None else into
     for year, place, raster in rasters:
         own = by_year[year][0] if len(by_year[year]) == 1 else None
         project.attach_embeddings(year, place, raster.provenance, raster.grid, dpixels=own)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core.periods import written
 from tessera_core.project.classify import ProjectMap, project_reference, score_labels, what_was_seen
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def training_card(
         "labels": dict(labels),
         "score": {} if score is None else score.to_json(),
         "dataset": provenance.dataset,
-        "year": provenance.year,
+        "year": written(provenance.year),
         "notes": list(notes),
     }
 

@@ -21,6 +21,7 @@ from tessera_core.assess.samples import CodeFeatures
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.heads.training import training_draw
 from tessera_core.labels.model import LabelClass
+from tessera_core.periods import written
 from tessera_core.project.classify import Trained, unfitted
 from tessera_core.project.tile_training import LabelledPixels, joined_references, pixels_at, train_on_tiles
 from tessera_core.provenance import Provenance
@@ -332,7 +333,7 @@ def joint_card(taught: Taught, trained: Trained, scores: Sequence[PlaceScore]) -
         "elsewhere": [one.to_json() for one in scores],
         "sentences": [sentence for one in scores for sentence in one.sentences()],
         "dataset": taught.provenance.dataset,
-        "year": taught.provenance.year,
+        "year": written(taught.provenance.year),
         "made": datetime.now(UTC).date().isoformat(),
         "classes": [{"id": c.id, "name": c.name, "color": c.color, "code": c.code} for c in taught.classes],
     }

@@ -19,6 +19,7 @@ from tessera_core._utils.partial import Failure
 from tessera_core._utils.paths import cache_home
 from tessera_core.errors import Hint, InputError, ProjectError, TesseraError
 from tessera_core.hosting import hosted
+from tessera_core.periods import is_period, period
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import RecentProject, projects_home, recent_projects, remember
 from tessera_core.project.project import SUFFIX, Project
@@ -116,7 +117,7 @@ def _look_for_rasters(path: Path) -> Identified:
     failed: list[Failure] = []
     for folder in by_year:
         try:
-            rasters.append((int(folder.name), folder, open_embeddings(folder)))
+            rasters.append((period(folder.name), folder, open_embeddings(folder)))
         except InputError as error:
             if len(by_year) == 1:
                 raise
@@ -129,7 +130,7 @@ def _look_for_rasters(path: Path) -> Identified:
 
 
 def _is_year(name: str) -> bool:
-    return len(name) == 4 and name.isdigit() and 1970 <= int(name) <= 2100
+    return is_period(name) or (len(name) == 4 and name.isdigit() and 1970 <= int(name) <= 2100)
 
 
 def start(found: Identified, name: str, folder: Path | None = None) -> Project:
@@ -153,6 +154,25 @@ def start(found: Identified, name: str, folder: Path | None = None) -> Project:
     project = _start_in(folder, found, name or found.name)
     remember(project)
     return project
+
+
+def add(project: Project, found: Identified) -> None:
+    """Put what was found into a project, beside the years and windows that it has.
+
+    Raises:
+        InputError: it is a project itself, or of a time that the project has already; nothing is put in then.
+        MixedDatasetsError, ProjectError: it does not belong to the project's embeddings.
+    """
+    if found.project is not None:
+        raise InputError(f"{found.name} is a project; give the folder or file of embeddings.")
+    tiles = dict(found.dpixels)
+    for year, _, _ in found.rasters:
+        if year in project.embeddings or year in project.wanted:
+            raise InputError(
+                f"{project.name!r} has embeddings of {'no year' if year is None else year} already; nothing was changed."
+            )
+    for year, path, raster in found.rasters:
+        project.attach_embeddings(year, path, raster.provenance, raster.grid, dpixels=tiles.get(year))
 
 
 def start_stacked(project: Project, folder: Path, name: str) -> Project:

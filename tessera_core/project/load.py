@@ -13,6 +13,7 @@ from typing import Any
 
 from tessera_core._utils.atomic import make_place
 from tessera_core.errors import InputError, ProjectError
+from tessera_core.periods import period
 from tessera_core.project.folders import new_folder
 from tessera_core.project.project import Project
 from tessera_core.project.registration import register_years
@@ -140,7 +141,7 @@ def request_of(project: Project) -> EmbeddingRequest | None:
 def missing_years(project: Project) -> tuple[int, ...]:
     """Years of which pieces failed, and may be there at another try."""
     noted = project.settings.fetch_missing
-    return tuple(sorted(int(year) for year, sentences in noted.items() if sentences))
+    return tuple(sorted(period(year) for year, sentences in noted.items() if sentences))
 
 
 def missing_sentences(project: Project) -> list[str]:

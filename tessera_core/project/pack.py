@@ -35,6 +35,7 @@ from tessera_core.gate.archives import Archive, open_archive
 from tessera_core.gate.limits import limits
 from tessera_core.hosting import hosted
 from tessera_core.observations import FILE as OBSERVATIONS_FILE
+from tessera_core.periods import period, written
 from tessera_core.project import imagery, place_pictures
 from tessera_core.project.folders import new_folder
 from tessera_core.project.home import projects_home
@@ -134,7 +135,7 @@ def make_pack(
             "format": FORMAT,
             "software": SOFTWARE,
             "created": time.time(),
-            "projects": [vars(entry) | {"years": list(entry.years)} for entry in packed],
+            "projects": [vars(entry) | {"years": [written(year) for year in entry.years]} for entry in packed],
             "files": writer.files,
         }
         archive.writestr(MANIFEST, json.dumps(facts, indent=1))
@@ -176,7 +177,7 @@ def _pack(
         writer.text(f"{folder}/pictures/{name}.png", _picture(raster, photo))
         writer.text(f"{folder}/pictures/{name}.pgw", _world_file(raster))
         value: dict[str, Any] = {
-            "year": ref.year,
+            "year": written(ref.year),
             "path": place,
             "path_relative": place,
             "provenance": raster.provenance.to_json(),
@@ -417,11 +418,11 @@ def _entries(facts: dict[str, Any], path: Path) -> Iterator[PackedProject]:
                 str(item["folder"]),
                 str(item["name"]),
                 None if item["dataset"] is None else str(item["dataset"]),
-                tuple(int(year) for year in item["years"]),
+                tuple(period(year) for year in item["years"]),
                 int(item["labels"]),
                 int(item["bytes"]),
             )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError) as error:
         raise ProjectError(f"{path.name} is damaged: its list of projects cannot be read.") from error
 
 

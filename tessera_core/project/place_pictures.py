@@ -18,6 +18,7 @@ from tessera_core.errors import Cancelled, TileError
 from tessera_core.grid import Grid
 from tessera_core.imagery.clearest import Seen, clearest_pictures, expected_bytes
 from tessera_core.imagery.places import PlacePictures, place_pictures, read_pictures, save_pictures
+from tessera_core.periods import days_of
 from tessera_core.project import acquire
 from tessera_core.project.project import Project
 from tessera_core.region import parse_bbox
@@ -84,7 +85,7 @@ def request_for(project: Project, year: int | None) -> acquire.Request | None:
     if ref is None or year is None or not ref.grid.georeferenced:
         return None
     box = parse_bbox(",".join(f"{v:.6f}" for v in ref.grid.bounds_lonlat))
-    return acquire.Request(box, Window.of_year(year))
+    return acquire.Request(box, Window(*days_of(year)))
 
 
 def fetch(project: Project, year: int, progress: Progress, cancelled: Cancel) -> Fetched:

@@ -34,6 +34,7 @@ from tessera_core.labels.log_file import LogReplacedError
 from tessera_core.labels.model import clean_name
 from tessera_core.labels.schema import ClassTree
 from tessera_core.labels.schema import from_json as tree_from_json
+from tessera_core.periods import period
 from tessera_core.project.folders import filling, make_folder, new_folder, refused
 from tessera_core.project.references import EmbeddingRef as EmbeddingRef
 from tessera_core.project.references import References, WantedEmbeddings, as_copy, note_linked, shareable
@@ -45,7 +46,7 @@ FORMAT = "tessera-project/1"
 SUFFIX = ".tessera"
 LOGS = ("labels.jsonl", "plots.jsonl")
 # Samples with their answers, see tessera_core.project.validate; each is a few hundred kilobytes at most.
-_SAMPLE = re.compile(r"validation(-\d{1,6})?(-earlier-\d{1,4})?\.json")
+_SAMPLE = re.compile(r"validation(-\d{1,6}|-\d{4}-\d\d(-\d\d)? to \d{4}-\d\d(-\d\d)?)?(-earlier-\d{1,4})?\.json")
 _MAX_SAMPLE, _MAX_SAMPLES = 16 << 20, 200
 _MAX_PROJECT_JSON = 8 << 20
 # Of logs from other computers: what a person labels in years is a hundredth of it.
@@ -220,7 +221,7 @@ class Project:
 
     @property
     def years(self) -> list[int]:
-        """The calendar years that have embeddings, ascending."""
+        """The years and other windows (:class:`~tessera_core.periods.Period`) that have embeddings, ascending."""
         return sorted(year for year in self.embeddings if year is not None)
 
     @property
@@ -617,4 +618,4 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _key(year: int | None) -> str:
-    return "" if year is None else str(int(year))
+    return "" if year is None else str(period(year))

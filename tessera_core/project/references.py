@@ -24,10 +24,11 @@ from typing import Any
 
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.paths import cache_home, data_home, projects_home
-from tessera_core.errors import ExportError, GridError, ProjectError, RasterError
+from tessera_core.errors import ExportError, GridError, InputError, ProjectError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.hosting import hosted, server_secret, shown_path
 from tessera_core.labels.model import clean_name
+from tessera_core.periods import is_period, period, written
 from tessera_core.provenance import Provenance
 
 _SEALS = "linked_here"
@@ -43,7 +44,7 @@ class EmbeddingRef:
     """Where the embeddings of one year of a project lie.
 
     Attributes:
-        year: None where the window is no calendar year.
+        year: or another window (:class:`~tessera_core.periods.Period`); None where nobody knows it.
         path: file or folder that :func:`tessera_core.sources.local.open.open_embeddings` opens.
         provenance: of the raster when it was attached.
         grid: of the raster when it was attached.
@@ -62,7 +63,7 @@ class WantedEmbeddings:
     """Embeddings that a project's labels were made on and that are not linked on this computer.
 
     Attributes:
-        year: None where the window is no calendar year.
+        year: or another window (:class:`~tessera_core.periods.Period`); None where nobody knows it.
         name: of the file or folder it was, for people.
         provenance: of the raster.
         grid: of the raster.
@@ -111,7 +112,7 @@ class References:
         self, year: int | None, path: str | Path, provenance: Provenance, grid: Grid, dpixels: str | Path | None
     ) -> dict[str, Any]:
         """What stands in the project's file for embeddings that this computer's owner linked; seals the paths."""
-        value: dict[str, Any] = {"year": year, **self._paths("path", path)}
+        value: dict[str, Any] = {"year": written(year), **self._paths("path", path)}
         value |= self._paths("dpixels", dpixels) if dpixels is not None else {}
         return value | {"provenance": provenance.to_json(), "grid": grid.to_json()}
 
@@ -127,9 +128,10 @@ class References:
             if not isinstance(named, str):
                 raise TypeError("no name")
             year = value.get("year")
-            if year is not None and (isinstance(year, bool) or not isinstance(year, int)):
+            if year is not None and (isinstance(year, bool) or not isinstance(year, int | str)):
                 raise TypeError("no year")
-        except (KeyError, TypeError, ValueError, AttributeError, GridError, RasterError) as error:
+            year = None if year is None else period(year)
+        except (KeyError, TypeError, ValueError, AttributeError, GridError, RasterError, InputError) as error:
             raise ProjectError(
                 f"The project file in {shown_path(self.folder)} refers to embeddings in a way that is damaged."
             ) from error
@@ -209,7 +211,7 @@ def note_linked(ref: EmbeddingRef) -> None:
 
 
 def _note_of(ref: EmbeddingRef | WantedEmbeddings) -> Path:
-    facts = {"year": ref.year, "provenance": ref.provenance.to_json(), "grid": ref.grid.to_json()}
+    facts = {"year": written(ref.year), "provenance": ref.provenance.to_json(), "grid": ref.grid.to_json()}
     text = json.dumps(facts, sort_keys=True)
     return data_home() / "linked" / f"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.json"
 
@@ -265,7 +267,7 @@ def _wish(value: Mapping[str, Any]) -> dict[str, Any]:
 def _name(text: str) -> str:
     """The last part of a path of any system; with the part before where that is only a year."""
     parts = [part for part in re.split(r"[\\/]", text) if part]
-    wanted = parts[-2:] if parts and len(parts[-1]) <= 4 else parts[-1:]
+    wanted = parts[-2:] if parts and (len(parts[-1]) <= 4 or is_period(parts[-1])) else parts[-1:]
     return clean_name("/".join(wanted), 80) or "?"
 
 

@@ -224,7 +224,9 @@ def _outside(samples: RegressionSamples, raster: EmbeddingRaster, cancelled: Can
     # Plots spread over one landscape are one kind, however different: what is asked is whether a place is of it.
     x = raster.sample(samples.rows, samples.cols)
     try:
-        known = applicability.learn(x, np.zeros(len(x), np.int64), samples.groups)
+        known = applicability.learn(
+            x, np.zeros(len(x), np.int64), samples.groups, raster.times_seen(samples.rows, samples.cols)
+        )
     except LabelError:
         return None
     return applicability.map_dissimilarity(known, raster, cancelled=cancelled).outside()

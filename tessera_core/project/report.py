@@ -14,6 +14,7 @@ import numpy as np
 
 from tessera_core.areas import hectares_per_pixel, square_kilometres
 from tessera_core.assess.area import AreaEstimate, ClassEstimate
+from tessera_core.assess.by_depth import accuracy_by_depth
 from tessera_core.assess.nonresponse import WorstCase, worst_case
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.export.product import Product
@@ -74,7 +75,7 @@ def project_report(
             head=product.head,
             temperature=product.temperature,
             warnings=tuple(str(text) for text in provenance.details.get("warnings", [])),
-            seen=product.depth.sentences if product.depth is not None and product.depth.pixels else msgspec.UNSET,
+            seen=_seen(product),
         ),
         labels=_labels(project, product),
         classes=tuple(
@@ -97,6 +98,13 @@ def project_report(
         language=current(),
         photo=photo,
     )
+
+
+def _seen(product: Product) -> tuple[str, ...] | msgspec.UnsetType:
+    """How often the region was seen, and what was left out for that."""
+    told = product.depth.sentences if product.depth is not None else ()
+    told = (*told, product.left_out) if product.left_out else told
+    return told or msgspec.UNSET
 
 
 def _ground(product: Product) -> model.Ground:
@@ -210,6 +218,7 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
     )
     if found is None:
         return said
+    parts = accuracy_by_depth(sample, product.times_seen, product.classes > 0)
     worst = worst_case(sample, current.undecided) if current.undecided else None
     return msgspec.structs.replace(
         said,
@@ -218,7 +227,7 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
         classes=tuple(_class(one, found.total_area, names, worst) for one in found.classes),
         ids=found.ids,
         counts=tuple(tuple(row) for row in found.counts.tolist()),
-        notes=(*found.notes, *validate.sure_sentences(current)),
+        notes=(*(part.sentence for part in parts), *found.notes, *validate.sure_sentences(current)),
     )
 
 

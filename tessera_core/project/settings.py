@@ -36,7 +36,9 @@ Whole = Annotated[int, Meta(gt=-(1 << 31), lt=1 << 31)]
 # Neither infinite nor NaN: both are outside every interval.
 Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,9}\Z")]
-"""A class id or a year as the key of a JSON object."""
+"""A class id as the key of a JSON object."""
+Year = Annotated[str, Meta(pattern=r"\A[0-9]{1,9}\Z|\A[0-9]{4}-[0-9-]{2,5} to [0-9]{4}-[0-9-]{2,5}\Z")]
+"""A year or another window as the key of a JSON object."""
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,6 +104,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         confidence_threshold: with a class tree, the probability a class needs to be mapped instead of the one above it.
         schema: the class tree as JSON; see :attr:`tessera_core.project.project.Project.class_tree`.
         post_processing: how the finished map is cleaned, as JSON.
+        least_seen: clear days that a pixel needs to be on the finished map; see :mod:`tessera_core.project.depth_filter`.
         canvas: picture under the map, of :data:`tessera_core.render.canvas.PICTURES`.
         base_layers: pictures of services and files that may lie under every map of the project.
         year: being looked at.
@@ -127,6 +130,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     confidence_threshold: Number | None = None
     schema: dict[str, Any] | None = None
     post_processing: dict[str, Any] | None = None
+    least_seen: Annotated[int, Meta(ge=1, le=10_000)] | None = None
     canvas: str | None = None
     base_layers: Annotated[tuple[BaseLayer, ...], Meta(max_length=MOST)] = ()
     year: Whole | None = None
@@ -134,7 +138,7 @@ class ProjectSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     regression_head: str | None = None
     regression_neighbourhood: Whole | None = None
     regression_measure: Whole | None = None
-    fetch_missing: dict[Digits, tuple[str, ...]] = {}
+    fetch_missing: dict[Year, tuple[str, ...]] = {}
     missing: tuple[str, ...] = ()
     agreement: tuple[Compared, ...] = ()
     repaired_tiles: dict[str, Any] = {}

@@ -33,6 +33,7 @@ from tessera_core.analysis.change.scene import SAMPLE, ChangeScene, fit_scene_on
 from tessera_core.areas import hectares
 from tessera_core.errors import Cancelled, ExportError, InputError
 from tessera_core.grid import Grid
+from tessera_core.periods import period
 from tessera_core.project.plan import CHANGE_US, Planned
 from tessera_core.project.tile_maps import pieces_of, require_ours, write_virtual
 from tessera_core.raster import EmbeddingRaster
@@ -431,7 +432,7 @@ def _load_judged(out: Path, digest: str) -> tuple[Judgement, ChangeLayer]:
         share, wide, beside = map(float, found["borders"])
         borders = Borders(share, wide, int(beside))
         tables = {name: found[name] for name in ("rise", "lift", "shrink", "most")}
-        first, second = (None if year < 0 else int(year) for year in found["years"])
+        first, second = (None if year < 0 else period(int(year)) for year in found["years"])
         histogram = found["histogram"]
     shift = _load_scene(out / SCENE, digest).shift
     layer = ChangeLayer(np.empty((0, 0), np.uint16), histogram, null, shift, (first, second), raised, borders)

@@ -31,8 +31,9 @@ from tessera_core.assess.designs import DESIGNS, Allocation, Sample, allocate, s
 from tessera_core.assess.exchange import AnswersRead
 from tessera_core.assess.nonresponse import worst_case
 from tessera_core.assess.sequential import UntilSure, until_sure
-from tessera_core.errors import LabelError, ProjectError
+from tessera_core.errors import InputError, LabelError, ProjectError
 from tessera_core.grid import Grid
+from tessera_core.periods import period, written
 from tessera_core.project.project import Project
 from tessera_core.project.response import Opinion, Response, respond
 
@@ -270,6 +271,10 @@ class Validation:
                 f"{len(self.undecided)} places could not be told and are left out, as if they were like the others. Whatever "
                 f"they are, the map is right at {100 * low:.0f} to {100 * high:.0f} % (95 % sure)."
             )
+        if bare := int((self.sample.mapped == 0).sum()):
+            notes.append(
+                f"At {bare} places the map shows nothing now; they are left out and the figures are of the rest. Draw a new sample."
+            )
         if open_ := len(self.sample) - self.seen:
             notes.append(f"{open_} places have not been looked at; the intervals narrow as you go on.")
         return replace(found, notes=tuple(notes))
@@ -449,7 +454,7 @@ def to_json(validation: Validation) -> dict[str, Any]:
     sample = validation.sample
     return {
         "format": FORMAT,
-        "year": validation.year,
+        "year": written(validation.year),
         "grid": validation.grid.to_json(),
         "design": sample.design,
         "sizes": {str(k): v for k, v in sample.sizes.items()},
@@ -479,7 +484,8 @@ def from_json(value: Any, path: Path) -> Validation:
     try:
         if value["format"] not in FORMATS or value["design"] not in DESIGNS:
             raise _damaged(path)
-        grid = Grid.from_json(value["grid"])
+        grid, year = Grid.from_json(value["grid"]), value["year"]
+        year = None if year is None else period(year)
         arrays = {k: np.array(value[k], np.int64) for k in ("rows", "cols", "strata", "mapped", "reference")}
         notes = tuple(str(note) for note in value["notes"])
         sizes: Mapping[str, int] = value["sizes"]
@@ -502,6 +508,6 @@ def from_json(value: Any, path: Path) -> Validation:
             raise _damaged(path)
         if unit not in UNITS or rule not in RULES or not 0 < margin < 0.5:
             raise _damaged(path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         raise _damaged(path) from error
-    return Validation(value["year"], grid, sample, undecided, responses, unit, rule, opinions, final, doubled, margin)
+    return Validation(year, grid, sample, undecided, responses, unit, rule, opinions, final, doubled, margin)

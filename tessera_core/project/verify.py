@@ -20,6 +20,7 @@ from tessera_core.export.report.html import without_picture
 from tessera_core.export.report.model import STATED
 from tessera_core.export.report.sealed import plain
 from tessera_core.language import ENGLISH, known, using
+from tessera_core.periods import is_period, period
 from tessera_core.project.classify import map_project, project_product
 from tessera_core.project.project import Project
 from tessera_core.project.report import project_report
@@ -128,18 +129,19 @@ def verify(
         raise ReportError(
             f"This report is of the project {said.project!r}, not of {project.name!r}. Open that project, or a copy of it."
         )
-    if said.year not in project.embeddings:
+    year = period(said.year) if isinstance(said.year, str) and is_period(said.year) else said.year
+    if isinstance(year, str) or year not in project.embeddings:
         raise ReportError(
             f"This report is of {said.year}, and the project {project.name!r} has no embeddings of that year."
         )
-    raster = open_embeddings(project.embeddings_path(said.year), year=said.year)
-    made = map_project(project, raster, said.year, cancelled=cancelled, progress=progress)
+    raster = open_embeddings(project.embeddings_path(year), year=year)
+    made = map_project(project, raster, year, cancelled=cancelled, progress=progress)
     learner = None
     if said.learner is not None:
         learner = Learner(name=said.learner.name, lesson=lesson)
     product = project_product(project, raster, made, cancelled=cancelled)
     with using(said.language if known(said.language) else ENGLISH):
-        again = plain(project_report(project, product, said.year, learner=learner))
+        again = plain(project_report(project, product, year, learner=learner))
     compared, found = differences(sealed.values, again)
     return Verdict(said, sealed.whole, _shows(sealed), compared, found, tuple(_causes(sealed.values, again)))
 

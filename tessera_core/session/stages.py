@@ -237,7 +237,8 @@ def _dissimilarity(work: Work, cancelled: Cancel) -> dict[str, Any]:
     from tessera_core.analysis.applicability import learn, map_dissimilarity
 
     pixels = label_pixels(work.question.labels, work.raster.grid)
-    known = learn(work.raster.sample(pixels.rows, pixels.cols), pixels.class_ids, pixels.label_index)
+    seen = work.raster.times_seen(pixels.rows, pixels.cols)
+    known = learn(work.raster.sample(pixels.rows, pixels.cols), pixels.class_ids, pixels.label_index, seen)
     made: DissimilarityMap = map_dissimilarity(known, work.raster, work.ground.norms(cancelled), cancelled)
     return {"dissimilarity": made}
 

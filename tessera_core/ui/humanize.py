@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tessera_core.areas import square_kilometres
 from tessera_core.grid import Grid
 from tessera_core.language import localized, numeral, relay, t
+from tessera_core.periods import period
 from tessera_core.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def number(value: float, scale: float, *, sign: bool = False) -> str:
 
 def year_name(year: int | None) -> str:
     """``"2024"``; ``"no year"`` where the embeddings have none."""
-    return t("no year") if year is None else str(year)
+    return t("no year") if year is None else t("{year}", year=period(year))
 
 
 def years(values: Sequence[int | None]) -> str:
@@ -110,7 +111,7 @@ def years(values: Sequence[int | None]) -> str:
     known = sorted({year for year in values if year is not None})
     if not known:
         return t("no year given")
-    texts = [str(year) for year in known]
+    texts = [year_name(year) for year in known]
     return texts[0] if len(texts) == 1 else t("{first} and {last}", first=", ".join(texts[:-1]), last=texts[-1])
 
 

@@ -15,7 +15,7 @@ def project_map(project: Project, scene: OpenScene, year: int | None) -> tuple[P
     """The map of a year by the project's labels and head, or None and the reason."""
     try:
         with st.spinner(t("Making the map…")):
-            how = f"{head_choice(project)} {project.settings.post_processing}"
+            how = f"{head_choice(project)} {project.settings.post_processing} {project.settings.least_seen}"
             return _made(project.key, scene.key, project.log.version, how, project, scene, year), ""
     except HeadError as error:
         return None, relay(error)

@@ -11,6 +11,7 @@ from tessera_core.grid import Grid
 from tessera_core.hosting import hosted
 from tessera_core.imagery.places import ECHOES, Line, PlacePictures
 from tessera_core.language import later, numeral, relay, t
+from tessera_core.periods import period
 from tessera_core.project import place_pictures
 from tessera_core.project.project import Project
 from tessera_core.types import Cancel, Progress
@@ -71,7 +72,7 @@ def _seasons(found: PlacePictures, year: int | None) -> None:
         metres=numeral(found.metres, ".0f"),
     )
     if found.year is not None and year is not None:
-        told = t("Pictures of {year}; the map is of {year2}. {told}", year=found.year, year2=year, told=told)
+        told = t("Pictures of {year}; the map is of {year2}. {told}", year=period(found.year), year2=year, told=told)
     st.caption(told)
 
 

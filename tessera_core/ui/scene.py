@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tessera_core.analysis.similarity import SimilarityIndex
     from tessera_core.heads import Scene
     from tessera_core.observations import Depth
+    from tessera_core.project.depth_filter import LeftOut
     from tessera_core.project.filling import Lack
     from tessera_core.render.display import DisplayGrid
 
@@ -236,6 +237,18 @@ class OpenScene:
         from tessera_core.project.filling import lacking
 
         return self._part("lack", lambda: lacking(self.raster))
+
+    @property
+    def times_seen(self) -> NDArray[np.uint16] | None:
+        """(H, W) clear days of each pixel; None where nobody counted."""
+        counted = self.raster.observations
+        return None if counted is None else counted[..., 0]
+
+    def left_out(self, times: int) -> LeftOut:
+        """What leaving out pixels seen fewer times would take from a map."""
+        from tessera_core.project.depth_filter import cost
+
+        return self._part(f"left out {times}", lambda: cost(self.raster, times))
 
     def seen_png(self, name: str) -> bytes:
         """A picture of ``render.seen`` as PNG bytes on the display."""

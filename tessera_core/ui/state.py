@@ -148,7 +148,9 @@ def current_year(project: Project) -> int | None:
     project.require_embeddings()
     years = list(project.embeddings)
     chosen = project.settings.year
-    return chosen if chosen in years else max((year for year in years if year is not None), default=None)
+    # As the project calls it: a window that is no calendar year is kept as a number in the settings.
+    known = next((year for year in years if year == chosen), None)
+    return max((year for year in years if year is not None), default=None) if known is None else known
 
 
 def scene_for(project: Project, year: int | None = None) -> OpenScene:

@@ -19,6 +19,7 @@ from tessera_core.errors import Cancelled, InputError, MixedDatasetsError
 from tessera_core.grid import Grid
 from tessera_core.hosting.settings import EMBEDDINGS_VARIABLE
 from tessera_core.models.zoo import WEIGHTS_FOLDER
+from tessera_core.periods import period
 from tessera_core.project import generate
 from tessera_core.project.acquire import Request
 from tessera_core.project.project import Project
@@ -99,6 +100,37 @@ def test_from_an_archive_to_a_project_through_the_page(archive: Archive, page: A
     assert json.loads((reference.dpixels / "meta.json").read_text())["source"] == "mpc"
     assert project.settings.missing == ()
     assert project.settings.agreement == ()  # there is nothing to compare with
+    _another_time_of_it(page, project)
+
+
+def _another_time_of_it(page: AppTest, project: Project) -> None:
+    """A quarter of the open region lies beside its year, on the same pixels, and is chosen and compared like any year."""
+    page.switch_page("pages/generate.py").run()
+    page.session_state["acquire_kind"] = "here"
+    page.run()
+    page.selectbox(key="acquire_season").select("q2").run()
+    assert not page.error
+    assert any("2023-04-01 to 2023-06-30: quarter 2 of 2023" in caption.value for caption in page.caption)
+    assert any("not comparable" in info.value and "Measured with Apr to Jun" in info.value for info in page.info)
+    page.button(key="generate_plan").click().run()
+    _finish(page, "generate-plan")
+    assert page.radio(key="generate_into").value == "here"
+    page.button(key="generate_start").click().run()
+    _finish(page, "generate-run")
+    assert not page.error
+    quarter = period("2023-04 to 2023-06")
+    again = Project.open(project.folder)
+    assert again.years == [quarter, 2023]
+    assert [str(year) for year in again.years] == ["2023-04 to 2023-06", "2023"]
+    first, second = (open_embeddings(again.embeddings_path(year), year=year) for year in again.years)
+    assert first.grid == second.grid
+    assert (str(first.provenance.year), second.provenance.year) == ("2023-04 to 2023-06", 2023)
+    kept = json.loads((project.folder / "project.json").read_text())["embeddings"]
+    assert kept["2023-04 to 2023-06"]["year"] == "2023-04 to 2023-06"
+    page.switch_page("pages/compare.py").run()
+    assert not page.error
+    told = [element.value for kind in (page.markdown, page.caption, page.warning, page.info) for element in kind]
+    assert any("Apr to Jun 2023" in text for text in told), told
 
 
 def test_what_was_typed_is_checked_and_kept(page: AppTest) -> None:

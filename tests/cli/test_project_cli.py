@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tessera_core.cli import main
+from tessera_core.periods import period
 from tessera_core.project.project import Project
 from tests.factories import make_grid, two_halves
 
@@ -42,6 +43,13 @@ def test_a_project_is_made_filled_found_and_exported_without_the_app(
     assert code == 0
     folder = Path(made["projects"][0]["folder"])  # type: ignore[index]
     assert Project.open(folder).years == [2023, 2024]
+    # Another window of a year lies beside them, and goes with them everywhere.
+    season = period("2023-10/2024-09")
+    two_halves(GRID, season).save(place / "season")
+    code, more = said(capsys, "project", "add", "Bog", "season")
+    assert (code, more["projects"][0]["years"]) == (0, [2023, "2023-10 to 2024-09", 2024])  # type: ignore[index]
+    code, twice = said(capsys, "project", "add", "Bog", "season")
+    assert (code, "of 2023-10 to 2024-09 already" in twice["error"]["message"]) == (2, True)  # type: ignore[index]
     code, added = said(capsys, "project", "add-labels", "Bog", "labels.csv")
     assert (code, added["added"], added["import"]["read"]) == (0, 24, 25)  # type: ignore[index]
     assert said(capsys, "project", "rename", folder, "Marsh")[0] == 0
@@ -52,8 +60,16 @@ def test_a_project_is_made_filled_found_and_exported_without_the_app(
     assert said(capsys, "export", "Marsh", "--to", "pack", "--out", "course")[0] == 0
     code, exported = said(capsys, "export", "course.tesserapack", "--to", "labels", "--out", "l.csv")
     assert (code, exported["labels"]) == (0, 24)
-    code, _ = said(capsys, "project", "open", "course.tesserapack")
+    code, unpacked = said(capsys, "project", "open", "course.tesserapack")
     assert code == 0
+    copied = Project.open(unpacked["projects"][0]["folder"])  # type: ignore[index]
+    assert copied.years == [2023, season, 2024]
+    assert copied.embeddings_path(season).name == "2023-10 to 2024-09"
+    code, mapped = said(
+        capsys, "export", copied.folder, "--to", "report", "--out", "season.html", "--year", "2023-10/2024-09"
+    )
+    assert (code, mapped["year"]) == (0, "2023-10 to 2024-09")
+    assert "Oct 2023 to Sep 2024" in (place / "season.html").read_text()
     # What it takes to open it is told where several have the name.
     code, refused = said(capsys, "project", "add-labels", "Marsh", "labels.csv")
     assert (code, "Several projects" in refused["error"]["message"]) == (2, True)  # type: ignore[index]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from tessera_core.dpixels.acquire.catalogue import Window
+from tessera_core.dpixels.acquire.fewer_months import WHOLE_DAYS, lost
 from tessera_core.errors import InputError
 
 Season = Literal["agricultural", "wet", "dry", "q1", "q2", "q3", "q4", "last12"]
@@ -19,7 +20,6 @@ SEASONS: tuple[Season, ...] = get_args(Season)
 TROPIC = 23.44
 # Nearer to the equator it rains twice a year; farther than this from it, seasons are warm and cold rather than wet and dry.
 TWO_RAINS, SUBTROPICS = 5.0, 30.0
-TRAINED_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,52 @@ class NamedWindow:
     Attributes:
         window: the days.
         reason: why these, for people.
+        latitude: of the region's middle, degrees; south is negative.
     """
 
     window: Window
     reason: str
+    latitude: float
 
     @property
     def sentence(self) -> str:
         """The dates, why, and what is lost with fewer months than the encoders were trained on."""
-        days = (self.window.end - self.window.start).days + 1
+        return " ".join(self.sentences)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The dates and why, then what is lost."""
         told = f"{self.window.start} to {self.window.end}: {self.reason}."
-        if days < TRAINED_DAYS - 31:
-            told += (
-                f" That is {days} days; the encoders were trained on whole years, so embeddings of it are not comparable with "
-                "those of a year, and what tells classes apart by the rest of the year is lost."
-            )
-        return told
+        return told, *cost_of(self.window, self.latitude)
+
+
+def cost_of(window: Window, latitude: float) -> tuple[str, ...]:
+    """What fewer days than a year cost, in sentences for people; none for about a year.
+
+    Args:
+        window: the days.
+        latitude: of the region's middle, degrees; south is negative.
+    """
+    days = (window.end - window.start).days + 1
+    if days >= WHOLE_DAYS:
+        return ()
+    return (
+        f"That is {days} days; the encoders were trained on whole years, so embeddings of it are not comparable with "
+        "those of a year, and what tells classes apart by the rest of the year is lost.",
+        lost(window, latitude),
+    )
+
+
+def seasons_at(latitude: float) -> tuple[Season, ...]:
+    """The seasons that exist at a latitude, those of a year given by its number (all but ``"last12"``).
+
+    Example:
+        >>> seasons_at(52.0)[:3], seasons_at(12.0)[:3]
+        (('agricultural', 'q1', 'q2'), ('wet', 'dry', 'q1'))
+    """
+    two = TWO_RAINS <= abs(latitude) <= SUBTROPICS
+    own: tuple[Season, ...] = ("agricultural",) if abs(latitude) > TROPIC else ()
+    return (*own, *(("wet", "dry") if two else ()), "q1", "q2", "q3", "q4")
 
 
 def season_window(season: Season, year: int | None, latitude: float, today: dt.date | None = None) -> NamedWindow:
@@ -67,20 +97,22 @@ def season_window(season: Season, year: int | None, latitude: float, today: dt.d
         end = (today or dt.date.today()).replace(day=1) - dt.timedelta(1)
         start = end.replace(year=end.year - 1, day=1)
         start = _first(start.year + start.month // 12, start.month % 12 + 1)
-        return NamedWindow(Window(start, end), "the last twelve whole months")
+        return NamedWindow(Window(start, end), "the last twelve whole months", latitude)
     if year is None:
         raise InputError(f"Say of which year the season {season} is, such as --year 2024.")
     if season in ("q1", "q2", "q3", "q4"):
         first = 3 * int(season[1]) - 2
-        return NamedWindow(_months(year, first, 3), f"quarter {season[1]} of {year}")
+        return NamedWindow(_months(year, first, 3), f"quarter {season[1]} of {year}", latitude)
     if season == "agricultural":
         if abs(latitude) <= TROPIC:
             return NamedWindow(
-                Window.of_year(year), "between the tropics fields are sown in any month, so the calendar year"
+                Window.of_year(year), "between the tropics fields are sown in any month, so the calendar year", latitude
             )
         if latitude > 0:
-            return NamedWindow(_months(year - 1, 10, 12), "from sowing in autumn to harvest, north of the tropics")
-        return NamedWindow(_months(year - 1, 7, 12), "from sowing in spring to harvest, south of the tropics")
+            return NamedWindow(
+                _months(year - 1, 10, 12), "from sowing in autumn to harvest, north of the tropics", latitude
+            )
+        return NamedWindow(_months(year - 1, 7, 12), "from sowing in spring to harvest, south of the tropics", latitude)
     if season not in ("wet", "dry"):
         raise InputError(f"There is no season {season!r}; there are {', '.join(SEASONS)}.")
     if abs(latitude) < TWO_RAINS:
@@ -95,7 +127,9 @@ def season_window(season: Season, year: int | None, latitude: float, today: dt.d
     summer = (season == "wet") == (latitude > 0)
     window = _months(year, 5, 6) if summer else _months(year - 1, 11, 6)
     side = "north" if latitude > 0 else "south"
-    return NamedWindow(window, f"the usual {'rains' if season == 'wet' else 'dry months'} {side} of the equator")
+    return NamedWindow(
+        window, f"the usual {'rains' if season == 'wet' else 'dry months'} {side} of the equator", latitude
+    )
 
 
 def _first(year: int, month: int) -> dt.date:

@@ -75,7 +75,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str
     title: str
     origin: str
-    year: int | None
+    year: int | str | None
     source: str
     checksum: str
     software: str
@@ -329,7 +329,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     project: str
     project_id: str
-    year: int | None
+    year: int | str | None
     made_on: str
     software: str
     simulated: bool

@@ -20,6 +20,7 @@ import msgspec
 from tessera_core.errors import InputError
 from tessera_core.export.report.model import FORMAT, Report
 from tessera_core.gate import read_bytes
+from tessera_core.periods import written
 
 # A report of 254 classes is about 0.5 MB; a picture of the map comes on top.
 MAX_FILE_BYTES = 64 << 20
@@ -56,7 +57,7 @@ class Sealed:
 
 def plain(report: Report) -> dict[str, Any]:
     """The report as values of JSON."""
-    value: dict[str, Any] = json.loads(msgspec.json.encode(report))
+    value: dict[str, Any] = json.loads(msgspec.json.encode(report, enc_hook=written))
     return value
 
 

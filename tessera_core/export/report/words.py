@@ -22,6 +22,7 @@ from tessera_core.export.report.model import (
     Validation,
 )
 from tessera_core.language import ENGLISH, day_text, known, later, localized, numeral, relay, t, using
+from tessera_core.periods import is_period, period
 
 # Kinds of heads in words that need no glossary.
 CLASSIFIERS = {
@@ -255,7 +256,7 @@ def _lead(report: Report) -> str:
         else t("{km2} km²", km2=numeral(ground.km2, ",.1f"))
     )
     used = [one for one in report.classes if one.labels]
-    year = t(" in {year}", year=report.year) if report.year else ""
+    year = t(" in {year}", year=_when(report.year)) if report.year else ""
     return t(
         "A map of {size} in {used} classes. It was learnt from {sum} labels, places of which somebody "
         "said what is there, and from what satellites saw of every place{year}.",
@@ -586,7 +587,7 @@ def _colleagues(report: Report) -> Iterator[str | Table | tuple[Line, ...]]:
 def methods(report: Report) -> str:
     """A paragraph that says what was done, to be pasted into a text."""
     source, labels = report.source, report.labels
-    observed = t(" of {year}", year=source.year) if source.year else ""
+    observed = t(" of {year}", year=_when(source.year)) if source.year else ""
     parts = [
         t(
             "The {value}region was mapped with {title} embeddings{observed} ({dataset}; {origin}). A "
@@ -658,11 +659,16 @@ def methods(report: Report) -> str:
     return " ".join(parts)
 
 
+def _when(year: int | str | None) -> object:
+    """A year or window of a file, as it is said."""
+    return period(year) if isinstance(year, str) and is_period(year) else year
+
+
 def _facts(report: Report) -> dict[str, str]:
     source, ground, labels = report.source, report.ground, report.labels
     facts = {
         "Embeddings": source.dataset,
-        "Year": str(source.year or ""),
+        "Year": t("{year}", year=_when(source.year)) if source.year else "",
         "Source": t("simulated (the demo region)") if report.simulated else source.source,
         "Pixels": t(
             "{height} rows, {width} columns", height=numeral(ground.height, ","), width=numeral(ground.width, ",")

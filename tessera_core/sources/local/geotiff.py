@@ -19,7 +19,7 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.sources import alphaearth
 from tessera_core.sources.local.convert import BLOCK_BYTES, Conversion, converted, quantise_block
-from tessera_core.sources.local.metadata import MIN_DIM, read_metadata, year_in_path
+from tessera_core.sources.local.metadata import MIN_DIM, period_in, read_metadata, year_in_path
 from tessera_core.sources.local.reader import AS_FLOATS, CONVERTED, Description, Reader
 from tessera_core.types import Cancel, Codes, Progress, Window
 
@@ -226,7 +226,7 @@ def provenance_of(path: Path, tags: dict[str, str], dim: int) -> Provenance:
             version=ours.get("version", ""),
             variant=ours.get("variant", ""),
             dim=dim,
-            year=int(year) if year.isdigit() else None,
+            year=period_in(year),
             source=ours.get("source", "geotiff"),
             checksum=ours.get("checksum", ""),
             details={"tile": path.stem},
@@ -241,7 +241,7 @@ def provenance_of(path: Path, tags: dict[str, str], dim: int) -> Provenance:
         version=version,
         variant=variant,
         dim=dim,
-        year=int(year) if year.isdigit() else year_in_path(path),
+        year=year_in_path(path) if (told := period_in(year)) is None else told,
         source="geotiff",
         details={"tile": path.stem},
     )

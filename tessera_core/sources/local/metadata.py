@@ -8,6 +8,7 @@ from typing import Any
 
 from tessera_core.errors import InputError
 from tessera_core.gate import read_json
+from tessera_core.periods import is_period, period
 
 # Fewer bands than this are no embeddings.
 MIN_DIM = 4
@@ -31,4 +32,11 @@ def year_in_path(path: Path) -> int | None:
     for part in (path.stem, *(parent.name for parent in list(path.parents)[:3])):
         if match := re.fullmatch(r"(?:.*[_-])?((?:19|20)\d\d)", part):
             return int(match[1])
+        if is_period(part):
+            return period(part)
     return None
+
+
+def period_in(text: str) -> int | None:
+    """The year or window that a file's tag names; None where it names none."""
+    return int(text) if text.isdigit() else period(text) if is_period(text) else None

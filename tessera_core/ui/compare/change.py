@@ -23,6 +23,7 @@ from tessera_core.analysis.transitions import UNCHANGED, UNKNOWN, year_of_change
 from tessera_core.errors import RasterError
 from tessera_core.language import later, numeral, relay, t
 from tessera_core.observations import depths_differ
+from tessera_core.periods import other_months
 from tessera_core.project.change import RATE, compare_steps
 from tessera_core.project.classify import head_name
 from tessera_core.project.folders import safe_name
@@ -209,6 +210,16 @@ def _said(context: CompareContext, found: Compared, layer: ChangeLayer, rate: fl
     if found.power is not None:
         st.caption(relay(found.power.sentence(rate)))
     st.markdown(_shift_sentence(context, layer))
+    if other_months(context.first, context.last):
+        st.warning(
+            t(
+                "**Other months:** {first} and {last} are not the same part of the year, so much of what differs may be the "
+                "season and not the ground. For change, compare the same months of two years.",
+                first=context.first,
+                last=context.last,
+            ),
+            icon=":material/event_busy:",
+        )
     first, last = (context.scenes[year].depth for year in (context.first, context.last))
     if first is not None and last is not None and depths_differ(first, last):
         st.caption(

@@ -21,7 +21,7 @@ from tessera_core.project.classify import head_name
 from tessera_core.project.folders import safe_name
 from tessera_core.render import palette
 from tessera_core.types import Cancel, Progress
-from tessera_core.ui import charts, files, shell, state, tables
+from tessera_core.ui import charts, files, humanize, shell, state, tables
 from tessera_core.ui.compare.change import Compared, compared
 from tessera_core.ui.compare.context import CompareContext, area_text, result_of, rgb_of_classes
 from tessera_core.ui.components import view_map
@@ -125,12 +125,14 @@ def _label_year(context: CompareContext) -> int:
     years = context.project.years
     settings = context.project.settings
     known = settings.year if settings.label_year is None else settings.label_year
-    current = known if known in years else years[-1]
+    # As the project calls it: a window that is no calendar year is kept as a number in the settings.
+    current = next((year for year in years if year == known), years[-1])
     chosen: int = st.segmented_control(
         t("Which year did you label?"),
         years,
         default=current,
         required=True,
+        format_func=humanize.year_name,
         key=key,
         on_change=lambda: context.project.update(label_year=st.session_state[key]),
         help=t("The year whose picture you looked at when you set the labels."),
@@ -154,7 +156,7 @@ def _studio(context: CompareContext, made: Made) -> None:
         pictures = [
             Layer(
                 f"classes{year}",
-                str(year),
+                humanize.year_name(year),
                 partial(_class_png, f"{coloured}|{year}", context, year, maps, colours),
                 f"{coloured}|{year}",
                 visible=year == context.last,
@@ -362,7 +364,7 @@ def _gif(version: str, _place: CompareContext, _maps: YearMaps, _colours: dict[i
     from tessera_core.render.timelapse import timelapse
 
     frames = [rgb_of_classes(_maps.maps[year].classes, _colours) for year in _place.years]
-    return timelapse(frames, [str(year) for year in _place.years])
+    return timelapse(frames, [humanize.year_name(year) for year in _place.years])
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -380,7 +382,7 @@ def _trajectories(context: CompareContext, version: str, maps: YearMaps, names: 
         return
     table = pd.DataFrame(
         [
-            {str(year): names.get(k, str(k)) for year, k in zip(context.years, one.classes, strict=True)}
+            {humanize.year_name(year): names.get(k, str(k)) for year, k in zip(context.years, one.classes, strict=True)}
             | {"Area": area_text(one.pixels, context)}
             for one in found[:MOST_ROWS]
         ]

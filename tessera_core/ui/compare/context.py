@@ -15,7 +15,7 @@ from tessera_core.areas import hectares
 from tessera_core.language import later, numeral, t
 from tessera_core.project.jobs import Work
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.ui import results
+from tessera_core.ui import humanize, results
 from tessera_core.ui.components.view_map import Layer
 from tessera_core.ui.frame import PageContext
 from tessera_core.ui.scene import OpenScene
@@ -81,7 +81,9 @@ def picture_layers(context: CompareContext, *, pale: bool = False) -> list[Layer
         else:
             version = "|".join(("pale" if pale else "pca", scene.key, *(each.key for each in both)))
             png = partial(_picture, version, scene, both, pale)
-        layers.append(Layer(f"year{year}", str(year), png, version, visible=year == context.last, group="base"))
+        layers.append(
+            Layer(f"year{year}", humanize.year_name(year), png, version, visible=year == context.last, group="base")
+        )
     return layers
 
 

@@ -114,7 +114,11 @@ def _asked(context: CompareContext, marks: Marks, marks_key: str) -> _Asked | No
     after = context.years[-1:]
     if len(context.years) > 2:
         start = st.select_slider(
-            t("First year after"), context.years[1:], value=context.years[-1], key=context.key("control_year")
+            t("First year after"),
+            context.years[1:],
+            value=context.years[-1],
+            format_func=humanize.year_name,
+            key=context.key("control_year"),
         )
         after = [year for year in context.years if year >= start]
     before = [year for year in context.years if year not in after]

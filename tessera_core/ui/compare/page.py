@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from tessera_core.language import later, t
 from tessera_core.project.project import Project
-from tessera_core.ui import demo_rest, frame, state
+from tessera_core.ui import demo_rest, frame, humanize, state
 from tessera_core.ui.compare import change, classes, control, news, stack
 from tessera_core.ui.compare.context import CompareContext
 from tessera_core.ui.components import view_map
@@ -87,7 +87,13 @@ def _context(project: Project, bar: DeltaGenerator) -> CompareContext | None:
         key = f"compare_years_{project.key}"
         chosen = sorted(
             st.segmented_control(
-                t("Years"), years, selection_mode="multi", default=years[-2:], key=key, width="content"
+                t("Years"),
+                years,
+                selection_mode="multi",
+                default=years[-2:],
+                format_func=humanize.year_name,
+                key=key,
+                width="content",
             )
         )
         if len(chosen) < 2:

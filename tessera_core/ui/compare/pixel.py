@@ -64,7 +64,10 @@ def panel(context: CompareContext, layer: ChangeLayer, rate: float) -> None:
                     continue
                 seen = np.isfinite(series.ndvi) & series.valid
                 if seen.any():
-                    greenness[str(year)] = (series.days[seen].tolist(), series.ndvi[seen].round(4).tolist())
+                    greenness[humanize.year_name(year)] = (
+                        series.days[seen].tolist(),
+                        series.ndvi[seen].round(4).tolist(),
+                    )
         if greenness:
             colours = dict(zip(greenness, _COLOURS, strict=False))
             figure = charts.day_figure(greenness, colours, title=t("Greenness"), height=220)

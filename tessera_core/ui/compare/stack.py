@@ -65,7 +65,7 @@ def show(project: Project) -> None:
         t("These embeddings"), years, index=len(project.years) - 1, key="compare_join_first", format_func=_named
     )
     options: list[int | str] = [] if first == _ALL else [year for year in project.years if year != first]
-    series = None if first is None or first == _ALL else _series(project, int(first))
+    series = _series(project, first) if isinstance(first, int) else None
     if elsewhere:
         options.append(_ELSEWHERE)
     if series is not None:
@@ -106,13 +106,13 @@ def show(project: Project) -> None:
     missing = (second == _ELSEWHERE and not path.strip()) or (second == _RASTERS and not sources)
     if st.button(t("Join them"), type="primary", icon=":material/join:", disabled=missing):
         jobs.pool().forget(key)
-        if second == _RASTERS:
-            work = _work_rasters(project, int(first), sources)
-        elif series is not None and second == _SEASONS:
-            work = _work_seasons(project, int(first), series)
+        if second == _RASTERS and isinstance(first, int):
+            work = _work_rasters(project, first, sources)
+        elif series is not None and second == _SEASONS and isinstance(first, int):
+            work = _work_seasons(project, first, series)
         else:
-            other = library.typed_path(path) if second == _ELSEWHERE else project.embeddings_path(int(second))
-            work = _work_all(project, other) if first == _ALL else _work(project, int(first), other)
+            other = project.embeddings_path(second) if isinstance(second, int) else library.typed_path(path)
+            work = _work(project, first, other) if isinstance(first, int) else _work_all(project, other)
         jobs.pool().start(key, t("Joining the embeddings"), work)
     job = jobs.pool().get(key)
     if job is None:
@@ -125,7 +125,7 @@ def show(project: Project) -> None:
 
 
 def _named(option: int | str) -> str:
-    return t(option) if isinstance(option, str) else str(option)
+    return t(option) if isinstance(option, str) else humanize.year_name(option)
 
 
 def _series(project: Project, year: int) -> Path | None:

@@ -13,7 +13,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from tessera_core.export.product import Product
-from tessera_core.language import t
+from tessera_core.language import relay, t
 from tessera_core.project.classify import ProjectMap, project_product
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import SUFFIX, Project
@@ -48,6 +48,8 @@ def page() -> None:
     files, areas = st.columns([8, 9], gap="medium")
     with files:
         st.header(t("The map"))
+        if made.left_out is not None:
+            st.caption(relay(made.left_out.sentence))
         with st.container(key="export_map_files"):
             for item in _map_items(project, product, made, scene, stem_of(project, year)):
                 row(noting(item, project))

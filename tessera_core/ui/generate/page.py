@@ -16,6 +16,7 @@ from tessera_core.language import later, numeral, t, tn
 from tessera_core.project import generate, library
 from tessera_core.project.acquire import Request
 from tessera_core.project.library import typed_path
+from tessera_core.project.project import Project
 from tessera_core.project.settings import ProjectSettings
 from tessera_core.ui import humanize, jobs, state
 from tessera_core.ui.generate import acquire
@@ -276,6 +277,7 @@ def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: i
         st.caption(t("Fetching the images comes first; how long it takes depends on your connection and the archive."))
     if plan.reference:
         st.caption(t("At the end the result is compared with the published embeddings that you gave."))
+    into = _into(what, plan)
     if st.button(
         t("Fetch and make the embeddings") if fetched else t("Make the embeddings"),
         type="primary",
@@ -286,9 +288,32 @@ def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: i
         jobs.pool().start(
             _RUN,
             t("Making embeddings of {name}", name=what.name),
-            lambda progress, cancelled: generate.run(what, plan, dim, device, progress, cancelled),
+            lambda progress, cancelled: generate.run(what, plan, dim, device, progress, cancelled, into),
         )
         st.rerun()
+
+
+def _into(what: generate.TileSet | Request, plan: generate.GeneratePlan) -> Project | None:
+    """The open project where the result may lie beside its years and is wanted there; None for a project of its own."""
+    project = state.current_project()
+    if project is None or not generate.fits_into(project, what, plan):
+        return None
+    years = humanize.years([what.period] if isinstance(what, Request) else what.years)
+    beside = st.radio(
+        t("Where the result goes"),
+        ["here", "own"],
+        format_func=lambda name: {
+            "here": t(
+                "Into {name}, beside its {years}", name=project.name, years=humanize.years(list(project.embeddings))
+            ),
+            "own": t("A region of its own"),
+        }[name],
+        key="generate_into",
+        help=t(
+            "In one region, {years} can be chosen and compared like any year, and labels count for all.", years=years
+        ),
+    )
+    return project if beside == "here" else None
 
 
 # ------------------------------------------------------------------ afterwards
@@ -297,7 +322,7 @@ def _start(what: generate.TileSet | Request, plan: generate.GeneratePlan, dim: i
 def show_outcome(settings: ProjectSettings) -> None:
     """What the run that made a project found out: the comparison with published embeddings, and what could not be fetched."""
     for found in settings.agreement:
-        year = f"{found.year}: " if found.year is not None and len(settings.agreement) > 1 else ""
+        year = f"{humanize.year_name(found.year)}: " if found.year is not None and len(settings.agreement) > 1 else ""
         if found.verdict is None:
             st.info(humanize.escape(f"{year}{found.sentence}"), icon=":material/info:")
             continue

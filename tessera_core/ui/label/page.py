@@ -19,7 +19,7 @@ from tessera_core.session.insight_protocol import InsightState, apply_wishes
 from tessera_core.session.labelling import LabelSession, LabelSessions
 from tessera_core.session.live_map import LiveMap, next_step
 from tessera_core.session.protocol import ProtocolState, apply_message
-from tessera_core.ui import base_maps, canvas, frame, sessions, state
+from tessera_core.ui import base_maps, canvas, frame, humanize, sessions, state
 from tessera_core.ui.components import label_map
 from tessera_core.ui.label import notes, panels
 from tessera_core.ui.scene import OpenScene
@@ -148,7 +148,8 @@ def _key(project: Project) -> str:
 
 def _session(project: Project, scene: OpenScene) -> LabelSession:
     provenance = scene.raster.provenance
-    subtitle = f"{provenance.year or ''} · {provenance.title}".strip(" ·")
+    year = "" if provenance.year is None else humanize.year_name(provenance.year)
+    subtitle = f"{year} · {provenance.title}".strip(" ·")
 
     def make() -> LabelSession:
         live = LiveMap(

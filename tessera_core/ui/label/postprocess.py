@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from tessera_core.errors import TesseraError
-from tessera_core.language import later, numeral, relay, t
+from tessera_core.language import later, localized, numeral, relay, t
+from tessera_core.observations import ELBOW, percent
 from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession, PostProcessed
@@ -31,6 +32,7 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     """Choose how single odd pixels go, look at it, and say whether exports go without them."""
     from tessera_core.analysis.postprocess import PostProcessing, pixels_of
 
+    _seldom_seen(project, scene)
     if not ready:
         st.caption(t("Once there is a map, single odd pixels can be removed here."))
         return
@@ -81,6 +83,33 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     used = project.settings.post_processing == post_processing.to_json()
     if st.toggle("Export the map tidied like this", used, key=f"label_tidy_use_{post_processing}") != used:
         project.update(post_processing=None if used else post_processing.to_json())
+
+
+def _seldom_seen(project: Project, scene: OpenScene) -> None:
+    """Whether the finished map leaves out what satellites saw too rarely, and what that costs; nothing where nobody counted."""
+    used = project.settings.least_seen
+    if scene.depth is None or (scene.depth.below_elbow == 0 and used is None):
+        return
+    taken = scene.left_out(used or ELBOW)
+    wanted = st.toggle(
+        t("Leave out pixels seen fewer than {times} times", times=used or ELBOW),
+        used is not None,
+        key=f"label_careful_{project.key}",
+        help=t(
+            "Two embeddings of the same ground agree best from {times} clear days on. What is left out is missing in files, "
+            "reports and checks of the map; the map on this page shows it, and labels there still teach.",
+            times=ELBOW,
+        ),
+    )
+    share = localized(percent(taken.share or 0))
+    area = "" if taken.hectares is None else t(" ({hectares} ha)", hectares=numeral(taken.hectares, ",.1f"))
+    st.caption(
+        t("Left out: {share} of the region{area}.", share=share, area=area)
+        if wanted
+        else t("It would take {share} of the region{area}.", share=share, area=area)
+    )
+    if wanted != (used is not None):
+        project.update(least_seen=ELBOW if wanted else None)
 
 
 def _post_processed_layer(

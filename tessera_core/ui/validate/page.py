@@ -55,7 +55,7 @@ def _studio(project: Project) -> None:
         again(project, scene, year, made.map.classes)
         return
     screen(project, scene, current)
-    results(project, scene, current)
+    results(project, scene, current, made.map.classes)
     two_people(project, current)
     elsewhere(project, scene, current)
     again(project, scene, year, made.map.classes)

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from tessera_core.assess.area import AreaEstimate, Assessment
+from tessera_core.assess.by_depth import accuracy_by_depth
 from tessera_core.assess.designs import to_csv
 from tessera_core.assess.exchange import ENDINGS, read_answers, sample_text
 from tessera_core.errors import LabelError
@@ -29,7 +31,7 @@ from tessera_core.ui.validate.context import names_of
 ENOUGH = 10
 
 
-def results(project: Project, scene: OpenScene, current: Validation) -> None:
+def results(project: Project, scene: OpenScene, current: Validation, classes: NDArray[np.uint8]) -> None:
     """Areas, accuracy, the confusion matrix and downloads; or what is still open."""
     names = names_of(project)
     if current.seen >= ENOUGH:
@@ -49,6 +51,9 @@ def results(project: Project, scene: OpenScene, current: Validation) -> None:
     unit = "ha" if scene.raster.grid.georeferenced else "pixels"
     first, *_ = found.sentences(names, unit)
     st.markdown(f"**{humanize.escape(relay(first))}**")
+    parts = accuracy_by_depth(current.sample, scene.times_seen, classes > 0)
+    for part in parts:
+        st.markdown(f":material/satellite_alt: {humanize.escape(relay(part.sentence))}")
     for sentence in validate.sure_sentences(current):
         st.markdown(f":material/flag_check: {humanize.escape(relay(sentence))}")
     areas, matrix = st.tabs([t("Areas and accuracy"), t("What is taken for what")])
