@@ -235,8 +235,8 @@ class DissimilarityMap:
         if not self.seldom_share:
             return self._told
         return (
-            f"{self._told} In it are {as_percent(self.seldom_share)} that satellites saw clearly fewer than {self.seldom} times, "
-            "much more rarely than any of your labels."
+            f"Seen clearly fewer than {self.seldom} times, much more rarely than any of your labels, and so unlike them: "
+            f"{as_percent(self.seldom_share)} of the region. {self._told} Label seldom seen ground too, or leave it out of the map."
         )
 
     @property

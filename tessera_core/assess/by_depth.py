@@ -40,13 +40,15 @@ class DepthPart:
     @property
     def sentence(self) -> str:
         """For people."""
-        part = "fewer than" if self.seldom else "at least"
-        head = f"Seen clearly {part} {ELBOW} times ({percent(self.share)} of the map): "
         if self.places < LEAST_PLACES:
-            return f"{head}{self.places} places, too few to tell."
+            return (
+                f"Seen clearly {'fewer than' if self.seldom else 'at least'} {ELBOW} times ({percent(self.share)} of the map): "
+                f"{self.places} places, too few to tell."
+            )
         return (
-            f"{head}right at {100 * self.right.value:.0f} % (95 % sure: {100 * self.right.low:.0f} to "
-            f"{100 * self.right.high:.0f} %), from {self.places} places."
+            f"Seen clearly {'fewer than' if self.seldom else 'at least'} {ELBOW} times ({percent(self.share)} of the map): right "
+            f"at {100 * self.right.value:.0f} % (95 % sure: {100 * self.right.low:.0f} to {100 * self.right.high:.0f} %), from "
+            f"{self.places} places."
         )
 
 

@@ -110,8 +110,10 @@ def _another_time_of_it(page: AppTest, project: Project) -> None:
     page.run()
     page.selectbox(key="acquire_season").select("q2").run()
     assert not page.error
-    assert any("2023-04-01 to 2023-06-30: quarter 2 of 2023" in caption.value for caption in page.caption)
-    assert any("not comparable" in info.value and "Measured with Apr to Jun" in info.value for info in page.info)
+    assert any(
+        "From 2023-04-01 to 2023-06-30: the second quarter of the year" in caption.value for caption in page.caption
+    )
+    assert any("not comparable" in info.value and "Measured with April to June" in info.value for info in page.info)
     page.button(key="generate_plan").click().run()
     _finish(page, "generate-plan")
     assert page.radio(key="generate_into").value == "here"

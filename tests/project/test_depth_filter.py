@@ -116,7 +116,7 @@ def test_ground_seen_much_more_rarely_than_every_label_is_unlike_them(raster: Em
     assert known.seldom == 25
     layer = map_dissimilarity(known, raster)
     assert layer.outside()[56:].all()
-    assert "much more rarely than any of your labels" in layer.sentence
+    assert layer.sentence.startswith("Seen clearly fewer than 25 times, much more rarely than any of your labels")
     assert np.array_equal(map_dissimilarity(learn(x, y, groups), raster).percent[:56], layer.percent[:56])
     share = known.share_outside(raster)
     assert share is not None

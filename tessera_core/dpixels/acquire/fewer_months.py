@@ -8,21 +8,21 @@ year. Knows no network.
 from __future__ import annotations
 
 from tessera_core.dpixels.acquire.catalogue import Window
+from tessera_core.language import later
 
-PLACES = ("a simulated landscape of central Europe", "fields in Arkansas", "fields in California")
-# First month and last month, of January 1 to December 12 -> what was lost (negative) or won at PLACES, points.
-MEASURED: dict[tuple[int, int], tuple[float, float, float]] = {
-    (1, 9): (-4.8, -0.2, 1.3),
-    (4, 12): (-1.1, 0.3, 1.8),
-    (1, 6): (-10.9, -22.5, -2.2),
-    (4, 9): (-5.9, 0.0, 2.6),
-    (7, 12): (-6.7, -1.1, -2.5),
-    (1, 3): (-39.2, -50.0, -21.2),
-    (4, 6): (-11.7, -23.6, 2.5),
-    (7, 9): (-15.0, -4.2, 0.5),
-    (10, 12): (-20.3, -31.1, -7.1),
+# First month and last month, of January 1 to December 12 -> what they are called, and points lost (negative) or won in a simulated
+# landscape of central Europe, on fields in Arkansas and on fields in California.
+MEASURED: dict[tuple[int, int], tuple[str, float, float, float]] = {
+    (1, 9): (later("January to September"), -4.8, -0.2, 1.3),
+    (4, 12): (later("April to December"), -1.1, 0.3, 1.8),
+    (1, 6): (later("January to June"), -10.9, -22.5, -2.2),
+    (4, 9): (later("April to September"), -5.9, 0.0, 2.6),
+    (7, 12): (later("July to December"), -6.7, -1.1, -2.5),
+    (1, 3): (later("January to March"), -39.2, -50.0, -21.2),
+    (4, 6): (later("April to June"), -11.7, -23.6, 2.5),
+    (7, 9): (later("July to September"), -15.0, -4.2, 0.5),
+    (10, 12): (later("October to December"), -20.3, -31.1, -7.1),
 }
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # So much of the months must be shared with what was measured; else figures of that length of time are told.
 _LIKE = 0.7
 _TROPIC = 23.44
@@ -57,7 +57,7 @@ def lost(window: Window, latitude: float) -> str:
     Example:
         >>> import datetime as dt
         >>> lost(Window(dt.date(2024, 1, 1), dt.date(2024, 3, 31)), 50.0)[:45]
-        'Measured with Jan to Mar instead of the whole'
+        'Measured with January to March instead of the'
     """
     if (window.end - window.start).days + 1 >= WHOLE_DAYS:
         return ""
@@ -69,7 +69,7 @@ def lost(window: Window, latitude: float) -> str:
     if _like(north, nearest) >= _LIKE:
         return _measured(nearest, latitude)
     length = min((3, 6, 9), key=lambda count: (abs(count - len(months)), count))
-    figures = [value for (a, b), all_ in MEASURED.items() if b - a + 1 == length for value in all_]
+    figures = [value for (a, b), (_, *all_) in MEASURED.items() if b - a + 1 == length for value in all_]
     return (
         f"Measured with {length} months instead of the whole year, ten labels a class, in points of 100 (macro F1): from "
         f"{_points(max(figures))} to {_points(min(figures))}, by the months; the time when things grow counts most."
@@ -77,23 +77,28 @@ def lost(window: Window, latitude: float) -> str:
 
 
 def _measured(known: tuple[int, int], latitude: float) -> str:
-    figures = MEASURED[known]
-    first, last = (_MONTHS[month - 1] for month in known)
-    told = (
-        f"Measured with {first} to {last} instead of the whole year, ten labels a class, in points of 100 (macro F1): "
-        f"{_points(figures[0])} on {PLACES[0]}, {_points(figures[1])} on {PLACES[1]}, {_points(figures[2])} on {PLACES[2]}."
+    months, simulated, arkansas, california = MEASURED[known]
+    if latitude > 0:
+        return (
+            f"Measured with {months} instead of the whole year, ten labels a class, in points of 100 (macro F1): "
+            f"{_points(simulated)} in a simulated landscape of central Europe, {_points(arkansas)} on fields in Arkansas, "
+            f"{_points(california)} on fields in California."
+        )
+    return (
+        f"Measured in the north with {months}, half a year from here, instead of the whole year, ten labels a class, in points of "
+        f"100 (macro F1): {_points(simulated)} in a simulated landscape of central Europe, {_points(arkansas)} on fields in "
+        f"Arkansas, {_points(california)} on fields in California."
     )
-    return told if latitude > 0 else f"{told} South of the equator the same time of growing is half a year later."
 
 
 def _points(value: float) -> str:
     """A gain or a loss for people.
 
     >>> _points(-4.2), _points(0.3), _points(2.6)
-    ('4 lost', 'nothing lost', '3 won')
+    ('−4', '0', '+3')
     """
     count = round(abs(value))
-    return f"{count} {'lost' if value < 0 else 'won'}" if count else "nothing lost"
+    return f"{'−' if value < 0 else '+'}{count}" if count else "0"
 
 
 def _like(months: frozenset[int], known: tuple[int, int]) -> float:

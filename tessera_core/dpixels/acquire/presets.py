@@ -14,9 +14,23 @@ from typing import Literal, get_args
 from tessera_core.dpixels.acquire.catalogue import Window
 from tessera_core.dpixels.acquire.fewer_months import WHOLE_DAYS, lost
 from tessera_core.errors import InputError
+from tessera_core.language import later
 
 Season = Literal["agricultural", "wet", "dry", "q1", "q2", "q3", "q4", "last12"]
 SEASONS: tuple[Season, ...] = get_args(Season)
+_QUARTERS = (
+    later("the first quarter of the year"),
+    later("the second quarter of the year"),
+    later("the third quarter of the year"),
+    later("the last quarter of the year"),
+)
+# Whether wet, and whether north of the equator.
+_RAINS = {
+    (True, True): later("the usual rains north of the equator"),
+    (True, False): later("the usual rains south of the equator"),
+    (False, True): later("the usual dry months north of the equator"),
+    (False, False): later("the usual dry months south of the equator"),
+}
 TROPIC = 23.44
 # Nearer to the equator it rains twice a year; farther than this from it, seasons are warm and cold rather than wet and dry.
 TWO_RAINS, SUBTROPICS = 5.0, 30.0
@@ -44,7 +58,7 @@ class NamedWindow:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The dates and why, then what is lost."""
-        told = f"{self.window.start} to {self.window.end}: {self.reason}."
+        told = f"From {self.window.start} to {self.window.end}: {self.reason}."
         return told, *cost_of(self.window, self.latitude)
 
 
@@ -97,22 +111,26 @@ def season_window(season: Season, year: int | None, latitude: float, today: dt.d
         end = (today or dt.date.today()).replace(day=1) - dt.timedelta(1)
         start = end.replace(year=end.year - 1, day=1)
         start = _first(start.year + start.month // 12, start.month % 12 + 1)
-        return NamedWindow(Window(start, end), "the last twelve whole months", latitude)
+        return NamedWindow(Window(start, end), later("the last twelve whole months"), latitude)
     if year is None:
         raise InputError(f"Say of which year the season {season} is, such as --year 2024.")
     if season in ("q1", "q2", "q3", "q4"):
         first = 3 * int(season[1]) - 2
-        return NamedWindow(_months(year, first, 3), f"quarter {season[1]} of {year}", latitude)
+        return NamedWindow(_months(year, first, 3), _QUARTERS[int(season[1]) - 1], latitude)
     if season == "agricultural":
         if abs(latitude) <= TROPIC:
             return NamedWindow(
-                Window.of_year(year), "between the tropics fields are sown in any month, so the calendar year", latitude
+                Window.of_year(year),
+                later("between the tropics fields are sown in any month, so the calendar year"),
+                latitude,
             )
         if latitude > 0:
             return NamedWindow(
-                _months(year - 1, 10, 12), "from sowing in autumn to harvest, north of the tropics", latitude
+                _months(year - 1, 10, 12), later("from sowing in autumn to harvest, north of the tropics"), latitude
             )
-        return NamedWindow(_months(year - 1, 7, 12), "from sowing in spring to harvest, south of the tropics", latitude)
+        return NamedWindow(
+            _months(year - 1, 7, 12), later("from sowing in spring to harvest, south of the tropics"), latitude
+        )
     if season not in ("wet", "dry"):
         raise InputError(f"There is no season {season!r}; there are {', '.join(SEASONS)}.")
     if abs(latitude) < TWO_RAINS:
@@ -126,10 +144,7 @@ def season_window(season: Season, year: int | None, latitude: float, today: dt.d
     # The sun is high from May to October in the north, and it rains under it.
     summer = (season == "wet") == (latitude > 0)
     window = _months(year, 5, 6) if summer else _months(year - 1, 11, 6)
-    side = "north" if latitude > 0 else "south"
-    return NamedWindow(
-        window, f"the usual {'rains' if season == 'wet' else 'dry months'} {side} of the equator", latitude
-    )
+    return NamedWindow(window, _RAINS[season == "wet", latitude > 0], latitude)
 
 
 def _first(year: int, month: int) -> dt.date:
