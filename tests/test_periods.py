@@ -6,7 +6,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tessera_core.errors import InputError
@@ -19,6 +19,7 @@ WINDOWS = st.builds(lambda start, more: period_of(start, start + dt.timedelta(mo
 
 
 @given(WINDOWS)
+@settings(deadline=None)
 def test_a_window_survives_every_way_it_is_kept(year):
     assert period(str(year)) == period(int(year)) == period(written(year)) == year
     assert repr(pickle.loads(pickle.dumps(year))) == repr(copy.deepcopy(year)) == repr(year)
@@ -32,6 +33,7 @@ def test_a_window_survives_every_way_it_is_kept(year):
 
 
 @given(WINDOWS, WINDOWS)
+@settings(deadline=None)
 def test_windows_and_years_stand_in_the_order_of_their_last_days(first, second):
     assume(first != second)
     keys = [(days_of(one)[1], days_of(one)[1] - days_of(one)[0]) for one in (first, second)]

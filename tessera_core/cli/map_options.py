@@ -160,14 +160,18 @@ def _without_seldom_seen(
     from dataclasses import replace
 
     from tessera_core.project.depth_filter import leave_out
+    from tessera_core.project.maps import MappedClasses
 
     if times is None:
         return made, None
     # Says what to do where nobody counted.
     made.raster.seldom_seen(times)
-    map_, taken = leave_out(made.map, made.raster, times)
     stamped = replace(made.raster, provenance=made.provenance.with_details(seen_at_least=times))
-    return replace(made, map=map_, raster=stamped), taken
+    if isinstance(made, MappedClasses):
+        classes, taken = leave_out(made.map, made.raster, times)
+        return replace(made, map=classes, raster=stamped), taken
+    values, taken = leave_out(made.map, made.raster, times)
+    return replace(made, map=values, raster=stamped), taken
 
 
 def training_of(trained: Trained) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def months_of(window: Window) -> frozenset[int]:
     for number in range(window.start.toordinal(), window.end.toordinal() + 1):
         month = dt.date.fromordinal(number).month
         days[month] = days.get(month, 0) + 1
-    return frozenset(month for month, count in days.items() if count >= calendar.mdays[month] / 2)
+    return frozenset(month for month, count in days.items() if count >= calendar.monthrange(2001, month)[1] / 2)
 
 
 def lost(window: Window, latitude: float) -> str:
