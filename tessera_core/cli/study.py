@@ -4,13 +4,16 @@ ablations  what each part of the method is worth: trains an encoder without it o
 labels     a frozen encoder with 1 to 50 labels a class, beside a random forest and logistic regression on raw statistics
 sampling   whether an embedding depends on which dates were clear, and how many dates it needs
 year       what a sensor year can lose: windows of it, radar, an orbit, optics
+downstream  one of the six tasks of the TESSERA paper on data in its published layout, beside the published numbers:
+           tessera study downstream TASK FOLDER --out DIR
+           TASK: austrian-crops, tree-species, pastis, biomass, canopy-height or burned-area (docs/downstream.md)
 published  the authors' result files of biomass and burned area, computed anew: tessera study published FOLDER --out DIR
 real       encoders, plain statistics and both together on your own labelled pixels, with intervals and a figure:
            tessera study real FOLDER... --out DIR
            A folder holds .npz files, d-pixel tiles with labels*.tif, or CSV tables as Earth Engine exports them.
 
-All hold whole fields, cells or zones of ground out. Interrupted studies of ablations and of real pixels go on where they stopped
-when they are started again.
+All but the published tasks hold whole fields, cells or zones of ground out. Interrupted studies of ablations, of real pixels and of
+tasks go on where they stopped when they are started again.
 """
 
 from __future__ import annotations
@@ -20,14 +23,20 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core.cli.paths import Input, Output, weights_names
+from tessera_core.pretrain.studies.downstream import NAMES
 
 
 def _tables(args: argparse.Namespace, out: Path) -> list[Path]:
-    return [out / f"{args.name}.json", out / f"{args.name}.md"]
+    name = f"downstream-{args.places[0]}" if args.name == "downstream" and args.places else args.name
+    return [out / f"{name}.json", out / f"{name}.md"]
+
+
+def _places(args: argparse.Namespace) -> Input:
+    return Input(names=(lambda: NAMES) if args.name == "downstream" else None)
 
 
 PATHS = {
-    "places": Input(),
+    "places": _places,
     "out": Output(folder="into", inside=_tables),
     "weights": Input(names=weights_names),
     "tile": Input(),
@@ -39,11 +48,14 @@ EXAMPLES = (
     "tessera study ablations --out study --seeds 2 --steps 100",
     "tessera study real my-pixels --weights studio-nano --weights v2-nano --out study",
     "tessera study real my-pixels --encoder presto.py:Presto --out study",
+    "tessera study downstream biomass biomassters --shares 1,10,100 --out study",
 )
-STOPPED = "ablations and real go on where they stopped when the same command is run again; the other studies begin anew"
+STOPPED = (
+    "ablations, real and downstream go on where they stopped when the same command is run again; the others begin anew"
+)
 SUMMARY = "study what an encoder is worth, with tables"
 
-STUDIES = ("ablations", "labels", "sampling", "year", "real", "published")
+STUDIES = ("ablations", "labels", "sampling", "year", "real", "downstream", "published")
 WEIGHTS = "studio-nano"
 # Pixels of a place in the study of the year, which embeds them fourteen times.
 MOST_OF_A_PLACE = 1500
@@ -53,7 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("name", choices=STUDIES)
     parser.add_argument(
-        "places", nargs="*", metavar="FOLDER", help="real, year: labelled pixels, files or folders; published: results"
+        "places",
+        nargs="*",
+        metavar="FOLDER",
+        help="real, year: labelled pixels, files or folders; published: a folder; downstream: task and folder",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for tables and results")
     parser.add_argument(
@@ -69,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", default="", help="what to call the tile in tables")
     parser.add_argument("--classes", default="", help="only these classes of the labels, separated by commas")
     parser.add_argument(
-        "--seeds", type=int, default=None, help="training runs (ablations: 5) or draws (real: 20, others: 10)"
+        "--seeds",
+        type=int,
+        default=None,
+        help="training runs (ablations: 5; downstream: 1 to 5) or draws (real: 20, others: 10)",
     )
     parser.add_argument("--steps", type=int, default=480, help="ablations: training steps a variant (default: 480)")
     parser.add_argument("--pixels", type=int, default=98304, help="ablations: simulated pixels (default: 98304)")
@@ -93,6 +111,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="real: an encoder of your own code to compare, too, which is run (docs/howto/extend.md); several times for several",
     )
     parser.add_argument("--field", help="real: column of the class in tables")
+    parser.add_argument(
+        "--shares",
+        default="",
+        help="downstream: percent of the labels that teach, such as 1,10,100 (default: as published)",
+    )
+    parser.add_argument(
+        "--as-published", action="store_true", help="downstream: heads of the authors' size, as long taught; for a GPU"
+    )
     parser.add_argument("--no-joined", action="store_true", help="real: do not join embeddings with plain statistics")
 
 
@@ -110,7 +136,13 @@ def check(args: argparse.Namespace) -> None:
         raise InputError("Name the folders of labelled pixels: tessera study real FOLDER... --out DIR.")
     if args.name == "published" and len(args.places) != 1:
         raise InputError("Name the one folder of published results: tessera study published FOLDER --out DIR.")
-    if args.name not in ("real", "year", "published") and args.places:
+    if args.name == "downstream":
+        if len(args.places) != 2 or args.places[0] not in NAMES:
+            raise InputError(
+                f"Name the task and its folder: tessera study downstream TASK FOLDER --out DIR. Tasks are {', '.join(NAMES)}."
+            )
+        _shares(args)
+    if args.name not in ("real", "year", "downstream", "published") and args.places:
         raise InputError(f"The study {args.name} takes no folders ({args.places[0]}); tiles are named with --tile.")
     if args.name == "real":
         _counts(args)
@@ -146,8 +178,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         from tessera_core.pretrain.studies import published
 
         return published.run(args.places[0], args.out)
-    require_torch("A study of encoders")
     progress = ConsoleProgress(args.name)
+    if args.name == "downstream":
+        from tessera_core.pretrain.studies.downstream import framework, tasks
+
+        setting = framework.Setting(_shares(args), args.seeds or 0, args.as_published)
+        return framework.run(tasks.TASKS[args.places[0]], args.places[1], args.out, setting, progress)
+    require_torch("A study of encoders")
     if args.name == "ablations":
         return _ablations(args, progress)
     from tessera_core.models.checkpoint import load_checkpoint
@@ -209,6 +246,18 @@ def _counts(args: argparse.Namespace) -> tuple[int, ...]:
     if counts[0] < 1:
         raise InputError(f"--counts are whole numbers of labels such as 1,5,10,50, not {args.counts!r}.")
     return counts
+
+
+def _shares(args: argparse.Namespace) -> tuple[float, ...]:
+    from tessera_core.errors import InputError
+
+    try:
+        shares = tuple(sorted({float(one) / 100 for one in args.shares.split(",") if one.strip()}))
+    except ValueError:
+        shares = (0.0,)
+    if shares and not (shares[0] > 0 and shares[-1] <= 1):
+        raise InputError(f"--shares are percent of the labels such as 1,10,100, not {args.shares!r}.")
+    return shares
 
 
 def _real(args: argparse.Namespace, encoders: list[Any], progress: Any) -> dict[str, Any]:

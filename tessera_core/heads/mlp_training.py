@@ -34,7 +34,8 @@ def train_layers(
     Args:
         X: finite vectors (N, D).
         targets: (N,), classes as whole numbers, learnt by their cross-entropy, or numbers, by Huber's loss: squares near,
-            distances far, so that a wrong label does not rule.
+            distances far, so that a wrong label does not rule; or (N, K) from 0 to 1, by the cross-entropy of each column, where
+            several classes hold at once.
         weight: (N,) of each vector.
         widths: of the hidden layers and the output.
         step: told how far training is; may raise to stop it.
@@ -49,11 +50,12 @@ def train_layers(
     y = y if classes else y.float()
 
     def loss(out: torch.Tensor, pick: torch.Tensor) -> torch.Tensor:
-        each = (
-            nn.functional.cross_entropy(out, y[pick], reduction="none", label_smoothing=0.05)
-            if classes
-            else nn.functional.huber_loss(out[:, 0], y[pick], reduction="none")
-        )
+        if classes:
+            each = nn.functional.cross_entropy(out, y[pick], reduction="none", label_smoothing=0.05)
+        elif y.ndim == 2:
+            each = nn.functional.binary_cross_entropy_with_logits(out, y[pick], reduction="none").mean(1)
+        else:
+            each = nn.functional.huber_loss(out[:, 0], y[pick], reduction="none")
         return (each * w[pick]).sum() / w[pick].sum()
 
     x = torch.from_numpy(X)

@@ -69,24 +69,25 @@ class Network:
 
     def train(
         self,
-        draw: Callable[[], tuple[Floats, NDArray[np.int16], int, bool]],
+        draw: Callable[[], tuple[Floats, NDArray[np.int16] | NDArray[np.float32], int, bool]],
         say: NDArray[np.float64],
         *,
         steps: int,
         batch: int,
         learning_rate: float,
         step: Callable[[int, int], None],
+        by_crop: bool = False,
     ) -> None:
         """Learn from crops.
 
         Args:
-            draw: gives a crop float32 (D, h, w), its classes int16 (h, w) with -1 where nothing is labelled, quarter turns, and
-                whether it is mirrored.
-            say: float64 (K,), weight of each class.
+            draw: gives a crop float32 (D, h, w), its classes int16 (h, w) with -1 where nothing is labelled (or numbers float32
+                with NaN there, of a network with one output), quarter turns, and whether it is mirrored.
+            say: float64 (K,), weight of each class; of no effect on numbers.
             steps, batch: optimiser steps, and crops a step.
             learning_rate: highest rate of the schedule.
-            seed: of what is dropped.
             step: told how far training is; may raise to stop it.
+            by_crop: of numbers, the mean over crops of the root of each one's mean square, in the place of the mean square.
         """
         net, weight = self._net.train(), torch.from_numpy(say).float()
         with torch.random.fork_rng(devices=[]):
@@ -100,8 +101,13 @@ class Network:
                     crop, truth, turn, flip = draw()
                     crops.append(_turned(torch.from_numpy(crop), turn, flip))
                     marks.append(_turned(torch.from_numpy(truth), turn, flip))
-                out, mark = net(torch.stack(crops)), torch.stack(marks).long()
-                loss = nn.functional.cross_entropy(out, mark, weight=weight, ignore_index=-1, label_smoothing=0.05)
+                out, mark = net(torch.stack(crops)), torch.stack(marks)
+                if mark.is_floating_point():
+                    loss = _squares(out[:, 0], mark, by_crop)
+                else:
+                    loss = nn.functional.cross_entropy(
+                        out, mark.long(), weight=weight, ignore_index=-1, label_smoothing=0.05
+                    )
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()
@@ -126,6 +132,16 @@ class Network:
             RuntimeError: they are of another network.
         """
         self._net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _squares(out: torch.Tensor, truth: torch.Tensor, by_crop: bool) -> torch.Tensor:
+    """Mean square over known pixels of all crops, or the mean of each crop's root; (B, h, w), NaN where unknown."""
+    known = truth.isfinite()
+    square = torch.where(known, out - truth.nan_to_num(), 0.0).square()
+    if not by_crop:
+        return square.sum() / known.sum().clamp_min(1)
+    # The root has no slope at 0.
+    return (square.sum((1, 2)) / known.sum((1, 2)).clamp_min(1) + 1e-8).sqrt().mean()
 
 
 def _turned(values: torch.Tensor, turn: int, flip: bool) -> torch.Tensor:

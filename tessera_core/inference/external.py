@@ -161,12 +161,19 @@ def checked(made: Any, where: str, code: bytes = b"") -> LoadedExternal:
     return LoadedExternal(made, digits[:16])
 
 
-def pixel_years(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.integer], wants: Wants) -> PixelYears:
-    """The years of some pixels (N,) of a tile."""
+def pixel_years(
+    tile: DPixelTile,
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    wants: Wants,
+    lonlat: NDArray[np.float64] | None = None,
+) -> PixelYears:
+    """The years of some pixels (N,) of a tile; ``lonlat`` (N, 2) in degrees where the tile does not say where it lies."""
     year = None if tile.year is None else calendar_year(tile.year)
-    georeferenced = tile.grid.crs is not None
-    places: Any = tile.grid.pixel_to_lonlat(rows + 0.5, cols + 0.5) if georeferenced else (np.nan, np.nan)
-    lonlat = np.stack([np.broadcast_to(np.asarray(one, np.float64), rows.shape) for one in places], axis=1)
+    if lonlat is None:
+        georeferenced = tile.grid.crs is not None
+        places: Any = tile.grid.pixel_to_lonlat(rows + 0.5, cols + 0.5) if georeferenced else (np.nan, np.nan)
+        lonlat = np.stack([np.broadcast_to(np.asarray(one, np.float64), rows.shape) for one in places], axis=1)
     if wants == "monthly":
         s2, s1 = monthly_series(tile, rows, cols)
         middles = np.rint((np.arange(12) + 0.5) * 365.25 / 12).astype(np.int64)
@@ -184,16 +191,22 @@ def pixel_years(tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.in
 
 
 def embed_pixels(
-    loaded: LoadedExternal, tile: DPixelTile, rows: NDArray[np.integer], cols: NDArray[np.integer]
+    loaded: LoadedExternal,
+    tile: DPixelTile,
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    lonlat: NDArray[np.float64] | None = None,
 ) -> Floats:
-    """Vectors float32 (N, dim) of pixels of a tile, NaN where the encoder cannot say or nothing was ever seen.
+    """Vectors float32 (N, dim) of pixels of a tile, NaN where the encoder cannot say or nothing was ever seen; ``lonlat``
+    (N, 2) in degrees where the tile does not say where it lies.
 
     Raises:
         InputError: the encoder fails, or gives something else than ``dim`` numbers a pixel.
     """
     encoder, parts = loaded.encoder, [np.zeros((0, loaded.encoder.dim), np.float32)]
     for at in range(0, len(rows), BATCH):
-        some = pixel_years(tile, rows[at : at + BATCH], cols[at : at + BATCH], encoder.wants)
+        where = None if lonlat is None else lonlat[at : at + BATCH]
+        some = pixel_years(tile, rows[at : at + BATCH], cols[at : at + BATCH], encoder.wants, where)
         try:
             values = np.asarray(encoder.embed(some), np.float32)
         except Exception as error:

@@ -17,6 +17,7 @@ from tessera_core.cli import main
 from tessera_core.dpixels.seasons import monthly_statistics, seasonal_statistics, standardised
 from tessera_core.dpixels.tile import S2_BANDS
 from tessera_core.errors import InputError, LabelError, TileError
+from tessera_core.inference.external import PixelYears, checked
 from tessera_core.models.checkpoint import load_checkpoint
 from tessera_core.pretrain.studies import labelled, peers, real
 
@@ -379,3 +380,16 @@ def test_the_belgian_fields_are_a_place(shared: Path) -> None:
     assert len(fields) == 1249 + 835
     assert len(np.unique(fields.reference.groups)) == 13
     assert place.whole == "fields"
+
+
+def test_an_encoder_of_places_is_told_where_pixels_lie(place: labelled.RealPlace) -> None:
+    class Places:
+        name, dim, wants, fingerprint = "places", 2, "monthly", "1"
+
+        def embed(self, pixels: PixelYears) -> np.ndarray:
+            return pixels.lonlat - (5.3, 50.2)
+
+    features = real.features_of(place, [checked(Places(), "here")], joined=False)
+    known = next(one.values for one in features if one.name == "places")
+    # int8 with a scale a pixel.
+    np.testing.assert_allclose(known, place.xy - (5.3, 50.2), atol=0.003)

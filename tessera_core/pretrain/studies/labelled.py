@@ -78,6 +78,11 @@ class RealPlace:
         told.update(np.ascontiguousarray(self.tile.masks[:, reference.rows[few], reference.cols[few]]).tobytes())
         return told.hexdigest()[:16]
 
+    @property
+    def lonlat(self) -> NDArray[np.float64] | None:
+        """Longitude and latitude (N, 2) of pixels that lie apart; None of a tile, whose grid says it."""
+        return self.xy if self.whole != "fields" and self.tile.grid.crs is None else None
+
     def only(self, wanted: Sequence[str]) -> RealPlace:
         """The pixels of some classes, by name or code.
 

@@ -60,9 +60,9 @@ def run(folder: str | Path, out: str | Path) -> dict[str, Any]:
     """
     folder = Path(folder)
     result: dict[str, Any] = {
-        "biomass": _metrics(folder / _BIOMASS / "metrics"),
+        "biomass": biomass(folder),
         "maps": _maps(folder / _BIOMASS),
-        "burned": _burned(folder / _BURNED),
+        "burned": burned(folder),
     }
     if not any(result.values()):
         raise InputError(f"{folder} holds none of {_BIOMASS}/metrics, maps in {_BIOMASS} and {_BURNED}.")
@@ -72,9 +72,14 @@ def run(folder: str | Path, out: str | Path) -> dict[str, Any]:
     return result
 
 
-def _metrics(folder: Path) -> dict[str, dict[str, dict[str, list[float]]]]:
+def biomass(folder: Path) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Model -> metric of :data:`METRICS` -> share of labels -> one value a run; empty where the folder holds no such tables.
+
+    Raises:
+        InputError: a table is damaged.
+    """
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for place in sorted(path for path in folder.glob("*") if path.is_dir()):
+    for place in sorted(path for path in (folder / _BIOMASS / "metrics").glob("*") if path.is_dir()):
         for metric in METRICS:
             path = place / f"{metric}_results.csv"
             if path.is_file():
@@ -107,7 +112,13 @@ def _maps(folder: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-def _burned(path: Path) -> dict[str, list[float]]:
+def burned(folder: Path) -> dict[str, list[float]]:
+    """``labels`` and the scores of each model; empty where the folder holds no such file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / _BURNED
     if not path.is_file():
         return {}
     with open_archive(path, error=InputError) as archive:

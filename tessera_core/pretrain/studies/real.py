@@ -167,7 +167,7 @@ def _embedded(place: RealPlace, loaded: LoadedEncoder | LoadedExternal, kept: Pa
             return np.array(known, np.float32)
     rows, cols = place.reference.rows, place.reference.cols
     if isinstance(loaded, LoadedExternal):
-        values = _rounded(_filled(embed_pixels(loaded, place.tile, rows, cols)))
+        values = _rounded(_filled(embed_pixels(loaded, place.tile, rows, cols, place.lonlat)))
     else:
         pixels = pack_tile(place.tile, rows, cols, max_s2=_MAX_S2, max_s1=_MAX_S1, seed=0)
         values = _rounded(embed(loaded.encoder, loaded.config.normalisation, pixels))
