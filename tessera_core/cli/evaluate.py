@@ -70,6 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read a folder tile by tile: any number, in any UTM zones, labelled pixels alone",
     )
     parser.add_argument(
+        "--compare-heads",
+        action="store_true",
+        help="also say whether logistic regression suits these labels better than class means",
+    )
+    parser.add_argument(
         "--picture-year",
         type=int,
         metavar="YEAR",
@@ -108,6 +113,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return _evaluate_regression(args)
     if args.tiles and args.baseline:
         raise InputError("--baseline is of one tile; leave --tiles out.")
+    if args.compare_heads and args.per_class:
+        raise InputError("--compare-heads takes all labels; leave --per-class out.")
     if args.tiles:
         reference, raster, lost = _labelled(args)
     else:
@@ -141,6 +148,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         # What takes long to fit is not asked twice what a random split claims.
         score = score_samples(samples, choice, seed=args.seed, naive=head._fits_alone)
         result |= {"score": score.to_json(), "accuracy": score.accuracy, "interval": score.to_json()["interval"]}
+    if args.compare_heads:
+        from tessera_core.assess.head_comparison import compare_heads
+
+        result["heads"] = compare_heads(samples, seed=args.seed).to_json()
     if args.baseline:
         result["baseline"] = _baseline(args, raster.shape, reference, cv)
     return result
@@ -196,8 +207,8 @@ def _evaluate_regression(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.project.regress import score_regression
     from tessera_core.sources.local.open import left_out, open_embeddings
 
-    if args.per_class or args.baseline:
-        raise InputError("--per-class and --baseline are for classes; this head maps numbers.")
+    if args.per_class or args.baseline or args.compare_heads:
+        raise InputError("--per-class, --baseline and --compare-heads are for classes; this head maps numbers.")
     choice = chosen_regression_head(args)
     raster = open_embeddings(args.embeddings)
     numbers = read_measured(args, raster.grid)
@@ -235,8 +246,9 @@ def report(result: dict[str, Any]) -> str:
             [*told(result), result["sentence"], f"With {held_out} held out.", *result["remarks"], *remarks]
         )
     lines = _card(result["card"])
+    compared = [result["heads"]["sentence"]] if "heads" in result else []
     if "score" in result:
-        lines += [*result["score"]["sentences"], "", "Pixel by pixel:"]
+        lines += [*result["score"]["sentences"], *compared, "", "Pixel by pixel:"]
     spread = f" (sd {result['sd']['macro_f1']:.3f} over {result['repeats']} repeats)" if result["repeats"] > 1 else ""
     lines += [
         f"{result['head']} on {result['dataset']}, {_held_out(result)}: trained on {result['n_train']}, "

@@ -105,3 +105,14 @@ def test_bench_reports_every_time_beside_its_ratio(capsys, monkeypatch):
 
 def test_an_unknown_bench_is_bad_usage(capsys):
     assert main(["bench", "coffee"]) == 2
+
+
+def test_labels_say_whether_another_head_suits_them(region, capsys):
+    words = ["evaluate", region / "E", "--labels", region / "l.tif", "--classes", "1200,9120", "--compare-heads"]
+    assert main([str(word) for word in [*words, "--json"]]) == 0
+    heads = json.loads(capsys.readouterr().out)["heads"]
+    assert heads["best"] == "prototype"
+    assert main([str(word) for word in words]) == 0
+    out = capsys.readouterr().out
+    assert out.index(heads["sentence"]) < out.index("macro-F1")
+    assert main([str(word) for word in [*words, "--per-class", "3"]]) == 2
