@@ -108,7 +108,8 @@ def _right(held: HeldOut) -> NDArray[np.float64]:
 def _loss(held: HeldOut) -> NDArray[np.float64]:
     judged = held.judged
     chance = np.nan_to_num(held.proba[judged])[np.arange(len(judged)), held.targets[judged]]
-    return -np.log(np.maximum(chance.astype(np.float64), _FLOOR))
+    loss: NDArray[np.float64] = -np.log(np.maximum(chance.astype(np.float64), _FLOOR))
+    return loss
 
 
 def _percent(share: float) -> str:
