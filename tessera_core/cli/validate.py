@@ -4,6 +4,7 @@ draw      draw the places from the project's map
 for-two   mean a share of them, drawn by chance, for two people, neither of whom sees what the other says
 hand-out  the places for somebody else: .json for another copy of the project, .csv (Collect Earth Online), .geojson or .kml
 take-in   answers that came back, from any of these files; where people differ, all they said is kept
+grade     grade the map by a published sample of places with classes, of any file; --class says which class is which
 pictures  fetch what satellites saw of every place, ahead: with the project and its packs it works without a network
 settle    the class on which you settle where people differ
 show      what follows: accuracy, areas, how far people agree, and both intervals; whether you may stop
@@ -15,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tessera_core.cli.head_options import add_reading_options, hints_of
 from tessera_core.cli.paths import Declared, Input, Output
 from tessera_core.cli.years import add_year
 
@@ -22,12 +24,17 @@ if TYPE_CHECKING:
     from tessera_core.project.project import Project
     from tessera_core.project.validate import Validation
 
-PATHS: dict[str, Declared] = {"answers": Input(), "out": Output((".json", ".csv", ".geojson", ".kml"))}
+PATHS: dict[str, Declared] = {
+    "answers": Input(),
+    "legend": Input(),
+    "out": Output((".json", ".csv", ".geojson", ".kml")),
+}
 EXAMPLES = (
     "tessera validate draw Fen --margin 5",
     "tessera validate for-two Fen --share 25",
     "tessera validate hand-out Fen --out places.json",
     "tessera validate take-in Fen places-of-ann.json",
+    'tessera validate grade Fen lucas.csv --field lc --class "A1=town" --class "C1=wood"',
     "tessera validate pictures Fen",
     "tessera validate settle Fen --place 12 --class wood --name Ann",
     "tessera validate show Fen",
@@ -56,6 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     back.add_argument(
         "answers", metavar="FILE", help=".json that was handed out, or a table, GeoJSON or KML with PLOTID"
     )
+    grade = _task(tasks, "grade", "grade the map by a published sample of places")
+    grade.add_argument("answers", metavar="FILE", help="places with classes: table, GeoJSON, KML, any vector file")
+    grade.add_argument("--field", metavar="NAME", help="column of the classes (default: one is chosen and named)")
+    grade.add_argument(
+        "--class",
+        dest="pairs",
+        action="append",
+        metavar="THEIRS=YOURS",
+        help="which class of the map theirs is; again for more (default: those of the same name)",
+    )
+    grade.add_argument("--legend", metavar="FILE", help="the same as CSV: their class, class of the map")
+    add_reading_options(grade)
     pictures = _task(tasks, "pictures", "fetch what satellites saw of every place, ahead")
     pictures.add_argument(
         "--whole-year",
@@ -87,8 +106,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     project = find_project(args.project)
     year = args.year if args.year is not None else max(project.years, default=None)
     result = {"task": args.task, "project": project.name, "year": year}
-    if args.task == "draw":
-        return result | _draw(project, year, args)
+    if args.task in ("draw", "grade"):
+        return result | {"draw": _draw, "grade": _grade}[args.task](project, year, args)
     known = _known(project, year)
     return result | {
         "for-two": _for_two, "hand-out": _hand_out, "take-in": _take_in, "pictures": _pictures, "settle": _settle,
@@ -108,18 +127,50 @@ def _known(project: Project, year: int | None) -> Validation:
     return known
 
 
-def _draw(project: Project, year: int | None, args: argparse.Namespace) -> dict[str, Any]:
-    from tessera_core.assess.designs import draw
+def _mapped(project: Project, year: int | None) -> tuple[Any, Any]:
+    """Classes (H, W) of the project's map, and their grid."""
     from tessera_core.cli.console import ConsoleProgress
-    from tessera_core.project import validate
     from tessera_core.project.classify import map_project
     from tessera_core.sources.local.open import open_embeddings
 
     raster = open_embeddings(project.embeddings_path(year), year=year)
-    classes = map_project(project, raster, year, progress=ConsoleProgress("map")).map.classes
+    return map_project(project, raster, year, progress=ConsoleProgress("map")).map.classes, raster.grid
+
+
+def _grade(project: Project, year: int | None, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.assess.published import read_published
+    from tessera_core.errors import InputError
+    from tessera_core.labels.weak import parse_legend, read_legend
+    from tessera_core.project import validate
+    from tessera_core.project.response import respond
+
+    if args.legend and args.pairs:
+        raise InputError("Give the legend either as a file (--legend) or line by line (--class), not both.")
+    legend = read_legend(args.legend) if args.legend else parse_legend(args.pairs) if args.pairs else None
+    classes, grid = _mapped(project, year)
+    names = {c.id: c.name for c in project.log.classes}
+    reading = {"field": args.field, "crs": args.crs, "hints": hints_of(args)}
+    found = read_published(args.answers, grid, classes, names, legend, **reading)
+    # Whoever reads the report sees whose places they were.
+    behind = respond(evidence=Path(args.answers).name)
+    graded = validate.Validation(year, grid, found.sample, responses=dict.fromkeys(range(len(found.sample)), behind))
+    kept = validate.start(project, graded)
+    sentences = found.sentences()
+    if kept is not None:
+        sentences.append(f"The earlier places and answers are kept as {kept.name}.")
+    assessed = graded.assess()
+    sentences += assessed.sentences(names, "ha" if grid.georeferenced else "pixels")
+    return {"places": len(found.sample), "column": found.column, "left_out": found.left_out, "sentences": sentences}
+
+
+def _draw(project: Project, year: int | None, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.assess.designs import draw
+    from tessera_core.project import validate
+
+    classes, grid = _mapped(project, year)
     plan = validate.plan(classes, args.design, args.margin / 100, at_least=args.at_least)
     sample = draw(classes, plan.n, args.design, at_least=args.at_least, seed=args.seed)
-    kept = validate.start(project, validate.Validation(year, raster.grid, sample, margin=args.margin / 100))
+    kept = validate.start(project, validate.Validation(year, grid, sample, margin=args.margin / 100))
     sentences = [f"{len(sample)} places were drawn; answer them in the app, or hand them out."]
     if kept is not None:
         sentences.append(f"The earlier places and answers are kept as {kept.name}.")
