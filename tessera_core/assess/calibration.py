@@ -29,6 +29,8 @@ PULL = 4.0
 NO_SET = 255
 # So much surer than right, a map misleads whoever looks at its confidence.
 OVERCONFIDENT = 0.3
+# Independent places below which nothing firm can be said of confidence: with two labels a class it was off by half of all points.
+FEW_PLACES = 20
 # Classes that fit into the widest mask.
 MASK_CLASSES = 64
 # Of each class, beside the pixels that tell how much of the map it covers, so that none weighs nothing.
@@ -178,6 +180,9 @@ def _sentence(
     else:
         mood = "The map is too sure of itself" if sure > right else "The map is more careful than it need be"
     first = f"{mood}: {100 * sure:.0f} % confident on average where {100 * right:.0f} % is right."
+    if weight.sum() < FEW_PLACES:
+        known = f"That is known from {weight.sum():.0f} places, which hardly tell it."
+        first = f"{first} {known}"
     if sure - right > OVERCONFIDENT:
         first = f"Do not trust its confidence. {first} On ground unlike your labels it guesses; label more places of each class."
     if temperature == 1:

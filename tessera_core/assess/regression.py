@@ -28,6 +28,8 @@ from tessera_core.labels.values import read_value_plots
 from tessera_core.raster import EmbeddingRaster
 from tessera_core.types import Cancel, Progress
 
+# Labels are of one heap nearer than this times the distance at which as many would lie on a net; by chance few are.
+HEAP, LEAST_HEAPS, MOST_HEAPED = 0.5, 4, 5000
 # Draws of the bootstrap.
 RESAMPLED = 1000
 
@@ -258,6 +260,7 @@ def judge_regression(
     total, done = cv.n_folds * cv.repeats * len(kinds), 0
     results: list[dict[str, Any]] = []
     first: HeldOutValues | None = None
+    heaps = held_together(samples)
     for kind in kinds:
         each, seen = [], []
         for seed in range(cv.seed, cv.seed + cv.repeats):
@@ -267,7 +270,7 @@ def judge_regression(
                     raise Cancelled
                 train = train[training_draw(np.zeros(len(train)), samples.rows[train], samples.cols[train], seed)]
                 guess[test], half_width[test] = samples.features.fit_interval(
-                    clone(head), train, samples.values[train], test, samples.groups[train]
+                    clone(head), train, samples.values[train], test, heaps[train]
                 )
                 seen.append(len(train))
                 done += 1
@@ -288,6 +291,36 @@ def judge_regression(
     if len(results) > 1:
         result["naive"] = results[1]
     return Judgement(result, first)
+
+
+def held_together(samples: RegressionSamples) -> NDArray[np.intp]:
+    """Which pixels are judged together when margins are made: those of one label, and of labels that lie on one heap.
+
+    Ten plots in a field know each other's number: leaving out single ones gives the margin of plots beside plots.
+    Labels nearer to each other than plots spread over the same ground would be (linked one to the next) are left out as one.
+
+    Args:
+        samples: with at least one pixel.
+
+    Returns:
+        int (N,), from 0; single labels where fewer than four heaps are found, which say nothing.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    ids, label = np.unique(in_order_of_place(samples.groups), return_inverse=True)
+    if len(ids) > MOST_HEAPED:
+        # So many are no plots of anybody's but the pixels of a raster.
+        return label.astype(np.intp)
+    count = np.bincount(label)
+    at = np.stack([np.bincount(label, values) / count for values in (samples.rows, samples.cols)], 1)
+    area = float(np.prod(np.ptp(at, axis=0) + 1))
+    pairs = cKDTree(at).query_pairs(HEAP * (area / len(ids)) ** 0.5, output_type="ndarray")
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(ids), len(ids)))
+    number, heap = connected_components(links, directed=False)
+    found: NDArray[np.intp] = (heap if number >= LEAST_HEAPS else np.arange(len(ids)))[label].astype(np.intp)
+    return found
 
 
 def _by_label(

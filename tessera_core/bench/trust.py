@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from tessera_core.assess.area import Z95
 from tessera_core.assess.designs import looking_order
 from tessera_core.assess.intervals import mean_interval, ratio_interval
-from tessera_core.bench import trust_ways
+from tessera_core.bench import trust_numbers, trust_ways
 from tessera_core.bench.heads import write_between
 from tessera_core.types import Doubles
 
-SEED, DRAWS = 20_261_129, 2000
+SEED, DRAWS = 20_261_201, 2000
 # Each draw of two people takes a second.
-PEOPLE_DRAWS = 200
+PEOPLE_DRAWS, NUMBERS_DRAWS = 200, 40
 MARK = "<!-- tessera bench trust -->"
 
 
@@ -116,7 +116,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if one.title.endswith("as planned (257)")
     ]
     result |= trust_ways.measure(draws * PEOPLE_DRAWS // DRAWS, draws // 10, SEED, planned)
-    result["table"] = "\n".join([result["table"], *trust_ways.tables(result)])
+    result |= trust_numbers.measure(draws * NUMBERS_DRAWS // DRAWS, SEED)
+    result["table"] = "\n".join([result["table"], *trust_ways.tables(result), *trust_numbers.tables(result)])
     markdown = getattr(args, "markdown", None)
     if markdown:
         write_between(Path(markdown), MARK, iter([*result["table"].splitlines(), ""]))

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core.analysis import applicability
+from tessera_core.areas import hectares_per_pixel
 from tessera_core.assess.evaluate import CrossValidation
+from tessera_core.assess.region_mean import region_mean
 from tessera_core.assess.regression import (
     HeldOutValues,
     RegressionSamples,
+    held_together,
     judge_regression,
     regression_samples,
 )
@@ -31,7 +34,6 @@ from tessera_core.heads.training import training_draw
 from tessera_core.labels.model import Label, LabelClass, new_id
 from tessera_core.labels.plots import Plot, plots_of, values_of
 from tessera_core.labels.report import ImportReport
-from tessera_core.labels.sampling import in_order_of_place
 from tessera_core.labels.values import ImportedValues
 from tessera_core.project.project import Project
 from tessera_core.project.settings import ProjectSettings
@@ -157,7 +159,7 @@ def fit_regression(
         samples.rows[keep],
         samples.cols[keep],
         samples.values[keep],
-        groups=in_order_of_place(samples.groups[keep]),
+        groups=held_together(samples)[keep],
         progress=progress,
         cancelled=cancelled,
     )
@@ -302,13 +304,36 @@ def score_facts(score: RegressionScore, unit: str = "") -> list[str]:
         return list(score.remarks)
     how = "blocks of ground" if result["split"] == "blocked" else "whole plots"
     interval = result["r2_interval"]
-    firm = "" if interval is None else f", 95 % interval {interval[0]:.2f} to {interval[1]:.2f}"
+    firm = "" if interval is None else f", with other plots {interval[0]:.2f} to {interval[1]:.2f}"
     first = (
         f"With {how} held out ({result['n_test']} plots): R2 {result['r2']:.2f}{firm}; RMSE {result['rmse']:.3g}{unit}, mean error "
         f"{result['mae']:.3g}{unit}, bias {result['bias']:+.2g}{unit}; margins hold {100 * result['coverage']:.0f} % (promised: "
         f"{100 * COVERAGE:.0f} %)."
     )
     return [line for line in (first, score.gap, *score.remarks) if line]
+
+
+def mean_sentences(made: RegressionMap, score: RegressionScore, grid: Grid, unit: str = "") -> list[str]:
+    """The mean of the region with its interval, and the total where the unit is one of hectares; empty where it cannot be told.
+
+    Args:
+        grid: of the map.
+        unit: of the plots, such as ``t/ha``.
+    """
+    found = None if score.held_out is None else region_mean(made.map.values, score.held_out)
+    if found is None:
+        return []
+    said = f" {unit}" if unit else ""
+    lines = [
+        f"The mean of the region is {found.value:.4g}{said}, {found.low:.4g} to {found.high:.4g} (95 % sure if your plots were "
+        f"drawn by chance; the map alone says {found.mapped:.4g})."
+    ]
+    of = unit.replace(" ", "").casefold().removesuffix("/ha")
+    if of and of != unit.replace(" ", "").casefold() and grid.georeferenced:
+        area = int(np.isfinite(made.map.values).sum()) * hectares_per_pixel(grid)
+        total, low, high = (area * value for value in (found.value, found.low, found.high))
+        lines.append(f"In all that is {total:,.4g} {of} on {area:,.0f} ha, {low:,.4g} to {high:,.4g}.")
+    return lines
 
 
 def score_plots(
@@ -501,7 +526,9 @@ def regression_product(
         [plot.label for plot in plots],
         values_of(plots),
         held_out,
-        score_facts(score, f" {measure.code}" if measure.code else "") + guess_sentences(made, measure.name),
+        score_facts(score, f" {measure.code}" if measure.code else "")
+        + mean_sentences(made, score, raster.grid, measure.code)
+        + guess_sentences(made, measure.name),
         score.r2,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tessera_core.bench import trust, trust_ways
+from tessera_core.bench import trust, trust_numbers, trust_ways
 
 
 def test_intervals_hold_where_plain_ones_do_not() -> None:
@@ -40,3 +40,14 @@ def test_what_people_err_by_stopping_two_maps_and_the_certified_part_are_measure
     (row,) = trust_ways.stopping(10, 1, [("two", np.array([0.6, 0.4]), np.array([0.95, 0.9]), (40, 30))])
     assert row["holds"] >= 0.8
     assert row["stop"] <= 70
+
+
+def test_numbers_are_measured_on_landscapes_of_which_all_is_known() -> None:
+    result = trust_numbers.measure(1, 5)
+    assert [row["plots"] for row in result["plots"]][-1] == "100, ten in a field"
+    assert all(0 <= row["holds"] <= 1 and row["r2_true"] < 1 for row in result["plots"])
+    easy, *_, hopeless = result["changes"]
+    assert easy["found"] > 0.9
+    assert easy["power"] > 0.6
+    assert hopeless["found"] == hopeless["power"] == 0
+    assert len(list(trust_numbers.tables(result))) > 18

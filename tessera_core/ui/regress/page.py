@@ -80,7 +80,7 @@ def _studio(project: Project) -> None:
                 score = regression_score(context)
             if score is not None:
                 score_panel(context, score)
-            guesses(context, made)
+            guesses(context, made, score)
         if context.plots:
             method(context)
         if made is not None:

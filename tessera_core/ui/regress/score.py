@@ -18,6 +18,7 @@ from tessera_core.project.regress import (
     RegressionMap,
     RegressionScore,
     guess_sentences,
+    mean_sentences,
 )
 from tessera_core.ui import charts, humanize, shell
 from tessera_core.ui.regress.context import RegressContext
@@ -64,9 +65,12 @@ def _go(context: RegressContext, label_id: str) -> None:
     st.session_state[context.key("fly")] = True
 
 
-def guesses(context: RegressContext, made: RegressionMap) -> None:
-    """Where the map guesses."""
+def guesses(context: RegressContext, made: RegressionMap, score: RegressionScore | None) -> None:
+    """The mean of the region, and where the map guesses."""
     assert context.measure is not None
+    if score is not None:
+        for sentence in mean_sentences(made, score, context.scene.raster.grid, context.measure.code):
+            st.markdown(f":small[{humanize.escape(relay(sentence))}]")
     st.markdown(t("**Where it guesses**"))
     for sentence in guess_sentences(made, context.measure.name):
         st.markdown(f":small[{humanize.escape(sentence)}]")
@@ -76,11 +80,17 @@ def _figures(context: RegressContext, score: RegressionScore) -> None:
     result, unit = score.result, context.unit
     left, right = st.columns(2, gap="small")
     interval = result["r2_interval"]
-    firm = "" if interval is None else t(" 95 % sure: R² {r2} to {r22}.", r2=_r2(interval[0]), r22=_r2(interval[1]))
+    firm = (
+        "" if interval is None else t(" With other plots: R² {r2} to {r22}.", r2=_r2(interval[0]), r22=_r2(interval[1]))
+    )
     left.metric(
         t("Differences explained (R²)"),
         _r2(result["r2"]),
-        help=t("1 is perfect; 0 is no better than the mean of your plots.{firm}", firm=firm),
+        help=t(
+            "1 is perfect; 0 is no better than the mean of your plots.{firm} Each plot was left out with the ground around it; the "
+            "map, which learned from all of them, is mostly a little better.",
+            firm=firm,
+        ),
     )
     size = result["rmse"]
     right.metric(

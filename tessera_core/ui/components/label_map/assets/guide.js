@@ -20,7 +20,7 @@ const PAUSE = 200; // milliseconds before more places are asked for
 /** @type {Record<string, string>} */
 const TITLES = {
   contradiction: t("Labelled twice, differently"),
-  "likely wrong": t("Probably wrong"),
+  "likely wrong": t("Looks like another class"),
   overlap: t("Two classes look alike"),
   "too few": t("Too few labels"),
   duplicate: t("Labelled twice"),
