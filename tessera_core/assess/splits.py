@@ -7,12 +7,12 @@ fields; ``blocked`` whole squares of ground with a belt around them that is not 
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from tessera_core.assess.samples import Samples
@@ -115,12 +115,21 @@ def near_blocks(
     Args:
         rows, cols: int (N,) of all labels.
         held, training: indices into them.
+
+    Time and memory grow with the labels and not with the ground they lie on, which may be a continent.
     """
-    down, across = rows // block_px, cols // block_px
-    blocks = np.zeros((down.max() + 1, across.max() + 1), bool)
-    blocks[down[held], across[held]] = True
-    pixels = blocks.repeat(block_px, axis=0).repeat(block_px, axis=1)
-    if buffer_px > 0:
-        pixels = ndimage.maximum_filter(pixels, size=2 * buffer_px + 1)
-    near: NDArray[np.bool_] = pixels[rows[training], cols[training]]
+    rows, cols = np.asarray(rows, np.int64), np.asarray(cols, np.int64)
+    # Beyond the belt on either side, so that no block of one row is taken for one of the next.
+    width = (int(cols.max(initial=0)) + buffer_px) // block_px + 3 + buffer_px // block_px
+    margin = buffer_px // block_px + 1
+
+    def keys(row: NDArray[np.int64], col: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (row // block_px) * width + col // block_px + margin
+
+    blocks = np.unique(keys(rows[held], cols[held]))
+    near = np.zeros(len(training), bool)
+    # Steps no longer than a block meet each block that the square around a label meets.
+    steps = sorted({*range(-buffer_px, buffer_px, block_px), buffer_px}) if buffer_px > 0 else [0]
+    for down, across in itertools.product(steps, steps):
+        near |= np.isin(keys(rows[training] + down, cols[training] + across), blocks)
     return near

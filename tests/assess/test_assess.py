@@ -6,13 +6,15 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import classification_report
 from sklearn.metrics import confusion_matrix as peer_confusion
 
 from tessera_core.assess.evaluate import CrossValidation, evaluate
 from tessera_core.assess.metrics import confusion_matrix, score, worst_confusion
 from tessera_core.assess.samples import CodeFeatures, MatrixFeatures, Samples
-from tessera_core.assess.splits import folds, not_judged
+from tessera_core.assess.splits import folds, near_blocks, not_judged
 from tessera_core.errors import Cancelled, HeadError, LabelError
 from tessera_core.heads import make_head
 
@@ -182,3 +184,26 @@ def test_cancelling_and_errors_come_through():
         evaluate(fields(), make_head("ridge"), cancelled=lambda: True)
     with pytest.raises(HeadError):
         evaluate(fields(), make_head("ridge", alpha=-1.0))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 20), st.integers(0, 25), st.sampled_from([40, 300]))
+def test_the_belt_is_what_lies_within_it_of_a_held_out_block(seed: int, block: int, buffer: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, cols = rng.integers(0, size, (2, 30))
+    held, training = np.arange(8), np.arange(8, 30)
+    found = near_blocks(rows, cols, held, training, block, buffer)
+
+    def gap(pixel: int, first: int) -> int:
+        return max(first - pixel, pixel - (first + block - 1), 0)
+
+    expected = [
+        any(max(gap(rows[i], rows[h] // block * block), gap(cols[i], cols[h] // block * block)) <= buffer for h in held)
+        for i in training
+    ]
+    assert found.tolist() == expected
+
+
+def test_a_belt_costs_no_memory_for_the_ground_between_the_labels() -> None:
+    rows, cols = np.array([0, 10**9, 10**9 + 17]), np.array([5, 10**9, 10**9])
+    assert near_blocks(rows, cols, np.array([1]), np.array([0, 2]), 16, 4).tolist() == [False, True]
