@@ -14,6 +14,8 @@ CAVEAT = (
     "validate) give areas with intervals."
 )
 """What is said wherever counted areas stand without an interval."""
+# Values counted at a time.
+_COUNTED = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,30 @@ def mapped_areas(classes: NDArray[np.uint8], grid: Grid) -> dict[int, MappedArea
 
     These are counts of pixels: mistakes of the map shift them (:mod:`tessera_core.project.validate` has areas with intervals).
     """
-    counts = [int(n) for n in np.bincount(classes.ravel(), minlength=256)]
+    counts = pixel_counts(classes).tolist()
     mapped, hectare = max(sum(counts[1:]), 1), hectares(1, grid)
     return {
         i: MappedArea(n, n / mapped if i else 0.0, None if hectare is None else n * hectare)
         for i, n in enumerate(counts)
     }
+
+
+def pixel_counts(values: NDArray[np.uint8], length: int = 256) -> NDArray[np.int64]:
+    """How often each value of uint8 (H, W) occurs: int64 (``length``,), or longer where there are larger ones.
+
+    Counted by rows: NumPy counts in eight bytes a value, which of a large map as one is more than all else about it.
+    """
+    counts = np.zeros(256, np.int64)
+    rows = max(1, _COUNTED // max(values.shape[1], 1))
+    for start in range(0, values.shape[0], rows):
+        counts += np.bincount(values[start : start + rows].ravel(), minlength=256)
+    return counts[: max(length, int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 0)]
+
+
+def summed_percent(confidence: NDArray[np.uint8]) -> tuple[int, int]:
+    """The sum of a map's confidence, uint8 (H, W) in percent with 255 = no data, and how many pixels have one."""
+    counts = pixel_counts(confidence)[:255]
+    return int(counts @ np.arange(255)), int(counts.sum())
 
 
 def hectares(pixels: float, grid: Grid) -> float | None:

@@ -199,6 +199,8 @@ def parts_of(made: MappedClasses) -> dict[str, Any] | None:
 
 
 def _of_classes(made: MappedClasses) -> dict[str, Any]:
+    from tessera_core.areas import summed_percent
+
     result: dict[str, Any] = {"temperature": round(made.head.applied_temperature_, 6)}
     if (trained := made.trained) is not None:
         result |= training_of(trained)
@@ -216,9 +218,9 @@ def _of_classes(made: MappedClasses) -> dict[str, Any]:
         for i, area in areas.items()
         if i
     ]
-    known = made.confidence[made.confidence != 255]
+    total, known = summed_percent(made.confidence)
     result |= {"pixels": int(made.classes.size), "no_data": areas[0].pixels}
-    return result | {"mean_confidence": round(float(known.mean()), 2) if known.size else None}
+    return result | {"mean_confidence": round(total / known, 2) if known else None}
 
 
 def _of_values(made: MappedValues) -> dict[str, Any]:

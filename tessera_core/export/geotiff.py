@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import atomic_path, write_text
+from tessera_core.areas import pixel_counts
 from tessera_core.errors import ExportError
 from tessera_core.export.style import (
     Stops,
@@ -36,6 +37,10 @@ from tessera_core.provenance import SOFTWARE, Provenance
 from tessera_core.render.colormap import Scale
 
 NO_CONFIDENCE = 255
+# Written at a time.
+_ROWS = 512
+# Bytes of blocks that GDAL keeps meanwhile; by itself it keeps a twentieth of the memory, which is two bytes a pixel.
+_GDAL_CACHE = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def write_class_map(
         colormap={0: (0, 0, 0, 0), **colors},
         band_tags=band_tags,
     )
-    counts = np.bincount(classes.ravel(), minlength=256)
+    counts = pixel_counts(classes)
     write_text(path.with_name(path.name + ".aux.xml"), _sidecar(named, counts))
     write_style(path, classes_renderer(named))
     if confidence is not None:
@@ -208,7 +213,7 @@ def _require_shape(values: NDArray[np.uint8], grid: Grid, what: str) -> None:
 def named_classes(classes: NDArray[np.uint8], label_classes: Iterable[LabelClass]) -> list[LabelClass]:
     """The classes by id, with those of the map that nobody named, which have their number for a name."""
     known = {c.id: c for c in label_classes}
-    for value in np.flatnonzero(np.bincount(classes.ravel())):
+    for value in np.flatnonzero(pixel_counts(classes)):
         if 0 < value <= 254 and int(value) not in known:
             known[int(value)] = LabelClass(int(value), f"class {value}", "#808080")
     return [known[id_] for id_ in sorted(known)]
@@ -250,12 +255,19 @@ def _write_cog(
     if grid.georeferenced:
         profile |= {"crs": grid.crs, "transform": grid.transform}
     try:
-        with atomic_path(path) as part, tempfile.TemporaryDirectory(dir=path.parent, prefix=".cog-") as folder:
+        with (
+            atomic_path(path) as part,
+            tempfile.TemporaryDirectory(dir=path.parent, prefix=".cog-") as folder,
+            rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE),
+        ):
             plain = Path(folder) / "plain.tif"
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 with rasterio.open(plain, "w", **profile) as file:
-                    file.write(values, 1)
+                    for start in range(0, grid.height, _ROWS):
+                        # Handed over as one, it is copied as one.
+                        rows = slice(start, min(start + _ROWS, grid.height))
+                        file.write(values[rows], 1, window=(rows.indices(grid.height)[:2], (0, grid.width)))
                     if colormap is not None:
                         file.write_colormap(1, dict(colormap))
                     file.update_tags(**band.tags)

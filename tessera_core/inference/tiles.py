@@ -26,6 +26,7 @@ from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.resumable import ArraySpec, ResumableArrays
 from tessera_core._utils.share import WHOLE, Share
+from tessera_core.areas import pixel_counts
 from tessera_core.dpixels.remarks import remarks
 from tessera_core.dpixels.tile import DPixelTile
 from tessera_core.errors import Cancelled, ExportError, InputError, InUseError, RasterError, TesseraError, TileError
@@ -462,7 +463,7 @@ class _TileRun:
                 done += rows.stop - rows.start
                 report(done * width, skipped * width, "")
                 release(tile)
-            counts = np.bincount(np.asarray(work.arrays["reasons"]).ravel(), minlength=len(NoData))
+            counts = pixel_counts(np.asarray(work.arrays["reasons"]), len(NoData))
             nodata = {r.name.lower(): int(counts[r]) for r in NoData if r != NoData.VALID and counts[r]}
             header = {
                 "format": FORMAT,

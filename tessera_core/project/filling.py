@@ -19,6 +19,7 @@ import numpy as np
 
 from tessera_core._utils.paths import data_home
 from tessera_core._utils.torch_part import require_torch
+from tessera_core.areas import pixel_counts
 from tessera_core.assess.holes import FILLABLE, LEAST, MARGIN, REFUSED, Filled, boxes_to_make, fill_holes, near_holes
 from tessera_core.cells import CELL_PX
 from tessera_core.dpixels.acquire import AcquireOptions, Window, acquire
@@ -101,7 +102,7 @@ def lacking(raster: EmbeddingRaster, margin: int = MARGIN) -> Lack:
         >>> lacking(raster).boxes  # doctest: +SKIP
         ((0, 12, 80, 92),)
     """
-    counts = np.bincount(np.asarray(raster.nodata_reasons()).ravel(), minlength=len(NoData))
+    counts = pixel_counts(np.asarray(raster.nodata_reasons()), len(NoData))
     reasons = {reason: int(counts[reason]) for reason in sorted(FILLABLE) if counts[reason]}
     refused = sum(int(counts[reason]) for reason in REFUSED)
     if not reasons:

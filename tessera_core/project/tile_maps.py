@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.locks import alone
 from tessera_core._utils.partial import Failure
 from tessera_core._utils.share import WHOLE, Share
 from tessera_core._utils.spread import RETRIES, processes, spread
+from tessera_core.areas import summed_percent
 from tessera_core.errors import Cancelled, ExportError, HeadError, InputError, RasterError, TesseraError
 from tessera_core.export.vrt import write_vrt
 from tessera_core.gate import open_raster
@@ -229,7 +228,6 @@ def _map_one(
     require_ours(target)
     made.write(target, out / f"{piece.name}_confidence.tif" if confidence else None)
     areas = made.areas()
-    known = made.confidence[made.confidence != 255]
     write_json(
         out / f"{piece.name}.json",
         {
@@ -239,7 +237,7 @@ def _map_one(
             "shape": list(raster.shape),
             "classes": {str(i): area.pixels for i, area in areas.items()},
             "hectares": {str(i): area.hectares for i, area in areas.items() if i},
-            "confidence": [int(known.sum(dtype=np.int64)), int(known.size)],
+            "confidence": list(summed_percent(made.confidence)),
         },
     )
 

@@ -20,7 +20,7 @@ from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster, NoData
 from tessera_core.sources.local import convert
 from tessera_core.sources.local.convert import quantise_block
-from tessera_core.sources.local.open import find_years, open_embeddings
+from tessera_core.sources.local.open import find_years, open_embeddings, scale_warnings
 
 V2 = Provenance("tessera", "2.0", "2B-L", year=2023)
 
@@ -336,6 +336,27 @@ def test_a_damaged_neighbour_is_told_and_the_rest_opened(tmp_path):
     write_tile(tmp_path)
     (tmp_path / "z.npy").write_text("broken")
     assert any("z.npy" in text for text in open_embeddings(tmp_path).provenance.details["warnings"])
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 9))
+def test_what_is_said_of_scales_follows_from_their_exact_median(seed, height, width):
+    rng = np.random.default_rng(seed)
+    scales = np.exp(rng.normal(0, 3, (height, width))).astype(np.float32)
+    scales[rng.random((height, width)) < 0.2] = rng.choice([0, np.nan, np.inf, -1])
+    raster = EmbeddingRaster(
+        np.ones((height, width, 2), np.int8), scales, Grid.local((height, width)), Provenance("x", dim=2)
+    )
+    valid = scales[np.isfinite(scales) & (scales > 0)]
+    (said,) = scale_warnings(raster) or [""]
+    if not len(valid):
+        assert "No pixel" in said
+        return
+    median = float(np.median(valid))
+    absurd = int((valid > 50 * median).sum())
+    assert said.startswith(f"{absurd} of {len(valid)} pixels") if absurd else said == ""
+    if absurd:
+        assert f"the median {median:.3g} " in said
 
 
 def test_absurd_scales_are_flagged(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tessera_core._utils.folders import Place, entries
 from tessera_core._utils.partial import Failure
@@ -29,6 +30,8 @@ ABSURD = 50
 _HASHED_BYTES = 64 << 20
 _LEFT_OUT = "left_out"
 _DEPTH = 4
+# Scales looked at at a time.
+_LOOKED_AT = 1 << 18
 _OURS: tuple[Reader, ...] = (SavedReader(), NpyReader(), TiffReader(), ZarrReader())
 
 
@@ -228,18 +231,52 @@ def _examined(raster: EmbeddingRaster, problems: list[Failure]) -> EmbeddingRast
 
 def scale_warnings(raster: EmbeddingRaster) -> list[str]:
     """Sentences about scales that no healthy tile has: none at all, or far above the others (docs/spec/model.md section 3)."""
-    valid = valid_scales(raster.scales)
-    if not valid.any():
+    least, most, size = np.inf, 0.0, 0
+    for values in _valid_parts(raster):
+        least, most, size = min(least, float(values.min())), max(most, float(values.max())), size + values.size
+    if not size:
         return ["No pixel has an embedding: all scales are zero or not finite."]
-    values = raster.scales[valid]
-    median = float(np.median(values))
-    absurd = int(np.count_nonzero(values > ABSURD * median))
+    if most <= ABSURD * least:
+        # The median is no smaller than the least.
+        return []
+    median = _median(raster, size)
+    absurd = sum(int(np.count_nonzero(values > ABSURD * median)) for values in _valid_parts(raster))
     if not absurd:
         return []
     return [
-        f"{absurd} of {values.size} pixels have absurd scales, more than {ABSURD} times the median {median:.3g} "
-        f"(the largest is {float(values.max()):.3g}); their embeddings are probably damaged."
+        f"{absurd} of {size} pixels have absurd scales, more than {ABSURD} times the median {median:.3g} "
+        f"(the largest is {most:.3g}); their embeddings are probably damaged."
     ]
+
+
+def _valid_parts(raster: EmbeddingRaster) -> Iterator[NDArray[np.float32]]:
+    """The valid scales, some rows at a time; none of a part without any."""
+    rows = max(1, _LOOKED_AT // max(raster.shape[1], 1))
+    for start in range(0, raster.shape[0], rows):
+        scales = np.asarray(raster.scales[start : start + rows], np.float32)
+        if (values := scales[valid_scales(scales)]).size:
+            yield values
+
+
+def _median(raster: EmbeddingRaster, size: int) -> float:
+    """The median of the valid scales, exactly, without holding or sorting them: positive floats are ordered as their bits are."""
+    high = np.zeros(1 << 16, np.int64)
+    for values in _valid_parts(raster):
+        high += np.bincount(values.view(np.uint32) >> 16, minlength=1 << 16)
+    ends = np.cumsum(high)
+    found: dict[int, int] = {}
+    ranks = {(size - 1) // 2, size // 2}
+    for bucket in {int(np.searchsorted(ends, rank, side="right")) for rank in ranks}:
+        low = np.zeros(1 << 16, np.int64)
+        for values in _valid_parts(raster):
+            bits = values.view(np.uint32)
+            low += np.bincount(bits[bits >> 16 == bucket] & 0xFFFF, minlength=1 << 16)
+        before = int(ends[bucket - 1]) if bucket else 0
+        within = np.cumsum(low)
+        for rank in ranks:
+            if before <= rank < ends[bucket]:
+                found[rank] = bucket << 16 | int(np.searchsorted(within, rank - before, side="right"))
+    return float(np.mean(np.array(list(found.values()), np.uint32).view(np.float32)))
 
 
 def dataset_of(provenance: Provenance) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tessera_core._utils.atomic import write_json
 from tessera_core._utils.resumable import ArraySpec, ResumableArrays, piece_of, plan_digest
+from tessera_core.areas import pixel_counts
 from tessera_core.errors import RasterError
 from tessera_core.observations import CHANNELS, depth_of
 from tessera_core.provenance import Provenance
@@ -140,7 +141,7 @@ class YearWriter:
         request, arrays = self.request, self._arrays.arrays
         self.gaps.mark(arrays)
         missing, absent = self.gaps.sentences(), self.gaps.absent(arrays["nodata"])
-        counts = np.bincount(np.asarray(arrays["nodata"]).ravel(), minlength=len(NoData))
+        counts = pixel_counts(np.asarray(arrays["nodata"]), len(NoData))
         depth = depth_of(arrays["observations"], valid_scales(arrays["scales"])) if self._observed else None
         provenance = self._provenance(missing, absent)
         if depth is not None and depth.pixels:

@@ -11,10 +11,10 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from tessera_core._utils.partial import Failure
+from tessera_core.areas import pixel_counts
 from tessera_core.errors import InputError
 from tessera_core.hosting import settings
 from tessera_core.language import later, relay, t
@@ -191,7 +191,7 @@ def _show(scene: OpenScene, name: str) -> None:
 
 def _blank(raster: EmbeddingRaster) -> str:
     """How many pixels have no data, and why; empty where hardly any."""
-    counts = np.bincount(raster.nodata_reasons().ravel(), minlength=len(NoData))
+    counts = pixel_counts(raster.nodata_reasons(), len(NoData))
     empty = 1 - counts[NoData.VALID] / counts.sum()
     if empty <= 0.001:
         return ""
