@@ -21,7 +21,6 @@ from tessera_core.heads import DEFAULT_HEAD, make_head
 from tessera_core.types import Cancel
 
 RIVAL = "logistic"
-NAMES = {DEFAULT_HEAD: "class means", RIVAL: "logistic regression"}
 # The rival is named where its log-loss is less by more than so many standard errors over places, and of so many places.
 CERTAIN, LEAST_PLACES = 2.0, 20
 _FLOOR = 1e-6
@@ -68,7 +67,7 @@ def compare_heads(samples: Samples, *, seed: int = 0, cancelled: Cancel | None =
             hold_out(samples, make_head(name), seed=seed, cancelled=cancelled) for name in (DEFAULT_HEAD, RIVAL)
         )
     except (LabelError, HeadError):
-        told = "Too few labels lie in places of their own to compare heads; with few labels class means are the best."
+        told = "Too few labels lie in places of their own to compare methods; with few labels class means are the best."
         return HeadComparison(DEFAULT_HEAD, {}, 0, told)
     judged = default.judged
     target = default.targets[judged]
@@ -82,27 +81,29 @@ def compare_heads(samples: Samples, *, seed: int = 0, cancelled: Cancel | None =
     # Labels of one place go wrong together: the error is over places.
     by_place = np.bincount(place, (_loss(default) - _loss(rival)) * say, minlength=places)
     error = float(np.sqrt(places / max(places - 1, 1) * np.square(by_place - by_place.mean()).sum()))
-    told = f"at {places} places held out {NAMES[DEFAULT_HEAD]} are right {_percent(right[DEFAULT_HEAD])} of the time, "
-    told += f"{NAMES[RIVAL]} {_percent(right[RIVAL])}"
+    means, other = _percent(right[DEFAULT_HEAD]), _percent(right[RIVAL])
     if places >= LEAST_PLACES and float(by_place.sum()) > CERTAIN * error:
         return HeadComparison(
             RIVAL,
             right,
             places,
-            f"For these labels logistic regression is clearly better: {told}. Take --head {RIVAL}.",
+            f"For these labels logistic regression is clearly better than class means: at {places} places held out it is right "
+            f"{other} of the time, they {means}.",
         )
     return HeadComparison(
         DEFAULT_HEAD,
         right,
         places,
-        f"Logistic regression is not clearly better for these labels, so class means stay: {told}.",
+        f"For these labels logistic regression is not clearly better than class means: at {places} places held out it is right "
+        f"{other} of the time, they {means}.",
     )
 
 
 def _right(held: HeldOut) -> NDArray[np.float64]:
     judged = held.judged
     guess: NDArray[np.intp] = np.nan_to_num(held.proba[judged]).argmax(1)
-    return (guess == held.targets[judged]).astype(np.float64)
+    hit: NDArray[np.float64] = (guess == held.targets[judged]).astype(np.float64)
+    return hit
 
 
 def _loss(held: HeldOut) -> NDArray[np.float64]:

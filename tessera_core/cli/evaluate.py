@@ -246,7 +246,7 @@ def report(result: dict[str, Any]) -> str:
             [*told(result), result["sentence"], f"With {held_out} held out.", *result["remarks"], *remarks]
         )
     lines = _card(result["card"])
-    compared = [result["heads"]["sentence"]] if "heads" in result else []
+    compared = [f"{result['heads']['sentence']} Take --head {result['heads']['best']}."] if "heads" in result else []
     if "score" in result:
         lines += [*result["score"]["sentences"], *compared, "", "Pixel by pixel:"]
     spread = f" (sd {result['sd']['macro_f1']:.3f} over {result['repeats']} repeats)" if result["repeats"] > 1 else ""

@@ -35,7 +35,7 @@ def test_logistic_is_named_where_means_lie_wrong(seed: int) -> None:
     told = compare_heads(samples(x, y, np.arange(160) // 4))
     assert told.best == "logistic"
     assert told.right["logistic"] > told.right["prototype"] + 0.1
-    assert "--head logistic" in told.sentence
+    assert "is clearly better" in told.sentence
     assert f"at {told.places} places" in told.sentence
 
 

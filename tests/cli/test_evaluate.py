@@ -114,5 +114,5 @@ def test_labels_say_whether_another_head_suits_them(region, capsys):
     assert heads["best"] == "prototype"
     assert main([str(word) for word in words]) == 0
     out = capsys.readouterr().out
-    assert out.index(heads["sentence"]) < out.index("macro-F1")
+    assert out.index(f"{heads['sentence']} Take --head prototype.") < out.index("macro-F1")
     assert main([str(word) for word in [*words, "--per-class", "3"]]) == 2
