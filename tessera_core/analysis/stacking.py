@@ -128,6 +128,24 @@ def stack(
     return Stacked(Path(folder), EmbeddingRaster.open(folder), weights, cosine, missing)
 
 
+def weights_like(earlier: Provenance, first: Provenance, second: Provenance) -> tuple[float, float]:
+    """What the parts of embeddings that were joined earlier were multiplied by, to join the same two datasets of another region.
+
+    A head that learnt on the one maps the other then, since their numbers mean the same.
+
+    Raises:
+        InputError: they were not joined, or of other datasets.
+    """
+    parts = earlier.details.get("parts") if earlier.model == "stack" else None
+    known = [Provenance.from_json(part) for part in parts or ()]
+    if len(known) != 2 or [one.dataset for one in known] != [first.dataset, second.dataset]:
+        raise InputError(
+            f"{earlier.dataset} is not joined of {first.dataset} and {second.dataset}; it cannot say how to join these."
+        )
+    one, other = (float(part["weight"]) for part in parts or ())
+    return one, other
+
+
 def _years_kind(years: Sequence[int]) -> FolderKind:
     """A folder with these joined years and nothing else."""
     names = tuple(f"{year}/{name}" for year in years for name in RASTER.files)

@@ -5,6 +5,7 @@ the yearly wave, radar means) are joined then, which helps from a few labels on.
 counts and say it (docs/heads.md).
 
 Folders that hold several years are joined year by year, with the same weights in all, so that change can be found in both.
+--follow FOLDER weighs the parts as an earlier join of the same datasets did, so that its heads map this region, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from tessera_core.cli.paths import Input, Output
 
-PATHS = {"first": Input(), "second": Input(), "out": Output(folder="whole")}
+PATHS = {"first": Input(), "second": Input(), "follow": Input(), "out": Output(folder="whole")}
 EXAMPLES = (
     "tessera stack demo/embeddings/2023 annual/2023 --out both",
     "tessera stack tessera-years annual --out both",
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "second", help="other embeddings of the same place: another model, or another year; or its d-pixel tiles"
     )
     parser.add_argument("--out", required=True, help="folder to write; open it like any embeddings")
+    parser.add_argument("--follow", metavar="FOLDER", help="joined earlier, whose weights are taken")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
 
 
@@ -40,19 +42,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         InputError: the embeddings cannot be read or share no ground.
         ExportError: the folder cannot be written.
     """
-    from tessera_core.analysis.stacking import stack, stack_years
+    from tessera_core.analysis.stacking import stack, stack_years, weights_like
     from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
     from tessera_core.sources.local.open import find_years, open_embeddings
 
-    if (tiles := _tiles(args.second)) is not None:
+    tiles = _tiles(args.second)
+    parts = args.first, args.second
+    years = [] if tiles is not None else [[y for y in find_years(part) if y is not None] for part in parts]
+    several = tiles is None and min(len(each) for each in years) > 1
+    if args.follow is not None and (several or tiles is not None):
+        raise InputError("--follow is for two embeddings of one year; leave it out, or name folders of one year each.")
+    if tiles is not None:
         from tessera_core.analysis.season_raster import join_seasons
 
         one = open_embeddings(args.first)
         made = [join_seasons(one, tiles, args.out, seed=args.seed, progress=ConsoleProgress("stack"))]
         return _told(args, [one], made)
-    parts = args.first, args.second
-    years = [[year for year in find_years(part) if year is not None] for part in parts]
-    if min(len(each) for each in years) > 1:
+    if several:
         first, second = (
             {year: open_embeddings(part, year=year) for year in each} for part, each in zip(parts, years, strict=True)
         )
@@ -61,7 +68,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     else:
         one, other = (open_embeddings(part) for part in parts)
         sources = [one, other]
-        made = [stack(one, other, args.out, seed=args.seed, progress=ConsoleProgress("stack"))]
+        weights = None
+        if args.follow is not None:
+            earlier = open_embeddings(args.follow).provenance
+            weights = weights_like(earlier, one.provenance, other.provenance)
+        made = [stack(one, other, args.out, weights=weights, seed=args.seed, progress=ConsoleProgress("stack"))]
     return _told(args, sources, made)
 
 

@@ -426,6 +426,10 @@ def test_other_rasters_join_by_a_stated_rule_and_are_layers_of_explore(
     sent = [payload.unpack(e.proto.bytes)[0] for e in app.get("bidi_component") if e.proto.bytes]
     titles = {one["title"] for message in sent for one in message.get("layers", ())}
     assert {"dem", "soils"} <= titles
+    # The next region can be joined as this one was, so that a head of the one maps the other.
+    _open(app, years, "join")
+    app.selectbox(key="compare_join_second").set_value(RASTERS).run()
+    assert app.selectbox(key=f"compare_join_like_{years.key}").options == ["Fields joined"]
 
 
 def test_strangers_may_not_name_folders(app: AppTest, years: Project, monkeypatch: pytest.MonkeyPatch) -> None:

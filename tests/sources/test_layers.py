@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import rasterio
 
+from tessera_core.analysis.stacking import stack, weights_like
 from tessera_core.cli import main
 from tessera_core.errors import InputError, RasterError
 from tessera_core.grid import Grid
 from tessera_core.provenance import Provenance
 from tessera_core.raster import EmbeddingRaster
-from tessera_core.sources.local.layers import LayerSource, read_layers
+from tessera_core.sources.local.layers import LayerSource, read_layers, shown_layers
 from tests.factories import make_grid, make_raster
 
 GRID = make_grid((20, 30))
@@ -151,3 +152,33 @@ def test_features_are_joined_with_embeddings_and_teach_a_head(tmp_path, capsys):
         assert main(["map", f"{folder}/{name}", "--labels", f"{folder}/l.tif", "--head", "ridge", "--out", out]) == 0
         share = (rasterio.open(out).read(1) == high + 1).mean()
         assert share < right if name == "e" else share > right
+
+
+def test_joined_rasters_are_shown_in_their_own_unit_and_joined_elsewhere_with_the_same_weights(tmp_path):
+    noise = make_raster(RNG.normal(size=(20, 30, 8)), GRID, Provenance("studio", "nano", dim=8, year=2024))
+    height = RNG.normal(300, 20, GRID.shape).astype(np.float32)
+    soils = [RNG.integers(low, low + 3, GRID.shape).astype(np.uint8) for low in (1, 4)]
+    sources = [LayerSource(write(tmp_path / "dem.tif", height, GRID))]
+    for name, codes in zip("ab", soils, strict=True):
+        path = write(tmp_path / f"{name}.tif", codes, GRID)
+        with rasterio.open(path, "r+") as file:
+            file.set_band_description(1, "class")
+        sources.append(LayerSource(path, "classes"))
+    layers = read_layers(sources, GRID, year=2024)
+    both = stack(noise, layers, tmp_path / "both").raster
+    # Two rasters whose bands are called the same stay two.
+    shown = shown_layers(both.provenance)
+    assert [(one.title, one.codes) for one in shown] == [("dem", ()), ("class", (1, 2, 3)), ("b class", (4, 5, 6))]
+    near = np.abs(height - 300) < 60
+    np.testing.assert_allclose(shown[0].values(both)[near], height[near], atol=2)
+    for one, codes in zip(shown[1:], soils, strict=True):
+        np.testing.assert_array_equal(one.values(both), codes - codes.min())
+    assert shown_layers(noise.provenance) == []
+    other = make_raster(3 * RNG.normal(size=(20, 30, 8)), GRID, Provenance("studio", "nano", dim=8, year=2023))
+    there = read_layers(sources, GRID, year=2023, like=Provenance.from_json(both.provenance.details["parts"][1]))
+    weights = weights_like(both.provenance, other.provenance, there.provenance)
+    followed = stack(other, there, tmp_path / "followed", weights=weights)
+    assert followed.raster.provenance.dataset == both.provenance.dataset
+    assert followed.weights == pytest.approx([part["weight"] for part in both.provenance.details["parts"]])
+    with pytest.raises(InputError, match="is not joined of"):
+        weights_like(layers.provenance, other.provenance, there.provenance)

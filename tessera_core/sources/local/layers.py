@@ -110,13 +110,16 @@ def read_layers(
     known = None if like is None else _columns_of(like)
     columns: list[Column] = []
     planes: list[NDArray[np.int8]] = []
+    titles: set[str] = set()
     valid = np.ones(grid.shape, bool)
     for number, source in enumerate(sources):
         if cancelled is not None and cancelled():
             raise Cancelled()
         if progress is not None:
             progress(number, len(sources), source.path.name)
-        for values, rule, title in _read(source, grid):
+        for values, rule, called in _read(source, grid):
+            title = _unused(called, source, titles)
+            titles.add(title)
             earlier = None if known is None else known[len(columns) :]
             made = _standardised(values, source, title, rule, earlier)
             for column, plane in made:
@@ -142,6 +145,12 @@ def read_layers(
     return EmbeddingRaster(
         codes, scales, grid, Provenance(MODEL, "1", name, len(columns), year, source=MODEL, details=details)
     )
+
+
+def _unused(title: str, source: LayerSource, taken: set[str]) -> str:
+    """A title that no raster before has: that of the band, with the name of the file, or with a number."""
+    names = (title, f"{source.path.stem} {title}", *(f"{title} ({number})" for number in range(2, MAX_DIM + 2)))
+    return next(name for name in names if name not in taken)
 
 
 def _columns_of(provenance: Provenance) -> list[Column]:
@@ -189,11 +198,13 @@ def _one_hot(
         codes = [int(code) for code in np.unique(known)]
     else:
         codes = []
+        before = earlier[0].title.rpartition(" ")[0] if earlier else title
         for column in earlier:
-            if column.code is None or (codes and column.code <= codes[-1]):
+            # The next raster of classes has a title of its own, and may go on where this one's codes end.
+            if column.code is None or column.title.rpartition(" ")[0] != before or (codes and column.code <= codes[-1]):
                 break
             codes.append(column.code)
-        title = earlier[0].title.rpartition(" ")[0] if codes else title
+        title = before if codes else title
     if not 2 <= len(codes) <= MAX_CODES:
         raise InputError(f"{source.path.name} has {len(codes)} classes here; features are made of 2 to {MAX_CODES}.")
     one = np.int8(round(127 / REACH))

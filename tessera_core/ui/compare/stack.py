@@ -12,7 +12,7 @@ import streamlit as st
 
 from tessera_core._utils.paths import data_home
 from tessera_core.analysis.season_raster import has_seasons, join_seasons
-from tessera_core.analysis.stacking import Stacked, stack, stack_years
+from tessera_core.analysis.stacking import Stacked, stack, stack_years, weights_like
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
 from tessera_core.errors import InputError
 from tessera_core.language import later, numeral, relay, t
@@ -20,6 +20,7 @@ from tessera_core.project import library
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import Project
 from tessera_core.provenance import Provenance
+from tessera_core.sources.local.layers import MODEL
 from tessera_core.sources.local.uploads import plain_name
 from tessera_core.types import Cancel, Progress
 from tessera_core.ui import humanize, jobs, state, tables
@@ -79,6 +80,7 @@ def show(project: Project) -> None:
     second = right.selectbox(t("and"), options, index=usual, key="compare_join_second", format_func=_named)
     path = ""
     sources = _rasters(project) if second == _RASTERS else []
+    like = _like(project) if second == _RASTERS else None
     if second == _ELSEWHERE:
         path = st.text_input(t("Folder or file of the other embeddings"), key="compare_join_path")
         st.caption(
@@ -102,12 +104,12 @@ def show(project: Project) -> None:
             )
         )
     given = ",".join(f"{upload.file_id} {kind}" for upload, kind in sources)
-    key = "|".join((PAGE, "join", project.key, str(first), str(second), path + given))
+    key = "|".join((PAGE, "join", project.key, str(first), str(second), path + given, like.dataset if like else ""))
     missing = (second == _ELSEWHERE and not path.strip()) or (second == _RASTERS and not sources)
     if st.button(t("Join them"), type="primary", icon=":material/join:", disabled=missing):
         jobs.pool().forget(key)
         if second == _RASTERS and isinstance(first, int):
-            work = _work_rasters(project, first, sources)
+            work = _work_rasters(project, first, sources, like)
         elif series is not None and second == _SEASONS and isinstance(first, int):
             work = _work_seasons(project, first, series)
         else:
@@ -178,8 +180,34 @@ def _rasters(project: Project) -> list[tuple[Any, str]]:
     ]
 
 
+def _like(project: Project) -> Provenance | None:
+    """How another region's rasters were joined, where somebody wants these joined so; only asked where there is one."""
+    found = {
+        entry.dataset: entry.name
+        for entry in library.recent()
+        # Of a layer's dataset, see tessera_core.sources.local.layers.
+        if entry.dataset and f"{project.dataset} + {MODEL} " in entry.dataset.partition("/")[2]
+    }
+    if not found:
+        return None
+    chosen = st.selectbox(
+        t("Numbers standardised as in"),
+        list(found),
+        index=None,
+        format_func=lambda dataset: found.get(dataset, ""),
+        key=f"compare_join_like_{project.key}",
+        placeholder=t("this region alone"),
+        help=t("A head that learnt in the other region maps this one then. Drop the same rasters in the same order."),
+    )
+    if chosen is None:
+        return None
+    entry = next(one for one in library.recent() if one.dataset == chosen)
+    known = Project.open(entry.folder).embeddings
+    return next(iter(known.values())).provenance if known else None
+
+
 def _work_rasters(
-    project: Project, first: int, sources: list[tuple[Any, str]]
+    project: Project, first: int, sources: list[tuple[Any, str]], like: Provenance | None
 ) -> Callable[[Progress, Cancel], StackResult]:
     from tessera_core.sources.local.layers import LayerSource, read_layers
     from tessera_core.sources.local.open import open_embeddings
@@ -197,8 +225,10 @@ def _work_rasters(
                 path.parent.mkdir()
                 path.write_bytes(upload.getvalue())
                 files.append(LayerSource(path, kind))
-            layers = read_layers(files, raster.grid, year=first, progress=progress, cancelled=cancelled)
-        made = stack(raster, layers, folder, progress=progress, cancelled=cancelled)
+            earlier = None if like is None else Provenance.from_json(like.details["parts"][1])
+            layers = read_layers(files, raster.grid, year=first, like=earlier, progress=progress, cancelled=cancelled)
+        weights = None if like is None else weights_like(like, raster.provenance, layers.provenance)
+        made = stack(raster, layers, folder, weights=weights, progress=progress, cancelled=cancelled)
         return StackResult(folder, (made,))
 
     return work
