@@ -81,7 +81,7 @@ def choose(key: str, provenance: Provenance, own: str = "") -> Given | str | Non
             content = hashlib.blake2b(f"{path} {stamp.st_mtime_ns} {stamp.st_size}".encode(), digest_size=8).hexdigest()
             given = Given(name, content, _load(content, path), True)
         if given.saved.classification is None:
-            raise HeadError("This head maps measured values; choose a head of classes.")
+            raise HeadError(t("This head maps measured values; choose a head of classes."))
         provenance.require_same_dataset(given.saved.provenance, "one map")
     except (TesseraError, OSError) as error:
         st.error(humanize.escape(relay(error)), icon=":material/error:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.heads import load_head, save_head
@@ -39,17 +40,31 @@ def layer(app: AppTest, name: str) -> bytes:
     return b""
 
 
+def open_panel(app: AppTest, project: Project) -> None:
+    app.query_params["project"] = project.folder.name
+    app.session_state[f"label_heads_{project.key}"] = True
+    app.run()
+    app.switch_page("pages/label.py").run()
+    assert not app.exception
+
+
+def test_a_file_that_is_no_head_is_refused_before_there_are_labels(app: AppTest, project: Project) -> None:
+    open_panel(app, project)
+    assert "then they teach a head" in shown(app)
+    upload = app.file_uploader(key=f"label_heads_{project.key}_file")
+    upload.upload("bad.safetensors", b"\x80\x04cposix\nsystem\n", "application/octet-stream").run()
+    assert not app.exception
+    assert ["is not a saved head" in one.value for one in app.error] == [True]
+
+
+@pytest.mark.soak
 def test_a_head_of_two_projects_is_kept_maps_and_learns_on(
     app: AppTest, project: Project, region_folder: Path, tmp_path: Path
 ) -> None:
     label(project)
     kent = library.start(library.identify(str(region_folder)), "Kent")
     label(kent, 3)
-    app.query_params["project"] = project.folder.name
-    app.run()
-    app.switch_page("pages/label.py").run()
-    app.session_state[f"label_heads_{project.key}"] = True
-    app.run()
+    open_panel(app, project)
     app.multiselect(key=f"label_heads_others_{project.key}").set_value([str(kent.folder)]).run()
     press(app, "Teach a head of these labels")
     run_until(app, lambda: "Trained without Kent 2024, right at " in shown(app))

@@ -56,7 +56,7 @@ def drawn(
         whole = _existing(upload.file_id, scene.key, hints, crs, None, upload, scene)
     legend = _legend(whole, key)
     if len(set(legend.values())) < 2:
-        raise LabelError("Fewer than two classes remain; name what the classes of the map are here.")
+        raise LabelError(t("Fewer than two classes remain; name what the classes of the map are here."))
     reading = (upload.file_id, scene.key, hints, crs, tuple(sorted(legend.items())))
     drawing = (upload.name, int(per_class), int(border))
     with st.spinner(t("Reading the file")):
