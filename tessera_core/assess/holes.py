@@ -68,7 +68,7 @@ class Filled:
         """For people."""
         share = self.filled / max(int(np.count_nonzero(self.origin)), 1)
         return (
-            f"{self.filled:,} pixels ({percent(share)}) were made here; around them {self.agreement.pixels:,} pixels were made "
+            f"Made here were {self.filled:,} pixels ({percent(share)}); around them {self.agreement.pixels:,} pixels were made "
             f"too, and agree with the published ones (median cosine {self.agreement.cosine_median:.5f}, "
             f"{percent(self.agreement.equal_codes)} of the codes equal)."
         )

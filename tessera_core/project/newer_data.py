@@ -49,18 +49,15 @@ class YearDifference:
     @property
     def sentence(self) -> str:
         """For people."""
-        if not self.changed + self.appeared + self.gone:
-            return f"{self.year}: not one pixel of your region differs."
         share = percent((self.changed + self.appeared + self.gone) / max(self.pixels, 1))
-        said = (
-            f"{self.year}: {share} of the pixels differ ({self.changed:,} have other numbers, {self.appeared:,} are new, "
-            f"{self.gone:,} are gone)"
-        )
-        return (
-            f"{said}; old and new of the changed are alike by {self.cosine_median:.4f}, 1 being the same."
-            if self.changed
-            else f"{said}."
-        )
+        if self.changed:
+            return (
+                f"In {self.year} {share} of the pixels differ: {self.changed:,} have other numbers, old and new alike by "
+                f"{self.cosine_median:.4f} (1 is the same), {self.appeared:,} are new, {self.gone:,} are gone."
+            )
+        if self.appeared or self.gone:
+            return f"In {self.year} {share} of the pixels differ: {self.appeared:,} are new, {self.gone:,} are gone."
+        return f"In {self.year} not one pixel of your region differs."
 
 
 @dataclass(frozen=True)

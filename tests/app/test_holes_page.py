@@ -63,7 +63,7 @@ def test_the_gap_is_filled_by_the_same_weights_and_refused_for_others(
         whole = published()
         project = _open(app, with_hole(whole))
         app.button(key="holes_make").click().run()
-        run_until(app, lambda: "were made here" in shown(app) or bool(app.error))
+        run_until(app, lambda: "Made here were" in shown(app) or bool(app.error))
         assert not app.error
         assert "agree with the published ones" in shown(app)
         project = Project.open(project.folder)

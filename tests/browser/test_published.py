@@ -69,13 +69,13 @@ def test_refused_pixels_from_the_card_to_the_report(
 
     (folder,) = [path for path in (server.home / "projects").iterdir() if (path / "project.json").is_file()]
     project = Project.open(folder)
-    raster_folder = project.embeddings_path(2024)
+    raster_folder = project.embeddings_path(2025)
     # A gap, as a tile that could not be had leaves it.
     reasons, scales = np.load(raster_folder / "nodata.npy"), np.load(raster_folder / "scales.npy")
     reasons[60:75, 20:40], scales[60:75, 20:40] = NoData.MISSING_TILE, np.nan
     np.save(raster_folder / "nodata.npy", reasons)
     np.save(raster_folder / "scales.npy", scales)
-    grid = project.embeddings[2024].grid
+    grid = project.embeddings[2025].grid
     for number, col in enumerate((25, 45)):
         one = project.log.add_class(("Wood", "Field")[number])
         for row in (30, 40, 50):
@@ -84,7 +84,7 @@ def test_refused_pixels_from_the_card_to_the_report(
     server.restart()
     address = page.url
     page.goto(address)
-    page.get_by_role("heading", name="Missing pixels of 2024").wait_for()
+    page.get_by_role("heading", name="Missing pixels of 2025").wait_for()
     studio.sees("300 pixels")
     shot(page, "holes")
 

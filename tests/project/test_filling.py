@@ -57,7 +57,7 @@ def test_the_same_weights_fill_a_hole_and_it_can_be_taken_back(whole: EmbeddingR
     assert set(filled.nodata_reasons()[0, :3]) == {NoData.TOO_FEW}
     origin = np.load(project.embeddings_path(2023) / ORIGIN_FILE)
     assert (origin == MADE_HERE).sum() == HOLE_PIXELS
-    assert "were made here" in filling.filled_sentence(project, 2023)
+    assert "Made here were" in filling.filled_sentence(project, 2023)
     # Which pixels were made here goes along to another computer; what was published alone does not, and that is said.
     opened = pack.open_pack(pack.make_pack([project], tmp_path / "x.tesserapack"))[0]
     np.testing.assert_array_equal(np.load(opened.embeddings_path(2023) / ORIGIN_FILE), origin)

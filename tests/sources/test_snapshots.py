@@ -134,7 +134,7 @@ def test_newer_data_are_looked_at_and_taken(home: Path, dclimate: made.Store, re
     assert year.changed == differs.sum()
     # The tile's scales were written anew; its codes, and so the directions, are as before.
     assert year.cosine_median == pytest.approx(1)
-    assert "2024: " in year.sentence
+    assert "In 2024 " in year.sentence
     assert newest in found.sentence
     project = newer_data_of.take(project, found, quiet, never)
     assert project.embeddings[2024].provenance.details["snapshot"] == newest

@@ -41,12 +41,20 @@ class Newer:
         """For people; empty where the snapshot is the newest."""
         if self.pinned == self.newest:
             return ""
-        told = f"The publisher has newer data (snapshot {self.newest}; yours is {self.pinned})"
-        if self.appeared:
-            told += f"; {spans(self.appeared)} {'is' if len(self.appeared) == 1 else 'are'} new here"
-        if changed := sorted(set(self.years) - set(self.appeared)):
-            told += f"; embeddings of your region changed in {spans(changed)}"
-        return told + ("." if self.years or self.appeared else "; nothing of your region changed.")
+        new, changed = spans(self.appeared), spans(sorted(set(self.years) - set(self.appeared)))
+        if new and changed:
+            return (
+                f"The publisher has newer data (snapshot {self.newest}; yours is {self.pinned}); new here: {new}; embeddings of "
+                f"your region changed in {changed}."
+            )
+        if new:
+            return f"The publisher has newer data (snapshot {self.newest}; yours is {self.pinned}); new here: {new}."
+        if changed:
+            return (
+                f"The publisher has newer data (snapshot {self.newest}; yours is {self.pinned}); embeddings of your region "
+                f"changed in {changed}."
+            )
+        return f"The publisher has newer data (snapshot {self.newest}; yours is {self.pinned}); nothing of your region changed."
 
 
 def newer_data(
