@@ -270,7 +270,7 @@ def test_a_word_of_signatures_is_defined_once(root: Path) -> None:
 
 
 def test_no_download_draws_the_page_anew(root: Path) -> None:
-    # A run of the page can take a file away while the browser still fetches it.
+    # It would be for nothing, and lose what stands on a page that waits for it.
     guilty = [
         f"{path.relative_to(root)}:{node.lineno}"
         for path in _modules(root).values()

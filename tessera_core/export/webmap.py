@@ -2,7 +2,7 @@
 
 Everything it needs is in the file (Leaflet included); only background maps, where they are asked for, come from the internet. What
 people named is data to the page, never HTML: it stands in a block of JSON that no browser runs, and a policy in the
-page allows the two scripts written here and nothing else.
+page allows the two scripts written here and nothing else. It speaks the language of whoever has it written.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 from tessera_core._utils.atomic import write_text
 from tessera_core.errors import ExportError
 from tessera_core.export.product import ClassArea, Product
+from tessera_core.language import ENGLISH, LANGUAGES, current, later, numeral, phrases, relay, t
 from tessera_core.periods import written
 from tessera_core.provenance import SOFTWARE
 from tessera_core.render.colormap import hexes
@@ -39,6 +40,17 @@ __all__ = ["MAX_BYTES", "Background", "web_map_html", "write_web_map"]
 MAX_BYTES = 12_000_000
 MAX_PIXELS = 4_000_000
 _FEWEST_PIXELS = 10_000
+# What the script of the page says.
+_SAID = (
+    later("Opacity of {name}"),
+    later("{name} (internet)"),
+    later("Classes"),
+    later("Confidence"),
+    later("No data"),
+    later("{percent} % sure"),
+    later("{lat}, {lon} (latitude, longitude)"),
+    later("The map cannot be drawn by this browser. Open the file in a current Firefox, Chrome, Edge or Safari."),
+)
 # Of models whose publishers say so; for others the file says nothing.
 LICENCES = {"tessera": "CC0", "alphaearth": "CC BY 4.0, Google and Google DeepMind"}
 
@@ -121,9 +133,10 @@ def _page(
         "shape": list(display.shape),
         "pixels": _pixels(product, display),
         "classes": [{"id": a.klass.id, "name": a.klass.name, "color": a.klass.color} for a in areas]
-        + [{"id": one, "name": f"class {one}", "color": "#808080"} for one in unknown],
+        + [{"id": one, "name": t("class {number}", number=one), "color": "#808080"} for one in unknown],
         "colormap": list(hexes("amount", 101)),
         "picture": None if background is None else {"name": background.name, "url": _picture(background, display)},
+        "words": phrases(_SAID),
         "baseMaps": [{key: one[key] for key in ("name", "url", "zoom", "attribution")} for one in online],
     }
     # Neither a tag nor a comment can begin in what follows, whatever a class is called.
@@ -131,18 +144,21 @@ def _page(
     for letter in "<>&":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     scripts = [leaflet_script(), _asset("webmap.js")]
+    language = current() if current() in LANGUAGES else ENGLISH
+    how = escape(t("Map: arrow keys move it, plus and minus zoom, Enter tells what lies in its middle"), quote=True)
     title = escape(f"{product.name} {product.year}" if product.year else product.name)
     return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        f"<!doctype html>\n<html lang='{language}'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts, online)}">'
         "<meta name='viewport' content='width=device-width, initial-scale=1'><meta name='referrer' content='origin'>"
         f"<title>{title}</title><style>{leaflet_style()}\n{_asset('webmap.css')}</style></head><body>\n"
-        "<div id='map' role='application' tabindex='0' aria-label='Map: arrow keys move it, plus and minus zoom, Enter tells what "
-        "lies in its middle'></div>\n"
+        f"<div id='map' role='application' tabindex='0' aria-label='{how}'></div>\n"
         f"<details id='panel' open><summary><h1>{title}</h1></summary>\n"
         f"{_lead(product, display)}<p id='trouble' hidden></p>\n"
-        f"<h2>Layers and their opacity</h2><div id='layers'></div>\n<h2>Classes</h2>{_legend(areas, product)}\n"
-        "<h2>Confidence</h2><div id='colormap'></div><div class='ends'><span>0 %</span><span>100 % sure</span></div>\n"
+        f"<h2>{escape(t('Layers and their opacity'))}</h2><div id='layers'></div>\n"
+        f"<h2>{escape(t('Classes'))}</h2>{_legend(areas, product)}\n"
+        f"<h2>{escape(t('Confidence'))}</h2><div id='colormap'></div>"
+        f"<div class='ends'><span>0 %</span><span>{escape(t('{percent} % sure', percent=100))}</span></div>\n"
         f"{_about(product, online)}</details>\n"
         f"<script type='application/json' id='map-data'>{text}</script>\n"
         + "".join(f"<script>{script}</script>\n" for script in scripts)
@@ -177,17 +193,22 @@ def _policy(scripts: Sequence[str], online: Sequence[Mapping[str, Any]]) -> str:
 def _lead(product: Product, display: DisplayGrid) -> str:
     lines = []
     if product.simulated:
-        lines.append(
-            "<strong>This landscape is simulated, made up to try things out: there is no such place on Earth.</strong>"
-        )
+        invented = t("This landscape is simulated, made up to try things out: there is no such place on Earth.")
+        lines.append(f"<strong>{escape(invented)}</strong>")
     shown, whole = display.shape[0] * display.shape[1], product.classes.size
     if shown < 0.9 * whole:
         step = (whole / shown) ** 0.5
         lines.append(
-            f"So that this file stays small, it shows about every {step:.1f}th pixel; areas are counted on all of them."
+            escape(
+                t(
+                    "So that this file stays small, one pixel in {step} along each side is shown; areas are counted on all "
+                    "of them.",
+                    step=numeral(step, ".1f"),
+                )
+            )
         )
     if not product.grid.georeferenced:
-        lines.append("This raster has no georeference: its place on Earth is not known.")
+        lines.append(escape(t("This raster has no georeference: its place on Earth is not known.")))
     return "".join(f"<p>{line}</p>" for line in lines)
 
 
@@ -198,35 +219,35 @@ def _legend(areas: Sequence[ClassArea], product: Product) -> str:
         for area in areas
     )
     note = (
-        f"<p>{escape(product.checked.sentence)}</p>"
+        f"<p>{escape(relay(product.checked.sentence))}</p>"
         if product.checked is not None
-        else "<p>Areas are counts of mapped pixels; where the map confuses classes, they are wrong by as much.</p>"
+        else f"<p>{escape(t('Areas are counts of mapped pixels; where the map confuses classes, they are wrong by as much.'))}</p>"
     )
     return f"<ul>{rows}</ul>{note}"
 
 
 def _area(area: ClassArea) -> str:
-    size = f"{area.pixels:,} px" if area.hectares is None else f"{area.hectares:,.1f} ha"
-    return f"{size}, {100 * area.share:.1f} %"
+    size = f"{numeral(area.pixels, ',')} px" if area.hectares is None else f"{numeral(area.hectares, ',.1f')} ha"
+    return f"{size}, {numeral(100 * area.share, '.1f')} %"
 
 
 def _about(product: Product, online: Sequence[Mapping[str, Any]]) -> str:
     found = product.provenance
-    source = "simulated (the demo region)" if product.simulated else found.source
+    source = t("simulated (the demo region)") if product.simulated else found.source
     licence = None if product.simulated else LICENCES.get(found.model)
     facts = {
-        "Embeddings": found.dataset,
-        "Year": written(found.year),
-        "Source": source,
-        "Licence of the embeddings": licence,
-        "Confidence": product.confidence_note,
-        "Made with": f"{SOFTWARE}, {date.today().isoformat()}",
+        t("Embeddings"): found.dataset,
+        t("Year"): written(found.year),
+        t("Source"): source,
+        t("Licence of the embeddings"): licence,
+        t("Confidence"): relay(product.confidence_note),
+        t("Made with"): f"{SOFTWARE}, {date.today().isoformat()}",
     }
-    lines = [f"<p>{name}: {escape(str(value))}</p>" for name, value in facts.items() if value]
+    lines = [f"<p>{escape(name)}: {escape(str(value))}</p>" for name, value in facts.items() if value]
     # Leaflet's own licence (BSD 2-Clause) asks for its notice in copies.
-    lines.append("<p>Map: Leaflet, © Volodymyr Agafonkin and contributors, BSD 2-Clause.</p>")
+    lines.append(f"<p>{escape(t('Map'))}: Leaflet, © Volodymyr Agafonkin and contributors, BSD 2-Clause.</p>")
     lines += [f"<p>{escape(str(one['name']))}: {one['attribution']}</p>" for one in online]
-    return "<h2>Where it comes from</h2>" + "".join(lines)
+    return f"<h2>{escape(t('Where it comes from'))}</h2>" + "".join(lines)
 
 
 def _asset(name: str) -> str:

@@ -63,9 +63,13 @@ def _wants_name(person: Person) -> None:
         name = str((people.signed_in() or {}).get("email") or "")
         st.info(
             t(
-                "You are signed in{value}, and this server is not open to you. Ask its owner, or sign in as "
+                "You are signed in as {name}, and this server is not open to you. Ask its owner, or sign in as "
                 "somebody else.",
-                value=t(" as {name}", name=humanize.escape(name)) if name else "",
+                name=humanize.escape(name),
+            )
+            if name
+            else t(
+                "You are signed in, and this server is not open to you. Ask its owner, or sign in as somebody else."
             ),
             icon=":material/lock:",
         )

@@ -13,12 +13,22 @@ from urllib.parse import urlencode
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from tessera_core.language import ENGLISH, LANGUAGES, RIGHT_TO_LEFT, ask_with, best, current, known, t
+from tessera_core.language import ENGLISH, LANGUAGES, RIGHT_TO_LEFT, ask_with, best, current, known, later, phrases, t
 from tessera_core.ui import state
 from tessera_core.ui.asgi import LANGUAGE_COOKIE
 
 QUERY = "lang"
 _KEY = "studio_language"
+# What Streamlit's widgets say by themselves, which know English alone.
+_OWN_WORDS = (
+    later("Upload"),
+    later("Drag and drop a file here"),
+    later("Drag and drop files here"),
+    later("{size} per file"),
+    later("Choose an option"),
+    later("Choose options"),
+    later("No options to select"),
+)
 
 
 def settle() -> None:
@@ -33,8 +43,13 @@ def settle() -> None:
 
 
 def manners() -> dict[str, object]:
-    """What the browser has to know: the language, its direction, and under which name to remember it."""
-    return {"language": current(), "rtl": current() == RIGHT_TO_LEFT, "cookie": LANGUAGE_COOKIE}
+    """What the browser has to know: the language, its direction, under which name to remember it, and Streamlit's own words."""
+    return {
+        "language": current(),
+        "rtl": current() == RIGHT_TO_LEFT,
+        "cookie": LANGUAGE_COOKIE,
+        "words": phrases(_OWN_WORDS),
+    }
 
 
 def dialog[**P](title: str) -> Callable[[Callable[P, None]], Callable[P, None]]:

@@ -1,7 +1,7 @@
 // What stands on the page in plain English while it speaks the pseudo language; `names` are the same in every language.
 (names) => {
   const skipped =
-    "style, script, noscript, code, pre, kbd, [data-testid=stIconMaterial], [data-testid=stFileUploaderDropzone], " +
+    "style, script, noscript, code, pre, kbd, [data-testid=stIconMaterial], " +
     ".leaflet-control-attribution, .st-key-learn_lessons, .st-key-region_starts";
   const said = new Set();
   const look = (root) => {

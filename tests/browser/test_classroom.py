@@ -238,16 +238,18 @@ def test_a_class_does_a_lesson_and_is_brought_to_a_step(chromium: Any, server: A
 
     # The step of all is on everybody's panel, and on the board and the wall.
     page.get_by_role("combobox", name="Step of the lesson").click()
-    page.get_by_role("option", name="Three places of Water").click()
+    page.get_by_role("option", name="Click three places of Water").click()
     page.get_by_role("button", name="Bring all to this step").click()
     for one in learners:
-        one.page.get_by_text("We are at: Three places of Water").wait_for()
+        one.page.get_by_text("We are at: Click three places of Water").wait_for()
         panel = one.page.locator(".lesson-panel")
-        until(one.page, lambda panel=panel: "Three places of Water" in panel.inner_text(), "the panel is elsewhere")
+        until(
+            one.page, lambda panel=panel: "Click three places of Water" in panel.inner_text(), "the panel is elsewhere"
+        )
     shot(page, "lesson-board")
     shot(learners[1].page, "lesson-phone-pushed")
     page.get_by_role("button", name="Projector view").click()
-    page.get_by_text(re.compile(r"Three places of Water: 2")).wait_for()
+    page.get_by_text(re.compile(r"Click three places of Water: 2")).wait_for()
     shot(page, "lesson-wall")
 
     # The same class in German.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ QUICK = ("region", "export")
 # Names that are the same in every language, what people typed, and Streamlit's own words.
 _NAMES = (
     r"\d{4} · .*|Demo region|Tessera Studio( nano)?|Broadleaf wood|Grassland and hay meadows|Winter wheat|Town|TESSERA.*|AlphaEarth"
-    r"|QGIS|GeoTIFF|GeoJSON|GeoPackage|KML|CSV|PCA|UMAP|NDVI|KNN|ONNX|English|Deutsch|Español|Français|Português|qps|Upload"
+    r"|QGIS|GeoTIFF|GeoJSON|GeoPackage|KML|CSV|PCA|UMAP|NDVI|KNN|ONNX|English|Deutsch|Español|Français|Português|qps"
     r"|Collect Earth Online.*|Planetary Computer|AWS"
 )
 _PLAIN = (Path(__file__).parent / "plain.js").read_text(encoding="utf-8")
@@ -71,6 +72,11 @@ def test_a_browser_is_spoken_to_in_its_language_and_a_choice_is_kept(
     page.goto(f"{server.url}/data")
     settled(page)
     expect(page.get_by_role("heading", name="Daten", exact=True)).to_be_visible()
+    # Streamlit's own widgets, too.
+    expect(page.get_by_test_id("stFileUploaderDropzone").get_by_role("button").first).to_have_text(
+        re.compile("Hochladen")
+    )
+    expect(page.get_by_test_id("stFileUploaderDropzoneInstructions").first).to_contain_text("pro Datei")
     expect(page.locator("html")).to_have_attribute("lang", "de", timeout=PATIENCE)
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tessera_core.errors import ExportError
 from tessera_core.export.webmap import web_map_html, write_web_map
 from tessera_core.grid import Grid
+from tessera_core.language import PSEUDO, using
 from tessera_core.render.display import DisplayGrid
 from tessera_core.session.base_maps import BASE_MAPS
 from tests.export.web_maps import HOSTILE, UTM, make_background, make_product
@@ -130,9 +131,26 @@ def test_a_map_that_would_be_too_large_has_fewer_pixels_and_says_so(tmp_path: Pa
     assert path.name == "map.html"
     text = path.read_text(encoding="utf-8")
     assert len(text.encode()) <= bound
-    assert "th pixel" in _Seen(text).text
+    assert "one pixel in " in _Seen(text).text
     assert "th pixel" not in _Seen(web_map_html(product, background)).text
     # Areas are those of the whole map.
     assert f"{product.areas()[0].hectares:,.1f} ha" in text
     with pytest.raises(ExportError, match="Allow more"):
         web_map_html(product, background, max_bytes=1000)
+
+
+def test_the_page_speaks_the_language_of_whoever_has_it_written() -> None:
+    small = replace(UTM, shape=(4, 6))
+    english, other = web_map_html(make_product(small)), ""
+    with using(PSEUDO):
+        other = web_map_html(make_product(small))
+    assert carried(english)["words"] == {}
+    assert all("⟦" in said for said in carried(other)["words"].values())
+    said = re.compile(r"<h2>(.*?)</h2>")
+    assert len(said.findall(english)) == 4
+    assert all("⟦" in head for head in said.findall(other))
+    # What the script says by these words is among them.
+    script = _Seen(other).scripts[-1]
+    asked = re.findall(r'said\(\s*"((?:[^"\\]|\\.)*)"', script)
+    assert len(asked) >= 8
+    assert set(asked) == set(carried(other)["words"])

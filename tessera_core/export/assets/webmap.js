@@ -12,6 +12,7 @@
  * @property {string[]} colormap colours of confidence, 0 to 100 percent
  * @property {{name: string, url: string} | null} picture
  * @property {BaseMap[]} baseMaps
+ * @property {Record<string, string>} words what is said here: English to the language of the page; none for English
  */
 
 (() => {
@@ -20,6 +21,12 @@
   const [rows, cols] = data.shape;
   const [west, south, east, north] = data.bounds;
   const NO_CONFIDENCE = 255;
+
+  /** A sentence in the language of the page. @param {string} text @param {Record<string, string | number>} [values] */
+  function said(text, values = {}) {
+    const form = Object.hasOwn(data.words, text) ? data.words[text] : text;
+    return form.replace(/\{(\w+)\}/g, (place, name) => String(values[name] ?? place));
+  }
 
   /** @param {string} id */
   function element(id) {
@@ -85,7 +92,7 @@
     slider.min = "0";
     slider.max = "100";
     slider.value = String(Math.round(100 * opacity));
-    slider.setAttribute("aria-label", `Opacity of ${name}`);
+    slider.setAttribute("aria-label", said("Opacity of {name}", { name }));
     box.addEventListener("change", () => (box.checked ? layer.addTo(map) : layer.remove()));
     slider.addEventListener("input", () => layer.setOpacity(Number(slider.value) / 100));
     row.append(label, slider);
@@ -131,7 +138,7 @@
         attribution: one.attribution,
         pane: pane(`base${number}`, 150 + number),
       });
-      control(`${one.name} (internet)`, tiles, number === 0, 1);
+      control(said("{name} (internet)", { name: one.name }), tiles, number === 0, 1);
     });
     if (data.picture) {
       const layer = L.imageOverlay(data.picture.url, bounds, { pane: pane("picture", 210), className: "pixels" });
@@ -141,11 +148,11 @@
       const colour = colours[ids[pixel]];
       if (colour) into.set([...colour, 255], at);
     });
-    control("Classes", overlay(classes, "classes", 220, 0.75), true, 0.75);
+    control(said("Classes"), overlay(classes, "classes", 220, 0.75), true, 0.75);
     const confidence = painted((pixel, into, at) => {
       if (ids[pixel] && sure[pixel] !== NO_CONFIDENCE) into.set([...colormap[Math.min(sure[pixel], 100)], 255], at);
     });
-    control("Confidence", overlay(confidence, "confidence", 230, 0.9), false, 0.9);
+    control(said("Confidence"), overlay(confidence, "confidence", 230, 0.9), false, 0.9);
     element("colormap").style.background = `linear-gradient(to right, ${data.colormap.join(",")})`;
 
     /** @param {L.LatLng} where */
@@ -158,11 +165,13 @@
       const found = byId.get(ids[pixel]);
       const box = document.createElement("div");
       const name = document.createElement("strong");
-      name.textContent = found ? found.name : "No data";
+      name.textContent = found ? found.name : said("No data");
       box.append(name);
       const lines = [];
-      if (found && sure[pixel] !== NO_CONFIDENCE) lines.push(`${sure[pixel]} % sure`);
-      if (projected) lines.push(`${where.lat.toFixed(5)}, ${where.lng.toFixed(5)} (latitude, longitude)`);
+      if (found && sure[pixel] !== NO_CONFIDENCE) lines.push(said("{percent} % sure", { percent: sure[pixel] }));
+      if (projected) lines.push(
+          said("{lat}, {lon} (latitude, longitude)", { lat: where.lat.toFixed(5), lon: where.lng.toFixed(5) }),
+        );
       for (const text of lines) {
         const line = document.createElement("div");
         line.textContent = text;
@@ -181,8 +190,9 @@
   }
 
   start().catch((error) => {
-    element("trouble").textContent =
-      "The map cannot be drawn by this browser. Open the file in a current Firefox, Chrome, Edge or Safari.";
+    element("trouble").textContent = said(
+      "The map cannot be drawn by this browser. Open the file in a current Firefox, Chrome, Edge or Safari.",
+    );
     element("trouble").hidden = false;
     console.error(error);
   });

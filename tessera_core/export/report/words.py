@@ -407,9 +407,9 @@ def _behind(answers: Answers) -> Iterator[str]:
     yield t("How sure: {value}.", value=_listed(answers.confidence) or t(_UNKNOWN))
     seen = _listed(answers.evidence) or t(_UNKNOWN)
     yield t(
-        "Looked at: {seen}{value}.",
+        "Looked at: {seen}{dated}.",
         seen=seen,
-        value="" if answers.evidence_dates is None else _dated(answers.evidence_dates),
+        dated="" if answers.evidence_dates is None else _dated(answers.evidence_dates),
     )
     if answers.reasons:
         yield t("Why places could not be told: {listed}.", listed=_listed(answers.reasons))
@@ -474,7 +474,7 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
             doubled=found.doubled,
             agreed=found.agreed,
             value=numeral(100 * found.quantity, ".0f"),
-            value2=numeral(100 * found.allocation, ".0f"),
+            low=numeral(100 * found.allocation, ".0f"),
             settled=found.settled,
             open=found.open,
         )
@@ -610,8 +610,8 @@ def methods(report: Report) -> str:
                 "With whole places held out in turn, {value} % of the labels were predicted right (95 % "
                 "interval {value2} to {value3} %, {places} places).",
                 value=numeral(100 * score.accuracy, ".0f"),
-                value2=numeral(100 * score.low, ".0f"),
-                value3=numeral(100 * score.high, ".0f"),
+                low=numeral(100 * score.low, ".0f"),
+                high=numeral(100 * score.high, ".0f"),
                 places=score.places,
             )
         )
@@ -690,10 +690,10 @@ def _percent(share: Estimate) -> str:
     if share.value is None or share.low is None or share.high is None:
         return t("an unknown share")
     return t(
-        "{value} % (95 % sure: {value2} to {value3} %)",
+        "{value} % (95 % sure: {low} to {high} %)",
         value=numeral(100 * share.value, ".0f"),
-        value2=numeral(100 * share.low, ".0f"),
-        value3=numeral(100 * share.high, ".0f"),
+        low=numeral(100 * share.low, ".0f"),
+        high=numeral(100 * share.high, ".0f"),
     )
 
 
@@ -703,8 +703,8 @@ def _share(share: Estimate) -> str:
     return t(
         "{value} % ({value2} to {value3})",
         value=numeral(100 * share.value, ".0f"),
-        value2=numeral(100 * share.low, ".0f"),
-        value3=numeral(100 * share.high, ".0f"),
+        low=numeral(100 * share.low, ".0f"),
+        high=numeral(100 * share.high, ".0f"),
     )
 
 

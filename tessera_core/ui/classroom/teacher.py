@@ -428,7 +428,7 @@ def _end(found: Classroom) -> None:
             f"{safe_name(found.name)}.zip",
             "application/zip",
             icon=":material/download:",
-            # A run of the page would take the file away while it is fetched.
+            # Nothing on the page is another for it.
             on_click="ignore",
             key="class_export",
         )

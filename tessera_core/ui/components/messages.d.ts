@@ -399,4 +399,6 @@ export interface Language {
   language: string;
   rtl: boolean;
   cookie: string;
+  /** Words of Streamlit's own widgets: English to the language; none for English. */
+  words: Record<string, string>;
 }

@@ -74,6 +74,7 @@ def _make() -> None:
             list(lessons),
             format_func=lambda one: lessons[one].words().title,
             key="data_pack_lessons",
+            placeholder=t("Choose lessons"),
         )
         if lessons
         else []

@@ -260,9 +260,9 @@ def _coloured(
                 step = np.minimum(confidence.astype(int) * len(_COLORMAP) // 101, len(_COLORMAP) - 1).astype(np.uint8)
                 ends = [
                     t(
-                        "{value} to {value2} % sure",
-                        value=100 * i // len(_COLORMAP),
-                        value2=100 * (i + 1) // len(_COLORMAP),
+                        "{low} to {high} % sure",
+                        low=100 * i // len(_COLORMAP),
+                        high=100 * (i + 1) // len(_COLORMAP),
                     )
                     for i in range(len(_COLORMAP))
                 ]

@@ -131,7 +131,9 @@ def _columns(asked: Questions, key: str) -> Hints:
     """
     st.caption(t("Which columns hold the coordinates? Their names do not say it."))
     lon, lat = (
-        st.selectbox(title, asked.columns, index=None, key=f"label_bring_{axis}_{key}")
+        st.selectbox(
+            title, asked.columns, index=None, placeholder=t("Choose a column"), key=f"label_bring_{axis}_{key}"
+        )
         for title, axis in ((t("Longitude, or x"), "lon"), (t("Latitude, or y"), "lat"))
     )
     if lon is None or lat is None:

@@ -52,10 +52,9 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
     right.metric(t("Random split"), naive, help=words.tip("random split"))
     words.caption(
         t(
-            "Labels right when held out. 95 % sure: {value} to {value2} %, from {n_labels} labels in "
-            "{n_places} places.",
-            value=numeral(100 * low, ".0f"),
-            value2=numeral(100 * high, ".0f"),
+            "Labels right when held out. 95 % sure: {low} to {high} %, from {n_labels} labels in {n_places} places.",
+            low=numeral(100 * low, ".0f"),
+            high=numeral(100 * high, ".0f"),
             n_labels=score.n_labels,
             n_places=score.n_places,
         )

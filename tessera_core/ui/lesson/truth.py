@@ -55,10 +55,10 @@ def _compared(project: Project, lesson: Lesson, truth: Truth) -> dict[str, Any]:
     if score.accuracy is not None and score.interval is not None:
         low, high = score.interval
         said = t(
-            "{percent} ({value} to {percent2})",
+            "{percent} ({low} to {high})",
             percent=_percent(score.accuracy),
-            value=numeral(100 * low, ".0f"),
-            percent2=_percent(high),
+            low=numeral(100 * low, ".0f"),
+            high=_percent(high),
         )
     names = lesson.words().names
     return {
@@ -80,10 +80,10 @@ def _sample(project: Project, classes: NDArray[np.uint8], year: int | None) -> s
     except LabelError:
         return t(_UNKNOWN)
     return t(
-        "{percent} ({value} to {percent2})",
+        "{percent} ({low} to {high})",
         percent=_percent(overall.value),
-        value=numeral(100 * overall.low, ".0f"),
-        percent2=_percent(overall.high),
+        low=numeral(100 * overall.low, ".0f"),
+        high=_percent(overall.high),
     )
 
 

@@ -284,11 +284,9 @@ def _table(found: Sequence[Coverage]) -> None:
     if len(found) == 1:
         # A phone has no room for a column that says the same in every line.
         st.caption(
-            t(
-                "{dataset}{value}",
-                dataset=humanize.escape(found[0].dataset),
-                value=t(" (the usual one)") if found[0].default else "",
-            )
+            t("{dataset} (the usual one)", dataset=humanize.escape(found[0].dataset))
+            if found[0].default
+            else humanize.escape(found[0].dataset)
         )
         rows = [{key: value for key, value in row.items() if key != "Dataset"} for row in rows]
     if rows:

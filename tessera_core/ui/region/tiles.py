@@ -34,7 +34,7 @@ def panel(project: Project) -> None:
         return
     year = state.current_year(project)
     with st.container(border=True), shell.plain_errors():
-        st.header(t("Tiles and seams{value}", value="" if year is None else t(" of {year}", year=year)))
+        st.header(t("Tiles and seams") if year is None else t("Tiles and seams of {year}", year=year))
         if tile_repair.seams_corrected(project, year):
             st.info(t("The steps between tiles are levelled in this project."), icon=":material/tune:")
         masked = tile_repair.masked(project, year)
@@ -92,24 +92,25 @@ def _summary(found: QualityReport) -> str:
     """What was found, and how sure it is, in sentences."""
     tiles = t("one tile") if len(found.tiles) == 1 else t("{tiles} tiles", tiles=len(found.tiles))
     bad, seams = len(found.bad_tiles), len(found.seams)
-    said = tn("In {tiles}: {value} bad tile", "In {tiles}: {value} bad tiles", bad, tiles=tiles, value=bad or "no")
+    said = (
+        tn("In {tiles}: {n} bad tile", "In {tiles}: {n} bad tiles", bad, tiles=tiles)
+        if bad
+        else t("In {tiles}: no bad tile", tiles=tiles)
+    )
     if not found.edges:
         return t("{said}; no edge between good tiles is long enough to look for seams.", said=said)
-    return tn(
-        "{said}, {value} seam at {edges} {value2}. An edge counts as a seam when the embeddings jump "
-        "across it by more than {threshold} times what is usual along lines inside the tiles (learnt "
-        "from {lines} lines; about {value3} % of lines without a seam jump that much).",
-        "{said}, {value} seams at {edges} {value2}. An edge counts as a seam when the embeddings jump "
-        "across it by more than {threshold} times what is usual along lines inside the tiles (learnt "
-        "from {lines} lines; about {value3} % of lines without a seam jump that much).",
-        seams,
+    edges = tn("{n} edge", "{n} edges", len(found.edges))
+    return t(
+        "{said}, {seams}. An edge counts as a seam when the embeddings jump across it by more than {threshold} times "
+        "what is usual along lines inside the tiles (learnt from {lines} lines; about {percent} % of lines without a "
+        "seam jump that much).",
         said=said,
-        value=seams or "no",
-        edges=len(found.edges),
-        value2="edge" if len(found.edges) == 1 else "edges",
+        seams=tn("{n} seam at {edges}", "{n} seams at {edges}", seams, edges=edges)
+        if seams
+        else t("no seam at {edges}", edges=edges),
         threshold=numeral(found.threshold, ".1f"),
         lines=found.lines,
-        value3=numeral(100 * found.false_alarms, "g"),
+        percent=numeral(100 * found.false_alarms, "g"),
     )
 
 

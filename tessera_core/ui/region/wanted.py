@@ -26,10 +26,9 @@ def panel(project: Project) -> None:
         if not ref.path.exists() and not state.hosted():
             with st.container(border=True):
                 st.markdown(
-                    t(
-                        "**The embeddings{value} are no longer where they were.**",
-                        value="" if year is None else t(" of {year}", year=year),
-                    )
+                    t("**The embeddings are no longer where they were.**")
+                    if year is None
+                    else t("**The embeddings of {year} are no longer where they were.**", year=year)
                 )
                 _ask(project, year, str(ref.path))
 

@@ -105,10 +105,10 @@ def _percent(share: AreaEstimate) -> str:
     if not math.isfinite(share.value):
         return t("no place")
     return t(
-        "{value} % ({value2} to {value3})",
+        "{value} % ({low} to {high})",
         value=numeral(100 * share.value, ".0f"),
-        value2=numeral(100 * share.low, ".0f"),
-        value3=numeral(100 * share.high, ".0f"),
+        low=numeral(100 * share.low, ".0f"),
+        high=numeral(100 * share.high, ".0f"),
     )
 
 

@@ -1,6 +1,8 @@
 // Manners of the page as a whole, which hold for every page of the app: see below. They are learned once.
 
-const page = /** @type {{ __tesseraManners?: boolean }} */ (globalThis);
+import { OwnWords } from "./own_words.js";
+
+const page = /** @type {{ __tesseraManners?: boolean; __tesseraWords?: OwnWords }} */ (globalThis);
 const SETTLED = 300; // milliseconds without a run after which what a page shows is what it will show
 const AGAIN = 60;
 
@@ -17,10 +19,12 @@ export default function ({ data }) {
  * Screen readers read a page in its language; the choice is remembered for the next visit.
  * @param {import("../../messages.js").Language} language
  */
-function speak({ language, rtl, cookie }) {
+function speak({ language, rtl, cookie, words }) {
   const root = document.documentElement;
   root.lang = language;
   root.dir = rtl ? "rtl" : "ltr";
+  page.__tesseraWords ??= new OwnWords();
+  page.__tesseraWords.learn(words);
   if (new URLSearchParams(location.search).has("lang"))
     // biome-ignore lint/suspicious/noDocumentCookie: the other way is not in Firefox, nor without TLS.
     document.cookie = `${cookie}=${language}; path=/; max-age=31536000; SameSite=Lax`;
