@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core._utils.atomic import atomic_path
+from tessera_core.language import ENGLISH, known, t, using
 from tessera_core.lessons.model import Lesson, PictureTexts, Question, StepTexts
 
 _STYLE = """
@@ -21,7 +22,7 @@ body { margin: 0; font: 400 clamp(18px, 2.6vmin + 4px, 40px)/1.45 system-ui, san
 section { display: none; min-height: 100vh; padding: 6vmin 8vmin 9vmin; flex-direction: column; justify-content: center; }
 section.now { display: flex; }
 h1 { font-size: 1.8em; line-height: 1.15; margin: 0 0 .6em; } h2 { font-size: 1.4em; line-height: 1.2; margin: 0 0 .6em; }
-p, ul, ol { margin: 0 0 .7em; max-width: 46em; } li { margin-bottom: .35em; } small { color: #5b6470; font-size: .62em; }
+p, ul, ol { margin: 0 0 .7em; max-width: 46em; } li { margin-bottom: .35em; } small { color: #5b6470; font-size: .75em; }
 .right { color: var(--accent); font-weight: 700; } svg { max-height: 62vh; width: 100%; }
 footer { position: fixed; right: 3vmin; bottom: 2vmin; font-size: .55em; color: #5b6470; }
 @media print {
@@ -90,13 +91,18 @@ def _of_lesson(lesson: Lesson, language: str, answers: bool) -> Iterator[str]:
         words = texts.steps[step.id]
         told = "".join(f"<p>{_text(part)}</p>" for part in words.text)
         # What waits for the app is a task, and the rest is read.
-        task = "" if step.check is None or words.question else "<small>In the studio</small>"
+        task = "" if step.check is None or words.question else f"<small>{html.escape(_task(language))}</small>"
         yield f"<h2>{_text(words.title)}</h2>{told}{_asked(words)}{task}"
         if answers and step.question is not None and step.question.right is not None:
             yield f"<h2>{_text(words.question)}</h2>{_answered(words, step.question)}"
         if step.picture:
             yield from _frames(lesson.picture(step.picture), texts.pictures[step.picture])
     yield f"<h2>{_text(texts.title)}</h2>{_list(texts.key_points)}"
+
+
+def _task(language: str) -> str:
+    with using(language if known(language) else ENGLISH):
+        return t("In the studio")
 
 
 def _text(text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tessera_core.cli import main
+from tessera_core.language import PSEUDO
 from tessera_core.lessons import library
 from tessera_core.lessons.reading import read_lesson
 from tessera_core.lessons.slides import write_slides
@@ -33,6 +34,10 @@ def test_all_lessons_become_slides_that_ask_nobody_for_anything(tmp_path: Path) 
         said += [line for picture in texts.pictures.values() for line in (*picture.captions, *picture.words.values())]
         for text in said:
             assert text.replace("**", "") in plain
+    # Nothing on slides of another language stays English.
+    write_slides(lessons[:1], tmp_path / "slides.html", PSEUDO)
+    tasks = re.findall(r"<small>(.*?)</small>", (tmp_path / "slides.html").read_text(encoding="utf-8"))
+    assert any("⟦" in task for task in tasks)
 
 
 def test_answers_stand_on_slides_of_their_own_or_nowhere(tmp_path: Path) -> None:

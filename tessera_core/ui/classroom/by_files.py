@@ -141,7 +141,8 @@ def _chosen(label: str, key: str) -> Project | None:
 def tasks_of(project: Project) -> None:
     """What the class asks of whoever opened its pack; nothing in other projects."""
     chosen = project.settings
-    if not chosen.class_name:
+    # On the class's own server its name stands above every page already.
+    if not chosen.class_name or (chosen.classroom is not None and not chosen.class_tasks):
         return
     lines = "\n".join(f"{n}. {humanize.escape(task)}" for n, task in enumerate(chosen.class_tasks, 1))
     with st.container(border=True, key="class_tasks"):
