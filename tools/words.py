@@ -48,8 +48,12 @@ type Message = str | tuple[str, str]
 type Found = dict[Message, str]
 
 
-def studio() -> Found:
-    """Sentences of pages and components -> where they stand first."""
+def studio(misfits: list[str] | None = None) -> Found:
+    """Sentences of pages and components -> where they stand first.
+
+    Args:
+        misfits: gets a line for each sentence whose values are not those that it names.
+    """
     found: Found = {}
     for path in _python():
         tree, where = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix()
@@ -57,6 +61,8 @@ def studio() -> Found:
         for node in ast.walk(tree):
             for message in _called(node):
                 found.setdefault(message, where)
+            if misfits is not None and (names := _misfit(node)):
+                misfits.append(f"{where}:{node.lineno}: {', '.join(sorted(names))}")  # type: ignore[attr-defined]
             if heads and path.is_relative_to(PACKAGE / "ui"):
                 for head in _heads(node):
                     found.setdefault(head, where)
@@ -102,6 +108,18 @@ def _called(node: ast.AST) -> Iterator[Message]:
         yield texts[0]
     elif node.func.id == "tn" and len(texts) >= 2:
         yield texts[0], texts[1]
+
+
+def _misfit(node: ast.AST) -> set[str]:
+    """Names of values that a sentence lacks or gets for nothing where it is said."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in ("t", "tn"):
+        return set()
+    given = {one.arg for one in node.keywords}
+    if None in given or not any(_called(node)):
+        return set()
+    texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    named = {name for text in texts for name in re.findall(r"(?<!\{)\{(\w+)\}", text)}
+    return (named ^ {name for name in given if name}) - ({"n"} if node.func.id == "tn" else set())
 
 
 def _heads(node: ast.AST) -> Iterator[str]:
@@ -360,7 +378,8 @@ def main() -> int:
     options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
     stale, open_ = 0, 0
-    for domain, found in (("studio", studio()), ("core", core())):
+    misfits: list[str] = []
+    for domain, found in (("studio", studio(misfits)), ("core", core())):
         for language in LANGUAGES:
             catalog = merged(language, domain, found)
             if options.take:
@@ -382,9 +401,11 @@ def main() -> int:
                     stale += 1
                     if not options.check:
                         path.write_bytes(content)
+    for line in misfits:
+        print(f"values that the sentence does not name, or names and does not get: {line}")
     if options.check and stale:
         print(f"{stale} catalogues are not what the code says; run make words")
-    return int(bool(options.check and (stale or open_)))
+    return int(bool(misfits or (options.check and (stale or open_))))
 
 
 if __name__ == "__main__":

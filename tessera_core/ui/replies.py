@@ -67,8 +67,8 @@ def _keep_files() -> None:
             del made[name]
         return inactive(manager) - made.keys()
 
-    MediaFileManager.execute_deferred = execute_deferred  # type: ignore[method-assign]
-    MediaFileManager._get_inactive_file_ids = get_inactive_file_ids  # type: ignore[method-assign]
+    MediaFileManager.execute_deferred = execute_deferred  # type: ignore[method-assign,assignment]
+    MediaFileManager._get_inactive_file_ids = get_inactive_file_ids  # type: ignore[method-assign,assignment]
 
 
 def _among(message: ForwardMsg, queue: list[ForwardMsg]) -> bool:

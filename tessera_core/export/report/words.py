@@ -469,12 +469,12 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
     yield (
         t(
             "{doubled} places were answered by two people or more, neither seeing what the other said; at "
-            "{agreed} they said the same. Of the pairs of answers {value} % differ in how often a class is "
-            "said, {value2} % in where. Settled afterwards: {settled}; left open: {open}.",
+            "{agreed} they said the same. Of the pairs of answers {quantity} % differ in how often a class is "
+            "said, {allocation} % in where. Settled afterwards: {settled}; left open: {open}.",
             doubled=found.doubled,
             agreed=found.agreed,
-            value=numeral(100 * found.quantity, ".0f"),
-            low=numeral(100 * found.allocation, ".0f"),
+            quantity=numeral(100 * found.quantity, ".0f"),
+            allocation=numeral(100 * found.allocation, ".0f"),
             settled=found.settled,
             open=found.open,
         )
@@ -495,12 +495,12 @@ def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table
         t(
             "From where they differ follows how often people are likely wrong here: {wrong}. With that in "
             "estimate and interval the map is right at {percent}; from the answers as they are, at "
-            "{percent2}. People's errors are {value} % of the variance. They are taken to err independently "
+            "{without}. People's errors are {added} % of the variance. They are taken to err independently "
             "of each other.",
             wrong=wrong,
             percent=_percent(found.overall),
-            percent2=_percent(validation.overall),
-            value=numeral(100 * found.added, ".0f"),
+            without=_percent(validation.overall),
+            added=numeral(100 * found.added, ".0f"),
         )
     )
     yield Table(
@@ -590,16 +590,16 @@ def methods(report: Report) -> str:
     observed = t(" of {year}", year=_when(source.year)) if source.year else ""
     parts = [
         t(
-            "The {value}region was mapped with {title} embeddings{observed} ({dataset}; {origin}). A "
-            "classifier ({get}) was trained on {count} labels of {value2} classes with {software}.",
-            value=t("simulated ") if report.simulated else "",
+            "The {simulated}region was mapped with {title} embeddings{observed} ({dataset}; {origin}). A "
+            "classifier ({head}) was trained on {count} labels of {classes} classes with {software}.",
+            simulated=t("simulated ") if report.simulated else "",
             title=source.title,
             observed=observed,
             dataset=source.dataset,
             origin=relay(source.origin),
-            get=t(CLASSIFIERS.get(source.head, source.head)),
+            head=t(CLASSIFIERS.get(source.head, source.head)),
             count=labels.count,
-            value2=len([one for one in report.classes if one.labels]),
+            classes=len([one for one in report.classes if one.labels]),
             software=report.software,
         )
     ]
@@ -608,7 +608,7 @@ def methods(report: Report) -> str:
         parts.append(
             t(
                 "With whole places held out in turn, {value} % of the labels were predicted right (95 % "
-                "interval {value2} to {value3} %, {places} places).",
+                "interval {low} to {high} %, {places} places).",
                 value=numeral(100 * score.accuracy, ".0f"),
                 low=numeral(100 * score.low, ".0f"),
                 high=numeral(100 * score.high, ".0f"),
@@ -701,7 +701,7 @@ def _share(share: Estimate) -> str:
     if share.value is None or share.low is None or share.high is None:
         return t("no place")
     return t(
-        "{value} % ({value2} to {value3})",
+        "{value} % ({low} to {high})",
         value=numeral(100 * share.value, ".0f"),
         low=numeral(100 * share.low, ".0f"),
         high=numeral(100 * share.high, ".0f"),
