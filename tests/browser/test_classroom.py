@@ -254,7 +254,7 @@ def test_a_class_does_a_lesson_and_is_brought_to_a_step(chromium: Any, server: A
 
     # The same class in German.
     page.goto(f"{server.url}/classroom?lang=de")
-    page.get_by_text("2 dabei").first.wait_for()
+    page.get_by_text("2 beigetreten").first.wait_for()
     shot(page, "lesson-board-de")
     for one in learners:
         one.studio.close()
