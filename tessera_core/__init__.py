@@ -31,7 +31,9 @@ __all__ = [
     "Region",
     "TesseraError",
     "__version__",
+    "certify",
     "change",
+    "compare_maps",
     "coverage",
     "demo",
     "evaluate",
@@ -71,7 +73,9 @@ _ELSEWHERE = {
 
 if TYPE_CHECKING:
     from tessera_core.api import (
+        certify,
         change,
+        compare_maps,
         coverage,
         demo,
         evaluate,

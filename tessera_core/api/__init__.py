@@ -34,3 +34,5 @@ from tessera_core.api.maps import map_values as map_values
 from tessera_core.api.maps import write_map as write_map
 from tessera_core.api.polygons import find_fields as find_fields
 from tessera_core.api.polygons import zones as zones
+from tessera_core.api.trust import certify as certify
+from tessera_core.api.trust import compare_maps as compare_maps

@@ -20,7 +20,8 @@ from tessera_core.types import Bools, Bytes, Doubles
 
 RISK = 0.05
 STEPS = 40
-NOT_CERTIFIED, CERTIFIED, NO_DATA = 0, 1, 255
+# As in a class map, 0 is where nothing is said.
+NO_DATA, CERTIFIED, NOT_CERTIFIED = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _passes(
 
 
 def band(confidence: NDArray[np.floating] | NDArray[np.integer], covered: Bools, part: Certified) -> Bytes:
-    """The certified part as a band: 1 certified, 0 not certified, 255 where the map says nothing.
+    """The certified part as a band: 1 certified, 2 not certified, 0 where the map says nothing.
 
     Args:
         confidence: (H, W) of the map, on the scale of the sample.

@@ -8,6 +8,9 @@ grade     grade the map by a published sample of places with classes, of any fil
 pictures  fetch what satellites saw of every place, ahead: with the project and its packs it works without a network
 settle    the class on which you settle where people differ
 show      what follows: accuracy, areas, how far people agree, and both intervals; whether you may stop
+compare   draw places where two maps differ, to tell which is better: the project's map and another year's, a kept head's, or a
+          GeoTIFF of classes on any grid; or any two of these. Afterwards the other tasks take --two-maps
+certify   the part of the map that is wrong at most a share, with a risk, as a GeoTIFF (1 certified, 2 not, 0 no data)
 """
 
 from __future__ import annotations
@@ -24,11 +27,14 @@ if TYPE_CHECKING:
     from tessera_core.project.project import Project
     from tessera_core.project.validate import Validation
 
-PATHS: dict[str, Declared] = {
-    "answers": Input(),
-    "legend": Input(),
-    "out": Output((".json", ".csv", ".geojson", ".kml")),
-}
+
+def _out(args: argparse.Namespace) -> Output | None:
+    if args.task == "certify":
+        return Output((".tif", ".tiff")) if args.out else None
+    return Output((".json", ".csv", ".geojson", ".kml"))
+
+
+PATHS: dict[str, Declared] = {"answers": Input(), "out": _out, "legend": Input()}
 EXAMPLES = (
     "tessera validate draw Fen --margin 5",
     "tessera validate for-two Fen --share 25",
@@ -38,6 +44,9 @@ EXAMPLES = (
     "tessera validate pictures Fen",
     "tessera validate settle Fen --place 12 --class wood --name Ann",
     "tessera validate show Fen",
+    "tessera validate compare Fen official.tif --class 10=Wood --class 20=Wood --plan",
+    "tessera validate show Fen --two-maps",
+    "tessera validate certify Fen --most-wrong 10 --risk 5 --out certified.tif",
 )
 SUMMARY = "check a project's map at places drawn by chance, with one person or several"
 
@@ -86,12 +95,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     settle.add_argument("--class", dest="class_name", required=True, help="name of the class")
     settle.add_argument("--name", required=True, help="who settles it")
     _task(tasks, "show", "what follows from the answers so far")
+    _add_compare(tasks)
+    part = _task(tasks, "certify", "the part of the map that is wrong at most a share")
+    part.add_argument("--most-wrong", type=float, help="percent that may be wrong (default: as chosen before, or 10)")
+    part.add_argument("--risk", type=float, help="percent, how often more may be (default: as chosen before, or 5)")
+    part.add_argument("--out", help="GeoTIFF to write, .tif")
+
+
+def _add_compare(tasks: Any) -> None:
+    parser = _task(tasks, "compare", "draw places where two maps differ")
+    parser.add_argument(
+        "maps",
+        metavar="MAP",
+        nargs="+",
+        help="a year of the project, a kept head or its file, or a GeoTIFF of classes; one is compared with the project's map",
+    )
+    parser.add_argument("--legend", metavar="FILE", help="CSV: class of the other map (name or code), your class")
+    parser.add_argument(
+        "--class",
+        dest="pairs",
+        metavar="THEIRS=YOURS",
+        action="append",
+        default=[],
+        help="a line of the legend; again for more",
+    )
+    parser.add_argument(
+        "--better",
+        type=float,
+        default=30.0,
+        help="of 100 places where they differ, how many more one has to be right at for you to care (default: 30)",
+    )
+    parser.add_argument(
+        "--risk", type=float, default=5.0, help="percent, how often one is called better though none is (5)"
+    )
+    parser.add_argument("--places", type=int, help="how many to draw (default: as many as that takes)")
+    parser.add_argument(
+        "--settled",
+        action="store_true",
+        help="settle the number now: no verdict before the last answer, and fewer places",
+    )
+    parser.add_argument("--plan", action="store_true", help="only say how they differ and how many places it takes")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
 
 
 def _task(tasks: Any, name: str, about: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = tasks.add_parser(name, help=about)
     parser.add_argument("project", metavar="PROJECT", help="its folder, or its name")
     add_year(parser, "the year whose map is checked, where the project has several")
+    if name not in ("draw", "grade", "compare", "certify", "pictures"):
+        parser.add_argument(
+            "--two-maps",
+            action="store_true",
+            help="of the places that compare two maps, instead of those that check one",
+        )
     return parser
 
 
@@ -106,20 +162,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     project = find_project(args.project)
     year = args.year if args.year is not None else max(project.years, default=None)
     result = {"task": args.task, "project": project.name, "year": year}
-    if args.task in ("draw", "grade"):
-        return result | {"draw": _draw, "grade": _grade}[args.task](project, year, args)
-    known = _known(project, year)
+    if args.task in ("draw", "grade", "compare"):
+        return result | {"draw": _draw, "grade": _grade, "compare": _compare}[args.task](project, year, args)
+    known = _known(project, year, two_maps=getattr(args, "two_maps", False))
     return result | {
         "for-two": _for_two, "hand-out": _hand_out, "take-in": _take_in, "pictures": _pictures, "settle": _settle,
-        "show": _show,
+        "show": _show, "certify": _certify,
     }[args.task](project, known, args)  # fmt: skip
 
 
-def _known(project: Project, year: int | None) -> Validation:
+def _known(project: Project, year: int | None, *, two_maps: bool = False) -> Validation:
     from tessera_core.errors import InputError
     from tessera_core.project import validate
 
-    known = validate.load(project, year)
+    known = validate.load(project, year, two_maps=two_maps)
+    if known is None and two_maps:
+        raise InputError(
+            f"No two maps of {year or 'this project'} are compared yet; begin: tessera validate compare {project.name} MAP."
+        )
     if known is None:
         raise InputError(
             f"The map of {year or 'this project'} has no places to check yet; draw them: tessera validate draw {project.name}."
@@ -180,7 +240,12 @@ def _draw(project: Project, year: int | None, args: argparse.Namespace) -> dict[
 def _for_two(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.project import second, validate
 
-    changed = validate.change(project, known.year, lambda now: second.for_two(now, args.share / 100, args.seed))
+    changed = validate.change(
+        project,
+        known.year,
+        lambda now: second.for_two(now, args.share / 100, args.seed),
+        two_maps=known.two_maps,
+    )
     n = len(changed.doubled) if changed is not None else 0
     return {"places": n, "sentences": [f"{n} of {len(known.sample)} places are meant for two people."]}
 
@@ -205,10 +270,10 @@ def _take_in(project: Project, known: Validation, args: argparse.Namespace) -> d
     if Path(args.answers).suffix.lower() == ".json":
         theirs = second.read_handed(args.answers)
         came = second.merged(known, theirs)
-        validate.change(project, known.year, lambda now: second.merged(now, theirs).validation)
+        validate.change(project, known.year, lambda now: second.merged(now, theirs).validation, two_maps=known.two_maps)
         return {"taken": came.taken, "differing": came.differing, "sentences": came.sentences()}
     read = read_answers(args.answers, known.sample, {c.id: c.name for c in project.log.classes})
-    changed = validate.change(project, known.year, lambda now: now.with_answers(read))
+    changed = validate.change(project, known.year, lambda now: now.with_answers(read), two_maps=known.two_maps)
     differing = 0 if changed is None else len(second.differing(changed))
     return {"taken": len(read.classes) + len(read.others), "differing": differing, "sentences": read.sentences()}
 
@@ -245,7 +310,9 @@ def _settle(project: Project, known: Validation, args: argparse.Namespace) -> di
         open_ = ", ".join(str(k + 1) for k in second.differing(known)) or "none"
         raise InputError(f"Place {args.place} has no answers of two people; those where people differ: {open_}.")
     final = Opinion(class_id=ids[args.class_name.casefold()], response=respond(interpreter=args.name))
-    changed = validate.change(project, known.year, lambda now: now.settle(place, final)) or known
+    changed = (
+        validate.change(project, known.year, lambda now: now.settle(place, final), two_maps=known.two_maps) or known
+    )
     left = [k + 1 for k in second.differing(changed)]
     rest = (
         f"Open are {', '.join(map(str, left))}." if left else "No place is left of which people say different things."
@@ -255,13 +322,18 @@ def _settle(project: Project, known: Validation, args: argparse.Namespace) -> di
 
 def _show(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
     from tessera_core.errors import LabelError
-    from tessera_core.project import second, validate
+    from tessera_core.project import second, two_maps, validate
 
+    if known.two_maps:
+        told = [f"{known.seen} of {len(known.sample)} places were looked at.", *two_maps.sentences(known)]
+        found = two_maps.verdict(known)
+        result = {"seen": known.seen, "places": len(known.sample), "verdict": None if found is None else vars(found)}
+        return result | {"sentences": [*told, *two_maps.left_out_sentences(known)]}
     names = {c.id: c.name for c in project.log.classes}
     sentences = [f"{known.seen} of {len(known.sample)} places were looked at."]
     try:
-        found = known.assess()
-        sentences += found.sentences(names, "ha" if known.grid.georeferenced else "pixels")
+        assessed = known.assess()
+        sentences += assessed.sentences(names, "ha" if known.grid.georeferenced else "pixels")
     except LabelError as error:
         sentences.append(str(error))
     sentences += _by_depth(project, known)
@@ -286,6 +358,79 @@ def _by_depth(project: Project, known: Validation) -> list[str]:
     if least is not None:
         mapped &= ~raster.seldom_seen(least)
     return [part.sentence for part in accuracy_by_depth(known.sample, raster.observations[..., 0], mapped)]
+
+
+def _compare(project: Project, year: int | None, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.errors import InputError
+    from tessera_core.project import two_maps
+    from tessera_core.sources.local.open import open_embeddings
+
+    if len(args.maps) > 2:
+        raise InputError(f"Two maps can be compared; {len(args.maps)} are named.")
+    given = args.maps if len(args.maps) == 2 else [year if year is not None else "", *args.maps]
+    legend = _legend(args)
+    first, other = (two_maps.map_of(project, year, one, progress=ConsoleProgress("map")) for one in given)
+    pair = two_maps.paired(first, other, {c.id: c.name for c in project.log.classes}, legend)
+    plan = two_maps.plan(pair.found.share, args.better / 100, risk=args.risk / 100)
+    result: dict[str, Any] = {
+        "share": pair.found.share, "compared": pair.found.compared, "needed": plan.settled, "needed_at_any_time": plan.any_time,
+        "sentences": [*pair.sentences(), *plan.sentences()],
+    }  # fmt: skip
+    if args.plan:
+        return result
+    needed = plan.settled if args.settled else plan.any_time
+    if args.places is None and needed is None:
+        raise InputError(
+            f"{plan.sentences()[0]} Ask for a larger difference (--better), or say how many places (--places)."
+        )
+    n = args.places if args.places is not None else needed
+    grid = open_embeddings(project.embeddings_path(year), year=year).grid
+    current = two_maps.drawn(pair, grid, year, n or 0, planned=args.settled, risk=args.risk / 100, seed=args.seed)
+    kept = two_maps.start(project, current, pair)
+    lines = [
+        f"{len(current.sample)} places were drawn where they differ; answer them in the app, or hand them out with --two-maps."
+    ]
+    if kept is not None:
+        lines.append(f"The earlier comparison and its answers are kept as {kept.name}.")
+    return result | {"places": len(current.sample), "sentences": [*result["sentences"], *lines]}
+
+
+def _legend(args: argparse.Namespace) -> list[tuple[str, str]] | None:
+    from tessera_core.errors import InputError
+    from tessera_core.labels.weak import legend_lines, read_legend_lines
+
+    if args.legend and args.pairs:
+        raise InputError("Give the legend either as a file (--legend) or line by line (--class), not both.")
+    if args.legend:
+        return read_legend_lines(args.legend)
+    return legend_lines(args.pairs) if args.pairs else None
+
+
+def _certify(project: Project, known: Validation, args: argparse.Namespace) -> dict[str, Any]:
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.project import validate
+    from tessera_core.project.certified import asked_for, certified_part, write_certified
+    from tessera_core.project.classify import map_project
+    from tessera_core.sources.local.open import open_embeddings
+
+    asked = known.promise
+    most_wrong = asked.most_wrong if args.most_wrong is None else args.most_wrong / 100
+    risk = asked.risk if args.risk is None else args.risk / 100
+    if (most_wrong, risk) != (asked.most_wrong, asked.risk):
+        known = validate.change(project, known.year, lambda now: asked_for(now, most_wrong, risk)) or known
+    raster = open_embeddings(project.embeddings_path(known.year), year=known.year)
+    made = map_project(project, raster, known.year, progress=ConsoleProgress("map")).map
+    current = known.on_map(made.classes)
+    part = certified_part(current, made.classes, made.confidence)
+    result: dict[str, Any] = {"sentences": part.sentences(), "out": None}
+    if part.found is not None:
+        found = part.found
+        result |= {"share": found.share, "places": found.places, "wrong": found.wrong, "hectares": part.hectares}
+    if args.out:
+        out = write_certified(args.out, part, made.classes, made.confidence, current, raster.provenance)
+        result |= {"out": str(out), "sentences": [*part.sentences(), f"Wrote {out}"]}
+    return result
 
 
 def report(result: dict[str, Any]) -> str:

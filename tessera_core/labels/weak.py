@@ -203,6 +203,15 @@ def read_legend(path: str | Path) -> dict[str, str]:
     Raises:
         LabelError: the file is no such table.
     """
+    return dict(read_legend_lines(path))
+
+
+def read_legend_lines(path: str | Path) -> list[tuple[str, str]]:
+    """The lines of :func:`read_legend`, for where a class of the map stands for several of one's own.
+
+    Raises:
+        LabelError: the file is no such table.
+    """
     path = Path(path)
     text = read_text(path, None, LabelError).text
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
@@ -213,7 +222,7 @@ def read_legend(path: str | Path) -> dict[str, str]:
         raise LabelError(
             f"{path.name} is no legend; each line has a class of the map and, after a comma, your own class."
         )
-    return {row[0]: row[1] for row in rows if row[1]}
+    return [(row[0], row[1]) for row in rows if row[1]]
 
 
 def parse_legend(pairs: Sequence[str]) -> dict[str, str]:
@@ -222,10 +231,19 @@ def parse_legend(pairs: Sequence[str]) -> dict[str, str]:
     Raises:
         LabelError: one is none.
     """
-    found = {}
+    return dict(legend_lines(pairs))
+
+
+def legend_lines(pairs: Sequence[str]) -> list[tuple[str, str]]:
+    """The lines of :func:`parse_legend`, for where a class of the map stands for several of one's own.
+
+    Raises:
+        LabelError: one is none.
+    """
+    found = []
     for pair in pairs:
         theirs, equals, own = pair.rpartition("=")
         if not equals or not theirs.strip() or not own.strip():
             raise LabelError(f"{pair!r} is no line of a legend; write CLASS OF THE MAP=YOUR CLASS, such as 10=Wood.")
-        found[theirs.strip()] = own.strip()
+        found.append((theirs.strip(), own.strip()))
     return found

@@ -46,7 +46,9 @@ FORMAT = "tessera-project/1"
 SUFFIX = ".tessera"
 LOGS = ("labels.jsonl", "plots.jsonl")
 # Samples with their answers, see tessera_core.project.validate; each is a few hundred kilobytes at most.
-_SAMPLE = re.compile(r"validation(-\d{1,6}|-\d{4}-\d\d(-\d\d)? to \d{4}-\d\d(-\d\d)?)?(-earlier-\d{1,4})?\.json")
+_SAMPLE = re.compile(
+    r"validation(-\d{1,6}|-\d{4}-\d\d(-\d\d)? to \d{4}-\d\d(-\d\d)?)?(-two-maps)?(-earlier-\d{1,4})?\.json"
+)
 _MAX_SAMPLE, _MAX_SAMPLES = 16 << 20, 200
 _MAX_PROJECT_JSON = 8 << 20
 # Of logs from other computers: what a person labels in years is a hundredth of it.

@@ -16,13 +16,15 @@ from tessera_core.areas import hectares_per_pixel, square_kilometres
 from tessera_core.assess.area import AreaEstimate, ClassEstimate
 from tessera_core.assess.by_depth import accuracy_by_depth
 from tessera_core.assess.nonresponse import WorstCase, worst_case
+from tessera_core.assess.two_maps import difference
 from tessera_core.errors import LabelError, ProjectError
 from tessera_core.export.product import Product
 from tessera_core.export.report import model
 from tessera_core.grid import Grid
 from tessera_core.labels.sampling import label_pixels
 from tessera_core.language import current
-from tessera_core.project import second, validate
+from tessera_core.project import second, two_maps, validate
+from tessera_core.project.certified import CertifiedPart, certified_part
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
 from tessera_core.provenance import SOFTWARE
@@ -54,6 +56,13 @@ def project_report(
         damaged = str(error)
     else:
         checked = None if saved is None else _validation(project, product, saved)
+    compared: model.ComparedMaps | msgspec.UnsetType = msgspec.UNSET
+    try:
+        pair = validate.load(project, year, two_maps=True)
+    except ProjectError as error:
+        damaged = damaged or str(error)
+    else:
+        compared = msgspec.UNSET if pair is None else _two_maps(project, product, pair)
     provenance = product.provenance
     return model.Report(
         format=model.FORMAT,
@@ -94,6 +103,7 @@ def project_report(
         score=_score(product),
         validation=checked,
         damaged=damaged,
+        two_maps=compared,
         learner=learner,
         language=current(),
         photo=photo,
@@ -210,7 +220,7 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
         ),
         unit="ha" if placed else "pixels",
         total=current.area_ha if placed else float(sum(sample.sizes.values())),
-        sha256=_answers_sha256(current),
+        sha256=validate.fingerprint(current),
         place=current.unit,
         rule=current.rule,
         answers=_answers(current),
@@ -228,19 +238,68 @@ def _validation(project: Project, product: Product, saved: Validation) -> model.
         ids=found.ids,
         counts=tuple(tuple(row) for row in found.counts.tolist()),
         notes=(*(part.sentence for part in parts), *found.notes, *validate.sure_sentences(current)),
+        certified=_certified(certified_part(current, product.classes, product.confidence)),
     )
 
 
-def _answers_sha256(current: Validation) -> str:
-    sample = current.sample
-    answers = [array.tolist() for array in (sample.rows, sample.cols, sample.strata, sample.reference)]
-    behind = {k: msgspec.to_builtins(one) for k, one in sorted(current.responses.items())}
-    told = {k: msgspec.to_builtins(said) for k, said in sorted(current.opinions.items())}
-    final = {k: msgspec.to_builtins(one) for k, one in sorted(current.final.items())}
-    several = [told, final, sorted(current.doubled)] if told or final or current.doubled else []
-    values = [sample.design, current.unit, current.rule, *answers, sorted(current.undecided), behind, *several]
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _certified(part: CertifiedPart) -> model.Certified:
+    found, asked = part.found, part.asked
+    said = model.Certified(
+        most_wrong=asked.most_wrong, risk=asked.risk, after=asked.after, sentences=tuple(part.sentences())
+    )
+    if found is None or not found.share:
+        return said
+    return msgspec.structs.replace(
+        said,
+        confidence=float(found.threshold),
+        share=found.share,
+        pixels=part.pixels,
+        hectares=part.hectares,
+        places=found.places,
+        wrong=found.wrong,
+    )
+
+
+def _two_maps(project: Project, product: Product, current: Validation) -> model.ComparedMaps:
+    """What a saved comparison says; how much the maps differ in is counted again where they are at hand."""
+    maps, sample = current.maps, current.sample
+    assert maps is not None
+    kept, found = two_maps.kept_maps(project, current), two_maps.verdict(current)
+    differing, compared = maps.differing, maps.compared
+    if kept is not None:
+        again = difference(kept[0], kept[1])
+        differing, compared = int(again.where.sum()), again.compared
+    here = product.classes.shape == current.grid.shape
+    said = model.ComparedMaps(
+        first=maps.first.title,
+        second=maps.second.title,
+        compared=compared,
+        differing=differing,
+        left_out={one.title: one.left_out for one in (maps.first, maps.second) if one.left_out},
+        places=len(sample),
+        answered=sample.answered,
+        cannot_tell=len(current.undecided),
+        open=len(sample) - current.seen,
+        planned=maps.planned,
+        risk=maps.risk,
+        earlier_samples=validate.earlier(project, current.year, two_maps=True),
+        moved=two_maps.differing_now(current, product.classes) if here and maps.first.source == "year" else 0,
+        sentences=(*two_maps.sentences(current), *two_maps.left_out_sentences(current)),
+        answers=_answers(current),
+        sha256=validate.fingerprint(current),
+    )
+    if found is None:
+        return said
+    return msgspec.structs.replace(
+        said,
+        first_right=found.first,
+        second_right=found.second,
+        neither=found.neither,
+        p=found.p,
+        better=found.better,
+        low=found.low,
+        high=found.high,
+    )
 
 
 def _answers(current: Validation) -> model.Answers:

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from tessera_core._utils.atomic import write_json
@@ -158,15 +159,19 @@ def fingerprint(current: Validation) -> str:
     arrays = [array.tolist() for array in (sample.rows, sample.cols, sample.strata)]
     sizes = sorted(sample.sizes.items())
     values = [current.year, current.grid.to_json(), sample.design, sizes, current.unit, current.rule, *arrays]
+    if current.maps is not None:
+        values.append([current.maps.first.title, current.maps.second.title, current.maps.differing])
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def hand_out(current: Validation, path: str | Path) -> None:
-    """Write the places for somebody else to answer, without anybody's answers and without what the map says."""
+    """Write the places for somebody else to answer, without anybody's answers and without what the map, or two, say."""
     bare = current.blank()
-    write_json(
-        Path(path), to_json(replace(bare, sample=replace(bare.sample, mapped=np.zeros_like(bare.sample.mapped))))
-    )
+    hidden = np.zeros_like(bare.sample.mapped)
+    bare = replace(bare, sample=replace(bare.sample, mapped=hidden))
+    if bare.maps is not None:
+        bare = replace(bare, maps=msgspec.structs.replace(bare.maps, said=(1,) * len(hidden)))
+    write_json(Path(path), to_json(bare))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ answers; that is kept beside it under a number.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from tessera_core.assess.sequential import UntilSure, until_sure
 from tessera_core.errors import InputError, LabelError, ProjectError
 from tessera_core.grid import Grid
 from tessera_core.periods import period, written
+from tessera_core.project.asked import Promise, TwoMaps
 from tessera_core.project.project import Project
 from tessera_core.project.response import Opinion, Response, respond
 
@@ -127,6 +129,8 @@ class Validation:
         final: by position, on what adjudication settled.
         doubled: positions that two people are to answer, neither seeing what the other said.
         margin: half width of the interval of overall accuracy for which the sample was drawn, as a share.
+        promise: what the certified part of the map is to promise.
+        maps: of places where two maps differ, these; ``sample`` has as ``mapped`` what the first says. None where one is checked.
     """
 
     year: int | None
@@ -140,6 +144,13 @@ class Validation:
     final: Mapping[int, Opinion] = field(default_factory=dict)
     doubled: frozenset[int] = frozenset()
     margin: float = MARGIN
+    promise: Promise = field(default_factory=Promise)
+    maps: TwoMaps | None = None
+
+    @property
+    def two_maps(self) -> bool:
+        """Whether the places are to tell which of two maps is better, instead of checking one."""
+        return self.maps is not None
 
     @property
     def seen(self) -> int:
@@ -280,6 +291,21 @@ class Validation:
         return replace(found, notes=tuple(notes))
 
 
+def fingerprint(current: Validation) -> str:
+    """SHA-256 of places and answers, with all that people said of them."""
+    sample = current.sample
+    answers = [array.tolist() for array in (sample.rows, sample.cols, sample.strata, sample.reference)]
+    behind = {k: msgspec.to_builtins(one) for k, one in sorted(current.responses.items())}
+    told = {k: msgspec.to_builtins(said) for k, said in sorted(current.opinions.items())}
+    final = {k: msgspec.to_builtins(one) for k, one in sorted(current.final.items())}
+    several = [told, final, sorted(current.doubled)] if told or final or current.doubled else []
+    if current.maps is not None:
+        several.append(msgspec.to_builtins(current.maps))
+    values = [sample.design, current.unit, current.rule, *answers, sorted(current.undecided), behind, *several]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sure_so_far(current: Validation) -> UntilSure | None:
     """Overall accuracy with an interval that holds at every answer at once, for the margin for which the sample was drawn.
 
@@ -378,13 +404,13 @@ def _number(value: float) -> str:
     return f"{value:.6g}" if np.isfinite(value) else ""
 
 
-def load(project: Project, year: int | None) -> Validation | None:
-    """The saved validation of a year's map, or None.
+def load(project: Project, year: int | None, *, two_maps: bool = False) -> Validation | None:
+    """The saved validation of a year's map, or the comparison of two maps (:mod:`tessera_core.project.two_maps`); or None.
 
     Raises:
         ProjectError: the file is damaged.
     """
-    path = _path(project, year)
+    path = path_of(project, year, two_maps=two_maps)
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -401,12 +427,14 @@ def save(project: Project, validation: Validation) -> None:
         ProjectError: it cannot be written.
     """
     try:
-        write_json(_path(project, validation.year), to_json(validation))
+        write_json(path_of(project, validation.year, two_maps=validation.two_maps), to_json(validation))
     except OSError as error:
         raise ProjectError(f"The sample cannot be saved: {error.strerror or error}. Free some disk space.") from error
 
 
-def change(project: Project, year: int | None, edit: Callable[[Validation], Validation]) -> Validation | None:
+def change(
+    project: Project, year: int | None, edit: Callable[[Validation], Validation], *, two_maps: bool = False
+) -> Validation | None:
     """Load, change and save a validation while nobody else does; None where there is none.
 
     Raises:
@@ -414,7 +442,7 @@ def change(project: Project, year: int | None, edit: Callable[[Validation], Vali
     """
     try:
         with alone(project.folder / "validation.lock", passing=True):
-            known = load(project, year)
+            known = load(project, year, two_maps=two_maps)
             if known is None:
                 return None
             changed = edit(known)
@@ -426,27 +454,39 @@ def change(project: Project, year: int | None, edit: Callable[[Validation], Vali
 
 def start(project: Project, validation: Validation) -> Path | None:
     """Save a new sample; an older one with answers is kept beside it. Returns where, or None when there was none."""
-    path = _path(project, validation.year)
+    path = path_of(project, validation.year, two_maps=validation.two_maps)
     kept = None
     if path.exists():
-        kept = path.with_name(f"{path.stem}-earlier-{earlier(project, validation.year) + 1}.json")
+        before = earlier(project, validation.year, two_maps=validation.two_maps)
+        kept = path.with_name(f"{path.stem}-earlier-{before + 1}.json")
         path.rename(kept)
     save(project, validation)
     return kept
 
 
-def earlier(project: Project, year: int | None) -> int:
-    """How many samples of a year's map were set aside for the one of today."""
-    path = _path(project, year)
+def earlier(project: Project, year: int | None, *, two_maps: bool = False) -> int:
+    """How many samples of a year's map, or comparisons, were set aside for the one of today."""
+    path = path_of(project, year, two_maps=two_maps)
     return len(list(path.parent.glob(f"{path.stem}-earlier-*.json")))
 
 
-def _path(project: Project, year: int | None) -> Path:
-    return project.folder / ("validation.json" if year is None else f"validation-{year}.json")
+def path_of(project: Project, year: int | None, *, two_maps: bool = False) -> Path:
+    """The file of a year's validation, or of its comparison of two maps."""
+    stem = "validation" if year is None else f"validation-{year}"
+    return project.folder / (f"{stem}-two-maps.json" if two_maps else f"{stem}.json")
 
 
 def _damaged(path: Path) -> ProjectError:
     return ProjectError(f"The saved sample {path.name} is damaged. Import its CSV, or draw a new sample.")
+
+
+def _fit(maps: TwoMaps | None, sample: Sample) -> bool:
+    """Whether two maps belong to the places: as many, and different at each."""
+    if maps is None:
+        return True
+    said = np.asarray(maps.said, np.int64)
+    whole = {0: maps.differing} == sample.sizes and maps.differing <= maps.compared
+    return whole and said.shape == sample.mapped.shape and bool((said != sample.mapped).all())
 
 
 def to_json(validation: Validation) -> dict[str, Any]:
@@ -472,6 +512,8 @@ def to_json(validation: Validation) -> dict[str, Any]:
         "final": {str(k): msgspec.to_builtins(one) for k, one in sorted(validation.final.items())},
         "doubled": sorted(validation.doubled),
         "margin": validation.margin,
+        "promise": msgspec.to_builtins(validation.promise),
+        "maps": msgspec.to_builtins(validation.maps),
     }
 
 
@@ -499,6 +541,8 @@ def from_json(value: Any, path: Path) -> Validation:
         doubled = frozenset(int(k) for k in value.get("doubled", []))
         unit, rule = value.get("unit", UNITS[0]), value.get("rule", RULES[0])
         margin = float(value.get("margin", MARGIN))
+        promise = msgspec.convert(value.get("promise", {}), Promise)
+        maps = msgspec.convert(value.get("maps"), TwoMaps | None, strict=False)
         positions = set(range(len(notes)))
         if (
             len(shapes) != 1
@@ -506,8 +550,10 @@ def from_json(value: Any, path: Path) -> Validation:
             or not undecided | doubled | {*responses, *opinions, *final} <= positions
         ):
             raise _damaged(path)
-        if unit not in UNITS or rule not in RULES or not 0 < margin < 0.5:
+        if unit not in UNITS or rule not in RULES or not 0 < margin < 0.5 or not _fit(maps, sample):
             raise _damaged(path)
     except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         raise _damaged(path) from error
-    return Validation(year, grid, sample, undecided, responses, unit, rule, opinions, final, doubled, margin)
+    return Validation(
+        year, grid, sample, undecided, responses, unit, rule, opinions, final, doubled, margin, promise, maps
+    )

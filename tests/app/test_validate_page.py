@@ -8,9 +8,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tessera_core.imagery.layers import BaseLayer
-from tessera_core.project import imagery, second, validate
+from tessera_core.project import imagery, second, two_maps, validate
+from tessera_core.project.classify import map_project, project_product
 from tessera_core.project.project import Project
+from tessera_core.project.report import project_report
 from tessera_core.project.response import respond
+from tessera_core.sources.local.open import open_embeddings
 from tessera_core.ui import humanize, state
 from tessera_core.ui.validate.context import place_key
 
@@ -186,3 +189,64 @@ def test_a_share_is_meant_for_two_and_what_they_differ_in_is_settled(app: AppTes
     assert int(known.sample.reference[place]) == 3
     assert [one.class_id for one in known.said(place)] == [1, 3]
     assert not any("Not settled" in text.value for text in app.markdown)
+
+
+def test_the_certified_part_is_asked_for_drawn_and_said_as_in_the_report(app: AppTest, labelled: Project) -> None:
+    open_page(app, labelled)
+    button(app, "Choose the places by chance").click().run()
+    year = state.current_year(labelled)
+    key = place_key(labelled, year)
+    app.select_slider(f"{key}_promise_most_wrong").set_value(20).run()
+    current = validate.load(labelled, year)
+    assert current is not None
+    assert (current.promise.most_wrong, current.promise.after) == (0.2, 0)
+    assert any("is told when all places are looked at" in text.value for text in app.markdown)
+    for place in range(len(current.sample)):
+        current = current.answer(place, int(current.sample.mapped[place]))
+    validate.save(labelled, current)
+    app.run()
+    assert not app.exception
+    (said,) = [text.value for text in app.markdown if "Certified to be wrong at most 20 %" in text.value]
+    (one,) = [item.proto.label for item in app.get("download_button") if item.proto.label == "Certified part (.tif)"]
+    assert one
+    raster = open_embeddings(labelled.embeddings_path(year), year=year)
+    made = map_project(labelled, raster, year)
+    report = project_report(labelled, project_product(labelled, raster, made), year)
+    assert report.validation is not None
+    assert humanize.escape(report.validation.certified.sentences[0]) in said
+
+
+def test_which_of_two_years_maps_is_told_by_places_where_they_differ(app: AppTest, labelled: Project) -> None:
+    open_page(app, labelled)
+    app.session_state[f"validate_question_{labelled.key}"] = "two"
+    year = state.current_year(labelled)
+    key = place_key(labelled, year, two_maps=True)
+    app.session_state[f"{key}_kind"] = "year"
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert any("differ in" in text.value for text in app.markdown)
+    app.select_slider(f"{key}_better").set_value(60).run()
+    button(app, "Choose places where they differ").click().run()
+    assert not app.exception
+    assert not app.error
+    current = validate.load(labelled, year, two_maps=True)
+    assert current is not None
+    assert current.maps is not None
+    assert validate.load(labelled, year) is None
+    # Neither map is shown while answering; the same keys as for one map.
+    assert not any(button.label.startswith("Right, ") for button in app.button)
+    app.text_input(f"{key}_interpreter").set_value("Zoë").run()
+    button(app, "Kind 1").click().run()
+    again = validate.load(labelled, year, two_maps=True)
+    assert again is not None
+    assert (again.seen, again.responses[0].interpreter) == (1, "Zoë")
+    assert any("Place 2" in text.value for text in app.markdown)
+    for place in range(len(again.sample)):
+        again = again.answer(place, int(again.sample.mapped[place]))
+    validate.save(labelled, again)
+    app.run()
+    assert not app.exception
+    (said,) = [text.value for text in app.markdown if text.value.startswith("**Better")]
+    # The same words as on the command line.
+    assert humanize.escape(two_maps.sentences(again)[0]) in said

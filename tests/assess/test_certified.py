@@ -86,7 +86,7 @@ def test_the_band_names_what_is_not_certified_and_where_there_is_no_map() -> Non
     covered = np.array([[True, True, True], [False, True, False]])
     drawn = band(pixels, covered, part)
     assert drawn.dtype == np.uint8
-    assert drawn.tolist() == [[0, 1, 1], [255, 1, 255]]
+    assert drawn.tolist() == [[2, 1, 1], [0, 1, 0]]
     with pytest.raises(LabelError, match="between 0 and 100"):
         certify(sure, sure < 0.4, sure, 0.0)
     with pytest.raises(LabelError, match="each place"):

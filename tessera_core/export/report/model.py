@@ -224,6 +224,32 @@ class Interpreters(msgspec.Struct, frozen=True, kw_only=True):
     added: float = 0.0
 
 
+class Certified(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the map that is certified (:mod:`tessera_core.assess.certified`).
+
+    Attributes:
+        most_wrong: share of it that may be wrong.
+        risk: how often, over many samples, it may be wrong in more than that.
+        after: places that had been looked at when both were chosen; 0 where they were chosen before.
+        sentences: what is certified, or why nothing is.
+        confidence: percent; pixels at least as confident belong to it. None where nothing is certified, as are the next five.
+        share: of the map.
+        pixels, hectares: of it; ``hectares`` None without a place on Earth.
+        places, wrong: of the sample that lie in it, and of these.
+    """
+
+    most_wrong: float
+    risk: float
+    after: int
+    sentences: tuple[str, ...]
+    confidence: float | None = None
+    share: float | None = None
+    pixels: int | None = None
+    hectares: float | None = None
+    places: int | None = None
+    wrong: int | None = None
+
+
 class Deviations(msgspec.Struct, frozen=True, kw_only=True):
     """What went otherwise than planned.
 
@@ -262,6 +288,7 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
         answers: what stands behind them.
         worst: share of the region that is right, 95 % sure, whatever the places are that could not be told; None without any.
         interpreters: what follows from places that two people answered; None where none was.
+        certified: the part of the map that is certified, or why none is; unset in files of earlier versions.
     """
 
     design: str
@@ -282,6 +309,53 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[tuple[int, ...], ...] = ()
     notes: tuple[str, ...] = ()
     interpreters: Interpreters | None = None
+    certified: Certified | msgspec.UnsetType = msgspec.UNSET
+
+
+class ComparedMaps(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of two maps is right more often, by places drawn where they differ (:mod:`tessera_core.assess.two_maps`).
+
+    Attributes:
+        first, second: by which people know them.
+        compared, differing: pixels in which both name a class, and of these, not the same.
+        left_out: map -> its classes without a counterpart -> pixels.
+        places, answered, cannot_tell, open: drawn, decided, looked at without an answer, not looked at.
+        planned: whether the number of places was settled beforehand.
+        risk: how often one may be called better though none is.
+        earlier_samples: comparisons that were set aside before this one.
+        moved: places at which the project's map says something else today than when they were drawn.
+        first_right, second_right, neither: places that count, by which map is right alone.
+        p: how rare answers as uneven as these are where none is better; None before the first that counts, as are the next three.
+        better: 1, 2, or 0 for "not known".
+        low, high: interval (95 %) of the first map's accuracy less the second's, over what both map, -1 to 1.
+        sentences: the verdict, and what is left out.
+        answers: what stands behind them.
+        sha256: of places, maps and answers.
+    """
+
+    first: str
+    second: str
+    compared: int
+    differing: int
+    left_out: dict[str, dict[str, int]]
+    places: int
+    answered: int
+    cannot_tell: int
+    open: int
+    planned: bool
+    risk: float
+    earlier_samples: int
+    moved: int
+    sentences: tuple[str, ...]
+    answers: Answers
+    sha256: str
+    first_right: int = 0
+    second_right: int = 0
+    neither: int = 0
+    p: float | None = None
+    better: int | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class LessonDone(msgspec.Struct, frozen=True, kw_only=True):
@@ -321,6 +395,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         simulated: whether the landscape is made up.
         validation: None where no places were drawn.
         damaged: why a saved sample could not be read; empty else.
+        two_maps: which of two maps is right more often; unset where none were compared.
         learner: for a record of a learner's work.
         photo: whether the picture shows the classes over a photograph of the region.
         language: in which it is told.
@@ -341,6 +416,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     score: Score | None
     validation: Validation | None = None
     damaged: str = ""
+    two_maps: ComparedMaps | msgspec.UnsetType = msgspec.UNSET
     learner: Learner | None = None
     photo: bool = False
     language: str = ENGLISH

@@ -14,6 +14,8 @@ from typing import Concatenate
 from tessera_core.export.product import SIMULATED, UNCHECKED, confidence_note
 from tessera_core.export.report.model import (
     Answers,
+    Certified,
+    ComparedMaps,
     Deviations,
     Estimate,
     Interpreters,
@@ -220,6 +222,8 @@ def _sections(report: Report) -> Iterator[Section]:
     yield Section(t("Classes"), tuple(_classes(report)))
     if report.validation is not None:
         yield Section(t("What was checked, and how"), tuple(_design(report.validation)))
+    if isinstance(report.two_maps, ComparedMaps):
+        yield Section(t("Which of two maps?"), tuple(_two_maps(report.two_maps)))
     yield Section(t("What to mind"), (tuple(_caveats(report)),))
     yield Section(t("Where it comes from"), tuple(_came(report)))
     yield Section(t("For colleagues: how it was made"), tuple(_colleagues(report)), aside=True)
@@ -302,6 +306,8 @@ def _goodness(report: Report) -> Iterator[Line]:
     elif checked is not None:
         yield Line("", accuracy_sentence(checked))
         yield from (Line(relay(note)) for note in checked.notes)
+        if isinstance(checked.certified, Certified):
+            yield from (Line(relay(sentence)) for sentence in checked.certified.sentences)
     elif report.validation is not None:
         yield Line(t("Places were drawn, but too few of them have an answer for anything to follow."), t(NOT_VALIDATED))
     else:
@@ -461,6 +467,30 @@ def _design(validation: Validation) -> Iterator[str | Table | tuple[Line, ...]]:
         yield t(
             "What is taken for what, of {ids} classes, is in the data that this file carries.", ids=len(validation.ids)
         )
+
+
+def _two_maps(found: ComparedMaps) -> Iterator[str | tuple[Line, ...]]:
+    """The verdict, in the words of the page, and how it was come by."""
+    first, *rest = found.sentences
+    yield (Line("", relay(first)), *(Line(relay(sentence)) for sentence in rest))
+    yield t(
+        "{places} places were drawn by chance where the two maps differ; {answered} of them have an answer. Who answered saw "
+        "neither map.",
+        places=found.places,
+        answered=found.answered,
+    )
+    lines = list(_behind(found.answers))
+    if found.earlier_samples:
+        lines.append(t("Comparisons that were begun and set aside before this one: {n}.", n=found.earlier_samples))
+    if found.moved:
+        lines.append(
+            t(
+                "The project's map has changed since: at {moved} of these places it says something else now. The verdict is about "
+                "the map as it was.",
+                moved=found.moved,
+            )
+        )
+    yield tuple(Line(text) for text in lines)
 
 
 def _second(found: Interpreters, validation: Validation) -> Iterator[str | Table]:

@@ -12,11 +12,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from tessera_core.errors import LabelError, ProjectError
 from tessera_core.export.product import Product
 from tessera_core.language import relay, t
+from tessera_core.project import validate
 from tessera_core.project.classify import ProjectMap, project_product
 from tessera_core.project.folders import safe_name
 from tessera_core.project.project import SUFFIX, Project
+from tessera_core.project.validate import Validation
 from tessera_core.ui import frame, humanize, maps, state, tables
 from tessera_core.ui.export.check_report import check_report
 from tessera_core.ui.export.head_files import classifier
@@ -25,6 +28,7 @@ from tessera_core.ui.export.record import record
 from tessera_core.ui.export.zone_tables import zone_tables
 from tessera_core.ui.files import Item, noting, pictures, row, stem_of
 from tessera_core.ui.scene import OpenScene
+from tessera_core.ui.validate import certified
 
 
 def page() -> None:
@@ -53,6 +57,8 @@ def page() -> None:
         with st.container(key="export_map_files"):
             for item in _map_items(project, product, made, scene, stem_of(project, year)):
                 row(noting(item, project))
+        if saved := _checked_on(project, made):
+            row(certified.item(project, scene, saved, made, certified.part_of(project, scene, saved, made)))
         _web_map(project, product, scene, stem_of(project, year))
         classifier(project, made, scene, stem_of(project, year))
         _plots_map(project, scene, year)
@@ -65,6 +71,15 @@ def page() -> None:
 
 
 # ------------------------------------------------------------------ files
+
+
+def _checked_on(project: Project, made: ProjectMap) -> Validation | None:
+    """The sample with its answers, on the map; None without one, or where it cannot be read: Validate says why."""
+    try:
+        saved = validate.load(project, made.year)
+        return None if saved is None else saved.on_map(made.map.classes)
+    except (LabelError, ProjectError):
+        return None
 
 
 def _map_items(project: Project, product: Product, made: ProjectMap, scene: OpenScene, stem: str) -> list[Item]:

@@ -10,7 +10,7 @@ from tessera_core.project.project import Project
 from tessera_core.project.response import MAX_TEXT, Response, respond
 from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize
-from tessera_core.ui.validate.context import place_key
+from tessera_core.ui.validate.context import key_of
 
 _SURE = {"sure": later("Sure"), "probably": later("Probably")}
 _REASONS = (
@@ -24,7 +24,7 @@ _REASONS = (
 
 def form(project: Project, current: Validation) -> None:
     """Ask for it; every answer from now on is kept with what stands here."""
-    key = place_key(project, current.year)
+    key = key_of(project, current)
     st.segmented_control(
         t("How sure are you?"),
         list(_SURE),
@@ -73,7 +73,7 @@ def _name(project: Project, current: Validation) -> None:
     st.text_input(
         t("Your name"),
         max_chars=MAX_TEXT,
-        key=f"{place_key(project, current.year)}_interpreter",
+        key=f"{key_of(project, current)}_interpreter",
         help=t("It stands in the report."),
         on_change=_to_own,
         args=(project, current),
@@ -82,7 +82,7 @@ def _name(project: Project, current: Validation) -> None:
 
 def _to_own(project: Project, current: Validation) -> None:
     """To the first place that waits for whoever has just said who they are, where this one does not."""
-    key, who = place_key(project, current.year), person(project, current)
+    key, who = key_of(project, current), person(project, current)
     place = int(st.session_state.get(key, 0))
     following = second.next_for(current, who, place - 1) if who else None
     if following is not None:
@@ -91,12 +91,12 @@ def _to_own(project: Project, current: Validation) -> None:
 
 def person(project: Project, current: Validation) -> str:
     """Who answers, as they call themselves; empty where they gave no name."""
-    return str(st.session_state.get(f"{place_key(project, current.year)}_interpreter") or "")
+    return str(st.session_state.get(f"{key_of(project, current)}_interpreter") or "")
 
 
 def given(project: Project, current: Validation, *, decided: bool) -> Response:
     """What stands behind an answer that is given now; how sure only of a class, a reason only where it could not be told."""
-    key = place_key(project, current.year)
+    key = key_of(project, current)
     state = st.session_state
     evidence = str(state.get(f"{key}_evidence") or "")
     # Of a picture under the map its own date, where nobody typed another.

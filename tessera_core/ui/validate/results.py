@@ -25,7 +25,7 @@ from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize, tables
 from tessera_core.ui.files import with_upload
 from tessera_core.ui.scene import OpenScene
-from tessera_core.ui.validate.context import names_of
+from tessera_core.ui.validate.context import key_of, names_of
 
 # Places looked at after which a map counts as checked in the list of next steps.
 ENOUGH = 10
@@ -198,21 +198,21 @@ def elsewhere(project: Project, scene: OpenScene, current: Validation) -> None:
         file = st.file_uploader(
             t("Answers (CSV, GeoJSON or KML with PLOTID and a column of classes)"),
             [ending.removeprefix(".") for ending in ENDINGS],
-            key=f"validate_answers_{project.key}_{current.year}",
+            key=f"{key_of(project, current)}_answers",
         )
         if file is None:
             return
         read = with_upload(file, lambda path: read_answers(path, current.sample, names_of(project)))
         for sentence in read.sentences():
             st.markdown(humanize.escape(sentence))
-        if st.button(t("Take these answers"), type="primary", key=f"validate_take_{project.key}_{current.year}"):
+        if st.button(t("Take these answers"), type="primary", key=f"{key_of(project, current)}_take"):
             validate.save(project, _newest(project, current).with_answers(read))
             st.rerun()
 
 
 def _newest(project: Project, current: Validation) -> Validation:
     """With the answers given since the page was drawn, as far as they are of the same places."""
-    saved = validate.load(project, current.year)
+    saved = validate.load(project, current.year, two_maps=current.two_maps)
     if saved is None or not np.array_equal(
         (saved.sample.rows, saved.sample.cols), (current.sample.rows, current.sample.cols)
     ):

@@ -7,14 +7,14 @@ import streamlit as st
 
 from tessera_core.labels.model import LabelClass
 from tessera_core.language import later, t, tn
-from tessera_core.project import second, validate
+from tessera_core.project import second
 from tessera_core.project.project import Project
 from tessera_core.project.validate import Validation
 from tessera_core.ui import base_layers, canvas, humanize, place_pictures, shell
 from tessera_core.ui.components import view_map
 from tessera_core.ui.scene import OpenScene
 from tessera_core.ui.validate import response
-from tessera_core.ui.validate.context import names_of, place_key
+from tessera_core.ui.validate.context import change, key_of, names_of
 
 _MODES = {"blind": later("Say what is there"), "check": later("Right or wrong")}
 # Metres to each side of the place that the map shows.
@@ -24,7 +24,7 @@ _VIEW_M = 250.0
 def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     """One place: the map around it, and a key for each answer."""
     total = len(current.sample)
-    key = place_key(project, current.year)
+    key = key_of(project, current)
     place = min(int(st.session_state.setdefault(key, current.next_open() or 0)), total - 1)
     done = current.seen
     st.progress(done / total, text=t("{done} of {total} places looked at", done=done, total=total))
@@ -43,7 +43,7 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
     with answering:
         # Drawn below: on a phone the answers come first.
         mode = st.session_state.get(f"{key}_mode", "blind")
-        _answers(project, current, place, blind=mode != "check")
+        _answers(project, current, place, blind=mode != "check" or current.two_maps)
         with st.container(horizontal=True):
             st.button(t("Back"), icon=":material/arrow_back:", key=f"{key}_back", shortcut="Left",
                       on_click=_step, args=(key, -1, total), disabled=place == 0)  # fmt: skip
@@ -52,28 +52,30 @@ def screen(project: Project, scene: OpenScene, current: Validation) -> None:
             left = second.next_for(current, response.person(project, current), place)
             st.button(t("Next open place"), key=f"{key}_open", disabled=left is None,
                       help=t("The next place that waits for your answer."), on_click=_go, args=(key, left or 0))  # fmt: skip
-        st.segmented_control(
-            t("How to answer"),
-            list(_MODES),
-            format_func=lambda one: t(_MODES[one]),
-            default="blind",
-            required=True,
-            key=f"{key}_mode",
-            help=t("Not seeing what the map says is fairer: people tend to agree with a map."),
-        )
+        if not current.two_maps:
+            st.segmented_control(
+                t("How to answer"),
+                list(_MODES),
+                format_func=lambda one: t(_MODES[one]),
+                default="blind",
+                required=True,
+                key=f"{key}_mode",
+                help=t("Not seeing what the map says is fairer: people tend to agree with a map."),
+            )
         st.text_input(
             t("Note"),
             value=current.sample.notes[place],
             key=f"{key}_note_{place}",
             placeholder=t("Anything worth remembering about this place"),
             on_change=_note,
-            args=(project, current.year, place, f"{key}_note_{place}"),
+            args=(project, current, place, f"{key}_note_{place}"),
         )
 
     with st.expander(t("What satellites saw here"), icon=":material/timeline:", expanded=True):
         row, col = int(current.sample.rows[place]), int(current.sample.cols[place])
         place_pictures.beside(project, current.year, current.grid, row, col, "validate")
-        place_pictures.keep_all(project, current.year, "validate")
+        if not current.two_maps:
+            place_pictures.keep_all(project, current.year, "validate")
     asked = t("Say what covers most of the square.")
     if current.rule == "centre":
         asked = t("Say what lies at the very middle of the square.")
@@ -144,7 +146,7 @@ def _answers(project: Project, current: Validation, place: int, *, blind: bool) 
         t("**Place {place}**", place=place + 1)
         + (f" &nbsp; :green[:material/check: {humanize.escape(said)}]" if seen else "")
     )
-    key = place_key(project, current.year)
+    key = key_of(project, current)
     if not blind and mapped in names:
         st.markdown(t("The map says **{names}**.", names=humanize.escape(names[mapped])))
         st.button(
@@ -178,7 +180,7 @@ def _class_button(
 ) -> None:
     st.button(
         klass.name,
-        key=f"{place_key(project, current.year)}_class_{klass.id}",
+        key=f"{key_of(project, current)}_class_{klass.id}",
         shortcut=str(number) if number <= 9 else None,
         type="primary" if chosen else "secondary",
         disabled=second.needs_name(current, place, response.person(project, current)),
@@ -195,18 +197,15 @@ def _answer(project: Project, current: Validation, place: int, class_id: int | N
     def edit(newest: Validation) -> Validation:
         return newest.answer(place, class_id, response=said)
 
-    answered = validate.change(project, current.year, edit)
-    if answered is None:
-        answered = edit(current)
-        validate.save(project, answered)
+    answered = change(project, current, edit)
     following = place if class_id is None else second.next_for(answered, said.interpreter, place)
-    st.session_state[place_key(project, current.year)] = place if following is None else following
+    st.session_state[key_of(project, current)] = place if following is None else following
 
 
 @shell.shielded
-def _note(project: Project, year: int | None, place: int, widget: str) -> None:
+def _note(project: Project, current: Validation, place: int, widget: str) -> None:
     note = st.session_state[widget]
-    validate.change(project, year, lambda newest: newest.with_note(place, note))
+    change(project, current, lambda newest: newest.with_note(place, note))
 
 
 def _go(key: str, place: int) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from tessera_core.language import relay, t
-from tessera_core.project import second, validate
+from tessera_core.project import second
 from tessera_core.project.project import Project
 from tessera_core.project.response import Opinion
 from tessera_core.project.validate import Validation
 from tessera_core.ui import humanize, shell
 from tessera_core.ui.validate import response
-from tessera_core.ui.validate.context import names_of, place_key
+from tessera_core.ui.validate.context import change, key_of, names_of
 
 _SHARES = [0, 10, 25, 50, 75, 100]
 # Places to settle that are shown at once; the next come as these are settled.
@@ -20,7 +20,7 @@ _SHOWN = 8
 
 def two_people(project: Project, current: Validation) -> None:
     """Have a share of the places answered by two people, and settle those of which two say different things."""
-    key = place_key(project, current.year)
+    key = key_of(project, current)
     differing = second.differing(current)
     with st.expander(
         t("Two people, one place"), icon=":material/group:", expanded=bool(differing), key=f"{key}_two_people"
@@ -62,7 +62,7 @@ def two_people(project: Project, current: Validation) -> None:
 
 def _place(project: Project, current: Validation, place: int) -> None:
     """One place: what each said, and the class that counts."""
-    names, key = names_of(project) | {0: t("cannot tell")}, place_key(project, current.year)
+    names, key = names_of(project) | {0: t("cannot tell")}, key_of(project, current)
     told = [(one.response.interpreter or t("no name"), one.class_id) for one in current.said(place)]
     answers = " · ".join(f"{who}: {names.get(said, str(said))}" for who, said in told)
     first = list(dict.fromkeys(said for _, said in told))
@@ -91,7 +91,7 @@ def _place(project: Project, current: Validation, place: int) -> None:
 
 @shell.shielded
 def _share(project: Project, current: Validation, share: float) -> None:
-    validate.change(project, current.year, lambda newest: second.for_two(newest, share))
+    change(project, current, lambda newest: second.for_two(newest, share))
 
 
 @shell.shielded
@@ -100,7 +100,7 @@ def _settle(project: Project, current: Validation, place: int, widget: str) -> N
     if chosen is None:
         return
     final = Opinion(class_id=chosen, response=response.given(project, current, decided=bool(chosen)))
-    validate.change(project, current.year, lambda newest: newest.settle(place, final))
+    change(project, current, lambda newest: newest.settle(place, final))
 
 
 def _look(key: str, place: int) -> None:

@@ -1,0 +1,105 @@
+"""Two maps compared, and the certified part of one, at the front door."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tessera_core.project.certified import CertifiedPart
+    from tessera_core.project.maps import MappedClasses
+    from tessera_core.project.two_maps import MapComparison
+
+
+def compare_maps(
+    first: MappedClasses,
+    second: MappedClasses | str | os.PathLike[str],
+    legend: Sequence[tuple[str, str]] | None = None,
+) -> MapComparison:
+    """Where two maps differ, how many places it takes to tell which is better, these places, and the verdict.
+
+    Args:
+        first: of :func:`map_classes`; its classes are those of the comparison.
+        second: another, or a GeoTIFF of classes on any grid, laid over by nearest neighbour.
+        legend: (name or code of a class of the file, name of a class of ``first``), again for several; None goes by names. What has
+            no counterpart is left out and counted.
+
+    Returns:
+        ``share`` that differs, ``sentences()``, ``plan()``, ``places()`` as a sample to answer, and of that its ``verdict()``.
+
+    Raises:
+        LabelError: the maps have different shapes, the file cannot be read, or the legend names what is not there.
+
+    Example:
+        >>> other = tessera.map_classes(raster, labels, "prototype", calibrated=False)
+        >>> compared = tessera.compare_maps(made, other)
+        >>> 0 < compared.share < 0.5, compared.plan().settled
+        (True, 83)
+        >>> places = compared.places(10)
+        >>> for k, (row, col) in enumerate(zip(places.sample.rows, places.sample.cols)):
+        ...     places = places.answer(k, int(made.classes[row, col]))
+        >>> compared.verdict(places).better
+        1
+    """
+    from tessera_core.project import two_maps
+    from tessera_core.project.maps import MappedClasses
+
+    def of(one: MappedClasses, title: str) -> two_maps.NamedMap:
+        return two_maps.NamedMap(title, "year", one.classes, one.names, {})
+
+    other = of(second, "second") if isinstance(second, MappedClasses) else two_maps.file_map(Path(second), first.grid)
+    pair = two_maps.paired(of(first, "first"), other, first.names, legend)
+    return two_maps.MapComparison(pair, first.grid)
+
+
+def certify(
+    map: MappedClasses,
+    sample: str | os.PathLike[str],
+    *,
+    most_wrong: float = 0.1,
+    risk: float = 0.05,
+    out: str | os.PathLike[str] | None = None,
+) -> CertifiedPart:
+    """The most confident part of a map that is wrong at most a share, with a risk, by a sample that was answered to its end.
+
+    Args:
+        map: of :func:`map_classes`.
+        sample: CSV of a validation sample drawn from this very map, with its answers.
+        most_wrong: share of the part that may be wrong; chosen before the answers are seen.
+        risk: how often, over many samples, more of it is.
+        out: write the part here, too, as a GeoTIFF: 1 certified, 2 not certified, 0 no data.
+
+    Returns:
+        ``found.share`` of the map, ``pixels``, ``hectares``, ``sentences()``; ``any`` is False where nothing can be certified.
+
+    Raises:
+        LabelError: the sample cannot be read, or belongs to another map.
+
+    Example:
+        >>> from tessera_core.assess.designs import draw, write_csv
+        >>> sample = draw(made.classes, 90, "random")
+        >>> for k in range(90):
+        ...     sample = sample.answer(k, int(sample.mapped[k]))
+        >>> write_csv("sample.csv", sample, made.grid, made.names)
+        >>> tessera.certify(made, "sample.csv").found.share
+        1.0
+    """
+    from tessera_core.assess.designs import from_csv
+    from tessera_core.errors import LabelError
+    from tessera_core.labels.text import read_text
+    from tessera_core.project.asked import Promise
+    from tessera_core.project.certified import asked_for, certified_part, write_certified
+    from tessera_core.project.validate import Validation
+
+    read = from_csv(read_text(Path(sample), None, LabelError).text, map.names)
+    if not map.grid.inside(read.rows, read.cols).all():
+        raise LabelError("Some places of this sample lie outside the map; it belongs to another one.")
+    asked_for(Validation(None, map.grid, read), most_wrong, risk)
+    promise = Promise(most_wrong=most_wrong, risk=risk)
+    current = Validation(None, map.grid, read, promise=promise).on_map(map.classes)
+    part = certified_part(current, map.classes, map.confidence)
+    if out is not None:
+        write_certified(out, part, map.classes, map.confidence, current, map.provenance)
+    return part
