@@ -130,15 +130,26 @@ def fetch_clearest(project: Project, year: int, progress: Progress, cancelled: C
 
 
 def _sample(project: Project, year: int | None) -> Validation | None:
+    return next(iter(_saved(project, year)), None)
+
+
+def _saved(project: Project, year: int | None) -> list[Validation]:
     # Opening a pack needs nothing that learns.
     from tessera_core.project import validate
 
-    return validate.load(project, year)
+    both = (validate.load(project, year, two_maps=two_maps) for two_maps in (False, True))
+    return [one for one in both if one is not None]
 
 
 def _places(project: Project, year: int | None) -> list[tuple[int, int]]:
-    sample = _sample(project, year)
-    return [] if sample is None else list(zip(sample.sample.rows.tolist(), sample.sample.cols.tolist(), strict=True))
+    # Those that check one map, and those where two differ; both lie on the grid of the year.
+    return list(
+        dict.fromkeys(
+            place
+            for one in _saved(project, year)
+            for place in zip(one.sample.rows.tolist(), one.sample.cols.tolist(), strict=True)
+        )
+    )
 
 
 def _without(project: Project, year: int | None) -> list[tuple[int, int]]:

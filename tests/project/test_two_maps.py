@@ -27,6 +27,7 @@ from tessera_core.project.report import project_report
 from tessera_core.project.response import respond
 from tessera_core.project.two_maps import NamedMap
 from tessera_core.project.validate import Validation
+from tessera_core.sources.local.open import open_embeddings
 from tests.factories import landscape
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 4e5, 0, -10, 5.7e6), (40, 50))
@@ -283,8 +284,9 @@ def test_the_command_line_plans_draws_shows_and_certifies(
     with rasterio.open(tmp_path / "part.tif") as band:
         assert set(np.unique(band.read(1))) <= {0, 1}
     # It is in the report, and the report follows from the project.
-    made = map_project(project, raster, 2023)
-    report = project_report(project, project_product(project, raster, made), 2023)
+    opened = open_embeddings(project.embeddings_path(2023), year=2023)
+    made = map_project(project, opened, 2023)
+    report = project_report(project, project_product(project, opened, made), 2023)
     assert report.validation is not None
     assert report.validation.certified.share == part["share"]
     assert report.validation.certified.sentences[0] == part["sentences"][0]
