@@ -33,7 +33,7 @@ def compare_maps(
         LabelError: the maps have different shapes, the file cannot be read, or the legend names what is not there.
 
     Example:
-        >>> other = tessera.map_classes(raster, labels, "prototype", calibrated=False)
+        >>> other = tessera.map_classes(tessera.open(region.embeddings[2023]), labels, "ridge", calibrated=False)
         >>> compared = tessera.compare_maps(made, other)
         >>> 0 < compared.share < 0.5, compared.plan().settled
         (True, 83)

@@ -76,7 +76,7 @@ def test_an_official_map_is_compared_and_a_part_is_certified(
     page.get_by_text("Which of two maps?").first.click()
     studio.sees("Better")
     assert two_maps.verdict(answered).better == 1  # type: ignore[union-attr]
-    page.get_by_text("Where they differ").last.click()
+    page.locator("summary").filter(has_text="Where they differ").click()
     studio.still()
     page.screenshot(path=tmp_path / "verdict.png", full_page=True)
     page.set_viewport_size({"width": 390, "height": 844})
