@@ -54,7 +54,9 @@ def test_an_official_map_is_compared_and_a_part_is_certified(
         page.keyboard.press("Escape")
         studio.still()
     studio.sees("differ in")
-    page.screenshot(path=tmp_path / "form.png", full_page=True)
+    studio.button("Choose places where they differ").scroll_into_view_if_needed()
+    studio.still()
+    page.screenshot(path=tmp_path / "form.png")
     studio.button("Choose places where they differ").click()
     page.get_by_role("button", name="Cannot tell").wait_for()
     current = validate.load(made, year, two_maps=True)
@@ -78,10 +80,10 @@ def test_an_official_map_is_compared_and_a_part_is_certified(
     assert two_maps.verdict(answered).better == 1  # type: ignore[union-attr]
     page.locator("summary").filter(has_text="Where they differ").click()
     studio.still()
-    page.screenshot(path=tmp_path / "verdict.png", full_page=True)
+    page.screenshot(path=tmp_path / "verdict.png")
     page.set_viewport_size({"width": 390, "height": 844})
     studio.still()
-    page.screenshot(path=tmp_path / "verdict-phone.png", full_page=True)
+    page.screenshot(path=tmp_path / "verdict-phone.png")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
     page.set_viewport_size({"width": 1440, "height": 900})
@@ -96,8 +98,9 @@ def test_an_official_map_is_compared_and_a_part_is_certified(
     validate.save(made, checked)
     studio.open(address)
     studio.sees("Certified to be wrong at most")
+    studio.button("Certified part (.tif)").scroll_into_view_if_needed()
     studio.still()
-    page.screenshot(path=tmp_path / "certified.png", full_page=True)
+    page.screenshot(path=tmp_path / "certified.png")
     file = studio.download("Certified part (.tif)", tmp_path)
     with rasterio.open(file) as band:
         assert set(np.unique(band.read(1))) <= {0, 1, 2}
