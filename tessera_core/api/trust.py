@@ -101,5 +101,5 @@ def certify(
     current = Validation(None, map.grid, read, promise=promise).on_map(map.classes)
     part = certified_part(current, map.classes, map.confidence)
     if out is not None:
-        write_certified(out, part, map.classes, map.confidence, current, map.provenance)
+        write_certified(Path(out), part, map.classes, map.confidence, current, map.provenance)
     return part
