@@ -40,7 +40,8 @@ def show(context: CompareContext) -> None:
     years = (context.first, context.last)
     found = reviews.load(context.project, years)
     key = f"{PAGE}|new|{context.project.key}|{years}"
-    if found is None or jobs.pool().get(key) is not None:
+    job = jobs.pool().get(key)
+    if found is None or (job is not None and job.active):
         st.caption(
             t(
                 "A head that learnt {first} maps both years. A place is new where it gives them different classes and the "
@@ -52,7 +53,8 @@ def show(context: CompareContext) -> None:
         _look(context, key)
         return
     _review(context)
-    with st.expander(t("Look again"), icon=":material/refresh:"):
+    # Open where the last look failed, for it says why.
+    with st.expander(t("Look again"), icon=":material/refresh:", expanded=job is not None):
         st.caption(t("Verdicts stay with the places that are found again."))
         _look(context, key)
         if st.button(t("Put this list away"), icon=":material/delete:", key=context.key("new_away")):
