@@ -154,3 +154,9 @@ def test_shares_stay_within_the_region(tiles: list[tuple[int, float, float]]) ->
         <= found.optical_median
         <= max(row.optical_median or 0 for row in rows)
     )
+
+
+def test_only_the_dataset_with_a_list_of_tiles_cannot_tell_water_from_land() -> None:
+    from tessera_core.sources.remote.datasets import datasets
+
+    assert [dataset.name for dataset in datasets() if not dataset.tells_water] == ["1.1/dclimate"]

@@ -34,6 +34,11 @@ class Dataset:
     icechunk: str = ""
     registry: str = ""
 
+    @property
+    def tells_water(self) -> bool:
+        """Whether water can be told from land in it; the global run, which comes with a list of tiles, has no class for it."""
+        return not self.registry
+
     def at(self, snapshot: str) -> str:
         """The location to read: its store, or one snapshot of its repository.
 

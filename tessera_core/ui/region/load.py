@@ -189,10 +189,21 @@ def _look(request: EmbeddingRequest, also: Sequence[str]) -> None:
 def _coverage_card(
     request: EmbeddingRequest, project: Project | None, found: list[Coverage], here: tuple[int, ...]
 ) -> YearCover | None:
-    cover = found[0]
+    cover, by_name = found[0], {dataset.name: dataset for dataset in datasets()}
     with st.container(border=True):
         st.header(t("What is available"))
         _table(found)
+        untold = [
+            other.dataset for other in found if other.dataset in by_name and not by_name[other.dataset].tells_water
+        ]
+        if untold:
+            st.caption(
+                t(
+                    "{dataset} does not tell water from land: lakes, rivers and sea near land have embeddings like land. Only "
+                    "open sea counts as water here.",
+                    dataset=humanize.escape(", ".join(untold)),
+                )
+            )
         for other in found:
             if other.problem:
                 st.error(humanize.escape(other.problem), icon=":material/cloud_off:")
