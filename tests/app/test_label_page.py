@@ -306,6 +306,10 @@ def test_classes_can_count_by_their_labels(app: AppTest, project: Project) -> No
     labelled(project)
     open_label_page(app, project)
     open_panel(app, project, "method")
+    press(app, "Which method suits these labels?")
+    assert not app.exception
+    said = [text.value for text in app.caption if "class means" in text.value]
+    assert len(said) == 1, [text.value for text in app.caption]
     (evenly,) = [toggle for toggle in app.toggle if toggle.label == "Classes count the same"]
     assert evenly.value
     evenly.set_value(False).run()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from tessera_core.language import relay, t
-from tessera_core.project.classify import head_choice
+from tessera_core.project.classify import head_choice, label_samples
 from tessera_core.project.project import Project
 from tessera_core.session.labelling import LabelSession
 from tessera_core.session.live_map import is_instant
@@ -26,6 +26,24 @@ def _counts_evenly(choice: HeadChoice) -> bool | None:
     if "class_weight" not in own or isinstance(choice.class_weight, tuple):
         return None
     return (own["class_weight"] if choice.class_weight == "own" else choice.class_weight) == "balanced"
+
+
+def _comparison(project: Project, scene: OpenScene) -> None:
+    """Asks the labels at hand whether class means or logistic regression suit them; what was said stays until they change."""
+    key, state = f"label_suits_{project.key}", [project.log.version, scene.raster.provenance.dataset]
+    if st.button(
+        t("Which method suits these labels?"),
+        key=f"{key}_ask",
+        help=t("Class means and logistic regression are judged at the same places held out. Nothing is changed."),
+    ):
+        from tessera_core.assess.head_comparison import compare_heads
+
+        with st.spinner(t("Both methods are judged ...")):
+            samples = label_samples(project.log.labels, project.log.classes, scene.raster)
+            st.session_state[key] = state, compare_heads(samples).sentence
+    known, sentence = st.session_state.get(key, (None, ""))
+    if known == state:
+        st.caption(relay(sentence))
 
 
 def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool) -> None:
@@ -53,6 +71,8 @@ def panel(session: LabelSession, project: Project, scene: OpenScene, ready: bool
         st.caption(f"{about[0].upper()}{about[1:]}")
     if ready and (parts := session.live.reading(project.log, choice).parts):
         st.caption(relay(parts))
+    if ready and choice.name in ("prototype", "logistic"):
+        _comparison(project, scene)
     if choice.name != "unet":
         key = f"label_context_{project.key}"
         st.segmented_control(
