@@ -14,6 +14,7 @@ from tessera_core._utils.torch_part import has_torch, how_to_add
 from tessera_core.assess.holes import MARGIN, DisagreementError
 from tessera_core.hosting import offers_embeddings
 from tessera_core.language import later, numeral, relay, t
+from tessera_core.periods import Period
 from tessera_core.project import filling, load
 from tessera_core.project.filling import How, Lack
 from tessera_core.project.library import typed_path
@@ -31,7 +32,8 @@ def panel(project: Project, reasons: Mapping[NoData, str]) -> None:
     """The panel, where a year has pixels that are missing, or some that were made here; ``reasons`` in words."""
     year = state.current_year(project)
     scene = state.scene_for(project)
-    if year is None or not scene.raster.grid.georeferenced:
+    # What is published is of calendar years.
+    if year is None or isinstance(year, Period) or not scene.raster.grid.georeferenced:
         return
     lack, told = scene.lack, filling.filled_sentence(project, year)
     if not lack.pixels and not told:
