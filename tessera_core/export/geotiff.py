@@ -252,6 +252,9 @@ def _write_cog(
         "nodata": nodata,
         "bigtiff": "IF_SAFER",
     }
+    if max(grid.shape) > _ROWS:
+        # Read again by squares; lines of a wide map would be read once for each square beside another.
+        profile |= {"tiled": True, "blockxsize": _ROWS, "blockysize": _ROWS}
     if grid.georeferenced:
         profile |= {"crs": grid.crs, "transform": grid.transform}
     try:
