@@ -11,6 +11,9 @@ command). A configuration for your own tiles, as 'tessera acquire' writes them, 
     [run]
     steps = 20000
 
+With --prepare only the training pixels are made ready, by --workers processes, --scheduler, or as --share of a job array, all into
+one folder; the same command without it then trains on them.
+
 Several GPUs or processes: python -m torch.distributed.run --nproc_per_node 8 -m tessera_core pretrain CONFIG.toml --out DIR
 """
 
@@ -22,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera_core.cli.paths import Input, Output
+from tessera_core.cli.shares import add_engine_options, add_share_option, check_engine, engine_of, share_of
 
 
 def _shipped() -> list[str]:
@@ -33,6 +37,7 @@ EXAMPLES = (
     "tessera pretrain tiny --out run",
     "tessera pretrain my.toml --out run --resume",
     "tessera pretrain --plot run",
+    "tessera pretrain my.toml --out run --prepare --workers 4",
 )
 STOPPED = "add --resume to the same command to go on from the last checkpoint, if one was reached"
 SUMMARY = "train an encoder on d-pixels"
@@ -46,6 +51,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run: shards, log, curves, checkpoints")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="only write DIR/curves.html, of a run there")
+    parser.add_argument("--prepare", action="store_true", help="only make the training pixels ready")
+    add_share_option(parser, "sources and shards, with --prepare")
+    add_engine_options(parser, ", with --prepare")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InputError: some do not.
+    """
+    from tessera_core.errors import InputError
+
+    share_of(args)
+    check_engine(args)
+    if not args.prepare and (args.share is not None or args.workers > 1 or args.scheduler):
+        raise InputError("--share, --workers and --scheduler go with --prepare; several processes train with torchrun.")
+    if args.prepare and (args.plot or args.resume):
+        raise InputError("--prepare goes on where it stopped by itself; leave --resume and --plot out.")
+
+
+def _prepare(args: argparse.Namespace) -> dict[str, Any]:
+    """Make the pixels of a run ready."""
+    from tessera_core._utils.spread import processes, spread
+    from tessera_core.cli.console import ConsoleProgress
+    from tessera_core.pretrain.config import PretrainConfig
+    from tessera_core.pretrain.prepare import prepare_in_shares
+
+    config = PretrainConfig.load(args.config)
+    base, progress = Path(args.config).resolve().parent, ConsoleProgress(config.name)
+    with engine_of(args) as engine:
+
+        def spreading(task: Any, share: Any, report: Any, cancelled: Any) -> None:
+            spread(task, share, progress=report, cancelled=cancelled, **engine)
+
+        many = engine["workers"] > 1 or engine.get("executor", processes) is not processes
+        found = prepare_in_shares(
+            config.data,
+            args.out / "shards",
+            config.seed,
+            base,
+            share=share_of(args),
+            engine=spreading if many else None,
+            progress=progress,
+        )
+    return {
+        "prepared": str(args.out / "shards"),
+        "sources": found.sources,
+        "shards": len(found.shards),
+        "waiting": found.waiting,
+    }
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -62,6 +118,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return {"plot": str(write_page(args.plot)), "steps": int(read_log(args.plot)[-1]["step"]) + 1}
     if args.config is None or args.out is None:
         raise PretrainError("Name a configuration and a folder: tessera pretrain CONFIG.toml --out DIR.")
+    if args.prepare:
+        return _prepare(args)
     from tessera_core._utils.torch_part import require_torch
 
     config = PretrainConfig.load(args.config)
@@ -81,6 +139,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """One sentence for people."""
+    if "prepared" in result:
+        if result["waiting"]:
+            return (
+                f"{result['waiting']} parts are not there yet; other shares make them. When they have, run the same command once "
+                "more."
+            )
+        return f"{result['shards']} shards of {result['sources']} sources are in {result['prepared']}."
     if "plot" in result:
         return f"{result['steps']} steps so far: {result['plot']}"
     probe = f", best held-out probe macro-F1 {result['best_probe']:.3f}" if result["best_probe"] is not None else ""

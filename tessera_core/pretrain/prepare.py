@@ -8,16 +8,18 @@ time, however many there are: large pools are cut into more shards. Disk holds e
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from tessera_core._utils.atomic import write_json
+from tessera_core._utils.share import WHOLE, Share
 from tessera_core.dpixels.simulate import DPixelSample, sample_dpixels
 from tessera_core.dpixels.simulate.sample import NO_COVER
 from tessera_core.dpixels.tile import DPixelTile, find_tiles
@@ -33,6 +35,30 @@ _WORLDS_PER_UNIT = UNIT_PIXELS // (_PARCELS * _PER_PARCEL)
 # Held-out worlds have many more parcels, so that few labels per class can come from other parcels than the test pixels.
 HOLDOUT_PARCELS, HOLDOUT_PER_PARCEL = 300, 4
 _TRAIN_STREAM, _HOLDOUT_STREAM = 1, 2
+
+
+class Spreading(Protocol):
+    """Does a share of a task by several processes (:func:`tessera_core._utils.spread.spread`, with all it needs)."""
+
+    def __call__(
+        self, task: Callable[..., None], share: Share, progress: Progress, cancelled: Cancel | None, /
+    ) -> object:
+        """Return when the share is done."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is there after a preparation.
+
+    Attributes:
+        shards: folders, each a :class:`PixelSet`; empty until all are there.
+        sources: how many there are.
+        waiting: units or shards that other shares have not made yet.
+    """
+
+    shards: tuple[Path, ...]
+    sources: int
+    waiting: int = 0
 
 
 def prepare_shards(
@@ -61,7 +87,33 @@ def prepare_shards(
         ExportError: the disk is full.
         Cancelled: stopped; what was finished is kept.
     """
-    folder = Path(folder)
+    return list(prepare_in_shares(settings, folder, seed, base, progress=progress, cancelled=cancelled).shards)
+
+
+def prepare_in_shares(
+    settings: DataSettings,
+    folder: str | Path,
+    seed: int = 0,
+    base: str | Path = ".",
+    *,
+    share: Share = WHOLE,
+    engine: Spreading | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> Prepared:
+    """As :func:`prepare_shards`, by several processes or machines into one folder; the files are the same bytes.
+
+    Units come first. A share that finds the units of others missing says for how many it waits; the same command again then cuts
+    its shards.
+
+    Args:
+        share: which of the sources and of the shards are done here.
+        engine: processes; None does the work in this one.
+
+    Raises:
+        InputError: a process refused (its sentence), also what :func:`prepare_shards` raises.
+    """
+    folder = Path(folder).absolute()
     recipe = {**_recipe(asdict(settings)), "seed": seed}
     manifest = folder / "shards.json"
     if not manifest.exists() and folder.is_dir() and any(folder.iterdir()):
@@ -72,38 +124,97 @@ def prepare_shards(
         raise PretrainError(
             f"{folder} holds training pixels prepared with other settings; choose another output folder or delete it."
         )
-    shards = _shards(folder, made.get("shards", settings.shards))
-    if made and all(shard.is_dir() for shard in shards) and not (folder / "units").exists():
-        return shards
-    sources = _sources(settings, seed, Path(base))
-    write_json(manifest, {"recipe": recipe, "sources": len(sources)})
+    if "shards" in made and (found := _whole(folder, made["shards"])):
+        return Prepared(found, made["sources"])
+    sources = tuple(sources_of(settings, seed, base))
+    if not made:
+        write_json(manifest, {"recipe": recipe, "sources": len(sources)})
 
-    def step(done: int, message: str) -> None:
-        total = len(sources) + len(shards)
-        if cancelled and cancelled():
-            raise Cancelled()
-        if progress:
-            progress(done, total, message)
+    def run(task: Callable[..., None], done: int, count: int, total: int) -> None:
+        def report(part: int, parts: int, message: str) -> None:
+            if progress:
+                progress(done + count * part // max(parts, 1), total, message)
 
-    units = []
-    for number, source in enumerate(sources):
-        step(number, f"pixels of source {number + 1} of {len(sources)}")
-        unit = folder / "units" / f"unit-{number:05d}"
-        units.append(unit)
-        if not unit.is_dir():
-            pixels = source(number)
-            if settings.shuffle:
-                pixels = pixels.take(np.random.default_rng((seed, 10, number)).permutation(len(pixels)))
-            pixels.save(unit)
-    shards = _shards(folder, _shard_count(units, settings))
-    write_json(manifest, {"recipe": recipe, "sources": len(sources), "shards": len(shards)})
-    for s, shard in enumerate(shards):
-        step(len(sources) + s, f"shard {s + 1} of {len(shards)}")
-        if not shard.is_dir():
-            _cut(units, s, len(shards), settings.shuffle, np.random.default_rng((seed, 11, s))).save(shard)
-    step(len(sources) + len(shards), "")
+        if engine is None:
+            task(share, progress=report, cancelled=cancelled)
+        else:
+            engine(task, share, report, cancelled)
+
+    units = unit_folders(folder, len(sources))
+    run(functools.partial(_make_units, sources, units, settings.shuffle, seed), 0, len(sources), 2 * len(sources))
+    if waiting := sum(not unit.is_dir() for unit in units):
+        # Another share may have cut all shards meanwhile.
+        return Prepared(_whole(folder, settings.shards), len(sources), waiting)
+    count = _shard_count(units, settings)
+    write_json(manifest, {"recipe": recipe, "sources": len(sources), "shards": count})
+    total = len(sources) + count
+    run(
+        functools.partial(_make_shards, units, _shards(folder, count), settings.shuffle, seed),
+        len(sources),
+        count,
+        total,
+    )
+    if waiting := sum(not shard.is_dir() for shard in _shards(folder, count)):
+        return Prepared((), len(sources), waiting)
+    if progress:
+        progress(total, total, "")
+    return Prepared(_whole(folder, count), len(sources))
+
+
+def _whole(folder: Path, count: int) -> tuple[Path, ...]:
+    """The shards where all are there; units are no longer needed then."""
+    shards = _shards(folder, count)
+    if not all(shard.is_dir() for shard in shards):
+        return ()
     shutil.rmtree(folder / "units", ignore_errors=True)
-    return shards
+    return tuple(shards)
+
+
+def unit_folders(folder: str | Path, sources: int) -> list[Path]:
+    """Where the pixels of each source lie until the shards are cut."""
+    return [Path(folder) / "units" / f"unit-{number:05d}" for number in range(sources)]
+
+
+def _make_units(
+    sources: Sequence[PixelSource],
+    units: Sequence[Path],
+    shuffle: bool,
+    seed: int,
+    share: Share,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> None:
+    numbers = share.take(range(len(sources)))
+    for done, number in enumerate(numbers):
+        _go_on(progress, cancelled, done, len(numbers), f"pixels of source {number + 1} of {len(sources)}")
+        if not units[number].is_dir():
+            pixels = sources[number](number)
+            if shuffle:
+                pixels = pixels.take(np.random.default_rng((seed, 10, number)).permutation(len(pixels)))
+            pixels.save(units[number])
+
+
+def _make_shards(
+    units: list[Path],
+    shards: Sequence[Path],
+    shuffle: bool,
+    seed: int,
+    share: Share,
+    progress: Progress | None = None,
+    cancelled: Cancel | None = None,
+) -> None:
+    numbers = share.take(range(len(shards)))
+    for done, s in enumerate(numbers):
+        _go_on(progress, cancelled, done, len(numbers), f"shard {s + 1} of {len(shards)}")
+        if not shards[s].is_dir():
+            _cut(units, s, len(shards), shuffle, np.random.default_rng((seed, 11, s))).save(shards[s])
+
+
+def _go_on(progress: Progress | None, cancelled: Cancel | None, done: int, total: int, message: str) -> None:
+    if cancelled and cancelled():
+        raise Cancelled()
+    if progress:
+        progress(done, total, message)
 
 
 def _recipe(settings: dict[str, Any]) -> dict[str, Any]:
@@ -149,52 +260,86 @@ def _in_memory(pixels: PixelSet) -> PixelSet:
     return PixelSet(*(np.array(getattr(pixels, f.name)) for f in fields(pixels)))
 
 
-def _sources(settings: DataSettings, seed: int, base: Path) -> list[Callable[[int], PixelSet]]:
-    sources: list[Callable[[int], PixelSet]] = []
-    most = {"max_s2": settings.max_s2, "max_s1": settings.max_s1}
-    for start in range(0, settings.simulated, UNIT_PIXELS):
-        n = min(UNIT_PIXELS, settings.simulated - start)
+@dataclass(frozen=True)
+class SimulatedSource:
+    """Pixels of simulated worlds.
 
-        def simulated(number: int, n: int = n) -> PixelSet:
-            sample = sample_dpixels(
-                n,
-                seed_of(seed, _TRAIN_STREAM, number),
-                pixels_per_parcel=_PER_PARCEL,
-                parcels_per_world=_PARCELS,
-                climates=settings.climates,
-                randomised=settings.randomised,
-            )
-            return _pack_sample(sample, number * _WORLDS_PER_UNIT, seed_of(seed, 3, number), **most)
+    Attributes:
+        settings, seed: of the run.
+        pixels: how many.
+    """
 
-        sources.append(simulated)
-    for path in (tile for given in settings.tiles for tile in find_tiles(base / given)):
+    settings: DataSettings
+    seed: int
+    pixels: int
 
-        def real(number: int, path: Path = path) -> PixelSet:
-            tile = DPixelTile.open(path)
-            counts = tile.require_observations()
-            seen = (counts.s2 > 0) | (counts.s1 > 0)
-            rows, cols = np.nonzero(seen if tile.roi is None else seen & tile.roi)
-            if len(rows) > settings.pixels_per_tile:
-                rng = np.random.default_rng((seed, 12, number))
-                some = np.sort(rng.choice(len(rows), settings.pixels_per_tile, replace=False))
-                rows, cols = rows[some], cols[some]
-            pixels = pack_tile(
-                tile,
-                rows,
-                cols,
-                seed=seed_of(seed, 3, number),
-                number=-1 - number,
-                max_s2=settings.max_s2,
-                max_s1=settings.max_s1,
-            )
-            # Valid dates of nothing but zeros (padding outside the swath) were dropped while packing.
-            seen_any = (pixels.s2_count > 0) | (pixels.s1_count > 0)
-            if not seen_any.any():
-                raise TileError(f"The tile {path} has not one valid observation; take it out of data.tiles.")
-            return pixels if seen_any.all() else pixels.take(seen_any)
+    def __call__(self, number: int) -> PixelSet:
+        """The pixels; ``number`` is that of the source."""
+        sample = sample_dpixels(
+            self.pixels,
+            seed_of(self.seed, _TRAIN_STREAM, number),
+            pixels_per_parcel=_PER_PARCEL,
+            parcels_per_world=_PARCELS,
+            climates=self.settings.climates,
+            randomised=self.settings.randomised,
+        )
+        most = {"max_s2": self.settings.max_s2, "max_s1": self.settings.max_s1}
+        return _pack_sample(sample, number * _WORLDS_PER_UNIT, seed_of(self.seed, 3, number), **most)
 
-        sources.append(real)
-    return sources
+
+@dataclass(frozen=True)
+class TileSource:
+    """Pixels of a d-pixel tile.
+
+    Attributes:
+        settings, seed: of the run.
+        path: of the tile.
+    """
+
+    settings: DataSettings
+    seed: int
+    path: Path
+
+    def __call__(self, number: int) -> PixelSet:
+        """The pixels; ``number`` is that of the source."""
+        tile = DPixelTile.open(self.path)
+        counts = tile.require_observations()
+        seen = (counts.s2 > 0) | (counts.s1 > 0)
+        rows, cols = np.nonzero(seen if tile.roi is None else seen & tile.roi)
+        if len(rows) > self.settings.pixels_per_tile:
+            rng = np.random.default_rng((self.seed, 12, number))
+            some = np.sort(rng.choice(len(rows), self.settings.pixels_per_tile, replace=False))
+            rows, cols = rows[some], cols[some]
+        pixels = pack_tile(
+            tile,
+            rows,
+            cols,
+            seed=seed_of(self.seed, 3, number),
+            number=-1 - number,
+            max_s2=self.settings.max_s2,
+            max_s1=self.settings.max_s1,
+        )
+        # Valid dates of nothing but zeros (padding outside the swath) were dropped while packing.
+        seen_any = (pixels.s2_count > 0) | (pixels.s1_count > 0)
+        if not seen_any.any():
+            raise TileError(f"The tile {self.path} has not one valid observation; take it out of data.tiles.")
+        return pixels if seen_any.all() else pixels.take(seen_any)
+
+
+PixelSource = SimulatedSource | TileSource
+
+
+def sources_of(settings: DataSettings, seed: int, base: str | Path) -> list[PixelSource]:
+    """Where the pixels of a run come from: simulated worlds, then tiles; the same list on every machine.
+
+    Raises:
+        TileError, InputError: see :func:`tessera_core.dpixels.tile.find_tiles`.
+    """
+    counts = (min(UNIT_PIXELS, settings.simulated - start) for start in range(0, settings.simulated, UNIT_PIXELS))
+    found: list[PixelSource] = [SimulatedSource(settings, seed, count) for count in counts]
+    # Whoever works for us elsewhere has another current folder.
+    tiles = (tile for given in settings.tiles for tile in find_tiles(Path(base) / given))
+    return found + [TileSource(settings, seed, tile) for tile in tiles]
 
 
 def seed_of(*parts: int) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tessera_core._utils.share import Share
+from tessera_core._utils.spread import spread
+from tessera_core.cli import main
 from tessera_core.dpixels.simulate import COVER_NAMES
 from tessera_core.dpixels.tile import write_tile
 from tessera_core.errors import Cancelled, TileError
@@ -95,6 +99,44 @@ def test_interrupted_preparation_goes_on(tiles, tmp_path):
     whole = prepare.prepare_shards(settings(tiles), tmp_path / "w")
     for a, b in zip(resumed, whole, strict=True):
         assert (PixelSet.open(a).s2 == PixelSet.open(b).s2).all()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_shares_and_executors_end_in_the_bytes_of_one_run(tiles, tmp_path):
+    data = settings(tiles, simulated=200)
+    prepare.prepare_shards(data, tmp_path / "one")
+    whole = files(tmp_path / "one")
+    first = prepare.prepare_in_shares(data, tmp_path / "two", share=Share(1, 2))
+    assert (first.shards, first.sources, first.waiting) == ((), 7, 3)
+    # The last share finds all units there and cuts its shards; the first, begun again, cuts the rest.
+    second = prepare.prepare_in_shares(data, tmp_path / "two", share=Share(2, 2))
+    assert (second.shards, second.waiting) == ((), 2)
+    again = prepare.prepare_in_shares(data, tmp_path / "two", share=Share(1, 2))
+    assert (len(again.shards), again.waiting) == (3, 0)
+    assert files(tmp_path / "two") == whole
+    assert prepare.prepare_in_shares(data, tmp_path / "two", share=Share(2, 2)) == again
+
+    def by_threads(task, share, progress, cancelled):
+        spread(task, share, 2, executor=ThreadPoolExecutor, progress=progress, cancelled=cancelled)
+
+    prepare.prepare_in_shares(data, tmp_path / "three", engine=by_threads)
+    assert files(tmp_path / "three") == whole
+
+
+def test_the_command_prepares_in_shares(tiles, tmp_path, capsys):
+    (tmp_path / "my.toml").write_text(
+        f'name = "mine"\n[model]\npreset = "v2-nano"\n[data]\ntiles = ["{tiles.as_posix()}"]\nshards = 2\n[run]\nsteps = 1\n'
+    )
+    words = ["pretrain", str(tmp_path / "my.toml"), "--out", str(tmp_path / "run"), "--json"]
+    told = []
+    for more in (["--prepare", "--share", "1/2"], ["--prepare"], ["--share", "1/2"], ["--prepare", "--resume"]):
+        code = main([*words, *more])
+        told.append((code, json.loads(capsys.readouterr().out)))
+    assert (told[0][0], told[0][1]["waiting"], told[1][1]["shards"], told[1][1]["waiting"]) == (0, 3, 2, 0)
+    assert [code for code, _ in told] == [0, 0, 2, 2]
 
 
 def test_large_pools_are_cut_into_more_shards_and_memory_stays_bounded(tiles, tmp_path):
