@@ -88,6 +88,8 @@
     if (shown.x1 > width + 1 || shown.x0 < -1) faults.push(`${name(node)} leaves the window`);
     boxes.push({ node, lines, ...shown });
   }
+  // A row of tabs that is wider than the window goes on beneath its arrow.
+  const scrolled = (a, b) => a.matches('[aria-label^="Scroll tabs"]') && b.closest('[data-testid="stTabs"], [role="tablist"]');
   // Texts of several lines may wind around each other.
   const meet = (a, b) =>
     a.lines.some((p) => b.lines.some((q) => p.left < q.right - 2 && q.left < p.right - 2 && p.top < q.bottom - 2 && q.top < p.bottom - 2));
@@ -97,7 +99,7 @@
       const w = Math.min(a.x1, b.x1) - Math.max(a.x0, b.x0);
       const h = Math.min(a.y1, b.y1) - Math.max(a.y0, b.y0);
       if (w < 3 || h < 3 || w * h < 0.1 * Math.min(a.area, b.area)) continue;
-      if (within(a.node, b.node) || within(b.node, a.node) || apart(a.node, b.node) || !meet(a, b)) continue;
+      if (within(a.node, b.node) || within(b.node, a.node) || apart(a.node, b.node) || scrolled(a.node, b.node) || scrolled(b.node, a.node) || !meet(a, b)) continue;
       const labels = [a.node, b.node].map((node) => node.closest("label"));
       if (labels[0] && labels[0] === labels[1]) continue;
       faults.push(`${name(a.node)} and ${name(b.node)} lie on each other`);

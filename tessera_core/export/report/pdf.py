@@ -17,7 +17,8 @@ from fpdf.fonts import FontFace
 
 from tessera_core.export.report.model import Report
 from tessera_core.export.report.sealed import checksum, plain, sealed_json
-from tessera_core.export.report.words import Document, Line, Section, Table, document, record
+from tessera_core.export.report.words import Document, Line, Section, Table, document, language_of, record
+from tessera_core.language import t, using
 
 ATTACHMENT = "report.json"
 _INK, _GREY, _WARN = (28, 37, 38), (91, 101, 103), (163, 54, 0)
@@ -33,9 +34,10 @@ def report_pdf(report: Report, picture: bytes, shown: Document | None = None) ->
         shown: other words than those of the report, such as a record of a learner's work.
     """
     shown = document(report) if shown is None else shown
-    pdf = _Sheet(shown, report)
-    pdf.write_document(shown, picture)
-    return bytes(pdf.output())
+    with using(language_of(report)):
+        pdf = _Sheet(shown, report)
+        pdf.write_document(shown, picture)
+        return bytes(pdf.output())
 
 
 def any_pdf(report: Report, picture: bytes) -> bytes:
@@ -60,7 +62,7 @@ class _Sheet(FPDF):
         self.missing = self._load_fonts(_letters(shown))
         self.set_title(shown.title)
         self.set_subject(shown.lead)
-        self.set_lang("en")
+        self.set_lang(language_of(report))
         self.set_creator(report.software)
         # Not the hour: the same report is the same file.
         day = dt.date.fromisoformat(report.made_on)
@@ -81,7 +83,8 @@ class _Sheet(FPDF):
         self.set_y(-14)
         self.set_font("body", size=8)
         self.set_text_color(*_GREY)
-        self.cell(0, 5, self._fit(f"{self.heading} · {self.seal[:19]} · page {self.page_no()} of {{nb}}"), align="C")
+        page = t("page {number} of {pages}", number=self.page_no(), pages="{nb}")
+        self.cell(0, 5, self._fit(f"{self.heading} · {self.seal[:19]} · {page}"), align="C")
 
     def write_document(self, shown: Document, picture: bytes) -> None:
         """All of it."""

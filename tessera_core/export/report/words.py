@@ -119,12 +119,17 @@ class Document:
     sections: tuple[Section, ...]
 
 
+def language_of(report: Report) -> str:
+    """The language that a report is told in."""
+    return report.language if known(report.language) else ENGLISH
+
+
 def _told[**P](tell: Callable[Concatenate[Report, P], Document]) -> Callable[Concatenate[Report, P], Document]:
     """Decorator: in the language of the report, whoever reads it."""
 
     @functools.wraps(tell)
     def inner(report: Report, *args: P.args, **options: P.kwargs) -> Document:
-        with using(report.language if known(report.language) else ENGLISH):
+        with using(language_of(report)):
             return tell(report, *args, **options)
 
     return inner
@@ -167,13 +172,21 @@ def record(report: Report) -> Document:
             )
         )
     if lesson is not None:
-        end = "finished" if lesson.finished else "begun"
+        said = (
+            later(
+                "The lesson “{name}” was finished: of {steps} steps {done} with a task were done alone, {helped} with "
+                "help, {skipped} skipped."
+            )
+            if lesson.finished
+            else later(
+                "The lesson “{name}” was begun: of {steps} steps {done} with a task were done alone, {helped} with "
+                "help, {skipped} skipped."
+            )
+        )
         work.append(
             t(
-                "The lesson “{name}” was {end}: of {steps} steps {done} with a task were done alone, {helped} "
-                "with help, {skipped} skipped.",
+                said,
                 name=lesson.name,
-                end=end,
                 steps=lesson.steps,
                 done=lesson.done,
                 helped=lesson.helped,
@@ -317,9 +330,9 @@ def _goodness(report: Report) -> Iterator[Line]:
         return
     sentences = [line for line in score.sentences if line != score.gap]
     if score.accuracy is None:
-        yield Line(" ".join(sentences), t("This map was not checked against labels held out."))
+        yield Line(" ".join(map(relay, sentences)), t("This map was not checked against labels held out."))
         return
-    yield from (Line(sentence) for sentence in sentences)
+    yield from (Line(relay(sentence)) for sentence in sentences)
     yield Line(
         t("That score is of your labels, each left out in turn; labels chosen by hand are no fair draw of the map.")
     )
