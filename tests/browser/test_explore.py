@@ -149,6 +149,7 @@ def test_a_click_tells_the_story_of_a_pixel(studio: Studio, project: Project) ->
     assert explore.page.get_by_test_id("stPlotlyChart").count() == 6
 
 
+@pytest.mark.soak
 def test_umap_runs_beside_the_page(studio: Studio, project: Project) -> None:
     explore = Explore(studio, project, "Scatter")
     explore.until("scatter", "drawn", "n > 0")

@@ -126,7 +126,7 @@ JOBS: dict[str, Callable[[Studio], None]] = {
 
 
 # One of each way to start a job; the others go by the same function, and are in the long run.
-QUICK = {"Laying out the pixels", "Comparing 2023 with 2024", "Joining the embeddings"}
+QUICK = {"Comparing 2023 with 2024", "Joining the embeddings"}
 
 
 @pytest.mark.parametrize("title", [pytest.param(job, marks=() if job in QUICK else pytest.mark.soak) for job in JOBS])

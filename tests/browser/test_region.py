@@ -157,6 +157,7 @@ def test_a_file_of_polygons_is_reported_and_loaded(studio: Studio, web: WebStore
     studio.sees("of the pixels have no data")
 
 
+@pytest.mark.soak
 def test_a_bad_tile_is_masked_by_a_click_on_the_map(studio: Studio, web: WebStore) -> None:
     page = studio.page
     studio.open(_address(web, place=",".join(map(str, BOX)), years="2023", name="Bad tile"))

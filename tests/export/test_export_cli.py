@@ -124,6 +124,7 @@ def test_a_report_without_a_score_says_so(tmp_path, capsys):
     assert "Fewer than five labels" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_the_script_makes_the_same_map_again(tmp_path, capsys):
     project, _ = make_project(tmp_path)
     code, result = export(capsys, project.folder, "script", tmp_path / "s" / "again")

@@ -296,6 +296,8 @@ def test_shares_of_one_list_end_in_the_bytes_of_one_run(tmp_path: Path, loaded: 
         assert whole_tree(many) == whole_tree(one)
 
 
+# That maps do so is tested each time, in tests/project/test_tile_maps.py.
+@pytest.mark.soak
 def test_processes_end_in_the_bytes_of_one_run(tmp_path: Path, weights: Path) -> None:
     folders = [make_tile(tmp_path / name, seed=seed) for seed, name in enumerate(("a", "b", "c"))]
     folders.append(make_tile(tmp_path / "clouds", clear=0))

@@ -56,6 +56,7 @@ def test_loss_is_the_written_out_mean():
     assert float(heads.loss(r, target, "cosine+mse").detach()) == pytest.approx(sum(means.values()), rel=1e-5)
 
 
+@pytest.mark.soak
 def test_a_student_comes_nearer_to_its_teacher(config, tmp_path):
     config = replace(config, run=replace(config.run, steps=60))
     run = Trainer(config, tmp_path / "run")

@@ -76,9 +76,8 @@ def log(folder: Path) -> list[dict]:
 
 
 # 0.55 of 24 pixels are 13 mixtures, which two processes cannot share evenly.
-@pytest.mark.parametrize(
-    ("accumulate", "mixup_rows"), [pytest.param("false", "1.0", marks=pytest.mark.soak), ("true", "0.55")]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("accumulate", "mixup_rows"), [("false", "1.0"), ("true", "0.55")])
 def test_two_processes_equal_one(tmp_path, accumulate, mixup_rows):
     path = written(tmp_path, accumulate=accumulate, mixup_rows=mixup_rows)
     done = together(path, tmp_path / "two")
