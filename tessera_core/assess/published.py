@@ -31,16 +31,28 @@ class Published:
         sample: every place with its class.
         column: that was taken for the class.
         left_out: why places were left out -> how many.
+        unnamed: classes of the file that are none of the map's -> how many places; they stay in the sample as "cannot tell".
     """
 
     sample: Sample
     column: str
     left_out: dict[str, int]
+    unnamed: dict[str, int]
+
+    @property
+    def undecided(self) -> frozenset[int]:
+        """Positions of the places whose class is none of the map's."""
+        return frozenset(np.flatnonzero(self.sample.reference == 0).tolist())
 
     def sentences(self) -> list[str]:
         """For people, what was taken first."""
         lines = [f"Places that grade the map: {len(self.sample)}, their classes from the column {self.column}."]
         lines += [f"Left out ({why}): {n}." for why, n in self.left_out.items()]
+        if self.unnamed:
+            classes = ", ".join(f"{name} ({n})" for name, n in self.unnamed.items())
+            lines.append(
+                f"None of the map's classes, so counted as places that cannot be told: {classes}. Name them with a legend."
+            )
         lines.append(
             "This holds if they were drawn by chance, each with the same chance; where they were not, it does not."
         )
@@ -64,8 +76,8 @@ def read_published(
         path: of the file.
         grid, classes: of the map, classes (H, W) with 0 where there is no data.
         names: class id of the map -> name.
-        legend: their class -> name of one of the map's; by default those of the same name. A class that is not in it is left
-            out and counted.
+        legend: their class -> name of one of the map's; by default those of the same name. Places of a class that
+            is not in it stay, as ones that cannot be told.
         field: column of the classes; by default one is chosen.
         crs, hints: of the file, where it does not say it.
 
@@ -84,7 +96,7 @@ def read_published(
             raise LabelError(
                 f"The legend names {', '.join(wrong[:_SHOWN])}, which the map has not; it has {', '.join(names.values())}."
             )
-    left_out: Counter[str] = Counter()
+    left_out, unnamed = Counter[str](), Counter[str]()
     places: list[tuple[int, int, int]] = []
     for label in found.labels:
         name = theirs.get(label.class_id, "")
@@ -95,12 +107,13 @@ def read_published(
         row, col = (int(np.floor(float(v))) for v in grid.xy_to_pixel(*label.xy[0]))
         if not (0 <= row < grid.height and 0 <= col < grid.width) or classes[row, col] == 0:
             left_out["the map has no data there"] += 1
-        elif class_id is None:
-            left_out[f"{name} is none of the map's classes"] += 1
         else:
-            places.append((row, col, class_id))
+            # Left out, a place of another class would make the map look better than it is: it stays, as one that cannot be told.
+            places.append((row, col, class_id or 0))
+            if class_id is None:
+                unnamed[name] += 1
     left_out.update(found.report.left_out)
-    if not places:
+    if not any(place[2] for place in places):
         known = ", ".join(list(dict.fromkeys(theirs.values()))[:_SHOWN])
         raise LabelError(
             f"No place of {path.name} can grade this map. Its classes are {known}; the map's are {', '.join(names.values())}. Say "
@@ -111,4 +124,4 @@ def read_published(
     sizes = {0: int((np.asarray(classes) > 0).sum())}
     none = np.zeros(len(rows), np.int64)
     sample = Sample(rows, cols, none, mapped, reference, ("",) * len(rows), sizes, "random")
-    return Published(sample, found.report.field or "class", dict(left_out))
+    return Published(sample, found.report.field or "class", dict(left_out), dict(unnamed))

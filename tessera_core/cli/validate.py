@@ -213,14 +213,21 @@ def _grade(project: Project, year: int | None, args: argparse.Namespace) -> dict
     found = read_published(args.answers, grid, classes, names, legend, **reading)
     # Whoever reads the report sees whose places they were.
     behind = respond(evidence=Path(args.answers).name)
-    graded = validate.Validation(year, grid, found.sample, responses=dict.fromkeys(range(len(found.sample)), behind))
+    told = dict.fromkeys(range(len(found.sample)), behind)
+    graded = validate.Validation(year, grid, found.sample, undecided=found.undecided, responses=told)
     kept = validate.start(project, graded)
     sentences = found.sentences()
     if kept is not None:
         sentences.append(f"The earlier places and answers are kept as {kept.name}.")
     assessed = graded.assess()
     sentences += assessed.sentences(names, "ha" if grid.georeferenced else "pixels")
-    return {"places": len(found.sample), "column": found.column, "left_out": found.left_out, "sentences": sentences}
+    return {
+        "places": len(found.sample),
+        "column": found.column,
+        "left_out": found.left_out,
+        "unnamed": found.unnamed,
+        "sentences": sentences,
+    }
 
 
 def _draw(project: Project, year: int | None, args: argparse.Namespace) -> dict[str, Any]:

@@ -52,9 +52,11 @@ def test_places_of_a_file_grade_the_map_and_the_rest_is_counted(tmp_path: Path, 
     found = read_published(written(tmp_path, ending), GRID, CLASSES, NAMES, {"a1": "Town", "C1": "wood"}, field="lc")
     sample = found.sample
     told = sorted(zip(sample.rows.tolist(), sample.cols.tolist(), sample.reference.tolist(), strict=True))
-    assert told == [(1, 1, 1), (2, 12, 2), (5, 3, 2), (9, 15, 1), (9, 15, 2)]
+    assert told == [(1, 1, 1), (2, 12, 2), (3, 3, 0), (5, 3, 2), (9, 15, 1), (9, 15, 2)]
     assert len(sample) + sum(found.left_out.values()) == len(PLACES)
-    assert found.left_out["W9 is none of the map's classes"] == 1
+    # Left out, a class that the map has not would flatter the map.
+    assert found.unnamed == {"W9": 1}
+    assert len(found.undecided) == 1
     assert found.left_out["the map has no data there"] == 1
     assert sample.assess().overall.value == pytest.approx(3 / 5)
     assert found.column == "lc"
@@ -65,6 +67,6 @@ def test_without_a_legend_names_decide_and_what_fits_nothing_is_said(tmp_path: P
     with pytest.raises(LabelError, match=r"C1, A1.*wood, town"):
         read_published(path, GRID, CLASSES, NAMES, field="lc")
     found = read_published(path, GRID, CLASSES, {1: "c1", 2: "A1"}, field="lc")
-    assert len(found.sample) == 5
+    assert len(found.sample) == 6
     with pytest.raises(LabelError, match="legend names lake"):
         read_published(path, GRID, CLASSES, NAMES, {"A1": "lake"}, field="lc")
