@@ -169,7 +169,8 @@
       box.append(name);
       const lines = [];
       if (found && sure[pixel] !== NO_CONFIDENCE) lines.push(said("{percent} % sure", { percent: sure[pixel] }));
-      if (projected) lines.push(
+      if (projected)
+        lines.push(
           said("{lat}, {lon} (latitude, longitude)", { lat: where.lat.toFixed(5), lon: where.lng.toFixed(5) }),
         );
       for (const text of lines) {
