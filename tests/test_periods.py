@@ -65,11 +65,11 @@ def test_what_is_no_window_is_refused_with_what_to_write(text):
 
 def test_people_read_months():
     season = period("2023-10/2024-09")
-    assert t("{year}", year=season) == "Oct 2023 to Sep 2024"
-    assert t("{year}", year=period("2024-07/2024-09")) == "Jul to Sep 2024"
-    assert t("{year}", year=period("2024-03-15/2024-04-02")) == "15 Mar to 2 Apr 2024"
+    assert t("{year}", year=season) == "Oct 2023 – Sep 2024"
+    assert t("{year}", year=period("2024-07/2024-09")) == "Jul–Sep 2024"
+    assert t("{year}", year=period("2024-03-15/2024-04-02")) == "15 Mar – 2 Apr 2024"
     with using("qps"):
-        assert t("{year}", year=season) != "Oct 2023 to Sep 2024"
+        assert t("{year}", year=season) != "Oct 2023 – Sep 2024"
     assert Provenance(year=season).tags()["tessera_year"] == "2023-10 to 2024-09"
     assert Provenance.from_json({"details": {"window": ["2024-01-01", "2024-12-31"]}}).year is None
 

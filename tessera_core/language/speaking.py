@@ -127,7 +127,7 @@ def window(days: Period) -> str:
 
     >>> from tessera_core.periods import period
     >>> t("{year} to be mapped", year=period("2023-10 to 2024-09"))
-    'Oct 2023 to Sep 2024 to be mapped'
+    'Oct 2023 – Sep 2024 to be mapped'
     """
 
     def said(day: dt.date, *, year: bool) -> str:
@@ -136,7 +136,8 @@ def window(days: Period) -> str:
         return f"{text} {day.year}" if year else text
 
     first, last = said(days.start, year=days.start.year != days.end.year), said(days.end, year=True)
-    return t("{first} to {last}", first=first, last=last)
+    # A dash, as "from … to …" may stand around it; with spaces about it where a side is of several words.
+    return f"{first}–{last}" if days.whole_months and days.start.year == days.end.year else f"{first} – {last}"
 
 
 def later(message: str) -> str:

@@ -132,7 +132,7 @@ def _another_time_of_it(page: AppTest, project: Project) -> None:
     page.switch_page("pages/compare.py").run()
     assert not page.error
     told = [element.value for kind in (page.markdown, page.caption, page.warning, page.info) for element in kind]
-    assert any("Apr to Jun 2023" in text for text in told), told
+    assert any("Apr–Jun 2023" in text for text in told), told
 
 
 def test_what_was_typed_is_checked_and_kept(page: AppTest) -> None:

@@ -69,7 +69,7 @@ def test_a_project_is_made_filled_found_and_exported_without_the_app(
         capsys, "export", copied.folder, "--to", "report", "--out", "season.html", "--year", "2023-10/2024-09"
     )
     assert (code, mapped["year"]) == (0, "2023-10 to 2024-09")
-    assert "Oct 2023 to Sep 2024" in (place / "season.html").read_text()
+    assert "Oct 2023 – Sep 2024" in (place / "season.html").read_text()
     # What it takes to open it is told where several have the name.
     code, refused = said(capsys, "project", "add-labels", "Marsh", "labels.csv")
     assert (code, "Several projects" in refused["error"]["message"]) == (2, True)  # type: ignore[index]

@@ -297,7 +297,7 @@ def _map(project: Project, scene: OpenScene, pair: Bytes, version: str, title: s
         partial(_differ_png, version, scene, pair),
         version,
         opacity=0.8,
-        legend=((_COLOUR, t("Where they differ")),),
+        legend=((_COLOUR, t("Different classes")),),
     )
     view_map.view_map(
         f"validate_two_maps_{name}_{project.key}",
